@@ -1,0 +1,43 @@
+"""The cache: vectors by content, and the catalogue, in one HDF5 file. It never imports torch."""
+
+from cache.errors import (
+    CacheError,
+    CacheLockedError,
+    DamagedCacheError,
+    EmbedOnceError,
+    MissingEntryError,
+    NotACacheError,
+    SpecConflictError,
+    UnknownVersionError,
+    UnsafeFileError,
+)
+from cache.journal import Journal, Part
+from cache.keys import EncoderSpec, content_key
+from cache.plan import plan
+from cache.products import Contents, Products
+from cache.seal import Inventory, seal
+from cache.store import Cache
+from cache.verify import verify
+
+__all__ = [
+    "Cache",
+    "CacheError",
+    "CacheLockedError",
+    "Contents",
+    "DamagedCacheError",
+    "EmbedOnceError",
+    "EncoderSpec",
+    "Inventory",
+    "Journal",
+    "MissingEntryError",
+    "NotACacheError",
+    "Part",
+    "Products",
+    "SpecConflictError",
+    "UnknownVersionError",
+    "UnsafeFileError",
+    "content_key",
+    "plan",
+    "seal",
+    "verify",
+]

@@ -1,0 +1,80 @@
+"""`Command`: a click command with the project's exit codes, and what all commands share."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from cache.errors import EmbedOnceError
+
+__all__ = ["Command", "json_option", "print_json", "print_table"]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+class Command(click.Command):
+    """Exit codes: 0 done, 1 a named error, 2 usage, 3 unexpected, 130 Ctrl-C.
+
+    Results go to stdout; progress, notes and errors go to stderr.
+    """
+
+    interrupted = "Stopped."
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: D102 - click's own
+        _log_to_stderr()
+        try:
+            return super().main(*args, **{**options, "standalone_mode": False}) or sys.exit(0)
+        except click.exceptions.Exit as stop:
+            sys.exit(stop.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(f"\n{self.interrupted}", err=True)
+            sys.exit(130)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output went away, as `head` does
+            sys.exit(1)
+        except EmbedOnceError as error:
+            _fail(str(error))
+        except OSError as error:
+            # The system's refusals (no such file, no space, read-only) are the caller's to mend.
+            _fail(str(error) if error.strerror is None else f"{error.strerror}: {error.filename or ''}".rstrip(": "))
+        except Exception:  # noqa: BLE001 - the last line of defence, and it shows all it knows
+            traceback.print_exc()
+            click.echo("This is a mistake in embed-once, not in your data. Please report it.", err=True)
+            sys.exit(3)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    click.echo(json.dumps(value, indent=1, default=str))
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print aligned columns on stdout: the first to the left, the others to the right."""
+    widths = [max(len(cells[n]) for cells in [header, *rows]) for n in range(len(header))]
+    for cells in [header, ["-" * width for width in widths], *rows]:
+        padded = [cells[0].ljust(widths[0])] + [
+            cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def _fail(message: str) -> None:
+    click.echo("Error: " + " ".join(message.split()), err=True)
+    sys.exit(1)
+
+
+def _log_to_stderr() -> None:
+    log = logging.getLogger("embed_once")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)

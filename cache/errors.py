@@ -1,0 +1,55 @@
+"""The named errors of the project: what must hold, what was found, and the way out."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CacheError",
+    "CacheLockedError",
+    "DamagedCacheError",
+    "EmbedOnceError",
+    "MissingEntryError",
+    "NotACacheError",
+    "SpecConflictError",
+    "UnknownVersionError",
+    "UnsafeFileError",
+]
+
+
+class EmbedOnceError(Exception):
+    """A failure with a name: commands print it as one line and exit with 1."""
+
+    def __str__(self) -> str:
+        # KeyError would show its message in quotes.
+        return str(self.args[0]) if self.args else ""
+
+
+class CacheError(EmbedOnceError):
+    """The cache cannot do what it was asked for."""
+
+
+class NotACacheError(CacheError, ValueError):
+    """The file is no cache of this project."""
+
+
+class DamagedCacheError(CacheError, ValueError):
+    """The file was a cache, and is truncated or altered."""
+
+
+class UnknownVersionError(CacheError, ValueError):
+    """The file was written by a version of the format that this code does not know."""
+
+
+class UnsafeFileError(CacheError, ValueError):
+    """The file would make HDF5 touch something outside itself, or claims more than it holds."""
+
+
+class MissingEntryError(CacheError, KeyError):
+    """The cache holds no such modality, encoder or column."""
+
+
+class SpecConflictError(CacheError, ValueError):
+    """Vectors made in another way already stand under this name."""
+
+
+class CacheLockedError(CacheError, RuntimeError):
+    """Another process is writing this cache."""

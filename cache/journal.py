@@ -1,0 +1,176 @@
+"""The journal beside a cache: immutable parts, each one committed by a rename.
+
+A part is written aside, brought to the disk, and renamed to a name that holds the SHA-256 of its bytes; when the
+rename is on the disk too, the work in it is done for good. There is no index that could tear: the parts are what
+the folder lists. Two writers of the same work write the same name or two parts with the same keys, and both are
+harmless. Parts are only removed after `cache.seal` has put them into the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+
+from cache.errors import CacheError, DamagedCacheError
+from cache.keys import EncoderSpec
+from cache.layout import PART_FORMAT, open_checked
+from cache.lock import WriterLock
+from cache.writer import Writer
+
+__all__ = ["Journal", "Part", "load_part", "write_aside"]
+
+log = logging.getLogger("embed_once")
+
+_SUFFIX = ".part.h5"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Vectors of one encoder, and the contents that it could not read.
+
+    Shape:
+        vectors: (n, D) float32, finite, one row per key
+    """
+
+    encoder: str
+    spec: EncoderSpec
+    keys: list[str]
+    vectors: np.ndarray
+    failures: dict[str, str]  # key -> status
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys) or self.vectors.dtype != np.float32:
+            raise CacheError(
+                f"A part must have one float32 row per key, however it has {len(self.keys)} keys and "
+                f"{self.vectors.dtype} vectors of shape {self.vectors.shape}."
+            )
+        if not np.isfinite(self.vectors).all():
+            bad = self.keys[int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0])]
+            raise CacheError(
+                f"Vectors must be finite, however {self.spec.modality}/{self.encoder} gave NaN or infinity "
+                f"for the content {bad[:12]}…. Try --device cpu, or other weights."
+            )
+
+
+class Journal:
+    """The parts beside one cache, held by one writer inside a ``with`` block.
+
+    Raises:
+        CacheLockedError: another process is writing the same cache.
+    """
+
+    def __init__(self, cache_path: str | Path) -> None:
+        cache_path = Path(cache_path)
+        self.folder = cache_path.with_name(cache_path.name + ".journal")
+        self._lock = WriterLock(self.folder / "lock")
+
+    def __enter__(self) -> Journal:
+        self._lock.acquire()
+        for leftover in self.folder.glob("*.tmp"):
+            leftover.unlink()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+        with suppress(OSError):  # it still holds parts
+            self.folder.rmdir()
+
+    def publish(self, part: Part) -> Path:
+        """Bring one part to the disk and return its path; when this returns, the work is kept.
+
+        Raises:
+            OSError: the disk is full or fails; nothing that was published before is touched.
+        """
+        content = _encode(part)
+        name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
+        return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
+
+    def paths(self) -> list[Path]:
+        """Return the published parts, sorted by name; an empty list where there is no journal."""
+        return sorted(self.folder.glob(f"*{_SUFFIX}"))
+
+    def parts(self) -> Iterator[tuple[Path, Part]]:
+        """Yield every whole part; one that does not match its digest is removed, and its work is to be redone."""
+        for path in self.paths():
+            try:
+                part = load_part(path)
+            except CacheError as error:
+                log.warning("%s Its contents will be encoded again.", error)
+                path.unlink()
+            else:
+                yield path, part
+
+
+def load_part(path: Path) -> Part:
+    """Return the part in `path`.
+
+    Raises:
+        DamagedCacheError: the file's bytes do not match the digest in its name.
+    """
+    digest = path.name.removesuffix(_SUFFIX).rpartition(".")[2]
+    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise DamagedCacheError(f"The journal's part {path.name} is damaged.")
+    with open_checked(path, file_format=PART_FORMAT) as file:
+        return Part(
+            encoder=file["encoder"][()].decode(),
+            spec=EncoderSpec.from_json(file["spec"][()].decode()),
+            keys=file["key"][:].astype(str).tolist(),
+            vectors=file["vector"][:],
+            failures=dict(
+                zip(
+                    file["failed_key"][:].astype(str).tolist(),
+                    file["failed_status"][:].astype(str).tolist(),
+                    strict=True,
+                )
+            ),
+        )
+
+
+def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) -> Path:
+    """Write a file aside in `folder`, fsync it, rename it to `path`, fsync the folder of `path`; return `path`."""
+    aside = folder / f"{os.getpid()}-{path.name}.tmp"
+    try:
+        write(aside)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _fsync_folder(path.parent)
+    return path
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Bring the folder's list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _encode(part: Part) -> bytes:
+    # The file is built in memory, so that a full disk meets plain bytes and not a half-written HDF5 library.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=("earliest", "v110")) as file:
+        writer = Writer(file, file_format=PART_FORMAT)
+        writer.text("encoder", part.encoder)
+        writer.text("spec", part.spec.to_json())
+        writer.array("key", np.array(part.keys, dtype="S64"))
+        writer.array("vector", part.vectors)
+        writer.array("failed_key", np.array(list(part.failures), dtype="S64"))
+        writer.array("failed_status", np.array(list(part.failures.values()), dtype="S16"))
+    return buffer.getvalue()

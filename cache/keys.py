@@ -1,0 +1,90 @@
+"""Names for content and for encoders: a content key, and an encoder's spec with its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cache.errors import NotACacheError
+
+__all__ = ["EncoderSpec", "content_key", "fields_sha256"]
+
+
+def content_key(content: bytes) -> str:
+    """Return the SHA-256 of `content` as 64 hexadecimal digits.
+
+    For an image this is the digest of the file, the one that ``sha256sum`` prints.
+
+    >>> content_key(b"")[:12]
+    'e3b0c44298fc'
+    """
+    return hashlib.sha256(content).hexdigest()
+
+
+def fields_sha256(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over named values, each name and value prefixed by its length.
+
+    The order of the fields does not count; two sets of fields never run into the same bytes.
+
+    Raises:
+        TypeError: a value is not made of JSON's types, so that it has no certain bytes.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(fields):
+        for part in (name, json.dumps(fields[name], sort_keys=True, allow_nan=False)):
+            encoded = part.encode()
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Everything that changes an encoder's vector: weights, preprocessing, pooling, precision.
+
+    Batch size, worker count, device and paths are left out on purpose: they do not change it.
+    """
+
+    modality: str
+    fields: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the spec, 64 hexadecimal digits."""
+        return fields_sha256({"modality": self.modality, "fields": dict(self.fields)})
+
+    def differences(self, other: EncoderSpec) -> list[str]:
+        """Return one ``field: ours, not theirs`` line for each field that is not the same."""
+        ours = {"modality": self.modality, **self.fields}
+        theirs = {"modality": other.modality, **other.fields}
+        return [
+            f"{name}: {_shown(ours.get(name))}, not {_shown(theirs.get(name))}"
+            for name in sorted({*ours, *theirs})
+            if ours.get(name) != theirs.get(name)
+        ]
+
+    def to_json(self) -> str:
+        """Return the spec as one JSON object."""
+        return json.dumps({"modality": self.modality, **self.fields}, sort_keys=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> EncoderSpec:
+        """Return the spec that `to_json` wrote.
+
+        Raises:
+            NotACacheError: the text is no such object.
+        """
+        try:
+            fields = json.loads(text)
+            modality = fields.pop("modality")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise NotACacheError(f"An encoder spec must be a JSON object with a modality: {error}") from error
+        return cls(modality=modality, fields=fields)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

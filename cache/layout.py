@@ -1,0 +1,192 @@
+"""The cache format, version 1, and the one way to open a file of it.
+
+A cache is one HDF5 file that is written once and never changed in place. It needs no more than plain h5py::
+
+    with h5py.File("embeddings.h5") as file:
+        vectors = file["image/resnet18/vector"][:]        # (U, 512), one row per unique picture
+        row = file["catalogue/image/row"][:]              # (N,), the vector's row for each product, -1 for none
+        utf8 = file["catalogue/id/utf8"][:].tobytes()     # strings are kept as Arrow keeps them
+        offset = file["catalogue/id/offset"][:]           # (N + 1,)
+        ids = [utf8[a:b].decode() for a, b in itertools.pairwise(offset)]
+
+Two kinds of table are kept apart: vectors stand by *content*, products stand in the *catalogue*.
+U is the number of unique contents of a modality, N the number of products, D an encoder's dimension.
+
+======================================  ========  =======  ==========================================================
+path                                    shape     type     meaning
+======================================  ========  =======  ==========================================================
+``/<modality>/key``                     (U,)      S64      SHA-256 of the content: of the image file's bytes, or of
+                                                           the normalised text in UTF-8
+``/<modality>/status``                  (U,)      S16      ``ok``, or why the content could not be read
+``/<modality>/<encoder>/vector``        (U, D)    f4       one vector per key; NaN where there is none
+``/<modality>/<encoder>/encoded``       (U,)      bool     whether there is a vector
+``/<modality>/<encoder>/spec``          ()        S        JSON: all that changes the vector (`cache.keys`)
+``/catalogue/id``                       (N,)      string   the product's id, in the catalogue's order
+``/catalogue/columns``                  (C,)      string   the names of the other columns, in their order
+``/catalogue/column/<name>``            (N,)      string   their cells as written; in the name ``%``, ``/`` and a
+                                                           lone ``.`` are percent-encoded
+``/catalogue/<modality>/row``           (N,)      i8       the product's row in ``/<modality>``, -1 where it has none
+``/catalogue/<modality>/status``        (N,)      S16      ``ok``, or why the product has no vector
+``/digests``                            ()        S        JSON: the SHA-256 of every dataset above (`cache.writer`)
+======================================  ========  =======  ==========================================================
+
+A *string* is a group of ``utf8`` (bytes, u1) and ``offset`` (N + 1, i8): cell n is ``utf8[offset[n]:offset[n + 1]]``.
+Bytes that were not Unicode are kept (Python's ``surrogateescape``).
+
+The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 1, ``created_by``, and
+``content_sha256``, the SHA-256 over ``/digests``: two caches with the same one hold the same.
+
+A *part* of the journal (`cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with ``/key`` (n,),
+``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``.
+
+Datasets are chunked by 1024 rows with Fletcher-32, uncompressed; neither links other than hard ones, nor external or
+virtual storage, nor variable-length types occur, and `open_checked` refuses a file that has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import h5py
+
+from cache.errors import DamagedCacheError, NotACacheError, UnknownVersionError, UnsafeFileError
+
+__all__ = [
+    "CACHE_FORMAT",
+    "FORMAT_VERSION",
+    "PART_FORMAT",
+    "column_path",
+    "datasets",
+    "open_checked",
+    "unquote_column",
+]
+
+CACHE_FORMAT = "embed-once cache"
+PART_FORMAT = "embed-once part"
+FORMAT_VERSION = 1
+
+_MAX_DEPTH = 5  # /catalogue/column/<name>/utf8 is the deepest path, at 4
+_FILTERS = {"fletcher32"}
+
+
+def column_path(name: str) -> str:
+    """Return where the column `name` stands in the file."""
+    return "catalogue/column/" + _quoted(name)
+
+
+def unquote_column(quoted: str) -> str:
+    """Return the column's name from its last path component."""
+    return unquote(quoted)
+
+
+def open_checked(path: str | Path, *, file_format: str = CACHE_FORMAT) -> h5py.File:
+    """Return the file opened for reading, once it is known to be ours, whole, and harmless.
+
+    A published file is never opened for writing, so no lock is taken and none is needed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        NotACacheError: the file is not HDF5, or not one of this project's.
+        DamagedCacheError: the file is truncated or its structure is unreadable.
+        UnknownVersionError: the format version is another one.
+        UnsafeFileError: the file links to other files, or claims more than it stores.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A cache must be an existing file, however {path} is "
+            + ("a folder." if path.is_dir() else "not there. Make one with embed-extract.")
+        )
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise _unopened(path, error) from error
+    try:
+        _check_version(file, path, file_format)
+        for _ in datasets(file):
+            pass
+    except (NotACacheError, UnknownVersionError):
+        file.close()
+        raise
+    except UnsafeFileError as error:
+        file.close()
+        raise UnsafeFileError(f"{path} is not safe to read: {error} Do not use it.") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        file.close()
+        raise _damaged(path, error) from error
+    return file
+
+
+def datasets(group: h5py.Group, depth: int = _MAX_DEPTH) -> Iterator[h5py.Dataset]:
+    """Yield every dataset below `group`, each checked to be plain stored numbers or bytes.
+
+    Raises:
+        UnsafeFileError: a link leads elsewhere, or a dataset takes its data from elsewhere or from nowhere.
+    """
+    if depth == 0:
+        raise UnsafeFileError(f"{group.name} lies deeper than the format goes.")
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise UnsafeFileError(f"{group.name.rstrip('/')}/{name} is a link to elsewhere.")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from datasets(item, depth - 1)
+        elif isinstance(item, h5py.Dataset):
+            _check_storage(item)
+            yield item
+        else:
+            raise UnsafeFileError(f"{item.name} is neither a group nor a dataset.")
+
+
+def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
+    found = file.attrs.get("format")
+    if found != file_format:
+        raise NotACacheError(
+            f"{path} must be a file of the format {file_format!r}, however it is "
+            + (f"{found!r}." if isinstance(found, str) else "some other HDF5 file.")
+        )
+    version = file.attrs.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UnknownVersionError(
+            f"{path} must have format version {FORMAT_VERSION}, however it has {version}: "
+            "update embed-once, or write a new cache with embed-extract -o."
+        )
+
+
+def _check_storage(dataset: h5py.Dataset) -> None:
+    properties = dataset.id.get_create_plist()
+    if dataset.is_virtual or properties.get_external_count():
+        raise UnsafeFileError(f"{dataset.name} takes its data from another file.")
+    if dataset.dtype.kind not in "biufS":
+        raise UnsafeFileError(f"{dataset.name} must hold numbers or bytes, however it holds {dataset.dtype}.")
+    filters = {properties.get_filter(n)[3].decode() for n in range(properties.get_nfilters())}
+    if not filters <= _FILTERS:
+        raise UnsafeFileError(f"{dataset.name} is filtered by {', '.join(sorted(filters - _FILTERS))}.")
+    if dataset.nbytes > dataset.id.get_storage_size():
+        raise UnsafeFileError(
+            f"{dataset.name} claims {dataset.nbytes} bytes and stores {dataset.id.get_storage_size()}."
+        )
+
+
+def _unopened(path: Path, error: OSError) -> Exception:
+    if isinstance(error, PermissionError):
+        return PermissionError(f"{path} must be readable, however the system says: permission denied.")
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            return NotACacheError(f"{path} must be an HDF5 file, however it is of another kind.")
+    return _damaged(path, error)
+
+
+def _damaged(path: Path, error: Exception) -> DamagedCacheError:
+    return DamagedCacheError(
+        f"{path} is damaged ({error}). Restore it from a copy, or delete it and run embed-extract again."
+    )
+
+
+def _quoted(name: str) -> str:
+    if name == ".":
+        return "%2E"
+    # Everything that HDF5 allows in a name stays readable; the empty name gets one.
+    return "".join(quote(char, safe="") if char in "/%\0" else char for char in name) or "%00"

@@ -1,0 +1,64 @@
+"""One writer at a time: a lock that dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from cache.errors import CacheLockedError
+
+__all__ = ["WriterLock"]
+
+
+class WriterLock:
+    """An flock on a file that says who holds it; the kernel frees it when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            CacheLockedError: another process holds it; the message names that process.
+        """
+        while self._descriptor is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # the last holder removed the folder between the two lines above
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                os.close(descriptor)
+                raise CacheLockedError(
+                    f"One writer at a time may write a cache, however {holder} is writing this one "
+                    f"(lock: {self.path}). Wait for it to end, or write another cache with -o."
+                ) from error
+            if _is_at(descriptor, self.path):
+                self._descriptor = descriptor
+            else:
+                os.close(descriptor)  # the last holder removed the file before we had the lock
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+    def release(self) -> None:
+        """Remove the lock's file and let go."""
+        if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)

@@ -1,0 +1,54 @@
+"""The catalogue as the cache keeps it: every product's cells, and which content it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache.layout import column_path
+from cache.writer import encode_strings
+
+__all__ = ["Contents", "Products"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One modality of N products: each one's content key, "" where it has no content, and its status."""
+
+    keys: list[str]
+    statuses: list[str]
+
+
+@dataclass(frozen=True)
+class Products:
+    """N products in the catalogue's order: their ids, their other columns as written, their contents."""
+
+    ids: list[str]
+    columns: Mapping[str, list[str]]
+    contents: Mapping[str, Contents]
+
+    def arrays(
+        self, rows: Mapping[str, Mapping[str, int]], failures: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, np.ndarray]:
+        """Return the arrays of ``/catalogue`` by their paths in the file.
+
+        `rows` gives each modality's row by key, `failures` the status of the keys that could not be read.
+        """
+        strings = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
+        strings |= {column_path(name): cells for name, cells in self.columns.items()}
+        arrays = {
+            f"{path}/{name}": array
+            for path, cells in strings.items()
+            for name, array in encode_strings(cells).items()
+        }
+        for modality, contents in self.contents.items():
+            known = rows[modality]
+            failed = failures[modality]
+            statuses = [
+                failed.get(key, status) for key, status in zip(contents.keys, contents.statuses, strict=True)
+            ]
+            arrays[f"catalogue/{modality}/row"] = np.array([known.get(key, -1) for key in contents.keys], "i8")
+            arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
+        return arrays

@@ -1,0 +1,193 @@
+"""`Cache`: what a reader asks a sealed cache for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from cache.errors import DamagedCacheError, MissingEntryError
+from cache.keys import EncoderSpec
+from cache.layout import column_path, open_checked
+from cache.writer import decode_strings
+
+__all__ = ["Cache"]
+
+_CONTENT_TABLES = {"key", "status"}
+
+
+class Cache:
+    """A sealed cache, open for reading; a later seal puts another file in its place and does not disturb it.
+
+    Shapes: N products, U unique contents of a modality, D dimensions of an encoder.
+
+    Raises:
+        FileNotFoundError, NotACacheError, DamagedCacheError, UnknownVersionError, UnsafeFileError:
+            as `cache.layout.open_checked` does.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = open_checked(path)
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._read("catalogue/id/offset")) - 1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def content_sha256(self) -> str:
+        """The SHA-256 over all that the cache holds."""
+        return str(self._file.attrs["content_sha256"])
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of every dataset, by its path."""
+        return json.loads(self._text("digests"))
+
+    @property
+    def modalities(self) -> list[str]:
+        """The names of the modalities, sorted."""
+        return sorted(name for name in self._file if name not in {"catalogue", "digests"})
+
+    def encoders(self, modality: str) -> list[str]:
+        """Return the names of the encoders whose vectors there are, sorted.
+
+        Raises:
+            MissingEntryError: the cache has no such modality.
+        """
+        if modality not in self.modalities:
+            raise MissingEntryError(
+                f"The cache {self.path} must hold the modality {modality!r}, however it holds "
+                f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."
+            )
+        return sorted(name for name in self._file[modality] if name not in _CONTENT_TABLES)
+
+    def encoder(self, modality: str, name: str | None = None) -> str:
+        """Return `name` if there is such an encoder, or the only one there is where `name` is None.
+
+        Raises:
+            MissingEntryError: there is no such encoder, or more than one to choose from.
+        """
+        names = self.encoders(modality)
+        if name is None and len(names) == 1:
+            return names[0]
+        if name in names:
+            return str(name)
+        wish = f"the {modality} encoder {name!r}" if name else f"one {modality} encoder, or be told which to use"
+        raise MissingEntryError(
+            f"The cache {self.path} must hold {wish}, however it holds {', '.join(names) or 'none'}. "
+            f"Name one with --encoder {modality}={names[0] if names else 'NAME'}, or extract it."
+        )
+
+    def spec(self, modality: str, encoder: str) -> EncoderSpec:
+        """Return all that made the encoder's vectors what they are."""
+        return EncoderSpec.from_json(self._text(f"{modality}/{encoder}/spec"))
+
+    def ids(self) -> list[str]:
+        """Return the N products' ids, in the catalogue's order."""
+        return self._strings("catalogue/id")
+
+    def columns(self) -> list[str]:
+        """Return the names of the catalogue's other columns, in their order."""
+        return self._strings("catalogue/columns")
+
+    def column(self, name: str) -> list[str]:
+        """Return the N cells of a column, as they are written in the catalogue.
+
+        Raises:
+            MissingEntryError: the catalogue has no such column; the message lists those it has.
+        """
+        if name not in self.columns():
+            raise MissingEntryError(
+                f"The column {name!r} must be one of the catalogue's, however these are "
+                f"{', '.join(self.columns()) or 'none'}."
+            )
+        return self._strings(column_path(name))
+
+    def keys(self, modality: str) -> np.ndarray:
+        """Return the content keys, (U,) of 64 hexadecimal digits as bytes."""
+        return self._read(f"{modality}/key")
+
+    def content_statuses(self, modality: str) -> np.ndarray:
+        """Return each content's status, (U,) bytes: ``ok``, or why it could not be read."""
+        return self._read(f"{modality}/status")
+
+    def encoded(self, modality: str, encoder: str) -> np.ndarray:
+        """Return which contents have a vector, (U,) bool."""
+        return self._read(f"{modality}/{encoder}/encoded")
+
+    def vectors(self, modality: str, encoder: str) -> np.ndarray:
+        """Return the vectors by content, (U, D) float32; NaN where there is none."""
+        return self._read(f"{modality}/{encoder}/vector")
+
+    def vector_block(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
+        """Return the vectors of the contents from `start` to `stop`, (stop - start, D) float32."""
+        return self._read(f"{modality}/{encoder}/vector", slice(start, stop))
+
+    def dimension(self, modality: str, encoder: str) -> int:
+        """Return D."""
+        return int(self._file[f"{modality}/{encoder}/vector"].shape[1])
+
+    def rows(self, modality: str) -> np.ndarray:
+        """Return the content's row for each product, (N,) int64; -1 where it has none.
+
+        Raises:
+            DamagedCacheError: a row points outside the table.
+        """
+        rows = self._read(f"catalogue/{modality}/row")
+        if rows.size and (rows.min() < -1 or rows.max() >= len(self._file[f"{modality}/key"])):
+            raise DamagedCacheError(f"{self.path} is damaged: {modality} rows point outside their table.")
+        return rows
+
+    def statuses(self, modality: str) -> list[str]:
+        """Return each product's status, N strings: ``ok``, or why it has no vector."""
+        return self._read(f"catalogue/{modality}/status").astype(str).tolist()
+
+    def present(self, modality: str, encoder: str) -> np.ndarray:
+        """Return which products have a vector, (N,) bool."""
+        rows = self.rows(modality)
+        return (rows >= 0) & np.append(self.encoded(modality, encoder), False)[rows]
+
+    def matrix(self, modality: str, encoder: str | None = None) -> np.ndarray:
+        """Return one vector a product, (N, D) float32 in the catalogue's order; NaN where there is none.
+
+        Raises:
+            MissingEntryError: the cache lacks the modality or the encoder.
+        """
+        encoder = self.encoder(modality, encoder)
+        vectors = self.vectors(modality, encoder)
+        matrix = np.full((len(self), vectors.shape[1]), np.nan, dtype=np.float32)
+        present = self.present(modality, encoder)
+        matrix[present] = vectors[self.rows(modality)[present]]
+        return matrix
+
+    def _strings(self, path: str) -> list[str]:
+        utf8, offset = self._read(f"{path}/utf8"), self._read(f"{path}/offset")
+        if offset[0] != 0 or offset[-1] != len(utf8) or (np.diff(offset) < 0).any():
+            raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
+        return decode_strings(utf8, offset)
+
+    def _text(self, path: str) -> str:
+        return bytes(self._read(path)).decode(errors="replace")
+
+    def _read(self, path: str, rows: slice | None = None) -> np.ndarray:
+        try:
+            return self._file[path][() if rows is None else rows]
+        except (KeyError, OSError) as error:
+            raise DamagedCacheError(
+                f"{self.path} is damaged at {path} ({error}). Run cache-verify, and restore it from a copy or "
+                "delete it and run embed-extract again."
+            ) from error

@@ -1,0 +1,78 @@
+"""Whether a cache is intact: every checksum, every shape, every reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import CacheError, EmbedOnceError
+from cache.journal import Journal, load_part
+from cache.layout import datasets
+from cache.store import Cache
+from cache.writer import content_sha256, dataset_digest
+
+__all__ = ["verify"]
+
+
+def verify(path: str | Path) -> list[str]:
+    """Return what is wrong with the cache and its journal, one sentence each; an empty list when all is well.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with Cache(path) as cache:
+            problems = _digest_problems(cache)
+            if not problems:
+                problems = _table_problems(cache)
+    except EmbedOnceError as error:
+        problems = [str(error)]
+    for part_path in Journal(path).paths():
+        try:
+            load_part(part_path)
+        except CacheError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _digest_problems(cache: Cache) -> list[str]:
+    expected = cache.digests
+    if content_sha256(expected) != cache.content_sha256:
+        return ["The list of digests does not match content_sha256."]
+    problems = []
+    for dataset in datasets(cache._file):
+        path = dataset.name.lstrip("/")
+        if path == "digests":
+            continue
+        try:
+            digest = dataset_digest(dataset)
+        except OSError as error:
+            problems.append(f"{path} cannot be read: {error}")
+            expected.pop(path, None)
+            continue
+        if digest != expected.pop(path, None):
+            problems.append(f"{path} does not match its digest.")
+    return problems + [f"{path} is missing." for path in expected]
+
+
+def _table_problems(cache: Cache) -> list[str]:
+    n_products = len(cache)
+    problems = [
+        f"Column {name!r} must have {n_products} cells."
+        for name in cache.columns()
+        if len(cache.column(name)) != n_products
+    ]
+    for modality in cache.modalities:
+        keys = cache.keys(modality)
+        if len(np.unique(keys)) != len(keys):
+            problems.append(f"{modality}/key must be unique.")
+        if len(cache.rows(modality)) != n_products:
+            problems.append(f"catalogue/{modality}/row must have {n_products} rows.")
+        for encoder in cache.encoders(modality):
+            vectors, encoded = cache.vectors(modality, encoder), cache.encoded(modality, encoder)
+            if len(vectors) != len(keys) or len(encoded) != len(keys):
+                problems.append(f"{modality}/{encoder} must have {len(keys)} rows.")
+            elif not np.isfinite(vectors[encoded]).all() or not np.isnan(vectors[~encoded]).all():
+                problems.append(f"{modality}/{encoder} must be finite where encoded and NaN elsewhere.")
+    return problems

@@ -1,0 +1,130 @@
+"""Writing datasets that carry checksums: Fletcher-32 per chunk, SHA-256 per dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+
+import h5py
+import numpy as np
+
+from cache.layout import FORMAT_VERSION
+
+__all__ = ["Writer", "array_digest", "content_sha256", "dataset_digest", "decode_strings", "encode_strings"]
+
+CHUNK_ROWS = 1024
+BLOCK_ROWS = 64 * CHUNK_ROWS
+
+
+class Writer:
+    """Writes datasets into an open file and keeps each one's digest, by its path."""
+
+    def __init__(self, file: h5py.File, *, file_format: str) -> None:
+        self.file = file
+        self.digests: dict[str, str] = {}
+        file.attrs["format"] = file_format
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["created_by"] = f"embed-once {_own_version()}"
+
+    def array(self, path: str, array: np.ndarray) -> None:
+        """Write one array of numbers or fixed-width bytes."""
+        self.blocks(path, array.shape, array.dtype, [array])
+
+    def text(self, path: str, text: str) -> None:
+        """Write one string as a scalar of bytes."""
+        self.array(path, np.array(text.encode(), dtype=f"S{max(1, len(text.encode()))}"))
+
+    def strings(self, path: str, cells: Sequence[str]) -> None:
+        """Write N strings as ``utf8`` and ``offset``."""
+        for name, array in encode_strings(cells).items():
+            self.array(f"{path}/{name}", array)
+
+    def blocks(
+        self, path: str, shape: tuple[int, ...], dtype: np.dtype, blocks: Iterable[np.ndarray]
+    ) -> None:
+        """Write a dataset from consecutive blocks of its rows, so that it never stands in memory whole."""
+        dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, **_storage(shape))
+        digest = _start_digest(shape, dtype)
+        start = 0
+        for block in blocks:
+            if shape == ():
+                dataset[()] = block
+            elif block.size:
+                dataset[start : start + len(block)] = block
+                start += len(block)
+            digest.update(np.ascontiguousarray(block).data)
+        self.digests[path] = digest.hexdigest()
+
+    def finish(self) -> None:
+        """Write the digests; call it last."""
+        self.file.attrs["content_sha256"] = content_sha256(self.digests)
+        text = json.dumps(self.digests, sort_keys=True, indent=1)
+        self.file.create_dataset("digests", data=np.bytes_(text.encode()))
+
+
+def encode_strings(cells: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the cells in Arrow's layout: all bytes in one array, and where each cell begins.
+
+    Shape:
+        output: ``utf8`` (bytes,) uint8 and ``offset`` (N + 1,) int64
+    """
+    encoded = [cell.encode("utf-8", "surrogateescape") for cell in cells]
+    offset = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(cell) for cell in encoded], out=offset[1:])
+    return {"offset": offset, "utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8)}
+
+
+def decode_strings(utf8: np.ndarray, offset: np.ndarray) -> list[str]:
+    """Return the N cells that `encode_strings` laid out."""
+    whole, bounds = utf8.tobytes(), offset.tolist()
+    return [
+        whole[start:end].decode("utf-8", "surrogateescape")
+        for start, end in pairwise(bounds)
+    ]
+
+
+def array_digest(array: np.ndarray) -> str:
+    """Return the SHA-256 that a dataset of this array has."""
+    digest = _start_digest(array.shape, array.dtype)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def dataset_digest(dataset: h5py.Dataset) -> str:
+    """Return the SHA-256 of a stored dataset, read block by block.
+
+    Raises:
+        OSError: a chunk does not match its Fletcher-32 checksum.
+    """
+    if dataset.shape == ():
+        return array_digest(np.asarray(dataset[()], dtype=dataset.dtype))
+    digest = _start_digest(dataset.shape, dataset.dtype)
+    for start in range(0, len(dataset), BLOCK_ROWS):
+        digest.update(np.ascontiguousarray(dataset[start : start + BLOCK_ROWS]).data)
+    return digest.hexdigest()
+
+
+def content_sha256(digests: dict[str, str]) -> str:
+    """Return the SHA-256 over all datasets' digests."""
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _start_digest(shape: tuple[int, ...], dtype: np.dtype) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps([np.dtype(dtype).str, list(shape)]).encode())
+
+
+def _storage(shape: tuple[int, ...]) -> dict:
+    if shape == () or 0 in shape:
+        return {}
+    rows = CHUNK_ROWS if len(shape) > 1 else BLOCK_ROWS
+    return {"chunks": (min(rows, shape[0]), *shape[1:]), "fletcher32": True}
+
+
+def _own_version() -> str:
+    try:
+        return version("embed-once")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "checkout"
