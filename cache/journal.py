@@ -91,11 +91,17 @@ class Journal:
         """Bring one part to the disk and return its path; when this returns, the work is kept.
 
         Raises:
-            OSError: the disk is full or fails; nothing that was published before is touched.
+            CacheError: the disk is full or fails; nothing that was published before is touched.
         """
         content = _encode(part)
         name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
-        return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
+        try:
+            return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
+        except OSError as error:
+            raise CacheError(
+                f"{len(part.keys)} vectors could not be written to {self.folder} ({error.strerror}). All that were "
+                "written before are kept: mend the cause and type the same line again."
+            ) from error
 
     def paths(self) -> list[Path]:
         """Return the published parts, sorted by name; an empty list where there is no journal."""

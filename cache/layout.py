@@ -47,7 +47,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import h5py
 
@@ -60,7 +60,6 @@ __all__ = [
     "column_path",
     "datasets",
     "open_checked",
-    "unquote_column",
 ]
 
 CACHE_FORMAT = "embed-once cache"
@@ -74,11 +73,6 @@ _FILTERS = {"fletcher32"}
 def column_path(name: str) -> str:
     """Return where the column `name` stands in the file."""
     return "catalogue/column/" + _quoted(name)
-
-
-def unquote_column(quoted: str) -> str:
-    """Return the column's name from its last path component."""
-    return unquote(quoted)
 
 
 def open_checked(path: str | Path, *, file_format: str = CACHE_FORMAT) -> h5py.File:

@@ -39,16 +39,12 @@ class Products:
         strings = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
         strings |= {column_path(name): cells for name, cells in self.columns.items()}
         arrays = {
-            f"{path}/{name}": array
-            for path, cells in strings.items()
-            for name, array in encode_strings(cells).items()
+            f"{path}/{name}": array for path, cells in strings.items() for name, array in encode_strings(cells).items()
         }
         for modality, contents in self.contents.items():
             known = rows[modality]
             failed = failures[modality]
-            statuses = [
-                failed.get(key, status) for key, status in zip(contents.keys, contents.statuses, strict=True)
-            ]
+            statuses = [failed.get(key, status) for key, status in zip(contents.keys, contents.statuses, strict=True)]
             arrays[f"catalogue/{modality}/row"] = np.array([known.get(key, -1) for key in contents.keys], "i8")
             arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
         return arrays

@@ -42,9 +42,7 @@ class Writer:
         for name, array in encode_strings(cells).items():
             self.array(f"{path}/{name}", array)
 
-    def blocks(
-        self, path: str, shape: tuple[int, ...], dtype: np.dtype, blocks: Iterable[np.ndarray]
-    ) -> None:
+    def blocks(self, path: str, shape: tuple[int, ...], dtype: np.dtype, blocks: Iterable[np.ndarray]) -> None:
         """Write a dataset from consecutive blocks of its rows, so that it never stands in memory whole."""
         dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, **_storage(shape))
         digest = _start_digest(shape, dtype)
@@ -80,10 +78,7 @@ def encode_strings(cells: Sequence[str]) -> dict[str, np.ndarray]:
 def decode_strings(utf8: np.ndarray, offset: np.ndarray) -> list[str]:
     """Return the N cells that `encode_strings` laid out."""
     whole, bounds = utf8.tobytes(), offset.tolist()
-    return [
-        whole[start:end].decode("utf-8", "surrogateescape")
-        for start, end in pairwise(bounds)
-    ]
+    return [whole[start:end].decode("utf-8", "surrogateescape") for start, end in pairwise(bounds)]
 
 
 def array_digest(array: np.ndarray) -> str:

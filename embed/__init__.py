@@ -1,0 +1,41 @@
+"""Extraction: a catalogue in, a cache of vectors out. `embed.extract` does it all."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = [
+    "Catalogue",
+    "CatalogueError",
+    "ContentError",
+    "DeviceError",
+    "Encoder",
+    "ExtractReport",
+    "ExtractSettings",
+    "ImageEncoder",
+    "SettingError",
+    "TextEncoder",
+    "TooManyBadError",
+    "WeightsError",
+    "extract",
+    "make_encoders",
+    "read_catalogue",
+]
+
+_HOMES = {
+    "Catalogue": "embed.catalogue",
+    "Encoder": "embed.encoders",
+    "ExtractReport": "embed.extract",
+    "ExtractSettings": "embed.settings",
+    "ImageEncoder": "embed.image_encoder",
+    "TextEncoder": "embed.text_encoder",
+    "extract": "embed.extract",
+    "make_encoders": "embed.encoders",
+    "read_catalogue": "embed.catalogue",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are looked up when they are first used, so that `embed-extract --help` imports no torch.
+    if name not in __all__:
+        raise AttributeError(f"module 'embed' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "embed.errors")), name)

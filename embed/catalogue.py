@@ -1,0 +1,185 @@
+"""Reading a catalogue: a table of products whose cells stay what is written in them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Catalogue", "read_catalogue"]
+
+log = logging.getLogger("embed_once")
+
+# The usual names of each role's column, the most telling first; case, blanks, "_" and "-" do not count.
+USUAL_NAMES = {
+    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id"),
+    "image": (
+        "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
+        "picture", "photo", "file_name", "path", "file",
+    ),
+    "text": (
+        "text", "title", "description", "productDisplayName", "product_title", "product_name",
+        "display_name", "name", "caption",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """N products as they are written: ids, every other column, and which column plays which role."""
+
+    path: Path
+    ids: list[str]
+    columns: dict[str, list[str]]
+    roles: dict[str, str]  # modality -> column
+
+    def cells(self, modality: str) -> list[str]:
+        """Return the N cells of the modality's column."""
+        return self.columns[self.roles[modality]]
+
+
+def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) -> Catalogue:
+    """Return the catalogue in a CSV, TSV or Parquet file; every cell is the text that was written.
+
+    Raises:
+        CatalogueError: there is no such file, it has no rows, a column cannot be found, or ids repeat.
+    """
+    settings = settings or ExtractSettings()
+    path = Path(path)
+    if not path.is_file():
+        raise CatalogueError(
+            f"The catalogue must be a CSV or Parquet file, however {path} is "
+            + ("a folder." if path.is_dir() else "not there. Name it: embed-extract CATALOGUE.")
+        )
+    frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_csv(path, settings.encoding)
+    columns = {str(name): frame[name].tolist() for name in frame.columns}
+    if not len(frame):
+        raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
+    roles = {
+        modality: _find_column(modality, columns, getattr(settings, f"{modality}_column"), path)
+        for modality in sorted(settings.modalities)
+    }
+    id_column = _find_id_column(columns, settings.id_column, path)
+    if id_column is None:
+        ids = [str(n) for n in range(len(frame))]
+    else:
+        ids = columns[id_column]
+        _check_ids(ids, id_column, path)
+        if id_column not in roles.values():
+            del columns[id_column]
+    return Catalogue(path=path, ids=ids, columns=columns, roles=roles)
+
+
+def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
+    import pandas as pd
+
+    with path.open("rb") as file:
+        start = file.read(4)
+    if encoding is None:
+        encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        frame = pd.read_csv(
+            path,
+            sep="\t" if path.suffix.lower() in {".tsv", ".tab"} else ",",
+            dtype=object,
+            keep_default_na=False,
+            na_filter=False,
+            encoding=encoding,
+            # Cells that are not in this encoding keep their bytes and get the status not_unicode.
+            encoding_errors="surrogateescape",
+        )
+    except pd.errors.EmptyDataError as error:
+        raise CatalogueError(f"The catalogue must have a header and rows, however {path} is empty.") from error
+    except LookupError as error:
+        raise CatalogueError(f"--encoding must be one that Python knows, however got {encoding!r}.") from error
+    except UnicodeError as error:
+        raise CatalogueError(
+            f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
+        ) from error
+    except pd.errors.ParserError as error:
+        raise CatalogueError(f"The catalogue must be one table, however {path} is not: {error}".strip()) from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise CatalogueError(
+            f"The catalogue's rows must have as many cells as its header, however those of {path} have more: "
+            f"the header has {len(frame.columns)}."
+        )
+    return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise CatalogueError(
+            "Parquet catalogues need the package pyarrow: pip install 'embed-once[parquet]', or use CSV."
+        ) from error
+    import pandas as pd
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise CatalogueError(f"The catalogue must be a Parquet file, however {path} is not: {error}") from error
+    columns = {}
+    for name in table.column_names:
+        try:
+            cells = table[name].cast(pa.large_string()).to_pylist()
+        except pa.ArrowException:
+            log.info("Column %s holds %s, which is no plain cell: it is left out.", name, table[name].type)
+            continue
+        columns[name] = ["" if cell is None else cell for cell in cells]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _find_column(role: str, columns: dict[str, list[str]], asked: str | None, path: Path) -> str:
+    if asked is not None:
+        if asked in columns:
+            return asked
+        raise CatalogueError(
+            f"--{role}-column must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
+        )
+    by_plain_name: dict[str, str] = {}
+    for name in columns:
+        by_plain_name.setdefault(_plain(name), name)
+    for usual in USUAL_NAMES[role]:
+        if _plain(usual) in by_plain_name:
+            return by_plain_name[_plain(usual)]
+    other = ",".join(modality for modality in ("image", "text") if modality != role)
+    raise CatalogueError(
+        f"{path} must have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), however its columns are "
+        f"{', '.join(columns)}. Name it with --{role}-column, or do without: --modalities {other}."
+    )
+
+
+def _find_id_column(columns: dict[str, list[str]], asked: str | None, path: Path) -> str | None:
+    try:
+        return _find_column("id", columns, asked, path)
+    except CatalogueError:
+        if asked is not None:
+            raise
+    log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
+    return None
+
+
+def _check_ids(ids: list[str], column: str, path: Path) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    repeated = [(cell, count) for cell, count in Counter(ids).most_common(3) if count > 1]
+    rows = [n + 1 for n, cell in enumerate(ids) if cell == repeated[0][0]][:2]
+    shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
+    raise CatalogueError(
+        f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]}). "
+        f"{len(ids) - len(set(ids))} rows are too many: remove them, or name another column with --id-column."
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name.lower() if char not in " _-")

@@ -1,0 +1,87 @@
+"""`embed-extract`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cache.command import Command, json_option, print_json, print_table
+from embed.settings import ExtractSettings
+
+__all__ = ["extract"]
+
+_FOLDER = click.Path(path_type=Path)
+_DEFAULTS = {field.name: field.default for field in fields(ExtractSettings)}
+
+
+class ExtractCommand(Command):
+    """Ctrl-C keeps what is done."""
+
+    interrupted = "Stopped. What was encoded is kept in the journal: type the same line again to go on."
+
+
+def setting(flag: str, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+    """Return a click option for a field of `ExtractSettings`, with the field's default."""
+    name = name or flag.lstrip("-").replace("-", "_")
+    shown = isinstance(_DEFAULTS[name], str | int) and not options.get("is_flag")
+    return click.option(flag, name, default=_DEFAULTS[name], show_default=shown, **options)
+
+
+@click.command(cls=ExtractCommand)
+@click.argument("catalogue_path", metavar="[CATALOGUE]", type=_FOLDER, default="data.csv")
+@click.option(
+    "-o", "--output", "cache_path", type=_FOLDER, default="embeddings.h5", show_default=True, help="The cache."
+)
+@click.option("--modalities", default="image,text", show_default=True, help="What to encode.")
+@setting("--device", help="auto, cpu, cuda, cuda:N or mps.")
+@setting("--image-encoder", help="A torchvision classification model.")
+@setting("--image-weights", help="pretrained, random, or a local state dict (.safetensors, .pth).")
+@setting("--image-name", help="The vectors' name in the cache; default: made from encoder and weights.")
+@setting("--text-encoder", help="A Hugging Face encoder: a name or a local folder.")
+@setting("--text-weights", help="pretrained or random.")
+@setting("--text-name", help="The vectors' name in the cache; default: made from encoder and weights.")
+@setting("--pooling", type=click.Choice(["cls", "mean"]), help="Of the text's last hidden states.")
+@setting("--max-length", type=int, help="Tokens a text is cut to.")
+@setting("--seed", type=int, help="Draws random weights.")
+@setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
+@setting("--image-column", help="Default: image, image_path, filename, …")
+@setting("--text-column", help="Default: text, title, description, productDisplayName, …")
+@setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
+@setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
+@setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
+@setting("--batch-size", type=int, help="Contents a batch; changes no vector.")
+@setting("--workers", "n_workers", type=int, help="Threads that read and decode; default: one per core.")
+@setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
+@setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")
+@json_option
+def extract(catalogue_path: Path, cache_path: Path, modalities: str, as_json: bool, **options: Any) -> None:
+    """Encode what of CATALOGUE (default: data.csv) is not in the cache yet."""
+    names = tuple(name.strip() for name in modalities.split(",") if name.strip())
+    settings = ExtractSettings(modalities=names, **options)
+    from embed.extract import extract as run
+
+    report = run(catalogue_path, cache_path, settings=settings)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_table(
+        ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
+        [
+            [
+                entry.name,
+                *map(str, (entry.n_unique, entry.n_cached, entry.n_encoded, entry.n_failed)),
+                f"{entry.elapsed_s:.1f}",
+            ]
+            for entry in report.encoders
+        ],
+    )
+    for modality, counts in report.statuses.items():
+        click.echo(f"{modality}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    if report.failures_path is not None:
+        click.echo(f"What could not be read is listed in {report.failures_path}.")
+    done = "sealed" if report.was_written else "unchanged"
+    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")

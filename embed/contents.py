@@ -1,0 +1,140 @@
+"""The contents that a catalogue names: a key and a status for each product, and where each content is read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cache import Contents, content_key
+from embed.catalogue import Catalogue
+from embed.errors import CatalogueError, ContentError
+from embed.images import locate, read_image
+from embed.progress import Progress
+from embed.settings import ExtractSettings
+from embed.statuses import ABSENT, OK, RETRIED
+from embed.texts import normalise
+
+__all__ = ["Source", "find_source", "ordered_map"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+HASHED_TOGETHER = 64  # files a task, so that small files do not cost more to hand out than to hash
+
+
+@dataclass(frozen=True)
+class Source:
+    """One modality of a catalogue: what each of the N products has, and where each unique content is."""
+
+    modality: str
+    keys: list[str]  # N, "" where the product has no content
+    statuses: list[str]  # N, "ok" where it has
+    places: dict[str, Path | str]  # key -> the file, or the text itself
+
+    def read(self, key: str) -> bytes | str:
+        """Return the content of a key.
+
+        Raises:
+            ContentError: it is no longer the content that was hashed.
+        """
+        place = self.places[key]
+        if isinstance(place, str):
+            return place
+        try:
+            return read_image(place, key=key)[1]
+        except ContentError as error:
+            raise ContentError(RETRIED) from error
+
+    def contents(self, left_out: set[str]) -> Contents:
+        """Return keys and statuses for the cache; the products of the keys left out have changed under our hands."""
+        return Contents(
+            keys=["" if key in left_out else key for key in self.keys],
+            statuses=[
+                RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
+            ],
+        )
+
+
+def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, *, n_workers: int) -> Source:
+    """Return the contents of one modality, each file read and hashed once.
+
+    Raises:
+        CatalogueError: not one of the pictures that the catalogue names is there.
+    """
+    cells = catalogue.cells(modality)
+    found = _texts(cells) if modality == "text" else _images(cells, catalogue, settings, n_workers)
+    keys, statuses, places = [], [], {}
+    for key, status, place in found:
+        keys.append(key)
+        statuses.append(status)
+        if key and key not in places:
+            places[key] = place
+    if modality == "image":
+        _check_found(statuses, cells, catalogue, settings)
+    return Source(modality, keys, statuses, places)
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, n_workers: int, n_ahead: int
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order, computed by threads that run at most `n_ahead` items ahead."""
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="content")
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= n_ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+Found = tuple[str, str, Path | str]  # key, status, place
+
+
+def _texts(cells: list[str]) -> Iterator[Found]:
+    for cell in cells:
+        try:
+            text = normalise(cell)
+        except ContentError as error:
+            yield "", str(error), ""
+        else:
+            yield content_key(text.encode()), OK, text
+
+
+def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, n_workers: int) -> Iterator[Found]:
+    root = (settings.image_root or catalogue.path.parent).resolve()
+
+    def hash_files(some_cells: list[str]) -> list[Found]:
+        return [_image(cell, root, allow_outside=settings.allow_outside) for cell in some_cells]
+
+    tasks = (cells[start : start + HASHED_TOGETHER] for start in range(0, len(cells), HASHED_TOGETHER))
+    with Progress("Hashing pictures", len(cells), unit="file") as progress:
+        for found in ordered_map(hash_files, tasks, n_workers=n_workers, n_ahead=4 * n_workers):
+            progress.advance(len(found))
+            yield from found
+
+
+def _image(cell: str, root: Path, *, allow_outside: bool) -> Found:
+    try:
+        path = locate(cell, root, allow_outside=allow_outside)
+        return read_image(path)[0], OK, path
+    except ContentError as error:
+        return "", str(error), ""
+
+
+def _check_found(statuses: list[str], cells: list[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
+    named = [n for n, status in enumerate(statuses) if status != ABSENT]
+    if named and all(statuses[n] in ("missing", "outside") for n in named):
+        root = (settings.image_root or catalogue.path.parent).resolve()
+        raise CatalogueError(
+            f"The pictures in column {catalogue.roles['image']} must be files below {root}, however none of the "
+            f"{len(named)} is: {cells[named[0]]!r} is {statuses[named[0]]}. Name their folder with --image-root"
+            + (", or permit others with --allow-outside." if "outside" in statuses else ".")
+        )

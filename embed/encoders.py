@@ -1,0 +1,87 @@
+"""What an encoder is: something frozen that turns one content into one vector, and says how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cache import EncoderSpec
+from embed.errors import SettingError
+from embed.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Encoder", "entry_name", "make_encoders"]
+
+
+class Encoder(Protocol):
+    """Turns contents of one modality into vectors; loads its model when the first batch comes, not before."""
+
+    name: str  # the vectors' name in the cache
+    spec: EncoderSpec  # all that changes the vectors; known without loading the model
+
+    def prepare(self, content: Any) -> Any:
+        """Return one content (a file's bytes, a text) ready for a batch. It is called from several threads.
+
+        Raises:
+            ContentError: it cannot be encoded; the error's argument is its status.
+        """
+
+    def encode(self, batch: Sequence[Any]) -> np.ndarray:
+        """Return the vectors of prepared contents, (B, D) float32; each depends on its own content alone."""
+
+
+def make_encoders(settings: ExtractSettings) -> list[Encoder]:
+    """Return the encoders that the settings name, one a modality.
+
+    Raises:
+        WeightsError: weights cannot be had.
+        DeviceError: the device is not here.
+        SettingError: the architecture is unknown, or a name cannot stand in the cache.
+    """
+    from embed.device import find_device
+    from embed.image_encoder import ImageEncoder
+    from embed.text_encoder import TextEncoder
+
+    device = find_device(settings.device)
+    encoders: list[Encoder] = []
+    if "image" in settings.modalities:
+        encoders.append(
+            ImageEncoder(
+                settings.image_encoder,
+                weights=settings.image_weights,
+                name=settings.image_name,
+                seed=settings.seed,
+                device=device,
+            )
+        )
+    if "text" in settings.modalities:
+        encoders.append(
+            TextEncoder(
+                settings.text_encoder,
+                weights=settings.text_weights,
+                name=settings.text_name,
+                pooling=settings.pooling,
+                max_length=settings.max_length,
+                seed=settings.seed,
+                device=device,
+            )
+        )
+    return encoders
+
+
+def entry_name(asked: str | None, usual: str) -> str:
+    """Return the name that an encoder's vectors have in the cache.
+
+    Raises:
+        SettingError: the name asked for cannot be one.
+    """
+    name = re.sub(r"[^\w.+-]", "-", usual) if asked is None else asked
+    if not re.fullmatch(r"[\w+-][\w.+-]*", name, flags=re.ASCII) or name in {"key", "status"}:
+        raise SettingError(
+            f"An encoder's name in the cache must be made of letters, digits, '.', '_', '+' and '-', however got "
+            f"{name!r}. Name another with --image-name or --text-name."
+        )
+    return name

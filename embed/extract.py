@@ -1,0 +1,234 @@
+"""Extraction, the only loop: plan, read, prepare, encode, publish, seal."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache import Cache, Inventory, Journal, Part, Products, plan, seal
+from embed.catalogue import Catalogue, read_catalogue
+from embed.contents import Source, find_source, ordered_map
+from embed.encoders import Encoder, make_encoders
+from embed.errors import ContentError, TooManyBadError
+from embed.progress import Progress
+from embed.settings import ExtractSettings
+from embed.statuses import ABSENT, MEANINGS, OK, RETRIED
+
+__all__ = ["EncoderReport", "ExtractReport", "extract"]
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class EncoderReport:
+    """What one encoder had to do: unique contents, those cached before, encoded now, and not readable."""
+
+    name: str  # <modality>/<encoder>
+    n_unique: int
+    n_cached: int
+    n_encoded: int
+    n_failed: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class ExtractReport:
+    """What an extraction did, and each modality's count of products by status."""
+
+    cache_path: Path
+    n_products: int
+    encoders: list[EncoderReport]
+    statuses: dict[str, dict[str, int]]
+    failures_path: Path | None  # the list of contents that could not be read, where there are any
+    was_written: bool  # whether the cache changed
+    elapsed_s: float
+
+
+def extract(
+    catalogue_path: str | Path = "data.csv",
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: ExtractSettings | None = None,
+    encoders: Sequence[Encoder] | None = None,
+) -> ExtractReport:
+    """Encode what of the catalogue is not in the cache yet, seal the cache, and return what was done.
+
+    A run that is killed has lost no more than the part it was encoding; the same call goes on from there.
+    `encoders` replaces those that the settings name; each encodes the modality of its spec.
+
+    Raises:
+        CatalogueError: the catalogue cannot be read.
+        WeightsError, DeviceError, SettingError: an encoder cannot be had.
+        CacheError: the cache is locked, damaged or of another kind, or the disk is full; what is done is kept.
+        TooManyBadError: the cache is written, and more contents than `settings.max_bad` could not be read.
+    """
+    settings = settings or ExtractSettings()
+    cache_path = Path(cache_path)
+    started = time.monotonic()
+    catalogue = read_catalogue(catalogue_path, settings)
+    n_workers = settings.n_workers or os.cpu_count() or 1
+    with Journal(cache_path) as journal, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
+        encoders = make_encoders(settings) if encoders is None else encoders
+        inventory = Inventory(cache_path, journal)
+        for encoder in encoders:
+            inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
+        sources = {
+            modality: find_source(modality, catalogue, settings, n_workers=n_workers)
+            for modality in sorted({encoder.spec.modality for encoder in encoders})
+        }
+        reports = []
+        changed: set[str] = set()
+        for encoder in encoders:
+            source = sources[encoder.spec.modality]
+            run = _EncoderRun(encoder, source, journal, settings, n_workers)
+            reports.append(run.encode_missing(inventory))
+            changed |= run.changed
+        products = Products(
+            ids=catalogue.ids,
+            columns=catalogue.columns,
+            contents={modality: source.contents(changed) for modality, source in sources.items()},
+        )
+        was_written = seal(cache_path, journal, products)
+        failures_path, statuses = _list_failures(cache_path, catalogue)
+    report = ExtractReport(
+        cache_path=cache_path,
+        n_products=len(catalogue.ids),
+        encoders=reports,
+        statuses=statuses,
+        failures_path=failures_path,
+        was_written=was_written,
+        elapsed_s=time.monotonic() - started,
+    )
+    _check_bad(report, settings)
+    return report
+
+
+@dataclass
+class _EncoderRun:
+    """One encoder at work on one source: batches in, parts out."""
+
+    encoder: Encoder
+    source: Source
+    journal: Journal
+    settings: ExtractSettings
+    n_workers: int
+    changed: set[str] = field(default_factory=set)
+    n_encoded: int = 0
+    n_failed: int = 0
+    keys: list[str] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    published_at: float = 0.0
+
+    def encode_missing(self, inventory: Inventory) -> EncoderReport:
+        """Encode what the inventory lacks, and publish it part by part."""
+        started = self.published_at = time.monotonic()
+        modality, name = self.encoder.spec.modality, self.encoder.name
+        have = set(inventory.entry(modality, name, self.encoder.spec).keys)
+        if not self.settings.retry_failed:
+            have |= inventory.failures[modality].keys()
+        missing = plan(self.source.places, have)
+        if modality == "text":
+            missing.sort(key=lambda key: len(str(self.source.places[key])))  # like lengths need little padding
+        try:
+            with Progress(f"Encoding {modality}/{name}", len(missing), unit=modality) as progress:
+                for batch in self._batches(missing):
+                    if batch:
+                        self.vectors.append(self.encoder.encode([item for _, item in batch]))
+                        self.keys += [key for key, _ in batch]
+                        self.n_encoded += len(batch)
+                    progress.advance(self.n_encoded + self.n_failed + len(self.changed) - progress.n_done)
+                    if self._is_due():
+                        self._publish()
+        finally:
+            self._publish()  # on Ctrl-C too: what is encoded is kept
+        return EncoderReport(
+            name=f"{modality}/{name}",
+            n_unique=len(self.source.places),
+            n_cached=len(self.source.places) - len(missing),
+            n_encoded=self.n_encoded,
+            n_failed=self.n_failed,
+            elapsed_s=time.monotonic() - started,
+        )
+
+    def _batches(self, keys: list[str]) -> Iterator[list[tuple[str, Any]]]:
+        """Yield batches of prepared contents; those that cannot be prepared are noted and left out."""
+        batch: list[tuple[str, Any]] = []
+        prepared = ordered_map(
+            self._prepare, keys, n_workers=self.n_workers, n_ahead=2 * self.settings.batch_size + self.n_workers
+        )
+        for key, item in prepared:
+            if not isinstance(item, ContentError):
+                batch.append((key, item))
+            elif str(item) == RETRIED:
+                self.changed.add(key)
+            else:
+                self.failures[key] = str(item)
+                self.n_failed += 1
+            if len(batch) == self.settings.batch_size:
+                yield batch
+                batch = []
+        yield batch
+
+    def _prepare(self, key: str) -> tuple[str, Any]:
+        try:
+            return key, self.encoder.prepare(self.source.read(key))
+        except ContentError as error:
+            return key, error
+
+    def _is_due(self) -> bool:
+        n_bytes = sum(vectors.nbytes for vectors in self.vectors)
+        return n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s
+
+    def _publish(self) -> None:
+        if self.keys or self.failures:
+            vectors = np.concatenate(self.vectors) if self.vectors else np.zeros((0, 0), dtype=np.float32)
+            self.journal.publish(Part(self.encoder.name, self.encoder.spec, self.keys, vectors, self.failures))
+        self.keys, self.vectors, self.failures = [], [], {}
+        self.published_at = time.monotonic()
+
+
+def _list_failures(cache_path: Path, catalogue: Catalogue) -> tuple[Path | None, dict[str, dict[str, int]]]:
+    """Write ``<cache>.failures.csv``, one line a product and modality; remove an old one where all is well."""
+    path = cache_path.with_suffix(".failures.csv")
+    lines = []
+    counts = {}
+    with Cache(cache_path) as cache:
+        for modality in catalogue.roles:
+            statuses = cache.statuses(modality)
+            counts[modality] = dict(Counter(statuses))
+            cells = catalogue.cells(modality)
+            lines += [
+                (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])
+                for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)
+                if status not in (OK, ABSENT)
+            ]
+    if not lines:
+        path.unlink(missing_ok=True)
+        return None, counts
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "modality", "status", "meaning", "cell"])
+        writer.writerows(lines)
+    return path, counts
+
+
+def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:
+    for modality, counts in report.statuses.items():
+        n_bad = sum(count for status, count in counts.items() if status not in (OK, ABSENT))
+        if n_bad > settings.bad_limit(report.n_products):
+            raise TooManyBadError(
+                f"--max-bad {settings.max_bad} must hold, however {n_bad} of {report.n_products} products have a bad "
+                f"{modality}; {report.failures_path} lists them. All others are in {report.cache_path}."
+            )

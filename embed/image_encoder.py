@@ -1,0 +1,137 @@
+"""torchvision's classification models as image encoders: the classifier removed, the pooled vector kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import get_model, get_model_weights, list_models
+
+from cache import EncoderSpec
+from embed.encoders import entry_name
+from embed.errors import SettingError, WeightsError
+from embed.images import decode
+from embed.weights import files_sha256, load_state, seeded, torchvision_file
+
+__all__ = ["ImageEncoder"]
+
+
+class ImageEncoder:
+    """A frozen torchvision model whose last linear layer is removed; ResNet-18 gives 512 dimensions.
+
+    Args:
+        architecture: the name of a torchvision classification model.
+        weights: ``pretrained`` (torchvision's default, from ``TORCH_HOME``), ``random``, or a local state dict,
+            whose classifier may have any number of classes.
+        name: the vectors' name in the cache.
+        seed: draws random weights.
+
+    Raises:
+        SettingError: there is no such architecture.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "resnet18",
+        *,
+        weights: str = "pretrained",
+        name: str | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        known = list_models(module=torchvision.models)
+        if architecture not in known:
+            raise SettingError(
+                f"--image-encoder must be one of torchvision's classification models ({', '.join(known)}), however "
+                f"got {architecture!r}."
+            )
+        self.architecture = architecture
+        self.device = torch.device(device)
+        self.seed = seed
+        self.transform = get_model_weights(architecture).DEFAULT.transforms()
+        self.weights_path: Path | None = None
+        if weights == "random":
+            usual_name = f"{architecture}-random"
+            origin: dict[str, object] = {
+                "weights": "random",
+                "seed": seed,
+                "drawn_by": f"torch {torch.__version__}, torchvision {torchvision.__version__}",
+            }
+        else:
+            if weights == "pretrained":
+                self.weights_path, usual_name = torchvision_file(architecture), architecture
+            else:
+                self.weights_path = Path(weights)
+                stem = self.weights_path.stem
+                usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
+            origin = {"weights": "sha256:" + files_sha256([self.weights_path])}
+        self.name = entry_name(name, usual_name)
+        self.spec = EncoderSpec(
+            "image",
+            {
+                "architecture": f"torchvision/{architecture}",
+                **origin,
+                "layer": "input of the last linear layer",
+                "pixels": "upright RGB, transparency on white",
+                "resize": list(self.transform.resize_size),
+                "crop": list(self.transform.crop_size),
+                "interpolation": self.transform.interpolation.value,
+                "antialias": self.transform.antialias,
+                "mean": list(self.transform.mean),
+                "std": list(self.transform.std),
+                "precision": "fp32",
+            },
+        )
+
+    def prepare(self, content: bytes) -> torch.Tensor:
+        """Return the normalised pixels of one image file, (3, H, W) float32."""
+        return self.transform(decode(content))
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[torch.Tensor]) -> np.ndarray:
+        """Return the pooled vectors, (B, D) float32."""
+        pixels = torch.stack(list(batch)).to(self.device)  # (B, 3, H, W)
+        return self.model(pixels).float().cpu().numpy()
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network without its classifier, in evaluation mode on its device.
+
+        Raises:
+            WeightsError: the file's tensors do not fit the architecture.
+        """
+        with seeded(self.seed):
+            model = get_model(self.architecture, weights=None)
+        classifier = _remove_classifier(model)
+        if self.weights_path is not None:
+            state = load_state(self.weights_path)
+            kept = {name: tensor for name, tensor in state.items() if name.rpartition(".")[0] != classifier}
+            try:
+                model.load_state_dict(kept)
+            except RuntimeError as error:
+                first = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
+                raise WeightsError(
+                    f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
+                    f"{first[:300]}"
+                ) from error
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, within 1e-4 of the reference
+        return model.eval().requires_grad_(False).to(self.device)
+
+
+def _remove_classifier(model: nn.Module) -> str:
+    """Replace the last linear layer by the identity and return its name."""
+    name = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1:]
+    if not name:
+        raise SettingError(
+            f"The image encoder must end in a linear classifier, however {type(model).__name__} has none."
+        )
+    parent, _, child = name[0].rpartition(".")
+    setattr(model.get_submodule(parent), child, nn.Identity())
+    return name[0]

@@ -1,0 +1,130 @@
+"""Pictures: from a catalogue's cell to a file, from a file to its key, from bytes to RGB pixels."""
+
+from __future__ import annotations
+
+import io
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from cache import content_key
+from embed.errors import ContentError
+from embed.statuses import ABSENT
+
+__all__ = ["decode", "locate", "read_image", "to_rgb"]
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+MAX_BYTES = 256 * 2**20
+MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of decompression bombs
+MAX_ASPECT = 50  # the shorter side is resized to 256, so that a 1 x 5000 strip would become 983 MB
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def locate(cell: str, root: Path, *, allow_outside: bool) -> Path:
+    """Return the file that a catalogue's cell names, relative to `root` (resolved).
+
+    Raises:
+        ContentError: the cell is empty, or names no regular file below the root.
+    """
+    cell = cell.strip()
+    if not cell:
+        raise ContentError(ABSENT)
+    try:
+        path = (root / cell).resolve(strict=True)
+        if not allow_outside and not path.is_relative_to(root):
+            raise ContentError("outside")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ContentError("not_a_file")
+    except PermissionError as error:
+        raise ContentError("unreadable") from error
+    except (OSError, ValueError, RuntimeError) as error:  # not there, NUL in the name, a loop of links
+        raise ContentError("missing") from error
+    return path
+
+
+def read_image(path: Path, *, key: str | None = None) -> tuple[str, bytes]:
+    """Return the file's content key and bytes.
+
+    Raises:
+        ContentError: it cannot be read, is empty or too large, or no longer has the key that it had.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ContentError("too_large")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ContentError("missing" if key is None else "changed") from error
+    except OSError as error:
+        raise ContentError("unreadable") from error
+    if not content:
+        raise ContentError("empty")
+    found = content_key(content)
+    if key is not None and found != key:
+        raise ContentError("changed")
+    return found, content
+
+
+def decode(content: bytes) -> Image.Image:
+    """Return the picture upright and in RGB.
+
+    Raises:
+        ContentError: it is no picture, is damaged, or is too large to decode.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
+                raise ContentError("too_large")
+            image.load()
+            return to_rgb(image)
+    except ContentError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ContentError("not_an_image") from error
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise ContentError("too_large") from error
+    except Exception as error:
+        raise ContentError("truncated") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a loaded picture as upright RGB.
+
+    The EXIF orientation is applied, 16-bit grey is scaled to 8 bits, transparency is composed on white, and every
+    other mode (1, L, P, CMYK, YCbCr, …) is converted by Pillow. Of an animation it is the first frame.
+
+    Raises:
+        ContentError: the picture holds floating-point numbers, whose scale is unknown.
+    """
+    if image.mode == "F":
+        raise ContentError("unsupported_mode")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips at 255, so that 16-bit grey turns white.
+        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)  # (H, W)
+        rgb = Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    transpose = _TRANSPOSE.get(_orientation(image))
+    return rgb if transpose is None else rgb.transpose(transpose)
+
+
+def _orientation(image: Image.Image) -> int:
+    with suppress(Exception):  # EXIF blocks are often malformed; the picture without them is whole
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    return 1

@@ -1,0 +1,69 @@
+"""What an extraction may be told, and the defaults of all of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed.errors import SettingError
+
+__all__ = ["ExtractSettings"]
+
+MODALITIES = ("image", "text")
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """Settings of `embed.extract`.
+
+    Raises:
+        SettingError: a value is out of its range.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    id_column: str | None = None  # None: by its usual names
+    image_column: str | None = None
+    text_column: str | None = None
+    encoding: str | None = None  # None: UTF-8, or UTF-16 where the file says so
+    image_root: Path | None = None  # None: the catalogue's folder
+    allow_outside: bool = False
+    image_encoder: str = "resnet18"
+    image_weights: str = "pretrained"  # or "random", or a file
+    image_name: str | None = None  # None: made from the encoder and its weights
+    text_encoder: str = "bert-base-uncased"  # or a folder
+    text_weights: str = "pretrained"  # or "random"
+    text_name: str | None = None
+    pooling: str = "cls"  # or "mean"
+    max_length: int = 32  # tokens
+    seed: int = 0  # of random weights
+    device: str = "auto"
+    batch_size: int = 32
+    n_workers: int | None = None  # threads that read and decode; None: one per core
+    retry_failed: bool = False
+    max_bad: str | None = None  # "1%" or "20"; None: no limit
+    part_bytes: int = 32 * 2**20
+    part_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        unknown = set(self.modalities) - set(MODALITIES)
+        if unknown or not self.modalities:
+            raise SettingError(
+                f"--modalities must name some of {', '.join(MODALITIES)}, however got "
+                f"{','.join(self.modalities) or 'none'}."
+            )
+        for name, lowest in (("batch_size", 1), ("max_length", 3), ("n_workers", 1)):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                option = "workers" if name == "n_workers" else name.replace("_", "-")
+                raise SettingError(f"--{option} must be at least {lowest}, however got {value}.")
+        if self.max_bad is not None and not re.fullmatch(r"\d+(\.\d+)?%|\d+", self.max_bad):
+            raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
+
+    def bad_limit(self, n_products: int) -> float:
+        """Return how many bad contents are allowed among `n_products` products."""
+        if self.max_bad is None:
+            return float("inf")
+        if self.max_bad.endswith("%"):
+            return float(self.max_bad[:-1]) / 100 * n_products
+        return float(self.max_bad)

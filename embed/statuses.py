@@ -1,0 +1,26 @@
+"""Why a product has no vector: the statuses, at most 16 letters each, and what they mean to a person."""
+
+from __future__ import annotations
+
+__all__ = ["ABSENT", "MEANINGS", "OK", "RETRIED"]
+
+OK = "ok"
+ABSENT = "absent"
+
+MEANINGS = {
+    OK: "has a vector",
+    ABSENT: "the catalogue names none: its cell is empty",
+    "missing": "there is no such file",
+    "outside": "the path leaves the image root; --allow-outside permits that",
+    "not_a_file": "the path is a folder, a pipe or a device",
+    "unreadable": "the system refuses to read the file",
+    "empty": "the file has no bytes",
+    "not_an_image": "the file is no picture of a format that is read",
+    "truncated": "the picture's data ends early or is damaged",
+    "too_large": "the picture has too many bytes or pixels, or is more than 50 times as long as wide",
+    "unsupported_mode": "the picture's numbers have no known scale (floating point)",
+    "not_unicode": "the text is not valid UTF-8; --encoding names another",
+    "changed": "the file changed while it was being read; run again",
+}
+
+RETRIED = "changed"  # the one status that is never kept: the next run looks again

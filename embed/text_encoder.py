@@ -1,0 +1,195 @@
+"""Hugging Face encoders as text encoders: [CLS] of the last hidden state, or the masked mean."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+
+from cache import EncoderSpec
+from cache.keys import fields_sha256
+from embed.encoders import entry_name
+from embed.errors import SettingError, WeightsError
+from embed.texts import NORMALISATION, HashTokenizer
+from embed.weights import files_sha256, huggingface_folder, seeded
+
+__all__ = ["TextEncoder"]
+
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+
+
+class TextEncoder:
+    """A frozen Hugging Face encoder; bert-base-uncased gives 768 dimensions.
+
+    Args:
+        model_name: a local folder or a name on the hub.
+        weights: ``pretrained``, or ``random``: the same architecture, untrained. Random weights of
+            ``bert-base-uncased`` need no file at all, those of a folder its ``config.json``.
+        name: the vectors' name in the cache.
+        pooling: ``cls``, the first token of the last hidden state, or ``mean`` over all tokens that are no padding.
+        max_length: longer texts are cut to so many tokens.
+        seed: draws random weights.
+
+    Raises:
+        SettingError: the pooling is neither, or the texts may be longer than the model reads.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "bert-base-uncased",
+        *,
+        weights: str = "pretrained",
+        name: str | None = None,
+        pooling: str = "cls",
+        max_length: int = 32,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if pooling not in ("cls", "mean"):
+            raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
+        if weights not in ("pretrained", "random"):
+            raise SettingError(
+                f"--text-weights must be pretrained or random, however got {weights!r}. "
+                "Local weights are named by their folder: --text-encoder FOLDER."
+            )
+        self.pooling = pooling
+        self.max_length = max_length
+        self.device = torch.device(device)
+        self.seed = seed
+        self.folder: Path | None = None
+        self._tokenizer_lock = threading.Lock()
+        if weights == "pretrained":
+            self.folder = huggingface_folder(model_name)
+        elif Path(model_name).is_dir():
+            self.folder = Path(model_name)
+        self.is_random = weights == "random"
+        self.config = _config(model_name, self.folder)
+        longest = getattr(self.config, "max_position_embeddings", max_length)
+        if max_length > longest:
+            raise SettingError(f"--max-length must be at most {longest} for {model_name}, however got {max_length}.")
+        self.name = entry_name(name, _usual_name(model_name, is_random=self.is_random, pooling=pooling))
+        self.spec = EncoderSpec(
+            "text",
+            {
+                "architecture": f"transformers/{type(self.config).__name__}",
+                "config": fields_sha256(self.config.to_diff_dict() | {"transformers_version": None}),
+                **self._weights_fields(),
+                "tokenizer": self._tokenizer_field(),
+                "normalisation": NORMALISATION,
+                "max_length": max_length,
+                "pooling": f"{pooling} of the last hidden state",
+                "precision": "fp32",
+            },
+        )
+
+    def prepare(self, content: str) -> list[int]:
+        """Return the token ids of one text, special tokens included, at most `max_length`."""
+        if isinstance(self.tokenizer, HashTokenizer):
+            return self.tokenizer(content, max_length=self.max_length)
+        with self._tokenizer_lock:  # Hugging Face tokenizers must not be called from two threads at once
+            return self.tokenizer(content, truncation=True, max_length=self.max_length)["input_ids"]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
+        """Return the pooled vectors, (B, D) float32; padding to the longest text of the batch is masked."""
+        length = max(map(len, batch))
+        padding = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([tokens + [padding] * (length - len(tokens)) for tokens in batch])  # (B, L)
+        mask = torch.tensor([[1] * len(tokens) + [0] * (length - len(tokens)) for tokens in batch])  # (B, L)
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()  # (B, L, D)
+        if self.pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            pooled = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return pooled.cpu().numpy()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The folder's own tokenizer, or one that hashes words where there is none."""
+        if not self._tokenizer_paths():
+            return HashTokenizer(self.config.vocab_size)
+        return transformers.AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network in evaluation mode on its device.
+
+        Raises:
+            WeightsError: the folder's tensors do not fit its architecture.
+        """
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        if self.is_random:
+            with seeded(self.seed):
+                model = transformers.AutoModel.from_config(self.config, trust_remote_code=False)
+        else:
+            model = self._load()
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = False
+        return model.eval().requires_grad_(False).to(self.device)
+
+    def _load(self) -> nn.Module:
+        try:
+            model, report = transformers.AutoModel.from_pretrained(
+                self.folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise WeightsError(
+                f"{self.folder} must hold a Hugging Face encoder, however: {str(error)[:300]}"
+            ) from error
+        missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+        if missing or report["mismatched_keys"]:
+            raise WeightsError(
+                f"{self.folder} must hold all weights of its architecture, however "
+                f"{', '.join(missing[:3]) or report['mismatched_keys']} is missing or of another shape."
+            )
+        return model
+
+    def _weights_fields(self) -> dict[str, object]:
+        if self.is_random or self.folder is None:
+            drawn_by = f"torch {torch.__version__}, transformers {transformers.__version__}"
+            return {"weights": "random", "seed": self.seed, "drawn_by": drawn_by}
+        return {"weights": "sha256:" + files_sha256(list(self.folder.glob("model*.safetensors")))}
+
+    def _tokenizer_field(self) -> str:
+        paths = self._tokenizer_paths()
+        return "sha256:" + files_sha256(paths) if paths else f"words hashed to {self.config.vocab_size} ids"
+
+    def _tokenizer_paths(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        return sorted({path for pattern in TOKENIZER_FILES for path in self.folder.glob(pattern) if path.is_file()})
+
+
+def _config(model_name: str, folder: Path | None) -> Any:
+    if folder is None and model_name == "bert-base-uncased":
+        return transformers.BertConfig()  # its defaults are BERT-base
+    if folder is None:
+        raise WeightsError(
+            f"Random weights need an architecture: bert-base-uncased or a folder with config.json, however got "
+            f"{model_name!r}."
+        )
+    try:
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{folder} must hold the config.json of a known architecture, however: {reason}") from error
+
+
+def _usual_name(model_name: str, *, is_random: bool, pooling: str) -> str:
+    name = Path(model_name).resolve().name if Path(model_name).is_dir() else model_name.rpartition("/")[2]
+    return name + ("-random" if is_random else "") + ("" if pooling == "cls" else f"-{pooling}")

@@ -1,0 +1,58 @@
+"""Texts: from a catalogue's cell to normalised text, and from text to token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+from embed.errors import ContentError
+from embed.statuses import ABSENT
+
+__all__ = ["HashTokenizer", "normalise"]
+
+NORMALISATION = "NFC, runs of white space to one blank"
+
+
+def normalise(cell: str) -> str:
+    r"""Return the text that is hashed and encoded: Unicode NFC, runs of white space as one blank, none at the ends.
+
+    >>> normalise("  Blue\t shirt ")
+    'Blue shirt'
+
+    Raises:
+        ContentError: nothing is left, or the cell is not Unicode.
+    """
+    text = " ".join(unicodedata.normalize("NFC", cell).split())
+    if not text:
+        raise ContentError(ABSENT)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ContentError("not_unicode") from error
+    return text
+
+
+class HashTokenizer:
+    """A tokenizer that needs no vocabulary: each lower-case word or sign becomes an id by its SHA-256.
+
+    It serves encoders of random weights, for which one id is as good as another. Its special tokens have BERT's ids.
+    """
+
+    pad_token_id = 0
+    cls_token_id = 101
+    sep_token_id = 102
+    n_special = 1000  # BERT keeps its unused and special tokens below
+
+    def __init__(self, n_tokens: int) -> None:
+        self.n_tokens = n_tokens
+
+    def __call__(self, text: str, *, max_length: int) -> list[int]:
+        """Return ``[CLS] words [SEP]``, at most `max_length` ids."""
+        words = re.findall(r"\w+|[^\w\s]", text.lower())[: max_length - 2]
+        return [self.cls_token_id, *map(self._token_id, words), self.sep_token_id]
+
+    def _token_id(self, word: str) -> int:
+        lowest = min(self.n_special, self.n_tokens // 2)
+        digest = hashlib.sha256(word.encode()).digest()
+        return lowest + int.from_bytes(digest[:8], "little") % (self.n_tokens - lowest)
