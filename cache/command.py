@@ -25,7 +25,7 @@ class Command(click.Command):
 
     interrupted = "Stopped."
 
-    def main(self, *args: Any, **options: Any) -> Any:  # noqa: D102 - click's own
+    def main(self, *args: Any, **options: Any) -> Any:
         _log_to_stderr()
         try:
             return super().main(*args, **{**options, "standalone_mode": False}) or sys.exit(0)

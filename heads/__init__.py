@@ -1,0 +1,40 @@
+"""Heads: small classifiers on cached vectors. `heads.train` trains them, `heads.load_heads` uses them."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = [
+    "CrossAttention",
+    "Early",
+    "HeadError",
+    "LabelError",
+    "Late",
+    "RunError",
+    "RunReport",
+    "SettingError",
+    "SplitError",
+    "TrainSettings",
+    "TrainedHead",
+    "load_head",
+    "load_heads",
+    "train",
+]
+
+_HOMES = {
+    "CrossAttention": "heads.attention",
+    "Early": "heads.early",
+    "Late": "heads.late",
+    "RunReport": "heads.train",
+    "TrainSettings": "heads.settings",
+    "TrainedHead": "heads.trained",
+    "load_head": "heads.trained",
+    "load_heads": "heads.run",
+    "train": "heads.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are looked up when they are first used, so that `heads-train --help` imports no torch.
+    if name not in __all__:
+        raise AttributeError(f"module 'heads' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "heads.errors")), name)

@@ -1,0 +1,138 @@
+"""`heads-train` and `heads-predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cache.command import Command, json_option, print_json, print_table
+from heads.errors import SettingError
+from heads.settings import TrainSettings, parse_fusions
+
+__all__ = ["predict", "train"]
+
+_PATH = click.Path(path_type=Path)
+_DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
+
+
+def setting(flag: str, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+    """Return a click option for a field of `TrainSettings`, with the field's default."""
+    name = name or flag.lstrip("-").replace("-", "_")
+    shown = isinstance(_DEFAULTS[name], int | float)
+    kind = {"type": type(_DEFAULTS[name])} if shown else {}
+    return click.option(flag, name, default=_DEFAULTS[name], show_default=shown, **{**kind, **options})
+
+
+@click.command(cls=Command)
+@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.option("--fusion", default="all", show_default=True, help="Of early, attention, late; or all; or one modality.")
+@setting("--label", help="The column to learn; default: label, category, class or target.")
+@setting("--weights", help="Of late fusion: 0.4,0.6 (image,text) or image=0.4,text=0.6; default: equal.")
+@click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
+@click.option("--modalities", help="Default: all that the cache has.")
+@setting("--min-rows", help="Classes with fewer rows are left out.")
+@setting("--split-column", help="A column that says train, validation or test; default: split by the seed.")
+@setting("--test-share", help="Of the rows, where no column splits them.")
+@setting("--validation-share", help="Of the rows; for early stopping.")
+@setting("--seed", help="Of the split, the initial weights and the order.")
+@setting("--hidden-dim", help="Width of the hidden layer.")
+@setting("--dropout", help="Share of hidden units dropped in training.")
+@setting("--learning-rate", help="Of AdamW.")
+@setting("--weight-decay", help="Of AdamW.")
+@setting("--batch-size", help="Rows a step.")
+@setting("--max-epochs", help="At most so many.")
+@setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
+@click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
+@click.option("--name", help="The run folder's name; default: the label and a number.")
+@json_option
+def train(
+    cache_path: Path,
+    fusion: str,
+    encoders: tuple[str, ...],
+    modalities: str | None,
+    runs_path: Path,
+    name: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train heads from CACHE (default: embeddings.h5), each modality alone beside every fusion."""
+    settings = TrainSettings(
+        fusions=parse_fusions(fusion),
+        encoders=_pairs(encoders),
+        modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
+        **options,
+    )
+    from heads.train import train as run
+
+    report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=sys.argv)
+    if as_json:
+        print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
+        return
+    rows = ", ".join(f"{count} {side}" for side, count in report.n_rows.items())
+    click.echo(f"{report.label}: {report.n_classes} classes; {rows} rows")
+    click.echo("  ".join(f"{modality}: {encoder}" for modality, encoder in report.encoders.items()) + "\n")
+    print_table(
+        ["head", "accuracy", "95 %", "macro-F1", "95 %", "log loss", "ECE", "gap", "s"],
+        [_table_row(head, scored) for head, scored in report.metrics.items()],
+    )
+    if report.weights:
+        weights = ", ".join(f"{modality} {weight:g}" for modality, weight in report.weights.items())
+        click.echo(f"\nlate averages with the weights {weights}.")
+    random = [encoder for encoder in report.encoders.values() if encoder.endswith("-random")]
+    if random:
+        click.echo(f"\nThe encoders {', '.join(random)} are UNTRAINED: these numbers say nothing about real ones.")
+    click.echo()
+    for verdict in report.verdicts:
+        click.echo(verdict.sentence)
+    click.echo(f"\n{report.run_path}  ({report.elapsed_s:.1f} s)")
+
+
+@click.command(cls=Command)
+@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.option("--run", "run_path", type=_PATH, required=True, help="A folder that heads-train wrote.")
+@click.option("--head", "heads", multiple=True, help="One of the run's heads; default: all.")
+@click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
+def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None) -> None:
+    """Answer every product of CACHE with a run's heads, as CSV."""
+    from heads.predict import predict as answer
+
+    with output.open("w", newline="", encoding="utf-8") if output else nullcontext(sys.stdout) as file:
+        n_products, n_without = answer(run_path, cache_path, file, names=heads or None)
+    if n_without:
+        click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
+
+
+def _table_row(head: str, scored: dict[str, Any]) -> list[str]:
+    def percent(value: float) -> str:
+        return f"{100 * value:.1f}"
+
+    def span(low_high: list[float]) -> str:
+        return "–".join(map(percent, low_high))
+
+    return [
+        head,
+        percent(scored["accuracy"]),
+        span(scored["accuracy_interval"]),
+        percent(scored["macro_f1"]),
+        span(scored["macro_f1_interval"]),
+        f"{scored['log_loss']:.3f}",
+        f"{scored['calibration_error']:.3f}",
+        percent(scored["train_test_gap"]),
+        f"{scored['fit_s']:.1f}",
+    ]
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        modality, equals, encoder = text.partition("=")
+        if not equals or not modality or not encoder:
+            raise SettingError(f"--encoder must be MODALITY=NAME such as image=resnet18, however got {text!r}.")
+        pairs[modality.strip()] = encoder.strip()
+    return pairs

@@ -1,0 +1,78 @@
+"""From the cache to matrices: each modality's vectors, who has them, and who shares a content with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cache import Cache, EncoderSpec
+
+__all__ = ["Vectors", "load_vectors", "share_content"]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors of N products, by modality, sorted by name.
+
+    Shape:
+        inputs: {modality: (N, D) float32}, zeros where the product has none
+        present: {modality: (N,) bool}
+    """
+
+    encoders: dict[str, str]
+    specs: dict[str, EncoderSpec]
+    inputs: dict[str, torch.Tensor]
+    present: dict[str, torch.Tensor]
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """D of each modality."""
+        return {modality: matrix.shape[1] for modality, matrix in self.inputs.items()}
+
+    def some_present(self) -> np.ndarray:
+        """Return the rows that have a vector of some modality, (N,) bool."""
+        return torch.stack(list(self.present.values())).any(0).numpy()
+
+
+def load_vectors(cache: Cache, *, encoders: Mapping[str, str | None]) -> Vectors:
+    """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
+
+    Raises:
+        MissingEntryError: the cache lacks a modality or an encoder, or has several to choose from.
+    """
+    names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
+    inputs, present = {}, {}
+    for modality, name in names.items():
+        matrix = cache.matrix(modality, name)
+        there = cache.present(modality, name)
+        matrix[~there] = 0
+        inputs[modality] = torch.from_numpy(matrix)
+        present[modality] = torch.from_numpy(there)
+    specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
+    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present)
+
+
+def share_content(rows_by_modality: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a group for each product, the same for all that share a picture or a text, directly or through others.
+
+    Shape:
+        rows_by_modality: (N,) int64 each, the row of the product's content; -1 where it has none
+        output: (N,) int64
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_products = len(rows_by_modality[0])
+    left, right = [], []
+    n_nodes = n_products  # products first, then each modality's contents
+    for rows in rows_by_modality:
+        has = np.flatnonzero(rows >= 0)
+        left.append(has)
+        right.append(rows[has] + n_nodes)
+        n_nodes += int(rows.max(initial=-1)) + 1
+    edges = (np.concatenate(left), np.concatenate(right))
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
+    return connected_components(graph, directed=False)[1][:n_products].astype(np.int64)

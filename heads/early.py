@@ -1,0 +1,39 @@
+"""Early fusion: concatenate, then classify. With one modality it is that modality alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Early"]
+
+
+class Early(nn.Module):
+    """Classify the concatenation of all modalities with one hidden layer, batch norm and dropout.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32, standardised, zeros where absent
+        present: {modality: (B,)} bool
+        output: (B, K) logits
+
+    >>> head = Early({"image": 512, "text": 768}, n_classes=10, hidden_dim=256, dropout=0.5)
+    >>> vectors = {"image": torch.randn(4, 512), "text": torch.randn(4, 768)}
+    >>> head(vectors, {name: torch.ones(4, dtype=torch.bool) for name in vectors}).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.modalities = sorted(dims)
+        self.layers = nn.Sequential(
+            nn.Linear(sum(dims.values()), hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, n_classes),
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002 - zeros say it
+        return self.layers(torch.cat([inputs[modality] for modality in self.modalities], dim=1))

@@ -1,0 +1,27 @@
+"""The named errors of training and prediction."""
+
+from __future__ import annotations
+
+from cache.errors import EmbedOnceError
+
+__all__ = ["HeadError", "LabelError", "RunError", "SettingError", "SplitError"]
+
+
+class SettingError(EmbedOnceError, ValueError):
+    """A setting is out of its range."""
+
+
+class LabelError(EmbedOnceError, ValueError):
+    """The labels do not make a classification task."""
+
+
+class SplitError(EmbedOnceError, ValueError):
+    """The rows cannot be split into training, validation and test rows."""
+
+
+class HeadError(EmbedOnceError, ValueError):
+    """A head cannot be built, loaded, or used on these vectors."""
+
+
+class RunError(EmbedOnceError, ValueError):
+    """The folder is no run."""

@@ -1,0 +1,93 @@
+"""Labels: from a column of cells to classes, with a rule for what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache import Cache, MissingEntryError
+from heads.errors import LabelError
+
+__all__ = ["Labels", "find_label_column", "make_labels"]
+
+USUAL_NAMES = ("label", "category", "class", "target")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes, sorted, and each row's class.
+
+    Shape:
+        codes: (N,) int64, the class's position; -1 where the row is left out
+    """
+
+    column: str
+    classes: list[str]
+    codes: np.ndarray
+    notes: list[str]  # what was left out and by which rule
+
+
+def find_label_column(cache: Cache, asked: str | None) -> str:
+    """Return the column to learn: the one asked for, or the first of the usual names.
+
+    Raises:
+        LabelError: there is none such; the message lists the columns there are.
+    """
+    columns = cache.columns()
+    if asked is not None:
+        try:
+            cache.column(asked)
+        except MissingEntryError as error:
+            raise LabelError(
+                f"--label must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
+            ) from error
+        return asked
+    for usual in USUAL_NAMES:
+        for column in columns:
+            if column.strip().lower() == usual:
+                return column
+    raise LabelError(
+        f"The catalogue must have a column to learn ({', '.join(USUAL_NAMES)}), however its columns are "
+        f"{', '.join(columns) or 'none'}. Name it with --label."
+    )
+
+
+def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: int) -> Labels:
+    """Return the classes of the rows that are usable, have a label, and whose class has at least `min_rows` of them.
+
+    Shape:
+        usable: (N,) bool, the rows that have a vector of some modality
+
+    Raises:
+        LabelError: fewer than two classes are left.
+    """
+    cleaned = np.array([" ".join(cell.split()) for cell in cells], dtype=object)
+    labelled = cleaned != ""
+    notes = []
+    if not usable.all():
+        notes.append(f"{_count(int((~usable).sum()), 'row')} left out: neither modality has a vector.")
+    if not labelled[usable].all():
+        notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} is empty.")
+    names, inverse, counts = np.unique(cleaned[usable & labelled].astype(str), return_inverse=True, return_counts=True)
+    kept = counts >= min_rows
+    if not kept.all():
+        notes.append(
+            f"{_count(int((~kept).sum()), 'class', 'classes')} with fewer than {min_rows} rows left out "
+            f"({_count(int(counts[~kept].sum()), 'row')}); --min-rows changes the rule."
+        )
+    if kept.sum() < 2:
+        found = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
+        raise LabelError(
+            f"The column {column!r} must have two classes or more of at least {min_rows} rows, however it has "
+            f"{int(kept.sum())}: {found or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
+            "lower --min-rows."
+        )
+    new_codes = np.where(kept, np.cumsum(kept) - 1, -1)
+    codes = np.full(len(cells), -1, dtype=np.int64)
+    codes[usable & labelled] = new_codes[inverse]
+    return Labels(column=column, classes=names[kept].tolist(), codes=codes, notes=notes)
+
+
+def _count(n: int, one: str, many: str | None = None) -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"

@@ -1,0 +1,37 @@
+"""Answering the products of a cache with the heads of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from cache import Cache
+from heads.run import load_heads, write_answers
+
+__all__ = ["predict"]
+
+
+def predict(
+    run_path: str | Path, cache_path: str | Path, file: IO[str], *, names: Sequence[str] | None = None
+) -> tuple[int, int]:
+    """Write each product's answers as CSV; return how many products there are, and how many have no answer.
+
+    Raises:
+        RunError, HeadError: the run or a head cannot be loaded, or the cache's vectors are from another encoder.
+        CacheError: the cache cannot be read.
+    """
+    heads = load_heads(run_path, names)
+    with Cache(cache_path) as cache:
+        ids = cache.ids()
+        answered = np.zeros(len(ids), dtype=bool)
+        probabilities = {}
+        for name, head in heads.items():
+            vectors = head.vectors_of(cache)
+            answered |= vectors.some_present()
+            probabilities[name] = head.probabilities(vectors)
+    classes = next(iter(heads.values())).classes
+    write_answers(file, ids, probabilities, classes, answered=answered)
+    return len(ids), int((~answered).sum())

@@ -1,0 +1,111 @@
+"""The run folder: all that a training found, in files that anybody can read.
+
+``config.json`` says how to do it again, ``metrics.json`` what was measured, ``predictions.csv`` each head's answer for
+each test product, and each head stands in ``<head>.safetensors`` and ``<head>.json``. The folder appears whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from heads.errors import RunError
+from heads.trained import TrainedHead, load_head
+
+__all__ = ["load_heads", "write_answers", "write_run"]
+
+
+def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a folder aside, put it in place below `runs_path`, and return where it is.
+
+    Without a name it is the usual one with the next free number.
+
+    Raises:
+        RunError: there is a run of that name already, or the name is none for a folder.
+    """
+    if name is not None and (not re.fullmatch(r"[\w.+-][\w.+ -]*", name) or name.strip(".") == ""):
+        raise RunError(f"--name must be a plain folder name, however got {name!r}.")
+    if name is not None and (runs_path / name).exists():
+        raise RunError(f"A run must have a name of its own, however {runs_path / name} exists. Choose another --name.")
+    aside = runs_path / f".{os.getpid()}.tmp"
+    aside.mkdir(parents=True)
+    try:
+        write(aside)
+        return _put_in_place(aside, runs_path, name, usual_name)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def write_answers(
+    file: IO[str],
+    ids: Sequence[str],
+    probabilities: Mapping[str, np.ndarray],
+    classes: list[str],
+    *,
+    answered: np.ndarray,
+    truths: tuple[str, Sequence[str]] | None = None,
+) -> None:
+    """Write one CSV line a product: its id, its label where it is known, each head's answer and its probability.
+
+    Shape:
+        probabilities: {head: (n, K)}
+        answered: (n,) bool; the other products have no vector, and no answer
+    """
+    writer = csv.writer(file)
+    header = ["id", *([truths[0]] if truths else [])]
+    writer.writerow(header + [column for name in probabilities for column in (name, f"{name}_probability")])
+    best = {name: matrix.argmax(1) for name, matrix in probabilities.items()}
+    for row, product_id in enumerate(ids):
+        cells = [product_id, *([truths[1][row]] if truths else [])]
+        for name, matrix in probabilities.items():
+            answer = best[name][row]
+            cells += [classes[answer], f"{matrix[row, answer]:.6f}"] if answered[row] else ["", ""]
+        writer.writerow(cells)
+
+
+def load_heads(run_path: str | Path, names: Sequence[str] | None = None) -> dict[str, TrainedHead]:
+    """Return the heads of a run by their names, or those asked for.
+
+    Raises:
+        RunError: the folder is no run, or has no such head.
+        HeadError: a head cannot be loaded.
+    """
+    run_path = Path(run_path)
+    try:
+        there = json.loads((run_path / "config.json").read_text(encoding="utf-8"))["heads"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(
+            f"A run must be a folder that heads-train wrote, however {run_path} is none. See the folders in runs/."
+        ) from error
+    unknown = [name for name in names or [] if name not in there]
+    if unknown:
+        raise RunError(f"--head must be one of {', '.join(there)}, however got {unknown[0]}.")
+    return {name: load_head(run_path / name) for name in names or there}
+
+
+def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: str) -> Path:
+    numbers = [1] if name is not None else range(1, 1_000_000)
+    for number in numbers:
+        path = runs_path / (name if name is not None else f"{_plain(usual_name)}-{number:03}")
+        try:
+            aside.rename(path)  # fails where a run stands there already: a run is never empty
+        except OSError:
+            if not path.exists():
+                raise
+        else:
+            return path
+    raise RunError(f"A run must have a name of its own, however {runs_path / str(name)} exists.")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"

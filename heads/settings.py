@@ -1,0 +1,87 @@
+"""What a training may be told, and the defaults of all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from heads.errors import SettingError
+
+__all__ = ["FUSIONS", "TrainSettings", "parse_fusions"]
+
+FUSIONS = ("early", "attention", "late")
+SYNONYMS = {"concat": "early", "intermediate": "attention"}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of `heads.train`.
+
+    Raises:
+        SettingError: a value is out of its range.
+    """
+
+    label: str | None = None  # the column to learn; None: by its usual names
+    fusions: tuple[str, ...] = FUSIONS  # beside them, each modality alone is always trained
+    weights: str | None = None  # of late fusion: "0.4,0.6" or "image=0.4,text=0.6"; None: equal
+    modalities: tuple[str, ...] | None = None  # None: all that the cache has
+    encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
+    min_rows: int = 10  # classes with fewer rows are left out
+    split_column: str | None = None  # a column that says train, validation or test; None: split by seed
+    test_share: float = 0.2
+    validation_share: float = 0.15
+    seed: int = 0
+    hidden_dim: int = 256
+    n_tokens: int = 4  # that attention splits each vector into
+    n_attention_heads: int = 4
+    dropout: float = 0.5
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    batch_size: int = 256
+    max_epochs: int = 60
+    patience: int = 8  # epochs without a better macro-F1 on the validation rows
+    n_resamples: int = 1000  # of the bootstrap
+
+    def __post_init__(self) -> None:
+        for name in ("min_rows", "hidden_dim", "n_tokens", "n_attention_heads", "max_epochs", "patience"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("test_share", "validation_share"):
+            self._check(name, 0 < getattr(self, name) < 1, "between 0 and 1")
+        self._check("validation_share", self.test_share + self.validation_share < 1, "less than 1 with --test-share")
+        self._check("dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
+        self._check("batch_size", self.batch_size >= 2, "at least 2")
+        self._check("learning_rate", self.learning_rate > 0, "positive")
+        self._check("weight_decay", self.weight_decay >= 0, "at least 0")
+        self._check("n_resamples", self.n_resamples >= 100, "at least 100")
+        fits = self.hidden_dim % self.n_attention_heads == 0
+        self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        if self.weights is not None and "late" not in self.fusions:
+            raise SettingError(
+                f"--weights are those of late fusion, however --fusion is {','.join(self.fusions) or 'none'}. "
+                "Add late, or leave the weights out."
+            )
+
+    def _check(self, name: str, holds: bool, wish: str) -> None:
+        if not holds:
+            option = name.removeprefix("n_").replace("_", "-")
+            raise SettingError(f"--{option} must be {wish}, however got {getattr(self, name)}.")
+
+
+def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata", "text")) -> tuple[str, ...]:
+    """Return the fusions in a list such as ``early,late``; ``all`` stands for every one.
+
+    A single modality may be named too: it is trained in any case.
+
+    >>> parse_fusions("concat,late")
+    ('early', 'late')
+
+    Raises:
+        SettingError: a name is none of a fusion's.
+    """
+    names = [SYNONYMS.get(name, name) for name in (part.strip() for part in text.split(",")) if name]
+    unknown = [name for name in names if name not in (*FUSIONS, *modalities, "all")]
+    if unknown or not names:
+        raise SettingError(
+            f"--fusion must name some of {', '.join((*modalities, *FUSIONS))} or all, however got {text!r}."
+        )
+    return tuple(name for name in FUSIONS if name in names or "all" in names)

@@ -1,0 +1,134 @@
+"""Splits: stratified by class, duplicates on one side, drawn from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heads.errors import SplitError
+
+__all__ = ["Split", "split_by_column", "split_rows", "straddlers"]
+
+SIDES = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on, to stop and choose by, and to look at once; sorted, none in two of them."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split_rows(
+    codes: np.ndarray, groups: np.ndarray, *, test_share: float, validation_share: float, generator: np.random.Generator
+) -> Split:
+    """Return a stratified split in which no group straddles two sides.
+
+    Each class's groups are put in random order along a line of length 1, one step a row; where the middle of a group
+    falls decides its side. A class's largest group stands last, with the training rows, so that a class which is
+    mostly one group can be learned. The time is that of sorting N rows.
+
+    Shape:
+        codes: (N,) int64, the class of each row, -1 for rows that belong to no side
+        groups: (N,) int64
+
+    Raises:
+        SplitError: a side is left empty.
+    """
+    side = _places(codes, groups, generator)
+    used = codes >= 0
+    split = Split(
+        test=np.flatnonzero(used & (side < test_share)),
+        validation=np.flatnonzero(used & (side >= test_share) & (side < test_share + validation_share)),
+        train=np.flatnonzero(used & (side >= test_share + validation_share)),
+    )
+    _check(split)
+    return split
+
+
+def split_by_column(
+    column: str,
+    cells: list[str],
+    codes: np.ndarray,
+    groups: np.ndarray,
+    *,
+    validation_share: float,
+    generator: np.random.Generator,
+) -> Split:
+    """Return the split that a column of ``train``, ``validation`` and ``test`` gives; an empty cell is in none of them.
+
+    Where no cell says validation, the validation rows are drawn from the training rows.
+
+    Raises:
+        SplitError: a cell says something else, or a side is left empty.
+    """
+    words = np.array([cell.strip().lower() for cell in cells], dtype=object)
+    unknown = sorted({str(word) for word in words} - {*SIDES, ""})
+    if unknown:
+        raise SplitError(
+            f"--split-column {column} must say train, validation or test, however it says {', '.join(unknown[:5])}."
+        )
+    sides = np.array([SIDES.get(word, "") for word in words])
+    used = codes >= 0
+    train, validation, test = (np.flatnonzero(used & (sides == side)) for side in ("train", "validation", "test"))
+    if not len(validation) and len(train):
+        inside = np.full_like(codes, -1)
+        inside[train] = codes[train]
+        drawn = split_rows(
+            inside, groups, test_share=validation_share, validation_share=validation_share, generator=generator
+        )
+        train, validation = np.sort(np.concatenate([drawn.train, drawn.validation])), drawn.test
+    split = Split(train=train, validation=validation, test=test)
+    _check(split)
+    return split
+
+
+def straddlers(split: Split, groups: np.ndarray) -> int:
+    """Return how many test rows share a picture or a text with training or validation rows."""
+    seen = np.concatenate([groups[split.train], groups[split.validation]])
+    return int(np.isin(groups[split.test], seen).sum())
+
+
+def _places(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return where on its class's line the middle of each row's group falls, (N,) from 0 to 1; -1 if unused."""
+    places = np.full(len(codes), -1.0)
+    rows = np.flatnonzero(codes >= 0)
+    # A group belongs to the class that most of its rows have; the first of equals.
+    pairs, pair_sizes = np.unique(np.stack([groups[rows], codes[rows]]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -pair_sizes, pairs[0]))
+    group_ids, first = np.unique(pairs[0][order], return_index=True)
+    group_codes = pairs[1][order][first]
+    group_sizes = np.bincount(np.searchsorted(group_ids, groups[rows]))
+
+    shuffled = generator.permutation(len(group_ids))
+    sizes, classes = group_sizes[shuffled], group_codes[shuffled]
+    by_size = np.lexsort((sizes, classes))  # by class; within it by size, equals in random order
+    is_largest = np.zeros(len(shuffled), dtype=bool)
+    is_largest[by_size[np.diff(classes[by_size], append=-1) != 0]] = True
+
+    line = np.lexsort((is_largest, classes))  # by class; within it in random order, the largest last
+    sizes, classes = sizes[line], classes[line]
+    class_sizes = np.bincount(classes, weights=sizes)
+    class_starts = np.concatenate([[0], np.cumsum(class_sizes)])
+    middles = (np.cumsum(sizes) - sizes / 2 - class_starts[classes]) / class_sizes[classes]
+    by_group = np.empty(len(group_ids))
+    by_group[shuffled[line]] = np.where(is_largest[line], 1.0, middles)
+    places[rows] = by_group[np.searchsorted(group_ids, groups[rows])]
+    return places
+
+
+def _check(split: Split) -> None:
+    for name in ("train", "validation", "test"):
+        if not len(getattr(split, name)):
+            raise SplitError(
+                f"Every side of the split must have rows, however {name} has none (train {len(split.train)}, "
+                f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture or a text "
+                "stay together; more rows, other shares or --split-column help."
+            )

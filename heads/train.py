@@ -1,0 +1,293 @@
+"""Training, from a cache to a run folder: labels, split, every head, its scores, and the verdict."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cache import Cache
+from heads.build import HeadDescription
+from heads.data import Vectors, load_vectors, share_content
+from heads.errors import HeadError, LabelError
+from heads.evaluate import calibration_error, log_loss, per_class, resampled_scores, scores
+from heads.fit import Fit, Task, fit
+from heads.labels import Labels, find_label_column, make_labels
+from heads.late import Late, parse_weights
+from heads.run import write_answers, write_run
+from heads.settings import TrainSettings
+from heads.splits import Split, split_by_column, split_rows, straddlers
+from heads.standardise import Standardise
+from heads.trained import TrainedHead
+from heads.verdict import Verdict, interval, judge
+
+__all__ = ["RunReport", "train"]
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a training found."""
+
+    run_path: Path
+    label: str
+    n_classes: int
+    n_rows: dict[str, int]  # side of the split -> rows
+    encoders: dict[str, str]
+    weights: dict[str, float]  # of late fusion
+    metrics: dict[str, dict]  # head -> its scores on the test rows
+    verdicts: list[Verdict]
+    notes: list[str]
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Everything that all heads of a run share."""
+
+    ids: list[str]
+    vectors: Vectors
+    labels: Labels
+    groups: np.ndarray
+    split: Split
+    notes: list[str]
+    content_sha256: str
+
+
+def train(
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: TrainSettings | None = None,
+    runs_path: str | Path = "runs",
+    name: str | None = None,
+    command: Sequence[str] | None = None,
+) -> RunReport:
+    """Train every modality alone and the fusions asked for, write a run folder, and return what was found.
+
+    The test rows are looked at once, when all heads are done.
+
+    Raises:
+        CacheError: the cache cannot be read, or lacks a modality.
+        LabelError, SplitError, SettingError, HeadError, RunError: what was asked for cannot be done.
+    """
+    settings = settings or TrainSettings()
+    started = time.monotonic()
+    with Cache(cache_path) as cache:
+        problem = _pose(cache, settings)
+    weights = parse_weights(settings.weights, list(problem.vectors.dims))
+    heads, fits = _fit_heads(problem, settings, weights)
+    probabilities = {head.name: head.probabilities(problem.vectors) for head in heads}
+    metrics = _measure(problem, probabilities, fits)
+    verdicts = _compare(problem, probabilities, metrics, settings)
+    config = {
+        "command": list(command) if command else None,
+        "cache": str(cache_path),
+        "cache_content_sha256": problem.content_sha256,
+        "label": problem.labels.column,
+        "classes": problem.labels.classes,
+        "heads": [head.name for head in heads],
+        "encoders": problem.vectors.encoders,
+        "late_weights": weights,
+        "settings": asdict(settings),
+        "split": {side: _ids(problem, getattr(problem.split, side)) for side in ("train", "validation", "test")},
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+    }
+
+    def write(folder: Path) -> None:
+        _write_json(folder / "config.json", config)
+        found = {"heads": metrics, "verdicts": [verdict.to_dict() for verdict in verdicts], "notes": problem.notes}
+        _write_json(folder / "metrics.json", found)
+        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            test = problem.split.test
+            write_answers(
+                file,
+                _ids(problem, test),
+                {head: matrix[test] for head, matrix in probabilities.items()},
+                problem.labels.classes,
+                answered=np.ones(len(test), dtype=bool),
+                truths=(problem.labels.column, [problem.labels.classes[code] for code in problem.labels.codes[test]]),
+            )
+        for head in heads:
+            head.save(folder, golden=problem.vectors, golden_rows=problem.split.test)
+
+    run_path = write_run(Path(runs_path), name, problem.labels.column, write)
+    return RunReport(
+        run_path=run_path,
+        label=problem.labels.column,
+        n_classes=len(problem.labels.classes),
+        n_rows={side: len(getattr(problem.split, side)) for side in ("train", "validation", "test")},
+        encoders=problem.vectors.encoders,
+        weights=weights if "late" in metrics else {},
+        metrics=metrics,
+        verdicts=verdicts,
+        notes=problem.notes,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _pose(cache: Cache, settings: TrainSettings) -> _Problem:
+    """Read labels, vectors and split from the cache."""
+    column = find_label_column(cache, settings.label)
+    modalities = settings.modalities or tuple(cache.modalities)
+    vectors = load_vectors(cache, encoders={name: settings.encoders.get(name) for name in modalities})
+    if settings.fusions and len(vectors.dims) < 2:
+        raise HeadError(
+            f"A fusion needs two modalities, however the cache gives {', '.join(vectors.dims)} alone. "
+            f"Train it alone with --fusion {next(iter(vectors.dims))}."
+        )
+    labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
+    groups = share_content([cache.rows(modality) for modality in cache.modalities])
+    generator = np.random.default_rng(settings.seed)
+    notes = list(labels.notes)
+    if settings.split_column is None:
+        split = split_rows(
+            labels.codes,
+            groups,
+            test_share=settings.test_share,
+            validation_share=settings.validation_share,
+            generator=generator,
+        )
+    else:
+        if settings.split_column not in cache.columns():
+            raise LabelError(
+                f"--split-column must be one of the catalogue's columns ({', '.join(cache.columns())}), however got "
+                f"{settings.split_column!r}."
+            )
+        split = split_by_column(
+            settings.split_column,
+            cache.column(settings.split_column),
+            labels.codes,
+            groups,
+            validation_share=settings.validation_share,
+            generator=generator,
+        )
+        if n_straddling := straddlers(split, groups):
+            notes.append(
+                f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
+                f"{settings.split_column} lets duplicates straddle, and the scores are too good."
+            )
+    untested = len(labels.classes) - len(np.unique(labels.codes[split.test]))
+    if untested:
+        notes.append(f"{untested} of {len(labels.classes)} classes have no test row: theirs share pictures or texts.")
+    for note in notes:
+        log.info(note)
+    return _Problem(cache.ids(), vectors, labels, groups, split, notes, cache.content_sha256)
+
+
+def _fit_heads(
+    problem: _Problem, settings: TrainSettings, weights: Mapping[str, float]
+) -> tuple[list[TrainedHead], dict[str, Fit]]:
+    """Fit each modality alone and the fusions, in that order; late fusion is made of the single heads."""
+    vectors = problem.vectors
+    train_rows = torch.from_numpy(problem.split.train)
+    standardise = Standardise(vectors.dims).fit(vectors.inputs, vectors.present, train_rows)
+    task = Task(
+        inputs=standardise(vectors.inputs, vectors.present),
+        present=vectors.present,
+        codes=torch.from_numpy(problem.labels.codes),
+        split=problem.split,
+    )
+    heads: list[TrainedHead] = []
+    fits: dict[str, Fit] = {}
+    for name in (*vectors.dims, *settings.fusions):
+        modalities = [name] if name in vectors.dims else list(vectors.dims)
+        description = HeadDescription(
+            name=name,
+            dims={modality: vectors.dims[modality] for modality in modalities},
+            n_classes=len(problem.labels.classes),
+            hidden_dim=settings.hidden_dim,
+            dropout=settings.dropout,
+            n_tokens=settings.n_tokens,
+            n_attention_heads=settings.n_attention_heads,
+            weights=dict(weights) if name == "late" else {},
+        )
+        if name == "late":
+            module = Late({modality: fits[modality].module for modality in modalities}, weights=weights).eval()
+            fits[name] = Fit(module, 0, [], sum(fits[modality].elapsed_s for modality in modalities))
+        else:
+            fits[name] = fit(description, task, settings)
+            log.info(
+                "%s: %d epochs, the best was %d, %.1f s",
+                name, len(fits[name].history), fits[name].best_epoch, fits[name].elapsed_s,
+            )  # fmt: skip
+        own_standardise = Standardise(description.dims)
+        own_standardise.load_state_dict({key: standardise.state_dict()[key] for key in own_standardise.state_dict()})
+        heads.append(
+            TrainedHead(
+                description=description,
+                module=fits[name].module,
+                standardise=own_standardise,
+                label=problem.labels.column,
+                classes=problem.labels.classes,
+                encoders={modality: vectors.encoders[modality] for modality in modalities},
+                specs={modality: vectors.specs[modality] for modality in modalities},
+            )
+        )
+    return heads, fits
+
+
+def _measure(problem: _Problem, probabilities: Mapping[str, np.ndarray], fits: Mapping[str, Fit]) -> dict[str, dict]:
+    """Return each head's scores on the test rows, with those on training and validation rows beside them."""
+    codes, n_classes = problem.labels.codes, len(problem.labels.classes)
+    found = {}
+    for name, matrix in probabilities.items():
+        answers = matrix.argmax(1)
+        by_side = {side: scores(codes[rows], answers[rows], n_classes) for side, rows in vars(problem.split).items()}
+        test = problem.split.test
+        found[name] = {
+            **by_side["test"],
+            "log_loss": log_loss(matrix[test], codes[test]),
+            "calibration_error": calibration_error(matrix[test], codes[test]),
+            "train_test_gap": by_side["train"]["accuracy"] - by_side["test"]["accuracy"],
+            "train": by_side["train"],
+            "validation": by_side["validation"],
+            "best_epoch": fits[name].best_epoch,
+            "history": fits[name].history,
+            "fit_s": fits[name].elapsed_s,
+            "classes": per_class(codes[test], answers[test], problem.labels.classes),
+        }
+    return found
+
+
+def _compare(
+    problem: _Problem,
+    probabilities: Mapping[str, np.ndarray],
+    metrics: dict[str, dict],
+    settings: TrainSettings,
+) -> list[Verdict]:
+    """Add intervals to the metrics, and return the verdict on every fusion."""
+    test = problem.split.test
+    resampled = resampled_scores(
+        problem.labels.codes[test],
+        {name: matrix[test].argmax(1) for name, matrix in probabilities.items()},
+        problem.groups[test],
+        n_classes=len(problem.labels.classes),
+        n_resamples=settings.n_resamples,
+        generator=np.random.default_rng(settings.seed),
+    )
+    for name, resampled_values in resampled.items():
+        low, high = interval(resampled_values)
+        metrics[name]["accuracy_interval"] = [float(low[0]), float(high[0])]
+        metrics[name]["macro_f1_interval"] = [float(low[1]), float(high[1])]
+    singles = list(problem.vectors.dims)
+    best = max(singles, key=lambda name: metrics[name]["validation"]["macro_f1"])
+    values = {name: np.array([scored["accuracy"], scored["macro_f1"]]) for name, scored in metrics.items()}
+    others = [name for name in singles if name != best]
+    return [
+        judge(name, best, others=others, scores=values, resampled=resampled) for name in metrics if name not in singles
+    ]
+
+
+def _ids(problem: _Problem, rows: np.ndarray) -> list[str]:
+    return [problem.ids[row] for row in rows]
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")

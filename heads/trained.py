@@ -1,0 +1,179 @@
+"""A trained head: all that is needed to answer, in one safetensors file and one JSON file beside it.
+
+``<name>.safetensors`` holds the weights (``module.*``), the standardisation (``standardise.*``) and golden rows
+(``golden.*``): inputs and the answers they must give. ``<name>.json`` holds the classes, the description that the head
+is built from, the encoders' specs, and the SHA-256 of the other file. Neither runs code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from cache import Cache, EncoderSpec
+from heads.build import HeadDescription, build
+from heads.data import Vectors, load_vectors
+from heads.errors import HeadError
+from heads.standardise import Standardise
+
+__all__ = ["TrainedHead", "load_head"]
+
+HEAD_VERSION = 1
+BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
+N_GOLDEN = 8
+GOLDEN_TOLERANCE = 1e-4  # in log-probability, between machines
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A head in evaluation mode, the standardisation before it, and what its answers mean."""
+
+    description: HeadDescription
+    module: nn.Module
+    standardise: Standardise
+    label: str
+    classes: list[str]
+    encoders: Mapping[str, str]  # modality -> the encoder's name in the cache it was trained from
+    specs: Mapping[str, EncoderSpec]
+
+    @property
+    def name(self) -> str:
+        """The head's name: a modality's or a fusion's."""
+        return self.description.name
+
+    @torch.inference_mode()
+    def log_probabilities(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-probability of every class; an answer depends on its own row alone.
+
+        Shape:
+            inputs: {modality: (N, D) float32}, as they are in the cache
+            present: {modality: (N,) bool}
+            output: (N, K) float32
+        """
+        names = list(self.description.dims)
+        n_rows = len(present[names[0]])
+        answers = []
+        for start in range(0, n_rows, BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            n_missing = BLOCK_ROWS - len(present[names[0]][rows])
+            block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
+            mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
+            logits = self.module(self.standardise(block, mask), mask)  # (BLOCK_ROWS, K)
+            answers.append(torch.log_softmax(logits, dim=1)[: BLOCK_ROWS - n_missing])
+        return torch.cat(answers) if answers else torch.empty(0, len(self.classes))
+
+    def probabilities(self, vectors: Vectors) -> np.ndarray:
+        """Return the probability of every class for products of a cache, (N, K) float32."""
+        return self.log_probabilities(vectors.inputs, vectors.present).exp().numpy()
+
+    def vectors_of(self, cache: Cache) -> Vectors:
+        """Return the vectors that the head was trained on, from any cache that holds such.
+
+        Raises:
+            HeadError: the cache has vectors of this modality, and none from the same encoder spec.
+            MissingEntryError: the cache lacks the modality.
+        """
+        encoders = {}
+        for modality in self.description.dims:
+            fitting = [
+                name
+                for name in cache.encoders(modality)
+                if cache.spec(modality, name).fingerprint == self.specs[modality].fingerprint
+            ]
+            if not fitting:
+                there = {name: cache.spec(modality, name) for name in cache.encoders(modality)}
+                shown = "; ".join(
+                    f"{name} differs in {', '.join(self.specs[modality].differences(spec)[:4])}"
+                    for name, spec in there.items()
+                )
+                raise HeadError(
+                    f"The head {self.name!r} needs {modality} vectors made as {self.encoders[modality]} was, however "
+                    f"in {cache.path} {shown or 'there are none'}. Extract with the same encoder and settings."
+                )
+            encoders[modality] = fitting[0]
+        return load_vectors(cache, encoders=encoders)
+
+    def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
+        """Write the head's two files into `folder`, with up to eight golden rows."""
+        rows = torch.from_numpy(golden_rows[:N_GOLDEN])
+        inputs = {name: golden.inputs[name][rows] for name in self.description.dims}
+        present = {name: golden.present[name][rows] for name in self.description.dims}
+        tensors = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
+        tensors |= {f"standardise.{name}": tensor for name, tensor in self.standardise.state_dict().items()}
+        tensors |= {f"golden.input.{name}": tensor for name, tensor in inputs.items()}
+        tensors |= {f"golden.present.{name}": tensor for name, tensor in present.items()}
+        tensors["golden.output"] = self.log_probabilities(inputs, present)
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        about = {
+            "format": "embed-once head",
+            "format_version": HEAD_VERSION,
+            "label": self.label,
+            "classes": self.classes,
+            "description": self.description.to_dict(),
+            "encoders": dict(self.encoders),
+            "specs": {name: json.loads(spec.to_json()) for name, spec in self.specs.items()},
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        (folder / f"{self.name}.safetensors").write_bytes(content)
+        (folder / f"{self.name}.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def load_head(path: str | Path) -> TrainedHead:
+    """Return the head saved in ``<path>.json`` and ``<path>.safetensors``, known to answer as it did when saved.
+
+    Raises:
+        HeadError: a file is missing or damaged, is of another version, or the golden rows get other answers.
+    """
+    path = Path(path).with_suffix(".json")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        content = path.with_suffix(".safetensors").read_bytes()
+        if (about["format"], about["format_version"]) != ("embed-once head", HEAD_VERSION):
+            raise HeadError(
+                f"{path} must be a head of version {HEAD_VERSION}, however it is {about['format']} "
+                f"{about['format_version']}: update embed-once, or train again."
+            )
+        if hashlib.sha256(content).hexdigest() != about["weights_sha256"]:
+            raise HeadError(f"{path.with_suffix('.safetensors')} must be the file that {path.name} describes.")
+        tensors = load(content)
+        description = HeadDescription(**about["description"])
+        with torch.device("meta"):  # nothing is allocated on the word of the JSON file
+            module, standardise = build(description), Standardise(description.dims)
+        module.load_state_dict(_below("module.", tensors), assign=True)
+        standardise.load_state_dict(_below("standardise.", tensors), assign=True)
+        head = TrainedHead(
+            description=description,
+            module=module.eval().requires_grad_(False),
+            standardise=standardise.eval(),
+            label=about["label"],
+            classes=about["classes"],
+            encoders=about["encoders"],
+            specs={name: EncoderSpec.from_json(json.dumps(spec)) for name, spec in about["specs"].items()},
+        )
+        answers = head.log_probabilities(_below("golden.input.", tensors), _below("golden.present.", tensors))
+        expected = tensors["golden.output"]
+    except FileNotFoundError as error:
+        raise HeadError(f"A head must be two files, however {error.filename} is not there.") from error
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, HeadError):
+            raise
+        raise HeadError(f"{path} must be a head of embed-once, however: {str(error).splitlines()[0]}") from error
+    if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
+        raise HeadError(
+            f"The head {path} must answer its golden rows as it did when it was saved, however it answers otherwise: "
+            "the file or this installation of PyTorch is damaged."
+        )
+    return head
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,78 @@
+"""Whether a fusion is worth it: against the best single modality, on the same rows, with an interval, in words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+__all__ = ["Difference", "Verdict", "interval", "judge"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Fused minus single in one score, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves zero out, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A fusion compared with the single modality that was best on the validation rows."""
+
+    fusion: str
+    single: str
+    others: list[str]
+    accuracy: Difference
+    macro_f1: Difference
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words; differences are in points, intervals of 95 %."""
+        numbers = f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
+        signs = {self.accuracy.sign, self.macro_f1.sign}
+        rest = " and ".join(self.others)
+        if signs == {0}:
+            adds = "adds" if len(self.others) == 1 else "add"
+            return f"{self.single} alone is as good as {self.fusion}: the {rest} {adds} nothing here ({numbers})."
+        if signs == {1}:
+            return f"{self.fusion} is better than {self.single} alone ({numbers})."
+        if 1 not in signs:
+            return f"{self.fusion} is worse than {self.single} alone ({numbers})."
+        gained, other = ("accuracy", "macro-F1") if self.accuracy.sign == 1 else ("macro-F1", "accuracy")
+        other_is = "worse" if -1 in signs else "no different"
+        return f"{self.fusion} is better than {self.single} alone in {gained} and {other_is} in {other} ({numbers})."
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the verdict in JSON's types."""
+        return asdict(self) | {"sentence": self.sentence}
+
+
+def judge(
+    fusion: str, single: str, *, others: list[str], scores: dict[str, np.ndarray], resampled: dict[str, np.ndarray]
+) -> Verdict:
+    """Return the verdict on a fusion from paired scores.
+
+    Shape:
+        scores: {head: (2,)}, accuracy and macro-F1
+        resampled: {head: (R, 2)}, the same on resamples that all heads share
+    """
+    value = scores[fusion] - scores[single]
+    low, high = interval(resampled[fusion] - resampled[single])
+    accuracy, macro_f1 = (Difference(float(value[n]), float(low[n]), float(high[n])) for n in (0, 1))
+    return Verdict(fusion=fusion, single=single, others=others, accuracy=accuracy, macro_f1=macro_f1)
+
+
+def interval(resampled: np.ndarray) -> np.ndarray:
+    """Return the 95 % percentile interval over the first axis: (2, ...), low and high."""
+    return np.quantile(resampled, [0.025, 0.975], axis=0)
