@@ -19,6 +19,9 @@ from heads.splits import Split
 
 __all__ = ["Fit", "Task", "fit"]
 
+STEPS_AN_EPOCH = 16  # at least, where the rows are few
+LEAST_BATCH_SIZE = 16  # batch norm on fewer rows is mostly noise
+
 
 @dataclass(frozen=True)
 class Task:
@@ -66,11 +69,12 @@ def _descend(
     train = _take(task, modalities, torch.from_numpy(task.split.train))
     validation = _take(task, modalities, torch.from_numpy(task.split.validation))
     generator = torch.Generator().manual_seed(settings.seed)
+    batch_size = min(settings.batch_size, max(LEAST_BATCH_SIZE, len(task.split.train) // STEPS_AN_EPOCH))
     history: list[dict[str, float]] = []
     best = (-1.0, -float("inf"))
     best_epoch, best_state = 0, copy.deepcopy(module.state_dict())
     for epoch in range(1, settings.max_epochs + 1):
-        train_loss = _one_epoch(module, optimiser, train, settings.batch_size, generator)
+        train_loss = _one_epoch(module, optimiser, train, batch_size, generator)
         validation_loss, macro_f1 = _validate(module, validation, description.n_classes)
         history.append({"train_loss": train_loss, "validation_loss": validation_loss, "validation_macro_f1": macro_f1})
         if (macro_f1, -validation_loss) > best:

@@ -1,0 +1,39 @@
+"""Every test runs in a folder of its own, without network, and away from the user's own caches and default paths."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import FASHION
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(socket.socket, "connect", _refuse)
+    yield
+    left = sorted(path.name for path in home.iterdir())
+    assert not {"embeddings.h5", "runs", "data.csv"} & set(left), "a test wrote to a command's default path"
+
+
+@pytest.fixture(scope="session")
+def fashion() -> Path:
+    """The folder of 6,000 real products; where it is absent the test is skipped, and says so."""
+    if not (FASHION / "styles.csv").is_file():
+        pytest.skip(f"the fashion catalogue is not at {FASHION}")
+    return FASHION
+
+
+def _refuse(self: socket.socket, address: object) -> None:
+    host = address[0] if isinstance(address, tuple) else ""
+    if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"tests have no network, however something connects to {address}")
