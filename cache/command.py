@@ -6,15 +6,34 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from cache.errors import EmbedOnceError
 
-__all__ = ["Command", "json_option", "print_json", "print_table"]
+__all__ = ["Command", "json_option", "print_json", "print_table", "setting_options"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+def setting_options(settings: type) -> Callable[..., Callable[[Any], Any]]:
+    """Return a function that makes a click option for a field of a dataclass of settings, with the field's default.
+
+    The option's name is the field's, unless the field is named too.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+
+    def setting(flag: str, field_name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        field_name = field_name or flag.lstrip("-").replace("-", "_")
+        default = defaults[field_name]
+        shown = isinstance(default, str | int | float) and not isinstance(default, bool)
+        kind = {"type": type(default)} if shown else {}
+        return click.option(flag, field_name, default=default, show_default=shown, **{**kind, **options})
+
+    return setting
 
 
 class Command(click.Command):

@@ -9,6 +9,7 @@ __all__ = [
     "EmbedOnceError",
     "MissingEntryError",
     "NotACacheError",
+    "SettingError",
     "SpecConflictError",
     "UnknownVersionError",
     "UnsafeFileError",
@@ -21,6 +22,10 @@ class EmbedOnceError(Exception):
     def __str__(self) -> str:
         # KeyError would show its message in quotes.
         return str(self.args[0]) if self.args else ""
+
+
+class SettingError(EmbedOnceError, ValueError):
+    """A setting is out of its range."""
 
 
 class CacheError(EmbedOnceError):

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cache.command import Command, json_option, print_json, print_table
+from cache.command import Command, json_option, print_json, print_table, setting_options
 from embed.settings import ExtractSettings
 
 __all__ = ["extract"]
 
 _FOLDER = click.Path(path_type=Path)
-_DEFAULTS = {field.name: field.default for field in fields(ExtractSettings)}
+setting = setting_options(ExtractSettings)
 
 
 class ExtractCommand(Command):
     """Ctrl-C keeps what is done."""
 
     interrupted = "Stopped. What was encoded is kept in the journal: type the same line again to go on."
-
-
-def setting(flag: str, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-    """Return a click option for a field of `ExtractSettings`, with the field's default."""
-    name = name or flag.lstrip("-").replace("-", "_")
-    shown = isinstance(_DEFAULTS[name], str | int) and not options.get("is_flag")
-    return click.option(flag, name, default=_DEFAULTS[name], show_default=shown, **options)
 
 
 @click.command(cls=ExtractCommand)
@@ -45,15 +37,15 @@ def setting(flag: str, name: str | None = None, **options: Any) -> Callable[[Any
 @setting("--text-weights", help="pretrained or random.")
 @setting("--text-name", help="The vectors' name in the cache; default: made from encoder and weights.")
 @setting("--pooling", type=click.Choice(["cls", "mean"]), help="Of the text's last hidden states.")
-@setting("--max-length", type=int, help="Tokens a text is cut to.")
-@setting("--seed", type=int, help="Draws random weights.")
+@setting("--max-length", help="Tokens a text is cut to.")
+@setting("--seed", help="Draws random weights.")
 @setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
 @setting("--image-column", help="Default: image, image_path, filename, …")
 @setting("--text-column", help="Default: text, title, description, productDisplayName, …")
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
 @setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
-@setting("--batch-size", type=int, help="Contents a batch; changes no vector.")
+@setting("--batch-size", help="Contents a batch; changes no vector.")
 @setting("--workers", "n_workers", type=int, help="Threads that read and decode; default: one per core.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cache.errors import EmbedOnceError
+from cache.errors import EmbedOnceError, SettingError
 
 __all__ = ["CatalogueError", "ContentError", "DeviceError", "SettingError", "TooManyBadError", "WeightsError"]
 
@@ -17,10 +17,6 @@ class WeightsError(EmbedOnceError, ValueError):
 
 class DeviceError(EmbedOnceError, ValueError):
     """There is no such device here."""
-
-
-class SettingError(EmbedOnceError, ValueError):
-    """A setting is out of its range."""
 
 
 class TooManyBadError(EmbedOnceError, RuntimeError):

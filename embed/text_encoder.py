@@ -14,7 +14,6 @@ import transformers
 from torch import nn
 
 from cache import EncoderSpec
-from cache.keys import fields_sha256
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
 from embed.texts import NORMALISATION, HashTokenizer
@@ -80,7 +79,7 @@ class TextEncoder:
             "text",
             {
                 "architecture": f"transformers/{type(self.config).__name__}",
-                "config": fields_sha256(self.config.to_diff_dict() | {"transformers_version": None}),
+                "config": self._config_field(),
                 **self._weights_fields(),
                 "tokenizer": self._tokenizer_field(),
                 "normalisation": NORMALISATION,
@@ -158,6 +157,9 @@ class TextEncoder:
                 f"{', '.join(missing[:3]) or report['mismatched_keys']} is missing or of another shape."
             )
         return model
+
+    def _config_field(self) -> str:
+        return "defaults" if self.folder is None else "sha256:" + files_sha256([self.folder / "config.json"])
 
     def _weights_fields(self) -> dict[str, object]:
         if self.is_random or self.folder is None:

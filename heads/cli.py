@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cache.command import Command, json_option, print_json, print_table
+from cache.command import Command, json_option, print_json, print_table, setting_options
 from heads.errors import SettingError
 from heads.settings import TrainSettings, parse_fusions
 
 __all__ = ["predict", "train"]
 
 _PATH = click.Path(path_type=Path)
-_DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
-
-
-def setting(flag: str, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-    """Return a click option for a field of `TrainSettings`, with the field's default."""
-    name = name or flag.lstrip("-").replace("-", "_")
-    shown = isinstance(_DEFAULTS[name], int | float)
-    kind = {"type": type(_DEFAULTS[name])} if shown else {}
-    return click.option(flag, name, default=_DEFAULTS[name], show_default=shown, **{**kind, **options})
+setting = setting_options(TrainSettings)
 
 
 @click.command(cls=Command)
@@ -89,7 +80,7 @@ def train(
         click.echo(f"\nThe encoders {', '.join(random)} are UNTRAINED: these numbers say nothing about real ones.")
     click.echo()
     for verdict in report.verdicts:
-        click.echo(verdict.sentence)
+        click.echo(click.wrap_text(verdict.sentence, width=80))
     click.echo(f"\n{report.run_path}  ({report.elapsed_s:.1f} s)")
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from cache.errors import EmbedOnceError
+from cache.errors import EmbedOnceError, SettingError
 
 __all__ = ["HeadError", "LabelError", "RunError", "SettingError", "SplitError"]
-
-
-class SettingError(EmbedOnceError, ValueError):
-    """A setting is out of its range."""
 
 
 class LabelError(EmbedOnceError, ValueError):
