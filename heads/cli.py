@@ -61,7 +61,7 @@ def train(
     )
     from heads.train import train as run
 
-    report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=sys.argv)
+    report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=["heads-train", *sys.argv[1:]])
     if as_json:
         print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
         return

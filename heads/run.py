@@ -53,7 +53,7 @@ def write_answers(
     classes: list[str],
     *,
     answered: np.ndarray,
-    truths: tuple[str, Sequence[str]] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> None:
     """Write one CSV line a product: its id, its label where it is known, each head's answer and its probability.
 
@@ -62,11 +62,11 @@ def write_answers(
         answered: (n,) bool; the other products have no vector, and no answer
     """
     writer = csv.writer(file)
-    header = ["id", *([truths[0]] if truths else [])]
+    header = ["id", *(["label"] if labels else [])]
     writer.writerow(header + [column for name in probabilities for column in (name, f"{name}_probability")])
     best = {name: matrix.argmax(1) for name, matrix in probabilities.items()}
     for row, product_id in enumerate(ids):
-        cells = [product_id, *([truths[1][row]] if truths else [])]
+        cells = [product_id, *([labels[row]] if labels else [])]
         for name, matrix in probabilities.items():
             answer = best[name][row]
             cells += [classes[answer], f"{matrix[row, answer]:.6f}"] if answered[row] else ["", ""]

@@ -112,7 +112,7 @@ def train(
                 {head: matrix[test] for head, matrix in probabilities.items()},
                 problem.labels.classes,
                 answered=np.ones(len(test), dtype=bool),
-                truths=(problem.labels.column, [problem.labels.classes[code] for code in problem.labels.codes[test]]),
+                labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
             )
         for head in heads:
             head.save(folder, golden=problem.vectors, golden_rows=problem.split.test)
