@@ -90,7 +90,7 @@ class Inventory:
         return entry
 
     def _add_cache(self, cache: Cache) -> None:
-        for modality in cache.modalities:
+        for modality in cache.content_modalities:
             keys = cache.keys(modality).astype(str).tolist()
             statuses = cache.content_statuses(modality).astype(str).tolist()
             self.keys[modality] = {key: row for row, key in enumerate(keys)}

@@ -59,7 +59,12 @@ class Cache:
 
     @property
     def modalities(self) -> list[str]:
-        """The names of the modalities, sorted."""
+        """The modalities that the catalogue has, sorted by name."""
+        return [name for name in self.content_modalities if f"catalogue/{name}" in self._file]
+
+    @property
+    def content_modalities(self) -> list[str]:
+        """All modalities of which there are contents, also those of catalogues past, sorted by name."""
         return sorted(name for name in self._file if name not in {"catalogue", "digests"})
 
     def encoders(self, modality: str) -> list[str]:
@@ -68,7 +73,7 @@ class Cache:
         Raises:
             MissingEntryError: the cache has no such modality.
         """
-        if modality not in self.modalities:
+        if modality not in self.content_modalities:
             raise MissingEntryError(
                 f"The cache {self.path} must hold the modality {modality!r}, however it holds "
                 f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."

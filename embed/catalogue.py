@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed.errors import CatalogueError
-from embed.settings import ExtractSettings
+from embed.settings import MODALITIES, ExtractSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ class Catalogue:
     path: Path
     ids: list[str]
     columns: dict[str, list[str]]
-    roles: dict[str, str]  # modality -> column
+    roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
 
     def cells(self, modality: str) -> list[str]:
         """Return the N cells of the modality's column."""
@@ -63,10 +63,13 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     columns = {str(name): frame[name].tolist() for name in frame.columns}
     if not len(frame):
         raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
-    roles = {
-        modality: _find_column(modality, columns, getattr(settings, f"{modality}_column"), path)
-        for modality in sorted(settings.modalities)
-    }
+    roles = {}
+    for modality in MODALITIES:
+        try:
+            roles[modality] = _find_column(modality, columns, getattr(settings, f"{modality}_column"), path)
+        except CatalogueError:
+            if modality in settings.modalities:
+                raise
     id_column = _find_id_column(columns, settings.id_column, path)
     if id_column is None:
         ids = [str(n) for n in range(len(frame))]

@@ -83,9 +83,10 @@ def extract(
         inventory = Inventory(cache_path, journal)
         for encoder in encoders:
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
+        # What was encoded in another run belongs to these products too.
+        modalities = {encoder.spec.modality for encoder in encoders} | (inventory.keys.keys() & catalogue.roles.keys())
         sources = {
-            modality: find_source(modality, catalogue, settings, n_workers=n_workers)
-            for modality in sorted({encoder.spec.modality for encoder in encoders})
+            modality: find_source(modality, catalogue, settings, n_workers=n_workers) for modality in sorted(modalities)
         }
         reports = []
         changed: set[str] = set()
@@ -100,7 +101,7 @@ def extract(
             contents={modality: source.contents(changed) for modality, source in sources.items()},
         )
         was_written = seal(cache_path, journal, products)
-        failures_path, statuses = _list_failures(cache_path, catalogue)
+        failures_path, statuses = _list_failures(cache_path, catalogue, list(sources))
     report = ExtractReport(
         cache_path=cache_path,
         n_products=len(catalogue.ids),
@@ -199,13 +200,15 @@ class _EncoderRun:
         self.published_at = time.monotonic()
 
 
-def _list_failures(cache_path: Path, catalogue: Catalogue) -> tuple[Path | None, dict[str, dict[str, int]]]:
+def _list_failures(
+    cache_path: Path, catalogue: Catalogue, modalities: list[str]
+) -> tuple[Path | None, dict[str, dict[str, int]]]:
     """Write ``<cache>.failures.csv``, one line a product and modality; remove an old one where all is well."""
     path = cache_path.with_suffix(".failures.csv")
     lines = []
     counts = {}
     with Cache(cache_path) as cache:
-        for modality in catalogue.roles:
+        for modality in modalities:
             statuses = cache.statuses(modality)
             counts[modality] = dict(Counter(statuses))
             cells = catalogue.cells(modality)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embed.errors import SettingError
 
-__all__ = ["ExtractSettings"]
+__all__ = ["MODALITIES", "ExtractSettings"]
 
 MODALITIES = ("image", "text")
 
