@@ -14,15 +14,12 @@ import torch
 
 from cache import Cache
 from heads.build import HeadDescription
-from heads.data import Vectors, load_vectors, share_content
-from heads.errors import HeadError, LabelError
 from heads.evaluate import calibration_error, log_loss, per_class, resampled_scores, scores
 from heads.fit import Fit, Task, fit
-from heads.labels import Labels, find_label_column, make_labels
 from heads.late import Late, parse_weights
+from heads.problem import Problem, pose
 from heads.run import write_answers, write_run
 from heads.settings import TrainSettings
-from heads.splits import Split, split_by_column, split_rows, straddlers
 from heads.standardise import Standardise
 from heads.trained import TrainedHead
 from heads.verdict import Verdict, interval, judge
@@ -48,19 +45,6 @@ class RunReport:
     elapsed_s: float
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """Everything that all heads of a run share."""
-
-    ids: list[str]
-    vectors: Vectors
-    labels: Labels
-    groups: np.ndarray
-    split: Split
-    notes: list[str]
-    content_sha256: str
-
-
 def train(
     cache_path: str | Path = "embeddings.h5",
     *,
@@ -80,7 +64,7 @@ def train(
     settings = settings or TrainSettings()
     started = time.monotonic()
     with Cache(cache_path) as cache:
-        problem = _pose(cache, settings)
+        problem = pose(cache, settings)
     weights = parse_weights(settings.weights, list(problem.vectors.dims))
     heads, fits = _fit_heads(problem, settings, weights)
     probabilities = {head.name: head.probabilities(problem.vectors) for head in heads}
@@ -96,7 +80,7 @@ def train(
         "encoders": problem.vectors.encoders,
         "late_weights": weights,
         "settings": asdict(settings),
-        "split": {side: _ids(problem, getattr(problem.split, side)) for side in ("train", "validation", "test")},
+        "split": {side: problem.ids_of(getattr(problem.split, side)) for side in ("train", "validation", "test")},
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
 
@@ -108,7 +92,7 @@ def train(
             test = problem.split.test
             write_answers(
                 file,
-                _ids(problem, test),
+                problem.ids_of(test),
                 {head: matrix[test] for head, matrix in probabilities.items()},
                 problem.labels.classes,
                 answered=np.ones(len(test), dtype=bool),
@@ -132,57 +116,8 @@ def train(
     )
 
 
-def _pose(cache: Cache, settings: TrainSettings) -> _Problem:
-    """Read labels, vectors and split from the cache."""
-    column = find_label_column(cache, settings.label)
-    modalities = settings.modalities or tuple(cache.modalities)
-    vectors = load_vectors(cache, encoders={name: settings.encoders.get(name) for name in modalities})
-    if settings.fusions and len(vectors.dims) < 2:
-        raise HeadError(
-            f"A fusion needs two modalities, however the cache gives {', '.join(vectors.dims)} alone. "
-            f"Train it alone with --fusion {next(iter(vectors.dims))}."
-        )
-    labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
-    groups = share_content([cache.rows(modality) for modality in cache.modalities])
-    generator = np.random.default_rng(settings.seed)
-    notes = list(labels.notes)
-    if settings.split_column is None:
-        split = split_rows(
-            labels.codes,
-            groups,
-            test_share=settings.test_share,
-            validation_share=settings.validation_share,
-            generator=generator,
-        )
-    else:
-        if settings.split_column not in cache.columns():
-            raise LabelError(
-                f"--split-column must be one of the catalogue's columns ({', '.join(cache.columns())}), however got "
-                f"{settings.split_column!r}."
-            )
-        split = split_by_column(
-            settings.split_column,
-            cache.column(settings.split_column),
-            labels.codes,
-            groups,
-            validation_share=settings.validation_share,
-            generator=generator,
-        )
-        if n_straddling := straddlers(split, groups):
-            notes.append(
-                f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
-                f"{settings.split_column} lets duplicates straddle, and the scores are too good."
-            )
-    untested = len(labels.classes) - len(np.unique(labels.codes[split.test]))
-    if untested:
-        notes.append(f"{untested} of {len(labels.classes)} classes have no test row: theirs share pictures or texts.")
-    for note in notes:
-        log.info(note)
-    return _Problem(cache.ids(), vectors, labels, groups, split, notes, cache.content_sha256)
-
-
 def _fit_heads(
-    problem: _Problem, settings: TrainSettings, weights: Mapping[str, float]
+    problem: Problem, settings: TrainSettings, weights: Mapping[str, float]
 ) -> tuple[list[TrainedHead], dict[str, Fit]]:
     """Fit each modality alone and the fusions, in that order; late fusion is made of the single heads."""
     vectors = problem.vectors
@@ -196,7 +131,7 @@ def _fit_heads(
     )
     heads: list[TrainedHead] = []
     fits: dict[str, Fit] = {}
-    for name in (*vectors.dims, *settings.fusions):
+    for name in (*vectors.dims, *problem.fusions):
         modalities = [name] if name in vectors.dims else list(vectors.dims)
         description = HeadDescription(
             name=name,
@@ -233,7 +168,7 @@ def _fit_heads(
     return heads, fits
 
 
-def _measure(problem: _Problem, probabilities: Mapping[str, np.ndarray], fits: Mapping[str, Fit]) -> dict[str, dict]:
+def _measure(problem: Problem, probabilities: Mapping[str, np.ndarray], fits: Mapping[str, Fit]) -> dict[str, dict]:
     """Return each head's scores on the test rows, with those on training and validation rows beside them."""
     codes, n_classes = problem.labels.codes, len(problem.labels.classes)
     found = {}
@@ -257,7 +192,7 @@ def _measure(problem: _Problem, probabilities: Mapping[str, np.ndarray], fits: M
 
 
 def _compare(
-    problem: _Problem,
+    problem: Problem,
     probabilities: Mapping[str, np.ndarray],
     metrics: dict[str, dict],
     settings: TrainSettings,
@@ -283,10 +218,6 @@ def _compare(
     return [
         judge(name, best, others=others, scores=values, resampled=resampled) for name in metrics if name not in singles
     ]
-
-
-def _ids(problem: _Problem, rows: np.ndarray) -> list[str]:
-    return [problem.ids[row] for row in rows]
 
 
 def _write_json(path: Path, value: object) -> None:
