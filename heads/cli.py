@@ -69,12 +69,12 @@ def train(
     click.echo(f"{report.label}: {report.n_classes} classes; {rows} rows")
     click.echo("  ".join(f"{modality}: {encoder}" for modality, encoder in report.encoders.items()) + "\n")
     print_table(
-        ["head", "accuracy", "95 %", "macro-F1", "95 %", "log loss", "ECE", "gap", "s"],
-        [_table_row(head, scored) for head, scored in report.metrics.items()],
+        ["head", "acc %", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"],
+        [_table_row(head, scored, report.weights) for head, scored in report.metrics.items()],
     )
     if report.weights:
         weights = ", ".join(f"{modality} {weight:g}" for modality, weight in report.weights.items())
-        click.echo(f"\nlate averages with the weights {weights}.")
+        click.echo(f"\nlate averages the probabilities with the weights {weights}.")
     random = [encoder for encoder in report.encoders.values() if encoder.endswith("-random")]
     if random:
         click.echo(f"\nThe encoders {', '.join(random)} are UNTRAINED: these numbers say nothing about real ones.")
@@ -99,15 +99,16 @@ def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Pa
         click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
 
 
-def _table_row(head: str, scored: dict[str, Any]) -> list[str]:
+def _table_row(head: str, scored: dict[str, Any], weights: dict[str, float]) -> list[str]:
     def percent(value: float) -> str:
         return f"{100 * value:.1f}"
 
     def span(low_high: list[float]) -> str:
         return "–".join(map(percent, low_high))
 
+    shown_weights = ",".join(f"{weight:.2g}" for weight in weights.values())
     return [
-        head,
+        f"{head} {shown_weights}" if head == "late" else head,
         percent(scored["accuracy"]),
         span(scored["accuracy_interval"]),
         percent(scored["macro_f1"]),

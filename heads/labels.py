@@ -66,7 +66,7 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
     labelled = cleaned != ""
     notes = []
     if not usable.all():
-        notes.append(f"{_count(int((~usable).sum()), 'row')} left out: neither modality has a vector.")
+        notes.append(f"{_count(int((~usable).sum()), 'row')} left out: no modality has a vector.")
     if not labelled[usable].all():
         notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} is empty.")
     names, inverse, counts = np.unique(cleaned[usable & labelled].astype(str), return_inverse=True, return_counts=True)
