@@ -24,11 +24,11 @@ __all__ = [
 _HOMES = {
     "Catalogue": "embed.catalogue",
     "Encoder": "embed.encoders",
-    "ExtractReport": "embed.extract",
+    "ExtractReport": "embed.extraction",
     "ExtractSettings": "embed.settings",
     "ImageEncoder": "embed.image_encoder",
     "TextEncoder": "embed.text_encoder",
-    "extract": "embed.extract",
+    "extract": "embed.extraction",
     "make_encoders": "embed.encoders",
     "read_catalogue": "embed.catalogue",
 }

@@ -54,7 +54,7 @@ def extract(catalogue_path: Path, cache_path: Path, modalities: str, as_json: bo
     """Encode what of CATALOGUE (default: data.csv) is not in the cache yet."""
     names = tuple(name.strip() for name in modalities.split(",") if name.strip())
     settings = ExtractSettings(modalities=names, **options)
-    from embed.extract import extract as run
+    from embed.extraction import extract as run
 
     report = run(catalogue_path, cache_path, settings=settings)
     if as_json:

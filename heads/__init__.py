@@ -24,12 +24,12 @@ _HOMES = {
     "CrossAttention": "heads.attention",
     "Early": "heads.early",
     "Late": "heads.late",
-    "RunReport": "heads.train",
+    "RunReport": "heads.training",
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.trained",
     "load_head": "heads.trained",
     "load_heads": "heads.run",
-    "train": "heads.train",
+    "train": "heads.training",
 }
 
 

@@ -59,7 +59,7 @@ def train(
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         **options,
     )
-    from heads.train import train as run
+    from heads.training import train as run
 
     report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=["heads-train", *sys.argv[1:]])
     if as_json:
@@ -91,7 +91,7 @@ def train(
 @click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
 def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None) -> None:
     """Answer every product of CACHE with a run's heads, as CSV."""
-    from heads.predict import predict as answer
+    from heads.prediction import predict as answer
 
     with output.open("w", newline="", encoding="utf-8") if output else nullcontext(sys.stdout) as file:
         n_products, n_without = answer(run_path, cache_path, file, names=heads or None)
