@@ -167,7 +167,8 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
             block = np.full((stop - start, entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
             if cache is not None:
                 old = cache.vector_block(modality, encoder, start, stop)
-                block[: len(old)] = old
+                if old.size:  # it has no dimensions while nothing could be read
+                    block[: len(old)] = old
             for path, wanted in part_rows:
                 inside = (wanted >= start) & (wanted < stop)
                 if inside.any():

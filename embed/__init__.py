@@ -9,6 +9,7 @@ __all__ = [
     "ContentError",
     "DeviceError",
     "Encoder",
+    "EncoderError",
     "ExtractReport",
     "ExtractSettings",
     "ImageEncoder",

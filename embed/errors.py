@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from cache.errors import EmbedOnceError, SettingError
 
-__all__ = ["CatalogueError", "ContentError", "DeviceError", "SettingError", "TooManyBadError", "WeightsError"]
+__all__ = [
+    "CatalogueError",
+    "ContentError",
+    "DeviceError",
+    "EncoderError",
+    "SettingError",
+    "TooManyBadError",
+    "WeightsError",
+]
 
 
 class CatalogueError(EmbedOnceError, ValueError):
@@ -17,6 +25,10 @@ class WeightsError(EmbedOnceError, ValueError):
 
 class DeviceError(EmbedOnceError, ValueError):
     """There is no such device here."""
+
+
+class EncoderError(EmbedOnceError, RuntimeError):
+    """The encoder gave something other than one finite float32 vector for each content."""
 
 
 class TooManyBadError(EmbedOnceError, RuntimeError):

@@ -19,7 +19,7 @@ from cache import Cache, Inventory, Journal, Part, Products, plan, seal
 from embed.catalogue import Catalogue, read_catalogue
 from embed.contents import Source, find_source, ordered_map
 from embed.encoders import Encoder, make_encoders
-from embed.errors import ContentError, TooManyBadError
+from embed.errors import ContentError, EncoderError, TooManyBadError
 from embed.progress import Progress
 from embed.settings import ExtractSettings
 from embed.statuses import ABSENT, MEANINGS, OK, RETRIED
@@ -74,6 +74,8 @@ def extract(
     """
     settings = settings or ExtractSettings()
     cache_path = Path(cache_path)
+    if cache_path.is_symlink():
+        cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     started = time.monotonic()
     catalogue = read_catalogue(catalogue_path, settings)
     n_workers = settings.n_workers or os.cpu_count() or 1
@@ -127,16 +129,20 @@ class _EncoderRun:
     changed: set[str] = field(default_factory=set)
     n_encoded: int = 0
     n_failed: int = 0
-    keys: list[str] = field(default_factory=list)
-    vectors: list[np.ndarray] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
+    encoded: list[tuple[list[str], np.ndarray]] = field(default_factory=list)  # batches since the last part
+    failures: dict[str, str] = field(default_factory=dict)  # likewise
+    known_failures: dict[str, str] = field(default_factory=dict)
+    n_dim: int = 0
     published_at: float = 0.0
 
     def encode_missing(self, inventory: Inventory) -> EncoderReport:
         """Encode what the inventory lacks, and publish it part by part."""
         started = self.published_at = time.monotonic()
         modality, name = self.encoder.spec.modality, self.encoder.name
-        have = set(inventory.entry(modality, name, self.encoder.spec).keys)
+        entry = inventory.entry(modality, name, self.encoder.spec)
+        self.n_dim = entry.n_dim
+        self.known_failures = inventory.failures[modality]
+        have = set(entry.keys)
         if not self.settings.retry_failed:
             have |= inventory.failures[modality].keys()
         missing = plan(self.source.places, have)
@@ -146,9 +152,7 @@ class _EncoderRun:
             with Progress(f"Encoding {modality}/{name}", len(missing), unit=modality) as progress:
                 for batch in self._batches(missing):
                     if batch:
-                        self.vectors.append(self.encoder.encode([item for _, item in batch]))
-                        self.keys += [key for key, _ in batch]
-                        self.n_encoded += len(batch)
+                        self._encode(batch)
                     progress.advance(self.n_encoded + self.n_failed + len(self.changed) - progress.n_done)
                     if self._is_due():
                         self._publish()
@@ -175,12 +179,27 @@ class _EncoderRun:
             elif str(item) == RETRIED:
                 self.changed.add(key)
             else:
-                self.failures[key] = str(item)
                 self.n_failed += 1
+                if self.known_failures.get(key) != str(item):
+                    self.failures[key] = str(item)
             if len(batch) == self.settings.batch_size:
                 yield batch
                 batch = []
         yield batch
+
+    def _encode(self, batch: list[tuple[str, Any]]) -> None:
+        vectors = self.encoder.encode([item for _, item in batch])
+        n_dim = self.n_dim or vectors.shape[-1]
+        if vectors.shape != (len(batch), n_dim) or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+            raise EncoderError(
+                f"{self.encoder.spec.modality}/{self.encoder.name} must give {len(batch)} finite float32 vectors of "
+                f"{n_dim} dimensions, however it gave {vectors.dtype} of shape {vectors.shape}"
+                + (" with NaN or infinity" if not np.isfinite(vectors).all() else "")
+                + ". Try --device cpu or other weights."
+            )
+        self.n_dim = n_dim
+        self.encoded.append(([key for key, _ in batch], vectors))  # in one step, so that Ctrl-C cannot part them
+        self.n_encoded += len(batch)
 
     def _prepare(self, key: str) -> tuple[str, Any]:
         try:
@@ -189,14 +208,16 @@ class _EncoderRun:
             return key, error
 
     def _is_due(self) -> bool:
-        n_bytes = sum(vectors.nbytes for vectors in self.vectors)
+        n_bytes = sum(vectors.nbytes for _, vectors in self.encoded)
         return n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s
 
     def _publish(self) -> None:
-        if self.keys or self.failures:
-            vectors = np.concatenate(self.vectors) if self.vectors else np.zeros((0, 0), dtype=np.float32)
-            self.journal.publish(Part(self.encoder.name, self.encoder.spec, self.keys, vectors, self.failures))
-        self.keys, self.vectors, self.failures = [], [], {}
+        if self.encoded or self.failures:
+            keys = [key for some_keys, _ in self.encoded for key in some_keys]
+            no_vectors = np.zeros((0, 0), dtype=np.float32)
+            vectors = np.concatenate([vectors for _, vectors in self.encoded]) if self.encoded else no_vectors
+            self.journal.publish(Part(self.encoder.name, self.encoder.spec, keys, vectors, self.failures))
+        self.encoded, self.failures = [], {}
         self.published_at = time.monotonic()
 
 
@@ -204,7 +225,7 @@ def _list_failures(
     cache_path: Path, catalogue: Catalogue, modalities: list[str]
 ) -> tuple[Path | None, dict[str, dict[str, int]]]:
     """Write ``<cache>.failures.csv``, one line a product and modality; remove an old one where all is well."""
-    path = cache_path.with_suffix(".failures.csv")
+    path = cache_path.with_name(cache_path.name + ".failures.csv")
     lines = []
     counts = {}
     with Cache(cache_path) as cache:

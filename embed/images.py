@@ -44,11 +44,13 @@ def locate(cell: str, root: Path, *, allow_outside: bool) -> Path:
     if not cell:
         raise ContentError(ABSENT)
     try:
-        path = (root / cell).resolve(strict=True)
+        path = (root / cell).resolve()
         if not allow_outside and not path.is_relative_to(root):
             raise ContentError("outside")
         if not stat.S_ISREG(path.stat().st_mode):
             raise ContentError("not_a_file")
+    except ContentError:
+        raise
     except PermissionError as error:
         raise ContentError("unreadable") from error
     except (OSError, ValueError, RuntimeError) as error:  # not there, NUL in the name, a loop of links

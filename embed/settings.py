@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from embed.errors import SettingError
@@ -60,10 +61,10 @@ class ExtractSettings:
         if self.max_bad is not None and not re.fullmatch(r"\d+(\.\d+)?%|\d+", self.max_bad):
             raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
 
-    def bad_limit(self, n_products: int) -> float:
+    def bad_limit(self, n_products: int) -> Fraction:
         """Return how many bad contents are allowed among `n_products` products."""
         if self.max_bad is None:
-            return float("inf")
+            return Fraction(n_products)
         if self.max_bad.endswith("%"):
-            return float(self.max_bad[:-1]) / 100 * n_products
-        return float(self.max_bad)
+            return Fraction(self.max_bad[:-1]) * n_products / 100
+        return Fraction(self.max_bad)

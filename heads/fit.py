@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.build import HeadDescription, build
+from heads.errors import HeadError
 from heads.evaluate import scores
 from heads.settings import TrainSettings
 from heads.splits import Split
@@ -77,6 +79,11 @@ def _descend(
         train_loss = _one_epoch(module, optimiser, train, batch_size, generator)
         validation_loss, macro_f1 = _validate(module, validation, description.n_classes)
         history.append({"train_loss": train_loss, "validation_loss": validation_loss, "validation_macro_f1": macro_f1})
+        if not math.isfinite(train_loss + validation_loss):
+            raise HeadError(
+                f"Training must converge, however the loss of {description.name} is not finite in epoch {epoch}. Lower "
+                f"--learning-rate, which is {settings.learning_rate:g}."
+            )
         if (macro_f1, -validation_loss) > best:
             best = (macro_f1, -validation_loss)
             best_epoch, best_state = epoch, copy.deepcopy(module.state_dict())

@@ -46,6 +46,11 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     """
     column = find_label_column(cache, settings.label)
     modalities = settings.modalities or tuple(cache.modalities)
+    for modality, encoder in settings.encoders.items():
+        if modality not in modalities:
+            raise HeadError(
+                f"--encoder must name one of the modalities {', '.join(modalities)}, however got {modality}={encoder}."
+            )
     vectors = load_vectors(cache, encoders={name: settings.encoders.get(name) for name in modalities})
     fusions = settings.fusions
     if len(vectors.dims) < 2:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -21,7 +22,7 @@ import numpy as np
 from heads.errors import RunError
 from heads.trained import TrainedHead, load_head
 
-__all__ = ["load_heads", "write_answers", "write_run"]
+__all__ = ["check_name", "load_heads", "write_answers", "write_run"]
 
 
 def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callable[[Path], None]) -> Path:
@@ -32,18 +33,30 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
     Raises:
         RunError: there is a run of that name already, or the name is none for a folder.
     """
-    if name is not None and (not re.fullmatch(r"[\w.+-][\w.+ -]*", name) or name.strip(".") == ""):
-        raise RunError(f"--name must be a plain folder name, however got {name!r}.")
-    if name is not None and (runs_path / name).exists():
-        raise RunError(f"A run must have a name of its own, however {runs_path / name} exists. Choose another --name.")
-    aside = runs_path / f".{os.getpid()}.tmp"
-    aside.mkdir(parents=True)
+    check_name(runs_path, name)
+    runs_path.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=runs_path))
+    aside.chmod(0o777 & ~_umask())  # mkdtemp's folders are its owner's alone
     try:
         write(aside)
         return _put_in_place(aside, runs_path, name, usual_name)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def check_name(runs_path: Path, name: str | None) -> None:
+    """Check that a run may have this name, so that nobody trains for nothing.
+
+    Raises:
+        RunError: there is a run of that name already, or it is no name for a folder.
+    """
+    if name is None:
+        return
+    if not re.fullmatch(r"[\w.+-][\w.+ -]{0,199}", name) or name.strip(".") == "":
+        raise RunError(f"--name must be a plain folder name, however got {name!r}.")
+    if (runs_path / name).exists():
+        raise RunError(f"A run must have a name of its own, however {runs_path / name} exists. Choose another --name.")
 
 
 def write_answers(
@@ -108,4 +121,10 @@ def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: st
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.")[:60] or "run"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -125,10 +125,10 @@ def _places(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generato
 
 
 def _check(split: Split) -> None:
-    for name in ("train", "validation", "test"):
-        if not len(getattr(split, name)):
+    for name, least in (("train", 2), ("validation", 1), ("test", 1)):
+        if len(getattr(split, name)) < least:
             raise SplitError(
-                f"Every side of the split must have rows, however {name} has none (train {len(split.train)}, "
+                f"Every side of the split must have rows, however {name} has too few (train {len(split.train)}, "
                 f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture or a text "
                 "stay together; more rows, other shares or --split-column help."
             )

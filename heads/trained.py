@@ -23,9 +23,10 @@ from cache import Cache, EncoderSpec
 from heads.build import HeadDescription, build
 from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
+from heads.late import Late
 from heads.standardise import Standardise
 
-__all__ = ["TrainedHead", "load_head"]
+__all__ = ["TrainedHead", "load_head", "write_json"]
 
 HEAD_VERSION = 1
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
@@ -67,8 +68,10 @@ class TrainedHead:
             n_missing = BLOCK_ROWS - len(present[names[0]][rows])
             block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
             mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
-            logits = self.module(self.standardise(block, mask), mask)  # (BLOCK_ROWS, K)
-            answers.append(torch.log_softmax(logits, dim=1)[: BLOCK_ROWS - n_missing])
+            answer = self.module(self.standardise(block, mask), mask)  # (BLOCK_ROWS, K)
+            if not isinstance(self.module, Late):  # whose answers are log-probabilities
+                answer = torch.log_softmax(answer, dim=1)
+            answers.append(answer[: BLOCK_ROWS - n_missing])
         return torch.cat(answers) if answers else torch.empty(0, len(self.classes))
 
     def probabilities(self, vectors: Vectors) -> np.ndarray:
@@ -124,7 +127,7 @@ class TrainedHead:
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         (folder / f"{self.name}.safetensors").write_bytes(content)
-        (folder / f"{self.name}.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(folder / f"{self.name}.json", about)
 
 
 def load_head(path: str | Path) -> TrainedHead:
@@ -173,6 +176,11 @@ def load_head(path: str | Path) -> TrainedHead:
             "the file or this installation of PyTorch is damaged."
         )
     return head
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as readable JSON; what is not Unicode in it is escaped, and read back as it was."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

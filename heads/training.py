@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -18,10 +17,10 @@ from heads.evaluate import calibration_error, log_loss, per_class, resampled_sco
 from heads.fit import Fit, Task, fit
 from heads.late import Late, parse_weights
 from heads.problem import Problem, pose
-from heads.run import write_answers, write_run
+from heads.run import check_name, write_answers, write_run
 from heads.settings import TrainSettings
 from heads.standardise import Standardise
-from heads.trained import TrainedHead
+from heads.trained import TrainedHead, write_json
 from heads.verdict import Verdict, interval, judge
 
 __all__ = ["RunReport", "train"]
@@ -63,6 +62,7 @@ def train(
     """
     settings = settings or TrainSettings()
     started = time.monotonic()
+    check_name(Path(runs_path), name)
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
     weights = parse_weights(settings.weights, list(problem.vectors.dims))
@@ -85,9 +85,9 @@ def train(
     }
 
     def write(folder: Path) -> None:
-        _write_json(folder / "config.json", config)
+        write_json(folder / "config.json", config)
         found = {"heads": metrics, "verdicts": [verdict.to_dict() for verdict in verdicts], "notes": problem.notes}
-        _write_json(folder / "metrics.json", found)
+        write_json(folder / "metrics.json", found)
         with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             test = problem.split.test
             write_answers(
@@ -218,7 +218,3 @@ def _compare(
     return [
         judge(name, best, others=others, scores=values, resampled=resampled) for name in metrics if name not in singles
     ]
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
