@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Catalogue", "read_catalogue"]
+
+_COMPRESSION_ERRORS = (
+    OSError, EOFError, ValueError, ImportError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError
+)  # fmt: skip
 
 log = logging.getLogger("embed_once")
 
@@ -54,10 +64,10 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     """
     settings = settings or ExtractSettings()
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises on names that no file can have
         raise CatalogueError(
             f"The catalogue must be a CSV or Parquet file, however {path} is "
-            + ("a folder." if path.is_dir() else "not there. Name it: embed-extract CATALOGUE.")
+            + ("a folder." if os.path.isdir(path) else "not there. Name it: embed-extract CATALOGUE.")
         )
     frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_csv(path, settings.encoding)
     columns = {str(name): frame[name].tolist() for name in frame.columns}
@@ -85,13 +95,14 @@ def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
     import pandas as pd
 
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(2)
     if encoding is None:
-        encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    delimiter = "\t" if {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes} else ","
     try:
         frame = pd.read_csv(
             path,
-            sep="\t" if path.suffix.lower() in {".tsv", ".tab"} else ",",
+            sep=delimiter,
             dtype=object,
             keep_default_na=False,
             na_filter=False,
@@ -108,13 +119,33 @@ def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
             f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
         ) from error
     except pd.errors.ParserError as error:
-        raise CatalogueError(f"The catalogue must be one table, however {path} is not: {error}".strip()) from error
+        reason = _first_long_line(path, delimiter, encoding) or str(error).strip()
+        raise CatalogueError(f"The catalogue must be one table, however {path} is not: {reason}") from error
+    except _COMPRESSION_ERRORS as error:
+        raise CatalogueError(
+            f"The catalogue must be a table that pandas reads, however {path} is not: {error}. Its name says how it is "
+            "compressed."
+        ) from error
     if not isinstance(frame.index, pd.RangeIndex):
         raise CatalogueError(
             f"The catalogue's rows must have as many cells as its header, however those of {path} have more: "
             f"the header has {len(frame.columns)}."
         )
     return frame
+
+
+def _first_long_line(path: Path, delimiter: str, encoding: str) -> str | None:
+    """Return which line has more cells than the header; pandas counts rows, and a quoted cell may span lines."""
+    try:
+        with path.open(newline="", encoding=encoding, errors="surrogateescape") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            n_columns = len(next(reader))
+            for cells in reader:
+                if len(cells) > n_columns:
+                    return f"line {reader.line_num} has {len(cells)} cells and the header {n_columns}."
+    except (csv.Error, StopIteration, UnicodeError):
+        return None
+    return None
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -128,6 +159,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        repeated = [name for name, count in Counter(pq.read_schema(path).names).items() if count > 1]
+        if repeated:
+            raise CatalogueError(f"Columns must have names of their own, however {path} repeats {', '.join(repeated)}.")
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CatalogueError(f"The catalogue must be a Parquet file, however {path} is not: {error}") from error

@@ -24,13 +24,13 @@ def find_device(choice: str) -> torch.device:
     has_mps = torch.backends.mps.is_available()
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", choice):
+    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", choice):
         raise DeviceError(f"--device must be auto, cpu, cuda, cuda:N or mps, however got {choice!r}.")
-    device = torch.device(choice)
-    n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count()}[device.type]
-    if (device.index or 0) >= n_devices:
+    kind, _, number = choice.partition(":")
+    n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count()}[kind]
+    if int(number or 0) >= n_devices:
         raise DeviceError(
             f"--device {choice} must be a device of this machine, however PyTorch {torch.__version__} finds "
-            f"{n_devices} of the kind {device.type} here. Use --device auto or cpu."
+            f"{n_devices} of the kind {kind} here. Use --device auto or cpu."
         )
-    return device
+    return torch.device(choice)

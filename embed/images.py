@@ -97,9 +97,11 @@ def decode(content: bytes) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise ContentError("not_an_image") from error
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise ContentError("too_large") from error
-    except Exception as error:
+    except Exception as error:  # decoders raise anything on damaged data; the product gets the status
+        if "data too large" in str(error):  # Pillow refuses PNG metadata that unpacks to megabytes
+            raise ContentError("too_large") from error
         raise ContentError("truncated") from error
 
 
@@ -117,6 +119,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow's own conversion clips at 255, so that 16-bit grey turns white.
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)  # (H, W)
+        grey = np.where(grey == image.info.get("transparency", -1), 65535, grey)
         rgb = Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")

@@ -40,12 +40,11 @@ class HashTokenizer:
     """
 
     pad_token_id = 0
-    cls_token_id = 101
-    sep_token_id = 102
     n_special = 1000  # BERT keeps its unused and special tokens below
 
     def __init__(self, n_tokens: int) -> None:
         self.n_tokens = n_tokens
+        self.cls_token_id, self.sep_token_id = (101, 102) if n_tokens > 102 else (1, 2)
 
     def __call__(self, text: str, *, max_length: int) -> list[int]:
         """Return ``[CLS] words [SEP]``, at most `max_length` ids."""
