@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -46,6 +47,8 @@ class Command(click.Command):
 
     def main(self, *args: Any, **options: Any) -> Any:
         _log_to_stderr()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # ids and titles may hold what is not Unicode
         try:
             return super().main(*args, **{**options, "standalone_mode": False}) or sys.exit(0)
         except click.exceptions.Exit as stop:

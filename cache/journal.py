@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,14 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from cache.aside import write_aside
 from cache.errors import CacheError, DamagedCacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.lock import WriterLock
 from cache.writer import Writer
 
-__all__ = ["Journal", "Part", "load_part", "write_aside"]
+__all__ = ["Journal", "Part", "load_part", "load_vectors"]
 
 log = logging.getLogger("embed_once")
 
@@ -112,7 +112,7 @@ class Journal:
         for path in self.paths():
             try:
                 part = load_part(path)
-            except CacheError as error:
+            except DamagedCacheError as error:
                 log.warning("%s Its contents will be encoded again.", error)
                 path.unlink()
             else:
@@ -144,28 +144,10 @@ def load_part(path: Path) -> Part:
         )
 
 
-def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) -> Path:
-    """Write a file aside in `folder`, fsync it, rename it to `path`, fsync the folder of `path`; return `path`."""
-    aside = folder / f"{os.getpid()}-{path.name}.tmp"
-    try:
-        write(aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    _fsync_folder(path.parent)
-    return path
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Bring the folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def load_vectors(path: Path) -> np.ndarray:
+    """Return the vectors of a part whose digest has been checked before, (n, D) float32."""
+    with open_checked(path, file_format=PART_FORMAT) as file:
+        return file["vector"][:]
 
 
 def _encode(part: Part) -> bytes:

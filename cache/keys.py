@@ -51,6 +51,10 @@ class EncoderSpec:
     modality: str
     fields: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        # What JSON makes of the fields is what a cache gives back: a tuple is a list.
+        object.__setattr__(self, "fields", json.loads(json.dumps(dict(self.fields), allow_nan=False)))
+
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of the spec, 64 hexadecimal digits."""
@@ -58,13 +62,15 @@ class EncoderSpec:
 
     def differences(self, other: EncoderSpec) -> list[str]:
         """Return one ``field: ours, not theirs`` line for each field that is not the same."""
-        ours = {"modality": self.modality, **self.fields}
-        theirs = {"modality": other.modality, **other.fields}
-        return [
-            f"{name}: {_shown(ours.get(name))}, not {_shown(theirs.get(name))}"
-            for name in sorted({*ours, *theirs})
-            if ours.get(name) != theirs.get(name)
-        ]
+        ours, theirs = ({"modality": spec.modality, **spec.fields} for spec in (self, other))
+        lines = []
+        for name in sorted({*ours, *theirs}):
+            our_text, their_text = (
+                json.dumps(fields[name], sort_keys=True) if name in fields else "nothing" for fields in (ours, theirs)
+            )
+            if our_text != their_text:
+                lines.append(f"{name}: {_shortened(our_text)}, not {_shortened(their_text)}")
+        return lines
 
     def to_json(self) -> str:
         """Return the spec as one JSON object."""
@@ -80,11 +86,12 @@ class EncoderSpec:
         try:
             fields = json.loads(text)
             modality = fields.pop("modality")
-        except (ValueError, KeyError, AttributeError) as error:
+            if not isinstance(modality, str):
+                raise ValueError(f"its modality is {modality!r}")
+            return cls(modality=modality, fields=fields)
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise NotACacheError(f"An encoder spec must be a JSON object with a modality: {error}") from error
-        return cls(modality=modality, fields=fields)
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
+def _shortened(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."

@@ -34,7 +34,8 @@ A *string* is a group of ``utf8`` (bytes, u1) and ``offset`` (N + 1, i8): cell n
 Bytes that were not Unicode are kept (Python's ``surrogateescape``).
 
 The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 1, ``created_by``, and
-``content_sha256``, the SHA-256 over ``/digests``: two caches with the same one hold the same.
+``content_sha256``, the SHA-256 over ``/digests``: two caches with the same one hold the same. They are a number and
+bytes of fixed length.
 
 A *part* of the journal (`cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with ``/key`` (n,),
 ``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``.
@@ -52,11 +53,13 @@ from urllib.parse import quote
 import h5py
 
 from cache.errors import DamagedCacheError, NotACacheError, UnknownVersionError, UnsafeFileError
+from cache.schema import check_schema
 
 __all__ = [
     "CACHE_FORMAT",
     "FORMAT_VERSION",
     "PART_FORMAT",
+    "attribute",
     "column_path",
     "datasets",
     "open_checked",
@@ -101,9 +104,16 @@ def open_checked(path: str | Path, *, file_format: str = CACHE_FORMAT) -> h5py.F
         _check_version(file, path, file_format)
         for _ in datasets(file):
             pass
-    except (NotACacheError, UnknownVersionError):
+        if file_format == CACHE_FORMAT:
+            check_schema(file)
+            if attribute(file, "content_sha256") is None:
+                raise DamagedCacheError("the attribute content_sha256 is missing")
+    except UnknownVersionError:
         file.close()
         raise
+    except NotACacheError as error:
+        file.close()
+        raise NotACacheError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from error
     except UnsafeFileError as error:
         file.close()
         raise UnsafeFileError(f"{path} is not safe to read: {error} Do not use it.") from error
@@ -113,20 +123,25 @@ def open_checked(path: str | Path, *, file_format: str = CACHE_FORMAT) -> h5py.F
     return file
 
 
-def datasets(group: h5py.Group, depth: int = _MAX_DEPTH) -> Iterator[h5py.Dataset]:
+def datasets(group: h5py.Group, *, depth: int = _MAX_DEPTH, seen: set[int] | None = None) -> Iterator[h5py.Dataset]:
     """Yield every dataset below `group`, each checked to be plain stored numbers or bytes.
 
     Raises:
-        UnsafeFileError: a link leads elsewhere, or a dataset takes its data from elsewhere or from nowhere.
+        UnsafeFileError: a link leads elsewhere or in a circle, or a dataset takes its data from elsewhere or nowhere.
     """
+    seen = set() if seen is None else seen
     if depth == 0:
         raise UnsafeFileError(f"{group.name} lies deeper than the format goes.")
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise UnsafeFileError(f"{group.name.rstrip('/')}/{name} is a link to elsewhere.")
         item = group[name]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            raise UnsafeFileError(f"{group.name.rstrip('/')}/{name} is a second name of something else.")
+        seen.add(address)
         if isinstance(item, h5py.Group):
-            yield from datasets(item, depth - 1)
+            yield from datasets(item, depth=depth - 1, seen=seen)
         elif isinstance(item, h5py.Dataset):
             _check_storage(item)
             yield item
@@ -134,14 +149,27 @@ def datasets(group: h5py.Group, depth: int = _MAX_DEPTH) -> Iterator[h5py.Datase
             raise UnsafeFileError(f"{item.name} is neither a group nor a dataset.")
 
 
+def attribute(file: h5py.File, name: str) -> str | int | None:
+    """Return a root attribute that is a number or bytes of fixed length; None where there is none such.
+
+    HDF5 reads strings of variable length from a heap, and does not come back from one that is made to be endless.
+    """
+    if name not in file.attrs or file.attrs.get_id(name).dtype.kind not in "iuS" or file.attrs.get_id(name).shape:
+        return None
+    value = file.attrs[name]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return None if isinstance(value, h5py.Empty) else int(value)
+
+
 def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
-    found = file.attrs.get("format")
+    found = attribute(file, "format")
     if found != file_format:
         raise NotACacheError(
             f"{path} must be a file of the format {file_format!r}, however it is "
             + (f"{found!r}." if isinstance(found, str) else "some other HDF5 file.")
         )
-    version = file.attrs.get("format_version")
+    version = attribute(file, "format_version")
     if version != FORMAT_VERSION:
         raise UnknownVersionError(
             f"{path} must have format version {FORMAT_VERSION}, however it has {version}: "
@@ -183,4 +211,9 @@ def _quoted(name: str) -> str:
     if name == ".":
         return "%2E"
     # Everything that HDF5 allows in a name stays readable; the empty name gets one.
-    return "".join(quote(char, safe="") if char in "/%\0" else char for char in name) or "%00"
+    return "".join(_quoted_letter(letter) for letter in name) or "%00"
+
+
+def _quoted_letter(letter: str) -> str:
+    is_surrogate = "\ud800" <= letter <= "\udfff"
+    return quote(letter.encode("utf-8", "surrogatepass"), safe="") if letter in "/%\0" or is_surrogate else letter

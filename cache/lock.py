@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from cache.errors import CacheLockedError
 
 __all__ = ["WriterLock"]
+
+ATTEMPTS = 1000  # that other writers, coming and going, may spoil
 
 
 class WriterLock:
@@ -25,27 +28,36 @@ class WriterLock:
         Raises:
             CacheLockedError: another process holds it; the message names that process.
         """
-        while self._descriptor is None:
+        for _ in range(ATTEMPTS):
+            if self._try():
+                break
+        else:
+            raise CacheLockedError(f"The lock {self.path} must be a file in a folder, however it cannot be made.")
+
+    def _try(self) -> bool:
+        """Try to take the lock; False where the last holder removed the folder or the file under our hands."""
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except FileNotFoundError:
-                continue  # the last holder removed the folder between the two lines above
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-                os.close(descriptor)
-                raise CacheLockedError(
-                    f"One writer at a time may write a cache, however {holder} is writing this one "
-                    f"(lock: {self.path}). Wait for it to end, or write another cache with -o."
-                ) from error
-            if _is_at(descriptor, self.path):
-                self._descriptor = descriptor
-            else:
-                os.close(descriptor)  # the last holder removed the file before we had the lock
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except (FileExistsError, FileNotFoundError):
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+            os.close(descriptor)
+            raise CacheLockedError(
+                f"One writer at a time may write a cache, however {holder} is writing this one "
+                f"(lock: {self.path}). Wait for it to end, or write another cache with -o."
+            ) from error
+        if not _is_at(descriptor, self.path):
+            os.close(descriptor)
+            return False
+        with suppress(OSError):  # on a full disk the lock holds all the same, without a name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        self._descriptor = descriptor
+        return True
 
     def release(self) -> None:
         """Remove the lock's file and let go."""

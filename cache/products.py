@@ -44,7 +44,10 @@ class Products:
         for modality, contents in self.contents.items():
             known = rows[modality]
             failed = failures[modality]
-            statuses = [failed.get(key, status) for key, status in zip(contents.keys, contents.statuses, strict=True)]
+            statuses = [
+                failed.get(key, status if key in known or not key else "not_encoded")
+                for key, status in zip(contents.keys, contents.statuses, strict=True)
+            ]
             arrays[f"catalogue/{modality}/row"] = np.array([known.get(key, -1) for key in contents.keys], "i8")
             arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
         return arrays

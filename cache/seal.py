@@ -12,8 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from cache.aside import PatientFile, write_aside
 from cache.errors import CacheError, SpecConflictError
-from cache.journal import Journal, load_part, write_aside
+from cache.journal import Journal, load_vectors
 from cache.keys import EncoderSpec
 from cache.layout import CACHE_FORMAT
 from cache.products import Products
@@ -48,6 +49,7 @@ class Inventory:
         self.failures: dict[str, dict[str, str]] = {}  # modality -> key -> status
         self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
         self.part_paths: list[Path] = []
+        self._n_sealed: dict[str, int] = {}  # modality -> rows that keep their place
         if self.cache_path.exists():
             with Cache(self.cache_path) as cache:
                 self._add_cache(cache)
@@ -82,18 +84,32 @@ class Inventory:
         entry = self.entries.setdefault((modality, encoder), Entry(spec))
         if entry.spec.fingerprint != spec.fingerprint:
             where = self.cache_path if entry.sealed else self.journal.folder
+            forget = "" if entry.sealed else f", or remove {where} to forget the run that was stopped"
             raise SpecConflictError(
                 f"{modality}/{encoder} must be made in one way, however {where} has it with "
                 f"{'; '.join(entry.spec.differences(spec))}. "
-                f"Keep both with --{modality}-name NAME, or write another cache with -o."
+                f"Keep both with --{modality}-name NAME, or write another cache with -o{forget}."
             )
         return entry
+
+    def order(self, products: Products) -> None:
+        """Put the rows that are not sealed yet into the catalogue's order, whatever order they were encoded in."""
+        for modality in {*self.keys, *products.contents}:
+            self.failures.setdefault(modality, {})
+            keys = list(self.keys.get(modality, {}))
+            n_sealed = self._n_sealed.get(modality, 0)
+            sealed, unsealed = keys[:n_sealed], set(keys[n_sealed:])
+            wanted = products.contents[modality].keys if modality in products.contents else []
+            ordered = [key for key in dict.fromkeys(wanted) if key in unsealed]
+            others = sorted(unsealed.difference(ordered))
+            self.keys[modality] = {key: row for row, key in enumerate([*sealed, *ordered, *others])}
 
     def _add_cache(self, cache: Cache) -> None:
         for modality in cache.content_modalities:
             keys = cache.keys(modality).astype(str).tolist()
             statuses = cache.content_statuses(modality).astype(str).tolist()
             self.keys[modality] = {key: row for row, key in enumerate(keys)}
+            self._n_sealed[modality] = len(keys)
             self.failures[modality] = {
                 key: status for key, status in zip(keys, statuses, strict=True) if status != "ok"
             }
@@ -117,9 +133,7 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     """
     cache_path = Path(cache_path)
     inventory = Inventory(cache_path, journal)
-    for modality in products.contents:
-        inventory.keys.setdefault(modality, {})
-        inventory.failures.setdefault(modality, {})
+    inventory.order(products)
     catalogue = products.arrays(inventory.keys, inventory.failures)
     if not inventory.part_paths and cache_path.exists() and _is_the_same(cache_path, catalogue):
         return False
@@ -137,22 +151,27 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
 
 
 def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:
-    with h5py.File(aside, "w", libver=("earliest", "v110")) as file:
-        writer = Writer(file, file_format=CACHE_FORMAT)
-        for path, array in catalogue.items():
-            writer.array(path, array)
-        for modality, rows in inventory.keys.items():
-            failures = inventory.failures[modality]
-            writer.array(f"{modality}/key", np.array(list(rows), dtype="S64"))
-            writer.array(f"{modality}/status", np.array([failures.get(key, "ok") for key in rows], dtype="S16"))
-        for (modality, encoder), entry in inventory.entries.items():
-            rows = inventory.keys[modality]
-            where = f"{modality}/{encoder}"
-            writer.text(f"{where}/spec", entry.spec.to_json())
-            writer.array(f"{where}/encoded", np.array([key in entry.keys for key in rows], dtype=bool))
-            blocks = _vector_blocks(inventory, modality, encoder)
-            writer.blocks(f"{where}/vector", (len(rows), entry.n_dim), np.dtype("f4"), blocks)
-        writer.finish()
+    with PatientFile(aside) as raw:
+        with h5py.File(raw, "w", libver=("earliest", "v110")) as file:
+            _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue)
+        raw.check()
+
+
+def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:
+    for path, array in catalogue.items():
+        writer.array(path, array)
+    for modality, rows in inventory.keys.items():
+        failures = inventory.failures[modality]
+        writer.array(f"{modality}/key", np.array(list(rows), dtype="S64"))
+        writer.array(f"{modality}/status", np.array([failures.get(key, "ok") for key in rows], dtype="S16"))
+    for (modality, encoder), entry in inventory.entries.items():
+        rows = inventory.keys[modality]
+        where = f"{modality}/{encoder}"
+        writer.text(f"{where}/spec", entry.spec.to_json())
+        writer.array(f"{where}/encoded", np.array([key in entry.keys for key in rows], dtype=bool))
+        blocks = _vector_blocks(inventory, modality, encoder)
+        writer.blocks(f"{where}/vector", (len(rows), entry.n_dim), np.dtype("f4"), blocks)
+    writer.finish()
 
 
 def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterator[np.ndarray]:
@@ -160,7 +179,7 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
     entry = inventory.entries[modality, encoder]
     rows = inventory.keys[modality]
     part_rows = [(path, np.array([rows[key] for key in keys], dtype=np.int64)) for path, keys in entry.parts]
-    vectors_of = lru_cache(maxsize=4)(lambda path: load_part(path).vectors)
+    vectors_of = lru_cache(maxsize=4)(load_vectors)
     with Cache(inventory.cache_path) if entry.sealed else nullcontext() as cache:
         for start in range(0, len(rows), BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, len(rows))

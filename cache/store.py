@@ -10,7 +10,7 @@ import numpy as np
 
 from cache.errors import DamagedCacheError, MissingEntryError
 from cache.keys import EncoderSpec
-from cache.layout import column_path, open_checked
+from cache.layout import attribute, column_path, open_checked
 from cache.writer import decode_strings
 
 __all__ = ["Cache"]
@@ -50,12 +50,18 @@ class Cache:
     @property
     def content_sha256(self) -> str:
         """The SHA-256 over all that the cache holds."""
-        return str(self._file.attrs["content_sha256"])
+        return str(attribute(self._file, "content_sha256") or "")
 
     @property
     def digests(self) -> dict[str, str]:
         """The SHA-256 of every dataset, by its path."""
-        return json.loads(self._text("digests"))
+        try:
+            digests = json.loads(self._text("digests"))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged("digests", error) from error
+        if not isinstance(digests, dict):
+            raise self._damaged("digests", "it is no JSON object")
+        return digests
 
     @property
     def modalities(self) -> list[str]:
@@ -124,11 +130,11 @@ class Cache:
 
     def keys(self, modality: str) -> np.ndarray:
         """Return the content keys, (U,) of 64 hexadecimal digits as bytes."""
-        return self._read(f"{modality}/key")
+        return self._ascii(f"{modality}/key")
 
     def content_statuses(self, modality: str) -> np.ndarray:
         """Return each content's status, (U,) bytes: ``ok``, or why it could not be read."""
-        return self._read(f"{modality}/status")
+        return self._ascii(f"{modality}/status")
 
     def encoded(self, modality: str, encoder: str) -> np.ndarray:
         """Return which contents have a vector, (U,) bool."""
@@ -152,6 +158,11 @@ class Cache:
         Raises:
             DamagedCacheError: a row points outside the table.
         """
+        if modality in self.content_modalities and modality not in self.modalities:
+            raise MissingEntryError(
+                f"The catalogue of {self.path} must have the modality {modality!r}, however it has "
+                f"{', '.join(self.modalities) or 'none'}: its vectors are those of another catalogue."
+            )
         rows = self._read(f"catalogue/{modality}/row")
         if rows.size and (rows.min() < -1 or rows.max() >= len(self._file[f"{modality}/key"])):
             raise DamagedCacheError(f"{self.path} is damaged: {modality} rows point outside their table.")
@@ -159,7 +170,7 @@ class Cache:
 
     def statuses(self, modality: str) -> list[str]:
         """Return each product's status, N strings: ``ok``, or why it has no vector."""
-        return self._read(f"catalogue/{modality}/status").astype(str).tolist()
+        return self._ascii(f"catalogue/{modality}/status").astype(str).tolist()
 
     def present(self, modality: str, encoder: str) -> np.ndarray:
         """Return which products have a vector, (N,) bool."""
@@ -185,14 +196,23 @@ class Cache:
             raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
         return decode_strings(utf8, offset)
 
+    def _ascii(self, path: str) -> np.ndarray:
+        array = self._read(path)
+        if array.view(np.uint8).max(initial=0) > 127:
+            raise self._damaged(path, "it is not ASCII")
+        return array
+
     def _text(self, path: str) -> str:
         return bytes(self._read(path)).decode(errors="replace")
 
     def _read(self, path: str, rows: slice | None = None) -> np.ndarray:
         try:
             return self._file[path][() if rows is None else rows]
-        except (KeyError, OSError) as error:
-            raise DamagedCacheError(
-                f"{self.path} is damaged at {path} ({error}). Run cache-verify, and restore it from a copy or "
-                "delete it and run embed-extract again."
-            ) from error
+        except (KeyError, OSError, TypeError, ValueError, AttributeError) as error:
+            raise self._damaged(path, error) from error
+
+    def _damaged(self, path: str, reason: object) -> DamagedCacheError:
+        return DamagedCacheError(
+            f"{self.path} is damaged at {path} ({reason}). Run cache-verify, and restore it from a copy or delete it "
+            "and run embed-extract again."
+        )

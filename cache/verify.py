@@ -31,6 +31,8 @@ def verify(path: str | Path) -> list[str]:
     for part_path in Journal(path).paths():
         try:
             load_part(part_path)
+        except FileNotFoundError:
+            continue  # it was sealed meanwhile
         except CacheError as error:
             problems.append(str(error))
     return problems
@@ -57,7 +59,7 @@ def _digest_problems(cache: Cache) -> list[str]:
 
 
 def _table_problems(cache: Cache) -> list[str]:
-    n_products = len(cache)
+    n_products = len(cache.ids())
     problems = [
         f"Column {name!r} must have {n_products} cells."
         for name in cache.columns()

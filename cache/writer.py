@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 
@@ -20,14 +20,18 @@ BLOCK_ROWS = 64 * CHUNK_ROWS
 
 
 class Writer:
-    """Writes datasets into an open file and keeps each one's digest, by its path."""
+    """Writes datasets into an open file and keeps each one's digest, by its path.
 
-    def __init__(self, file: h5py.File, *, file_format: str) -> None:
+    `check` is called after each block, and may raise what went wrong with the file below.
+    """
+
+    def __init__(self, file: h5py.File, *, file_format: str, check: Callable[[], None] = lambda: None) -> None:
         self.file = file
+        self.check = check
         self.digests: dict[str, str] = {}
-        file.attrs["format"] = file_format
+        file.attrs["format"] = np.bytes_(file_format)
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["created_by"] = f"embed-once {_own_version()}"
+        file.attrs["created_by"] = np.bytes_(f"embed-once {_own_version()}")
 
     def array(self, path: str, array: np.ndarray) -> None:
         """Write one array of numbers or fixed-width bytes."""
@@ -54,11 +58,12 @@ class Writer:
                 dataset[start : start + len(block)] = block
                 start += len(block)
             digest.update(np.ascontiguousarray(block).data)
+            self.check()
         self.digests[path] = digest.hexdigest()
 
     def finish(self) -> None:
         """Write the digests; call it last."""
-        self.file.attrs["content_sha256"] = content_sha256(self.digests)
+        self.file.attrs["content_sha256"] = np.bytes_(content_sha256(self.digests))
         text = json.dumps(self.digests, sort_keys=True, indent=1)
         self.file.create_dataset("digests", data=np.bytes_(text.encode()))
 

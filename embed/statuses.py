@@ -20,6 +20,7 @@ MEANINGS = {
     "too_large": "the picture has too many bytes or pixels, or is more than 50 times as long as wide",
     "unsupported_mode": "the picture's numbers have no known scale (floating point)",
     "not_unicode": "the text is not valid UTF-8; --encoding names another",
+    "not_encoded": "no encoder has seen it yet",
     "changed": "the file changed while it was being read; run again",
 }
 

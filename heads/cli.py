@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -75,9 +77,9 @@ def train(
     if report.weights:
         weights = ", ".join(f"{modality} {weight:g}" for modality, weight in report.weights.items())
         click.echo(f"\nlate averages the probabilities with the weights {weights}.")
-    random = [encoder for encoder in report.encoders.values() if encoder.endswith("-random")]
-    if random:
-        click.echo(f"\nThe encoders {', '.join(random)} are UNTRAINED: these numbers say nothing about real ones.")
+    if report.untrained:
+        names = ", ".join(report.untrained)
+        click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")
     click.echo()
     for verdict in report.verdicts:
         click.echo(click.wrap_text(verdict.sentence, width=80))
@@ -93,10 +95,22 @@ def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Pa
     """Answer every product of CACHE with a run's heads, as CSV."""
     from heads.prediction import predict as answer
 
-    with output.open("w", newline="", encoding="utf-8") if output else nullcontext(sys.stdout) as file:
+    with _written_whole(output) if output else nullcontext(sys.stdout) as file:
         n_products, n_without = answer(run_path, cache_path, file, names=heads or None)
     if n_without:
         click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[IO[str]]:
+    """Give a file that takes the place of `path` when the block ends well, and leaves it alone otherwise."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _table_row(head: str, scored: dict[str, Any], weights: dict[str, float]) -> list[str]:

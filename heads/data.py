@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,15 @@ class Vectors:
         """D of each modality."""
         return {modality: matrix.shape[1] for modality, matrix in self.inputs.items()}
 
-    def some_present(self) -> np.ndarray:
-        """Return the rows that have a vector of some modality, (N,) bool."""
-        return torch.stack(list(self.present.values())).any(0).numpy()
+    @property
+    def untrained(self) -> list[str]:
+        """The names of the encoders whose weights are random."""
+        return [self.encoders[name] for name, spec in self.specs.items() if spec.fields.get("weights") == "random"]
+
+    def some_present(self, modalities: Iterable[str] | None = None) -> np.ndarray:
+        """Return the rows that have a vector of one of the modalities, or of any, (N,) bool."""
+        names = self.present if modalities is None else modalities
+        return torch.stack([self.present[name] for name in names]).any(0).numpy()
 
 
 def load_vectors(cache: Cache, *, encoders: Mapping[str, str | None]) -> Vectors:

@@ -69,7 +69,8 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
         notes.append(f"{_count(int((~usable).sum()), 'row')} left out: no modality has a vector.")
     if not labelled[usable].all():
         notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} is empty.")
-    names, inverse, counts = np.unique(cleaned[usable & labelled].astype(str), return_inverse=True, return_counts=True)
+    # As objects: an array of fixed width would make every cell as wide as the longest.
+    names, inverse, counts = np.unique(cleaned[usable & labelled], return_inverse=True, return_counts=True)
     kept = counts >= min_rows
     if not kept.all():
         notes.append(

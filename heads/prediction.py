@@ -26,12 +26,11 @@ def predict(
     heads = load_heads(run_path, names)
     with Cache(cache_path) as cache:
         ids = cache.ids()
-        answered = np.zeros(len(ids), dtype=bool)
-        probabilities = {}
+        answered, probabilities = {}, {}
         for name, head in heads.items():
             vectors = head.vectors_of(cache)
-            answered |= vectors.some_present()
+            answered[name] = vectors.some_present()
             probabilities[name] = head.probabilities(vectors)
     classes = next(iter(heads.values())).classes
     write_answers(file, ids, probabilities, classes, answered=answered)
-    return len(ids), int((~answered).sum())
+    return len(ids), int((~np.stack(list(answered.values())).any(0)).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from heads.splits import Split, split_by_column, split_rows, straddlers
 __all__ = ["Problem", "pose"]
 
 log = logging.getLogger("embed_once")
+
+
+LARGE_GROUP = 0.05  # of the rows, from which on a group of duplicates is worth a note
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         LabelError, SplitError, HeadError: the labels, the split or the fusions cannot be had.
     """
     column = find_label_column(cache, settings.label)
-    modalities = settings.modalities or tuple(cache.modalities)
+    modalities, notes = _choose_modalities(cache, settings)
     for modality, encoder in settings.encoders.items():
         if modality not in modalities:
             raise HeadError(
@@ -62,9 +66,9 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
             )
         fusions = ()
     labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
-    groups = share_content([cache.rows(modality) for modality in cache.modalities])
+    groups = share_content([_readable_rows(cache, modality) for modality in cache.modalities])
     generator = np.random.default_rng(settings.seed)
-    notes = list(labels.notes)
+    notes += [*_coverage_notes(cache, vectors), *labels.notes]
     if settings.split_column is None:
         split = split_rows(
             labels.codes,
@@ -92,9 +96,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
                 f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
                 f"{settings.split_column} lets duplicates straddle, and the scores are too good."
             )
-    untested = len(labels.classes) - len(np.unique(labels.codes[split.test]))
-    if untested:
-        notes.append(f"{untested} of {len(labels.classes)} classes have no test row: theirs share pictures or texts.")
+    notes += _split_notes(labels, groups, split)
     for note in notes:
         log.info(note)
     return Problem(
@@ -107,3 +109,56 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         notes=notes,
         content_sha256=cache.content_sha256,
     )
+
+
+def _choose_modalities(cache: Cache, settings: TrainSettings) -> tuple[list[str], list[str]]:
+    """Return the modalities to train on, and notes on those that no product has a vector of."""
+    if settings.modalities is not None:
+        for modality in settings.modalities:
+            cache.encoders(modality)
+        return list(settings.modalities), []
+    chosen = [name for name in cache.modalities if any(cache.dimension(name, one) for one in cache.encoders(name))]
+    if not chosen:
+        raise HeadError(f"Training needs vectors, however {cache.path} has none. Look at it with cache-info.")
+    return chosen, [
+        f"{name} is left out: no product has a vector of it." for name in cache.modalities if name not in chosen
+    ]
+
+
+def _coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:
+    """Return a note for each modality that some products lack, and why."""
+    notes = []
+    for modality, encoder in vectors.encoders.items():
+        present = vectors.present[modality].numpy()
+        if not present.any():
+            raise HeadError(f"Training needs vectors, however no product has one of {modality}/{encoder}.")
+        if present.all():
+            continue
+        statuses = np.array(cache.statuses(modality))
+        reasons = Counter(np.where(statuses == "ok", "not encoded", statuses)[~present].tolist())
+        shown = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        notes.append(f"{int((~present).sum())} of {len(present)} rows have no vector of {modality}/{encoder}: {shown}.")
+    return notes
+
+
+def _readable_rows(cache: Cache, modality: str) -> np.ndarray:
+    """Return each product's content row, -1 where it could not be read: a page saved as a picture is no duplicate."""
+    rows = cache.rows(modality)
+    readable = np.append(cache.content_statuses(modality) == b"ok", False)
+    return np.where(readable[rows], rows, -1)
+
+
+def _split_notes(labels: Labels, groups: np.ndarray, split: Split) -> list[str]:
+    notes = []
+    used = groups[labels.codes >= 0]
+    largest = int(np.bincount(used).max())
+    if largest > LARGE_GROUP * len(used):
+        notes.append(
+            f"{largest} of {len(used)} rows share pictures or texts with each other (a placeholder?) and stand on one "
+            "side of the split."
+        )
+    for side, rows in (("training", split.train), ("test", split.test)):
+        missing = len(labels.classes) - len(np.unique(labels.codes[rows]))
+        if missing:
+            notes.append(f"{missing} of {len(labels.classes)} classes have no {side} row in this split.")
+    return notes

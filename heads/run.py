@@ -65,14 +65,14 @@ def write_answers(
     probabilities: Mapping[str, np.ndarray],
     classes: list[str],
     *,
-    answered: np.ndarray,
+    answered: Mapping[str, np.ndarray],
     labels: Sequence[str] | None = None,
 ) -> None:
     """Write one CSV line a product: its id, its label where it is known, each head's answer and its probability.
 
     Shape:
         probabilities: {head: (n, K)}
-        answered: (n,) bool; the other products have no vector, and no answer
+        answered: {head: (n,) bool}; the other products have no vector of what the head sees, and no answer
     """
     writer = csv.writer(file)
     header = ["id", *(["label"] if labels else [])]
@@ -82,7 +82,7 @@ def write_answers(
         cells = [product_id, *([labels[row]] if labels else [])]
         for name, matrix in probabilities.items():
             answer = best[name][row]
-            cells += [classes[answer], f"{matrix[row, answer]:.6f}"] if answered[row] else ["", ""]
+            cells += [classes[answer], f"{matrix[row, answer]:.6f}"] if answered[name][row] else ["", ""]
         writer.writerow(cells)
 
 

@@ -53,6 +53,7 @@ class TrainSettings:
         self._check("learning_rate", self.learning_rate > 0, "positive")
         self._check("weight_decay", self.weight_decay >= 0, "at least 0")
         self._check("n_resamples", self.n_resamples >= 100, "at least 100")
+        self._check("seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
         fits = self.hidden_dim % self.n_attention_heads == 0
         self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
         if self.weights is not None and "late" not in self.fusions:
@@ -67,7 +68,7 @@ class TrainSettings:
             raise SettingError(f"--{option} must be {wish}, however got {getattr(self, name)}.")
 
 
-def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata", "text")) -> tuple[str, ...]:
+def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) -> tuple[str, ...]:
     """Return the fusions in a list such as ``early,late``; ``all`` stands for every one.
 
     A single modality may be named too: it is trained in any case.

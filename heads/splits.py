@@ -32,8 +32,9 @@ def split_rows(
     """Return a stratified split in which no group straddles two sides.
 
     Each class's groups are put in random order along a line of length 1, one step a row; where the middle of a group
-    falls decides its side. A class's largest group stands last, with the training rows, so that a class which is
-    mostly one group can be learned. The time is that of sorting N rows.
+    falls decides its side. A class's largest group belongs to the training rows, so that a class which is mostly one
+    group can be learned; where it is more than half of its class, the line is made of the others alone. The time is
+    that of sorting N rows.
 
     Shape:
         codes: (N,) int64, the class of each row, -1 for rows that belong to no side
@@ -105,7 +106,7 @@ def _places(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generato
     order = np.lexsort((pairs[1], -pair_sizes, pairs[0]))
     group_ids, first = np.unique(pairs[0][order], return_index=True)
     group_codes = pairs[1][order][first]
-    group_sizes = np.bincount(np.searchsorted(group_ids, groups[rows]))
+    group_sizes = pair_sizes[order][first]  # the rows of its own class: the others only come along
 
     shuffled = generator.permutation(len(group_ids))
     sizes, classes = group_sizes[shuffled], group_codes[shuffled]
@@ -117,7 +118,9 @@ def _places(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generato
     sizes, classes = sizes[line], classes[line]
     class_sizes = np.bincount(classes, weights=sizes)
     class_starts = np.concatenate([[0], np.cumsum(class_sizes)])
-    middles = (np.cumsum(sizes) - sizes / 2 - class_starts[classes]) / class_sizes[classes]
+    largest_sizes = np.bincount(classes, weights=sizes * is_largest[line])
+    lengths = np.where(largest_sizes > class_sizes / 2, class_sizes - largest_sizes, class_sizes)
+    middles = (np.cumsum(sizes) - sizes / 2 - class_starts[classes]) / np.maximum(lengths, 1)[classes]
     by_group = np.empty(len(group_ids))
     by_group[shuffled[line]] = np.where(is_largest[line], 1.0, middles)
     places[rows] = by_group[np.searchsorted(group_ids, groups[rows])]

@@ -36,9 +36,10 @@ class Standardise(nn.Module):
             if len(vectors) < 2:
                 continue  # nothing to take them from: the identity stays
             scale, mean = torch.std_mean(vectors.double(), dim=0)
-            least = (LEAST_SCALE * scale.mean()).clamp_min(1e-12)
+            # Where all are the same vector there is no scale to take.
+            scale = scale.clamp_min(LEAST_SCALE * scale.mean()) if scale.any() else torch.ones_like(scale)
             self.get_buffer(f"mean_{modality}").copy_(mean)
-            self.get_buffer(f"scale_{modality}").copy_(scale.clamp_min(least))
+            self.get_buffer(f"scale_{modality}").copy_(scale)
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ class RunReport:
     n_classes: int
     n_rows: dict[str, int]  # side of the split -> rows
     encoders: dict[str, str]
+    untrained: list[str]  # the encoders whose weights are random
     weights: dict[str, float]  # of late fusion
     metrics: dict[str, dict]  # head -> its scores on the test rows
     verdicts: list[Verdict]
@@ -78,6 +79,7 @@ def train(
         "classes": problem.labels.classes,
         "heads": [head.name for head in heads],
         "encoders": problem.vectors.encoders,
+        "untrained_encoders": problem.vectors.untrained,
         "late_weights": weights,
         "settings": asdict(settings),
         "split": {side: problem.ids_of(getattr(problem.split, side)) for side in ("train", "validation", "test")},
@@ -95,7 +97,7 @@ def train(
                 problem.ids_of(test),
                 {head: matrix[test] for head, matrix in probabilities.items()},
                 problem.labels.classes,
-                answered=np.ones(len(test), dtype=bool),
+                answered={head.name: problem.vectors.some_present(head.description.dims)[test] for head in heads},
                 labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
             )
         for head in heads:
@@ -108,6 +110,7 @@ def train(
         n_classes=len(problem.labels.classes),
         n_rows={side: len(getattr(problem.split, side)) for side in ("train", "validation", "test")},
         encoders=problem.vectors.encoders,
+        untrained=problem.vectors.untrained,
         weights=weights if "late" in metrics else {},
         metrics=metrics,
         verdicts=verdicts,
@@ -207,14 +210,16 @@ def _compare(
         n_resamples=settings.n_resamples,
         generator=np.random.default_rng(settings.seed),
     )
-    for name, resampled_values in resampled.items():
-        low, high = interval(resampled_values)
-        metrics[name]["accuracy_interval"] = [float(low[0]), float(high[0])]
-        metrics[name]["macro_f1_interval"] = [float(low[1]), float(high[1])]
     singles = list(problem.vectors.dims)
     best = max(singles, key=lambda name: metrics[name]["validation"]["macro_f1"])
     values = {name: np.array([scored["accuracy"], scored["macro_f1"]]) for name, scored in metrics.items()}
+    for name, value in values.items():
+        low, high = np.clip(interval(value, resampled[name]), 0, 1)
+        metrics[name]["accuracy_interval"] = [float(low[0]), float(high[0])]
+        metrics[name]["macro_f1_interval"] = [float(low[1]), float(high[1])]
     others = [name for name in singles if name != best]
     return [
-        judge(name, best, others=others, scores=values, resampled=resampled) for name in metrics if name not in singles
+        judge(name, best, others=others, n_rows=len(test), scores=values, resampled=resampled)
+        for name in metrics
+        if name not in singles
     ]

@@ -8,6 +8,8 @@ import numpy as np
 
 __all__ = ["Difference", "Verdict", "interval", "judge"]
 
+WORTHWHILE = 0.02  # a gain that is surely below two points is called none
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -33,6 +35,7 @@ class Verdict:
     fusion: str
     single: str
     others: list[str]
+    n_rows: int  # test rows
     accuracy: Difference
     macro_f1: Difference
 
@@ -42,9 +45,14 @@ class Verdict:
         numbers = f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
         signs = {self.accuracy.sign, self.macro_f1.sign}
         rest = " and ".join(self.others)
-        if signs == {0}:
+        if signs == {0} and max(self.accuracy.high, self.macro_f1.high) < WORTHWHILE:
             adds = "adds" if len(self.others) == 1 else "add"
             return f"{self.single} alone is as good as {self.fusion}: the {rest} {adds} nothing here ({numbers})."
+        if signs == {0}:
+            return (
+                f"{self.single} alone is as good as {self.fusion} as far as {self.n_rows} test rows can tell: no gain "
+                f"from the {rest} is certain ({numbers})."
+            )
         if signs == {1}:
             return f"{self.fusion} is better than {self.single} alone ({numbers})."
         if 1 not in signs:
@@ -59,7 +67,13 @@ class Verdict:
 
 
 def judge(
-    fusion: str, single: str, *, others: list[str], scores: dict[str, np.ndarray], resampled: dict[str, np.ndarray]
+    fusion: str,
+    single: str,
+    *,
+    others: list[str],
+    n_rows: int,
+    scores: dict[str, np.ndarray],
+    resampled: dict[str, np.ndarray],
 ) -> Verdict:
     """Return the verdict on a fusion from paired scores.
 
@@ -68,11 +82,19 @@ def judge(
         resampled: {head: (R, 2)}, the same on resamples that all heads share
     """
     value = scores[fusion] - scores[single]
-    low, high = interval(resampled[fusion] - resampled[single])
+    low, high = interval(value, resampled[fusion] - resampled[single])
     accuracy, macro_f1 = (Difference(float(value[n]), float(low[n]), float(high[n])) for n in (0, 1))
-    return Verdict(fusion=fusion, single=single, others=others, accuracy=accuracy, macro_f1=macro_f1)
+    return Verdict(fusion, single, others, n_rows, accuracy, macro_f1)
 
 
-def interval(resampled: np.ndarray) -> np.ndarray:
-    """Return the 95 % percentile interval over the first axis: (2, ...), low and high."""
-    return np.quantile(resampled, [0.025, 0.975], axis=0)
+def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    """Return the 95 % bootstrap interval of a score: (2, ...), low and high.
+
+    The percentiles are shifted by the resamples' bias: rare classes drop out of resamples, and macro-F1 is another
+    without them.
+
+    Shape:
+        value: (...) the score itself
+        resampled: (R, ...) the score of each resample
+    """
+    return np.quantile(resampled, [0.025, 0.975], axis=0) + (value - resampled.mean(axis=0))

@@ -1,9 +1,12 @@
 """Catalogues as people have them: every cell stays what is written, and what is no catalogue gets a named error."""
 
+import bz2
 import codecs
 import csv
+import gzip
 import io
 import logging
+import lzma
 import os
 import sys
 
@@ -183,6 +186,22 @@ def test_a_header_alone_is_a_named_error(read, content):
 def test_another_kind_of_file_is_a_named_error(read, content):
     with pytest.raises(CatalogueError):
         read(content)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_compressed_catalogues_are_read(suffix, compress, read):
+    commas, tabs = HEADER + "007,a.png,red\n", HEADER.replace(",", "\t") + "007\ta.png\tred, wide\n"
+    assert read(compress(commas.encode()), name="c.csv" + suffix).cells("text") == ["red"]
+    assert read(compress(tabs.encode()), name="c.tsv" + suffix).cells("text") == ["red, wide"]
+
+
+def test_a_row_with_too_many_cells_is_named_by_its_line_in_a_compressed_file(read):
+    """And not by what the compressed bytes would be as text."""
+    rows = "".join(f"{n},{n * 7919}.png,{n * n}\n" for n in range(5000))
+    with pytest.raises(CatalogueError, match="line 5002"):
+        read(gzip.compress((HEADER + rows + "x,y.png,Shirt, green\n").encode()), name="c.csv.gz")
 
 
 @pytest.mark.parametrize("suffix", [".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zip", ".csv.zst", ".tar"])

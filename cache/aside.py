@@ -1,0 +1,79 @@
+"""Files written aside, and put in place whole by a rename."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["PatientFile", "write_aside"]
+
+
+def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) -> Path:
+    """Write a file aside in `folder`, fsync it, rename it to `path`, fsync the folder of `path`; return `path`.
+
+    Raises:
+        OSError: any of it failed; what stood at `path` before still does, and nothing is left aside.
+    """
+    aside = folder / f"{os.getpid()}-{path.name}.tmp"
+    try:
+        write(aside)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _fsync_folder(path.parent)
+    return path
+
+
+class PatientFile(io.FileIO):
+    """A file for h5py that keeps its first failed write to itself until `check` is called.
+
+    HDF5 cannot be stopped by a full disk in good order: closing a file whose last writes fail crashes the process. So
+    the library is told that all is well, nothing more is written, and the error is raised once it is out of the way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.error: OSError | None = None
+
+    def write(self, data: object) -> int:
+        """Write all of `data`, or note why it cannot be written."""
+        view = memoryview(data)  # type: ignore[arg-type]
+        n_bytes = view.nbytes
+        while self.error is None and view.nbytes:
+            try:
+                view = view[super().write(view) :]
+            except OSError as error:
+                self.error = error
+        return n_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, or note why it cannot be set."""
+        if self.error is None:
+            try:
+                return super().truncate(size)
+            except OSError as error:
+                self.error = error
+        return size or 0
+
+    def check(self) -> None:
+        """Raise the first error there was.
+
+        Raises:
+            OSError: a write failed.
+        """
+        if self.error is not None:
+            raise self.error
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Bring the folder's list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

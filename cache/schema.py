@@ -1,0 +1,94 @@
+"""Whether a file has the tables of the format, each of its type and shape, and no others."""
+
+from __future__ import annotations
+
+import h5py
+
+from cache.errors import DamagedCacheError, NotACacheError
+from cache.keys import EncoderSpec
+
+__all__ = ["check_schema"]
+
+
+def check_schema(file: h5py.File) -> None:
+    """Check the tables of a cache against `cache.layout`; the values in them are not read, but for the specs.
+
+    Raises:
+        DamagedCacheError: a table is missing, too many, or of another type or shape.
+    """
+    known: set[str] = set()
+
+    def table(path: str, kind: str, *shape: int | None) -> tuple[int, ...]:
+        dataset = file.get(path)
+        if not isinstance(dataset, h5py.Dataset):
+            raise DamagedCacheError(f"the table {path} is missing")
+        fits = dataset.dtype.kind == kind if len(kind) == 1 else dataset.dtype.str.lstrip("<|") == kind
+        if (
+            not fits
+            or len(dataset.shape) != len(shape)
+            or any(wanted is not None and wanted != found for wanted, found in zip(shape, dataset.shape, strict=True))
+        ):
+            wish = ", ".join("any" if n is None else str(n) for n in shape)
+            raise DamagedCacheError(
+                f"the table {path} must be {kind} of shape ({wish}), however it is {dataset.dtype} of {dataset.shape}"
+            )
+        known.add(path)
+        return dataset.shape
+
+    def strings(path: str, n_cells: int | None) -> int:
+        table(f"{path}/utf8", "u1", None)
+        n_offsets = table(f"{path}/offset", "i8", None if n_cells is None else n_cells + 1)[0]
+        if n_offsets < 1:
+            raise DamagedCacheError(f"the table {path}/offset must not be empty")
+        return n_offsets - 1
+
+    table("digests", "S")
+    n_products = strings("catalogue/id", None)
+    n_columns = strings("catalogue/columns", None)
+    columns = _members(file, "catalogue/column") if n_columns else []
+    if len(columns) != n_columns:
+        raise DamagedCacheError(f"the catalogue names {n_columns} columns and has {len(columns)}")
+    for name in columns:
+        strings(f"catalogue/column/{name}", n_products)
+    modalities = [name for name in file if name not in ("catalogue", "digests")]
+    for modality in modalities:
+        n_contents = table(f"{modality}/key", "S64", None)[0]
+        table(f"{modality}/status", "S16", n_contents)
+        for encoder in _members(file, modality):
+            if encoder not in ("key", "status"):
+                _check_encoder(file, table, modality, encoder, n_contents)
+        if f"catalogue/{modality}" in file:
+            table(f"catalogue/{modality}/row", "i8", n_products)
+            table(f"catalogue/{modality}/status", "S16", n_products)
+    _check_nothing_else(file, known)
+
+
+def _check_encoder(file: h5py.File, table: object, modality: str, encoder: str, n_contents: int) -> None:
+    path = f"{modality}/{encoder}"
+    table(f"{path}/vector", "f4", n_contents, None)  # type: ignore[operator]
+    table(f"{path}/encoded", "b", n_contents)  # type: ignore[operator]
+    table(f"{path}/spec", "S")  # type: ignore[operator]
+    try:
+        spec = EncoderSpec.from_json(bytes(file[f"{path}/spec"][()]).decode(errors="replace"))
+    except NotACacheError as error:
+        raise DamagedCacheError(f"{path}/spec: {error}") from error
+    if spec.modality != modality:
+        raise DamagedCacheError(f"{path}/spec is that of another modality")
+
+
+def _members(file: h5py.File, path: str) -> list[str]:
+    group = file.get(path)
+    if not isinstance(group, h5py.Group):
+        raise DamagedCacheError(f"the group {path} is missing")
+    return list(group)
+
+
+def _check_nothing_else(file: h5py.File, known: set[str]) -> None:
+    groups = {path.rpartition("/")[0] for path in known}
+    groups |= {path.rpartition("/")[0] for path in groups} | {"catalogue/column"}
+
+    def look(path: str, item: object) -> None:
+        if path not in (known if isinstance(item, h5py.Dataset) else groups):
+            raise DamagedCacheError(f"{path} is no part of the format")
+
+    file.visititems(look)

@@ -1,0 +1,102 @@
+"""Caches as nobody should find them: changes to a file, and a look at all that a reader can ask of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from cache import Cache
+from cache.writer import content_sha256, dataset_digest
+
+Change = Callable[[h5py.File], object]
+
+
+def changed(path: Path, change: Change, *, digests_fit: bool = False) -> Path:
+    """Make the change in the file, write digests that fit it if asked to, and return the path."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+        if digests_fit:
+            _fit_digests(file)
+    return path
+
+
+def put(where: str, value: object) -> Change:
+    """Return a change that puts a dataset where something else may be."""
+
+    def change(file: h5py.File) -> None:
+        if where in file:
+            del file[where]
+        file.create_dataset(where, data=value)
+
+    return change
+
+
+def group(where: str) -> Change:
+    """Return a change that puts an empty group where something else may be."""
+
+    def change(file: h5py.File) -> None:
+        if where in file:
+            del file[where]
+        file.create_group(where)
+
+    return change
+
+
+def drop(where: str) -> Change:
+    """Return a change that removes what is there."""
+
+    def change(file: h5py.File) -> None:
+        del file[where]
+
+    return change
+
+
+def each(*changes: Change) -> Change:
+    """Return a change that makes several."""
+
+    def change(file: h5py.File) -> None:
+        for one in changes:
+            one(file)
+
+    return change
+
+
+def datasets_of(path: Path) -> list[str]:
+    """Return the names of all datasets that the digests speak of."""
+    names: list[str] = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return [name for name in names if name != "digests"]
+
+
+def read_all(path: Path) -> list:
+    """Return all that a reader can ask of a cache, ready to be compared."""
+    with Cache(path) as cache:
+        found: list = [len(cache), cache.ids(), cache.content_sha256, cache.digests]
+        found += [(name, cache.column(name)) for name in cache.columns()]
+        for modality in cache.modalities:
+            found += [modality, cache.statuses(modality), cache.rows(modality).tolist()]
+            found += [cache.keys(modality).tolist(), cache.content_statuses(modality).tolist()]
+            for encoder in cache.encoders(modality):
+                found += [encoder, cache.spec(modality, encoder), cache.dimension(modality, encoder)]
+                found += [cache.encoded(modality, encoder).tolist(), cache.present(modality, encoder).tolist()]
+                found += [cache.vectors(modality, encoder).tobytes(), cache.matrix(modality, encoder).tobytes()]
+    return found
+
+
+def _fit_digests(file: h5py.File) -> None:
+    """Write the digests of what is in the file, as somebody would who wants it to pass for whole."""
+    digests: dict[str, str] = {}
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and name != "digests":
+            digests[name] = dataset_digest(item)
+
+    file.visititems(add)
+    put("digests", np.bytes_(json.dumps(digests, sort_keys=True, indent=1).encode()))(file)
+    kind = type(file.attrs["content_sha256"])
+    file.attrs["content_sha256"] = kind(content_sha256(digests))

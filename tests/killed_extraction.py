@@ -1,0 +1,141 @@
+"""Extractions that kill themselves, on order: a process that imports the libraries once and forks a child for each.
+
+Its argument is the folder of a text encoder. An order is one line of JSON on stdin::
+
+    {"folder": where to run, "arguments": of embed-extract, "log": a file's name, "die_at": a number or null}
+
+The child sends itself SIGKILL before its `die_at`-th step, where a step is all that touches a file, a picture or an
+encoder; of a part's bytes it writes one half first. The answer is the exit code, or minus the signal. The child's log
+has one JSON object a line: each step, each batch that was encoded, and the keys of each part that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import h5py
+import pandas  # noqa: F401 - reads the catalogue
+import torch
+
+torch.set_num_threads(1)  # a pool of threads would not outlive the fork
+
+import embed.cli  # noqa: E402
+import embed.contents  # noqa: E402
+from cache import Journal  # noqa: E402
+from embed import ImageEncoder, TextEncoder  # noqa: E402
+
+
+def main() -> None:
+    """Serve orders until stdin ends."""
+    for encoder in (ImageEncoder(weights="random"), TextEncoder(sys.argv[1], weights="random")):
+        encoder.model  # noqa: B018 - what a model imports is imported now
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _run(**json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+
+
+def _run(folder: str, arguments: list[str], log: str, die_at: int | None) -> None:
+    os.chdir(folder)
+    for number, name in ((0, os.devnull), (1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+    _watch(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), die_at)
+    code = 3
+    try:
+        embed.cli.extract.main(arguments, prog_name="embed-extract")
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _watch(log: int, die_at: int | None) -> None:
+    """Make each step note itself in the log, and the `die_at`-th the last."""
+    lock = threading.Lock()
+    n_steps = 0
+
+    def note(**facts: Any) -> None:
+        os.write(log, json.dumps(facts).encode() + b"\n")
+
+    def step(name: str, at_death: Callable[[], object] = lambda: None) -> None:
+        nonlocal n_steps
+        with lock:
+            n_steps += 1
+            note(step=name)
+            if n_steps == die_at:
+                at_death()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def before(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def stepping(*args: Any, **options: Any) -> Any:
+            step(name)
+            return function(*args, **options)
+
+        setattr(owner, name, stepping)
+
+    for owner, names in (
+        (os, ("fsync", "replace", "ftruncate", "pwrite")),
+        (fcntl, ("flock",)),
+        (Path, ("mkdir", "unlink", "rmdir")),
+        (embed.contents, ("read_image",)),
+        (csv, ("writer",)),
+    ):
+        for name in names:
+            before(owner, name)
+
+    write_bytes, create_dataset, publish = Path.write_bytes, h5py.Group.create_dataset, Journal.publish
+    datasets = iter(range(10**6))
+
+    def torn_write_bytes(self: Path, content: bytes) -> int:
+        step("write_bytes", at_death=lambda: write_bytes(self, content[: len(content) // 2]))
+        return write_bytes(self, content)
+
+    def stepping_create_dataset(self: h5py.Group, *args: Any, **options: Any) -> h5py.Dataset:
+        if "BytesIO" not in str(self.file.filename) and next(datasets) % 4 == 0:  # of a seal; parts are made in memory
+            step("create_dataset")
+        return create_dataset(self, *args, **options)
+
+    def noted_publish(self: Journal, part: Any) -> Path:
+        path = publish(self, part)
+        note(kept=part.keys)
+        return path
+
+    Path.write_bytes, h5py.Group.create_dataset, Journal.publish = (
+        torn_write_bytes,
+        stepping_create_dataset,
+        noted_publish,
+    )
+    for encoder in (ImageEncoder, TextEncoder):
+        before(encoder, "encode")
+        encode = encoder.encode
+
+        def noted_encode(self: Any, batch: Any, encode: Callable = encode) -> Any:
+            vectors = encode(self, batch)
+            note(encoded=len(batch))
+            return vectors
+
+        encoder.encode = noted_encode
+    embed.cli.ExtractSettings = functools.partial(embed.cli.ExtractSettings, part_bytes=1)  # each batch is a part
+
+
+if __name__ == "__main__":
+    main()

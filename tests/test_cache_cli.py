@@ -1,0 +1,212 @@
+"""`cache-info` and `cache-verify` as a person and as a program use them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ROOT, invoke, synthetic_cache
+
+from cache import Cache, EncoderSpec, Journal, Part, content_key
+from cache.cli import info, verify
+
+COMMANDS = pytest.mark.parametrize("command", [info, verify], ids=["cache-info", "cache-verify"])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return synthetic_cache(
+        tmp_path / "c.h5",
+        {"image": np.arange(12).reshape(4, 3), "text": np.arange(8).reshape(4, 2)},
+        {"label": ["a", "b", "a", "b"], "note": ["", "", "", ""]},
+        present={"image": np.array([True, True, False, True])},
+        contents={"text": ["same", "other", "same", "third"]},
+    )
+
+
+@pytest.fixture
+def damaged(path):
+    os.truncate(path, path.stat().st_size // 2)
+    return path
+
+
+def leave_a_part(path):
+    part = Part(
+        "synthetic", EncoderSpec("image", {"weights": "synthetic"}), [content_key(b"new")], np.ones((1, 3), "f4"), {}
+    )
+    with Journal(path) as journal:
+        return journal.publish(part)
+
+
+def test_info_tells_what_there_is(path):
+    result = invoke(info, path)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{path}: 4 products, ")
+    assert "columns  label, note" in lines
+    assert "image    1 absent, 3 ok" in lines
+    assert "text     4 ok" in lines
+    assert ["image/synthetic", "3", "3"] in [line.split() for line in lines]
+    assert ["text/synthetic", "3", "2"] in [line.split() for line in lines]
+    assert ["weights", "synthetic"] in [line.split() for line in lines]
+    assert "journal" not in result.stdout
+
+
+def test_info_prints_one_json_object(path):
+    result = invoke(info, path, "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    with Cache(path) as cache:
+        assert facts.pop("content_sha256") == cache.content_sha256
+    assert facts == {
+        "cache": str(path),
+        "bytes": path.stat().st_size,
+        "n_products": 4,
+        "columns": ["label", "note"],
+        "statuses": {"image": {"ok": 3, "absent": 1}, "text": {"ok": 4}},
+        "encoders": [
+            {"name": "image/synthetic", "n_vectors": 3, "dimension": 3, "spec": {"weights": "synthetic"}},
+            {"name": "text/synthetic", "n_vectors": 3, "dimension": 2, "spec": {"weights": "synthetic"}},
+        ],
+        "n_unsealed_parts": 0,
+    }
+
+
+def test_info_tells_of_parts_that_wait(path):
+    leave_a_part(path)
+    assert json.loads(invoke(info, path, "--json").stdout)["n_unsealed_parts"] == 1
+    assert "1 parts wait in the journal" in invoke(info, path).stdout
+
+
+def test_info_of_a_cache_without_contents_is_no_error(tmp_path):
+    path = synthetic_cache(
+        tmp_path / "c.h5", {"image": np.zeros((2, 3))}, {}, present={"image": np.zeros(2, dtype=bool)}
+    )
+    result = invoke(info, path)
+    assert result.exit_code == 0
+    assert "image    2 absent" in result.stdout
+
+
+def test_verify_of_an_intact_cache_says_so(path):
+    result = invoke(verify, path)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{path} is intact.\n", "")
+    result = invoke(verify, path, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"cache": str(path), "problems": []}
+
+
+def test_verify_of_a_damaged_cache_names_the_problem_and_fails(damaged):
+    result = invoke(verify, damaged)
+    assert result.exit_code == 1
+    assert result.stdout.startswith(f"{damaged} is damaged")
+    result = invoke(verify, damaged, "--json")
+    assert result.exit_code == 1
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert "is damaged" in problem
+
+
+def test_verify_names_a_damaged_part_and_fails(path):
+    part_path = leave_a_part(path)
+    os.truncate(part_path, 100)
+    result = invoke(verify, path)
+    assert result.exit_code == 1
+    assert part_path.name in result.stdout
+
+
+def test_info_of_a_damaged_cache_is_one_line_that_says_what_to_do(damaged):
+    for arguments in ([damaged], [damaged, "--json"]):
+        result = invoke(info, *arguments)
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        assert result.stderr.startswith(f"Error: {damaged} is damaged")
+        assert "embed-extract again" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+@COMMANDS
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_missing_file_is_one_line_that_says_what_to_do(command, options, tmp_path):
+    result = invoke(command, tmp_path / "none.h5", *options)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: A cache must be an existing file")
+    assert "embed-extract" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@COMMANDS
+def test_cache_is_embeddings_h5_unless_it_is_named(command, path, tmp_path, monkeypatch):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    shutil.copy(path, folder / "embeddings.h5")
+    monkeypatch.chdir(folder)
+    result = invoke(command)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("embeddings.h5")
+
+
+@COMMANDS
+def test_folder_is_no_cache(command, tmp_path):
+    result = invoke(command, tmp_path)
+    assert result.exit_code == 1
+    assert "is a folder" in result.output
+
+
+@COMMANDS
+def test_file_of_another_kind_is_named(command, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("id,text\n1,a\n")
+    result = invoke(command, path)
+    assert result.exit_code == 1
+    assert f"{path} must be an HDF5 file" in result.output
+
+
+@COMMANDS
+@pytest.mark.parametrize("arguments", [["--what"], ["a.h5", "b.h5"]])
+def test_wrong_usage_ends_with_2(command, arguments):
+    result = invoke(command, *arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+
+
+def run(name, *arguments, **options):
+    """Run a launcher in a process of its own, with standard streams as a terminal in English has them."""
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    return subprocess.run([sys.executable, ROOT / "bin" / name, *arguments], env=environment, check=False, **options)
+
+
+@pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
+def test_path_that_is_not_unicode_can_be_printed(name, path, tmp_path):
+    try:
+        odd = shutil.copy(path, tmp_path / os.fsdecode(b"caf\xe9.h5"))
+    except OSError:
+        pytest.skip("this file system knows Unicode names only")
+    for options in ([], ["--json"]):
+        done = run(name, odd, *options, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+
+
+@pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
+def test_reader_that_goes_away_is_no_mistake_of_ours(name, path):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = run(name, path, stdout=write_end, stderr=subprocess.PIPE)
+    finally:
+        os.close(write_end)
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_a_named_error(path):
+    with open("/dev/full", "wb") as full:
+        done = run("cache-info", path, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == b"Error: No space left on device\n"

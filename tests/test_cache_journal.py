@@ -1,0 +1,249 @@
+"""The journal: a part that was published is kept whatever happens, and one that is not whole is never believed."""
+
+import errno
+import hashlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ROOT
+
+from cache import CacheError, EncoderSpec, Inventory, Journal, Part, UnknownVersionError, content_key
+from cache.journal import load_part
+
+SPEC = EncoderSpec("image", {"weights": "drawn"})
+
+
+def part_of(*names, encoder="drawn", failures=()):
+    """Return a part of one vector for each name: its keys and numbers follow from the names."""
+    keys = [content_key(name.encode()) for name in names]
+    vectors = np.array([[len(name), ord(name[0]), ord(name[-1])] for name in names], dtype=np.float32).reshape(-1, 3)
+    return Part(encoder, SPEC, keys, vectors, {content_key(name.encode()): "truncated" for name in failures})
+
+
+@pytest.fixture
+def cache_path(tmp_path):
+    return tmp_path / "c.h5"
+
+
+@pytest.fixture
+def journal(cache_path):
+    with Journal(cache_path) as journal:
+        yield journal
+
+
+def test_name_of_a_part_holds_the_digest_of_its_bytes(journal):
+    path = journal.publish(part_of("red", "green"))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path.name == f"image.drawn.{digest}.part.h5"
+    assert journal.paths() == [path]
+
+
+def test_part_comes_back_as_it_was_published(journal):
+    part = part_of("red", "green", failures=["torn", "cut"])
+    back = load_part(journal.publish(part))
+    assert (back.encoder, back.spec, back.keys, back.failures) == (part.encoder, part.spec, part.keys, part.failures)
+    assert back.vectors.dtype == np.float32
+    assert back.vectors.tobytes() == part.vectors.tobytes()
+
+
+def test_part_may_hold_failures_alone(journal):
+    part = Part("drawn", SPEC, [], np.zeros((0, 0), dtype=np.float32), {content_key(b"torn"): "truncated"})
+    back = load_part(journal.publish(part))
+    assert (back.keys, back.failures) == ([], part.failures)
+
+
+def test_same_work_published_twice_is_one_part(journal):
+    assert journal.publish(part_of("red")) == journal.publish(part_of("red"))
+    assert len(journal.paths()) == 1
+
+
+def cut_last_byte(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def cut_half(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def add_a_byte(path):
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = pytest.mark.parametrize("damage", [cut_last_byte, cut_half, empty, add_a_byte, flip_a_bit])
+
+
+@DAMAGES
+def test_damaged_part_is_removed_and_only_its_work_is_to_be_redone(cache_path, journal, damage, caplog):
+    whole, damaged = journal.publish(part_of("red", "green")), journal.publish(part_of("blue", failures=["torn"]))
+    damage(damaged)
+    inventory = Inventory(cache_path, journal)
+    assert inventory.entry("image", "drawn", SPEC).keys == set(part_of("red", "green").keys)
+    assert inventory.failures["image"] == {}
+    assert journal.paths() == [whole]
+    assert damaged.name in caplog.text
+    assert "encoded again" in caplog.text
+
+
+@DAMAGES
+def test_work_of_a_damaged_part_can_be_published_again(cache_path, journal, damage):
+    damage(journal.publish(part_of("red")))
+    Inventory(cache_path, journal)
+    journal.publish(part_of("red"))
+    assert Inventory(cache_path, journal).entry("image", "drawn", SPEC).keys == set(part_of("red").keys)
+
+
+def test_part_under_another_digest_is_not_believed(cache_path, journal):
+    path = journal.publish(part_of("red"))
+    path.rename(path.with_name(f"image.drawn.{'0' * 64}.part.h5"))
+    assert Inventory(cache_path, journal).entries == {}
+
+
+def test_whole_part_of_a_newer_version_is_refused_and_kept(cache_path, journal, monkeypatch):
+    """It is somebody's work: only what does not match its digest is thrown away."""
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.writer.FORMAT_VERSION", 99)
+        path = journal.publish(part_of("red"))
+    with pytest.raises(UnknownVersionError, match="99"):
+        Inventory(cache_path, journal)
+    assert journal.paths() == [path]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_vector_that_is_not_finite_is_refused_and_its_content_named(value):
+    part = part_of("red", "green", "blue")
+    vectors = part.vectors.copy()
+    vectors[1, 2] = value
+    with pytest.raises(CacheError, match=f"finite.*image/drawn.*{part.keys[1][:12]}"):
+        Part("drawn", SPEC, part.keys, vectors, {})
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        np.zeros((3, 4), np.float32),
+        np.zeros((1, 4), np.float32),
+        np.zeros((0, 4), np.float32),
+        np.zeros(2, np.float32),
+        np.zeros((2, 4, 1), np.float32),
+        np.zeros((2, 4), np.float64),
+        np.zeros((2, 4), np.float16),
+        np.zeros((2, 4), np.int32),
+    ],
+    ids=lambda vectors: f"{vectors.dtype}{vectors.shape}",
+)
+def test_anything_but_one_float32_row_a_key_is_refused(vectors):
+    with pytest.raises(CacheError, match="one float32 row per key, however it has 2 keys"):
+        Part("drawn", SPEC, part_of("red", "green").keys, vectors, {})
+
+
+def test_leftovers_of_a_killed_writer_are_removed_and_its_parts_are_kept(cache_path):
+    with Journal(cache_path) as journal:
+        path = journal.publish(part_of("red"))
+    leftover = journal.folder / f"123-{path.name}.tmp"
+    leftover.write_bytes(b"half a part")
+    with Journal(cache_path) as journal:
+        assert not leftover.exists()
+        assert journal.paths() == [path]
+
+
+def test_journal_folder_vanishes_when_it_is_empty(cache_path):
+    with Journal(cache_path) as journal:
+        assert journal.folder.is_dir()
+    assert list(cache_path.parent.glob("c.h5*")) == []
+
+
+def test_journal_folder_with_parts_stays_and_holds_nothing_else(cache_path):
+    with Journal(cache_path) as journal:
+        path = journal.publish(part_of("red"))
+    assert list(journal.folder.iterdir()) == [path]
+
+
+def test_journal_that_is_not_there_has_no_parts_and_is_not_made(cache_path):
+    journal = Journal(cache_path)
+    assert journal.paths() == []
+    assert list(journal.parts()) == []
+    assert not journal.folder.exists()
+
+
+def test_work_is_acknowledged_after_file_rename_and_folder_are_on_the_disk(journal, monkeypatch):
+    done = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor):
+        there = os.fstat(descriptor)
+        done.append("folder" if stat.S_ISDIR(there.st_mode) else ("file", there.st_ino, there.st_size))
+        real_fsync(descriptor)
+
+    def replace(source, target):
+        done.append("rename")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    path = journal.publish(part_of("red"))
+    assert done == [("file", path.stat().st_ino, path.stat().st_size), "rename", "folder"]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_failing_disk_is_a_named_error_and_earlier_parts_are_kept(journal, monkeypatch, step):
+    """Step 1 is the file's way to the disk, step 2 the folder's."""
+    kept = journal.publish(part_of("red"))
+    n_calls = 0
+
+    def fsync(descriptor):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(CacheError, match=r"1 vectors could not be written .*No space left on device.*same line"):
+            journal.publish(part_of("blue"))
+    assert load_part(kept).keys == part_of("red").keys
+    assert list(journal.folder.glob("*.tmp")) == []
+    journal.publish(part_of("blue"))
+    assert len(journal.paths()) == 2
+
+
+KILLED = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from test_cache_journal import part_of
+from cache import Journal
+with Journal(sys.argv[1]) as journal:
+    journal.publish(part_of("red", "green"))
+    journal.publish(part_of("blue"))
+    (journal.folder / "1-half.part.h5.tmp").write_bytes(b"half")
+    print("published", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_parts_of_a_killed_writer_are_still_there(cache_path):
+    command = [sys.executable, "-c", KILLED, cache_path, ROOT, Path(__file__).parent]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "published\n"
+        writer.kill()
+    assert writer.returncode == -signal.SIGKILL
+    with Journal(cache_path) as journal:
+        inventory = Inventory(cache_path, journal)
+        assert inventory.entry("image", "drawn", SPEC).keys == set(part_of("red", "green", "blue").keys)
+        there = {path.name for path in journal.folder.iterdir()}
+        assert there == {"lock", *(path.name for path in journal.paths())}

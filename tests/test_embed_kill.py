@@ -1,0 +1,254 @@
+"""Real extractions, really killed: whatever was acknowledged is kept, and the same command goes on from there."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from support import ROOT, image_bytes, small_catalogue, synthetic_cache, write_catalogue
+
+from cache import Cache, Journal, verify
+from cache.journal import load_part
+
+ROWS = [
+    {"id": "000", "image": "a.png", "text": "a first product", "label": "x"},
+    {"id": "001", "image": "b.png", "text": "a second one", "label": "y"},
+    {"id": "002", "image": "a-copy.png", "text": "a first product", "label": "x"},
+    {"id": "003", "image": "broken.png", "text": "", "label": "y"},
+    {"id": "004", "image": "c.png", "text": "the third", "label": "x"},
+    {"id": "005", "image": "gone.png", "text": "a fourth product, longer than the others", "label": "y"},
+]
+IMAGES = {
+    "a.png": image_bytes("red"),
+    "b.png": image_bytes("lime"),
+    "a-copy.png": image_bytes("red"),
+    "broken.png": b"<html>",
+    "c.png": image_bytes("blue"),
+}
+N_IMAGES, N_TEXTS = 3, 4  # that can be encoded, each once
+STEPS = {
+    "mkdir", "flock", "ftruncate", "pwrite",  # the lock
+    "read_image", "encode",
+    "write_bytes", "fsync", "replace",  # a part
+    "create_dataset", "unlink",  # the seal
+    "writer", "rmdir",  # the list of failures, the empty journal
+}  # fmt: skip
+
+
+class Extractions:
+    """Runs embed-extract in children of one process that has all libraries in memory."""
+
+    def __init__(self, catalogue, text_encoder):
+        self.server = subprocess.Popen(
+            [sys.executable, ROOT / "tests" / "killed_extraction.py", text_encoder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.arguments = [str(catalogue), "-o", "e.h5", "--batch-size", "2", "--workers", "1", "--device", "cpu"]
+        self.arguments += ["--image-weights", "random", "--text-weights", "random", "--text-encoder", str(text_encoder)]
+
+    def run(self, folder, *, die_at=None, log="log"):
+        """Return the exit code, or minus the signal, and the log."""
+        order = {"folder": str(folder), "arguments": self.arguments, "log": log, "die_at": die_at}
+        print(json.dumps(order), file=self.server.stdin, flush=True)
+        code = int(self.server.stdout.readline())
+        return code, [json.loads(line) for line in (folder / log).read_text().splitlines()]
+
+    def close(self):
+        self.server.stdin.close()
+        self.server.wait()
+        self.server.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return write_catalogue(tmp_path_factory.mktemp("shop"), ROWS, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def extractions(shop):
+    config = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config |= {"intermediate_size": 16, "vocab_size": 2000, "max_position_embeddings": 64}
+    (shop.parent / "small-bert").mkdir()
+    (shop.parent / "small-bert" / "config.json").write_text(json.dumps(config))
+    extractions = Extractions(shop, shop.parent / "small-bert")
+    yield extractions
+    extractions.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(extractions, tmp_path_factory):
+    """The folder of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, log = extractions.run(folder)
+    assert (code, n_encoded(log)) == (0, N_IMAGES + N_TEXTS)
+    return folder
+
+
+def n_encoded(log):
+    return sum(line.get("encoded", 0) for line in log)
+
+
+def acknowledged(log):
+    return {key for line in log for key in line.get("kept", [])}
+
+
+def keys_on_disk(cache_path):
+    """Return all keys that have a vector in the cache or its journal, each file read by itself."""
+    keys = set()
+    for path in cache_path.with_name(cache_path.name + ".journal").glob("*.part.h5"):
+        keys |= set(load_part(path).keys)
+    if cache_path.exists():
+        with h5py.File(cache_path) as file:
+            for modality in ("image", "text"):
+                for entry in file.get(modality, {}).values():
+                    if isinstance(entry, h5py.Group):
+                        keys |= set(file[modality]["key"][:][entry["encoded"][:]].astype(str).tolist())
+    return keys
+
+
+def assert_is_as_undisturbed(folder, undisturbed):
+    assert verify(folder / "e.h5") == []
+    with Cache(folder / "e.h5") as ours, Cache(undisturbed / "e.h5") as theirs:
+        assert (ours.ids(), ours.columns(), ours.modalities) == (theirs.ids(), theirs.columns(), theirs.modalities)
+        assert [ours.column(name) for name in ours.columns()] == [theirs.column(name) for name in theirs.columns()]
+        for modality in theirs.modalities:
+            assert ours.encoders(modality) == theirs.encoders(modality)
+            assert ours.statuses(modality) == theirs.statuses(modality)
+            np.testing.assert_allclose(ours.matrix(modality), theirs.matrix(modality), rtol=1e-5, atol=1e-5)
+    left, expected = (
+        {
+            path.name: path.read_text() if path.suffix == ".csv" else None
+            for path in where.iterdir()
+            if "log" not in path.name
+        }
+        for where in (folder, undisturbed)
+    )
+    assert left == expected
+    assert not (folder / "e.h5.journal").exists()
+
+
+@pytest.mark.parametrize("n_sealed", [0, 3], ids=["from nothing", "onto a sealed cache"])
+def test_killed_before_any_step_the_same_command_encodes_the_rest(extractions, undisturbed, shop, tmp_path, n_sealed):
+    """The kill comes before the first step, the second, and so on, until a run ends unharmed."""
+    start = tmp_path / "start"
+    start.mkdir()
+    if n_sealed:
+        write_catalogue(shop.parent, ROWS[:n_sealed])
+        assert extractions.run(start)[0] == 0
+        (start / "log").unlink()
+        write_catalogue(shop.parent, ROWS)
+    sealed = keys_on_disk(start / "e.h5")
+    assert len(sealed) == (4 if n_sealed else 0)
+    killed_at = []
+    for die_at in itertools.count(1):
+        folder = Path(shutil.copytree(start, tmp_path / str(die_at)))
+        code, log = extractions.run(folder, die_at=die_at)
+        if code == 0:
+            break
+        killed_at.append([line["step"] for line in log if "step" in line][-1])
+        where = f"killed before step {die_at}, {killed_at[-1]}"
+        assert code == -signal.SIGKILL, where
+        if (folder / "e.h5").exists():
+            assert verify(folder / "e.h5") == [], where
+        kept = acknowledged(log) | sealed
+        assert kept <= keys_on_disk(folder / "e.h5"), where
+        code, log = extractions.run(folder, log="log of the second run")
+        assert code == 0, where + (folder / "stderr").read_text()
+        assert not acknowledged(log) & kept, where
+        assert n_encoded(log) <= N_IMAGES + N_TEXTS - len(kept), where
+        assert_is_as_undisturbed(folder, undisturbed)
+        shutil.rmtree(folder)
+    assert_is_as_undisturbed(folder, undisturbed)
+    assert set(killed_at) == STEPS
+
+
+def test_killed_again_and_again_a_run_comes_to_its_end(extractions, undisturbed, tmp_path):
+    """Each run lives three steps longer than the last, in the same folder; no acknowledged key is encoded twice."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    kept = set()
+    for n in itertools.count():
+        code, log = extractions.run(folder, die_at=8 + 3 * n, log=f"log {n}")
+        assert not acknowledged(log) & kept
+        kept |= acknowledged(log)
+        if code == 0:
+            break
+        assert kept <= keys_on_disk(folder / "e.h5")
+    assert n > 5
+    assert_is_as_undisturbed(folder, undisturbed)
+
+
+def test_every_rename_stands_between_two_fsyncs(undisturbed):
+    """First the bytes are brought to the disk, then the name: a power cut leaves no name without its bytes."""
+    steps = [line["step"] for line in map(json.loads, (undisturbed / "log").read_text().splitlines()) if "step" in line]
+    around = [steps[n - 1 : n + 2] for n, step in enumerate(steps) if step == "replace"]
+    assert around == [["fsync", "replace", "fsync"]] * 5  # four parts and the cache
+    assert steps.index("unlink", steps.index("create_dataset")) > len(steps) - steps[::-1].index("replace")
+
+
+def test_folder_of_a_new_journal_is_on_the_disk_before_a_part_is_acknowledged(tmp_path, monkeypatch):
+    synced = []
+    fsync, publish = os.fsync, Journal.publish
+
+    def noted_fsync(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked_publish(self, part):
+        path = publish(self, part)
+        assert {path.stat().st_ino, self.folder.stat().st_ino, self.folder.parent.stat().st_ino} <= set(synced)
+        return path
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Journal, "publish", checked_publish)
+    synthetic_cache(tmp_path / "new" / "e.h5", {"image": np.ones((2, 3))}, {"label": ["a", "b"]})
+
+
+def test_real_command_interrupted_and_killed_from_outside_encodes_only_the_rest(tmp_path):
+    """Stopped by Ctrl-C when the journal has one part, by SIGKILL when it has two, and then left alone."""
+    folder = tmp_path / "shop"
+    line = [sys.executable, ROOT / "bin" / "embed-extract", "--device", "cpu", "--json"]
+    line += ["--image-weights", "random", "--text-weights", "random"]  # BERT-base: slow enough to be met at work
+
+    def stop(sent, *, n_parts):
+        process = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(list((folder / "embeddings.h5.journal").glob("*.part.h5"))) < n_parts:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(sent)
+        return process.communicate(), process.returncode
+
+    small_catalogue(folder, 4)
+    (stdout, stderr), code = stop(signal.SIGINT, n_parts=1)
+    assert (code, stdout) == (130, "")
+    assert stderr.split("\n")[-2:] == [
+        "Stopped. What was encoded is kept in the journal: type the same line again to go on.",
+        "",
+    ]
+    assert "Traceback" not in stderr
+    assert len(keys_on_disk(folder / "embeddings.h5")) == 4
+
+    small_catalogue(folder, 6)
+    (stdout, _), code = stop(signal.SIGKILL, n_parts=2)
+    assert (code, stdout) == (-signal.SIGKILL, "")
+    assert len(keys_on_disk(folder / "embeddings.h5")) == 6
+
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=True)
+    assert [(entry["n_cached"], entry["n_encoded"]) for entry in json.loads(done.stdout)["encoders"]] == [
+        (6, 0),
+        (0, 6),
+    ]
+    assert verify(folder / "embeddings.h5") == []
+    assert not (folder / "embeddings.h5.journal").exists()
