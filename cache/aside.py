@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["PatientFile", "write_aside"]
+__all__ = ["PatientFile", "fsync_folder", "write_aside"]
 
 
 def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) -> Path:
@@ -25,7 +25,7 @@ def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) ->
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    _fsync_folder(path.parent)
+    fsync_folder(path.parent)
     return path
 
 
@@ -70,7 +70,7 @@ class PatientFile(io.FileIO):
             raise self.error
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Bring the folder's list of names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -56,7 +56,9 @@ class Command(click.Command):
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
+        except (KeyboardInterrupt, click.Abort) as stop:
+            if isinstance(stop.__cause__, EOFError):
+                _fail_unexpectedly(stop.__cause__)  # click takes it for Ctrl-D at a prompt; we have none
             click.echo(f"\n{self.interrupted}", err=True)
             sys.exit(130)
         except BrokenPipeError:
@@ -67,10 +69,8 @@ class Command(click.Command):
         except OSError as error:
             # The system's refusals (no such file, no space, read-only) are the caller's to mend.
             _fail(str(error) if error.strerror is None else f"{error.strerror}: {error.filename or ''}".rstrip(": "))
-        except Exception:  # noqa: BLE001 - the last line of defence, and it shows all it knows
-            traceback.print_exc()
-            click.echo("This is a mistake in embed-once, not in your data. Please report it.", err=True)
-            sys.exit(3)
+        except Exception as error:  # noqa: BLE001 - the last line of defence, and it shows all it knows
+            _fail_unexpectedly(error)
 
 
 def print_json(value: Any) -> None:
@@ -88,15 +88,26 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
         click.echo("  ".join(padded).rstrip())
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     click.echo("Error: " + " ".join(message.split()), err=True)
     sys.exit(1)
+
+
+def _fail_unexpectedly(error: BaseException) -> NoReturn:
+    traceback.print_exception(error)
+    click.echo("This is a mistake in embed-once, not in your data. Please report it.", err=True)
+    sys.exit(3)
+
+
+class _StderrHandler(logging.Handler):
+    """Writes notes to what is stderr now; a StreamHandler would keep to the one of the first command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
 
 def _log_to_stderr() -> None:
     log = logging.getLogger("embed_once")
     if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+        log.addHandler(_StderrHandler())
         log.setLevel(logging.INFO)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from cache.aside import write_aside
+from cache.aside import fsync_folder, write_aside
 from cache.errors import CacheError, DamagedCacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
@@ -49,6 +50,12 @@ class Part:
     failures: dict[str, str]  # key -> status
 
     def __post_init__(self) -> None:
+        for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
+            if not re.fullmatch(r"[\w+-][\w.+-]*", name) or name in taken:
+                raise CacheError(
+                    f"The names of modalities and encoders must be made of letters, digits, '.', '_', '+' and '-', and "
+                    f"be none of {', '.join(taken)}, however got {name!r}."
+                )
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys) or self.vectors.dtype != np.float32:
             raise CacheError(
                 f"A part must have one float32 row per key, however it has {len(self.keys)} keys and "
@@ -71,13 +78,28 @@ class Journal:
 
     def __init__(self, cache_path: str | Path) -> None:
         cache_path = Path(cache_path)
+        if not cache_path.name:
+            raise CacheError(
+                f"A cache must be a file, however -o names {str(cache_path)!r}. Name one such as cache.h5."
+            )
         self.folder = cache_path.with_name(cache_path.name + ".journal")
         self._lock = WriterLock(self.folder / "lock")
+        self._is_lasting = False  # whether the folder itself is known to be on the disk
 
     def __enter__(self) -> Journal:
-        self._lock.acquire()
-        for leftover in self.folder.glob("*.tmp"):
-            leftover.unlink()
+        try:
+            self._lock.acquire()
+            for leftover in self.folder.glob("*.tmp"):
+                leftover.unlink()
+        except OSError as error:
+            self._lock.release()
+            raise CacheError(
+                f"A cache must stand in a folder that can be written, however {error.filename or self.folder}: "
+                f"{error.strerror}. Mend that, or name another cache with -o."
+            ) from error
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(
@@ -96,6 +118,9 @@ class Journal:
         content = _encode(part)
         name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
         try:
+            if not self._is_lasting:
+                fsync_folder(self.folder.parent)  # which has the journal's name
+                self._is_lasting = True
             return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
         except OSError as error:
             raise CacheError(

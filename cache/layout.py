@@ -168,6 +168,7 @@ def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
         raise NotACacheError(
             f"{path} must be a file of the format {file_format!r}, however it is "
             + (f"{found!r}." if isinstance(found, str) else "some other HDF5 file.")
+            + " Name another with -o."
         )
     version = attribute(file, "format_version")
     if version != FORMAT_VERSION:
@@ -197,7 +198,7 @@ def _unopened(path: Path, error: OSError) -> Exception:
         return PermissionError(f"{path} must be readable, however the system says: permission denied.")
     with path.open("rb") as file:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
-            return NotACacheError(f"{path} must be an HDF5 file, however it is of another kind.")
+            return NotACacheError(f"{path} must be an HDF5 file, however it is of another kind. Name another with -o.")
     return _damaged(path, error)
 
 
@@ -211,7 +212,7 @@ def _quoted(name: str) -> str:
     if name == ".":
         return "%2E"
     # Everything that HDF5 allows in a name stays readable; the empty name gets one.
-    return "".join(_quoted_letter(letter) for letter in name) or "%00"
+    return "".join(_quoted_letter(letter) for letter in name) or "%"
 
 
 def _quoted_letter(letter: str) -> str:

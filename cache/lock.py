@@ -62,7 +62,8 @@ class WriterLock:
     def release(self) -> None:
         """Remove the lock's file and let go."""
         if self._descriptor is not None:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that can no longer be written; the lock goes all the same
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -210,6 +210,6 @@ def _check_space(inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None
     free = shutil.disk_usage(inventory.journal.folder).free
     if free < n_bytes:
         raise CacheError(
-            f"Sealing the cache needs {n_bytes / 1e6:.0f} MB beside it, however {free / 1e6:.0f} MB are free. "
+            f"Sealing the cache needs {n_bytes / 1e6:.1f} MB beside it, however {free / 1e6:.1f} MB are free. "
             f"All vectors are kept in {inventory.journal.folder}: free some space and type the same line again."
         )

@@ -98,8 +98,8 @@ def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
         start = file.read(2)
     if encoding is None:
         encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    delimiter = "\t" if {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes} else ","
     try:
+        delimiter = _delimiter(path, encoding)
         frame = pd.read_csv(
             path,
             sep=delimiter,
@@ -119,7 +119,7 @@ def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
             f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
         ) from error
     except pd.errors.ParserError as error:
-        reason = _first_long_line(path, delimiter, encoding) or str(error).strip()
+        reason = _first_long_line(path, _delimiter(path, encoding), encoding) or str(error).strip()
         raise CatalogueError(f"The catalogue must be one table, however {path} is not: {reason}") from error
     except _COMPRESSION_ERRORS as error:
         raise CatalogueError(
@@ -129,16 +129,34 @@ def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
     if not isinstance(frame.index, pd.RangeIndex):
         raise CatalogueError(
             f"The catalogue's rows must have as many cells as its header, however those of {path} have more: "
-            f"the header has {len(frame.columns)}."
+            f"the header has {len(frame.columns)}. Give each cell a name in the header."
         )
     return frame
 
 
+def _delimiter(path: Path, encoding: str) -> str:
+    """Return what separates the header's cells: a tab in .tsv files, else a comma, or what stands there instead."""
+    if {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes}:
+        return "\t"
+    from pandas.io.common import get_handle
+
+    with get_handle(path, "r", encoding=encoding, errors="surrogateescape", compression="infer") as handles:
+        header = handles.handle.readline(100_000)
+    if isinstance(header, str) and "," not in header:
+        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if delimiter in header:
+                log.info("The cells of %s are separated by %s.", path, name)
+                return delimiter
+    return ","
+
+
 def _first_long_line(path: Path, delimiter: str, encoding: str) -> str | None:
     """Return which line has more cells than the header; pandas counts rows, and a quoted cell may span lines."""
+    from pandas.io.common import get_handle
+
     try:
-        with path.open(newline="", encoding=encoding, errors="surrogateescape") as file:
-            reader = csv.reader(file, delimiter=delimiter)
+        with get_handle(path, "r", encoding=encoding, errors="surrogateescape", compression="infer") as handles:
+            reader = csv.reader(handles.handle, delimiter=delimiter)
             n_columns = len(next(reader))
             for cells in reader:
                 if len(cells) > n_columns:
@@ -151,6 +169,7 @@ def _first_long_line(path: Path, delimiter: str, encoding: str) -> str | None:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         import pyarrow as pa
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
     except ImportError as error:
         raise CatalogueError(
@@ -168,7 +187,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     columns = {}
     for name in table.column_names:
         try:
-            cells = table[name].cast(pa.large_string()).to_pylist()
+            column = table[name]
+            if pa.types.is_floating(column.type):
+                column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+            cells = column.cast(pa.large_string()).to_pylist()
         except pa.ArrowException:
             log.info("Column %s holds %s, which is no plain cell: it is left out.", name, table[name].type)
             continue

@@ -73,7 +73,7 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
         statuses.append(status)
         if key and key not in places:
             places[key] = place
-    if modality == "image" and modality in settings.modalities:
+    if modality == "image":
         _check_found(statuses, cells, catalogue, settings)
     return Source(modality, keys, statuses, places)
 

@@ -79,9 +79,9 @@ def entry_name(asked: str | None, usual: str) -> str:
         SettingError: the name asked for cannot be one.
     """
     name = re.sub(r"[^\w.+-]", "-", usual) if asked is None else asked
-    if not re.fullmatch(r"[\w+-][\w.+-]*", name, flags=re.ASCII) or name in {"key", "status"}:
+    if not re.fullmatch(r"[\w+-][\w.+-]{0,99}", name, flags=re.ASCII) or name in {"key", "status"}:
         raise SettingError(
-            f"An encoder's name in the cache must be made of letters, digits, '.', '_', '+' and '-', however got "
+            f"An encoder's name in the cache must be up to 100 letters, digits, '.', '_', '+' and '-', however got "
             f"{name!r}. Name another with --image-name or --text-name."
         )
     return name

@@ -22,7 +22,7 @@ from embed.encoders import Encoder, make_encoders
 from embed.errors import ContentError, EncoderError, TooManyBadError
 from embed.progress import Progress
 from embed.settings import ExtractSettings
-from embed.statuses import ABSENT, MEANINGS, OK, RETRIED
+from embed.statuses import MEANINGS, NOT_BAD, RETRIED
 
 __all__ = ["EncoderReport", "ExtractReport", "extract"]
 
@@ -78,7 +78,7 @@ def extract(
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     started = time.monotonic()
     catalogue = read_catalogue(catalogue_path, settings)
-    n_workers = settings.n_workers or os.cpu_count() or 1
+    n_workers = settings.n_workers or len(os.sched_getaffinity(0))
     with Journal(cache_path) as journal, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         encoders = make_encoders(settings) if encoders is None else encoders
@@ -102,7 +102,12 @@ def extract(
             columns=catalogue.columns,
             contents={modality: source.contents(changed) for modality, source in sources.items()},
         )
+        n_gone = _count_products_gone(cache_path, catalogue)
         was_written = seal(cache_path, journal, products)
+        if n_gone:
+            log.info(
+                "%d products of the cache are not in %s: they left it, and their vectors stay.", n_gone, catalogue.path
+            )
         failures_path, statuses = _list_failures(cache_path, catalogue, list(sources))
     report = ExtractReport(
         cache_path=cache_path,
@@ -170,6 +175,7 @@ class _EncoderRun:
     def _batches(self, keys: list[str]) -> Iterator[list[tuple[str, Any]]]:
         """Yield batches of prepared contents; those that cannot be prepared are noted and left out."""
         batch: list[tuple[str, Any]] = []
+        n_failed_before = self.n_failed
         prepared = ordered_map(
             self._prepare, keys, n_workers=self.n_workers, n_ahead=2 * self.settings.batch_size + self.n_workers
         )
@@ -185,6 +191,9 @@ class _EncoderRun:
             if len(batch) == self.settings.batch_size:
                 yield batch
                 batch = []
+            elif self.n_failed - n_failed_before >= self.settings.batch_size:
+                n_failed_before = self.n_failed
+                yield []  # many failures in a row are due to be published too
         yield batch
 
     def _encode(self, batch: list[tuple[str, Any]]) -> None:
@@ -221,6 +230,13 @@ class _EncoderRun:
         self.published_at = time.monotonic()
 
 
+def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
+    if not cache_path.exists():
+        return 0
+    with Cache(cache_path) as cache:
+        return len(set(cache.ids()).difference(catalogue.ids))
+
+
 def _list_failures(
     cache_path: Path, catalogue: Catalogue, modalities: list[str]
 ) -> tuple[Path | None, dict[str, dict[str, int]]]:
@@ -236,7 +252,7 @@ def _list_failures(
             lines += [
                 (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])
                 for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)
-                if status not in (OK, ABSENT)
+                if status not in NOT_BAD
             ]
     if not lines:
         path.unlink(missing_ok=True)
@@ -250,7 +266,7 @@ def _list_failures(
 
 def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:
     for modality, counts in report.statuses.items():
-        n_bad = sum(count for status, count in counts.items() if status not in (OK, ABSENT))
+        n_bad = sum(count for status, count in counts.items() if status not in NOT_BAD)
         if n_bad > settings.bad_limit(report.n_products):
             raise TooManyBadError(
                 f"--max-bad {settings.max_bad} must hold, however {n_bad} of {report.n_products} products have a bad "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,14 @@ from embed.images import decode
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
 
 __all__ = ["ImageEncoder"]
+
+# What torchvision sets when it loads its own weights, and not otherwise.
+OPTIONS = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # as older weights files have it
+WITHOUT_LINEAR = ("squeezenet1_0", "squeezenet1_1")
 
 
 class ImageEncoder:
@@ -45,11 +55,11 @@ class ImageEncoder:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        known = list_models(module=torchvision.models)
+        known = [name for name in list_models(module=torchvision.models) if name not in WITHOUT_LINEAR]
         if architecture not in known:
             raise SettingError(
-                f"--image-encoder must be one of torchvision's classification models ({', '.join(known)}), however "
-                f"got {architecture!r}."
+                "--image-encoder must be one of torchvision's classification models with a linear classifier "
+                f"({', '.join(known)}), however got {architecture!r}."
             )
         self.architecture = architecture
         self.device = torch.device(device)
@@ -107,14 +117,18 @@ class ImageEncoder:
             WeightsError: the file's tensors do not fit the architecture.
         """
         with seeded(self.seed):
-            model = get_model(self.architecture, weights=None)
+            model = get_model(self.architecture, weights=None, **OPTIONS.get(self.architecture, {}))
         classifier = _remove_classifier(model)
         if self.weights_path is not None:
-            state = load_state(self.weights_path)
-            kept = {name: tensor for name, tensor in state.items() if name.rpartition(".")[0] != classifier}
+            kept = OrderedDict(
+                (DENSENET_NAME.sub(r"\1\2", name), tensor)
+                for name, tensor in load_state(self.weights_path).items()
+                if name.rpartition(".")[0] != classifier
+            )
+            kept._metadata = model.state_dict()._metadata  # type: ignore[attr-defined] # MNASNet looks for its version
             try:
                 model.load_state_dict(kept)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 first = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
                 raise WeightsError(
                     f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
@@ -127,11 +141,7 @@ class ImageEncoder:
 
 def _remove_classifier(model: nn.Module) -> str:
     """Replace the last linear layer by the identity and return its name."""
-    name = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1:]
-    if not name:
-        raise SettingError(
-            f"The image encoder must end in a linear classifier, however {type(model).__name__} has none."
-        )
-    parent, _, child = name[0].rpartition(".")
+    name = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
-    return name[0]
+    return name

@@ -112,14 +112,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     other mode (1, L, P, CMYK, YCbCr, …) is converted by Pillow. Of an animation it is the first frame.
 
     Raises:
-        ContentError: the picture holds floating-point numbers, whose scale is unknown.
+        ContentError: the picture holds floating-point or 32-bit numbers, whose scale is unknown.
     """
-    if image.mode == "F":
+    if image.mode in ("F", "I"):
         raise ContentError("unsupported_mode")
     if image.mode.startswith("I"):
         # Pillow's own conversion clips at 255, so that 16-bit grey turns white.
-        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)  # (H, W)
-        grey = np.where(grey == image.info.get("transparency", -1), 65535, grey)
+        grey = np.asarray(image).astype(np.uint32)  # (H, W), 0 to 65535
+        grey[grey == image.info.get("transparency", 65535)] = 65535
         rgb = Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")

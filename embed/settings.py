@@ -58,6 +58,8 @@ class ExtractSettings:
             if value is not None and value < lowest:
                 option = "workers" if name == "n_workers" else name.replace("_", "-")
                 raise SettingError(f"--{option} must be at least {lowest}, however got {value}.")
+        if not 0 <= self.seed < 2**63:
+            raise SettingError(f"--seed must be at least 0 and less than 2^63, however got {self.seed}.")
         if self.max_bad is not None and not re.fullmatch(r"\d+(\.\d+)?%|\d+", self.max_bad):
             raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
 

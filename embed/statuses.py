@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ABSENT", "MEANINGS", "OK", "RETRIED"]
+__all__ = ["ABSENT", "MEANINGS", "NOT_BAD", "OK", "RETRIED"]
 
 OK = "ok"
 ABSENT = "absent"
@@ -18,10 +18,12 @@ MEANINGS = {
     "not_an_image": "the file is no picture of a format that is read",
     "truncated": "the picture's data ends early or is damaged",
     "too_large": "the picture has too many bytes or pixels, or is more than 50 times as long as wide",
-    "unsupported_mode": "the picture's numbers have no known scale (floating point)",
+    "unsupported_mode": "the picture's numbers have no known scale (floating point, 32 bits)",
     "not_unicode": "the text is not valid UTF-8; --encoding names another",
     "not_encoded": "no encoder has seen it yet",
     "changed": "the file changed while it was being read; run again",
 }
+
+NOT_BAD = {OK, ABSENT, "not_encoded"}
 
 RETRIED = "changed"  # the one status that is never kept: the next run looks again

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 
 from cache import EncoderSpec
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
 from embed.texts import NORMALISATION, HashTokenizer
-from embed.weights import files_sha256, huggingface_folder, seeded
+from embed.weights import files_sha256, huggingface_folder, seeded, vocabulary_files
 
 __all__ = ["TextEncoder"]
 
@@ -71,7 +72,12 @@ class TextEncoder:
             self.folder = Path(model_name)
         self.is_random = weights == "random"
         self.config = _config(model_name, self.folder)
-        longest = getattr(self.config, "max_position_embeddings", max_length)
+        if getattr(self.config, "is_encoder_decoder", False) or not hasattr(self.config, "vocab_size"):
+            raise WeightsError(
+                f"A text encoder must be an encoder alone, however {model_name} is a {type(self.config).__name__}: "
+                "BERT and its kind are."
+            )
+        longest = _longest_text(self.config, max_length)
         if max_length > longest:
             raise SettingError(f"--max-length must be at most {longest} for {model_name}, however got {max_length}.")
         self.name = entry_name(name, _usual_name(model_name, is_random=self.is_random, pooling=pooling))
@@ -91,9 +97,9 @@ class TextEncoder:
 
     def prepare(self, content: str) -> list[int]:
         """Return the token ids of one text, special tokens included, at most `max_length`."""
-        if isinstance(self.tokenizer, HashTokenizer):
-            return self.tokenizer(content, max_length=self.max_length)
         with self._tokenizer_lock:  # Hugging Face tokenizers must not be called from two threads at once
+            if isinstance(self.tokenizer, HashTokenizer):
+                return self.tokenizer(content, max_length=self.max_length)
             return self.tokenizer(content, truncation=True, max_length=self.max_length)["input_ids"]
 
     @torch.inference_mode()
@@ -114,9 +120,14 @@ class TextEncoder:
     @cached_property
     def tokenizer(self) -> Any:
         """The folder's own tokenizer, or one that hashes words where there is none."""
-        if not self._tokenizer_paths():
+        if self.folder is None or not vocabulary_files(self.folder):  # only untrained weights may do without
             return HashTokenizer(self.config.vocab_size)
-        return transformers.AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # tokenizers raise plain exceptions on damaged files
+            raise WeightsError(f"{self.folder} must hold its tokenizer, however: {str(error)[:300]}") from error
 
     @cached_property
     def model(self) -> nn.Module:
@@ -127,14 +138,17 @@ class TextEncoder:
         """
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
-        if self.is_random:
-            with seeded(self.seed):
-                model = transformers.AutoModel.from_config(self.config, trust_remote_code=False)
-        else:
-            model = self._load()
+        with seeded(self.seed):
+            model = self._draw() if self.is_random else self._load()
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
         return model.eval().requires_grad_(False).to(self.device)
+
+    def _draw(self) -> nn.Module:
+        try:
+            return transformers.AutoModel.from_config(self.config, trust_remote_code=False)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise WeightsError(f"{self.folder} must describe a network, however: {str(error)[:300]}") from error
 
     def _load(self) -> nn.Module:
         try:
@@ -145,16 +159,18 @@ class TextEncoder:
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # the report names them
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise WeightsError(
                 f"{self.folder} must hold a Hugging Face encoder, however: {str(error)[:300]}"
             ) from error
         missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-        if missing or report["mismatched_keys"]:
+        missing += sorted(str(key[0]) for key in report["mismatched_keys"])
+        if missing:
             raise WeightsError(
                 f"{self.folder} must hold all weights of its architecture, however "
-                f"{', '.join(missing[:3]) or report['mismatched_keys']} is missing or of another shape."
+                f"{', '.join(missing[:3])} {'is' if len(missing) == 1 else 'are'} missing or of another shape."
             )
         return model
 
@@ -187,9 +203,17 @@ def _config(model_name: str, folder: Path | None) -> Any:
         )
     try:
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # transformers checks fields with errors of its own
+        reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"{folder} must hold the config.json of a known architecture, however: {reason}") from error
+
+
+def _longest_text(config: Any, otherwise: int) -> int:
+    """Return how many tokens the model has positions for."""
+    longest = getattr(config, "max_position_embeddings", otherwise)
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):
+        return longest - config.pad_token_id - 1  # their positions begin behind the padding's id
+    return longest
 
 
 def _usual_name(model_name: str, *, is_random: bool, pooling: str) -> str:

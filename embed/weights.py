@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,17 @@ from embed.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["files_sha256", "huggingface_folder", "load_state", "seeded", "torchvision_file"]
+__all__ = [
+    "files_sha256",
+    "huggingface_folder",
+    "load_state",
+    "seeded",
+    "torchvision_file",
+    "vocabulary_files",
+]
 
 DOWNLOAD_TIMEOUT_S = 15
+VOCABULARY_FILES = ("tokenizer.json", "vocab.*", "*.model")
 FOLDER_FILES = ("config.json", "model*.safetensors*", "tokenizer*", "vocab*", "merges.txt", "*.model", "*_tokens*.json")
 
 
@@ -43,11 +52,11 @@ def torchvision_file(architecture: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _timeout(DOWNLOAD_TIMEOUT_S):
             torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None, progress=False)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise WeightsError(
-            f"The pretrained weights of {architecture} could not be downloaded ({error}). Put {path.name} into "
-            f"{path.parent} (TORCH_HOME chooses the folder), name a file with --image-weights FILE, or go on with "
-            "untrained ones: --image-weights random."
+            f"The pretrained weights of {architecture} could not be downloaded ({_first_words(error)}). "
+            f"Put {path.name} into {path.parent} (TORCH_HOME chooses the folder), name a file with --image-weights "
+            "FILE, or go on with untrained ones: --image-weights random."
         ) from error
     return path
 
@@ -59,13 +68,18 @@ def huggingface_folder(name: str) -> Path:
         WeightsError: it is not there and cannot be downloaded, or holds no safetensors.
     """
     folder = Path(name) if Path(name).is_dir() else _snapshot(name)
-    if not (folder / "config.json").is_file() or not list(folder.glob("model*.safetensors")):
+    if not _is_whole(folder):
         raise WeightsError(
-            f"A text encoder must be a folder with config.json and model.safetensors, however {folder} has "
-            f"{', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}. Weights in pickles are "
-            "not loaded: save the model with save_pretrained."
+            "A text encoder must be a folder with config.json, model.safetensors and its tokenizer's vocabulary, "
+            f"however {folder} has {', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}. "
+            "Weights in pickles are not loaded: save the model and the tokenizer with save_pretrained."
         )
     return folder
+
+
+def vocabulary_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold a tokenizer's vocabulary."""
+    return sorted({path for pattern in VOCABULARY_FILES for path in folder.glob(pattern) if path.is_file()})
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
@@ -77,15 +91,18 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     import pickle
 
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} must be a file of tensors alone, however it holds other objects, and loading those could run code."
+        ) from error
+    except Exception as error:  # damaged files make torch's reader raise anything
+        reason = _first_words(error)
         raise WeightsError(f"{path} must be a file of tensors alone, however it cannot be read: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(
@@ -123,25 +140,35 @@ def seeded(seed: int) -> Iterator[None]:
 
 def _snapshot(name: str) -> Path:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         with suppress(FileNotFoundError):  # not cached: ask the hub
             folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-            if (folder / "config.json").is_file() and list(folder.glob("model*.safetensors")):
+            if _is_whole(folder):
                 return folder
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FOLDER_FILES)))
     except HFValidationError as error:
         raise WeightsError(
             f"--text-encoder must be a folder or a model's name on the hub, however {name!r} is neither."
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # the hub's client raises errors of several HTTP libraries
+        reason = _first_words(error)
         home = huggingface_hub.constants.HF_HUB_CACHE
         raise WeightsError(
             f"The text encoder {name} could not be downloaded ({reason}). Fill {home} (HF_HOME chooses the folder), "
             "name a local folder with --text-encoder FOLDER, or go on with untrained weights: --text-weights random."
         ) from error
+
+
+def _is_whole(folder: Path) -> bool:
+    has_weights = (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+    return has_weights and bool(vocabulary_files(folder))
+
+
+def _first_words(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return " ".join(lines[0].split())[:300] if lines else type(error).__name__
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from heads.errors import HeadError
+from heads.standardise import zero_absent
 
 __all__ = ["CrossAttention"]
 
@@ -20,7 +21,7 @@ class CrossAttention(nn.Module):
     """The first modality asks, the others answer; the asker is kept by a residual.
 
     Shape:
-        inputs: {modality: (B, D_modality)} float32, standardised, zeros where absent
+        inputs: {modality: (B, D_modality)} float32, standardised
         present: {modality: (B,)} bool; the tokens of an absent modality are no keys
         output: (B, K) logits
 
@@ -53,6 +54,7 @@ class CrossAttention(nn.Module):
         self.classifier = nn.Linear(n_tokens * hidden_dim, n_classes)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        inputs = zero_absent({name: inputs[name] for name in (self.asker, *self.answerers)}, present)
         questions = self.tokens[self.asker](inputs[self.asker])  # (B, T, H)
         n_rows, n_tokens, _ = questions.shape
         answers = [self.tokens[name](inputs[name]) for name in self.answerers]  # each (B, T, H)

@@ -71,7 +71,7 @@ def train(
     click.echo(f"{report.label}: {report.n_classes} classes; {rows} rows")
     click.echo("  ".join(f"{modality}: {encoder}" for modality, encoder in report.encoders.items()) + "\n")
     print_table(
-        ["head", "acc %", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"],
+        ["head", "acc", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"],
         [_table_row(head, scored, report.weights) for head, scored in report.metrics.items()],
     )
     if report.weights:
@@ -120,7 +120,7 @@ def _table_row(head: str, scored: dict[str, Any], weights: dict[str, float]) -> 
     def span(low_high: list[float]) -> str:
         return "–".join(map(percent, low_high))
 
-    shown_weights = ",".join(f"{weight:.2g}" for weight in weights.values())
+    shown_weights = ",".join(f"{weight:.2g}".removeprefix("0") or "0" for weight in weights.values())
     return [
         f"{head} {shown_weights}" if head == "late" else head,
         percent(scored["accuracy"]),

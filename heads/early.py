@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.standardise import zero_absent
+
 __all__ = ["Early"]
 
 
@@ -14,7 +16,7 @@ class Early(nn.Module):
     """Classify the concatenation of all modalities with one hidden layer, batch norm and dropout.
 
     Shape:
-        inputs: {modality: (B, D_modality)} float32, standardised, zeros where absent
+        inputs: {modality: (B, D_modality)} float32, standardised
         present: {modality: (B,)} bool
         output: (B, K) logits
 
@@ -28,12 +30,13 @@ class Early(nn.Module):
         super().__init__()
         self.modalities = sorted(dims)
         self.layers = nn.Sequential(
-            nn.Linear(sum(dims.values()), hidden_dim),
+            nn.Linear(sum(dims.values()), hidden_dim, bias=False),  # batch norm has one
             nn.BatchNorm1d(hidden_dim),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden_dim, n_classes),
         )
 
-    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002 - zeros say it
-        return self.layers(torch.cat([inputs[modality] for modality in self.modalities], dim=1))
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
+        return self.layers(torch.cat(list(own.values()), dim=1))

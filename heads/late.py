@@ -17,10 +17,10 @@ class Late(nn.Module):
     """Average the members' softmax probabilities with fixed weights.
 
     The weights are renormalised over the modalities that a row has, so that a row without a picture gets the text
-    head's answer exactly. Where all that a row has weighs 0, what it has counts alike.
+    head's answer exactly. Where all that a row has weighs 0, what it has counts alike; where it has nothing, all do.
 
     Shape:
-        inputs: {modality: (B, D_modality)} float32, standardised, zeros where absent
+        inputs: {modality: (B, D_modality)} float32, standardised
         present: {modality: (B,)} bool
         output: (B, K) log-probabilities
     """
@@ -34,8 +34,9 @@ class Late(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         there = torch.stack([present[name] for name in self.modalities], dim=1).double()  # (B, M)
         weights = self.get_buffer("weights") * there  # (B, M)
-        weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, there)
-        weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
+        for otherwise in (there, torch.ones_like(there)):
+            weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, otherwise)
+        weights = weights / weights.sum(1, keepdim=True)
         answers = torch.stack([self.members[name](inputs, present) for name in self.modalities], dim=1)  # (B, M, K)
         logs = torch.log_softmax(answers, dim=2).double()
         return torch.logsumexp(logs + weights.log()[:, :, None], dim=1).float()

@@ -56,7 +56,11 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
                 f"--encoder must name one of the modalities {', '.join(modalities)}, however got {modality}={encoder}."
             )
     vectors = load_vectors(cache, encoders={name: settings.encoders.get(name) for name in modalities})
-    fusions = settings.fusions
+    for name in settings.fusions:
+        if name not in (*FUSIONS, *vectors.dims):
+            there = ", ".join(vectors.dims)
+            raise HeadError(f"--fusion {name} must be a modality of the cache, however these are {there}.")
+    fusions = tuple(name for name in settings.fusions if name in FUSIONS)
     if len(vectors.dims) < 2:
         only = next(iter(vectors.dims))
         if fusions not in ((), FUSIONS):  # all of them means all that there can be

@@ -96,7 +96,9 @@ def load_heads(run_path: str | Path, names: Sequence[str] | None = None) -> dict
     run_path = Path(run_path)
     try:
         there = json.loads((run_path / "config.json").read_text(encoding="utf-8"))["heads"]
-    except (OSError, ValueError, KeyError) as error:
+        if not there or not all(isinstance(name, str) for name in there):
+            raise ValueError("no heads")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"A run must be a folder that heads-train wrote, however {run_path} is none. See the folders in runs/."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ class TrainSettings:
     """
 
     label: str | None = None  # the column to learn; None: by its usual names
-    fusions: tuple[str, ...] = FUSIONS  # beside them, each modality alone is always trained
+    fusions: tuple[str, ...] = FUSIONS  # a modality may be among them; each alone is trained in any case
     weights: str | None = None  # of late fusion: "0.4,0.6" or "image=0.4,text=0.6"; None: equal
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
@@ -50,8 +51,8 @@ class TrainSettings:
         self._check("validation_share", self.test_share + self.validation_share < 1, "less than 1 with --test-share")
         self._check("dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
         self._check("batch_size", self.batch_size >= 2, "at least 2")
-        self._check("learning_rate", self.learning_rate > 0, "positive")
-        self._check("weight_decay", self.weight_decay >= 0, "at least 0")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
+        self._check("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite")
         self._check("n_resamples", self.n_resamples >= 100, "at least 100")
         self._check("seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
         fits = self.hidden_dim % self.n_attention_heads == 0
@@ -64,8 +65,8 @@ class TrainSettings:
 
     def _check(self, name: str, holds: bool, wish: str) -> None:
         if not holds:
-            option = name.removeprefix("n_").replace("_", "-")
-            raise SettingError(f"--{option} must be {wish}, however got {getattr(self, name)}.")
+            option = name if name.startswith("n_") else "--" + name.replace("_", "-")  # those of n_ have no option
+            raise SettingError(f"{option} must be {wish}, however got {getattr(self, name)}.")
 
 
 def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) -> tuple[str, ...]:
@@ -85,4 +86,5 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) ->
         raise SettingError(
             f"--fusion must name some of {', '.join((*modalities, *FUSIONS))} or all, however got {text!r}."
         )
-    return tuple(name for name in FUSIONS if name in names or "all" in names)
+    singles = tuple(name for name in modalities if name in names)
+    return singles + tuple(name for name in FUSIONS if name in names or "all" in names)

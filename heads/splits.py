@@ -82,10 +82,9 @@ def split_by_column(
     if not len(validation) and len(train):
         inside = np.full_like(codes, -1)
         inside[train] = codes[train]
-        drawn = split_rows(
-            inside, groups, test_share=validation_share, validation_share=validation_share, generator=generator
-        )
-        train, validation = np.sort(np.concatenate([drawn.train, drawn.validation])), drawn.test
+        places = _places(inside, groups, generator)[train]
+        chosen = places < max(validation_share, places.min() + 1e-9)  # one group at least
+        train, validation = train[~chosen], train[chosen]
     split = Split(train=train, validation=validation, test=test)
     _check(split)
     return split

@@ -7,9 +7,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Standardise"]
+__all__ = ["Standardise", "zero_absent"]
 
 LEAST_SCALE = 0.01  # of the modality's mean scale, so that a dimension that hardly varies is not blown up
+
+
+def zero_absent(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vectors with zeros where a modality is absent, whatever stands there, NaN included.
+
+    Shape:
+        inputs, output: {modality: (B, D) float32}
+        present: {modality: (B,) bool}
+    """
+    return {name: torch.where(present[name][:, None], vectors, 0.0) for name, vectors in inputs.items()}
 
 
 class Standardise(nn.Module):
@@ -43,9 +53,8 @@ class Standardise(nn.Module):
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            modality: (inputs[modality] - self.get_buffer(f"mean_{modality}"))
-            / self.get_buffer(f"scale_{modality}")
-            * present[modality][:, None]
+        scaled = {
+            modality: (inputs[modality] - self.get_buffer(f"mean_{modality}")) / self.get_buffer(f"scale_{modality}")
             for modality in self.modalities
         }
+        return zero_absent(scaled, present)

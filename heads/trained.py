@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from cache import Cache, EncoderSpec
+from cache.keys import fields_sha256
 from heads.build import HeadDescription, build
 from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
@@ -31,6 +32,9 @@ __all__ = ["TrainedHead", "load_head", "write_json"]
 HEAD_VERSION = 1
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
 N_GOLDEN = 8
+_NO_HEAD = (
+    KeyError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, OverflowError, SafetensorError
+)  # fmt: skip
 GOLDEN_TOLERANCE = 1e-4  # in log-probability, between machines
 
 
@@ -127,7 +131,7 @@ class TrainedHead:
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         (folder / f"{self.name}.safetensors").write_bytes(content)
-        write_json(folder / f"{self.name}.json", about)
+        write_json(folder / f"{self.name}.json", about | {"sha256": fields_sha256(about)})
 
 
 def load_head(path: str | Path) -> TrainedHead:
@@ -140,11 +144,15 @@ def load_head(path: str | Path) -> TrainedHead:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         content = path.with_suffix(".safetensors").read_bytes()
+        if not isinstance(about, dict):
+            raise HeadError(f"{path} must be a JSON object.")
         if (about["format"], about["format_version"]) != ("embed-once head", HEAD_VERSION):
             raise HeadError(
                 f"{path} must be a head of version {HEAD_VERSION}, however it is {about['format']} "
                 f"{about['format_version']}: update embed-once, or train again."
             )
+        if about.pop("sha256") != fields_sha256(about):
+            raise HeadError(f"{path} must be as it was written, however it was altered. Train again, or restore it.")
         if hashlib.sha256(content).hexdigest() != about["weights_sha256"]:
             raise HeadError(f"{path.with_suffix('.safetensors')} must be the file that {path.name} describes.")
         tensors = load(content)
@@ -166,10 +174,20 @@ def load_head(path: str | Path) -> TrainedHead:
         expected = tensors["golden.output"]
     except FileNotFoundError as error:
         raise HeadError(f"A head must be two files, however {error.filename} is not there.") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, HeadError):
-            raise
-        raise HeadError(f"{path} must be a head of embed-once, however: {str(error).splitlines()[0]}") from error
+    except HeadError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        AttributeError,
+        OverflowError,
+        SafetensorError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise HeadError(f"{path} must be a head of embed-once, however: {reason}") from error
     if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
         raise HeadError(
             f"The head {path} must answer its golden rows as it did when it was saved, however it answers otherwise: "

@@ -90,11 +90,12 @@ def judge(
 def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
     """Return the 95 % bootstrap interval of a score: (2, ...), low and high.
 
-    The percentiles are shifted by the resamples' bias: rare classes drop out of resamples, and macro-F1 is another
-    without them.
+    It is widened by the resamples' bias: rare classes drop out of resamples, and macro-F1 is another without them.
 
     Shape:
         value: (...) the score itself
         resampled: (R, ...) the score of each resample
     """
-    return np.quantile(resampled, [0.025, 0.975], axis=0) + (value - resampled.mean(axis=0))
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
+    bias = value - resampled.mean(axis=0)
+    return np.stack([low + np.minimum(bias, 0), high + np.maximum(bias, 0)])

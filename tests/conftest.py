@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import FASHION
+
+# Small networks gain nothing from threads, and on a busy machine they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_connect = socket.socket.connect
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +43,4 @@ def _refuse(self: socket.socket, address: object) -> None:
     host = address[0] if isinstance(address, tuple) else ""
     if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):
         raise OSError(f"tests have no network, however something connects to {address}")
+    _connect(self, address)

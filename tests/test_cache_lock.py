@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from support import ROOT
 
-from cache import CacheLockedError, Journal
+from cache import CacheError, CacheLockedError, Journal
 
 HOLDS = """
 import sys
@@ -95,6 +95,13 @@ def test_nothing_is_left_after_release(cache_path):
     with holder(cache_path):
         assert there(cache_path) == [Journal(cache_path).folder]
     assert there(cache_path) == []
+
+
+def test_file_in_place_of_the_journal_is_a_named_error(cache_path):
+    Journal(cache_path).folder.write_text("somebody's notes")
+    with pytest.raises(CacheError, match="folder"):
+        Journal(cache_path).__enter__()
+    assert Journal(cache_path).folder.read_text() == "somebody's notes"
 
 
 def test_lock_is_released_when_the_work_fails(cache_path):

@@ -314,10 +314,29 @@ def test_catalogue_without_any_content_is_sealed(cache_path):
 
 
 def test_every_name_that_a_column_can_have_is_kept(cache_path):
-    names = ["", " ", ".", "..", "a/b", "/", "%", "%2F", "a%2Fb", "utf8", "offset", "id", "é", "a\nb", "caf\udce9"]
+    names = [
+        "", "\0", " ", ".", "..", "a/b", "/", "%", "%00", "%2F", "a%2Fb", "utf8", "offset", "é", "a\nb", "caf\udce9",
+    ]  # fmt: skip
     columns = {name: [f"cell of {name}", "\udcff\0"] for name in names}
     sealed(cache_path, products_of(["", ""], **columns))
     assert read(cache_path)["columns"] == columns
+    assert verify(cache_path) == []
+
+
+@pytest.mark.parametrize(
+    ("modality", "encoder"),
+    [
+        ("catalogue", "one"), ("digests", "one"), ("image", "key"), ("image", "status"),
+        ("a/b", "one"), ("image", "a/b"), (".", "one"), ("image", "."), ("", "one"), ("image", ""),
+    ],
+)  # fmt: skip
+def test_name_that_cannot_stand_in_the_file_is_refused_before_it_does_harm(cache_path, waiting, modality, encoder):
+    """An encoder of one's own may have any name; what it may not do is to replace the cache by one nobody can open."""
+    before = files(cache_path.parent)
+    with pytest.raises(CacheError):
+        publish(cache_path, ["e"], modality=modality, encoder=encoder)
+    assert files(cache_path.parent) == before
+    sealed(cache_path, waiting)
     assert verify(cache_path) == []
 
 
@@ -369,9 +388,10 @@ def test_new_file_is_on_the_disk_before_its_name_and_parts_go_last(cache_path, w
         note("rename")
         real_replace(source, target)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(os, "replace", replace)
-    sealed(cache_path, waiting)
+    with Journal(cache_path) as journal:
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+        seal(cache_path, journal, waiting)
     there = cache_path.stat()
     assert done == [(("file", there.st_ino, there.st_size), 2), ("rename", 2), ("folder", 2)]
 
@@ -409,15 +429,19 @@ def test_seal_that_fails_at_any_step_loses_nothing(
     for step in range(1, n_steps + 1):
         path = shutil.copytree(cache_path.parent, tmp_path / str(step)) / "c.h5"
         before = files(path.parent)
-        with failing(monkeypatch, function, step), pytest.raises(CacheError, match=r"No space left .* are kept in"):
-            sealed(path, waiting)
+        with (
+            Journal(path) as journal,
+            failing(monkeypatch, function, step),
+            pytest.raises(CacheError, match=r"No space left .* are kept in"),
+        ):
+            seal(path, journal, waiting)
         after = files(path.parent)
         assert after[path] == before[path] or read(path) == undisturbed
         assert {**after, path: b""} == {**before, path: b""}
         sealed(path, waiting)
         assert read(path) == undisturbed
-    with failing(monkeypatch, function, n_steps + 1) as calls:
-        sealed(cache_path, waiting)
+    with Journal(cache_path) as journal, failing(monkeypatch, function, n_steps + 1) as calls:
+        seal(cache_path, journal, waiting)
     assert len(calls) == n_steps
 
 
@@ -502,7 +526,7 @@ def test_full_disk_loses_nothing(many, small_disk, n_free):
     filler = small_disk / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - n_free))
     before = files(path.parent)
-    with pytest.raises(CacheError, match=r"Sealing the cache needs . MB beside it, however"):
+    with pytest.raises(CacheError, match=r"Sealing the cache needs .+ MB beside it, however"):
         sealed(path, many_products())
     said, noise = seal_elsewhere(path, limit=0)
     assert "No space left on device" in said

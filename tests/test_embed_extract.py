@@ -311,9 +311,9 @@ def test_content_under_five_products_is_encoded_once_and_read_under_all(tmp_path
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"weights": "others"}, 'weights: "counted", not "others"'),
-        ({"pooling": "mean"}, 'pooling: null, not "mean"'),
-        ({"max_length": 64}, "max_length: null, not 64"),
+        ({"weights": "others"}, r'weights: "counted", not "others"'),
+        ({"pooling": "mean"}, r'pooling: \w+, not "mean"'),
+        ({"max_length": 64}, r"max_length: \w+, not 64"),
     ],
 )
 def test_changed_spec_is_an_error_that_names_the_field(catalogue, modality, changed, named):
@@ -325,17 +325,15 @@ def test_changed_spec_is_an_error_that_names_the_field(catalogue, modality, chan
     run(catalogue)
     before = CACHE.read_bytes()
     other = Other(modality)
-    with pytest.raises(SpecConflictError) as caught:
+    with pytest.raises(SpecConflictError, match=rf"{named}.*--{modality}-name NAME"):
         run(catalogue, other)
-    assert named in str(caught.value)
-    assert f"--{modality}-name NAME" in str(caught.value)
     assert (other.n_encoded, CACHE.read_bytes()) == (0, before)
 
 
 def test_changed_spec_conflicts_with_an_unsealed_journal_too(catalogue):
     with pytest.raises(ZeroDivisionError):
         run(catalogue, Failing("image", after=2, error=ZeroDivisionError()), batch_size=2)
-    with pytest.raises(SpecConflictError, match=r'journal has it with mean: null, not "0\.5"'):
+    with pytest.raises(SpecConflictError, match=r'journal has it with mean: \w+, not "0\.5"'):
         run(catalogue, CountingEncoder("image", mean="0.5"))
 
 
@@ -739,6 +737,40 @@ def test_encoders_given_for_one_modality_are_enough(catalogue):
 def test_later_run_of_one_modality_keeps_the_other_readable(catalogue, modality):
     run(catalogue)
     assert run(catalogue, CountingEncoder(modality), modalities=(modality,)) == (0,)
+    assert_each_row_has_its_own_vector(catalogue)
+
+
+def test_catalogue_that_loses_its_pictures_for_a_while_keeps_their_vectors(catalogue):
+    run(catalogue)
+    rows = read_rows(catalogue)
+    write_catalogue(catalogue.parent, [{"id": row["id"], "text": row["text"]} for row in rows])
+    assert run(catalogue, CountingEncoder("text"), modalities=("text",)) == (0,)
+    with Cache(CACHE) as cache:
+        assert cache.modalities == ["text"]
+    assert verify(CACHE) == []
+    write_catalogue(catalogue.parent, rows)
+    assert run(catalogue) == (0, 0)
+    assert_each_row_has_its_own_vector(catalogue)
+
+
+def test_run_of_one_modality_seals_what_a_stopped_run_left_of_the_other(catalogue):
+    with pytest.raises(KeyboardInterrupt):
+        run(catalogue, CountingEncoder("image"), Failing("text", after=2, error=KeyboardInterrupt()), batch_size=2)
+    assert run(catalogue, CountingEncoder("text"), modalities=("text",)) == (4,)
+    assert_each_row_has_its_own_vector(catalogue)
+
+
+def test_texts_that_no_encoder_has_seen_yet_are_no_failures(catalogue):
+    run(catalogue)
+    rows = read_rows(catalogue)
+    rows[0]["text"] = "a new text"
+    write_catalogue(catalogue.parent, rows)
+    assert run(catalogue, CountingEncoder("image"), modalities=("image",), max_bad="0") == (0,)
+    assert not FAILURES.exists()
+    with Cache(CACHE) as cache:
+        assert cache.statuses("text")[0] != "ok"
+        assert np.isnan(cache.matrix("text")[0]).all()
+    assert run(catalogue) == (0, 1)
     assert_each_row_has_its_own_vector(catalogue)
 
 

@@ -1,0 +1,204 @@
+"""The house rules: who may import whom, what every command and every package has."""
+
+import ast
+import configparser
+import importlib
+import json
+import os
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from support import ROOT, class_vectors, synthetic_cache
+
+PACKAGES = ("cache", "embed", "heads")
+HEAVY = {"torch", "torchvision", "transformers"}
+FORBIDDEN = {"cache": {"embed", "heads", *HEAVY}, "embed": {"heads"}, "heads": {"embed", "torchvision", "transformers"}}
+NEEDS_AN_ENCODER = "needs an encoder"  # said by the first line of a file of `heads` that may import `embed`
+
+
+def read_setup():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    return setup
+
+
+SETUP = read_setup()
+SCRIPTS = dict(
+    (part.strip() for part in line.split("="))
+    for line in SETUP["options.entry_points"]["console_scripts"].strip().splitlines()
+)
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports_of(source):
+    """Return the top-level names of all modules that a source imports, in functions and conditions too."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module if not node.level else f"relative {node.module}")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names |= {word.value for word in node.args if isinstance(word, ast.Constant)}
+    return {name.split(".")[0] for name in names}
+
+
+def modules_after(*command, folder):
+    """Run a launcher in a process of its own; return what it said, and the top-level modules that were loaded."""
+    report = folder / "modules.json"
+    (folder / "sitecustomize.py").write_text(
+        "import atexit, json, sys\n"
+        f"atexit.register(lambda: open({str(report)!r}, 'w').write(json.dumps(sorted(sys.modules))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, ROOT / "bin" / command[0], *command[1:]],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done, {name.split(".")[0] for name in json.loads(report.read_text())}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import torch.nn", {"torch"}),
+        ("from torch import nn", {"torch"}),
+        ("def f():\n    from embed.images import decode", {"embed"}),
+        ("if True:\n    import heads as h, os.path", {"heads", "os"}),
+        ("importlib.import_module('embed.extract')", {"embed"}),
+        ("from . import store", {"relative None"}),
+        ("'import torch'  # import torch", set()),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source, names):
+    assert imports_of(source) == names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path):
+    """``embed -> cache <- heads``, and `cache` never imports torch."""
+    source = path.read_text(encoding="utf-8")
+    package = path.relative_to(ROOT).parts[0]
+    forbidden = FORBIDDEN[package]
+    if package == "heads" and NEEDS_AN_ENCODER in (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]:
+        forbidden = forbidden - {"embed"}
+    assert not imports_of(source) & forbidden
+    assert not {name for name in imports_of(source) if name.startswith("relative")}, "imports are absolute here"
+
+
+def test_no_file_of_heads_needs_an_encoder_yet():
+    found = [path.name for path in FILES if NEEDS_AN_ENCODER in path.read_text(encoding="utf-8").split("\n")[0]]
+    assert found == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_answers_without_torch(name, tmp_path):
+    done, modules = modules_after(name, "--help", folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: {name} ")
+    assert done.stderr == ""
+    assert "click" in modules
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
+def test_cache_commands_never_import_torch(name, tmp_path):
+    path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(3)}, {"label": ["a", "b", "c"]})
+    done, modules = modules_after(name, path, folder=tmp_path)
+    assert done.returncode == 0
+    assert "h5py" in modules
+    assert not modules & HEAVY
+
+
+def test_training_imports_no_encoder_s_library(tmp_path):
+    codes = np.arange(60) % 2
+    vectors = {"image": class_vectors(codes, 4), "text": class_vectors(codes, 3, seed=1)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in codes]})
+    done, modules = modules_after("heads-train", path, "--fusion", "all", "--max-epochs", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs").is_dir()
+    assert "torch" in modules
+    assert not modules & {"torchvision", "transformers", "embed"}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_command_has_a_launcher_and_is_in_the_readme(name):
+    launcher = ROOT / "bin" / name
+    assert os.access(launcher, os.X_OK)
+    module, function = SCRIPTS[name].split(":")
+    assert f"from {module} import {function} " in launcher.read_text()
+    assert name in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_other_file_in_bin_is_a_tool_of_the_checkout():
+    assert {path.name for path in (ROOT / "bin").iterdir()} - SCRIPTS.keys() == {"demo", "environment", "test"}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_command_is_named_after_its_package_and_function(name):
+    module, function = SCRIPTS[name].split(":")
+    assert name == f"{module.split('.')[0]}-{function.replace('_', '-')}"
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_option_has_a_help_text(name):
+    module, function = SCRIPTS[name].split(":")
+    command = getattr(importlib.import_module(module), function)
+    assert command.help
+    assert [option.name for option in command.params if option.param_type_name == "option" and not option.help] == []
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_public_names_are_sorted_and_resolve(name):
+    package = importlib.import_module(name)
+    assert package.__all__ == sorted(set(package.__all__))
+    for public in package.__all__ * 2:  # the second time everything has been imported
+        assert not isinstance(getattr(package, public), types.ModuleType), f"{name}.{public} is a module"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_name_that_is_not_public_is_an_attribute_error(name):
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = importlib.import_module(name).no_such_name
+
+
+def modules_of_the_house():
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES]
+    return [name for name in names if not name.endswith("__init__")]
+
+
+@pytest.mark.parametrize("name", modules_of_the_house())
+def test_every_module_says_what_is_public_in_it(name):
+    module = importlib.import_module(name)
+    assert all(hasattr(module, public) for public in module.__all__)
+    assert module.__doc__
+
+
+@pytest.mark.parametrize("name", ["embed.extract", "heads.train"])
+def test_function_is_one_whatever_was_imported_before(name):
+    """A submodule of a function's name would take its place as soon as it is imported."""
+    package, function = name.split(".")
+    code = f"import {package}.cli, {package}\nfor _ in range(2):\n    assert callable({name}), {name}"
+    code += f"\nfrom {package} import {function}\nassert callable({function})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_packages_are_named_one_by_one():
+    named = SETUP["options"]["packages"].split()
+    assert named == sorted(named)
+    assert named == sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+    assert set(named) == set(PACKAGES)
+    assert list(ROOT.glob("*/*/__init__.py")) == []
+
+
+def test_versions_agree():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert SETUP["metadata"]["version"] in changes
