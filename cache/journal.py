@@ -178,7 +178,7 @@ def load_vectors(path: Path) -> np.ndarray:
 def _encode(part: Part) -> bytes:
     # The file is built in memory, so that a full disk meets plain bytes and not a half-written HDF5 library.
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=("earliest", "v110")) as file:
+    with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         writer = Writer(file, file_format=PART_FORMAT)
         writer.text("encoder", part.encoder)
         writer.text("spec", part.spec.to_json())

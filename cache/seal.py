@@ -16,7 +16,7 @@ from cache.aside import PatientFile, write_aside
 from cache.errors import CacheError, SpecConflictError
 from cache.journal import Journal, load_vectors
 from cache.keys import EncoderSpec
-from cache.layout import CACHE_FORMAT
+from cache.layout import CACHE_FORMAT, open_checked
 from cache.products import Products
 from cache.store import Cache
 from cache.writer import BLOCK_ROWS, Writer, array_digest
@@ -152,9 +152,10 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
 
 def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:
     with PatientFile(aside) as raw:
-        with h5py.File(raw, "w", libver=("earliest", "v110")) as file:
+        with h5py.File(raw, "w", libver=("v110", "v110")) as file:
             _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue)
         raw.check()
+    open_checked(aside).close()  # what cannot be opened must not take the place of what can
 
 
 def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:

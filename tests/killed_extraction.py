@@ -46,7 +46,7 @@ def main() -> None:
         if child == 0:
             _run(**json.loads(line))
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _run(folder: str, arguments: list[str], log: str, die_at: int | None) -> None:

@@ -1,5 +1,7 @@
 """The cache as a reader sees it."""
 
+from itertools import pairwise
+
 import h5py
 import numpy as np
 import pytest
@@ -57,4 +59,4 @@ def test_plain_h5py_reads_the_documented_layout(cache_path):
         row = file["catalogue/image/row"][:]
         assert row.tolist()[2] == -1
         utf8, offset = file["catalogue/id/utf8"][:].tobytes(), file["catalogue/id/offset"][:]
-        assert [utf8[a:b].decode() for a, b in zip(offset[:-1], offset[1:], strict=True)][1] == "00001"
+        assert [utf8[a:b].decode() for a, b in pairwise(offset)][1] == "00001"

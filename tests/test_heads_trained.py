@@ -372,7 +372,7 @@ def test_vectors_of_the_same_encoder_are_found_under_any_name(tmp_path):
     """The cache has two text encoders; it is the spec that counts, not the name."""
     vectors = {name: np.random.default_rng(0).standard_normal((5, dim)) for name, dim in DIMS.items()}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {}, encoder="renamed")
-    synthetic_cache(path, {name: 1 - matrix for name, matrix in vectors.items()}, {}, encoder="also there")
+    synthetic_cache(path, {name: 1 - matrix for name, matrix in vectors.items()}, {}, encoder="also-there")
     with Cache(path) as cache:
         specs = {name: cache.spec(name, "renamed") for name in DIMS}
         head = replace(trained("early"), specs=specs, encoders=dict.fromkeys(DIMS, "another name"))
