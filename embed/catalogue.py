@@ -172,9 +172,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise CatalogueError(
-            "Parquet catalogues need the package pyarrow: pip install 'embed-once[parquet]', or use CSV."
-        ) from error
+        raise CatalogueError("Parquet catalogues need the package pyarrow: pip install pyarrow, or use CSV.") from error
     import pandas as pd
 
     try:

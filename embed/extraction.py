@@ -78,7 +78,7 @@ def extract(
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     started = time.monotonic()
     catalogue = read_catalogue(catalogue_path, settings)
-    n_workers = settings.n_workers or len(os.sched_getaffinity(0))
+    n_workers = settings.n_workers or _count_cores()
     with Journal(cache_path) as journal, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         encoders = make_encoders(settings) if encoders is None else encoders
@@ -228,6 +228,12 @@ class _EncoderRun:
             self.journal.publish(Part(self.encoder.name, self.encoder.spec, keys, vectors, self.failures))
         self.encoded, self.failures = [], {}
         self.published_at = time.monotonic()
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # in a container the machine may have many more
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
