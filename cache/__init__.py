@@ -11,11 +11,12 @@ from cache.errors import (
     UnknownVersionError,
     UnsafeFileError,
 )
+from cache.inventory import Inventory
 from cache.journal import Journal, Part
 from cache.keys import EncoderSpec, content_key
 from cache.plan import plan
 from cache.products import Contents, Products
-from cache.seal import Inventory, seal
+from cache.seal import seal
 from cache.store import Cache
 from cache.verify import verify
 
