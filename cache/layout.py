@@ -168,7 +168,7 @@ def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
         raise NotACacheError(
             f"{path} must be a file of the format {file_format!r}, however it is "
             + (f"{found!r}." if isinstance(found, str) else "some other HDF5 file.")
-            + " Name another with -o."
+            + " Name another file (embed-extract -o)."
         )
     version = attribute(file, "format_version")
     if version != FORMAT_VERSION:
@@ -198,7 +198,7 @@ def _unopened(path: Path, error: OSError) -> Exception:
         return PermissionError(f"{path} must be readable, however the system says: permission denied.")
     with path.open("rb") as file:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
-            return NotACacheError(f"{path} must be an HDF5 file, however it is of another kind. Name another with -o.")
+            return NotACacheError(f"{path} must be an HDF5 file, however it is of another kind. Name another file (embed-extract -o).")
     return _damaged(path, error)
 
 
