@@ -198,7 +198,9 @@ def _unopened(path: Path, error: OSError) -> Exception:
         return PermissionError(f"{path} must be readable, however the system says: permission denied.")
     with path.open("rb") as file:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
-            return NotACacheError(f"{path} must be an HDF5 file, however it is of another kind. Name another file (embed-extract -o).")
+            return NotACacheError(
+                f"{path} must be an HDF5 file, however it is of another kind. Name another file (embed-extract -o)."
+            )
     return _damaged(path, error)
 
 

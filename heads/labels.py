@@ -75,7 +75,7 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
     if not kept.all():
         notes.append(
             f"{_count(int((~kept).sum()), 'class', 'classes')} with fewer than {min_rows} rows left out "
-            f"({_count(int(counts[~kept].sum()), 'row')}); --min-rows changes the rule."
+            f"({_count(int(counts[~kept].sum()), 'row')}: {_some(names[~kept].tolist())}); --min-rows changes the rule."
         )
     if kept.sum() < 2:
         found = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
@@ -88,6 +88,10 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
     codes = np.full(len(cells), -1, dtype=np.int64)
     codes[usable & labelled] = new_codes[inverse]
     return Labels(column=column, classes=names[kept].tolist(), codes=codes, notes=notes)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _count(n: int, one: str, many: str | None = None) -> str:

@@ -235,8 +235,8 @@ def test_a_folder_or_a_pipe_is_a_named_error(tmp_path):
 def test_repeated_ids_are_named_with_their_rows(read):
     with pytest.raises(CatalogueError) as caught:
         read(HEADER + "7,a,b\n8,a,b\n7,a,b\n9,a,b\n8,a,b\n7,a,b\n")
-    assert "'7' 3 times, '8' 2 times (rows 1 and 3)" in str(caught.value)
-    assert "3 rows are too many" in str(caught.value)
+    assert "'7' 3 times, '8' 2 times (rows 1 and 3 below the header)" in str(caught.value)
+    assert "Remove what is too many (3)" in str(caught.value)
     assert "--id-column" in str(caught.value)
 
 
@@ -397,7 +397,7 @@ def test_a_parquet_file_without_pyarrow_names_the_package_and_csv(read, monkeypa
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CatalogueError, match=r"package pyarrow: pip install 'embed-once\[parquet\]', or use CSV"):
+    with pytest.raises(CatalogueError, match=r"package pyarrow: pip install pyarrow, or use CSV"):
         read(b"PAR1", name="c.parquet")
 
 

@@ -102,12 +102,12 @@ def test_small_classes_are_left_out_by_a_rule_that_is_said():
     labels = labels_of([*"aaa", *"bbb", *"cc", "d"], min_rows=3)
     assert labels.classes == ["a", "b"]
     assert labels.codes.tolist() == [0, 0, 0, 1, 1, 1, -1, -1, -1]
-    assert labels.notes == ["2 classes with fewer than 3 rows left out (3 rows); --min-rows changes the rule."]
+    assert labels.notes == ["2 classes with fewer than 3 rows left out (3 rows: c, d); --min-rows changes the rule."]
 
 
 def test_one_class_left_out_is_told_in_the_singular():
     assert labels_of([*"aabb", "c"], min_rows=2).notes == [
-        "1 class with fewer than 2 rows left out (1 row); --min-rows changes the rule."
+        "1 class with fewer than 2 rows left out (1 row: c); --min-rows changes the rule."
     ]
 
 
