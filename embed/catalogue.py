@@ -233,8 +233,8 @@ def _check_ids(ids: list[str], column: str, path: Path) -> None:
     rows = [n + 1 for n, cell in enumerate(ids) if cell == repeated[0][0]][:2]
     shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
     raise CatalogueError(
-        f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} below the "
-        f"header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with --id-column."
+        f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} below "
+        f"the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with --id-column."
     )
 
 
