@@ -165,7 +165,7 @@ def test_any_column_can_be_learned_without_extracting_again(rows, trained, label
     assert config["classes"] == sorted(name for name, count in counts.items() if count >= 10)
     small = [count for count in counts.values() if count < 10]
     notes = json.loads((run_path / "metrics.json").read_text())["notes"]
-    told = [note for note in notes if note.startswith(f"{len(small)} class") and f"({sum(small)} rows)" in note]
+    told = [note for note in notes if note.startswith(f"{len(small)} class") and f"({sum(small)} rows: " in note]
     assert len(told) == (1 if small else 0)
     assert "UNTRAINED" in result.stdout
     assert config["encoders"] == {"image": "resnet18-random", "text": "tiny-bert-random"}
