@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -989,3 +990,13 @@ def test_a_download_of_text_weights_takes_what_is_read_and_no_pickle_or_code(ser
 def test_what_is_neither_folder_nor_hub_name_is_a_named_error(name):
     with pytest.raises(WeightsError, match="must be a folder or a model's name on the hub"):
         TextEncoder(name)
+
+
+def test_densenet_weights_under_their_old_names_are_loaded(tmp_path):
+    """torchvision's published DenseNet files say norm.1 where the network says norm1."""
+    state = get_model("densenet121", weights=None).state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): tensor for name, tensor in state.items()}
+    assert old.keys() != state.keys()
+    torch.save(old, tmp_path / "densenet121-old.pth")
+    loaded = ImageEncoder("densenet121", weights=str(tmp_path / "densenet121-old.pth")).model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.items())
