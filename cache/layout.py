@@ -108,12 +108,9 @@ def open_checked(path: str | Path, *, file_format: str = CACHE_FORMAT) -> h5py.F
             check_schema(file)
             if attribute(file, "content_sha256") is None:
                 raise DamagedCacheError("the attribute content_sha256 is missing")
-    except UnknownVersionError:
+    except (NotACacheError, UnknownVersionError):
         file.close()
         raise
-    except NotACacheError as error:
-        file.close()
-        raise NotACacheError(str(error) if str(path) in str(error) else f"{path} is damaged: {error}") from error
     except UnsafeFileError as error:
         file.close()
         raise UnsafeFileError(f"{path} is not safe to read: {error} Do not use it.") from error

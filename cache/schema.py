@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import h5py
 
 from cache.errors import DamagedCacheError, NotACacheError
@@ -63,11 +65,13 @@ def check_schema(file: h5py.File) -> None:
     _check_nothing_else(file, known)
 
 
-def _check_encoder(file: h5py.File, table: object, modality: str, encoder: str, n_contents: int) -> None:
+def _check_encoder(
+    file: h5py.File, table: Callable[..., tuple[int, ...]], modality: str, encoder: str, n_contents: int
+) -> None:
     path = f"{modality}/{encoder}"
-    table(f"{path}/vector", "f4", n_contents, None)  # type: ignore[operator]
-    table(f"{path}/encoded", "b", n_contents)  # type: ignore[operator]
-    table(f"{path}/spec", "S")  # type: ignore[operator]
+    table(f"{path}/vector", "f4", n_contents, None)
+    table(f"{path}/encoded", "b", n_contents)
+    table(f"{path}/spec", "S")
     try:
         spec = EncoderSpec.from_json(bytes(file[f"{path}/spec"][()]).decode(errors="replace"))
     except NotACacheError as error:

@@ -59,22 +59,18 @@ def _digest_problems(cache: Cache) -> list[str]:
 
 
 def _table_problems(cache: Cache) -> list[str]:
-    n_products = len(cache.ids())
-    problems = [
-        f"Column {name!r} must have {n_products} cells."
-        for name in cache.columns()
-        if len(cache.column(name)) != n_products
-    ]
+    # Shapes were checked when the file was opened; strings and rows check their own values when they are read.
+    problems = []
+    cache.ids()
+    for name in cache.columns():
+        cache.column(name)
     for modality in cache.modalities:
+        cache.rows(modality)
         keys = cache.keys(modality)
         if len(np.unique(keys)) != len(keys):
             problems.append(f"{modality}/key must be unique.")
-        if len(cache.rows(modality)) != n_products:
-            problems.append(f"catalogue/{modality}/row must have {n_products} rows.")
         for encoder in cache.encoders(modality):
             vectors, encoded = cache.vectors(modality, encoder), cache.encoded(modality, encoder)
-            if len(vectors) != len(keys) or len(encoded) != len(keys):
-                problems.append(f"{modality}/{encoder} must have {len(keys)} rows.")
-            elif not np.isfinite(vectors[encoded]).all() or not np.isnan(vectors[~encoded]).all():
+            if not np.isfinite(vectors[encoded]).all() or not np.isnan(vectors[~encoded]).all():
                 problems.append(f"{modality}/{encoder} must be finite where encoded and NaN elsewhere.")
     return problems
