@@ -29,7 +29,8 @@ class ExtractCommand(Command):
     "-o", "--output", "cache_path", type=_FOLDER, default="embeddings.h5", show_default=True, help="The cache."
 )
 @click.option("--modalities", default="image,text", show_default=True, help="What to encode.")
-@setting("--device", help="auto, cpu, cuda, cuda:N or mps.")
+@setting("--device", help="auto, cpu, cuda, cuda:N, mps, or several that share the work: cuda:0,cuda:1.")
+@setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto: bf16 where it is native.")
 @setting("--image-encoder", help="A torchvision classification model.")
 @setting("--image-weights", help="pretrained, random, or a local state dict (.safetensors, .pth).")
 @setting("--image-name", help="The vectors' name in the cache; default: made from encoder and weights.")
@@ -45,8 +46,8 @@ class ExtractCommand(Command):
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
 @setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
-@setting("--batch-size", help="Contents a batch; changes no vector.")
-@setting("--workers", "n_workers", type=int, help="Threads that read and decode; default: one per core.")
+@setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
+@setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")
 @json_option

@@ -79,7 +79,11 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, n_workers: int, n_ahead: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    n_workers: int,
+    n_ahead: int,
 ) -> Iterator[Result]:
     """Yield ``function(item)`` in order, computed by threads that run at most `n_ahead` items ahead."""
     pending: deque[Future[Result]] = deque()

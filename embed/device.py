@@ -1,8 +1,13 @@
-"""The device that the encoders run on."""
+"""The devices that the encoders run on, and how work is shared out on them."""
 
 from __future__ import annotations
 
+import os
 import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from embed.errors import DeviceError
@@ -10,22 +15,81 @@ from embed.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["find_device"]
+__all__ = ["count_cores", "default_parallel", "find_devices", "own_stream", "shared_cores", "to_device"]
+
+CUDA_PARALLEL = 2  # one batch is copied while the other is computed
+
+_streams = threading.local()
 
 
-def find_device(choice: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; auto takes the fastest there is.
+def find_devices(choice: str) -> list[torch.device]:
+    """Return the devices for ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or a list such as ``cuda:0,cuda:1``.
 
     Raises:
-        DeviceError: there is no such device here, or the name is none of these.
+        DeviceError: there is no such device here, it is named twice, or the name is none of these.
     """
+    devices = [_find_device(name) for name in choice.split(",")]
+    if len({(device.type, device.index or 0) for device in devices}) < len(devices):
+        raise DeviceError(f"--device must name each device once, however got {choice!r}.")
+    return devices
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use; in a container the machine may have many more."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_parallel(device: torch.device) -> int:
+    """Return how many batches are best encoded at once.
+
+    On the CPU each core takes a batch of its own: nothing waits for the slowest core after each operation.
+    """
+    return {"cpu": count_cores(), "cuda": CUDA_PARALLEL}.get(device.type, 1)
+
+
+@contextmanager
+def shared_cores(n_threads: int) -> Iterator[Callable[[], None]]:
+    """Yield what a thread calls so that torch computes its work on `n_threads` cores; afterwards all is as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield partial(torch.set_num_threads, n_threads)
+    finally:
+        torch.set_num_threads(before)  # threads to come take this number, whichever thread set it last
+
+
+def own_stream(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which this thread's CUDA work does not wait for other threads'; nothing elsewhere."""
+    if device.type != "cuda":
+        return nullcontext()
+    import torch
+
+    name = str(device)
+    if not hasattr(_streams, name):
+        setattr(_streams, name, torch.cuda.Stream(device))
+    return torch.cuda.stream(getattr(_streams, name))
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the tensor on the device; to CUDA through pinned memory, so that the copy runs beside other work."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _find_device(choice: str) -> torch.device:
     import torch
 
     has_mps = torch.backends.mps.is_available()
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", choice):
-        raise DeviceError(f"--device must be auto, cpu, cuda, cuda:N or mps, however got {choice!r}.")
+        raise DeviceError(
+            f"--device must be auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, however got {choice!r}."
+        )
     kind, _, number = choice.partition(":")
     n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count()}[kind]
     if int(number or 0) >= n_devices:

@@ -13,11 +13,15 @@ from embed.settings import ExtractSettings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Encoder", "entry_name", "make_encoders"]
+__all__ = ["Encoder", "entry_name", "make_encoders", "replicas"]
 
 
 class Encoder(Protocol):
-    """Turns contents of one modality into vectors; loads its model when the first batch comes, not before."""
+    """Turns contents of one modality into vectors; loads its model when the first batch comes, not before.
+
+    An encoder may say what suits it: ``batch_size``, contents a batch, and ``n_parallel``, how many threads may call
+    `encode` at once (one, where it says nothing).
+    """
 
     name: str  # the vectors' name in the cache
     spec: EncoderSpec  # all that changes the vectors; known without loading the model
@@ -34,42 +38,63 @@ class Encoder(Protocol):
 
 
 def make_encoders(settings: ExtractSettings) -> list[Encoder]:
-    """Return the encoders that the settings name, one a modality.
+    """Return the encoders that the settings name, for each modality one a device.
 
     Raises:
         WeightsError: weights cannot be had.
         DeviceError: the device is not here.
         SettingError: the architecture is unknown, or a name cannot stand in the cache.
     """
-    from embed.device import find_device
+    from embed.device import find_devices
     from embed.image_encoder import ImageEncoder
     from embed.text_encoder import TextEncoder
 
-    device = find_device(settings.device)
     encoders: list[Encoder] = []
-    if "image" in settings.modalities:
-        encoders.append(
-            ImageEncoder(
-                settings.image_encoder,
-                weights=settings.image_weights,
-                name=settings.image_name,
-                seed=settings.seed,
-                device=device,
+    for device in find_devices(settings.device):
+        if "image" in settings.modalities:
+            encoders.append(
+                ImageEncoder(
+                    settings.image_encoder,
+                    weights=settings.image_weights,
+                    name=settings.image_name,
+                    seed=settings.seed,
+                    device=device,
+                    precision=settings.precision,
+                )
             )
-        )
-    if "text" in settings.modalities:
-        encoders.append(
-            TextEncoder(
-                settings.text_encoder,
-                weights=settings.text_weights,
-                name=settings.text_name,
-                pooling=settings.pooling,
-                max_length=settings.max_length,
-                seed=settings.seed,
-                device=device,
+        if "text" in settings.modalities:
+            encoders.append(
+                TextEncoder(
+                    settings.text_encoder,
+                    weights=settings.text_weights,
+                    name=settings.text_name,
+                    pooling=settings.pooling,
+                    max_length=settings.max_length,
+                    seed=settings.seed,
+                    device=device,
+                    precision=settings.precision,
+                )
             )
-        )
     return encoders
+
+
+def replicas(encoders: Sequence[Encoder]) -> list[list[Encoder]]:
+    """Return the encoders in groups of one modality and name, which share the work.
+
+    Raises:
+        SettingError: two of one name have different specs.
+    """
+    groups: dict[tuple[str, str], list[Encoder]] = {}
+    for encoder in encoders:
+        group = groups.setdefault((encoder.spec.modality, encoder.name), [])
+        group.append(encoder)
+        if differences := encoder.spec.differences(group[0].spec):
+            raise SettingError(
+                f"Each encoder must have a name of its own, however two are called {encoder.spec.modality}/"
+                f"{encoder.name} with {'; '.join(differences)}. Name one with "
+                f"--{encoder.spec.modality}-name, or choose one --precision for all devices."
+            )
+    return list(groups.values())
 
 
 def entry_name(asked: str | None, usual: str) -> str:

@@ -38,8 +38,9 @@ class ExtractSettings:
     pooling: str = "cls"  # or "mean"
     max_length: int = 32  # tokens
     seed: int = 0  # of random weights
-    device: str = "auto"
-    batch_size: int = 32
+    device: str = "auto"  # or several: "cuda:0,cuda:1"
+    precision: str = "auto"  # or "fp32", "bf16", "fp16"
+    batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
     retry_failed: bool = False
     max_bad: str | None = None  # "1%" or "20"; None: no limit

@@ -12,15 +12,23 @@ import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from cache import EncoderSpec
+from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
+from embed.first_token import keep_first_token
+from embed.packing import pack
+from embed.precision import dtype_of, find_precision
 from embed.texts import NORMALISATION, HashTokenizer
 from embed.weights import files_sha256, huggingface_folder, seeded, vocabulary_files
 
 __all__ = ["TextEncoder"]
+
+# Tokens of one matrix: fewer leave the device idle, more do not fit into its caches (CPU) or memory (CUDA).
+LEAST_TOKENS = {"cpu": 256, "cuda": 8192}
+MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
 
@@ -36,9 +44,10 @@ class TextEncoder:
         pooling: ``cls``, the first token of the last hidden state, or ``mean`` over all tokens that are no padding.
         max_length: longer texts are cut to so many tokens.
         seed: draws random weights.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
 
     Raises:
-        SettingError: the pooling is neither, or the texts may be longer than the model reads.
+        SettingError: the precision is none, the pooling is neither, or the texts may be longer than the model reads.
         WeightsError: the weights cannot be had.
     """
 
@@ -52,6 +61,7 @@ class TextEncoder:
         max_length: int = 32,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         if pooling not in ("cls", "mean"):
             raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
@@ -64,6 +74,9 @@ class TextEncoder:
         self.max_length = max_length
         self.device = torch.device(device)
         self.seed = seed
+        self.precision = find_precision(precision, self.device)
+        self.batch_size = 4096 if self.device.type == "cuda" else 256
+        self.n_parallel = default_parallel(self.device)
         self.folder: Path | None = None
         self._tokenizer_lock = threading.Lock()
         if weights == "pretrained":
@@ -91,7 +104,7 @@ class TextEncoder:
                 "normalisation": NORMALISATION,
                 "max_length": max_length,
                 "pooling": f"{pooling} of the last hidden state",
-                "precision": "fp32",
+                "precision": self.precision,
             },
         )
 
@@ -104,18 +117,35 @@ class TextEncoder:
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
-        """Return the pooled vectors, (B, D) float32; padding to the longest text of the batch is masked."""
-        length = max(map(len, batch))
+        """Return the pooled vectors, (B, D) float32, whatever lengths the texts have."""
+        kind = self.device.type
+        groups = pack(
+            [len(tokens) for tokens in batch],
+            least_tokens=LEAST_TOKENS.get(kind, LEAST_TOKENS["cpu"]),
+            most_tokens=MOST_TOKENS.get(kind, MOST_TOKENS["cpu"]),
+        )
+        with own_stream(self.device):
+            pooled = torch.cat([self._pooled([batch[number] for number in group]) for group in groups])  # (B, D)
+            vectors = pooled.float().cpu().numpy()
+        ordered = np.empty_like(vectors)
+        ordered[[number for group in groups for number in group]] = vectors
+        return ordered
+
+    def _pooled(self, texts: Sequence[list[int]]) -> Tensor:
+        """Return the vectors of texts of about one length, (n, D); padding to the longest is masked."""
+        lengths = [len(tokens) for tokens in texts]
+        longest = max(lengths)
         padding = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([tokens + [padding] * (length - len(tokens)) for tokens in batch])  # (B, L)
-        mask = torch.tensor([[1] * len(tokens) + [0] * (length - len(tokens)) for tokens in batch])  # (B, L)
-        ids, mask = ids.to(self.device), mask.to(self.device)
-        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()  # (B, L, D)
+        ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in texts])  # (n, L)
+        mask = None
+        if min(lengths) < longest:  # the mask costs time, and mostly there is nothing to mask
+            mask = to_device((torch.arange(longest) < torch.tensor(lengths)[:, None]).long(), self.device)  # (n, L)
+        states = self.model(input_ids=to_device(ids, self.device), attention_mask=mask).last_hidden_state  # (n, L, D)
         if self.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            pooled = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-        return pooled.cpu().numpy()
+            return states[:, 0]
+        if mask is None:
+            return states.float().mean(1)
+        return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -142,7 +172,9 @@ class TextEncoder:
             model = self._draw() if self.is_random else self._load()
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
-        return model.eval().requires_grad_(False).to(self.device)
+        if self.pooling == "cls":
+            keep_first_token(model)
+        return model.eval().requires_grad_(False).to(self.device, dtype_of(self.precision))
 
     def _draw(self) -> nn.Module:
         try:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from embed import DeviceError, ExtractSettings, make_encoders
-from embed.device import find_device
+from embed.device import find_devices
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ def machine(monkeypatch):
 )
 def test_auto_is_the_fastest_device_there_is(machine, n_cuda, has_mps, found):
     machine(n_cuda=n_cuda, has_mps=has_mps)
-    assert find_device("auto") == torch.device(found)
+    assert find_devices("auto") == [torch.device(found)]
 
 
 @pytest.mark.parametrize("choice", ["cpu", "mps", "cuda", "cuda:0", "cuda:1"])
 def test_a_device_that_is_there_is_taken_as_it_is_named(machine, choice):
     machine(n_cuda=2, has_mps=True)
-    assert find_device(choice) == torch.device(choice)
+    assert find_devices(choice) == [torch.device(choice)]
 
 
 def test_the_processor_is_always_there(machine):
     machine()
-    assert find_device("cpu") == torch.device("cpu")
+    assert find_devices("cpu") == [torch.device("cpu")]
 
 
 @pytest.mark.parametrize("choice", ["cuda", "cuda:0", "cuda:9", "mps"])
@@ -44,7 +44,7 @@ def test_a_device_that_is_not_there_is_an_error_of_one_line_with_the_way_out(mac
     with pytest.raises(
         DeviceError, match=rf"^--device {choice} must .* finds 0 .*Use --device auto or cpu\.$"
     ) as caught:
-        find_device(choice)
+        find_devices(choice)
     assert "\n" not in str(caught.value)
 
 
@@ -55,7 +55,7 @@ def test_a_number_beyond_the_devices_is_an_error(machine, choice):
     """PyTorch keeps the number in eight bits: it takes 255 for no number and 128 for -128."""
     machine(n_cuda=2)
     with pytest.raises(DeviceError):
-        find_device(choice)
+        find_devices(choice)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_number_beyond_the_devices_is_an_error(machine, choice):
 def test_another_name_is_an_error_that_shows_it(machine, choice):
     machine(n_cuda=9)
     with pytest.raises(DeviceError) as caught:
-        find_device(choice)
+        find_devices(choice)
     assert repr(choice) in str(caught.value)
     assert "\n" not in str(caught.value)
 

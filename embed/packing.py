@@ -1,0 +1,32 @@
+"""Packing texts into matrices so that next to nothing is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["pack"]
+
+
+def pack(lengths: Sequence[int], *, least_tokens: int, most_tokens: int) -> list[list[int]]:
+    """Return groups of texts, each to be encoded as one matrix padded to its longest.
+
+    Texts of one length need no padding and stand together. A group takes longer ones too while it has fewer than
+    `least_tokens`, since small matrix products waste more than padding does, and never has more than `most_tokens`
+    (but for a single text).
+
+    >>> pack([4, 9, 4, 5], least_tokens=6, most_tokens=100)
+    [[0, 2], [3, 1]]
+    """
+    groups: list[list[int]] = []
+    n_texts = 0
+    last = 0
+    for number in sorted(range(len(lengths)), key=lengths.__getitem__):
+        length = lengths[number]
+        is_full = (n_texts + 1) * length > most_tokens
+        is_worth = length > last and n_texts * last >= least_tokens
+        if not groups or is_full or is_worth:
+            groups.append([])
+            n_texts = 0
+        groups[-1].append(number)
+        n_texts, last = n_texts + 1, length
+    return groups

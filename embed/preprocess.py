@@ -1,0 +1,58 @@
+"""From a decoded picture to the network's input: resized and cropped as bytes, normalised a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+
+__all__ = ["Preprocess"]
+
+
+class Preprocess:
+    """The steps of torchvision's ``ImageClassification`` recipe, parted where bytes become numbers.
+
+    Resizing and cropping are torchvision's own; a batch of bytes is a quarter of what it is in fp32, and is
+    normalised on the device.
+    """
+
+    def __init__(
+        self,
+        *,
+        resize_size: Sequence[int],
+        crop_size: Sequence[int],
+        interpolation: InterpolationMode,
+        antialias: bool | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        self.resize_size = list(resize_size)
+        self.crop_size = list(crop_size)
+        self.interpolation = interpolation
+        self.antialias = antialias
+        # One number for each byte of a line, so that the products run along memory.
+        width = self.crop_size[-1]
+        means, stds = torch.tensor([mean, std], dtype=torch.float64)  # (3,) each
+        self.scale = (1 / (255 * stds)).float().repeat(width)  # (W * 3,)
+        self.shift = (-means / stds).float().repeat(width)  # (W * 3,)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Return the resized and cropped picture, (H, W, 3) uint8."""
+        resized = F.resize(image, self.resize_size, interpolation=self.interpolation, antialias=self.antialias)
+        return torch.from_numpy(np.array(F.center_crop(resized, self.crop_size)))
+
+    def normalise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the network's input, channels last in memory.
+
+        Shape:
+            pixels: (B, H, W, 3) uint8
+            output: (B, 3, H, W) of `dtype`
+        """
+        scale, shift = self.scale.to(pixels.device), self.shift.to(pixels.device)
+        lines = pixels.flatten(2).float().mul_(scale).add_(shift).to(dtype)  # (B, H, W * 3)
+        return lines.view(pixels.shape).permute(0, 3, 1, 2)

@@ -1,0 +1,51 @@
+"""Work shared out among threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+__all__ = ["completed"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def completed(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    n_workers: int,
+    n_ahead: int,
+    start_worker: Callable[[], object] | None = None,
+) -> Iterator[Result]:
+    """Yield ``function(item)`` of each item as it is done, in any order; at most `n_ahead` wait or run at a time.
+
+    After the first error, and after Ctrl-C, nothing new is begun; what is running is finished and yielded, so that
+    no work is lost, and then the error is raised.
+    """
+    rest = iter(items)
+    pending: set[Future[Result]] = set()
+    error: BaseException | None = None
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="worker", initializer=start_worker) as pool:
+        try:
+            while error is None:
+                try:
+                    pending |= {pool.submit(function, item) for item in islice(rest, n_ahead - len(pending))}
+                    done = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
+                except KeyboardInterrupt as interrupt:
+                    error, done = interrupt, set()
+                if not pending:
+                    return
+                pending -= done
+                for future in done:
+                    if (failure := future.exception()) is None:
+                        yield future.result()
+                    else:
+                        error = error or failure
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        yield from (future.result() for future in pending if not future.cancelled() and future.exception() is None)
+        raise error
