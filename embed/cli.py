@@ -46,6 +46,7 @@ class ExtractCommand(Command):
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
 @setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
+@setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
 @setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")

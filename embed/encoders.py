@@ -60,6 +60,7 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
                     seed=settings.seed,
                     device=device,
                     precision=settings.precision,
+                    decode=settings.decode,
                 )
             )
         if "text" in settings.modalities:

@@ -16,10 +16,10 @@ from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec
+from embed.decode_gate import DecodeGate
 from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
-from embed.images import decode
 from embed.precision import dtype_of, find_precision
 from embed.preprocess import Preprocess
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
@@ -45,9 +45,10 @@ class ImageEncoder:
         name: the vectors' name in the cache.
         seed: draws random weights.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
+        decode: ``exact``, or ``fast``: large JPEGs are scaled down while they are decoded (`embed.decode_gate`).
 
     Raises:
-        SettingError: there is no such architecture or precision.
+        SettingError: there is no such architecture, precision or way to decode.
         WeightsError: the weights cannot be had.
     """
 
@@ -60,6 +61,7 @@ class ImageEncoder:
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        decode: str = "exact",
     ) -> None:
         known = [name for name in list_models(module=torchvision.models) if name not in WITHOUT_LINEAR]
         if architecture not in known:
@@ -98,6 +100,7 @@ class ImageEncoder:
                 stem = self.weights_path.stem
                 usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
             origin = {"weights": "sha256:" + files_sha256([self.weights_path])}
+        self.gate = DecodeGate(decode, self.preprocess, name=usual_name)
         self.name = entry_name(name, usual_name)
         self.spec = EncoderSpec(
             "image",
@@ -106,6 +109,7 @@ class ImageEncoder:
                 **origin,
                 "layer": "input of the last linear layer",
                 "pixels": "upright RGB, transparency on white",
+                **self.gate.fields,
                 "resize": list(recipe.resize_size),
                 "crop": list(recipe.crop_size),
                 "interpolation": recipe.interpolation.value,
@@ -118,15 +122,19 @@ class ImageEncoder:
 
     def prepare(self, content: bytes) -> Tensor:
         """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
-        return self.preprocess.pixels(decode(content))
+        return self.gate.pixels(content)
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Tensor]) -> np.ndarray:
         """Return the pooled vectors, (B, D) float32."""
         with own_stream(self.device):
-            pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
-            inputs = self.preprocess.normalise(pixels, dtype_of(self.precision))  # (B, 3, H, W)
-            return self.model(inputs).float().cpu().numpy()
+            self.gate.check(self._vectors)
+            return self._vectors(batch)
+
+    def _vectors(self, batch: Sequence[Tensor]) -> np.ndarray:
+        pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
+        inputs = self.preprocess.normalise(pixels, dtype_of(self.precision))  # (B, 3, H, W)
+        return self.model(inputs).float().cpu().numpy()
 
     @cached_property
     def model(self) -> nn.Module:

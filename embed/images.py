@@ -14,7 +14,7 @@ from cache import content_key
 from embed.errors import ContentError
 from embed.statuses import ABSENT
 
-__all__ = ["decode", "locate", "read_image", "to_rgb"]
+__all__ = ["decode", "is_scaled", "locate", "read_image", "to_rgb"]
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -80,8 +80,11 @@ def read_image(path: Path, *, key: str | None = None) -> tuple[str, bytes]:
     return found, content
 
 
-def decode(content: bytes) -> Image.Image:
+def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
     """Return the picture upright and in RGB.
+
+    Where `least_side` is given, a JPEG is scaled by 1/2, 1/4 or 1/8 while it is decoded, as far as both its sides keep
+    so many pixels.
 
     Raises:
         ContentError: it is no picture, is damaged, or is too large to decode.
@@ -91,6 +94,8 @@ def decode(content: bytes) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
                 raise ContentError("too_large")
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))  # other formats have nothing to scale
             image.load()
             return to_rgb(image)
     except ContentError:
@@ -103,6 +108,14 @@ def decode(content: bytes) -> Image.Image:
         if "data too large" in str(error):  # Pillow refuses PNG metadata that unpacks to megabytes
             raise ContentError("too_large") from error
         raise ContentError("truncated") from error
+
+
+def is_scaled(content: bytes, *, least_side: int) -> bool:
+    """Return whether `decode` scales this picture down; it must be one that can be decoded."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        size = image.size
+        image.draft(None, (least_side, least_side))
+        return image.size != size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -40,6 +40,7 @@ class ExtractSettings:
     seed: int = 0  # of random weights
     device: str = "auto"  # or several: "cuda:0,cuda:1"
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
+    decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
     retry_failed: bool = False
