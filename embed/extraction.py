@@ -20,6 +20,7 @@ from embed.catalogue import Catalogue, read_catalogue
 from embed.contents import Source, find_source, ordered_map
 from embed.encoders import Encoder, make_encoders
 from embed.errors import ContentError, EncoderError, TooManyBadError
+from embed.hints import Hints
 from embed.progress import Progress
 from embed.settings import ExtractSettings
 from embed.statuses import MEANINGS, NOT_BAD, RETRIED
@@ -87,9 +88,12 @@ def extract(
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
         # What was encoded in another run belongs to these products too.
         modalities = {encoder.spec.modality for encoder in encoders} | (inventory.keys.keys() & catalogue.roles.keys())
-        sources = {
-            modality: find_source(modality, catalogue, settings, n_workers=n_workers) for modality in sorted(modalities)
-        }
+        hints_path = cache_path.with_name(cache_path.name + ".hints")
+        with Hints(hints_path, folder=journal.folder, is_ignored=settings.rehash) as hints:
+            sources = {
+                modality: find_source(modality, catalogue, settings, n_workers=n_workers, hints=hints)
+                for modality in sorted(modalities)
+            }
         reports = []
         changed: set[str] = set()
         for encoder in encoders:
