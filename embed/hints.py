@@ -119,7 +119,7 @@ class Hints:
 
     def _load(self) -> None:
         try:
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", buffering=0) as file:  # 48 MB for a million files, once
                 head = file.read(64)
                 content = file.read() if head[:32] == MAGIC else b""
         except OSError as error:
