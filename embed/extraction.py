@@ -18,6 +18,7 @@ from embed.device import count_cores
 from embed.encoder_run import EncoderReport, EncoderRun
 from embed.encoders import Encoder, make_encoders, replicas
 from embed.errors import TooManyBadError
+from embed.hints import Hints
 from embed.settings import ExtractSettings
 from embed.statuses import MEANINGS, NOT_BAD
 
@@ -73,9 +74,12 @@ def extract(
             inventory.entry(team[0].spec.modality, team[0].name, team[0].spec)  # a conflict is found before any work
         # What was encoded in another run belongs to these products too.
         modalities = {team[0].spec.modality for team in teams} | (inventory.keys.keys() & catalogue.roles.keys())
-        sources = {
-            modality: find_source(modality, catalogue, settings, n_workers=n_workers) for modality in sorted(modalities)
-        }
+        hints_path = cache_path.with_name(cache_path.name + ".hints")
+        with Hints(hints_path, folder=journal.folder, is_ignored=settings.rehash) as hints:
+            sources = {
+                modality: find_source(modality, catalogue, settings, n_workers=n_workers, hints=hints)
+                for modality in sorted(modalities)
+            }
         reports = []
         changed: set[str] = set()
         for team in teams:

@@ -44,6 +44,7 @@ class ExtractSettings:
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
     retry_failed: bool = False
+    rehash: bool = False  # read every picture, whatever the hints beside the cache say
     max_bad: str | None = None  # "1%" or "20"; None: no limit
     part_bytes: int = 32 * 2**20
     part_s: float = 5.0
