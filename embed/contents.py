@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from cache import Contents, content_key
 from embed.catalogue import Catalogue
@@ -18,11 +15,9 @@ from embed.progress import Progress
 from embed.settings import ExtractSettings
 from embed.statuses import ABSENT, OK, RETRIED
 from embed.texts import normalise
+from embed.workers import ordered_map
 
-__all__ = ["Source", "find_source", "ordered_map"]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+__all__ = ["Source", "find_source"]
 
 HASHED_TOGETHER = 64  # files a task, so that small files do not cost more to hand out than to hash
 
@@ -81,27 +76,6 @@ def find_source(
     if modality == "image":
         _check_found(statuses, cells, catalogue, settings)
     return Source(modality, keys, statuses, places, hints)
-
-
-def ordered_map(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    *,
-    n_workers: int,
-    n_ahead: int,
-) -> Iterator[Result]:
-    """Yield ``function(item)`` in order, computed by threads that run at most `n_ahead` items ahead."""
-    pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="content")
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= n_ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 Found = tuple[str, str, Path | str]  # key, status, place
