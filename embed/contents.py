@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cache import Contents, content_key
 from embed.catalogue import Catalogue
+from embed.device import count_cores
 from embed.errors import CatalogueError, ContentError
 from embed.hints import Hints, identity
 from embed.images import locate, read_image
@@ -57,16 +58,14 @@ class Source:
         )
 
 
-def find_source(
-    modality: str, catalogue: Catalogue, settings: ExtractSettings, *, n_workers: int, hints: Hints
-) -> Source:
+def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints) -> Source:
     """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there.
     """
     cells = catalogue.cells(modality)
-    found = _texts(cells) if modality == "text" else _images(cells, catalogue, settings, n_workers, hints)
+    found = _texts(cells) if modality == "text" else _images(cells, catalogue, settings, hints)
     keys, statuses, places = [], [], {}
     for key, status, place in found:
         keys.append(key)
@@ -91,9 +90,8 @@ def _texts(cells: list[str]) -> Iterator[Found]:
             yield content_key(text.encode()), OK, text
 
 
-def _images(
-    cells: list[str], catalogue: Catalogue, settings: ExtractSettings, n_workers: int, hints: Hints
-) -> Iterator[Found]:
+def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints) -> Iterator[Found]:
+    n_workers = settings.n_workers or count_cores()
     root = (settings.image_root or catalogue.path.parent).resolve()
     folders: dict[str, Path] = {}
 

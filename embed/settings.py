@@ -41,6 +41,7 @@ class ExtractSettings:
     device: str = "auto"  # or several: "cuda:0,cuda:1"
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
     decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
+    tokens: str | None = None  # or "all", or "3x3": keep token states beside the vectors
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
     retry_failed: bool = False
