@@ -21,6 +21,7 @@ import torch
 from support import ROOT, CountingEncoder, image_bytes, invoke, small_catalogue, synthetic_cache, write_catalogue
 
 import embed.cli
+import embed.encoder_run
 import embed.progress
 from cache import Cache, Journal, verify
 from embed import extract
@@ -418,11 +419,15 @@ def test_disk_that_is_full_at_any_fsync_loses_nothing_committed(shop, counting, 
 
 @pytest.mark.parametrize("size", ["4k", "200k", "1000k"])
 def test_full_disk_loses_nothing_and_the_same_line_goes_on_when_there_is_space(
-    tmp_path, counting, small_parts, small_disk, size
+    tmp_path, counting, small_parts, small_disk, size, monkeypatch
 ):
-    """A vector has 16 KiB here: with 200 KiB some parts find room, with 1000 all 40 vectors, but not the cache too."""
+    """Others fill the disk while the run goes on.
+
+    A vector has 16 KiB here: with 200 KiB some parts find room, with 1000 all 40 vectors, but not the cache too.
+    """
     catalogue = small_catalogue(tmp_path / "shop", 20)
     disk = small_disk(f"size={size}")
+    monkeypatch.setattr(embed.encoder_run, "check_space", lambda *_, **__: None)
     result = invoke(embed.cli.extract, catalogue, "-o", disk / "out.h5")
     assert_one_line(result, disk / "out.h5.journal", "type the same line again")
     kept = {path.name for path in disk.glob("out.h5.journal/*")}
@@ -433,6 +438,13 @@ def test_full_disk_loses_nothing_and_the_same_line_goes_on_when_there_is_space(
     assert counting[2].n_encoded + counting[3].n_encoded == 40 - 2 * len(kept)
     assert verify(disk / "out.h5") == []
     assert sorted(os.listdir(disk)) == ["out.h5", "out.h5.hints"]
+
+
+def test_disk_too_small_for_all_is_found_before_it_is_full(tmp_path, counting, small_disk):
+    disk = small_disk("size=1000k")
+    result = invoke(embed.cli.extract, small_catalogue(tmp_path / "shop", 200), "-o", disk / "out.h5")
+    assert_one_line(result, "Extraction needs", "are free on the disk", "Free some")
+    assert not list(disk.glob("*.journal/*.part.h5"))
 
 
 def test_full_disk_leaves_the_sealed_cache_readable(tmp_path, counting, small_parts, small_disk):
