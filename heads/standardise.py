@@ -83,7 +83,9 @@ class Standardise(nn.Module):
     def _token_batch(self, modality: str, batch: TokenBatch) -> TokenBatch:
         mean, scale = self.get_buffer(f"token_mean_{modality}"), self.get_buffer(f"token_scale_{modality}")
         scaled = torch.addcmul(-mean / scale, batch.values, 1 / scale)  # in one pass: these are the largest arrays
-        return TokenBatch(torch.where(batch.is_there[:, :, None], scaled, 0.0), batch.is_there)
+        if not batch.is_there.all():
+            scaled = torch.where(batch.is_there[:, :, None], scaled, 0.0)
+        return TokenBatch(scaled, batch.is_there)
 
 
 def _bounded(scale: Tensor) -> Tensor:

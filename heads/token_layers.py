@@ -47,7 +47,8 @@ class StateTokens(nn.Module):
 
     def forward(self, batch: TokenBatch) -> Tensor:
         values, is_there = batch
-        if self.training:  # padding is not paid for; where answers are asked, no shape follows from a row's mates
+        if self.training and not is_there.all():
+            # Padding is not paid for; but where answers are asked for, no shape may follow from a row's mates.
             states = values.new_zeros(*is_there.shape, self.norm.normalized_shape[0])  # (B, L, H)
             states[is_there] = self._project(values[is_there])
         else:

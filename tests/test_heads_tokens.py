@@ -307,6 +307,17 @@ def test_the_run_says_which_tokens_attention_looks_at(report):
     assert "attention looks at the tokens of image (4) and text (3 to 6)." in report.notes
 
 
+def test_the_statistics_of_the_training_rows_tokens_are_part_of_the_head(cache_path, report):
+    config = json.loads((report.run_path / "config.json").read_text(encoding="utf-8"))
+    with Cache(cache_path) as cache:
+        tokens, rows = cache.tokens("text"), cache.rows("text")
+        row_of = dict(zip(cache.ids(), rows.tolist(), strict=True))
+    seen = np.concatenate([tokens[row_of[product]] for product in config["split"]["train"]]).astype(np.float64)
+    standardise = load_head(report.run_path / "attention").standardise
+    np.testing.assert_allclose(standardise.get_buffer("token_mean_text"), seen.mean(0), atol=1e-5)
+    np.testing.assert_allclose(standardise.get_buffer("token_scale_text"), seen.std(0, ddof=1), rtol=1e-4)
+
+
 def test_tokens_are_not_read_where_no_attention_is_trained(cache_path, tmp_path, monkeypatch):
     monkeypatch.setattr(Cache, "tokens", lambda *_: pytest.fail("the tokens were read"))
     settings = replace(QUICK, max_epochs=1)
