@@ -1,9 +1,10 @@
 """Compare extraction with what a user would otherwise do, all sides in turns: `python tests/benchmarks/extraction.py`.
 
 (a) is the plain recipe of a tutorial, (b) the usual libraries' own fast ways, (c) the forward passes alone on tensors
-already in memory in this project's precision, (d) this project from files to a sealed cache. Each side is a process
-of its own that is set up once; in each round every side encodes its contents once, one side after the other, so that a
-noisy machine is as noisy for all. Figures are medians over the rounds, ratios medians of each round's ratio.
+already in memory in this project's precision, (d) this project from files to a sealed cache, (e) decoding alone. Each
+side is a process of its own that is set up once; in each round every side encodes its contents once, one side after
+the other, so that a noisy machine is as noisy for all. Figures are medians over the rounds, ratios medians of each
+round's ratio.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> None:
 @click.option("--slow", "n_slow", default=160, show_default=True, help="Contents a round of sides a and b.")
 @click.option("--fast", "n_fast", default=1280, show_default=True, help="Contents a round of sides c and d.")
 @click.option("--large", "n_large", default=64, show_default=True, help="Large JPEGs a round, of every side.")
+@click.option("--device", default="cpu", show_default=True, help="Of all sides.")
 @click.option("--only", help="Sets to measure: small, large, texts; default: all.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures here.")
 def command(**options: Any) -> None:
@@ -54,7 +56,12 @@ def command(**options: Any) -> None:
         sets = _sets(Path(folder), options)
         chosen = options["only"].split(",") if options["only"] else list(sets)
         results = {name: _measure(sets[name], options["rounds"]) for name in chosen}
-    found = {"machine": _machine(), "command": shlex.join(sys.argv), "rounds": options["rounds"], "sets": results}
+    found = {
+        "machine": _machine(options["device"]),
+        "command": shlex.join(sys.argv),
+        "rounds": options["rounds"],
+        "sets": results,
+    }
     for name, sides in results.items():
         _print(name, sides)
     if results.keys() >= PRODUCT:
@@ -76,6 +83,8 @@ def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any
     large = inputs.draw_pictures(folder / "large", n_pictures=options["n_large"], size=(LARGE, LARGE))
     bert = inputs.write_bert(folder / "bert", titles)
 
+    device = options["device"]
+
     def sides(kind: str, contents: list[Any], **more: Any) -> list[dict[str, Any]]:
         from sides import SIDES
 
@@ -84,7 +93,7 @@ def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any
                 "label": label.removeprefix(kind + " "),
                 "side": label,
                 "arguments": [contents[: n_slow if label.split()[1] in "ab" else n_fast]],
-                "more": more,
+                "more": {"device": device, **more},
             }
             for label in SIDES
             if label.startswith(kind) and _is_there(label)
@@ -92,7 +101,7 @@ def _sets(folder: Path, options: dict[str, Any]) -> dict[str, list[dict[str, Any
 
     all_large = sides("pictures", large)
     for side in sides("pictures", large, decode="fast"):
-        if side["label"].startswith("d"):
+        if side["label"][0] in "de":
             all_large.append({**side, "label": side["label"] + " --decode fast"})
     return {"small": sides("pictures", pictures), "large": all_large, "texts": sides("texts", titles, folder=bert)}
 
@@ -194,12 +203,13 @@ def _print_products(results: dict[str, dict[str, dict[str, Any]]]) -> None:
         click.echo(f"d/{letter}{ratio:9.2f}")
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: str) -> dict[str, Any]:
     import torch
 
     from embed.device import count_cores
 
     return {
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "cores": count_cores(),
         "processor": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
         "bf16": any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16")),
