@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import random
 from pathlib import Path
 
@@ -75,9 +76,10 @@ def read_catalogue_contents(path: Path, *, image_column: str, text_column: str) 
     """Return a catalogue's unique pictures that are there and its unique titles."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    pictures = {path.parent / row[image_column]: None for row in rows if (path.parent / row[image_column]).is_file()}
+    files = [path.parent / row[image_column] for row in rows if (path.parent / row[image_column]).is_file()]
+    pictures = {hashlib.sha256(file.read_bytes()).digest(): file for file in files}
     titles = {" ".join(row[text_column].split()): None for row in rows}
-    return list(pictures), [title for title in titles if title]
+    return list(pictures.values()), [title for title in titles if title]
 
 
 def write_bert(folder: Path, titles: list[str]) -> Path:
