@@ -18,6 +18,7 @@ from cache.plan import plan
 from cache.products import Contents, Products
 from cache.seal import seal
 from cache.store import Cache
+from cache.tokens import Tokens
 from cache.verify import verify
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Part",
     "Products",
     "SpecConflictError",
+    "Tokens",
     "UnknownVersionError",
     "UnsafeFileError",
     "content_key",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cache.command import Command, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from cache.store import Cache
 
 __all__ = ["info", "verify"]
 
@@ -35,12 +38,7 @@ def info(cache_path: Path, as_json: bool) -> None:
             "columns": cache.columns(),
             "statuses": {modality: dict(Counter(cache.statuses(modality))) for modality in cache.modalities},
             "encoders": [
-                {
-                    "name": f"{modality}/{encoder}",
-                    "n_vectors": int(cache.encoded(modality, encoder).sum()),
-                    "dimension": cache.dimension(modality, encoder),
-                    "spec": dict(cache.spec(modality, encoder).fields),
-                }
+                _entry_facts(cache, modality, encoder)
                 for modality in cache.modalities
                 for encoder in cache.encoders(modality)
             ],
@@ -60,6 +58,16 @@ def info(cache_path: Path, as_json: bool) -> None:
         ["encoder", "vectors", "dimensions"],
         [[entry["name"], str(entry["n_vectors"]), str(entry["dimension"])] for entry in facts["encoders"]],
     )
+    if with_tokens := [(entry["name"], entry["tokens"]) for entry in facts["encoders"] if "tokens" in entry]:
+        click.echo()
+        print_table(
+            ["encoder", "tokens", "a vector", "dimensions", "MB"],
+            [
+                [name, str(own["n_tokens"]), _span(own["fewest"], own["most"]), str(own["dimension"]),
+                 f"{own['bytes'] / 1e6:.1f}"]
+                for name, own in with_tokens
+            ],
+        )  # fmt: skip
     for entry in facts["encoders"]:
         click.echo(f"\n{entry['name']}")
         for name, value in sorted(entry["spec"].items()):
@@ -69,6 +77,30 @@ def info(cache_path: Path, as_json: bool) -> None:
             f"\n{facts['n_unsealed_parts']} parts wait in the journal: an extraction is running or was stopped; "
             "embed-extract goes on where it was."
         )
+
+
+def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
+    encoded = cache.encoded(modality, encoder)
+    facts: dict[str, Any] = {
+        "name": f"{modality}/{encoder}",
+        "n_vectors": int(encoded.sum()),
+        "dimension": cache.dimension(modality, encoder),
+        "spec": dict(cache.spec(modality, encoder).fields),
+    }
+    if cache.has_tokens(modality, encoder):
+        counts, n_dim = cache.token_counts(modality, encoder), cache.token_dimension(modality, encoder)
+        facts["tokens"] = {
+            "n_tokens": int(counts.sum()),
+            "fewest": int(counts[encoded].min(initial=counts.max(initial=0))),
+            "most": int(counts.max(initial=0)),
+            "dimension": n_dim,
+            "bytes": 2 * int(counts.sum()) * n_dim,
+        }
+    return facts
+
+
+def _span(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}–{high}"
 
 
 @click.command(cls=Command)

@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from cache.errors import CacheError, SpecConflictError
-from cache.journal import Journal
+from cache.journal import Journal, Part
 from cache.keys import EncoderSpec
 from cache.products import Products
 from cache.store import Cache
 
-__all__ = ["Entry", "Inventory"]
+__all__ = ["Entry", "Inventory", "Waiting"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A part that is not sealed yet: whose vectors it holds, and how many tokens each has."""
+
+    path: Path
+    keys: list[str]
+    token_counts: np.ndarray | None
 
 
 @dataclass
@@ -19,10 +30,36 @@ class Entry:
     """One encoder's vectors: which keys have one, and which parts hold those that are not sealed yet."""
 
     spec: EncoderSpec
-    n_dim: int = 0
+    n_dim: int = 0  # while there is no vector
+    n_token_dim: int = 0  # where the encoder gives no tokens
     sealed: bool = False
     keys: set[str] = field(default_factory=set)
-    parts: list[tuple[Path, list[str]]] = field(default_factory=list)
+    parts: list[Waiting] = field(default_factory=list)
+
+    def add(self, path: Path, part: Part) -> None:
+        """Note what a part holds.
+
+        Raises:
+            CacheError: its vectors or tokens are of other dimensions than those before.
+        """
+        where = f"{part.spec.modality}/{part.encoder}"
+        counts = None if part.tokens is None else part.tokens.counts
+        if part.keys:
+            n_dim, n_token_dim = part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim
+            if self.n_dim not in (0, n_dim):
+                raise CacheError(
+                    f"{where} must have {self.n_dim} dimensions, however the journal's part {path.name} has {n_dim}. "
+                    f"Remove {path}."
+                )
+            if self.n_dim and self.n_token_dim != n_token_dim:
+                raise CacheError(
+                    f"{where} must have {_tokens_of(self.n_token_dim)} for all its contents, however the journal's "
+                    f"part {path.name} has {_tokens_of(n_token_dim)}. An encoder that gives tokens must say so in its "
+                    f"spec. Remove {path}."
+                )
+            self.n_dim, self.n_token_dim = n_dim, n_token_dim
+        self.parts.append(Waiting(path, part.keys, counts))
+        self.keys.update(part.keys)
 
 
 class Inventory:
@@ -46,15 +83,7 @@ class Inventory:
         for path, part in journal.parts():
             modality = part.spec.modality
             entry = self.entry(modality, part.encoder, part.spec)
-            if len(part.keys):
-                if entry.n_dim not in (0, part.vectors.shape[1]):
-                    raise CacheError(
-                        f"{modality}/{part.encoder} must have {entry.n_dim} dimensions, however the journal's part "
-                        f"{path.name} has {part.vectors.shape[1]}. Remove {path}."
-                    )
-                entry.n_dim = part.vectors.shape[1]
-            entry.parts.append((path, part.keys))
-            entry.keys.update(part.keys)
+            entry.add(path, part)
             self.part_paths.append(path)
             rows = self.keys.setdefault(modality, {})
             for key in [*part.keys, *part.failures]:
@@ -108,6 +137,11 @@ class Inventory:
                 self.entries[modality, encoder] = Entry(
                     spec=cache.spec(modality, encoder),
                     n_dim=cache.dimension(modality, encoder),
+                    n_token_dim=cache.token_dimension(modality, encoder),
                     sealed=True,
                     keys={key for key, there in zip(keys, encoded.tolist(), strict=True) if there},
                 )
+
+
+def _tokens_of(n_dim: int) -> str:
+    return f"tokens of {n_dim} dimensions" if n_dim else "no tokens"

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 import h5py
 import numpy as np
@@ -26,9 +27,10 @@ from cache.errors import CacheError, DamagedCacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.lock import WriterLock
+from cache.tokens import Tokens
 from cache.writer import Writer
 
-__all__ = ["Journal", "Part", "load_part", "load_vectors"]
+__all__ = ["Journal", "Part", "load_part", "load_tokens", "load_vectors"]
 
 log = logging.getLogger("embed_once")
 
@@ -37,10 +39,11 @@ _SUFFIX = ".part.h5"
 
 @dataclass(frozen=True)
 class Part:
-    """Vectors of one encoder, and the contents that it could not read.
+    """Vectors of one encoder, their tokens where it gives such, and the contents that it could not read.
 
     Shape:
         vectors: (n, D) float32, finite, one row per key
+        tokens: of n contents, finite, at least one token per key
     """
 
     encoder: str
@@ -48,6 +51,7 @@ class Part:
     keys: list[str]
     vectors: np.ndarray
     failures: dict[str, str]  # key -> status
+    tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
         for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
@@ -62,11 +66,26 @@ class Part:
                 f"{self.vectors.dtype} vectors of shape {self.vectors.shape}."
             )
         if not np.isfinite(self.vectors).all():
-            bad = self.keys[int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0])]
+            self._refuse_infinite("Vectors", int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0]))
+        if self.tokens is not None:
+            self._check_tokens(self.tokens)
+
+    def _check_tokens(self, tokens: Tokens) -> None:
+        if len(tokens) != len(self.keys) or (tokens.counts == 0).any() or (self.keys and not tokens.n_dim):
             raise CacheError(
-                f"Vectors must be finite, however {self.spec.modality}/{self.encoder} gave NaN or infinity "
-                f"for the content {bad[:12]}…. Try --device cpu, or other weights."
+                f"A part must have one token or more per key, however {self.spec.modality}/{self.encoder} has "
+                f"{len(self.keys)} keys and tokens of {int((tokens.counts > 0).sum())}."
             )
+        is_finite = np.isfinite(tokens.values).all(axis=1)  # (T,)
+        if not is_finite.all():
+            first = int(np.flatnonzero(~is_finite)[0])
+            self._refuse_infinite("Tokens", int(np.searchsorted(tokens.offsets, first, side="right")) - 1)
+
+    def _refuse_infinite(self, what: str, row: int) -> NoReturn:
+        raise CacheError(
+            f"{what} must be finite, however {self.spec.modality}/{self.encoder} gave NaN or infinity "
+            f"for the content {self.keys[row][:12]}…. Try --device cpu, or other weights."
+        )
 
 
 class Journal:
@@ -166,6 +185,7 @@ def load_part(path: Path) -> Part:
                     strict=True,
                 )
             ),
+            tokens=Tokens(file["token"][:], file["token_offset"][:]) if "token" in file else None,
         )
 
 
@@ -173,6 +193,22 @@ def load_vectors(path: Path) -> np.ndarray:
     """Return the vectors of a part whose digest has been checked before, (n, D) float32."""
     with open_checked(path, file_format=PART_FORMAT) as file:
         return file["vector"][:]
+
+
+def load_tokens(path: Path, rows: np.ndarray) -> Tokens:
+    """Return the tokens of some contents of a part whose digest has been checked before; no others are read.
+
+    Shape:
+        rows: (m,) int64, increasing
+    """
+    with open_checked(path, file_format=PART_FORMAT) as file:
+        offsets, values = file["token_offset"][:], file["token"]
+        some = [Tokens.of([])]
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):  # of neighbours
+            if len(run):
+                own = offsets[run[0] : run[-1] + 2]
+                some.append(Tokens(values[own[0] : own[-1]], own - own[0]))
+        return Tokens.concatenated(some)
 
 
 def _encode(part: Part) -> bytes:
@@ -184,6 +220,10 @@ def _encode(part: Part) -> bytes:
         writer.text("spec", part.spec.to_json())
         writer.array("key", np.array(part.keys, dtype="S64"))
         writer.array("vector", part.vectors)
+        if part.tokens is not None:
+            writer.array("token_offset", part.tokens.offsets)
+            # Not in chunks, so that the seal can read a few contents' tokens from amid many; the digest is in the name.
+            writer.array("token", part.tokens.values, is_chunked=False)
         writer.array("failed_key", np.array(list(part.failures), dtype="S64"))
         writer.array("failed_status", np.array(list(part.failures.values()), dtype="S16"))
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The cache format, version 1, and the one way to open a file of it.
+"""The cache format, version 2, and the one way to open a file of it.
 
 A cache is one HDF5 file that is written once and never changed in place. It needs no more than plain h5py::
 
@@ -20,6 +20,11 @@ path                                    shape     type     meaning
 ``/<modality>/status``                  (U,)      S16      ``ok``, or why the content could not be read
 ``/<modality>/<encoder>/vector``        (U, D)    f4       one vector per key; NaN where there is none
 ``/<modality>/<encoder>/encoded``       (U,)      bool     whether there is a vector
+``/<modality>/<encoder>/token``         (T, D')   f2       since version 2, and only where the encoder gives such: the
+                                                           token states of all contents, one content after the other
+``/<modality>/<encoder>/token_offset``  (U + 1,)  i8       with them: content n has the tokens from ``token_offset[n]``
+                                                           to ``token_offset[n + 1]``: none without a vector, else one
+                                                           or more
 ``/<modality>/<encoder>/spec``          ()        S        JSON: all that changes the vector (`cache.keys`)
 ``/catalogue/id``                       (N,)      string   the product's id, in the catalogue's order
 ``/catalogue/columns``                  (C,)      string   the names of the other columns, in their order
@@ -33,15 +38,18 @@ path                                    shape     type     meaning
 A *string* is a group of ``utf8`` (bytes, u1) and ``offset`` (N + 1, i8): cell n is ``utf8[offset[n]:offset[n + 1]]``.
 Bytes that were not Unicode are kept (Python's ``surrogateescape``).
 
-The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 1, ``created_by``, and
+The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 2, ``created_by``, and
 ``content_sha256``, the SHA-256 over ``/digests``: two caches with the same one hold the same. They are a number and
-bytes of fixed length.
+bytes of fixed length. Version 1 had no tokens, and is otherwise the same; it is read for ever, and sealing new parts
+into such a cache makes one of version 2.
 
 A *part* of the journal (`cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with ``/key`` (n,),
-``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``.
+``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since version 2 it may
+have ``/token`` (t, D') and ``/token_offset`` (n + 1,), too.
 
-Datasets are chunked by 1024 rows with Fletcher-32, uncompressed; neither links other than hard ones, nor external or
-virtual storage, nor variable-length types occur, and `open_checked` refuses a file that has them.
+Datasets are chunked by 1024 rows with Fletcher-32, uncompressed; only a part's tokens stand in one piece, so that a few
+of them can be read from amid many. Neither links other than hard ones, nor external or virtual storage, nor
+variable-length types occur, and `open_checked` refuses a file that has them.
 """
 
 from __future__ import annotations
@@ -67,7 +75,8 @@ __all__ = [
 
 CACHE_FORMAT = "embed-once cache"
 PART_FORMAT = "embed-once part"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 
 _MAX_DEPTH = 5  # /catalogue/column/<name>/utf8 is the deepest path, at 4
 _FILTERS = {"fletcher32"}
@@ -168,10 +177,10 @@ def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
             + " Name another file (embed-extract -o)."
         )
     version = attribute(file, "format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise UnknownVersionError(
-            f"{path} must have format version {FORMAT_VERSION}, however it has {version}: "
-            "update embed-once, or write a new cache with embed-extract -o."
+            f"{path} must have format version {' or version '.join(map(str, READABLE_VERSIONS))}, however it has "
+            f"{version}: update embed-once, or write a new cache with embed-extract -o."
         )
 
 

@@ -72,6 +72,9 @@ def _check_encoder(
     table(f"{path}/vector", "f4", n_contents, None)
     table(f"{path}/encoded", "b", n_contents)
     table(f"{path}/spec", "S")
+    if f"{path}/token" in file or f"{path}/token_offset" in file:
+        table(f"{path}/token", "f2", None, None)
+        table(f"{path}/token_offset", "i8", n_contents + 1)
     try:
         spec = EncoderSpec.from_json(bytes(file[f"{path}/spec"][()]).decode(errors="replace"))
     except NotACacheError as error:

@@ -18,15 +18,19 @@ from cache.journal import Journal, load_vectors
 from cache.layout import CACHE_FORMAT, open_checked
 from cache.products import Products
 from cache.store import Cache
+from cache.token_table import TokenTable
 from cache.writer import BLOCK_ROWS, Writer, array_digest
 
 __all__ = ["seal"]
+
+Tables = dict[tuple[str, str], TokenTable]  # by modality and encoder
 
 
 def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     """Put the journal's parts and the catalogue into the cache; return whether there was anything to write.
 
-    The old file is read and never written. Memory is bounded by the blocks of `BLOCK_ROWS` vectors and the keys.
+    The old file is read and never written. Memory is bounded by the blocks of `BLOCK_ROWS` vectors or tokens, and the
+    keys.
 
     Raises:
         CacheError: the new file could not be written, for want of space say; the old cache and all parts are kept.
@@ -37,9 +41,10 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     catalogue = products.arrays(inventory.keys, inventory.failures)
     if not inventory.part_paths and cache_path.exists() and _is_the_same(cache_path, catalogue):
         return False
-    _check_space(inventory, catalogue)
+    tables = {where: TokenTable(inventory, *where) for where, entry in inventory.entries.items() if entry.n_token_dim}
+    _check_space(inventory, catalogue, tables)
     try:
-        write_aside(cache_path, lambda aside: _write(aside, inventory, catalogue), folder=journal.folder)
+        write_aside(cache_path, lambda aside: _write(aside, inventory, catalogue, tables), folder=journal.folder)
     except (OSError, RuntimeError) as error:  # h5py reports a failed write as either
         raise CacheError(
             f"The cache {cache_path} could not be written ({error}). Nothing is lost: all vectors are kept in "
@@ -50,15 +55,15 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     return True
 
 
-def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:
+def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
     with PatientFile(aside) as raw:
         with h5py.File(raw, "w", libver=("v110", "v110")) as file:
-            _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue)
+            _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue, tables)
         raw.check()
     open_checked(aside).close()  # what cannot be opened must not take the place of what can
 
 
-def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:
+def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
     for path, array in catalogue.items():
         writer.array(path, array)
     for modality, rows in inventory.keys.items():
@@ -72,6 +77,9 @@ def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray]
         writer.array(f"{where}/encoded", np.array([key in entry.keys for key in rows], dtype=bool))
         blocks = _vector_blocks(inventory, modality, encoder)
         writer.blocks(f"{where}/vector", (len(rows), entry.n_dim), np.dtype("f4"), blocks)
+        if table := tables.get((modality, encoder)):
+            writer.array(f"{where}/token_offset", table.offsets)
+            writer.blocks(f"{where}/token", table.shape, np.dtype("f2"), table.blocks(BLOCK_ROWS))
     writer.finish()
 
 
@@ -79,7 +87,7 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
     """Yield the vectors of one encoder in the order of the keys, from the old file and from the parts."""
     entry = inventory.entries[modality, encoder]
     rows = inventory.keys[modality]
-    part_rows = [(path, np.array([rows[key] for key in keys], dtype=np.int64)) for path, keys in entry.parts]
+    part_rows = [(part.path, np.array([rows[key] for key in part.keys], dtype=np.int64)) for part in entry.parts]
     vectors_of = lru_cache(maxsize=4)(load_vectors)
     with Cache(inventory.cache_path) if entry.sealed else nullcontext() as cache:
         for start in range(0, len(rows), BLOCK_ROWS):
@@ -102,8 +110,8 @@ def _is_the_same(cache_path: Path, catalogue: dict[str, np.ndarray]) -> bool:
     return kept == {path: array_digest(array) for path, array in catalogue.items()}
 
 
-def _check_space(inventory: Inventory, catalogue: dict[str, np.ndarray]) -> None:
-    n_bytes = sum(array.nbytes for array in catalogue.values())
+def _check_space(inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
+    n_bytes = sum(array.nbytes for array in catalogue.values()) + sum(table.n_bytes for table in tables.values())
     n_bytes += sum(80 * len(rows) for rows in inventory.keys.values())  # 64 of the key, 16 of the status
     n_bytes += sum(
         4 * entry.n_dim * len(inventory.keys[modality]) for (modality, _), entry in inventory.entries.items()

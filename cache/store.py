@@ -11,6 +11,7 @@ import numpy as np
 from cache.errors import DamagedCacheError, MissingEntryError
 from cache.keys import EncoderSpec
 from cache.layout import attribute, column_path, open_checked
+from cache.tokens import Tokens
 from cache.writer import decode_strings
 
 __all__ = ["Cache"]
@@ -152,6 +153,38 @@ class Cache:
         """Return D."""
         return int(self._file[f"{modality}/{encoder}/vector"].shape[1])
 
+    def has_tokens(self, modality: str, encoder: str) -> bool:
+        """Return whether the encoder's entry has token states beside its vectors."""
+        return f"{modality}/{encoder}/token" in self._file
+
+    def token_dimension(self, modality: str, encoder: str) -> int:
+        """Return D of the tokens, 0 where there are none."""
+        return int(self._file[f"{modality}/{encoder}/token"].shape[1]) if self.has_tokens(modality, encoder) else 0
+
+    def token_counts(self, modality: str, encoder: str) -> np.ndarray:
+        """Return how many tokens each content has, (U,) int64; 0 where it has no vector."""
+        return np.diff(self._token_offsets(modality, encoder))
+
+    def token_block(self, modality: str, encoder: str, start: int, stop: int) -> Tokens:
+        """Return the tokens of the contents from `start` to `stop`."""
+        offsets = self._token_offsets(modality, encoder)[start : stop + 1]
+        values = self._read(f"{modality}/{encoder}/token", slice(int(offsets[0]), int(offsets[-1])))
+        return Tokens(values, offsets - offsets[0])
+
+    def tokens(self, modality: str, encoder: str | None = None) -> Tokens:
+        """Return the tokens by content, of U contents; a content without vector has none.
+
+        Raises:
+            MissingEntryError: the cache lacks the modality or the encoder, or the encoder has no tokens.
+        """
+        encoder = self.encoder(modality, encoder)
+        if not self.has_tokens(modality, encoder):
+            raise MissingEntryError(
+                f"{modality}/{encoder} must have tokens, however {self.path} has its vectors alone. Extract them with "
+                "embed-extract --tokens."
+            )
+        return self.token_block(modality, encoder, 0, len(self._file[f"{modality}/key"]))
+
     def rows(self, modality: str) -> np.ndarray:
         """Return the content's row for each product, (N,) int64; -1 where it has none.
 
@@ -195,6 +228,13 @@ class Cache:
         if offset[0] != 0 or offset[-1] != len(utf8) or (np.diff(offset) < 0).any():
             raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
         return decode_strings(utf8, offset)
+
+    def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
+        path = f"{modality}/{encoder}/token"
+        offsets = self._read(f"{path}_offset")
+        if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or (np.diff(offsets) < 0).any():
+            raise self._damaged(f"{path}_offset", "the offsets are out of order")
+        return offsets
 
     def _ascii(self, path: str) -> np.ndarray:
         array = self._read(path)

@@ -10,7 +10,7 @@ from cache.errors import CacheError, EmbedOnceError
 from cache.journal import Journal, load_part
 from cache.layout import datasets
 from cache.store import Cache
-from cache.writer import content_sha256, dataset_digest
+from cache.writer import BLOCK_ROWS, content_sha256, dataset_digest
 
 __all__ = ["verify"]
 
@@ -73,4 +73,16 @@ def _table_problems(cache: Cache) -> list[str]:
             vectors, encoded = cache.vectors(modality, encoder), cache.encoded(modality, encoder)
             if not np.isfinite(vectors[encoded]).all() or not np.isnan(vectors[~encoded]).all():
                 problems.append(f"{modality}/{encoder} must be finite where encoded and NaN elsewhere.")
+            if cache.has_tokens(modality, encoder):
+                problems += _token_problems(cache, modality, encoder, encoded)
+    return problems
+
+
+def _token_problems(cache: Cache, modality: str, encoder: str, encoded: np.ndarray) -> list[str]:
+    problems = []
+    if not np.array_equal(cache.token_counts(modality, encoder) > 0, encoded):
+        problems.append(f"{modality}/{encoder} must have tokens where it has a vector, and there alone.")
+    tokens = cache._file[f"{modality}/{encoder}/token"]
+    if not all(np.isfinite(tokens[start : start + BLOCK_ROWS]).all() for start in range(0, len(tokens), BLOCK_ROWS)):
+        problems.append(f"{modality}/{encoder}/token must be finite.")
     return problems

@@ -33,9 +33,9 @@ class Writer:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["created_by"] = np.bytes_(f"embed-once {_own_version()}")
 
-    def array(self, path: str, array: np.ndarray) -> None:
-        """Write one array of numbers or fixed-width bytes."""
-        self.blocks(path, array.shape, array.dtype, [array])
+    def array(self, path: str, array: np.ndarray, *, is_chunked: bool = True) -> None:
+        """Write one array of numbers or fixed-width bytes; without chunks it has no Fletcher-32 either."""
+        self.blocks(path, array.shape, array.dtype, [array], is_chunked=is_chunked)
 
     def text(self, path: str, text: str) -> None:
         """Write one string as a scalar of bytes."""
@@ -46,9 +46,18 @@ class Writer:
         for name, array in encode_strings(cells).items():
             self.array(f"{path}/{name}", array)
 
-    def blocks(self, path: str, shape: tuple[int, ...], dtype: np.dtype, blocks: Iterable[np.ndarray]) -> None:
+    def blocks(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        blocks: Iterable[np.ndarray],
+        *,
+        is_chunked: bool = True,
+    ) -> None:
         """Write a dataset from consecutive blocks of its rows, so that it never stands in memory whole."""
-        dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, **_storage(shape))
+        storage = _storage(shape) if is_chunked else {}
+        dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, **storage)
         digest = _start_digest(shape, dtype)
         start = 0
         for block in blocks:

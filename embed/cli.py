@@ -57,15 +57,27 @@ class ExtractCommand(Command):
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
 @setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
+@setting(
+    "--tokens", type=str, is_flag=False, flag_value="all", metavar="[all|3x3]",
+    help="Keep token states for attention: the picture's feature map, whole or averaged, and the text's tokens.",
+)  # fmt: skip
+@setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
 @setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
+@setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")
+@click.option("--estimate", "is_estimate", is_flag=True, help="Print bytes and time from a sample; write nothing.")
 @json_option
-def extract(catalogue_path: Path, cache_path: Path, modalities: str, as_json: bool, **options: Any) -> None:
+def extract(
+    catalogue_path: Path, cache_path: Path, modalities: str, as_json: bool, is_estimate: bool, **options: Any
+) -> None:
     """Encode what of CATALOGUE (default: data.csv) is not in the cache yet."""
     names = tuple(name.strip() for name in modalities.split(",") if name.strip())
     settings = ExtractSettings(modalities=names, **options)
+    if is_estimate:
+        _estimate(catalogue_path, cache_path, settings, as_json=as_json)
+        return
     from embed.extraction import extract as run
 
     report = run(catalogue_path, cache_path, settings=settings)
@@ -89,3 +101,30 @@ def extract(catalogue_path: Path, cache_path: Path, modalities: str, as_json: bo
         click.echo(f"What could not be read is listed in {report.failures_path}.")
     done = "sealed" if report.was_written else "unchanged"
     click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+
+
+def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings, *, as_json: bool) -> None:
+    from embed.extraction import estimate
+    from embed.space import check_space
+
+    found = estimate(catalogue_path, cache_path, settings=settings)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print_table(
+            ["encoder", "unique", "to encode", "vectors MB", "tokens MB", "seconds", "sampled"],
+            [
+                [
+                    one.name,
+                    *map(str, (one.n_unique, one.n_missing)),
+                    *(f"{n / 1e6:.1f}" for n in (one.vector_bytes, one.token_bytes)),
+                    f"{one.encode_s:.0f}",
+                    str(one.n_sampled),
+                ]
+                for one in found.encoders
+            ],
+        )
+        needed, free = found.needed_bytes / 1e6, found.free_bytes / 1e6
+        click.echo(f"{found.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
+        click.echo("No vector was written.")
+    check_space(found.cache_path.parent, n_bytes=found.n_bytes)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from cache import Contents, content_key
 from embed.catalogue import Catalogue
+from embed.device import count_cores
 from embed.errors import CatalogueError, ContentError
+from embed.hints import Hints, identity
 from embed.images import locate, read_image
 from embed.progress import Progress
 from embed.settings import ExtractSettings
 from embed.statuses import ABSENT, OK, RETRIED
 from embed.texts import normalise
+from embed.workers import ordered_map
 
-__all__ = ["Source", "find_source", "ordered_map"]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+__all__ = ["Source", "find_source"]
 
 HASHED_TOGETHER = 64  # files a task, so that small files do not cost more to hand out than to hash
 
@@ -34,6 +31,7 @@ class Source:
     keys: list[str]  # N, "" where the product has no content
     statuses: list[str]  # N, "ok" where it has
     places: dict[str, Path | str]  # key -> the file, or the text itself
+    hints: Hints
 
     def read(self, key: str) -> bytes | str:
         """Return the content of a key.
@@ -47,6 +45,7 @@ class Source:
         try:
             return read_image(place, key=key)[1]
         except ContentError as error:
+            self.hints.doubt(place, key)
             raise ContentError(RETRIED) from error
 
     def contents(self, left_out: set[str]) -> Contents:
@@ -59,14 +58,14 @@ class Source:
         )
 
 
-def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, *, n_workers: int) -> Source:
-    """Return the contents of one modality, each file read and hashed once.
+def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints) -> Source:
+    """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there.
     """
     cells = catalogue.cells(modality)
-    found = _texts(cells) if modality == "text" else _images(cells, catalogue, settings, n_workers)
+    found = _texts(cells) if modality == "text" else _images(cells, catalogue, settings, hints)
     keys, statuses, places = [], [], {}
     for key, status, place in found:
         keys.append(key)
@@ -75,28 +74,7 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
             places[key] = place
     if modality == "image":
         _check_found(statuses, cells, catalogue, settings)
-    return Source(modality, keys, statuses, places)
-
-
-def ordered_map(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    *,
-    n_workers: int,
-    n_ahead: int,
-) -> Iterator[Result]:
-    """Yield ``function(item)`` in order, computed by threads that run at most `n_ahead` items ahead."""
-    pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="content")
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= n_ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return Source(modality, keys, statuses, places, hints)
 
 
 Found = tuple[str, str, Path | str]  # key, status, place
@@ -112,23 +90,41 @@ def _texts(cells: list[str]) -> Iterator[Found]:
             yield content_key(text.encode()), OK, text
 
 
-def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, n_workers: int) -> Iterator[Found]:
+def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints) -> Iterator[Found]:
+    n_workers = settings.n_workers or count_cores()
     root = (settings.image_root or catalogue.path.parent).resolve()
+    folders: dict[str, Path] = {}
 
-    def hash_files(some_cells: list[str]) -> list[Found]:
-        return [_image(cell, root, allow_outside=settings.allow_outside) for cell in some_cells]
+    def find_files(some_cells: list[str]) -> list[tuple[bytes, Found]]:
+        places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in some_cells]
+        # Before any is read: what changes from now on has another identity in the next run.
+        identities = [b"" if isinstance(place, str) else identity(place) for place in places]
+        known = hints.find(identities)
+        return list(zip(identities, map(_image, places, known), strict=True))
 
     tasks = (cells[start : start + HASHED_TOGETHER] for start in range(0, len(cells), HASHED_TOGETHER))
     with Progress("Hashing pictures", len(cells), unit="file") as progress:
-        for found in ordered_map(hash_files, tasks, n_workers=n_workers, n_ahead=4 * n_workers):
-            progress.advance(len(found))
-            yield from found
+        for block in ordered_map(find_files, tasks, n_workers=n_workers, n_ahead=4 * n_workers):
+            hints.remember([(of_file, key) for of_file, (key, _, _) in block])
+            progress.advance(len(block))
+            yield from (found for _, found in block)
 
 
-def _image(cell: str, root: Path, *, allow_outside: bool) -> Found:
+def _locate(cell: str, root: Path, folders: dict[str, Path], *, allow_outside: bool) -> Path | str:
+    """Return the cell's file, or the status that says why there is none."""
     try:
-        path = locate(cell, root, allow_outside=allow_outside)
-        return read_image(path)[0], OK, path
+        return locate(cell, root, allow_outside=allow_outside, folders=folders)
+    except ContentError as error:
+        return str(error)
+
+
+def _image(place: Path | str, known: str) -> Found:
+    if isinstance(place, str):
+        return "", place, ""
+    if known:
+        return known, OK, place
+    try:
+        return read_image(place)[0], OK, place
     except ContentError as error:
         return "", str(error), ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from cache import Inventory, Journal, Part, plan
 from embed.contents import Source
 from embed.device import count_cores, shared_cores
-from embed.encoders import Encoder
+from embed.encoders import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
 from embed.lanes import Lanes
 from embed.progress import Progress
 from embed.settings import ExtractSettings
+from embed.space import check_space
 from embed.statuses import RETRIED
 from embed.workers import completed
 
@@ -39,15 +40,19 @@ class EncoderReport:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a worker made of some contents: the vectors of those that could be read, and why others could not.
-
-    Shape:
-        vectors: (n, D) float32, one per key; None where nothing could be read
-    """
+    """What a worker made of some contents: what was encoded, and why others could not be read."""
 
     keys: list[str]
-    vectors: np.ndarray | None
+    encoded: Encoded | None  # one vector per key; None where nothing could be read
     failures: dict[str, str]  # key -> status
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of the vectors and tokens."""
+        if self.encoded is None:
+            return 0
+        tokens = self.encoded.tokens
+        return self.encoded.vectors.nbytes + (0 if tokens is None else tokens.values.nbytes)
 
 
 @dataclass
@@ -65,7 +70,7 @@ class EncoderRun:
     changed: set[str] = field(default_factory=set)
     n_encoded: int = 0
     n_failed: int = 0
-    encoded: list[tuple[list[str], np.ndarray]] = field(default_factory=list)  # batches since the last part
+    batches: list[Batch] = field(default_factory=list)  # since the last part
     failures: dict[str, str] = field(default_factory=dict)  # likewise
     known_failures: dict[str, str] = field(default_factory=dict)
     n_dim: int = 0
@@ -76,26 +81,47 @@ class EncoderRun:
         """The first of the replicas, whose name and spec are those of all."""
         return self.replicas[0]
 
-    def encode_missing(self, inventory: Inventory) -> EncoderReport:
-        """Encode what the inventory lacks, and publish it part by part."""
-        started = self.published_at = time.monotonic()
-        modality, name = self.encoder.spec.modality, self.encoder.name
-        entry = inventory.entry(modality, name, self.encoder.spec)
-        self.n_dim = entry.n_dim
-        self.known_failures = inventory.failures[modality]
-        have = set(entry.keys)
+    @property
+    def name(self) -> str:
+        """The encoder's place in the cache: ``<modality>/<encoder>``."""
+        return f"{self.encoder.spec.modality}/{self.encoder.name}"
+
+    def missing(self, inventory: Inventory) -> list[str]:
+        """Return the keys that the inventory lacks, in the order to encode them in."""
+        modality = self.encoder.spec.modality
+        have = set(inventory.entry(modality, self.encoder.name, self.encoder.spec).keys)
         if not self.settings.retry_failed:
             have |= inventory.failures[modality].keys()
         missing = plan(self.source.places, have)
         if modality == "text":
             missing.sort(key=lambda key: len(str(self.source.places[key])))  # like lengths need little padding
+        return missing
+
+    def encode_missing(self, inventory: Inventory) -> EncoderReport:
+        """Encode what the inventory lacks, and publish it part by part.
+
+        Raises:
+            CacheError: there is no space for it on the disk; at the first batch, when its size is known.
+        """
+        started = self.published_at = time.monotonic()
+        modality = self.encoder.spec.modality
+        self.n_dim = inventory.entry(modality, self.encoder.name, self.encoder.spec).n_dim
+        self.known_failures = inventory.failures[modality]
+        missing = self.missing(inventory)
         try:
-            with Progress(f"Encoding {modality}/{name}", len(missing), unit=modality) as progress:
-                self._encode_all(missing, progress)
+            with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
+                for batch in self.encode(missing):
+                    if not self.n_encoded and batch.keys:
+                        n_bytes = batch.n_bytes * len(missing) // len(batch.keys)
+                        check_space(self.journal.folder.parent, n_bytes=n_bytes)
+                    self._collect(batch)
+                    progress.advance(len(batch.keys) + len(batch.failures))
+                    if self._is_due():
+                        self._publish()
         finally:
             self._publish()  # on Ctrl-C too: what is encoded is kept
         return EncoderReport(
-            name=f"{modality}/{name}",
+            name=self.name,
             n_unique=len(self.source.places),
             n_cached=len(self.source.places) - len(missing),
             n_encoded=self.n_encoded,
@@ -103,7 +129,8 @@ class EncoderRun:
             elapsed_s=time.monotonic() - started,
         )
 
-    def _encode_all(self, keys: list[str], progress: Progress) -> None:
+    def encode(self, keys: Sequence[str]) -> Iterator[Batch]:
+        """Yield batches of the keys as the workers have encoded them, in any order."""
         if not keys:
             return
         n_workers = self.settings.n_workers or count_cores()
@@ -111,20 +138,14 @@ class EncoderRun:
         lanes = Lanes(self.replicas)
         n_threads = max(1, count_cores() // min(n_workers, lanes.n_lanes))
 
-        def encode(batch_keys: list[str]) -> Batch:
+        def encode(batch_keys: Sequence[str]) -> Batch:
             return self._encode(batch_keys, lanes)
 
         batches = (keys[start : start + size] for start in range(0, len(keys), size))
         with shared_cores(n_threads) as start_worker:
-            for batch in completed(
-                encode, batches, n_workers=n_workers, n_ahead=2 * n_workers, start_worker=start_worker
-            ):
-                self._collect(batch)
-                progress.advance(len(batch.keys) + len(batch.failures))
-                if self._is_due():
-                    self._publish()
+            yield from completed(encode, batches, n_workers=n_workers, n_ahead=2 * n_workers, start_worker=start_worker)
 
-    def _encode(self, keys: list[str], lanes: Lanes) -> Batch:
+    def _encode(self, keys: Sequence[str], lanes: Lanes) -> Batch:
         """Read, prepare and encode some contents; called by the workers."""
         items: dict[str, Any] = {}
         failures = {}
@@ -133,8 +154,7 @@ class EncoderRun:
                 items[key] = self.encoder.prepare(self.source.read(key))
             except ContentError as error:
                 failures[key] = str(error)
-        vectors = lanes.encode(list(items.values())) if items else None
-        return Batch(list(items), vectors, failures)
+        return Batch(list(items), lanes.encode(list(items.values())) if items else None, failures)
 
     def _collect(self, batch: Batch) -> None:
         """Take over what a worker made, once it is known to be vectors."""
@@ -145,31 +165,33 @@ class EncoderRun:
                 self.n_failed += 1
                 if self.known_failures.get(key) != status:
                     self.failures[key] = status
-        if batch.vectors is not None:
-            self._check(batch.vectors, n_contents=len(batch.keys))
-            self.n_dim = batch.vectors.shape[1]
-            self.encoded.append((batch.keys, batch.vectors))  # in one step, so that Ctrl-C cannot part them
+        if batch.encoded is not None:
+            self._check(batch.encoded.vectors, n_contents=len(batch.keys))
+            self.n_dim = batch.encoded.vectors.shape[1]
+            self.batches.append(batch)
             self.n_encoded += len(batch.keys)
 
     def _check(self, vectors: np.ndarray, *, n_contents: int) -> None:
         n_dim = self.n_dim or vectors.shape[-1]
         if vectors.shape != (n_contents, n_dim) or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
             raise EncoderError(
-                f"{self.encoder.spec.modality}/{self.encoder.name} must give {n_contents} finite float32 vectors of "
+                f"{self.name} must give {n_contents} finite float32 vectors of "
                 f"{n_dim} dimensions, however it gave {vectors.dtype} of shape {vectors.shape}"
                 + (" with NaN or infinity" if not np.isfinite(vectors).all() else "")
                 + ". Try --precision fp32, --device cpu or other weights."
             )
 
     def _is_due(self) -> bool:
-        n_bytes = sum(vectors.nbytes for _, vectors in self.encoded)
+        n_bytes = sum(batch.n_bytes for batch in self.batches)
         return n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s
 
     def _publish(self) -> None:
-        if self.encoded or self.failures:
-            keys = [key for some_keys, _ in self.encoded for key in some_keys]
-            no_vectors = np.zeros((0, 0), dtype=np.float32)
-            vectors = np.concatenate([vectors for _, vectors in self.encoded]) if self.encoded else no_vectors
-            self.journal.publish(Part(self.encoder.name, self.encoder.spec, keys, vectors, self.failures))
-        self.encoded, self.failures = [], {}
+        if self.batches or self.failures:
+            keys = [key for batch in self.batches for key in batch.keys]
+            encoded = joined([batch.encoded for batch in self.batches if batch.encoded is not None])
+            part = Part(
+                self.encoder.name, self.encoder.spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens
+            )
+            self.journal.publish(part)
+        self.batches, self.failures = [], {}
         self.published_at = time.monotonic()

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from cache import EncoderSpec
+import numpy as np
+
+from cache import EncoderSpec, Tokens
 from embed.errors import SettingError
 from embed.settings import MODALITIES, ExtractSettings
 
-if TYPE_CHECKING:
-    import numpy as np
+__all__ = ["Encoded", "Encoder", "entry_name", "joined", "make_encoders", "replicas"]
 
-__all__ = ["Encoder", "entry_name", "make_encoders", "replicas"]
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder makes of a batch of B contents.
+
+    Shape:
+        vectors: (B, D) float32
+        tokens: of B contents, (T_i, D_token) float16 each; None where the encoder keeps none
+    """
+
+    vectors: np.ndarray
+    tokens: Tokens | None = None
+
+
+def joined(pieces: Sequence[Encoded]) -> Encoded:
+    """Return the vectors and tokens of several batches as those of one; of none, no vectors."""
+    if len(pieces) == 1:
+        return pieces[0]
+    vectors = [piece.vectors for piece in pieces] or [np.zeros((0, 0), dtype=np.float32)]
+    tokens = [piece.tokens for piece in pieces if piece.tokens is not None]
+    return Encoded(np.concatenate(vectors), Tokens.concatenated(tokens) if tokens else None)
 
 
 class Encoder(Protocol):
@@ -34,8 +56,11 @@ class Encoder(Protocol):
             ContentError: it cannot be encoded; the error's argument is its status.
         """
 
-    def encode(self, batch: Sequence[Any]) -> np.ndarray:
-        """Return the vectors of prepared contents, (B, D) float32; each depends on its own content alone."""
+    def encode(self, batch: Sequence[Any]) -> np.ndarray | Encoded:
+        """Return the vectors of prepared contents, (B, D) float32; each depends on its own content alone.
+
+        An encoder that keeps tokens too returns both as `Encoded`, and says so in its spec.
+        """
 
 
 def make_encoders(settings: ExtractSettings) -> list[Encoder]:
@@ -60,10 +85,10 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
                 if modality == "text":
                     own = {**own, "pooling": choice.pooling, "max_length": settings.max_length}
                     encoders.append(TextEncoder(choice.model, **own))
-                elif choice.model not in ARCHITECTURES and ("/" in choice.model or Path(choice.model).is_dir()):
-                    encoders.append(VisionEncoder(choice.model, **own))
-                else:
-                    encoders.append(ImageEncoder(choice.model, **own))
+                    continue
+                is_named = choice.model in ARCHITECTURES or not ("/" in choice.model or Path(choice.model).is_dir())
+                image_class = ImageEncoder if is_named else VisionEncoder
+                encoders.append(image_class(choice.model, decode=settings.decode, tokens=settings.tokens, **own))
     return encoders
 
 

@@ -7,21 +7,25 @@ import logging
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, Inventory, Journal, Products, seal
 from embed.catalogue import Catalogue, read_catalogue
-from embed.contents import find_source
-from embed.device import count_cores
+from embed.contents import Source, find_source
+from embed.costs import Estimate, estimate_encoder
 from embed.encoder_run import EncoderReport, EncoderRun
 from embed.encoders import Encoder, make_encoders, replicas
 from embed.errors import TooManyBadError
+from embed.hints import Hints
+from embed.precision import keep_precision
 from embed.settings import ExtractSettings
+from embed.space import free_bytes, needed_bytes
 from embed.statuses import MEANINGS, NOT_BAD
 
-__all__ = ["ExtractReport", "extract"]
+__all__ = ["ExtractReport", "estimate", "extract"]
 
 log = logging.getLogger("embed_once")
 
@@ -59,44 +63,26 @@ def extract(
         TooManyBadError: the cache is written, and more contents than `settings.max_bad` could not be read.
     """
     settings = settings or ExtractSettings()
-    cache_path = Path(cache_path)
-    if cache_path.is_symlink():
-        cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     started = time.monotonic()
-    catalogue = read_catalogue(catalogue_path, settings)
-    n_workers = settings.n_workers or count_cores()
-    with Journal(cache_path) as journal, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
-        teams = replicas(make_encoders(settings) if encoders is None else encoders)
-        inventory = Inventory(cache_path, journal)
-        for team in teams:
-            inventory.entry(team[0].spec.modality, team[0].name, team[0].spec)  # a conflict is found before any work
-        # What was encoded in another run belongs to these products too.
-        modalities = {team[0].spec.modality for team in teams} | (inventory.keys.keys() & catalogue.roles.keys())
-        sources = {
-            modality: find_source(modality, catalogue, settings, n_workers=n_workers) for modality in sorted(modalities)
-        }
-        reports = []
-        changed: set[str] = set()
-        for team in teams:
-            run = EncoderRun(team, sources[team[0].spec.modality], journal, settings)
-            reports.append(run.encode_missing(inventory))
-            changed |= run.changed
+    with _work(catalogue_path, cache_path, settings, encoders) as work:
+        reports = [run.encode_missing(work.inventory) for run in work.runs]
+        changed = {key for run in work.runs for key in run.changed}
         products = Products(
-            ids=catalogue.ids,
-            columns=catalogue.columns,
-            contents={modality: source.contents(changed) for modality, source in sources.items()},
+            ids=work.catalogue.ids,
+            columns=work.catalogue.columns,
+            contents={modality: source.contents(changed) for modality, source in work.sources.items()},
         )
-        n_gone = _count_products_gone(cache_path, catalogue)
-        was_written = seal(cache_path, journal, products)
+        n_gone = _count_products_gone(work.cache_path, work.catalogue)
+        was_written = seal(work.cache_path, work.journal, products)
         if n_gone:
             log.info(
-                "%d products of the cache are not in %s: they left it, and their vectors stay.", n_gone, catalogue.path
-            )
-        failures_path, statuses = _list_failures(cache_path, catalogue, list(sources))
+                "%d products of the cache are not in %s: they left it, and their vectors stay.",
+                n_gone, work.catalogue.path,
+            )  # fmt: skip
+        failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources))
     report = ExtractReport(
-        cache_path=cache_path,
-        n_products=len(catalogue.ids),
+        cache_path=work.cache_path,
+        n_products=len(work.catalogue.ids),
         encoders=reports,
         statuses=statuses,
         failures_path=failures_path,
@@ -105,6 +91,76 @@ def extract(
     )
     _check_bad(report, settings)
     return report
+
+
+def estimate(
+    catalogue_path: str | Path = "data.csv",
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: ExtractSettings | None = None,
+    encoders: Sequence[Encoder] | None = None,
+) -> Estimate:
+    """Return what `extract` would cost in bytes and seconds, from a sample of some seconds; nothing is written.
+
+    Raises:
+        CatalogueError, WeightsError, DeviceError, SettingError, CacheError: as `extract` does.
+    """
+    settings = settings or ExtractSettings()
+    with _work(catalogue_path, cache_path, settings, encoders) as work:
+        found = [estimate_encoder(run, work.inventory) for run in work.runs]
+        n_bytes = sum(one.vector_bytes + one.token_bytes for one in found)
+        return Estimate(
+            cache_path=work.cache_path,
+            n_products=len(work.catalogue.ids),
+            encoders=found,
+            n_bytes=n_bytes,
+            needed_bytes=needed_bytes(n_bytes),
+            free_bytes=free_bytes(work.cache_path.parent),
+        )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What there is to do: the catalogue's contents, what of them is there already, and who encodes the rest."""
+
+    cache_path: Path
+    catalogue: Catalogue
+    journal: Journal
+    inventory: Inventory
+    sources: dict[str, Source]
+    runs: list[EncoderRun]
+
+
+@contextmanager
+def _work(
+    catalogue_path: str | Path,
+    cache_path: str | Path,
+    settings: ExtractSettings,
+    encoders: Sequence[Encoder] | None,
+) -> Iterator[_Work]:
+    """Yield what there is to do, while the cache is locked."""
+    cache_path = Path(cache_path)
+    if cache_path.is_symlink():
+        cache_path = cache_path.resolve()  # the rename must replace the file, not the link
+    catalogue = read_catalogue(catalogue_path, settings)
+    with Journal(cache_path) as journal, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
+        made = make_encoders(settings) if encoders is None else encoders
+        inventory = Inventory(cache_path, journal)
+        if encoders is None and settings.precision == "auto":
+            keep_precision(made, inventory)
+        teams = replicas(made)
+        for encoder, *_ in teams:
+            inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
+        # What was encoded in another run belongs to these products too.
+        modalities = {encoder.spec.modality for encoder, *_ in teams} | (inventory.keys.keys() & catalogue.roles.keys())
+        hints_path = cache_path.with_name(cache_path.name + ".hints")
+        with Hints(hints_path, folder=journal.folder, is_ignored=settings.rehash) as hints:
+            sources = {
+                modality: find_source(modality, catalogue, settings, hints=hints) for modality in sorted(modalities)
+            }
+        runs = [EncoderRun(team, sources[team[0].spec.modality], journal, settings) for team in teams]
+        yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
 
 
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:

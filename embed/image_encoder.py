@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model, get_model_weights, list_models
 
-from cache import EncoderSpec
+from cache import EncoderSpec, Tokens
+from embed.decode_gate import DecodeGate
 from embed.device import default_parallel, own_stream, to_device
-from embed.encoders import entry_name
+from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
-from embed.images import decode
+from embed.feature_map import cells, keep_feature_map, parse_grid
 from embed.precision import dtype_of, find_precision
 from embed.preprocess import Preprocess
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
@@ -45,9 +47,11 @@ class ImageEncoder:
         name: the vectors' name in the cache.
         seed: draws random weights.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
+        decode: ``exact``, or ``fast``: large JPEGs are scaled down while they are decoded (`embed.decode_gate`).
+        tokens: keep the feature map whose mean the vector is: ``all`` its cells, or averaged to a grid, ``3x3``.
 
     Raises:
-        SettingError: there is no such architecture or precision.
+        SettingError: there is no such architecture, precision, way to decode or grid.
         WeightsError: the weights cannot be had.
     """
 
@@ -60,6 +64,8 @@ class ImageEncoder:
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        decode: str = "exact",
+        tokens: str | None = None,
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise SettingError(
@@ -98,6 +104,11 @@ class ImageEncoder:
                 stem = self.weights_path.stem
                 usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
             origin = {"weights": "sha256:" + files_sha256([self.weights_path])}
+        self.gate = DecodeGate(decode, self.preprocess, name=usual_name)
+        self.keeps_tokens = tokens is not None
+        self.grid = None if tokens is None else parse_grid(tokens)
+        if tokens is not None:
+            usual_name += "-tokens" if tokens == "all" else f"-{tokens}"
         self.name = entry_name(name, usual_name)
         self.spec = EncoderSpec(
             "image",
@@ -106,6 +117,7 @@ class ImageEncoder:
                 **origin,
                 "layer": "pooled map" if architecture.startswith("squeezenet") else "input of the last linear layer",
                 "pixels": "upright RGB, transparency on white",
+                **self.gate.fields,
                 "resize": list(recipe.resize_size),
                 "crop": list(recipe.crop_size),
                 "interpolation": recipe.interpolation.value,
@@ -113,20 +125,30 @@ class ImageEncoder:
                 "mean": list(recipe.mean),
                 "std": list(recipe.std),
                 "precision": self.precision,
+                **({} if tokens is None else {"tokens": f"feature map, {tokens}"}),
             },
         )
 
     def prepare(self, content: bytes) -> Tensor:
         """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
-        return self.preprocess.pixels(decode(content))
+        return self.gate.pixels(content)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Tensor]) -> np.ndarray:
-        """Return the pooled vectors, (B, D) float32."""
+    def encode(self, batch: Sequence[Tensor]) -> np.ndarray | Encoded:
+        """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
         with own_stream(self.device):
-            pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
-            inputs = self.preprocess.normalise(pixels, dtype_of(self.precision))  # (B, 3, H, W)
-            return self.model(inputs).float().cpu().numpy()
+            self.gate.check(lambda pixels: self._forward(pixels)[0])
+            vectors, tokens = self._forward(batch)
+        return vectors if tokens is None else Encoded(vectors, tokens)
+
+    def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None]:
+        pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
+        outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
+        if not self.keeps_tokens:
+            return outputs.float().cpu().numpy(), None
+        vectors, feature_map = outputs  # (B, D), (B, D, H, W)
+        tokens = cells(feature_map, self.grid).half().cpu().numpy()  # (B, T, D)
+        return vectors.float().cpu().numpy(), Tokens.of(list(tokens))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -155,7 +177,9 @@ class ImageEncoder:
                 ) from error
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, within 1e-4 of the reference
-        fused = fuse(model.eval().requires_grad_(False), inplace=True)
+        fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
+        if self.keeps_tokens:
+            keep_feature_map(fused, name=self.architecture)
         return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from cache import content_key
 from embed.errors import ContentError
 from embed.statuses import ABSENT
 
-__all__ = ["decode", "locate", "read_image", "to_rgb"]
+__all__ = ["decode", "is_scaled", "locate", "read_image", "to_rgb"]
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -34,8 +35,10 @@ _TRANSPOSE = {
 }
 
 
-def locate(cell: str, root: Path, *, allow_outside: bool) -> Path:
+def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Path] | None = None) -> Path:
     """Return the file that a catalogue's cell names, relative to `root` (resolved).
+
+    `folders` keeps what each folder of the catalogue was resolved to; one `dict` serves a run, and all its threads.
 
     Raises:
         ContentError: the cell is empty, or names no regular file below the root.
@@ -44,7 +47,7 @@ def locate(cell: str, root: Path, *, allow_outside: bool) -> Path:
     if not cell:
         raise ContentError(ABSENT)
     try:
-        path = (root / cell).resolve()
+        path = _resolve(cell, root, {} if folders is None else folders)
         if not allow_outside and not path.is_relative_to(root):
             raise ContentError("outside")
         if not stat.S_ISREG(path.stat().st_mode):
@@ -58,6 +61,18 @@ def locate(cell: str, root: Path, *, allow_outside: bool) -> Path:
     return path
 
 
+def _resolve(cell: str, root: Path, folders: dict[str, Path]) -> Path:
+    """Return the cell's path without links; the system is asked about each folder once, and about each file's name."""
+    folder, name = os.path.split(cell)
+    if name in ("", ".", ".."):
+        return (root / cell).resolve()
+    resolved = folders.get(folder)
+    if resolved is None:
+        resolved = folders[folder] = (root / folder).resolve()
+    path = resolved / name
+    return path.resolve() if path.is_symlink() else path
+
+
 def read_image(path: Path, *, key: str | None = None) -> tuple[str, bytes]:
     """Return the file's content key and bytes.
 
@@ -65,9 +80,10 @@ def read_image(path: Path, *, key: str | None = None) -> tuple[str, bytes]:
         ContentError: it cannot be read, is empty or too large, or no longer has the key that it had.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ContentError("too_large")
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # few calls: of small pictures a second is 50,000
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise ContentError("too_large")
+            content = file.read()
     except FileNotFoundError as error:
         raise ContentError("missing" if key is None else "changed") from error
     except OSError as error:
@@ -80,8 +96,11 @@ def read_image(path: Path, *, key: str | None = None) -> tuple[str, bytes]:
     return found, content
 
 
-def decode(content: bytes) -> Image.Image:
+def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
     """Return the picture upright and in RGB.
+
+    Where `least_side` is given, a JPEG is scaled by 1/2, 1/4 or 1/8 while it is decoded, as far as both its sides keep
+    so many pixels.
 
     Raises:
         ContentError: it is no picture, is damaged, or is too large to decode.
@@ -91,6 +110,8 @@ def decode(content: bytes) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
                 raise ContentError("too_large")
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))  # other formats have nothing to scale
             image.load()
             return to_rgb(image)
     except ContentError:
@@ -103,6 +124,14 @@ def decode(content: bytes) -> Image.Image:
         if "data too large" in str(error):  # Pillow refuses PNG metadata that unpacks to megabytes
             raise ContentError("too_large") from error
         raise ContentError("truncated") from error
+
+
+def is_scaled(content: bytes, *, least_side: int) -> bool:
+    """Return whether `decode` scales this picture down; it must be one that can be decoded."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        size = image.size
+        image.draft(None, (least_side, least_side))
+        return image.size != size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

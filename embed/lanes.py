@@ -7,9 +7,7 @@ import queue
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from embed.encoders import Encoder
+from embed.encoders import Encoded, Encoder, joined
 from embed.errors import EncoderError
 
 __all__ = ["Lanes"]
@@ -33,29 +31,31 @@ class Lanes:
         for number in self._fresh:
             self._free.put(number)
 
-    def encode(self, batch: Sequence[Any]) -> np.ndarray:
-        """Return the vectors of prepared contents, (B, D), from the first replica that is free.
+    def encode(self, batch: Sequence[Any]) -> Encoded:
+        """Return the vectors of prepared contents from the first replica that is free.
 
         Raises:
             EncoderError: not even one content fits into the memory.
         """
         number = self._free.get()
         try:
-            vectors = self._encode(number, list(batch))
+            encoded = self._encode(number, list(batch))
             if number in self._fresh:
                 self._fresh.discard(number)
                 for _ in range(_n_parallel(self.replicas[number]) - 1):
                     self._free.put(number)
-            return vectors
+            return encoded
         finally:
             self._free.put(number)
 
-    def _encode(self, number: int, batch: list[Any]) -> np.ndarray:
-        encoder, pieces = self.replicas[number], []
+    def _encode(self, number: int, batch: list[Any]) -> Encoded:
+        encoder = self.replicas[number]
+        pieces: list[Encoded] = []
         while batch:
             head = batch[: self._most.get(number, len(batch))]
             try:
-                pieces.append(encoder.encode(head))
+                encoded = encoder.encode(head)
+                pieces.append(encoded if isinstance(encoded, Encoded) else Encoded(encoded))
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -74,7 +74,7 @@ class Lanes:
                 "%s/%s: batches of %d do not fit into the memory, so they are halved.",
                 encoder.spec.modality, encoder.name, len(head),
             )  # fmt: skip
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return joined(pieces)
 
 
 def _n_parallel(encoder: Encoder) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from embed.errors import SettingError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PRECISIONS", "dtype_of", "find_precision"]
+    from cache import Inventory
+
+__all__ = ["PRECISIONS", "dtype_of", "find_precision", "keep_precision"]
+
+log = logging.getLogger("embed_once")
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -32,6 +38,18 @@ def dtype_of(precision: str) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def keep_precision(encoders: Iterable[Any], inventory: Inventory) -> None:
+    """Set encoders, not loaded yet, to the precision that the cache has their vectors in already."""
+    for encoder in encoders:
+        entry = inventory.entries.get((encoder.spec.modality, encoder.name))
+        differences = entry.spec.differences(encoder.spec) if entry is not None else []
+        if entry is not None and [line.partition(":")[0] for line in differences] == ["precision"]:
+            encoder.precision, encoder.spec = str(entry.spec.fields["precision"]), entry.spec
+            log.info(
+                "%s/%s goes on in %s, as the cache has it.", encoder.spec.modality, encoder.name, encoder.precision
+            )
 
 
 def _has_bf16(device: torch.device) -> bool:

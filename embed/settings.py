@@ -50,9 +50,12 @@ class ExtractSettings:
     seed: int = 0  # of random weights
     device: str = "auto"  # or several: "cuda:0,cuda:1"
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
+    decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
+    tokens: str | None = None  # or "all", or "3x3": keep token states beside the vectors
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
     retry_failed: bool = False
+    rehash: bool = False  # read every picture, whatever the hints beside the cache say
     max_bad: str | None = None  # "1%" or "20"; None: no limit
     part_bytes: int = 32 * 2**20
     part_s: float = 5.0

@@ -121,18 +121,19 @@ class TextEncoder:
     @torch.inference_mode()
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
         """Return the pooled vectors, (B, D) float32, whatever lengths the texts have."""
-        kind = self.device.type
-        groups = pack(
-            [len(tokens) for tokens in batch],
-            least_tokens=LEAST_TOKENS.get(kind, LEAST_TOKENS["cpu"]),
-            most_tokens=MOST_TOKENS.get(kind, MOST_TOKENS["cpu"]),
-        )
+        groups = self.pack(batch)
         with own_stream(self.device):
             pooled = torch.cat([self._pooled([batch[number] for number in group]) for group in groups])  # (B, D)
             vectors = pooled.float().cpu().numpy()
         ordered = np.empty_like(vectors)
         ordered[[number for group in groups for number in group]] = vectors
         return ordered
+
+    def pack(self, batch: Sequence[list[int]]) -> list[list[int]]:
+        """Return the numbers of the texts that go through the network together, in groups of about one length."""
+        kind = self.device.type if self.device.type in LEAST_TOKENS else "cpu"
+        lengths = [len(tokens) for tokens in batch]
+        return pack(lengths, least_tokens=LEAST_TOKENS[kind], most_tokens=MOST_TOKENS[kind])
 
     def _pooled(self, texts: Sequence[list[int]]) -> Tensor:
         """Return the vectors of texts of about one length, (n, D); padding to the longest is masked."""

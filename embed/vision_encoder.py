@@ -14,7 +14,7 @@ from cache import EncoderSpec
 from embed.checkpoint import features_of, find_checkpoint
 from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import entry_name
-from embed.errors import WeightsError
+from embed.errors import SettingError, WeightsError
 from embed.images import decode
 from embed.precision import dtype_of, find_precision
 from embed.processor import Processor
@@ -37,7 +37,8 @@ class VisionEncoder:
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
 
     Raises:
-        SettingError: there is no such precision, or the weights are neither.
+        SettingError: there is no such precision, the weights are neither, or `decode` or `tokens` are asked for, which
+            torchvision's models alone have.
         WeightsError: the model cannot be had.
     """
 
@@ -50,7 +51,14 @@ class VisionEncoder:
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        decode: str = "exact",
+        tokens: str | None = None,
     ) -> None:
+        if decode != "exact" or tokens is not None:
+            raise SettingError(
+                "--decode fast and --tokens must go with torchvision's models alone, however got them for the Hugging "
+                f"Face model {model_name}. Extract it in a run of its own."
+            )
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
         self.batch_size = 256 if self.device.type == "cuda" else 8

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-__all__ = ["completed"]
+__all__ = ["completed", "ordered_map"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,3 +50,24 @@ def completed(
             pool.shutdown(wait=True, cancel_futures=True)
         yield from (future.result() for future in pending if not future.cancelled() and future.exception() is None)
         raise error
+
+
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    n_workers: int,
+    n_ahead: int,
+) -> Iterator[Result]:
+    """Yield ``function(item)`` in order, computed by threads that run at most `n_ahead` items ahead."""
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="worker")
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= n_ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -27,6 +27,8 @@ class HeadDescription:
     n_tokens: int
     n_attention_heads: int
     weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
+    token_dims: Mapping[str, int] = field(default_factory=dict)  # of attention: modality -> D of its token states
+    n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> cells, where they are always as many
 
     def to_dict(self) -> dict[str, object]:
         """Return the description in JSON's types."""
@@ -40,13 +42,18 @@ def build(description: HeadDescription) -> nn.Module:
         HeadError: attention is asked for over one modality.
     """
     if description.name == "attention":
+        n_heads, hidden_dim = description.n_attention_heads, description.hidden_dim
+        if description.token_dims:  # many tokens need less width each, and cost by it
+            hidden_dim = max(hidden_dim // 2 // n_heads, 1) * n_heads
         return CrossAttention(
             description.dims,
             n_classes=description.n_classes,
-            hidden_dim=description.hidden_dim,
+            hidden_dim=hidden_dim,
             n_tokens=description.n_tokens,
             n_attention_heads=description.n_attention_heads,
             dropout=description.dropout,
+            token_dims=description.token_dims,
+            n_positions=description.n_positions,
         )
     early = partial(
         Early, n_classes=description.n_classes, hidden_dim=description.hidden_dim, dropout=description.dropout

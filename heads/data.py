@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from cache import Cache, EncoderSpec
+from heads.tokens import ProductTokens, load_tokens
 
 __all__ = ["Vectors", "load_vectors", "share_content"]
 
@@ -26,11 +27,23 @@ class Vectors:
     specs: dict[str, EncoderSpec]
     inputs: dict[str, torch.Tensor]
     present: dict[str, torch.Tensor]
+    tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
 
     @property
     def dims(self) -> dict[str, int]:
         """D of each modality."""
         return {modality: matrix.shape[1] for modality, matrix in self.inputs.items()}
+
+    @property
+    def token_dims(self) -> dict[str, int]:
+        """D of the token states, of the modalities that have such."""
+        return {modality: tokens.dim for modality, tokens in self.tokens.items()}
+
+    @property
+    def n_positions(self) -> dict[str, int]:
+        """How many tokens each product has, of the modalities where all have as many: the cells of a map."""
+        counts = {modality: own.counts[self.present[modality]].unique() for modality, own in self.tokens.items()}
+        return {modality: int(own) for modality, own in counts.items() if len(own) == 1}
 
     @property
     def untrained(self) -> list[str]:
@@ -43,11 +56,13 @@ class Vectors:
         return torch.stack([self.present[name] for name in names]).any(0).numpy()
 
 
-def load_vectors(cache: Cache, *, encoders: Mapping[str, str | None]) -> Vectors:
+def load_vectors(cache: Cache, *, encoders: Mapping[str, str | None], tokens_of: Iterable[str] = ()) -> Vectors:
     """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
 
+    `tokens_of` names the modalities whose token states are wanted too: they are large.
+
     Raises:
-        MissingEntryError: the cache lacks a modality or an encoder, or has several to choose from.
+        MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
     """
     names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
     inputs, present = {}, {}
@@ -58,7 +73,8 @@ def load_vectors(cache: Cache, *, encoders: Mapping[str, str | None]) -> Vectors
         inputs[modality] = torch.from_numpy(matrix)
         present[modality] = torch.from_numpy(there)
     specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
-    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present)
+    tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}
+    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens)
 
 
 def share_content(rows_by_modality: Sequence[np.ndarray]) -> np.ndarray:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,16 +18,19 @@ from heads.errors import HeadError
 from heads.evaluate import scores
 from heads.settings import TrainSettings
 from heads.splits import Split
+from heads.standardise import Standardise
+from heads.tokens import ProductTokens, batches_of
 
 __all__ = ["Fit", "Task", "fit"]
 
 STEPS_AN_EPOCH = 16  # at least, where the rows are few
 LEAST_BATCH_SIZE = 16  # batch norm on fewer rows is mostly noise
+VALIDATED_TOGETHER = 1024  # rows, so that memory is bounded
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a head learns from: standardised vectors of N products, their classes, and the split.
+    """What a head learns from: standardised vectors of N products, their tokens, their classes, and the split.
 
     Shape:
         inputs: {modality: (N, D) float32}, zeros where absent
@@ -39,6 +42,8 @@ class Task:
     present: Mapping[str, Tensor]
     codes: Tensor
     split: Split
+    tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
+    standardise: Standardise | None = None  # of the tokens, batch by batch
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ def _descend(
     optimiser = torch.optim.AdamW(
         module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    modalities = list(description.dims)
-    train = _take(task, modalities, torch.from_numpy(task.split.train))
-    validation = _take(task, modalities, torch.from_numpy(task.split.validation))
+    train, validation = (
+        _Rows.of(task, description, torch.from_numpy(rows)) for rows in (task.split.train, task.split.validation)
+    )
     generator = torch.Generator().manual_seed(settings.seed)
     batch_size = min(settings.batch_size, max(LEAST_BATCH_SIZE, len(task.split.train) // STEPS_AN_EPOCH))
     history: list[dict[str, float]] = []
@@ -93,32 +98,51 @@ def _descend(
     return best_epoch, history
 
 
-Rows = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]  # inputs, present, codes
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one side of the split, with what one head sees of them."""
 
+    inputs: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    tokens: Mapping[str, ProductTokens]
+    codes: Tensor
+    standardise: Standardise | None
 
-def _take(task: Task, modalities: list[str], rows: Tensor) -> Rows:
-    return (
-        {name: task.inputs[name][rows] for name in modalities},
-        {name: task.present[name][rows] for name in modalities},
-        task.codes[rows],
-    )
+    @classmethod
+    def of(cls, task: Task, description: HeadDescription, rows: Tensor) -> _Rows:
+        return cls(
+            inputs={name: task.inputs[name][rows] for name in description.dims},
+            present={name: task.present[name][rows] for name in description.dims},
+            tokens={name: task.tokens[name].take(rows) for name in description.token_dims},
+            codes=task.codes[rows],
+            standardise=task.standardise,
+        )
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def answer(self, module: nn.Module, rows: Tensor) -> Tensor:
+        """Return the module's logits for some of the rows, (B, K)."""
+        arguments: list[Mapping] = [
+            {name: matrix[rows] for name, matrix in self.inputs.items()},
+            {name: mask[rows] for name, mask in self.present.items()},
+        ]
+        if self.tokens:
+            batches = batches_of(self.tokens, rows)
+            arguments.append(self.standardise.tokens(batches) if self.standardise else batches)
+        return module(*arguments)
 
 
 def _one_epoch(
-    module: nn.Module, optimiser: torch.optim.Optimizer, rows: Rows, batch_size: int, generator: torch.Generator
+    module: nn.Module, optimiser: torch.optim.Optimizer, rows: _Rows, batch_size: int, generator: torch.Generator
 ) -> float:
-    inputs, present, codes = rows
     module.train()
     total = 0.0
-    order = torch.randperm(len(codes), generator=generator)
+    order = torch.randperm(len(rows), generator=generator)
     for batch in order.split(batch_size):
         if len(batch) == 1 and len(order) > 1:
             continue  # batch norm needs two rows; the odd one has its turn in another epoch
-        logits = module(
-            {name: matrix[batch] for name, matrix in inputs.items()},
-            {name: mask[batch] for name, mask in present.items()},
-        )
-        loss = F.cross_entropy(logits, codes[batch])
+        loss = F.cross_entropy(rows.answer(module, batch), rows.codes[batch])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -127,9 +151,10 @@ def _one_epoch(
 
 
 @torch.inference_mode()
-def _validate(module: nn.Module, rows: Rows, n_classes: int) -> tuple[float, float]:
-    inputs, present, codes = rows
+def _validate(module: nn.Module, rows: _Rows, n_classes: int) -> tuple[float, float]:
     module.eval()
-    logits = module(inputs, present)
-    loss = F.cross_entropy(logits, codes).item()
-    return loss, scores(codes.numpy(), logits.argmax(1).numpy().astype(np.int64), n_classes)["macro_f1"]
+    blocks = torch.arange(len(rows)).split(VALIDATED_TOGETHER)
+    logits = torch.cat([rows.answer(module, block) for block in blocks])
+    loss = F.cross_entropy(logits, rows.codes).item()
+    answers = logits.argmax(1).numpy().astype(np.int64)
+    return loss, scores(rows.codes.numpy(), answers, n_classes)["macro_f1"]

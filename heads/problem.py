@@ -55,7 +55,10 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
             raise HeadError(
                 f"--encoder must name one of the modalities {', '.join(modalities)}, however got {modality}={encoder}."
             )
-    vectors = load_vectors(cache, encoders={name: settings.encoders.get(name) for name in modalities})
+    encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in modalities}
+    has_attention = "attention" in settings.fusions and len(modalities) > 1
+    tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
+    vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of)
     for name in settings.fusions:
         if name not in (*FUSIONS, *vectors.dims):
             there = ", ".join(vectors.dims)
@@ -72,7 +75,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
     groups = share_content([_readable_rows(cache, modality) for modality in cache.modalities])
     generator = np.random.default_rng(settings.seed)
-    notes += [*_coverage_notes(cache, vectors), *labels.notes]
+    notes += [*_coverage_notes(cache, vectors), *_token_notes(vectors), *labels.notes]
     if settings.split_column is None:
         split = split_rows(
             labels.codes,
@@ -143,6 +146,16 @@ def _coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:
         shown = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         notes.append(f"{int((~present).sum())} of {len(present)} rows have no vector of {modality}/{encoder}: {shown}.")
     return notes
+
+
+def _token_notes(vectors: Vectors) -> list[str]:
+    """Return a note on the tokens that attention looks at."""
+    shown = []
+    for modality, tokens in vectors.tokens.items():
+        counts = tokens.counts[vectors.present[modality]]
+        fewest, most = int(counts.min()), int(counts.max())
+        shown.append(f"{modality} ({most if fewest == most else f'{fewest} to {most}'})")
+    return [f"attention looks at the tokens of {' and '.join(shown)}."] if shown else []
 
 
 def _readable_rows(cache: Cache, modality: str) -> np.ndarray:

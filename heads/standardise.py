@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from heads.tokens import ProductTokens, TokenBatch
+
 __all__ = ["Standardise", "zero_absent"]
 
+BLOCK_CONTENTS = 256  # whose tokens are looked at together
 LEAST_SCALE = 0.01  # of the modality's mean scale, so that a dimension that hardly varies is not blown up
 
 
@@ -31,25 +35,38 @@ class Standardise(nn.Module):
         output: {modality: (B, D) float32}
     """
 
-    def __init__(self, dims: Mapping[str, int]) -> None:
+    def __init__(self, dims: Mapping[str, int], token_dims: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.modalities = sorted(dims)
         for modality in self.modalities:
             self.register_buffer(f"mean_{modality}", torch.zeros(dims[modality]))
             self.register_buffer(f"scale_{modality}", torch.ones(dims[modality]))
+        for modality, dim in sorted((token_dims or {}).items()):
+            self.register_buffer(f"token_mean_{modality}", torch.zeros(dim))
+            self.register_buffer(f"token_scale_{modality}", torch.ones(dim))
 
     @torch.no_grad()
-    def fit(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: Tensor) -> Standardise:
+    def fit(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        rows: Tensor,
+        *,
+        tokens: Mapping[str, ProductTokens] | None = None,
+    ) -> Standardise:
         """Take the statistics of the rows given, where the modality is present; return self."""
+        for modality, own in (tokens or {}).items():
+            n_seen, mean, scale = _token_statistics(own.take(rows))
+            if n_seen >= 2:
+                self.get_buffer(f"token_mean_{modality}").copy_(mean)
+                self.get_buffer(f"token_scale_{modality}").copy_(_bounded(scale))
         for modality in self.modalities:
             vectors = inputs[modality][rows[present[modality][rows]]]  # (n, D)
             if len(vectors) < 2:
                 continue  # nothing to take them from: the identity stays
             scale, mean = torch.std_mean(vectors.double(), dim=0)
-            # Where all are the same vector there is no scale to take.
-            scale = scale.clamp_min(LEAST_SCALE * scale.mean()) if scale.any() else torch.ones_like(scale)
             self.get_buffer(f"mean_{modality}").copy_(mean)
-            self.get_buffer(f"scale_{modality}").copy_(scale)
+            self.get_buffer(f"scale_{modality}").copy_(_bounded(scale))
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -58,3 +75,36 @@ class Standardise(nn.Module):
             for modality in self.modalities
         }
         return zero_absent(scaled, present)
+
+    def tokens(self, batches: Mapping[str, TokenBatch]) -> dict[str, TokenBatch]:
+        """Return the token states standardised, with zeros in the padding."""
+        return {modality: self._token_batch(modality, batch) for modality, batch in batches.items()}
+
+    def _token_batch(self, modality: str, batch: TokenBatch) -> TokenBatch:
+        mean, scale = self.get_buffer(f"token_mean_{modality}"), self.get_buffer(f"token_scale_{modality}")
+        scaled = torch.addcmul(-mean / scale, batch.values, 1 / scale)  # in one pass: these are the largest arrays
+        if not batch.is_there.all():
+            scaled = torch.where(batch.is_there[:, :, None], scaled, 0.0)
+        return TokenBatch(scaled, batch.is_there)
+
+
+def _bounded(scale: Tensor) -> Tensor:
+    # Where all are the same vector there is no scale to take.
+    return scale.clamp_min(LEAST_SCALE * scale.mean()) if scale.any() else torch.ones_like(scale)
+
+
+def _token_statistics(tokens: ProductTokens) -> tuple[int, Tensor, Tensor]:
+    """Return the number, mean and standard deviation of the tokens of all distinct contents, (D,) float64 each."""
+    starts, first = np.unique(tokens.starts[tokens.counts > 0].numpy(), return_index=True)
+    counts = tokens.counts[tokens.counts > 0][torch.from_numpy(first)]
+    contents = ProductTokens(tokens.values, torch.from_numpy(starts), counts)
+    n_seen = int(counts.sum())
+    total, squares = torch.zeros(2, tokens.dim, dtype=torch.float64)
+    shift = tokens.values[:1].float()  # near the mean, so that the squares lose no digits
+    for block in torch.arange(len(starts)).split(BLOCK_CONTENTS):
+        values = contents.take(block).packed().values.float() - shift  # (n, D)
+        total += values.sum(0)
+        squares += values.square_().sum(0)
+    mean = total / max(n_seen, 1)
+    variance = (squares - n_seen * mean.square()) / max(n_seen - 1, 1)
+    return n_seen, mean + shift[0], variance.clamp_min(0).sqrt()

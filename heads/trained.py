@@ -1,15 +1,16 @@
 """A trained head: all that is needed to answer, in one safetensors file and one JSON file beside it.
 
 ``<name>.safetensors`` holds the weights (``module.*``), the standardisation (``standardise.*``) and golden rows
-(``golden.*``): inputs and the answers they must give. ``<name>.json`` holds the classes, the description that the head
-is built from, the encoders' specs, and the SHA-256 of the other file. Neither runs code when it is loaded.
+(``golden.*``): inputs, tokens where the head looks at such, and the answers they must give. ``<name>.json`` holds the
+classes, the description that the head is built from, the encoders' specs, and the SHA-256 of the other file. Neither
+runs code when it is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,15 @@ from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
 from heads.late import Late
 from heads.standardise import Standardise
+from heads.tokens import ProductTokens
 
 __all__ = ["TrainedHead", "load_head", "write_json"]
 
-HEAD_VERSION = 1
+HEAD_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # version 1 knew no tokens, and is otherwise the same
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
+TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger
+TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
 N_GOLDEN = 8
 _NO_HEAD = (
     KeyError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, OverflowError, SafetensorError
@@ -56,31 +61,56 @@ class TrainedHead:
         return self.description.name
 
     @torch.inference_mode()
-    def log_probabilities(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+    def log_probabilities(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        tokens: Mapping[str, ProductTokens] | None = None,
+    ) -> Tensor:
         """Return the log-probability of every class; an answer depends on its own row alone.
 
         Shape:
             inputs: {modality: (N, D) float32}, as they are in the cache
             present: {modality: (N,) bool}
+            tokens: of N products, as they are in the cache, for the modalities whose tokens the head looks at
             output: (N, K) float32
+
+        Raises:
+            HeadError: the tokens are not those that the head looks at.
         """
+        own_tokens = self._own_tokens(tokens or {})
         names = list(self.description.dims)
-        n_rows = len(present[names[0]])
-        answers = []
-        for start in range(0, n_rows, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            n_missing = BLOCK_ROWS - len(present[names[0]][rows])
+        answers = torch.empty(len(present[names[0]]), len(self.classes))
+        for rows, lengths in _blocks(len(answers), own_tokens):
+            n_missing = (TOKEN_BLOCK_ROWS if own_tokens else BLOCK_ROWS) - len(rows)
             block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
             mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
-            answer = self.module(self.standardise(block, mask), mask)  # (BLOCK_ROWS, K)
+            arguments: list[Mapping] = [self.standardise(block, mask), mask]
+            if own_tokens:
+                batches = {
+                    name: own.take(rows).padded(n_missing).batch(lengths[name]) for name, own in own_tokens.items()
+                }
+                arguments.append(self.standardise.tokens(batches))
+            answer = self.module(*arguments)  # (BLOCK_ROWS, K)
             if not isinstance(self.module, Late):  # whose answers are log-probabilities
                 answer = torch.log_softmax(answer, dim=1)
-            answers.append(answer[: BLOCK_ROWS - n_missing])
-        return torch.cat(answers) if answers else torch.empty(0, len(self.classes))
+            answers[rows] = answer[: len(rows)]
+        return answers
 
     def probabilities(self, vectors: Vectors) -> np.ndarray:
         """Return the probability of every class for products of a cache, (N, K) float32."""
-        return self.log_probabilities(vectors.inputs, vectors.present).exp().numpy()
+        return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
+
+    def _own_tokens(self, tokens: Mapping[str, ProductTokens]) -> dict[str, ProductTokens]:
+        for modality, dim in self.description.token_dims.items():
+            found = tokens[modality].dim if modality in tokens else None
+            if found != dim:
+                raise HeadError(
+                    f"The head {self.name!r} looks at {modality} tokens of {dim} dimensions, however "
+                    + (f"these have {found}." if found is not None else "there are vectors alone.")
+                    + " Extract with the same encoder and --tokens."
+                )
+        return {modality: tokens[modality] for modality in self.description.token_dims}
 
     def vectors_of(self, cache: Cache) -> Vectors:
         """Return the vectors that the head was trained on, from any cache that holds such.
@@ -107,7 +137,12 @@ class TrainedHead:
                     f"in {cache.path} {shown or 'there are none'}. Extract with the same encoder and settings."
                 )
             encoders[modality] = fitting[0]
-        return load_vectors(cache, encoders=encoders)
+            if modality in self.description.token_dims and not cache.has_tokens(modality, fitting[0]):
+                raise HeadError(
+                    f"The head {self.name!r} looks at the tokens of {modality}/{self.encoders[modality]}, however "
+                    f"{cache.path} has vectors alone of {fitting[0]}. Extract with the same encoder and --tokens."
+                )
+        return load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
 
     def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
         """Write the head's two files into `folder`, with up to eight golden rows."""
@@ -118,7 +153,10 @@ class TrainedHead:
         tensors |= {f"standardise.{name}": tensor for name, tensor in self.standardise.state_dict().items()}
         tensors |= {f"golden.input.{name}": tensor for name, tensor in inputs.items()}
         tensors |= {f"golden.present.{name}": tensor for name, tensor in present.items()}
-        tensors["golden.output"] = self.log_probabilities(inputs, present)
+        tokens = {name: golden.tokens[name].take(rows).packed() for name in self.description.token_dims}
+        for name, own in tokens.items():
+            tensors |= {f"golden.tokens.{field}.{name}": tensor for field, tensor in vars(own).items()}
+        tensors["golden.output"] = self.log_probabilities(inputs, present, tokens)
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
         about = {
             "format": "embed-once head",
@@ -146,10 +184,10 @@ def load_head(path: str | Path) -> TrainedHead:
         content = path.with_suffix(".safetensors").read_bytes()
         if not isinstance(about, dict):
             raise HeadError(f"{path} must be a JSON object.")
-        if (about["format"], about["format_version"]) != ("embed-once head", HEAD_VERSION):
+        if about["format"] != "embed-once head" or about["format_version"] not in READABLE_VERSIONS:
             raise HeadError(
-                f"{path} must be a head of version {HEAD_VERSION}, however it is {about['format']} "
-                f"{about['format_version']}: update embed-once, or train again."
+                f"{path} must be a head of version {' or '.join(map(str, READABLE_VERSIONS))}, however it is "
+                f"{about['format']} {about['format_version']}: update embed-once, or train again."
             )
         if about.pop("sha256") != fields_sha256(about):
             raise HeadError(f"{path} must be as it was written, however it was altered. Train again, or restore it.")
@@ -158,7 +196,8 @@ def load_head(path: str | Path) -> TrainedHead:
         tensors = load(content)
         description = HeadDescription(**about["description"])
         with torch.device("meta"):  # nothing is allocated on the word of the JSON file
-            module, standardise = build(description), Standardise(description.dims)
+            module = build(description)
+            standardise = Standardise(description.dims, description.token_dims)
         module.load_state_dict(_below("module.", tensors), assign=True)
         standardise.load_state_dict(_below("standardise.", tensors), assign=True)
         head = TrainedHead(
@@ -170,7 +209,9 @@ def load_head(path: str | Path) -> TrainedHead:
             encoders=about["encoders"],
             specs={name: EncoderSpec.from_json(json.dumps(spec)) for name, spec in about["specs"].items()},
         )
-        answers = head.log_probabilities(_below("golden.input.", tensors), _below("golden.present.", tensors))
+        answers = head.log_probabilities(
+            _below("golden.input.", tensors), _below("golden.present.", tensors), _golden_tokens(description, tensors)
+        )
         expected = tensors["golden.output"]
     except FileNotFoundError as error:
         raise HeadError(f"A head must be two files, however {error.filename} is not there.") from error
@@ -199,6 +240,27 @@ def load_head(path: str | Path) -> TrainedHead:
 def write_json(path: Path, value: object) -> None:
     """Write a value as readable JSON; what is not Unicode in it is escaped, and read back as it was."""
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
+
+
+def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, dict[str, int]]]:
+    """Yield the rows that are answered together, and to how many places each modality's tokens are padded there."""
+    if not tokens:
+        yield from ((rows, {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
+        return
+    counts = torch.stack([own.counts for own in tokens.values()], dim=1).clamp_min(1)  # (N, M)
+    lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
+    for length in lengths.unique(dim=0) if n_rows else []:
+        alike = torch.nonzero((lengths == length).all(1))[:, 0]
+        for rows in alike.split(TOKEN_BLOCK_ROWS):
+            yield rows, dict(zip(tokens, length.tolist(), strict=True))
+
+
+def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -> dict[str, ProductTokens]:
+    fields = ("values", "starts", "counts")
+    return {
+        name: ProductTokens(*(tensors[f"golden.tokens.{field}.{name}"] for field in fields))
+        for name in description.token_dims
+    }
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

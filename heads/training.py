@@ -125,12 +125,15 @@ def _fit_heads(
     """Fit each modality alone and the fusions, in that order; late fusion is made of the single heads."""
     vectors = problem.vectors
     train_rows = torch.from_numpy(problem.split.train)
-    standardise = Standardise(vectors.dims).fit(vectors.inputs, vectors.present, train_rows)
+    standardise = Standardise(vectors.dims, vectors.token_dims)
+    standardise.fit(vectors.inputs, vectors.present, train_rows, tokens=vectors.tokens)
     task = Task(
         inputs=standardise(vectors.inputs, vectors.present),
         present=vectors.present,
         codes=torch.from_numpy(problem.labels.codes),
         split=problem.split,
+        tokens=vectors.tokens,
+        standardise=standardise,
     )
     heads: list[TrainedHead] = []
     fits: dict[str, Fit] = {}
@@ -145,6 +148,8 @@ def _fit_heads(
             n_tokens=settings.n_tokens,
             n_attention_heads=settings.n_attention_heads,
             weights=dict(weights) if name == "late" else {},
+            token_dims=vectors.token_dims if name == "attention" else {},
+            n_positions=vectors.n_positions if name == "attention" else {},
         )
         if name == "late":
             module = Late({modality: fits[modality].module for modality in modalities}, weights=weights).eval()
@@ -155,7 +160,7 @@ def _fit_heads(
                 "%s: %d epochs, the best was %d, %.1f s",
                 name, len(fits[name].history), fits[name].best_epoch, fits[name].elapsed_s,
             )  # fmt: skip
-        own_standardise = Standardise(description.dims)
+        own_standardise = Standardise(description.dims, description.token_dims)
         own_standardise.load_state_dict({key: standardise.state_dict()[key] for key in own_standardise.state_dict()})
         heads.append(
             TrainedHead(

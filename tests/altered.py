@@ -85,6 +85,9 @@ def read_all(path: Path) -> list:
                 found += [encoder, cache.spec(modality, encoder), cache.dimension(modality, encoder)]
                 found += [cache.encoded(modality, encoder).tolist(), cache.present(modality, encoder).tolist()]
                 found += [cache.vectors(modality, encoder).tobytes(), cache.matrix(modality, encoder).tobytes()]
+                if cache.has_tokens(modality, encoder):
+                    tokens = cache.tokens(modality, encoder)
+                    found += [tokens.offsets.tolist(), tokens.values.tobytes()]
     return found
 
 

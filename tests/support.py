@@ -13,7 +13,7 @@ import numpy as np
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from cache import Contents, EncoderSpec, Journal, Part, Products, content_key, seal
+from cache import Contents, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal
 from embed.images import decode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,11 +87,13 @@ def synthetic_cache(
     *,
     present: Mapping[str, np.ndarray] | None = None,
     contents: Mapping[str, Sequence[str]] | None = None,
+    tokens: Mapping[str, Sequence[np.ndarray]] | None = None,
     encoder: str = "synthetic",
 ) -> Path:
     """Seal a cache of given vectors, {modality: (N, D)}, without any encoder; return its path.
 
-    `present` (N,) bool says who has a vector; `contents` names each product's content, to make duplicates of some.
+    `present` (N,) bool says who has a vector; `contents` names each product's content, to make duplicates of some;
+    `tokens` gives N arrays (T_i, D) for some modalities.
     """
     n_products = len(next(iter(vectors.values())))
     kept = {}
@@ -103,7 +105,11 @@ def synthetic_cache(
             first = {key: n for n, key in reversed(list(enumerate(keys))) if key}
             spec = EncoderSpec(modality, {"weights": encoder})
             part_vectors = np.asarray(matrix, dtype=np.float32)[list(first.values())]
-            journal.publish(Part(encoder, spec, list(first), part_vectors, {}))
+            own_tokens = None
+            if modality in (tokens or {}):
+                own_tokens = Tokens.of([tokens[modality][n].astype(np.float16) for n in first.values()])
+                spec = EncoderSpec(modality, {**spec.fields, "tokens": True})
+            journal.publish(Part(encoder, spec, list(first), part_vectors, {}, own_tokens))
             kept[modality] = Contents(keys, ["ok" if key else "absent" for key in keys])
         products = Products(
             ids=[f"{n:05}" for n in range(n_products)],

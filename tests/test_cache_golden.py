@@ -1,23 +1,33 @@
-"""Caches of every version of the format are read for ever: version 1, value by value."""
+"""Caches and parts of every version of the format are read for ever, value by value."""
 
 import hashlib
 import importlib.util
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from cache import Cache, EncoderSpec, content_key, verify
+from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
 from cache.layout import FORMAT_VERSION
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
 
 
+VERSIONS = (1, 2)
+TOKENS = {("image", "resnet18"): "1x3", ("text", "bert"): True}  # since version 2
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request):
+    return request.param
+
+
 @pytest.fixture
-def cache():
-    with Cache(GOLDEN / "cache_v1.h5") as cache:
+def cache(version):
+    with Cache(GOLDEN / f"cache_v{version}.h5") as cache:
         yield cache
 
 
@@ -25,7 +35,9 @@ def keys_of(*contents):
     return [hashlib.sha256(content.encode()).hexdigest() for content in contents]
 
 
-def spec_of(modality, architecture, **fields):
+def spec_of(modality, architecture, version, **fields):
+    if version > 1 and (modality, architecture) in TOKENS:
+        fields["tokens"] = TOKENS[modality, architecture]
     return EncoderSpec(
         modality, {"architecture": architecture, "mean": [0.5, 0.25], "antialias": True, "crop": None, **fields}
     )
@@ -51,21 +63,22 @@ def test_products_are_read(cache):
     assert cache.column("a/b %.") == ["", "NA", "00123", 'é "quoted", 雪', "not Unicode: \udce9"]
 
 
-def test_modalities_and_encoders_are_read(cache):
+def test_modalities_and_encoders_are_read(cache, version):
     assert cache.modalities == ["image", "text"]
     assert cache.encoders("image") == ["resnet18", "resnet50"]
     assert cache.encoders("text") == ["bert"]
-    assert cache.spec("image", "resnet18") == spec_of("image", "resnet18")
-    assert cache.spec("image", "resnet50") == spec_of("image", "resnet50")
-    assert cache.spec("text", "bert") == spec_of("text", "bert", max_length=32)
+    assert cache.spec("image", "resnet18") == spec_of("image", "resnet18", version)
+    assert cache.spec("image", "resnet50") == spec_of("image", "resnet50", version)
+    assert cache.spec("text", "bert") == spec_of("text", "bert", version, max_length=32)
     assert [cache.dimension("image", name) for name in ("resnet18", "resnet50")] == [3, 4]
     assert cache.dimension("text", "bert") == 2
 
 
-def test_fingerprint_of_a_spec_is_the_one_it_had(cache):
+def test_fingerprint_of_a_spec_is_the_one_it_had():
     """SHA-256 over each field's name and JSON, both prefixed by their lengths, computed without our code."""
     fingerprint = "45ae293fce70117efa2d104e0c6752fb29d1cfe9f8282484f856f34f37a0498d"
-    assert cache.spec("text", "bert").fingerprint == fingerprint
+    with Cache(GOLDEN / "cache_v1.h5") as cache:
+        assert cache.spec("text", "bert").fingerprint == fingerprint
 
 
 def test_contents_are_read(cache):
@@ -96,13 +109,69 @@ def test_vectors_are_read(cache, modality, encoder, vectors):
     assert cache.present(modality, encoder).tolist() == [row[0] == row[0] for row in vectors]
 
 
-@pytest.mark.skipif(FORMAT_VERSION != 1, reason="the script was written for version 1")
-def test_script_still_makes_the_same_content(cache, tmp_path):
-    """Whoever changes what is stored must raise the version: the digest over all values tells."""
-    source = importlib.util.spec_from_file_location("make_cache_v1", GOLDEN / "make_cache_v1.py")
+def rows_of(n_rows, n_dim):
+    return (1.5 * np.arange(n_rows * n_dim)).reshape(n_rows, n_dim).tolist()
+
+
+def test_tokens_are_read(cache, version):
+    assert not cache.has_tokens("image", "resnet50")
+    if version == 1:
+        assert not any(cache.has_tokens(*where) for where in TOKENS)
+        return
+    expected = {
+        ("image", "resnet18"): {"red": rows_of(3, 4), "green": rows_of(3, 4), "torn": []},
+        ("text", "bert"): {"a red scarf": rows_of(5, 2), "a green rug": rows_of(1, 2)},
+    }
+    for (modality, encoder), by_content in expected.items():
+        tokens, keys = cache.tokens(modality, encoder), cache.keys(modality).astype(str).tolist()
+        assert tokens.values.dtype == np.float16
+        assert len(tokens) == len(by_content)
+        for content, values in by_content.items():
+            assert tokens[keys.index(keys_of(content)[0])].tolist() == values
+
+
+def test_script_still_makes_the_same_content(cache, version, tmp_path):
+    """Whoever changes what is stored must raise the version: the digest over all values tells.
+
+    Version 2 added tables and left those of version 1 as they were, so that its script holds, too.
+    """
+    source = importlib.util.spec_from_file_location("make_cache", GOLDEN / f"make_cache_v{version}.py")
     script = importlib.util.module_from_spec(source)
     source.loader.exec_module(script)
     script.main(tmp_path / "again.h5")
     with Cache(tmp_path / "again.h5") as again:
         assert again.digests == cache.digests
         assert again.content_sha256 == cache.content_sha256
+
+
+def test_part_of_every_version_is_sealed(tmp_path, version):
+    """An extraction that was stopped before an update goes on after it."""
+    shutil.copytree(GOLDEN / f"journal_v{version}", tmp_path / "c.h5.journal")
+    products = Products(["p"], {}, {"image": Contents([content_key(b"green")], ["ok"])})
+    with Journal(tmp_path / "c.h5") as journal:
+        assert seal(tmp_path / "c.h5", journal, products)
+    with Cache(tmp_path / "c.h5") as cache:
+        assert cache.matrix("image").tolist() == [[4, 5, 6]]
+        assert cache.has_tokens("image", "resnet18") == (version > 1)
+        if version > 1:
+            assert cache.tokens("image")[int(cache.rows("image")[0])].tolist() == [[0, 0, 0, 0]]
+    assert verify(tmp_path / "c.h5") == []
+
+
+def test_cache_of_version_1_becomes_one_of_the_current_version_when_it_is_extended(tmp_path):
+    path = Path(shutil.copy(GOLDEN / "cache_v1.h5", tmp_path / "c.h5"))
+    blue, spec = content_key(b"blue"), EncoderSpec("image", {"architecture": "resnet18", "tokens": "1x2"})
+    with Cache(path) as cache:
+        before = {name: cache.digests[name] for name in ("image/resnet18/spec", "text/bert/vector")}
+    with Journal(path) as journal:
+        tokens = Tokens.of([np.ones((2, 4), np.float16)])
+        journal.publish(Part("resnet18-1x2", spec, [blue], np.ones((1, 3), np.float32), {}, tokens))
+        assert seal(path, journal, Products(["p"], {}, {"image": Contents([blue], ["ok"])}))
+    with h5py.File(path) as file:
+        assert file.attrs["format_version"] == FORMAT_VERSION
+    with Cache(path) as cache:
+        assert {name: cache.digests[name] for name in before} == before
+        assert cache.tokens("image", "resnet18-1x2").counts.tolist() == [0, 0, 0, 2]
+        assert cache.vectors("image", "resnet18")[:2].tolist() == [[0, 1.5, 3], [4.5, 6, 7.5]]
+        assert not cache.has_tokens("image", "resnet18")
+    assert verify(path) == []

@@ -25,6 +25,7 @@ from cache import (
     Part,
     Products,
     SpecConflictError,
+    Tokens,
     content_key,
     seal,
     verify,
@@ -47,12 +48,15 @@ def vector(encoder, name):
 
 
 def publish(cache_path, names, *, encoder="one", failures=(), modality="image", spec=None):
-    """Publish one part with a vector for each name, and a failure for each of `failures`."""
+    """Publish one part with a vector for each name, and a failure for each of `failures`; "states" gives tokens too."""
     vectors = np.array([vector(encoder, name) for name in names], dtype=np.float32)
     vectors = vectors.reshape(len(names), DIM if names else 0)  # nobody knows the dimension of no vectors
     keys, failed = [key(name) for name in names], {key(name): "truncated" for name in failures}
+    tokens = None
+    if encoder == "states":
+        tokens = Tokens.of([vector_of(name.encode(), 8 * len(name)).reshape(-1, 8).astype("f2") for name in names])
     with Journal(cache_path) as journal:
-        return journal.publish(Part(encoder, spec or spec_of(encoder, modality), keys, vectors, failed))
+        return journal.publish(Part(encoder, spec or spec_of(encoder, modality), keys, vectors, failed, tokens))
 
 
 def products_of(names, modality="image", **columns):
@@ -84,6 +88,12 @@ def read(cache_path):
                 (modality, encoder): cache.vectors(modality, encoder).tobytes()
                 for modality in cache.modalities
                 for encoder in cache.encoders(modality)
+            },
+            "tokens": {
+                (modality, encoder): cache.tokens(modality, encoder).values.tobytes()
+                for modality in cache.modalities
+                for encoder in cache.encoders(modality)
+                if cache.has_tokens(modality, encoder)
             },
         }
 
@@ -474,7 +484,9 @@ def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
     path = folder / "waiting" / "c.h5"
     publish(path, MANY[:500])
+    publish(path, MANY[:300], encoder="states")
     sealed(path, products_of(MANY[:500]))
+    publish(path, MANY[1000:1600], encoder="states")
     publish(path, MANY[500:1500])
     publish(path, MANY[1500:], failures=["torn"])
     whole = shutil.copytree(path.parent, folder / "whole") / "c.h5"
@@ -507,13 +519,13 @@ def test_write_that_fails_midway_loses_nothing_and_shows_no_traceback(many, tmp_
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mount a disk of a megabyte."""
+    """Mount a disk of two megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if os.geteuid() != 0 or not mount or not umount:
         pytest.skip("mounting a small disk takes root")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=1M", "small", folder], check=False).returncode:
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=2M", "small", folder], check=False).returncode:
         pytest.skip("this system lets nobody mount a disk")
     yield folder
     subprocess.run([umount, "-l", folder], check=True)

@@ -30,6 +30,7 @@ def whole(tmp_path_factory):
         {"label": [f"class {n % 3}" for n in range(40)], "a/b": ["", "NA", "é", "00123"] * 10},
         present={"image": np.arange(40) % 7 != 3},
         contents={"text": [f"text {n // 2}" for n in range(40)]},
+        tokens={"text": [generator.standard_normal((1 + n % 5, 6)) for n in range(40)]},
     )
 
 
@@ -156,6 +157,22 @@ def number_where_no_vector_should_be(file):
     file["image/synthetic/encoded"][0] = False
 
 
+def token_that_is_not_finite(file):
+    file["text/synthetic/token"][-1, -1] = np.inf
+
+
+def content_without_tokens(file):
+    file["text/synthetic/token_offset"][1] = 0
+
+
+def offsets_out_of_order(file):
+    file["text/synthetic/token_offset"][1] = 50
+
+
+def offsets_that_end_too_early(file):
+    file["text/synthetic/token_offset"][-1] -= 1
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -163,6 +180,14 @@ def number_where_no_vector_should_be(file):
         (vector_that_is_not_finite, "image/synthetic"),
         (nan_where_a_vector_should_be, "text/synthetic"),
         (number_where_no_vector_should_be, "image/synthetic"),
+        (token_that_is_not_finite, "text/synthetic/token"),
+        (content_without_tokens, "text/synthetic must have tokens where it has a vector"),
+        (offsets_out_of_order, "text/synthetic/token_offset"),
+        (offsets_that_end_too_early, "text/synthetic/token_offset"),
+        (drop("text/synthetic/token"), "text/synthetic/token is missing"),
+        (drop("text/synthetic/token_offset"), "text/synthetic/token_offset is missing"),
+        (put("text/synthetic/token_offset", np.arange(7)), "text/synthetic/token_offset must be i8"),
+        (put("text/synthetic/token", np.zeros((9, 6), "f4")), "text/synthetic/token must be f2"),
         (each(drop("text/synthetic"), drop("text/status"), drop("text/key"), drop("text")), "text"),
         (put("image/synthetic/spec", np.bytes_(b'{"modality": "text", "weights": "synthetic"}')), "image/synthetic"),
     ],

@@ -148,6 +148,32 @@ def test_pictures_outside_the_root_are_read_where_that_is_allowed(root, cell):
     assert found == root.parent / "outside.png"
 
 
+@pytest.mark.parametrize("allow_outside", [False, True])
+def test_folders_that_are_kept_change_no_answer(root, allow_outside):
+    def answer(cell, folders):
+        try:
+            return locate(cell.format(root=root), root, allow_outside=allow_outside, folders=folders)
+        except ContentError as error:
+            return str(error)
+
+    (root / "folder_link").symlink_to(root / "sub")
+    cells = ["a.png", "b.png", "sub/b.png", "sub/a.png", "sub/../a.png", "folder_link/b.png", "folder_link/../a.png"]
+    cells += ["inside_link.png", "outside_link.png", "outside_folder/outside.png", "outside_folder/root/a.png"]
+    cells += [
+        "/a.png",
+        "/dev/zero",
+        "../outside.png",
+        "{root}/a.png",
+        "loop.png",
+        "none/a.png",
+        "a.png/b.png",
+        "sub/..",
+    ]
+    folders = {}
+    for cell in [*cells, *reversed(cells)]:
+        assert answer(cell, folders) == answer(cell, None) == answer(cell, {}), cell
+
+
 @pytest.mark.parametrize("cell", ["/dev/zero", "..", "outside_folder"])
 def test_devices_and_folders_outside_the_root_are_no_files_even_where_that_is_allowed(root, cell):
     assert status_of(locate, cell, root, allow_outside=True) == "not_a_file"
@@ -204,12 +230,22 @@ def test_a_folder_in_the_place_of_a_picture_is_unreadable(root):
     assert status_of(read_image, root / "sub") == "unreadable"
 
 
+class Unreadable(io.FileIO):
+    """A file that may be opened, and must not be read."""
+
+    def __init__(self, path, *_, **__):
+        super().__init__(path)
+
+    def read(self, *_):
+        pytest.fail("it was read")
+
+
 def test_a_file_over_the_limit_is_too_large_and_not_read(root, monkeypatch):
     content = image_bytes()
     monkeypatch.setattr(images, "MAX_BYTES", len(content))
     assert read_image(root / "a.png")[1] == content
     monkeypatch.setattr(images, "MAX_BYTES", len(content) - 1)
-    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr(images, "open", Unreadable, raising=False)
     assert status_of(read_image, root / "a.png") == "too_large"
 
 

@@ -39,7 +39,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_vector_is_lost(error):
     encoder = Small(3, error)
     batch = [bytes([n]) for n in range(16)]
     lanes = Lanes([encoder])
-    assert np.array_equal(lanes.encode(batch), np.stack([vector_of(item, 4) for item in batch]))
+    assert np.array_equal(lanes.encode(batch).vectors, np.stack([vector_of(item, 4) for item in batch]))
     assert encoder.refused == [16, 8, 4]
     lanes.encode(batch)
     assert encoder.refused == [16, 8, 4]  # it is known by now

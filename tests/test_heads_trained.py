@@ -232,11 +232,11 @@ def test_a_missing_file_is_named(tmp_path, suffix):
         load_head(tmp_path / "early")
 
 
-@pytest.mark.parametrize(("field", "value"), [("format_version", 2), ("format_version", "1"), ("format", "other")])
+@pytest.mark.parametrize(("field", "value"), [("format_version", 3), ("format_version", "1"), ("format", "other")])
 def test_another_version_is_refused_by_name(tmp_path, field, value):
     saved(tmp_path, "early")
     edit_json(tmp_path / "early", lambda about: about.update({field: value}))
-    with pytest.raises(HeadError, match=f"must be a head of version 1, however it is .*{value}"):
+    with pytest.raises(HeadError, match=f"must be a head of version 1 or 2, however it is .*{value}"):
         load_head(tmp_path / "early")
 
 

@@ -1,0 +1,130 @@
+"""Token states: several vectors for each content, as many as it has words or cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache.errors import CacheError
+
+__all__ = ["Tokens", "row_ranges"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The tokens of n contents, one after the other; content i has the rows ``offsets[i]:offsets[i + 1]``.
+
+    Shape:
+        values: (T, D) float16
+        offsets: (n + 1,) int64, from 0 to T
+
+    >>> tokens = Tokens.of([np.zeros((2, 3), np.float16), np.ones((1, 3), np.float16)])
+    >>> len(tokens), tokens[1].tolist(), tokens.counts.tolist()
+    (2, [[1.0, 1.0, 1.0]], [2, 1])
+
+    Raises:
+        CacheError: the arrays are of another type or shape, or the offsets are out of order.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.dtype != np.float16:
+            raise CacheError(
+                f"Tokens must be one float16 row each, however they are {self.values.dtype} of shape "
+                f"{self.values.shape}. Convert them with astype(np.float16)."
+            )
+        offsets = self.offsets
+        if offsets.ndim != 1 or offsets.dtype != np.int64 or not len(offsets) or (np.diff(offsets) < 0).any():
+            raise CacheError(f"The offsets of tokens must be int64 in order, however they are {offsets[:5]!r}….")
+        if offsets[0] != 0 or offsets[-1] != len(self.values):
+            raise CacheError(
+                f"The offsets of tokens must go from 0 to {len(self.values)}, however they go from {offsets[0]} to "
+                f"{offsets[-1]}."
+            )
+
+    @classmethod
+    def of(cls, arrays: Sequence[np.ndarray]) -> Tokens:
+        """Return the tokens of n contents, (T_i, D) float16 each.
+
+        Raises:
+            CacheError: an array is of another type, or of another D than the first.
+        """
+        if not arrays:
+            return cls(np.zeros((0, 0), dtype=np.float16), np.zeros(1, dtype=np.int64))
+        n_dim = arrays[0].shape[-1] if arrays[0].ndim else 0
+        for array in arrays:
+            if array.ndim != 2 or array.shape[1] != n_dim or array.dtype != np.float16:
+                raise CacheError(
+                    f"Each content's tokens must be float16 of shape (any, {n_dim}), however some are {array.dtype} of "
+                    f"shape {array.shape}."
+                )
+        return cls(np.concatenate(arrays), _offsets_of(np.array([len(array) for array in arrays])))
+
+    @classmethod
+    def concatenated(cls, several: Sequence[Tokens]) -> Tokens:
+        """Return the tokens of all contents of `several`, in order.
+
+        Raises:
+            CacheError: they are not all of the same D.
+        """
+        some = [tokens for tokens in several if len(tokens)]
+        if not some:
+            return cls.of([])
+        if len({tokens.n_dim for tokens in some}) > 1:
+            raise CacheError(
+                "Tokens must be of one dimension to be put together, however theirs are "
+                f"{', '.join(str(n_dim) for n_dim in sorted({tokens.n_dim for tokens in some}))}."
+            )
+        counts = np.concatenate([tokens.counts for tokens in some])
+        return cls(np.concatenate([tokens.values for tokens in some]), _offsets_of(counts))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, content: int) -> np.ndarray:
+        """Return one content's tokens, (T_i, D) float16."""
+        content = range(len(self))[content]  # which knows negative ones, and refuses those outside
+        return self.values[self.offsets[content] : self.offsets[content + 1]]
+
+    def take(self, rows: np.ndarray) -> Tokens:
+        """Return the tokens of some contents, in the order of `rows`.
+
+        Shape:
+            rows: (m,) int64
+        """
+        counts = self.counts[rows]
+        return Tokens(self.values[row_ranges(self.offsets[:-1][rows], counts)], _offsets_of(counts))
+
+    @property
+    def n_dim(self) -> int:
+        """D."""
+        return self.values.shape[1]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many tokens each content has, (n,) int64."""
+        return np.diff(self.offsets)
+
+
+def row_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return ``starts[i], starts[i] + 1, …`` of each of m ranges, one range after the other.
+
+    >>> row_ranges(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+
+    Shape:
+        starts, counts: (m,) int64
+        output: (sum of counts,) int64
+    """
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
+
+
+def _offsets_of(counts: np.ndarray) -> np.ndarray:
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets

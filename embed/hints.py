@@ -1,0 +1,153 @@
+"""Hints: the key that a picture file had when its path, size, inode and times were these, so that it is not read again.
+
+The file ``<cache>.hints`` is no part of the cache: without it a run takes longer and does the same. It holds 48 bytes a
+file, in one block each:
+
+=============  ==================================================================================================
+bytes          meaning
+=============  ==================================================================================================
+32             ``embed-once hints 1``, filled up with NUL
+32             SHA-256 of all that follows
+n × 16         identities, sorted: BLAKE2b over a file's device, inode, size, times of modification and of change, path
+n × 32         the SHA-256 of each one's bytes, which is its content key
+=============  ==================================================================================================
+
+The time of change (``ctime``) is among the facts because nobody can set it back, as `touch` and `rsync` do with the
+time of modification. A file that was written a moment ago gets no identity: its next change may bear the same times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from cache.aside import write_aside
+
+__all__ = ["Hints", "identity"]
+
+log = logging.getLogger("embed_once")
+
+MAGIC = b"embed-once hints 1".ljust(32, b"\0")
+SETTLED_NS = 100_000_000  # more than a tick of any kernel's clock, by which files are stamped
+COARSE_SETTLED_NS = 2_000_000_000  # file systems that keep whole seconds may keep every other one
+SAVE_EVERY_S = 60.0
+
+_FACTS = struct.Struct("<QQqqq")
+
+
+def identity(path: Path) -> bytes:
+    """Return 16 bytes that change when the file does; none where it cannot be told or was written a moment ago."""
+    now = time.time_ns()
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return b""
+    is_coarse = facts.st_mtime_ns % 1_000_000_000 == 0
+    if max(facts.st_mtime_ns, facts.st_ctime_ns) + (COARSE_SETTLED_NS if is_coarse else SETTLED_NS) >= now:
+        return b""
+    packed = _FACTS.pack(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    return hashlib.blake2b(packed + os.fsencode(path), digest_size=16).digest()
+
+
+class Hints:
+    """The hints beside one cache, saved at the end of a ``with`` block.
+
+    Args:
+        path: the hints' file; what is damaged or of another kind is ignored and written anew.
+        folder: where the file is written aside; on the same file system, and swept by the next writer.
+        is_ignored: answer nothing, so that every file is read; what is then remembered replaces the file.
+    """
+
+    def __init__(self, path: Path, *, folder: Path, is_ignored: bool = False) -> None:
+        self.path = path
+        self.folder = folder
+        self._identities = np.zeros(0, dtype="S16")
+        self._keys = np.zeros((0, 32), dtype=np.uint8)
+        self._seen_identities = bytearray()  # of this run
+        self._seen_keys = bytearray()
+        self._is_used = False
+        self._saved_at = time.monotonic()
+        if not is_ignored and path.is_file():
+            self._load()
+
+    def __enter__(self) -> Hints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_used:
+            self._save(is_finished=kind is None)
+
+    def find(self, identities: Sequence[bytes]) -> list[str]:
+        """Return the key of each identity, "" where none is known."""
+        wanted = np.array(identities, dtype="S16")
+        at = np.searchsorted(self._identities, wanted)
+        at[at == len(self._identities)] = 0
+        known = self._identities[at] == wanted if len(self._identities) else np.zeros(len(wanted), dtype=bool)
+        return [
+            self._keys[row].tobytes().hex() if is_known else ""
+            for row, is_known in zip(at.tolist(), known.tolist(), strict=True)
+        ]
+
+    def remember(self, pairs: Sequence[tuple[bytes, str]]) -> None:
+        """Keep the key of each identity; of what has no identity or no key, nothing is kept."""
+        self._is_used = True
+        for of_file, key in pairs:
+            if of_file and key:
+                self._seen_identities += of_file
+                self._seen_keys += bytes.fromhex(key)
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self._save(is_finished=False)  # hashing may take hours, and a kill shall cost a minute
+
+    def doubt(self, path: Path, key: str) -> None:
+        """Forget everything if it is a hint that gave this key, which the file turned out not to have."""
+        if self.find([identity(path)]) == [key]:
+            log.warning(
+                "%s has other bytes than when it was hashed, however the same size, inode and times: "
+                "%s is not to be trusted and is removed. The next run reads all files.", path, self.path,
+            )  # fmt: skip
+            self.path.unlink(missing_ok=True)
+
+    def _load(self) -> None:
+        try:
+            with open(self.path, "rb", buffering=0) as file:  # 48 MB for a million files, once
+                head = file.read(64)
+                content = file.read() if head[:32] == MAGIC else b""
+        except OSError as error:
+            log.warning("%s cannot be read (%s): all files are read again.", self.path, error.strerror)
+            return
+        if head[:32] != MAGIC or head[32:] != hashlib.sha256(content).digest() or len(content) % 48:
+            log.warning("%s is damaged or of another version: all files are read again.", self.path)
+            return
+        n_files = len(content) // 48
+        self._identities = np.frombuffer(content, dtype="S16", count=n_files)
+        self._keys = np.frombuffer(content, dtype=np.uint8, offset=16 * n_files).reshape(n_files, 32)
+
+    def _save(self, *, is_finished: bool) -> None:
+        """Write the hints of this run, and as long as it is not finished those of the last one too."""
+        identities = np.frombuffer(bytes(self._seen_identities), dtype="S16")  # (n,)
+        keys = np.frombuffer(bytes(self._seen_keys), dtype=np.uint8).reshape(-1, 32)
+        if not is_finished:
+            identities, keys = np.append(identities, self._identities), np.append(keys, self._keys, axis=0)
+        identities, rows = np.unique(identities, return_index=True)  # the first of equals
+        keys = keys[rows]
+        is_same = np.array_equal(identities, self._identities) and np.array_equal(keys, self._keys)
+        self._identities, self._keys = identities, keys
+        self._saved_at = time.monotonic()
+        if is_same and (self.path.is_file() or not is_finished):
+            return
+        content = identities.tobytes() + keys.tobytes()
+        whole = MAGIC + hashlib.sha256(content).digest() + content
+        try:
+            write_aside(self.path, lambda aside: aside.write_bytes(whole), folder=self.folder)
+        except OSError as error:
+            log.warning("%s could not be written (%s): the next run reads all files.", self.path, error.strerror)

@@ -1,0 +1,92 @@
+"""Token states of products: kept by content in half precision, and made into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cache import Cache
+
+__all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens"]
+
+
+class TokenBatch(NamedTuple):
+    """The tokens of B products, as many places for each as the longest needs.
+
+    Shape:
+        values: (B, L, D) float32
+        is_there: (B, L) bool; the other places are padding
+    """
+
+    values: Tensor
+    is_there: Tensor
+
+
+@dataclass(frozen=True)
+class ProductTokens:
+    """The tokens of N products of one modality; products that share a content share its tokens.
+
+    Shape:
+        values: (T, D) float16, those of all contents
+        starts, counts: (N,) int64, where a product's tokens begin and how many they are; 0 where it has none
+    """
+
+    values: Tensor
+    starts: Tensor
+    counts: Tensor
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.values.shape[1]
+
+    def take(self, rows: Tensor) -> ProductTokens:
+        """Return the tokens of some products; the values are shared, not copied."""
+        return ProductTokens(self.values, self.starts[rows], self.counts[rows])
+
+    def batch(self, length: int | None = None) -> TokenBatch:
+        """Return the tokens of all these products, padded to `length` places or to those of the longest."""
+        length = int(self.counts.max()) if length is None else length
+        places = torch.arange(length)
+        is_there = places < self.counts[:, None]  # (B, L)
+        if not len(self.values):
+            return TokenBatch(torch.zeros(*is_there.shape, self.dim), is_there)
+        rows = torch.where(is_there, self.starts[:, None] + places, 0)  # (B, L)
+        values = self.values.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # (B, L, D)
+        return TokenBatch(values.float(), is_there)
+
+    def padded(self, n_more: int) -> ProductTokens:
+        """Return the tokens of these products and of `n_more` that have none."""
+        starts, counts = (F.pad(tensor, (0, n_more)) for tensor in (self.starts, self.counts))
+        return ProductTokens(self.values, starts, counts)
+
+    def packed(self) -> ProductTokens:
+        """Return the tokens of these products alone, one product after the other."""
+        ends = torch.cumsum(self.counts, 0)
+        rows = torch.repeat_interleave(self.starts - (ends - self.counts), self.counts) + torch.arange(
+            int(self.counts.sum())
+        )
+        return ProductTokens(self.values.index_select(0, rows), ends - self.counts, self.counts)
+
+
+def load_tokens(cache: Cache, modality: str, encoder: str) -> ProductTokens:
+    """Return the tokens of a cache's products.
+
+    Raises:
+        MissingEntryError: the encoder has none.
+    """
+    tokens = cache.tokens(modality, encoder)
+    rows = np.where(cache.present(modality, encoder), cache.rows(modality), -1)
+    starts, counts = (np.append(array, 0)[rows] for array in (tokens.offsets[:-1], tokens.counts))
+    return ProductTokens(torch.from_numpy(tokens.values), torch.from_numpy(starts), torch.from_numpy(counts))
+
+
+def batches_of(tokens: Mapping[str, ProductTokens], rows: Tensor) -> dict[str, TokenBatch]:
+    """Return each modality's tokens of some products."""
+    return {name: own.take(rows).batch() for name, own in tokens.items()}

@@ -1,0 +1,345 @@
+"""Tokens: as many rows a content as it has words or cells, from the encoder to the reader."""
+
+import importlib
+import json
+from itertools import chain
+
+import h5py
+import numpy as np
+import pytest
+from altered import read_all
+from support import invoke, synthetic_cache
+
+from cache import (
+    Cache,
+    CacheError,
+    Contents,
+    EncoderSpec,
+    Inventory,
+    Journal,
+    MissingEntryError,
+    Part,
+    Products,
+    Tokens,
+    content_key,
+    seal,
+    verify,
+)
+from cache.cli import info
+from cache.journal import load_part, load_tokens
+
+SEAL = importlib.import_module("cache.seal")  # the package's attribute of this name is the function
+DIM = 4
+SPEC = EncoderSpec("text", {"weights": "drawn", "tokens": True})
+
+
+def key(name):
+    return content_key(name.encode())
+
+
+def states(name, dim=DIM):
+    """Return tokens that only this name has, and as many as it has letters."""
+    drawn = np.random.default_rng(list(name.encode())).standard_normal((len(name), dim))
+    return drawn.astype(np.float16)
+
+
+def part_of(*names, spec=SPEC, tokens=None, failures=()):
+    vectors = np.array([[len(name), ord(name[0])] for name in names], dtype=np.float32).reshape(len(names), -1)
+    tokens = Tokens.of([states(name) for name in names]) if tokens is None else tokens
+    return Part(
+        "words", spec, [key(name) for name in names], vectors, dict.fromkeys(map(key, failures), "torn"), tokens
+    )
+
+
+def publish(path, *names, **options):
+    with Journal(path) as journal:
+        return journal.publish(part_of(*names, **options))
+
+
+def sealed(path, names):
+    products = Products(
+        [str(n) for n in range(len(names))], {}, {"text": Contents([*map(key, names)], ["ok"] * len(names))}
+    )
+    with Journal(path) as journal:
+        return seal(path, journal, products)
+
+
+def assert_tokens(path, names, missing=()):
+    """Each name has its own tokens, in the cache's order of keys; those that are missing have none."""
+    with Cache(path) as cache:
+        tokens, rows = cache.tokens("text"), cache.rows("text")
+        assert len(tokens) == len(cache.keys("text"))
+        for name, row in zip(names, rows, strict=True):
+            expected = np.zeros((0, DIM), np.float16) if name in missing else states(name)
+            assert np.array_equal(tokens[int(row)], expected), name
+    assert verify(path) == []
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "c.h5"
+
+
+# The arrays.
+
+
+def test_tokens_are_as_many_as_each_content_has():
+    tokens = Tokens.of([states("ab"), states("c"), states("def")])
+    assert len(tokens) == 3
+    assert tokens.offsets.tolist() == [0, 2, 3, 6]
+    assert tokens.counts.tolist() == [2, 1, 3]
+    assert tokens.n_dim == DIM
+    assert np.array_equal(tokens[1], states("c"))
+    assert np.array_equal(tokens[-1], states("def"))
+
+
+def test_a_content_outside_is_an_index_error():
+    tokens = Tokens.of([states("ab"), states("c")])
+    for content in (2, -3):
+        with pytest.raises(IndexError):
+            tokens[content]
+
+
+@pytest.mark.parametrize("rows", [[], [2], [0, 1, 2], [2, 0, 2, 1, 1]])
+def test_some_contents_are_taken_in_the_order_asked(rows):
+    names = ["ab", "c", "def"]
+    taken = Tokens.of([states(name) for name in names]).take(np.array(rows, dtype=np.int64))
+    assert [array.tolist() for array in taken] == [states(names[row]).tolist() for row in rows]
+    assert taken.n_dim == DIM
+
+
+def test_tokens_are_put_together():
+    several = [Tokens.of([states("ab"), states("c")]), Tokens.of([]), Tokens.of([states("def")])]
+    whole = Tokens.concatenated(several)
+    assert [array.tolist() for array in whole] == [states(name).tolist() for name in ("ab", "c", "def")]
+    assert len(Tokens.concatenated([])) == 0
+
+
+def test_tokens_of_several_dimensions_are_not_put_together():
+    with pytest.raises(CacheError, match="one dimension to be put together, however theirs are 3, 4"):
+        Tokens.concatenated([Tokens.of([states("a")]), Tokens.of([states("a", 3)])])
+
+
+@pytest.mark.parametrize(
+    ("values", "offsets", "message"),
+    [
+        (np.zeros((3, 2), np.float32), [0, 3], "one float16 row each, however they are float32"),
+        (np.zeros(3, np.float16), [0, 3], "one float16 row each"),
+        (np.zeros((3, 2), np.float16), [], "int64 in order"),
+        (np.zeros((3, 2), np.float16), [0, 2, 1, 3], "int64 in order"),
+        (np.zeros((3, 2), np.float16), [[0, 3]], "int64 in order"),
+        (np.zeros((3, 2), np.float16), [0.0, 3.0], "int64 in order"),
+        (np.zeros((3, 2), np.float16), [0, 2], "from 0 to 3, however they go from 0 to 2"),
+        (np.zeros((3, 2), np.float16), [1, 3], "from 0 to 3, however they go from 1 to 3"),
+    ],
+)
+def test_arrays_that_are_no_tokens_are_refused(values, offsets, message):
+    with pytest.raises(CacheError, match=message):
+        Tokens(values, np.array(offsets))
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(4, np.float16), np.zeros((1, 3), np.float16), np.zeros((1, 4), np.float32), np.float16(1)]
+)
+def test_contents_whose_tokens_differ_in_kind_are_refused(array):
+    with pytest.raises(CacheError, match="must be float16 of shape"):
+        Tokens.of([states("ab"), array])
+
+
+# A part.
+
+
+def test_part_comes_back_with_its_tokens(path):
+    back = load_part(publish(path, "ab", "c", "def"))
+    assert [array.tolist() for array in back.tokens] == [states(name).tolist() for name in ("ab", "c", "def")]
+
+
+def test_part_without_tokens_has_none(path):
+    with Journal(path) as journal:
+        part = Part("words", SPEC, [key("a")], np.ones((1, 2), np.float32), {})
+        assert load_part(journal.publish(part)).tokens is None
+
+
+def test_some_contents_of_a_part_are_read_alone(path):
+    part_path = publish(path, *"abcdefgh")
+    for rows in ([], [0], [7], [0, 1, 2], [1, 2, 5, 7]):
+        found = load_tokens(part_path, np.array(rows, dtype=np.int64))
+        assert [array.tolist() for array in found] == [states("abcdefgh"[row]).tolist() for row in rows]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_token_that_is_not_finite_is_refused_and_its_content_named(value):
+    tokens = Tokens.of([states(name) for name in ("ab", "c", "def")])
+    tokens.values[2, 1] = value
+    with pytest.raises(CacheError, match=f"Tokens must be finite.*text/words.*{key('c')[:12]}"):
+        part_of("ab", "c", "def", tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        [],
+        [states("ab")],
+        [states("ab"), states("c"), states("d")],
+        [states("ab"), states("")],
+        [states("ab", 0), states("c", 0)],
+    ],
+    ids=["none", "too few", "too many", "one empty", "no dimensions"],
+)
+def test_anything_but_a_token_or_more_a_key_is_refused(arrays):
+    with pytest.raises(CacheError, match="one token or more per key, however text/words has 2 keys"):
+        part_of("ab", "c", tokens=Tokens.of(arrays))
+
+
+# Sealing.
+
+
+def test_sealed_tokens_are_read_by_content(path):
+    publish(path, "ab", "c", "def", failures=["torn"])
+    sealed(path, ["def", "c", "torn", "ab"])
+    assert_tokens(path, ["def", "c", "torn", "ab"], {"torn"})
+    with Cache(path) as cache:
+        assert cache.has_tokens("text", "words")
+        assert cache.token_dimension("text", "words") == DIM
+        assert cache.token_counts("text", "words").tolist() == [3, 1, 0, 2]
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 7, 100])
+def test_blocks_do_not_change_what_is_sealed(path, monkeypatch, block_rows):
+    """Old contents, parts across the blocks' borders, a content twice, and one longer than a block."""
+    monkeypatch.setattr(SEAL, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
+    monkeypatch.setattr("cache.writer.CHUNK_ROWS", 2)
+    names = ["ab", "c", "def", "ghijklmnop", "q", "rs", "tuv", "w", "xyz"]
+    publish(path, *names[:3])
+    sealed(path, names[:3])
+    publish(path, names[7], names[4], names[3])
+    publish(path, names[1], names[8], names[4], failures=[names[6]])
+    publish(path, names[5])
+    sealed(path, names)
+    assert_tokens(path, names, {names[6]})
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_content_that_was_encoded_twice_keeps_one_copy_of_its_tokens(path, is_sealed):
+    """Were it ever given another number of tokens, the others' would still be theirs."""
+    publish(path, "ab", "c")
+    if is_sealed:
+        sealed(path, ["ab", "c"])
+    publish(path, "ab", "d", tokens=Tokens.of([states("zzzz"), states("zzz")]))
+    sealed(path, ["ab", "c", "d"])
+    with Cache(path) as cache:
+        found = [tokens.tolist() for tokens in cache.tokens("text")]
+    expected = [states("zzzz").tolist(), states("c").tolist(), states("zzz").tolist()]
+    assert found in (expected, [states("ab").tolist(), *expected[1:]])
+    assert verify(path) == []
+
+
+def test_same_work_in_other_parts_makes_the_same_cache(tmp_path):
+    found = set()
+    for n, parts in enumerate([["abcd"], ["ab", "cd"], ["d", "c", "b", "a"]]):
+        path = tmp_path / f"{n}.h5"
+        for names in parts:
+            publish(path, *names)
+        sealed(path, list("cadb"))
+        with Cache(path) as cache:
+            found.add(cache.content_sha256)
+    assert len(found) == 1
+
+
+def test_parts_are_read_a_few_contents_at_a_time(path, monkeypatch):
+    """Texts are encoded by length and sealed in another order: a part is not read whole for each block."""
+    publish(path, *"abcdefghijklmnopqrstuvwxyz")
+    read = []
+    real = load_tokens
+
+    def noting(part_path, rows):
+        read.append(rows.tolist())
+        return real(part_path, rows)
+
+    monkeypatch.setattr("cache.token_table.load_tokens", noting)
+    monkeypatch.setattr(SEAL, "BLOCK_ROWS", 5)
+    sealed(path, list("zyxwvutsrqponmlkjihgfedcba"))
+    assert max(map(len, read)) == 5
+    assert sorted(chain(*read)) == list(range(26))
+    assert_tokens(path, list("abcdefghijklmnopqrstuvwxyz")[::-1])
+
+
+@pytest.mark.parametrize("where", ["cache", "journal"])
+@pytest.mark.parametrize("first", ["with", "without"])
+def test_entry_has_tokens_for_all_its_contents_or_for_none(path, where, first):
+    with_tokens, without = part_of("ab"), Part("words", SPEC, [key("c")], np.ones((1, 2), np.float32), {})
+    one, other = (with_tokens, without) if first == "with" else (without, with_tokens)
+    with Journal(path) as journal:
+        journal.publish(one)
+        if where == "cache":
+            seal(path, journal, Products(["p"], {}, {"text": Contents(one.keys, ["ok"])}))
+        journal.publish(other)
+        with pytest.raises(CacheError, match=r"text/words must have .*tokens.* for all its contents, however .*spec"):
+            Inventory(path, journal)
+
+
+def test_part_whose_tokens_have_another_dimension_is_refused(path):
+    publish(path, "ab")
+    publish(path, "c", tokens=Tokens.of([states("c", 3)]))
+    with Journal(path) as journal, pytest.raises(CacheError, match=r"tokens of [34] dimensions for all .* of [34]"):
+        Inventory(path, journal)
+
+
+def test_failures_alone_say_nothing_of_tokens(path):
+    failed = Part("words", SPEC, [], np.zeros((0, 0), np.float32), {key("torn"): "torn"})
+    with Journal(path) as journal:
+        journal.publish(failed)
+    publish(path, "ab")
+    sealed(path, ["ab", "torn"])
+    assert_tokens(path, ["ab", "torn"], {"torn"})
+
+
+def test_seal_says_how_much_space_the_tokens_take(path, monkeypatch):
+    publish(path, "ab", "c")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 300}))
+    with pytest.raises(CacheError, match="Sealing the cache needs"):
+        sealed(path, ["ab", "c"])
+    with Journal(path) as journal:
+        inventory = Inventory(path, journal)
+        table = SEAL.TokenTable(inventory, "text", "words")
+    assert table.n_bytes == 2 * 3 * DIM + 8 * 3
+
+
+def test_plain_h5py_reads_the_tokens(path):
+    publish(path, "ab", "c", "def")
+    sealed(path, ["c", "def", "ab"])
+    with h5py.File(path) as file:
+        offset = file["text/words/token_offset"][:]
+        assert file["text/words/token"].fletcher32
+        assert np.array_equal(file["text/words/token"][offset[1] : offset[2]], states("def"))
+
+
+# Reading.
+
+
+def test_tokens_that_are_not_there_are_a_named_error(tmp_path):
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.eye(3)}, {})
+    with Cache(path) as cache:
+        assert not cache.has_tokens("text", "synthetic")
+        assert cache.token_dimension("text", "synthetic") == 0
+        with pytest.raises(MissingEntryError, match=r"text/synthetic must have tokens.*embed-extract --tokens"):
+            cache.tokens("text")
+
+
+def test_info_shows_tokens(path):
+    publish(path, "ab", "c", "def")
+    sealed(path, ["c", "def", "ab"])
+    (entry,) = json.loads(invoke(info, path, "--json").stdout)["encoders"]
+    assert entry["tokens"] == {"n_tokens": 6, "fewest": 1, "most": 3, "dimension": DIM, "bytes": 2 * 6 * DIM}
+    lines = [line.split() for line in invoke(info, path).stdout.splitlines()]
+    assert ["encoder", "tokens", "a", "vector", "dimensions", "MB"] in lines
+    assert ["text/words", "6", "1–3", "4", "0.0"] in lines
+
+
+def test_every_value_is_read_again_after_another_seal(path):
+    publish(path, "ab", "c", "def")
+    sealed(path, ["c", "def", "ab"])
+    before = read_all(path)
+    assert not sealed(path, ["c", "def", "ab"])
+    assert read_all(path) == before
