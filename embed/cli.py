@@ -31,13 +31,24 @@ class ExtractCommand(Command):
 @click.option("--modalities", default="image,text", show_default=True, help="What to encode.")
 @setting("--device", help="auto, cpu, cuda, cuda:N, mps, or several that share the work: cuda:0,cuda:1.")
 @setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto: bf16 where it is native.")
-@setting("--image-encoder", help="A torchvision classification model.")
-@setting("--image-weights", help="pretrained, random, or a local state dict (.safetensors, .pth).")
-@setting("--image-name", help="The vectors' name in the cache; default: made from encoder and weights.")
-@setting("--text-encoder", help="A Hugging Face encoder: a name or a local folder.")
-@setting("--text-weights", help="pretrained or random.")
-@setting("--text-name", help="The vectors' name in the cache; default: made from encoder and weights.")
-@setting("--pooling", type=click.Choice(["cls", "mean"]), help="Of the text's last hidden states.")
+@setting(
+    "--image-encoder",
+    help="A torchvision classification model, or a Hugging Face vision model: a folder, "
+    "or a name on the hub. Several with commas, so that no folder's name may hold one.",
+)
+@setting(
+    "--image-weights",
+    help="pretrained, random, or torchvision's as a file (.safetensors, .pth); one for all encoders, or one for each.",
+)
+@setting(
+    "--image-name", help="The vectors' name in the cache, one for each encoder; default: made from encoder and weights."
+)
+@setting("--text-encoder", help="A Hugging Face encoder: a folder, or a name on the hub. Several with commas.")
+@setting("--text-weights", help="pretrained or random; one for all encoders, or one for each.")
+@setting(
+    "--text-name", help="The vectors' name in the cache, one for each encoder; default: made from encoder and weights."
+)
+@setting("--pooling", help="Of the text's last hidden states: cls or mean; one for all encoders, or one for each.")
 @setting("--max-length", help="Tokens a text is cut to.")
 @setting("--seed", help="Draws random weights.")
 @setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")

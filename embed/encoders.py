@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from cache import EncoderSpec, Tokens
 from embed.errors import SettingError
-from embed.settings import ExtractSettings
+from embed.settings import MODALITIES, ExtractSettings
 
 __all__ = ["Encoded", "Encoder", "entry_name", "joined", "make_encoders", "replicas"]
 
@@ -63,7 +64,7 @@ class Encoder(Protocol):
 
 
 def make_encoders(settings: ExtractSettings) -> list[Encoder]:
-    """Return the encoders that the settings name, for each modality one a device.
+    """Return the encoders that the settings name, each once a device.
 
     Raises:
         WeightsError: weights cannot be had.
@@ -71,37 +72,23 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
         SettingError: the architecture is unknown, or a name cannot stand in the cache.
     """
     from embed.device import find_devices
-    from embed.image_encoder import ImageEncoder
+    from embed.image_encoder import ARCHITECTURES, ImageEncoder
     from embed.text_encoder import TextEncoder
+    from embed.vision_encoder import VisionEncoder
 
     encoders: list[Encoder] = []
     for device in find_devices(settings.device):
-        if "image" in settings.modalities:
-            encoders.append(
-                ImageEncoder(
-                    settings.image_encoder,
-                    weights=settings.image_weights,
-                    name=settings.image_name,
-                    seed=settings.seed,
-                    device=device,
-                    precision=settings.precision,
-                    decode=settings.decode,
-                    tokens=settings.tokens,
-                )
-            )
-        if "text" in settings.modalities:
-            encoders.append(
-                TextEncoder(
-                    settings.text_encoder,
-                    weights=settings.text_weights,
-                    name=settings.text_name,
-                    pooling=settings.pooling,
-                    max_length=settings.max_length,
-                    seed=settings.seed,
-                    device=device,
-                    precision=settings.precision,
-                )
-            )
+        shared: dict[str, Any] = {"seed": settings.seed, "device": device, "precision": settings.precision}
+        for modality in (modality for modality in MODALITIES if modality in settings.modalities):
+            for choice in settings.choices(modality):
+                own = {**shared, "weights": choice.weights, "name": choice.name}
+                if modality == "text":
+                    own = {**own, "pooling": choice.pooling, "max_length": settings.max_length}
+                    encoders.append(TextEncoder(choice.model, **own))
+                    continue
+                is_named = choice.model in ARCHITECTURES or not ("/" in choice.model or Path(choice.model).is_dir())
+                image_class = ImageEncoder if is_named else VisionEncoder
+                encoders.append(image_class(choice.model, decode=settings.decode, tokens=settings.tokens, **own))
     return encoders
 
 
@@ -118,8 +105,8 @@ def replicas(encoders: Sequence[Encoder]) -> list[list[Encoder]]:
         if differences := encoder.spec.differences(group[0].spec):
             raise SettingError(
                 f"Each encoder must have a name of its own, however two are called {encoder.spec.modality}/"
-                f"{encoder.name} with {'; '.join(differences)}. Name one with "
-                f"--{encoder.spec.modality}-name, or choose one --precision for all devices."
+                f"{encoder.name} with {'; '.join(differences)}. Name each with "
+                f"--{encoder.spec.modality}-name A,B, or choose one --precision for all devices."
             )
     return list(groups.values())
 

@@ -26,7 +26,7 @@ from embed.precision import dtype_of, find_precision
 from embed.preprocess import Preprocess
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
 
-__all__ = ["ImageEncoder"]
+__all__ = ["ARCHITECTURES", "ImageEncoder"]
 
 # What torchvision sets when it loads its own weights, and not otherwise.
 OPTIONS = {
@@ -34,11 +34,11 @@ OPTIONS = {
     "inception_v3": {"transform_input": True, "init_weights": False},
 }
 DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # as older weights files have it
-WITHOUT_LINEAR = ("squeezenet1_0", "squeezenet1_1")
+ARCHITECTURES = list_models(module=torchvision.models)
 
 
 class ImageEncoder:
-    """A frozen torchvision model whose last linear layer is removed; ResNet-18 gives 512 dimensions.
+    """A frozen torchvision model whose classifier's last layer is removed; ResNet-18 gives 512 dimensions.
 
     Args:
         architecture: the name of a torchvision classification model.
@@ -67,11 +67,11 @@ class ImageEncoder:
         decode: str = "exact",
         tokens: str | None = None,
     ) -> None:
-        known = [name for name in list_models(module=torchvision.models) if name not in WITHOUT_LINEAR]
-        if architecture not in known:
+        if architecture not in ARCHITECTURES:
             raise SettingError(
-                "--image-encoder must be one of torchvision's classification models with a linear classifier "
-                f"({', '.join(known)}), however got {architecture!r}."
+                f"--image-encoder must be one of torchvision's classification models ({', '.join(ARCHITECTURES)}), "
+                "or a Hugging Face vision model: a folder with config.json, or a name on the hub such as "
+                f"facebook/dinov2-small, however got {architecture!r}."
             )
         self.architecture = architecture
         self.device = torch.device(device)
@@ -115,7 +115,7 @@ class ImageEncoder:
             {
                 "architecture": f"torchvision/{architecture}",
                 **origin,
-                "layer": "input of the last linear layer",
+                "layer": "pooled map" if architecture.startswith("squeezenet") else "input of the last linear layer",
                 "pixels": "upright RGB, transparency on white",
                 **self.gate.fields,
                 "resize": list(recipe.resize_size),
@@ -184,8 +184,9 @@ class ImageEncoder:
 
 
 def _remove_classifier(model: nn.Module) -> str:
-    """Replace the last linear layer by the identity and return its name."""
-    name = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    """Replace the last linear layer, SqueezeNet's last convolution, by the identity and return its name."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    name = ([name for name, module in layers.items() if isinstance(module, nn.Linear)] or list(layers))[-1]
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
     return name

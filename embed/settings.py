@@ -9,14 +9,24 @@ from pathlib import Path
 
 from embed.errors import SettingError
 
-__all__ = ["MODALITIES", "ExtractSettings"]
+__all__ = ["MODALITIES", "EncoderChoice", "ExtractSettings"]
 
 MODALITIES = ("image", "text")
 
 
 @dataclass(frozen=True)
+class EncoderChoice:
+    """One encoder of a comma list, and what was chosen for it."""
+
+    model: str
+    weights: str
+    name: str | None
+    pooling: str  # of texts
+
+
+@dataclass(frozen=True)
 class ExtractSettings:
-    """Settings of `embed.extract`.
+    """Settings of `embed.extract`; those of encoders may be comma lists: ``"resnet18,convnext_tiny"``.
 
     Raises:
         SettingError: a value is out of its range.
@@ -29,7 +39,7 @@ class ExtractSettings:
     encoding: str | None = None  # None: UTF-8, or UTF-16 where the file says so
     image_root: Path | None = None  # None: the catalogue's folder
     allow_outside: bool = False
-    image_encoder: str = "resnet18"
+    image_encoder: str = "resnet18"  # or a Hugging Face vision model: a folder, or a name on the hub
     image_weights: str = "pretrained"  # or "random", or a file
     image_name: str | None = None  # None: made from the encoder and its weights
     text_encoder: str = "bert-base-uncased"  # or a folder
@@ -67,6 +77,32 @@ class ExtractSettings:
         if self.max_bad is not None and not re.fullmatch(r"\d+(\.\d+)?%|\d+", self.max_bad):
             raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
 
+        for modality in self.modalities:
+            self.choices(modality)  # which refuses lists that do not fit
+
+    def choices(self, modality: str) -> list[EncoderChoice]:
+        """Return the encoders of a modality, one for each name of its comma list.
+
+        Raises:
+            SettingError: a list has another length, an empty name, or the same encoder twice.
+        """
+        models = _words(f"--{modality}-encoder", getattr(self, f"{modality}_encoder"))
+        weights = _one_each(f"--{modality}-weights", getattr(self, f"{modality}_weights"), models)
+        poolings = _one_each("--pooling", self.pooling, models) if modality == "text" else [""] * len(models)
+        names: list[str | None] = [None] * len(models)
+        asked = getattr(self, f"{modality}_name")
+        if asked is not None:
+            names = list(_words(f"--{modality}-name", asked) if len(models) > 1 else [asked])
+            if len(names) != len(models):
+                raise SettingError(
+                    f"--{modality}-name must give each of the {len(models)} encoders ({', '.join(models)}) a name of "
+                    f"its own, however got {asked!r}."
+                )
+        choices = [EncoderChoice(*fields) for fields in zip(models, weights, names, poolings, strict=True)]
+        if len(set(choices)) < len(choices):
+            raise SettingError(f"--{modality}-encoder must name each encoder once, however got {','.join(models)!r}.")
+        return choices
+
     def bad_limit(self, n_products: int) -> Fraction:
         """Return how many bad contents are allowed among `n_products` products."""
         if self.max_bad is None:
@@ -74,3 +110,20 @@ class ExtractSettings:
         if self.max_bad.endswith("%"):
             return Fraction(self.max_bad[:-1]) * n_products / 100
         return Fraction(self.max_bad)
+
+
+def _words(option: str, value: str) -> list[str]:
+    words = [word.strip() for word in value.split(",")]
+    if not all(words):
+        raise SettingError(f"{option} must be a name, or several with commas between them, however got {value!r}.")
+    return words
+
+
+def _one_each(option: str, value: str, models: list[str]) -> list[str]:
+    words = _words(option, value)
+    if len(words) not in (1, len(models)):
+        raise SettingError(
+            f"{option} must be one for all encoders, or one for each of the {len(models)} ({', '.join(models)}), "
+            f"however got {len(words)}: {value}."
+        )
+    return words * len(models) if len(words) == 1 else words

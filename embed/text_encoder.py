@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from cache import EncoderSpec
+from embed.checkpoint import features_of, find_checkpoint
 from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
@@ -22,13 +22,17 @@ from embed.first_token import keep_first_token
 from embed.packing import pack
 from embed.precision import dtype_of, find_precision
 from embed.texts import NORMALISATION, HashTokenizer
-from embed.weights import files_sha256, huggingface_folder, seeded, vocabulary_files
+from embed.weights import files_sha256, vocabulary_files
 
 __all__ = ["TextEncoder"]
 
 # Tokens of one matrix: fewer leave the device idle, more do not fit into its caches (CPU) or memory (CUDA).
 LEAST_TOKENS = {"cpu": 256, "cuda": 8192}
 MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
+
+TOWERS = ("clip_text_model",)  # saved alone, such a tower still pools where the text ends
+PADDED = ("siglip_text_model", "siglip2_text_model")
+POSITIONS_BEHIND_PADDING = ("altclip_text_model", "camembert", "longformer", "mpnet", "roberta", "xlm-roberta")
 
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
 
@@ -42,6 +46,7 @@ class TextEncoder:
             ``bert-base-uncased`` need no file at all, those of a folder its ``config.json``.
         name: the vectors' name in the cache.
         pooling: ``cls``, the first token of the last hidden state, or ``mean`` over all tokens that are no padding.
+            A model with two towers (CLIP, SigLIP) gives the text features that lie in one space with the pictures'.
         max_length: longer texts are cut to so many tokens.
         seed: draws random weights.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
@@ -65,45 +70,40 @@ class TextEncoder:
     ) -> None:
         if pooling not in ("cls", "mean"):
             raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
-        if weights not in ("pretrained", "random"):
-            raise SettingError(
-                f"--text-weights must be pretrained or random, however got {weights!r}. "
-                "Local weights are named by their folder: --text-encoder FOLDER."
-            )
         self.pooling = pooling
         self.max_length = max_length
         self.device = torch.device(device)
-        self.seed = seed
         self.precision = find_precision(precision, self.device)
         self.batch_size = 4096 if self.device.type == "cuda" else 256
         self.n_parallel = default_parallel(self.device)
-        self.folder: Path | None = None
         self._tokenizer_lock = threading.Lock()
-        if weights == "pretrained":
-            self.folder = huggingface_folder(model_name)
-        elif Path(model_name).is_dir():
-            self.folder = Path(model_name)
-        self.is_random = weights == "random"
-        self.config = _config(model_name, self.folder)
-        if getattr(self.config, "is_encoder_decoder", False) or not hasattr(self.config, "vocab_size"):
+        self.checkpoint = find_checkpoint(model_name, modality="text", weights=weights, seed=seed)
+        self.folder, config = self.checkpoint.folder, self.checkpoint.config
+        self.has_two_towers = self.checkpoint.has_two_towers
+        self.text_config = config.text_config if self.has_two_towers else config
+        if getattr(config, "is_encoder_decoder", False) or not hasattr(self.text_config, "vocab_size"):
             raise WeightsError(
-                f"A text encoder must be an encoder alone, however {model_name} is a {type(self.config).__name__}: "
-                "BERT and its kind are."
+                f"A text encoder must be an encoder alone, or have a tower of its own for texts, however {model_name} "
+                f"is a {type(config).__name__}: BERT, CLIP and their kinds are."
             )
-        longest = _longest_text(self.config, max_length)
+        longest = _longest_text(self.text_config, max_length)
         if max_length > longest:
             raise SettingError(f"--max-length must be at most {longest} for {model_name}, however got {max_length}.")
-        self.name = entry_name(name, _usual_name(model_name, is_random=self.is_random, pooling=pooling))
+        self.is_tower = self.has_two_towers or config.model_type in TOWERS
+        if self.is_tower:
+            self._check_tower(model_name)
+        # Trained on texts of one length, without a mask, such a tower reads the padding too.
+        self.padded_length = longest if self.text_config.model_type in PADDED else None
+        usual_name = self.checkpoint.usual_name + ("" if pooling == "cls" else f"-{pooling}")
+        self.name = entry_name(name, usual_name)
         self.spec = EncoderSpec(
             "text",
             {
-                "architecture": f"transformers/{type(self.config).__name__}",
-                "config": self._config_field(),
-                **self._weights_fields(),
+                **self.checkpoint.fields(),
                 "tokenizer": self._tokenizer_field(),
                 "normalisation": NORMALISATION,
                 "max_length": max_length,
-                "pooling": f"{pooling} of the last hidden state",
+                "pooling": self._pooling_field(),
                 "precision": self.precision,
             },
         )
@@ -113,7 +113,10 @@ class TextEncoder:
         with self._tokenizer_lock:  # Hugging Face tokenizers must not be called from two threads at once
             if isinstance(self.tokenizer, HashTokenizer):
                 return self.tokenizer(content, max_length=self.max_length)
-            return self.tokenizer(content, truncation=True, max_length=self.max_length)["input_ids"]
+            tokens = self.tokenizer(content, truncation=True, max_length=self.max_length)
+            if self.padded_length is not None:
+                tokens = self.tokenizer.pad(tokens, padding="max_length", max_length=self.padded_length)
+            return tokens["input_ids"]
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
@@ -141,7 +144,14 @@ class TextEncoder:
         mask = None
         if min(lengths) < longest:  # the mask costs time, and mostly there is nothing to mask
             mask = to_device((torch.arange(longest) < torch.tensor(lengths)[:, None]).long(), self.device)  # (n, L)
-        states = self.model(input_ids=to_device(ids, self.device), attention_mask=mask).last_hidden_state  # (n, L, D)
+        inputs = {"input_ids": to_device(ids, self.device), "attention_mask": mask}
+        model: Any = self.model
+        if self.has_two_towers:
+            return features_of(model.get_text_features(**inputs))
+        output = model(**inputs)
+        if self.is_tower:
+            return output.pooler_output
+        states = output.last_hidden_state  # (n, L, D)
         if self.pooling == "cls":
             return states[:, 0]
         if mask is None:
@@ -152,7 +162,7 @@ class TextEncoder:
     def tokenizer(self) -> Any:
         """The folder's own tokenizer, or one that hashes words where there is none."""
         if self.folder is None or not vocabulary_files(self.folder):  # only untrained weights may do without
-            return HashTokenizer(self.config.vocab_size)
+            return HashTokenizer(self.text_config.vocab_size)
         try:
             return transformers.AutoTokenizer.from_pretrained(
                 self.folder, local_files_only=True, trust_remote_code=False
@@ -165,60 +175,45 @@ class TextEncoder:
         """The network in evaluation mode on its device.
 
         Raises:
-            WeightsError: the folder's tensors do not fit its architecture.
+            WeightsError: the folder's tensors do not fit its architecture, or its first token says nothing.
         """
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        with seeded(self.seed):
-            model = self._draw() if self.is_random else self._load()
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = False
-        if self.pooling == "cls":
+        model: Any = self.checkpoint.load(needs_pooler=lambda _: self.is_tower)
+        if self.has_two_towers:
+            model.vision_model = None  # the memory is worth more
+        elif self.pooling == "cls" and not self.is_tower:
             keep_first_token(model)
-        return model.eval().requires_grad_(False).to(self.device, dtype_of(self.precision))
+            self._check_first_token(model)
+        return model.to(self.device, dtype_of(self.precision))
 
-    def _draw(self) -> nn.Module:
-        try:
-            return transformers.AutoModel.from_config(self.config, trust_remote_code=False)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"{self.folder} must describe a network, however: {str(error)[:300]}") from error
-
-    def _load(self) -> nn.Module:
-        try:
-            model, report = transformers.AutoModel.from_pretrained(
-                self.folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # the report names them
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    @torch.inference_mode()
+    def _check_first_token(self, model: Any) -> None:
+        """Make sure that the first token sees those after it; in a causal model all texts would get one vector."""
+        lowest = self.text_config.vocab_size // 2
+        ids = torch.tensor([[lowest, lowest + 1, lowest + 2], [lowest, lowest + 3, lowest + 4]]) % (2 * lowest)
+        first, second = model(input_ids=ids).last_hidden_state[:, 0]
+        if torch.equal(first, second):
             raise WeightsError(
-                f"{self.folder} must hold a Hugging Face encoder, however: {str(error)[:300]}"
-            ) from error
-        missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-        missing += sorted(str(key[0]) for key in report["mismatched_keys"])
-        if missing:
-            raise WeightsError(
-                f"{self.folder} must hold all weights of its architecture, however "
-                f"{', '.join(missing[:3])} {'is' if len(missing) == 1 else 'are'} missing or of another shape."
+                f"With --pooling cls the first token must see the others, however in {self.folder} it sees itself "
+                "alone, so that all texts would get the same vector. Use --pooling mean, or another text encoder."
             )
-        return model
 
-    def _config_field(self) -> str:
-        return "defaults" if self.folder is None else "sha256:" + files_sha256([self.folder / "config.json"])
+    def _check_tower(self, model_name: str) -> None:
+        if self.pooling != "cls":
+            raise SettingError(
+                f"--pooling must be cls for {model_name}, however got {self.pooling!r}: its own pooling gives its "
+                "texts' vectors."
+            )
+        if self.folder is None or not vocabulary_files(self.folder):
+            raise WeightsError(f"{self.folder} must hold its tokenizer: the vector stands where the text ends.")
 
-    def _weights_fields(self) -> dict[str, object]:
-        if self.is_random or self.folder is None:
-            drawn_by = f"torch {torch.__version__}, transformers {transformers.__version__}"
-            return {"weights": "random", "seed": self.seed, "drawn_by": drawn_by}
-        return {"weights": "sha256:" + files_sha256(list(self.folder.glob("model*.safetensors")))}
+    def _pooling_field(self) -> str:
+        if self.has_two_towers:
+            return "text features"
+        return "pooled output" if self.is_tower else f"{self.pooling} of the last hidden state"
 
     def _tokenizer_field(self) -> str:
         paths = self._tokenizer_paths()
-        return "sha256:" + files_sha256(paths) if paths else f"words hashed to {self.config.vocab_size} ids"
+        return "sha256:" + files_sha256(paths) if paths else f"words hashed to {self.text_config.vocab_size} ids"
 
     def _tokenizer_paths(self) -> list[Path]:
         if self.folder is None:
@@ -226,29 +221,9 @@ class TextEncoder:
         return sorted({path for pattern in TOKENIZER_FILES for path in self.folder.glob(pattern) if path.is_file()})
 
 
-def _config(model_name: str, folder: Path | None) -> Any:
-    if folder is None and model_name == "bert-base-uncased":
-        return transformers.BertConfig()  # its defaults are BERT-base
-    if folder is None:
-        raise WeightsError(
-            f"Random weights need an architecture: bert-base-uncased or a folder with config.json, however got "
-            f"{model_name!r}."
-        )
-    try:
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers checks fields with errors of its own
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{folder} must hold the config.json of a known architecture, however: {reason}") from error
-
-
 def _longest_text(config: Any, otherwise: int) -> int:
     """Return how many tokens the model has positions for."""
     longest = getattr(config, "max_position_embeddings", otherwise)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):
+    if config.model_type in POSITIONS_BEHIND_PADDING:
         return longest - config.pad_token_id - 1  # their positions begin behind the padding's id
     return longest
-
-
-def _usual_name(model_name: str, *, is_random: bool, pooling: str) -> str:
-    name = Path(model_name).resolve().name if Path(model_name).is_dir() else model_name.rpartition("/")[2]
-    return name + ("-random" if is_random else "") + ("" if pooling == "cls" else f"-{pooling}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "PROCESSOR_FILES",
     "files_sha256",
     "huggingface_folder",
     "load_state",
@@ -31,7 +32,11 @@ __all__ = [
 
 DOWNLOAD_TIMEOUT_S = 15
 VOCABULARY_FILES = ("tokenizer.json", "vocab.*", "*.model")
-FOLDER_FILES = ("config.json", "model*.safetensors*", "tokenizer*", "vocab*", "merges.txt", "*.model", "*_tokens*.json")
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+FOLDER_FILES = (
+    "config.json", "model*.safetensors*", "tokenizer*", "vocab*", "merges.txt", "*.model", "*_tokens*.json",
+    *PROCESSOR_FILES,
+)  # fmt: skip
 
 
 def torchvision_file(architecture: str) -> Path:
@@ -61,18 +66,20 @@ def torchvision_file(architecture: str) -> Path:
     return path
 
 
-def huggingface_folder(name: str) -> Path:
+def huggingface_folder(name: str, *, modality: str = "text") -> Path:
     """Return the folder of a Hugging Face model: a local one, or the hub's snapshot in ``HF_HOME``.
 
     Raises:
         WeightsError: it is not there and cannot be downloaded, or holds no safetensors.
     """
-    folder = Path(name) if Path(name).is_dir() else _snapshot(name)
-    if not _is_whole(folder):
+    folder = Path(name) if Path(name).is_dir() else _snapshot(name, modality)
+    if not _is_whole(folder, modality):
+        needed = {"text": "its tokenizer's vocabulary", "image": "preprocessor_config.json"}[modality]
         raise WeightsError(
-            "A text encoder must be a folder with config.json, model.safetensors and its tokenizer's vocabulary, "
-            f"however {folder} has {', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}. "
-            "Weights in pickles are not loaded: save the model and the tokenizer with save_pretrained."
+            f"{'An' if modality == 'image' else 'A'} {modality} encoder must be a folder with config.json, "
+            f"model.safetensors and {needed}, however {folder} has "
+            f"{', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}. Weights in pickles are not "
+            f"loaded: save the model and the {'tokenizer' if modality == 'text' else 'processor'} with save_pretrained."
         )
     return folder
 
@@ -138,32 +145,36 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _snapshot(name: str) -> Path:
+def _snapshot(name: str, modality: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
     try:
         with suppress(FileNotFoundError):  # not cached: ask the hub
             folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-            if _is_whole(folder):
+            if _is_whole(folder, modality):
                 return folder
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FOLDER_FILES)))
     except HFValidationError as error:
         raise WeightsError(
-            f"--text-encoder must be a folder or a model's name on the hub, however {name!r} is neither."
+            f"--{modality}-encoder must be a folder or a model's name on the hub, however {name!r} is neither."
         ) from error
     except Exception as error:  # the hub's client raises errors of several HTTP libraries
         reason = _first_words(error)
         home = huggingface_hub.constants.HF_HUB_CACHE
         raise WeightsError(
-            f"The text encoder {name} could not be downloaded ({reason}). Fill {home} (HF_HOME chooses the folder), "
-            "name a local folder with --text-encoder FOLDER, or go on with untrained weights: --text-weights random."
+            f"The {modality} encoder {name} could not be downloaded ({reason}). Fill {home} (HF_HOME chooses the "
+            f"folder), name a local folder with --{modality}-encoder FOLDER, or go on with untrained weights: "
+            + ("--text-weights random." if modality == "text" else "--image-encoder resnet18 --image-weights random.")
         ) from error
 
 
-def _is_whole(folder: Path) -> bool:
-    has_weights = (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
-    return has_weights and bool(vocabulary_files(folder))
+def _is_whole(folder: Path, modality: str) -> bool:
+    if not (folder / "config.json").is_file() or not any(folder.glob("model*.safetensors")):
+        return False
+    if modality == "image":
+        return any((folder / name).is_file() for name in PROCESSOR_FILES)
+    return bool(vocabulary_files(folder))
 
 
 def _first_words(error: Exception) -> str:

@@ -252,7 +252,7 @@ def test_ctrl_c_exits_with_130_and_the_same_line_goes_on(shop, counting, small_p
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--frobnicate"], ["--batch-size", "many"], ["--pooling", "max"], ["data.csv", "another.csv"], ["-o"]],
+    [["--frobnicate"], ["--batch-size", "many"], ["data.csv", "another.csv"], ["-o"]],
 )
 def test_wrong_usage_exits_with_2(shop, counting, arguments):
     result = invoke(embed.cli.extract, *arguments)

@@ -318,9 +318,16 @@ def test_an_unknown_architecture_is_an_error_with_the_known_ones():
         ImageEncoder("resnet19", weights="random")
 
 
-def test_an_architecture_without_a_linear_classifier_is_a_named_error():
-    with pytest.raises(SettingError, match="with a linear classifier .* however got 'squeezenet1_1'"):
-        ImageEncoder("squeezenet1_1", weights="random").model  # noqa: B018
+@torch.inference_mode()
+def test_an_architecture_that_ends_in_a_convolution_gives_its_pooled_map(tmp_path):
+    model = trained("squeezenet1_1")
+    save_file(model.state_dict(), tmp_path / "own.safetensors")
+    transform = get_model_weights("squeezenet1_1").DEFAULT.transforms()
+    expected = model.features(transform(plain_rgb(PICTURES["RGB png"]))[None]).mean((2, 3)).numpy()
+    encoder = ImageEncoder("squeezenet1_1", weights=str(tmp_path / "own.safetensors"))
+    found = vectors_of(encoder, [PICTURES["RGB png"]])
+    assert found.shape == (1, 512)
+    assert_close(found, expected, tolerance=1e-4)
 
 
 # Texts, and what plain transformers makes of them
@@ -540,7 +547,7 @@ def test_code_that_a_folder_brings_along_is_not_run(model_type, folder, tmp_path
     ("options", "error", "message"),
     [
         ({"pooling": "max"}, SettingError, "--pooling must be cls or mean, however got 'max'"),
-        ({"weights": "best"}, SettingError, "--text-weights must be pretrained or random, however got 'best'"),
+        ({"weights": "best"}, SettingError, "--text-weights must be pretrained or random for .*, however got 'best'"),
         ({"max_length": 49}, SettingError, "--max-length must be at most 48 .* however got 49"),
         ({"name": "a/b"}, SettingError, "--text-name"),
     ],
@@ -900,20 +907,20 @@ def hub_snapshot(home, folder, *, name="org--tiny", without=()):
     return snapshot
 
 
-def found_on_hub(name, **environment):
+def found_on_hub(name, *, modality="text", **environment):
     """Ask for a hub model in a fresh process, as the hub's settings are read once a process; return (found, error)."""
     code = """
 import sys
 from embed import WeightsError
 from embed.weights import huggingface_folder
 try:
-    print(huggingface_folder(sys.argv[1]))
+    print(huggingface_folder(sys.argv[1], modality=sys.argv[2]))
 except WeightsError as error:
     sys.exit(f"WeightsError: {error}")
 """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") or key == "HF_HOME"}
     done = subprocess.run(
-        [sys.executable, "-c", code, name],
+        [sys.executable, "-c", code, name, modality],
         env={**kept, "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", **environment},
         capture_output=True,
         text=True,
