@@ -84,7 +84,7 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
                 own = {**shared, "weights": choice.weights, "name": choice.name}
                 if modality == "text":
                     own = {**own, "pooling": choice.pooling, "max_length": settings.max_length}
-                    encoders.append(TextEncoder(choice.model, **own))
+                    encoders.append(TextEncoder(choice.model, keep_tokens=settings.tokens is not None, **own))
                     continue
                 is_named = choice.model in ARCHITECTURES or not ("/" in choice.model or Path(choice.model).is_dir())
                 image_class = ImageEncoder if is_named else VisionEncoder

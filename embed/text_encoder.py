@@ -13,10 +13,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from cache import EncoderSpec
+from cache import EncoderSpec, Tokens
 from embed.checkpoint import features_of, find_checkpoint
 from embed.device import default_parallel, own_stream, to_device
-from embed.encoders import entry_name
+from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
 from embed.first_token import keep_first_token
 from embed.packing import pack
@@ -50,9 +50,11 @@ class TextEncoder:
         max_length: longer texts are cut to so many tokens.
         seed: draws random weights.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
+        keep_tokens: keep the last hidden state of every token, too.
 
     Raises:
-        SettingError: the precision is none, the pooling is neither, or the texts may be longer than the model reads.
+        SettingError: the precision is none, the pooling is neither, there are no token states to keep, or the texts may
+            be longer than the model reads.
         WeightsError: the weights cannot be had.
     """
 
@@ -67,10 +69,12 @@ class TextEncoder:
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        keep_tokens: bool = False,
     ) -> None:
         if pooling not in ("cls", "mean"):
             raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
         self.pooling = pooling
+        self.keep_tokens = keep_tokens
         self.max_length = max_length
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
@@ -95,6 +99,7 @@ class TextEncoder:
         # Trained on texts of one length, without a mask, such a tower reads the padding too.
         self.padded_length = longest if self.text_config.model_type in PADDED else None
         usual_name = self.checkpoint.usual_name + ("" if pooling == "cls" else f"-{pooling}")
+        usual_name += "-tokens" if keep_tokens else ""
         self.name = entry_name(name, usual_name)
         self.spec = EncoderSpec(
             "text",
@@ -105,6 +110,7 @@ class TextEncoder:
                 "max_length": max_length,
                 "pooling": self._pooling_field(),
                 "precision": self.precision,
+                **({"tokens": "last hidden states"} if keep_tokens else {}),
             },
         )
 
@@ -119,15 +125,24 @@ class TextEncoder:
             return tokens["input_ids"]
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
-        """Return the pooled vectors, (B, D) float32, whatever lengths the texts have."""
+    def encode(self, batch: Sequence[list[int]]) -> np.ndarray | Encoded:
+        """Return the pooled vectors, (B, D) float32, whatever lengths the texts have, with their tokens' states."""
         groups = self.pack(batch)
+        tokens: dict[int, np.ndarray] = {}
         with own_stream(self.device):
-            pooled = torch.cat([self._pooled([batch[number] for number in group]) for group in groups])  # (B, D)
-            vectors = pooled.float().cpu().numpy()
-        ordered = np.empty_like(vectors)
-        ordered[[number for group in groups for number in group]] = vectors
-        return ordered
+            pooled = []
+            for group in groups:
+                vectors, states = self.forward([batch[number] for number in group])
+                pooled.append(vectors)
+                if self.keep_tokens:
+                    halves = states.half().cpu().numpy()  # (n, L, D)
+                    tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
+            found = torch.cat(pooled).float().cpu().numpy()  # (B, D)
+        ordered = np.empty_like(found)
+        ordered[[number for group in groups for number in group]] = found
+        if not self.keep_tokens:
+            return ordered
+        return Encoded(ordered, Tokens.of([tokens[number] for number in range(len(batch))]))
 
     def pack(self, batch: Sequence[list[int]]) -> list[list[int]]:
         """Return the numbers of the texts that go through the network together, in groups of about one length."""
@@ -135,8 +150,11 @@ class TextEncoder:
         lengths = [len(tokens) for tokens in batch]
         return pack(lengths, least_tokens=LEAST_TOKENS[kind], most_tokens=MOST_TOKENS[kind])
 
-    def _pooled(self, texts: Sequence[list[int]]) -> Tensor:
-        """Return the vectors of texts of about one length, (n, D); padding to the longest is masked."""
+    def forward(self, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Return the vectors of texts of about one length, (n, D), and their tokens' states, (n, L, D).
+
+        Padding to the longest is masked. Where no tokens are kept, the states may be those of the first token alone.
+        """
         lengths = [len(tokens) for tokens in texts]
         longest = max(lengths)
         padding = self.tokenizer.pad_token_id or 0
@@ -147,16 +165,16 @@ class TextEncoder:
         inputs = {"input_ids": to_device(ids, self.device), "attention_mask": mask}
         model: Any = self.model
         if self.has_two_towers:
-            return features_of(model.get_text_features(**inputs))
+            return features_of(model.get_text_features(**inputs)), torch.empty(0)
         output = model(**inputs)
-        if self.is_tower:
-            return output.pooler_output
         states = output.last_hidden_state  # (n, L, D)
+        if self.is_tower:
+            return output.pooler_output, states
         if self.pooling == "cls":
-            return states[:, 0]
+            return states[:, 0], states
         if mask is None:
-            return states.float().mean(1)
-        return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+            return states.float().mean(1), states
+        return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True), states
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -181,7 +199,8 @@ class TextEncoder:
         if self.has_two_towers:
             model.vision_model = None  # the memory is worth more
         elif self.pooling == "cls" and not self.is_tower:
-            keep_first_token(model)
+            if not self.keep_tokens:
+                keep_first_token(model)
             self._check_first_token(model)
         return model.to(self.device, dtype_of(self.precision))
 
@@ -198,6 +217,11 @@ class TextEncoder:
             )
 
     def _check_tower(self, model_name: str) -> None:
+        if self.keep_tokens:
+            raise SettingError(
+                f"--tokens needs a text encoder whose vector is pooled from its tokens, however {model_name} has a "
+                "pooling of its own. Leave --tokens out, or choose another --text-encoder."
+            )
         if self.pooling != "cls":
             raise SettingError(
                 f"--pooling must be cls for {model_name}, however got {self.pooling!r}: its own pooling gives its "

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from support import CountingEncoder, image_bytes, invoke, small_catalogue
-from test_embed_encoders import PICTURES
+from test_embed_encoders import PICTURES, TEXTS, write_folder
 from torchvision.models import resnet18
 
 import embed.cli
 from cache import Cache, Tokens
-from embed import Encoded, ExtractSettings, ImageEncoder, SettingError, extract
+from embed import Encoded, ExtractSettings, ImageEncoder, SettingError, TextEncoder, extract
 from embed.weights import seeded
 
 
@@ -91,6 +92,24 @@ def test_a_network_whose_vector_is_no_mean_of_a_map_is_a_named_error(architectur
 def test_another_word_for_tokens_is_a_named_error(tokens):
     with pytest.raises(SettingError, match="--tokens must be all, or rows and columns such as 3x3, however got"):
         ImageEncoder(weights="random", tokens=tokens)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@torch.inference_mode()
+def test_a_texts_tokens_are_the_models_last_hidden_states(pooling, tmp_path):
+    text_folder = write_folder(tmp_path / "tiny")
+    encoder = TextEncoder(str(text_folder), pooling=pooling, keep_tokens=True)
+    found = encoded(encoder, TEXTS)
+    plain = encoded(TextEncoder(str(text_folder), pooling=pooling), TEXTS)
+    np.testing.assert_allclose(found.vectors, plain, rtol=1e-4, atol=1e-5)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(text_folder)
+    model = transformers.AutoModel.from_pretrained(text_folder).eval()
+    for number, text in enumerate(TEXTS):
+        inputs = tokenizer(" ".join(text.split()), truncation=True, max_length=32, return_tensors="pt")
+        states = model(**inputs).last_hidden_state[0]  # (L, D)
+        np.testing.assert_allclose(found.tokens[number], states, rtol=2e-3, atol=2e-3)
+        pooled = found.tokens[number][0] if pooling == "cls" else found.tokens[number].astype(np.float32).mean(0)
+        np.testing.assert_allclose(pooled, found.vectors[number], rtol=2e-3, atol=2e-3)
 
 
 def test_vectors_with_and_without_tokens_stand_side_by_side(tmp_path):

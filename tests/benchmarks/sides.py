@@ -211,7 +211,7 @@ def texts_forward(texts: Sequence[str], folder: Path, device: str, **_: Any) -> 
 
     def forward(texts: list[list[int]]) -> object:
         with own_stream(encoder.device):
-            return encoder._pooled(texts).float().cpu()
+            return encoder.forward(texts)[0].float().cpu()
 
     encoder.model  # noqa: B018 - it is loaded by one thread
     return _on_cores(forward, inputs, n_parallel=encoder.n_parallel)
