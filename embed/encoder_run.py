@@ -94,7 +94,8 @@ class EncoderRun:
             have |= inventory.failures[modality].keys()
         missing = plan(self.source.places, have)
         if modality == "text":
-            missing.sort(key=lambda key: len(str(self.source.places[key])))  # like lengths need little padding
+            # Like lengths need little padding; and what takes longest comes first, so that the cores end together.
+            missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)
         return missing
 
     def encode_missing(self, inventory: Inventory) -> EncoderReport:

@@ -18,8 +18,8 @@ log = logging.getLogger("embed_once")
 class Lanes:
     """Encodes batches for many threads at once on the replicas of one encoder, one a device.
 
-    Each replica takes as many batches at once as it says (`n_parallel`), the first one alone: that one loads the
-    model. What does not fit into a device's memory is encoded in halves, and later batches are no larger.
+    Each replica takes as many batches at once as it says (`n_parallel`), but its first content alone: that one loads
+    the model. What does not fit into a device's memory is encoded in halves, and later batches are no larger.
     """
 
     def __init__(self, replicas: Sequence[Encoder]) -> None:
@@ -39,16 +39,18 @@ class Lanes:
         """
         number = self._free.get()
         try:
-            encoded = self._encode(number, list(batch))
-            if number in self._fresh:
-                self._fresh.discard(number)
-                for _ in range(_n_parallel(self.replicas[number]) - 1):
-                    self._free.put(number)
-            return encoded
+            n_more = _n_parallel(self.replicas[number]) - 1
+            if number not in self._fresh or n_more == 0:
+                return joined(self._encode(number, list(batch)))
+            first = self._encode(number, list(batch[:1]))
+            self._fresh.discard(number)
+            for _ in range(n_more):
+                self._free.put(number)
+            return joined(first + self._encode(number, list(batch[1:])))
         finally:
             self._free.put(number)
 
-    def _encode(self, number: int, batch: list[Any]) -> Encoded:
+    def _encode(self, number: int, batch: list[Any]) -> list[Encoded]:
         encoder = self.replicas[number]
         pieces: list[Encoded] = []
         while batch:
@@ -74,7 +76,7 @@ class Lanes:
                 "%s/%s: batches of %d do not fit into the memory, so they are halved.",
                 encoder.spec.modality, encoder.name, len(head),
             )  # fmt: skip
-        return joined(pieces)
+        return pieces
 
 
 def _n_parallel(encoder: Encoder) -> int:

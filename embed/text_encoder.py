@@ -27,7 +27,7 @@ from embed.weights import files_sha256, vocabulary_files
 __all__ = ["TextEncoder"]
 
 # Tokens of one matrix: fewer leave the device idle, more do not fit into its caches (CPU) or memory (CUDA).
-LEAST_TOKENS = {"cpu": 256, "cuda": 8192}
+LEAST_TOKENS = {"cpu": 160, "cuda": 8192}
 MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 TOWERS = ("clip_text_model",)  # saved alone, such a tower still pools where the text ends
@@ -78,7 +78,7 @@ class TextEncoder:
         self.max_length = max_length
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
-        self.batch_size = 4096 if self.device.type == "cuda" else 256
+        self.batch_size = 4096 if self.device.type == "cuda" else 128  # few, so that the cores end together
         self.n_parallel = default_parallel(self.device)
         self._tokenizer_lock = threading.Lock()
         self.checkpoint = find_checkpoint(model_name, modality="text", weights=weights, seed=seed)

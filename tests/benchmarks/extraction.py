@@ -46,7 +46,7 @@ def main() -> None:
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--slow", "n_slow", default=160, show_default=True, help="Contents a round of sides a and b.")
 @click.option("--fast", "n_fast", default=1280, show_default=True, help="Contents a round of sides c and d.")
-@click.option("--large", "n_large", default=64, show_default=True, help="Large JPEGs a round, of every side.")
+@click.option("--large", "n_large", default=128, show_default=True, help="Large JPEGs a round, of every side.")
 @click.option("--device", default="cpu", show_default=True, help="Of all sides.")
 @click.option("--only", help="Sets to measure: small, large, texts; default: all.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures here.")

@@ -202,7 +202,7 @@ def texts_forward(texts: Sequence[str], folder: Path, device: str, **_: Any) -> 
     from embed.device import own_stream
 
     encoder = _text_encoder(folder, device)
-    prepared = [encoder.prepare(text) for text in sorted(texts, key=len)]
+    prepared = [encoder.prepare(text) for text in sorted(texts, key=len, reverse=True)]
     inputs = [
         [batch[number] for number in group]
         for batch in _batches(prepared, encoder.batch_size)
