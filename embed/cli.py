@@ -67,7 +67,9 @@ class ExtractCommand(Command):
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")
-@click.option("--estimate", "is_estimate", is_flag=True, help="Print bytes and time from a sample; write nothing.")
+@click.option(
+    "--estimate", "is_estimate", is_flag=True, help="Hash, encode a sample, and print bytes and time; write no vector."
+)
 @json_option
 def extract(
     catalogue_path: Path, cache_path: Path, modalities: str, as_json: bool, is_estimate: bool, **options: Any
@@ -127,4 +129,4 @@ def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings,
         needed, free = found.needed_bytes / 1e6, found.free_bytes / 1e6
         click.echo(f"{found.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
         click.echo("No vector was written.")
-    check_space(found.cache_path.parent, n_bytes=found.n_bytes)
+    check_space(found.cache_path, n_bytes=found.n_bytes)

@@ -45,7 +45,8 @@ class Source:
         try:
             return read_image(place, key=key)[1]
         except ContentError as error:
-            self.hints.doubt(place, key)
+            if str(error) == RETRIED:
+                self.hints.doubt(place, key)
             raise ContentError(RETRIED) from error
 
     def contents(self, left_out: set[str]) -> Contents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class EncoderEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an extraction will cost: nothing was written."""
+    """What an extraction will cost."""
 
     cache_path: Path
     n_products: int
@@ -41,34 +42,30 @@ class Estimate:
 
 
 def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
-    """Encode a sample of what the inventory lacks for some seconds, and return what all of it will cost.
+    """Encode a random sample of what the inventory lacks for some seconds, and return what all of it will cost.
 
-    The sample is spread evenly over the contents. Loading the model is not counted.
+    The first content is encoded before the clock starts, so that loading the model is not counted.
     """
     missing = run.missing(inventory)
-    step = max(1, len(missing) // SAMPLE_CONTENTS)
-    n_sampled = vector_bytes = token_bytes = n_timed = 0
-    started = first_done = time.monotonic()
-    for batch in run.encode(missing[step // 2 :: step]):
-        now = time.monotonic()
-        if not n_sampled:
-            first_done = now  # the model was loaded before it
-        else:
-            n_timed += len(batch.keys)
-        n_sampled += len(batch.keys)
-        if batch.encoded is not None:
-            vector_bytes += batch.encoded.vectors.nbytes
-            token_bytes += batch.n_bytes - batch.encoded.vectors.nbytes
-        if n_timed and now - first_done > SAMPLE_S:
+    sample = random.Random(0).sample(missing, min(len(missing), SAMPLE_CONTENTS))  # noqa: S311 - no secret
+    size = min(run.batch_size, max(1, len(sample) // (4 * run.n_workers)))  # each worker has several
+    batches = list(run.encode(sample[:1]))
+    started = time.monotonic()
+    n_timed = 0
+    for batch in run.encode(sample[1:], batch_size=size):
+        batches.append(batch)
+        n_timed += batch.n_contents
+        if time.monotonic() - started > SAMPLE_S:
             break
-    elapsed_s, n_timed = (time.monotonic() - first_done, n_timed) if n_timed else (first_done - started, n_sampled)
+    elapsed_s = time.monotonic() - started
+    n_sampled = sum(batch.n_contents for batch in batches)
     scale = len(missing) / max(1, n_sampled)
     return EncoderEstimate(
         name=run.name,
         n_unique=len(run.source.places),
         n_missing=len(missing),
-        vector_bytes=round(vector_bytes * scale),
-        token_bytes=round(token_bytes * scale),
+        vector_bytes=round(sum(batch.vector_bytes for batch in batches) * scale),
+        token_bytes=round(sum(batch.token_bytes for batch in batches) * scale),
         encode_s=elapsed_s * len(missing) / max(1, n_timed),
         n_sampled=n_sampled,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -12,18 +13,25 @@ from embed.errors import EncoderError, SettingError
 from embed.images import decode, is_scaled
 from embed.preprocess import Preprocess
 
-__all__ = ["DecodeGate"]
+__all__ = ["BothWays", "DecodeGate"]
 
 N_CHECKED = 32  # pictures, the first that are scaled
 LEAST_COSINE = 0.999
 MARGIN = 2  # a JPEG keeps at least twice the side that it is resized to
 
 
+class BothWays(NamedTuple):
+    """One picture decoded at a fraction of its size and exactly, each (H, W, 3) uint8."""
+
+    scaled: Tensor
+    exact: Tensor
+
+
 class DecodeGate:
     """Turns files into pixels, and refuses fast decoding where it changes the vectors.
 
     A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size for a fraction of the work. What the picture becomes when it
-    is resized after that is not quite the same; the gate encodes the first pictures both ways and compares.
+    is resized after that is not quite the same; the first such pictures of a run are encoded both ways and compared.
 
     Raises:
         SettingError: the way to decode is neither ``exact`` nor ``fast``.
@@ -36,7 +44,6 @@ class DecodeGate:
         self.name = name
         self.least_side = MARGIN * max(preprocess.resize_size) if way == "fast" else None
         self._n_checked = 0
-        self._unchecked: list[tuple[Tensor, Tensor]] = []  # pixels of one picture, scaled and exact
         self._lock = threading.Lock()
 
     @property
@@ -46,8 +53,8 @@ class DecodeGate:
             return {}
         return {"decode": f"JPEG scaled while decoding, to at least {self.least_side} pixels a side"}
 
-    def pixels(self, content: bytes) -> Tensor:
-        """Return a file's resized and cropped pixels, (H, W, 3) uint8.
+    def pixels(self, content: bytes) -> Tensor | BothWays:
+        """Return a file's resized and cropped pixels, (H, W, 3) uint8; both ways, where they are to be compared.
 
         Raises:
             ContentError: it is no picture.
@@ -58,22 +65,25 @@ class DecodeGate:
             and self._n_checked < N_CHECKED
             and is_scaled(content, least_side=self.least_side)
         ):
-            exact = self.preprocess.pixels(decode(content))
             with self._lock:
                 self._n_checked += 1
-                self._unchecked.append((pixels, exact))
+            return BothWays(pixels, self.preprocess.pixels(decode(content)))
         return pixels
 
-    def check(self, encode: Callable[[Sequence[Tensor]], np.ndarray]) -> None:
-        """Compare the vectors of pictures that were decoded both ways since the last call.
+    def checked(
+        self, batch: Sequence[Tensor | BothWays], encode: Callable[[Sequence[Tensor]], np.ndarray]
+    ) -> list[Tensor]:
+        """Return a batch's pixels, once the vectors of those that were decoded both ways are known to agree.
 
         Raises:
             EncoderError: they differ too much.
         """
-        with self._lock:
-            pairs, self._unchecked = self._unchecked, []
-        if not pairs:
-            return
+        pairs = [picture for picture in batch if isinstance(picture, BothWays)]
+        if pairs:
+            self._compare(pairs, encode)
+        return [picture.scaled if isinstance(picture, BothWays) else picture for picture in batch]
+
+    def _compare(self, pairs: Sequence[BothWays], encode: Callable[[Sequence[Tensor]], np.ndarray]) -> None:
         scaled, exact = (encode(pixels) for pixels in zip(*pairs, strict=True))  # (n, D) each
         lengths = np.linalg.norm(scaled, axis=1) * np.linalg.norm(exact, axis=1)
         cosine = float(((scaled * exact).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)).min())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from embed.errors import DeviceError
@@ -15,11 +13,19 @@ from embed.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["count_cores", "default_parallel", "find_devices", "own_stream", "shared_cores", "to_device"]
+__all__ = [
+    "count_cores",
+    "default_parallel",
+    "find_devices",
+    "one_core_each",
+    "own_stream",
+    "several_cores",
+    "to_device",
+]
 
 CUDA_PARALLEL = 2  # one batch is copied while the other is computed
 
-_streams = threading.local()
+_idle_streams: dict[str, list[torch.cuda.Stream]] = {}
 
 
 def find_devices(choice: str) -> list[torch.device]:
@@ -50,27 +56,53 @@ def default_parallel(device: torch.device) -> int:
 
 
 @contextmanager
-def shared_cores(n_threads: int) -> Iterator[Callable[[], None]]:
-    """Yield what a thread calls so that torch computes its work on `n_threads` cores; afterwards all is as before."""
+def one_core_each() -> Iterator[Callable[[], None]]:
+    """Yield what a thread calls so that torch computes its work on one core; afterwards all is as before."""
     import torch
 
     before = torch.get_num_threads()
     try:
-        yield partial(torch.set_num_threads, n_threads)
+        yield lambda: torch.set_num_threads(1)
     finally:
         torch.set_num_threads(before)  # threads to come take this number, whichever thread set it last
 
 
-def own_stream(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which this thread's CUDA work does not wait for other threads'; nothing elsewhere."""
-    if device.type != "cuda":
-        return nullcontext()
+@contextmanager
+def several_cores(n_cores: int) -> Iterator[None]:
+    """Compute a thread's work on `n_cores` inside the block, and on one afterwards."""
     import torch
 
-    name = str(device)
-    if not hasattr(_streams, name):
-        setattr(_streams, name, torch.cuda.Stream(device))
-    return torch.cuda.stream(getattr(_streams, name))
+    if n_cores == 1:
+        yield
+        return
+    torch.set_num_threads(n_cores)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
+
+
+@contextmanager
+def own_stream(device: torch.device) -> Iterator[None]:
+    """Make CUDA work in the block wait for no other thread's; elsewhere nothing changes.
+
+    Streams are lent and given back: each keeps the memory of what ran on it, so there are no more than run at once.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import torch
+
+    idle = _idle_streams.setdefault(str(device), [])
+    try:
+        stream = idle.pop()
+    except IndexError:
+        stream = torch.cuda.Stream(device)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        idle.append(stream)
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cache import Inventory, Journal, Part, plan
 from embed.contents import Source
-from embed.device import count_cores, shared_cores
+from embed.device import count_cores, one_core_each, several_cores
 from embed.encoders import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
 from embed.lanes import Lanes
@@ -47,12 +48,19 @@ class Batch:
     failures: dict[str, str]  # key -> status
 
     @property
-    def n_bytes(self) -> int:
-        """The bytes of the vectors and tokens."""
-        if self.encoded is None:
-            return 0
-        tokens = self.encoded.tokens
-        return self.encoded.vectors.nbytes + (0 if tokens is None else tokens.values.nbytes)
+    def n_contents(self) -> int:
+        """All that were tried."""
+        return len(self.keys) + len(self.failures)
+
+    @property
+    def vector_bytes(self) -> int:
+        """The bytes of the vectors."""
+        return 0 if self.encoded is None else self.encoded.vectors.nbytes
+
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens."""
+        return 0 if self.encoded is None or self.encoded.tokens is None else self.encoded.tokens.values.nbytes
 
 
 @dataclass
@@ -65,6 +73,7 @@ class EncoderRun:
 
     replicas: Sequence[Encoder]
     source: Source
+    cache_path: Path
     journal: Journal
     settings: ExtractSettings
     changed: set[str] = field(default_factory=set)
@@ -74,6 +83,7 @@ class EncoderRun:
     failures: dict[str, str] = field(default_factory=dict)  # likewise
     known_failures: dict[str, str] = field(default_factory=dict)
     n_dim: int = 0
+    n_token_dim: int | None = None  # 0: without tokens; None: not known yet
     published_at: float = 0.0
 
     @property
@@ -106,17 +116,18 @@ class EncoderRun:
         """
         started = self.published_at = time.monotonic()
         modality = self.encoder.spec.modality
-        self.n_dim = inventory.entry(modality, self.encoder.name, self.encoder.spec).n_dim
+        entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
+        self.n_dim, self.n_token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
         self.known_failures = inventory.failures[modality]
         missing = self.missing(inventory)
         try:
             with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
                 for batch in self.encode(missing):
-                    if not self.n_encoded and batch.keys:
-                        n_bytes = batch.n_bytes * len(missing) // len(batch.keys)
-                        check_space(self.journal.folder.parent, n_bytes=n_bytes)
+                    is_first = not self.n_encoded
                     self._collect(batch)
-                    progress.advance(len(batch.keys) + len(batch.failures))
+                    if is_first and batch.keys:
+                        check_space(self.cache_path, n_bytes=self._bytes_of_all(missing, batch))
+                    progress.advance(batch.n_contents)
                     if self._is_due():
                         self._publish()
         finally:
@@ -130,23 +141,34 @@ class EncoderRun:
             elapsed_s=time.monotonic() - started,
         )
 
-    def encode(self, keys: Sequence[str]) -> Iterator[Batch]:
+    @property
+    def n_workers(self) -> int:
+        """How many threads read, prepare and encode."""
+        return self.settings.n_workers or count_cores()
+
+    @property
+    def batch_size(self) -> int:
+        """How many contents are encoded together."""
+        return self.settings.batch_size or int(getattr(self.encoder, "batch_size", BATCH_SIZE))
+
+    def encode(self, keys: Sequence[str], *, batch_size: int | None = None) -> Iterator[Batch]:
         """Yield batches of the keys as the workers have encoded them, in any order."""
         if not keys:
             return
-        n_workers = self.settings.n_workers or count_cores()
-        size = self.settings.batch_size or int(getattr(self.encoder, "batch_size", BATCH_SIZE))
+        size = batch_size or self.batch_size
         lanes = Lanes(self.replicas)
-        n_threads = max(1, count_cores() // min(n_workers, lanes.n_lanes))
+        n_cores = max(1, count_cores() // min(self.n_workers, lanes.n_lanes))  # that each lane may use
 
         def encode(batch_keys: Sequence[str]) -> Batch:
-            return self._encode(batch_keys, lanes)
+            return self._encode(batch_keys, lanes, n_cores=n_cores)
 
         batches = (keys[start : start + size] for start in range(0, len(keys), size))
-        with shared_cores(n_threads) as start_worker:
-            yield from completed(encode, batches, n_workers=n_workers, n_ahead=2 * n_workers, start_worker=start_worker)
+        with one_core_each() as start_worker:
+            yield from completed(
+                encode, batches, n_workers=self.n_workers, n_ahead=2 * self.n_workers, start_worker=start_worker
+            )
 
-    def _encode(self, keys: Sequence[str], lanes: Lanes) -> Batch:
+    def _encode(self, keys: Sequence[str], lanes: Lanes, *, n_cores: int) -> Batch:
         """Read, prepare and encode some contents; called by the workers."""
         items: dict[str, Any] = {}
         failures = {}
@@ -155,7 +177,20 @@ class EncoderRun:
                 items[key] = self.encoder.prepare(self.source.read(key))
             except ContentError as error:
                 failures[key] = str(error)
-        return Batch(list(items), lanes.encode(list(items.values())) if items else None, failures)
+        if not items:
+            return Batch([], None, failures)
+        with several_cores(n_cores):
+            return Batch(list(items), lanes.encode(list(items.values())), failures)
+
+    def _bytes_of_all(self, keys: Sequence[str], batch: Batch) -> int:
+        """Return the bytes that all keys take, judged by one batch: vectors by number, tokens by the texts' lengths."""
+
+        def size(some_keys: Sequence[str]) -> int:
+            places = [self.source.places[key] for key in some_keys]
+            return sum(len(place) if isinstance(place, str) else 1 for place in places)
+
+        token_share = size(keys) / size(batch.keys)
+        return round(batch.vector_bytes * len(keys) / len(batch.keys) + batch.token_bytes * token_share)
 
     def _collect(self, batch: Batch) -> None:
         """Take over what a worker made, once it is known to be vectors."""
@@ -167,23 +202,32 @@ class EncoderRun:
                 if self.known_failures.get(key) != status:
                     self.failures[key] = status
         if batch.encoded is not None:
-            self._check(batch.encoded.vectors, n_contents=len(batch.keys))
-            self.n_dim = batch.encoded.vectors.shape[1]
+            self._check(batch.encoded, n_contents=len(batch.keys))
             self.batches.append(batch)
             self.n_encoded += len(batch.keys)
 
-    def _check(self, vectors: np.ndarray, *, n_contents: int) -> None:
+    def _check(self, encoded: Encoded, *, n_contents: int) -> None:
+        """Check a batch against the batches before it."""
+        vectors = encoded.vectors
         n_dim = self.n_dim or vectors.shape[-1]
-        if vectors.shape != (n_contents, n_dim) or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+        wish = f"{self.name} must give {n_contents} finite float32 vectors of {n_dim} dimensions"
+        if vectors.shape != (n_contents, n_dim) or vectors.dtype != np.float32:
+            raise EncoderError(f"{wish}, however it gave {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
+        if not np.isfinite(vectors).all():
             raise EncoderError(
-                f"{self.name} must give {n_contents} finite float32 vectors of "
-                f"{n_dim} dimensions, however it gave {vectors.dtype} of shape {vectors.shape}"
-                + (" with NaN or infinity" if not np.isfinite(vectors).all() else "")
-                + ". Try --precision fp32, --device cpu or other weights."
+                f"{wish}, however some have NaN or infinity. Use --precision fp32 with another "
+                f"--{self.encoder.spec.modality}-name, --device cpu, or other weights."
             )
+        n_token_dim = 0 if encoded.tokens is None else encoded.tokens.n_dim
+        if self.n_token_dim not in (None, n_token_dim):
+            raise EncoderError(
+                f"{self.name} must give tokens of {self.n_token_dim} dimensions with each vector (0: none), however it "
+                f"gave such of {n_token_dim}. An encoder that is changed needs another spec."
+            )
+        self.n_dim, self.n_token_dim = n_dim, n_token_dim
 
     def _is_due(self) -> bool:
-        n_bytes = sum(batch.n_bytes for batch in self.batches)
+        n_bytes = sum(batch.vector_bytes + batch.token_bytes for batch in self.batches)
         return n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s
 
     def _publish(self) -> None:

@@ -100,7 +100,9 @@ def estimate(
     settings: ExtractSettings | None = None,
     encoders: Sequence[Encoder] | None = None,
 ) -> Estimate:
-    """Return what `extract` would cost in bytes and seconds, from a sample of some seconds; nothing is written.
+    """Return what `extract` would cost in bytes and seconds, from a sample of some seconds; no vector is written.
+
+    All pictures are hashed for it, and the hints of that are kept.
 
     Raises:
         CatalogueError, WeightsError, DeviceError, SettingError, CacheError: as `extract` does.
@@ -114,8 +116,8 @@ def estimate(
             n_products=len(work.catalogue.ids),
             encoders=found,
             n_bytes=n_bytes,
-            needed_bytes=needed_bytes(n_bytes),
-            free_bytes=free_bytes(work.cache_path.parent),
+            needed_bytes=needed_bytes(work.cache_path, n_bytes=n_bytes),
+            free_bytes=free_bytes(work.cache_path),
         )
 
 
@@ -159,7 +161,7 @@ def _work(
             sources = {
                 modality: find_source(modality, catalogue, settings, hints=hints) for modality in sorted(modalities)
             }
-        runs = [EncoderRun(team, sources[team[0].spec.modality], journal, settings) for team in teams]
+        runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
         yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
 
 

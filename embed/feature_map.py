@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
@@ -11,26 +9,7 @@ from torch.nn import functional as F
 
 from embed.errors import SettingError
 
-__all__ = ["cells", "keep_feature_map", "parse_grid"]
-
-
-def parse_grid(tokens: str) -> tuple[int, int] | None:
-    """Return the rows and columns that a map is pooled to, None for ``all``, which keeps it as it is.
-
-    >>> parse_grid("3x3")
-    (3, 3)
-
-    Raises:
-        SettingError: the text is neither.
-    """
-    if tokens == "all":
-        return None
-    if not (match := re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", tokens)):
-        raise SettingError(
-            f"--tokens must be all, or rows and columns such as 3x3, however got {tokens!r}. "
-            "Where the catalogue follows, write --tokens=all."
-        )
-    return int(match[1]), int(match[2])
+__all__ = ["cells", "keep_feature_map"]
 
 
 def keep_feature_map(model: GraphModule, *, name: str) -> None:

@@ -69,8 +69,8 @@ class Hints:
     def __init__(self, path: Path, *, folder: Path, is_ignored: bool = False) -> None:
         self.path = path
         self.folder = folder
-        self._identities = np.zeros(0, dtype="S16")
-        self._keys = np.zeros((0, 32), dtype=np.uint8)
+        # One attribute, so that threads that look keys up while it is replaced see the old table or the new one whole.
+        self._table = (np.zeros(0, dtype="S16"), np.zeros((0, 32), dtype=np.uint8))  # identities, keys
         self._seen_identities = bytearray()  # of this run
         self._seen_keys = bytearray()
         self._is_used = False
@@ -89,12 +89,13 @@ class Hints:
 
     def find(self, identities: Sequence[bytes]) -> list[str]:
         """Return the key of each identity, "" where none is known."""
+        known_identities, keys = self._table
         wanted = np.array(identities, dtype="S16")
-        at = np.searchsorted(self._identities, wanted)
-        at[at == len(self._identities)] = 0
-        known = self._identities[at] == wanted if len(self._identities) else np.zeros(len(wanted), dtype=bool)
+        at = np.searchsorted(known_identities, wanted)
+        at[at == len(known_identities)] = 0
+        known = known_identities[at] == wanted if len(known_identities) else np.zeros(len(wanted), dtype=bool)
         return [
-            self._keys[row].tobytes().hex() if is_known else ""
+            keys[row].tobytes().hex() if is_known else ""
             for row, is_known in zip(at.tolist(), known.tolist(), strict=True)
         ]
 
@@ -129,19 +130,21 @@ class Hints:
             log.warning("%s is damaged or of another version: all files are read again.", self.path)
             return
         n_files = len(content) // 48
-        self._identities = np.frombuffer(content, dtype="S16", count=n_files)
-        self._keys = np.frombuffer(content, dtype=np.uint8, offset=16 * n_files).reshape(n_files, 32)
+        self._table = (
+            np.frombuffer(content, dtype="S16", count=n_files),
+            np.frombuffer(content, dtype=np.uint8, offset=16 * n_files).reshape(n_files, 32),
+        )
 
     def _save(self, *, is_finished: bool) -> None:
         """Write the hints of this run, and as long as it is not finished those of the last one too."""
         identities = np.frombuffer(bytes(self._seen_identities), dtype="S16")  # (n,)
         keys = np.frombuffer(bytes(self._seen_keys), dtype=np.uint8).reshape(-1, 32)
         if not is_finished:
-            identities, keys = np.append(identities, self._identities), np.append(keys, self._keys, axis=0)
+            identities, keys = np.append(identities, self._table[0]), np.append(keys, self._table[1], axis=0)
         identities, rows = np.unique(identities, return_index=True)  # the first of equals
         keys = keys[rows]
-        is_same = np.array_equal(identities, self._identities) and np.array_equal(keys, self._keys)
-        self._identities, self._keys = identities, keys
+        is_same = np.array_equal(identities, self._table[0]) and np.array_equal(keys, self._table[1])
+        self._table = (identities, keys)
         self._saved_at = time.monotonic()
         if is_same and (self.path.is_file() or not is_finished):
             return

@@ -17,13 +17,14 @@ from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
-from embed.decode_gate import DecodeGate
+from embed.decode_gate import BothWays, DecodeGate
 from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
-from embed.feature_map import cells, keep_feature_map, parse_grid
+from embed.feature_map import cells, keep_feature_map
 from embed.precision import dtype_of, find_precision
 from embed.preprocess import Preprocess
+from embed.settings import parse_grid
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
 
 __all__ = ["ARCHITECTURES", "ImageEncoder"]
@@ -77,7 +78,7 @@ class ImageEncoder:
         self.device = torch.device(device)
         self.seed = seed
         self.precision = find_precision(precision, self.device)
-        self.batch_size = 256 if self.device.type == "cuda" else 8  # few, so that activations stay in the CPU's caches
+        self.batch_size = 64 if self.device.type == "cuda" else 8  # few, so that activations stay in the CPU's caches
         self.n_parallel = default_parallel(self.device)
         recipe = get_model_weights(architecture).DEFAULT.transforms()
         self.preprocess = Preprocess(
@@ -105,6 +106,8 @@ class ImageEncoder:
                 usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
             origin = {"weights": "sha256:" + files_sha256([self.weights_path])}
         self.gate = DecodeGate(decode, self.preprocess, name=usual_name)
+        if decode == "fast":
+            usual_name += "-fast"
         self.keeps_tokens = tokens is not None
         self.grid = None if tokens is None else parse_grid(tokens)
         if tokens is not None:
@@ -129,16 +132,16 @@ class ImageEncoder:
             },
         )
 
-    def prepare(self, content: bytes) -> Tensor:
+    def prepare(self, content: bytes) -> Tensor | BothWays:
         """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
         return self.gate.pixels(content)
 
     @torch.inference_mode()
-    def encode(self, batch: Sequence[Tensor]) -> np.ndarray | Encoded:
+    def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
         with own_stream(self.device):
-            self.gate.check(lambda pixels: self._forward(pixels)[0])
-            vectors, tokens = self._forward(batch)
+            pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
+            vectors, tokens = self._forward(pixels)
         return vectors if tokens is None else Encoded(vectors, tokens)
 
     def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None]:
@@ -176,7 +179,9 @@ class ImageEncoder:
                     f"{first[:300]}"
                 ) from error
         if self.device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, within 1e-4 of the reference
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+                False  # fp32 means fp32, within 1e-4 of the reference
+            )
         fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)

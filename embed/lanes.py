@@ -7,6 +7,8 @@ import queue
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from embed.encoders import Encoded, Encoder, joined
 from embed.errors import EncoderError
 
@@ -27,6 +29,7 @@ class Lanes:
         self.n_lanes = sum(_n_parallel(encoder) for encoder in replicas)
         self._most: dict[int, int] = {}  # a replica's number -> the largest batch that it can hold, where it is known
         self._fresh = set(range(len(replicas)))
+        self._failure: Exception | None = None  # of the first content, so that nobody loads the model in vain again
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in self._fresh:
             self._free.put(number)
@@ -39,10 +42,16 @@ class Lanes:
         """
         number = self._free.get()
         try:
+            if self._failure is not None:
+                raise self._failure
             n_more = _n_parallel(self.replicas[number]) - 1
             if number not in self._fresh or n_more == 0:
                 return joined(self._encode(number, list(batch)))
-            first = self._encode(number, list(batch[:1]))
+            try:
+                first = self._encode(number, list(batch[:1]))
+            except Exception as error:
+                self._failure = error
+                raise
             self._fresh.discard(number)
             for _ in range(n_more):
                 self._free.put(number)
@@ -56,8 +65,7 @@ class Lanes:
         while batch:
             head = batch[: self._most.get(number, len(batch))]
             try:
-                encoded = encoder.encode(head)
-                pieces.append(encoded if isinstance(encoded, Encoded) else Encoded(encoded))
+                pieces.append(_checked(encoder, encoder.encode(head)))
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -70,13 +78,24 @@ class Lanes:
                 batch = batch[len(head) :]
                 continue
             # The error is let go before the memory is given back: its frames hold the tensors.
-            self._most[number] = len(head) // 2
+            self._most[number] = min(len(head) // 2, self._most.get(number, len(head)))
             _give_memory_back()
             log.info(
                 "%s/%s: batches of %d do not fit into the memory, so they are halved.",
                 encoder.spec.modality, encoder.name, len(head),
             )  # fmt: skip
         return pieces
+
+
+def _checked(encoder: Encoder, found: object) -> Encoded:
+    if isinstance(found, np.ndarray):
+        return Encoded(found)
+    if isinstance(found, Encoded) and isinstance(found.vectors, np.ndarray):
+        return found
+    raise EncoderError(
+        f"{encoder.spec.modality}/{encoder.name} must give a numpy array, or embed.Encoded, however its encode gave "
+        f"{type(found).__name__}."
+    )
 
 
 def _n_parallel(encoder: Encoder) -> int:
@@ -88,8 +107,9 @@ def _is_out_of_memory(error: Exception) -> bool:
         return True
     import torch
 
-    # On the CPU PyTorch raises a plain RuntimeError with these words.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # The CPU, Apple's devices, pinned memory and CUDA's libraries raise a plain RuntimeError with these words.
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _give_memory_back() -> None:

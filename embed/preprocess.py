@@ -40,6 +40,7 @@ class Preprocess:
         means, stds = torch.tensor([mean, std], dtype=torch.float64)  # (3,) each
         self.scale = (1 / (255 * stds)).float().repeat(width)  # (W * 3,)
         self.shift = (-means / stds).float().repeat(width)  # (W * 3,)
+        self._by_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return the resized and cropped picture, (H, W, 3) uint8."""
@@ -53,6 +54,11 @@ class Preprocess:
             pixels: (B, H, W, 3) uint8
             output: (B, 3, H, W) of `dtype`
         """
-        scale, shift = self.scale.to(pixels.device), self.shift.to(pixels.device)
+        scale, shift = self._on(pixels.device)
         lines = pixels.flatten(2).float().mul_(scale).add_(shift).to(dtype)  # (B, H, W * 3)
         return lines.view(pixels.shape).permute(0, 3, 1, 2)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._by_device:  # copied once: each copy would wait for all that the device has to do
+            self._by_device[device] = (self.scale.to(device), self.shift.to(device))
+        return self._by_device[device]

@@ -39,8 +39,11 @@ class Processor:
             raise WeightsError(f"{folder} must hold its image processor, however it has no {PROCESSOR_FILES[0]}.")
 
     def fields(self) -> dict[str, object]:
-        """Return what an encoder's spec says of the processor; its class stands in the file."""
-        return {"processor": "sha256:" + files_sha256(self.paths)}
+        """Return what an encoder's spec says of the processor.
+
+        Its class is what transformers makes of the file's, by what is installed, and classes resize differently.
+        """
+        return {"processor": "sha256:" + files_sha256(self.paths), "processor_class": type(self.process).__name__}
 
     @cached_property
     def process(self) -> Any:

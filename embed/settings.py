@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embed.errors import SettingError
 
-__all__ = ["MODALITIES", "EncoderChoice", "ExtractSettings"]
+__all__ = ["MODALITIES", "EncoderChoice", "ExtractSettings", "parse_grid"]
 
 MODALITIES = ("image", "text")
 
@@ -76,7 +76,8 @@ class ExtractSettings:
             raise SettingError(f"--seed must be at least 0 and less than 2^63, however got {self.seed}.")
         if self.max_bad is not None and not re.fullmatch(r"\d+(\.\d+)?%|\d+", self.max_bad):
             raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
-
+        if self.tokens is not None:
+            parse_grid(self.tokens)
         for modality in self.modalities:
             self.choices(modality)  # which refuses lists that do not fit
 
@@ -127,3 +128,22 @@ def _one_each(option: str, value: str, models: list[str]) -> list[str]:
             f"however got {len(words)}: {value}."
         )
     return words * len(models) if len(words) == 1 else words
+
+
+def parse_grid(tokens: str) -> tuple[int, int] | None:
+    """Return the rows and columns that a map is pooled to, None for ``all``, which keeps it as it is.
+
+    >>> parse_grid("3x3")
+    (3, 3)
+
+    Raises:
+        SettingError: the text is neither.
+    """
+    if tokens == "all":
+        return None
+    if not (match := re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", tokens)):
+        raise SettingError(
+            f"--tokens must be all, or rows and columns such as 3x3, however got {tokens!r}. "
+            "Where the catalogue follows, write --tokens=all."
+        )
+    return int(match[1]), int(match[2])

@@ -10,25 +10,30 @@ from cache import CacheError
 __all__ = ["check_space", "free_bytes", "needed_bytes"]
 
 
-def needed_bytes(n_bytes: int) -> int:
-    """Return what vectors and tokens of `n_bytes` take at most: as parts of the journal, and once more at sealing."""
-    return 2 * n_bytes
+def needed_bytes(cache_path: Path, *, n_bytes: int) -> int:
+    """Return the bytes that must be free for vectors and tokens of `n_bytes` to come into a cache.
+
+    They are written as parts of the journal; then sealing writes all that the old cache and all parts hold once more.
+    """
+    parts = cache_path.with_name(cache_path.name + ".journal").glob("*.h5")
+    there = [path.stat().st_size for path in (cache_path, *parts) if path.is_file()]
+    return sum(there) + 2 * n_bytes
 
 
-def free_bytes(folder: Path) -> int:
-    """Return the bytes that are free where the folder is."""
-    return shutil.disk_usage(folder).free
+def free_bytes(cache_path: Path) -> int:
+    """Return the bytes that are free where the cache stands."""
+    return shutil.disk_usage(cache_path.absolute().parent).free
 
 
-def check_space(folder: Path, *, n_bytes: int) -> None:
+def check_space(cache_path: Path, *, n_bytes: int) -> None:
     """Check that the disk has space for vectors and tokens of `n_bytes`.
 
     Raises:
         CacheError: it has not.
     """
-    free, needed = free_bytes(folder), needed_bytes(n_bytes)
+    free, needed = free_bytes(cache_path), needed_bytes(cache_path, n_bytes=n_bytes)
     if free < needed:
         raise CacheError(
-            f"Extraction needs {needed / 1e6:.0f} MB beside the cache while it seals, however {free / 1e6:.0f} MB are "
-            f"free on the disk of {folder.resolve()}. Free some, choose another place with -o, or keep fewer --tokens."
+            f"Extraction needs {needed / 1e6:.1f} MB on the disk of {cache_path} while it seals, however "
+            f"{free / 1e6:.1f} MB are free. Free some, choose another place with -o, or keep fewer --tokens or none."
         )

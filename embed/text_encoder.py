@@ -78,7 +78,7 @@ class TextEncoder:
         self.max_length = max_length
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
-        self.batch_size = 4096 if self.device.type == "cuda" else 128  # few, so that the cores end together
+        self.batch_size = 1024 if self.device.type == "cuda" else 128  # few, so that the cores end together
         self.n_parallel = default_parallel(self.device)
         self._tokenizer_lock = threading.Lock()
         self.checkpoint = find_checkpoint(model_name, modality="text", weights=weights, seed=seed)

@@ -61,7 +61,7 @@ class VisionEncoder:
             )
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
-        self.batch_size = 256 if self.device.type == "cuda" else 8
+        self.batch_size = 64 if self.device.type == "cuda" else 8
         self.n_parallel = default_parallel(self.device)
         self.checkpoint = find_checkpoint(model_name, modality="image", weights=weights, seed=seed)
         self.has_two_towers = self.checkpoint.has_two_towers

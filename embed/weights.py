@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 DOWNLOAD_TIMEOUT_S = 15
+_loading = threading.Lock()
 VOCABULARY_FILES = ("tokenizer.json", "vocab.*", "*.model")
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 FOLDER_FILES = (
@@ -137,11 +139,14 @@ def files_sha256(paths: list[Path]) -> str:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers from `seed` inside the block, and leave the outside as it was."""
+    """Draw torch's random numbers on the CPU from `seed` inside the block, and leave the outside as it was.
+
+    One thread at a time is inside: the generator is one for all, and so is what transformers patches while it loads.
+    """
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _loading, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield
 
 

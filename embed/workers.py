@@ -24,8 +24,8 @@ def completed(
 ) -> Iterator[Result]:
     """Yield ``function(item)`` of each item as it is done, in any order; at most `n_ahead` wait or run at a time.
 
-    After the first error, and after Ctrl-C, nothing new is begun; what is running is finished and yielded, so that
-    no work is lost, and then the error is raised.
+    After the first error, and after a Ctrl-C that comes while results are awaited, nothing new is begun; what is
+    running is finished and yielded, and then the error is raised.
     """
     rest = iter(items)
     pending: set[Future[Result]] = set()
@@ -34,11 +34,12 @@ def completed(
         try:
             while error is None:
                 try:
-                    pending |= {pool.submit(function, item) for item in islice(rest, n_ahead - len(pending))}
+                    for item in islice(rest, n_ahead - len(pending)):
+                        pending.add(pool.submit(function, item))
                     done = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
                 except KeyboardInterrupt as interrupt:
                     error, done = interrupt, set()
-                if not pending:
+                if not pending and error is None:
                     return
                 pending -= done
                 for future in done:

@@ -6,7 +6,7 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from support import CountingEncoder, invoke, small_catalogue
+from support import CountingEncoder, invoke, small_catalogue, write_catalogue
 from test_embed_tokens import Spelling
 
 import embed.cli
@@ -66,7 +66,7 @@ def test_what_is_there_costs_nothing(catalogue, tmp_path):
 def test_a_disk_that_is_too_small_is_found_at_the_first_batch(catalogue, tmp_path, monkeypatch):
     monkeypatch.setattr(embed.space.shutil, "disk_usage", lambda _: Usage(10**6, 0, 1000))
     image = CountingEncoder("image", dim=100)
-    with pytest.raises(CacheError, match=r"needs 0 MB .* Free some, choose another place with -o"):
+    with pytest.raises(CacheError, match=r"needs 0\.0 MB on .* Free some, choose another place with -o"):
         extract(catalogue, tmp_path / "c.h5", settings=ExtractSettings(batch_size=2, n_workers=1), encoders=[image])
     assert image.n_encoded < 10
     assert not (tmp_path / "c.h5").exists()
@@ -82,7 +82,36 @@ def test_the_command_prints_the_estimate_and_refuses_a_small_disk(catalogue, tmp
     monkeypatch.setattr(embed.space.shutil, "disk_usage", lambda _: Usage(10**6, 0, 1000))
     refused = invoke(embed.cli.extract, catalogue, "-o", tmp_path / "c.h5", "--estimate")
     assert refused.exit_code == 1
-    assert "are free on the disk of" in refused.stderr
+    assert "MB are free. Free some" in refused.stderr
+
+
+def test_the_estimate_of_long_and_short_texts_is_that_of_all(tmp_path, monkeypatch):
+    """A sample that stops early must not be of the shortest texts, or of the longest."""
+    monkeypatch.setattr(embed.costs, "SAMPLE_S", 0.0)
+    rows = [{"id": str(n), "text": f"{n:03} " + "word " * (n % 50)} for n in range(400)]
+    catalogue = write_catalogue(tmp_path / "texts", rows)
+    settings = ExtractSettings(batch_size=16, n_workers=1, modalities=("text",))
+    found = estimate(catalogue, tmp_path / "c.h5", settings=settings, encoders=[Spelling("text")])
+    extract(catalogue, tmp_path / "c.h5", settings=settings, encoders=[Spelling("text")])
+    with Cache(tmp_path / "c.h5") as cache:
+        whole = cache.tokens("text", "counting").values.nbytes
+    assert found.encoders[0].n_sampled < 200
+    assert found.encoders[0].token_bytes == pytest.approx(whole, rel=0.5)
+
+
+def test_the_old_cache_counts_as_it_is_written_once_more(catalogue, tmp_path):
+    before = embed.space.needed_bytes(tmp_path / "c.h5", n_bytes=1000)
+    extract(catalogue, tmp_path / "c.h5", encoders=encoders())
+    size = (tmp_path / "c.h5").stat().st_size
+    assert (before, embed.space.needed_bytes(tmp_path / "c.h5", n_bytes=1000)) == (2000, 2000 + size)
+
+
+def test_pictures_that_cannot_be_read_cost_no_bytes(catalogue, tmp_path):
+    for n in range(0, 40, 2):
+        (catalogue.parent / "images" / f"{n}.png").write_text(f"no picture {n}")
+    image = CountingEncoder("image", dim=8)
+    (found,) = estimate(catalogue, tmp_path / "c.h5", encoders=[image]).encoders
+    assert (found.n_missing, found.vector_bytes) == (40, 20 * 8 * 4)
 
 
 def test_auto_goes_on_in_the_precision_that_the_cache_has(catalogue, tmp_path):

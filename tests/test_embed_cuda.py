@@ -50,17 +50,19 @@ def test_an_extraction_on_cuda_goes_on_with_what_the_cpu_began(tmp_path):
             assert cosines(cpu.matrix(modality), cuda.matrix(modality)).min() >= 0.9999
 
 
-def test_batches_that_do_not_fit_into_the_devices_memory_are_halved(tmp_path):
+def test_batches_that_do_not_fit_into_the_devices_memory_are_halved(tmp_path, caplog):
     catalogue = small_catalogue(tmp_path / "shop", 300)
     settings = ExtractSettings(
         modalities=("image",), image_weights="random", device="cuda", precision="fp32", batch_size=300
     )
     whole = torch.cuda.get_device_properties(0).total_memory
     try:
-        torch.cuda.set_per_process_memory_fraction(1.5e9 / whole)
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(8e8 / whole)
         report = extract(catalogue, tmp_path / "c.h5", settings=settings)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "so they are halved" in caplog.text
     assert report.encoders[0].n_encoded == 300
     with Cache(tmp_path / "c.h5") as cache:
         assert np.isfinite(cache.matrix("image")).all()

@@ -10,7 +10,7 @@ from support import write_catalogue
 import embed.decode_gate
 from cache import Cache
 from embed import EncoderError, ExtractSettings, ImageEncoder, SettingError, extract
-from embed.decode_gate import DecodeGate
+from embed.decode_gate import BothWays, DecodeGate
 from embed.images import decode
 
 
@@ -28,7 +28,8 @@ def encoders():
 
 
 def pixels(encoders, content):
-    return [encoder.prepare(content).numpy() for encoder in encoders.values()]
+    prepared = [encoder.prepare(content) for encoder in encoders.values()]
+    return [(one.scaled if isinstance(one, BothWays) else one).numpy() for one in prepared]
 
 
 @pytest.mark.parametrize(
@@ -79,23 +80,30 @@ def test_the_gate_compares_the_first_scaled_pictures_only(encoders):
         compared.append(len(pixels))
         return np.ones((len(pixels), 4), dtype=np.float32)
 
-    gate.pixels(drawn((60, 80)))
-    gate.check(encode)
-    assert not compared
-    for n in range(40):
-        gate.pixels(drawn((1100, 1100), seed=n))
-    gate.check(encode)
-    gate.check(encode)
+    pictures = [gate.pixels(drawn((60, 80))), *(gate.pixels(drawn((1100, 1100), seed=n)) for n in range(40))]
+    assert all(picture.shape == (224, 224, 3) for picture in gate.checked(pictures, encode))
     assert compared == [32, 32]
+
+
+def test_a_batch_is_compared_again_where_the_comparison_failed(encoders):
+    gate = DecodeGate("fast", encoders["fast"].preprocess, name="net")
+    batch = [gate.pixels(drawn((1100, 1100)))]
+
+    def no_memory(pixels):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        gate.checked(batch, no_memory)
+    with pytest.raises(EncoderError, match="Use --decode exact"):
+        gate.checked(batch, lambda pixels: np.full((len(pixels), 2), np.nan))
 
 
 @pytest.mark.parametrize("vector", [[1.0, 0.05], [np.nan, 1.0], [0.0, 0.0]], ids=["another way", "NaN", "zero"])
 def test_vectors_that_change_close_the_gate(encoders, vector):
     gate = DecodeGate("fast", encoders["fast"].preprocess, name="net")
-    gate.pixels(drawn((1100, 1100)))
     answers = iter([np.array([[1.0, 0.0]]), np.array([vector])])
     with pytest.raises(EncoderError, match=r"within a cosine of 0\.999 .* Use --decode exact"):
-        gate.check(lambda _: next(answers))
+        gate.checked([gate.pixels(drawn((1100, 1100)))], lambda _: next(answers))
 
 
 def test_an_extraction_behind_a_closed_gate_stops(tmp_path, monkeypatch):
@@ -105,9 +113,12 @@ def test_an_extraction_behind_a_closed_gate_stops(tmp_path, monkeypatch):
     with pytest.raises(EncoderError, match="Use --decode exact"):
         extract(catalogue, tmp_path / "c.h5", settings=settings)
     assert not (tmp_path / "c.h5").exists()
+    exact = ExtractSettings(modalities=("image",), image_weights="random")
+    extract(catalogue, tmp_path / "exact.h5", settings=exact)  # what the message advises
     monkeypatch.undo()
     extract(catalogue, tmp_path / "c.h5", settings=settings)
     with Cache(tmp_path / "c.h5") as cache:
+        assert cache.encoders("image") == ["resnet18-random-fast"]
         assert np.isfinite(cache.matrix("image")).all()
 
 

@@ -581,3 +581,22 @@ def test_source_without_a_hint_says_what_changed(tmp_path):
     with pytest.raises(ContentError, match="changed"):
         source.read("0" * 64)
     assert (tmp_path / "hints").exists()
+
+
+def test_a_table_replaced_while_keys_are_looked_up_gives_no_other_files_key(tmp_path, monkeypatch):
+    """Threads look keys up while another puts a longer table in place, in which all rows have moved."""
+    hints = Hints(tmp_path / "c.h5.hints", folder=tmp_path)
+    pairs = [(bytes([n]) * 16, f"{n:02x}" * 32) for n in range(1, 200)]
+    hints.remember(pairs[100:])
+    hints._save(is_finished=True)
+
+    def searchsorted(*arguments, search=np.searchsorted):
+        found = search(*arguments)
+        monkeypatch.undo()
+        hints.remember(pairs[:100])
+        hints._save(is_finished=False)
+        return found
+
+    monkeypatch.setattr(np, "searchsorted", searchsorted)
+    assert hints.find([of_file for of_file, _ in pairs[100:]]) == [key for _, key in pairs[100:]]
+    assert hints.find([of_file for of_file, _ in pairs]) == [key for _, key in pairs]

@@ -7,9 +7,10 @@ import pytest
 import torch
 from support import CountingEncoder, small_catalogue, vector_of
 
-from cache import Cache
-from embed import EncoderError, ExtractSettings, SettingError, extract
+from cache import Cache, Tokens
+from embed import Encoded, EncoderError, ExtractSettings, SettingError, WeightsError, extract
 from embed.lanes import Lanes
+from embed.weights import seeded
 
 
 class Small(CountingEncoder):
@@ -136,3 +137,74 @@ def test_torch_computes_on_as_many_cores_afterwards_as_before(tmp_path):
         assert [torch.get_num_threads(), *found] == [7, 7]
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_once():
+    n_tries = 0
+
+    class Broken(CountingEncoder):
+        n_parallel = 4
+
+        def encode(self, batch):  # noqa: ARG002 - the protocol's
+            nonlocal n_tries
+            n_tries += 1
+            raise WeightsError("no weights")
+
+    lanes = Lanes([Broken("image")])
+    for _ in range(5):
+        with pytest.raises(WeightsError, match="no weights"):
+            lanes.encode([b"a", b"b"])
+    assert n_tries == 1
+
+
+def test_two_networks_drawn_at_once_are_each_drawn_from_their_seed():
+    """Replicas are loaded by threads of their own, and torch has one generator."""
+    with seeded(1):
+        expected = torch.randn(5)
+    others = []
+
+    def draw_another():
+        with seeded(2):
+            others.append(torch.randn(5))
+
+    thread = threading.Thread(target=draw_another)
+    with seeded(1):
+        thread.start()
+        thread.join(0.5)  # it has to wait, so that this ends by the clock
+        found = torch.randn(5)
+    thread.join()
+    assert torch.equal(found, expected)
+    assert not torch.equal(others[0], expected)
+
+
+class Untidy(CountingEncoder):
+    """Gives what `make` makes of its vectors."""
+
+    def __init__(self, make):
+        super().__init__("image")
+        self.make = make
+
+    def encode(self, batch):
+        return self.make(super().encode(batch))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (np.ndarray.tolist, "must give a numpy array, or embed.Encoded, however its encode gave list"),
+        (np.float64, "finite float32 vectors of 4 dimensions, however it gave float64"),
+        (lambda vectors: vectors * np.float32(np.nan), "some have NaN or infinity"),
+    ],
+)
+def test_an_encoder_that_gives_no_vectors_is_a_named_error(tmp_path, make, words):
+    with pytest.raises(EncoderError, match=words):
+        extract(small_catalogue(tmp_path / "shop"), tmp_path / "c.h5", encoders=[Untidy(make)])
+
+
+def test_an_encoder_that_gives_tokens_now_and_then_is_a_named_error(tmp_path):
+    def make(vectors):
+        return Encoded(vectors, None if len(vectors) < 2 else Tokens.of([np.ones((1, 3), np.float16)] * len(vectors)))
+
+    settings = ExtractSettings(batch_size=2, n_workers=1)
+    with pytest.raises(EncoderError, match=r"must give tokens of 3 dimensions .* gave such of 0"):
+        extract(small_catalogue(tmp_path / "shop", 5), tmp_path / "c.h5", settings=settings, encoders=[Untidy(make)])

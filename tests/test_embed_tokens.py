@@ -90,8 +90,9 @@ def test_a_network_whose_vector_is_no_mean_of_a_map_is_a_named_error(architectur
 
 @pytest.mark.parametrize("tokens", ["3", "0x3", "3x", "all cells", "999x1", ""])
 def test_another_word_for_tokens_is_a_named_error(tokens):
-    with pytest.raises(SettingError, match="--tokens must be all, or rows and columns such as 3x3, however got"):
-        ImageEncoder(weights="random", tokens=tokens)
+    for make in (lambda: ImageEncoder(weights="random", tokens=tokens), lambda: ExtractSettings(tokens=tokens)):
+        with pytest.raises(SettingError, match="--tokens must be all, or rows and columns such as 3x3, however got"):
+            make()
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

@@ -55,3 +55,16 @@ def test_each_worker_starts_as_it_is_told():
         )
     )
     assert 1 <= len(started) <= 3
+
+
+class Interrupting:
+    """Items of which the first comes with a Ctrl-C, before any work is begun."""
+
+    def __iter__(self):
+        raise KeyboardInterrupt
+        yield
+
+
+def test_ctrl_c_before_any_work_is_no_success():
+    with pytest.raises(KeyboardInterrupt):
+        list(completed(lambda n: n, (item for item in Interrupting()), n_workers=2, n_ahead=2))

@@ -114,7 +114,7 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
     from embed.precision import dtype_of
 
     encoder = _image_encoder(device, decode)
-    prepared = [encoder.prepare(path.read_bytes()) for path in paths]
+    prepared = [encoder.prepare(path.read_bytes()) for path in paths]  # of exact decoding: tensors
     dtype = dtype_of(encoder.precision)
     inputs = [
         encoder.preprocess.normalise(torch.stack(list(batch)).to(device), dtype)
