@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -55,15 +56,21 @@ def command(**options: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sets = _sets(Path(folder), options)
         chosen = options["only"].split(",") if options["only"] else list(sets)
+        if unknown := set(chosen) - sets.keys():
+            raise click.UsageError(f"--only must name some of {', '.join(sets)}, however got {', '.join(unknown)}.")
         results = {name: _measure(sets[name], options["rounds"]) for name in chosen}
+        cosine = _least_cosine(sets["large"][0]["arguments"][0]) if "large" in chosen else None
     found = {
         "machine": _machine(options["device"]),
         "command": shlex.join(sys.argv),
         "rounds": options["rounds"],
+        "least_cosine_of_fast_decoding": cosine,
         "sets": results,
     }
     for name, sides in results.items():
         _print(name, sides)
+    if cosine is not None:
+        click.echo(f"least cosine of --decode fast to exact, both in fp32: {cosine:.5f}")
     if results.keys() >= PRODUCT:
         _print_products(results)
     if options["json_path"]:
@@ -117,14 +124,25 @@ def _is_there(label: str) -> bool:
 def _measure(sides: list[dict[str, Any]], n_rounds: int) -> dict[str, dict[str, Any]]:
     """Return each side's seconds a round, items a second, and peak memory."""
     context = multiprocessing.get_context("spawn")
-    workers = []
+    workers: list[tuple[dict[str, Any], Any, Connection]] = []
+    try:
+        return _take_turns(sides, context, workers, n_rounds)
+    finally:
+        for _, process, pipe in workers:
+            pipe.close()  # which ends those that are still waiting
+            process.join()
+
+
+def _take_turns(
+    sides: list[dict[str, Any]], context: Any, workers: list[tuple[dict[str, Any], Any, Connection]], n_rounds: int
+) -> dict[str, dict[str, Any]]:
     for side in sides:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, side["side"], side["arguments"], side["more"]))
         process.start()
         theirs.close()  # so that a side that dies is an end of file here, and no silence
-        _receive(ours, side["side"])  # it is set up and warm: no two are set up at once
         workers.append((side, process, ours))
+        _receive(ours, side["side"])  # it is set up and warm: no two are set up at once
     found: dict[str, dict[str, Any]] = {
         side["label"]: {"n_items": len(side["arguments"][0]), "seconds": []} for side in sides
     }
@@ -133,13 +151,26 @@ def _measure(sides: list[dict[str, Any]], n_rounds: int) -> dict[str, dict[str, 
             pipe.send("run")
             found[side["label"]]["seconds"].append(_receive(pipe, side["side"]))
             click.echo(f"round {number + 1}: {side['side']}, {found[side['label']]['seconds'][-1]:.2f} s", err=True)
-    for side, process, pipe in workers:
+    for side, _, pipe in workers:
         pipe.send("stop")
         found[side["label"]]["peak_memory_bytes"] = _receive(pipe, side["side"])
-        process.join()
     for result in found.values():
         result["items_per_s"] = statistics.median(result["n_items"] / seconds for seconds in result["seconds"])
     return found
+
+
+def _least_cosine(paths: list[Path]) -> float:
+    """Return the least cosine between the vectors of fast and of exact decoding."""
+    import numpy as np
+
+    from embed import ImageEncoder
+
+    exact, fast = (
+        encoder.encode([encoder.prepare(path.read_bytes()) for path in paths])
+        for encoder in (ImageEncoder(weights="random", decode=way) for way in ("exact", "fast"))
+    )
+    lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(fast, axis=1)
+    return float(((exact * fast).sum(axis=1) / lengths).min())
 
 
 def _receive(pipe: Connection, side: str) -> Any:
@@ -159,15 +190,26 @@ def _serve(pipe: Connection, side: str, arguments: list[Any], more: dict[str, An
     run = SIDES[side](*arguments, **more)
     run()
     pipe.send("ready")
-    while pipe.recv() == "run":
+    while _order(pipe) == "run":
         started = time.perf_counter()
         run()
         pipe.send(time.perf_counter() - started)
-    pipe.send(_peak_memory())
+    with suppress(BrokenPipeError):  # the parent has gone
+        pipe.send(_peak_memory())
+
+
+def _order(pipe: Connection) -> str:
+    try:
+        return str(pipe.recv())
+    except EOFError:
+        return "stop"
 
 
 def _peak_memory() -> int:
-    """Return the most bytes that this process has held; getrusage would count what its parent held, too."""
+    """Return the most bytes that this process has held; a DataLoader's workers come on top.
+
+    `getrusage` would count what its parent held, too.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 

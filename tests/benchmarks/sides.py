@@ -130,12 +130,18 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
 
 
 def _on_cores(function: Callable[[Any], object], items: Sequence[Any], *, n_parallel: int) -> Run:
-    from embed.device import count_cores, shared_cores
+    from embed.device import count_cores, one_core_each, several_cores
     from embed.workers import completed
 
+    n_cores = max(1, count_cores() // n_parallel)
+
+    @torch.inference_mode()
+    def one(item: Any) -> object:
+        with several_cores(n_cores):
+            return function(item)
+
     def run() -> object:
-        with shared_cores(max(1, count_cores() // n_parallel)) as start_worker:
-            one = torch.inference_mode()(function)
+        with one_core_each() as start_worker:
             return list(completed(one, items, n_workers=n_parallel, n_ahead=2 * n_parallel, start_worker=start_worker))
 
     return run
