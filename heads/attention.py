@@ -98,5 +98,5 @@ class CrossAttention(nn.Module):
         is_there = present[:, None].expand(-1, split.shape[1])
         if name not in self.states:
             return split, is_there
-        states = self.states[name](tokens[name])
-        return torch.cat([split, states], dim=1), torch.cat([is_there, tokens[name].is_there], dim=1)
+        own = TokenBatch(tokens[name].values, tokens[name].is_there & present[:, None])
+        return torch.cat([split, self.states[name](own)], dim=1), torch.cat([is_there, own.is_there], dim=1)

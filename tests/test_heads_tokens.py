@@ -225,6 +225,18 @@ def test_rows_without_a_modality_have_none_of_its_tokens_and_get_a_number(absent
     assert head_of()(inputs, present, batches(tokens, length=N_CELLS)).isfinite().all()
 
 
+@pytest.mark.parametrize("absent", ["image", "text"])
+@pytest.mark.parametrize("value", [0.0, 3.0, math.nan])
+def test_tokens_of_an_absent_modality_are_not_looked_at_whatever_they_are(absent, value):
+    head, (inputs, present), tokens = head_of(), rows_of(TWO), tokens_of()
+    present = {**present, absent: torch.arange(24) % 2 == 0}
+    own, there = batches(tokens)[absent], present[absent][:, None]
+    filled = TokenBatch(torch.where(there[:, :, None], own.values, value), own.is_there)
+    without = TokenBatch(own.values, own.is_there & there)
+    answers = [head(inputs, present, {**batches(tokens), absent: side}) for side in (filled, without)]
+    assert torch.equal(*answers)
+
+
 def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     rows = np.arange(32)
     present = {name: torch.ones(32, dtype=torch.bool) for name in TWO}
