@@ -76,11 +76,12 @@ class TrainedHead:
             output: (N, K) float32
 
         Raises:
-            HeadError: the tokens are not those that the head looks at.
+            HeadError: the tokens are not those that the head looks at, or not of N products; or the head answers for
+                another number of classes than it names.
         """
-        own_tokens = self._own_tokens(tokens or {})
         names = list(self.description.dims)
         answers = torch.empty(len(present[names[0]]), len(self.classes))
+        own_tokens = self._own_tokens(tokens or {}, n_rows=len(answers))
         for rows, lengths in _blocks(len(answers), own_tokens):
             n_missing = (TOKEN_BLOCK_ROWS if own_tokens else BLOCK_ROWS) - len(rows)
             block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
@@ -94,6 +95,11 @@ class TrainedHead:
             answer = self.module(*arguments)  # (BLOCK_ROWS, K)
             if not isinstance(self.module, Late):  # whose answers are log-probabilities
                 answer = torch.log_softmax(answer, dim=1)
+            if answer.shape[1] != len(self.classes):
+                raise HeadError(
+                    f"The head {self.name!r} must answer for each of its {len(self.classes)} classes, however it "
+                    f"answers for {answer.shape[1]}. Train it again."
+                )
             answers[rows] = answer[: len(rows)]
         return answers
 
@@ -101,7 +107,7 @@ class TrainedHead:
         """Return the probability of every class for products of a cache, (N, K) float32."""
         return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
 
-    def _own_tokens(self, tokens: Mapping[str, ProductTokens]) -> dict[str, ProductTokens]:
+    def _own_tokens(self, tokens: Mapping[str, ProductTokens], *, n_rows: int) -> dict[str, ProductTokens]:
         for modality, dim in self.description.token_dims.items():
             found = tokens[modality].dim if modality in tokens else None
             if found != dim:
@@ -109,6 +115,11 @@ class TrainedHead:
                     f"The head {self.name!r} looks at {modality} tokens of {dim} dimensions, however "
                     + (f"these have {found}." if found is not None else "there are vectors alone.")
                     + " Extract with the same encoder and --tokens."
+                )
+            if len(tokens[modality].counts) != n_rows:
+                raise HeadError(
+                    f"The {modality} tokens must be of as many products as the vectors, {n_rows}, however they are of "
+                    f"{len(tokens[modality].counts)}. Take the same rows of both."
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 

@@ -397,6 +397,18 @@ def test_a_head_of_tokens_refuses_vectors_without_them(cache_path, report):
         head.probabilities(with_other)
 
 
+@pytest.mark.parametrize("n_rows", [10, 30])
+def test_tokens_of_another_number_of_products_than_the_vectors_are_refused(cache_path, report, n_rows):
+    """Else rows without tokens would be answered by whatever stood in memory."""
+    head = load_head(report.run_path / "attention")
+    with Cache(cache_path) as cache:
+        vectors = head.vectors_of(cache)
+    inputs, present = ({name: own[:20] for name, own in side.items()} for side in (vectors.inputs, vectors.present))
+    tokens = {name: own.take(torch.arange(n_rows)) for name, own in vectors.tokens.items()}
+    with pytest.raises(HeadError, match=f"as many products as the vectors, 20, however they are of {n_rows}"):
+        head.log_probabilities(inputs, present, tokens)
+
+
 def test_a_cache_without_the_tokens_is_refused_by_name(folder, report):
     """By its spec as an encoder writes it, and by its tables where the spec says otherwise."""
     head = load_head(report.run_path / "attention")

@@ -165,6 +165,15 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(name):
         assert torch.equal(some, answers[rows]), rows
 
 
+@pytest.mark.parametrize("name", ["early", "late"])
+def test_a_head_that_answers_for_another_number_of_classes_is_refused(name):
+    """The answer for one class alone would be taken for that of each."""
+    head, vectors = trained(name), vectors_of()
+    module = build(replace(head.description, n_classes=1)).eval()
+    with pytest.raises(HeadError, match="must answer for each of its 3 classes, however it answers for 1"):
+        replace(head, module=module).log_probabilities(vectors.inputs, vectors.present)
+
+
 @every_head
 def test_no_rows_get_no_answers(name):
     vectors = vectors_of(0)
