@@ -11,7 +11,7 @@ import numpy as np
 from cache.errors import DamagedCacheError, MissingEntryError
 from cache.keys import EncoderSpec
 from cache.layout import attribute, column_path, open_checked
-from cache.tokens import Tokens
+from cache.tokens import Tokens, is_out_of_order
 from cache.writer import decode_strings
 
 __all__ = ["Cache"]
@@ -225,14 +225,14 @@ class Cache:
 
     def _strings(self, path: str) -> list[str]:
         utf8, offset = self._read(f"{path}/utf8"), self._read(f"{path}/offset")
-        if offset[0] != 0 or offset[-1] != len(utf8) or (np.diff(offset) < 0).any():
+        if offset[0] != 0 or offset[-1] != len(utf8) or is_out_of_order(offset):
             raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
         return decode_strings(utf8, offset)
 
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
         path = f"{modality}/{encoder}/token"
         offsets = self._read(f"{path}_offset")
-        if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or (np.diff(offsets) < 0).any():
+        if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or is_out_of_order(offsets):
             raise self._damaged(f"{path}_offset", "the offsets are out of order")
         return offsets
 

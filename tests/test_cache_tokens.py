@@ -30,6 +30,7 @@ from cache.journal import load_part, load_tokens
 
 SEAL = importlib.import_module("cache.seal")  # the package's attribute of this name is the function
 DIM = 4
+WRAPPING = [0, 2**63 - 1, -(2**63), -1, 3]  # each difference is positive, in int64
 SPEC = EncoderSpec("text", {"weights": "drawn", "tokens": True})
 
 
@@ -127,6 +128,7 @@ def test_tokens_of_several_dimensions_are_not_put_together():
         (np.zeros(3, np.float16), [0, 3], "one float16 row each"),
         (np.zeros((3, 2), np.float16), [], "int64 in order"),
         (np.zeros((3, 2), np.float16), [0, 2, 1, 3], "int64 in order"),
+        (np.zeros((3, 2), np.float16), WRAPPING, "int64 in order"),
         (np.zeros((3, 2), np.float16), [[0, 3]], "int64 in order"),
         (np.zeros((3, 2), np.float16), [0.0, 3.0], "int64 in order"),
         (np.zeros((3, 2), np.float16), [0, 2], "from 0 to 3, however they go from 0 to 2"),

@@ -169,6 +169,17 @@ def offsets_out_of_order(file):
     file["text/synthetic/token_offset"][1] = 50
 
 
+def wrapped(path):
+    """Return a change to offsets whose differences, in int64, are all positive."""
+
+    def change(file):
+        offsets = file[path][:]
+        offsets[1:4] = 2**63 - 1, -(2**63), -1
+        file[path][:] = offsets
+
+    return change
+
+
 def offsets_that_end_too_early(file):
     file["text/synthetic/token_offset"][-1] -= 1
 
@@ -183,6 +194,8 @@ def offsets_that_end_too_early(file):
         (token_that_is_not_finite, "text/synthetic/token"),
         (content_without_tokens, "text/synthetic must have tokens where it has a vector"),
         (offsets_out_of_order, "text/synthetic/token_offset"),
+        (wrapped("text/synthetic/token_offset"), "text/synthetic/token_offset (the offsets are out of order)"),
+        (wrapped("catalogue/id/offset"), "catalogue/id has offsets out of order"),
         (offsets_that_end_too_early, "text/synthetic/token_offset"),
         (drop("text/synthetic/token"), "text/synthetic/token is missing"),
         (drop("text/synthetic/token_offset"), "text/synthetic/token_offset is missing"),
