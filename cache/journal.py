@@ -27,7 +27,7 @@ from cache.errors import CacheError, DamagedCacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.lock import WriterLock
-from cache.tokens import Tokens
+from cache.tokens import MOST_TOKENS, Tokens
 from cache.writer import Writer
 
 __all__ = ["Journal", "Part", "load_part", "load_tokens", "load_vectors"]
@@ -75,6 +75,11 @@ class Part:
             raise CacheError(
                 f"A part must have one token or more per key, however {self.spec.modality}/{self.encoder} has "
                 f"{len(self.keys)} keys and tokens of {int((tokens.counts > 0).sum())}."
+            )
+        if tokens.counts.max(initial=0) > MOST_TOKENS:
+            raise CacheError(
+                f"A content must have at most {MOST_TOKENS} tokens, however one of {self.spec.modality}/{self.encoder} "
+                f"has {tokens.counts.max()}. Cut what is encoded, with --max-length."
             )
         is_finite = np.isfinite(tokens.values).all(axis=1)  # (T,)
         if not is_finite.all():

@@ -11,7 +11,7 @@ import numpy as np
 from cache.errors import DamagedCacheError, MissingEntryError
 from cache.keys import EncoderSpec
 from cache.layout import attribute, column_path, open_checked
-from cache.tokens import Tokens, is_out_of_order
+from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
 from cache.writer import decode_strings
 
 __all__ = ["Cache"]
@@ -234,6 +234,11 @@ class Cache:
         offsets = self._read(f"{path}_offset")
         if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or is_out_of_order(offsets):
             raise self._damaged(f"{path}_offset", "the offsets are out of order")
+        counts = np.diff(offsets)
+        if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
+            raise self._damaged(f"{path}_offset", "there must be tokens where there is a vector, and there alone")
+        if counts.max(initial=0) > MOST_TOKENS:
+            raise self._damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
         return offsets
 
     def _ascii(self, path: str) -> np.ndarray:

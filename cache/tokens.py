@@ -9,7 +9,9 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["Tokens", "is_out_of_order", "row_ranges"]
+__all__ = ["MOST_TOKENS", "Tokens", "is_out_of_order", "row_ranges"]
+
+MOST_TOKENS = 65_536  # of one content: a batch takes as many for each row as the longest needs
 
 
 @dataclass(frozen=True, eq=False)

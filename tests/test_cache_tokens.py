@@ -27,6 +27,7 @@ from cache import (
 )
 from cache.cli import info
 from cache.journal import load_part, load_tokens
+from cache.tokens import MOST_TOKENS
 
 SEAL = importlib.import_module("cache.seal")  # the package's attribute of this name is the function
 DIM = 4
@@ -167,6 +168,15 @@ def test_some_contents_of_a_part_are_read_alone(path):
     for rows in ([], [0], [7], [0, 1, 2], [1, 2, 5, 7]):
         found = load_tokens(part_path, np.array(rows, dtype=np.int64))
         assert [array.tolist() for array in found] == [states("abcdefgh"[row]).tolist() for row in rows]
+
+
+def test_more_tokens_than_a_content_may_have_are_refused():
+    """Else they would be sealed into a cache that nobody reads."""
+    most = Tokens.of([np.zeros((MOST_TOKENS, 1), np.float16), states("c", 1)])
+    assert part_of("ab", "c", tokens=most).tokens is most
+    more = Tokens.of([np.zeros((MOST_TOKENS + 1, 1), np.float16), states("c", 1)])
+    with pytest.raises(CacheError, match="at most 65536 tokens, however one of text/words has 65537"):
+        part_of("ab", "c", tokens=more)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -137,6 +137,13 @@ def test_rows_that_are_not_for_training_do_not_count_for_the_tokens_statistics()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_where_nobody_has_tokens_the_statistics_are_the_identity():
+    nobody = ProductTokens(torch.zeros(0, 6).half(), torch.zeros(3).long(), torch.zeros(3).long())
+    standardise = Standardise({}, {"text": 6}).fit({}, {}, torch.arange(3), tokens={"text": nobody})
+    assert standardise.get_buffer("token_mean_text").tolist() == [0] * 6
+    assert standardise.get_buffer("token_scale_text").tolist() == [1] * 6
+
+
 # The head.
 
 
