@@ -32,7 +32,7 @@ class CrossAttention(nn.Module):
         output: (B, K) logits
 
     Raises:
-        HeadError: there are fewer than two modalities, or fewer than two keys.
+        HeadError: there are fewer than two modalities, or tokens of another one.
 
     Attention as in arXiv 1706.03762, section 3.2.2; the learned "nothing" key as in nn.MultiheadAttention's
     ``add_bias_kv``.
@@ -55,6 +55,11 @@ class CrossAttention(nn.Module):
         self.asker, *self.answerers = sorted(dims)
         if not self.answerers:
             raise HeadError(f"Attention needs two modalities or more, however there is {self.asker} alone.")
+        if unknown := sorted(set(token_dims) - set(dims)):
+            raise HeadError(
+                f"Attention looks at the tokens of its own modalities, {', '.join(sorted(dims))}, however got those of "
+                f"{', '.join(unknown)}."
+            )
         self.tokens = nn.ModuleDict(
             {name: SplitTokens(dim, n_tokens, hidden_dim) for name, dim in sorted(dims.items())}
         )

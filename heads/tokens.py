@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cache import Cache
+from cache.tokens import MOST_TOKENS
+from heads.errors import HeadError
 
 __all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens"]
 
@@ -45,6 +47,25 @@ class ProductTokens:
     def dim(self) -> int:
         """D."""
         return self.values.shape[1]
+
+    def check(self) -> None:
+        """Check tokens that come from elsewhere than a cache.
+
+        Raises:
+            HeadError: they are of another type or shape, more than a content may have, or beyond the values.
+        """
+        values, starts, counts = self.values, self.starts, self.counts
+        if (
+            (values.ndim, values.dtype) != (2, torch.float16)
+            or any((own.ndim, own.dtype) != (1, torch.int64) for own in (starts, counts))
+            or len(starts) != len(counts)
+            or bool(((counts < 0) | (counts > MOST_TOKENS) | (starts < 0) | (starts > len(values) - counts)).any())
+        ):
+            shown = ", ".join(f"{name} {own.dtype} of {tuple(own.shape)}" for name, own in vars(self).items())
+            raise HeadError(
+                f"Tokens must be (T, D) float16, and each product's up to {MOST_TOKENS} of these T, however there are "
+                f"{shown}, which do not fit. Train again, or restore the file."
+            )
 
     def take(self, rows: Tensor) -> ProductTokens:
         """Return the tokens of some products; the values are shared, not copied."""

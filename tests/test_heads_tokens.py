@@ -1,5 +1,6 @@
 """Attention over cached token states: it sees what pooled vectors lose, and never the padding."""
 
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -7,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support import invoke, synthetic_cache
 from test_heads_modules import N_CLASSES, TWO, dead_parameters, description_of, rows_of, take
 
 from cache import Cache, MissingEntryError
 from cache.keys import fields_sha256
+from cache.tokens import MOST_TOKENS
 from heads.build import build
 from heads.cli import predict
 from heads.data import load_vectors
@@ -433,18 +436,100 @@ def test_a_cache_without_the_tokens_is_refused_by_name(folder, report):
     assert "differs in tokens" in result.stderr
 
 
-@pytest.mark.parametrize(
-    "change", [{"token_dims": {}}, {"token_dims": {"text": 11}}, {"n_positions": {}}, {"token_dims": 3}]
-)
-def test_a_description_that_does_not_fit_the_weights_is_refused(report, tmp_path, change):
-    about = json.loads((report.run_path / "attention.json").read_text(encoding="utf-8"))
+def rewritten(run_path, folder, *, description=None, edit=dict.copy):
+    """Write the run's attention with another description or other tensors, all digests right; return its path."""
+    path = folder / "attention"
+    tensors = load_file(run_path / "attention.safetensors")
+    edit(tensors)
+    save_file(tensors, path.with_suffix(".safetensors"))
+    about = json.loads((run_path / "attention.json").read_text(encoding="utf-8"))
     del about["sha256"]
-    about["description"] |= change
-    (tmp_path / "attention.json").write_text(json.dumps(about | {"sha256": fields_sha256(about)}), encoding="utf-8")
-    content = (report.run_path / "attention.safetensors").read_bytes()
-    (tmp_path / "attention.safetensors").write_bytes(content)
+    about["description"] |= description or {}
+    about["weights_sha256"] = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(about | {"sha256": fields_sha256(about)}), encoding="utf-8")
+    return path
+
+
+def test_a_head_rewritten_as_it_was_is_loaded(report, tmp_path):
+    assert load_head(rewritten(report.run_path, tmp_path)).name == "attention"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token_dims": {}}, {"token_dims": {"text": 11}}, {"n_positions": {}}, {"token_dims": 3},
+        {"n_attention_heads": 0}, {"n_positions": {"image": 2**70}}, {"n_positions": {"image": -4}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_description_that_does_not_fit_the_weights_is_refused(report, tmp_path, change):
     with pytest.raises(HeadError, match="must be a head of embed-once"):
-        load_head(tmp_path / "attention")
+        load_head(rewritten(report.run_path, tmp_path, description=change))
+
+
+def test_tokens_of_a_modality_that_the_head_does_not_have_are_refused(report, tmp_path):
+    """All else may fit, down to the golden rows."""
+
+    def add_audio(tensors):
+        for name in [name for name in tensors if "text" in name and ("token" in name or "states" in name)]:
+            tensors[name.replace("text", "audio")] = tensors[name].clone()
+
+    path = rewritten(
+        report.run_path, tmp_path, description={"token_dims": {"image": 8, "text": 11, "audio": 11}}, edit=add_audio
+    )
+    with pytest.raises(HeadError, match="its own modalities, image, text, however got those of audio"):
+        load_head(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("values", lambda own: own.flatten()),
+        ("values", lambda own: own.float()),
+        ("values", lambda own: own[:-1]),
+        ("values", lambda own: own[:0]),
+        ("starts", lambda own: own - 1),
+        ("starts", lambda own: own + 1),
+        ("starts", lambda own: own.fill_(2**63 - 1)),
+        ("starts", lambda own: own.int()),
+        ("starts", lambda own: own[0]),
+        ("starts", lambda own: own[:-1]),
+        ("counts", lambda own: own.fill_(5_000_000)),
+        ("counts", lambda own: own.fill_(2**63 - 1)),
+        ("counts", lambda own: own - 100),
+        ("counts", lambda own: own.double()),
+        ("counts", lambda own: own[:, None]),
+    ],
+)
+def test_golden_tokens_that_are_none_are_refused_before_they_are_looked_at(
+    report, tmp_path, monkeypatch, field, change
+):
+    def edit(tensors):
+        name = f"golden.tokens.{field}.text"
+        tensors[name] = change(tensors[name]).contiguous()
+
+    monkeypatch.setattr(ProductTokens, "batch", lambda *_: pytest.fail("they were looked at"))
+    with pytest.raises(HeadError, match=r"Tokens must be \(T, D\) float16"):
+        load_head(rewritten(report.run_path, tmp_path, edit=edit))
+
+
+def test_golden_tokens_of_too_few_products_are_refused(report, tmp_path):
+    def edit(tensors):
+        for field in ("starts", "counts"):
+            tensors[f"golden.tokens.{field}.text"] = tensors[f"golden.tokens.{field}.text"][1:].clone()
+
+    with pytest.raises(HeadError, match="as many products as the vectors, 8, however they are of 7"):
+        load_head(rewritten(report.run_path, tmp_path, edit=edit))
+
+
+def test_more_golden_tokens_than_a_content_may_have_are_refused(report, tmp_path):
+    def edit(tensors):
+        tensors["golden.tokens.values.text"] = torch.zeros(MOST_TOKENS + 1, 11).half()
+        tensors["golden.tokens.starts.text"].zero_()
+        tensors["golden.tokens.counts.text"].fill_(MOST_TOKENS + 1)
+
+    with pytest.raises(HeadError, match="up to 65536 of these T"):
+        load_head(rewritten(report.run_path, tmp_path, edit=edit))
 
 
 def test_a_head_of_version_1_is_still_loaded(report, tmp_path):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from support import synthetic_cache
 
 from cache import Cache, EncoderSpec
+from cache.keys import fields_sha256
 from heads.build import HeadDescription, build
 from heads.data import Vectors
 from heads.early import Early
@@ -94,12 +95,14 @@ def edit_json(path, edit):
 
 
 def edit_tensors(path, edit):
-    """Rewrite a head's tensors after `edit` changed them, and their digest in the JSON file."""
+    """Rewrite a head's tensors after `edit` changed them, and all digests in the JSON file."""
     tensors = load_file(path.with_suffix(".safetensors"))
     edit(tensors)
     save_file(tensors, path.with_suffix(".safetensors"))
     digest = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
-    edit_json(path, lambda about: about.update(weights_sha256=digest))
+    about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    about = {name: value for name, value in about.items() if name != "sha256"} | {"weights_sha256": digest}
+    path.with_suffix(".json").write_text(json.dumps(about | {"sha256": fields_sha256(about)}), encoding="utf-8")
 
 
 @every_head
