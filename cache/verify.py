@@ -67,6 +67,7 @@ def _table_problems(cache: Cache) -> list[str]:
         cache.column(name)
     for modality in cache.modalities:
         cache.rows(modality)
+    for modality in cache.content_modalities:  # those of catalogues past, too
         keys = cache.keys(modality)
         if len(np.unique(keys)) != len(keys):
             problems.append(f"{modality}/key must be unique.")

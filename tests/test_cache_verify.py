@@ -255,6 +255,22 @@ def test_as_many_tokens_as_a_content_may_have_are_read(path):
     assert verify(changed(path, every_token_to_one_content(MOST_TOKENS), digests_fit=True)) == []
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (same_key_twice, "image/key"),
+        (vector_that_is_not_finite, "image/synthetic"),
+        (token_that_is_not_finite, "text/synthetic/token"),
+        (content_without_tokens, "text/synthetic/token_offset"),
+    ],
+)
+def test_tables_of_a_modality_that_the_catalogue_no_longer_has_are_checked_too(path, change, named):
+    """The next catalogue may have it again."""
+    past = each(drop("catalogue/image"), drop("catalogue/text"))
+    assert verify(changed(path, past, digests_fit=True)) == []
+    assert any(named in problem for problem in verify(changed(path, change, digests_fit=True)))
+
+
 def test_every_flipped_bit_and_every_cut_is_found_or_harmless(whole, tmp_path):
     """A process of its own does it, which the system stops if damage makes HDF5 run in circles, or crash."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
