@@ -17,6 +17,7 @@ from cache.keys import fields_sha256
 from cache.tokens import MOST_TOKENS
 from heads.build import build
 from heads.cli import predict
+from heads.cli import train as train_command
 from heads.data import load_vectors
 from heads.errors import HeadError
 from heads.fit import Task, fit
@@ -148,6 +149,13 @@ def test_where_nobody_has_tokens_the_statistics_are_the_identity():
 
 
 # The head.
+
+
+def test_attention_over_tokens_is_half_as_wide_and_the_option_says_so():
+    description = replace(description_of("attention", TWO), hidden_dim=256)
+    assert build(description).norm.normalized_shape == (256,)
+    assert build(replace(description, token_dims=TOKEN_DIMS)).norm.normalized_shape == (128,)
+    assert "of attention over tokens half of it" in " ".join(invoke(train_command, "--help").stdout.split())
 
 
 @pytest.mark.parametrize("token_dims", [TOKEN_DIMS, {"image": 7}, {"text": 6}], ids="+".join)
