@@ -41,6 +41,18 @@ class Cache:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        """Return the path, how many products there are, and the encoders; of the shapes alone, so that it is quick."""
+        if not self._file:
+            return f"Cache {self.path}\nclosed"
+        found = []
+        for path in (f"{modality}/{name}" for modality in self.content_modalities for name in self.encoders(modality)):
+            n_vectors, n_dim = self._file[f"{path}/vector"].shape
+            tokens = f" (tokens of {self._file[f'{path}/token'].shape[1]})" if f"{path}/token" in self._file else ""
+            found.append(f"{path} {n_vectors} × {n_dim}{tokens}")
+        n_products = len(self._file["catalogue/id/offset"]) - 1
+        return f"Cache {self.path}\n{n_products} products\n{', '.join(found) or 'no encoders'}"
+
     def __len__(self) -> int:
         return len(self._read("catalogue/id/offset")) - 1
 
