@@ -15,7 +15,9 @@ from cache import Cache
 from cache.tokens import MOST_TOKENS
 from heads.errors import HeadError
 
-__all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens"]
+__all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens", "rows_within"]
+
+MOST_PLACES = 2**16  # of tokens in the rows answered together, so that memory is bounded whatever their length
 
 
 class TokenBatch(NamedTuple):
@@ -106,6 +108,15 @@ def load_tokens(cache: Cache, modality: str, encoder: str) -> ProductTokens:
     rows = np.where(cache.present(modality, encoder), cache.rows(modality), -1)
     starts, counts = (np.append(array, 0)[rows] for array in (tokens.offsets[:-1], tokens.counts))
     return ProductTokens(torch.from_numpy(tokens.values), torch.from_numpy(starts), torch.from_numpy(counts))
+
+
+def rows_within(n_places: int, *, most: int) -> int:
+    """Return how many rows are answered together, each with so many places for tokens: at least one, at most `most`.
+
+    >>> rows_within(64, most=256), rows_within(512, most=256), rows_within(100_000, most=256)
+    (256, 128, 1)
+    """
+    return max(1, min(most, MOST_PLACES // max(n_places, 1)))
 
 
 def batches_of(tokens: Mapping[str, ProductTokens], rows: Tensor) -> dict[str, TokenBatch]:

@@ -27,14 +27,14 @@ from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
 from heads.late import Late
 from heads.standardise import Standardise
-from heads.tokens import ProductTokens
+from heads.tokens import ProductTokens, rows_within
 
 __all__ = ["TrainedHead", "load_head", "write_json"]
 
 HEAD_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # version 1 knew no tokens, and is otherwise the same
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
-TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger
+TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
 TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
 N_GOLDEN = 8
 _NO_HEAD = (  # what comes of files that are none
@@ -82,8 +82,7 @@ class TrainedHead:
         names = list(self.description.dims)
         answers = torch.empty(len(present[names[0]]), len(self.classes))
         own_tokens = self._own_tokens(tokens or {}, n_rows=len(answers))
-        for rows, lengths in _blocks(len(answers), own_tokens):
-            n_missing = (TOKEN_BLOCK_ROWS if own_tokens else BLOCK_ROWS) - len(rows)
+        for rows, n_missing, lengths in _blocks(len(answers), own_tokens):
             block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
             mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
             arguments: list[Mapping] = [self.standardise(block, mask), mask]
@@ -244,17 +243,21 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
 
 
-def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, dict[str, int]]]:
-    """Yield the rows that are answered together, and to how many places each modality's tokens are padded there."""
+def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
+    """Yield the rows that are answered together, how many the block lacks, and each modality's places for tokens.
+
+    Both the size of a row's block and the places follow from the row's own tokens, and not from the other rows.
+    """
     if not tokens:
-        yield from ((rows, {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
+        yield from ((rows, BLOCK_ROWS - len(rows), {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
         return
     counts = torch.stack([own.counts for own in tokens.values()], dim=1).clamp_min(1)  # (N, M)
     lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
     for length in lengths.unique(dim=0) if n_rows else []:
         alike = torch.nonzero((lengths == length).all(1))[:, 0]
-        for rows in alike.split(TOKEN_BLOCK_ROWS):
-            yield rows, dict(zip(tokens, length.tolist(), strict=True))
+        block_rows = rows_within(int(length.sum()), most=TOKEN_BLOCK_ROWS)
+        for rows in alike.split(block_rows):
+            yield rows, block_rows - len(rows), dict(zip(tokens, length.tolist(), strict=True))
 
 
 def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -> dict[str, ProductTokens]:

@@ -24,7 +24,7 @@ from heads.fit import Task, fit
 from heads.settings import TrainSettings
 from heads.splits import Split
 from heads.standardise import Standardise
-from heads.tokens import ProductTokens, TokenBatch, load_tokens
+from heads.tokens import MOST_PLACES, ProductTokens, TokenBatch, load_tokens
 from heads.trained import TOKEN_STEP, load_head
 from heads.training import train
 
@@ -270,6 +270,37 @@ def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     assert torch.equal(head(inputs, present, batches(task.tokens)).argmax(1), codes)
 
 
+@pytest.fixture
+def batch_sizes(monkeypatch):
+    """The places of every batch of tokens that is made, padding included."""
+    sizes = []
+    batch = ProductTokens.batch
+
+    def watched(self, length=None):
+        made = batch(self, length)
+        sizes.append(made.is_there.numel())
+        return made
+
+    monkeypatch.setattr(ProductTokens, "batch", watched)
+    return sizes
+
+
+def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_sizes):
+    n, n_long = 320, 2000
+    rows = np.arange(n)
+    present = {name: torch.ones(n, dtype=torch.bool) for name in TWO}
+    inputs = {name: torch.zeros(n, dim) for name, dim in TWO.items()}
+    shared = ProductTokens(torch.zeros(n_long, 6).half(), torch.zeros(n, dtype=torch.int64), torch.full((n,), n_long))
+    task = Task(
+        inputs=inputs, present=present, codes=torch.arange(n) % N_CLASSES,
+        split=Split(train=rows[:32], validation=rows[32:], test=rows[:0]), tokens={"text": shared},
+    )  # fmt: skip
+    description = replace(description_of("attention", TWO), token_dims={"text": 6})
+    fit(description, task, TrainSettings(max_epochs=1))
+    assert sum(batch_sizes) == n * n_long
+    assert max(batch_sizes) <= MOST_PLACES
+
+
 # From a cache to a run and back.
 
 QUICK = TrainSettings(
@@ -401,6 +432,28 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(cache_path, rep
         {name: mask[:0] for name, mask in present.items()},
         {name: own.take(slice(0)) for name, own in tokens.items()},
     ).shape == (0, N_VALUES)
+
+
+def test_memory_of_answers_is_bounded_however_many_tokens_a_row_has(cache_path, report, batch_sizes):
+    """And how many rows are answered together follows from the row's own tokens, so that the answer does, too."""
+    head = load_head(report.run_path / "attention")
+    with Cache(cache_path) as cache:
+        vectors = head.vectors_of(cache)
+    long = ProductTokens(
+        vectors.tokens["text"].values, torch.zeros(N, dtype=torch.int64), 1 + 400 * (torch.arange(N) % 3)
+    )
+
+    def answered(rows):
+        inputs, present = (
+            {name: own[rows] for name, own in side.items()} for side in (vectors.inputs, vectors.present)
+        )
+        tokens = {name: own.take(rows) for name, own in {**vectors.tokens, "text": long}.items()}
+        return head.log_probabilities(inputs, present, tokens)
+
+    answers = answered(torch.arange(N))
+    assert max(batch_sizes) <= MOST_PLACES
+    for rows in (torch.arange(7, 8), torch.arange(500, 800), torch.arange(2, N, 3)):
+        assert torch.equal(answered(rows), answers[rows])
 
 
 def test_a_head_of_tokens_refuses_vectors_without_them(cache_path, report):
