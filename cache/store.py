@@ -177,11 +177,9 @@ class Cache:
         """Return how many tokens each content has, (U,) int64; 0 where it has no vector."""
         return np.diff(self._token_offsets(modality, encoder))
 
-    def token_block(self, modality: str, encoder: str, start: int, stop: int) -> Tokens:
-        """Return the tokens of the contents from `start` to `stop`."""
-        offsets = self._token_offsets(modality, encoder)[start : stop + 1]
-        values = self._read(f"{modality}/{encoder}/token", slice(int(offsets[0]), int(offsets[-1])))
-        return Tokens(values, offsets - offsets[0])
+    def token_values(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
+        """Return the tokens from `start` to `stop` of all contents', (stop - start, D') float16."""
+        return self._read(f"{modality}/{encoder}/token", slice(start, stop))
 
     def tokens(self, modality: str, encoder: str | None = None) -> Tokens:
         """Return the tokens by content, of U contents; a content without vector has none.
@@ -195,7 +193,7 @@ class Cache:
                 f"{modality}/{encoder} must have tokens, however {self.path} has its vectors alone. Extract them with "
                 "embed-extract --tokens."
             )
-        return self.token_block(modality, encoder, 0, len(self._file[f"{modality}/key"]))
+        return Tokens(self._read(f"{modality}/{encoder}/token"), self._token_offsets(modality, encoder))
 
     def rows(self, modality: str) -> np.ndarray:
         """Return the content's row for each product, (N,) int64; -1 where it has none.
