@@ -27,10 +27,10 @@ from cache.errors import CacheError, DamagedCacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.lock import WriterLock
-from cache.tokens import Tokens
+from cache.tokens import MOST_TOKENS, Tokens
 from cache.writer import Writer
 
-__all__ = ["Journal", "Part", "load_part", "load_tokens", "load_vectors"]
+__all__ = ["Journal", "Part", "PartTokens", "load_part", "load_vectors"]
 
 log = logging.getLogger("embed_once")
 
@@ -75,6 +75,11 @@ class Part:
             raise CacheError(
                 f"A part must have one token or more per key, however {self.spec.modality}/{self.encoder} has "
                 f"{len(self.keys)} keys and tokens of {int((tokens.counts > 0).sum())}."
+            )
+        if tokens.counts.max(initial=0) > MOST_TOKENS:
+            raise CacheError(
+                f"A content must have at most {MOST_TOKENS} tokens, however one of {self.spec.modality}/{self.encoder} "
+                f"has {tokens.counts.max()}. Cut what is encoded, with --max-length."
             )
         is_finite = np.isfinite(tokens.values).all(axis=1)  # (T,)
         if not is_finite.all():
@@ -195,20 +200,39 @@ def load_vectors(path: Path) -> np.ndarray:
         return file["vector"][:]
 
 
-def load_tokens(path: Path, rows: np.ndarray) -> Tokens:
-    """Return the tokens of some contents of a part whose digest has been checked before; no others are read.
+class PartTokens:
+    """The tokens of a part whose digest has been checked before, read a few contents at a time.
 
-    Shape:
-        rows: (m,) int64, increasing
+    They stand in one piece, so that plain reading finds them: to open HDF5 anew for each few would cost more than they.
+
+    Raises:
+        DamagedCacheError: they do not stand in one piece.
     """
-    with open_checked(path, file_format=PART_FORMAT) as file:
-        offsets, values = file["token_offset"][:], file["token"]
-        some = [Tokens.of([])]
-        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):  # of neighbours
-            if len(run):
-                own = offsets[run[0] : run[-1] + 2]
-                some.append(Tokens(values[own[0] : own[-1]], own - own[0]))
-        return Tokens.concatenated(some)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with open_checked(path, file_format=PART_FORMAT) as file:
+            self._offsets = file["token_offset"][:]
+            self._n_dim = file["token"].shape[1]
+            self._first_byte = file["token"].id.get_offset()
+        if self._first_byte is None and self._offsets[-1]:
+            raise DamagedCacheError(f"The journal's part {path.name} must have its tokens in one piece. Remove it.")
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the tokens of some contents, one content after the other; no others are read.
+
+        Shape:
+            rows: (m,) int64, increasing
+            output: (B, D) float16
+        """
+        some = [np.empty((0, self._n_dim), dtype=np.float16)]
+        with self._path.open("rb") as file:
+            for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []:  # of neighbours
+                begin, end = self._offsets[run[0]], self._offsets[run[-1] + 1]
+                file.seek(self._first_byte + int(begin) * 2 * self._n_dim)
+                values = np.fromfile(file, dtype=np.float16, count=int(end - begin) * self._n_dim)
+                some.append(values.reshape(end - begin, self._n_dim))
+        return np.concatenate(some)
 
 
 def _encode(part: Part) -> bytes:

@@ -24,7 +24,7 @@ path                                    shape     type     meaning
                                                            token states of all contents, one content after the other
 ``/<modality>/<encoder>/token_offset``  (U + 1,)  i8       with them: content n has the tokens from ``token_offset[n]``
                                                            to ``token_offset[n + 1]``: none without a vector, else one
-                                                           or more
+                                                           to 65,536; where there are tokens, D' is 1 or more
 ``/<modality>/<encoder>/spec``          ()        S        JSON: all that changes the vector (`cache.keys`)
 ``/catalogue/id``                       (N,)      string   the product's id, in the catalogue's order
 ``/catalogue/columns``                  (C,)      string   the names of the other columns, in their order

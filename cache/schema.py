@@ -73,7 +73,9 @@ def _check_encoder(
     table(f"{path}/encoded", "b", n_contents)
     table(f"{path}/spec", "S")
     if f"{path}/token" in file or f"{path}/token_offset" in file:
-        table(f"{path}/token", "f2", None, None)
+        n_tokens, n_token_dim = table(f"{path}/token", "f2", None, None)
+        if n_tokens and not n_token_dim:  # which take no bytes, however many they are
+            raise DamagedCacheError(f"the table {path}/token has {n_tokens} tokens of no dimensions")
         table(f"{path}/token_offset", "i8", n_contents + 1)
     try:
         spec = EncoderSpec.from_json(bytes(file[f"{path}/spec"][()]).decode(errors="replace"))

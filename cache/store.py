@@ -11,7 +11,7 @@ import numpy as np
 from cache.errors import DamagedCacheError, MissingEntryError
 from cache.keys import EncoderSpec
 from cache.layout import attribute, column_path, open_checked
-from cache.tokens import Tokens
+from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
 from cache.writer import decode_strings
 
 __all__ = ["Cache"]
@@ -40,6 +40,18 @@ class Cache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        """Return the path, how many products there are, and the encoders; of the shapes alone, so that it is quick."""
+        if not self._file:
+            return f"Cache {self.path}\nclosed"
+        found = []
+        for path in (f"{modality}/{name}" for modality in self.content_modalities for name in self.encoders(modality)):
+            n_vectors, n_dim = self._file[f"{path}/vector"].shape
+            tokens = f" (tokens of {self._file[f'{path}/token'].shape[1]})" if f"{path}/token" in self._file else ""
+            found.append(f"{path} {n_vectors} × {n_dim}{tokens}")
+        n_products = len(self._file["catalogue/id/offset"]) - 1
+        return f"Cache {self.path}\n{n_products} products\n{', '.join(found) or 'no encoders'}"
 
     def __len__(self) -> int:
         return len(self._read("catalogue/id/offset")) - 1
@@ -165,11 +177,9 @@ class Cache:
         """Return how many tokens each content has, (U,) int64; 0 where it has no vector."""
         return np.diff(self._token_offsets(modality, encoder))
 
-    def token_block(self, modality: str, encoder: str, start: int, stop: int) -> Tokens:
-        """Return the tokens of the contents from `start` to `stop`."""
-        offsets = self._token_offsets(modality, encoder)[start : stop + 1]
-        values = self._read(f"{modality}/{encoder}/token", slice(int(offsets[0]), int(offsets[-1])))
-        return Tokens(values, offsets - offsets[0])
+    def token_values(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
+        """Return the tokens from `start` to `stop` of all contents', (stop - start, D') float16."""
+        return self._read(f"{modality}/{encoder}/token", slice(start, stop))
 
     def tokens(self, modality: str, encoder: str | None = None) -> Tokens:
         """Return the tokens by content, of U contents; a content without vector has none.
@@ -183,7 +193,7 @@ class Cache:
                 f"{modality}/{encoder} must have tokens, however {self.path} has its vectors alone. Extract them with "
                 "embed-extract --tokens."
             )
-        return self.token_block(modality, encoder, 0, len(self._file[f"{modality}/key"]))
+        return Tokens(self._read(f"{modality}/{encoder}/token"), self._token_offsets(modality, encoder))
 
     def rows(self, modality: str) -> np.ndarray:
         """Return the content's row for each product, (N,) int64; -1 where it has none.
@@ -225,15 +235,20 @@ class Cache:
 
     def _strings(self, path: str) -> list[str]:
         utf8, offset = self._read(f"{path}/utf8"), self._read(f"{path}/offset")
-        if offset[0] != 0 or offset[-1] != len(utf8) or (np.diff(offset) < 0).any():
+        if offset[0] != 0 or offset[-1] != len(utf8) or is_out_of_order(offset):
             raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
         return decode_strings(utf8, offset)
 
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
         path = f"{modality}/{encoder}/token"
         offsets = self._read(f"{path}_offset")
-        if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or (np.diff(offsets) < 0).any():
+        if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or is_out_of_order(offsets):
             raise self._damaged(f"{path}_offset", "the offsets are out of order")
+        counts = np.diff(offsets)
+        if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
+            raise self._damaged(f"{path}_offset", "there must be tokens where there is a vector, and there alone")
+        if counts.max(initial=0) > MOST_TOKENS:
+            raise self._damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
         return offsets
 
     def _ascii(self, path: str) -> np.ndarray:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 
 from cache.inventory import Inventory
-from cache.journal import load_tokens
+from cache.journal import PartTokens
 from cache.store import Cache
 from cache.tokens import row_ranges
 
@@ -27,25 +28,23 @@ class TokenTable:
         self._entry = inventory.entries[modality, encoder]
         rows = inventory.keys[modality]
         counts = np.zeros(len(rows), dtype=np.int64)
-        self._n_old = 0
+        self._old_offsets = np.zeros(1, dtype=np.int64)
         if self._entry.sealed:
             with Cache(inventory.cache_path) as cache:
                 if cache.has_tokens(modality, encoder):
                     old = cache.token_counts(modality, encoder)
-                    self._n_old = len(old)
+                    self._old_offsets = np.append(0, np.cumsum(old))
                     counts[: len(old)] = old
         # A content may stand in several parts; of each only one copy is taken, the last, as it is of the vectors.
-        taken_from = np.full(len(rows), -1, dtype=np.int64)
-        self._parts = []
-        n_seen = 0
+        part_of, row_of = np.full((2, len(rows)), -1, dtype=np.int64)
+        self._part_paths: list[Path] = []
         for part in self._entry.parts:
             if part.keys and part.token_counts is not None:
                 contents = np.array([rows[key] for key in part.keys], dtype=np.int64)  # (n,)
                 counts[contents] = part.token_counts
-                taken_from[contents] = n_seen + np.arange(len(contents))
-                self._parts.append((part.path, contents, n_seen))
-                n_seen += len(contents)
-        self._taken_from = taken_from
+                part_of[contents], row_of[contents] = len(self._part_paths), np.arange(len(contents))
+                self._part_paths.append(part.path)
+        self._part_of, self._row_of = part_of, row_of  # of each content; -1: its tokens are in the old file
         self.offsets = np.append(0, np.cumsum(counts)).astype(np.int64)
 
     @property
@@ -65,28 +64,30 @@ class TokenTable:
             output: (B, D) float16 each
         """
         n_contents = len(self.offsets) - 1
-        with Cache(self._inventory.cache_path) if self._n_old else nullcontext() as cache:
+        parts = [PartTokens(path) for path in self._part_paths]
+        with Cache(self._inventory.cache_path) if len(self._old_offsets) > 1 else nullcontext() as cache:
             start = 0
             while start < n_contents:
                 most = self.offsets[start] + block_rows
                 stop = max(start + 1, int(np.searchsorted(self.offsets, most, side="right")) - 1)
-                yield self._block(cache, start, stop)
+                yield self._block(cache, parts, start, stop)
                 start = stop
 
-    def _block(self, cache: Cache | None, start: int, stop: int) -> np.ndarray:
+    def _block(self, cache: Cache | None, parts: list[PartTokens], start: int, stop: int) -> np.ndarray:
         begin, end = self.offsets[[start, stop]]
         block = np.empty((end - begin, self.shape[1]), dtype=np.float16)  # (B, D)
 
         def rows_of(contents: np.ndarray) -> np.ndarray:
             return row_ranges(self.offsets[contents] - begin, self.offsets[contents + 1] - self.offsets[contents])
 
-        if cache is not None and start < self._n_old:
-            old_stop = min(stop, self._n_old)
-            kept = np.flatnonzero(self._taken_from[start:old_stop] < 0)
-            block[rows_of(start + kept)] = cache.token_block(*self._where, start, old_stop).take(kept).values
-        for path, contents, n_before in self._parts:
-            inside = (contents >= start) & (contents < stop)
-            rows = np.flatnonzero(inside & (self._taken_from[contents] == n_before + np.arange(len(contents))))
-            if len(rows):
-                block[rows_of(contents[rows])] = load_tokens(path, rows).values
+        if cache is not None and start < len(self._old_offsets) - 1:
+            old = self._old_offsets[start : stop + 1]
+            kept = np.flatnonzero(self._part_of[start : start + len(old) - 1] < 0)
+            rows = row_ranges(old[kept] - old[0], old[kept + 1] - old[kept])
+            block[rows_of(start + kept)] = cache.token_values(*self._where, int(old[0]), int(old[-1]))[rows]
+        # Sorted by part and by the row in it, and so cut where another part begins.
+        contents = start + np.lexsort((self._row_of[start:stop], self._part_of[start:stop]))
+        for own in np.split(contents, np.flatnonzero(np.diff(self._part_of[contents])) + 1):
+            if (part := self._part_of[own[0]]) >= 0:
+                block[rows_of(own)] = parts[part].take(self._row_of[own])
         return block

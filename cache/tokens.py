@@ -9,7 +9,9 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["Tokens", "row_ranges"]
+__all__ = ["MOST_TOKENS", "Tokens", "is_out_of_order", "row_ranges"]
+
+MOST_TOKENS = 65_536  # of one content: a batch takes as many for each row as the longest needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Tokens:
                 f"{self.values.shape}. Convert them with astype(np.float16)."
             )
         offsets = self.offsets
-        if offsets.ndim != 1 or offsets.dtype != np.int64 or not len(offsets) or (np.diff(offsets) < 0).any():
+        if offsets.ndim != 1 or offsets.dtype != np.int64 or not len(offsets) or is_out_of_order(offsets):
             raise CacheError(f"The offsets of tokens must be int64 in order, however they are {offsets[:5]!r}….")
         if offsets[0] != 0 or offsets[-1] != len(self.values):
             raise CacheError(
@@ -108,6 +110,15 @@ class Tokens:
     def counts(self) -> np.ndarray:
         """How many tokens each content has, (n,) int64."""
         return np.diff(self.offsets)
+
+
+def is_out_of_order(offsets: np.ndarray) -> bool:
+    """Return whether an offset is less than the one before; their difference may be more than int64 holds.
+
+    Shape:
+        offsets: (n + 1,) int64
+    """
+    return bool((offsets[1:] < offsets[:-1]).any())
 
 
 def row_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

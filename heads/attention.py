@@ -32,7 +32,7 @@ class CrossAttention(nn.Module):
         output: (B, K) logits
 
     Raises:
-        HeadError: there are fewer than two modalities, or fewer than two keys.
+        HeadError: there are fewer than two modalities, or tokens of another one.
 
     Attention as in arXiv 1706.03762, section 3.2.2; the learned "nothing" key as in nn.MultiheadAttention's
     ``add_bias_kv``.
@@ -55,6 +55,11 @@ class CrossAttention(nn.Module):
         self.asker, *self.answerers = sorted(dims)
         if not self.answerers:
             raise HeadError(f"Attention needs two modalities or more, however there is {self.asker} alone.")
+        if unknown := sorted(set(token_dims) - set(dims)):
+            raise HeadError(
+                f"Attention looks at the tokens of its own modalities, {', '.join(sorted(dims))}, however got those of "
+                f"{', '.join(unknown)}."
+            )
         self.tokens = nn.ModuleDict(
             {name: SplitTokens(dim, n_tokens, hidden_dim) for name, dim in sorted(dims.items())}
         )
@@ -98,5 +103,5 @@ class CrossAttention(nn.Module):
         is_there = present[:, None].expand(-1, split.shape[1])
         if name not in self.states:
             return split, is_there
-        states = self.states[name](tokens[name])
-        return torch.cat([split, states], dim=1), torch.cat([is_there, tokens[name].is_there], dim=1)
+        own = TokenBatch(tokens[name].values, tokens[name].is_there & present[:, None])
+        return torch.cat([split, self.states[name](own)], dim=1), torch.cat([is_there, own.is_there], dim=1)

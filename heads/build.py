@@ -22,7 +22,7 @@ class HeadDescription:
     name: str
     dims: Mapping[str, int]  # modality -> D
     n_classes: int
-    hidden_dim: int
+    hidden_dim: int  # attention over tokens is half as wide
     dropout: float
     n_tokens: int
     n_attention_heads: int

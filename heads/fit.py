@@ -19,13 +19,13 @@ from heads.evaluate import scores
 from heads.settings import TrainSettings
 from heads.splits import Split
 from heads.standardise import Standardise
-from heads.tokens import ProductTokens, batches_of
+from heads.tokens import ProductTokens, batches_of, rows_within
 
 __all__ = ["Fit", "Task", "fit"]
 
 STEPS_AN_EPOCH = 16  # at least, where the rows are few
 LEAST_BATCH_SIZE = 16  # batch norm on fewer rows is mostly noise
-VALIDATED_TOGETHER = 1024  # rows, so that memory is bounded
+VALIDATED_TOGETHER = 1024  # rows, so that memory is bounded; fewer where the tokens are many
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,8 @@ def _one_epoch(
 @torch.inference_mode()
 def _validate(module: nn.Module, rows: _Rows, n_classes: int) -> tuple[float, float]:
     module.eval()
-    blocks = torch.arange(len(rows)).split(VALIDATED_TOGETHER)
+    n_places = sum(int(own.counts.max()) for own in rows.tokens.values())
+    blocks = torch.arange(len(rows)).split(rows_within(n_places, most=VALIDATED_TOGETHER))
     logits = torch.cat([rows.answer(module, block) for block in blocks])
     loss = F.cross_entropy(logits, rows.codes).item()
     answers = logits.argmax(1).numpy().astype(np.int64)

@@ -32,7 +32,7 @@ class TrainSettings:
     test_share: float = 0.2
     validation_share: float = 0.15
     seed: int = 0
-    hidden_dim: int = 256
+    hidden_dim: int = 256  # attention over tokens is half as wide
     n_tokens: int = 2  # that attention splits each vector into
     n_attention_heads: int = 4
     dropout: float = 0.5

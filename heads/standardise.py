@@ -100,11 +100,11 @@ def _token_statistics(tokens: ProductTokens) -> tuple[int, Tensor, Tensor]:
     contents = ProductTokens(tokens.values, torch.from_numpy(starts), counts)
     n_seen = int(counts.sum())
     total, squares = torch.zeros(2, tokens.dim, dtype=torch.float64)
-    shift = tokens.values[:1].float()  # near the mean, so that the squares lose no digits
+    shift = tokens.values[:1].float().sum(0)  # (D,), near the mean, so that the squares lose no digits
     for block in torch.arange(len(starts)).split(BLOCK_CONTENTS):
         values = contents.take(block).packed().values.float() - shift  # (n, D)
         total += values.sum(0)
         squares += values.square_().sum(0)
     mean = total / max(n_seen, 1)
     variance = (squares - n_seen * mean.square()) / max(n_seen - 1, 1)
-    return n_seen, mean + shift[0], variance.clamp_min(0).sqrt()
+    return n_seen, mean + shift, variance.clamp_min(0).sqrt()

@@ -12,8 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cache import Cache
+from cache.tokens import MOST_TOKENS
+from heads.errors import HeadError
 
-__all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens"]
+__all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens", "rows_within"]
+
+MOST_PLACES = 2**16  # of tokens in the rows answered together, so that memory is bounded whatever their length
 
 
 class TokenBatch(NamedTuple):
@@ -45,6 +49,25 @@ class ProductTokens:
     def dim(self) -> int:
         """D."""
         return self.values.shape[1]
+
+    def check(self) -> None:
+        """Check tokens that come from elsewhere than a cache.
+
+        Raises:
+            HeadError: they are of another type or shape, more than a content may have, or beyond the values.
+        """
+        values, starts, counts = self.values, self.starts, self.counts
+        if (
+            (values.ndim, values.dtype) != (2, torch.float16)
+            or any((own.ndim, own.dtype) != (1, torch.int64) for own in (starts, counts))
+            or len(starts) != len(counts)
+            or bool(((counts < 0) | (counts > MOST_TOKENS) | (starts < 0) | (starts > len(values) - counts)).any())
+        ):
+            shown = ", ".join(f"{name} {own.dtype} of {tuple(own.shape)}" for name, own in vars(self).items())
+            raise HeadError(
+                f"Tokens must be (T, D) float16, and each product's up to {MOST_TOKENS} of these T, however there are "
+                f"{shown}, which do not fit. Train again, or restore the file."
+            )
 
     def take(self, rows: Tensor) -> ProductTokens:
         """Return the tokens of some products; the values are shared, not copied."""
@@ -85,6 +108,15 @@ def load_tokens(cache: Cache, modality: str, encoder: str) -> ProductTokens:
     rows = np.where(cache.present(modality, encoder), cache.rows(modality), -1)
     starts, counts = (np.append(array, 0)[rows] for array in (tokens.offsets[:-1], tokens.counts))
     return ProductTokens(torch.from_numpy(tokens.values), torch.from_numpy(starts), torch.from_numpy(counts))
+
+
+def rows_within(n_places: int, *, most: int) -> int:
+    """Return how many rows are answered together, each with so many places for tokens: at least one, at most `most`.
+
+    >>> rows_within(64, most=256), rows_within(512, most=256), rows_within(100_000, most=256)
+    (256, 128, 1)
+    """
+    return max(1, min(most, MOST_PLACES // max(n_places, 1)))
 
 
 def batches_of(tokens: Mapping[str, ProductTokens], rows: Tensor) -> dict[str, TokenBatch]:

@@ -27,18 +27,18 @@ from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
 from heads.late import Late
 from heads.standardise import Standardise
-from heads.tokens import ProductTokens
+from heads.tokens import ProductTokens, rows_within
 
 __all__ = ["TrainedHead", "load_head", "write_json"]
 
 HEAD_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # version 1 knew no tokens, and is otherwise the same
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
-TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger
+TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
 TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
 N_GOLDEN = 8
-_NO_HEAD = (
-    KeyError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, OverflowError, SafetensorError
+_NO_HEAD = (  # what comes of files that are none
+    LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, SafetensorError
 )  # fmt: skip
 GOLDEN_TOLERANCE = 1e-4  # in log-probability, between machines
 
@@ -76,13 +76,13 @@ class TrainedHead:
             output: (N, K) float32
 
         Raises:
-            HeadError: the tokens are not those that the head looks at.
+            HeadError: the tokens are not those that the head looks at, or not of N products; or the head answers for
+                another number of classes than it names.
         """
-        own_tokens = self._own_tokens(tokens or {})
         names = list(self.description.dims)
         answers = torch.empty(len(present[names[0]]), len(self.classes))
-        for rows, lengths in _blocks(len(answers), own_tokens):
-            n_missing = (TOKEN_BLOCK_ROWS if own_tokens else BLOCK_ROWS) - len(rows)
+        own_tokens = self._own_tokens(tokens or {}, n_rows=len(answers))
+        for rows, n_missing, lengths in _blocks(len(answers), own_tokens):
             block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
             mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
             arguments: list[Mapping] = [self.standardise(block, mask), mask]
@@ -94,6 +94,11 @@ class TrainedHead:
             answer = self.module(*arguments)  # (BLOCK_ROWS, K)
             if not isinstance(self.module, Late):  # whose answers are log-probabilities
                 answer = torch.log_softmax(answer, dim=1)
+            if answer.shape[1] != len(self.classes):
+                raise HeadError(
+                    f"The head {self.name!r} must answer for each of its {len(self.classes)} classes, however it "
+                    f"answers for {answer.shape[1]}. Train it again."
+                )
             answers[rows] = answer[: len(rows)]
         return answers
 
@@ -101,7 +106,7 @@ class TrainedHead:
         """Return the probability of every class for products of a cache, (N, K) float32."""
         return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
 
-    def _own_tokens(self, tokens: Mapping[str, ProductTokens]) -> dict[str, ProductTokens]:
+    def _own_tokens(self, tokens: Mapping[str, ProductTokens], *, n_rows: int) -> dict[str, ProductTokens]:
         for modality, dim in self.description.token_dims.items():
             found = tokens[modality].dim if modality in tokens else None
             if found != dim:
@@ -109,6 +114,11 @@ class TrainedHead:
                     f"The head {self.name!r} looks at {modality} tokens of {dim} dimensions, however "
                     + (f"these have {found}." if found is not None else "there are vectors alone.")
                     + " Extract with the same encoder and --tokens."
+                )
+            if len(tokens[modality].counts) != n_rows:
+                raise HeadError(
+                    f"The {modality} tokens must be of as many products as the vectors, {n_rows}, however they are of "
+                    f"{len(tokens[modality].counts)}. Take the same rows of both."
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
@@ -217,16 +227,7 @@ def load_head(path: str | Path) -> TrainedHead:
         raise HeadError(f"A head must be two files, however {error.filename} is not there.") from error
     except HeadError:
         raise
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        AssertionError,
-        AttributeError,
-        OverflowError,
-        SafetensorError,
-    ) as error:
+    except _NO_HEAD as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise HeadError(f"{path} must be a head of embed-once, however: {reason}") from error
     if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
@@ -242,25 +243,32 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
 
 
-def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, dict[str, int]]]:
-    """Yield the rows that are answered together, and to how many places each modality's tokens are padded there."""
+def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
+    """Yield the rows that are answered together, how many the block lacks, and each modality's places for tokens.
+
+    Both the size of a row's block and the places follow from the row's own tokens, and not from the other rows.
+    """
     if not tokens:
-        yield from ((rows, {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
+        yield from ((rows, BLOCK_ROWS - len(rows), {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
         return
     counts = torch.stack([own.counts for own in tokens.values()], dim=1).clamp_min(1)  # (N, M)
     lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
     for length in lengths.unique(dim=0) if n_rows else []:
         alike = torch.nonzero((lengths == length).all(1))[:, 0]
-        for rows in alike.split(TOKEN_BLOCK_ROWS):
-            yield rows, dict(zip(tokens, length.tolist(), strict=True))
+        block_rows = rows_within(int(length.sum()), most=TOKEN_BLOCK_ROWS)
+        for rows in alike.split(block_rows):
+            yield rows, block_rows - len(rows), dict(zip(tokens, length.tolist(), strict=True))
 
 
 def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -> dict[str, ProductTokens]:
     fields = ("values", "starts", "counts")
-    return {
+    golden = {
         name: ProductTokens(*(tensors[f"golden.tokens.{field}.{name}"] for field in fields))
         for name in description.token_dims
     }
+    for own in golden.values():
+        own.check()  # before anything is allocated on their word
+    return golden
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -60,3 +60,17 @@ def test_plain_h5py_reads_the_documented_layout(cache_path):
         assert row.tolist()[2] == -1
         utf8, offset = file["catalogue/id/utf8"][:].tobytes(), file["catalogue/id/offset"][:]
         assert [utf8[a:b].decode() for a, b in pairwise(offset)][1] == "00001"
+
+
+def test_a_notebook_shows_the_path_the_products_and_the_encoders(cache_path):
+    with Cache(cache_path) as cache:
+        assert repr(cache).splitlines() == [
+            f"Cache {cache_path}", "4 products", "image/synthetic 3 × 3, text/synthetic 3 × 2",
+        ]  # fmt: skip
+    assert repr(cache) == f"Cache {cache_path}\nclosed"
+
+
+def test_a_notebook_shows_tokens_too(tmp_path):
+    tokens = {"text": [np.zeros((2, 5))] * 3}
+    with Cache(synthetic_cache(tmp_path / "c.h5", {"text": np.eye(3)}, {}, tokens=tokens)) as cache:
+        assert repr(cache).endswith("3 products\ntext/synthetic 3 × 3 (tokens of 5)")

@@ -14,6 +14,7 @@ from cache import (
     Cache,
     CacheError,
     Contents,
+    DamagedCacheError,
     EncoderSpec,
     Inventory,
     Journal,
@@ -26,10 +27,12 @@ from cache import (
     verify,
 )
 from cache.cli import info
-from cache.journal import load_part, load_tokens
+from cache.journal import PartTokens, load_part, open_checked
+from cache.tokens import MOST_TOKENS
 
 SEAL = importlib.import_module("cache.seal")  # the package's attribute of this name is the function
 DIM = 4
+WRAPPING = [0, 2**63 - 1, -(2**63), -1, 3]  # each difference is positive, in int64
 SPEC = EncoderSpec("text", {"weights": "drawn", "tokens": True})
 
 
@@ -127,6 +130,7 @@ def test_tokens_of_several_dimensions_are_not_put_together():
         (np.zeros(3, np.float16), [0, 3], "one float16 row each"),
         (np.zeros((3, 2), np.float16), [], "int64 in order"),
         (np.zeros((3, 2), np.float16), [0, 2, 1, 3], "int64 in order"),
+        (np.zeros((3, 2), np.float16), WRAPPING, "int64 in order"),
         (np.zeros((3, 2), np.float16), [[0, 3]], "int64 in order"),
         (np.zeros((3, 2), np.float16), [0.0, 3.0], "int64 in order"),
         (np.zeros((3, 2), np.float16), [0, 2], "from 0 to 3, however they go from 0 to 2"),
@@ -163,8 +167,27 @@ def test_part_without_tokens_has_none(path):
 def test_some_contents_of_a_part_are_read_alone(path):
     part_path = publish(path, *"abcdefgh")
     for rows in ([], [0], [7], [0, 1, 2], [1, 2, 5, 7]):
-        found = load_tokens(part_path, np.array(rows, dtype=np.int64))
-        assert [array.tolist() for array in found] == [states("abcdefgh"[row]).tolist() for row in rows]
+        found = PartTokens(part_path).take(np.array(rows, dtype=np.int64))
+        assert found.tolist() == [states("abcdefgh"[row])[0].tolist() for row in rows]
+
+
+def test_part_whose_tokens_are_not_in_one_piece_is_refused(path):
+    part_path = publish(path, *"abcdefgh")
+    with h5py.File(part_path, "r+") as file:
+        values = file["token"][:]
+        del file["token"]
+        file.create_dataset("token", data=values, chunks=(2, DIM), fletcher32=True)
+    with pytest.raises(DamagedCacheError, match="must have its tokens in one piece"):
+        PartTokens(part_path)
+
+
+def test_more_tokens_than_a_content_may_have_are_refused():
+    """Else they would be sealed into a cache that nobody reads."""
+    most = Tokens.of([np.zeros((MOST_TOKENS, 1), np.float16), states("c", 1)])
+    assert part_of("ab", "c", tokens=most).tokens is most
+    more = Tokens.of([np.zeros((MOST_TOKENS + 1, 1), np.float16), states("c", 1)])
+    with pytest.raises(CacheError, match="at most 65536 tokens, however one of text/words has 65537"):
+        part_of("ab", "c", tokens=more)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -251,18 +274,42 @@ def test_parts_are_read_a_few_contents_at_a_time(path, monkeypatch):
     """Texts are encoded by length and sealed in another order: a part is not read whole for each block."""
     publish(path, *"abcdefghijklmnopqrstuvwxyz")
     read = []
-    real = load_tokens
+    real = PartTokens.take
 
-    def noting(part_path, rows):
+    def noting(part, rows):
         read.append(rows.tolist())
-        return real(part_path, rows)
+        return real(part, rows)
 
-    monkeypatch.setattr("cache.token_table.load_tokens", noting)
+    monkeypatch.setattr(PartTokens, "take", noting)
     monkeypatch.setattr(SEAL, "BLOCK_ROWS", 5)
     sealed(path, list("zyxwvutsrqponmlkjihgfedcba"))
     assert max(map(len, read)) == 5
     assert sorted(chain(*read)) == list(range(26))
     assert_tokens(path, list("abcdefghijklmnopqrstuvwxyz")[::-1])
+
+
+def test_number_of_blocks_does_not_change_how_often_a_file_is_opened_or_its_offsets_are_read(path, monkeypatch):
+    """Else the work would grow with the square of the catalogue."""
+    publish(path, *"abcdefgh")
+    sealed(path, list("abcdefgh"))
+    publish(path, *"ijklmnop")
+    publish(path, *"qrstuvwxyz")
+    with Journal(path) as journal:
+        inventory = Inventory(path, journal)
+        table = SEAL.TokenTable(inventory, "text", "words")
+    opened = []
+
+    def noting(file_path, **options):
+        opened.append(file_path.name)
+        return open_checked(file_path, **options)
+
+    for module in ("cache.journal", "cache.store"):
+        monkeypatch.setattr(f"{module}.open_checked", noting)
+    monkeypatch.setattr(Cache, "_token_offsets", lambda *_: pytest.fail("they were read again"))
+    found = np.concatenate(list(table.blocks(1)))
+    assert len(opened) == len(set(opened)) == 3
+    name_of = {key(name): name for name in "abcdefghijklmnopqrstuvwxyz"}
+    assert np.array_equal(found, np.concatenate([states(name_of[own]) for own in inventory.keys["text"]]))
 
 
 @pytest.mark.parametrize("where", ["cache", "journal"])

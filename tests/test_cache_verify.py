@@ -15,7 +15,8 @@ import pytest
 from altered import changed, datasets_of, drop, each, put, read_all
 from support import ROOT, synthetic_cache
 
-from cache import CacheError, EncoderSpec, Journal, Part, content_key, verify
+from cache import Cache, CacheError, DamagedCacheError, EncoderSpec, Journal, Part, content_key, verify
+from cache.tokens import MOST_TOKENS
 
 N_FLIPS, N_CUTS = 400, 40
 
@@ -161,12 +162,47 @@ def token_that_is_not_finite(file):
     file["text/synthetic/token"][-1, -1] = np.inf
 
 
+def every_token_to_one_content(n_tokens):
+    """Return a change to one content with so many tokens, of one value each."""
+
+    def change(file):
+        for where in ("text/key", "text/status", "text/synthetic/vector", "text/synthetic/encoded"):
+            put(where, file[where][:1])(file)
+        put("text/synthetic/token_offset", np.array([0, n_tokens]))(file)
+        put("text/synthetic/token", np.zeros((n_tokens, 1), "f2"))(file)
+        file["catalogue/text/row"][:] = 0
+
+    return change
+
+
+def tokens_of_no_dimensions(file):
+    """They take no bytes, and so claim no more than the file holds."""
+    del file["text/synthetic/token"]
+    file.create_dataset("text/synthetic/token", (10**12, 0), "f2")
+    file["text/synthetic/token_offset"][-1] = 10**12
+
+
 def content_without_tokens(file):
     file["text/synthetic/token_offset"][1] = 0
 
 
+def tokens_without_a_vector(file):
+    file["text/synthetic/encoded"][3] = False
+
+
 def offsets_out_of_order(file):
     file["text/synthetic/token_offset"][1] = 50
+
+
+def wrapped(path):
+    """Return a change to offsets whose differences, in int64, are all positive."""
+
+    def change(file):
+        offsets = file[path][:]
+        offsets[1:4] = 2**63 - 1, -(2**63), -1
+        file[path][:] = offsets
+
+    return change
 
 
 def offsets_that_end_too_early(file):
@@ -180,9 +216,12 @@ def offsets_that_end_too_early(file):
         (vector_that_is_not_finite, "image/synthetic"),
         (nan_where_a_vector_should_be, "text/synthetic"),
         (number_where_no_vector_should_be, "image/synthetic"),
+        (every_token_to_one_content(MOST_TOKENS + 1), "a content has 65537 tokens, more than 65536"),
         (token_that_is_not_finite, "text/synthetic/token"),
-        (content_without_tokens, "text/synthetic must have tokens where it has a vector"),
+        (content_without_tokens, "text/synthetic/token_offset (there must be tokens where there is a vector"),
         (offsets_out_of_order, "text/synthetic/token_offset"),
+        (wrapped("text/synthetic/token_offset"), "text/synthetic/token_offset (the offsets are out of order)"),
+        (wrapped("catalogue/id/offset"), "catalogue/id has offsets out of order"),
         (offsets_that_end_too_early, "text/synthetic/token_offset"),
         (drop("text/synthetic/token"), "text/synthetic/token is missing"),
         (drop("text/synthetic/token_offset"), "text/synthetic/token_offset is missing"),
@@ -193,6 +232,42 @@ def offsets_that_end_too_early(file):
     ],
 )
 def test_tables_that_contradict_each_other_are_found_though_the_digests_fit(path, change, named):
+    assert any(named in problem for problem in verify(changed(path, change, digests_fit=True)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (content_without_tokens, "tokens where there is a vector"),
+        (tokens_without_a_vector, "tokens where there is a vector"),
+        (every_token_to_one_content(MOST_TOKENS + 1), "more than 65536"),
+        (tokens_of_no_dimensions, "no dimensions"),
+    ],
+)
+def test_tokens_that_claim_what_cannot_be_are_not_read(path, change, reason):
+    """Nobody runs cache-verify before each training."""
+    changed(path, change, digests_fit=change is not tokens_of_no_dimensions)
+    with pytest.raises(DamagedCacheError, match=reason), Cache(path) as cache:
+        cache.tokens("text")
+
+
+def test_as_many_tokens_as_a_content_may_have_are_read(path):
+    assert verify(changed(path, every_token_to_one_content(MOST_TOKENS), digests_fit=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (same_key_twice, "image/key"),
+        (vector_that_is_not_finite, "image/synthetic"),
+        (token_that_is_not_finite, "text/synthetic/token"),
+        (content_without_tokens, "text/synthetic/token_offset"),
+    ],
+)
+def test_tables_of_a_modality_that_the_catalogue_no_longer_has_are_checked_too(path, change, named):
+    """The next catalogue may have it again."""
+    past = each(drop("catalogue/image"), drop("catalogue/text"))
+    assert verify(changed(path, past, digests_fit=True)) == []
     assert any(named in problem for problem in verify(changed(path, change, digests_fit=True)))
 
 

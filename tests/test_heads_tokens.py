@@ -1,5 +1,6 @@
 """Attention over cached token states: it sees what pooled vectors lose, and never the padding."""
 
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -7,20 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support import invoke, synthetic_cache
 from test_heads_modules import N_CLASSES, TWO, dead_parameters, description_of, rows_of, take
 
 from cache import Cache, MissingEntryError
 from cache.keys import fields_sha256
+from cache.tokens import MOST_TOKENS
 from heads.build import build
 from heads.cli import predict
+from heads.cli import train as train_command
 from heads.data import load_vectors
 from heads.errors import HeadError
 from heads.fit import Task, fit
 from heads.settings import TrainSettings
 from heads.splits import Split
 from heads.standardise import Standardise
-from heads.tokens import ProductTokens, TokenBatch, load_tokens
+from heads.tokens import MOST_PLACES, ProductTokens, TokenBatch, load_tokens
 from heads.trained import TOKEN_STEP, load_head
 from heads.training import train
 
@@ -137,7 +141,21 @@ def test_rows_that_are_not_for_training_do_not_count_for_the_tokens_statistics()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_where_nobody_has_tokens_the_statistics_are_the_identity():
+    nobody = ProductTokens(torch.zeros(0, 6).half(), torch.zeros(3).long(), torch.zeros(3).long())
+    standardise = Standardise({}, {"text": 6}).fit({}, {}, torch.arange(3), tokens={"text": nobody})
+    assert standardise.get_buffer("token_mean_text").tolist() == [0] * 6
+    assert standardise.get_buffer("token_scale_text").tolist() == [1] * 6
+
+
 # The head.
+
+
+def test_attention_over_tokens_is_half_as_wide_and_the_option_says_so():
+    description = replace(description_of("attention", TWO), hidden_dim=256)
+    assert build(description).norm.normalized_shape == (256,)
+    assert build(replace(description, token_dims=TOKEN_DIMS)).norm.normalized_shape == (128,)
+    assert "of attention over tokens half of it" in " ".join(invoke(train_command, "--help").stdout.split())
 
 
 @pytest.mark.parametrize("token_dims", [TOKEN_DIMS, {"image": 7}, {"text": 6}], ids="+".join)
@@ -225,6 +243,18 @@ def test_rows_without_a_modality_have_none_of_its_tokens_and_get_a_number(absent
     assert head_of()(inputs, present, batches(tokens, length=N_CELLS)).isfinite().all()
 
 
+@pytest.mark.parametrize("absent", ["image", "text"])
+@pytest.mark.parametrize("value", [0.0, 3.0, math.nan])
+def test_tokens_of_an_absent_modality_are_not_looked_at_whatever_they_are(absent, value):
+    head, (inputs, present), tokens = head_of(), rows_of(TWO), tokens_of()
+    present = {**present, absent: torch.arange(24) % 2 == 0}
+    own, there = batches(tokens)[absent], present[absent][:, None]
+    filled = TokenBatch(torch.where(there[:, :, None], own.values, value), own.is_there)
+    without = TokenBatch(own.values, own.is_there & there)
+    answers = [head(inputs, present, {**batches(tokens), absent: side}) for side in (filled, without)]
+    assert torch.equal(*answers)
+
+
 def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     rows = np.arange(32)
     present = {name: torch.ones(32, dtype=torch.bool) for name in TWO}
@@ -238,6 +268,37 @@ def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     settings = TrainSettings(max_epochs=40, patience=40, learning_rate=2e-2, weight_decay=0.0)
     head = fit(description, task, settings).module
     assert torch.equal(head(inputs, present, batches(task.tokens)).argmax(1), codes)
+
+
+@pytest.fixture
+def batch_sizes(monkeypatch):
+    """The places of every batch of tokens that is made, padding included."""
+    sizes = []
+    batch = ProductTokens.batch
+
+    def watched(self, length=None):
+        made = batch(self, length)
+        sizes.append(made.is_there.numel())
+        return made
+
+    monkeypatch.setattr(ProductTokens, "batch", watched)
+    return sizes
+
+
+def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_sizes):
+    n, n_long = 320, 2000
+    rows = np.arange(n)
+    present = {name: torch.ones(n, dtype=torch.bool) for name in TWO}
+    inputs = {name: torch.zeros(n, dim) for name, dim in TWO.items()}
+    shared = ProductTokens(torch.zeros(n_long, 6).half(), torch.zeros(n, dtype=torch.int64), torch.full((n,), n_long))
+    task = Task(
+        inputs=inputs, present=present, codes=torch.arange(n) % N_CLASSES,
+        split=Split(train=rows[:32], validation=rows[32:], test=rows[:0]), tokens={"text": shared},
+    )  # fmt: skip
+    description = replace(description_of("attention", TWO), token_dims={"text": 6})
+    fit(description, task, TrainSettings(max_epochs=1))
+    assert sum(batch_sizes) == n * n_long
+    assert max(batch_sizes) <= MOST_PLACES
 
 
 # From a cache to a run and back.
@@ -373,6 +434,28 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(cache_path, rep
     ).shape == (0, N_VALUES)
 
 
+def test_memory_of_answers_is_bounded_however_many_tokens_a_row_has(cache_path, report, batch_sizes):
+    """And how many rows are answered together follows from the row's own tokens, so that the answer does, too."""
+    head = load_head(report.run_path / "attention")
+    with Cache(cache_path) as cache:
+        vectors = head.vectors_of(cache)
+    long = ProductTokens(
+        vectors.tokens["text"].values, torch.zeros(N, dtype=torch.int64), 1 + 400 * (torch.arange(N) % 3)
+    )
+
+    def answered(rows):
+        inputs, present = (
+            {name: own[rows] for name, own in side.items()} for side in (vectors.inputs, vectors.present)
+        )
+        tokens = {name: own.take(rows) for name, own in {**vectors.tokens, "text": long}.items()}
+        return head.log_probabilities(inputs, present, tokens)
+
+    answers = answered(torch.arange(N))
+    assert max(batch_sizes) <= MOST_PLACES
+    for rows in (torch.arange(7, 8), torch.arange(500, 800), torch.arange(2, N, 3)):
+        assert torch.equal(answered(rows), answers[rows])
+
+
 def test_a_head_of_tokens_refuses_vectors_without_them(cache_path, report):
     head = load_head(report.run_path / "attention")
     with Cache(cache_path) as cache:
@@ -383,6 +466,18 @@ def test_a_head_of_tokens_refuses_vectors_without_them(cache_path, report):
     with_other.tokens["image"] = with_other.tokens["text"]
     with pytest.raises(HeadError, match="looks at image tokens of 8 dimensions, however these have 11"):
         head.probabilities(with_other)
+
+
+@pytest.mark.parametrize("n_rows", [10, 30])
+def test_tokens_of_another_number_of_products_than_the_vectors_are_refused(cache_path, report, n_rows):
+    """Else rows without tokens would be answered by whatever stood in memory."""
+    head = load_head(report.run_path / "attention")
+    with Cache(cache_path) as cache:
+        vectors = head.vectors_of(cache)
+    inputs, present = ({name: own[:20] for name, own in side.items()} for side in (vectors.inputs, vectors.present))
+    tokens = {name: own.take(torch.arange(n_rows)) for name, own in vectors.tokens.items()}
+    with pytest.raises(HeadError, match=f"as many products as the vectors, 20, however they are of {n_rows}"):
+        head.log_probabilities(inputs, present, tokens)
 
 
 def test_a_cache_without_the_tokens_is_refused_by_name(folder, report):
@@ -402,18 +497,100 @@ def test_a_cache_without_the_tokens_is_refused_by_name(folder, report):
     assert "differs in tokens" in result.stderr
 
 
-@pytest.mark.parametrize(
-    "change", [{"token_dims": {}}, {"token_dims": {"text": 11}}, {"n_positions": {}}, {"token_dims": 3}]
-)
-def test_a_description_that_does_not_fit_the_weights_is_refused(report, tmp_path, change):
-    about = json.loads((report.run_path / "attention.json").read_text(encoding="utf-8"))
+def rewritten(run_path, folder, *, description=None, edit=dict.copy):
+    """Write the run's attention with another description or other tensors, all digests right; return its path."""
+    path = folder / "attention"
+    tensors = load_file(run_path / "attention.safetensors")
+    edit(tensors)
+    save_file(tensors, path.with_suffix(".safetensors"))
+    about = json.loads((run_path / "attention.json").read_text(encoding="utf-8"))
     del about["sha256"]
-    about["description"] |= change
-    (tmp_path / "attention.json").write_text(json.dumps(about | {"sha256": fields_sha256(about)}), encoding="utf-8")
-    content = (report.run_path / "attention.safetensors").read_bytes()
-    (tmp_path / "attention.safetensors").write_bytes(content)
+    about["description"] |= description or {}
+    about["weights_sha256"] = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(about | {"sha256": fields_sha256(about)}), encoding="utf-8")
+    return path
+
+
+def test_a_head_rewritten_as_it_was_is_loaded(report, tmp_path):
+    assert load_head(rewritten(report.run_path, tmp_path)).name == "attention"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token_dims": {}}, {"token_dims": {"text": 11}}, {"n_positions": {}}, {"token_dims": 3},
+        {"n_attention_heads": 0}, {"n_positions": {"image": 2**70}}, {"n_positions": {"image": -4}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_description_that_does_not_fit_the_weights_is_refused(report, tmp_path, change):
     with pytest.raises(HeadError, match="must be a head of embed-once"):
-        load_head(tmp_path / "attention")
+        load_head(rewritten(report.run_path, tmp_path, description=change))
+
+
+def test_tokens_of_a_modality_that_the_head_does_not_have_are_refused(report, tmp_path):
+    """All else may fit, down to the golden rows."""
+
+    def add_audio(tensors):
+        for name in [name for name in tensors if "text" in name and ("token" in name or "states" in name)]:
+            tensors[name.replace("text", "audio")] = tensors[name].clone()
+
+    path = rewritten(
+        report.run_path, tmp_path, description={"token_dims": {"image": 8, "text": 11, "audio": 11}}, edit=add_audio
+    )
+    with pytest.raises(HeadError, match="its own modalities, image, text, however got those of audio"):
+        load_head(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("values", lambda own: own.flatten()),
+        ("values", lambda own: own.float()),
+        ("values", lambda own: own[:-1]),
+        ("values", lambda own: own[:0]),
+        ("starts", lambda own: own - 1),
+        ("starts", lambda own: own + 1),
+        ("starts", lambda own: own.fill_(2**63 - 1)),
+        ("starts", lambda own: own.int()),
+        ("starts", lambda own: own[0]),
+        ("starts", lambda own: own[:-1]),
+        ("counts", lambda own: own.fill_(5_000_000)),
+        ("counts", lambda own: own.fill_(2**63 - 1)),
+        ("counts", lambda own: own - 100),
+        ("counts", lambda own: own.double()),
+        ("counts", lambda own: own[:, None]),
+    ],
+)
+def test_golden_tokens_that_are_none_are_refused_before_they_are_looked_at(
+    report, tmp_path, monkeypatch, field, change
+):
+    def edit(tensors):
+        name = f"golden.tokens.{field}.text"
+        tensors[name] = change(tensors[name]).contiguous()
+
+    monkeypatch.setattr(ProductTokens, "batch", lambda *_: pytest.fail("they were looked at"))
+    with pytest.raises(HeadError, match=r"Tokens must be \(T, D\) float16"):
+        load_head(rewritten(report.run_path, tmp_path, edit=edit))
+
+
+def test_golden_tokens_of_too_few_products_are_refused(report, tmp_path):
+    def edit(tensors):
+        for field in ("starts", "counts"):
+            tensors[f"golden.tokens.{field}.text"] = tensors[f"golden.tokens.{field}.text"][1:].clone()
+
+    with pytest.raises(HeadError, match="as many products as the vectors, 8, however they are of 7"):
+        load_head(rewritten(report.run_path, tmp_path, edit=edit))
+
+
+def test_more_golden_tokens_than_a_content_may_have_are_refused(report, tmp_path):
+    def edit(tensors):
+        tensors["golden.tokens.values.text"] = torch.zeros(MOST_TOKENS + 1, 11).half()
+        tensors["golden.tokens.starts.text"].zero_()
+        tensors["golden.tokens.counts.text"].fill_(MOST_TOKENS + 1)
+
+    with pytest.raises(HeadError, match="up to 65536 of these T"):
+        load_head(rewritten(report.run_path, tmp_path, edit=edit))
 
 
 def test_a_head_of_version_1_is_still_loaded(report, tmp_path):

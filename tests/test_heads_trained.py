@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from support import synthetic_cache
 
 from cache import Cache, EncoderSpec
+from cache.keys import fields_sha256
 from heads.build import HeadDescription, build
 from heads.data import Vectors
 from heads.early import Early
@@ -94,12 +95,14 @@ def edit_json(path, edit):
 
 
 def edit_tensors(path, edit):
-    """Rewrite a head's tensors after `edit` changed them, and their digest in the JSON file."""
+    """Rewrite a head's tensors after `edit` changed them, and all digests in the JSON file."""
     tensors = load_file(path.with_suffix(".safetensors"))
     edit(tensors)
     save_file(tensors, path.with_suffix(".safetensors"))
     digest = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
-    edit_json(path, lambda about: about.update(weights_sha256=digest))
+    about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    about = {name: value for name, value in about.items() if name != "sha256"} | {"weights_sha256": digest}
+    path.with_suffix(".json").write_text(json.dumps(about | {"sha256": fields_sha256(about)}), encoding="utf-8")
 
 
 @every_head
@@ -163,6 +166,15 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(name):
             {name: mask[rows] for name, mask in vectors.present.items()},
         )
         assert torch.equal(some, answers[rows]), rows
+
+
+@pytest.mark.parametrize("name", ["early", "late"])
+def test_a_head_that_answers_for_another_number_of_classes_is_refused(name):
+    """The answer for one class alone would be taken for that of each."""
+    head, vectors = trained(name), vectors_of()
+    module = build(replace(head.description, n_classes=1)).eval()
+    with pytest.raises(HeadError, match="must answer for each of its 3 classes, however it answers for 1"):
+        replace(head, module=module).log_probabilities(vectors.inputs, vectors.present)
 
 
 @every_head
