@@ -443,7 +443,7 @@ def test_full_disk_loses_nothing_and_the_same_line_goes_on_when_there_is_space(
 def test_disk_too_small_for_all_is_found_before_it_is_full(tmp_path, counting, small_disk):
     disk = small_disk("size=1000k")
     result = invoke(embed.cli.extract, small_catalogue(tmp_path / "shop", 200), "-o", disk / "out.h5")
-    assert_one_line(result, "Extraction needs", "are free on the disk", "Free some")
+    assert_one_line(result, "Extraction needs", "MB are free", "Free some")
     assert not list(disk.glob("*.journal/*.part.h5"))
 
 

@@ -66,7 +66,7 @@ def test_what_is_there_costs_nothing(catalogue, tmp_path):
 def test_a_disk_that_is_too_small_is_found_at_the_first_batch(catalogue, tmp_path, monkeypatch):
     monkeypatch.setattr(embed.space.shutil, "disk_usage", lambda _: Usage(10**6, 0, 1000))
     image = CountingEncoder("image", dim=100)
-    with pytest.raises(CacheError, match=r"needs 0\.0 MB on .* Free some, choose another place with -o"):
+    with pytest.raises(CacheError, match=r"needs 0\.0 MB on .* Free some and type .* choose another place with -o"):
         extract(catalogue, tmp_path / "c.h5", settings=ExtractSettings(batch_size=2, n_workers=1), encoders=[image])
     assert image.n_encoded < 10
     assert not (tmp_path / "c.h5").exists()
