@@ -444,7 +444,7 @@ def test_disk_too_small_for_all_is_found_before_it_is_full(tmp_path, counting, s
     disk = small_disk("size=1000k")
     result = invoke(embed.cli.extract, small_catalogue(tmp_path / "shop", 200), "-o", disk / "out.h5")
     assert_one_line(result, "Extraction needs", "MB are free", "Free some")
-    assert not list(disk.glob("*.journal/*.part.h5"))
+    assert len(list(disk.glob("*.journal/*.part.h5"))) == 1  # the first batch, which is kept
 
 
 def test_full_disk_leaves_the_sealed_cache_readable(tmp_path, counting, small_parts, small_disk):
