@@ -62,7 +62,8 @@ def command(**options: Any) -> None:
         cosine = _least_cosine(sets["large"][0]["arguments"][0]) if "large" in chosen else None
     found = {
         "machine": _machine(options["device"]),
-        "command": shlex.join(sys.argv),
+        # Of files outside the checkout the names alone: where they lie is nobody's business who reads the figures.
+        "command": shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv),
         "rounds": options["rounds"],
         "least_cosine_of_fast_decoding": cosine,
         "sets": results,
