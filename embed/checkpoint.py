@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embed.errors import SettingError, WeightsError
+from embed.precision import forbid_tf32
 from embed.weights import files_sha256, huggingface_folder, seeded
 
 __all__ = ["Checkpoint", "features_of", "find_checkpoint"]
@@ -64,8 +65,7 @@ class Checkpoint:
         """
         with seeded(self.seed):
             model = self._draw() if self.is_random else self._read(needs_pooler)
-        # fp32 means fp32, within 1e-4 of the reference
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        forbid_tf32()
         return model.eval().requires_grad_(False)
 
     def _draw(self) -> nn.Module:

@@ -42,7 +42,7 @@ class DecodeGate:
             raise SettingError(f"--decode must be exact or fast, however got {way!r}.")
         self.preprocess = preprocess
         self.name = name
-        self.least_side = MARGIN * max(preprocess.resize_size) if way == "fast" else None
+        self.least_side = MARGIN * max(preprocess.recipe.resize_size) if way == "fast" else None
         self._n_checked = 0
         self._lock = threading.Lock()
 

@@ -22,7 +22,7 @@ from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
 from embed.feature_map import cells, keep_feature_map
-from embed.precision import dtype_of, find_precision
+from embed.precision import dtype_of, find_precision, forbid_tf32
 from embed.preprocess import Preprocess
 from embed.settings import parse_grid
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
@@ -81,14 +81,7 @@ class ImageEncoder:
         self.batch_size = 64 if self.device.type == "cuda" else 8  # few, so that activations stay in the CPU's caches
         self.n_parallel = default_parallel(self.device)
         recipe = get_model_weights(architecture).DEFAULT.transforms()
-        self.preprocess = Preprocess(
-            resize_size=recipe.resize_size,
-            crop_size=recipe.crop_size,
-            interpolation=recipe.interpolation,
-            antialias=recipe.antialias,
-            mean=recipe.mean,
-            std=recipe.std,
-        )
+        self.preprocess = Preprocess(recipe)
         self.weights_path: Path | None = None
         if weights == "random":
             usual_name = f"{architecture}-random"
@@ -178,10 +171,7 @@ class ImageEncoder:
                     f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
                     f"{first[:300]}"
                 ) from error
-        if self.device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
-                False  # fp32 means fp32, within 1e-4 of the reference
-            )
+        forbid_tf32()
         fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)

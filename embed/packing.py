@@ -1,10 +1,12 @@
-"""Packing texts into matrices so that next to nothing is padding."""
+"""Packing a batch into groups of about one size, so that next to nothing is padding, and unpacking their vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["pack"]
+import numpy as np
+
+__all__ = ["pack", "unpacked"]
 
 
 def pack(lengths: Sequence[int], *, least_tokens: int, most_tokens: int) -> list[list[int]]:
@@ -30,3 +32,17 @@ def pack(lengths: Sequence[int], *, least_tokens: int, most_tokens: int) -> list
         groups[-1].append(number)
         n_texts, last = n_texts + 1, length
     return groups
+
+
+def unpacked(vectors: np.ndarray, groups: Iterable[Sequence[int]]) -> np.ndarray:
+    """Return the vectors that were encoded group by group in the order that the groups' numbers give.
+
+    >>> unpacked(np.array([[1.0], [2.0], [3.0]]), [[2, 0], [1]]).tolist()
+    [[2.0], [3.0], [1.0]]
+
+    Shape:
+        vectors, output: (B, D)
+    """
+    ordered = np.empty_like(vectors)
+    ordered[[number for group in groups for number in group]] = vectors
+    return ordered

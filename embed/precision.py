@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cache import Inventory
 
-__all__ = ["PRECISIONS", "dtype_of", "find_precision", "keep_precision"]
+__all__ = ["PRECISIONS", "dtype_of", "find_precision", "forbid_tf32", "keep_precision"]
 
 log = logging.getLogger("embed_once")
 
@@ -38,6 +38,13 @@ def dtype_of(precision: str) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def forbid_tf32() -> None:
+    """Make CUDA compute fp32 as fp32, within 1e-4 of the reference; on the CPU nothing changes."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def keep_precision(encoders: Iterable[Any], inventory: Inventory) -> None:

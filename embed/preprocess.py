@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
+
+if TYPE_CHECKING:
+    from torchvision.transforms._presets import ImageClassification
 
 __all__ = ["Preprocess"]
 
@@ -21,31 +23,20 @@ class Preprocess:
     normalised on the device.
     """
 
-    def __init__(
-        self,
-        *,
-        resize_size: Sequence[int],
-        crop_size: Sequence[int],
-        interpolation: InterpolationMode,
-        antialias: bool | None,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
-        self.resize_size = list(resize_size)
-        self.crop_size = list(crop_size)
-        self.interpolation = interpolation
-        self.antialias = antialias
+    def __init__(self, recipe: ImageClassification) -> None:
+        self.recipe = recipe
         # One number for each byte of a line, so that the products run along memory.
-        width = self.crop_size[-1]
-        means, stds = torch.tensor([mean, std], dtype=torch.float64)  # (3,) each
+        width = recipe.crop_size[-1]
+        means, stds = torch.tensor([recipe.mean, recipe.std], dtype=torch.float64)  # (3,) each
         self.scale = (1 / (255 * stds)).float().repeat(width)  # (W * 3,)
         self.shift = (-means / stds).float().repeat(width)  # (W * 3,)
         self._by_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return the resized and cropped picture, (H, W, 3) uint8."""
-        resized = F.resize(image, self.resize_size, interpolation=self.interpolation, antialias=self.antialias)
-        return torch.from_numpy(np.array(F.center_crop(resized, self.crop_size)))
+        recipe = self.recipe
+        resized = F.resize(image, recipe.resize_size, interpolation=recipe.interpolation, antialias=recipe.antialias)
+        return torch.from_numpy(np.array(F.center_crop(resized, recipe.crop_size)))
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the network's input, channels last in memory.

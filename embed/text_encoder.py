@@ -19,7 +19,7 @@ from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
 from embed.first_token import keep_first_token
-from embed.packing import pack
+from embed.packing import pack, unpacked
 from embed.precision import dtype_of, find_precision
 from embed.texts import NORMALISATION, HashTokenizer
 from embed.weights import files_sha256, vocabulary_files
@@ -74,7 +74,7 @@ class TextEncoder:
         if pooling not in ("cls", "mean"):
             raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
         self.pooling = pooling
-        self.keep_tokens = keep_tokens
+        self.keeps_tokens = keep_tokens
         self.max_length = max_length
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
@@ -134,15 +134,13 @@ class TextEncoder:
             for group in groups:
                 vectors, states = self.forward([batch[number] for number in group])
                 pooled.append(vectors)
-                if self.keep_tokens:
+                if self.keeps_tokens:
                     halves = states.half().cpu().numpy()  # (n, L, D)
                     tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
-            found = torch.cat(pooled).float().cpu().numpy()  # (B, D)
-        ordered = np.empty_like(found)
-        ordered[[number for group in groups for number in group]] = found
-        if not self.keep_tokens:
-            return ordered
-        return Encoded(ordered, Tokens.of([tokens[number] for number in range(len(batch))]))
+            found = unpacked(torch.cat(pooled).float().cpu().numpy(), groups)  # (B, D)
+        if not self.keeps_tokens:
+            return found
+        return Encoded(found, Tokens.of([tokens[number] for number in range(len(batch))]))
 
     def pack(self, batch: Sequence[list[int]]) -> list[list[int]]:
         """Return the numbers of the texts that go through the network together, in groups of about one length."""
@@ -199,7 +197,7 @@ class TextEncoder:
         if self.has_two_towers:
             model.vision_model = None  # the memory is worth more
         elif self.pooling == "cls" and not self.is_tower:
-            if not self.keep_tokens:
+            if not self.keeps_tokens:
                 keep_first_token(model)
             self._check_first_token(model)
         return model.to(self.device, dtype_of(self.precision))
@@ -217,7 +215,7 @@ class TextEncoder:
             )
 
     def _check_tower(self, model_name: str) -> None:
-        if self.keep_tokens:
+        if self.keeps_tokens:
             raise SettingError(
                 f"--tokens needs a text encoder whose vector is pooled from its tokens, however {model_name} has a "
                 "pooling of its own. Leave --tokens out, or choose another --text-encoder."

@@ -16,6 +16,7 @@ from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
 from embed.images import decode
+from embed.packing import unpacked
 from embed.precision import dtype_of, find_precision
 from embed.processor import Processor
 
@@ -94,10 +95,7 @@ class VisionEncoder:
             groups.setdefault(tuple(values.shape for values in inputs.values()), []).append(number)
         with own_stream(self.device):
             vectors = torch.cat([self._vectors([batch[number] for number in group]) for group in groups.values()])
-            found = vectors.float().cpu().numpy()
-        ordered = np.empty_like(found)
-        ordered[[number for group in groups.values() for number in group]] = found
-        return ordered
+            return unpacked(vectors.float().cpu().numpy(), groups.values())
 
     def _vectors(self, batch: Sequence[dict[str, Tensor]]) -> Tensor:
         """Return the vectors of pictures of one size, (n, D)."""
