@@ -12,9 +12,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.dropout import Dropout
 from heads.errors import HeadError
+from heads.layers import LayerNorm, Linear
 from heads.standardise import zero_absent
-from heads.token_layers import SplitTokens, StateTokens
+from heads.token_layers import MultiHeadAttention, SplitTokens, StateTokens
 from heads.tokens import TokenBatch
 
 __all__ = ["CrossAttention"]
@@ -26,16 +28,15 @@ class CrossAttention(nn.Module):
     The asker's answers are read off its split vector, token by token, and off the mean over its token states.
 
     Shape:
-        inputs: {modality: (B, D_modality)} float32, standardised
-        present: {modality: (B,)} bool; the tokens of an absent modality are no keys
-        tokens: {modality: TokenBatch of (B, L, D')}, standardised, for the modalities of `token_dims`
-        output: (B, K) logits
+        inputs: {modality: (*stack, B, D_modality)} float32, standardised
+        present: {modality: (*stack, B)} bool; the tokens of an absent modality are no keys
+        tokens: {modality: TokenBatch of (*stack, B, L, D')}, standardised, for the modalities of `token_dims`
+        output: (*stack, B, K) logits
 
     Raises:
         HeadError: there are fewer than two modalities, or tokens of another one.
 
-    Attention as in arXiv 1706.03762, section 3.2.2; the learned "nothing" key as in nn.MultiheadAttention's
-    ``add_bias_kv``.
+    The learned "nothing" key is as in nn.MultiheadAttention's ``add_bias_kv``.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class CrossAttention(nn.Module):
         dropout: float,
         token_dims: Mapping[str, int] | None = None,
         n_positions: Mapping[str, int] | None = None,
+        stack: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         token_dims, n_positions = token_dims or {}, n_positions or {}
@@ -61,16 +63,20 @@ class CrossAttention(nn.Module):
                 f"{', '.join(unknown)}."
             )
         self.tokens = nn.ModuleDict(
-            {name: SplitTokens(dim, n_tokens, hidden_dim) for name, dim in sorted(dims.items())}
+            {name: SplitTokens(dim, n_tokens, hidden_dim, stack=stack) for name, dim in sorted(dims.items())}
         )
         self.states = nn.ModuleDict(
-            {name: StateTokens(dim, n_positions.get(name, 0), hidden_dim) for name, dim in sorted(token_dims.items())}
+            {
+                name: StateTokens(dim, n_positions.get(name, 0), hidden_dim, stack=stack)
+                for name, dim in sorted(token_dims.items())
+            }
         )
-        self.nothing = nn.Parameter(torch.randn(1, 1, hidden_dim) * 0.02)
-        self.attention = nn.MultiheadAttention(hidden_dim, n_attention_heads, batch_first=True)
-        self.norm = nn.LayerNorm(hidden_dim)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear((n_tokens + (self.asker in self.states)) * hidden_dim, n_classes)
+        self.nothing = nn.Parameter(torch.randn(*stack, 1, hidden_dim) * 0.02)
+        self.attention = MultiHeadAttention(hidden_dim, n_attention_heads, stack=stack)
+        self.norm = LayerNorm(hidden_dim, stack=stack)
+        found_dim = (n_tokens + (self.asker in self.states)) * hidden_dim
+        self.dropout = Dropout(dropout, found_dim, stack=stack)
+        self.classifier = Linear(found_dim, n_classes, stack=stack)
 
     def forward(
         self,
@@ -80,28 +86,27 @@ class CrossAttention(nn.Module):
     ) -> Tensor:
         inputs = zero_absent({name: inputs[name] for name in (self.asker, *self.answerers)}, present)
         sides = {name: self._side(name, inputs[name], present[name], tokens or {}) for name in inputs}
-        questions, is_asked = sides[self.asker]  # (B, Q, H), (B, Q)
-        nothing = self.nothing.expand(len(questions), 1, -1)
-        nothing_is_there = torch.ones(len(questions), 1, dtype=torch.bool, device=nothing.device)
-        keys = torch.cat([nothing, *(sides[name][0] for name in self.answerers)], dim=1)  # (B, A, H)
-        is_key = torch.cat([nothing_is_there, *(sides[name][1] for name in self.answerers)], dim=1)  # (B, A)
-        answer, _ = self.attention(questions, keys, keys, key_padding_mask=~is_key, need_weights=False)
-        fused = self.norm(questions + answer)  # (B, Q, H)
+        questions, is_asked = sides[self.asker]  # (*stack, B, Q, H), (*stack, B, Q)
+        nothing = self.nothing.unsqueeze(-3).to(questions.dtype).expand(*questions.shape[:-2], 1, -1)
+        nothing_is_there = is_asked.new_ones(*is_asked.shape[:-1], 1)
+        keys = torch.cat([nothing, *(sides[name][0] for name in self.answerers)], dim=-2)  # (*stack, B, A, H)
+        is_key = torch.cat([nothing_is_there, *(sides[name][1] for name in self.answerers)], dim=-1)  # (*stack, B, A)
+        fused = self.norm(questions + self.attention(questions, keys, is_key))  # (*stack, B, Q, H)
         n_split = self.tokens[self.asker].n_tokens
-        found = fused[:, :n_split].flatten(1)  # (B, T H)
+        found = fused[..., :n_split, :].flatten(-2)  # (*stack, B, T H)
         if self.asker in self.states:
-            weights = is_asked[:, n_split:, None].float()  # (B, L, 1)
-            mean = (fused[:, n_split:] * weights).sum(1) / weights.sum(1).clamp_min(1)  # (B, H)
-            found = torch.cat([found, mean], dim=1)
+            weights = is_asked[..., n_split:, None].to(fused.dtype)  # (*stack, B, L, 1)
+            mean = (fused[..., n_split:, :] * weights).sum(-2) / weights.sum(-2).clamp_min(1)  # (*stack, B, H)
+            found = torch.cat([found, mean], dim=-1)
         return self.classifier(self.dropout(found))
 
     def _side(
         self, name: str, vectors: Tensor, present: Tensor, tokens: Mapping[str, TokenBatch]
     ) -> tuple[Tensor, Tensor]:
-        """Return a modality's tokens, (B, T, H), and which of them there are, (B, T)."""
+        """Return a modality's tokens, (*stack, B, T, H), and which of them there are, (*stack, B, T)."""
         split = self.tokens[name](vectors)
-        is_there = present[:, None].expand(-1, split.shape[1])
+        is_there = present[..., None].expand(split.shape[:-1])
         if name not in self.states:
             return split, is_there
-        own = TokenBatch(tokens[name].values, tokens[name].is_there & present[:, None])
-        return torch.cat([split, self.states[name](own)], dim=1), torch.cat([is_there, own.is_there], dim=1)
+        own = TokenBatch(tokens[name].values, tokens[name].is_there & present[..., None])
+        return torch.cat([split, self.states[name](own)], dim=-2), torch.cat([is_there, own.is_there], dim=-1)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from torch import nn
 
+from heads.absent import LearnedAbsent
 from heads.attention import CrossAttention
 from heads.early import Early
+from heads.gated import Gated
 from heads.late import Late
+from heads.lowrank import LowRank
 
 __all__ = ["HeadDescription", "build"]
 
@@ -26,6 +29,8 @@ class HeadDescription:
     dropout: float
     n_tokens: int
     n_attention_heads: int
+    rank: int = 8  # of lowrank
+    absent: str = "zeros"  # or "learned"
     weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
     token_dims: Mapping[str, int] = field(default_factory=dict)  # of attention: modality -> D of its token states
     n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> cells, where they are always as many
@@ -35,30 +40,47 @@ class HeadDescription:
         return asdict(self)
 
 
-def build(description: HeadDescription) -> nn.Module:
-    """Return the untrained head; modules take ``(inputs, present)`` and return logits or log-probabilities.
+def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Module:
+    """Return the untrained head, or J of them in one with ``stack=(J,)``.
+
+    Modules take ``(inputs, present)`` and return logits or log-probabilities.
 
     Raises:
         HeadError: attention is asked for over one modality.
     """
-    if description.name == "attention":
-        n_heads, hidden_dim = description.n_attention_heads, description.hidden_dim
-        if description.token_dims:  # many tokens need less width each, and cost by it
-            hidden_dim = max(hidden_dim // 2 // n_heads, 1) * n_heads
-        return CrossAttention(
-            description.dims,
-            n_classes=description.n_classes,
-            hidden_dim=hidden_dim,
-            n_tokens=description.n_tokens,
-            n_attention_heads=description.n_attention_heads,
-            dropout=description.dropout,
-            token_dims=description.token_dims,
-            n_positions=description.n_positions,
-        )
-    early = partial(
-        Early, n_classes=description.n_classes, hidden_dim=description.hidden_dim, dropout=description.dropout
-    )
     if description.name == "late":
-        members = {name: early({name: dim}) for name, dim in sorted(description.dims.items())}
+        members = {
+            name: build(replace(description, name=name, dims={name: dim}), stack=stack)
+            for name, dim in sorted(description.dims.items())
+        }
         return Late(members, weights=description.weights)
-    return early(description.dims)
+    head = _build_plain(description, stack)
+    return LearnedAbsent(head, description.dims, stack=stack) if description.absent == "learned" else head
+
+
+def _build_plain(description: HeadDescription, stack: tuple[int, ...]) -> nn.Module:
+    sizes: dict[str, Any] = {
+        "n_classes": description.n_classes,
+        "hidden_dim": description.hidden_dim,
+        "dropout": description.dropout,
+        "stack": stack,
+    }
+    match description.name:
+        case "attention":
+            n_heads = description.n_attention_heads
+            if description.token_dims:  # many tokens need less width each, and cost by it
+                sizes["hidden_dim"] = max(description.hidden_dim // 2 // n_heads, 1) * n_heads
+            return CrossAttention(
+                description.dims,
+                n_tokens=description.n_tokens,
+                n_attention_heads=n_heads,
+                token_dims=description.token_dims,
+                n_positions=description.n_positions,
+                **sizes,
+            )
+        case "gated":
+            return Gated(description.dims, **sizes)
+        case "lowrank":
+            return LowRank(description.dims, rank=description.rank, **sizes)
+        case _:  # concatenation, or a modality alone
+            return Early(description.dims, **sizes)

@@ -24,7 +24,12 @@ setting = setting_options(TrainSettings)
 
 @click.command(cls=Command)
 @click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
-@click.option("--fusion", default="all", show_default=True, help="Of early, attention, late; or all; or one modality.")
+@click.option(
+    "--fusion",
+    default="all",
+    show_default=True,
+    help="Of early, attention, gated, lowrank, late; all; or a modality.",
+)
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--weights", help="Of late fusion: 0.4,0.6 (image,text) or image=0.4,text=0.6; default: equal.")
 @click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
@@ -35,11 +40,19 @@ setting = setting_options(TrainSettings)
 @setting("--validation-share", help="Of the rows; for early stopping.")
 @setting("--seed", help="Of the split, the initial weights and the order.")
 @setting("--hidden-dim", help="Width of the hidden layer; of attention over tokens half of it.")
+@setting("--rank", help="Of lowrank.")
 @setting("--dropout", help="Share of hidden units dropped in training.")
+@setting("--modality-dropout", help="Share of a row's modalities dropped in training; at least one stays.")
+@setting("--absent", help="What stands for an absent modality: zeros (the mean) or a learned vector.")
 @setting("--learning-rate", help="Of AdamW.")
 @setting("--weight-decay", help="Of AdamW.")
 @setting("--batch-size", help="Rows a step.")
 @setting("--max-epochs", help="At most so many.")
+@setting("--class-weights", help="In the loss: equal, or balanced so that every class weighs the same.")
+@setting("--logit-adjustment", help="Times the log of each class's share, added to its logit in training.")
+@setting("--per-class", help="Rows of each class in an epoch: a number, smallest or largest; default: all rows.")
+@setting("--device", help="cpu, cuda, cuda:N; auto is CUDA where there is one.")
+@setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
 @setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label and a number.")

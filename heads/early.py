@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.dropout import Dropout
+from heads.layers import BatchNorm, Linear
 from heads.standardise import zero_absent
 
 __all__ = ["Early"]
@@ -16,9 +18,9 @@ class Early(nn.Module):
     """Classify the concatenation of all modalities with one hidden layer, batch norm and dropout.
 
     Shape:
-        inputs: {modality: (B, D_modality)} float32, standardised
-        present: {modality: (B,)} bool
-        output: (B, K) logits
+        inputs: {modality: (*stack, B, D_modality)} float32, standardised
+        present: {modality: (*stack, B)} bool
+        output: (*stack, B, K) logits
 
     >>> head = Early({"image": 512, "text": 768}, n_classes=10, hidden_dim=256, dropout=0.5)
     >>> vectors = {"image": torch.randn(4, 512), "text": torch.randn(4, 768)}
@@ -26,17 +28,25 @@ class Early(nn.Module):
     torch.Size([4, 10])
     """
 
-    def __init__(self, dims: Mapping[str, int], *, n_classes: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        *,
+        n_classes: int,
+        hidden_dim: int,
+        dropout: float,
+        stack: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
         self.modalities = sorted(dims)
         self.layers = nn.Sequential(
-            nn.Linear(sum(dims.values()), hidden_dim, bias=False),  # batch norm has one
-            nn.BatchNorm1d(hidden_dim),
+            Linear(sum(dims.values()), hidden_dim, bias=False, stack=stack),  # batch norm has one
+            BatchNorm(hidden_dim, stack=stack),
             nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden_dim, n_classes),
+            Dropout(dropout, hidden_dim, stack=stack),
+            Linear(hidden_dim, n_classes, stack=stack),
         )
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
-        return self.layers(torch.cat(list(own.values()), dim=1))
+        return self.layers(torch.cat(list(own.values()), dim=-1))

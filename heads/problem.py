@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from cache import Cache
+from heads.build import HeadDescription
 from heads.data import Vectors, load_vectors, share_content
 from heads.errors import HeadError, LabelError
+from heads.job import Task
 from heads.labels import Labels, find_label_column, make_labels
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import FUSIONS, FitSettings, TrainSettings
 from heads.splits import Split, split_by_column, split_rows, straddlers
+from heads.standardise import Standardise
 
-__all__ = ["Problem", "pose"]
+__all__ = ["Problem", "describe", "fitted_standardise", "pose", "task_of"]
 
 log = logging.getLogger("embed_once")
 
@@ -115,6 +120,44 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         fusions=fusions,
         notes=notes,
         content_sha256=cache.content_sha256,
+    )
+
+
+def fitted_standardise(vectors: Vectors, split: Split) -> Standardise:
+    """Return the standardisation of all modalities, with the statistics of the training rows."""
+    standardise = Standardise(vectors.dims, vectors.token_dims)
+    return standardise.fit(vectors.inputs, vectors.present, torch.from_numpy(split.train), tokens=vectors.tokens)
+
+
+def task_of(vectors: Vectors, standardise: Standardise, codes: np.ndarray, split: Split) -> Task:
+    """Return what heads learn from."""
+    return Task(
+        inputs=standardise(vectors.inputs, vectors.present),
+        present=vectors.present,
+        codes=torch.from_numpy(codes),
+        split=split,
+        tokens=vectors.tokens,
+        standardise=standardise,
+    )
+
+
+def describe(
+    name: str, vectors: Vectors, *, n_classes: int, settings: FitSettings, weights: Mapping[str, float]
+) -> HeadDescription:
+    """Return the description of a modality's own head, or of a fusion of all modalities."""
+    return HeadDescription(
+        name=name,
+        dims={modality: dim for modality, dim in vectors.dims.items() if name in (modality, *FUSIONS)},
+        n_classes=n_classes,
+        hidden_dim=settings.hidden_dim,
+        dropout=settings.dropout,
+        n_tokens=settings.n_tokens,
+        n_attention_heads=settings.n_attention_heads,
+        rank=settings.rank,
+        absent=settings.absent if name in FUSIONS else "zeros",
+        weights=dict(weights) if name == "late" else {},
+        token_dims=vectors.token_dims if name == "attention" else {},
+        n_positions=vectors.n_positions if name == "attention" else {},
     )
 
 

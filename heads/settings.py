@@ -8,14 +8,65 @@ from dataclasses import dataclass, field
 
 from heads.errors import SettingError
 
-__all__ = ["FUSIONS", "TrainSettings", "parse_fusions"]
+__all__ = ["ABSENT", "CLASS_WEIGHTS", "FUSIONS", "PRECISIONS", "FitSettings", "TrainSettings", "parse_fusions"]
 
-FUSIONS = ("early", "attention", "late")
+FUSIONS = ("early", "attention", "gated", "lowrank", "late")
 SYNONYMS = {"concat": "early", "intermediate": "attention"}
 
 
+PRECISIONS = ("auto", "fp32", "bf16")
+ABSENT = ("zeros", "learned")
+CLASS_WEIGHTS = ("equal", "balanced")
+
+
 @dataclass(frozen=True)
-class TrainSettings:
+class FitSettings:
+    """Settings of one head's training.
+
+    Raises:
+        SettingError: a value is out of its range.
+    """
+
+    seed: int = 0
+    hidden_dim: int = 256  # attention over tokens is half as wide
+    n_tokens: int = 2  # that attention splits each vector into
+    n_attention_heads: int = 4
+    rank: int = 8  # of lowrank
+    dropout: float = 0.5
+    modality_dropout: float = 0.0  # of the modalities of a row, at least one staying
+    absent: str = "zeros"  # what stands for an absent modality: zeros, which are the mean, or a learned vector
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    batch_size: int = 256  # at most; few rows make smaller ones, so that an epoch has 16 steps
+    max_epochs: int = 60
+    patience: int = 6  # epochs without a better macro-F1 on the validation rows
+    class_weights: str = "equal"  # or balanced: every class weighs the same in the loss
+    logit_adjustment: float = 0.0  # times the log of the classes' shares, added to the logits in training
+    per_class: str | None = None  # rows of each class in an epoch: a number, smallest or largest; None: all rows
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "n_tokens", "n_attention_heads", "rank", "max_epochs", "patience"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("dropout", "modality_dropout"):
+            self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+        self._check("batch_size", self.batch_size >= 2, "at least 2")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
+        for name in ("weight_decay", "logit_adjustment"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
+        self._check("seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
+        fits = self.hidden_dim % self.n_attention_heads == 0
+        self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        self._check("absent", self.absent in ABSENT, " or ".join(ABSENT))
+        self._check("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
+
+    def _check(self, name: str, holds: bool, wish: str) -> None:
+        if not holds:
+            option = name if name.startswith("n_") else "--" + name.replace("_", "-")  # those of n_ have no option
+            raise SettingError(f"{option} must be {wish}, however got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class TrainSettings(FitSettings):
     """Settings of `heads.train`.
 
     Raises:
@@ -31,42 +82,23 @@ class TrainSettings:
     split_column: str | None = None  # a column that says train, validation or test; None: split by seed
     test_share: float = 0.2
     validation_share: float = 0.15
-    seed: int = 0
-    hidden_dim: int = 256  # attention over tokens is half as wide
-    n_tokens: int = 2  # that attention splits each vector into
-    n_attention_heads: int = 4
-    dropout: float = 0.5
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    batch_size: int = 256  # at most; few rows make smaller ones, so that an epoch has 16 steps
-    max_epochs: int = 60
-    patience: int = 6  # epochs without a better macro-F1 on the validation rows
     n_resamples: int = 1000  # of the bootstrap
+    device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("min_rows", "hidden_dim", "n_tokens", "n_attention_heads", "max_epochs", "patience"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
+        super().__post_init__()
+        self._check("min_rows", self.min_rows >= 1, "at least 1")
         for name in ("test_share", "validation_share"):
             self._check(name, 0 < getattr(self, name) < 1, "between 0 and 1")
         self._check("validation_share", self.test_share + self.validation_share < 1, "less than 1 with --test-share")
-        self._check("dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
-        self._check("batch_size", self.batch_size >= 2, "at least 2")
-        self._check("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
-        self._check("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite")
         self._check("n_resamples", self.n_resamples >= 100, "at least 100")
-        self._check("seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
-        fits = self.hidden_dim % self.n_attention_heads == 0
-        self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        self._check("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
         if self.weights is not None and "late" not in self.fusions:
             raise SettingError(
                 f"--weights are those of late fusion, however --fusion is {','.join(self.fusions) or 'none'}. "
                 "Add late, or leave the weights out."
             )
-
-    def _check(self, name: str, holds: bool, wish: str) -> None:
-        if not holds:
-            option = name if name.startswith("n_") else "--" + name.replace("_", "-")  # those of n_ have no option
-            raise SettingError(f"{option} must be {wish}, however got {getattr(self, name)}.")
 
 
 def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) -> tuple[str, ...]:

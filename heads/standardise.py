@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -20,10 +20,18 @@ def zero_absent(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> 
     """Return the vectors with zeros where a modality is absent, whatever stands there, NaN included.
 
     Shape:
-        inputs, output: {modality: (B, D) float32}
-        present: {modality: (B,) bool}
+        inputs, output: {modality: (..., B, D)}
+        present: {modality: (..., B) bool}
     """
-    return {name: torch.where(present[name][:, None], vectors, 0.0) for name, vectors in inputs.items()}
+    return {name: _zero_rows(vectors, present[name]) for name, vectors in inputs.items()}
+
+
+def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
+    if vectors.is_cuda:  # where looking at the mask would wait for the device
+        return torch.where(kept[..., None], vectors, 0.0)
+    if kept.all():  # on the CPU `where` costs as much as a matrix product
+        return vectors
+    return vectors.flatten(0, -2).index_fill(0, (~kept).flatten().nonzero()[:, 0], 0.0).reshape(vectors.shape)
 
 
 class Standardise(nn.Module):
@@ -75,6 +83,14 @@ class Standardise(nn.Module):
             for modality in self.modalities
         }
         return zero_absent(scaled, present)
+
+    def part(self, modalities: Iterable[str], token_modalities: Iterable[str] = ()) -> Standardise:
+        """Return the standardisation of some of the modalities."""
+        dims = {name: len(self.get_buffer(f"mean_{name}")) for name in modalities}
+        token_dims = {name: len(self.get_buffer(f"token_mean_{name}")) for name in token_modalities}
+        part = Standardise(dims, token_dims)
+        part.load_state_dict({key: self.state_dict()[key] for key in part.state_dict()})
+        return part
 
     def tokens(self, batches: Mapping[str, TokenBatch]) -> dict[str, TokenBatch]:
         """Return the token states standardised, with zeros in the padding."""

@@ -31,8 +31,7 @@ from heads.tokens import ProductTokens, rows_within
 
 __all__ = ["TrainedHead", "load_head", "write_json"]
 
-HEAD_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # version 1 knew no tokens, and is otherwise the same
+HEAD_VERSION = 3
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
 TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
 TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
@@ -194,9 +193,9 @@ def load_head(path: str | Path) -> TrainedHead:
         content = path.with_suffix(".safetensors").read_bytes()
         if not isinstance(about, dict):
             raise HeadError(f"{path} must be a JSON object.")
-        if about["format"] != "embed-once head" or about["format_version"] not in READABLE_VERSIONS:
+        if about["format"] != "embed-once head" or about["format_version"] != HEAD_VERSION:
             raise HeadError(
-                f"{path} must be a head of version {' or '.join(map(str, READABLE_VERSIONS))}, however it is "
+                f"{path} must be a head of version {HEAD_VERSION}, however it is "
                 f"{about['format']} {about['format_version']}: update embed-once, or train again."
             )
         if about.pop("sha256") != fields_sha256(about):

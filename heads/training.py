@@ -12,14 +12,15 @@ import numpy as np
 import torch
 
 from cache import Cache
-from heads.build import HeadDescription
+from heads.device import find_device, find_dtype
+from heads.errors import HeadError
 from heads.evaluate import calibration_error, log_loss, per_class, resampled_scores, scores
-from heads.fit import Fit, Task, fit
+from heads.fit import fit_jobs
+from heads.job import Fit, Job
 from heads.late import Late, parse_weights
-from heads.problem import Problem, pose
+from heads.problem import Problem, describe, fitted_standardise, pose, task_of
 from heads.run import check_name, write_answers, write_run
 from heads.settings import TrainSettings
-from heads.standardise import Standardise
 from heads.trained import TrainedHead, write_json
 from heads.verdict import Verdict, interval, judge
 
@@ -122,57 +123,40 @@ def train(
 def _fit_heads(
     problem: Problem, settings: TrainSettings, weights: Mapping[str, float]
 ) -> tuple[list[TrainedHead], dict[str, Fit]]:
-    """Fit each modality alone and the fusions, in that order; late fusion is made of the single heads."""
+    """Fit each modality alone and the fusions; late fusion is made of the single heads."""
     vectors = problem.vectors
-    train_rows = torch.from_numpy(problem.split.train)
-    standardise = Standardise(vectors.dims, vectors.token_dims)
-    standardise.fit(vectors.inputs, vectors.present, train_rows, tokens=vectors.tokens)
-    task = Task(
-        inputs=standardise(vectors.inputs, vectors.present),
-        present=vectors.present,
-        codes=torch.from_numpy(problem.labels.codes),
-        split=problem.split,
-        tokens=vectors.tokens,
-        standardise=standardise,
-    )
-    heads: list[TrainedHead] = []
+    standardise = fitted_standardise(vectors, problem.split)
+    task = task_of(vectors, standardise, problem.labels.codes, problem.split)
+    names = (*vectors.dims, *problem.fusions)
+    described = {
+        name: describe(name, vectors, n_classes=len(problem.labels.classes), settings=settings, weights=weights)
+        for name in names
+    }
+    jobs = [Job(described[name], task, settings) for name in names if name != "late"]
+    device = find_device(settings.device)
     fits: dict[str, Fit] = {}
-    for name in (*vectors.dims, *problem.fusions):
-        modalities = [name] if name in vectors.dims else list(vectors.dims)
-        description = HeadDescription(
-            name=name,
-            dims={modality: vectors.dims[modality] for modality in modalities},
-            n_classes=len(problem.labels.classes),
-            hidden_dim=settings.hidden_dim,
-            dropout=settings.dropout,
-            n_tokens=settings.n_tokens,
-            n_attention_heads=settings.n_attention_heads,
-            weights=dict(weights) if name == "late" else {},
-            token_dims=vectors.token_dims if name == "attention" else {},
-            n_positions=vectors.n_positions if name == "attention" else {},
+    for place, found in fit_jobs(jobs, device=device, dtype=find_dtype(settings.precision, device)):
+        if isinstance(found, HeadError):
+            raise found
+        name = jobs[place].description.name
+        fits[name] = found
+        log.info("%s: %d epochs, the best was %d, %.1f s", name, len(found.history), found.best_epoch, found.elapsed_s)
+    if "late" in names:
+        members = {modality: fits[modality] for modality in vectors.dims}
+        module = Late({name: own.module for name, own in members.items()}, weights=weights).eval()
+        fits["late"] = Fit(module, 0, [], sum(own.elapsed_s for own in members.values()))
+    heads = [
+        TrainedHead(
+            description=described[name],
+            module=fits[name].module,
+            standardise=standardise.part(described[name].dims, described[name].token_dims),
+            label=problem.labels.column,
+            classes=problem.labels.classes,
+            encoders={modality: vectors.encoders[modality] for modality in described[name].dims},
+            specs={modality: vectors.specs[modality] for modality in described[name].dims},
         )
-        if name == "late":
-            module = Late({modality: fits[modality].module for modality in modalities}, weights=weights).eval()
-            fits[name] = Fit(module, 0, [], sum(fits[modality].elapsed_s for modality in modalities))
-        else:
-            fits[name] = fit(description, task, settings)
-            log.info(
-                "%s: %d epochs, the best was %d, %.1f s",
-                name, len(fits[name].history), fits[name].best_epoch, fits[name].elapsed_s,
-            )  # fmt: skip
-        own_standardise = Standardise(description.dims, description.token_dims)
-        own_standardise.load_state_dict({key: standardise.state_dict()[key] for key in own_standardise.state_dict()})
-        heads.append(
-            TrainedHead(
-                description=description,
-                module=fits[name].module,
-                standardise=own_standardise,
-                label=problem.labels.column,
-                classes=problem.labels.classes,
-                encoders={modality: vectors.encoders[modality] for modality in modalities},
-                specs={modality: vectors.specs[modality] for modality in modalities},
-            )
-        )
+        for name in names
+    ]
     return heads, fits
 
 

@@ -12,7 +12,8 @@ from heads.attention import CrossAttention
 from heads.build import HeadDescription, build
 from heads.early import Early
 from heads.errors import HeadError, SettingError
-from heads.fit import Task, fit
+from heads.fit import fit
+from heads.job import Job, Task
 from heads.late import Late, parse_weights
 from heads.settings import TrainSettings
 from heads.splits import Split
@@ -155,12 +156,12 @@ def test_32_rows_can_be_learned_by_heart(name, dims):
     settings = TrainSettings(max_epochs=40, patience=40, learning_rate=2e-2, weight_decay=0.0)
     if name == "late":
         members = {
-            modality: fit(description_of(modality, {modality: dim}), task, settings).module
+            modality: fit(Job(description_of(modality, {modality: dim}), task, settings)).module
             for modality, dim in dims.items()
         }
         head = Late(members, weights=dict.fromkeys(dims, 1 / len(dims))).eval()
     else:
-        head = fit(description_of(name, dims), task, settings).module
+        head = fit(Job(description_of(name, dims), task, settings)).module
     assert torch.equal(head(inputs, present).argmax(1), codes)
 
 

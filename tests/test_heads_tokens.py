@@ -20,7 +20,8 @@ from heads.cli import predict
 from heads.cli import train as train_command
 from heads.data import load_vectors
 from heads.errors import HeadError
-from heads.fit import Task, fit
+from heads.fit import fit
+from heads.job import Job, Task
 from heads.settings import TrainSettings
 from heads.splits import Split
 from heads.standardise import Standardise
@@ -266,7 +267,7 @@ def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     )  # fmt: skip
     description = replace(description_of("attention", TWO), token_dims=TOKEN_DIMS, n_positions={"image": N_CELLS})
     settings = TrainSettings(max_epochs=40, patience=40, learning_rate=2e-2, weight_decay=0.0)
-    head = fit(description, task, settings).module
+    head = fit(Job(description, task, settings)).module
     assert torch.equal(head(inputs, present, batches(task.tokens)).argmax(1), codes)
 
 
@@ -296,7 +297,7 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
         split=Split(train=rows[:32], validation=rows[32:], test=rows[:0]), tokens={"text": shared},
     )  # fmt: skip
     description = replace(description_of("attention", TWO), token_dims={"text": 6})
-    fit(description, task, TrainSettings(max_epochs=1))
+    fit(Job(description, task, TrainSettings(max_epochs=1)))
     assert sum(batch_sizes) == n * n_long
     assert max(batch_sizes) <= MOST_PLACES
 

@@ -1,0 +1,60 @@
+"""AdamW for a stack of heads, each with a learning rate and a weight decay of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+__all__ = ["StackedAdamW"]
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class StackedAdamW:
+    """Decoupled weight decay (arXiv 1711.05101) over tensors of J heads each; neighbours of equal rates step at once.
+
+    torch's optimisers know one rate for a tensor, and a group for each head would cost more than its step.
+
+    Shape:
+        parameters: (J, ...) each
+        learning_rates, weight_decays: J numbers
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], *, learning_rates: Sequence[float], weight_decays: Sequence[float]
+    ) -> None:
+        self._averages = [torch.zeros_like(tensor, requires_grad=False) for tensor in parameters]
+        self._squares = [torch.zeros_like(tensor, requires_grad=False) for tensor in parameters]
+        self._n_steps = 0
+        self._hold(parameters, list(zip(learning_rates, weight_decays, strict=True)))
+
+    def _hold(self, parameters: Sequence[Tensor], rates: list[tuple[float, float]]) -> None:
+        self._rates = rates
+        self._runs = []
+        start = 0
+        for (rate, decay), run in groupby(rates):
+            own = slice(start, start := start + len(list(run)))
+            state = [[tensor.detach()[own] for tensor in side] for side in (parameters, self._averages, self._squares)]
+            steps = [torch.tensor(float(self._n_steps), device=tensor.device) for tensor in parameters]
+            self._runs.append((own, rate, decay, state, steps))
+
+    @torch.no_grad()
+    def step(self, grads: Sequence[Tensor]) -> None:
+        """Move the parameters, in place; `grads` are those of the parameters, in their order."""
+        self._n_steps += 1
+        for own, rate, decay, (parameters, averages, squares), steps in self._runs:
+            adamw(
+                parameters, [grad[own] for grad in grads], averages, squares, [], steps,
+                fused=True, amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
+                lr=rate, weight_decay=decay,
+            )  # fmt: skip
+
+    def keep(self, places: Tensor, parameters: Sequence[Tensor]) -> None:
+        """Let the other heads go; `parameters` are the new tensors of those that stay."""
+        self._averages = [tensor[places] for tensor in self._averages]
+        self._squares = [tensor[places] for tensor in self._squares]
+        self._hold(parameters, [self._rates[place] for place in places.tolist()])

@@ -1,0 +1,110 @@
+"""Batches for a stack of heads: each head's own rows, from its own task, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from heads.job import Task, View
+from heads.member import Member
+from heads.order import WINDOW_ROWS
+from heads.tokens import TokenBatch, batches_of, rows_within
+
+__all__ = ["Batch", "draw_epoch", "validation_blocks"]
+
+VALIDATED_TOGETHER = 512  # rows of a head, so that memory is bounded; fewer where the tokens are many
+
+
+class Batch(NamedTuple):
+    """B rows for each of J heads.
+
+    Shape:
+        arguments: what heads take: inputs {modality: (J, B, D)}, present {modality: (J, B)}, and tokens if they look at
+            such
+        codes: (J, B) int64, -1 where a place is padding
+    """
+
+    arguments: tuple[Mapping, ...]
+    codes: Tensor
+
+
+def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
+    """Yield the batches of an epoch, in each head's own order and with its own modalities dropped."""
+    epochs = [member.draw_epoch() for member in members]
+    n_steps, batch_size = epochs[0].rows.shape
+    for steps in torch.arange(n_steps).split(max(1, WINDOW_ROWS // batch_size)):
+        views = [member.task.view(epoch.rows[steps]) for member, epoch in zip(members, epochs, strict=True)]
+        for place, step in enumerate(steps.tolist()):
+            batch = _gather(members, views, [view.rows[place] for view in views])
+            kept = [epoch.kept[step] for epoch in epochs if epoch.kept is not None]
+            if kept:  # of all heads of a stack or of none
+                batch = _drop_modalities(batch, torch.stack(kept).to(batch.codes.device))
+            yield batch
+
+
+def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
+    """Yield all validation rows in blocks of one size, so that no head's numbers follow from the others'."""
+    n_places = max(sum(int(own.counts.max()) for own in _tokens_of(member).values()) for member in members)
+    n_together = rows_within(n_places, most=VALIDATED_TOGETHER)
+    for start in range(0, max(len(member.validation) for member in members), n_together):
+        own = [member.validation[start : start + n_together] for member in members]
+        padded = [
+            F.pad(rows, (0, n_together - len(rows)), value=int(member.validation[0]))
+            for rows, member in zip(own, members, strict=True)
+        ]
+        views = [member.task.view(rows) for member, rows in zip(members, padded, strict=True)]
+        batch = _gather(members, views, [view.rows for view in views])
+        for codes, rows in zip(batch.codes, own, strict=True):
+            codes[len(rows) :] = -1
+        yield batch
+
+
+def _gather(members: Sequence[Member], views: Sequence[View], rows: Sequence[Tensor]) -> Batch:
+    description = members[0].job.description
+    inputs, present = (
+        {name: _side_by_side([getattr(view, field)[name] for view in views], rows) for name in sorted(description.dims)}
+        for field in ("inputs", "present")
+    )
+    codes = _side_by_side([view.codes for view in views], rows)
+    if not description.token_dims:
+        return Batch((inputs, present), codes)
+    (member,) = members  # tokens are ragged: such a head stands alone
+    tokens = _token_batches(member, member.task, rows[0], next(iter(inputs.values())).dtype)
+    return Batch((inputs, present, tokens), codes)
+
+
+def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """Return the rows of each table, (J, B, ...); neighbours of one table are taken at once."""
+    found = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
+    start = 0
+    for _, run in groupby(tables, key=id):
+        stop = start + len(list(run))
+        torch.index_select(tables[start], 0, torch.cat(list(rows[start:stop])), out=found[start:stop].flatten(0, 1))
+        start = stop
+    return found
+
+
+def _drop_modalities(batch: Batch, kept: Tensor) -> Batch:
+    """Take modalities from rows that have several, at least one staying; heads see zeros where one is absent."""
+    inputs, present, *tokens = batch.arguments
+    names = sorted(present)
+    there = torch.stack([present[name] for name in names], dim=-1)  # (J, B, M)
+    left = there & kept
+    left = torch.where(left.any(-1, keepdim=True), left, there)
+    return Batch((inputs, dict(zip(names, left.unbind(-1), strict=True)), *tokens), batch.codes)
+
+
+def _tokens_of(member: Member) -> Mapping:
+    return {name: member.task.tokens[name] for name in member.job.description.token_dims}
+
+
+def _token_batches(member: Member, task: Task, rows: Tensor, dtype: torch.dtype) -> dict[str, TokenBatch]:
+    batches = batches_of(_tokens_of(member), rows)
+    if task.standardise is not None:
+        batches = task.standardise.tokens(batches)
+    return {name: TokenBatch(own.values[None].to(dtype), own.is_there[None]) for name, own in batches.items()}

@@ -1,0 +1,51 @@
+"""Where heads are trained, and in what numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import torch
+
+from heads.errors import SettingError
+
+__all__ = ["count_lanes", "find_device", "find_dtype"]
+
+
+def find_device(choice: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; auto is CUDA where there is one.
+
+    Raises:
+        SettingError: there is no such device here.
+    """
+    if choice == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", choice):
+        raise SettingError(f"--device must be auto, cpu, cuda or cuda:N, however got {choice!r}.")
+    device = torch.device(choice)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingError(
+            f"--device {choice} must be a device of this machine, however PyTorch {torch.__version__} finds "
+            f"{torch.cuda.device_count()} CUDA devices here. Use --device auto or cpu."
+        )
+    return device
+
+
+def find_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type that training computes in; ``auto`` is bfloat16 where the device has it natively."""
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(device) else "fp32"
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def count_lanes(device: torch.device) -> int:
+    """Return how many stacks are trained beside each other: on the CPU one a core, each computing on its own."""
+    if device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16"))

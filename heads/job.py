@@ -1,0 +1,112 @@
+"""What is trained, from what, and what comes of it: a job, its task, its fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from heads.build import HeadDescription
+from heads.order import batch_size_of, parse_per_class
+from heads.settings import FitSettings
+from heads.splits import Split
+from heads.standardise import Standardise
+from heads.tokens import ProductTokens
+
+__all__ = ["Fit", "Job", "Task", "View"]
+
+
+class View(NamedTuple):
+    """Some rows at hand: matrices that hold them, and where in these each row stands.
+
+    Shape:
+        inputs: {modality: (n, D)}
+        present: {modality: (n,) bool}
+        codes: (n,) int64
+        rows: any shape, int64, positions among the n
+    """
+
+    inputs: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    codes: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a head learns from: standardised vectors of N products, their tokens, their classes, and the split.
+
+    Shape:
+        inputs: {modality: (N, D)}, zeros where absent; heads compute in their type
+        present: {modality: (N,) bool}
+        codes: (N,) int64
+    """
+
+    inputs: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    codes: Tensor
+    split: Split
+    tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
+    standardise: Standardise | None = None  # of the tokens, batch by batch
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> Task:
+        """Return the task with its vectors in another type, on a device."""
+        return replace(
+            self,
+            inputs={name: matrix.to(device, dtype) for name, matrix in self.inputs.items()},
+            present={name: mask.to(device) for name, mask in self.present.items()},
+            codes=self.codes.to(device),
+        )
+
+    def view(self, rows: Tensor) -> View:
+        """Return the rows, at hand."""
+        return View(self.inputs, self.present, self.codes, rows.to(self.codes.device))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One head to train."""
+
+    description: HeadDescription
+    task: Task
+    settings: FitSettings
+
+    @property
+    def train_codes(self) -> Tensor:
+        """The class of each training row, (n,) int64."""
+        return self.task.codes.cpu()[torch.from_numpy(self.task.split.train)]
+
+    @property
+    def per_class(self) -> int | None:
+        """How many rows of each class an epoch takes; None: every row once."""
+        return parse_per_class(self.settings.per_class, torch.bincount(self.train_codes).numpy())
+
+    @property
+    def n_epoch_rows(self) -> int:
+        """How many rows an epoch has."""
+        per_class = self.per_class
+        return len(self.task.split.train) if per_class is None else per_class * len(self.train_codes.unique())
+
+    @property
+    def shape(self) -> tuple:
+        """What jobs must have in common to be trained in one stack."""
+        batch_size = batch_size_of(self.n_epoch_rows, self.settings.batch_size)
+        plain = replace(self.description, dropout=0.0).to_dict()
+        if self.description.token_dims:  # ragged: each for itself
+            plain["alone"] = id(self)
+        n_steps = self.n_epoch_rows // batch_size
+        drops = self.settings.modality_dropout > 0
+        return (batch_size, n_steps, drops, *sorted((name, str(value)) for name, value in plain.items()))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted head and how it got there; its weights are those of the best epoch."""
+
+    module: nn.Module
+    best_epoch: int
+    history: list[dict[str, float]]  # an epoch: training loss, validation loss and macro-F1
+    elapsed_s: float  # its share of the time that its stack took

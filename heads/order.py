@@ -1,0 +1,79 @@
+"""The order in which an epoch sees its rows: every row once, or as many of each class as asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heads.errors import SettingError
+
+__all__ = ["BLOCK_ROWS", "WINDOW_ROWS", "batch_size_of", "draw_order", "parse_per_class"]
+
+BLOCK_ROWS = 1024  # neighbours that stay together in the order of many rows, so that reading them from disk is quick
+WINDOW_ROWS = 64 * BLOCK_ROWS  # rows that are shuffled together
+STEPS_AN_EPOCH = 16  # at least, where the rows are few
+LEAST_BATCH_SIZE = 16  # batch norm on fewer rows is mostly noise
+
+
+def batch_size_of(n_rows: int, most: int) -> int:
+    """Return how many rows a step takes: `most`, or a power of two such that an epoch has 16 steps.
+
+    >>> [batch_size_of(n_rows, 256) for n_rows in (20, 700, 4096, 100_000)]
+    [16, 32, 256, 256]
+    """
+    wished = max(n_rows // STEPS_AN_EPOCH, LEAST_BATCH_SIZE)
+    return min(most, n_rows, wished if wished >= most else 1 << (wished.bit_length() - 1))
+
+
+def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:
+    """Return how many rows of each class an epoch takes: a number, or ``smallest`` or ``largest`` of the classes'.
+
+    Shape:
+        counts: (K,) the training rows of each class
+
+    Raises:
+        SettingError: the text says something else.
+    """
+    if text is None:
+        return None
+    if text in ("smallest", "largest"):
+        there = counts[counts > 0]
+        return int(there.min() if text == "smallest" else there.max())
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingError(f"--per-class must be a number from 1, smallest or largest, however got {text!r}.")
+    return int(text)
+
+
+def draw_order(codes: Tensor, per_class: int | None, generator: torch.Generator) -> Tensor:
+    """Return positions among the training rows in the order of an epoch.
+
+    All of them, each once: in windows of blocks that are drawn from all over, shuffled within the window. Or, of each
+    class, `per_class`: drawn without replacement, again and again where the class has fewer.
+
+    Shape:
+        codes: (n,) int64, the class of each training row
+        output: (n,) or (K * per_class,) int64, K the classes that occur
+    """
+    if per_class is not None:
+        drawn = torch.cat([_take(rows, per_class, generator) for rows in _rows_by_class(codes)])
+        return drawn[torch.randperm(len(drawn), generator=generator)]
+    n_rows = len(codes)
+    if n_rows <= WINDOW_ROWS:
+        return torch.randperm(n_rows, generator=generator)
+    n_blocks = -(-n_rows // BLOCK_ROWS)
+    blocks = torch.randperm(n_blocks, generator=generator)
+    order = (blocks[:, None] * BLOCK_ROWS + torch.arange(BLOCK_ROWS)).flatten()
+    order = order[order < n_rows]
+    return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in order.split(WINDOW_ROWS)])
+
+
+def _rows_by_class(codes: Tensor) -> list[Tensor]:
+    order = torch.argsort(codes, stable=True)
+    _, counts = codes.unique(return_counts=True)
+    return list(order.split(counts.tolist()))
+
+
+def _take(rows: Tensor, n_wanted: int, generator: torch.Generator) -> Tensor:
+    rounds = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(-(-n_wanted // len(rows)))]
+    return torch.cat(rounds)[:n_wanted]
