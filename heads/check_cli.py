@@ -17,31 +17,32 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 SHOWN = {"ok": "ok", "failed": "FAIL", "not checked": "-"}
+# The mark at its beginning has click leave the lines as they are.
+EXPLAINED = """\b
+shape   answers are finite (B, K) float32 logits, for one row too
+repeat  the same rows get the same answers: dropout is switched off
+learn   what learns is a parameter, and each one gets a gradient
+alone   an answer does not depend on the other rows of its batch
+fuse    every modality changes the answers
+attend  what attention finds depends on what is asked
+absent  what stands where a modality is absent does not matter
+fit     32 rows with random labels can be learned by heart
+save    a saved and loaded head answers as before, to the bit
+"""
 USUAL_DIMS = ",".join(f"{name}={dim}" for name, dim in DIMS.items())
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, epilog=EXPLAINED)
 @click.argument("heads", metavar="[HEAD]...", nargs=-1)
 @click.option("--dims", default=USUAL_DIMS, show_default=True, help="The modalities, and the dimensions of each.")
 @click.option("--classes", type=click.IntRange(2), default=N_CLASSES, show_default=True, help="How many to tell apart.")
 @click.option("--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, help="Of weights and random rows.")
 @json_option
 def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, as_json: bool) -> None:
-    r"""Check that heads do what their names say, on random rows.
+    """Check that heads do what their names say, on random rows.
 
     HEAD is a built-in head (default: all of them), or a class of your own: module:Class or path/to/file.py:Class, built
     as Class(dims, n_classes=K).
-
-    \b
-    shape   answers are finite (B, K) float32 logits, for one row too
-    repeat  the same rows get the same answers: dropout is switched off
-    learn   what learns is a parameter, and each one gets a gradient
-    alone   an answer does not depend on the other rows of its batch
-    fuse    every modality changes the answers
-    attend  what attention finds depends on what is asked
-    absent  what stands where a modality is absent does not matter
-    fit     32 rows with random labels can be learned by heart
-    save    a saved and loaded head answers as before, to the bit
     """
     own_dims = parse_dims(dims)
     from heads.check import check_heads

@@ -1,10 +1,10 @@
-"""The checks themselves: each looks at one thing that a head must do, and returns why it does not: nothing is well."""
+"""The checks themselves: each looks at one thing that a head must do, and returns in words what is wrong, or ""."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -25,7 +25,9 @@ FIT_ROWS = 32
 FIT_ENOUGH = 30  # of them: behind a narrow ReLU a row or two may get no gradient
 FIT_RATES = (3e-3, 3e-4)  # of AdamW; the second for heads that the first is too much for
 FIT_STEPS = 300
+FIT_DIM = 64  # of each modality at least, so that even a linear head can do it
 FIT_LOOKS = 20  # steps between two looks
+SURE = 0.1  # of the loss of guessing: what a learned row's loss must be below
 DROPOUTS = (nn.Dropout, nn.AlphaDropout)
 MOST_NAMED = 4
 
@@ -69,34 +71,28 @@ def _learn(subject: Subject) -> str:
             "instead of a plain list."
         )
     head = subject.warm()
-    steepest = _steepest_gradients(subject, head)
-    if not steepest:
+    if frozen := [name for name, parameter in head.named_parameters() if not parameter.requires_grad]:
+        return f"Every parameter must want a gradient, however {_some(frozen)} do not. Register what stays as a buffer."
+    gradients = _largest_gradients(subject, head)
+    if not gradients:
         return "A head must have parameters, however it has none."
-    frozen = [name for name, parameter in head.named_parameters() if not parameter.requires_grad]
-    if frozen:
-        return (
-            f"Parameters must want gradients, however these do not: {_some(frozen)}. Register what stays as a buffer."
-        )
-    if untouched := [name for name, gradient in steepest.items() if gradient is None]:
+    if untouched := [name for name, found in gradients.items() if not found]:
         return f"Every parameter must get a gradient, however the answers never depend on {_some(untouched)}."
-    known = {name: gradient for name, gradient in steepest.items() if gradient is not None}
-    if wild := [name for name, gradient in known.items() if not math.isfinite(gradient)]:
+    if wild := [name for name, found in gradients.items() if not all(map(math.isfinite, found))]:
         return f"Every gradient must be finite, however there are NaN or infinite ones of {_some(wild)}."
-    least = DEAD * max(known.values())
-    dead = {name for name, gradient in known.items() if gradient <= least}
+    largest = {name: max(found) for name, found in gradients.items()}
+    rounding = DEAD * max(largest.values())
+    dead = {name for name, gradient in largest.items() if gradient <= rounding}
     # A bias may be in vain where its weight is not: that of a key shifts all weights of a softmax alike.
-    in_vain = {name for name in dead if name.endswith("bias") and known.get(f"{name[:-4]}weight", 0.0) > least}
+    in_vain = {name for name in dead if name.endswith("bias") and largest.get(f"{name[:-4]}weight", 0.0) > rounding}
     if dead - in_vain:
-        return (
-            f"Every parameter must get a gradient, however it is zero, but for rounding, in all rows for "
-            f"{_some(sorted(dead - in_vain))}."
-        )
+        return f"Every parameter must get a gradient, however it is nothing but rounding for {_some(dead - in_vain)}."
     return ""
 
 
-def _steepest_gradients(subject: Subject, head: nn.Module) -> dict[str, float | None]:
-    """Return each parameter's largest gradient over a few batches; None where it gets none, NaN where one is."""
-    steepest: dict[str, float | None] = dict.fromkeys(name for name, _ in head.named_parameters())
+def _largest_gradients(subject: Subject, head: nn.Module) -> dict[str, list[float]]:
+    """Return each parameter's largest gradient in each of a few batches, as far as it gets one there."""
+    found: dict[str, list[float]] = {name: [] for name, _ in head.named_parameters()}
     for training in (False, True):  # a bias before batch norm shows in evaluation alone
         head.train(training)
         for draw in range(4):
@@ -107,10 +103,8 @@ def _steepest_gradients(subject: Subject, head: nn.Module) -> dict[str, float | 
                 loss.backward()
             for name, parameter in head.named_parameters():
                 if parameter.grad is not None:
-                    largest = float(parameter.grad.abs().max()) if parameter.grad.isfinite().all() else math.nan
-                    before = steepest[name]
-                    steepest[name] = largest if before is None or not before >= largest else before
-    return steepest
+                    found[name].append(float(parameter.grad.abs().max()))  # max() hands NaN on
+    return found
 
 
 def _alone(subject: Subject) -> str:
@@ -164,8 +158,8 @@ def _absent(subject: Subject) -> str:
         if changed.any():
             return (
                 f"What stands where a modality is absent must not matter, however {_share(changed)} get another "
-                f"answer where it is {value:g} instead of 0. Take torch.where(present[name][:, None], inputs[name], 0.0) "
-                "first: NaN times 0 is NaN."
+                f"answer where it is {value:g} instead of 0. Begin with torch.where(present[name][:, None], "
+                "inputs[name], 0.0): NaN times 0 is NaN."
             )
     nothing = rows.without_any().filled(math.nan)
     if not answer(head, nothing).isfinite().all():
@@ -174,16 +168,17 @@ def _absent(subject: Subject) -> str:
 
 
 def _fit(subject: Subject) -> str:
-    best = max(_learned_by_heart(subject, rate) for rate in FIT_RATES[:1])
-    if not best.is_enough(subject.n_classes):
-        best = max(best, *(_learned_by_heart(subject, rate) for rate in FIT_RATES[1:]))
-    if best.is_enough(subject.n_classes):
-        return ""
+    best, guessing = _LearnedByHeart(), math.log(subject.n_classes)
+    wide = replace(subject, dims={name: max(dim, FIT_DIM) for name, dim in subject.dims.items()})
+    for learning_rate in FIT_RATES:
+        best = max(best, _learned_by_heart(wide, learning_rate))
+        if best.is_enough(guessing):
+            return ""
     wish = f"{FIT_ROWS} rows must be learned by heart, however after {FIT_STEPS} steps of AdamW"
     if best.n_right >= FIT_ENOUGH:
         return (
-            f"{wish} the loss is still {-best.minus_loss:.2f}, where guessing has {math.log(subject.n_classes):.2f}: "
-            "the answers are bounded. Is there a softmax, sigmoid or tanh on the logits?"
+            f"{wish} the usual row's loss is still {-best.minus_loss:.2f}, where guessing has {guessing:.2f}: the "
+            "answers are bounded. Is there a softmax, sigmoid or tanh on the logits?"
         )
     if best.n_right_training > best.n_right + 2:
         return (
@@ -197,18 +192,18 @@ def _fit(subject: Subject) -> str:
 class _LearnedByHeart:
     """How well a head knows the rows it was trained on: in evaluation mode, and in training without dropout."""
 
-    n_right: int
-    minus_loss: float
-    n_right_training: int
+    n_right: int = 0
+    minus_loss: float = -math.inf  # the median, which a row that cannot be learned does not touch
+    n_right_training: int = 0
 
-    def is_enough(self, n_classes: int) -> bool:
-        """Return whether nearly all are known, and the answers are more than lukewarm."""
-        return self.n_right >= FIT_ENOUGH and -self.minus_loss < math.log(n_classes) / 2
+    def is_enough(self, guessing: float) -> bool:
+        """Return whether nearly all rows are known, and known for sure, compared with the loss of guessing."""
+        return self.n_right >= FIT_ENOUGH and -self.minus_loss < SURE * guessing
 
 
 def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart:
     rows, codes = subject.rows(FIT_ROWS), subject.labels(FIT_ROWS)
-    head, best = subject.fresh(), _LearnedByHeart(-1, -math.inf, 0)
+    head, best = subject.fresh(), _LearnedByHeart()
     optimiser = torch.optim.AdamW(
         [parameter for parameter in head.parameters() if parameter.requires_grad], lr=learning_rate
     )
@@ -224,8 +219,9 @@ def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart
         if step % FIT_LOOKS == 0:
             answers = answer(head.eval(), rows)
             n_right, n_right_training = (int((found.argmax(1) == codes).sum()) for found in (answers, logits))
-            best = max(best, _LearnedByHeart(n_right, -float(F.cross_entropy(answers, codes)), n_right_training))
-            if best.is_enough(subject.n_classes):
+            loss = float(F.cross_entropy(answers, codes, reduction="none").median())
+            best = max(best, _LearnedByHeart(n_right, -loss, n_right_training))
+            if best.is_enough(math.log(subject.n_classes)):
                 break
     return best
 
@@ -255,9 +251,9 @@ def _share(rows: Tensor) -> str:
     return f"{int(rows.sum())} of {len(rows)} rows"
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Collection[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    return ", ".join(sorted(names)[:MOST_NAMED]) + more
 
 
 def _shown(error: Exception) -> str:

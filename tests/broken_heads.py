@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HIDDEN_DIM = 16
+HIDDEN_DIM = 64
 
 
 class Sound(nn.Module):
@@ -156,12 +156,37 @@ class UnsavedConstant(Sound):
         return self.classifier(torch.relu(self.norm(sum(self.projected(inputs, present)))) * self.signs)
 
 
+class TiedWeights(Sound):
+    """Has the same tensor under two names."""
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__(dims, n_classes=n_classes)
+        self.again = self.classifier
+
+
+class ZeroAtFirst(Sound):
+    """A sound head whose last layer begins with zeros, so that at first nothing changes its answers."""
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__(dims, n_classes=n_classes)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+
 class NeverUsedLayer(Sound):
     """Has a layer that it does not call."""
 
     def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
         super().__init__(dims, n_classes=n_classes)
         self.gate = nn.Linear(HIDDEN_DIM, HIDDEN_DIM)
+
+
+class Frozen(Sound):
+    """One of its layers was told to stay as it is, and never told otherwise."""
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__(dims, n_classes=n_classes)
+        self.projections["image"].requires_grad_(False)
 
 
 class Detached(Sound):
