@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "CheckReport",
     "CrossAttention",
     "Early",
     "HeadError",
@@ -15,18 +16,21 @@ __all__ = [
     "SplitError",
     "TrainSettings",
     "TrainedHead",
+    "check_head",
     "load_head",
     "load_heads",
     "train",
 ]
 
 _HOMES = {
+    "CheckReport": "heads.check",
     "CrossAttention": "heads.attention",
     "Early": "heads.early",
     "Late": "heads.late",
     "RunReport": "heads.training",
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.trained",
+    "check_head": "heads.check",
     "load_head": "heads.trained",
     "load_heads": "heads.run",
     "train": "heads.training",

@@ -1,0 +1,137 @@
+"""A head of the user's own: a class found by ``module:Class`` or ``path/to/file.py:Class``.
+
+The class is an nn.Module that is built as ``Class(dims, n_classes=K)``, with dims {modality: D}; what else its
+constructor takes has defaults. It is called as ``head(inputs, present)`` and returns logits or log-probabilities.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from heads.errors import HeadError
+
+__all__ = ["is_plugin", "load_plugin"]
+
+
+def is_plugin(name: str) -> bool:
+    """Return whether a head's name is that of a class, and not of a built-in head.
+
+    >>> is_plugin("mine.py:Mine"), is_plugin("early")
+    (True, False)
+    """
+    return ":" in name
+
+
+def load_plugin(name: str) -> Callable[..., nn.Module]:
+    """Return a function that builds untrained heads of the class that `name` says: ``build(dims, n_classes=K)``.
+
+    A module is looked for in the working folder first. A file is run anew at each call, and finds those beside it.
+
+    Raises:
+        HeadError: the module cannot be imported, has no such class, or the class is no head; or, from the function, the
+            class's constructor fails.
+    """
+    head_class = _load_class(name)
+
+    def build(dims: Mapping[str, int], *, n_classes: int) -> nn.Module:
+        try:
+            return head_class(dict(dims), n_classes=n_classes)
+        except Exception as error:
+            raise HeadError(
+                f"{name} must be built from the dims {dict(dims)} and n_classes={n_classes}, however its constructor "
+                f"raised {_shown(error)}."
+            ) from error
+
+    return build
+
+
+def _load_class(name: str) -> type[nn.Module]:
+    where, _, class_name = name.rpartition(":")
+    if not where or not class_name:
+        raise HeadError(
+            f"A head of your own must be named as module:Class or path/to/file.py:Class, however got {name!r}."
+        )
+    module = _run_file(Path(where)) if where.endswith(".py") else _import(where)
+    found = getattr(module, class_name, None)
+    if found is None:
+        there = ", ".join(own for own, value in vars(module).items() if _is_own_head(value, module)) or "none"
+        raise HeadError(f"{where} must have the class {class_name}, however the heads in it are: {there}.")
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise HeadError(f"{name} must be a subclass of torch.nn.Module, however it is {_kind(found)}.")
+    try:
+        inspect.signature(found).bind({}, n_classes=2)
+    except TypeError as error:
+        raise HeadError(
+            f"{name} must be built as {class_name}(dims, n_classes=K), and have defaults for all else, however its "
+            f"constructor takes {inspect.signature(found)}: {error}."
+        ) from error
+    return found
+
+
+def _import(module_name: str) -> ModuleType:
+    with _first_on_the_path(Path.cwd()):
+        importlib.invalidate_caches()
+        try:
+            return importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+                raise HeadError(
+                    f"{module_name} must be a module that Python finds, however there is no {error.name}. Run this in "
+                    f"its folder, or name its file: path/to/{module_name.rpartition('.')[2]}.py:Class."
+                ) from error
+            raise _not_imported(module_name, error) from error
+        except Exception as error:
+            raise _not_imported(module_name, error) from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise HeadError(f"{path} must be a file with a head of yours, however there is no such file.")
+    module_name = f"heads_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise HeadError(f"{path} must be a Python file, however Python finds no way to run it.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and pickles look their classes up there
+    with _first_on_the_path(path.parent.resolve()):
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise _not_imported(str(path), error) from error
+    return module
+
+
+@contextmanager
+def _first_on_the_path(folder: Path) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _not_imported(where: str, error: Exception) -> HeadError:
+    return HeadError(f"{where} must be importable, however importing it raised {_shown(error)}.")
+
+
+def _is_own_head(value: object, module: ModuleType) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
