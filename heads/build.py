@@ -14,6 +14,7 @@ from heads.early import Early
 from heads.gated import Gated
 from heads.late import Late
 from heads.lowrank import LowRank
+from heads.plugin import load_plugin
 
 __all__ = ["HeadDescription", "build"]
 
@@ -30,6 +31,7 @@ class HeadDescription:
     n_tokens: int
     n_attention_heads: int
     rank: int = 8  # of lowrank
+    plugin: str | None = None  # the class of a head of the user's own: module:Class or path/to/file.py:Class
     absent: str = "zeros"  # or "learned"
     weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
     token_dims: Mapping[str, int] = field(default_factory=dict)  # of attention: modality -> D of its token states
@@ -41,13 +43,15 @@ class HeadDescription:
 
 
 def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Module:
-    """Return the untrained head, or J of them in one with ``stack=(J,)``.
+    """Return the untrained head, or J of them in one with ``stack=(J,)``, which a user's own class knows nothing of.
 
     Modules take ``(inputs, present)`` and return logits or log-probabilities.
 
     Raises:
-        HeadError: attention is asked for over one modality.
+        HeadError: attention is asked for over one modality; or the user's own class is none of a head.
     """
+    if description.plugin is not None:
+        return load_plugin(description.plugin)(description.dims, n_classes=description.n_classes)
     if description.name == "late":
         members = {
             name: build(replace(description, name=name, dims={name: dim}), stack=stack)

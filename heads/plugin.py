@@ -19,7 +19,7 @@ from torch import nn
 
 from heads.errors import HeadError
 
-__all__ = ["is_plugin", "load_plugin"]
+__all__ = ["head_name", "is_plugin", "load_plugin"]
 
 
 def is_plugin(name: str) -> bool:
@@ -29,6 +29,15 @@ def is_plugin(name: str) -> bool:
     (True, False)
     """
     return ":" in name
+
+
+def head_name(name: str) -> str:
+    """Return what a head is called: a built-in head's name, or that of the user's class.
+
+    >>> head_name("mine.py:Mine"), head_name("early")
+    ('Mine', 'early')
+    """
+    return name.rpartition(":")[2]
 
 
 def load_plugin(name: str) -> Callable[..., nn.Module]:

@@ -16,6 +16,7 @@ from heads.data import Vectors, load_vectors, share_content
 from heads.errors import HeadError, LabelError
 from heads.job import Task
 from heads.labels import Labels, find_label_column, make_labels
+from heads.plugin import head_name, is_plugin
 from heads.settings import FUSIONS, FitSettings, TrainSettings
 from heads.splits import Split, split_by_column, split_rows, straddlers
 from heads.standardise import Standardise
@@ -65,10 +66,15 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
     vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of)
     for name in settings.fusions:
-        if name not in (*FUSIONS, *vectors.dims):
+        if name not in (*FUSIONS, *vectors.dims) and not is_plugin(name):
             there = ", ".join(vectors.dims)
             raise HeadError(f"--fusion {name} must be a modality of the cache, however these are {there}.")
-    fusions = tuple(name for name in settings.fusions if name in FUSIONS)
+    fusions = tuple(name for name in settings.fusions if name not in vectors.dims)
+    called = [*vectors.dims, *(head_name(name) for name in fusions)]
+    if twice := sorted(
+        {name for name in called if called.count(name) > 1 or (name in FUSIONS and name not in fusions)}
+    ):
+        raise HeadError(f"Heads must have names of their own, however there are two of {twice[0]}. Rename your class.")
     if len(vectors.dims) < 2:
         only = next(iter(vectors.dims))
         if fusions not in ((), FUSIONS):  # all of them means all that there can be
@@ -145,16 +151,18 @@ def describe(
     name: str, vectors: Vectors, *, n_classes: int, settings: FitSettings, weights: Mapping[str, float]
 ) -> HeadDescription:
     """Return the description of a modality's own head, or of a fusion of all modalities."""
+    is_fusion = name not in vectors.dims
     return HeadDescription(
-        name=name,
-        dims={modality: dim for modality, dim in vectors.dims.items() if name in (modality, *FUSIONS)},
+        name=head_name(name),
+        plugin=name if is_plugin(name) else None,
+        dims=vectors.dims if is_fusion else {name: vectors.dims[name]},
         n_classes=n_classes,
         hidden_dim=settings.hidden_dim,
         dropout=settings.dropout,
         n_tokens=settings.n_tokens,
         n_attention_heads=settings.n_attention_heads,
         rank=settings.rank,
-        absent=settings.absent if name in FUSIONS else "zeros",
+        absent=settings.absent if is_fusion else "zeros",
         weights=dict(weights) if name == "late" else {},
         token_dims=vectors.token_dims if name == "attention" else {},
         n_positions=vectors.n_positions if name == "attention" else {},

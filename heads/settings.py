@@ -113,10 +113,12 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) ->
         SettingError: a name is none of a fusion's.
     """
     names = [SYNONYMS.get(name, name) for name in (part.strip() for part in text.split(",")) if name]
-    unknown = [name for name in names if name not in (*FUSIONS, *modalities, "all")]
+    unknown = [name for name in names if name not in (*FUSIONS, *modalities, "all") and ":" not in name]
     if unknown or not names:
         raise SettingError(
-            f"--fusion must name some of {', '.join((*modalities, *FUSIONS))} or all, however got {text!r}."
+            f"--fusion must name some of {', '.join((*modalities, *FUSIONS))}, all, or a head of your own as "
+            f"file.py:Class, however got {text!r}."
         )
     singles = tuple(name for name in modalities if name in names)
-    return singles + tuple(name for name in FUSIONS if name in names or "all" in names)
+    own = tuple(dict.fromkeys(name for name in names if ":" in name))
+    return singles + tuple(name for name in FUSIONS if name in names or "all" in names) + own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,25 +9,31 @@ from torch import Tensor, nn
 
 from heads.build import HeadDescription, build
 from heads.dropout import Dropout
+from heads.one_by_one import SEEDING, OneByOne
 
-__all__ = ["Stack", "build_seeded", "head_alone"]
-
-_seeding = threading.Lock()  # torch's own generator is one for all threads
+__all__ = ["Stack", "build_empty", "build_seeded", "head_alone"]
 
 
 def build_seeded(description: HeadDescription, seed: int) -> nn.Module:
     """Return a head whose initial weights follow from the seed alone; the caller's random state stays."""
-    with _seeding, torch.random.fork_rng(devices=[]):
+    with SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(description)
 
 
 def head_alone(description: HeadDescription, state: Mapping[str, Tensor]) -> nn.Module:
     """Return one head in evaluation mode with the state given."""
-    with torch.device("meta"):
-        module = build(description)
+    module = build_empty(description)
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def build_empty(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Module:
+    """Return a head whose tensors take no memory yet, as far as its class allows that."""
+    if description.plugin is not None:
+        return build(description)
+    with torch.device("meta"):
+        return build(description, stack=stack)
 
 
 class Stack:
@@ -36,16 +41,20 @@ class Stack:
 
     def __init__(self, descriptions: Sequence[HeadDescription], seeds: Sequence[int], *, device: torch.device) -> None:
         self._description = descriptions[0]
-        states = [
-            build_seeded(description, seed).state_dict() for description, seed in zip(descriptions, seeds, strict=True)
-        ]
-        self._hold({name: torch.stack([state[name] for state in states]).to(device) for name in states[0]})
+        heads = [build_seeded(description, seed) for description, seed in zip(descriptions, seeds, strict=True)]
+        states = [head.state_dict() for head in heads]
+        tensors = {name: torch.stack([state[name] for state in states]).to(device) for name in states[0]}
+        knows_stacks = self._description.plugin is None
+        self.module: nn.Module | OneByOne = heads[0] if knows_stacks else OneByOne(heads[0], seeds)
+        self._hold(tensors)
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
-        n_heads = len(next(iter(tensors.values())))
-        with torch.device("meta"):
-            self.module = build(self._description, stack=(n_heads,))
-        self.module.load_state_dict(tensors, assign=True)
+        if isinstance(self.module, OneByOne):
+            self.module.hold(tensors)
+        else:
+            n_heads = len(next(iter(tensors.values())))
+            self.module = build_empty(self._description, stack=(n_heads,))
+            self.module.load_state_dict(tensors, assign=True)
         self.parameters = list(self.module.parameters())
         self.dropouts = [layer for layer in self.module.modules() if isinstance(layer, Dropout)]
 
@@ -56,4 +65,6 @@ class Stack:
 
     def keep(self, places: Tensor) -> None:
         """Let the other heads go; the parameters are new ones then."""
-        self._hold({name: tensor[places] for name, tensor in self.tensors.items()})
+        if isinstance(self.module, OneByOne):
+            self.module.seeds = [self.module.seeds[place] for place in places.tolist()]
+        self._hold({name: tensor.detach()[places] for name, tensor in self.tensors.items()})

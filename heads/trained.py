@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from cache import Cache, EncoderSpec
 from cache.keys import fields_sha256
-from heads.build import HeadDescription, build
+from heads.build import HeadDescription
 from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
 from heads.late import Late
+from heads.stack import build_empty
 from heads.standardise import Standardise
 from heads.tokens import ProductTokens, rows_within
 
@@ -181,8 +182,10 @@ class TrainedHead:
         write_json(folder / f"{self.name}.json", about | {"sha256": fields_sha256(about)})
 
 
-def load_head(path: str | Path) -> TrainedHead:
+def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
     """Return the head saved in ``<path>.json`` and ``<path>.safetensors``, known to answer as it did when saved.
+
+    Loading runs no code of the file's choice, unless `plugins` allows heads of a user's own class.
 
     Raises:
         HeadError: a file is missing or damaged, is of another version, or the golden rows get other answers.
@@ -204,8 +207,13 @@ def load_head(path: str | Path) -> TrainedHead:
             raise HeadError(f"{path.with_suffix('.safetensors')} must be the file that {path.name} describes.")
         tensors = load(content)
         description = HeadDescription(**about["description"])
-        with torch.device("meta"):  # nothing is allocated on the word of the JSON file
-            module = build(description)
+        if description.plugin is not None and not plugins:
+            raise HeadError(
+                f"{path} must be a built-in head, however it is of the class {description.plugin}, whose code runs "
+                "when it is loaded. If you trust it, load it with plugins=True (heads-predict --plugins)."
+            )
+        module = build_empty(description)  # nothing is allocated on the word of the JSON file
+        with torch.device("meta"):
             standardise = Standardise(description.dims, description.token_dims)
         module.load_state_dict(_below("module.", tensors), assign=True)
         standardise.load_state_dict(_below("standardise.", tensors), assign=True)

@@ -127,12 +127,12 @@ def _fit_heads(
     vectors = problem.vectors
     standardise = fitted_standardise(vectors, problem.split)
     task = task_of(vectors, standardise, problem.labels.codes, problem.split)
-    names = (*vectors.dims, *problem.fusions)
-    described = {
-        name: describe(name, vectors, n_classes=len(problem.labels.classes), settings=settings, weights=weights)
-        for name in names
-    }
-    jobs = [Job(described[name], task, settings) for name in names if name != "late"]
+    n_classes = len(problem.labels.classes)
+    described = [
+        describe(name, vectors, n_classes=n_classes, settings=settings, weights=weights)
+        for name in (*vectors.dims, *problem.fusions)
+    ]
+    jobs = [Job(description, task, settings) for description in described if description.name != "late"]
     device = find_device(settings.device)
     fits: dict[str, Fit] = {}
     for place, found in fit_jobs(jobs, device=device, dtype=find_dtype(settings.precision, device)):
@@ -141,21 +141,21 @@ def _fit_heads(
         name = jobs[place].description.name
         fits[name] = found
         log.info("%s: %d epochs, the best was %d, %.1f s", name, len(found.history), found.best_epoch, found.elapsed_s)
-    if "late" in names:
+    if "late" in problem.fusions:
         members = {modality: fits[modality] for modality in vectors.dims}
         module = Late({name: own.module for name, own in members.items()}, weights=weights).eval()
         fits["late"] = Fit(module, 0, [], sum(own.elapsed_s for own in members.values()))
     heads = [
         TrainedHead(
-            description=described[name],
-            module=fits[name].module,
-            standardise=standardise.part(described[name].dims, described[name].token_dims),
+            description=description,
+            module=fits[description.name].module,
+            standardise=standardise.part(description.dims, description.token_dims),
             label=problem.labels.column,
             classes=problem.labels.classes,
-            encoders={modality: vectors.encoders[modality] for modality in described[name].dims},
-            specs={modality: vectors.specs[modality] for modality in described[name].dims},
+            encoders={modality: vectors.encoders[modality] for modality in description.dims},
+            specs={modality: vectors.specs[modality] for modality in description.dims},
         )
-        for name in names
+        for description in described
     ]
     return heads, fits
 
