@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from heads.job import Task, View
 from heads.member import Member
 from heads.order import WINDOW_ROWS
+from heads.source import View
 from heads.tokens import TokenBatch, batches_of, rows_within
 
 __all__ = ["Batch", "draw_epoch", "validation_blocks"]
@@ -38,7 +38,7 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
     epochs = [member.draw_epoch() for member in members]
     n_steps, batch_size = epochs[0].rows.shape
     for steps in torch.arange(n_steps).split(max(1, WINDOW_ROWS // batch_size)):
-        views = [member.task.view(epoch.rows[steps]) for member, epoch in zip(members, epochs, strict=True)]
+        views = [member.view(epoch.rows[steps]) for member, epoch in zip(members, epochs, strict=True)]
         for place, step in enumerate(steps.tolist()):
             batch = _gather(members, views, [view.rows[place] for view in views])
             kept = [epoch.kept[step] for epoch in epochs if epoch.kept is not None]
@@ -57,7 +57,7 @@ def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
             F.pad(rows, (0, n_together - len(rows)), value=int(member.validation[0]))
             for rows, member in zip(own, members, strict=True)
         ]
-        views = [member.task.view(rows) for member, rows in zip(members, padded, strict=True)]
+        views = [member.view(rows) for member, rows in zip(members, padded, strict=True)]
         batch = _gather(members, views, [view.rows for view in views])
         for codes, rows in zip(batch.codes, own, strict=True):
             codes[len(rows) :] = -1
@@ -74,7 +74,7 @@ def _gather(members: Sequence[Member], views: Sequence[View], rows: Sequence[Ten
     if not description.token_dims:
         return Batch((inputs, present), codes)
     (member,) = members  # tokens are ragged: such a head stands alone
-    tokens = _token_batches(member, member.task, rows[0], next(iter(inputs.values())).dtype)
+    tokens = _token_batches(member, rows[0])
     return Batch((inputs, present, tokens), codes)
 
 
@@ -103,8 +103,11 @@ def _tokens_of(member: Member) -> Mapping:
     return {name: member.task.tokens[name] for name in member.job.description.token_dims}
 
 
-def _token_batches(member: Member, task: Task, rows: Tensor, dtype: torch.dtype) -> dict[str, TokenBatch]:
-    batches = batches_of(_tokens_of(member), rows)
-    if task.standardise is not None:
-        batches = task.standardise.tokens(batches)
-    return {name: TokenBatch(own.values[None].to(dtype), own.is_there[None]) for name, own in batches.items()}
+def _token_batches(member: Member, rows: Tensor) -> dict[str, TokenBatch]:
+    batches = batches_of(_tokens_of(member), rows.cpu())
+    if member.task.standardise is not None:
+        batches = member.task.standardise.tokens(batches)
+    like = member.source.like
+    return {
+        name: TokenBatch(own.values[None].to(like), own.is_there[None].to(like.device)) for name, own in batches.items()
+    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from cache import Cache, EncoderSpec
+from heads.disk import DiskMatrix
 from heads.tokens import ProductTokens, load_tokens
 
 __all__ = ["Vectors", "load_vectors", "share_content"]
@@ -25,7 +27,7 @@ class Vectors:
 
     encoders: dict[str, str]
     specs: dict[str, EncoderSpec]
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]  # tensors, or what reads them from the disk
     present: dict[str, torch.Tensor]
     tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
 
@@ -33,6 +35,11 @@ class Vectors:
     def dims(self) -> dict[str, int]:
         """D of each modality."""
         return {modality: matrix.shape[1] for modality, matrix in self.inputs.items()}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the vectors stay on the disk, and are read by rows."""
+        return not all(isinstance(matrix, torch.Tensor) for matrix in self.inputs.values())
 
     @property
     def token_dims(self) -> dict[str, int]:
@@ -56,22 +63,29 @@ class Vectors:
         return torch.stack([self.present[name] for name in names]).any(0).numpy()
 
 
-def load_vectors(cache: Cache, *, encoders: Mapping[str, str | None], tokens_of: Iterable[str] = ()) -> Vectors:
+def load_vectors(
+    cache: Cache, *, encoders: Mapping[str, str | None], tokens_of: Iterable[str] = (), on_disk: bool = False
+) -> Vectors:
     """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
 
-    `tokens_of` names the modalities whose token states are wanted too: they are large.
+    `tokens_of` names the modalities whose token states are wanted too: they are large. With `on_disk` the vectors are
+    read when they are asked for, by rows.
 
     Raises:
         MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
     """
     names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
-    inputs, present = {}, {}
+    inputs: dict[str, Any] = {}
+    present = {}
     for modality, name in names.items():
-        matrix = cache.matrix(modality, name)
         there = cache.present(modality, name)
-        matrix[~there] = 0
-        inputs[modality] = torch.from_numpy(matrix)
         present[modality] = torch.from_numpy(there)
+        if on_disk:
+            inputs[modality] = DiskMatrix(cache.path, modality, name)
+        else:
+            matrix = cache.matrix(modality, name)
+            matrix[~there] = 0
+            inputs[modality] = torch.from_numpy(matrix)
     specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
     tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}
     return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens)

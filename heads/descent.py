@@ -15,6 +15,7 @@ from heads.batches import draw_epoch, validation_blocks
 from heads.errors import HeadError
 from heads.job import Fit, Job
 from heads.member import Member
+from heads.source import Source
 from heads.stack import Stack
 
 __all__ = ["descend"]
@@ -23,15 +24,16 @@ PLACE_SEED = 0x5EED  # of the places where batches take their dropout masks: the
 
 
 def descend(
-    jobs: Sequence[Job], *, device: torch.device, stop: threading.Event | None = None
+    jobs: Sequence[Job], sources: Sequence[Source], *, stop: threading.Event | None = None
 ) -> Iterator[tuple[int, Fit | HeadError]]:
     """Train jobs of one shape together, and yield each one's place and its fit as soon as it has stopped.
 
     A head that stops leaves the stack. One whose loss is no number any more is an error instead of a fit. With `stop`
     set, what is unfinished after the epoch is given up.
     """
+    device = sources[0].like.device
     stack = Stack([job.description for job in jobs], [job.settings.seed for job in jobs], device=device)
-    members = [Member(place, job) for place, job in enumerate(jobs)]
+    members = [Member(place, job, source) for place, (job, source) in enumerate(zip(jobs, sources, strict=True))]
     optimiser = StackedAdamW(
         stack.parameters,
         learning_rates=[job.settings.learning_rate for job in jobs],
@@ -66,7 +68,7 @@ def _one_epoch(
 ) -> list[float]:
     """Return each head's mean training loss."""
     stack.module.train()
-    like = next(iter(members[0].task.inputs.values()))
+    like = members[0].source.like
     batch_size = members[0].batch_size
     for layer in stack.dropouts:
         layer.redraw(
@@ -100,7 +102,7 @@ def _validate(stack: Stack, members: Sequence[Member]) -> tuple[list[float], lis
     """Return each head's loss and macro-F1 on its own validation rows."""
     stack.module.eval()
     n_heads, n_classes = len(members), members[0].job.description.n_classes
-    device = members[0].task.codes.device
+    device = members[0].source.like.device
     counts = torch.zeros(3, n_heads * (n_classes + 1), device=device)  # hits, labels, answers; the last one is padding
     totals = torch.zeros(n_heads, device=device)
     offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)

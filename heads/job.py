@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,54 +16,35 @@ from heads.splits import Split
 from heads.standardise import Standardise
 from heads.tokens import ProductTokens
 
-__all__ = ["Fit", "Job", "Task", "View"]
-
-
-class View(NamedTuple):
-    """Some rows at hand: matrices that hold them, and where in these each row stands.
-
-    Shape:
-        inputs: {modality: (n, D)}
-        present: {modality: (n,) bool}
-        codes: (n,) int64
-        rows: any shape, int64, positions among the n
-    """
-
-    inputs: Mapping[str, Tensor]
-    present: Mapping[str, Tensor]
-    codes: Tensor
-    rows: Tensor
+__all__ = ["Fit", "Job", "Task"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a head learns from: standardised vectors of N products, their tokens, their classes, and the split.
+    """What a head learns from: vectors of N products, their tokens, their classes, and the split.
 
     Shape:
-        inputs: {modality: (N, D)}, zeros where absent; heads compute in their type
+        inputs: {modality: (N, D)} tensors or `heads.disk.DiskMatrix`, as they are in the cache, zeros where absent
         present: {modality: (N,) bool}
         codes: (N,) int64
     """
 
-    inputs: Mapping[str, Tensor]
+    inputs: Mapping[str, Any]
     present: Mapping[str, Tensor]
     codes: Tensor
     split: Split
     tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
-    standardise: Standardise | None = None  # of the tokens, batch by batch
+    standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
 
-    def to(self, dtype: torch.dtype, device: torch.device) -> Task:
-        """Return the task with its vectors in another type, on a device."""
-        return replace(
-            self,
-            inputs={name: matrix.to(device, dtype) for name, matrix in self.inputs.items()},
-            present={name: mask.to(device) for name, mask in self.present.items()},
-            codes=self.codes.to(device),
-        )
+    @property
+    def on_disk(self) -> bool:
+        """Whether the vectors are read from the disk while heads are trained."""
+        return not all(isinstance(matrix, Tensor) for matrix in self.inputs.values())
 
-    def view(self, rows: Tensor) -> View:
-        """Return the rows, at hand."""
-        return View(self.inputs, self.present, self.codes, rows.to(self.codes.device))
+    @property
+    def n_dims(self) -> int:
+        """D of all modalities together."""
+        return sum(matrix.shape[1] for matrix in self.inputs.values())
 
 
 @dataclass(frozen=True)
@@ -77,7 +58,7 @@ class Job:
     @property
     def train_codes(self) -> Tensor:
         """The class of each training row, (n,) int64."""
-        return self.task.codes.cpu()[torch.from_numpy(self.task.split.train)]
+        return self.task.codes[torch.from_numpy(self.task.split.train)]
 
     @property
     def per_class(self) -> int | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from heads.errors import HeadError
 from heads.job import Fit, Job
 from heads.order import batch_size_of, draw_order
+from heads.source import Source, View
 from heads.stack import head_alone
 
 __all__ = ["Epoch", "Member"]
@@ -36,10 +37,11 @@ class Member:
         class_weights, logit_shifts: (K,) float32
     """
 
-    def __init__(self, place: int, job: Job) -> None:
+    def __init__(self, place: int, job: Job, source: Source) -> None:
         self.place = place
         self.job = job
         self.task = job.task
+        self.source = source
         self.validation = torch.from_numpy(job.task.split.validation)
         self.generator = torch.Generator().manual_seed(job.settings.seed)
         self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
@@ -54,6 +56,10 @@ class Member:
         self._best_epoch = 0
         self._best_state: dict[str, Tensor] = {}
         self._elapsed_s = 0.0
+
+    def view(self, rows: Tensor) -> View:
+        """Return some rows of the task with what the head sees of them."""
+        return self.source.view(rows, self.job.description.dims)
 
     def draw_epoch(self) -> Epoch:
         """Return the next epoch: as many batches as are full."""

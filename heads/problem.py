@@ -16,6 +16,7 @@ from heads.data import Vectors, load_vectors, share_content
 from heads.errors import HeadError, LabelError
 from heads.job import Task
 from heads.labels import Labels, find_label_column, make_labels
+from heads.memory import memory_bytes
 from heads.plugin import head_name, is_plugin
 from heads.settings import FUSIONS, FitSettings, TrainSettings
 from heads.splits import Split, split_by_column, split_rows, straddlers
@@ -64,7 +65,8 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in modalities}
     has_attention = "attention" in settings.fusions and len(modalities) > 1
     tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
-    vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of)
+    on_disk = _needed_bytes(cache, encoders) > memory_bytes(settings.memory)
+    vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of, on_disk=on_disk)
     for name in settings.fusions:
         if name not in (*FUSIONS, *vectors.dims) and not is_plugin(name):
             there = ", ".join(vectors.dims)
@@ -138,7 +140,7 @@ def fitted_standardise(vectors: Vectors, split: Split) -> Standardise:
 def task_of(vectors: Vectors, standardise: Standardise, codes: np.ndarray, split: Split) -> Task:
     """Return what heads learn from."""
     return Task(
-        inputs=standardise(vectors.inputs, vectors.present),
+        inputs=vectors.inputs,
         present=vectors.present,
         codes=torch.from_numpy(codes),
         split=split,
@@ -167,6 +169,12 @@ def describe(
         token_dims=vectors.token_dims if name == "attention" else {},
         n_positions=vectors.n_positions if name == "attention" else {},
     )
+
+
+def _needed_bytes(cache: Cache, encoders: Mapping[str, str]) -> int:
+    """Return what the vectors take in memory, as they are read and as heads learn from them."""
+    n_dims = sum(cache.dimension(modality, encoder) for modality, encoder in encoders.items())
+    return 2 * 4 * len(cache) * n_dims
 
 
 def _choose_modalities(cache: Cache, settings: TrainSettings) -> tuple[list[str], list[str]]:

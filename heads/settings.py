@@ -83,6 +83,7 @@ class TrainSettings(FitSettings):
     test_share: float = 0.2
     validation_share: float = 0.15
     n_resamples: int = 1000  # of the bootstrap
+    memory: str | None = None  # such as 8G, for vectors; larger caches are trained from the disk; None: half of all
     device: str = "auto"
     precision: str = "auto"
 

@@ -12,6 +12,7 @@ from heads.tokens import ProductTokens, TokenBatch
 
 __all__ = ["Standardise", "zero_absent"]
 
+BLOCK_ROWS = 4096  # vectors that are looked at together
 BLOCK_CONTENTS = 256  # whose tokens are looked at together
 LEAST_SCALE = 0.01  # of the modality's mean scale, so that a dimension that hardly varies is not blown up
 
@@ -69,10 +70,11 @@ class Standardise(nn.Module):
                 self.get_buffer(f"token_mean_{modality}").copy_(mean)
                 self.get_buffer(f"token_scale_{modality}").copy_(_bounded(scale))
         for modality in self.modalities:
-            vectors = inputs[modality][rows[present[modality][rows]]]  # (n, D)
-            if len(vectors) < 2:
+            own_rows = rows[present[modality][rows]]
+            if len(own_rows) < 2:
                 continue  # nothing to take them from: the identity stays
-            scale, mean = torch.std_mean(vectors.double(), dim=0)
+            blocks = (inputs[modality][block] for block in own_rows.split(BLOCK_ROWS))
+            mean, scale = _moments(blocks, len(own_rows), shift=inputs[modality][own_rows[:1]][0].double())
             self.get_buffer(f"mean_{modality}").copy_(mean)
             self.get_buffer(f"scale_{modality}").copy_(_bounded(scale))
         return self
@@ -115,12 +117,21 @@ def _token_statistics(tokens: ProductTokens) -> tuple[int, Tensor, Tensor]:
     counts = tokens.counts[tokens.counts > 0][torch.from_numpy(first)]
     contents = ProductTokens(tokens.values, torch.from_numpy(starts), counts)
     n_seen = int(counts.sum())
-    total, squares = torch.zeros(2, tokens.dim, dtype=torch.float64)
-    shift = tokens.values[:1].float().sum(0)  # (D,), near the mean, so that the squares lose no digits
-    for block in torch.arange(len(starts)).split(BLOCK_CONTENTS):
-        values = contents.take(block).packed().values.float() - shift  # (n, D)
+    blocks = (contents.take(block).packed().values for block in torch.arange(len(starts)).split(BLOCK_CONTENTS))
+    shift = tokens.values[:1].double().sum(0)
+    return n_seen, *_moments(blocks, n_seen, shift=shift)
+
+
+def _moments(blocks: Iterable[Tensor], n_rows: int, *, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation of rows that come in blocks, (D,) float64 each.
+
+    The sums are of what is left without `shift`, a row that is near the mean, so that the squares lose no digits.
+    """
+    total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
+    for block in blocks:
+        values = block.double() - shift  # (n, D)
         total += values.sum(0)
         squares += values.square_().sum(0)
-    mean = total / max(n_seen, 1)
-    variance = (squares - n_seen * mean.square()) / max(n_seen - 1, 1)
-    return n_seen, mean + shift, variance.clamp_min(0).sqrt()
+    mean = total / max(n_rows, 1)
+    variance = (squares - n_rows * mean.square()) / max(n_rows - 1, 1)
+    return mean + shift, variance.clamp_min(0).sqrt()

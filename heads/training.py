@@ -18,6 +18,7 @@ from heads.evaluate import calibration_error, log_loss, per_class, resampled_sco
 from heads.fit import fit_jobs
 from heads.job import Fit, Job
 from heads.late import Late, parse_weights
+from heads.memory import memory_bytes
 from heads.problem import Problem, describe, fitted_standardise, pose, task_of
 from heads.run import check_name, write_answers, write_run
 from heads.settings import TrainSettings
@@ -134,8 +135,9 @@ def _fit_heads(
     ]
     jobs = [Job(description, task, settings) for description in described if description.name != "late"]
     device = find_device(settings.device)
+    dtype = find_dtype(settings.precision, device)
     fits: dict[str, Fit] = {}
-    for place, found in fit_jobs(jobs, device=device, dtype=find_dtype(settings.precision, device)):
+    for place, found in fit_jobs(jobs, device=device, dtype=dtype, memory=memory_bytes(settings.memory)):
         if isinstance(found, HeadError):
             raise found
         name = jobs[place].description.name

@@ -1,0 +1,81 @@
+"""Which jobs are trained together, and how many stacks beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from heads.device import count_lanes
+from heads.errors import SettingError
+from heads.job import Job
+from heads.order import WINDOW_ROWS
+from heads.stack import build_empty
+
+__all__ = ["Plan", "plan_stacks"]
+
+STACK_BYTES = {
+    "cpu": 12 * 2**20,
+    "cuda": 8 * 2**30,
+}  # of parameters and moments; on the CPU a core's share of its cache
+BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Places of jobs, stack by stack, the longest work first."""
+
+    stacks: list[list[int]]
+    n_lanes: int  # stacks that are trained beside each other
+    like: Tensor  # (0,), of the type and on the device that heads compute in
+
+
+def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None) -> Plan:
+    """Return the plan for jobs: those of one shape in stacks that the device holds well.
+
+    Within a stack equal learning rates and weight decays stand side by side, and so do equal tasks. What is read from
+    the disk is held a window a job, and all windows together stay within the memory.
+
+    Raises:
+        SettingError: the memory is too small for one window.
+    """
+    n_lanes = count_lanes(like.device)
+    most = len(jobs)
+    if memory is not None and (window := max(map(_window_bytes, jobs), default=0) * like.element_size()):
+        n_windows = memory // window
+        if not n_windows:
+            raise SettingError(
+                f"--memory must hold {WINDOW_ROWS} rows at least, {math.ceil(window / 2**20)}M, however it is "
+                f"{memory // 2**20}M."
+            )
+        n_lanes = min(n_lanes, n_windows)
+        most = n_windows // n_lanes
+    alike = defaultdict(list)
+    for place, job in enumerate(jobs):
+        alike[job.shape].append(place)
+    stacks = []
+    for places in alike.values():
+        job_bytes = BYTES_A_PARAMETER * _n_parameters(jobs[places[0]])
+        n_together = max(1, min(most, STACK_BYTES[like.device.type] // job_bytes))
+        n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
+        places.sort(key=lambda place: _neighbourhood(jobs[place]))
+        work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
+        stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
+    stacks.sort(key=lambda stack: -stack[0])
+    return Plan([places for _, places in stacks], max(1, min(n_lanes, len(stacks))), like)
+
+
+def _window_bytes(job: Job) -> int:
+    """Return what a job's rows at hand take, for each byte of a number; 0 where they are in memory anyway."""
+    return WINDOW_ROWS * job.task.n_dims if job.task.on_disk else 0
+
+
+def _n_parameters(job: Job) -> int:
+    return sum(tensor.numel() for tensor in build_empty(job.description).parameters())
+
+
+def _neighbourhood(job: Job) -> tuple[float, float, int]:
+    return job.settings.learning_rate, job.settings.weight_decay, id(job.task)
