@@ -120,7 +120,7 @@ def minimise(
         raise HeadError("The objective must be finite where the search starts, however it is not. Check the inputs.")
     zeros = torch.zeros_like(problems)
     stack = _Stack(
-        problems=problems, points=start.clone(), values=values, gradients=gradients, pairs=deque(maxlen=history_size),
+        problems=problems, points=start, values=values, gradients=gradients, pairs=deque(maxlen=history_size),
         scales=start.new_ones(n_problems), smallest=gradients.norm(dim=1), n_stalled=zeros, is_stuck=zeros.bool(),
     )  # fmt: skip
     found = Minima(start.clone(), values.clone(), start.new_zeros(n_problems), zeros.clone(), zeros.bool())

@@ -84,7 +84,7 @@ def from_scipy(values_of, problem):
 
     options = {"gtol": 1e-9, "ftol": 1e-16, "maxiter": 5000}
     inside = [(-1 + 1e-9, None)] * DIM if values_of is CONVEX["barriers"] else None
-    return minimize(alone, np.zeros(DIM), jac=True, method="L-BFGS-B", options=options, bounds=inside).x
+    return minimize(alone, np.zeros(DIM), jac=True, method="L-BFGS-B", options=options, bounds=inside)
 
 
 @every_problem
@@ -92,7 +92,7 @@ def test_every_problem_ends_where_scipy_ends(values_of):
     found = minimise(by_autograd(values_of), torch.zeros(N_PROBLEMS, DIM, dtype=torch.float64), tolerance=1e-8)
     assert found.converged.all()
     assert (found.steepest <= 1e-8).all()
-    expected = np.stack([from_scipy(values_of, problem) for problem in range(N_PROBLEMS)])
+    expected = np.stack([from_scipy(values_of, problem).x for problem in range(N_PROBLEMS)])
     np.testing.assert_allclose(found.points, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -110,6 +110,25 @@ def test_every_problem_ends_where_it_would_alone(values_of):
         assert abs(int(solo.n_steps) - int(found.n_steps[problem])) <= 2  # sums of another order may part late
         torch.testing.assert_close(found.points[problem], solo.points[0], rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(found.values[problem], solo.values[0])
+
+
+def test_steps_are_about_as_many_as_scipy_s():
+    values_of = CONVEX["quadratics"]
+    found = minimise(by_autograd(values_of), torch.zeros(N_PROBLEMS, DIM, dtype=torch.float64), tolerance=1e-9)
+    n_steps = [from_scipy(values_of, problem).nit for problem in range(N_PROBLEMS)]
+    assert found.converged.all()
+    assert found.n_steps.sum() < 1.2 * sum(n_steps)
+
+
+def test_small_gradient_is_reached_where_rounding_hides_that_values_fall():
+    bowls = quadratics()
+    noise = torch.Generator().manual_seed(0)
+
+    def values_of(points, problems):
+        return bowls(points, problems) + 1 + 1e-8 * torch.rand(len(points), generator=noise)
+
+    found = minimise(by_autograd(values_of), torch.zeros(N_PROBLEMS, DIM, dtype=torch.float64), tolerance=1e-6)
+    assert found.converged.all()
 
 
 @every_problem
