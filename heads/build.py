@@ -10,10 +10,14 @@ from torch import nn
 
 from heads.absent import LearnedAbsent
 from heads.attention import CrossAttention
+from heads.centroids import Centroids
 from heads.early import Early
 from heads.gated import Gated
 from heads.late import Late
+from heads.logistic import Logistic
 from heads.lowrank import LowRank
+from heads.majority import Majority
+from heads.neighbours import Neighbours
 from heads.plugin import load_plugin
 
 __all__ = ["HeadDescription", "build"]
@@ -31,6 +35,7 @@ class HeadDescription:
     n_tokens: int
     n_attention_heads: int
     rank: int = 8  # of lowrank
+    n_stored: int = 0  # of neighbours: the training rows that it keeps
     plugin: str | None = None  # the class of a head of the user's own: module:Class or path/to/file.py:Class
     absent: str = "zeros"  # or "learned"
     weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
@@ -84,6 +89,14 @@ def _build_plain(description: HeadDescription, stack: tuple[int, ...]) -> nn.Mod
             )
         case "gated":
             return Gated(description.dims, **sizes)
+        case "majority":
+            return Majority(description.dims, n_classes=description.n_classes)
+        case "centroids":
+            return Centroids(description.dims, n_classes=description.n_classes)
+        case "neighbours":
+            return Neighbours(description.dims, n_classes=description.n_classes, n_rows=description.n_stored)
+        case "logistic":
+            return Logistic(description.dims, n_classes=description.n_classes)
         case "lowrank":
             return LowRank(description.dims, rank=description.rank, **sizes)
         case _:  # concatenation, or a modality alone

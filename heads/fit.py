@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import torch
 
 from heads.descent import descend
+from heads.direct import fit_direct
 from heads.errors import HeadError
 from heads.job import Fit, Job, Task
 from heads.plan import plan_stacks
@@ -53,6 +54,9 @@ def fit_jobs(
         try:
             torch.set_num_threads(1)  # of this thread: a core a stack, so that nothing waits for the slowest core
             own = [jobs[place] for place in places]
+            if own[0].is_direct:
+                found.put((places[0], _try_direct(own[0], device)))
+                return
             for place, fitted in descend(own, [sources.of(job.task) for job in own], stop=stop):
                 found.put((places[place], fitted))
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
@@ -72,6 +76,13 @@ def fit_jobs(
         stop.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)
+
+
+def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
+    try:
+        return fit_direct(job, device=device)
+    except HeadError as error:
+        return error
 
 
 class _Sources:

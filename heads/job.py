@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from heads.build import HeadDescription
 from heads.order import batch_size_of, parse_per_class
-from heads.settings import FitSettings
+from heads.settings import DIRECT, FitSettings
 from heads.splits import Split
 from heads.standardise import Standardise
 from heads.tokens import ProductTokens
@@ -56,6 +56,11 @@ class Job:
     settings: FitSettings
 
     @property
+    def is_direct(self) -> bool:
+        """Whether the head is fitted at once, and not by steps."""
+        return self.description.name in DIRECT
+
+    @property
     def train_codes(self) -> Tensor:
         """The class of each training row, (n,) int64."""
         return self.task.codes[torch.from_numpy(self.task.split.train)]
@@ -76,7 +81,7 @@ class Job:
         """What jobs must have in common to be trained in one stack."""
         batch_size = batch_size_of(self.n_epoch_rows, self.settings.batch_size)
         plain = replace(self.description, dropout=0.0).to_dict()
-        if self.description.token_dims:  # ragged: each for itself
+        if self.description.token_dims or self.is_direct:  # tokens are ragged: each for itself
             plain["alone"] = id(self)
         n_steps = self.n_epoch_rows // batch_size
         drops = self.settings.modality_dropout > 0
@@ -88,6 +93,7 @@ class Fit:
     """A fitted head and how it got there; its weights are those of the best epoch."""
 
     module: nn.Module
+    description: HeadDescription  # that the module is built from
     best_epoch: int
     history: list[dict[str, float]]  # an epoch: training loss, validation loss and macro-F1
     elapsed_s: float  # its share of the time that its stack took

@@ -14,7 +14,7 @@ from heads.order import batch_size_of, draw_order
 from heads.source import Source, View
 from heads.stack import head_alone
 
-__all__ = ["Epoch", "Member"]
+__all__ = ["Epoch", "Member", "class_weights"]
 
 
 class Epoch(NamedTuple):
@@ -48,7 +48,7 @@ class Member:
         self._train = torch.from_numpy(job.task.split.train)
         self._train_codes = job.train_codes
         counts = torch.bincount(self._train_codes, minlength=job.description.n_classes)  # (K,)
-        self.class_weights = _class_weights(counts, balanced=job.settings.class_weights == "balanced")
+        self.class_weights = class_weights(counts, balanced=job.settings.class_weights == "balanced")
         self.logit_shifts = job.settings.logit_adjustment * torch.log(counts.clamp_min(1) / len(self._train))
         self.error: HeadError | None = None
         self._history: list[dict[str, float]] = []
@@ -98,11 +98,15 @@ class Member:
     def fit(self) -> Fit:
         """Return the head as it was in its best epoch."""
         module = head_alone(self.job.description, self._best_state)
-        return Fit(module, self._best_epoch, self._history, self._elapsed_s)
+        return Fit(module, self.job.description, self._best_epoch, self._history, self._elapsed_s)
 
 
-def _class_weights(counts: Tensor, *, balanced: bool) -> Tensor:
-    """Return weights of mean 1 over the training rows: all equal, or such that every class weighs the same."""
+def class_weights(counts: Tensor, *, balanced: bool) -> Tensor:
+    """Return weights of mean 1 over the training rows: all equal, or such that every class weighs the same.
+
+    Shape:
+        counts, output: (K,), the training rows of each class
+    """
     if not balanced:
         return torch.ones(len(counts))
     return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))

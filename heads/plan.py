@@ -74,6 +74,9 @@ def _window_bytes(job: Job) -> int:
 
 
 def _n_parameters(job: Job) -> int:
+    """Return how large a head is; where it is fitted at once, as large as a linear one."""
+    if job.is_direct:
+        return sum(job.description.dims.values()) * job.description.n_classes
     return sum(tensor.numel() for tensor in build_empty(job.description).parameters())
 
 

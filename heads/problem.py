@@ -18,7 +18,7 @@ from heads.job import Task
 from heads.labels import Labels, find_label_column, make_labels
 from heads.memory import memory_bytes
 from heads.plugin import head_name, is_plugin
-from heads.settings import FUSIONS, FitSettings, TrainSettings
+from heads.settings import DIRECT, FUSIONS, FitSettings, TrainSettings
 from heads.splits import Split, split_by_column, split_rows, straddlers
 from heads.standardise import Standardise
 
@@ -68,7 +68,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     on_disk = _needed_bytes(cache, encoders) > memory_bytes(settings.memory)
     vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of, on_disk=on_disk)
     for name in settings.fusions:
-        if name not in (*FUSIONS, *vectors.dims) and not is_plugin(name):
+        if name not in (*FUSIONS, *DIRECT, *vectors.dims) and not is_plugin(name):
             there = ", ".join(vectors.dims)
             raise HeadError(f"--fusion {name} must be a modality of the cache, however these are {there}.")
     fusions = tuple(name for name in settings.fusions if name not in vectors.dims)
@@ -79,12 +79,13 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         raise HeadError(f"Heads must have names of their own, however there are two of {twice[0]}. Rename your class.")
     if len(vectors.dims) < 2:
         only = next(iter(vectors.dims))
-        if fusions not in ((), FUSIONS):  # all of them means all that there can be
+        others = tuple(name for name in fusions if name not in FUSIONS)
+        if len(others) < len(fusions) and fusions[: len(FUSIONS)] != FUSIONS:  # all of them means all that there can be
             raise HeadError(
                 f"The fusion {fusions[0]} needs two modalities, however there is {only} alone. "
                 f"Train it with --fusion {only}, or extract another modality."
             )
-        fusions = ()
+        fusions = others
     labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
     groups = share_content([_readable_rows(cache, modality) for modality in cache.modalities])
     generator = np.random.default_rng(settings.seed)
@@ -164,7 +165,7 @@ def describe(
         n_tokens=settings.n_tokens,
         n_attention_heads=settings.n_attention_heads,
         rank=settings.rank,
-        absent=settings.absent if is_fusion else "zeros",
+        absent=settings.absent if is_fusion and name not in DIRECT else "zeros",
         weights=dict(weights) if name == "late" else {},
         token_dims=vectors.token_dims if name == "attention" else {},
         n_positions=vectors.n_positions if name == "attention" else {},

@@ -8,9 +8,22 @@ from dataclasses import dataclass, field
 
 from heads.errors import SettingError
 
-__all__ = ["ABSENT", "CLASS_WEIGHTS", "FUSIONS", "PRECISIONS", "FitSettings", "TrainSettings", "parse_fusions"]
+__all__ = [
+    "ABSENT",
+    "CLASS_WEIGHTS",
+    "DIRECT",
+    "FUSIONS",
+    "PRECISIONS",
+    "FitSettings",
+    "TrainSettings",
+    "parse_fusions",
+]
 
 FUSIONS = ("early", "attention", "gated", "lowrank", "late")
+DIRECT = (  # heads that are fitted at once: controls, and what else a fusion is to be better than
+    "majority", "centroids", "neighbours", "logistic",
+    "sklearn-logistic", "sklearn-svm", "sklearn-forest", "sklearn-boosting",
+)  # fmt: skip
 SYNONYMS = {"concat": "early", "intermediate": "attention"}
 
 
@@ -114,12 +127,13 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) ->
         SettingError: a name is none of a fusion's.
     """
     names = [SYNONYMS.get(name, name) for name in (part.strip() for part in text.split(",")) if name]
-    unknown = [name for name in names if name not in (*FUSIONS, *modalities, "all") and ":" not in name]
+    unknown = [name for name in names if name not in (*FUSIONS, *DIRECT, *modalities, "all") and ":" not in name]
     if unknown or not names:
         raise SettingError(
-            f"--fusion must name some of {', '.join((*modalities, *FUSIONS))}, all, or a head of your own as "
+            f"--fusion must name some of {', '.join((*modalities, *FUSIONS, *DIRECT))}, all, or a head of your own as "
             f"file.py:Class, however got {text!r}."
         )
     singles = tuple(name for name in modalities if name in names)
-    own = tuple(dict.fromkeys(name for name in names if ":" in name))
-    return singles + tuple(name for name in FUSIONS if name in names or "all" in names) + own
+    fusions = tuple(name for name in FUSIONS if name in names or "all" in names)
+    others = tuple(dict.fromkeys(name for name in names if ":" in name or name in DIRECT))
+    return singles + fusions + others

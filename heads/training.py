@@ -73,13 +73,14 @@ def train(
     probabilities = {head.name: head.probabilities(problem.vectors) for head in heads}
     metrics = _measure(problem, probabilities, fits)
     verdicts = _compare(problem, probabilities, metrics, settings)
+    saved = [head for head in heads if getattr(head.module, "is_saved", True)]
     config = {
         "command": list(command) if command else None,
         "cache": str(cache_path),
         "cache_content_sha256": problem.content_sha256,
         "label": problem.labels.column,
         "classes": problem.labels.classes,
-        "heads": [head.name for head in heads],
+        "heads": [head.name for head in saved],
         "encoders": problem.vectors.encoders,
         "untrained_encoders": problem.vectors.untrained,
         "late_weights": weights,
@@ -102,7 +103,7 @@ def train(
                 answered={head.name: problem.vectors.some_present(head.description.dims)[test] for head in heads},
                 labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
             )
-        for head in heads:
+        for head in saved:
             head.save(folder, golden=problem.vectors, golden_rows=problem.split.test)
 
     run_path = write_run(Path(runs_path), name, problem.labels.column, write)
@@ -146,10 +147,11 @@ def _fit_heads(
     if "late" in problem.fusions:
         members = {modality: fits[modality] for modality in vectors.dims}
         module = Late({name: own.module for name, own in members.items()}, weights=weights).eval()
-        fits["late"] = Fit(module, 0, [], sum(own.elapsed_s for own in members.values()))
+        (description,) = (own for own in described if own.name == "late")
+        fits["late"] = Fit(module, description, 0, [], sum(own.elapsed_s for own in members.values()))
     heads = [
         TrainedHead(
-            description=description,
+            description=fits[description.name].description,
             module=fits[description.name].module,
             standardise=standardise.part(description.dims, description.token_dims),
             label=problem.labels.column,
