@@ -71,7 +71,7 @@ class CrossAttention(nn.Module):
                 for name, dim in sorted(token_dims.items())
             }
         )
-        self.nothing = nn.Parameter(torch.randn(*stack, 1, hidden_dim) * 0.02)
+        self.nothing = nn.Parameter(torch.empty(*stack, 1, hidden_dim).uniform_(-0.03, 0.03))
         self.attention = MultiHeadAttention(hidden_dim, n_attention_heads, stack=stack)
         self.norm = LayerNorm(hidden_dim, stack=stack)
         found_dim = (n_tokens + (self.asker in self.states)) * hidden_dim

@@ -27,7 +27,7 @@ class SplitTokens(nn.Module):
         self.n_tokens = n_tokens
         self.projection = Linear(dim, n_tokens * hidden_dim, stack=stack)
         self.norm = LayerNorm(hidden_dim, stack=stack)
-        self.position = nn.Parameter(torch.randn(*stack, n_tokens, hidden_dim) * 0.02)
+        self.position = nn.Parameter(torch.empty(*stack, n_tokens, hidden_dim).uniform_(-0.03, 0.03))
 
     def forward(self, vectors: Tensor) -> Tensor:
         tokens = self.projection(vectors).unflatten(-1, (self.n_tokens, -1))  # (*stack, B, T, H)
@@ -47,7 +47,9 @@ class StateTokens(nn.Module):
         self.n_stacked = math.prod(stack)
         self.projection = Linear(dim, hidden_dim, stack=stack)
         self.norm = LayerNorm(hidden_dim, stack=stack)
-        self.position = nn.Parameter(torch.randn(*stack, n_positions, hidden_dim) * 0.02) if n_positions else None
+        self.position = (
+            nn.Parameter(torch.empty(*stack, n_positions, hidden_dim).uniform_(-0.03, 0.03)) if n_positions else None
+        )
 
     def forward(self, batch: TokenBatch) -> Tensor:
         values, is_there = batch
