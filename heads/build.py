@@ -34,7 +34,7 @@ class HeadDescription:
     dropout: float
     n_tokens: int
     n_attention_heads: int
-    rank: int = 8  # of lowrank
+    rank: int = 4  # of lowrank
     n_stored: int = 0  # of neighbours: the training rows that it keeps
     plugin: str | None = None  # the class of a head of the user's own: module:Class or path/to/file.py:Class
     absent: str = "zeros"  # or "learned"

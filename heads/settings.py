@@ -44,7 +44,7 @@ class FitSettings:
     hidden_dim: int = 256  # attention over tokens is half as wide
     n_tokens: int = 2  # that attention splits each vector into
     n_attention_heads: int = 4
-    rank: int = 8  # of lowrank
+    rank: int = 4  # of lowrank
     dropout: float = 0.5
     modality_dropout: float = 0.0  # of the modalities of a row, at least one staying
     absent: str = "zeros"  # what stands for an absent modality: zeros, which are the mean, or a learned vector

@@ -13,6 +13,9 @@ from heads.tokens import TokenBatch
 
 __all__ = ["MultiHeadAttention", "SplitTokens", "StateTokens"]
 
+FEW_PAIRS = 1024  # of a question and a key
+MASKED = -1e4  # the score of a place that nobody looks at; its exponential is 0
+
 
 class SplitTokens(nn.Module):
     """Split a vector into T tokens of H dimensions, each its own projection of the whole and with its own position.
@@ -92,5 +95,9 @@ class MultiHeadAttention(nn.Module):
             for layer, tokens in ((self.question, questions), (self.key, keys), (self.value, keys))
         )
         mask = is_key.flatten(0, -2)[:, None, None, :]  # (n, 1, 1, A)
-        answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask)
+        if questions.shape[-2] * keys.shape[-2] <= FEW_PAIRS:  # a few products are quicker than the fused kernel
+            scores = (asked * asked.shape[-1] ** -0.5) @ known.mT + MASKED * (~mask).to(asked.dtype)
+            answers = scores.softmax(-1) @ told  # (n, heads, Q, H / heads)
+        else:  # which never holds all pairs at once
+            answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask)
         return self.output(answers.transpose(1, 2).reshape(questions.shape))
