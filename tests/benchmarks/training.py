@@ -3,7 +3,7 @@
 Everything runs on synthetic vectors of 512 and 768 dimensions around 80 class centres. Sides take turns in each round,
 so that a noisy machine is as noisy for all; figures are medians over the rounds, ratios medians of each round's ratio.
 
-fits       15 fits (image, text, early x five folds), against scikit-learn's MLPClassifier on the same standardised rows,
+fits       15 fits (image, text, early x five folds) against scikit-learn's MLPClassifier on the same standardised rows,
            with the same width, batch size, learning rate and epochs; and their share of the matrix-product peak
 grid       200 configurations x five folds of the early head
 growth     early on 10,000 to 1,000,000 rows from memory, and the largest from the disk
