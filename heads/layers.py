@@ -49,15 +49,20 @@ class _Product(torch.autograd.Function):
         short = weight.to(rows.dtype)
         ctx.save_for_backward(rows, short)
         ctx.weight_dtype = weight.dtype
-        return rows @ short.mT
+        return _times(rows, short.mT)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         needs_rows, needs_weight = ctx.needs_input_grad
-        rows_grad = grads[0] @ weight if needs_rows else None
-        weight_grad = (grads[0].mT @ rows).to(ctx.weight_dtype) if needs_weight else None
+        rows_grad = _times(grads[0], weight) if needs_rows else None
+        weight_grad = _times(grads[0].mT, rows).to(ctx.weight_dtype) if needs_weight else None
         return rows_grad, weight_grad
+
+
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    """Return the matrix products; for a stack of one `@` takes a way that is half as fast."""
+    return torch.bmm(left, right) if left.ndim == 3 else left @ right
 
 
 class BatchNorm(nn.Module):
