@@ -1,0 +1,41 @@
+"""The control: every product gets the same answer, the training rows' largest class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Majority", "fit_majority"]
+
+
+class Majority(nn.Module):
+    """Answer with the classes' shares of the training rows, whatever the product.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32
+        present: {modality: (B,)} bool
+        output: (B, K) log-probabilities
+    """
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__()
+        self.modalities = sorted(dims)
+        self.register_buffer("log_shares", torch.full((n_classes,), 1 / n_classes).log())
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002 - a head's
+        return self.get_buffer("log_shares").expand(len(present[self.modalities[0]]), -1).clone()
+
+
+def fit_majority(dims: Mapping[str, int], codes: Tensor, train: Tensor, *, n_classes: int) -> Majority:
+    """Return the control fitted to the training rows, each class counted once more than it occurs (Laplace).
+
+    Shape:
+        codes: (N,) int64
+        train: (n,) int64
+    """
+    counts = torch.bincount(codes[train], minlength=n_classes).double() + 1
+    module = Majority(dims, n_classes=n_classes).to(codes.device)
+    module.get_buffer("log_shares").copy_((counts / counts.sum()).log())
+    return module.eval()

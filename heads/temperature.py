@@ -1,0 +1,49 @@
+"""The temperature that makes logits say how sure they ought to be."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from heads.errors import HeadError
+
+__all__ = ["GREATEST_TEMPERATURE", "LEAST_TEMPERATURE", "fit_temperature"]
+
+LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-3, 1e3
+
+
+def fit_temperature(logits: Tensor, codes: Tensor) -> float:
+    """Return the temperature at which the mean negative log-likelihood of the codes is least (arXiv 1706.04599).
+
+    The loss is convex in 1 / temperature, so that its slope has one root; where there is none between 0.001 and 1000,
+    the nearer of these is returned: the first when every answer is right, the last when logits tell nothing.
+
+    Shape:
+        logits: (N, K)
+        codes: (N,) int64
+
+    Raises:
+        HeadError: there is no row, or a logit is not finite.
+
+    >>> import torch
+    >>> logits = torch.tensor([[1.0, 0.0]] * 4)
+    >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 4)  # sigmoid(1 / T) is 3/4
+    0.9102
+    """
+    from scipy.optimize import brentq
+
+    if not len(codes) or not logits.isfinite().all():
+        raise HeadError(f"A temperature needs rows of finite logits, however got {len(codes)} rows or infinite ones.")
+    away = logits.double()
+    away = away - away.gather(1, codes[:, None])  # (N, K), how far above the own class's
+
+    def slope(log_temperature: float) -> float:
+        return float(((away * math.exp(-log_temperature)).softmax(1) * away).sum(1).mean())
+
+    least, greatest = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
+    if slope(greatest) >= 0:
+        return GREATEST_TEMPERATURE
+    if slope(least) <= 0:  # more certainty still does no harm
+        return LEAST_TEMPERATURE
+    return math.exp(brentq(slope, least, greatest, xtol=1e-9))

@@ -1,0 +1,30 @@
+"""Classes without training rows: what every head that is fitted at one go says of them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["LEAST_LOG_PROBABILITY", "classes_seen", "spread_over_classes"]
+
+LEAST_LOG_PROBABILITY = math.log(1e-12)  # never the answer, and yet a loss that can be averaged
+
+
+def classes_seen(codes: Tensor, *, n_classes: int) -> Tensor:
+    """Return which classes occur among the codes, (K,) bool."""
+    return torch.bincount(codes, minlength=n_classes) > 0
+
+
+def spread_over_classes(log_probabilities: Tensor, seen: Tensor) -> Tensor:
+    """Return log-probabilities over all classes from those over the classes seen; nothing is below log(1e-12).
+
+    Shape:
+        log_probabilities: (B, k), of the k classes seen, in order
+        seen: (K,) bool
+        output: (B, K)
+    """
+    every = log_probabilities.new_full((len(log_probabilities), len(seen)), LEAST_LOG_PROBABILITY)
+    every[:, seen] = log_probabilities.clamp_min(LEAST_LOG_PROBABILITY)
+    return every
