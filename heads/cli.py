@@ -42,7 +42,7 @@ setting = setting_options(TrainSettings)
     "--controls",
     default=",".join(TrainSettings.controls),
     show_default=True,
-    help="Of majority, centroids, neighbours, logistic; all; or none. The last two take their time.",
+    help="Of majority, centroids, neighbours, logistic; all; or none. Logistic may take longer than the heads.",
 )
 @click.option("--missing", is_flag=True, help="Print the scores with modalities missing, too.")
 @click.option(

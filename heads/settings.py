@@ -111,7 +111,7 @@ class TrainSettings(FitSettings):
     fusions: tuple[str, ...] = FUSIONS  # a modality may be among them; each alone is trained in any case
     weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto" or "sweep"; None: equal
     guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
-    controls: tuple[str, ...] = ("majority",)
+    controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
     min_rows: int = 10  # classes with fewer rows are left out

@@ -26,16 +26,16 @@ def show_report(report: RunReport, *, missing: bool) -> None:
     if report.untrained:
         names = ", ".join(report.untrained)
         click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")
-    if missing and report.missing:
-        _show_missing(report)
-    if report.verdicts:
-        _show_details(report)
     click.echo()
     for verdict in report.verdicts:
         click.echo(click.wrap_text(verdict.sentence, width=WIDTH))
     for verdict in report.verdicts:
         for warning in verdict.warnings:
             click.echo(click.wrap_text(warning, width=WIDTH))
+    if report.verdicts:
+        _show_details(report)
+    if missing and report.missing:
+        _show_missing(report)
     click.echo(f"\n{report.run_path}  ({report.elapsed_s:.1f} s)")
 
 
@@ -107,7 +107,8 @@ def _show_weights(report: RunReport) -> None:
 def _show_missing(report: RunReport) -> None:
     """Print accuracy and macro-F1 of each head without some modalities, a few columns at a time."""
     columns = [what for what in report.missing if what != "+".join(report.encoders)]
-    click.echo("\naccuracy/macro-F1 where only these modalities are there, or some entries are missing at random:")
+    text = "Accuracy/macro-F1 with these modalities alone, and with entries missing at random:"
+    click.echo("\n" + click.wrap_text(text, width=WIDTH))
     for start in range(0, len(columns), 5):
         shown = columns[start : start + 5]
         click.echo()
