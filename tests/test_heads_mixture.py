@@ -15,6 +15,7 @@ from heads.errors import HeadError, SettingError
 from heads.late import Late
 from heads.mixture import Mixture, fit_mixture, mix
 from heads.sweep import sweep_simplex
+from heads.temperature import fit_temperature
 
 N_CLASSES = 6
 
@@ -210,6 +211,23 @@ def test_intervals_hold_the_weights_and_do_not_depend_on_the_blocks(monkeypatch)
     blocks = fitted(logits, present, codes)
     for name, interval in found.intervals.items():
         assert blocks.intervals[name] == pytest.approx(interval, abs=1e-4)
+
+
+def test_modality_that_weighs_nothing_may_weigh_something_on_a_resample():
+    found = fitted(*members({"image": 0.7, "text": 2.5}, 60, seed=10))
+    assert found.weights["image"] < 1e-3
+    assert found.intervals["image"][1] > 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_member_of_little_weight_keeps_about_the_temperature_that_it_has_alone(seed):
+    """A handful of rows that it happens to get right would make it as sure as can be."""
+    logits, present, codes = members(
+        {"image": 0.8, "metadata": 0.8, "text": 3.0}, 300, n_classes=20, seed=seed
+    )  # fmt: skip
+    found = fitted(logits, present, codes)
+    for name, temperature in found.temperatures.items():
+        assert temperature > 0.2 * fit_temperature(logits[name], codes)
 
 
 def test_same_generator_gives_the_same_mixture():
