@@ -45,7 +45,7 @@ def random_logits(n_rows=40, n_classes=5):
     return inputs, present
 
 
-def shop(path, *, image_signal=1.0, n_products=300, **options):
+def shop(path, *, image_signal=1.0, n_products=1000, **options):
     codes = np.random.default_rng(0).integers(3, size=n_products)
     vectors = {
         "image": class_vectors(codes, 8, spread=3.0, seed=1, signal=image_signal),
@@ -157,7 +157,7 @@ def test_fitted_weights_are_no_worse_on_validation_rows_than_any_given_ones(auto
 
 
 def test_a_modality_of_noise_gets_next_to_no_weight(folder):
-    path = shop(folder / "noise.h5", image_signal=0.0, n_products=600)
+    path = shop(folder / "noise.h5", image_signal=0.0)
     found = train(path, settings=replace(QUICK, weights="auto"), runs_path=folder / "runs")
     assert found.weights["image"] < 0.1
 
