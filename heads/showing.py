@@ -14,6 +14,7 @@ __all__ = ["show_report"]
 
 WIDTH = 80
 MOST_POINTS = 21  # of a sweep
+MOST_WEIGHTS = 7  # characters of late's weights in the table; the line below has them in any case
 
 
 def show_report(report: RunReport, *, missing: bool) -> None:
@@ -45,7 +46,7 @@ def _show_scores(report: RunReport) -> None:
         if head.endswith(GUARD):
             continue
         shown = ",".join(f"{round(weight, 2):g}".removeprefix("0") or "0" for weight in report.weights.values())
-        named[f"{head} {shown}" if head == "late" else head] = scored
+        named[f"{head} {shown}" if head == "late" and len(shown) <= MOST_WEIGHTS else head] = scored
         if head + GUARD in report.metrics:
             named[f"  {GUARD} {head}"] = report.metrics[head + GUARD]
     named |= {f"({name})": scored for name, scored in report.controls.items()}
@@ -67,7 +68,7 @@ def _cells(scored: dict[str, Any]) -> list[str]:
         f"{scored['log_loss']:.3f}",
         f"{scored['calibration_error']:.3f}",
         _percent(scored["train_test_gap"]) if "train_test_gap" in scored else "",
-        f"{scored['fit_s']:.1f}",
+        f"{scored['fit_s']:.1f}" if scored["fit_s"] < 9.95 else f"{scored['fit_s']:.0f}",
     ]
 
 
