@@ -13,6 +13,7 @@ from heads.attention import CrossAttention
 from heads.centroids import Centroids
 from heads.early import Early
 from heads.gated import Gated
+from heads.guard import GUARD, Guarded
 from heads.late import Late
 from heads.logistic import Logistic
 from heads.lowrank import LowRank
@@ -55,16 +56,24 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
     Raises:
         HeadError: attention is asked for over one modality; or the user's own class is none of a head.
     """
+    if description.name.endswith(GUARD):
+        fusion = replace(description, name=description.name.removesuffix(GUARD))
+        return Guarded(build(fusion, stack=stack), _build_singles(description, stack))
     if description.plugin is not None:
         return load_plugin(description.plugin)(description.dims, n_classes=description.n_classes)
     if description.name == "late":
-        members = {
-            name: build(replace(description, name=name, dims={name: dim}), stack=stack)
-            for name, dim in sorted(description.dims.items())
-        }
-        return Late(members, weights=description.weights)
+        return Late(_build_singles(description, stack), weights=description.weights)
     head = _build_plain(description, stack)
     return LearnedAbsent(head, description.dims, stack=stack) if description.absent == "learned" else head
+
+
+def _build_singles(description: HeadDescription, stack: tuple[int, ...]) -> dict[str, nn.Module]:
+    """Return each modality's own head."""
+    plain = replace(description, absent="zeros", weights={}, token_dims={}, n_positions={})
+    return {
+        name: build(replace(plain, name=name, dims={name: dim}), stack=stack)
+        for name, dim in sorted(description.dims.items())
+    }
 
 
 def _build_plain(description: HeadDescription, stack: tuple[int, ...]) -> nn.Module:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+from click.core import ParameterSource
 
-from cache.command import Command, json_option, print_json, print_table, setting_options
+from cache.command import Command, json_option, print_json, setting_options
 from heads.errors import SettingError
-from heads.settings import TrainSettings, parse_fusions
+from heads.settings import SIZES, TrainSettings, parse_controls, parse_fusions
 
 __all__ = ["predict", "train"]
 
@@ -31,7 +32,24 @@ setting = setting_options(TrainSettings)
     help="Of early, attention, gated, lowrank, late; all; or a modality.",
 )
 @setting("--label", help="The column to learn; default: label, category, class or target.")
-@setting("--weights", help="Of late fusion: 0.4,0.6 (image,text) or image=0.4,text=0.6; default: equal.")
+@setting(
+    "--weights",
+    help="Of late fusion: 0.4,0.6 (image,text); image=0.4,text=0.6; auto fits them, and temperatures, on validation "
+    "rows; sweep tries them all on these; default: equal.",
+)
+@setting("--guard", is_flag=True, help="Beside each fusion one that is no worse on validation rows than a single head.")
+@click.option(
+    "--controls",
+    default=",".join(TrainSettings.controls),
+    show_default=True,
+    help="Of majority, centroids, neighbours, logistic; all; or none. Logistic may take longer than the heads.",
+)
+@click.option("--missing", is_flag=True, help="Print the scores with modalities missing, too.")
+@click.option(
+    "--size",
+    type=click.Choice(list(SIZES)),
+    help="small: does it run; large: can it learn by heart; regularised: does it generalise. Other options win.",
+)
 @click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
 @click.option("--modalities", help="Default: all that the cache has.")
 @setting("--min-rows", help="Classes with fewer rows are left out.")
@@ -54,13 +72,19 @@ setting = setting_options(TrainSettings)
 @setting("--memory", help="For vectors, such as 8G; more are read from the disk; default: half of the machine's.")
 @setting("--device", help="cpu, cuda, cuda:N; auto is CUDA where there is one.")
 @setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
+@setting("--keep", help="The weights of the best epoch on the validation rows, or of the last, after --max-epochs.")
 @setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label and a number.")
 @json_option
+@click.pass_context
 def train(
+    context: click.Context,
     cache_path: Path,
     fusion: str,
+    controls: str,
+    missing: bool,
+    size: str | None,
     encoders: tuple[str, ...],
     modalities: str | None,
     runs_path: Path,
@@ -69,8 +93,14 @@ def train(
     **options: Any,
 ) -> None:
     """Train heads from CACHE (default: embeddings.h5), each modality alone beside every fusion."""
+    options |= {
+        option: value
+        for option, value in (SIZES[size].items() if size else ())
+        if context.get_parameter_source(option) == ParameterSource.DEFAULT
+    }
     settings = TrainSettings(
         fusions=parse_fusions(fusion),
+        controls=parse_controls(controls),
         encoders=_pairs(encoders),
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         **options,
@@ -81,23 +111,9 @@ def train(
     if as_json:
         print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
         return
-    rows = ", ".join(f"{count} {side}" for side, count in report.n_rows.items())
-    click.echo(f"{report.label}: {report.n_classes} classes; {rows} rows")
-    click.echo("  ".join(f"{modality}: {encoder}" for modality, encoder in report.encoders.items()) + "\n")
-    print_table(
-        ["head", "acc", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"],
-        [_table_row(head, scored, report.weights) for head, scored in report.metrics.items()],
-    )
-    if report.weights:
-        weights = ", ".join(f"{modality} {weight:g}" for modality, weight in report.weights.items())
-        click.echo(f"\nlate averages the probabilities with the weights {weights}.")
-    if report.untrained:
-        names = ", ".join(report.untrained)
-        click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")
-    click.echo()
-    for verdict in report.verdicts:
-        click.echo(click.wrap_text(verdict.sentence, width=80))
-    click.echo(f"\n{report.run_path}  ({report.elapsed_s:.1f} s)")
+    from heads.showing import show_report
+
+    show_report(report, missing=missing)
 
 
 @click.command(cls=Command)
@@ -125,27 +141,6 @@ def _written_whole(path: Path) -> Iterator[IO[str]]:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _table_row(head: str, scored: dict[str, Any], weights: dict[str, float]) -> list[str]:
-    def percent(value: float) -> str:
-        return f"{100 * value:.1f}"
-
-    def span(low_high: list[float]) -> str:
-        return "–".join(map(percent, low_high))
-
-    shown_weights = ",".join(f"{weight:.2g}".removeprefix("0") or "0" for weight in weights.values())
-    return [
-        f"{head} {shown_weights}" if head == "late" else head,
-        percent(scored["accuracy"]),
-        span(scored["accuracy_interval"]),
-        percent(scored["macro_f1"]),
-        span(scored["macro_f1_interval"]),
-        f"{scored['log_loss']:.3f}",
-        f"{scored['calibration_error']:.3f}",
-        percent(scored["train_test_gap"]),
-        f"{scored['fit_s']:.1f}",
-    ]
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,43 @@ class Vectors:
         """Return the rows that have a vector of one of the modalities, or of any, (N,) bool."""
         names = self.present if modalities is None else modalities
         return torch.stack([self.present[name] for name in names]).any(0).numpy()
+
+    def take(self, rows: torch.Tensor, *, only: str | None = None) -> Vectors:
+        """Return the vectors of some rows; with `only`, one modality's of other rows and all else as it is."""
+        names = self.dims if only is None else (only,)
+        return replace(
+            self,
+            inputs=self.inputs | {name: self.inputs[name][rows] for name in names},
+            present=self.present | {name: self.present[name][rows] for name in names},
+            tokens=self.tokens | {name: self.tokens[name].take(rows) for name in names if name in self.tokens},
+        )
+
+    def seen(self, present: Mapping[str, torch.Tensor]) -> Vectors:
+        """Return the vectors as they would be if only these entries were there, {modality: (N,) bool}."""
+        return replace(
+            self,
+            present=dict(present),
+            tokens={name: replace(own, counts=own.counts * present[name]) for name, own in self.tokens.items()},
+        )
+
+    @staticmethod
+    def joined(several: Sequence[Vectors]) -> Vectors:
+        """Return the rows of several, one after the other; their tokens are of the same contents."""
+        first = several[0]
+
+        return replace(
+            first,
+            inputs={name: torch.cat([own.inputs[name] for own in several]) for name in first.inputs},
+            present={name: torch.cat([own.present[name] for own in several]) for name in first.present},
+            tokens={
+                name: replace(
+                    own,
+                    starts=torch.cat([other.tokens[name].starts for other in several]),
+                    counts=torch.cat([other.tokens[name].counts for other in several]),
+                )
+                for name, own in first.tokens.items()
+            },
+        )
 
 
 def load_vectors(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.errors import SettingError
 
-__all__ = ["Late", "parse_weights"]
+__all__ = ["Late", "average", "parse_weights"]
 
 
 class Late(nn.Module):
@@ -18,6 +18,8 @@ class Late(nn.Module):
 
     The weights are renormalised over the modalities that a row has, so that a row without a picture gets the text
     head's answer exactly. Where all that a row has weighs 0, what it has counts alike; where it has nothing, all do.
+    Where temperatures were fitted, each member's logits are divided by its own and the average's by the final one
+    (arXiv 2007.08792); a row without a picture then gets the text head's answer at these two.
 
     Shape:
         inputs: {modality: (B, D_modality)} float32, standardised
@@ -25,21 +27,50 @@ class Late(nn.Module):
         output: (B, K) log-probabilities
     """
 
-    def __init__(self, members: Mapping[str, nn.Module], *, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        members: Mapping[str, nn.Module],
+        *,
+        weights: Mapping[str, float],
+        temperatures: Mapping[str, float] | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         super().__init__()
         self.modalities = sorted(members)
         self.members = nn.ModuleDict({name: members[name] for name in self.modalities})
-        self.register_buffer("weights", torch.tensor([weights[name] for name in self.modalities], dtype=torch.float64))
+        own = temperatures or dict.fromkeys(self.modalities, 1.0)
+        for buffer, values in (
+            ("weights", [weights[name] for name in self.modalities]),
+            ("temperatures", [own[name] for name in self.modalities]),
+            ("temperature", temperature),
+        ):
+            self.register_buffer(buffer, torch.tensor(values, dtype=torch.float64))
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         there = torch.stack([present[name] for name in self.modalities], dim=1).double()  # (B, M)
         weights = self.get_buffer("weights") * there  # (B, M)
         for otherwise in (there, torch.ones_like(there)):
             weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, otherwise)
-        weights = weights / weights.sum(1, keepdim=True)
         answers = torch.stack([self.members[name](inputs, present) for name in self.modalities], dim=1)  # (B, M, K)
-        logs = torch.log_softmax(answers, dim=2).double()
-        return torch.logsumexp(logs + weights.log()[:, :, None], dim=1).float()
+        return average(answers, weights, self.get_buffer("temperatures"), self.get_buffer("temperature"))
+
+
+def average(answers: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
+    """Return the logarithm of the weighted average of each row's softmax probabilities; at temperatures of 1 exactly.
+
+    Shape:
+        answers: (B, M, K) logits or log-probabilities
+        weights: (B, M) float64, non-negative and not all 0
+        temperatures: (M,) float64
+        temperature: () float64, of the average
+        output: (B, K) float32
+    """
+    scaled = answers / temperatures.to(answers.dtype)[:, None]
+    logs = torch.log_softmax(scaled, dim=2).double()
+    shares = weights / weights.sum(1, keepdim=True)
+    mixed = torch.logsumexp(logs + shares.log()[:, :, None], dim=1)  # (B, K)
+    tempered = torch.log_softmax(mixed / temperature, dim=1)
+    return torch.where(temperature == 1, mixed, tempered).float()
 
 
 def parse_weights(text: str | None, modalities: Sequence[str]) -> dict[str, float]:

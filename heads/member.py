@@ -84,7 +84,7 @@ class Member:
                 f"Training must converge, however the loss of {self.job.description.name} is not finite in epoch "
                 f"{len(self._history)}. Lower --learning-rate, which is {self.job.settings.learning_rate:g}."
             )
-        elif (macro_f1, -validation_loss) > self._best:
+        elif self.job.settings.keep == "last" or (macro_f1, -validation_loss) > self._best:
             self._best = (macro_f1, -validation_loss)
             self._best_epoch = len(self._history)
             self._best_state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

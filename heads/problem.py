@@ -165,7 +165,9 @@ def describe(
         n_tokens=settings.n_tokens,
         n_attention_heads=settings.n_attention_heads,
         rank=settings.rank,
-        absent=settings.absent if is_fusion and name not in DIRECT else "zeros",
+        absent=settings.absent
+        if is_fusion and name not in (*DIRECT, "late")
+        else "zeros",  # late is made of single heads
         weights=dict(weights) if name == "late" else {},
         token_dims=vectors.token_dims if name == "attention" else {},
         n_positions=vectors.n_positions if name == "attention" else {},

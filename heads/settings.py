@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from heads.errors import SettingError
 
 __all__ = [
     "ABSENT",
     "CLASS_WEIGHTS",
+    "CONTROLS",
     "DIRECT",
+    "FITTED_WEIGHTS",
     "FUSIONS",
+    "KEEPS",
     "PRECISIONS",
+    "SIZES",
     "FitSettings",
     "TrainSettings",
+    "parse_controls",
     "parse_fusions",
 ]
 
@@ -30,6 +36,24 @@ SYNONYMS = {"concat": "early", "intermediate": "attention"}
 PRECISIONS = ("auto", "fp32", "bf16")
 ABSENT = ("zeros", "learned")
 CLASS_WEIGHTS = ("equal", "balanced")
+KEEPS = ("best", "last")
+CONTROLS = ("majority", "centroids", "neighbours", "logistic")
+FITTED_WEIGHTS = ("auto", "sweep")
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    # does it run
+    "small": {"hidden_dim": 64, "dropout": 0.0, "max_epochs": 10},
+    # can it learn the training rows by heart
+    "large": {
+        "hidden_dim": 1024,
+        "dropout": 0.0,
+        "weight_decay": 0.0,
+        "max_epochs": 60,
+        "patience": 60,
+        "keep": "last",
+    },
+    # does it generalise
+    "regularised": {"hidden_dim": 256, "dropout": 0.5, "weight_decay": 0.05, "modality_dropout": 0.2},
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,7 @@ class FitSettings:
     batch_size: int = 256  # at most; few rows make smaller ones, so that an epoch has 16 steps
     max_epochs: int = 60
     patience: int = 6  # epochs without a better macro-F1 on the validation rows
+    keep: str = "best"  # the weights of the epoch that is best on the validation rows, or last: those of max_epochs
     class_weights: str = "equal"  # or balanced: every class weighs the same in the loss
     logit_adjustment: float = 0.0  # times the log of the classes' shares, added to the logits in training
     per_class: str | None = None  # rows of each class in an epoch: a number, smallest or largest; None: all rows
@@ -70,6 +95,7 @@ class FitSettings:
         fits = self.hidden_dim % self.n_attention_heads == 0
         self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
         self._check("absent", self.absent in ABSENT, " or ".join(ABSENT))
+        self._check("keep", self.keep in KEEPS, " or ".join(KEEPS))
         self._check("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
 
     def _check(self, name: str, holds: bool, wish: str) -> None:
@@ -88,7 +114,9 @@ class TrainSettings(FitSettings):
 
     label: str | None = None  # the column to learn; None: by its usual names
     fusions: tuple[str, ...] = FUSIONS  # a modality may be among them; each alone is trained in any case
-    weights: str | None = None  # of late fusion: "0.4,0.6" or "image=0.4,text=0.6"; None: equal
+    weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto" or "sweep"; None: equal
+    guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
+    controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
     min_rows: int = 10  # classes with fewer rows are left out
@@ -108,11 +136,28 @@ class TrainSettings(FitSettings):
         self._check("validation_share", self.test_share + self.validation_share < 1, "less than 1 with --test-share")
         self._check("n_resamples", self.n_resamples >= 100, "at least 100")
         self._check("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
+        self._check("controls", set(self.controls) <= set(CONTROLS), f"some of {', '.join(CONTROLS)}")
         if self.weights is not None and "late" not in self.fusions:
             raise SettingError(
                 f"--weights are those of late fusion, however --fusion is {','.join(self.fusions) or 'none'}. "
                 "Add late, or leave the weights out."
             )
+
+
+def parse_controls(text: str) -> tuple[str, ...]:
+    """Return the controls in a list such as ``majority,logistic``; ``all`` stands for every one, ``none`` for none.
+
+    Raises:
+        SettingError: a name is none of a control's.
+    """
+    names = [name for name in (part.strip() for part in text.split(",")) if name]
+    if names == ["none"]:
+        return ()
+    if not names or any(name not in (*CONTROLS, "all") for name in names):
+        raise SettingError(
+            f"--controls must name some of {', '.join(CONTROLS)}, or be all or none, however got {text!r}."
+        )
+    return tuple(name for name in CONTROLS if name in names or "all" in names)
 
 
 def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from cache.keys import fields_sha256
 from heads.build import HeadDescription
 from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
+from heads.guard import Guarded
 from heads.late import Late
 from heads.stack import build_empty
 from heads.standardise import Standardise
@@ -92,7 +93,7 @@ class TrainedHead:
                 }
                 arguments.append(self.standardise.tokens(batches))
             answer = self.module(*arguments)  # (BLOCK_ROWS, K)
-            if not isinstance(self.module, Late):  # whose answers are log-probabilities
+            if not isinstance(self.module, Late | Guarded):  # whose answers are log-probabilities
                 answer = torch.log_softmax(answer, dim=1)
             if answer.shape[1] != len(self.classes):
                 raise HeadError(

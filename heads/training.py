@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cache import Cache
+from heads.averaging import Averaging, choose_averaging, write_sweep
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError
-from heads.evaluate import calibration_error, log_loss, per_class, resampled_scores, scores
+from heads.findings import Findings, find_out
 from heads.fit import fit_jobs
-from heads.job import Fit, Job
+from heads.guard import GUARD, Guarded, fit_guard
+from heads.job import Fit, Job, Task
 from heads.late import Late, parse_weights
 from heads.memory import memory_bytes
-from heads.problem import Problem, describe, fitted_standardise, pose, task_of
+from heads.problem import describe, fitted_standardise, pose, task_of
+from heads.roster import Roster
 from heads.run import check_name, write_answers, write_run
-from heads.settings import TrainSettings
-from heads.trained import TrainedHead, write_json
-from heads.verdict import Verdict, interval, judge
+from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
+from heads.sweep import SweepPoint
+from heads.trained import write_json
+from heads.verdict import Verdict
 
 __all__ = ["RunReport", "train"]
 
 log = logging.getLogger("embed_once")
+SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,12 @@ class RunReport:
     encoders: dict[str, str]
     untrained: list[str]  # the encoders whose weights are random
     weights: dict[str, float]  # of late fusion
+    weight_intervals: dict[str, tuple[float, float]]  # where they were fitted
+    sweep: list[SweepPoint]  # the validation scores of all weights, where they were swept
     metrics: dict[str, dict]  # head -> its scores on the test rows
+    controls: dict[str, dict]  # the same of the controls
     verdicts: list[Verdict]
+    missing: dict[str, dict[str, dict[str, float]]]  # what is there of the modalities -> head -> scores
     notes: list[str]
     elapsed_s: float
 
@@ -68,151 +78,161 @@ def train(
     check_name(Path(runs_path), name)
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
-    weights = parse_weights(settings.weights, list(problem.vectors.dims))
-    heads, fits = _fit_heads(problem, settings, weights)
-    probabilities = {head.name: head.probabilities(problem.vectors) for head in heads}
-    metrics = _measure(problem, probabilities, fits)
-    verdicts = _compare(problem, probabilities, metrics, settings)
-    saved = [head for head in heads if getattr(head.module, "is_saved", True)]
+    given = None if settings.weights in FITTED_WEIGHTS else settings.weights
+    weights = parse_weights(given, list(problem.vectors.dims))
+    standardise = fitted_standardise(problem.vectors, problem.split)
+    task = task_of(problem.vectors, standardise, problem.labels.codes, problem.split)
+    roster = Roster(problem, standardise)
+    _fit_plain(roster, task, settings)
+    averaging = _fit_late(roster, settings, weights) if "late" in problem.fusions else None
+    if settings.guard:
+        _fit_guards(roster, settings)
+    findings = find_out(roster, settings)
+    mixture = averaging.mixture if averaging else None
     config = {
         "command": list(command) if command else None,
         "cache": str(cache_path),
         "cache_content_sha256": problem.content_sha256,
         "label": problem.labels.column,
         "classes": problem.labels.classes,
-        "heads": [head.name for head in saved],
+        "heads": list(roster.saved),
         "encoders": problem.vectors.encoders,
         "untrained_encoders": problem.vectors.untrained,
-        "late_weights": weights,
+        "late_weights": mixture.weights if mixture else weights,
         "settings": asdict(settings),
-        "split": {side: problem.ids_of(getattr(problem.split, side)) for side in ("train", "validation", "test")},
+        "split": {side: problem.ids_of(getattr(problem.split, side)) for side in SIDES},
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
-
-    def write(folder: Path) -> None:
-        write_json(folder / "config.json", config)
-        found = {"heads": metrics, "verdicts": [verdict.to_dict() for verdict in verdicts], "notes": problem.notes}
-        write_json(folder / "metrics.json", found)
-        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            test = problem.split.test
-            write_answers(
-                file,
-                problem.ids_of(test),
-                {head: matrix[test] for head, matrix in probabilities.items()},
-                problem.labels.classes,
-                answered={head.name: problem.vectors.some_present(head.description.dims)[test] for head in heads},
-                labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
-            )
-        for head in saved:
-            head.save(folder, golden=problem.vectors, golden_rows=problem.split.test)
-
-    run_path = write_run(Path(runs_path), name, problem.labels.column, write)
+    run_path = write_run(
+        Path(runs_path),
+        name,
+        problem.labels.column,
+        lambda folder: _write(folder, roster, config=config, findings=findings, averaging=averaging),
+    )
     return RunReport(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
-        n_rows={side: len(getattr(problem.split, side)) for side in ("train", "validation", "test")},
+        n_rows={side: len(getattr(problem.split, side)) for side in SIDES},
         encoders=problem.vectors.encoders,
         untrained=problem.vectors.untrained,
-        weights=weights if "late" in metrics else {},
-        metrics=metrics,
-        verdicts=verdicts,
+        weights=mixture.weights if mixture else {},
+        weight_intervals=mixture.intervals if mixture else {},
+        sweep=averaging.validation_points if averaging else [],
+        metrics=findings.metrics,
+        controls=findings.controls,
+        verdicts=findings.verdicts,
+        missing=findings.missing,
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
 
 
-def _fit_heads(
-    problem: Problem, settings: TrainSettings, weights: Mapping[str, float]
-) -> tuple[list[TrainedHead], dict[str, Fit]]:
-    """Fit each modality alone and the fusions; late fusion is made of the single heads."""
-    vectors = problem.vectors
-    standardise = fitted_standardise(vectors, problem.split)
-    task = task_of(vectors, standardise, problem.labels.codes, problem.split)
+def _fit_plain(roster: Roster, task: Task, settings: TrainSettings) -> None:
+    """Fit each modality alone, the fusions that are trained as a whole, and the controls."""
+    problem = roster.problem
+    names = [name for name in (*problem.vectors.dims, *problem.fusions) if name != "late"]
+    controls = [name for name in settings.controls if name not in names]
     n_classes = len(problem.labels.classes)
-    described = [
-        describe(name, vectors, n_classes=n_classes, settings=settings, weights=weights)
-        for name in (*vectors.dims, *problem.fusions)
+    jobs = [
+        Job(describe(name, problem.vectors, n_classes=n_classes, settings=settings, weights={}), task, settings)
+        for name in (*names, *controls)
     ]
-    jobs = [Job(description, task, settings) for description in described if description.name != "late"]
     device = find_device(settings.device)
     dtype = find_dtype(settings.precision, device)
-    fits: dict[str, Fit] = {}
-    for place, found in fit_jobs(jobs, device=device, dtype=dtype, memory=memory_bytes(settings.memory)):
-        if isinstance(found, HeadError):
-            raise found
-        name = jobs[place].description.name
-        fits[name] = found
-        log.info("%s: %d epochs, the best was %d, %.1f s", name, len(found.history), found.best_epoch, found.elapsed_s)
-    if "late" in problem.fusions:
-        members = {modality: fits[modality] for modality in vectors.dims}
-        module = Late({name: own.module for name, own in members.items()}, weights=weights).eval()
-        (description,) = (own for own in described if own.name == "late")
-        fits["late"] = Fit(module, description, 0, [], sum(own.elapsed_s for own in members.values()))
-    heads = [
-        TrainedHead(
-            description=fits[description.name].description,
-            module=fits[description.name].module,
-            standardise=standardise.part(description.dims, description.token_dims),
-            label=problem.labels.column,
-            classes=problem.labels.classes,
-            encoders={modality: vectors.encoders[modality] for modality in description.dims},
-            specs={modality: vectors.specs[modality] for modality in description.dims},
-        )
-        for description in described
-    ]
-    return heads, fits
+    found: dict[int, Fit | HeadError] = {}
+    for place, fit in fit_jobs(jobs, device=device, dtype=dtype, memory=memory_bytes(settings.memory)):
+        found[place] = fit
+        if isinstance(fit, HeadError) and place < len(names):
+            raise fit
+        if isinstance(fit, Fit) and fit.history:
+            epochs = f"{len(fit.history)} epochs, the best was {fit.best_epoch}"
+            log.info("%s: %s, %.1f s", fit.description.name, epochs, fit.elapsed_s)
+    for place in range(len(jobs)):
+        fit = found[place]
+        if isinstance(fit, HeadError):
+            log.info("A control is left out: %s", fit)
+        else:
+            roster.add(fit, is_control=place >= len(names))
 
 
-def _measure(problem: Problem, probabilities: Mapping[str, np.ndarray], fits: Mapping[str, Fit]) -> dict[str, dict]:
-    """Return each head's scores on the test rows, with those on training and validation rows beside them."""
-    codes, n_classes = problem.labels.codes, len(problem.labels.classes)
-    found = {}
-    for name, matrix in probabilities.items():
-        answers = matrix.argmax(1)
-        by_side = {side: scores(codes[rows], answers[rows], n_classes) for side, rows in vars(problem.split).items()}
-        test = problem.split.test
-        found[name] = {
-            **by_side["test"],
-            "log_loss": log_loss(matrix[test], codes[test]),
-            "calibration_error": calibration_error(matrix[test], codes[test]),
-            "train_test_gap": by_side["train"]["accuracy"] - by_side["test"]["accuracy"],
-            "train": by_side["train"],
-            "validation": by_side["validation"],
-            "best_epoch": fits[name].best_epoch,
-            "history": fits[name].history,
-            "fit_s": fits[name].elapsed_s,
-            "classes": per_class(codes[test], answers[test], problem.labels.classes),
-        }
-    return found
-
-
-def _compare(
-    problem: Problem,
-    probabilities: Mapping[str, np.ndarray],
-    metrics: dict[str, dict],
-    settings: TrainSettings,
-) -> list[Verdict]:
-    """Add intervals to the metrics, and return the verdict on every fusion."""
-    test = problem.split.test
-    resampled = resampled_scores(
-        problem.labels.codes[test],
-        {name: matrix[test].argmax(1) for name, matrix in probabilities.items()},
-        problem.groups[test],
-        n_classes=len(problem.labels.classes),
-        n_resamples=settings.n_resamples,
+def _fit_late(roster: Roster, settings: TrainSettings, weights: dict[str, float]) -> Averaging:
+    """Make late fusion of the single heads."""
+    problem = roster.problem
+    started = time.monotonic()
+    averaging = choose_averaging(
+        settings.weights,
+        {name: roster.log_probabilities[name] for name in roster.singles},
+        problem,
+        weights=weights,
         generator=np.random.default_rng(settings.seed),
+        n_resamples=settings.n_resamples,
     )
-    singles = list(problem.vectors.dims)
-    best = max(singles, key=lambda name: metrics[name]["validation"]["macro_f1"])
-    values = {name: np.array([scored["accuracy"], scored["macro_f1"]]) for name, scored in metrics.items()}
-    for name, value in values.items():
-        low, high = np.clip(interval(value, resampled[name]), 0, 1)
-        metrics[name]["accuracy_interval"] = [float(low[0]), float(high[0])]
-        metrics[name]["macro_f1_interval"] = [float(low[1]), float(high[1])]
-    others = [name for name in singles if name != best]
-    return [
-        judge(name, best, others=others, n_rows=len(test), scores=values, resampled=resampled)
-        for name in metrics
-        if name not in singles
-    ]
+    mixture = averaging.mixture
+    module = Late(
+        {name: roster.heads[name].module for name in roster.singles},
+        weights=mixture.weights,
+        temperatures=mixture.temperatures,
+        temperature=mixture.temperature,
+    )
+    n_classes = len(problem.labels.classes)
+    description = describe("late", problem.vectors, n_classes=n_classes, settings=settings, weights=mixture.weights)
+    members_s = sum(roster.fits[name].elapsed_s for name in roster.singles)
+    roster.add(Fit(module.eval(), description, 0, [], members_s + time.monotonic() - started))
+    return averaging
+
+
+def _fit_guards(roster: Roster, settings: TrainSettings) -> None:
+    """Put a guarded fusion beside each."""
+    problem = roster.problem
+    rows = torch.from_numpy(problem.split.validation)
+    present = {name: mask[rows] for name, mask in problem.vectors.present.items()}
+    singles = {name: roster.heads[name].module for name in roster.singles}
+    for name in [name for name in roster.fusions if name not in DIRECT]:
+        started = time.monotonic()
+        fusion = deepcopy(roster.heads[name].module)  # late is made of the singles, and no two tensors may be one
+        guarded = Guarded(fusion, singles).eval()
+        what = fit_guard(
+            guarded,
+            {own: roster.log_probabilities[own][rows] for own in (name, *singles)},
+            present,
+            torch.from_numpy(problem.labels.codes)[rows],
+            fusion=name,
+            best=roster.best_single,
+            groups=torch.from_numpy(problem.groups)[rows],
+            generator=np.random.default_rng(settings.seed),
+        )
+        log.info("%s%s: %s", name, GUARD, what)
+        elapsed_s = roster.fits[name].elapsed_s + time.monotonic() - started
+        description = replace(roster.heads[name].description, name=name + GUARD)
+        roster.add(Fit(guarded, description, 0, [], elapsed_s))
+
+
+def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, averaging: Averaging | None) -> None:
+    """Write the run's files."""
+    problem, test = roster.problem, roster.problem.split.test
+    write_json(folder / "config.json", config)
+    found = {
+        "heads": findings.metrics,
+        "controls": findings.controls,
+        "verdicts": [verdict.to_dict() for verdict in findings.verdicts],
+        "missing": findings.missing,
+        "late": asdict(averaging.mixture) if averaging else None,
+        "notes": problem.notes,
+    }
+    write_json(folder / "metrics.json", found)
+    if averaging and averaging.validation_points:
+        write_sweep(folder / "sweep.csv", averaging)
+    with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        write_answers(
+            file,
+            problem.ids_of(test),
+            {name: roster.probabilities(name, "test") for name in roster.heads},
+            problem.labels.classes,
+            answered={
+                name: problem.vectors.some_present(head.description.dims)[test] for name, head in roster.heads.items()
+            },
+            labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
+        )
+    for head in roster.saved.values():
+        head.save(folder, golden=problem.vectors, golden_rows=test)

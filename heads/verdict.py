@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-__all__ = ["Difference", "Verdict", "interval", "judge"]
+from heads.importance import Drop
+from heads.mcnemar import McNemar
+from heads.tally import ClassTally
+
+__all__ = ["Difference", "Verdict", "interval", "judge", "warn_of_control"]
 
 WORTHWHILE = 0.02  # a gain that is surely below two points is called none
 
@@ -30,7 +35,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A fusion compared with the single modality that was best on the validation rows."""
+    """A fusion compared with the single modality that was best on the validation rows.
+
+    The intervals draw whole groups of rows that share a picture or a text; McNemar's test takes rows for independent.
+    """
 
     fusion: str
     single: str
@@ -38,6 +46,10 @@ class Verdict:
     n_rows: int  # test rows
     accuracy: Difference
     macro_f1: Difference
+    rows: McNemar | None = None  # won and lost against the single modality
+    classes: ClassTally | None = None  # the same, class by class
+    importance: Mapping[str, Mapping[str, Drop]] = field(default_factory=dict)  # modality -> score -> its drop
+    warnings: list[str] = field(default_factory=list)  # of controls that are as good
 
     @property
     def sentence(self) -> str:
@@ -85,6 +97,16 @@ def judge(
     low, high = interval(value, resampled[fusion] - resampled[single])
     accuracy, macro_f1 = (Difference(float(value[n]), float(low[n]), float(high[n])) for n in (0, 1))
     return Verdict(fusion, single, others, n_rows, accuracy, macro_f1)
+
+
+def warn_of_control(verdict: Verdict) -> str | None:
+    """Return a warning where a fusion, compared with a control in the place of the single head, is surely no better."""
+    if 1 in {verdict.accuracy.sign, verdict.macro_f1.sign}:
+        return None
+    return (
+        f"Careful: the control {verdict.single} is as good as {verdict.fusion} as far as {verdict.n_rows} test rows "
+        f"can tell (accuracy {verdict.accuracy}, macro-F1 {verdict.macro_f1})."
+    )
 
 
 def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:

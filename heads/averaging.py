@@ -1,0 +1,89 @@
+"""How late fusion averages: weights as given, fitted, or swept; all by validation rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heads.mixture import Mixture, fit_mixture
+from heads.problem import Problem
+from heads.settings import FITTED_WEIGHTS
+from heads.sweep import SweepPoint, sweep_simplex
+
+__all__ = ["Averaging", "choose_averaging", "write_sweep"]
+
+SWEEP_STEPS = {2: 0.05, 3: 0.1}  # by the number of modalities: 21 and 66 points
+COARSE_STEP = 0.2
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """What late fusion averages with, and what its weights could have been.
+
+    The two lists are of the same weights; the second one had no part in the choice.
+    """
+
+    mixture: Mixture
+    validation_points: list[SweepPoint] = field(default_factory=list)
+    test_points: list[SweepPoint] = field(default_factory=list)
+
+
+def choose_averaging(
+    wish: str | None,
+    log_probabilities: Mapping[str, Tensor],
+    problem: Problem,
+    *,
+    weights: Mapping[str, float],
+    generator: np.random.Generator,
+    n_resamples: int,
+) -> Averaging:
+    """Return how to average the single heads' answers: with the weights given, or with those that are wished for.
+
+    ``auto`` fits weights and temperatures, ``sweep`` takes the weights of best macro-F1, then accuracy, then log loss.
+    Both look at the validation rows alone. The members did not learn from these, but were stopped by them, so that
+    each looks a little better and surer there than elsewhere, all alike: weights compare the members fairly, the
+    temperatures come out slightly low.
+
+    Shape:
+        log_probabilities: {modality: (N, K)}
+    """
+    names = list(problem.vectors.dims)
+    if wish not in FITTED_WEIGHTS:
+        return Averaging(_at(weights))
+    sides = {}
+    for side in ("validation", "test"):
+        rows = torch.from_numpy(getattr(problem.split, side))
+        answers = {name: log_probabilities[name][rows] for name in names}
+        present = {name: problem.vectors.present[name][rows] for name in names}
+        sides[side] = (answers, present, torch.from_numpy(problem.labels.codes)[rows])
+    if wish == "auto":
+        groups = torch.from_numpy(problem.groups[problem.split.validation])
+        return Averaging(fit_mixture(*sides["validation"], groups=groups, generator=generator, n_resamples=n_resamples))
+    n_classes = len(problem.labels.classes)
+    step = SWEEP_STEPS.get(len(names), COARSE_STEP)
+    validation, test = (sweep_simplex(*sides[side], n_classes=n_classes, step=step) for side in ("validation", "test"))
+    best = max(validation, key=lambda point: (point.macro_f1, point.accuracy, -point.log_loss))
+    return Averaging(_at(best.weights), validation, test)
+
+
+def write_sweep(path: Path, averaging: Averaging) -> None:
+    """Write one CSV line a choice of weights: its validation scores, which chose, and test scores, which did not."""
+    fields = ("accuracy", "macro_f1", "log_loss")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = list(averaging.mixture.weights)
+        sides = ("validation", "test")
+        writer.writerow([*(f"weight_{name}" for name in names), *(f"{side}_{one}" for side in sides for one in fields)])
+        for points in zip(averaging.validation_points, averaging.test_points, strict=True):
+            weights = [f"{points[0].weights[name]:g}" for name in names]
+            writer.writerow([*weights, *(f"{getattr(point, one):.6f}" for point in points for one in fields)])
+
+
+def _at(weights: Mapping[str, float]) -> Mixture:
+    return Mixture(dict(weights), dict.fromkeys(weights, 1.0), 1.0, {})
