@@ -88,6 +88,8 @@ class Memo:
             ).fetchone()
         if row is None:
             return None
+        if not all(isinstance(cell, bytes) for cell in row):
+            raise self._damaged("an outcome has cells of another type")
         about, *blobs, digest = row
         if digest.decode(errors="replace") != _digest(key, about, blobs):
             raise self._damaged("an outcome is not what was written")
@@ -152,8 +154,8 @@ class Memo:
             yield
         except sqlite3.OperationalError as error:  # the file may be good: locked, read-only, a full disk
             raise MemoError(
-                f"The memo {self.path} must be a file that can be read and written, however: {error}. Mend that, or name "
-                "another with --memo."
+                f"The memo {self.path} must be a file that can be read and written, however: {error}. Mend that, or "
+                "name another with --memo."
             ) from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from error
