@@ -4,29 +4,36 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "AblationReport",
+    "AblationSettings",
     "CrossAttention",
     "Early",
     "HeadError",
     "LabelError",
     "Late",
+    "MemoError",
     "RunError",
     "RunReport",
     "SettingError",
     "SplitError",
     "TrainSettings",
     "TrainedHead",
+    "ablate",
     "load_head",
     "load_heads",
     "train",
 ]
 
 _HOMES = {
+    "AblationReport": "heads.ablation",
+    "AblationSettings": "heads.ablation_settings",
     "CrossAttention": "heads.attention",
     "Early": "heads.early",
     "Late": "heads.late",
     "RunReport": "heads.training",
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.trained",
+    "ablate": "heads.ablation",
     "load_head": "heads.trained",
     "load_heads": "heads.run",
     "train": "heads.training",
