@@ -49,7 +49,7 @@ def write_ablation(
 
 def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str, object]]:
     """Return a row for each configuration, {column: cell}."""
-    return [{"rank": place, **_ranked_cells(row, modalities)} for place, row in enumerate(ranking.rows, start=1)]
+    return [{"place": place, **_ranked_cells(row, modalities)} for place, row in enumerate(ranking.rows, start=1)]
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -92,9 +92,12 @@ class Naming:
         self._settings = [name for name in AXES if len(values.get(name, ())) > 1]
 
     def details(self, configuration: Configuration) -> str:
-        """Return what varies, such as ``resnet50 lr 0.003``; empty where nothing does."""
-        encoders = dict(configuration.encoders)
-        parts = [encoders[modality] for modality in self._modalities if modality in encoders]
+        """Return what varies, such as ``image resnet50 lr 0.003``; empty where nothing does."""
+        parts = [
+            name if configuration.is_single else f"{modality} {name}"
+            for modality, name in configuration.encoders
+            if modality in self._modalities
+        ]
         values = {name: getattr(configuration.settings, name) for name in self._settings if name in configuration.used}
         return " ".join([*parts, *(f"{axis_name(name)} {_shown(value)}" for name, value in values.items())])
 

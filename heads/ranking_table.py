@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from heads.configuration import Naming
 from heads.ranking import Ranked, Ranking, Spread
 
@@ -9,6 +11,7 @@ __all__ = ["ranking_lines", "verdict_text"]
 
 WIDTH = 80
 GAP = "  "
+MOST_FAILURES = 5
 
 
 def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
@@ -38,10 +41,16 @@ def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
             lines.append(f"    {detail}")
     if len(good) > len(shown):
         lines.append(f"and {len(good) - len(shown)} more (--top)")
-    for row in ranking.rows:
-        if row.error is not None:
-            name = naming.name(row.configuration)
-            lines.append(f"{name}: failed in {row.n_failed} of {row.n_jobs} jobs: {row.error}")
+    return lines + _failures([row for row in ranking.rows if row.error is not None], naming)
+
+
+def _failures(rows: list[Ranked], naming: Naming) -> list[str]:
+    lines = []
+    for row in rows[:MOST_FAILURES]:
+        text = f"FAILED in {row.n_failed} of {row.n_jobs} jobs: {naming.name(row.configuration)}. {row.error}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+    if len(rows) > MOST_FAILURES:
+        lines.append(f"and {len(rows) - MOST_FAILURES} more FAILED (ranking.csv lists them)")
     return lines
 
 
