@@ -11,6 +11,7 @@ __all__ = ["ranking_lines", "verdict_text"]
 
 WIDTH = 80
 GAP = "  "
+INDENT = "    "
 MOST_FAILURES = 5
 
 
@@ -38,7 +39,7 @@ def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
     for own, detail in zip(cells, details, strict=True):
         lines.append(_line(own, widths, n_left))
         if detail and not is_beside:
-            lines.append(f"    {detail}")
+            lines += textwrap.wrap(detail, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
     if len(good) > len(shown):
         lines.append(f"and {len(good) - len(shown)} more (--top)")
     return lines + _failures([row for row in ranking.rows if row.error is not None], naming)
@@ -48,7 +49,7 @@ def _failures(rows: list[Ranked], naming: Naming) -> list[str]:
     lines = []
     for row in rows[:MOST_FAILURES]:
         text = f"FAILED in {row.n_failed} of {row.n_jobs} jobs: {naming.name(row.configuration)}. {row.error}"
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ")
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=INDENT)
     if len(rows) > MOST_FAILURES:
         lines.append(f"and {len(rows) - MOST_FAILURES} more FAILED (ranking.csv lists them)")
     return lines

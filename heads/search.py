@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -33,8 +34,10 @@ def search(
     optuna = _import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     problem = bench.problem
-    heads = configurations_of(problem.fusions, problem.combinations, [FitSettings()])
-    studies = [_Study(optuna, one, axes, seed=seed + place) for place, one in enumerate(heads)]
+    fixed = {name: axis[0] for name, axis in axes.items() if not isinstance(axis, Range) and len(axis) == 1}
+    searched = {name: axis for name, axis in axes.items() if name not in fixed}
+    heads = configurations_of(problem.fusions, problem.combinations, [FitSettings(**fixed)])
+    studies = [_Study(optuna, one, searched, seed=seed + place) for place, one in enumerate(heads)]
     tried: dict[Configuration, None] = {}
     for start in range(0, n_trials, TRIALS_A_ROUND):
         asked = {study: study.ask(min(TRIALS_A_ROUND, n_trials - start)) for study in studies}
@@ -93,7 +96,8 @@ class _Study:
 
     def _proposed(self, parameters: Mapping[str, Any]) -> Configuration:
         values = {name: _value(self._axes[name], parameter) for name, parameter in parameters.items()}
-        return Configuration.of(self._configuration.head, dict(self._configuration.encoders), FitSettings(**values))
+        settings = replace(self._configuration.settings, **values)
+        return Configuration.of(self._configuration.head, dict(self._configuration.encoders), settings)
 
 
 def _distribution(optuna: ModuleType, axis: tuple[Any, ...] | Range) -> Any:
