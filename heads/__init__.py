@@ -4,18 +4,22 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "AblationReport",
+    "AblationSettings",
     "CheckReport",
     "CrossAttention",
     "Early",
     "HeadError",
     "LabelError",
     "Late",
+    "MemoError",
     "RunError",
     "RunReport",
     "SettingError",
     "SplitError",
     "TrainSettings",
     "TrainedHead",
+    "ablate",
     "check_head",
     "load_head",
     "load_heads",
@@ -23,6 +27,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AblationReport": "heads.ablation",
+    "AblationSettings": "heads.ablation_settings",
     "CheckReport": "heads.check",
     "CrossAttention": "heads.attention",
     "Early": "heads.early",
@@ -30,6 +36,7 @@ _HOMES = {
     "RunReport": "heads.training",
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.trained",
+    "ablate": "heads.ablation",
     "check_head": "heads.check",
     "load_head": "heads.trained",
     "load_heads": "heads.run",

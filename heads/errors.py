@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cache.errors import EmbedOnceError, SettingError
 
-__all__ = ["HeadError", "LabelError", "RunError", "SettingError", "SplitError"]
+__all__ = ["HeadError", "LabelError", "MemoError", "RunError", "SettingError", "SplitError"]
 
 
 class LabelError(EmbedOnceError, ValueError):
@@ -21,3 +21,7 @@ class HeadError(EmbedOnceError, ValueError):
 
 class RunError(EmbedOnceError, ValueError):
     """The folder is no run."""
+
+
+class MemoError(EmbedOnceError, ValueError):
+    """The memo of an ablation cannot be used."""

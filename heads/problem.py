@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,12 +23,39 @@ from heads.settings import DIRECT, FUSIONS, FitSettings, TrainSettings
 from heads.splits import Split, split_by_column, split_rows, straddlers
 from heads.standardise import Standardise
 
-__all__ = ["Problem", "describe", "fitted_standardise", "pose", "task_of"]
+__all__ = [
+    "Problem",
+    "SplitSettings",
+    "choose_fusions",
+    "choose_modalities",
+    "coverage_notes",
+    "describe",
+    "fitted_standardise",
+    "pose",
+    "readable_rows",
+    "split_notes",
+    "split_once",
+    "task_of",
+    "token_notes",
+]
 
 log = logging.getLogger("embed_once")
 
 
 LARGE_GROUP = 0.05  # of the rows, from which on a group of duplicates is worth a note
+
+
+class SplitSettings(Protocol):
+    """What a split follows from, beside the labels and the duplicates."""
+
+    @property
+    def split_column(self) -> str | None: ...
+
+    @property
+    def test_share(self) -> float: ...
+
+    @property
+    def validation_share(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +84,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         LabelError, SplitError, HeadError: the labels, the split or the fusions cannot be had.
     """
     column = find_label_column(cache, settings.label)
-    modalities, notes = _choose_modalities(cache, settings)
+    modalities, notes = choose_modalities(cache, settings.modalities)
     for modality, encoder in settings.encoders.items():
         if modality not in modalities:
             raise HeadError(
@@ -65,59 +93,15 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in modalities}
     has_attention = "attention" in settings.fusions and len(modalities) > 1
     tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
-    on_disk = _needed_bytes(cache, encoders) > memory_bytes(settings.memory)
+    on_disk = needed_bytes(cache, encoders.items()) > memory_bytes(settings.memory)
     vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of, on_disk=on_disk)
-    for name in settings.fusions:
-        if name not in (*FUSIONS, *DIRECT, *vectors.dims) and not is_plugin(name):
-            there = ", ".join(vectors.dims)
-            raise HeadError(f"--fusion {name} must be a modality of the cache, however these are {there}.")
-    fusions = tuple(name for name in settings.fusions if name not in vectors.dims)
-    called = [*vectors.dims, *(head_name(name) for name in fusions)]
-    if twice := sorted(
-        {name for name in called if called.count(name) > 1 or (name in FUSIONS and name not in fusions)}
-    ):
-        raise HeadError(f"Heads must have names of their own, however there are two of {twice[0]}. Rename your class.")
-    if len(vectors.dims) < 2:
-        only = next(iter(vectors.dims))
-        others = tuple(name for name in fusions if name not in FUSIONS)
-        if len(others) < len(fusions) and fusions[: len(FUSIONS)] != FUSIONS:  # all of them means all that there can be
-            raise HeadError(
-                f"The fusion {fusions[0]} needs two modalities, however there is {only} alone. "
-                f"Train it with --fusion {only}, or extract another modality."
-            )
-        fusions = others
+    fusions = choose_fusions(settings.fusions, list(vectors.dims))
     labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
-    groups = share_content([_readable_rows(cache, modality) for modality in cache.modalities])
+    groups = share_content([readable_rows(cache, modality) for modality in cache.modalities])
     generator = np.random.default_rng(settings.seed)
-    notes += [*_coverage_notes(cache, vectors), *_token_notes(vectors), *labels.notes]
-    if settings.split_column is None:
-        split = split_rows(
-            labels.codes,
-            groups,
-            test_share=settings.test_share,
-            validation_share=settings.validation_share,
-            generator=generator,
-        )
-    else:
-        if settings.split_column not in cache.columns():
-            raise LabelError(
-                f"--split-column must be one of the catalogue's columns ({', '.join(cache.columns())}), however got "
-                f"{settings.split_column!r}."
-            )
-        split = split_by_column(
-            settings.split_column,
-            cache.column(settings.split_column),
-            labels.codes,
-            groups,
-            validation_share=settings.validation_share,
-            generator=generator,
-        )
-        if n_straddling := straddlers(split, groups):
-            notes.append(
-                f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
-                f"{settings.split_column} lets duplicates straddle, and the scores are too good."
-            )
-    notes += _split_notes(labels, groups, split)
+    notes += [*coverage_notes(cache, vectors), *token_notes(vectors), *labels.notes]
+    split, straddling = split_once(cache, labels, groups, settings=settings, generator=generator)
+    notes += [*straddling, *split_notes(labels, groups, split)]
     for note in notes:
         log.info(note)
     return Problem(
@@ -130,6 +114,46 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         notes=notes,
         content_sha256=cache.content_sha256,
     )
+
+
+def split_once(
+    cache: Cache, labels: Labels, groups: np.ndarray, *, settings: SplitSettings, generator: np.random.Generator
+) -> tuple[Split, list[str]]:
+    """Return the split into training, validation and test rows, and a note where a column lets duplicates straddle.
+
+    Raises:
+        LabelError, SplitError: there is no such column, or a side would have too few rows.
+    """
+    column = settings.split_column
+    if column is None:
+        split = split_rows(
+            labels.codes,
+            groups,
+            test_share=settings.test_share,
+            validation_share=settings.validation_share,
+            generator=generator,
+        )
+        return split, []
+    if column not in cache.columns():
+        raise LabelError(
+            f"--split-column must be one of the catalogue's columns ({', '.join(cache.columns())}), however got "
+            f"{column!r}."
+        )
+    split = split_by_column(
+        column,
+        cache.column(column),
+        labels.codes,
+        groups,
+        validation_share=settings.validation_share,
+        generator=generator,
+    )
+    n_straddling = straddlers(split, groups)
+    if not n_straddling:
+        return split, []
+    return split, [
+        f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: {column} lets "
+        "duplicates straddle, and the scores are too good."
+    ]
 
 
 def fitted_standardise(vectors: Vectors, split: Split) -> Standardise:
@@ -174,18 +198,17 @@ def describe(
     )
 
 
-def _needed_bytes(cache: Cache, encoders: Mapping[str, str]) -> int:
-    """Return what the vectors take in memory, as they are read and as heads learn from them."""
-    n_dims = sum(cache.dimension(modality, encoder) for modality, encoder in encoders.items())
-    return 2 * 4 * len(cache) * n_dims
+def needed_bytes(cache: Cache, encoders: Iterable[tuple[str, str]]) -> int:
+    """Return what the vectors of (modality, encoder) pairs take in memory, as read and as heads learn from them."""
+    return 2 * 4 * len(cache) * sum(cache.dimension(modality, encoder) for modality, encoder in encoders)
 
 
-def _choose_modalities(cache: Cache, settings: TrainSettings) -> tuple[list[str], list[str]]:
+def choose_modalities(cache: Cache, wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """Return the modalities to train on, and notes on those that no product has a vector of."""
-    if settings.modalities is not None:
-        for modality in settings.modalities:
+    if wanted is not None:
+        for modality in wanted:
             cache.encoders(modality)
-        return list(settings.modalities), []
+        return list(wanted), []
     chosen = [name for name in cache.modalities if any(cache.dimension(name, one) for one in cache.encoders(name))]
     if not chosen:
         raise HeadError(f"Training needs vectors, however {cache.path} has none. Look at it with cache-info.")
@@ -194,7 +217,34 @@ def _choose_modalities(cache: Cache, settings: TrainSettings) -> tuple[list[str]
     ]
 
 
-def _coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:
+def choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[str, ...]:
+    """Return the heads asked for besides the single modalities; where there is one modality alone, none that fuses.
+
+    Raises:
+        HeadError: a head asked for is a modality that the cache lacks, needs two, or has another one's name.
+    """
+    for name in names:
+        if name not in (*FUSIONS, *DIRECT, *modalities) and not is_plugin(name):
+            raise HeadError(
+                f"--fusion {name} must be a modality of the cache, however these are {', '.join(modalities)}."
+            )
+    chosen = tuple(name for name in names if name not in modalities)
+    taken = {*modalities, *FUSIONS, *DIRECT}
+    called = [head_name(name) for name in chosen if is_plugin(name)]
+    if twice := [name for name in called if name in taken or called.count(name) > 1]:
+        raise HeadError(f"Heads must have names of their own, however there are two of {twice[0]}. Rename your class.")
+    if len(modalities) > 1:
+        return chosen
+    fusions = tuple(name for name in chosen if name in FUSIONS)
+    if fusions not in ((), FUSIONS):  # all of them means all that there can be
+        raise HeadError(
+            f"The fusion {fusions[0]} needs two modalities, however there is {modalities[0]} alone. "
+            f"Train it with --fusion {modalities[0]}, or extract another modality."
+        )
+    return tuple(name for name in chosen if name not in FUSIONS)
+
+
+def coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:
     """Return a note for each modality that some products lack, and why."""
     notes = []
     for modality, encoder in vectors.encoders.items():
@@ -210,7 +260,7 @@ def _coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:
     return notes
 
 
-def _token_notes(vectors: Vectors) -> list[str]:
+def token_notes(vectors: Vectors) -> list[str]:
     """Return a note on the tokens that attention looks at."""
     shown = []
     for modality, tokens in vectors.tokens.items():
@@ -220,14 +270,15 @@ def _token_notes(vectors: Vectors) -> list[str]:
     return [f"attention looks at the tokens of {' and '.join(shown)}."] if shown else []
 
 
-def _readable_rows(cache: Cache, modality: str) -> np.ndarray:
+def readable_rows(cache: Cache, modality: str) -> np.ndarray:
     """Return each product's content row, -1 where it could not be read: a page saved as a picture is no duplicate."""
     rows = cache.rows(modality)
     readable = np.append(cache.content_statuses(modality) == b"ok", False)
     return np.where(readable[rows], rows, -1)
 
 
-def _split_notes(labels: Labels, groups: np.ndarray, split: Split) -> list[str]:
+def split_notes(labels: Labels, groups: np.ndarray, split: Split) -> list[str]:
+    """Return notes on groups of duplicates that are large, and on classes that a side lacks."""
     notes = []
     used = groups[labels.codes >= 0]
     largest = int(np.bincount(used).max())

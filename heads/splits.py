@@ -8,7 +8,16 @@ import numpy as np
 
 from heads.errors import SplitError
 
-__all__ = ["Split", "split_by_column", "split_rows", "straddlers"]
+__all__ = [
+    "Lines",
+    "Split",
+    "check_sides",
+    "lay_lines",
+    "places_on_lines",
+    "split_by_column",
+    "split_rows",
+    "straddlers",
+]
 
 SIDES = {
     "train": "train", "training": "train",
@@ -24,6 +33,25 @@ class Split:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where the groups of the n rows that have a class lie along their class's line.
+
+    Shape:
+        rows: (n,) int64, among all
+        middles: (n,) of the row's group, 0 to 1; a group that outweighs its class's others lies beyond 1
+        classes: (n,) int64, the group's class
+        is_largest: (n,) bool, whether the group is the largest of its class
+        outweighs: (n,) bool, whether it is more than half of its class
+    """
+
+    rows: np.ndarray
+    middles: np.ndarray
+    classes: np.ndarray
+    is_largest: np.ndarray
+    outweighs: np.ndarray
 
 
 def split_rows(
@@ -43,14 +71,14 @@ def split_rows(
     Raises:
         SplitError: a side is left empty.
     """
-    side = _places(codes, groups, generator)
+    side = places_on_lines(codes, groups, generator)
     used = codes >= 0
     split = Split(
         test=np.flatnonzero(used & (side < test_share)),
         validation=np.flatnonzero(used & (side >= test_share) & (side < test_share + validation_share)),
         train=np.flatnonzero(used & (side >= test_share + validation_share)),
     )
-    _check(split)
+    check_sides(split)
     return split
 
 
@@ -82,11 +110,11 @@ def split_by_column(
     if not len(validation) and len(train):
         inside = np.full_like(codes, -1)
         inside[train] = codes[train]
-        places = _places(inside, groups, generator)[train]
+        places = places_on_lines(inside, groups, generator)[train]
         chosen = places < max(validation_share, places.min() + 1e-9)  # one group at least
         train, validation = train[~chosen], train[chosen]
     split = Split(train=train, validation=validation, test=test)
-    _check(split)
+    check_sides(split)
     return split
 
 
@@ -96,9 +124,8 @@ def straddlers(split: Split, groups: np.ndarray) -> int:
     return int(np.isin(groups[split.test], seen).sum())
 
 
-def _places(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return where on its class's line the middle of each row's group falls, (N,) from 0 to 1; -1 if unused."""
-    places = np.full(len(codes), -1.0)
+def lay_lines(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> Lines:
+    """Return each class's groups in random order along a line of length 1, one step a row, the largest group last."""
     rows = np.flatnonzero(codes >= 0)
     # A group belongs to the class that most of its rows have; the first of equals.
     pairs, pair_sizes = np.unique(np.stack([groups[rows], codes[rows]]), axis=1, return_counts=True)
@@ -118,15 +145,38 @@ def _places(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generato
     class_sizes = np.bincount(classes, weights=sizes)
     class_starts = np.concatenate([[0], np.cumsum(class_sizes)])
     largest_sizes = np.bincount(classes, weights=sizes * is_largest[line])
-    lengths = np.where(largest_sizes > class_sizes / 2, class_sizes - largest_sizes, class_sizes)
+    outweighs = largest_sizes > class_sizes / 2
+    lengths = np.where(outweighs, class_sizes - largest_sizes, class_sizes)
     middles = (np.cumsum(sizes) - sizes / 2 - class_starts[classes]) / np.maximum(lengths, 1)[classes]
-    by_group = np.empty(len(group_ids))
-    by_group[shuffled[line]] = np.where(is_largest[line], 1.0, middles)
-    places[rows] = by_group[np.searchsorted(group_ids, groups[rows])]
+
+    place = np.searchsorted(group_ids, groups[rows])
+    back = np.argsort(shuffled[line])
+    return Lines(
+        rows=rows,
+        middles=middles[back][place],
+        classes=classes[back][place],
+        is_largest=is_largest[line][back][place],
+        outweighs=(is_largest[line] & outweighs[classes])[back][place],
+    )
+
+
+def places_on_lines(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return where on its class's line the middle of each row's group falls, (N,) from 0 to 1; -1 if unused.
+
+    A class's largest group is at 1.
+    """
+    lines = lay_lines(codes, groups, generator)
+    places = np.full(len(codes), -1.0)
+    places[lines.rows] = np.where(lines.is_largest, 1.0, lines.middles)
     return places
 
 
-def _check(split: Split) -> None:
+def check_sides(split: Split) -> None:
+    """Check that every side has rows.
+
+    Raises:
+        SplitError: one has too few.
+    """
     for name, least in (("train", 2), ("validation", 1), ("test", 1)):
         if len(getattr(split, name)) < least:
             raise SplitError(

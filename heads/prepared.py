@@ -1,0 +1,106 @@
+"""What the jobs of an ablation learn from, prepared once for all of a fold; and what their heads answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from heads.ablation_problem import AblationProblem
+from heads.data import Vectors
+from heads.job import Fit, Task
+from heads.late import Late
+from heads.problem import fitted_standardise, task_of
+from heads.standardise import Standardise
+from heads.trained import TrainedHead
+
+__all__ = ["Encoders", "Prepared"]
+
+Encoders = tuple[tuple[str, str], ...]  # (modality, encoder), sorted
+
+
+class Prepared:
+    """The tasks of an ablation, made when asked for.
+
+    The rows that are answered are the fold's validation rows, and its test rows behind them.
+    """
+
+    def __init__(self, problem: AblationProblem) -> None:
+        self._problem = problem
+        self._combined: dict[Encoders, Vectors] = {}
+        self._standardise: dict[tuple[tuple[str, str], int], Standardise] = {}
+        self._tasks: dict[tuple[Encoders, int], Task] = {}
+
+    def vectors(self, encoders: Encoders) -> Vectors:
+        """Return the vectors of some encoders, one a modality."""
+        if encoders not in self._combined:
+            self._combined[encoders] = self._problem.of(dict(encoders))
+        return self._combined[encoders]
+
+    def task(self, encoders: Encoders, fold: int) -> Task:
+        """Return what heads learn from."""
+        if (encoders, fold) not in self._tasks:
+            vectors, split = self.vectors(encoders), self._problem.folds[fold]
+            standardise = self._joined(encoders, fold)
+            self._tasks[encoders, fold] = task_of(vectors, standardise, self._problem.labels.codes, split)
+        return self._tasks[encoders, fold]
+
+    def answers(self, fit: Fit, encoders: Encoders, fold: int) -> Tensor:
+        """Return a trained head's log-probabilities as they are when it is saved and loaded.
+
+        Shape:
+            output: (n_validation + n_test, K) float32
+        """
+        vectors, rows, description = self.vectors(encoders), self._rows(fold), fit.description
+        head = TrainedHead(
+            description=description,
+            module=fit.module,
+            standardise=self._joined(encoders, fold).part(description.dims, description.token_dims),
+            label=self._problem.labels.column,
+            classes=self._problem.labels.classes,
+            encoders=vectors.encoders,
+            specs=vectors.specs,
+        )
+        return head.log_probabilities(
+            {name: matrix[rows] for name, matrix in vectors.inputs.items()},
+            {name: mask[rows] for name, mask in vectors.present.items()},
+            {name: tokens.take(rows) for name, tokens in vectors.tokens.items()},
+        )
+
+    @torch.inference_mode()
+    def late_answers(
+        self, members: Mapping[str, Tensor], weights: Mapping[str, float], encoders: Encoders, fold: int
+    ) -> Tensor:
+        """Return late fusion's log-probabilities, from those of its members."""
+        rows = self._rows(fold)
+        late = Late({name: _Known(answers) for name, answers in members.items()}, weights=weights)
+        return late({}, {name: mask[rows] for name, mask in self.vectors(encoders).present.items()})
+
+    def _rows(self, fold: int) -> Tensor:
+        split = self._problem.folds[fold]
+        return torch.cat([torch.from_numpy(split.validation), torch.from_numpy(split.test)])
+
+    def _own_standardise(self, encoder: tuple[str, str], fold: int) -> Standardise:
+        if (encoder, fold) not in self._standardise:
+            fitted = fitted_standardise(self._problem.vectors[encoder], self._problem.folds[fold])
+            self._standardise[encoder, fold] = fitted
+        return self._standardise[encoder, fold]
+
+    def _joined(self, encoders: Encoders, fold: int) -> Standardise:
+        vectors = self.vectors(encoders)
+        joined = Standardise(vectors.dims, vectors.token_dims)
+        states = [self._own_standardise(encoder, fold).state_dict() for encoder in encoders]
+        joined.load_state_dict({name: tensor for state in states for name, tensor in state.items()})
+        return joined
+
+
+class _Known(nn.Module):
+    """A member of late fusion whose answers are there already."""
+
+    def __init__(self, answers: Tensor) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, *_: Mapping) -> Tensor:
+        return self.answers

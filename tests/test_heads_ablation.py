@@ -1,0 +1,387 @@
+"""An ablation: every job once, remembered, on the same folds; late fusion from its members; nothing lost by Ctrl-C."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support import class_vectors, synthetic_cache
+
+import heads
+from cache import Cache
+from heads.ablation import ablate
+from heads.ablation_settings import AblationSettings
+from heads.errors import HeadError, LabelError, RunError, SplitError
+from heads.fit import fit_jobs
+from heads.memo import Memo
+from heads.pending import MemberResult, Pending
+from heads.settings import FUSIONS, TrainSettings
+
+QUICK = AblationSettings(
+    fusions=("early", "late"),
+    grid={"hidden_dim": (16,), "max_epochs": (3,)},
+    n_folds=2,
+    seeds=(0, 1),
+    n_resamples=100,
+    precision="fp32",
+)
+
+
+def shop(path, *, encoders=("first",), n_products=120, columns=None, **options):
+    """Seal a cache of products whose picture and text both tell something of the class; each encoder's pictures do."""
+    codes = np.random.default_rng(0).integers(3, size=n_products)
+    text = class_vectors(codes, 6, spread=1.5, seed=2)
+    for place, name in enumerate(encoders):
+        vectors = {"image": class_vectors(codes, 8, spread=2.0, seed=10 + place), "text": text}
+        labels = {"label": [f"class {code}" for code in codes], **(columns or {})}
+        synthetic_cache(path, vectors, labels, encoder=name, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache_path(tmp_path_factory):
+    return shop(tmp_path_factory.mktemp("ablation") / "c.h5")
+
+
+@pytest.fixture
+def run(cache_path, tmp_path):
+    def run(settings=QUICK, *, cache=cache_path, **options):
+        return ablate(cache, settings=settings, runs_path=tmp_path / "runs", **options)
+
+    return run
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """The heads that are trained, in the order in which they are asked for."""
+    found = []
+
+    def noting(jobs, **options):
+        found.extend(job.description.name for job in jobs)
+        return fit_jobs(jobs, **options)
+
+    monkeypatch.setattr("heads.bench.fit_jobs", noting)
+    return found
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def scores_of(report):
+    """Return each job's scores by what it is, without times and where they come from."""
+    kept = ("test_accuracy", "test_macro_f1", "test_log_loss", "validation_macro_f1", "best_epoch")
+    return {
+        tuple(row[name] for name in ("head", "image_encoder", "text_encoder", "learning_rate", "fold", "seed")): tuple(
+            row[name] for name in kept
+        )
+        for row in read_csv(report.run_path / "jobs.csv")
+    }
+
+
+def test_every_head_is_trained_on_every_fold_from_every_seed(run, fitted):
+    report = run()
+    assert (report.n_jobs, report.n_trained, report.n_remembered, report.n_again) == (16, 16, 0, 0)
+    assert sorted(fitted) == ["early"] * 4 + ["image"] * 4 + ["text"] * 4  # late is made of their answers
+    jobs = read_csv(report.run_path / "jobs.csv")
+    assert {(row["head"], row["fold"], row["seed"]) for row in jobs} == {
+        (head, fold, seed) for head in ("image", "text", "early", "late") for fold in "01" for seed in "01"
+    }
+
+
+def test_a_repeated_ablation_trains_nothing(run, fitted):
+    first = run()
+    fitted.clear()
+    again = run()
+    assert fitted == []
+    assert (again.n_trained, again.n_remembered) == (0, 16)
+    assert scores_of(again) == scores_of(first)
+    assert again.ranking == first.ranking
+    assert {row["source"] for row in read_csv(again.run_path / "jobs.csv")} == {"remembered"}
+
+
+def test_only_what_is_new_is_trained(run, fitted):
+    run()
+    fitted.clear()
+    report = run(replace(QUICK, grid={**QUICK.grid, "learning_rate": (2e-3, 1e-2)}))
+    assert (report.n_trained, report.n_remembered) == (16, 16)
+    assert len(fitted) == 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"split_seed": 1},
+        {"weights": "1,3"},
+        {"validation_share": 0.3},
+        {"precision": "bf16"},
+        {"grid": {"hidden_dim": (16,), "max_epochs": (3,), "weight_decay": (0.5,)}},
+        {"min_rows": 39},
+    ],
+    ids=str,
+)
+def test_what_changes_a_result_is_not_remembered(run, changes):
+    first = run()
+    again = run(replace(QUICK, **changes))
+    assert again.n_trained == (4 if "weights" in changes else 16)
+    assert first.n_jobs == again.n_jobs
+
+
+def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(run, tmp_path):
+    path = shop(tmp_path / "c.h5")
+    run(cache=path)
+    shop(path, encoders=("second",))  # the cache grows
+    both = run(replace(QUICK, encoders=("first",)), cache=path)
+    assert both.n_trained == 0
+    other = tmp_path / "d.h5"
+    codes = np.random.default_rng(0).integers(3, size=120)
+    vectors = {"image": class_vectors(codes, 8, seed=77), "text": class_vectors(codes, 6, spread=1.5, seed=2)}
+    synthetic_cache(other, vectors, {"label": [f"class {code}" for code in codes]}, encoder="first")
+    report = run(cache=other)
+    trained = {row["head"] for row in read_csv(report.run_path / "jobs.csv") if row["source"] == "trained"}
+    assert trained == {"image", "early", "late"}
+
+
+def test_late_fusion_that_is_not_remembered_has_its_members_trained_again(run, fitted):
+    run(replace(QUICK, fusions=("early",)))
+    fitted.clear()
+    report = run()
+    assert sorted(fitted) == ["image"] * 4 + ["text"] * 4
+    assert (report.n_trained, report.n_again) == (4, 8)
+    fresh = ablate(
+        report_cache(report), settings=QUICK, runs_path=report.run_path.parent, memo_path=report.run_path / "m.sqlite"
+    )
+    assert scores_of(report) == scores_of(fresh)
+
+
+def report_cache(report):
+    return json.loads((report.run_path / "ablation.json").read_text())["cache"]
+
+
+def test_one_fold_is_what_heads_train_does(cache_path, tmp_path):
+    """The same split and seed give the same heads, however many are trained beside them."""
+    trained = heads.train(
+        cache_path, settings=TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32"),
+        runs_path=tmp_path / "runs",
+    )  # fmt: skip
+    settings = replace(QUICK, fusions=FUSIONS, n_folds=1, grid={**QUICK.grid, "learning_rate": (2e-3, 1e-2)})
+    report = ablate(cache_path, settings=settings, runs_path=tmp_path / "runs")
+    found = {
+        row["head"]: row
+        for row in read_csv(report.run_path / "jobs.csv")
+        if row["seed"] == "0" and row["learning_rate"] == "0.002"
+    }
+    assert found.keys() == trained.metrics.keys()
+    for name, metrics in trained.metrics.items():
+        for score in ("accuracy", "macro_f1", "log_loss", "calibration_error"):
+            assert float(found[name][f"test_{score}"]) == pytest.approx(metrics[score], abs=1e-6), (name, score)
+        assert float(found[name]["validation_macro_f1"]) == pytest.approx(metrics["validation"]["macro_f1"])
+
+
+def test_a_head_that_diverges_is_shown_and_stops_no_other(run):
+    report = run(replace(QUICK, grid={**QUICK.grid, "learning_rate": (2e-3, 1e30)}))
+    assert (report.n_jobs, report.n_failed) == (32, 16)
+    last = report.ranking.rows[-4:]
+    assert all(row.n_failed == 4 and "Lower --learning-rate" in row.error for row in last)
+    assert all(row.error is None for row in report.ranking.rows[:4])
+    assert report.ranking.verdict is not None
+    failed = [row for row in read_csv(report.run_path / "jobs.csv") if row["error"]]
+    assert len(failed) == 16
+    assert {row["test_accuracy"] for row in failed} == {""}
+    assert run(replace(QUICK, grid={**QUICK.grid, "learning_rate": (2e-3, 1e30)})).n_trained == 0
+
+
+class StopAfter:
+    """A watcher that types Ctrl-C after some jobs."""
+
+    def __init__(self, n_jobs):
+        self.n_left = n_jobs
+
+    def expect(self, n_jobs):
+        pass
+
+    def note(self, *_, **__):
+        self.n_left -= 1
+        if not self.n_left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("n_done", [1, 5, 11])
+def test_ctrl_c_keeps_what_is_finished(run, tmp_path, n_done):
+    with pytest.raises(KeyboardInterrupt):
+        run(watcher=StopAfter(n_done))
+    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+        assert len(memo) == n_done
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["memo.sqlite"]
+    report = run()
+    assert report.n_remembered == n_done
+    assert report.n_trained == 16 - n_done
+
+
+def test_several_encoders_are_compared_on_the_same_rows(run, tmp_path):
+    """A product that one of the encoders has no vector of, and no text, is in no fold."""
+    present = np.ones(120, dtype=bool)
+    present[:7] = False
+    path = shop(tmp_path / "c.h5", present={"text": present, "image": present})
+    report = run(replace(QUICK, encoders=()), cache=path)
+    assert report.n_tested == 113
+    shop(tmp_path / "d.h5", encoders=("first", "second"))
+    report = run(QUICK, cache=tmp_path / "d.h5")
+    found = {(row["head"], row["image_encoder"], row["text_encoder"]) for row in read_csv(report.run_path / "jobs.csv")}
+    names = ("first", "second")
+    assert found == {
+        *(("image", name, "") for name in names),
+        *(("text", "", name) for name in names),
+        *((head, image, text) for head in ("early", "late") for image in names for text in names),
+    }
+
+
+def test_an_encoder_is_named_for_its_modality_and_the_others_keep_all(run, tmp_path):
+    path = shop(tmp_path / "c.h5", encoders=("first", "second"))
+    with pytest.raises(
+        HeadError, match=r"--encoders must name some of the cache's \(image: first, second; text: first"
+    ):
+        run(replace(QUICK, encoders=("third",)), cache=path)
+    report = run(replace(QUICK, encoders=("second",)), cache=path)
+    assert report.encoders == {"image": ["second"], "text": ["second"]}
+
+
+def test_one_modality_has_no_verdict(run):
+    report = run(replace(QUICK, modalities=("text",), fusions=FUSIONS))
+    assert [row.configuration.head for row in report.ranking.rows] == ["text"]
+    assert report.ranking.verdict is None
+
+
+def test_a_column_may_say_the_sides(run, tmp_path):
+    path = shop(tmp_path / "c.h5", columns={"side": ["train", "train", "val", "test"] * 30})
+    report = run(replace(QUICK, n_folds=None, split_column="side"), cache=path)
+    assert (report.n_folds, report.n_tested) == (1, 30)
+
+
+def test_the_run_folder_says_how_to_do_it_again(run, cache_path):
+    report = run(command=["heads-ablate", "c.h5"])
+    assert {path.name for path in report.run_path.iterdir()} == {"ranking.csv", "jobs.csv", "ablation.json"}
+    config = json.loads((report.run_path / "ablation.json").read_text())
+    with Cache(cache_path) as cache:
+        assert config["cache_content_sha256"] == cache.content_sha256
+        ids = cache.ids()
+    assert config["command"] == ["heads-ablate", "c.h5"]
+    assert config["settings"]["seeds"] == [0, 1]
+    assert config["settings"]["grid"] == {"hidden_dim": [16], "max_epochs": [3]}
+    assert sorted(name for fold in config["split"] for name in fold["test"]) == ids
+    assert all(sorted(name for side in fold.values() for name in side) == ids for fold in config["split"])
+
+
+def test_the_ranking_s_means_are_those_of_the_jobs(run):
+    report = run()
+    jobs = read_csv(report.run_path / "jobs.csv")
+    rows = read_csv(report.run_path / "ranking.csv")
+    means = [float(row["validation_macro_f1_mean"]) for row in rows]
+    assert means == sorted(means, reverse=True)
+    for row in rows:
+        for cell, column in (("accuracy", "test_accuracy"), ("validation_macro_f1", "validation_macro_f1")):
+            values = [float(job[column]) for job in jobs if job["head"] == row["head"]]
+            assert float(row[f"{cell}_mean"]) == pytest.approx(np.mean(values))
+            assert float(row[f"{cell}_deviation"]) == pytest.approx(np.std(values, ddof=1))
+
+
+def test_a_setting_that_a_head_does_not_use_is_an_empty_cell(run):
+    report = run(replace(QUICK, fusions=("early", "lowrank"), grid={**QUICK.grid, "rank": (2, 3)}))
+    cells = {(row["head"], row["rank"]) for row in read_csv(report.run_path / "jobs.csv")}
+    assert cells == {("image", ""), ("text", ""), ("early", ""), ("lowrank", "2"), ("lowrank", "3")}
+
+
+def test_what_cannot_be_done_is_said_before_anything_is_trained(run, fitted, tmp_path):
+    run(name="mine")
+    fitted.clear()
+    with pytest.raises(RunError, match="Choose another --name"):
+        run(name="mine")
+    with pytest.raises(LabelError, match="--label"):
+        run(replace(QUICK, label="kind"))
+    with pytest.raises(SplitError, match="--folds"):
+        run(replace(QUICK, n_folds=100, min_rows=1))
+    with pytest.raises(HeadError, match="two modalities"):
+        run(replace(QUICK, modalities=("text",)))
+    assert fitted == []
+
+
+def test_waves_bound_what_is_at_hand_and_change_nothing(run, monkeypatch, tmp_path):
+    together = run()
+    monkeypatch.setattr("heads.bench.WAVE_BYTES", 1)
+    calls = []
+    monkeypatch.setattr(
+        "heads.bench.fit_jobs", lambda jobs, **options: calls.append(len(jobs)) or fit_jobs(jobs, **options)
+    )
+    alone = run(memo_path=tmp_path / "other.sqlite")
+    assert calls == [3, 3, 3, 3]  # a fold and a seed at a time
+    assert scores_of(alone) == scores_of(together)
+
+
+def test_a_member_s_answers_are_kept_no_longer_than_late_fusion_waits():
+    from heads.configuration import AblationJob, Configuration
+    from heads.settings import FitSettings
+
+    encoders = [{"image": image, "text": "t"} for image in ("a", "b")]
+    late = [AblationJob(Configuration.of("late", own, FitSettings()), 0, 0) for own in encoders]
+    pending = Pending(late)
+    first, text, second = *late[0].members, late[1].members[0]
+    results = {job: MemberResult(None, float(place)) for place, job in enumerate((first, text, second))}
+    assert list(pending.complete(first, results[first])) == []
+    assert list(pending.complete(text, results[text])) == [(late[0], {"image": results[first], "text": results[text]})]
+    assert pending.n_kept == 1  # the text waits for the other picture encoder
+    assert list(pending.complete(second, results[second])) == [
+        (late[1], {"image": results[second], "text": results[text]})
+    ]
+    assert pending.n_kept == 0
+
+
+@pytest.fixture
+def optuna():
+    return pytest.importorskip("optuna")
+
+
+def test_a_search_gives_each_head_its_trials_and_is_remembered(run, optuna):
+    from heads.grid import parse_axis
+
+    grid = {
+        **QUICK.grid,
+        "learning_rate": parse_axis("learning_rate", "1e-4..1e-1"),
+        "hidden_dim": parse_axis("hidden_dim", "8..32"),
+    }
+    settings = replace(QUICK, grid=grid, n_trials=12, seeds=(0,), fusions=("early",))
+    report = run(settings)
+    rows = read_csv(report.run_path / "ranking.csv")
+    assert [sum(row["head"] == head for row in rows) for head in ("image", "text", "early")] == [12, 12, 12]
+    assert all(1e-4 <= float(row["learning_rate"]) <= 1e-1 for row in rows)
+    assert {row["hidden_dim"] for row in rows} <= {"8", "16", "32"}
+    again = run(settings)
+    assert again.n_trained == 0  # the same seed asks the same
+    assert again.ranking == report.ranking
+
+
+def test_a_search_is_judged_by_validation_rows(run, optuna, monkeypatch):
+    told = []
+    tell = optuna.study.Study.tell
+    monkeypatch.setattr(
+        optuna.study.Study,
+        "tell",
+        lambda self, trial, *values, **options: told.append(values) or tell(self, trial, *values, **options),
+    )
+    report = run(replace(QUICK, grid={**QUICK.grid, "learning_rate": (1e-3, 1e30)}, n_trials=6, fusions=()))
+    means = {f"{row.validation.mean}" for row in report.ranking.rows if row.validation}
+    assert {f"{values[0]}" for values in told if values} == means
+    assert means != {f"{row.macro_f1.mean}" for row in report.ranking.rows if row.macro_f1}
+    assert any(not values for values in told)  # diverged
+
+
+def test_a_search_of_what_a_head_does_not_use_is_one_trial(run, optuna, monkeypatch):
+    asked = []
+    ask = optuna.study.Study.ask
+    monkeypatch.setattr(optuna.study.Study, "ask", lambda self, space: asked.append(sorted(space)) or ask(self, space))
+    report = run(replace(QUICK, grid={**QUICK.grid, "rank": (2, 3, 4)}, n_trials=5, fusions=("lowrank",)))
+    heads_tried = [row.configuration.head for row in report.ranking.rows]
+    assert heads_tried.count("image") == heads_tried.count("text") == 1
+    assert 1 <= heads_tried.count("lowrank") <= 3
+    assert asked == [["rank"]] * 5
