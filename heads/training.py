@@ -92,16 +92,9 @@ def train(
     config = {
         "command": list(command) if command else None,
         "cache": str(cache_path),
-        "cache_content_sha256": problem.content_sha256,
-        "label": problem.labels.column,
-        "classes": problem.labels.classes,
-        "heads": list(roster.saved),
-        "encoders": problem.vectors.encoders,
-        "untrained_encoders": problem.vectors.untrained,
-        "late_weights": mixture.weights if mixture else weights,
         "settings": asdict(settings),
-        "split": {side: problem.ids_of(getattr(problem.split, side)) for side in SIDES},
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "late_weights": mixture.weights if mixture else weights,
+        **_about(roster),
     }
     run_path = write_run(
         Path(runs_path),
@@ -126,6 +119,21 @@ def train(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _about(roster: Roster) -> dict:
+    """Return what a run was trained from, for its config.json."""
+    problem = roster.problem
+    return {
+        "cache_content_sha256": problem.content_sha256,
+        "label": problem.labels.column,
+        "classes": problem.labels.classes,
+        "heads": list(roster.saved),
+        "encoders": problem.vectors.encoders,
+        "untrained_encoders": problem.vectors.untrained,
+        "split": {side: problem.ids_of(getattr(problem.split, side)) for side in SIDES},
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+    }
 
 
 def _fit_plain(roster: Roster, task: Task, settings: TrainSettings) -> None:
