@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from heads.build import HeadDescription
 from heads.columns import ONLY_MODALITY, check_modalities, finite_wish, is_by_modality, join_columns, split_columns
@@ -20,15 +21,17 @@ from heads.data import Vectors
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError, LabelError, SettingError
 from heads.fit import fit_jobs
+from heads.holdout import draw_holdout
 from heads.job import Fit, Job
 from heads.late import Late, parse_weights
 from heads.plugin import is_plugin
 from heads.problem import describe, fitted_standardise, task_of
 from heads.settings import DIRECT, FUSIONS, PRECISIONS, SYNONYMS, FitSettings
 from heads.splits import Split
+from heads.stack import head_alone
 from heads.trained import TrainedHead
 
-__all__ = ["FusionClassifier", "draw_validation"]
+__all__ = ["FusionClassifier"]
 
 NEED_TWO = ("attention", "gated", "lowrank")  # modalities
 WEIGH_NO_CLASSES = ("majority", "centroids", "neighbours")
@@ -68,6 +71,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     >>> FusionClassifier(fusion="centroids", random_state=0).fit(X, y).predict([[0.1, 0.9]])
     array(['a'], dtype='<U1')
     """
+
+    _head: TrainedHead
 
     def __init__(
         self,
@@ -131,7 +136,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
                 "rows that have vectors."
             )
         settings, shares = self._find_settings(fusion, y)
-        split = draw_validation(codes, shares, generator=np.random.default_rng(settings.seed))
+        split = draw_holdout(codes, shares, generator=np.random.default_rng(settings.seed))
         fits = self._fit_head(fusion, vectors, codes, split, settings)
         histories = {name: found.history for name, found in fits.items()}
         best_epochs = {name: found.best_epoch for name, found in fits.items()}
@@ -160,8 +165,23 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.poor_score = self.fusion == "majority"
         return tags
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        head = state.get("_head")
+        if head is not None and head.description.plugin is not None:
+            # Not the module itself: a class that was run from a file is none that a pickle can name.
+            state = {**state, "_head": replace(head, module=nn.Identity()), "_plugin_state": head.module.state_dict()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        plugin_state = state.pop("_plugin_state", None)
+        super().__setstate__(state)
+        if plugin_state is not None:
+            self._head = replace(self._head, module=head_alone(self._head.description, plugin_state))
+
     def _log_probabilities(self, X: Any) -> Tensor:  # noqa: N803 - scikit-learn's name
-        check_is_fitted(self)
+        check_is_fitted(self, "modalities_")
         if is_by_modality(X):
             X, _ = join_columns(X, self.modalities_)  # noqa: N806
         wish = finite_wish(len(self.modalities_))
@@ -207,8 +227,12 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             own = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=y)
             class_weights = tuple(own.tolist())
             shares *= own / own.max()
-        elif self.class_weight is not None:
+        elif self.class_weight == "balanced":
             class_weights = self.class_weight
+        elif self.class_weight is not None:
+            raise SettingError(
+                f"class_weight must be None, balanced, or numbers by class, however got {self.class_weight!r}."
+            )
         numbers = {name: getattr(self, name) for name in (*INTEGERS, *REALS)}
         return FitSettings(seed=_draw_seed(self.random_state), class_weights=class_weights, **numbers), shares
 
@@ -233,8 +257,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
                 raise found
             fits[names[place]] = found
         if is_late:
-            late = Late({name: found.module for name, found in fits.items()}, weights=weights)
-            description, module = description_of(fusion), late.eval()
+            description = description_of(fusion)
+            module: nn.Module = Late({name: found.module for name, found in fits.items()}, weights=weights).eval()
         else:
             description, module = fits[fusion].description, fits[fusion].module
         self._head = TrainedHead(
@@ -247,25 +271,6 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             specs={},
         )
         return fits
-
-
-def draw_validation(codes: np.ndarray, shares: np.ndarray, *, generator: np.random.Generator) -> Split:
-    """Return the rows to train on and those to stop by: of each class its share, and never all of it.
-
-    Where that comes to no row, the training rows are both.
-
-    Shape:
-        codes: (N,) int64, -1 for rows to leave out
-        shares: (K,) from 0 to 1
-    """
-    rows = generator.permutation(np.flatnonzero(codes >= 0))
-    rows = rows[np.argsort(codes[rows], kind="stable")]  # by class; within it in random order
-    own = codes[rows]
-    counts = np.bincount(own, minlength=len(shares))  # (K,)
-    ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[own]
-    is_chosen = (ranks + 0.5 < shares[own] * counts[own]) & (ranks + 1 < counts[own])
-    train, validation = np.sort(rows[~is_chosen]), np.sort(rows[is_chosen])
-    return Split(train=train, validation=validation if len(validation) else train, test=rows[:0])
 
 
 def _draw_seed(random_state: Any) -> int:
