@@ -57,7 +57,7 @@ def _fit(job: Job, view: View) -> tuple[nn.Module, dict[str, Any]]:
         torch.from_numpy(rows).to(device) for rows in (job.task.split.train, job.task.split.validation)
     )
     counts = torch.bincount(job.train_codes, minlength=n_classes)
-    weights = class_weights(counts, balanced=job.settings.class_weights == "balanced")
+    weights = class_weights(counts, job.settings.class_weights)
     row_weights = weights.to(device)[view.codes.clamp_min(0)]  # (N,)
     match name:
         case "centroids":

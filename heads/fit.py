@@ -16,10 +16,12 @@ from heads.errors import HeadError
 from heads.job import Fit, Job, Task
 from heads.plan import plan_stacks
 from heads.source import Source, open_source
+from heads.thread_count import ThreadCount
 
 __all__ = ["fit", "fit_jobs"]
 
 CPU = torch.device("cpu")
+THREAD_COUNT = ThreadCount()
 
 
 def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Fit:
@@ -62,7 +64,7 @@ def fit_jobs(
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
             found.put(error)
 
-    n_threads = torch.get_num_threads()
+    THREAD_COUNT.enter()
     pool = ThreadPoolExecutor(plan.n_lanes, "lane")
     try:
         for places in plan.stacks:
@@ -75,7 +77,7 @@ def fit_jobs(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(n_threads)
+        THREAD_COUNT.leave()
 
 
 def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from heads.errors import HeadError
+from heads.errors import HeadError, SettingError
 from heads.job import Fit, Job
 from heads.order import batch_size_of, draw_order
 from heads.source import Source, View
@@ -48,7 +49,7 @@ class Member:
         self._train = torch.from_numpy(job.task.split.train)
         self._train_codes = job.train_codes
         counts = torch.bincount(self._train_codes, minlength=job.description.n_classes)  # (K,)
-        self.class_weights = class_weights(counts, balanced=job.settings.class_weights == "balanced")
+        self.class_weights = class_weights(counts, job.settings.class_weights)
         self.logit_shifts = job.settings.logit_adjustment * torch.log(counts.clamp_min(1) / len(self._train))
         self.error: HeadError | None = None
         self._history: list[dict[str, float]] = []
@@ -101,12 +102,21 @@ class Member:
         return Fit(module, self.job.description, self._best_epoch, self._history, self._elapsed_s)
 
 
-def class_weights(counts: Tensor, *, balanced: bool) -> Tensor:
-    """Return weights of mean 1 over the training rows: all equal, or such that every class weighs the same.
+def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
+    """Return weights of mean 1 over the training rows: all equal, such that every class weighs the same, or as wished.
 
     Shape:
         counts, output: (K,), the training rows of each class
+        wish: ``equal``, ``balanced``, or (K,) positive numbers
+
+    Raises:
+        SettingError: there is not one number a class.
     """
-    if not balanced:
+    if wish == "equal":
         return torch.ones(len(counts))
-    return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))
+    if wish == "balanced":
+        return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))
+    if len(wish) != len(counts):
+        raise SettingError(f"class_weights must be one number a class ({len(counts)}), however got {len(wish)}.")
+    own = torch.tensor(wish, dtype=torch.float64)
+    return (own * (counts.sum() / (counts * own).sum())).float()

@@ -78,7 +78,7 @@ class FitSettings:
     max_epochs: int = 60
     patience: int = 6  # epochs without a better macro-F1 on the validation rows
     keep: str = "best"  # the weights of the epoch that is best on the validation rows, or last: those of max_epochs
-    class_weights: str = "equal"  # or balanced: every class weighs the same in the loss
+    class_weights: str | tuple[float, ...] = "equal"  # or balanced: each weighs the same in the loss; or K numbers
     logit_adjustment: float = 0.0  # times the log of the classes' shares, added to the logits in training
     per_class: str | None = None  # rows of each class in an epoch: a number, smallest or largest; None: all rows
 
@@ -96,7 +96,10 @@ class FitSettings:
         self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
         self._check("absent", self.absent in ABSENT, " or ".join(ABSENT))
         self._check("keep", self.keep in KEEPS, " or ".join(KEEPS))
-        self._check("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
+        if isinstance(self.class_weights, str):
+            self._check("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
+        else:
+            self._check("class_weights", all(0 < own < math.inf for own in self.class_weights), "positive and finite")
 
     def _check(self, name: str, holds: bool, wish: str) -> None:
         if not holds:
