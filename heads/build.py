@@ -11,6 +11,7 @@ from torch import nn
 from heads.absent import LearnedAbsent
 from heads.attention import CrossAttention
 from heads.early import Early
+from heads.errors import HeadError
 from heads.gated import Gated
 from heads.late import Late
 from heads.lowrank import LowRank
@@ -46,7 +47,7 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
     Modules take ``(inputs, present)`` and return logits or log-probabilities.
 
     Raises:
-        HeadError: attention is asked for over one modality.
+        HeadError: attention is asked for over one modality, or a rate of dropout is none.
     """
     if description.name == "late":
         members = {
@@ -59,6 +60,10 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
 
 
 def _build_plain(description: HeadDescription, stack: tuple[int, ...]) -> nn.Module:
+    if not 0 <= description.dropout < 1:
+        raise HeadError(
+            f"The dropout of a head must be at least 0 and less than 1, however it is {description.dropout}."
+        )
     sizes: dict[str, Any] = {
         "n_classes": description.n_classes,
         "hidden_dim": description.hidden_dim,

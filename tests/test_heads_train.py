@@ -28,7 +28,7 @@ from heads.trained import TrainedHead
 from heads.training import train
 
 QUICK = TrainSettings(hidden_dim=32, max_epochs=10, n_resamples=100)
-ALL = ["image", "text", "early", "attention", "late"]
+ALL = ["image", "text", *FUSIONS]
 
 
 def shop(path, *, n_products=240, n_classes=3, seed=0, columns=None, **options):
@@ -157,7 +157,7 @@ def test_predictions_agree_with_the_metrics(report):
 
 def test_verdicts_are_differences_of_the_metrics(report):
     best = max(("image", "text"), key=lambda name: report.metrics[name]["validation"]["macro_f1"])
-    assert [verdict.fusion for verdict in report.verdicts] == ["early", "attention", "late"]
+    assert [verdict.fusion for verdict in report.verdicts] == list(FUSIONS)
     for verdict in report.verdicts:
         assert verdict.single == best
         for score in ("accuracy", "macro_f1"):
@@ -253,7 +253,7 @@ def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
     found = train(path, settings=QUICK, runs_path=tmp_path / "runs")
     assert found.metrics["text"]["accuracy"] > 0.9 > 0.5 > found.metrics["image"]["accuracy"]
-    for fusion in ("early", "attention", "late"):
+    for fusion in FUSIONS:
         start = f"text alone is as good as {fusion}: the image adds nothing here"
         assert sentence_of(found, fusion).startswith(start)
 
@@ -403,7 +403,7 @@ def test_three_modalities_are_fused(tmp_path):
     vectors = {name: class_vectors(codes, 8, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
     found = train(path, settings=replace(QUICK, weights="1,1,2"), runs_path=tmp_path / "runs")
-    assert list(found.metrics) == ["image", "metadata", "text", "early", "attention", "late"]
+    assert list(found.metrics) == ["image", "metadata", "text", *FUSIONS]
     assert found.weights == {"image": 0.25, "metadata": 0.25, "text": 0.5}
 
 
@@ -456,7 +456,7 @@ def test_a_training_that_diverges_is_a_named_error(folder, cache_path, learning_
 
 @pytest.mark.parametrize("weights", ["1", "a,b", "-1,2"])
 def test_bad_weights_are_refused_before_anything_is_trained(folder, cache_path, monkeypatch, weights):
-    monkeypatch.setitem(train.__globals__, "fit", lambda *_: pytest.fail("a head was fitted"))
+    monkeypatch.setitem(train.__globals__, "fit_jobs", lambda *_: pytest.fail("a head was fitted"))
     with pytest.raises(SettingError, match="--weights"):
         train(cache_path, settings=replace(QUICK, weights=weights), runs_path=folder / "refused")
     assert not (folder / "refused").exists()
@@ -494,7 +494,7 @@ def test_a_taken_name_is_refused_before_anything_is_trained(tmp_path, cache_path
     settings = replace(QUICK, fusions=(), max_epochs=1)
     first = train(cache_path, settings=settings, runs_path=tmp_path / "runs", name="mine")
     content = {path.name: path.read_bytes() for path in first.run_path.iterdir()}
-    monkeypatch.setitem(train.__globals__, "fit", lambda *_: pytest.fail("a head was fitted"))
+    monkeypatch.setitem(train.__globals__, "fit_jobs", lambda *_: pytest.fail("a head was fitted"))
     with pytest.raises(RunError, match=r"runs/mine exists\. Choose another --name"):
         train(cache_path, settings=settings, runs_path=tmp_path / "runs", name="mine")
     assert {path.name: path.read_bytes() for path in first.run_path.iterdir()} == content
