@@ -258,23 +258,6 @@ def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
         assert sentence_of(found, fusion).startswith(start)
 
 
-def test_what_only_both_modalities_tell_is_learned_by_early_and_attention(tmp_path):
-    """The class is the exclusive or of one bit in the picture and one in the text."""
-    bits = np.random.default_rng(0).integers(2, size=(600, 2))
-    vectors = {
-        "image": class_vectors(bits[:, 0], 6, spread=0.3, seed=1),
-        "text": class_vectors(bits[:, 1], 6, spread=0.3, seed=2),
-    }
-    labels = ["same" if first == second else "other" for first, second in bits]
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": labels})
-    found = train(path, settings=replace(QUICK, max_epochs=40, patience=15), runs_path=tmp_path / "runs")
-    for fusion in ("early", "attention"):
-        assert found.metrics[fusion]["accuracy"] > 0.95
-        assert re.match(rf"{fusion} is better than (image|text) alone \(accuracy \+", sentence_of(found, fusion))
-    for name in ("image", "text", "late"):
-        assert found.metrics[name]["accuracy"] < 0.65
-
-
 def test_a_fusion_that_is_worse_is_said_to_be_worse(tmp_path):
     codes = np.arange(400) % 4
     vectors = {"image": class_vectors(codes, 8, signal=0.0), "text": class_vectors(codes, 8, spread=0.1, seed=1)}
