@@ -12,6 +12,7 @@ from heads.absent import LearnedAbsent
 from heads.attention import CrossAttention
 from heads.centroids import Centroids
 from heads.early import Early
+from heads.errors import HeadError
 from heads.gated import Gated
 from heads.guard import GUARD, Guarded
 from heads.late import Late
@@ -54,7 +55,7 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
     Modules take ``(inputs, present)`` and return logits or log-probabilities.
 
     Raises:
-        HeadError: attention is asked for over one modality; or the user's own class is none of a head.
+        HeadError: attention is asked for over one modality; a rate of dropout is none; or the user's own class is no head.
     """
     if description.name.endswith(GUARD):
         fusion = replace(description, name=description.name.removesuffix(GUARD))
@@ -77,6 +78,10 @@ def _build_singles(description: HeadDescription, stack: tuple[int, ...]) -> dict
 
 
 def _build_plain(description: HeadDescription, stack: tuple[int, ...]) -> nn.Module:
+    if not 0 <= description.dropout < 1:
+        raise HeadError(
+            f"The dropout of a head must be at least 0 and less than 1, however it is {description.dropout}."
+        )
     sizes: dict[str, Any] = {
         "n_classes": description.n_classes,
         "hidden_dim": description.hidden_dim,

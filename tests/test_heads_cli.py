@@ -3,8 +3,11 @@
 import csv
 import json
 import logging
+import os
 import re
 import shutil
+import signal
+import threading
 from dataclasses import fields
 from itertools import chain
 
@@ -15,10 +18,10 @@ from support import class_vectors, invoke, synthetic_cache
 
 from heads.cli import train
 from heads.errors import SettingError
-from heads.settings import TrainSettings, parse_fusions
-from heads.training import train as train_heads
+from heads.fit import fit_jobs
+from heads.settings import FUSIONS, TrainSettings, parse_fusions
 
-ALL = ["image", "text", "early", "attention", "late"]
+ALL = ["image", "text", *FUSIONS]
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +130,7 @@ def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
 def test_every_fusion_gets_a_verdict_in_words(heads_train, tmp_path):
     text = " ".join(heads_train().stdout.split())
     verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
-    assert [verdict["fusion"] for verdict in verdicts] == ["early", "attention", "late"]
+    assert [verdict["fusion"] for verdict in verdicts] == list(FUSIONS)
     for verdict in verdicts:
         assert verdict["sentence"] in text
         assert re.search(r"accuracy [+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\], macro-F1", verdict["sentence"])
@@ -157,6 +160,8 @@ def test_json_is_one_object(heads_train, some_unlabelled, tmp_path):
         ("concat", ["image", "text", "early"]),
         ("attention", ["image", "text", "attention"]),
         ("intermediate", ["image", "text", "attention"]),
+        ("gated", ["image", "text", "gated"]),
+        ("lowrank,gated", ["image", "text", "gated", "lowrank"]),
         ("late", ["image", "text", "late"]),
         ("late,early", ["image", "text", "early", "late"]),
         (" late , intermediate ", ["image", "text", "attention", "late"]),
@@ -170,11 +175,9 @@ def test_fusions_are_named_one_by_one_or_in_a_list(heads_train, fusion, heads):
     assert heads_of(heads_train("--fusion", fusion)) == heads
 
 
-@pytest.mark.parametrize("fusion", ["gated", "early,gated", "", ",", "early;late", "Early"])
+@pytest.mark.parametrize("fusion", ["fused", "early,fused", "", ",", "early;late", "Early"])
 def test_an_unknown_fusion_lists_those_there_are(heads_train, fusion):
-    assert_one_line(
-        heads_train("--fusion", fusion), "--fusion must name some of", "early, attention, late", repr(fusion)
-    )
+    assert_one_line(heads_train("--fusion", fusion), "--fusion must name some of", ", ".join(FUSIONS), repr(fusion))
 
 
 def test_a_modality_that_the_cache_lacks_is_no_fusion_of_it(heads_train, tmp_path):
@@ -214,6 +217,14 @@ OUT_OF_RANGE = {
     "--batch-size": ["0", "1"],
     "--max-epochs": ["0"],
     "--patience": ["0"],
+    "--rank": ["0", "-1"],
+    "--modality-dropout": ["-0.1", "1", "nan"],
+    "--logit-adjustment": ["-1", "nan", "inf"],
+    "--class-weights": ["", "even"],
+    "--absent": ["", "noughts"],
+    "--per-class": ["", "0", "-1", "2.5", "most"],
+    "--precision": ["fp8"],
+    "--device": ["", "gpu", "cuda:x"],
 }
 
 
@@ -334,6 +345,8 @@ def test_settings_reach_the_run(heads_train, tmp_path):
         "--seed": 7, "--min-rows": 5, "--test-share": 0.3, "--validation-share": 0.2, "--hidden-dim": 20,
         "--dropout": 0.25, "--learning-rate": 0.01, "--weight-decay": 0.1, "--batch-size": 50, "--max-epochs": 2,
         "--patience": 1, "--label": "label", "--weights": "1,3",
+        "--rank": 3, "--modality-dropout": 0.1, "--absent": "learned", "--class-weights": "balanced",
+        "--logit-adjustment": 0.5, "--per-class": "30", "--device": "cpu", "--precision": "fp32",
     }  # fmt: skip
     assert heads_train(*chain(*chosen.items()), "--name", "mine").exit_code == 0
     config = json.loads((tmp_path / "runs" / "mine" / "config.json").read_text())
@@ -354,25 +367,35 @@ def test_notes_stand_on_stderr_each_time(heads_train, some_unlabelled):
 
 
 def test_ctrl_c_exits_with_130(heads_train, monkeypatch, tmp_path):
-    def stop(*_):
-        raise KeyboardInterrupt
+    """Also while other threads train, which are told to stop."""
+    is_first, is_told = threading.Semaphore(), threading.Event()
 
-    monkeypatch.setitem(train_heads.__globals__, "fit", stop)
+    def interrupted(_jobs, *, device, stop):
+        if is_first.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
+        if stop.wait(60):
+            is_told.set()
+        yield from ()
+
+    monkeypatch.setitem(fit_jobs.__globals__, "descend", interrupted)
     result = heads_train()
     assert result.exit_code == 130
     assert "Stopped" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "runs").exists()
+    assert is_told.wait(60)
 
 
 def test_a_mistake_of_ours_exits_with_3_and_shows_where(heads_train, monkeypatch):
-    def fail(*_):
+    """Also in another thread than the command's own."""
+
+    def fail(*_, **__):
         raise ZeroDivisionError("some mistake")
 
-    monkeypatch.setitem(train_heads.__globals__, "fit", fail)
+    monkeypatch.setitem(fit_jobs.__globals__, "descend", fail)
     result = heads_train()
     assert result.exit_code == 3
-    assert "Traceback" in result.stderr
+    assert "in fail" in result.stderr
     assert "ZeroDivisionError: some mistake" in result.stderr
 
 
@@ -401,7 +424,7 @@ def test_help_shows_the_defaults():
 
 @pytest.mark.parametrize(
     ("text", "fusions"),
-    [("all", ("early", "attention", "late")), ("image", ("image",)), ("late,concat", ("early", "late"))],
+    [("all", FUSIONS), ("image", ("image",)), ("late,concat", ("early", "late"))],
 )
 def test_fusions_are_parsed_in_one_order(text, fusions):
     assert parse_fusions(text) == fusions

@@ -15,21 +15,21 @@ from heads.errors import HeadError, SettingError
 from heads.fit import fit
 from heads.job import Job, Task
 from heads.late import Late, parse_weights
-from heads.settings import TrainSettings
+from heads.settings import FUSIONS, TrainSettings
 from heads.splits import Split
 from heads.standardise import Standardise
 
 TWO = {"image": 12, "text": 10}
 THREE = {"image": 12, "metadata": 5, "text": 10}
 N_CLASSES = 3
-FUSIONS = [(name, dims) for dims in (TWO, THREE) for name in ("early", "attention", "late")]
-HEADS = [("image", {"image": 12}), ("text", {"text": 10}), *FUSIONS]
+FUSED = [(name, dims) for dims in (TWO, THREE) for name in FUSIONS]
+HEADS = [("image", {"image": 12}), ("text", {"text": 10}), *FUSED]
 
 every_head, every_fusion = (
     pytest.mark.parametrize(
         ("name", "dims"), [pytest.param(*pair, id=f"{pair[0]} of {len(pair[1])}") for pair in pairs]
     )
-    for pairs in (HEADS, FUSIONS)
+    for pairs in (HEADS, FUSED)
 )
 
 
@@ -180,7 +180,7 @@ def test_what_attention_finds_depends_on_the_question_and_on_the_answer(n_tokens
     """Looked at before the residual, which would carry the question past a dead attention."""
     found = []
     head = head_of("attention", TWO, n_tokens=n_tokens)
-    head.attention.register_forward_hook(lambda _, __, output: found.append(output[0].detach()))
+    head.attention.register_forward_hook(lambda _, __, output: found.append(output.detach()))
     (inputs, present), (others, _) = rows_of(TWO), rows_of(TWO, seed=1)
     for modality in (None, "image", "text"):
         head({**inputs, modality: others.get(modality)}, present)

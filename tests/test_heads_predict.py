@@ -12,11 +12,11 @@ from support import class_vectors, invoke, synthetic_cache
 from cache import Cache, Contents, Journal, Products, seal
 from heads.cli import predict
 from heads.run import load_heads
-from heads.settings import TrainSettings
+from heads.settings import FUSIONS, TrainSettings
 from heads.training import train
 
 N = 200
-NAMES = ["image", "text", "early", "attention", "late"]
+NAMES = ["image", "text", *FUSIONS]
 QUICK = TrainSettings(hidden_dim=32, max_epochs=8, n_resamples=100, weights="0.3,0.7")
 HAS = {"image": np.arange(N) % 8 != 3, "text": np.arange(N) % 10 != 5}  # rows 75, 115, 155 and 195 lack both
 N_WITHOUT = 5
@@ -123,9 +123,9 @@ def test_a_heads_answers_do_not_depend_on_which_others_are_asked(cache_path, run
 
 
 def test_an_unknown_head_lists_those_there_are(cache_path, run_path):
-    result = invoke(predict, cache_path, "--run", run_path, "--head", "gated")
+    result = invoke(predict, cache_path, "--run", run_path, "--head", "fused")
     assert_one_line(result)
-    assert f"--head must be one of {', '.join(NAMES)}, however got gated" in result.stderr
+    assert f"--head must be one of {', '.join(NAMES)}, however got fused" in result.stderr
 
 
 def test_products_without_a_vector_get_no_answer_and_are_counted(cache_path, run_path):
@@ -240,7 +240,7 @@ def test_a_run_must_be_named(cache_path):
     assert "--run" in result.stderr
 
 
-@pytest.mark.parametrize("wrong", [["--head", "gated"], ["--run", "nowhere"]])
+@pytest.mark.parametrize("wrong", [["--head", "fused"], ["--run", "nowhere"]])
 def test_a_failed_prediction_leaves_an_older_output_as_it_was(cache_path, run_path, tmp_path, wrong):
     output = tmp_path / "answers.csv"
     output.write_text("precious")

@@ -28,7 +28,7 @@ from heads.trained import TrainedHead
 from heads.training import train
 
 QUICK = TrainSettings(hidden_dim=32, max_epochs=10, n_resamples=100)
-ALL = ["image", "text", "early", "attention", "late"]
+ALL = ["image", "text", *FUSIONS]
 
 
 def shop(path, *, n_products=240, n_classes=3, seed=0, columns=None, **options):
@@ -157,7 +157,7 @@ def test_predictions_agree_with_the_metrics(report):
 
 def test_verdicts_are_differences_of_the_metrics(report):
     best = max(("image", "text"), key=lambda name: report.metrics[name]["validation"]["macro_f1"])
-    assert [verdict.fusion for verdict in report.verdicts] == ["early", "attention", "late"]
+    assert [verdict.fusion for verdict in report.verdicts] == list(FUSIONS)
     for verdict in report.verdicts:
         assert verdict.single == best
         for score in ("accuracy", "macro_f1"):
@@ -253,26 +253,9 @@ def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
     found = train(path, settings=QUICK, runs_path=tmp_path / "runs")
     assert found.metrics["text"]["accuracy"] > 0.9 > 0.5 > found.metrics["image"]["accuracy"]
-    for fusion in ("early", "attention", "late"):
+    for fusion in FUSIONS:
         start = f"text alone is as good as {fusion}: the image adds nothing here"
         assert sentence_of(found, fusion).startswith(start)
-
-
-def test_what_only_both_modalities_tell_is_learned_by_early_and_attention(tmp_path):
-    """The class is the exclusive or of one bit in the picture and one in the text."""
-    bits = np.random.default_rng(0).integers(2, size=(600, 2))
-    vectors = {
-        "image": class_vectors(bits[:, 0], 6, spread=0.3, seed=1),
-        "text": class_vectors(bits[:, 1], 6, spread=0.3, seed=2),
-    }
-    labels = ["same" if first == second else "other" for first, second in bits]
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": labels})
-    found = train(path, settings=replace(QUICK, max_epochs=40, patience=15), runs_path=tmp_path / "runs")
-    for fusion in ("early", "attention"):
-        assert found.metrics[fusion]["accuracy"] > 0.95
-        assert re.match(rf"{fusion} is better than (image|text) alone \(accuracy \+", sentence_of(found, fusion))
-    for name in ("image", "text", "late"):
-        assert found.metrics[name]["accuracy"] < 0.65
 
 
 def test_a_fusion_that_is_worse_is_said_to_be_worse(tmp_path):
@@ -403,7 +386,7 @@ def test_three_modalities_are_fused(tmp_path):
     vectors = {name: class_vectors(codes, 8, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
     found = train(path, settings=replace(QUICK, weights="1,1,2"), runs_path=tmp_path / "runs")
-    assert list(found.metrics) == ["image", "metadata", "text", "early", "attention", "late"]
+    assert list(found.metrics) == ["image", "metadata", "text", *FUSIONS]
     assert found.weights == {"image": 0.25, "metadata": 0.25, "text": 0.5}
 
 
@@ -456,7 +439,7 @@ def test_a_training_that_diverges_is_a_named_error(folder, cache_path, learning_
 
 @pytest.mark.parametrize("weights", ["1", "a,b", "-1,2"])
 def test_bad_weights_are_refused_before_anything_is_trained(folder, cache_path, monkeypatch, weights):
-    monkeypatch.setitem(train.__globals__, "fit", lambda *_: pytest.fail("a head was fitted"))
+    monkeypatch.setitem(train.__globals__, "fit_jobs", lambda *_: pytest.fail("a head was fitted"))
     with pytest.raises(SettingError, match="--weights"):
         train(cache_path, settings=replace(QUICK, weights=weights), runs_path=folder / "refused")
     assert not (folder / "refused").exists()
@@ -494,7 +477,7 @@ def test_a_taken_name_is_refused_before_anything_is_trained(tmp_path, cache_path
     settings = replace(QUICK, fusions=(), max_epochs=1)
     first = train(cache_path, settings=settings, runs_path=tmp_path / "runs", name="mine")
     content = {path.name: path.read_bytes() for path in first.run_path.iterdir()}
-    monkeypatch.setitem(train.__globals__, "fit", lambda *_: pytest.fail("a head was fitted"))
+    monkeypatch.setitem(train.__globals__, "fit_jobs", lambda *_: pytest.fail("a head was fitted"))
     with pytest.raises(RunError, match=r"runs/mine exists\. Choose another --name"):
         train(cache_path, settings=settings, runs_path=tmp_path / "runs", name="mine")
     assert {path.name: path.read_bytes() for path in first.run_path.iterdir()} == content

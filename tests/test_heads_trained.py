@@ -17,10 +17,11 @@ from heads.build import HeadDescription, build
 from heads.data import Vectors
 from heads.early import Early
 from heads.errors import HeadError
+from heads.settings import FUSIONS
 from heads.standardise import Standardise
 from heads.trained import BLOCK_ROWS, TrainedHead, load_head
 
-NAMES = ["image", "text", "early", "attention", "late"]
+NAMES = ["image", "text", *FUSIONS]
 DIMS = {"image": 12, "text": 10}
 N_GOLDEN = 8
 
@@ -244,11 +245,13 @@ def test_a_missing_file_is_named(tmp_path, suffix):
         load_head(tmp_path / "early")
 
 
-@pytest.mark.parametrize(("field", "value"), [("format_version", 3), ("format_version", "1"), ("format", "other")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("format_version", 2), ("format_version", 4), ("format_version", "3"), ("format", "other")]
+)
 def test_another_version_is_refused_by_name(tmp_path, field, value):
     saved(tmp_path, "early")
     edit_json(tmp_path / "early", lambda about: about.update({field: value}))
-    with pytest.raises(HeadError, match=f"must be a head of version 1 or 2, however it is .*{value}"):
+    with pytest.raises(HeadError, match=f"must be a head of version 3, however it is .*{value}.* train again"):
         load_head(tmp_path / "early")
 
 
