@@ -39,7 +39,9 @@ def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
     for own, detail in zip(cells, details, strict=True):
         lines.append(_line(own, widths, n_left))
         if detail and not is_beside:
-            lines += textwrap.wrap(detail, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+            lines += textwrap.wrap(
+                detail, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
+            )
     if len(good) > len(shown):
         lines.append(f"and {len(good) - len(shown)} more (--top)")
     return lines + _failures([row for row in ranking.rows if row.error is not None], naming)
