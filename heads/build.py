@@ -55,7 +55,7 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
     Modules take ``(inputs, present)`` and return logits or log-probabilities.
 
     Raises:
-        HeadError: attention is asked for over one modality; a rate of dropout is none; or the user's own class is no head.
+        HeadError: attention is asked for over one modality, a dropout is no rate, or the user's own class is no head.
     """
     if description.name.endswith(GUARD):
         fusion = replace(description, name=description.name.removesuffix(GUARD))

@@ -12,7 +12,7 @@ import torch
 
 from heads.descent import descend
 from heads.direct import fit_direct
-from heads.errors import HeadError
+from heads.errors import HeadError, LabelError
 from heads.job import Fit, Job, Task
 from heads.plan import plan_stacks
 from heads.source import Source, open_source
@@ -85,6 +85,8 @@ def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
         return fit_direct(job, device=device)
     except HeadError as error:
         return error
+    except LabelError as error:  # a fold without rows of a second class
+        return HeadError(str(error))
 
 
 class _Sources:
