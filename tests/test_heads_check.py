@@ -297,7 +297,7 @@ def test_json_holds_every_finding(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["no-such-head"], "one of image, text, early, attention, late"),
+        (["no-such-head"], "one of image, text, early, attention, gated, lowrank, late"),
         (["no_such_module:Mine"], "there is no no_such_module"),
         (["attention", "--dims", "text=5"], "A head must be one of text,"),
         (["--dims", "image"], "as in image=512,text=768, however got image."),

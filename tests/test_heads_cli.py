@@ -370,7 +370,7 @@ def test_ctrl_c_exits_with_130(heads_train, monkeypatch, tmp_path):
     """Also while other threads train, which are told to stop."""
     is_first, is_told = threading.Semaphore(), threading.Event()
 
-    def interrupted(_jobs, *, device, stop):
+    def interrupted(_jobs, _sources, *, stop):
         if is_first.acquire(blocking=False):
             os.kill(os.getpid(), signal.SIGINT)
         if stop.wait(60):
