@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from support import class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
 from heads.ablation import ablate
+from heads.ablation_problem import pose_ablation
 from heads.ablation_settings import AblationSettings
 from heads.errors import HeadError, LabelError, RunError, SplitError
 from heads.fit import fit_jobs
 from heads.memo import Memo
 from heads.pending import MemberResult, Pending
+from heads.prepared import Prepared
 from heads.settings import FUSIONS, TrainSettings
 
 QUICK = AblationSettings(
@@ -144,6 +147,18 @@ def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(ru
     assert trained == {"image", "early", "late"}
 
 
+def test_other_tokens_are_another_job_of_attention_alone(run, tmp_path):
+    settings = replace(QUICK, fusions=("early", "attention"), n_folds=1, seeds=(0,))
+    trained = []
+    for seed in (1, 2, 2):
+        generator = np.random.default_rng(seed)
+        tokens = {"text": [generator.standard_normal((2, 5)) for _ in range(120)]}
+        report = run(settings, cache=shop(tmp_path / f"{len(trained)}.h5", tokens=tokens))
+        jobs = read_csv(report.run_path / "jobs.csv")
+        trained.append({row["head"] for row in jobs if row["source"] == "trained"})
+    assert trained == [{"image", "text", "early", "attention"}, {"attention"}, set()]
+
+
 def test_late_fusion_that_is_not_remembered_has_its_members_trained_again(run, fitted):
     run(replace(QUICK, fusions=("early",)))
     fitted.clear()
@@ -160,8 +175,12 @@ def report_cache(report):
     return json.loads((report.run_path / "ablation.json").read_text())["cache"]
 
 
-def test_one_fold_is_what_heads_train_does(cache_path, tmp_path):
+@pytest.mark.parametrize("has_tokens", [False, True])
+def test_one_fold_is_what_heads_train_does(tmp_path, has_tokens):
     """The same split and seed give the same heads, however many are trained beside them."""
+    generator = np.random.default_rng(5)
+    tokens = {"text": [generator.standard_normal((1 + n % 3, 5)) for n in range(120)]} if has_tokens else {}
+    cache_path = shop(tmp_path / "c.h5", tokens=tokens)
     trained = heads.train(
         cache_path, settings=TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32"),
         runs_path=tmp_path / "runs",
@@ -335,6 +354,23 @@ def test_a_member_s_answers_are_kept_no_longer_than_late_fusion_waits():
         (late[1], {"image": results[second], "text": results[text]})
     ]
     assert pending.n_kept == 0
+
+
+def test_each_fold_is_standardised_by_its_own_training_rows(cache_path):
+    with Cache(cache_path) as cache:
+        problem = pose_ablation(cache, QUICK)
+    prepared = Prepared(problem, device=torch.device("cpu"), dtype=torch.float32)
+    encoders = (("image", "first"), ("text", "first"))
+    for place, fold in enumerate(problem.folds):
+        task = prepared.task(encoders, place)
+        for name, raw in problem.of(dict(encoders)).inputs.items():
+            rows = raw[fold.train].double()
+            expected = (raw - rows.mean(0)) / rows.std(0)
+            torch.testing.assert_close(task.inputs[name].double(), expected, rtol=1e-4, atol=1e-5)
+            again = task.standardise(problem.of(dict(encoders)).inputs, task.present)[name]  # what answers are given by
+            torch.testing.assert_close(again, task.inputs[name], rtol=0, atol=0)
+    alone = prepared.task(encoders[:1], 0)
+    assert alone.inputs["image"] is prepared.task(encoders, 0).inputs["image"]  # one tensor for all tasks of a fold
 
 
 @pytest.fixture
