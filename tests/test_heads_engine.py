@@ -12,11 +12,13 @@ from small_jobs import CPU, small_job, small_task
 from torch import nn
 
 import heads.fit
+import heads.plan
 from heads.adamw import StackedAdamW
 from heads.errors import HeadError
-from heads.fit import fit, fit_jobs, plan_stacks
+from heads.fit import fit, fit_jobs
 from heads.job import Fit
 from heads.member import Member
+from heads.plan import plan_stacks
 from heads.stack import Stack
 from heads.tokens import ProductTokens
 
@@ -44,6 +46,10 @@ def jobs_of(kind):
         )
         for seed, (rate, decay, dropout, n_epochs) in enumerate(OWN)
     ]  # fmt: skip
+
+
+def stacks_of(jobs):
+    return plan_stacks(jobs, like=torch.empty(0)).stacks
 
 
 def fits_of(jobs, *, dtype=torch.float32, **options):
@@ -75,7 +81,7 @@ def lanes():
 def test_a_job_in_a_stack_gets_the_fit_it_gets_alone(kind, dtype, atol):
     """To rounding: a product of a batch of matrices may be summed in another order than one of two."""
     jobs = jobs_of(kind)
-    assert len(plan_stacks(jobs, device=CPU)) == 1
+    assert len(stacks_of(jobs)) == 1
     together = fits_of(jobs, dtype=dtype)
     assert [len(found.history) for found in together] == [n_epochs for *_, n_epochs in OWN]
     for job, found in zip(jobs, together, strict=True):
@@ -170,7 +176,7 @@ def test_the_times_of_a_stack_are_shared_out():
 
 def test_jobs_of_one_shape_stand_in_one_stack_in_order_of_their_rates():
     jobs = jobs_of("early") + jobs_of("gated")
-    stacks = plan_stacks(jobs, device=CPU)
+    stacks = stacks_of(jobs)
     assert sorted(sorted(places) for places in stacks) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     for places in stacks:
         rates = [(jobs[place].settings.learning_rate, jobs[place].settings.weight_decay) for place in places]
@@ -184,29 +190,29 @@ def test_jobs_of_one_shape_stand_in_one_stack_in_order_of_their_rates():
 )
 def test_jobs_of_another_shape_stand_apart(changes):
     jobs = [small_job("early"), small_job("early", seed=1, **changes), small_job("early", seed=2)]
-    assert sorted(map(sorted, plan_stacks(jobs, device=CPU))) == [[0, 2], [1]]
+    assert sorted(map(sorted, stacks_of(jobs))) == [[0, 2], [1]]
 
 
 @pytest.mark.parametrize("n_rows", [(240, 40, 30), (136, 40, 30)], ids=["larger batches", "more steps"])
 def test_jobs_with_other_batches_stand_apart(n_rows):
     jobs = [small_job("early"), small_job("early", small_task(n_rows=n_rows))]
-    assert len(plan_stacks(jobs, device=CPU)) == 2
+    assert len(stacks_of(jobs)) == 2
 
 
 def test_a_stack_is_no_larger_than_the_cache_of_a_core(monkeypatch):
     jobs = [small_job("early", seed=seed) for seed in range(7)]
     n_numbers = 22 * 16 + 2 * 16 + 16 * 3 + 3  # of a head: two linear maps and a batch norm
-    monkeypatch.setattr(heads.fit, "CPU_STACK_BYTES", 3 * n_numbers * heads.fit.BYTES_A_PARAMETER)
-    stacks = plan_stacks(jobs, device=CPU)
+    monkeypatch.setitem(heads.plan.STACK_BYTES, "cpu", 3 * n_numbers * heads.plan.BYTES_A_PARAMETER)
+    stacks = stacks_of(jobs)
     assert Counter(map(len, stacks)) == {3: 2, 1: 1}
     assert sorted(place for places in stacks for place in places) == list(range(7))
-    monkeypatch.setattr(heads.fit, "CPU_STACK_BYTES", 1)
-    assert [len(places) for places in plan_stacks(jobs, device=CPU)] == [1] * 7
+    monkeypatch.setitem(heads.plan.STACK_BYTES, "cpu", 1)
+    assert [len(places) for places in stacks_of(jobs)] == [1] * 7
 
 
 def test_the_longest_work_comes_first():
     jobs = [small_job("early"), small_job("early", hidden_dim=64), small_job("early", hidden_dim=32)]
-    assert plan_stacks(jobs, device=CPU) == [[1], [2], [0]]
+    assert stacks_of(jobs) == [[1], [2], [0]]
 
 
 def test_heads_over_tokens_stand_alone_and_are_fitted_beside_the_others():
@@ -218,7 +224,7 @@ def test_heads_over_tokens_stand_alone_and_are_fitted_beside_the_others():
     plain = small_job("attention", task)
     over_tokens = replace(plain, description=replace(plain.description, token_dims={"text": 6}))
     jobs = [over_tokens, replace(over_tokens, settings=replace(plain.settings, seed=1)), plain]
-    assert sorted(plan_stacks(jobs, device=CPU)) == [[0], [1], [2]]
+    assert sorted(stacks_of(jobs)) == [[0], [1], [2]]
     first, second, _ = fits_of(jobs)
     assert_same_fit(first, fit(jobs[0]), atol=1e-5)
     assert first.history != second.history
@@ -247,9 +253,10 @@ def test_results_come_as_they_are_done(monkeypatch):
 
 
 @pytest.mark.parametrize("n_lanes", [1, 2, 5])
-def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_lanes):
+def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_lanes, monkeypatch):
+    monkeypatch.setattr("heads.plan.count_lanes", lambda device: n_lanes)
     jobs = [small_job(name, seed=seed, max_epochs=2) for seed in range(2) for name in ("text", "early", "gated")]
-    for job, found in zip(jobs, fits_of(jobs, n_lanes=n_lanes), strict=True):
+    for job, found in zip(jobs, fits_of(jobs), strict=True):
         assert_same_fit(found, fit(job), atol=1e-5)
 
 
@@ -266,10 +273,11 @@ def epochs(monkeypatch):
     return counted
 
 
-def test_a_caller_who_stops_listening_ends_the_training(epochs):
+def test_a_caller_who_stops_listening_ends_the_training(epochs, monkeypatch):
     endless = {"max_epochs": 2000, "patience": 2000}
     jobs = [small_job("text", max_epochs=1), small_job("early", **endless), small_job("gated", **endless)]
-    results = fit_jobs(jobs, device=CPU, dtype=torch.float32, n_lanes=3)
+    monkeypatch.setattr("heads.plan.count_lanes", lambda device: 3)
+    results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
     assert next(results)[0] == 0
     assert lanes()
     results.close()
@@ -280,14 +288,15 @@ def test_a_caller_who_stops_listening_ends_the_training(epochs):
 def test_a_mistake_in_one_stack_is_raised_and_ends_the_others(epochs, monkeypatch):
     descend = heads.fit.descend
 
-    def failing(jobs, **options):
+    def failing(jobs, *arguments, **options):
         if jobs[0].description.name == "text":
             raise ZeroDivisionError
-        yield from descend(jobs, **options)
+        yield from descend(jobs, *arguments, **options)
 
     monkeypatch.setattr(heads.fit, "descend", failing)
+    monkeypatch.setattr("heads.plan.count_lanes", lambda device: 2)
     with pytest.raises(ZeroDivisionError):
-        fits_of([small_job("early", max_epochs=2000, patience=2000), small_job("text")], n_lanes=2)
+        fits_of([small_job("early", max_epochs=2000, patience=2000), small_job("text")])
     assert lanes() == []
     assert len(epochs) < 2000
 
