@@ -10,7 +10,9 @@ from torch import Tensor
 
 from heads.build import HeadDescription
 from heads.job import Job, Task
+from heads.member import Member
 from heads.settings import FUSIONS, FitSettings
+from heads.source import open_source
 from heads.splits import Split
 
 DIMS = {"image": 12, "text": 10}
@@ -67,3 +69,8 @@ def answers_of(module: torch.nn.Module, task: Task, rows: object, *, without: st
     inputs = {name: matrix[wanted] for name, matrix in task.inputs.items()}
     present = {name: mask[wanted] & (name != without) for name, mask in task.present.items()}
     return module(inputs, present).argmax(1)
+
+
+def make_member(job):
+    """Return the job's member of a stack, with its rows in memory."""
+    return Member(0, job, open_source(job.task, torch.empty(0)))

@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_jobs import DIMS, answers_of, small_job, small_task
+from small_jobs import DIMS, answers_of, make_member, small_job, small_task
 from support import class_vectors, synthetic_cache
 
 from cache import Cache
 from heads.batches import draw_epoch
 from heads.build import build
 from heads.fit import fit
-from heads.member import Member
 from heads.run import load_heads
 from heads.settings import TrainSettings
 from heads.training import train
@@ -21,8 +20,8 @@ from heads.training import train
 def masks_of(rate, *, absent=0.3, n_epochs=3, name="early"):
     """Return which modalities each row has in some epochs, and which it is shown with, (n, M) each."""
     task = small_task(n_rows=(2000, 10, 10), absent=absent)
-    member = Member(0, small_job(name, task, modality_dropout=rate))
-    copy = Member(0, member.job)
+    member = make_member(small_job(name, task, modality_dropout=rate))
+    copy = make_member(member.job)
     has, shown = [], []
     for _ in range(n_epochs):
         rows = copy.draw_epoch().rows

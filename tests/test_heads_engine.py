@@ -254,7 +254,7 @@ def test_results_come_as_they_are_done(monkeypatch):
 
 @pytest.mark.parametrize("n_lanes", [1, 2, 5])
 def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_lanes, monkeypatch):
-    monkeypatch.setattr("heads.plan.count_lanes", lambda device: n_lanes)
+    monkeypatch.setattr("heads.plan.count_lanes", lambda _: n_lanes)
     jobs = [small_job(name, seed=seed, max_epochs=2) for seed in range(2) for name in ("text", "early", "gated")]
     for job, found in zip(jobs, fits_of(jobs), strict=True):
         assert_same_fit(found, fit(job), atol=1e-5)
@@ -276,7 +276,7 @@ def epochs(monkeypatch):
 def test_a_caller_who_stops_listening_ends_the_training(epochs, monkeypatch):
     endless = {"max_epochs": 2000, "patience": 2000}
     jobs = [small_job("text", max_epochs=1), small_job("early", **endless), small_job("gated", **endless)]
-    monkeypatch.setattr("heads.plan.count_lanes", lambda device: 3)
+    monkeypatch.setattr("heads.plan.count_lanes", lambda _: 3)
     results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
     assert next(results)[0] == 0
     assert lanes()
@@ -294,7 +294,7 @@ def test_a_mistake_in_one_stack_is_raised_and_ends_the_others(epochs, monkeypatc
         yield from descend(jobs, *arguments, **options)
 
     monkeypatch.setattr(heads.fit, "descend", failing)
-    monkeypatch.setattr("heads.plan.count_lanes", lambda device: 2)
+    monkeypatch.setattr("heads.plan.count_lanes", lambda _: 2)
     with pytest.raises(ZeroDivisionError):
         fits_of([small_job("early", max_epochs=2000, patience=2000), small_job("text")])
     assert lanes() == []

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
-from small_jobs import CPU, answers_of, small_job, small_task
+from small_jobs import CPU, answers_of, make_member, small_job, small_task
 
 import heads.order
 from heads.batches import draw_epoch
 from heads.errors import SettingError
 from heads.fit import fit, fit_jobs
-from heads.member import Member
 from heads.order import batch_size_of, draw_order, parse_per_class
 
 CODES = torch.tensor([0] * 50 + [1] * 7 + [3] * 20)  # class 2 has no training row
@@ -30,7 +29,7 @@ def member_of(codes, *, n_classes=4, **changes):
     task = replace(task, codes=torch.zeros(n_rows + 2, dtype=torch.int64))
     task.codes[torch.from_numpy(task.split.train)] = codes
     job = small_job("early", task, **changes)
-    return Member(0, replace(job, description=replace(job.description, n_classes=n_classes)))
+    return make_member(replace(job, description=replace(job.description, n_classes=n_classes)))
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 77, 1024])
@@ -116,8 +115,8 @@ def test_an_epoch_is_all_batches_that_are_full(per_class, n_rows):
 def test_a_batch_holds_the_rows_it_names():
     """Each job's own, and from its own task, which neighbours may share."""
     tasks = [small_task(0), small_task(1)]
-    members = [Member(seed, small_job("early", tasks[place], seed=seed)) for seed, place in enumerate([0, 1, 1, 0])]
-    copies = [Member(place, member.job) for place, member in enumerate(members)]
+    members = [make_member(small_job("early", tasks[place], seed=seed)) for seed, place in enumerate([0, 1, 1, 0])]
+    copies = [make_member(member.job) for member in members]
     epochs = [copy.draw_epoch() for copy in copies]
     for step, batch in enumerate(draw_epoch(members)):
         for head, (member, epoch) in enumerate(zip(members, epochs, strict=True)):
