@@ -18,7 +18,7 @@ from heads.stack import build_empty
 __all__ = ["Plan", "plan_stacks"]
 
 STACK_BYTES = {
-    "cpu": 12 * 2**20,
+    "cpu": 24 * 2**20,
     "cuda": 8 * 2**30,
 }  # of parameters and moments; on the CPU a core's share of its cache
 BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
