@@ -39,12 +39,9 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
     n_steps, batch_size = epochs[0].rows.shape
     for steps in torch.arange(n_steps).split(max(1, WINDOW_ROWS // batch_size)):
         views = [member.view(epoch.rows[steps]) for member, epoch in zip(members, epochs, strict=True)]
-        for place, step in enumerate(steps.tolist()):
-            batch = _gather(members, views, [view.rows[place] for view in views])
-            kept = [epoch.kept[step] for epoch in epochs if epoch.kept is not None]
-            if kept:  # of all heads of a stack or of none
-                batch = _drop_modalities(batch, torch.stack(kept).to(batch.codes.device))
-            yield batch
+        kept = [epoch.kept[steps] for epoch in epochs if epoch.kept is not None]  # of all heads of a stack or of none
+        yield from _batches_of(members, views, torch.stack(kept) if kept else None)
+        del views  # before the next window is read
 
 
 def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
@@ -57,25 +54,32 @@ def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
             F.pad(rows, (0, n_together - len(rows)), value=int(member.validation[0]))
             for rows, member in zip(own, members, strict=True)
         ]
-        views = [member.view(rows) for member, rows in zip(members, padded, strict=True)]
-        batch = _gather(members, views, [view.rows for view in views])
+        views = [member.view(rows[None]) for member, rows in zip(members, padded, strict=True)]
+        (batch,) = _batches_of(members, views, None)
         for codes, rows in zip(batch.codes, own, strict=True):
             codes[len(rows) :] = -1
         yield batch
 
 
-def _gather(members: Sequence[Member], views: Sequence[View], rows: Sequence[Tensor]) -> Batch:
-    description = members[0].job.description
-    inputs, present = (
-        {name: _side_by_side([getattr(view, field)[name] for view in views], rows) for name in sorted(description.dims)}
-        for field in ("inputs", "present")
-    )
-    codes = _side_by_side([view.codes for view in views], rows)
-    if not description.token_dims:
-        return Batch((inputs, present), codes)
-    (member,) = members  # tokens are ragged: such a head stands alone
-    tokens = _token_batches(member, rows[0])
-    return Batch((inputs, present, tokens), codes)
+def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor | None) -> Iterator[Batch]:
+    """Yield the batches of views whose rows are (S, B); what is small is looked up for all S steps at once.
+
+    Shape:
+        kept: (J, S, B, M) bool, the modalities that are not dropped
+    """
+    names = sorted(members[0].job.description.dims)
+    codes = torch.stack([view.codes[view.rows] for view in views])  # (J, S, B)
+    present = {name: torch.stack([view.present[name][view.rows] for view in views]) for name in names}
+    if kept is not None:
+        present = _without(present, kept.to(codes.device))
+    for step in range(codes.shape[1]):
+        rows = [view.rows[step] for view in views]
+        inputs = {name: _side_by_side([view.inputs[name] for view in views], rows) for name in names}
+        arguments: list[Mapping] = [inputs, {name: mask[:, step] for name, mask in present.items()}]
+        if members[0].job.description.token_dims:
+            (member,) = members  # tokens are ragged: such a head stands alone
+            arguments.append(_token_batches(member, rows[0]))
+        yield Batch(tuple(arguments), codes[:, step])
 
 
 def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
@@ -84,19 +88,18 @@ def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
     start = 0
     for _, run in groupby(tables, key=id):
         stop = start + len(list(run))
-        torch.index_select(tables[start], 0, torch.cat(list(rows[start:stop])), out=found[start:stop].flatten(0, 1))
+        own = rows[start] if stop == start + 1 else torch.cat(list(rows[start:stop]))
+        torch.index_select(tables[start], 0, own, out=found[start:stop].flatten(0, 1))
         start = stop
     return found
 
 
-def _drop_modalities(batch: Batch, kept: Tensor) -> Batch:
-    """Take modalities from rows that have several, at least one staying; heads see zeros where one is absent."""
-    inputs, present, *tokens = batch.arguments
-    names = sorted(present)
-    there = torch.stack([present[name] for name in names], dim=-1)  # (J, B, M)
+def _without(present: Mapping[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
+    """Return who is there when modalities are taken from rows that have several, at least one staying."""
+    there = torch.stack(list(present.values()), dim=-1)  # (J, S, B, M)
     left = there & kept
     left = torch.where(left.any(-1, keepdim=True), left, there)
-    return Batch((inputs, dict(zip(names, left.unbind(-1), strict=True)), *tokens), batch.codes)
+    return dict(zip(present, left.unbind(-1), strict=True))
 
 
 def _tokens_of(member: Member) -> Mapping:

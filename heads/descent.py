@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,7 +40,7 @@ def descend(
         learning_rates=[job.settings.learning_rate for job in jobs],
         weight_decays=[job.settings.weight_decay for job in jobs],
     )
-    places = torch.Generator().manual_seed(PLACE_SEED)
+    places = np.random.default_rng(PLACE_SEED)
     while members and not (stop and stop.is_set()):
         started = time.monotonic()
         train_losses = _one_epoch(stack, optimiser, members, places)
@@ -64,7 +65,7 @@ def descend(
 
 
 def _one_epoch(
-    stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], places: torch.Generator
+    stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], places: np.random.Generator
 ) -> list[float]:
     """Return each head's mean training loss."""
     stack.module.train()
@@ -77,24 +78,30 @@ def _one_epoch(
             batch_size=batch_size,
             like=like,
         )
-    weights = torch.stack([member.class_weights for member in members]).to(like.device)  # (J, K)
-    shifts = torch.stack([member.logit_shifts for member in members]).to(like.device)  # (J, K)
+    weights, shifts = (
+        None if all(own.eq(neutral).all() for own in table) else torch.stack(table).to(like.device)  # (J, K)
+        for table, neutral in (
+            ([member.class_weights for member in members], 1.0),
+            ([member.logit_shifts for member in members], 0.0),
+        )
+    )
     totals, n_steps = torch.zeros(len(members), device=like.device), 0
     for batch in draw_epoch(members):
-        place = float(torch.rand((), generator=places))
+        place = places.random()
         for layer in stack.dropouts:
             layer.advance(place)
-        losses = _losses(stack.module(*batch.arguments) + shifts[:, None, :], batch.codes, weights)
+        losses = _losses(stack.module(*batch.arguments), batch.codes, weights, shifts)
         optimiser.step(torch.autograd.grad(losses.sum(), stack.parameters))
         totals += losses.detach()
         n_steps += 1
     return (totals / n_steps).tolist()
 
 
-def _losses(logits: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
-    """Return each head's mean cross-entropy, (J,), rows weighted by their class."""
-    losses = F.cross_entropy(logits.float().flatten(0, 1), codes.flatten(), reduction="none").unflatten(0, codes.shape)
-    return (losses * weights.gather(1, codes)).mean(1)
+def _losses(logits: Tensor, codes: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
+    """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted by their class where that is so."""
+    logits = logits.float() if shifts is None else logits.float() + shifts[:, None, :]
+    losses = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").unflatten(0, codes.shape)
+    return (losses if weights is None else losses * weights.gather(1, codes)).mean(1)
 
 
 @torch.inference_mode()
