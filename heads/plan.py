@@ -16,13 +16,11 @@ from heads.job import Job
 from heads.order import WINDOW_ROWS
 from heads.stack import build_empty
 
-__all__ = ["Plan", "plan_stacks"]
+__all__ = ["Plan", "plan_stacks", "stack_bytes"]
 
-STACK_BYTES = {
-    "cpu": 24 * 2**20,
-    "cuda": 8 * 2**30,
-}  # of parameters and moments; on the CPU a core's share of its cache
-FREE_SHARE = 4  # of what is free on CUDA a stack takes no more than a fourth
+# Of parameters and moments: on the CPU a core's share of its cache; on CUDA no more than a fourth of what is free, too.
+STACK_BYTES = {"cpu": 24 * 2**20, "cuda": 8 * 2**30}
+FREE_SHARE = 4
 BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
 
 
@@ -58,10 +56,10 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
     alike = defaultdict(list)
     for place, job in enumerate(jobs):
         alike[job.shape].append(place)
-    stacks, stack_bytes = [], _stack_bytes(like.device)
+    stacks, most_bytes = [], stack_bytes(like.device)
     for places in alike.values():
         job_bytes = BYTES_A_PARAMETER * max(1, _n_parameters(jobs[places[0]]))
-        n_together = max(1, min(most, stack_bytes // job_bytes))
+        n_together = max(1, min(most, most_bytes // job_bytes))
         n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
         places.sort(key=lambda place: _neighbourhood(jobs[place]))
         work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
@@ -70,7 +68,8 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
     return Plan([places for _, places in stacks], max(1, min(n_lanes, len(stacks))), like)
 
 
-def _stack_bytes(device: torch.device) -> int:
+def stack_bytes(device: torch.device) -> int:
+    """Return how many bytes of parameters and moments a stack may have on a device."""
     if device.type != "cuda":
         return STACK_BYTES[device.type]
     free_bytes, _ = torch.cuda.mem_get_info(device)
