@@ -45,6 +45,7 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
             if kept:  # of all heads of a stack or of none
                 batch = _drop_modalities(batch, torch.stack(kept).to(batch.codes.device))
             yield batch
+        del views  # before the next ones are read, so that a head never holds two windows
 
 
 def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
