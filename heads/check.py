@@ -143,7 +143,7 @@ def check_head(
 
 def _found(check: str, subject: Subject) -> Finding:
     with _one_thread(), torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-        torch.manual_seed(subject.seed)
+        torch.default_generator.manual_seed(subject.seed)
         try:
             reason = CHECKS[check](subject)
         except HeadError:

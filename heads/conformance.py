@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.attention_calls import AttentionCalls
+from heads.dropout import Dropout
 from heads.subject import Subject, answer, arguments, change
 from heads.unregistered import unregistered
 
@@ -28,7 +29,7 @@ FIT_STEPS = 300
 FIT_DIM = 64  # of each modality at least, so that even a linear head can do it
 FIT_LOOKS = 20  # steps between two looks
 SURE = 0.1  # of the loss of guessing: what a learned row's loss must be below
-DROPOUTS = (nn.Dropout, nn.AlphaDropout)
+DROPOUTS = (Dropout, nn.Dropout, nn.AlphaDropout)
 MOST_NAMED = 4
 
 

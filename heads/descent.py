@@ -91,7 +91,7 @@ def _one_epoch(
         for layer in stack.dropouts:
             layer.advance(place)
         losses = _losses(stack.module(*batch.arguments), batch.codes, weights, shifts)
-        optimiser.step(torch.autograd.grad(losses.sum(), stack.parameters))
+        optimiser.step(stack.gradients(losses.sum()))
         totals += losses.detach()
         n_steps += 1
     return (totals / n_steps).tolist()

@@ -28,7 +28,7 @@ def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.floa
     """Return the fit of one job.
 
     Raises:
-        HeadError: the training does not converge.
+        HeadError: the training does not converge, or the head cannot be built or trained.
     """
     ((_, found),) = fit_jobs([job], device=device, dtype=dtype)
     if isinstance(found, HeadError):
@@ -39,7 +39,7 @@ def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.floa
 def fit_jobs(
     jobs: Sequence[Job], *, device: torch.device, dtype: torch.dtype, memory: int | None = None
 ) -> Iterator[tuple[int, Fit | HeadError]]:
-    """Yield each job's place and its fit, as they are done; one that diverged yields its error.
+    """Yield each job's place and its fit, as they are done; one that failed yields its error.
 
     The same seed gives the same head, whichever jobs are fitted beside it, and however many `memory` bytes there are
     for vectors. When the caller stops listening, training stops after the epoch.
@@ -59,7 +59,7 @@ def fit_jobs(
             if own[0].is_direct:
                 found.put((places[0], _try_direct(own[0], device)))
                 return
-            for place, fitted in descend(own, [sources.of(job.task) for job in own], stop=stop):
+            for place, fitted in _try_descend(own, sources, stop):
                 found.put((places[place], fitted))
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
             found.put(error)
@@ -87,6 +87,19 @@ def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
         return error
     except LabelError as error:  # a fold without rows of a second class
         return HeadError(str(error))
+
+
+def _try_descend(
+    jobs: Sequence[Job], sources: _Sources, stop: threading.Event
+) -> Iterator[tuple[int, Fit | HeadError]]:
+    """Yield what `descend` does; where a class of the user's own fails, its error for each job that is not done."""
+    missing = set(range(len(jobs)))
+    try:
+        for place, fitted in descend(jobs, [sources.of(job.task) for job in jobs], stop=stop):
+            missing.discard(place)
+            yield place, fitted
+    except HeadError as error:
+        yield from ((place, error) for place in sorted(missing))
 
 
 class _Sources:

@@ -38,15 +38,17 @@ class Linear(nn.Module):
         rows = inputs.flatten(n_stack, -2)  # (*stack, n, in_dim)
         weight = self.weight.to(rows.dtype)
         times, add_times = (torch.bmm, torch.baddbmm) if n_stack else (torch.mm, torch.addmm)  # `@` is half as fast
-        found = times(rows, weight) if self.bias is None else add_times(self._bias_row(rows), rows, weight)
+        if self.bias is None:
+            found = times(rows, weight)
+        else:
+            found = add_times(self.bias.unsqueeze(-2).to(rows.dtype), rows, weight)  # (*stack, n, out_dim)
         return found.unflatten(n_stack, inputs.shape[n_stack:-1])
-
-    def _bias_row(self, rows: Tensor) -> Tensor:
-        return self.get_parameter("bias").unsqueeze(-2).to(rows.dtype)  # (*stack, 1, out_dim)
 
 
 class BatchNorm(nn.Module):
     """Normalise each dimension by the mean and variance of the batch, or of the batches seen (arXiv 1502.03167).
+
+    A batch of one row has no variance, and is normalised as in evaluation.
 
     Shape:
         inputs, output: (*stack, B, dim)
@@ -62,7 +64,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(*stack, dim))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        # To torch the dimensions of all heads are those of one; statistics are taken in float32.
+        # To torch the dimensions of all heads are those of one; statistics are taken in float32, and not of one row.
         side_by_side = inputs.to(self.weight.dtype).movedim(-2, 0)  # (B, *stack, dim)
         found = F.batch_norm(
             side_by_side.flatten(1),
@@ -70,7 +72,7 @@ class BatchNorm(nn.Module):
             self.get_buffer("running_var").view(-1),
             self.weight.flatten(),
             self.bias.flatten(),
-            self.training,
+            self.training and inputs.shape[-2] > 1,
             self.momentum,
             self.epsilon,
         )

@@ -17,6 +17,8 @@ from heads.stack import head_alone
 
 __all__ = ["Epoch", "Member", "class_weights"]
 
+ORDER_SEED = 0x2545F4914F6CDD1D  # added to the seed: the initial weights are drawn from the seed itself
+
 
 class Epoch(NamedTuple):
     """The rows of an epoch, and which modalities each is shown with.
@@ -44,7 +46,7 @@ class Member:
         self.task = job.task
         self.source = source
         self.validation = torch.from_numpy(job.task.split.validation)
-        self.generator = torch.Generator().manual_seed(job.settings.seed)
+        self.generator = torch.Generator().manual_seed((job.settings.seed + ORDER_SEED) % 2**63)
         self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
         self._train = torch.from_numpy(job.task.split.train)
         self._train_codes = job.train_codes

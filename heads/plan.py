@@ -7,20 +7,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from heads.device import count_lanes
-from heads.errors import SettingError
+from heads.errors import HeadError, SettingError
 from heads.job import Job
 from heads.order import WINDOW_ROWS
 from heads.stack import build_empty
 
-__all__ = ["Plan", "plan_stacks"]
+__all__ = ["Plan", "plan_stacks", "stack_bytes"]
 
-STACK_BYTES = {
-    "cpu": 24 * 2**20,
-    "cuda": 8 * 2**30,
-}  # of parameters and moments; on the CPU a core's share of its cache
+# Of parameters and moments: on the CPU a core's share of its cache; on CUDA no more than a fourth of what is free, too.
+STACK_BYTES = {"cpu": 24 * 2**20, "cuda": 8 * 2**30}
+FREE_SHARE = 4
 BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
 
 
@@ -56,16 +56,24 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
     alike = defaultdict(list)
     for place, job in enumerate(jobs):
         alike[job.shape].append(place)
-    stacks = []
+    stacks, most_bytes = [], stack_bytes(like.device)
     for places in alike.values():
-        job_bytes = BYTES_A_PARAMETER * _n_parameters(jobs[places[0]])
-        n_together = max(1, min(most, STACK_BYTES[like.device.type] // job_bytes))
+        job_bytes = BYTES_A_PARAMETER * max(1, _n_parameters(jobs[places[0]]))
+        n_together = max(1, min(most, most_bytes // job_bytes))
         n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
         places.sort(key=lambda place: _neighbourhood(jobs[place]))
         work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
         stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
     stacks.sort(key=lambda stack: -stack[0])
     return Plan([places for _, places in stacks], max(1, min(n_lanes, len(stacks))), like)
+
+
+def stack_bytes(device: torch.device) -> int:
+    """Return how many bytes of parameters and moments a stack may have on a device."""
+    if device.type != "cuda":
+        return STACK_BYTES[device.type]
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return min(STACK_BYTES["cuda"], free_bytes // FREE_SHARE)
 
 
 def _window_bytes(job: Job) -> int:
@@ -77,7 +85,10 @@ def _n_parameters(job: Job) -> int:
     """Return how large a head is; where it is fitted at once, as large as a linear one."""
     if job.is_direct:
         return sum(job.description.dims.values()) * job.description.n_classes
-    return sum(tensor.numel() for tensor in build_empty(job.description).parameters())
+    try:
+        return sum(tensor.numel() for tensor in build_empty(job.description).parameters())
+    except HeadError:  # which its own stack tells
+        return 0
 
 
 def _neighbourhood(job: Job) -> tuple[float, float, int]:

@@ -6,10 +6,12 @@ constructor takes has defaults. It is called as ``head(inputs, present)`` and re
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,11 @@ from torch import nn
 
 from heads.errors import HeadError
 
-__all__ = ["head_name", "is_plugin", "load_plugin"]
+__all__ = ["blame", "head_name", "is_plugin", "load_plugin", "plugin_sha256"]
+
+LOADING = threading.RLock()  # sys.path and sys.modules are of all threads
+FILES: dict[tuple[Path, str], ModuleType] = {}  # by the SHA-256 of what was run
+SOURCES: dict[type[nn.Module], str] = {}  # class -> the SHA-256 of its source file when it was loaded
 
 
 def is_plugin(name: str) -> bool:
@@ -43,13 +49,14 @@ def head_name(name: str) -> str:
 def load_plugin(name: str) -> Callable[..., nn.Module]:
     """Return a function that builds untrained heads of the class that `name` says: ``build(dims, n_classes=K)``.
 
-    A module is looked for in the working folder first. A file is run anew at each call, and finds those beside it.
+    A module is looked for in the working folder first. A file finds those beside it; once changed, it is run anew.
 
     Raises:
         HeadError: the module cannot be imported, has no such class, or the class is no head; or, from the function, the
             class's constructor fails.
     """
-    head_class = _load_class(name)
+    with LOADING:
+        head_class = _load_class(name)
 
     def build(dims: Mapping[str, int], *, n_classes: int) -> nn.Module:
         try:
@@ -61,6 +68,36 @@ def load_plugin(name: str) -> Callable[..., nn.Module]:
             ) from error
 
     return build
+
+
+def plugin_sha256(name: str) -> str:
+    """Return the SHA-256 of the source file that a class of the user's own is in, as it was when it was loaded.
+
+    Raises:
+        HeadError: as of `load_plugin`; or the class is in no file.
+    """
+    with LOADING:
+        head_class = _load_class(name)
+        if head_class not in SOURCES:
+            raise HeadError(f"{name} must be in a source file, however there is none of {head_class.__module__}.")
+        return SOURCES[head_class]
+
+
+@contextmanager
+def blame(name: str, wish: str) -> Iterator[None]:
+    """Raise what the code of a user's own class raises as an error that names it, and says what it must do.
+
+    Raises:
+        HeadError: something was raised.
+    """
+    try:
+        yield
+    except HeadError:
+        raise
+    except Exception as error:
+        raise HeadError(
+            f"{name} must {wish}, however it raised {_shown(error)}. Look at it with heads-check {name}."
+        ) from error
 
 
 def _load_class(name: str) -> type[nn.Module]:
@@ -83,7 +120,20 @@ def _load_class(name: str) -> type[nn.Module]:
             f"{name} must be built as {class_name}(dims, n_classes=K), and have defaults for all else, however its "
             f"constructor takes {inspect.signature(found)}: {error}."
         ) from error
+    if found not in SOURCES and (source := _source_path(found)):
+        SOURCES[found] = _sha256(source)
     return found
+
+
+def _source_path(head_class: type[nn.Module]) -> Path | None:
+    try:
+        return Path(inspect.getfile(head_class))
+    except (OSError, TypeError):  # it was made where there is no file
+        return None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _import(module_name: str) -> ModuleType:
@@ -105,6 +155,9 @@ def _import(module_name: str) -> ModuleType:
 def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise HeadError(f"{path} must be a file with a head of yours, however there is no such file.")
+    key = path.resolve(), _sha256(path)
+    if key in FILES:
+        return FILES[key]
     module_name = f"heads_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -117,6 +170,7 @@ def _run_file(path: Path) -> ModuleType:
         except Exception as error:
             del sys.modules[module_name]
             raise _not_imported(str(path), error) from error
+    FILES[key] = module
     return module
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from heads.build import HeadDescription, build
 from heads.dropout import Dropout
 from heads.one_by_one import SEEDING, OneByOne
+from heads.plugin import blame
 
 __all__ = ["Stack", "build_empty", "build_seeded", "head_alone"]
 
@@ -17,7 +18,7 @@ __all__ = ["Stack", "build_empty", "build_seeded", "head_alone"]
 def build_seeded(description: HeadDescription, seed: int) -> nn.Module:
     """Return a head whose initial weights follow from the seed alone; the caller's random state stays."""
     with SEEDING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and no other device's
         return build(description)
 
 
@@ -30,8 +31,9 @@ def head_alone(description: HeadDescription, state: Mapping[str, Tensor]) -> nn.
 
 def build_empty(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Module:
     """Return a head whose tensors take no memory yet, as far as its class allows that."""
-    if description.plugin is not None:
-        return build(description)
+    if description.plugin is not None:  # which draws from torch's own generator
+        with SEEDING, torch.random.fork_rng(devices=[]):
+            return build(description)
     with torch.device("meta"):
         return build(description, stack=stack)
 
@@ -42,10 +44,16 @@ class Stack:
     def __init__(self, descriptions: Sequence[HeadDescription], seeds: Sequence[int], *, device: torch.device) -> None:
         self._description = descriptions[0]
         heads = [build_seeded(description, seed) for description, seed in zip(descriptions, seeds, strict=True)]
-        states = [head.state_dict() for head in heads]
-        tensors = {name: torch.stack([state[name] for state in states]).to(device) for name in states[0]}
-        knows_stacks = self._description.plugin is None
-        self.module: nn.Module | OneByOne = heads[0] if knows_stacks else OneByOne(heads[0], seeds)
+        self.module: nn.Module | OneByOne = heads[0]
+        if self._description.plugin is None:
+            tensors = _stacked(heads, device)
+        else:
+            with blame(self._description.plugin, "have a state of tensors"):
+                tensors = _stacked(heads, device)
+                template = heads[0].to(device)
+            self.module = OneByOne(
+                template, seeds, name=self._description.plugin, n_classes=self._description.n_classes
+            )
         self._hold(tensors)
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
@@ -63,8 +71,19 @@ class Stack:
         """The state of all heads, {name in a head's state: (J, ...)}: the tensors themselves, as they are trained."""
         return self.module.state_dict()
 
+    def gradients(self, loss: Tensor) -> Sequence[Tensor]:
+        """Return the gradient of each of the parameters."""
+        if isinstance(self.module, OneByOne):
+            return self.module.gradients(loss)
+        return torch.autograd.grad(loss, self.parameters)
+
     def keep(self, places: Tensor) -> None:
         """Let the other heads go; the parameters are new ones then."""
         if isinstance(self.module, OneByOne):
             self.module.seeds = [self.module.seeds[place] for place in places.tolist()]
         self._hold({name: tensor.detach()[places] for name, tensor in self.tensors.items()})
+
+
+def _stacked(heads: Sequence[nn.Module], device: torch.device) -> dict[str, Tensor]:
+    states = [head.state_dict() for head in heads]
+    return {name: torch.stack([state[name] for state in states]).to(device) for name in states[0]}

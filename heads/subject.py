@@ -99,7 +99,7 @@ class Subject:
     def fresh(self, *, other: bool = False) -> nn.Module:
         """Return an untrained head; the other one has other initial weights."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + other)
+            torch.default_generator.manual_seed(self.seed + other)
             return self.build(dict(self.dims), n_classes=self.n_classes)
 
     def warm(self) -> nn.Module:
@@ -109,7 +109,7 @@ class Subject:
         """
         head = self.fresh().train()
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
             optimiser = torch.optim.AdamW(parameters, lr=1e-3) if parameters else None
             for step in range(N_WARM_STEPS):

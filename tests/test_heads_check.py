@@ -17,6 +17,7 @@ from heads.check import check_head, check_heads
 from heads.check_cli import check
 from heads.check_settings import parse_dims
 from heads.conformance import CHECKS
+from heads.dropout import Dropout
 from heads.errors import HeadError, SettingError
 from heads.settings import FUSIONS
 from heads.subject import Subject
@@ -353,3 +354,25 @@ def test_the_public_names_are_there():
     report = heads.check_head(broken_heads.Sound, dims=TWO, n_classes=3)
     assert isinstance(report, heads.CheckReport)
     assert report.name == "Sound"
+
+
+@pytest.mark.parametrize("kind", [Dropout, nn.Dropout, nn.AlphaDropout])
+def test_nothing_is_dropped_while_rows_are_learned_by_heart(monkeypatch, kind):
+    """A head with much dropout would not get there."""
+    modes, forward = [], kind.forward
+
+    def watched(self, inputs):
+        modes.append(self.training)
+        return forward(self, inputs)
+
+    monkeypatch.setattr(kind, "forward", watched)
+
+    class Dropping(broken_heads.Sound):
+        def __init__(self, dims, *, n_classes):
+            super().__init__(dims, n_classes=n_classes)
+            dropout = kind(0.9, 64) if kind is Dropout else kind(0.9)
+            self.classifier = nn.Sequential(dropout, self.classifier)
+
+    assert CHECKS["fit"](Subject(Dropping, TWO, 3)) == ""
+    assert modes
+    assert not any(modes)

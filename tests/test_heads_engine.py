@@ -210,6 +210,13 @@ def test_a_stack_is_no_larger_than_the_cache_of_a_core(monkeypatch):
     assert [len(places) for places in stacks_of(jobs)] == [1] * 7
 
 
+@pytest.mark.parametrize(("free_bytes", "expected"), [(140 * 2**30, 8 * 2**30), (8 * 2**30, 2 * 2**30)])
+def test_a_stack_takes_a_fourth_of_the_free_memory_of_a_gpu_at_most(monkeypatch, free_bytes, expected):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free_bytes, 141 * 2**30))
+    assert heads.plan.stack_bytes(torch.device("cuda")) == expected
+    assert heads.plan.stack_bytes(CPU) == heads.plan.STACK_BYTES["cpu"]
+
+
 def test_the_longest_work_comes_first():
     jobs = [small_job("early"), small_job("early", hidden_dim=64), small_job("early", hidden_dim=32)]
     assert stacks_of(jobs) == [[1], [2], [0]]

@@ -246,7 +246,7 @@ def test_lowrank_is_a_product_with_the_outer_product_of_all_modalities(dims):
     for name in sorted(dims):
         with_one = torch.cat([inputs[name] * present[name][:, None], torch.ones(24, 1)], dim=1)  # (B, D + 1)
         factor = head.factors[name]
-        own = torch.cat([factor.weight, factor.bias[:, None]], dim=1).detach().unflatten(0, (head.rank, 32))
+        own = torch.cat([factor.weight, factor.bias[None]]).T.detach().unflatten(0, (head.rank, 32))
         outer = (outer[:, :, None] * with_one[:, None]).flatten(1)  # (B, all products)
         weights = (weights[..., None] * own[:, :, None]).flatten(2)  # (R, H, all products)
     torch.testing.assert_close(found[0], outer @ weights.sum(0).T, atol=1e-4, rtol=1e-4)

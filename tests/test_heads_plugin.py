@@ -1,6 +1,10 @@
 """A head of the user's own, by the name of its class: how it is found, and how each mistake is said."""
 
+import builtins
+import hashlib
 import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import is_dataclass
 
 import pytest
@@ -8,7 +12,7 @@ import torch
 from torch import nn
 
 from heads.errors import HeadError
-from heads.plugin import is_plugin, load_plugin
+from heads.plugin import is_plugin, load_plugin, plugin_sha256
 
 DIMS = {"image": 5, "text": 3}
 HEAD = """
@@ -159,3 +163,67 @@ def test_a_constructor_cannot_change_the_caller_s_dims(write):
 @pytest.mark.parametrize(("name", "expected"), [("early", False), ("mine:Mine", True), ("a/b.py:C", True)])
 def test_a_colon_makes_a_plugin(name, expected):
     assert is_plugin(name) is expected
+
+
+def test_a_file_is_run_once_for_what_is_in_it(write):
+    """Each head of a stack is built by the name of its class."""
+    name = write(HEAD + "\nimport builtins\nbuiltins.n_runs_of_a_test = getattr(builtins, 'n_runs_of_a_test', 0) + 1\n")
+    name = name.replace(":", ".py:")
+    try:
+        first, second = (type(load_plugin(name)(DIMS, n_classes=2)) for _ in range(2))
+        assert first is second
+        assert builtins.n_runs_of_a_test == 1
+    finally:
+        del builtins.n_runs_of_a_test
+
+
+def test_files_that_are_loaded_beside_each_other_leave_the_path_as_it_was(write, tmp_path):
+    """Each finds its own neighbour, of the name that the others' have too, and none sees another's folder."""
+    source = HEAD.replace("width=4", "width=WIDTH").replace("\nclass", "import sys, time\n{wait}\n\nclass")
+    names = []
+    for place in range(8):
+        folder = tmp_path / f"folder{place}"
+        folder.mkdir()
+        own = source.replace("{wait}", f"time.sleep(0.02)\nWIDTH = {place} + sum('folder' in own for own in sys.path)")
+        (folder / "mine_of_a_test.py").write_text(own)
+        names.append(f"{folder}/mine_of_a_test.py:Mine")
+    before = list(sys.path)
+    with ThreadPoolExecutor(8) as pool:
+        builds = list(pool.map(load_plugin, names))
+    assert [build(DIMS, n_classes=2).width for build in builds] == [1 + place for place in range(8)]
+    assert sys.path == before
+
+
+def test_the_source_of_a_class_is_known_by_its_sha256(write, tmp_path):
+    name = write(HEAD)
+    expected = hashlib.sha256((tmp_path / "mine_of_a_test.py").read_bytes()).hexdigest()
+    assert plugin_sha256(name) == plugin_sha256(name.replace(":", ".py:")) == expected
+    assert plugin_sha256("own_heads:Usual") != expected
+
+
+def test_the_sha256_is_of_what_runs(write):
+    """A file that was changed runs anew; a module that was imported stays as it was."""
+    name = write(HEAD)
+    as_file = name.replace(":", ".py:")
+    before = plugin_sha256(name)
+    assert plugin_sha256(as_file) == before
+    write(HEAD.replace("width=4", "width=5"))
+    assert plugin_sha256(name) == before
+    assert plugin_sha256(as_file) != before
+
+
+def test_the_sha256_is_of_the_file_that_the_class_is_in(write, tmp_path):
+    write(HEAD, name="neighbour_of_a_test")
+    name = write("from neighbour_of_a_test import Mine\n").replace(":", ".py:")
+    expected = hashlib.sha256((tmp_path / "neighbour_of_a_test.py").read_bytes()).hexdigest()
+    assert plugin_sha256(name) == expected
+
+
+def test_a_class_that_is_in_no_file_has_no_sha256(monkeypatch):
+    module = types.ModuleType("typed_in_of_a_test")
+    exec(HEAD, vars(module))  # noqa: S102 - as a class that was typed in
+    module.Mine.__module__ = module.__name__
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert load_plugin("typed_in_of_a_test:Mine")(DIMS, n_classes=2).width == 4
+    with pytest.raises(HeadError, match="must be in a source file, however there is none of typed_in_of_a_test"):
+        plugin_sha256("typed_in_of_a_test:Mine")
