@@ -17,6 +17,7 @@ from heads.configuration import AblationJob, Configuration
 from heads.device import find_dtype
 from heads.errors import HeadError
 from heads.fit import fit_jobs
+from heads.grid import is_seeded
 from heads.job import Fit, Job
 from heads.memo import Memo, job_key
 from heads.outcome import Outcome, failed, measure
@@ -76,9 +77,10 @@ class Bench:
         self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.codes))
 
     def jobs_of(self, configuration: Configuration) -> list[AblationJob]:
-        """Return the configuration's jobs, by seed and fold."""
+        """Return the configuration's jobs, by seed and fold; what draws nothing has the seed 0 alone."""
         folds = range(len(self.problem.folds))
-        return [AblationJob(configuration, fold, seed) for seed in self._seeds for fold in folds]
+        seeds = self._seeds if is_seeded(configuration.head) else (0,)
+        return [AblationJob(configuration, fold, seed) for seed in seeds for fold in folds]
 
     def run(self, configurations: Sequence[Configuration]) -> None:
         """Find out what comes of every job of the configurations; those that diverge come to an error.

@@ -133,6 +133,18 @@ def test_what_changes_a_result_is_not_remembered(run, changes):
     assert first.n_jobs == again.n_jobs
 
 
+def test_a_head_that_is_fitted_at_once_is_fitted_once_a_fold(run, fitted):
+    grid = {"learning_rate": (1e-3, 2e-3), "hidden_dim": (8, 16), "max_epochs": (1,)}
+    settings = replace(QUICK, fusions=("logistic",), grid=grid, seeds=(5, 6, 7))
+    report = run(settings)
+    assert fitted.count("logistic") == 2
+    assert report.n_jobs == 2 + 2 * 4 * 2 * 3
+    assert {row["seed"] for row in read_csv(report.run_path / "jobs.csv") if row["head"] == "logistic"} == {""}
+    fitted.clear()
+    run(replace(settings, grid={"hidden_dim": (32,), "dropout": (0.1,), "max_epochs": (1,)}, seeds=(1, 2)))
+    assert fitted.count("logistic") == 0
+
+
 def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(run, tmp_path):
     path = shop(tmp_path / "c.h5")
     run(cache=path)

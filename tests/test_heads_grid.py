@@ -5,9 +5,9 @@ import pytest
 from heads.ablation_settings import AblationSettings, parse_seeds
 from heads.configuration import Configuration, Naming, configurations_of
 from heads.errors import SettingError
-from heads.grid import AXES, parse_axis, span, used_settings
+from heads.grid import AXES, is_seeded, parse_axis, span, used_settings
 from heads.grid_file import read_grid_file
-from heads.settings import FUSIONS, FitSettings
+from heads.settings import DIRECT, FUSIONS, FitSettings
 
 BOTH = {"image": "a", "text": "b"}
 
@@ -86,6 +86,42 @@ def test_every_setting_is_used_by_some_head():
     used = {name for head in FUSIONS for name in used_settings(head, 2)}
     assert used == set(AXES)
     assert "seed" not in AXES
+
+
+EVERYTHING = {
+    "learning_rate": (0.1, 0.2),
+    "hidden_dim": (64, 128),
+    "rank": (2, 3),
+    "dropout": (0.0, 0.1),
+    "absent": ("zeros", "learned"),
+    "per_class": (None, "smallest"),
+    "logit_adjustment": (0.0, 1.0),
+    "modality_dropout": (0.0, 0.2),
+}
+
+
+def test_a_head_that_is_fitted_at_once_uses_class_weights_at_most():
+    grid = span({**EVERYTHING, "class_weights": ("equal", "balanced")})
+    found = configurations_of(DIRECT, [BOTH], grid)
+    counts = {name: sum(one.head == name for one in found) for name in DIRECT}
+    assert counts == {
+        "majority": 1, "centroids": 1, "neighbours": 1, "logistic": 2,
+        "sklearn-logistic": 2, "sklearn-svm": 2, "sklearn-forest": 2, "sklearn-boosting": 2,
+    }  # fmt: skip
+
+
+def test_a_head_of_one_s_own_uses_neither_sizes_nor_dropout_of_the_built_in_ones():
+    used = used_settings("mine.py:Mine", 2)
+    ignored = {"hidden_dim", "n_tokens", "n_attention_heads", "rank", "dropout", "absent"}
+    assert set(used) == set(AXES) - ignored
+    found = configurations_of(("mine.py:Mine",), [BOTH], span({name: EVERYTHING[name] for name in ("rank", "dropout")}))
+    assert sum(one.head == "mine.py:Mine" for one in found) == 1
+
+
+def test_a_seed_matters_to_what_draws_numbers():
+    assert {name for name in (*DIRECT, *FUSIONS, "image", "mine.py:Mine") if not is_seeded(name)} == {
+        "majority", "centroids", "neighbours", "logistic",
+    }  # fmt: skip
 
 
 def test_a_modality_alone_is_not_multiplied_by_the_encoders_of_the_other():
