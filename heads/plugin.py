@@ -6,6 +6,7 @@ constructor takes has defaults. It is called as ``head(inputs, present)`` and re
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -19,7 +20,7 @@ from torch import nn
 
 from heads.errors import HeadError
 
-__all__ = ["head_name", "is_plugin", "load_plugin"]
+__all__ = ["head_name", "is_plugin", "load_plugin", "plugin_sha256"]
 
 
 def is_plugin(name: str) -> bool:
@@ -144,3 +145,18 @@ def _kind(value: object) -> str:
 
 def _shown(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
+
+
+def plugin_sha256(name: str) -> str:
+    """Return the SHA-256 of the source of the module that holds the class.
+
+    Raises:
+        HeadError: the class cannot be loaded, or there is no source of it.
+    """
+    try:
+        path = inspect.getsourcefile(_load_class(name))
+    except (TypeError, OSError):  # it is built in, or was made while Python ran
+        path = None
+    if path is None or not Path(path).is_file():
+        raise HeadError(f"{name} must be a class of a Python file, however there is no source of it.")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

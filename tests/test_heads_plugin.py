@@ -1,5 +1,6 @@
 """A head of the user's own, by the name of its class: how it is found, and how each mistake is said."""
 
+import hashlib
 import sys
 from dataclasses import is_dataclass
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from heads.errors import HeadError
-from heads.plugin import is_plugin, load_plugin
+from heads.plugin import is_plugin, load_plugin, plugin_sha256
 
 DIMS = {"image": 5, "text": 3}
 HEAD = """
@@ -159,3 +160,18 @@ def test_a_constructor_cannot_change_the_caller_s_dims(write):
 @pytest.mark.parametrize(("name", "expected"), [("early", False), ("mine:Mine", True), ("a/b.py:C", True)])
 def test_a_colon_makes_a_plugin(name, expected):
     assert is_plugin(name) is expected
+
+
+def test_the_digest_is_that_of_the_file_of_the_class(tmp_path, write):
+    name = write(HEAD)
+    content = (tmp_path / "mine_of_a_test.py").read_bytes()
+    assert plugin_sha256(name) == plugin_sha256("mine_of_a_test.py:Mine") == hashlib.sha256(content).hexdigest()
+    write(HEAD + "# changed\n")
+    assert plugin_sha256("mine_of_a_test.py:Mine") != hashlib.sha256(content).hexdigest()
+
+
+def test_a_class_without_a_file_has_no_digest(write):
+    fields = "'__init__': lambda self, dims, n_classes: None, '__module__': 'x'"
+    made = f"from torch import nn\nMine = type('Mine', (nn.Module,), {{{fields}}})"
+    with pytest.raises(HeadError, match="there is no source of it"):
+        plugin_sha256(write(made))
