@@ -158,7 +158,13 @@ def test_seeds_are_a_number_or_a_list(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1,-2", ","])
+@pytest.mark.parametrize("text", ["1000000000000", "10001", ",".join(map(str, range(10_001)))])
+def test_seeds_have_a_bound(text):
+    with pytest.raises(SettingError, match="--seeds must be 10000 seeds at most"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1,-2", ",", "9" * 5000])
 def test_what_is_no_seeds_is_a_named_error(text):
     with pytest.raises(SettingError, match="--seeds must be a number of seeds"):
         parse_seeds(text)
@@ -222,3 +228,12 @@ def test_a_file_that_is_no_grid_is_a_named_error(tmp_path, name, content, words)
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SettingError, match=words):
         read_grid_file(tmp_path / name, OPTIONS)
+
+
+def test_a_value_that_refers_to_itself_is_a_short_error(tmp_path):
+    """Written out it would have 9^30 words."""
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 31)]
+    (tmp_path / "g.yaml").write_text("\n".join(["lr:", *(f"  {line}" for line in lines)]))
+    with pytest.raises(SettingError, match="give lr a word") as raised:
+        read_grid_file(tmp_path / "g.yaml", OPTIONS)
+    assert len(str(raised.value)) < 2000
