@@ -22,6 +22,7 @@ from heads.job import Fit, Job
 from heads.memo import Memo, job_key
 from heads.outcome import Outcome, failed, measure
 from heads.pending import MemberResult, Pending
+from heads.plugin import plugin_sha256
 from heads.prepared import Prepared
 from heads.problem import describe
 
@@ -74,6 +75,7 @@ class Bench:
         self._prepared = Prepared(problem)
         self._vectors_sha256 = cache(lambda *encoder: vectors_sha256(problem.vectors[encoder]))
         self._tokens_sha256 = cache(lambda *encoder: tokens_sha256(problem.vectors[encoder]))
+        self._plugin_sha256 = cache(plugin_sha256)
         self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.codes))
 
     def jobs_of(self, configuration: Configuration) -> list[AblationJob]:
@@ -93,7 +95,8 @@ class Bench:
             self._watcher.expect(len(jobs))
         missing = []
         for job in jobs:
-            outcome = self._memo.get(self.key(job))
+            n_rows, n_classes = len(self.problem.folds[job.fold].test), len(self.problem.labels.classes)
+            outcome = self._memo.get(self.key(job), n_rows=n_rows, n_classes=n_classes)
             if outcome is None:
                 missing.append(job)
             else:
@@ -117,6 +120,7 @@ class Bench:
                 "classes": self.problem.labels.classes,
                 "split": self._split_sha256(job.fold),
                 "description": description.to_dict(),
+                "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
                 "settings": asdict(job.settings),
                 "precision": str(self._dtype),
             }

@@ -145,6 +145,42 @@ def test_a_head_that_is_fitted_at_once_is_fitted_once_a_fold(run, fitted):
     assert fitted.count("logistic") == 0
 
 
+MINE = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, dims, *, n_classes):
+        super().__init__()
+        self.names = sorted(dims)
+        self.layer = nn.Linear(sum(dims.values()), n_classes)
+
+    def forward(self, inputs, present):
+        return self.layer(torch.cat([inputs[name] for name in self.names], dim=1))
+"""
+
+
+def test_a_class_whose_file_was_edited_is_trained_anew(run, fitted, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    settings = replace(QUICK, fusions=(f"{path}:Mine",), seeds=(0,))
+    counts = []
+    for source in (MINE, MINE, MINE.replace("self.layer(", "2 * self.layer(")):
+        path.write_text(source)
+        fitted.clear()
+        run(settings)
+        counts.append(fitted.count("Mine"))
+    assert counts == [2, 0, 2]
+
+
+def test_a_head_that_the_memory_is_too_small_for_is_said_before_anything_is_trained(run, fitted, tmp_path):
+    settings = replace(QUICK, fusions=("logistic",), seeds=(0,))
+    with pytest.raises(HeadError, match="logistic must have all vectors in memory.*--memory"):
+        run(replace(settings, memory="1K"))
+    assert fitted == []
+    assert run(settings).n_failed == 0
+
+
 def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(run, tmp_path):
     path = shop(tmp_path / "c.h5")
     run(cache=path)
