@@ -16,6 +16,7 @@ from cache import Cache
 from heads.ablation import ablate
 from heads.ablation_problem import pose_ablation
 from heads.ablation_settings import AblationSettings
+from heads.data import load_vectors
 from heads.direct import fit_direct
 from heads.errors import HeadError, LabelError, RunError, SplitError
 from heads.fit import fit, fit_jobs
@@ -187,6 +188,18 @@ def test_a_head_that_the_memory_is_too_small_for_is_said_before_anything_is_trai
         run(replace(settings, memory="1K"))
     assert fitted == []
     assert run(settings).n_failed == 0
+
+
+def test_a_cache_that_is_sealed_anew_while_it_is_opened_is_a_named_error(tmp_path):
+    path = shop(tmp_path / "c.h5")
+    with Cache(path) as cache:
+        there = load_vectors(cache, encoders={"text": None}, on_disk=True)
+        shop(path, encoders=("second",))
+        with pytest.raises(HeadError, match="must stay as it is while it is read.*Start again"):
+            load_vectors(cache, encoders={"text": None}, on_disk=True)
+        assert there.inputs["text"][torch.arange(3)].equal(
+            load_vectors(cache, encoders={"text": None}).inputs["text"][:3]
+        )
 
 
 def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(run, tmp_path):
