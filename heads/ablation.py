@@ -170,7 +170,7 @@ def _try_all(bench: Bench, settings: AblationSettings) -> list[Configuration]:
         len(configurations),
         len(problem.folds),
         len(settings.seeds),
-        len(configurations) * len(problem.folds) * len(settings.seeds),
+        sum(len(bench.jobs_of(one)) for one in configurations),
     )
     bench.run(configurations)
     return configurations

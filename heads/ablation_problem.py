@@ -15,6 +15,7 @@ from cache import Cache
 from cache.keys import fields_sha256
 from heads.ablation_settings import AblationSettings
 from heads.data import Vectors, load_vectors, share_content
+from heads.direct import check_in_memory
 from heads.errors import HeadError
 from heads.folds import split_folds
 from heads.labels import Labels, find_label_column, make_labels
@@ -98,6 +99,7 @@ def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
     with_tokens = "attention" in fusions
     pairs = [(modality, name) for modality, names in chosen.items() for name in names]
     on_disk = needed_bytes(cache, pairs) > memory_bytes(settings.memory)
+    check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember
     vectors = {
         (modality, name): load_vectors(
             cache,

@@ -1,7 +1,8 @@
 """The run folder of an ablation: ``ranking.csv``, ``jobs.csv`` and ``ablation.json``, whole or not at all.
 
 ``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
-that is needed to do it again. A setting that makes no difference to a head is an empty cell. Shares are from 0 to 1.
+that is needed to do it again. A setting or a seed that makes no difference to a head is an empty cell. Shares are from
+0 to 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from heads.bench import Bench
 from heads.configuration import AblationJob, Configuration
-from heads.grid import AXES
+from heads.grid import AXES, is_seeded
 from heads.ranking import Ranked, Ranking
 from heads.run import write_run
 from heads.trained import write_json
@@ -100,7 +101,7 @@ def _job_cells(job: AblationJob, bench: Bench, modalities: Iterable[str]) -> dic
     return {
         **_configuration_cells(job.configuration, modalities),
         "fold": job.fold,
-        "seed": job.seed,
+        "seed": job.seed if is_seeded(job.configuration.head) else "",
         **{f"{side}_{score}": found.get(score, "") for side, found in by_side.items() for score in SCORES},
         "best_epoch": outcome.best_epoch,
         "n_epochs": len(outcome.history),

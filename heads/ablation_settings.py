@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from heads.settings import FUSIONS, PRECISIONS
 __all__ = ["AblationSettings", "parse_seeds"]
 
 USUAL_FOLDS = 5
+MOST_SEEDS = 10_000
+MOST_DIGITS = 19  # of 2^63
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         SettingError: the text says something else.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts if part) or not any(parts):
-        raise SettingError(f"--seeds must be a number of seeds, or a list such as 7,11, however got {text!r}.")
-    if len(parts) == 1:
-        return tuple(range(int(parts[0])))
-    return tuple(int(part) for part in parts if part)
+    if not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in parts if part) or not any(parts):
+        shown = reprlib.repr(text)
+        raise SettingError(f"--seeds must be a number of seeds, or a list such as 7,11, however got {shown}.")
+    numbers = [int(part) for part in parts if part]
+    n_seeds = numbers[0] if len(parts) == 1 else len(numbers)
+    if n_seeds > MOST_SEEDS:
+        raise SettingError(f"--seeds must be {MOST_SEEDS} seeds at most, however got {n_seeds}.")
+    return tuple(range(n_seeds)) if len(parts) == 1 else tuple(numbers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from heads.problem import Problem
 from heads.settings import FITTED_WEIGHTS
 from heads.sweep import SweepPoint, sweep_simplex
 
-__all__ = ["Averaging", "choose_averaging", "write_sweep"]
+__all__ = ["Averaging", "choose_averaging", "sweep_side", "write_sweep"]
 
 SWEEP_STEPS = {2: 0.05, 3: 0.1}  # by the number of modalities: 21 and 66 points
 COARSE_STEP = 0.2
@@ -24,14 +24,10 @@ COARSE_STEP = 0.2
 
 @dataclass(frozen=True)
 class Averaging:
-    """What late fusion averages with, and what its weights could have been.
-
-    The two lists are of the same weights; the second one had no part in the choice.
-    """
+    """What late fusion averages with, and what its weights could have been."""
 
     mixture: Mixture
     validation_points: list[SweepPoint] = field(default_factory=list)
-    test_points: list[SweepPoint] = field(default_factory=list)
 
 
 def choose_averaging(
@@ -53,26 +49,29 @@ def choose_averaging(
     Shape:
         log_probabilities: {modality: (N, K)}
     """
-    names = list(problem.vectors.dims)
     if wish not in FITTED_WEIGHTS:
         return Averaging(_at(weights))
-    sides = {}
-    for side in ("validation", "test"):
-        rows = torch.from_numpy(getattr(problem.split, side))
-        answers = {name: log_probabilities[name][rows] for name in names}
-        present = {name: problem.vectors.present[name][rows] for name in names}
-        sides[side] = (answers, present, torch.from_numpy(problem.labels.codes)[rows])
     if wish == "auto":
+        own = _side(log_probabilities, problem, "validation")
         groups = torch.from_numpy(problem.groups[problem.split.validation])
-        return Averaging(fit_mixture(*sides["validation"], groups=groups, generator=generator, n_resamples=n_resamples))
-    n_classes = len(problem.labels.classes)
-    step = SWEEP_STEPS.get(len(names), COARSE_STEP)
-    validation, test = (sweep_simplex(*sides[side], n_classes=n_classes, step=step) for side in ("validation", "test"))
-    best = max(validation, key=lambda point: (point.macro_f1, point.accuracy, -point.log_loss))
-    return Averaging(_at(best.weights), validation, test)
+        return Averaging(fit_mixture(*own, groups=groups, generator=generator, n_resamples=n_resamples))
+    points = sweep_side(log_probabilities, problem, "validation")
+    best = max(points, key=lambda point: (point.macro_f1, point.accuracy, -point.log_loss))
+    return Averaging(_at(best.weights), points)
 
 
-def write_sweep(path: Path, averaging: Averaging) -> None:
+def sweep_side(log_probabilities: Mapping[str, Tensor], problem: Problem, side: str) -> list[SweepPoint]:
+    """Return the scores of all weights on one side of the split; the weights are the same for each.
+
+    Shape:
+        log_probabilities: {modality: (N, K)}
+    """
+    step = SWEEP_STEPS.get(len(problem.vectors.dims), COARSE_STEP)
+    own = _side(log_probabilities, problem, side)
+    return sweep_simplex(*own, n_classes=len(problem.labels.classes), step=step)
+
+
+def write_sweep(path: Path, averaging: Averaging, test_points: Sequence[SweepPoint]) -> None:
     """Write one CSV line a choice of weights: its validation scores, which chose, and test scores, which did not."""
     fields = ("accuracy", "macro_f1", "log_loss")
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -80,9 +79,19 @@ def write_sweep(path: Path, averaging: Averaging) -> None:
         names = list(averaging.mixture.weights)
         sides = ("validation", "test")
         writer.writerow([*(f"weight_{name}" for name in names), *(f"{side}_{one}" for side in sides for one in fields)])
-        for points in zip(averaging.validation_points, averaging.test_points, strict=True):
+        for points in zip(averaging.validation_points, test_points, strict=True):
             weights = [f"{points[0].weights[name]:g}" for name in names]
             writer.writerow([*weights, *(f"{getattr(point, one):.6f}" for point in points for one in fields)])
+
+
+def _side(
+    log_probabilities: Mapping[str, Tensor], problem: Problem, side: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Return the answers, the presence and the classes of one side's rows."""
+    rows = torch.from_numpy(getattr(problem.split, side))
+    answers = {name: log_probabilities[name][rows] for name in problem.vectors.dims}
+    present = {name: problem.vectors.present[name][rows] for name in answers}
+    return answers, present, torch.from_numpy(problem.labels.codes)[rows]
 
 
 def _at(weights: Mapping[str, float]) -> Mixture:

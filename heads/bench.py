@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -17,16 +18,19 @@ from heads.configuration import AblationJob, Configuration
 from heads.device import find_dtype
 from heads.errors import HeadError
 from heads.fit import fit_jobs
+from heads.grid import is_seeded
 from heads.job import Fit, Job
 from heads.memo import Memo, job_key
 from heads.outcome import Outcome, failed, measure
 from heads.pending import MemberResult, Pending
+from heads.plugin import plugin_sha256
 from heads.prepared import Prepared
 from heads.problem import describe
 
 __all__ = ["Bench", "Watcher"]
 
 WAVE_BYTES = 4 * 2**30  # of answers that late fusion waits for, at a time
+KEPT_BYTES = 2**30  # of rows that heads answer, or an eighth of the memory for vectors
 
 
 class Watcher(Protocol):
@@ -70,15 +74,17 @@ class Bench:
         self._memory = memory
         self._dtype = find_dtype(precision, device)
         self._watcher = watcher
-        self._prepared = Prepared(problem)
+        self._prepared = Prepared(problem, most_bytes=KEPT_BYTES if memory is None else min(KEPT_BYTES, memory // 8))
         self._vectors_sha256 = cache(lambda *encoder: vectors_sha256(problem.vectors[encoder]))
         self._tokens_sha256 = cache(lambda *encoder: tokens_sha256(problem.vectors[encoder]))
+        self._plugin_sha256 = cache(plugin_sha256)
         self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.codes))
 
     def jobs_of(self, configuration: Configuration) -> list[AblationJob]:
-        """Return the configuration's jobs, by seed and fold."""
+        """Return the configuration's jobs, by seed and fold; what draws nothing has the seed 0 alone."""
         folds = range(len(self.problem.folds))
-        return [AblationJob(configuration, fold, seed) for seed in self._seeds for fold in folds]
+        seeds = self._seeds if is_seeded(configuration.head) else (0,)
+        return [AblationJob(configuration, fold, seed) for seed in seeds for fold in folds]
 
     def run(self, configurations: Sequence[Configuration]) -> None:
         """Find out what comes of every job of the configurations; those that diverge come to an error.
@@ -91,7 +97,8 @@ class Bench:
             self._watcher.expect(len(jobs))
         missing = []
         for job in jobs:
-            outcome = self._memo.get(self.key(job))
+            n_rows, n_classes = len(self.problem.folds[job.fold].test), len(self.problem.labels.classes)
+            outcome = self._memo.get(self.key(job), n_rows=n_rows, n_classes=n_classes)
             if outcome is None:
                 missing.append(job)
             else:
@@ -115,6 +122,7 @@ class Bench:
                 "classes": self.problem.labels.classes,
                 "split": self._split_sha256(job.fold),
                 "description": description.to_dict(),
+                "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
                 "settings": asdict(job.settings),
                 "precision": str(self._dtype),
             }
@@ -157,6 +165,7 @@ class Bench:
 
     def _train(self, jobs: Sequence[AblationJob]) -> None:
         """Train jobs, and note what comes of each as soon as it is there."""
+        self._prepared.forget()  # another wave has other folds
         pending = Pending([job for job in jobs if job.members])
         plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
         self.n_again += sum(job in self.outcomes for job in plain)
@@ -164,15 +173,30 @@ class Bench:
             Job(self._description(job), self._prepared.task(job.configuration.encoders, job.fold), job.settings)
             for job in plain
         ]
-        fits = fit_jobs(described, device=self._device, dtype=self._dtype, memory=self._memory)
+        stop = threading.Event()
+        interruption: KeyboardInterrupt | None = None
+        fits = fit_jobs(described, device=self._device, dtype=self._dtype, memory=self._memory, stop=stop)
         with closing(cast("Generator[tuple[int, Fit | HeadError], None, None]", fits)) as found:
             for place, fit in found:
-                job = plain[place]
-                result = self._result(job, fit)
-                if job not in self.outcomes:
-                    self._put(job, self._outcome(job, result, fit))
-                for late_job, members in pending.complete(job, result):
-                    self._put(late_job, self._late(late_job, members))
+                try:
+                    self._finish(plain[place], fit, pending)
+                except KeyboardInterrupt as error:
+                    if interruption is not None:  # whoever types it twice does not want to wait
+                        raise
+                    interruption = error
+                    stop.set()  # and take what is done
+                    self._finish(plain[place], fit, pending)
+        if interruption is not None:
+            raise interruption
+
+    def _finish(self, job: AblationJob, fit: Fit | HeadError, pending: Pending) -> None:
+        """Note what comes of a job, and of the late ones that waited for it; nothing is noted twice."""
+        result = self._result(job, fit)
+        if job not in self.outcomes:
+            self._put(job, self._outcome(job, result, fit))
+        for late_job, members in pending.complete(job, result):
+            if late_job not in self.outcomes:
+                self._put(late_job, self._late(late_job, members))
 
     def _result(self, job: AblationJob, fit: Fit | HeadError) -> MemberResult | HeadError:
         if isinstance(fit, HeadError):

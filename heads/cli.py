@@ -121,12 +121,13 @@ def train(
 @click.option("--run", "run_path", type=_PATH, required=True, help="A folder that heads-train wrote.")
 @click.option("--head", "heads", multiple=True, help="One of the run's heads; default: all.")
 @click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
-def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None) -> None:
+@click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
+def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None, plugins: bool) -> None:
     """Answer every product of CACHE with a run's heads, as CSV."""
     from heads.prediction import predict as answer
 
     with _written_whole(output) if output else nullcontext(sys.stdout) as file:
-        n_products, n_without = answer(run_path, cache_path, file, names=heads or None)
+        n_products, n_without = answer(run_path, cache_path, file, names=heads or None, plugins=plugins)
     if n_without:
         click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
 

@@ -110,6 +110,7 @@ def load_vectors(
 
     Raises:
         MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
+        HeadError: the cache was written anew since it was opened, and vectors are to stay on the disk.
     """
     names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
     inputs: dict[str, Any] = {}
@@ -118,7 +119,9 @@ def load_vectors(
         there = cache.present(modality, name)
         present[modality] = torch.from_numpy(there)
         if on_disk:
-            inputs[modality] = DiskMatrix(cache.path, modality, name)
+            inputs[modality] = DiskMatrix(
+                cache.path, modality=modality, encoder=name, content_sha256=cache.content_sha256
+            )
         else:
             matrix = cache.matrix(modality, name)
             matrix[~there] = 0

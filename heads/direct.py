@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +18,24 @@ from heads.logistic import fit_logistic
 from heads.majority import fit_majority
 from heads.member import class_weights
 from heads.neighbours import fit_neighbours
+from heads.settings import DIRECT
 from heads.source import MemorySource, View
 
-__all__ = ["fit_direct"]
+__all__ = ["check_in_memory", "fit_direct"]
+
+
+def check_in_memory(names: Iterable[str], *, on_disk: bool) -> None:
+    """Check that none of the heads named needs vectors in memory that are on the disk.
+
+    Raises:
+        HeadError: one does.
+    """
+    for name in names:
+        if on_disk and name in DIRECT and name != "majority":
+            raise HeadError(
+                f"{name} must have all vectors in memory, however --memory leaves them on the disk. Give it more, or "
+                "leave this head out."
+            )
 
 
 def fit_direct(job: Job, *, device: torch.device) -> Fit:
@@ -37,11 +53,7 @@ def fit_direct(job: Job, *, device: torch.device) -> Fit:
         train = torch.from_numpy(task.split.train)
         module = fit_majority(job.description.dims, task.codes, train, n_classes=job.description.n_classes)
         return Fit(module.eval(), job.description, 0, [], time.monotonic() - started)
-    if task.on_disk:
-        raise HeadError(
-            f"{name} must have all vectors in memory, however --memory leaves them on the disk. Give it more, or leave "
-            "this head out."
-        )
+    check_in_memory([name], on_disk=task.on_disk)
     names = sorted(job.description.dims)
     view = MemorySource(task, torch.empty(0, device=device)).view(torch.arange(len(task.codes)), names)
     head, chosen = _fit(job, view)

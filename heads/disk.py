@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cache import Cache
+from heads.errors import HeadError
 
 __all__ = ["DiskMatrix"]
 
@@ -18,14 +19,23 @@ READ_ROWS = 1024  # contents that are read at once: a chunk of the file
 class DiskMatrix:
     """The vectors of N products of one modality; indexing with rows reads them, zeros where a product has none.
 
-    The sealed file stays open, so that a later seal changes nothing here.
+    The sealed file stays open, so that a later seal changes nothing here. One that came just before, after the caller
+    had read which products there are, is an error.
+
+    Raises:
+        HeadError: the cache's content is not `content_sha256` any more.
 
     Shape:
         shape: (N, D)
     """
 
-    def __init__(self, path: str | Path, modality: str, encoder: str) -> None:
+    def __init__(self, path: str | Path, *, modality: str, encoder: str, content_sha256: str) -> None:
         self._cache = Cache(path)
+        if self._cache.content_sha256 != content_sha256:
+            self._cache.close()
+            raise HeadError(
+                f"{path} must stay as it is while it is read, however it was written anew meanwhile. Start again."
+            )
         self._modality, self._encoder = modality, encoder
         present = self._cache.present(modality, encoder)
         self._contents = np.where(present, self._cache.rows(modality), -1)  # (N,)

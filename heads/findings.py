@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from heads.averaging import sweep_side
 from heads.evaluate import calibration_error, log_loss, per_class, resampled_scores, scores
 from heads.guard import GUARD
 from heads.importance import measure_importance
@@ -16,6 +17,7 @@ from heads.missing import score_missing
 from heads.problem import Problem
 from heads.roster import Roster
 from heads.settings import TrainSettings
+from heads.sweep import SweepPoint
 from heads.tally import tally_classes
 from heads.verdict import Verdict, interval, judge, warn_of_control
 
@@ -30,6 +32,7 @@ class Findings:
     controls: dict[str, dict]
     verdicts: list[Verdict]
     missing: dict[str, dict[str, dict[str, float]]]  # what is there -> head -> scores
+    sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
 
 
 def find_out(roster: Roster, settings: TrainSettings) -> Findings:
@@ -52,7 +55,9 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
             problem.labels.codes[test],
             generator=np.random.default_rng(settings.seed),
         )
-    return Findings(metrics, control_metrics, verdicts, missing)
+    is_swept = settings.weights == "sweep" and "late" in roster.heads
+    sweep = sweep_side(roster.log_probabilities, problem, "test") if is_swept else []
+    return Findings(metrics, control_metrics, verdicts, missing, sweep)
 
 
 def _scorecard(problem: Problem, sides: Mapping[str, np.ndarray]) -> dict:

@@ -22,6 +22,8 @@ __all__ = ["fit", "fit_jobs"]
 
 CPU = torch.device("cpu")
 THREAD_COUNT = ThreadCount()
+MOST_WAITING = 16  # fits that nobody has taken yet; the lanes wait before there are more
+POLL_S = 0.1
 
 
 def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Fit:
@@ -37,12 +39,18 @@ def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.floa
 
 
 def fit_jobs(
-    jobs: Sequence[Job], *, device: torch.device, dtype: torch.dtype, memory: int | None = None
+    jobs: Sequence[Job],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    memory: int | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[tuple[int, Fit | HeadError]]:
     """Yield each job's place and its fit, as they are done; one that failed yields its error.
 
     The same seed gives the same head, whichever jobs are fitted beside it, and however many `memory` bytes there are
-    for vectors. When the caller stops listening, training stops after the epoch.
+    for vectors. When the caller stops listening, training stops after the epoch. When it sets `stop`, too, and what is
+    done by then is still yielded; so it is before an exception, Ctrl-C's included, goes on.
 
     Raises:
         SettingError: the memory is too small for one head's vectors.
@@ -50,17 +58,23 @@ def fit_jobs(
     plan = plan_stacks(jobs, like=torch.empty(0, dtype=dtype, device=device), memory=memory)
     sources = _Sources(plan.like)
     found: queue.SimpleQueue = queue.SimpleQueue()
-    stop = threading.Event()
+    free = threading.Semaphore(MOST_WAITING)
+    stop = stop or threading.Event()
+
+    def give(place: int, fitted: Fit | HeadError) -> None:
+        while not (stop.is_set() or free.acquire(timeout=POLL_S)):
+            pass
+        found.put((place, fitted))
 
     def run(places: Sequence[int]) -> None:
         try:
             torch.set_num_threads(1)  # of this thread: a core a stack, so that nothing waits for the slowest core
             own = [jobs[place] for place in places]
             if own[0].is_direct:
-                found.put((places[0], _try_direct(own[0], device)))
+                give(places[0], _try_direct(own[0], device))
                 return
             for place, fitted in _try_descend(own, sources, stop):
-                found.put((places[place], fitted))
+                give(places[place], fitted)
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
             found.put(error)
 
@@ -69,11 +83,27 @@ def fit_jobs(
     try:
         for places in plan.stacks:
             pool.submit(run, places)
-        for _ in jobs:
-            result = found.get()
+        error: BaseException | None = None
+        n_left = len(jobs)
+        while n_left and error is None and not stop.is_set():
+            try:
+                result = found.get()
+            except KeyboardInterrupt as interruption:
+                result = interruption
+            free.release()
             if isinstance(result, BaseException):
-                raise result
-            yield result
+                error = result
+            else:
+                n_left -= 1
+                yield result
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        while not found.empty():
+            result = found.get()
+            if not isinstance(result, BaseException):
+                yield result
+        if error is not None:
+            raise error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from heads.errors import SettingError
-from heads.settings import FitSettings
+from heads.settings import DIRECT, FitSettings
 
-__all__ = ["AXES", "Range", "axis_name", "own_settings", "parse_axis", "span", "used_settings"]
+__all__ = ["AXES", "Range", "axis_name", "is_seeded", "own_settings", "parse_axis", "span", "used_settings"]
 
 _DEFAULTS = {field.name: field.default for field in fields(FitSettings)}
 AXES = tuple(name for name in _DEFAULTS if name != "seed")  # what a grid may vary
@@ -22,9 +22,12 @@ _WORDS = tuple(name for name, default in _DEFAULTS.items() if not isinstance(def
 _LOGARITHMIC = ("learning_rate", "weight_decay")
 _POWERS = ("hidden_dim", "batch_size")
 
-# What one head alone looks at; every head is taken to use all else.
+# What one head alone looks at; every head that is trained by steps is taken to use all else.
 _OF_ONE_HEAD = {"n_tokens": "attention", "n_attention_heads": "attention", "rank": "lowrank"}
 _OF_JOINT_HEADS = ("absent", "modality_dropout")  # those that see several modalities at once
+_OF_BUILT_IN_HEADS = ("hidden_dim", "dropout", "absent")  # a user's own class is built with sizes of its own
+_SEEDED = tuple(name for name in DIRECT if name.startswith("sklearn-"))  # the others of these draw nothing
+_WEIGHTED = ("logistic", *_SEEDED)
 _UNUSED = {**_DEFAULTS, "n_attention_heads": 1}  # which every width is a multiple of
 
 
@@ -98,10 +101,26 @@ def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
 
     Late fusion is made of heads of one modality.
     """
+    if head in DIRECT:
+        return ("class_weights",) if head in _WEIGHTED else ()
     is_joint = n_modalities > 1 and head != "late"
+    is_built_in = ":" not in head
     return tuple(
-        name for name in AXES if _OF_ONE_HEAD.get(name, head) == head and (is_joint or name not in _OF_JOINT_HEADS)
+        name
+        for name in AXES
+        if _OF_ONE_HEAD.get(name, head) == head
+        and (is_joint or name not in _OF_JOINT_HEADS)
+        and (is_built_in or name not in _OF_BUILT_IN_HEADS)
     )
+
+
+def is_seeded(head: str) -> bool:
+    """Return whether the seed makes a difference to a head.
+
+    >>> is_seeded("early"), is_seeded("sklearn-forest"), is_seeded("logistic")
+    (True, True, False)
+    """
+    return head not in DIRECT or head in _SEEDED
 
 
 def own_settings(settings: FitSettings, head: str, n_modalities: int) -> FitSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from heads.errors import SettingError
 
 __all__ = ["read_grid_file"]
+
+_SHORTENED = reprlib.Repr()
+_SHORTENED.maxlevel = 2  # each level of a YAML value may be many times as long as the one below it
 
 
 def read_grid_file(path: Path, options: Mapping[str, str]) -> dict[str, str]:
@@ -70,6 +74,7 @@ def _read_yaml(text: str) -> Any:
 
 def _text(path: Path, key: object, value: object) -> str:
     parts = value if isinstance(value, list) else [value]
+    shown = _SHORTENED.repr(value)
     if not parts or not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
-        raise SettingError(f"{path} must give {key} a word, a number, or a list of them, however it has {value!r}.")
+        raise SettingError(f"{path} must give {key} a word, a number, or a list of them, however it has {shown}.")
     return ",".join(str(part) for part in parts)

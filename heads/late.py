@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.errors import SettingError
 
-__all__ = ["Late", "average", "parse_weights"]
+__all__ = ["Late", "average", "log_average", "parse_weights", "row_weights"]
 
 
 class Late(nn.Module):
@@ -48,14 +48,31 @@ class Late(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         there = torch.stack([present[name] for name in self.modalities], dim=1).double()  # (B, M)
-        weights = self.get_buffer("weights") * there  # (B, M)
-        for otherwise in (there, torch.ones_like(there)):
-            weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, otherwise)
+        weights = row_weights(self.get_buffer("weights"), there)
         answers = torch.stack([self.members[name](inputs, present) for name in self.modalities], dim=1)  # (B, M, K)
         return average(answers, weights, self.get_buffer("temperatures"), self.get_buffer("temperature"))
 
 
+def row_weights(weights: Tensor, there: Tensor) -> Tensor:
+    """Return each row's weights, up to a factor: where all that it has weighs 0, 1 for what it has, or 1 for all.
+
+    Shape:
+        weights: (..., M), non-negative
+        there: (..., M), 1 where the row has the modality, else 0
+        output: (..., M), not all 0
+    """
+    own = weights * there
+    for otherwise in (there, torch.ones_like(there)):
+        own = torch.where(own.sum(-1, keepdim=True) > 0, own, otherwise)
+    return own
+
+
 def average(answers: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
+    """Return what `log_average` does, in float32."""
+    return log_average(answers, weights, temperatures, temperature).float()
+
+
+def log_average(answers: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
     """Return the logarithm of the weighted average of each row's softmax probabilities; at temperatures of 1 exactly.
 
     Shape:
@@ -63,14 +80,14 @@ def average(answers: Tensor, weights: Tensor, temperatures: Tensor, temperature:
         weights: (B, M) float64, non-negative and not all 0
         temperatures: (M,) float64
         temperature: () float64, of the average
-        output: (B, K) float32
+        output: (B, K) float64
     """
     scaled = answers / temperatures.to(answers.dtype)[:, None]
     logs = torch.log_softmax(scaled, dim=2).double()
     shares = weights / weights.sum(1, keepdim=True)
     mixed = torch.logsumexp(logs + shares.log()[:, :, None], dim=1)  # (B, K)
     tempered = torch.log_softmax(mixed / temperature, dim=1)
-    return torch.where(temperature == 1, mixed, tempered).float()
+    return torch.where(temperature == 1, mixed, tempered)
 
 
 def parse_weights(text: str | None, modalities: Sequence[str]) -> dict[str, float]:

@@ -1,10 +1,10 @@
 """The memo of an ablation: what came of each job, by all that it follows from, in one SQLite file.
 
 The table ``outcome`` has a row a job: ``key``, the SHA-256 of all that the outcome follows from; ``about``, a JSON
-object of its scores, its history and its error; the arrays of the test rows, little-endian: ``answers`` int32,
-``probabilities`` and ``confidences`` float32; and ``digest``, the SHA-256 over the rest of the row. A row is written in
-one transaction when its job is done, so that a process that is killed loses nothing that it finished, and several may
-use the file at once. Deleting it loses nothing but the time to train again.
+object of its scores, its history and its error; ``answers``, the class answered for each test row, int32,
+little-endian; and ``digest``, the SHA-256 over the rest of the row. A row is written in one transaction when its job is
+done, so that a process that is killed loses nothing that is in it, and several may use the file at once. Deleting it
+loses nothing but the time to train again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ __all__ = ["ENGINE_VERSION", "Memo", "job_key"]
 ENGINE_VERSION = 1  # raised when the same job would come to another outcome
 
 APPLICATION_ID = 0x656D6F31  # "emo1": says in SQLite's own header that the file is a memo
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WAIT_S = 60.0  # for another process that writes
-ARRAYS = {"answers": "<i4", "probabilities": "<f4", "confidences": "<f4"}
-ABOUT = ("test", "validation", "best_epoch", "history", "elapsed_s", "error")
+ABOUT = {
+    "test": dict, "validation": dict, "best_epoch": int, "history": list, "elapsed_s": int | float, "error": str | None
+}  # fmt: skip
+SCORES = ("accuracy", "macro_f1")  # that every outcome has, unless it is an error
 TABLE = """CREATE TABLE IF NOT EXISTS outcome (
-    key TEXT PRIMARY KEY, about TEXT NOT NULL,
-    answers BLOB NOT NULL, probabilities BLOB NOT NULL, confidences BLOB NOT NULL, digest TEXT NOT NULL
+    key TEXT PRIMARY KEY, about TEXT NOT NULL, answers BLOB NOT NULL, digest TEXT NOT NULL
 ) WITHOUT ROWID"""
 
 
@@ -76,27 +77,27 @@ class Memo:
         with self._named():
             return int(self._connection.execute("SELECT count(*) FROM outcome").fetchone()[0])
 
-    def get(self, key: str) -> Outcome | None:
+    def get(self, key: str, *, n_rows: int, n_classes: int) -> Outcome | None:
         """Return what came of the job, or None where it is not remembered.
 
         Raises:
-            MemoError: the file is damaged.
+            MemoError: the file is damaged, or holds something else than an outcome of so many test rows and classes.
         """
         with self._named():
             row = self._connection.execute(
-                "SELECT about, answers, probabilities, confidences, digest FROM outcome WHERE key = ?", (key,)
+                "SELECT about, answers, digest FROM outcome WHERE key = ?", (key,)
             ).fetchone()
         if row is None:
             return None
         if not all(isinstance(cell, bytes) for cell in row):
             raise self._damaged("an outcome has cells of another type")
-        about, *blobs, digest = row
-        if digest.decode(errors="replace") != _digest(key, about, blobs):
+        about, answers, digest = row
+        if digest.decode(errors="replace") != _digest(key, about, answers):
             raise self._damaged("an outcome is not what was written")
-        arrays: dict[str, Any] = {
-            name: np.frombuffer(blob, dtype) for (name, dtype), blob in zip(ARRAYS.items(), blobs, strict=True)
-        }
-        return Outcome(**arrays, **json.loads(about))
+        try:
+            return _outcome(about, answers, n_rows=n_rows, n_classes=n_classes)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(error) from error
 
     def put(self, key: str, outcome: Outcome) -> None:
         """Remember what came of a job; where it is remembered already, nothing changes.
@@ -105,11 +106,11 @@ class Memo:
             MemoError: the file cannot be written.
         """
         about = json.dumps({name: getattr(outcome, name) for name in ABOUT}).encode()
-        arrays = [np.ascontiguousarray(getattr(outcome, name), dtype).tobytes() for name, dtype in ARRAYS.items()]
+        answers = np.ascontiguousarray(outcome.answers, "<i4").tobytes()
         with self._named():
             self._connection.execute(
-                "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, ?, ?)",
-                (key, about.decode(), *arrays, _digest(key, about, arrays)),
+                "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?)",
+                (key, about.decode(), answers, _digest(key, about, answers)),
             )
 
     def _begin(self) -> None:
@@ -124,7 +125,8 @@ class Memo:
             if found == APPLICATION_ID and version != FORMAT_VERSION:
                 raise MemoError(
                     f"The memo {self.path} must be of version {FORMAT_VERSION}, however it is of version {version}. "
-                    "Update embed-once, or name another file with --memo."
+                    "Update embed-once or delete the file, which loses nothing but the time to train again; or name "
+                    "another one with --memo."
                 )
             if found != APPLICATION_ID and (found or n_tables):
                 raise MemoError(
@@ -161,5 +163,24 @@ class Memo:
             raise self._damaged(error) from error
 
 
-def _digest(key: str, about: bytes, arrays: list[bytes]) -> str:
-    return fields_sha256({"key": key, "rest": [hashlib.sha256(part).hexdigest() for part in (about, *arrays)]})
+def _digest(key: str, about: bytes, answers: bytes) -> str:
+    return fields_sha256({"key": key, "rest": [hashlib.sha256(part).hexdigest() for part in (about, answers)]})
+
+
+def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outcome:
+    """Return the outcome that a row says, known to be one."""
+    found = json.loads(about)
+    if not isinstance(found, dict) or found.keys() != ABOUT.keys():
+        raise ValueError("an outcome has other fields")
+    if not all(isinstance(found[name], kind) for name, kind in ABOUT.items()):
+        raise ValueError("an outcome has fields of another type")
+    answers = np.frombuffer(blob, "<i4")
+    if found["error"] is None:
+        sides = (found["test"], found["validation"])
+        if not all(isinstance(side.get(score), int | float) for side in sides for score in SCORES):
+            raise ValueError("an outcome lacks scores")
+        if len(answers) != n_rows or not ((answers >= 0) & (answers < n_classes)).all():
+            raise ValueError("an outcome is of other rows or classes")
+    elif len(answers):
+        raise ValueError("an error has answers")
+    return Outcome(answers=answers, **found)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from heads.errors import HeadError
+from heads.late import log_average, row_weights
 from heads.lbfgs import minimise
 from heads.temperature import fit_temperature
 
@@ -46,14 +47,11 @@ def mix(log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], 
     """
     modalities = sorted(log_probabilities)
     there = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
-    weights = there * there.new_tensor([mixture.weights[name] for name in modalities])
-    for otherwise in (there, torch.ones_like(there)):  # what a row has weighs 0, or it has nothing
-        weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, otherwise)
-    weights = weights / weights.sum(1, keepdim=True)
-    answers = [(log_probabilities[name].double() / mixture.temperatures[name]).log_softmax(1) for name in modalities]
-    voices = torch.stack(answers, dim=1) + weights.log()[:, :, None]  # (N, M, K)
-    average = torch.logsumexp(voices.where(weights[:, :, None] > 0, -torch.inf), dim=1)
-    return (average / mixture.temperature).log_softmax(1)
+    weights = row_weights(there.new_tensor([mixture.weights[name] for name in modalities]), there)
+    answers = torch.stack([log_probabilities[name].double() for name in modalities], dim=1)  # (N, M, K)
+    answers = answers.where(weights[:, :, None] > 0, 0.0)  # whatever stands where nothing is, NaN included
+    temperatures = there.new_tensor([mixture.temperatures[name] for name in modalities])
+    return log_average(answers, weights, temperatures, there.new_tensor(mixture.temperature))
 
 
 def fit_mixture(

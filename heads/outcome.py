@@ -12,23 +12,15 @@ from heads.splits import Split
 __all__ = ["Outcome", "failed", "measure"]
 
 
-def _none(dtype: str) -> np.ndarray:
-    return np.empty(0, dtype=dtype)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What came of a job, small enough to keep for thousands: or why nothing did.
 
     Shape:
         answers: (n,) int32, the class answered for each test row
-        probabilities: (n,) float32, of the class that is right
-        confidences: (n,) float32, of the class answered
     """
 
-    answers: np.ndarray = field(default_factory=lambda: _none("<i4"))
-    probabilities: np.ndarray = field(default_factory=lambda: _none("<f4"))
-    confidences: np.ndarray = field(default_factory=lambda: _none("<f4"))
+    answers: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="<i4"))
     test: dict[str, float] = field(default_factory=dict)  # score -> value
     validation: dict[str, float] = field(default_factory=dict)
     best_epoch: int = 0
@@ -58,8 +50,6 @@ def measure(
     test = probabilities[n_validation:]
     return Outcome(
         answers=test.argmax(1).astype("<i4"),
-        probabilities=test[np.arange(len(own)), own].astype("<f4"),
-        confidences=test.max(1).astype("<f4"),
         test=_scores(test, own),
         validation=_scores(probabilities[:n_validation], codes[split.validation]),
         best_epoch=best_epoch,

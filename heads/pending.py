@@ -50,15 +50,21 @@ class Pending:
     def complete(
         self, member: AblationJob, result: MemberResult | HeadError
     ) -> Iterator[tuple[AblationJob, dict[str, MemberResult | HeadError]]]:
-        """Yield each late job that lacked only this member, with its members' results, or errors, by modality."""
-        if member not in self._users:
+        """Yield each late job that lacked only this member, with its members' results, or errors, by modality.
+
+        Who was interrupted may ask again: the job at which that happened comes once more.
+        """
+        if not self._n_waiting.get(member):
             return
         self._kept[member] = result
         for job in self._users[member]:
+            if job not in self._missing:
+                continue
             self._missing[job].discard(member)
             if self._missing[job]:
                 continue
             yield job, {one.configuration.head: self._kept[one] for one in job.members}
+            del self._missing[job]
             for one in job.members:
                 self._n_waiting[one] -= 1
                 if not self._n_waiting[one]:

@@ -15,15 +15,22 @@ __all__ = ["predict"]
 
 
 def predict(
-    run_path: str | Path, cache_path: str | Path, file: IO[str], *, names: Sequence[str] | None = None
+    run_path: str | Path,
+    cache_path: str | Path,
+    file: IO[str],
+    *,
+    names: Sequence[str] | None = None,
+    plugins: bool = False,
 ) -> tuple[int, int]:
     """Write each product's answers as CSV; return how many products there are, and how many have no answer.
+
+    Heads of a user's own class are loaded only where `plugins` allows their code to run.
 
     Raises:
         RunError, HeadError: the run or a head cannot be loaded, or the cache's vectors are from another encoder.
         CacheError: the cache cannot be read.
     """
-    heads = load_heads(run_path, names)
+    heads = load_heads(run_path, names, plugins=plugins)
     with Cache(cache_path) as cache:
         ids = cache.ids()
         answered, probabilities = {}, {}

@@ -13,6 +13,7 @@ from heads.job import Fit, Task
 from heads.late import Late
 from heads.problem import fitted_standardise, task_of
 from heads.standardise import Standardise
+from heads.tokens import TokenBatch
 from heads.trained import TrainedHead
 
 __all__ = ["Encoders", "Prepared"]
@@ -26,8 +27,10 @@ class Prepared:
     The rows that are answered are the fold's validation rows, and its test rows behind them.
     """
 
-    def __init__(self, problem: AblationProblem) -> None:
+    def __init__(self, problem: AblationProblem, *, most_bytes: int = 0) -> None:
         self._problem = problem
+        self._most_bytes = most_bytes  # of standardised rows that are kept for the next head
+        self._kept: dict[tuple[tuple[str, str], int], Tensor] = {}
         self._combined: dict[Encoders, Vectors] = {}
         self._standardise: dict[tuple[tuple[str, str], int], Standardise] = {}
         self._tasks: dict[tuple[Encoders, int], Task] = {}
@@ -46,6 +49,10 @@ class Prepared:
             self._tasks[encoders, fold] = task_of(vectors, standardise, self._problem.labels.codes, split)
         return self._tasks[encoders, fold]
 
+    def forget(self) -> None:
+        """Let go of the rows that were kept."""
+        self._kept.clear()
+
     def answers(self, fit: Fit, encoders: Encoders, fold: int) -> Tensor:
         """Return a trained head's log-probabilities as they are when it is saved and loaded.
 
@@ -53,19 +60,20 @@ class Prepared:
             output: (n_validation + n_test, K) float32
         """
         vectors, rows, description = self.vectors(encoders), self._rows(fold), fit.description
+        standardise = self._joined(encoders, fold).part(description.dims, description.token_dims)
         head = TrainedHead(
             description=description,
             module=fit.module,
-            standardise=self._joined(encoders, fold).part(description.dims, description.token_dims),
+            standardise=_Done(standardise),
             label=self._problem.labels.column,
             classes=self._problem.labels.classes,
             encoders=vectors.encoders,
             specs=vectors.specs,
         )
         return head.log_probabilities(
-            {name: matrix[rows] for name, matrix in vectors.inputs.items()},
+            {name: self._rows_to_answer((name, vectors.encoders[name]), fold) for name in description.dims},
             {name: mask[rows] for name, mask in vectors.present.items()},
-            {name: tokens.take(rows) for name, tokens in vectors.tokens.items()},
+            {name: vectors.tokens[name].take(rows) for name in description.token_dims},
         )
 
     @torch.inference_mode()
@@ -76,6 +84,17 @@ class Prepared:
         rows = self._rows(fold)
         late = Late({name: _Known(answers) for name, answers in members.items()}, weights=weights)
         return late({}, {name: mask[rows] for name, mask in self.vectors(encoders).present.items()})
+
+    def _rows_to_answer(self, encoder: tuple[str, str], fold: int) -> Tensor:
+        """Return an encoder's vectors of the rows that are answered, standardised, (n_validation + n_test, D)."""
+        if (encoder, fold) in self._kept:
+            return self._kept[encoder, fold]
+        (name, _), own, rows = encoder, self._problem.vectors[encoder], self._rows(fold)
+        read = {name: own.inputs[name][rows]}
+        found = self._own_standardise(encoder, fold)(read, {name: own.present[name][rows]})[name]
+        if found.nbytes + sum(tensor.nbytes for tensor in self._kept.values()) <= self._most_bytes:
+            self._kept[encoder, fold] = found
+        return found
 
     def _rows(self, fold: int) -> Tensor:
         split = self._problem.folds[fold]
@@ -93,6 +112,20 @@ class Prepared:
         states = [self._own_standardise(encoder, fold).state_dict() for encoder in encoders]
         joined.load_state_dict({name: tensor for state in states for name, tensor in state.items()})
         return joined
+
+
+class _Done(Standardise):
+    """The standardisation of vectors that are standardised already, and of tokens that are not."""
+
+    def __init__(self, standardise: Standardise) -> None:
+        super().__init__({})
+        self._tokens = standardise.tokens
+
+    def forward(self, inputs: Mapping[str, Tensor], _present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(inputs)
+
+    def tokens(self, batches: Mapping[str, TokenBatch]) -> dict[str, TokenBatch]:
+        return self._tokens(batches)
 
 
 class _Known(nn.Module):

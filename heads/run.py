@@ -86,8 +86,10 @@ def write_answers(
         writer.writerow(cells)
 
 
-def load_heads(run_path: str | Path, names: Sequence[str] | None = None) -> dict[str, TrainedHead]:
-    """Return the heads of a run by their names, or those asked for.
+def load_heads(
+    run_path: str | Path, names: Sequence[str] | None = None, *, plugins: bool = False
+) -> dict[str, TrainedHead]:
+    """Return the heads of a run by their names, or those asked for; `plugins` runs the code of a user's own classes.
 
     Raises:
         RunError: the folder is no run, or has no such head.
@@ -105,7 +107,7 @@ def load_heads(run_path: str | Path, names: Sequence[str] | None = None) -> dict
     unknown = [name for name in names or [] if name not in there]
     if unknown:
         raise RunError(f"--head must be one of {', '.join(there)}, however got {unknown[0]}.")
-    return {name: load_head(run_path / name) for name in names or there}
+    return {name: load_head(run_path / name, plugins=plugins) for name in names or there}
 
 
 def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: str) -> Path:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from heads.errors import SettingError
 from heads.evaluate import LEAST_PROBABILITY, scores
+from heads.late import row_weights
 
 __all__ = ["SweepPoint", "sweep_simplex"]
 
@@ -57,9 +58,7 @@ def sweep_simplex(
     labels = codes.cpu().numpy()
     points = []
     for weights in grid.to(there.device).split(max(1, BLOCK_CELLS // max(1, len(codes) * n_classes))):
-        own = weights * there[:, None]  # (N, g, M)
-        for otherwise in (there, torch.ones_like(there)):
-            own = torch.where(own.sum(2, keepdim=True) > 0, own, otherwise[:, None])
+        own = row_weights(weights, there[:, None])  # (N, g, M)
         averages = (own / own.sum(2, keepdim=True)) @ probabilities  # (N, g, K)
         losses = -averages[torch.arange(len(codes)), :, codes].clamp_min(LEAST_PROBABILITY).log().mean(0)  # (g,)
         answers = averages.argmax(2).T.cpu().numpy()  # (g, N)

@@ -230,7 +230,7 @@ def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, av
     }
     write_json(folder / "metrics.json", found)
     if averaging and averaging.validation_points:
-        write_sweep(folder / "sweep.csv", averaging)
+        write_sweep(folder / "sweep.csv", averaging, findings.sweep)
     with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         write_answers(
             file,

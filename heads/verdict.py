@@ -57,21 +57,21 @@ class Verdict:
         numbers = f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
         signs = {self.accuracy.sign, self.macro_f1.sign}
         rest = " and ".join(self.others)
+        alone = f"{self.single} alone" if self.others else f"{self.single}'s own head"  # both see the same
         if signs == {0} and max(self.accuracy.high, self.macro_f1.high) < WORTHWHILE:
             adds = "adds" if len(self.others) == 1 else "add"
-            return f"{self.single} alone is as good as {self.fusion}: the {rest} {adds} nothing here ({numbers})."
+            why = f": the {rest} {adds} nothing here" if self.others else ""
+            return f"{alone} is as good as {self.fusion}{why} ({numbers})."
         if signs == {0}:
-            return (
-                f"{self.single} alone is as good as {self.fusion} as far as {self.n_rows} test rows can tell: no gain "
-                f"from the {rest} is certain ({numbers})."
-            )
+            why = f": no gain from the {rest} is certain" if self.others else ""
+            return f"{alone} is as good as {self.fusion} as far as {self.n_rows} test rows can tell{why} ({numbers})."
         if signs == {1}:
-            return f"{self.fusion} is better than {self.single} alone ({numbers})."
+            return f"{self.fusion} is better than {alone} ({numbers})."
         if 1 not in signs:
-            return f"{self.fusion} is worse than {self.single} alone ({numbers})."
+            return f"{self.fusion} is worse than {alone} ({numbers})."
         gained, other = ("accuracy", "macro-F1") if self.accuracy.sign == 1 else ("macro-F1", "accuracy")
         other_is = "worse" if -1 in signs else "no different"
-        return f"{self.fusion} is better than {self.single} alone in {gained} and {other_is} in {other} ({numbers})."
+        return f"{self.fusion} is better than {alone} in {gained} and {other_is} in {other} ({numbers})."
 
     def to_dict(self) -> dict[str, object]:
         """Return the verdict in JSON's types."""

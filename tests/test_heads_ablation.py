@@ -1,7 +1,9 @@
 """An ablation: every job once, remembered, on the same folds; late fusion from its members; nothing lost by Ctrl-C."""
 
 import csv
+import itertools
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +16,20 @@ from cache import Cache
 from heads.ablation import ablate
 from heads.ablation_problem import pose_ablation
 from heads.ablation_settings import AblationSettings
+from heads.data import load_vectors
+from heads.direct import fit_direct
 from heads.errors import HeadError, LabelError, RunError, SplitError
-from heads.fit import fit_jobs
+from heads.fit import fit, fit_jobs
+from heads.job import Job
 from heads.memo import Memo
+from heads.outcome import measure
 from heads.pending import MemberResult, Pending
 from heads.prepared import Prepared
-from heads.settings import FUSIONS, TrainSettings
+from heads.problem import describe
+from heads.settings import FUSIONS, FitSettings, TrainSettings
 from heads.source import open_source
+from heads.standardise import Standardise
+from heads.trained import TrainedHead
 
 QUICK = AblationSettings(
     fusions=("early", "late"),
@@ -133,6 +142,66 @@ def test_what_changes_a_result_is_not_remembered(run, changes):
     assert first.n_jobs == again.n_jobs
 
 
+def test_a_head_that_is_fitted_at_once_is_fitted_once_a_fold(run, fitted):
+    grid = {"learning_rate": (1e-3, 2e-3), "hidden_dim": (8, 16), "max_epochs": (1,)}
+    settings = replace(QUICK, fusions=("logistic",), grid=grid, seeds=(5, 6, 7))
+    report = run(settings)
+    assert fitted.count("logistic") == 2
+    assert report.n_jobs == 2 + 2 * 4 * 2 * 3
+    assert {row["seed"] for row in read_csv(report.run_path / "jobs.csv") if row["head"] == "logistic"} == {""}
+    fitted.clear()
+    run(replace(settings, grid={"hidden_dim": (32,), "dropout": (0.1,), "max_epochs": (1,)}, seeds=(1, 2)))
+    assert fitted.count("logistic") == 0
+
+
+MINE = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, dims, *, n_classes):
+        super().__init__()
+        self.names = sorted(dims)
+        self.layer = nn.Linear(sum(dims.values()), n_classes)
+
+    def forward(self, inputs, present):
+        return self.layer(torch.cat([inputs[name] for name in self.names], dim=1))
+"""
+
+
+def test_a_class_whose_file_was_edited_is_trained_anew(run, fitted, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    settings = replace(QUICK, fusions=(f"{path}:Mine",), seeds=(0,))
+    counts = []
+    for source in (MINE, MINE, MINE.replace("self.layer(", "2 * self.layer(")):
+        path.write_text(source)
+        fitted.clear()
+        run(settings)
+        counts.append(fitted.count("Mine"))
+    assert counts == [2, 0, 2]
+
+
+def test_a_head_that_the_memory_is_too_small_for_is_said_before_anything_is_trained(run, fitted, tmp_path):
+    settings = replace(QUICK, fusions=("logistic",), seeds=(0,))
+    with pytest.raises(HeadError, match="logistic must have all vectors in memory.*--memory"):
+        run(replace(settings, memory="1K"))
+    assert fitted == []
+    assert run(settings).n_failed == 0
+
+
+def test_a_cache_that_is_sealed_anew_while_it_is_opened_is_a_named_error(tmp_path):
+    path = shop(tmp_path / "c.h5")
+    with Cache(path) as cache:
+        there = load_vectors(cache, encoders={"text": None}, on_disk=True)
+        shop(path, encoders=("second",))
+        with pytest.raises(HeadError, match="must stay as it is while it is read.*Start again"):
+            load_vectors(cache, encoders={"text": None}, on_disk=True)
+        assert there.inputs["text"][torch.arange(3)].equal(
+            load_vectors(cache, encoders={"text": None}).inputs["text"][:3]
+        )
+
+
 def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(run, tmp_path):
     path = shop(tmp_path / "c.h5")
     run(cache=path)
@@ -233,11 +302,120 @@ def test_ctrl_c_keeps_what_is_finished(run, tmp_path, n_done):
     with pytest.raises(KeyboardInterrupt):
         run(watcher=StopAfter(n_done))
     with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
-        assert len(memo) == n_done
+        n_kept = len(memo)
+    assert n_done <= n_kept <= 16
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["memo.sqlite"]
     report = run()
-    assert report.n_remembered == n_done
-    assert report.n_trained == 16 - n_done
+    assert report.n_remembered == n_kept
+    assert report.n_trained == 16 - n_kept
+    assert scores_of(report) == scores_of(run(memo_path=tmp_path / "other.sqlite"))
+
+
+@pytest.mark.parametrize("n_done", [1, 5, 15])
+def test_ctrl_c_keeps_what_waits_to_be_looked_at(run, tmp_path, monkeypatch, n_done):
+    def all_at_once(jobs, **options):
+        yield from list(fit_jobs(jobs, **options))
+
+    monkeypatch.setattr("heads.bench.fit_jobs", all_at_once)
+    with pytest.raises(KeyboardInterrupt):
+        run(watcher=StopAfter(n_done))
+    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+        assert len(memo) == 16
+
+
+def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) in (3, 9):
+            raise KeyboardInterrupt
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr("heads.bench.measure", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(QUICK, seeds=(0,), fusions=("early", "late"), n_folds=2, grid={"max_epochs": (1,)}))
+    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+        assert len(memo) >= 3
+
+
+def majority_jobs(problem, n_jobs):
+    prepared = Prepared(problem)
+    encoders = tuple(problem.encoders.items())
+    encoders = tuple((modality, names[0]) for modality, names in encoders)
+    settings = FitSettings()
+    description = describe("majority", prepared.vectors(encoders), n_classes=3, settings=settings, weights={})
+    return [Job(description, prepared.task(encoders, 0), settings) for _ in range(n_jobs)]
+
+
+@pytest.fixture
+def problem(cache_path):
+    with Cache(cache_path) as cache:
+        return pose_ablation(cache, QUICK)
+
+
+def test_what_is_fitted_when_the_caller_says_stop_is_still_given(problem, monkeypatch):
+    n_fitted, all_fitted, stop = itertools.count(1), threading.Event(), threading.Event()
+
+    def counting(job, **options):
+        found = fit_direct(job, **options)
+        if next(n_fitted) == 8:
+            all_fitted.set()
+        return found
+
+    monkeypatch.setattr("heads.fit.fit_direct", counting)
+    found = fit_jobs(majority_jobs(problem, 8), device=torch.device("cpu"), dtype=torch.float32, stop=stop)
+    places = [next(found)[0]]
+    assert all_fitted.wait(60)
+    stop.set()
+    places += [place for place, _ in found]
+    assert sorted(places) == list(range(8))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_what_is_fitted_is_given_before_an_error_goes_on(problem, monkeypatch, error):
+    n_fitted, both_fitted = itertools.count(1), threading.Event()
+
+    def failing(job, **options):
+        number = next(n_fitted)
+        if number == 3:
+            both_fitted.wait(60)
+            raise error
+        found = fit_direct(job, **options)
+        if number == 2:
+            both_fitted.set()
+        return found
+
+    monkeypatch.setattr("heads.fit.fit_direct", failing)
+    monkeypatch.setattr("heads.fit.MOST_WAITING", 1)
+    found = fit_jobs(majority_jobs(problem, 3), device=torch.device("cpu"), dtype=torch.float32)
+    places = []
+    with pytest.raises(error):
+        places.extend(place for place, _ in found)
+    assert len(places) == 2
+
+
+@pytest.mark.parametrize(("most_bytes", "n_standardised"), [(0, 6), (10**9, 2), (2000, 4)])
+def test_rows_are_standardised_once_for_all_heads_and_answered_as_a_saved_head_does(
+    problem, monkeypatch, most_bytes, n_standardised
+):
+    prepared = Prepared(problem, most_bytes=most_bytes)
+    encoders = (("image", "first"), ("text", "first"))
+    vectors, task = prepared.vectors(encoders), prepared.task(encoders, 0)
+    settings = FitSettings(hidden_dim=8, max_epochs=1)
+    description = describe("early", vectors, n_classes=3, settings=settings, weights={})
+    found = fit(Job(description, task, settings))
+    head = TrainedHead(
+        description, found.module, task.standardise, "label", problem.labels.classes, vectors.encoders, vectors.specs
+    )
+    rows = torch.from_numpy(np.concatenate([task.split.validation, task.split.test]))
+    expected = head.log_probabilities(vectors.inputs, vectors.present)[rows]
+    standardised = []
+    forward = Standardise.forward
+    monkeypatch.setattr(Standardise, "forward", lambda self, *own: standardised.append(self) or forward(self, *own))
+    for _ in range(3):
+        torch.testing.assert_close(prepared.answers(found, encoders, 0), expected, rtol=0, atol=0)
+    assert len(standardised) == n_standardised
 
 
 def test_several_encoders_are_compared_on_the_same_rows(run, tmp_path):

@@ -198,6 +198,20 @@ def test_the_verdict_is_said_in_words(accuracy, macro_f1, words):
     assert verdict.sentence == f"{words} {numbers}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("same", "image's own head is as good as logistic"),
+        ("unknown", "image's own head is as good as logistic as far as 77 test rows can tell"),
+        ("better", "logistic is better than image's own head"),
+        ("worse", "logistic is worse than image's own head"),
+    ],
+)
+def test_where_there_is_one_modality_no_other_one_is_spoken_of(kind, words):
+    verdict = Verdict("logistic", "image", [], 77, DIFFERENCES[kind], DIFFERENCES[kind])
+    assert verdict.sentence == f"{words} (accuracy {DIFFERENCES[kind]}, macro-F1 {DIFFERENCES[kind]})."
+
+
 def test_several_modalities_that_add_nothing_are_all_named():
     verdict = Verdict("late", "text", ["image", "metadata"], 77, DIFFERENCES["same"], DIFFERENCES["same"])
     assert "the image and metadata add nothing here" in verdict.sentence

@@ -5,9 +5,9 @@ import pytest
 from heads.ablation_settings import AblationSettings, parse_seeds
 from heads.configuration import Configuration, Naming, configurations_of
 from heads.errors import SettingError
-from heads.grid import AXES, parse_axis, span, used_settings
+from heads.grid import AXES, is_seeded, parse_axis, span, used_settings
 from heads.grid_file import read_grid_file
-from heads.settings import FUSIONS, FitSettings
+from heads.settings import DIRECT, FUSIONS, FitSettings
 
 BOTH = {"image": "a", "text": "b"}
 
@@ -88,6 +88,42 @@ def test_every_setting_is_used_by_some_head():
     assert "seed" not in AXES
 
 
+EVERYTHING = {
+    "learning_rate": (0.1, 0.2),
+    "hidden_dim": (64, 128),
+    "rank": (2, 3),
+    "dropout": (0.0, 0.1),
+    "absent": ("zeros", "learned"),
+    "per_class": (None, "smallest"),
+    "logit_adjustment": (0.0, 1.0),
+    "modality_dropout": (0.0, 0.2),
+}
+
+
+def test_a_head_that_is_fitted_at_once_uses_class_weights_at_most():
+    grid = span({**EVERYTHING, "class_weights": ("equal", "balanced")})
+    found = configurations_of(DIRECT, [BOTH], grid)
+    counts = {name: sum(one.head == name for one in found) for name in DIRECT}
+    assert counts == {
+        "majority": 1, "centroids": 1, "neighbours": 1, "logistic": 2,
+        "sklearn-logistic": 2, "sklearn-svm": 2, "sklearn-forest": 2, "sklearn-boosting": 2,
+    }  # fmt: skip
+
+
+def test_a_head_of_one_s_own_uses_neither_sizes_nor_dropout_of_the_built_in_ones():
+    used = used_settings("mine.py:Mine", 2)
+    ignored = {"hidden_dim", "n_tokens", "n_attention_heads", "rank", "dropout", "absent"}
+    assert set(used) == set(AXES) - ignored
+    found = configurations_of(("mine.py:Mine",), [BOTH], span({name: EVERYTHING[name] for name in ("rank", "dropout")}))
+    assert sum(one.head == "mine.py:Mine" for one in found) == 1
+
+
+def test_a_seed_matters_to_what_draws_numbers():
+    assert {name for name in (*DIRECT, *FUSIONS, "image", "mine.py:Mine") if not is_seeded(name)} == {
+        "majority", "centroids", "neighbours", "logistic",
+    }  # fmt: skip
+
+
 def test_a_modality_alone_is_not_multiplied_by_the_encoders_of_the_other():
     combinations = [{"image": image, "text": text} for image in ("a", "b") for text in ("c", "d", "e")]
     found = configurations_of(("early",), combinations, [FitSettings()])
@@ -122,7 +158,13 @@ def test_seeds_are_a_number_or_a_list(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1,-2", ","])
+@pytest.mark.parametrize("text", ["1000000000000", "10001", ",".join(map(str, range(10_001)))])
+def test_seeds_have_a_bound(text):
+    with pytest.raises(SettingError, match="--seeds must be 10000 seeds at most"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1,-2", ",", "9" * 5000])
 def test_what_is_no_seeds_is_a_named_error(text):
     with pytest.raises(SettingError, match="--seeds must be a number of seeds"):
         parse_seeds(text)
@@ -186,3 +228,12 @@ def test_a_file_that_is_no_grid_is_a_named_error(tmp_path, name, content, words)
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SettingError, match=words):
         read_grid_file(tmp_path / name, OPTIONS)
+
+
+def test_a_value_that_refers_to_itself_is_a_short_error(tmp_path):
+    """Written out it would have 9^30 words."""
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 31)]
+    (tmp_path / "g.yaml").write_text("\n".join(["lr:", *(f"  {line}" for line in lines)]))
+    with pytest.raises(SettingError, match="give lr a word") as raised:
+        read_grid_file(tmp_path / "g.yaml", OPTIONS)
+    assert len(str(raised.value)) < 2000

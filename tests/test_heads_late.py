@@ -15,9 +15,10 @@ from cache import Cache
 from heads.cli import train as train_command
 from heads.errors import SettingError
 from heads.evaluate import log_loss, scores
-from heads.late import Late
+from heads.late import Late, row_weights
 from heads.run import load_heads
 from heads.settings import TrainSettings
+from heads.sweep import sweep_simplex
 from heads.training import train
 
 QUICK = TrainSettings(fusions=("late",), hidden_dim=32, max_epochs=10, n_resamples=100, controls=())
@@ -175,6 +176,39 @@ def test_the_sweep_chooses_by_validation_rows(swept):
     assert swept.weights == best.weights
     scored = swept.metrics["late"]["validation"]
     assert (scored["accuracy"], scored["macro_f1"]) == pytest.approx((best.accuracy, best.macro_f1))
+
+
+def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path, monkeypatch):
+    """The guards are fitted last."""
+    events = []
+
+    def noting(what, function):
+        return lambda *own, **options: events.append(what) or function(*own, **options)
+
+    monkeypatch.setattr("heads.averaging.sweep_simplex", noting("sweep", sweep_simplex))
+    for name in ("fit_guard", "find_out"):
+        monkeypatch.setitem(train.__globals__, name, noting(name, train.__globals__[name]))
+    train(cache_path, settings=replace(QUICK, weights="sweep", guard=True), runs_path=folder / "runs")
+    assert [what for what in events if what != "fit_guard"] == ["sweep", "find_out", "sweep"]
+    assert events[1] == "fit_guard"
+    assert events[-2:] == ["find_out", "sweep"]
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([1.0, 1.0, 1.0], [0.0, 0.25, 0.75]),
+        ([1.0, 1.0, 0.0], [0.0, 0.25, 0.0]),
+        ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),  # it weighs 0 and is all there is
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+    ],
+)
+def test_weights_are_of_what_a_row_has(there, expected):
+    weights = torch.tensor([0.0, 0.25, 0.75])
+    assert row_weights(weights, torch.tensor([there])).tolist() == [expected]
+    several = row_weights(torch.stack([weights, weights.flip(0)]), torch.tensor([[there]]))
+    assert several.shape == (1, 2, 3)
+    assert several[0, 0].tolist() == expected
 
 
 def test_the_sweep_file_has_the_scores_of_both_sides(swept, cache_path):

@@ -12,7 +12,7 @@ import pytest
 from support import ROOT
 
 from heads.errors import MemoError
-from heads.memo import Memo, job_key
+from heads.memo import Memo, _digest, job_key
 from heads.outcome import Outcome, measure
 from heads.splits import Split
 
@@ -32,14 +32,16 @@ def outcome(seed=0, n_rows=50):
     generator = np.random.default_rng(seed)
     return Outcome(
         answers=generator.integers(9, size=n_rows).astype(np.int32),
-        probabilities=generator.random(n_rows).astype(np.float32),
-        confidences=generator.random(n_rows).astype(np.float32),
-        test={"accuracy": generator.random()},
-        validation={"macro_f1": generator.random()},
+        test={"accuracy": generator.random(), "macro_f1": 0.5},
+        validation={"accuracy": 0.5, "macro_f1": generator.random()},
         best_epoch=3,
         history=[{"train_loss": 0.5}],
         elapsed_s=1.5,
     )
+
+
+def remembered(memo, key):
+    return memo.get(key, n_rows=50, n_classes=9)
 
 
 def assert_same(found, expected):
@@ -61,23 +63,23 @@ def test_what_is_put_in_comes_out(tmp_path):
         memo.put("a", outcome())
         memo.put("b", Outcome(error="it diverged"))
     with Memo(tmp_path / "new" / "m.sqlite") as memo:
-        assert_same(memo.get("a"), outcome())
-        assert_same(memo.get("b"), Outcome(error="it diverged"))
-        assert memo.get("c") is None
+        assert_same(remembered(memo, "a"), outcome())
+        assert_same(remembered(memo, "b"), Outcome(error="it diverged"))
+        assert remembered(memo, "c") is None
         assert len(memo) == 2
 
 
 def test_numbers_that_are_none_are_kept(tmp_path):
     with Memo(tmp_path / "m.sqlite") as memo:
         memo.put("a", replace(outcome(), history=[{"train_loss": float("nan")}]))
-        assert np.isnan(memo.get("a").history[0]["train_loss"])
+        assert np.isnan(remembered(memo, "a").history[0]["train_loss"])
 
 
 def test_the_first_outcome_stays(tmp_path):
     with Memo(tmp_path / "m.sqlite") as memo:
         memo.put("a", outcome(1))
         memo.put("a", outcome(2))
-        assert memo.get("a").test == outcome(1).test
+        assert remembered(memo, "a").test == outcome(1).test
 
 
 def test_a_key_follows_from_every_field():
@@ -99,12 +101,12 @@ def test_two_processes_write_and_read_one_memo(tmp_path):
         writer.stdout.readline()  # both are at it
     with Memo(path) as memo:
         while any(writer.poll() is None for writer in writers):
-            memo.get("one 0")
+            remembered(memo, "one 0")
             memo.put(f"three {len(memo)}", outcome())
         assert [writer.wait() for writer in writers] == [0, 0]
         for name in ("one", "two"):
             for number in range(60):
-                assert_same(memo.get(f"{name} {number}"), outcome(number))
+                assert_same(remembered(memo, f"{name} {number}"), outcome(number))
     for writer in writers:
         writer.stdout.close()
 
@@ -120,7 +122,7 @@ def test_a_process_that_is_killed_loses_nothing_that_it_finished(tmp_path, n_don
     writer.stdout.close()
     with Memo(path) as memo:
         for number in told:
-            assert_same(memo.get(f"one {number}"), outcome(number))
+            assert_same(remembered(memo, f"one {number}"), outcome(number))
         memo.put("more", outcome())
         assert len(memo) in (len(told) + 1, len(told) + 2)  # and perhaps one that it had no time to tell of
     connection = sqlite3.connect(path)
@@ -132,13 +134,49 @@ def test_a_change_to_an_outcome_is_found(tmp_path):
     path = tmp_path / "m.sqlite"
     with Memo(path) as memo:
         memo.put("a", outcome())
-    for change in ("about = replace(about, '1.5', '1.6')", "answers = zeroblob(200)", "answers = 'x'"):
+    for change in ("about = replace(about, '1.5', '1.6')", "answers = zeroblob(204)", "answers = 'x'"):
         connection = sqlite3.connect(path)
         with connection:
             connection.execute(f"UPDATE outcome SET {change}")  # noqa: S608 - our own words
         connection.close()
         with Memo(path) as memo, pytest.raises(MemoError, match="is damaged or none .* Delete it"):
-            memo.get("a")
+            remembered(memo, "a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"answers": np.zeros(49)}, "other rows or classes"),
+        ({"answers": np.full(50, 9)}, "other rows or classes"),
+        ({"answers": np.full(50, -1)}, "other rows or classes"),
+        ({"test": {"accuracy": 1.0}}, "lacks scores"),
+        ({"validation": {"accuracy": 1.0, "macro_f1": "x"}}, "lacks scores"),
+        ({"validation": [1]}, "fields of another type"),
+        ({"elapsed_s": None}, "fields of another type"),
+        ({"error": "it diverged"}, "an error has answers"),
+    ],
+    ids=str,
+)
+def test_what_is_no_outcome_of_the_fold_is_a_named_error(tmp_path, changes, words):
+    with Memo(tmp_path / "m.sqlite") as memo:
+        memo.put("a", replace(outcome(), **changes))
+        with pytest.raises(MemoError, match=rf"is damaged or none .*{words}.* Delete it"):
+            remembered(memo, "a")
+
+
+@pytest.mark.parametrize("about", [b"[]", b"{}", b"no JSON", b"[" * 100_000, b'{"answers": 1}'])
+def test_other_fields_are_a_named_error(tmp_path, about):
+    """The row's digest is right: whoever wrote it meant it."""
+    path = tmp_path / "m.sqlite"
+    with Memo(path) as memo:
+        memo.put("a", outcome())
+    connection = sqlite3.connect(path)
+    answers = outcome().answers.tobytes()
+    with connection:
+        connection.execute("UPDATE outcome SET about = ?, digest = ?", (about.decode(), _digest("a", about, answers)))
+    connection.close()
+    with Memo(path) as memo, pytest.raises(MemoError, match="is damaged or none"):
+        remembered(memo, "a")
 
 
 def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):
@@ -150,7 +188,7 @@ def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):
     content[4096:] = bytes(len(content) - 4096)
     path.write_bytes(content)
     with Memo(path) as memo, pytest.raises(MemoError, match="Delete it, which loses nothing but the time"):
-        assert [memo.get(f"{number}") for number in range(40)] == []
+        assert [remembered(memo, f"{number}") for number in range(40)] == []
 
 
 @pytest.mark.parametrize("content", [b"id,label\n" * 99, b"SQLite format 3\0" + b"\1" * 200, b"\x89HDF" + bytes(999)])
@@ -180,7 +218,7 @@ def test_a_memo_of_a_later_version_says_what_to_do(tmp_path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(MemoError, match="version 1, however it is of version 9. Update embed-once"):
+    with pytest.raises(MemoError, match="version 2, however it is of version 9. Update embed-once"):
         Memo(path)
 
 
@@ -196,8 +234,6 @@ def test_an_outcome_is_of_the_rows_of_its_sides():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]], dtype=np.float32)
     found = measure(np.log(probabilities), codes, split, best_epoch=2, history=[], elapsed_s=1.0)
     assert found.answers.tolist() == [1, 1]
-    np.testing.assert_allclose(found.probabilities, [0.8, 0.3], rtol=1e-6)
-    np.testing.assert_allclose(found.confidences, [0.8, 0.7], rtol=1e-6)
     assert found.test["accuracy"] == 0.5
     assert found.test["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
     assert found.test["log_loss"] == pytest.approx(-(np.log(0.8) + np.log(0.3)) / 2)

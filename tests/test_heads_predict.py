@@ -269,3 +269,32 @@ def test_a_run_of_one_modality_answers_too(cache_path, tmp_path):
     settings = replace(QUICK, fusions=(), weights=None, modalities=("text",))
     run_path = train(cache_path, settings=settings, runs_path=tmp_path / "runs").run_path
     assert list(predicted(cache_path, run_path)["00000"]) == ["text", "text_probability"]
+
+
+MINE = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, dims, *, n_classes):
+        super().__init__()
+        self.names = sorted(dims)
+        self.layer = nn.Linear(sum(dims.values()), n_classes)
+
+    def forward(self, inputs, present):
+        return self.layer(torch.cat([inputs[name] for name in self.names], dim=1))
+"""
+
+
+def test_a_head_of_one_s_own_answers_where_its_code_may_run(cache_path, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    settings = replace(QUICK, fusions=(f"{path}:Mine",), max_epochs=2, weights=None)
+    run_path = train(cache_path, settings=settings, runs_path=tmp_path / "runs").run_path
+    result = invoke(predict, cache_path, "--run", run_path)
+    assert_one_line(result)
+    assert "heads-predict --plugins" in result.stderr
+    found = predicted(cache_path, run_path, "--plugins")
+    with (run_path / "predictions.csv").open(newline="") as file:
+        for line in csv.DictReader(file):
+            assert found[line["id"]]["Mine"] == line["Mine"]
