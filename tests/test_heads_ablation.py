@@ -84,11 +84,14 @@ def read_csv(path):
 
 
 def scores_of(report):
-    """Return each job's scores by what it is, without times and where they come from."""
+    """Return each job's scores by what it is, without times and where they come from.
+
+    To six digits: the sums of a batch may be rounded otherwise in a stack of another size.
+    """
     kept = ("test_accuracy", "test_macro_f1", "test_log_loss", "validation_macro_f1", "best_epoch")
     return {
         tuple(row[name] for name in ("head", "image_encoder", "text_encoder", "learning_rate", "fold", "seed")): tuple(
-            row[name] for name in kept
+            round(float(row[name]), 6) for name in kept
         )
         for row in read_csv(report.run_path / "jobs.csv")
     }
