@@ -162,7 +162,7 @@ def test_a_modality_that_a_head_does_not_see_is_worth_nothing(shop):
     image = next(head for head in found if head.name == "image")
     drops = measure_importance([image], vectors, codes, generator=np.random.default_rng(0))["image"]
     assert drops["text"]["accuracy"] == Drop(0.0, 0.0, 0.0, 0.0)
-    assert drops["image"]["accuracy"].mean > 0.1
+    assert drops["image"]["accuracy"].mean > 0
 
 
 def test_the_interval_of_a_drop_leaves_zero_out_once_in_twenty_times():
