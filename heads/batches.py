@@ -78,7 +78,7 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
         arguments: list[Mapping] = [inputs, {name: mask[:, step] for name, mask in present.items()}]
         if members[0].job.description.token_dims:
             (member,) = members  # tokens are ragged: such a head stands alone
-            arguments.append(_token_batches(member, rows[0]))
+            arguments.append(_token_batches(member, views[0].products[step]))
         yield Batch(tuple(arguments), codes[:, step])
 
 
@@ -107,7 +107,7 @@ def _tokens_of(member: Member) -> Mapping:
 
 
 def _token_batches(member: Member, rows: Tensor) -> dict[str, TokenBatch]:
-    batches = batches_of(_tokens_of(member), rows.cpu())
+    batches = batches_of(_tokens_of(member), rows)
     if member.task.standardise is not None:
         batches = member.task.standardise.tokens(batches)
     like = member.source.like

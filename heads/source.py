@@ -24,12 +24,14 @@ class View(NamedTuple):
         present: {modality: (n,) bool}
         codes: (n,) int64
         rows: any shape, int64, positions among the n
+        products: of the same shape, int64 and on the CPU, the task's rows themselves
     """
 
     inputs: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
     codes: Tensor
     rows: Tensor
+    products: Tensor
 
 
 class Source(Protocol):
@@ -60,7 +62,7 @@ class MemorySource:
         """Return the rows; what holds them is all there is."""
         names = sorted(modalities)
         inputs, present = ({name: own[name] for name in names} for own in (self._inputs, self._present))
-        return View(inputs, present, self._codes, rows.to(self.like.device))
+        return View(inputs, present, self._codes, rows.to(self.like.device), rows.cpu())
 
 
 class DiskSource:
@@ -76,7 +78,7 @@ class DiskSource:
         own, places = rows.cpu().unique(return_inverse=True)
         inputs = _made(task, {name: task.inputs[name] for name in names}, own, self.like)
         present = {name: task.present[name][own].to(self.like.device) for name in names}
-        return View(inputs, present, task.codes[own].to(self.like.device), places.to(self.like.device))
+        return View(inputs, present, task.codes[own].to(self.like.device), places.to(self.like.device), rows.cpu())
 
 
 def _made(task: Task, matrices: Mapping[str, Any], rows: Tensor, like: Tensor) -> dict[str, Tensor]:

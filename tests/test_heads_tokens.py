@@ -271,6 +271,31 @@ def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     assert torch.equal(head(inputs, present, batches(task.tokens)).argmax(1), codes)
 
 
+class OnDisk:
+    """A matrix whose rows are read when they are asked for, as those of a large cache are."""
+
+    def __init__(self, matrix):
+        self.matrix, self.shape = matrix, matrix.shape
+
+    def __getitem__(self, rows):
+        return self.matrix[rows]
+
+
+def test_tokens_stay_those_of_their_product_where_vectors_are_read_from_the_disk():
+    """A window holds other rows than the task, at other places."""
+    rows, n = np.arange(20, 60), 80
+    generator = torch.Generator().manual_seed(4)
+    present = {name: torch.ones(n, dtype=torch.bool) for name in TWO}
+    inputs = {name: torch.randn(n, dim, generator=generator) for name, dim in TWO.items()}
+    codes = torch.randint(N_CLASSES, (n,), generator=generator)
+    split = Split(train=rows, validation=np.arange(60, 80), test=np.arange(20))
+    task = Task(inputs=inputs, present=present, codes=codes, split=split, tokens=tokens_of(n))
+    description = replace(description_of("attention", TWO), token_dims=TOKEN_DIMS, n_positions={"image": N_CELLS})
+    on_disk = replace(task, inputs={name: OnDisk(matrix) for name, matrix in inputs.items()})
+    from_memory, from_disk = (fit(Job(description, own, TrainSettings(max_epochs=3))) for own in (task, on_disk))
+    assert from_memory.history == from_disk.history
+
+
 @pytest.fixture
 def batch_sizes(monkeypatch):
     """The places of every batch of tokens that is made, padding included."""
