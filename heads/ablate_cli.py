@@ -54,7 +54,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
 @click.option("--modalities", metavar="LIST", help="Default: all that the cache has.")
-@setting("--weights", help="Of late fusion: 0.4,0.6 (image,text) or image=0.4,text=0.6; default: equal.")
+@setting("--weights", help="Of late fusion: 0.4,0.6 (image,text), image=0.4,text=0.6, or auto, fitted; default: equal.")
 @click.option(
     "--folds", "n_folds", type=int, help=f"Each row is tested in one of them; 1: one split.  [default: {USUAL_FOLDS}]"
 )

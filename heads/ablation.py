@@ -109,7 +109,7 @@ def ablate(
     device = find_device(settings.device)
     with Cache(cache_path) as cache:
         problem = pose_ablation(cache, settings)
-    weights = parse_weights(settings.weights, list(problem.encoders))
+    weights = None if settings.weights == "auto" else parse_weights(settings.weights, list(problem.encoders))
     with Memo(memo_path) as memo:
         bench = Bench(
             problem,
@@ -183,7 +183,7 @@ def _config(
     *,
     cache_path: str | Path,
     command: Sequence[str] | None,
-    weights: Mapping[str, float],
+    weights: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     """Return all that is needed to do it again, and the verdict."""
     grid = {name: str(own) if isinstance(own, Range) else list(own) for name, own in settings.grid.items()}
@@ -199,7 +199,7 @@ def _config(
         "label": problem.labels.column,
         "classes": problem.labels.classes,
         "fusions": list(problem.fusions),
-        "late_weights": dict(weights),
+        "late_weights": "auto" if weights is None else dict(weights),
         "settings": {**asdict(settings), "grid": grid},
         "split": [
             {side: [problem.ids[row] for row in rows] for side, rows in vars(fold).items()} for fold in problem.folds

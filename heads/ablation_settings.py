@@ -30,7 +30,7 @@ class AblationSettings:
     fusions: tuple[str, ...] = FUSIONS  # each modality alone is trained in any case
     grid: Mapping[str, tuple[Any, ...] | Range] = field(default_factory=dict)  # setting -> its values; else the default
     n_trials: int | None = None  # of a search, for each head and its encoders; None: every combination of the grid
-    weights: str | None = None  # of late fusion: "0.4,0.6" or "image=0.4,text=0.6"; None: equal
+    weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6" or "auto"; None: equal
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: tuple[str, ...] = ()  # of a modality where none is named: all that the cache has
     min_rows: int = 10  # classes with fewer rows are left out

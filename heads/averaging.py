@@ -50,14 +50,14 @@ def choose_averaging(
         log_probabilities: {modality: (N, K)}
     """
     if wish not in FITTED_WEIGHTS:
-        return Averaging(_at(weights))
+        return Averaging(Mixture.of(weights))
     if wish == "auto":
         own = _side(log_probabilities, problem, "validation")
         groups = torch.from_numpy(problem.groups[problem.split.validation])
         return Averaging(fit_mixture(*own, groups=groups, generator=generator, n_resamples=n_resamples))
     points = sweep_side(log_probabilities, problem, "validation")
     best = max(points, key=lambda point: (point.macro_f1, point.accuracy, -point.log_loss))
-    return Averaging(_at(best.weights), points)
+    return Averaging(Mixture.of(best.weights), points)
 
 
 def sweep_side(log_probabilities: Mapping[str, Tensor], problem: Problem, side: str) -> list[SweepPoint]:
@@ -92,7 +92,3 @@ def _side(
     answers = {name: log_probabilities[name][rows] for name in problem.vectors.dims}
     present = {name: problem.vectors.present[name][rows] for name in answers}
     return answers, present, torch.from_numpy(problem.labels.codes)[rows]
-
-
-def _at(weights: Mapping[str, float]) -> Mixture:
-    return Mixture(dict(weights), dict.fromkeys(weights, 1.0), 1.0, {})

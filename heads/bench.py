@@ -48,7 +48,8 @@ class Bench:
 
     Jobs are trained in stacks, as many beside each other as there are. Late fusion averages the answers of the single
     heads of its fold, seed and settings, which are kept until it has them; where it is missing and they are remembered,
-    they are trained again, for a memo keeps no probabilities of all classes.
+    they are trained again, for a memo keeps no probabilities of all classes. Without `weights` it fits its own, on the
+    validation rows of each fold.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Bench:
         memo: Memo,
         *,
         seeds: Sequence[int],
-        weights: Mapping[str, float],
+        weights: Mapping[str, float] | None,
         device: torch.device,
         precision: str,
         memory: int | None = None,
@@ -134,7 +135,7 @@ class Bench:
             self._prepared.vectors(job.configuration.encoders),
             n_classes=len(self.problem.labels.classes),
             settings=job.settings,
-            weights=self._weights,
+            weights=self._weights or {},  # fitted ones follow from all else
         )
 
     def _take(self, job: AblationJob, outcome: Outcome, *, remembered: bool) -> None:

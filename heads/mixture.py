@@ -36,6 +36,11 @@ class Mixture:
     temperature: float  # of the average
     intervals: dict[str, tuple[float, float]]
 
+    @classmethod
+    def of(cls, weights: Mapping[str, float]) -> Mixture:
+        """Return the average with given weights, and nothing else."""
+        return cls(dict(weights), dict.fromkeys(weights, 1.0), 1.0, {})
+
 
 def mix(log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], mixture: Mixture) -> Tensor:
     """Return the average of the members' answers, as `Late` takes it, but with temperatures.
@@ -67,7 +72,8 @@ def fit_mixture(
 
     Weights and one temperature a member are fitted together, then one temperature to the average, which is less sure
     than its members (arXiv 2007.08792). A resample draws whole groups, for duplicates are no evidence of their own;
-    the weights are fitted anew to all resamples at once, with the members' temperatures left as they are.
+    the weights are fitted anew to all resamples at once, with the members' temperatures left as they are. Without
+    resamples there are no intervals.
 
     Some rows no member explains: their labels are wrong, or all members are. The best that can be said of them are the
     classes' shares, and a member that says just that, for it knows nothing, would be given a weight for it. So the
@@ -95,19 +101,12 @@ def fit_mixture(
     found = minimise(problem.jointly, problem.start[None], tolerance=TOLERANCE).points[0]
     log_weights, log_temperatures = found.chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
-    likelihoods = problem.likelihoods(log_temperatures)
-    start = (log_weights - log_weights.amax()).clamp_min(FIRST_LOG_SHARE)  # who weighs nothing may do so again, or not
-    resampled = []
-    for shares in _drawn(groups, n_resamples, generator):  # (r, n)
-        again = partial(problem.weights_alone, likelihoods=likelihoods, shares=shares)
-        points = minimise(again, start.expand(len(shares), -1), tolerance=TOLERANCE).points  # (r, M + 1)
-        resampled.append(points[:, :-1].softmax(1))
-    low, high = np.quantile(torch.cat(resampled).cpu().numpy(), (0.025, 0.975), axis=0)
+    intervals = _intervals(problem, found, _drawn(groups, n_resamples, generator)) if n_resamples else []
     mixture = Mixture(
         weights=dict(zip(modalities, weights.tolist(), strict=True)),
         temperatures=dict(zip(modalities, temperatures.tolist(), strict=True)),
         temperature=1.0,
-        intervals={name: (float(low[m]), float(high[m])) for m, name in enumerate(modalities)},
+        intervals=dict(zip(modalities, intervals, strict=False)),
     )
     own_rows = {name: log_probabilities[name][has_any] for name in modalities}
     average = mix(own_rows, {name: present[name][has_any] for name in modalities}, mixture)
@@ -166,6 +165,20 @@ class _Problem:
         slopes[:, -1] -= self.charge
         slopes = weights * (slopes - (weights * slopes).sum(1, keepdim=True))  # of their logarithms
         return values, slopes
+
+
+def _intervals(problem: _Problem, found: Tensor, resamples: Iterator[Tensor]) -> list[tuple[float, float]]:
+    """Return what holds each member's weight in 95 % of the resamples, whose rows' shares are (r, n)."""
+    log_weights, log_temperatures = found.chunk(2)
+    likelihoods = problem.likelihoods(log_temperatures)
+    start = (log_weights - log_weights.amax()).clamp_min(FIRST_LOG_SHARE)  # who weighs nothing may do so again, or not
+    weights = []
+    for shares in resamples:
+        again = partial(problem.weights_alone, likelihoods=likelihoods, shares=shares)
+        points = minimise(again, start.expand(len(shares), -1), tolerance=TOLERANCE).points  # (r, M + 1)
+        weights.append(points[:, :-1].softmax(1))
+    low, high = np.quantile(torch.cat(weights).cpu().numpy(), (0.025, 0.975), axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _drawn(groups: Tensor, n_resamples: int, generator: np.random.Generator) -> Iterator[Tensor]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heads.ablation_problem import AblationProblem
 from heads.data import Vectors
 from heads.job import Fit, Task
-from heads.late import Late
+from heads.mixture import Mixture, fit_mixture, mix
 from heads.problem import fitted_standardise, task_of
 from heads.standardise import Standardise
 from heads.tokens import TokenBatch
@@ -76,14 +77,29 @@ class Prepared:
             {name: vectors.tokens[name].take(rows) for name in description.token_dims},
         )
 
-    @torch.inference_mode()
     def late_answers(
-        self, members: Mapping[str, Tensor], weights: Mapping[str, float], encoders: Encoders, fold: int
+        self, members: Mapping[str, Tensor], weights: Mapping[str, float] | None, encoders: Encoders, fold: int
     ) -> Tensor:
-        """Return late fusion's log-probabilities, from those of its members."""
+        """Return late fusion's log-probabilities, from those of its members.
+
+        Without weights these and temperatures are fitted on the fold's validation rows.
+        """
         rows = self._rows(fold)
-        late = Late({name: _Known(answers) for name, answers in members.items()}, weights=weights)
-        return late({}, {name: mask[rows] for name, mask in self.vectors(encoders).present.items()})
+        present = {name: mask[rows] for name, mask in self.vectors(encoders).present.items()}
+        mixture = self._fitted(members, present, fold) if weights is None else Mixture.of(weights)
+        return mix(members, present, mixture).float()
+
+    def _fitted(self, members: Mapping[str, Tensor], present: Mapping[str, Tensor], fold: int) -> Mixture:
+        validation = torch.from_numpy(self._problem.folds[fold].validation)
+        first = slice(len(validation))
+        return fit_mixture(
+            {name: answers[first] for name, answers in members.items()},
+            {name: mask[first] for name, mask in present.items()},
+            torch.from_numpy(self._problem.labels.codes)[validation],
+            groups=torch.from_numpy(self._problem.groups)[validation],
+            generator=np.random.default_rng(0),  # draws nothing: a ranking has no room for the weights' intervals
+            n_resamples=0,
+        )
 
     def _rows_to_answer(self, encoder: tuple[str, str], fold: int) -> Tensor:
         """Return an encoder's vectors of the rows that are answered, standardised, (n_validation + n_test, D)."""
@@ -126,14 +142,3 @@ class _Done(Standardise):
 
     def tokens(self, batches: Mapping[str, TokenBatch]) -> dict[str, TokenBatch]:
         return self._tokens(batches)
-
-
-class _Known(nn.Module):
-    """A member of late fusion whose answers are there already."""
-
-    def __init__(self, answers: Tensor) -> None:
-        super().__init__()
-        self.answers = answers
-
-    def forward(self, *_: Mapping) -> Tensor:
-        return self.answers

@@ -131,6 +131,7 @@ def test_only_what_is_new_is_trained(run, fitted):
     [
         {"split_seed": 1},
         {"weights": "1,3"},
+        {"weights": "auto"},
         {"validation_share": 0.3},
         {"precision": "bf16"},
         {"grid": {"hidden_dim": (16,), "max_epochs": (3,), "weight_decay": (0.5,)}},
@@ -248,17 +249,20 @@ def report_cache(report):
     return json.loads((report.run_path / "ablation.json").read_text())["cache"]
 
 
-@pytest.mark.parametrize("has_tokens", [False, True])
-def test_one_fold_is_what_heads_train_does(tmp_path, has_tokens):
+@pytest.mark.parametrize(("has_tokens", "weights"), [(False, None), (True, None), (False, "1,3"), (False, "auto")])
+def test_one_fold_is_what_heads_train_does(tmp_path, has_tokens, weights):
     """The same split and seed give the same heads, however many are trained beside them."""
     generator = np.random.default_rng(5)
     tokens = {"text": [generator.standard_normal((1 + n % 3, 5)) for n in range(120)]} if has_tokens else {}
     cache_path = shop(tmp_path / "c.h5", tokens=tokens)
     trained = heads.train(
-        cache_path, settings=TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32"),
+        cache_path,
+        settings=TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", weights=weights),
         runs_path=tmp_path / "runs",
-    )  # fmt: skip
-    settings = replace(QUICK, fusions=FUSIONS, n_folds=1, grid={**QUICK.grid, "learning_rate": (2e-3, 1e-2)})
+    )
+    settings = replace(
+        QUICK, fusions=FUSIONS, weights=weights, n_folds=1, grid={**QUICK.grid, "learning_rate": (2e-3, 1e-2)}
+    )
     report = ablate(cache_path, settings=settings, runs_path=tmp_path / "runs")
     found = {
         row["head"]: row
