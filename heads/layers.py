@@ -64,8 +64,9 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(*stack, dim))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        # To torch the dimensions of all heads are those of one; statistics are taken in float32, and not of one row.
-        side_by_side = inputs.to(self.weight.dtype).movedim(-2, 0)  # (B, *stack, dim)
+        # To torch the dimensions of all heads are those of one; it takes the statistics in the parameters' precision,
+        # whatever the inputs' is, and not of one row.
+        side_by_side = inputs.movedim(-2, 0)  # (B, *stack, dim)
         found = F.batch_norm(
             side_by_side.flatten(1),
             self.get_buffer("running_mean").view(-1),
@@ -76,7 +77,7 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.epsilon,
         )
-        return found.view(side_by_side.shape).movedim(0, -2).to(inputs.dtype)
+        return found.view(side_by_side.shape).movedim(0, -2)
 
 
 class LayerNorm(nn.Module):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
 from heads.job import Task
@@ -13,7 +12,8 @@ from heads.standardise import Standardise
 
 __all__ = ["DiskSource", "MemorySource", "Source", "View", "open_source"]
 
-MADE_ROWS = 8192  # rows that are standardised at once, before they take the shorter type
+READ_ROWS = 8192  # rows that are read from the disk at once
+MADE_ROWS = 512  # rows that are standardised at once: they stay in the processor's cache until they are done
 
 
 class View(NamedTuple):
@@ -53,8 +53,8 @@ class MemorySource:
 
     def __init__(self, task: Task, like: Tensor) -> None:
         self.like = like
-        n_rows = len(task.codes)
-        self._inputs = _made(task, task.inputs, torch.arange(n_rows), like)
+        self._inputs = {name: like.new_empty(tuple(matrix.shape)) for name, matrix in task.inputs.items()}
+        _make(task, task.inputs, task.present, into=self._inputs)
         self._present = {name: mask.to(like.device) for name, mask in task.present.items()}
         self._codes = task.codes.to(like.device)
 
@@ -76,22 +76,27 @@ class DiskSource:
         """Return the rows; what holds them is made of them alone."""
         task, names = self._task, sorted(modalities)
         own, places = rows.cpu().unique(return_inverse=True)
-        inputs = _made(task, {name: task.inputs[name] for name in names}, own, self.like)
-        present = {name: task.present[name][own].to(self.like.device) for name in names}
+        inputs = {name: self.like.new_empty(len(own), task.inputs[name].shape[1]) for name in names}
+        present = {name: task.present[name][own] for name in names}
+        for start in range(0, len(own), READ_ROWS):
+            block = slice(start, start + READ_ROWS)
+            read = {name: task.inputs[name][own[block]] for name in names}
+            some_inputs, some_present = ({name: all_[name][block] for name in names} for all_ in (inputs, present))
+            _make(task, read, some_present, into=some_inputs)
+        present = {name: mask.to(self.like.device) for name, mask in present.items()}
         return View(inputs, present, task.codes[own].to(self.like.device), places.to(self.like.device), rows.cpu())
 
 
-def _made(task: Task, matrices: Mapping[str, Any], rows: Tensor, like: Tensor) -> dict[str, Tensor]:
-    """Return some rows standardised, in the type and on the device of `like`; a block at a time."""
-    standardise = _standardise_of(task, matrices)
-    made = {name: like.new_empty(len(rows), matrix.shape[1]) for name, matrix in matrices.items()}
-    for block in torch.arange(len(rows)).split(MADE_ROWS):
-        read = {name: matrix[rows[block]] for name, matrix in matrices.items()}
+def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor], *, into: Mapping[str, Tensor]) -> None:
+    """Write the vectors, standardised, into tensors of the type and on the device that heads compute in."""
+    standardise = _standardise_of(task, read)
+    for start in range(0, len(next(iter(read.values()))), MADE_ROWS):
+        block = slice(start, start + MADE_ROWS)
+        some = {name: vectors[block] for name, vectors in read.items()}
         if standardise is not None:
-            read = standardise(read, {name: task.present[name][rows[block]] for name in matrices})
-        for name, vectors in read.items():
-            made[name][block] = vectors.to(like)
-    return made
+            some = standardise(some, {name: present[name][block] for name in some})
+        for name, vectors in some.items():
+            into[name][block] = vectors
 
 
 def _standardise_of(task: Task, modalities: Iterable[str]) -> Standardise | None:

@@ -12,7 +12,8 @@ from heads.tokens import ProductTokens, TokenBatch
 
 __all__ = ["Standardise", "zero_absent"]
 
-BLOCK_ROWS = 4096  # vectors that are looked at together
+BLOCK_ROWS = 4096  # vectors that are read together
+SUMMED_ROWS = 256  # of them, so that their squares stay in the processor's cache
 BLOCK_CONTENTS = 256  # whose tokens are looked at together
 LEAST_SCALE = 0.01  # of the modality's mean scale, so that a dimension that hardly varies is not blown up
 
@@ -129,9 +130,10 @@ def _moments(blocks: Iterable[Tensor], n_rows: int, *, shift: Tensor) -> tuple[T
     """
     total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
     for block in blocks:
-        values = block.double() - shift  # (n, D)
-        total += values.sum(0)
-        squares += values.square_().sum(0)
+        for rows in block.split(SUMMED_ROWS):
+            values = rows.double() - shift  # (n, D)
+            total += values.sum(0)
+            squares += values.square_().sum(0)
     mean = total / max(n_rows, 1)
     variance = (squares - n_rows * mean.square()) / max(n_rows - 1, 1)
     return mean + shift, variance.clamp_min(0).sqrt()
