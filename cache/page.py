@@ -1,0 +1,62 @@
+"""Pages: one HTML file that opens offline, follows light and dark, and reads well on a phone.
+
+A page is a Jinja2 template that extends ``page.html``, which lies beside this file with the style and the one script.
+All values are escaped, and the page's own policy lets a browser run nothing but that script, and fetch nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["picture_url", "render_page"]
+
+FOLDER = Path(__file__).parent
+THUMBNAIL_SIDE = 192  # pixels: cards are about 150 wide, screens finer
+
+
+def render_page(template_path: str | Path, **values: Any) -> str:
+    """Return the page that a template makes of values; a name that it asks for and nobody gave is an error."""
+    import jinja2
+    from markupsafe import Markup
+
+    template_path = Path(template_path)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template_path.parent, FOLDER]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "count": _count}
+    script = (FOLDER / "sortable.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = environment.get_template(template_path.name).render(
+        script=Markup(script),  # noqa: S704 - it is our own
+        script_hash=Markup(f"sha256-{digest}"),  # noqa: S704 - digits and letters
+        **values,
+    )
+    return page.encode(errors="backslashreplace").decode()  # cells may hold what is not Unicode
+
+
+def picture_url(picture: Image.Image, *, side: int = THUMBNAIL_SIDE) -> str:
+    """Return an RGB picture as a data URL, scaled down to fit a square and compressed anew."""
+    small = picture.copy()
+    small.thumbnail((side, side))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
