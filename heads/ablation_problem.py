@@ -98,7 +98,7 @@ def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
     chosen = _choose_encoders(cache, sorted(modalities), settings.encoders)
     with_tokens = "attention" in fusions
     pairs = [(modality, name) for modality, names in chosen.items() for name in names]
-    on_disk = needed_bytes(cache, pairs) > memory_bytes(settings.memory)
+    on_disk = needed_bytes(cache, pairs, n_folds=settings.folds) > memory_bytes(settings.memory)
     check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember
     vectors = {
         (modality, name): load_vectors(

@@ -198,9 +198,10 @@ def describe(
     )
 
 
-def needed_bytes(cache: Cache, encoders: Iterable[tuple[str, str]]) -> int:
-    """Return what the vectors of (modality, encoder) pairs take in memory, as read and as heads learn from them."""
-    return 2 * 4 * len(cache) * sum(cache.dimension(modality, encoder) for modality, encoder in encoders)
+def needed_bytes(cache: Cache, encoders: Iterable[tuple[str, str]], *, n_folds: int = 1) -> int:
+    """Return what the vectors of (modality, encoder) pairs take in memory: as read, and standardised for each fold."""
+    n_copies = 1 + n_folds
+    return 4 * n_copies * len(cache) * sum(cache.dimension(modality, encoder) for modality, encoder in encoders)
 
 
 def choose_modalities(cache: Cache, wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from support import FASHION
 
 # Small networks gain nothing from threads, and on a busy machine they wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts background commands deaf to Ctrl-C, and what they start inherits that; tests send it to real processes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _connect = socket.socket.connect
 

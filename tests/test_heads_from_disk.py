@@ -96,6 +96,13 @@ def test_an_ablation_from_the_disk_remembers_one_from_memory(cache_path, tmp_pat
     assert [report.n_trained for report in reports] == [6, 0]
 
 
+def test_an_ablation_counts_a_standardised_copy_for_each_fold(cache_path, tmp_path, blocks):
+    settings = {"fusions": ("early",), "grid": {"max_epochs": (1,)}, "n_resamples": 100, "memory": "32K"}
+    for n_folds, is_on_disk in ((2, False), (5, True)):  # 23 and 46 KiB
+        ablate(cache_path, settings=AblationSettings(**settings, n_folds=n_folds), runs_path=tmp_path / "runs")
+        assert bool(blocks) is is_on_disk
+
+
 def test_memory_for_less_than_a_window_is_an_error_that_says_how_much(cache_path, tmp_path):
     with pytest.raises(SettingError, match="--memory must hold 32 rows at least"):
         trained(cache_path, tmp_path, "1K")
