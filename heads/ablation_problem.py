@@ -118,17 +118,7 @@ def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
     pairs = [(modality, name) for modality, names in chosen.items() for name in names]
     on_disk = needed_bytes(cache, pairs) > memory_bytes(settings.memory)
     check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember
-    vectors: dict[tuple[str, str], Sequence[Vectors]] = {
-        (modality, name): [
-            load_vectors(
-                cache,
-                encoders={modality: name},
-                tokens_of=[modality] if with_tokens and cache.has_tokens(modality, name) else [],
-                on_disk=on_disk,
-            )
-        ]
-        for modality, name in pairs
-    }
+    vectors = {pair: _load(cache, pair, with_tokens=with_tokens, on_disk=on_disk) for pair in pairs}
     by_modality = [
         np.stack([vectors[modality, name][0].some_present() for name in names]).all(0)
         for modality, names in chosen.items()
@@ -203,6 +193,13 @@ def _choose_encoders(cache: Cache, modalities: Sequence[str], asked: Sequence[st
         if not chosen[modality]:
             raise HeadError(f"Training needs vectors, however {cache.path} has none of {modality}.")
     return chosen
+
+
+def _load(cache: Cache, encoder: tuple[str, str], *, with_tokens: bool, on_disk: bool) -> Sequence[Vectors]:
+    """Return an encoder's vectors, which are the same in all folds."""
+    modality, name = encoder
+    tokens_of = [modality] if with_tokens and cache.has_tokens(modality, name) else []
+    return [load_vectors(cache, encoders={modality: name}, tokens_of=tokens_of, on_disk=on_disk)]
 
 
 def _split(

@@ -236,7 +236,7 @@ def fit_metadata(
     every = FittedMetadata(fitted, tuple(range(sum(column.dim for column in fitted))))
     encoded = every.transform(own)[every.present(own)]
     most = len(encoded) - max(1, LEAST_SHARE * len(encoded))  # rows that may have the commonest value
-    kept = [place for place, values in enumerate(encoded.T) if np.unique(values, return_counts=True)[1].max() <= most]
+    kept = [place for place, values in enumerate(encoded.T) if _n_middle(values) <= most]
     if not kept:
         raise HeadError(
             "The metadata's columns must say something, however none of "
@@ -279,6 +279,12 @@ def _numbers(kind: str, cells: Sequence[str]) -> np.ndarray:
     if kind == "number":
         return parse_numbers(cells)[:, None]
     return parse_dates(cells) if kind == "date" else parse_counts(cells)
+
+
+def _n_middle(values: np.ndarray) -> int:
+    """Return how many values are the middle one, (n,): where one value has more than half of the rows, it is that."""
+    middle = len(values) // 2
+    return int((values == np.partition(values, middle)[middle]).sum())
 
 
 def _empty(name: str) -> HeadError:

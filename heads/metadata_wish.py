@@ -52,12 +52,11 @@ class MetadataWish:
 
     def __init__(self, cache: Cache, settings: MetadataSettings, *, label: str) -> None:
         self._label = label
-        self._is_auto = settings.metadata_columns == AUTO
-        self._counts = settings.metadata_counts
         self._allow_leaks = settings.allow_leaks
         there = cache.columns()
-        asked = there if self._is_auto else settings.metadata_columns or ()
-        for option, names in (("columns", asked), ("counts", self._counts)):
+        asked = settings.metadata_columns or ()
+        self._is_auto = asked in (AUTO, *AUTO)  # a plain word from Python means the same
+        for option, names in (("columns", () if self._is_auto else asked), ("counts", settings.metadata_counts)):
             _check_names(f"--metadata-{option}", names, there)
         if METADATA in cache.content_modalities:
             raise SettingError(
@@ -69,7 +68,9 @@ class MetadataWish:
                 f"--metadata-columns make the modality {METADATA}, however --modalities is "
                 f"{','.join(settings.modalities)}. Add {METADATA}, or leave the columns out."
             )
-        self._columns = [name for name in there if name in asked]  # their order is the catalogue's
+        # Their order is the catalogue's, so that the same columns are the same encoding.
+        self._columns = [name for name in there if self._is_auto or name in asked]
+        self._counts = [name for name in there if name in settings.metadata_counts]
         self._split_column = settings.split_column
         self._cells = {name: cache.column(name) for name in dict.fromkeys((*self._columns, *self._counts))}
         own = self._cells.keys() - ({label, self._split_column} if self._is_auto else set())

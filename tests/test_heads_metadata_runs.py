@@ -204,6 +204,13 @@ def test_a_product_with_metadata_alone_is_trained_on(tmp_path):
     assert sum(report.n_rows.values()) == N_PRODUCTS - 1
 
 
+def test_a_product_without_metadata_has_zeros(cache_path):
+    with Cache(cache_path) as cache:
+        vectors = pose(cache, QUICK).vectors
+    assert (~vectors.present["metadata"]).nonzero()[:, 0].tolist() == [7]
+    assert not vectors.inputs["metadata"][7].any()
+
+
 def test_a_column_that_gives_the_label_away_is_refused_by_its_name(run):
     with pytest.raises(HeadError, match=r"however alias gives label away.*add --allow-leaks"):
         run(metadata_columns=("material", "alias"))
