@@ -79,13 +79,12 @@ class AblationProblem:
         return sorted({name for versions in self.vectors.values() for name in versions[0].untrained})
 
     @property
-    def fingerprints(self) -> dict[str, str | list[str]]:
-        """The fingerprint of each encoder's spec; of one that is fitted on training rows, that of each fold."""
-        found = {}
-        for (modality, name), versions in self.vectors.items():
-            own = [vectors.specs[modality].fingerprint for vectors in versions]
-            found[f"{modality}/{name}"] = own if len(own) > 1 else own[0]
-        return found
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each encoder's spec; of one that is fitted on training rows, those of all folds."""
+        return {
+            f"{modality}/{name}": ", ".join(own.specs[modality].fingerprint for own in versions)
+            for (modality, name), versions in self.vectors.items()
+        }
 
     def version(self, encoder: tuple[str, str], fold: int) -> int:
         """Return which of an encoder's versions a fold has: what is fitted on training rows differs by fold."""
