@@ -12,7 +12,7 @@ from cache.command import Command, json_option, print_json, setting_options
 from heads.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
 from heads.grid import AXES, parse_axis
 from heads.grid_file import read_grid_file
-from heads.settings import FitSettings, parse_fusions
+from heads.settings import FitSettings, parse_columns, parse_fusions
 
 __all__ = ["ablate"]
 
@@ -53,7 +53,10 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.option("--fusion", default="all", show_default=True, help="The fusions to compare, with commas; or all.")
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
-@click.option("--modalities", metavar="LIST", help="Default: all that the cache has.")
+@click.option("--modalities", metavar="LIST", help="Default: all that the cache has, and metadata.")
+@click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
+@click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
+@setting("--allow-leaks", is_flag=True, help="Let columns that give the label away be metadata.")
 @setting("--weights", help="Of late fusion: 0.4,0.6 (image,text), image=0.4,text=0.6, or auto, fitted; default: equal.")
 @click.option(
     "--folds", "n_folds", type=int, help=f"Each row is tested in one of them; 1: one split.  [default: {USUAL_FOLDS}]"
@@ -95,6 +98,8 @@ def ablate(
     fusion: str,
     encoders: str | None,
     modalities: str | None,
+    metadata_columns: str | None,
+    metadata_counts: str | None,
     seeds: str,
     runs_path: Path,
     name: str | None,
@@ -112,6 +117,8 @@ def ablate(
         fusions=parse_fusions(fusion),
         encoders=_listed(encoders) or (),
         modalities=_listed(modalities),
+        metadata_columns=parse_columns(metadata_columns),
+        metadata_counts=parse_columns(metadata_counts) or (),
         seeds=parse_seeds(seeds),
         grid={field: parse_axis(field, text) for field, text in texts.items() if text is not None},
         **options,

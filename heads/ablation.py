@@ -187,14 +187,11 @@ def _config(
 ) -> dict[str, Any]:
     """Return all that is needed to do it again, and the verdict."""
     grid = {name: str(own) if isinstance(own, Range) else list(own) for name, own in settings.grid.items()}
-    fingerprints = {
-        f"{modality}/{name}": own.specs[modality].fingerprint for (modality, name), own in problem.vectors.items()
-    }
     return {
         "command": list(command) if command else None,
         "cache": str(cache_path),
         "cache_content_sha256": problem.content_sha256,
-        "encoders": fingerprints,
+        "encoders": problem.fingerprints,
         "untrained_encoders": problem.untrained,
         "label": problem.labels.column,
         "classes": problem.labels.classes,

@@ -20,9 +20,11 @@ from heads.errors import HeadError
 from heads.folds import split_folds
 from heads.labels import Labels, find_label_column, make_labels
 from heads.memory import memory_bytes
+from heads.metadata import ENCODER, METADATA
+from heads.metadata_wish import MetadataWish
+from heads.modalities import choose_modalities
 from heads.problem import (
     choose_fusions,
-    choose_modalities,
     coverage_notes,
     needed_bytes,
     readable_rows,
@@ -44,7 +46,7 @@ class AblationProblem:
     """Everything that the jobs of an ablation share."""
 
     ids: list[str]
-    vectors: Mapping[tuple[str, str], Vectors]  # (modality, encoder) -> that encoder's alone
+    vectors: Mapping[tuple[str, str], Sequence[Vectors]]  # (modality, encoder) -> its own: for all folds, or one each
     labels: Labels
     groups: np.ndarray
     folds: list[Split]
@@ -74,13 +76,27 @@ class AblationProblem:
     @property
     def untrained(self) -> list[str]:
         """The names of the encoders whose weights are random."""
-        return sorted({name for vectors in self.vectors.values() for name in vectors.untrained})
+        return sorted({name for versions in self.vectors.values() for name in versions[0].untrained})
 
-    def of(self, encoders: Mapping[str, str]) -> Vectors:
-        """Return the vectors of some encoders, one a modality; nothing is copied."""
-        own = [self.vectors[modality, name] for modality, name in sorted(encoders.items())]
-        fields = ("encoders", "specs", "inputs", "present", "tokens")
-        return Vectors(**{field: _merged([getattr(vectors, field) for vectors in own]) for field in fields})
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each encoder's spec; of one that is fitted on training rows, those of all folds."""
+        return {
+            f"{modality}/{name}": ", ".join(own.specs[modality].fingerprint for own in versions)
+            for (modality, name), versions in self.vectors.items()
+        }
+
+    def version(self, encoder: tuple[str, str], fold: int) -> int:
+        """Return which of an encoder's versions a fold has: what is fitted on training rows differs by fold."""
+        return fold if len(self.vectors[encoder]) > 1 else 0
+
+    def own(self, encoder: tuple[str, str], fold: int) -> Vectors:
+        """Return the vectors of one (modality, encoder) in a fold."""
+        return self.vectors[encoder][self.version(encoder, fold)]
+
+    def of(self, encoders: Mapping[str, str], fold: int) -> Vectors:
+        """Return the vectors of some encoders, one a modality, in a fold; nothing is copied."""
+        return Vectors.together(self.own(encoder, fold) for encoder in encoders.items())
 
 
 def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
@@ -93,39 +109,37 @@ def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
         LabelError, SplitError, HeadError: the labels, the folds, the encoders or the fusions cannot be had.
     """
     column = find_label_column(cache, settings.label)
-    modalities, notes = choose_modalities(cache, settings.modalities)
-    fusions = choose_fusions(settings.fusions, sorted(modalities))
+    wish = MetadataWish.of(cache, settings, label=column)
+    modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
+    fusions = choose_fusions(settings.fusions, sorted([*modalities, *([METADATA] if wish else [])]))
     chosen = _choose_encoders(cache, sorted(modalities), settings.encoders)
     with_tokens = "attention" in fusions
     pairs = [(modality, name) for modality, names in chosen.items() for name in names]
     on_disk = needed_bytes(cache, pairs, n_folds=settings.folds) > memory_bytes(settings.memory)
     check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember
-    vectors = {
-        (modality, name): load_vectors(
-            cache,
-            encoders={modality: name},
-            tokens_of=[modality] if with_tokens and cache.has_tokens(modality, name) else [],
-            on_disk=on_disk,
-        )
-        for modality, name in pairs
-    }
+    vectors = {pair: _load(cache, pair, with_tokens=with_tokens, on_disk=on_disk) for pair in pairs}
     by_modality = [
-        np.stack([vectors[modality, name].some_present() for name in names]).all(0)
+        np.stack([vectors[modality, name][0].some_present() for name in names]).all(0)
         for modality, names in chosen.items()
     ]
+    if wish:
+        by_modality.append(wish.filled)
     labels = make_labels(
         column, cache.column(column), usable=np.logical_or.reduce(by_modality), min_rows=settings.min_rows
     )
     groups = share_content([readable_rows(cache, modality) for modality in cache.modalities])
     for own in vectors.values():
-        notes += [*coverage_notes(cache, own), *token_notes(own)]
+        notes += [*coverage_notes(cache, own[0]), *token_notes(own[0])]
     folds, about_folds = _split(cache, labels, groups, settings)
     notes += [*labels.notes, *about_folds]
+    if wish:
+        vectors[METADATA, ENCODER], about_columns = wish.vectors(labels, folds)
+        notes += about_columns
     for note in notes:
         log.info(note)
     return AblationProblem(
         ids=cache.ids(),
-        vectors=vectors,
+        vectors=dict(sorted(vectors.items())),
         labels=labels,
         groups=groups,
         folds=folds,
@@ -180,6 +194,13 @@ def _choose_encoders(cache: Cache, modalities: Sequence[str], asked: Sequence[st
     return chosen
 
 
+def _load(cache: Cache, encoder: tuple[str, str], *, with_tokens: bool, on_disk: bool) -> Sequence[Vectors]:
+    """Return an encoder's vectors, which are the same in all folds."""
+    modality, name = encoder
+    tokens_of = [modality] if with_tokens and cache.has_tokens(modality, name) else []
+    return [load_vectors(cache, encoders={modality: name}, tokens_of=tokens_of, on_disk=on_disk)]
+
+
 def _split(
     cache: Cache, labels: Labels, groups: np.ndarray, settings: AblationSettings
 ) -> tuple[list[Split], list[str]]:
@@ -206,10 +227,6 @@ def _split(
     if missing:
         notes.append(f"{missing} of {len(labels.classes)} classes have no test row in any fold.")
     return folds, notes
-
-
-def _merged(parts: Sequence[Mapping]) -> dict:
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def _sha256(array: np.ndarray) -> str:

@@ -33,6 +33,9 @@ class AblationSettings:
     weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6" or "auto"; None: equal
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: tuple[str, ...] = ()  # of a modality where none is named: all that the cache has
+    metadata_columns: tuple[str, ...] | None = None  # of the catalogue, that make the modality metadata; ("auto",)
+    metadata_counts: tuple[str, ...] = ()  # columns of text, whose counts of words and characters are metadata
+    allow_leaks: bool = False  # let columns that give the label away be metadata
     min_rows: int = 10  # classes with fewer rows are left out
     n_folds: int | None = None  # None: 5, or 1 where a column splits; 1 is one split as that of `heads.train`
     seeds: tuple[int, ...] = (0,)  # of initial weights and order; the folds are the same for all

@@ -76,8 +76,8 @@ class Bench:
         self._dtype = find_dtype(precision, device)
         self._watcher = watcher
         self._prepared = Prepared(problem, most_bytes=KEPT_BYTES if memory is None else min(KEPT_BYTES, memory // 8))
-        self._vectors_sha256 = cache(lambda *encoder: vectors_sha256(problem.vectors[encoder]))
-        self._tokens_sha256 = cache(lambda *encoder: tokens_sha256(problem.vectors[encoder]))
+        self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
+        self._tokens_sha256 = cache(lambda encoder, version: tokens_sha256(problem.vectors[encoder][version]))
         self._plugin_sha256 = cache(plugin_sha256)
         self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.codes))
 
@@ -110,14 +110,14 @@ class Bench:
     def key(self, job: AblationJob) -> str:
         """Return the SHA-256 of all that the job's outcome follows from."""
         description = self._description(job)
-        encoders = job.configuration.encoders
+        own = {encoder: self.problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
         return job_key(
             {
-                "vectors": {modality: self._vectors_sha256(modality, name) for modality, name in encoders},
+                "vectors": {encoder[0]: self._vectors_sha256(encoder, version) for encoder, version in own.items()},
                 "tokens": {
-                    modality: self._tokens_sha256(modality, name)
-                    for modality, name in encoders
-                    if modality in description.token_dims
+                    encoder[0]: self._tokens_sha256(encoder, version)
+                    for encoder, version in own.items()
+                    if encoder[0] in description.token_dims
                 },
                 "label": self.problem.labels.column,
                 "classes": self.problem.labels.classes,
@@ -132,7 +132,7 @@ class Bench:
     def _description(self, job: AblationJob) -> HeadDescription:
         return describe(
             job.configuration.head,
-            self._prepared.vectors(job.configuration.encoders),
+            self._prepared.vectors(job.configuration.encoders, job.fold),
             n_classes=len(self.problem.labels.classes),
             settings=job.settings,
             weights=self._weights or {},  # fitted ones follow from all else

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from cache.command import Command, json_option, print_json, setting_options
 from heads.errors import SettingError
-from heads.settings import SIZES, TrainSettings, parse_controls, parse_fusions
+from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
 
 __all__ = ["predict", "train"]
 
@@ -51,7 +51,10 @@ setting = setting_options(TrainSettings)
     help="small: does it run; large: can it learn by heart; regularised: does it generalise. Other options win.",
 )
 @click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
-@click.option("--modalities", help="Default: all that the cache has.")
+@click.option("--modalities", help="Default: all that the cache has, and metadata where columns are named.")
+@click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
+@click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
+@setting("--allow-leaks", is_flag=True, help="Let columns that give the label away be metadata.")
 @setting("--min-rows", help="Classes with fewer rows are left out.")
 @setting("--split-column", help="A column that says train, validation or test; default: split by the seed.")
 @setting("--test-share", help="Of the rows, where no column splits them.")
@@ -87,6 +90,8 @@ def train(
     size: str | None,
     encoders: tuple[str, ...],
     modalities: str | None,
+    metadata_columns: str | None,
+    metadata_counts: str | None,
     runs_path: Path,
     name: str | None,
     as_json: bool,
@@ -103,6 +108,8 @@ def train(
         controls=parse_controls(controls),
         encoders=_pairs(encoders),
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
+        metadata_columns=parse_columns(metadata_columns),
+        metadata_counts=parse_columns(metadata_counts) or (),
         **options,
     )
     from heads.training import train as run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,17 @@ class Vectors:
             self,
             present=dict(present),
             tokens={name: replace(own, counts=own.counts * present[name]) for name, own in self.tokens.items()},
+        )
+
+    @staticmethod
+    def together(several: Iterable[Vectors]) -> Vectors:
+        """Return the modalities of several, which are of the same products, sorted by name; nothing is copied."""
+        found = list(several)
+        return Vectors(
+            **{
+                own.name: dict(sorted(pair for vectors in found for pair in getattr(vectors, own.name).items()))
+                for own in fields(Vectors)
+            }
         )
 
     @staticmethod

@@ -46,7 +46,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     own (``module:Class``, ``file.py:Class``). `modalities` says what the columns of X are, in their order; None is one
     modality of all columns, over which ``early`` and ``late`` are that modality's own head. Where several are declared,
     a row that has NaN in all columns of a modality lacks it; NaN in some of them is an error. Rows that have nothing
-    are not trained on. X may also be a dict of matrices, {modality: (N, D)}, for `fit` and `predict` themselves:
+    are not trained on. Metadata is a modality as any other: a matrix of numbers, such as a `ColumnTransformer` makes
+    of columns. X may also be a dict of matrices, {modality: (N, D)}, for `fit` and `predict` themselves:
     scikit-learn's cross-validation wants one matrix.
 
     `class_weight` is None, ``balanced``, or {class: positive number}, 1 where none is said. `weights` are those of late

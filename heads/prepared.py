@@ -32,20 +32,20 @@ class Prepared:
         self._problem = problem
         self._most_bytes = most_bytes  # of standardised rows that are kept for the next head
         self._kept: dict[tuple[tuple[str, str], int], Tensor] = {}
-        self._combined: dict[Encoders, Vectors] = {}
+        self._combined: dict[tuple[Encoders, int], Vectors] = {}
         self._standardise: dict[tuple[tuple[str, str], int], Standardise] = {}
         self._tasks: dict[tuple[Encoders, int], Task] = {}
 
-    def vectors(self, encoders: Encoders) -> Vectors:
+    def vectors(self, encoders: Encoders, fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality."""
-        if encoders not in self._combined:
-            self._combined[encoders] = self._problem.of(dict(encoders))
-        return self._combined[encoders]
+        if (encoders, fold) not in self._combined:
+            self._combined[encoders, fold] = self._problem.of(dict(encoders), fold)
+        return self._combined[encoders, fold]
 
     def task(self, encoders: Encoders, fold: int) -> Task:
         """Return what heads learn from."""
         if (encoders, fold) not in self._tasks:
-            vectors, split = self.vectors(encoders), self._problem.folds[fold]
+            vectors, split = self.vectors(encoders, fold), self._problem.folds[fold]
             standardise = self._joined(encoders, fold)
             self._tasks[encoders, fold] = task_of(vectors, standardise, self._problem.labels.codes, split)
         return self._tasks[encoders, fold]
@@ -60,7 +60,7 @@ class Prepared:
         Shape:
             output: (n_validation + n_test, K) float32
         """
-        vectors, rows, description = self.vectors(encoders), self._rows(fold), fit.description
+        vectors, rows, description = self.vectors(encoders, fold), self._rows(fold), fit.description
         standardise = self._joined(encoders, fold).part(description.dims, description.token_dims)
         head = TrainedHead(
             description=description,
@@ -85,7 +85,7 @@ class Prepared:
         Without weights these and temperatures are fitted on the fold's validation rows.
         """
         rows = self._rows(fold)
-        present = {name: mask[rows] for name, mask in self.vectors(encoders).present.items()}
+        present = {name: mask[rows] for name, mask in self.vectors(encoders, fold).present.items()}
         mixture = self._fitted(members, present, fold) if weights is None else Mixture.of(weights)
         return mix(members, present, mixture).float()
 
@@ -105,7 +105,7 @@ class Prepared:
         """Return an encoder's vectors of the rows that are answered, standardised, (n_validation + n_test, D)."""
         if (encoder, fold) in self._kept:
             return self._kept[encoder, fold]
-        (name, _), own, rows = encoder, self._problem.vectors[encoder], self._rows(fold)
+        (name, _), own, rows = encoder, self._problem.own(encoder, fold), self._rows(fold)
         read = {name: own.inputs[name][rows]}
         found = self._own_standardise(encoder, fold)(read, {name: own.present[name][rows]})[name]
         if found.nbytes + sum(tensor.nbytes for tensor in self._kept.values()) <= self._most_bytes:
@@ -118,12 +118,12 @@ class Prepared:
 
     def _own_standardise(self, encoder: tuple[str, str], fold: int) -> Standardise:
         if (encoder, fold) not in self._standardise:
-            fitted = fitted_standardise(self._problem.vectors[encoder], self._problem.folds[fold])
+            fitted = fitted_standardise(self._problem.own(encoder, fold), self._problem.folds[fold])
             self._standardise[encoder, fold] = fitted
         return self._standardise[encoder, fold]
 
     def _joined(self, encoders: Encoders, fold: int) -> Standardise:
-        vectors = self.vectors(encoders)
+        vectors = self.vectors(encoders, fold)
         joined = Standardise(vectors.dims, vectors.token_dims)
         states = [self._own_standardise(encoder, fold).state_dict() for encoder in encoders]
         joined.load_state_dict({name: tensor for state in states for name, tensor in state.items()})

@@ -18,6 +18,9 @@ from heads.errors import HeadError, LabelError
 from heads.job import Task
 from heads.labels import Labels, find_label_column, make_labels
 from heads.memory import memory_bytes
+from heads.metadata import METADATA
+from heads.metadata_wish import MetadataWish
+from heads.modalities import choose_modalities
 from heads.plugin import head_name, is_plugin
 from heads.settings import DIRECT, FUSIONS, FitSettings, TrainSettings
 from heads.splits import Split, split_by_column, split_rows, straddlers
@@ -27,7 +30,6 @@ __all__ = [
     "Problem",
     "SplitSettings",
     "choose_fusions",
-    "choose_modalities",
     "coverage_notes",
     "describe",
     "fitted_standardise",
@@ -84,7 +86,8 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         LabelError, SplitError, HeadError: the labels, the split or the fusions cannot be had.
     """
     column = find_label_column(cache, settings.label)
-    modalities, notes = choose_modalities(cache, settings.modalities)
+    wish = MetadataWish.of(cache, settings, label=column)
+    modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
     for modality, encoder in settings.encoders.items():
         if modality not in modalities:
             raise HeadError(
@@ -95,13 +98,18 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
     on_disk = needed_bytes(cache, encoders.items()) > memory_bytes(settings.memory)
     vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of, on_disk=on_disk)
-    fusions = choose_fusions(settings.fusions, list(vectors.dims))
-    labels = make_labels(column, cache.column(column), usable=vectors.some_present(), min_rows=settings.min_rows)
+    fusions = choose_fusions(settings.fusions, sorted([*modalities, *([METADATA] if wish else [])]))
+    masks = [mask.numpy() for mask in vectors.present.values()] + ([wish.filled] if wish else [])
+    labels = make_labels(column, cache.column(column), usable=np.logical_or.reduce(masks), min_rows=settings.min_rows)
     groups = share_content([readable_rows(cache, modality) for modality in cache.modalities])
     generator = np.random.default_rng(settings.seed)
     notes += [*coverage_notes(cache, vectors), *token_notes(vectors), *labels.notes]
     split, straddling = split_once(cache, labels, groups, settings=settings, generator=generator)
     notes += [*straddling, *split_notes(labels, groups, split)]
+    if wish:
+        (metadata,), about_columns = wish.vectors(labels, [split])
+        vectors = Vectors.together([vectors, metadata])
+        notes += about_columns
     for note in notes:
         log.info(note)
     return Problem(
@@ -202,20 +210,6 @@ def needed_bytes(cache: Cache, encoders: Iterable[tuple[str, str]], *, n_folds: 
     """Return what the vectors of (modality, encoder) pairs take in memory: as read, and standardised for each fold."""
     n_copies = 1 + n_folds
     return 4 * n_copies * len(cache) * sum(cache.dimension(modality, encoder) for modality, encoder in encoders)
-
-
-def choose_modalities(cache: Cache, wanted: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Return the modalities to train on, and notes on those that no product has a vector of."""
-    if wanted is not None:
-        for modality in wanted:
-            cache.encoders(modality)
-        return list(wanted), []
-    chosen = [name for name in cache.modalities if any(cache.dimension(name, one) for one in cache.encoders(name))]
-    if not chosen:
-        raise HeadError(f"Training needs vectors, however {cache.path} has none. Look at it with cache-info.")
-    return chosen, [
-        f"{name} is left out: no product has a vector of it." for name in cache.modalities if name not in chosen
-    ]
 
 
 def choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[str, ...]:

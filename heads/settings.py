@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ __all__ = [
     "SIZES",
     "FitSettings",
     "TrainSettings",
+    "parse_columns",
     "parse_controls",
     "parse_fusions",
 ]
@@ -122,6 +124,9 @@ class TrainSettings(FitSettings):
     controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
+    metadata_columns: tuple[str, ...] | None = None  # of the catalogue, that make the modality metadata; ("auto",)
+    metadata_counts: tuple[str, ...] = ()  # columns of text, whose counts of words and characters are metadata
+    allow_leaks: bool = False  # let columns that give the label away be metadata
     min_rows: int = 10  # classes with fewer rows are left out
     split_column: str | None = None  # a column that says train, validation or test; None: split by seed
     test_share: float = 0.2
@@ -147,6 +152,25 @@ class TrainSettings(FitSettings):
             )
 
 
+def parse_columns(text: str | None) -> tuple[str, ...] | None:
+    """Return the columns in a list such as ``gender,year``, None where there is no text.
+
+    A name that holds a comma stands in double quotes.
+
+    >>> parse_columns('year, "size, in cm"')
+    ('year', 'size, in cm')
+
+    Raises:
+        SettingError: the list is empty.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for line in csv.reader([text], skipinitialspace=True) for name in line if name.strip()]
+    if not names:
+        raise SettingError(f"A list of columns must name one or more, however got {text!r}.")
+    return tuple(names)
+
+
 def parse_controls(text: str) -> tuple[str, ...]:
     """Return the controls in a list such as ``majority,logistic``; ``all`` stands for every one, ``none`` for none.
 
@@ -163,7 +187,7 @@ def parse_controls(text: str) -> tuple[str, ...]:
     return tuple(name for name in CONTROLS if name in names or "all" in names)
 
 
-def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "text")) -> tuple[str, ...]:
+def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata", "text")) -> tuple[str, ...]:
     """Return the fusions in a list such as ``early,late``; ``all`` stands for every one.
 
     A single modality may be named too: it is trained in any case.

@@ -27,6 +27,8 @@ from heads.data import Vectors, load_vectors
 from heads.errors import HeadError
 from heads.guard import Guarded
 from heads.late import Late
+from heads.metadata import FittedMetadata
+from heads.metadata_wish import is_metadata, metadata_of
 from heads.stack import build_empty
 from heads.standardise import Standardise
 from heads.tokens import ProductTokens, rows_within
@@ -124,14 +126,15 @@ class TrainedHead:
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
     def vectors_of(self, cache: Cache) -> Vectors:
-        """Return the vectors that the head was trained on, from any cache that holds such.
+        """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
         Raises:
-            HeadError: the cache has vectors of this modality, and none from the same encoder spec.
+            HeadError: the cache has vectors of this modality, and none from the same encoder spec; or lacks a column.
             MissingEntryError: the cache lacks the modality.
         """
         encoders = {}
-        for modality in self.description.dims:
+        columns = [FittedMetadata.from_spec(spec) for spec in self.specs.values() if is_metadata(spec)]
+        for modality in [name for name in self.description.dims if not is_metadata(self.specs[name])]:
             fitting = [
                 name
                 for name in cache.encoders(modality)
@@ -153,7 +156,8 @@ class TrainedHead:
                     f"The head {self.name!r} looks at the tokens of {modality}/{self.encoders[modality]}, however "
                     f"{cache.path} has vectors alone of {fitting[0]}. Extract with the same encoder and --tokens."
                 )
-        return load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
+        vectors = load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
+        return Vectors.together([vectors, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)])
 
     def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
         """Write the head's two files into `folder`, with up to eight golden rows."""

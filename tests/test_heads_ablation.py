@@ -351,7 +351,7 @@ def majority_jobs(problem, n_jobs):
     encoders = tuple(problem.encoders.items())
     encoders = tuple((modality, names[0]) for modality, names in encoders)
     settings = FitSettings()
-    description = describe("majority", prepared.vectors(encoders), n_classes=3, settings=settings, weights={})
+    description = describe("majority", prepared.vectors(encoders, 0), n_classes=3, settings=settings, weights={})
     return [Job(description, prepared.task(encoders, 0), settings) for _ in range(n_jobs)]
 
 
@@ -408,7 +408,7 @@ def test_rows_are_standardised_once_for_all_heads_and_answered_as_a_saved_head_d
 ):
     prepared = Prepared(problem, most_bytes=most_bytes)
     encoders = (("image", "first"), ("text", "first"))
-    vectors, task = prepared.vectors(encoders), prepared.task(encoders, 0)
+    vectors, task = prepared.vectors(encoders, 0), prepared.task(encoders, 0)
     settings = FitSettings(hidden_dim=8, max_epochs=1)
     description = describe("early", vectors, n_classes=3, settings=settings, weights={})
     found = fit(Job(description, task, settings))
@@ -550,7 +550,7 @@ def test_each_fold_is_standardised_by_its_own_training_rows(cache_path):
     for place, fold in enumerate(problem.folds):
         task = prepared.task(encoders, place)
         view = open_source(task, torch.empty(0)).view(torch.arange(len(task.codes)), ["image", "text"])
-        for name, raw in problem.of(dict(encoders)).inputs.items():
+        for name, raw in problem.of(dict(encoders), place).inputs.items():
             rows = raw[fold.train].double()
             expected = (raw - rows.mean(0)) / rows.std(0)
             torch.testing.assert_close(view.inputs[name].double(), expected, rtol=1e-4, atol=1e-5)

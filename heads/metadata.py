@@ -1,0 +1,294 @@
+"""Columns of a catalogue as vectors: an encoding that is fitted on training rows, and wholly described by its spec.
+
+The spec's fields are ``encoding``, its ``version``, ``columns`` and ``kept``. Each column has its ``name`` and its
+``kind``: ``categorical`` and ``boolean`` columns their ``categories``, ``hashed`` ones their ``width``, and those made
+of numbers (``number``, ``date``, ``counts``) the ``low``, ``median``, ``high`` and ``scale`` of each of their
+``numbers``. ``kept`` names the dimensions that stay of all that the columns come to. Nothing else is needed to encode
+another catalogue in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cache.keys import EncoderSpec
+from heads.column_kind import (
+    DATE_PARTS,
+    guess_kind,
+    is_missing,
+    parse_booleans,
+    parse_categories,
+    parse_dates,
+    parse_numbers,
+)
+from heads.errors import HeadError
+
+__all__ = ["ENCODER", "METADATA", "ColumnEncoding", "FittedMetadata", "fit_metadata", "parse_counts"]
+
+METADATA = "metadata"  # the modality's name
+ENCODER = "columns"  # what stands for an encoder's name
+VERSION = 1  # raised when the same spec would come to other vectors
+MOST_CATEGORIES = 100  # a column with more is hashed
+HASH_WIDTH = 256
+LEAST_SHARE = 0.001  # of the training rows that must differ from the commonest value of a dimension, or it is left out
+BLOCK_ROWS = 65_536  # encoded at once
+N_NUMBERS = {"number": 1, "date": len(DATE_PARTS), "counts": 2}
+
+
+class NumberScale(NamedTuple):
+    """The training rows' range of a number, their median and their standard deviation.
+
+    Numbers are brought to one scale here, beside zeros and ones: the standardisation of a head has a least scale that
+    follows from the mean one, and a column of prices would flatten all categories.
+    """
+
+    low: float
+    median: float
+    high: float
+    scale: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> NumberScale:
+        """Return what some numbers have, (n,)."""
+        low, median, high = float(values.min()), float(np.median(values)), float(values.max())
+        return cls(low, median, high, float(values.std()) or 1.0)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers within the range, the median at 0; NaN stays NaN."""
+        return (np.clip(values, self.low, self.high) - self.median) / self.scale
+
+
+@dataclass(frozen=True)
+class ColumnEncoding:
+    """How a column is encoded.
+
+    Missing cells of a categorical or boolean column are a category; a category that is none of these is zeros.
+    A number is clipped to the training rows' range; a missing one is their median, and one dimension more says so.
+    """
+
+    name: str
+    kind: str  # categorical, boolean, hashed, number, date or counts
+    categories: tuple[str, ...] = ()
+    numbers: tuple[NumberScale, ...] = ()  # that the column comes to
+    width: int = 0  # of a hashed column
+
+    @property
+    def dim(self) -> int:
+        """How many dimensions the column comes to."""
+        return len(self.categories) + self.width + (len(self.numbers) + 1 if self.numbers else 0)
+
+    def series(self, cells: Sequence[str]) -> list[list[Any] | np.ndarray]:
+        """Return what the column's transformers are given: N categories, or N numbers once or several times."""
+        if not self.numbers:
+            parsed = parse_booleans(cells) if self.kind == "boolean" else parse_categories(cells)
+            return [[word.encode(errors="backslashreplace").decode() for word in parsed] if self.width else parsed]
+        found = _numbers(self.kind, cells).T
+        return [number.scaled(values) for number, values in zip(self.numbers, found, strict=True)]
+
+    def transformers(self) -> list[Any]:
+        """Return scikit-learn's transformers of the series; what they do is all in their arguments."""
+        from sklearn.feature_extraction import FeatureHasher
+        from sklearn.impute import SimpleImputer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+        if self.width:
+            return [FeatureHasher(n_features=self.width, input_type="string", dtype=np.float32)]
+        if not self.numbers:
+            categories = [np.array(self.categories, dtype=object)]
+            return [
+                OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+            ]
+        return [
+            make_pipeline(  # the parts of a date are missing together: one indicator says so
+                FunctionTransformer(np.asarray, kw_args={"dtype": np.float64}),
+                SimpleImputer(strategy="constant", fill_value=0.0, add_indicator=place == 0),  # the median is at 0
+            )
+            for place in range(len(self.numbers))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that say something, in JSON's types."""
+        found: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        if self.width:
+            return found | {"width": self.width}
+        if self.numbers:
+            return found | {"numbers": [own._asdict() for own in self.numbers]}
+        return found | {"categories": list(self.categories)}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> ColumnEncoding:
+        """Return the encoding that `to_dict` described."""
+        return cls(
+            name=str(found["name"]),
+            kind=str(found["kind"]),
+            categories=tuple(map(str, found.get("categories", ()))),
+            numbers=tuple(NumberScale(**own) for own in found.get("numbers", ())),
+            width=int(found.get("width", 0)),
+        )
+
+
+@dataclass(frozen=True)
+class FittedMetadata:
+    """An encoding of columns that is fitted; `spec` is all of it.
+
+    Shape:
+        kept: (M,) of the dimensions that the columns come to, rising
+    """
+
+    columns: tuple[ColumnEncoding, ...]
+    kept: tuple[int, ...]
+
+    @property
+    def dim(self) -> int:
+        """M."""
+        return len(self.kept)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are looked at, each once."""
+        return list(dict.fromkeys(column.name for column in self.columns))
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Everything that changes a product's vector but its cells."""
+        columns = [column.to_dict() for column in self.columns]
+        fields = {"encoding": ENCODER, "version": VERSION, "columns": columns, "kept": list(self.kept)}
+        return EncoderSpec(METADATA, fields)
+
+    @classmethod
+    def from_spec(cls, spec: EncoderSpec) -> FittedMetadata:
+        """Return the encoding that a spec describes.
+
+        Raises:
+            HeadError: the spec is of another version, or describes none.
+        """
+        version = spec.fields.get("version")
+        if version != VERSION:
+            raise HeadError(
+                f"The head's metadata must be of version {VERSION}, however it is of {version!r}: update embed-once, "
+                "or train again."
+            )
+        try:
+            columns = tuple(map(ColumnEncoding.from_dict, spec.fields["columns"]))
+            fitted = cls(columns, tuple(map(int, spec.fields["kept"])))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise HeadError(f"The head's metadata must say how its columns are encoded, however: {error!r}") from error
+        if not all(0 <= place < sum(column.dim for column in columns) for place in fitted.kept):
+            raise HeadError("The head's metadata must keep dimensions that its columns have. Train the head again.")
+        return fitted
+
+    def present(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
+        """Return which products have a cell that says something, (N,) bool."""
+        return np.logical_or.reduce(
+            [[not is_missing(cell, column.kind) for cell in cells[column.name]] for column in self.columns]
+        )
+
+    def transform(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
+        """Return the vectors of N products, (N, M) float32; cells that were never seen are no error."""
+        series = [own for column in self.columns for own in column.series(cells[column.name])]
+        table = np.empty((len(series[0]), len(series)), dtype=object)  # (N, series)
+        for place, own in enumerate(series):
+            table[:, place] = own
+        encoder = self._encoder()
+        found = np.empty((len(table), self.dim), dtype=np.float32)
+        for start in range(0, len(table), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            found[block] = encoder.transform(table[block])[:, self.kept]
+        return found
+
+    def _encoder(self) -> Any:
+        """Return scikit-learn's transformer of the whole table, fitted on rows that say nothing."""
+        from sklearn.compose import ColumnTransformer
+
+        each = [(transformer, column) for column in self.columns for transformer in column.transformers()]
+        transformers = [(str(place), transformer, [place]) for place, (transformer, _) in enumerate(each)]
+        nothing = [[np.nan if column.numbers else "" for _, column in each]]
+        something = [[0.0 if column.numbers else "" for _, column in each]]
+        table = np.array(nothing + something, dtype=object)  # with both, so that missing numbers get their dimension
+        return ColumnTransformer(transformers, sparse_threshold=0).fit(table)
+
+
+def fit_metadata(
+    cells: Mapping[str, Sequence[str]], rows: np.ndarray, *, columns: Sequence[str], counts: Sequence[str] = ()
+) -> FittedMetadata:
+    """Return the encoding of columns, and of the word and character counts of others, fitted on some rows alone.
+
+    A dimension that hardly varies on these rows is left out: standardised, a product that has what one in ten thousand
+    has would be an outlier. Such a category is encoded as one that was never seen.
+
+    Shape:
+        cells: {column: N cells}
+        rows: (n,) int64
+
+    Raises:
+        HeadError: a column has no cell that says something on these rows, or none of them varies.
+    """
+    own = {name: [cells[name][row] for row in rows.tolist()] for name in (*columns, *counts)}
+    fitted = tuple(
+        [_fit_column(name, own[name]) for name in columns]
+        + [_fit_numbers(name, "counts", own[name]) for name in counts]
+    )
+    every = FittedMetadata(fitted, tuple(range(sum(column.dim for column in fitted))))
+    encoded = every.transform(own)[every.present(own)]
+    most = len(encoded) - max(1, LEAST_SHARE * len(encoded))  # rows that may have the commonest value
+    kept = [place for place, values in enumerate(encoded.T) if _n_middle(values) <= most]
+    if not kept:
+        raise HeadError(
+            "The metadata's columns must say something, however none of "
+            f"{', '.join(dict.fromkeys((*columns, *counts)))} varies among the training rows. Name others with "
+            "--metadata-columns."
+        )
+    return FittedMetadata(fitted, tuple(kept))
+
+
+def parse_counts(cells: Sequence[str]) -> np.ndarray:
+    """Return how many words and characters each cell has, NaN where it is empty, (N, 2) float64."""
+    return np.array(
+        [(len(words), len(" ".join(words))) if (words := cell.split()) else (np.nan, np.nan) for cell in cells],
+        dtype=np.float64,
+    ).reshape(-1, 2)
+
+
+def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:
+    kind = guess_kind(cells)
+    if kind is None:
+        raise _empty(name)
+    if kind in N_NUMBERS:
+        return _fit_numbers(name, kind, cells)
+    categories = sorted(set(parse_booleans(cells) if kind == "boolean" else parse_categories(cells)))
+    if len(categories) > MOST_CATEGORIES:
+        return ColumnEncoding(name, "hashed", width=HASH_WIDTH)
+    return ColumnEncoding(name, kind, categories=tuple(categories))
+
+
+def _fit_numbers(name: str, kind: str, cells: Sequence[str]) -> ColumnEncoding:
+    values = _numbers(kind, cells)  # (n, numbers)
+    there = values[~np.isnan(values).any(axis=1)]
+    if not len(there):
+        raise _empty(name)
+    return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, there.T)))
+
+
+def _numbers(kind: str, cells: Sequence[str]) -> np.ndarray:
+    """Return the numbers that cells come to, (N, numbers) float64."""
+    if kind == "number":
+        return parse_numbers(cells)[:, None]
+    return parse_dates(cells) if kind == "date" else parse_counts(cells)
+
+
+def _n_middle(values: np.ndarray) -> int:
+    """Return how many values are the middle one, (n,): where one value has more than half of the rows, it is that."""
+    middle = len(values) // 2
+    return int((values == np.partition(values, middle)[middle]).sum())
+
+
+def _empty(name: str) -> HeadError:
+    return HeadError(
+        f"A column of metadata must have cells that say something, however {name} has none among the training rows. "
+        "Leave it out of --metadata-columns."
+    )
