@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from cache.page import render_page
 from heads.averaging import Averaging, sweep_rows, weights_in_words
 from heads.calibration import measure_reliability
+from heads.choice import Choice, choose_heads
 from heads.confusions import Confusions, count_confusions
 from heads.findings import Findings
 from heads.gallery import show_products
@@ -36,35 +36,12 @@ from heads.verdict import Verdict
 if TYPE_CHECKING:
     from heads.training import RunReport
 
-__all__ = ["Chosen", "choose_heads", "write_report"]
+__all__ = ["write_report"]
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MOST_CLASS_ROWS = 2_000
 SWEPT_CELLS = 6_000_000  # rows times classes: some seconds at most
 LEAST_SHADE, MOST_SHADE = 15, 65  # percent; text stays readable on it
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The heads that the report looks at more closely, by macro-F1 on the validation rows."""
-
-    best: str
-    single: str
-    fusion: str | None
-
-
-def choose_heads(metrics: Mapping[str, Mapping[str, Any]], modalities: Sequence[str]) -> Chosen:
-    """Return the best head, the best of one modality and the best fusion by macro-F1 on the validation rows.
-
-    Guarded fusions are left out: those rows chose what they are mixed of.
-    """
-
-    def best(names: Sequence[str]) -> str:
-        return max(names, key=lambda name: metrics[name]["validation"]["macro_f1"])
-
-    singles = [name for name in metrics if name in modalities]
-    fusions = [name for name in metrics if name not in modalities and not name.endswith(GUARD)]
-    return Chosen(best([*singles, *fusions]), best(singles), best(fusions) if fusions else None)
 
 
 def write_report(
@@ -89,7 +66,7 @@ def write_report(
         best=chosen.best,
         best_single=chosen.single,
         best_fusion=chosen.fusion,
-        choice=_choice(chosen),
+        choice=chosen.sentence,
         headline=_headline(found, chosen),
         sections=_sections(found),
         late_weights=weights_in_words(found.weights, found.weight_intervals),
@@ -122,7 +99,7 @@ def write_report(
     return path
 
 
-def _headline(found: RunReport, chosen: Chosen) -> dict[str, Any]:
+def _headline(found: RunReport, chosen: Choice) -> dict[str, Any]:
     """Return the verdict on the best fusion; where there is none, what the best single head comes to."""
     for verdict in found.verdicts:
         if verdict.fusion == chosen.fusion:
@@ -144,14 +121,6 @@ def _spaced(verdict: Verdict) -> str:
     return (
         f"On {verdict.n_rows} test rows, {verdict.fusion} minus {verdict.single} alone, in points with 95 % "
         f"intervals: {verdict.numbers}."
-    )
-
-
-def _choice(chosen: Chosen) -> str:
-    fusion = f", the best fusion {chosen.fusion}" if chosen.fusion else ""
-    return (
-        f"Chosen by macro-F1 on the validation rows, never by the test rows: the best head is {chosen.best}, the best "
-        f"single modality {chosen.single}{fusion}."
     )
 
 
@@ -205,7 +174,7 @@ def _shade_of(confusions: Confusions) -> Any:
     return lambda count: round(LEAST_SHADE + (MOST_SHADE - LEAST_SHADE) * math.sqrt((count - 1) / max(most - 1, 1)))
 
 
-def _class_rows(found: RunReport, chosen: Chosen) -> list[tuple[str, int, list[dict]]]:
+def _class_rows(found: RunReport, chosen: Choice) -> list[tuple[str, int, list[dict]]]:
     """Return each class's test rows and the scores of the best single head and the best fusion on it."""
     tables = [found.metrics[name]["classes"] for name in (chosen.single, chosen.fusion) if name]
     names = list(tables[0])
