@@ -219,4 +219,5 @@ def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> 
 
 
 def _clipped(name: str) -> str:
-    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
+    own = name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
+    return f"\N{HAIR SPACE}{own}" if own.startswith("_") else own  # matplotlib leaves such names out of legends
