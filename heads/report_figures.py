@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache.plot import COLOURS, draw, svg
 from heads.calibration import Reliability
+from heads.guard import GUARD
 from heads.missing import SHARES
 from heads.sweep import SweepPoint
 from heads.verdict import Verdict
@@ -91,7 +92,8 @@ def plot_history(name: str, history: Sequence[Mapping[str, float]], best_epoch: 
         for axes in (losses, scores):
             axes.axvline(best_epoch, color=axes.spines["left"].get_edgecolor(), linestyle=":", linewidth=1)
             axes.grid(axis="y")
-        losses.set_ylim(bottom=0)
+        losses.set_ylim(0, 1.05 * max(losses.dataLim.ymax, 0.01))
+        scores.set_ylim(max(0, scores.get_ylim()[0]), max(1, scores.get_ylim()[1]))
         losses.set_ylabel("loss", fontsize=9)
         scores.set_xticks(range(1, len(history) + 1, max(1, math.ceil(len(history) / 6))))
         scores.set_ylabel("macro-F1", fontsize=9)
@@ -123,7 +125,7 @@ def plot_reliability(name: str, found: Reliability) -> Markup:
 def plot_missing(missing: Mapping[str, Mapping[str, Mapping[str, float]]], full: str) -> Markup:
     """Return the accuracy of each head over the share of entries that are missing; `full` names none missing."""
     columns = {0.0: full, **{share: f"{100 * share:.0f}% missing" for share in SHARES}}
-    names = list(missing[full])
+    names = [name for name in missing[full] if not name.endswith(GUARD)]  # the table has these, too
     with draw(WIDTH, 3.0 + 0.2 * math.ceil(len(names) / 3)) as figure:
         axes = figure.add_subplot()
         for n, name in enumerate(names):
@@ -210,10 +212,11 @@ def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> 
     """Return two axes, one above the other, in a small plot: placed by hand, for there are many such plots."""
     figure.set_layout_engine(None)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=height_ratios)
-    figure.subplots_adjust(left=0.19, right=0.97, top=0.91, bottom=0.15, hspace=0.16)
+    figure.subplots_adjust(left=0.2, right=0.95, top=0.91, bottom=0.15, hspace=0.16)
     upper.set_title(_clipped(title), fontsize=10)
     for axes in (upper, lower):
         axes.tick_params(labelsize=8)
+        axes.yaxis.set_label_coords(-0.2, 0.5)
     upper.tick_params(labelbottom=False)
     return upper, lower
 

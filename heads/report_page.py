@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,9 @@ def write_report(
         figures=_figures(found, findings, codes),
         colours=HISTORY_COLOURS,
         few_rows=FEW_ROWS,
-        overfit=[warning for name, own in found.metrics.items() for warning in warn_of_overfit(name, own)],
+        overfit=[
+            warning for name in _unguarded(found.metrics) for warning in warn_of_overfit(name, found.metrics[name])
+        ],
         overfit_rule=OVERFIT_RULE,
         confusions=confusions,
         shade=_shade_of(confusions),
@@ -82,7 +84,7 @@ def write_report(
         sweep=_sweep(roster, findings, averaging),
         gallery=show_products(
             roster.problem,
-            {name: own for name, own in findings.answers.items() if not name.endswith(GUARD)},
+            {name: findings.answers[name] for name in _unguarded(findings.answers)},
             best=chosen.best,
             cache_path=Path(config["cache"]),
             columns=columns,
@@ -219,6 +221,10 @@ def _facts(
         ("versions", versions),
         ("seconds", f"{found.elapsed_s:.1f}, without this page"),
     ]
+
+
+def _unguarded(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith(GUARD)]
 
 
 def _shown(value: Any) -> str:
