@@ -54,7 +54,8 @@ def count_confusions(codes: np.ndarray, answers: np.ndarray, classes: list[str])
     """
     n_classes = len(classes)
     wrong = codes != answers
-    kinds, counts = np.unique(np.stack([codes[wrong], answers[wrong]]), axis=1, return_counts=True)  # (2, P), (P,)
+    numbers, counts = np.unique(codes[wrong] * n_classes + answers[wrong], return_counts=True)  # (P,)
+    kinds = np.stack(np.divmod(numbers, n_classes))  # (2, P), truth and answer
     support = np.bincount(codes, minlength=n_classes)
     shown = np.arange(n_classes)
     if n_classes > MOST_CLASSES:

@@ -94,11 +94,16 @@ def write_report(
         facts=_facts(found, config, columns, settings),
         settings={name: _shown(value) for name, value in config["settings"].items()},
     )
-    path = found.run_path / "report.html"
-    aside = path.with_name(".report.html.tmp")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
-    return path
+    return _put_in_place(found.run_path / "report.html", page)
+
+
+def _put_in_place(path: Path, page: str) -> Path:
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        aside.write_text(page, encoding="utf-8")
+        return aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _headline(found: RunReport, chosen: Choice) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from browser import opened
 from support import class_vectors, image_bytes, invoke, synthetic_cache
 
 import heads.gallery
+import heads.report_page
 from cache import Cache
 from heads.answers import Answers
 from heads.choice import Choice, choose_heads
@@ -17,6 +18,7 @@ from heads.cli import train as command
 from heads.errors import SettingError
 from heads.gallery import choose_mistakes, choose_samples
 from heads.report_settings import ReportColumns, ReportSettings, choose_columns
+from heads.run import load_heads
 from heads.settings import TrainSettings
 from heads.training import train
 
@@ -207,6 +209,18 @@ def test_a_cache_that_was_written_anew_gives_no_titles(tmp_path, monkeypatch):
     assert "The cache was written anew" in text
     assert 'class="blank"' in text
     assert "<img" not in text
+
+
+def test_a_report_that_fails_leaves_the_run_whole(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("some mistake")
+
+    monkeypatch.setattr(heads.report_page, "render_page", fail)
+    path = shop(tmp_path / "c.h5")
+    with pytest.raises(ZeroDivisionError):
+        train(path, settings=replace(QUICK, fusions=()), runs_path=tmp_path / "runs", report=ReportSettings())
+    assert list(load_heads(tmp_path / "runs" / "label-001")) == ["image", "text"]
+    assert not list((tmp_path / "runs" / "label-001").glob("*report*"))
 
 
 def test_the_command_is_shown_as_a_shell_takes_it(tmp_path, monkeypatch):
