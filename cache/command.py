@@ -17,6 +17,8 @@ from cache.errors import EmbedOnceError
 
 __all__ = ["Command", "json_option", "print_json", "print_table", "setting_options"]
 
+LEAST_NAME = 8  # characters of a name in a table
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -78,13 +80,17 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, default=str))
 
 
-def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Print aligned columns on stdout: the first to the left, the others to the right."""
+def print_table(header: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
+    """Print aligned columns on stdout: the first to the left, the others to the right.
+
+    Where they are wider than `width`, cells of the first are shortened.
+    """
     widths = [max(len(cells[n]) for cells in [header, *rows]) for n in range(len(header))]
-    for cells in [header, ["-" * width for width in widths], *rows]:
-        padded = [cells[0].ljust(widths[0])] + [
-            cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)
-        ]
+    if width is not None:
+        widths[0] = max(LEAST_NAME, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
+    for cells in [header, ["-" * own for own in widths], *rows]:
+        first = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
+        padded = [first.ljust(widths[0])] + [cell.rjust(own) for cell, own in zip(cells[1:], widths[1:], strict=True)]
         click.echo("  ".join(padded).rstrip())
 
 

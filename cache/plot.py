@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,9 @@ def svg(figure: Figure, *, label: str) -> Markup:
 
     content = io.StringIO()
     matplotlib.rcParams["svg.hashsalt"] = label  # the names of clips and markers are the page's: none may be another's
-    figure.savefig(content, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the browser has fonts that matplotlib lacks
+        figure.savefig(content, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     drawn = re.sub(r"^.*?<svg ", f'<svg role="img" aria-label="{escape(label)}" ', content.getvalue(), flags=re.DOTALL)
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
     for stand_in, own in ((_INK, "ink"), (_QUIET, "quiet"), (_GROUND, "ground")):

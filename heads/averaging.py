@@ -16,7 +16,7 @@ from heads.problem import Problem
 from heads.settings import FITTED_WEIGHTS
 from heads.sweep import SweepPoint, sweep_simplex
 
-__all__ = ["Averaging", "choose_averaging", "sweep_side", "write_sweep"]
+__all__ = ["Averaging", "choose_averaging", "sweep_rows", "weights_in_words", "write_sweep"]
 
 SWEEP_STEPS = {2: 0.05, 3: 0.1}  # by the number of modalities: 21 and 66 points
 COARSE_STEP = 0.2
@@ -52,23 +52,34 @@ def choose_averaging(
     if wish not in FITTED_WEIGHTS:
         return Averaging(Mixture.of(weights))
     if wish == "auto":
-        own = _side(log_probabilities, problem, "validation")
+        own = _of_rows(log_probabilities, problem, problem.split.validation)
         groups = torch.from_numpy(problem.groups[problem.split.validation])
         return Averaging(fit_mixture(*own, groups=groups, generator=generator, n_resamples=n_resamples))
-    points = sweep_side(log_probabilities, problem, "validation")
+    points = sweep_rows(log_probabilities, problem, problem.split.validation)
     best = max(points, key=lambda point: (point.macro_f1, point.accuracy, -point.log_loss))
     return Averaging(Mixture.of(best.weights), points)
 
 
-def sweep_side(log_probabilities: Mapping[str, Tensor], problem: Problem, side: str) -> list[SweepPoint]:
-    """Return the scores of all weights on one side of the split; the weights are the same for each.
+def sweep_rows(log_probabilities: Mapping[str, Tensor], problem: Problem, rows: np.ndarray) -> list[SweepPoint]:
+    """Return the scores of all weights on some rows; the weights are the same for any.
 
     Shape:
         log_probabilities: {modality: (N, K)}
+        rows: (n,) int64
     """
     step = SWEEP_STEPS.get(len(problem.vectors.dims), COARSE_STEP)
-    own = _side(log_probabilities, problem, side)
+    own = _of_rows(log_probabilities, problem, rows)
     return sweep_simplex(*own, n_classes=len(problem.labels.classes), step=step)
+
+
+def weights_in_words(weights: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
+    """Return late fusion's weights as they are told; those that were fitted have intervals."""
+    if not intervals:
+        return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+    shown = (
+        f"{name} {weight:.2f} [{intervals[name][0]:.2f}, {intervals[name][1]:.2f}]" for name, weight in weights.items()
+    )
+    return ", ".join(shown) + ", fitted on the validation rows"
 
 
 def write_sweep(path: Path, averaging: Averaging, test_points: Sequence[SweepPoint]) -> None:
@@ -84,11 +95,11 @@ def write_sweep(path: Path, averaging: Averaging, test_points: Sequence[SweepPoi
             writer.writerow([*weights, *(f"{getattr(point, one):.6f}" for point in points for one in fields)])
 
 
-def _side(
-    log_probabilities: Mapping[str, Tensor], problem: Problem, side: str
+def _of_rows(
+    log_probabilities: Mapping[str, Tensor], problem: Problem, chosen: np.ndarray
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """Return the answers, the presence and the classes of one side's rows."""
-    rows = torch.from_numpy(getattr(problem.split, side))
+    """Return the answers, the presence and the classes of some rows."""
+    rows = torch.from_numpy(chosen)
     answers = {name: log_probabilities[name][rows] for name in problem.vectors.dims}
     present = {name: problem.vectors.present[name][rows] for name in answers}
     return answers, present, torch.from_numpy(problem.labels.codes)[rows]

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from cache.command import Command, json_option, print_json, setting_options
 from heads.errors import SettingError
+from heads.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
 
 __all__ = ["predict", "train"]
@@ -79,6 +80,10 @@ setting = setting_options(TrainSettings)
 @setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label and a number.")
+@click.option("--no-report", is_flag=True, help="Leave report.html out of the run folder.")
+@click.option("--image-column", help="Of the pictures in the report; default: image, filename or another usual name.")
+@click.option("--title-column", help="Of the titles in the report; default: text, title or another usual name.")
+@click.option("--image-root", type=_PATH, help="What its pictures' paths are relative to; default: the cache's folder.")
 @json_option
 @click.pass_context
 def train(
@@ -94,6 +99,10 @@ def train(
     metadata_counts: str | None,
     runs_path: Path,
     name: str | None,
+    no_report: bool,
+    image_column: str | None,
+    title_column: str | None,
+    image_root: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -112,9 +121,17 @@ def train(
         metadata_counts=parse_columns(metadata_counts) or (),
         **options,
     )
+    page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.training import train as run
 
-    report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=["heads-train", *sys.argv[1:]])
+    report = run(
+        cache_path,
+        settings=settings,
+        runs_path=runs_path,
+        name=name,
+        command=["heads-train", *sys.argv[1:]],
+        report=None if no_report else page,
+    )
     if as_json:
         print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
         return

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from heads.calibration import measure_reliability
+
 __all__ = ["calibration_error", "log_loss", "per_class", "resampled_scores", "scores"]
 
-N_CALIBRATION_BINS = 15
 LEAST_PROBABILITY = 1e-15
 BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
 
@@ -59,11 +60,7 @@ def log_loss(probabilities: np.ndarray, codes: np.ndarray) -> float:
 
 def calibration_error(probabilities: np.ndarray, codes: np.ndarray) -> float:
     """Return the expected calibration error of the answers, over 15 bins of equal width (arXiv 1706.04599, eq. 3)."""
-    confidence = probabilities.max(1).astype(np.float64)
-    correct = probabilities.argmax(1) == codes
-    bins = np.minimum((confidence * N_CALIBRATION_BINS).astype(np.int64), N_CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - correct, minlength=N_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(codes))
+    return measure_reliability(probabilities.max(1), probabilities.argmax(1) == codes).error
 
 
 def resampled_scores(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from heads.averaging import sweep_side
+from heads.answers import Answers
+from heads.averaging import sweep_rows
 from heads.evaluate import calibration_error, log_loss, per_class, resampled_scores, scores
 from heads.guard import GUARD
 from heads.importance import measure_importance
@@ -35,6 +36,7 @@ class Findings:
     verdicts: list[Verdict]
     missing: dict[str, dict[str, dict[str, float]]]  # what is there -> head -> scores
     sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
+    answers: dict[str, Answers]  # head -> its answers to the test rows
 
 
 def find_out(roster: Roster, settings: TrainSettings) -> Findings:
@@ -45,9 +47,11 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
         sides = {side: roster.probabilities(name, side) for side in ("train", "validation", "test")}
         fitted = {"best_epoch": fit.best_epoch, "history": fit.history, "fit_s": fit.elapsed_s}
         cards[name] = _scorecard(problem, sides) | fitted
-        answers[name] = sides["test"].argmax(1)
+        there = problem.vectors.some_present(fit.description.dims)[problem.split.test]
+        answers[name] = Answers.of(sides["test"], there)
     metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.heads, roster.controls))
-    verdicts = _compare(roster, answers, metrics, control_metrics, settings)
+    codes = {name: own.codes for name, own in answers.items()}
+    verdicts = _compare(roster, codes, metrics, control_metrics, settings)
     missing = {}
     if len(problem.vectors.dims) > 1:
         some = _some_of(problem.split.test, settings.seed)
@@ -58,8 +62,8 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
             generator=np.random.default_rng(settings.seed),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.heads
-    sweep = sweep_side(roster.log_probabilities, problem, "test") if is_swept else []
-    return Findings(metrics, control_metrics, verdicts, missing, sweep)
+    sweep = sweep_rows(roster.log_probabilities, problem, problem.split.test) if is_swept else []
+    return Findings(metrics, control_metrics, verdicts, missing, sweep, {name: answers[name] for name in roster.heads})
 
 
 def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:

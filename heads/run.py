@@ -2,7 +2,7 @@
 
 ``config.json`` says how to do it again, ``metrics.json`` what was measured, ``predictions.csv`` each head's answer for
 each test product, and each head stands in ``<head>.safetensors`` and ``<head>.json``. The folder appears whole or
-not at all.
+not at all; ``report.html`` is put into it afterwards.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def write_answers(
     labels: Sequence[str] | None = None,
 ) -> None:
     """Write one CSV line a product: its id, its label where it is known, each head's answer and its probability.
+
+    Cells are written as they are, also such as a spreadsheet takes for formulas: they are there to be joined on.
 
     Shape:
         probabilities: {head: (n, K)}

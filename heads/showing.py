@@ -7,37 +7,56 @@ from typing import Any
 import click
 
 from cache.command import print_table
+from heads.averaging import weights_in_words
+from heads.choice import choose_heads
 from heads.guard import GUARD
 from heads.training import RunReport
+from heads.verdict import Verdict
 
 __all__ = ["show_report"]
 
 WIDTH = 80
+LONGEST_HEAD = 15  # characters of the built-in heads' names, and some more
 MOST_POINTS = 21  # of a sweep
 MOST_WEIGHTS = 7  # characters of late's weights in the table; the line below has them in any case
 
 
 def show_report(report: RunReport, *, missing: bool) -> None:
-    """Print a run: its table, the verdicts, and what stands behind them."""
+    """Print a run: its table, what stands behind the verdicts, and these; the best fusion's comes last."""
     rows = ", ".join(f"{count} {side}" for side, count in report.n_rows.items())
-    click.echo(f"{report.label}: {report.n_classes} classes; {rows} rows")
-    click.echo("  ".join(f"{modality}: {encoder}" for modality, encoder in report.encoders.items()) + "\n")
+    _wrap(f"{report.label}: {report.n_classes} classes; {rows} rows")
+    encoders = [f"{modality}: {encoder}" for modality, encoder in report.encoders.items()]
+    _wrap("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
+    click.echo()
     _show_scores(report)
     _show_weights(report)
-    if report.untrained:
-        names = ", ".join(report.untrained)
-        click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")
-    click.echo()
-    for verdict in report.verdicts:
-        click.echo(click.wrap_text(verdict.sentence, width=WIDTH))
-    for verdict in report.verdicts:
-        for warning in verdict.warnings:
-            click.echo(click.wrap_text(warning, width=WIDTH))
     if report.verdicts:
         _show_details(report)
     if missing and report.missing:
         _show_missing(report)
-    click.echo(f"\n{report.run_path}  ({report.elapsed_s:.1f} s)")
+    if report.untrained:
+        click.echo()
+        _wrap(f"UNTRAINED encoders ({', '.join(report.untrained)}): these numbers say nothing about real ones.")
+    _show_verdicts(report)
+    click.echo(f"\n{report.report_path or report.run_path}  ({report.elapsed_s:.1f} s)")
+
+
+def _show_verdicts(report: RunReport) -> None:
+    best = choose_heads(report.metrics, list(report.encoders)).fusion
+    others = [verdict for verdict in report.verdicts if verdict.fusion != best]
+    for verdict in others:
+        _show_verdict(verdict, before="\n" if verdict is others[0] else "")
+    for verdict in report.verdicts:
+        if verdict.fusion == best:
+            text = f"On the validation rows {best} is the best fusion. " if others else ""
+            _show_verdict(verdict, before="\n", text=text)
+
+
+def _show_verdict(verdict: Verdict, *, before: str, text: str = "") -> None:
+    click.echo(before, nl=False)
+    _wrap(text + verdict.sentence)
+    for warning in verdict.warnings:
+        _wrap(warning)
 
 
 def _show_scores(report: RunReport) -> None:
@@ -53,6 +72,7 @@ def _show_scores(report: RunReport) -> None:
     print_table(
         ["head", "acc", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"],
         [[f"  {GUARD}" if GUARD in name else name, *_cells(scored)] for name, scored in named.items()],
+        width=WIDTH,
     )
 
 
@@ -94,28 +114,24 @@ def _show_weights(report: RunReport) -> None:
         )
     if not report.weights:
         return
-    if report.weight_intervals:
-        shown = ", ".join(
-            f"{name} {weight:.2f} [{report.weight_intervals[name][0]:.2f}, {report.weight_intervals[name][1]:.2f}]"
-            for name, weight in report.weights.items()
-        )
-        shown += ", fitted on the validation rows"
-    else:
-        shown = ", ".join(f"{name} {weight:g}" for name, weight in report.weights.items())
-    click.echo("\n" + click.wrap_text(f"late averages the probabilities with the weights {shown}.", width=WIDTH))
+    click.echo()
+    shown = weights_in_words(report.weights, report.weight_intervals)
+    _wrap(f"late averages the probabilities with the weights {shown}.")
 
 
 def _show_missing(report: RunReport) -> None:
     """Print accuracy and macro-F1 of each head without some modalities, a few columns at a time."""
     columns = [what for what in report.missing if what != "+".join(report.encoders)]
-    text = "Accuracy/macro-F1 with these modalities alone, and with entries missing at random:"
-    click.echo("\n" + click.wrap_text(text, width=WIDTH))
-    for start in range(0, len(columns), 5):
-        shown = columns[start : start + 5]
+    click.echo()
+    _wrap("Accuracy/macro-F1 with these modalities alone, and with entries missing at random:")
+    n_shown = max(1, (WIDTH - LONGEST_HEAD) // (2 + max(map(len, [*columns, "100.0/100.0"]))))
+    for start in range(0, len(columns), n_shown):
+        shown = columns[start : start + n_shown]
         click.echo()
         print_table(
             ["head", *shown],
             [[head, *(_pair(report.missing[what][head]) for what in shown)] for head in report.metrics],
+            width=WIDTH,
         )
 
 
@@ -126,7 +142,9 @@ def _show_details(report: RunReport) -> None:
         "(which takes rows for independent); classes with more rows right, fewer, as many; points of accuracy and "
         "macro-F1 lost where a modality is shuffled among the test rows."
     )
-    click.echo("\n" + click.wrap_text(text, width=WIDTH) + "\n")
+    click.echo()
+    _wrap(text)
+    click.echo()
     rows = []
     for verdict in report.verdicts:
         if verdict.rows is None or verdict.classes is None:
@@ -143,7 +161,11 @@ def _show_details(report: RunReport) -> None:
                 ),
             ]
         )
-    print_table(["fusion", "rows", "p", "classes", *report.verdicts[0].importance], rows)
+    print_table(["fusion", "rows", "p", "classes", *report.verdicts[0].importance], rows, width=WIDTH)
+
+
+def _wrap(text: str) -> None:
+    click.echo(click.wrap_text(text, width=WIDTH, preserve_paragraphs=True))
 
 
 def _pair(scored: dict[str, float]) -> str:

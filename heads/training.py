@@ -23,6 +23,7 @@ from heads.job import Fit, Job, Task
 from heads.late import Late, parse_weights
 from heads.memory import memory_bytes
 from heads.problem import describe, fitted_standardise, pose, task_of
+from heads.report_settings import ReportSettings, choose_columns
 from heads.roster import Roster
 from heads.run import check_name, write_answers, write_run
 from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
@@ -55,6 +56,7 @@ class RunReport:
     missing: dict[str, dict[str, dict[str, float]]]  # what is there of the modalities -> head -> scores
     notes: list[str]
     elapsed_s: float
+    report_path: Path | None = None
 
 
 def train(
@@ -64,10 +66,12 @@ def train(
     runs_path: str | Path = "runs",
     name: str | None = None,
     command: Sequence[str] | None = None,
+    report: ReportSettings | None = None,
 ) -> RunReport:
     """Train every modality alone and the fusions asked for, write a run folder, and return what was found.
 
-    The test rows are looked at once, when all heads are done.
+    The test rows are looked at once, when all heads are done. With `report` a page on it all is put into the folder
+    last: should that fail, the run is whole without it.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
@@ -77,6 +81,7 @@ def train(
     started = time.monotonic()
     check_name(Path(runs_path), name)
     with Cache(cache_path) as cache:
+        columns = choose_columns(cache, report or ReportSettings())
         problem = pose(cache, settings)
     given = None if settings.weights in FITTED_WEIGHTS else settings.weights
     weights = parse_weights(given, list(problem.vectors.dims))
@@ -102,7 +107,7 @@ def train(
         problem.labels.column,
         lambda folder: _write(folder, roster, config=config, findings=findings, averaging=averaging),
     )
-    return RunReport(
+    found = RunReport(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
@@ -119,6 +124,12 @@ def train(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
+    if report is None:
+        return found
+    from heads.report_page import write_report  # matplotlib, Jinja2 and Pillow take half a second
+
+    report_path = write_report(found, roster, findings, averaging, config=config, columns=columns, settings=report)
+    return replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
 
 
 def _about(roster: Roster) -> dict:

@@ -53,25 +53,34 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The verdict in words; differences are in points, intervals of 95 %."""
-        numbers = f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
+        """The verdict in words, and what it goes by."""
+        return f"{self.words} ({self.numbers})."
+
+    @property
+    def numbers(self) -> str:
+        """The differences in points, with intervals of 95 %."""
+        return f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
+
+    @property
+    def words(self) -> str:
+        """The verdict without its numbers."""
         signs = {self.accuracy.sign, self.macro_f1.sign}
         rest = " and ".join(self.others)
         alone = f"{self.single} alone" if self.others else f"{self.single}'s own head"  # both see the same
         if signs == {0} and max(self.accuracy.high, self.macro_f1.high) < WORTHWHILE:
             adds = "adds" if len(self.others) == 1 else "add"
             why = f": the {rest} {adds} nothing here" if self.others else ""
-            return f"{alone} is as good as {self.fusion}{why} ({numbers})."
+            return f"{alone} is as good as {self.fusion}{why}"
         if signs == {0}:
             why = f": no gain from the {rest} is certain" if self.others else ""
-            return f"{alone} is as good as {self.fusion} as far as {self.n_rows} test rows can tell{why} ({numbers})."
+            return f"{alone} is as good as {self.fusion} as far as {self.n_rows} test rows can tell{why}"
         if signs == {1}:
-            return f"{self.fusion} is better than {alone} ({numbers})."
+            return f"{self.fusion} is better than {alone}"
         if 1 not in signs:
-            return f"{self.fusion} is worse than {alone} ({numbers})."
+            return f"{self.fusion} is worse than {alone}"
         gained, other = ("accuracy", "macro-F1") if self.accuracy.sign == 1 else ("macro-F1", "accuracy")
         other_is = "worse" if -1 in signs else "no different"
-        return f"{self.fusion} is better than {alone} in {gained} and {other_is} in {other} ({numbers})."
+        return f"{self.fusion} is better than {alone} in {gained} and {other_is} in {other}"
 
     def to_dict(self) -> dict[str, object]:
         """Return the verdict in JSON's types."""

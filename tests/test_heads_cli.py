@@ -14,7 +14,7 @@ from itertools import chain
 import h5py
 import numpy as np
 import pytest
-from support import class_vectors, invoke, synthetic_cache
+from support import ROOT, class_vectors, invoke, synthetic_cache
 
 from heads.cli import train
 from heads.errors import SettingError
@@ -63,10 +63,11 @@ def some_unlabelled(folder):
 
 @pytest.fixture
 def heads_train(cache_path, tmp_path):
-    """Run the command on the cache, quickly and into a folder of its own."""
+    """Run the command on the cache, quickly and into a folder of its own; the report has tests of its own."""
 
     def run(*arguments, cache=cache_path):
-        return invoke(train, cache, "--runs", tmp_path / "runs", "--max-epochs", 3, "--hidden-dim", 16, *arguments)
+        quick = ("--no-report", "--max-epochs", 3, "--hidden-dim", 16)
+        return invoke(train, cache, "--runs", tmp_path / "runs", *quick, *arguments)
 
     return run
 
@@ -125,6 +126,40 @@ def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
     assert result.exit_code == 0
     assert ("100.0–100.0" in result.stdout) == (spread < 1)
     assert max(map(len, table_of(result.stdout))) <= 80
+
+
+def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_path):
+    own = tmp_path / "own.py"
+    source = (ROOT / "tests" / "own_heads.py").read_text()
+    long_name = "A" + "VeryLong" * 5 + "Name"
+    own.write_text(re.sub(r"\bUsual\b", long_name, source))
+    name = "an-encoder-of-a-very-long-name-" * 4
+    codes = np.arange(150) % 3
+    vectors = {
+        modality: class_vectors(codes, 8, spread=0.01, seed=n)
+        for n, modality in enumerate(("image", "metadata", "text"))
+    }
+    label = "the column of the kinds that a shop's own people gave to each product by hand"
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {label: [f"{n}" for n in codes]}, encoder=name)
+    result = heads_train(
+        "--label", label, "--fusion", f"early,late,{own}:{long_name}", "--missing", "--guard", "--weights", "1,1,1",
+        cache=path,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()[:-1]  # a path is as long as it is
+    assert max(map(len, lines)) <= 80, max(lines, key=len)
+    assert f"{long_name[:5]}" in result.stdout
+    assert "…" in result.stdout
+
+
+def test_the_verdict_on_the_best_fusion_and_the_path_come_last(heads_train, tmp_path):
+    *_, verdict, path = heads_train().stdout.strip().split("\n\n")
+    metrics = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())
+    best = max(FUSIONS, key=lambda name: metrics["heads"][name]["validation"]["macro_f1"])
+    (sentence,) = [own["sentence"] for own in metrics["verdicts"] if own["fusion"] == best]
+    said = " ".join(verdict.split())
+    assert said.startswith(f"On the validation rows {best} is the best fusion. {sentence}")
+    assert path.startswith(str(tmp_path / "runs" / "label-001"))
 
 
 def test_every_fusion_gets_a_verdict_in_words(heads_train, tmp_path):

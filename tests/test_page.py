@@ -113,5 +113,11 @@ def test_figures_have_no_names_in_common_and_are_the_same_each_time():
     assert not own[0] & own[1]
 
 
+def test_a_text_that_matplotlib_has_no_letters_for_is_left_to_the_browser():
+    with draw() as figure:
+        figure.add_subplot().set_title("画像")
+        assert "画像" in svg(figure, label="a figure")
+
+
 def test_there_are_colours_for_six_things():
     assert len(set(COLOURS)) == 6

@@ -1,0 +1,81 @@
+"""Which classes a head takes for which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Confusions", "Pair", "count_confusions"]
+
+MOST_CLASSES = 20  # of a matrix that can be read
+MOST_PAIRS = 100
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How often the rows of one class are answered with another."""
+
+    truth: str
+    answer: str
+    count: int
+    support: int  # rows of the true class
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """A head's mistakes: a matrix of the classes that take part in the most of them, and the commonest pairs of all.
+
+    Shape:
+        counts: (k, k) int64, rows by truth and columns by answer
+    """
+
+    classes: list[str]  # the k classes shown
+    counts: np.ndarray
+    pairs: list[Pair]  # the commonest first
+    n_classes: int
+    n_mistakes: int
+    n_pairs: int
+
+    @property
+    def n_shown(self) -> int:
+        """The mistakes that the matrix shows."""
+        return int(self.counts.sum() - np.trace(self.counts))
+
+
+def count_confusions(codes: np.ndarray, answers: np.ndarray, classes: list[str]) -> Confusions:
+    """Return a head's mistakes; up to 20 classes are shown in their order, of more the 20 most confused, these first.
+
+    A class takes part in a mistake as the truth or as the answer. Classes without any are left out where not all are
+    shown; equals stand in the classes' order.
+
+    Shape:
+        codes, answers: (n,) int64
+    """
+    n_classes = len(classes)
+    wrong = codes != answers
+    numbers, counts = np.unique(codes[wrong] * n_classes + answers[wrong], return_counts=True)  # (P,)
+    kinds = np.stack(np.divmod(numbers, n_classes))  # (2, P), truth and answer
+    support = np.bincount(codes, minlength=n_classes)
+    shown = np.arange(n_classes)
+    if n_classes > MOST_CLASSES:
+        n_parts = np.bincount(kinds.ravel(), weights=np.tile(counts, 2), minlength=n_classes)
+        shown = np.argsort(-n_parts, kind="stable")[:MOST_CLASSES]
+        shown = shown[n_parts[shown] > 0]
+    place = np.full(n_classes, -1)
+    place[shown] = np.arange(len(shown))
+    matrix = np.zeros((len(shown), len(shown)), dtype=np.int64)
+    inside = (place[codes] >= 0) & (place[answers] >= 0)
+    np.add.at(matrix, (place[codes[inside]], place[answers[inside]]), 1)
+    order = np.argsort(-counts, kind="stable")[:MOST_PAIRS]
+    return Confusions(
+        classes=[classes[n] for n in shown],
+        counts=matrix,
+        pairs=[
+            Pair(classes[truth], classes[answer], int(counts[n]), int(support[truth]))
+            for n, (truth, answer) in zip(order, kinds.T[order], strict=True)
+        ],
+        n_classes=n_classes,
+        n_mistakes=int(wrong.sum()),
+        n_pairs=len(counts),
+    )
