@@ -109,12 +109,16 @@ def judge(
 
 
 def warn_of_control(verdict: Verdict) -> str | None:
-    """Return a warning where a fusion, compared with a control in the place of the single head, is surely no better."""
-    if 1 in {verdict.accuracy.sign, verdict.macro_f1.sign}:
+    """Return a warning where a fusion, compared with a control in the place of the single head, is not surely better."""
+    signs = {verdict.accuracy.sign, verdict.macro_f1.sign}
+    if 1 in signs:
         return None
+    if -1 in signs:
+        what = f"better than {verdict.fusion}"
+    else:
+        what = f"as good as {verdict.fusion} as far as {verdict.n_rows} test rows can tell"
     return (
-        f"Careful: the control {verdict.single} is as good as {verdict.fusion} as far as {verdict.n_rows} test rows "
-        f"can tell (accuracy {verdict.accuracy}, macro-F1 {verdict.macro_f1})."
+        f"Careful: the control {verdict.single} is {what} (accuracy {verdict.accuracy}, macro-F1 {verdict.macro_f1})."
     )
 
 
