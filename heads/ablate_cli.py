@@ -88,6 +88,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label, -ablation and a number.")
 @click.option("--memo", "memo_path", type=_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
+@click.option("--no-report", is_flag=True, help="Leave out report.html, the page that shows it all with figures.")
 @click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Rows of the ranking to print.")
 @json_option
 def ablate(
@@ -99,6 +100,7 @@ def ablate(
     runs_path: Path,
     name: str | None,
     memo_path: Path | None,
+    no_report: bool,
     top: int,
     as_json: bool,
     **options: Any,
@@ -128,6 +130,7 @@ def ablate(
             memo_path=memo_path,
             command=["heads-ablate", *sys.argv[1:]],
             watcher=progress,
+            with_report=not no_report,
         )
     if as_json:
         print_json(report.to_dict())
@@ -150,6 +153,8 @@ def ablate(
         click.echo("\n" + click.wrap_text(verdict, width=80))
     again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
     click.echo(f"\n{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
+    if not no_report:
+        click.echo("With figures and every job: report.html in")
     click.echo(f"{report.run_path}  ({report.elapsed_s:.1f} s)")
 
 

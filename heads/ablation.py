@@ -90,12 +90,14 @@ def ablate(
     memo_path: str | Path | None = None,
     command: Sequence[str] | None = None,
     watcher: Watcher | None = None,
+    with_report: bool = True,
 ) -> AblationReport:
     """Compare heads, encoders and settings on the same folds, write a run folder, and return what was found.
 
     What was trained before is remembered in the memo (``memo.sqlite`` in the runs' folder, if not told otherwise), and
     a job is written there as soon as it is done: an ablation that was stopped goes on where it was. The best of many is
-    chosen on the validation rows, and the test rows tell how much better it is.
+    chosen on the validation rows, and the test rows tell how much better it is. The folder's ``report.html`` shows it
+    all, unless `with_report` is false.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
@@ -135,6 +137,7 @@ def ablate(
         bench=bench,
         ranking=ranking,
         config=_config(problem, settings, ranking, cache_path=cache_path, command=command, weights=weights),
+        with_report=with_report,
     )
     return AblationReport(
         run_path=run_path,
