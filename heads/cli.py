@@ -14,8 +14,9 @@ import click
 from click.core import ParameterSource
 
 from cache.command import Command, json_option, print_json, setting_options
-from heads.errors import SettingError
+from heads.errors import SettingError, TrackError
 from heads.settings import SIZES, TrainSettings, parse_controls, parse_fusions
+from heads.tracking import parse_trackers
 
 __all__ = ["predict", "train"]
 
@@ -76,6 +77,8 @@ setting = setting_options(TrainSettings)
 @setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label and a number.")
+@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+              help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @json_option
 @click.pass_context
 def train(
@@ -89,6 +92,7 @@ def train(
     modalities: str | None,
     runs_path: Path,
     name: str | None,
+    trackers: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -107,7 +111,16 @@ def train(
     )
     from heads.training import train as run
 
-    report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=["heads-train", *sys.argv[1:]])
+    command = ["heads-train", *sys.argv[1:]]
+    try:
+        report = run(cache_path, settings=settings, runs_path=runs_path, name=name, command=command, trackers=trackers)
+    except TrackError as error:  # the run is there all the same
+        _show(error.report, missing=missing, as_json=as_json)
+        raise
+    _show(report, missing=missing, as_json=as_json)
+
+
+def _show(report: Any, *, missing: bool, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
         return

@@ -27,6 +27,8 @@ from heads.roster import Roster
 from heads.run import check_name, write_answers, write_run
 from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
 from heads.sweep import SweepPoint
+from heads.tracked_runs import training_run
+from heads.tracking import check_trackers, track
 from heads.trained import write_json
 from heads.verdict import Verdict
 
@@ -64,18 +66,21 @@ def train(
     runs_path: str | Path = "runs",
     name: str | None = None,
     command: Sequence[str] | None = None,
+    trackers: Sequence[str] = (),
 ) -> RunReport:
     """Train every modality alone and the fusions asked for, write a run folder, and return what was found.
 
-    The test rows are looked at once, when all heads are done.
+    The test rows are looked at once, when all heads are done. `trackers` are told of the run at the end.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
         LabelError, SplitError, SettingError, HeadError, RunError: what was asked for cannot be done.
+        TrackError: a tracker failed; the run is written, and the error has the report.
     """
     settings = settings or TrainSettings()
     started = time.monotonic()
     check_name(Path(runs_path), name)
+    check_trackers(trackers)
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
     given = None if settings.weights in FITTED_WEIGHTS else settings.weights
@@ -102,7 +107,7 @@ def train(
         problem.labels.column,
         lambda folder: _write(folder, roster, config=config, findings=findings, averaging=averaging),
     )
-    return RunReport(
+    report = RunReport(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
@@ -119,6 +124,8 @@ def train(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
+    track(trackers, training_run(report, settings), report=report)
+    return report
 
 
 def _about(roster: Roster) -> dict:
