@@ -25,7 +25,7 @@ from heads.memo import ENGINE_VERSION, Memo
 from heads.memory import memory_bytes
 from heads.ranking import Ranking, rank
 from heads.run import check_name
-from heads.tracked_runs import ablation_run
+from heads.tracked_runs import run_of_ablation
 from heads.tracking import check_trackers, track
 
 __all__ = ["AblationReport", "ablate"]
@@ -162,7 +162,7 @@ def ablate(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
-    track(trackers, ablation_run(report, settings), report=report)
+    track(trackers, run_of_ablation(report, settings), report=report)
     return report
 
 

@@ -27,7 +27,7 @@ from heads.outcome import Outcome
 from heads.ranking import Ranked, Ranking
 from heads.ranking_table import verdict_text
 
-__all__ = ["ablation_page"]
+__all__ = ["render_ablation"]
 
 TEMPLATE = Path(__file__).parent / "ablation.html"
 MOST_ROWS = 2000  # of a table
@@ -53,7 +53,7 @@ class _Shown:
         return f"{self.place} {self.head} {self.settings}".rstrip()
 
 
-def ablation_page(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -> str:
+def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -> str:
     """Return the page of an ablation; `config` is what its ``ablation.json`` says."""
     problem = bench.problem
     naming = Naming(row.configuration for row in ranking.rows)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heads.ablation_page import ablation_page
+from heads.ablation_page import render_ablation
 from heads.bench import Bench
 from heads.configuration import AblationJob, Configuration
 from heads.grid import AXES, is_seeded
@@ -47,7 +47,7 @@ def write_ablation(
         _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
         write_json(folder / "ablation.json", config)
         if with_report:
-            (folder / "report.html").write_text(ablation_page(bench, ranking, config), encoding="utf-8")
+            (folder / "report.html").write_text(render_ablation(bench, ranking, config), encoding="utf-8")
 
     return write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
 

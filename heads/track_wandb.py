@@ -16,14 +16,12 @@ def to_wandb(run: TrackedRun, run_path: Path) -> str:
     """Keep a run, and its children in one group with it; return where."""
     folder = Path(os.environ.get("WANDB_DIR") or run_path.parent)
     folder.mkdir(parents=True, exist_ok=True)
-    for own in (run, *run.children):
-        where = _keep(
-            own, folder, group=run.name if run.children else None, kind="run" if own is run else "configuration"
-        )
-    return where
+    group = run.name if run.children else None
+    addresses = [_keep(own, folder, group) for own in (run, *run.children)]
+    return addresses[0] + (f" and {len(run.children)} more beside it" if run.children else "")
 
 
-def _keep(run: TrackedRun, folder: Path, *, group: str | None, kind: str) -> str:
+def _keep(run: TrackedRun, folder: Path, group: str | None) -> str:
     """Keep one run, and return its page, or the folder that ``wandb sync`` takes."""
     import wandb
 
@@ -32,7 +30,6 @@ def _keep(run: TrackedRun, folder: Path, *, group: str | None, kind: str) -> str
         project=os.environ.get("WANDB_PROJECT") or PROJECT,
         name=run.name,
         group=group,
-        job_type=kind,
         dir=str(folder),
         mode=None if asked else "offline",
         config={**run.parameters, **run.tags},
@@ -45,4 +42,4 @@ def _keep(run: TrackedRun, folder: Path, *, group: str | None, kind: str) -> str
         own.log(there, step=epoch)
     own.summary.update(dict(run.metrics))
     own.finish()
-    return f"wandb sync {Path(own.dir).parent}" if own.offline else str(own.url)
+    return f"wandb sync {Path(own.dir).parent}" if own.offline else str(own.url or own.dir)

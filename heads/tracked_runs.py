@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from heads.settings import TrainSettings
     from heads.training import RunReport
 
-__all__ = ["ablation_run", "training_run"]
+__all__ = ["run_of_ablation", "run_of_training"]
 
 SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "calibration_error")
 CURVES = ("train_loss", "validation_loss", "validation_macro_f1")
 
 
-def training_run(report: RunReport, settings: TrainSettings) -> TrackedRun:
+def run_of_training(report: RunReport, settings: TrainSettings) -> TrackedRun:
     """Return one run with every head's curves and final scores, such as ``early/test/macro_f1``; controls are heads."""
     heads = {**report.metrics, **report.controls}
     metrics: dict[str, float] = {}
@@ -48,7 +48,7 @@ def training_run(report: RunReport, settings: TrainSettings) -> TrackedRun:
     )
 
 
-def ablation_run(report: AblationReport, settings: AblationSettings) -> TrackedRun:
+def run_of_ablation(report: AblationReport, settings: AblationSettings) -> TrackedRun:
     """Return a run with a child for each configuration: its mean scores over folds and seeds, the best first."""
     folder = str(report.run_path.resolve())
     verdict = report.ranking.verdict

@@ -27,7 +27,7 @@ from heads.roster import Roster
 from heads.run import check_name, write_answers, write_run
 from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
 from heads.sweep import SweepPoint
-from heads.tracked_runs import training_run
+from heads.tracked_runs import run_of_training
 from heads.tracking import check_trackers, track
 from heads.trained import write_json
 from heads.verdict import Verdict
@@ -124,7 +124,7 @@ def train(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
-    track(trackers, training_run(report, settings), report=report)
+    track(trackers, run_of_training(report, settings), report=report)
     return report
 
 

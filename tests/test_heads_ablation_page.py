@@ -198,6 +198,7 @@ def test_an_encoder_is_an_axis_of_words_and_a_head_with_one_value_is_left_out():
         ranked("image", 0.5, encoders=(("image", "a"),)),
         ranked("image", 0.6, encoders=(("image", "b"),)),
         ranked("text", 0.6),
+        ranked("early", 0.7, encoders=(("image", "a"), ("text", "a"))),
     ]
     (axis,) = axes_of(rows, Naming(row.configuration for row in rows))
     assert (axis.name, axis.kind) == ("image encoder", "words")

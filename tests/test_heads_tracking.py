@@ -322,15 +322,18 @@ def test_a_tracker_that_fails_is_one_line_at_the_end_and_loses_nothing(
 
 def test_an_error_of_a_tracker_has_the_report(monkeypatch, tmp_path):
     def fail(run, run_path):
-        raise ValueError("no")
+        raise ValueError("not\n  there " + "x" * 999)
 
     class Report:
         run_path = tmp_path
 
     monkeypatch.setattr("heads.track_mlflow.to_mlflow", fail)
-    with pytest.raises(TrackError, match=re.escape(f"kept at {tmp_path}")) as caught:
+    with pytest.raises(
+        TrackError, match=re.escape(f"{'x' * 289}). Nothing is lost: the run is kept at {tmp_path}")
+    ) as caught:
         track(["mlflow"], RUN, report=Report)
     assert caught.value.report is Report
+    assert "mlflow failed (ValueError: not there x" in str(caught.value)
 
 
 @pytest.mark.parametrize("command", [train_command, ablate_command])
