@@ -10,9 +10,11 @@ import click
 
 from cache.command import Command, json_option, print_json, setting_options
 from heads.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
+from heads.errors import TrackError
 from heads.grid import AXES, parse_axis
 from heads.grid_file import read_grid_file
 from heads.settings import FitSettings, parse_columns, parse_fusions
+from heads.tracking import parse_trackers
 
 __all__ = ["ablate"]
 
@@ -91,6 +93,9 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label, -ablation and a number.")
 @click.option("--memo", "memo_path", type=_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
+@click.option("--no-report", is_flag=True, help="Leave out report.html, the page that shows it all with figures.")
+@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+              help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Rows of the ranking to print.")
 @json_option
 def ablate(
@@ -104,6 +109,8 @@ def ablate(
     runs_path: Path,
     name: str | None,
     memo_path: Path | None,
+    no_report: bool,
+    trackers: tuple[str, ...],
     top: int,
     as_json: bool,
     **options: Any,
@@ -126,16 +133,27 @@ def ablate(
     from heads.ablation import ablate as run
     from heads.live import Progress
 
-    with Progress() as progress:
-        report = run(
-            cache_path,
-            settings=settings,
-            runs_path=runs_path,
-            name=name,
-            memo_path=memo_path,
-            command=["heads-ablate", *sys.argv[1:]],
-            watcher=progress,
-        )
+    try:
+        with Progress() as progress:
+            report = run(
+                cache_path,
+                settings=settings,
+                runs_path=runs_path,
+                name=name,
+                memo_path=memo_path,
+                command=["heads-ablate", *sys.argv[1:]],
+                watcher=progress,
+                with_report=not no_report,
+                trackers=trackers,
+            )
+    except TrackError as error:  # the run is there all the same
+        _show(error.report, top=top, as_json=as_json)
+        raise
+    _show(report, top=top, as_json=as_json)
+
+
+def _show(report: Any, *, top: int, as_json: bool) -> None:
+    """Print what was found."""
     if as_json:
         print_json(report.to_dict())
         return
@@ -157,6 +175,8 @@ def ablate(
         click.echo("\n" + click.wrap_text(verdict, width=80))
     again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
     click.echo(f"\n{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
+    if (report.run_path / "report.html").exists():
+        click.echo("With figures and every job: report.html in")
     click.echo(f"{report.run_path}  ({report.elapsed_s:.1f} s)")
 
 

@@ -25,6 +25,8 @@ from heads.memo import ENGINE_VERSION, Memo
 from heads.memory import memory_bytes
 from heads.ranking import Ranking, rank
 from heads.run import check_name
+from heads.tracked_runs import run_of_ablation
+from heads.tracking import check_trackers, track
 
 __all__ = ["AblationReport", "ablate"]
 
@@ -90,22 +92,27 @@ def ablate(
     memo_path: str | Path | None = None,
     command: Sequence[str] | None = None,
     watcher: Watcher | None = None,
+    with_report: bool = True,
+    trackers: Sequence[str] = (),
 ) -> AblationReport:
     """Compare heads, encoders and settings on the same folds, write a run folder, and return what was found.
 
     What was trained before is remembered in the memo (``memo.sqlite`` in the runs' folder, if not told otherwise), and
     a job is written there as soon as it is done: an ablation that was stopped goes on where it was. The best of many is
-    chosen on the validation rows, and the test rows tell how much better it is.
+    chosen on the validation rows, and the test rows tell how much better it is. The folder's ``report.html`` shows it
+    all, unless `with_report` is false; `trackers` are told of it at the end.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
         LabelError, SplitError, SettingError, HeadError, RunError, MemoError: what was asked for cannot be done.
+        TrackError: a tracker failed; the run is written, and the error has the report.
     """
     settings = settings or AblationSettings()
     started = time.monotonic()
     runs_path = Path(runs_path)
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     check_name(runs_path, name)
+    check_trackers(trackers)
     device = find_device(settings.device)
     with Cache(cache_path) as cache:
         problem = pose_ablation(cache, settings)
@@ -135,8 +142,9 @@ def ablate(
         bench=bench,
         ranking=ranking,
         config=_config(problem, settings, ranking, cache_path=cache_path, command=command, weights=weights),
+        with_report=with_report,
     )
-    return AblationReport(
+    report = AblationReport(
         run_path=run_path,
         memo_path=memo_path,
         label=problem.labels.column,
@@ -154,6 +162,8 @@ def ablate(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
+    track(trackers, run_of_ablation(report, settings), report=report)
+    return report
 
 
 def _try_all(bench: Bench, settings: AblationSettings) -> list[Configuration]:

@@ -1,8 +1,8 @@
-"""The run folder of an ablation: ``ranking.csv``, ``jobs.csv`` and ``ablation.json``, whole or not at all.
+"""The run folder of an ablation: ``ranking.csv``, ``jobs.csv``, ``ablation.json`` and a page, whole or not at all.
 
 ``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
-that is needed to do it again. A setting or a seed that makes no difference to a head is an empty cell. Shares are from
-0 to 1.
+that is needed to do it again; ``report.html`` shows it all. A setting or a seed that makes no difference to a head is
+an empty cell. Shares are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heads.ablation_page import render_ablation
 from heads.bench import Bench
 from heads.configuration import AblationJob, Configuration
 from heads.grid import AXES, is_seeded
@@ -31,6 +32,7 @@ def write_ablation(
     bench: Bench,
     ranking: Ranking,
     config: Mapping[str, Any],
+    with_report: bool = True,
 ) -> Path:
     """Write the folder, and return where it is.
 
@@ -44,6 +46,8 @@ def write_ablation(
         _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
         _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
         write_json(folder / "ablation.json", config)
+        if with_report:
+            (folder / "report.html").write_text(render_ablation(bench, ranking, config), encoding="utf-8")
 
     return write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
 

@@ -14,9 +14,10 @@ import click
 from click.core import ParameterSource
 
 from cache.command import Command, json_option, print_json, setting_options
-from heads.errors import SettingError
+from heads.errors import SettingError, TrackError
 from heads.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
+from heads.tracking import parse_trackers
 
 __all__ = ["predict", "train"]
 
@@ -84,6 +85,8 @@ setting = setting_options(TrainSettings)
 @click.option("--image-column", help="Of the pictures in the report; default: image, filename or another usual name.")
 @click.option("--title-column", help="Of the titles in the report; default: text, title or another usual name.")
 @click.option("--image-root", type=_PATH, help="What its pictures' paths are relative to; default: the cache's folder.")
+@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+              help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @json_option
 @click.pass_context
 def train(
@@ -103,6 +106,7 @@ def train(
     image_column: str | None,
     title_column: str | None,
     image_root: Path | None,
+    trackers: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -124,14 +128,23 @@ def train(
     page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.training import train as run
 
-    report = run(
-        cache_path,
-        settings=settings,
-        runs_path=runs_path,
-        name=name,
-        command=["heads-train", *sys.argv[1:]],
-        report=None if no_report else page,
-    )
+    try:
+        report = run(
+            cache_path,
+            settings=settings,
+            runs_path=runs_path,
+            name=name,
+            command=["heads-train", *sys.argv[1:]],
+            report=None if no_report else page,
+            trackers=trackers,
+        )
+    except TrackError as error:  # the run is there all the same
+        _show(error.report, missing=missing, as_json=as_json)
+        raise
+    _show(report, missing=missing, as_json=as_json)
+
+
+def _show(report: Any, *, missing: bool, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
         return

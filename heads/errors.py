@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cache.errors import EmbedOnceError, SettingError
 
-__all__ = ["HeadError", "LabelError", "MemoError", "RunError", "SettingError", "SplitError"]
+__all__ = ["HeadError", "LabelError", "MemoError", "RunError", "SettingError", "SplitError", "TrackError"]
 
 
 class LabelError(EmbedOnceError, ValueError):
@@ -25,3 +27,11 @@ class RunError(EmbedOnceError, ValueError):
 
 class MemoError(EmbedOnceError, ValueError):
     """The memo of an ablation cannot be used."""
+
+
+class TrackError(EmbedOnceError, RuntimeError):
+    """A tracker did not take a run; the run is kept, and `report` says what it found."""
+
+    def __init__(self, message: str, *, report: Any) -> None:
+        super().__init__(message)
+        self.report = report

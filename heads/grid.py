@@ -12,7 +12,17 @@ import numpy as np
 from heads.errors import SettingError
 from heads.settings import DIRECT, FitSettings
 
-__all__ = ["AXES", "Range", "axis_name", "is_seeded", "own_settings", "parse_axis", "span", "used_settings"]
+__all__ = [
+    "AXES",
+    "Range",
+    "axis_kind",
+    "axis_name",
+    "is_seeded",
+    "own_settings",
+    "parse_axis",
+    "span",
+    "used_settings",
+]
 
 _DEFAULTS = {field.name: field.default for field in fields(FitSettings)}
 AXES = tuple(name for name in _DEFAULTS if name != "seed")  # what a grid may vary
@@ -75,6 +85,21 @@ def axis_name(name: str) -> str:
     return _SHORT.get(name, name.replace("_", "-"))
 
 
+def axis_kind(name: str) -> str:
+    """Return how a setting's values lie: log, powers (of two), linear, whole (numbers) or words.
+
+    >>> axis_kind("learning_rate"), axis_kind("dropout"), axis_kind("absent")
+    ('log', 'linear', 'words')
+    """
+    if name in _WORDS:
+        return "words"
+    if name in _LOGARITHMIC:
+        return "log"
+    if name in _POWERS:
+        return "powers"
+    return "linear" if isinstance(_DEFAULTS[name], float) else "whole"
+
+
 def parse_axis(name: str, text: str) -> tuple[Any, ...] | Range:
     """Return the values of a setting that a list names, or the range that ``low..high`` is.
 
@@ -88,7 +113,7 @@ def parse_axis(name: str, text: str) -> tuple[Any, ...] | Range:
     """
     if ".." in text and name not in _WORDS:
         low, high = (_number(name, part, text) for part in text.split("..", 1))
-        return Range(name, low, high, _kind(name))
+        return Range(name, low, high, axis_kind(name))
     parts = [part.strip() for part in text.split(",")]
     values = dict.fromkeys(_value(name, part, text) for part in parts if part)
     if not values:
@@ -173,14 +198,6 @@ def _checked(name: str, value: Any) -> Any:
 
         parse_per_class(value, np.ones(1, dtype=np.int64))
     return value
-
-
-def _kind(name: str) -> str:
-    if name in _LOGARITHMIC:
-        return "log"
-    if name in _POWERS:
-        return "powers"
-    return "linear" if isinstance(_DEFAULTS[name], float) else "whole"
 
 
 def _option(name: str) -> str:

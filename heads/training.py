@@ -28,6 +28,8 @@ from heads.roster import Roster
 from heads.run import check_name, write_answers, write_run
 from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
 from heads.sweep import SweepPoint
+from heads.tracked_runs import run_of_training
+from heads.tracking import check_trackers, track
 from heads.trained import write_json
 from heads.verdict import Verdict
 
@@ -67,19 +69,22 @@ def train(
     name: str | None = None,
     command: Sequence[str] | None = None,
     report: ReportSettings | None = None,
+    trackers: Sequence[str] = (),
 ) -> RunReport:
     """Train every modality alone and the fusions asked for, write a run folder, and return what was found.
 
     The test rows are looked at once, when all heads are done. With `report` a page on it all is put into the folder
-    last: should that fail, the run is whole without it.
+    last, and `trackers` are told of the run: should that fail, the run is whole without it.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
         LabelError, SplitError, SettingError, HeadError, RunError: what was asked for cannot be done.
+        TrackError: a tracker failed; the run is written, and the error has the report.
     """
     settings = settings or TrainSettings()
     started = time.monotonic()
     check_name(Path(runs_path), name)
+    check_trackers(trackers)
     with Cache(cache_path) as cache:
         columns = choose_columns(cache, report or ReportSettings())
         problem = pose(cache, settings)
@@ -124,12 +129,13 @@ def train(
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )
-    if report is None:
-        return found
-    from heads.report_page import write_report  # matplotlib, Jinja2 and Pillow take half a second
+    if report is not None:
+        from heads.report_page import write_report  # matplotlib, Jinja2 and Pillow take half a second
 
-    report_path = write_report(found, roster, findings, averaging, config=config, columns=columns, settings=report)
-    return replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
+        report_path = write_report(found, roster, findings, averaging, config=config, columns=columns, settings=report)
+        found = replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
+    track(trackers, run_of_training(found, settings), report=found)
+    return found
 
 
 def _about(roster: Roster) -> dict:

@@ -109,7 +109,7 @@ def judge(
 
 
 def warn_of_control(verdict: Verdict) -> str | None:
-    """Return a warning where a fusion, compared with a control in the place of the single head, is not surely better."""
+    """Return a warning where a fusion, compared with a control in a single head's place, is not surely better."""
     signs = {verdict.accuracy.sign, verdict.macro_f1.sign}
     if 1 in signs:
         return None

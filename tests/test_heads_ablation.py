@@ -467,7 +467,8 @@ def test_a_column_may_say_the_sides(run, tmp_path):
 
 def test_the_run_folder_says_how_to_do_it_again(run, cache_path):
     report = run(command=["heads-ablate", "c.h5"])
-    assert {path.name for path in report.run_path.iterdir()} == {"ranking.csv", "jobs.csv", "ablation.json"}
+    names = {path.name for path in report.run_path.iterdir()}
+    assert names == {"ranking.csv", "jobs.csv", "ablation.json", "report.html"}
     config = json.loads((report.run_path / "ablation.json").read_text())
     with Cache(cache_path) as cache:
         assert config["cache_content_sha256"] == cache.content_sha256
