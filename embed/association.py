@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cache.leak import pairs_give_away, told_by_pairs
 
 __all__ = ["Association", "PairCounter", "associate", "cramers_v"]
 
-MOST_PAIRS = 100_000  # of a value and a label; a column that has more is no category
+MOST_PAIRS = 500_000  # of a value and a label
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,27 @@ class Association:
 
 
 class PairCounter:
-    """Counts the rows of each pair of a value and a label, up to `MOST_PAIRS` pairs (some 20 MB); then it gives up."""
+    """Counts the rows of each pair of a value and a label, for several columns.
 
-    def __init__(self) -> None:
-        self.pairs: Counter[tuple[str, str]] | None = Counter()
+    All columns together have at most `MOST_PAIRS` pairs (some 120 MB) and those of a batch: where there are more, the
+    column that has most is given up.
+    """
 
-    def add(self, values: Sequence[str], labels: Sequence[str]) -> None:
-        """Count more rows."""
-        if self.pairs is None:
-            return
-        self.pairs.update(zip(values, labels, strict=True))
-        if len(self.pairs) > MOST_PAIRS:
-            self.pairs = None
+    def __init__(self, columns: Iterable[str]) -> None:
+        self.pairs: dict[str, Counter[tuple[str, str]]] = {column: Counter() for column in columns}
+        self.given_up: list[str] = []
+
+    def add(self, batch: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
+        """Count more rows: the cells of each column, and the labels."""
+        for column, pairs in self.pairs.items():
+            pairs.update(zip(batch[column], labels, strict=True))
+        while sum(map(len, self.pairs.values())) > MOST_PAIRS:
+            self.give_up(max(self.pairs, key=lambda column: len(self.pairs[column])))
+
+    def give_up(self, column: str) -> None:
+        """Count a column no longer."""
+        if self.pairs.pop(column, None) is not None:
+            self.given_up.append(column)
 
 
 def associate(column: str, kind: str, pairs: Mapping[tuple[str, str], int]) -> Association | None:

@@ -16,6 +16,8 @@ N_COMMON = 5
 MOST_VARIANTS = 100  # groups of values that differ in case or blanks alone
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+# Windows-1252 has letters where Latin-1 has controls, for most of these bytes.
+_LATIN_1 = {ord(letter): byte for byte in range(0x80, 0xA0) if (letter := bytes([byte]).decode("cp1252", "ignore"))}
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,10 @@ def is_mojibake(cell: str) -> bool:
     """
     if "\N{REPLACEMENT CHARACTER}" in cell:
         return True
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            if cell.encode(encoding).decode("utf-8") != cell:
-                return True
-        except UnicodeError:
-            continue
-    return False
+    try:
+        return cell.translate(_LATIN_1).encode("latin-1").decode("utf-8") != cell
+    except UnicodeError:
+        return False
 
 
 def _variants(counts: Mapping[str, int]) -> list[list[tuple[str, int]]]:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["write_page"]
 
 MOST_BARS = 60  # of a histogram
+SLIPS = (
+    ("n_missing_words", "NaN, null …"),
+    ("n_padded", "blanks at an end"),
+    ("n_not_unicode", "not Unicode"),
+    ("n_mojibake", "wrong encoding"),
+)  # shown of all columns where one has any
 
 
 def write_page(inspection: Inspection, path: Path) -> Path:
@@ -46,6 +52,7 @@ def write_page(inspection: Inspection, path: Path) -> Path:
         text_figure=_draw_lengths(inspection.text) if inspection.text and inspection.text.lengths else None,
         picture_figure=_draw_sizes(inspection.pictures) if inspection.pictures and inspection.pictures.widths else None,
         cards=[_card(product, inspection) for product in inspection.products],
+        slips=[(count, what) for count, what in SLIPS if any(getattr(one, count) for one in inspection.columns)],
         meanings=MEANINGS,
         min_rows=MIN_ROWS,
         ok=OK,
@@ -88,6 +95,7 @@ def _draw_label(label: LabelProfile) -> Markup:
         if sizes[0] > 20:
             axes.set_yscale("log")
             axes.set_ylim(bottom=0.8)
+            axes.yaxis.set_major_formatter(_show_rows)  # not as powers of ten
         if label.n_rare:
             axes.axhline(MIN_ROWS, color=COLOURS[3], linewidth=1)
             axes.annotate(
@@ -106,8 +114,8 @@ def _draw_lengths(text: TextProfile) -> Markup:
         _draw_histogram(axes, text.lengths, colour=COLOURS[0])
         axes.axvline(text.max_length, color=COLOURS[3], linewidth=1.5)
         axes.annotate(
-            f" cut at {text.max_length}", (text.max_length, 1), xycoords=("data", "axes fraction"), va="top",
-            color=COLOURS[3],
+            f"cut at {text.max_length}", (text.max_length, 1), xycoords=("data", "axes fraction"), va="top",
+            color=COLOURS[3], xytext=(4, 0), textcoords="offset points",
         )  # fmt: skip
         axes.set_xlim(left=0)
         axes.set_xlabel("tokens, special ones included" if text.is_exact else "words and signs, and two special tokens")
@@ -136,8 +144,7 @@ def _draw_histogram(axes: Axes, counts: Mapping[int, int], *, colour: str) -> No
     edges = [lowest + width * n - 0.5 for n in range((highest - lowest) // width + 2)]
     heights: Sequence[float] = _heights(counts, lowest=lowest, width=width, n_bars=len(edges) - 1)
     axes.stairs(heights, edges, fill=True, color=colour)
-    if max(heights) > 200 * min(height for height in heights if height):
-        axes.set_yscale("symlog", linthresh=10)
+    axes.yaxis.set_major_formatter(_show_rows)
     axes.set_ylim(bottom=0)
 
 
@@ -146,3 +153,7 @@ def _heights(counts: Mapping[int, int], *, lowest: int, width: int, n_bars: int)
     for value, n in counts.items():
         heights[(value - lowest) // width] += n
     return heights
+
+
+def _show_rows(n_rows: float, _: float) -> str:
+    return f"{n_rows:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

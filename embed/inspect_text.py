@@ -37,6 +37,7 @@ def render_text(inspection: Inspection) -> str:
         _repeats(inspection),
         _label(inspection.label) if inspection.label is not None else [],
         _associations(inspection.associations),
+        _wrapped(_not_compared(inspection)),
         _text(inspection.text) if inspection.text is not None else [],
         _pictures(inspection.pictures) if inspection.pictures is not None else [],
         _cost(inspection.cost) if inspection.cost is not None else [],
@@ -132,6 +133,11 @@ def _associations(associations: Sequence[Association]) -> Iterator[str]:
             "V: Cramér's, corrected for bias (Bergsma 2013). tells: rows whose label the other rows of the same value "
             "tell; told: the same with column and label exchanged."
         )
+
+
+def _not_compared(inspection: Inspection) -> str:
+    names = ", ".join(printable(name, 24) for name in inspection.not_compared[:N_SHOWN])
+    return f"Too many values to hold against the label: {names}." if names else ""
 
 
 def _text(text: TextProfile) -> Iterator[str]:

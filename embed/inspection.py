@@ -57,6 +57,7 @@ class Inspection:
     label: LabelProfile | None
     label_is_too_large: bool  # the label column has more values than are counted
     associations: list[Association]
+    not_compared: list[str]  # columns of too many values
     text: TextProfile | None
     pictures: PictureProfile | None
     products: list[Product]
@@ -124,6 +125,7 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         label=None if label_counts is None else profile_label(roles["label"], label_counts),
         label_is_too_large="label" in roles and label_counts is None,
         associations=tally.associations(columns),
+        not_compared=tally.not_compared(columns),
         text=text,
         pictures=pictures,
         products=_choose_products(sample, roles, settings),
@@ -259,6 +261,11 @@ class _Table:
 def _open_table(path: Path, settings: ExtractSettings) -> _Table:
     if not path.is_file():
         raise CatalogueError(f"The catalogue must be a CSV or Parquet file, however {path} is not there.")
+    import pandas as pd
+
     table = _Table(path, settings)
-    next(iter(table.batches()), None)  # which finds the columns
+    try:
+        next(iter(table.batches()), None)  # which finds the columns
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, LookupError, UnicodeError) as error:
+        raise CatalogueError(f"The catalogue must be one table, however {path} is not: {error}") from error
     return table

@@ -24,7 +24,7 @@ Row = dict[str, str]
 class Tally:
     """Counts a catalogue's rows as they come, by batches.
 
-    Memory: a column's values up to a limit (`embed.column_profile`), its pairs with the label up to another
+    Memory: each column's values up to a limit (`embed.column_profile`), all columns' pairs with the label up to another
     (`embed.association`), 8 bytes a row for each of the row, its id and its text (`embed.repeats`), and samples of
     fixed sizes. Nothing else grows with the rows.
 
@@ -53,7 +53,7 @@ class Tally:
         self.pictures: Sample[tuple[str, str]] = Sample(n_pictures, pictures)  # id, cell
         self.texts = TextCounter(n_texts, texts)
         apart = {roles.get(role) for role in ("id", "image", "text", "label")}
-        self.pairs = {name: PairCounter() for name in columns if "label" in roles and name not in apart}
+        self.pairs = PairCounter(name for name in columns if "label" in roles and name not in apart)
 
     def add(self, batch: Mapping[str, Sequence[str]]) -> None:
         """Count the next rows: the cells of each column."""
@@ -74,11 +74,13 @@ class Tally:
             self.pictures.offer(n, lambda place: (ids[place], cells[place]))
         if "text" in self.roles:
             self.texts.add(batch[self.roles["text"]])
-        if self.pairs:
+        if self.pairs.pairs:
             cleaned = {cell: clean_label(cell) for cell in set(batch[self.roles["label"]])}
             labels = [cleaned[cell] for cell in batch[self.roles["label"]]]
-            for name, pairs in self.pairs.items():
-                pairs.add(batch[name], labels)
+            self.pairs.add(batch, labels)
+            for name, counter in self.columns.items():
+                if counter.counts is None:  # of so many values, what they have in common with the label is chance
+                    self.pairs.give_up(name)
 
     def profiles(self) -> list[ColumnProfile]:
         """Return what was found of each column."""
@@ -90,14 +92,16 @@ class Tally:
     def associations(self, profiles: Sequence[ColumnProfile]) -> list[Association]:
         """Return how the columns go with the label, the closest first; those of ids and free text are left out."""
         found = [
-            associate(profile.name, profile.kind, counter.pairs)
+            associate(profile.name, profile.kind, self.pairs.pairs[profile.name])
             for profile in profiles
-            if profile.kind in COMPARED
-            and (counter := self.pairs.get(profile.name)) is not None
-            and counter.pairs is not None
+            if profile.kind in COMPARED and profile.name in self.pairs.pairs
         ]
         there = [one for one in found if one is not None]
         return sorted(there, key=lambda one: (one.v is None, -(one.v or 0.0), one.column))
+
+    def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
+        """Return the columns that have too many values to be held against the label."""
+        return [one.name for one in profiles if one.kind in COMPARED and one.name in self.pairs.given_up]
 
 
 def _not_none(hashes: Iterable[int]) -> Iterator[int]:
