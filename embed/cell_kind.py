@@ -40,7 +40,7 @@ def guess_kind(counts: Mapping[str, int]) -> str:
     """Return one of `KINDS`, judged by how many rows each distinct cell has; words for "no value" do not count.
 
     A column is a number or a date when all of its cells are, categorical when a value has two rows on average and is
-    short, and an id when nearly every row has a value of its own, without blanks.
+    short, or has `LEAST_ROWS`, and an id when nearly every row has a value of its own, without blanks.
 
     >>> guess_kind({"3.5": 1, "12": 2, "NaN": 1})
     'number'
@@ -59,7 +59,7 @@ def guess_kind(counts: Mapping[str, int]) -> str:
     if all(_DATE.fullmatch(cell) for cell in present):
         return "date"
     mean_length = sum(len(cell) * n for cell, n in present.items()) / n_rows
-    if 2 * len(present) <= n_rows and mean_length <= LONGEST_CATEGORY:
+    if 2 * len(present) <= n_rows and (mean_length <= LONGEST_CATEGORY or LEAST_ROWS * len(present) <= n_rows):
         return "categorical"
     if are_own and all(_CODE.fullmatch(cell) for cell in present):
         return "id"

@@ -51,12 +51,12 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
     if ids is not None and ids.n_surplus:
         shown = ", ".join(f"{repeat.example!r} {repeat.n_rows} times" for repeat in ids.largest[:2])
         yield Finding(
-            f"{plural(ids.n_surplus, 'row')} bear an id that an earlier row has ({shown}): extraction refuses that. "
-            "Remove them, or name another column with --id-column.",
+            f"{plural(ids.n_surplus, 'repeated id')} ({shown}): extraction refuses such a catalogue. Remove what is "
+            "too much, or name another column with --id-column.",
             is_bad=True,
         )
     if n := inspection.repeated_rows.n_surplus:
-        yield Finding(f"{plural(n, 'row')} say what an earlier row says in every column but the id.")
+        yield Finding(f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column but the id.")
     for role, what in (("image", "pictures"), ("text", "texts")):
         if role not in inspection.roles:
             yield Finding(f"No column of {what} was found by its name: --{role}-column names it.")
@@ -80,24 +80,26 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
         )
         return
     if label.n_unlabelled:
-        yield Finding(f"{plural(label.n_unlabelled, 'row')} have no {column}: training leaves them out.")
+        yield Finding(f"{plural(label.n_unlabelled, 'row')} without {column}, which training leaves out.")
     if label.n_rare:
         yield Finding(
-            f"{plural(label.n_rare, 'class', 'classes')} of {column} have fewer than {MIN_ROWS} rows "
-            f"({plural(label.n_rare_rows, 'row')} in all): training leaves them out, unless --min-rows is lower."
+            f"{plural(label.n_rare, 'class', 'classes')} of {column} with fewer than {MIN_ROWS} rows "
+            f"({plural(label.n_rare_rows, 'row')} in all), which training leaves out, unless --min-rows is lower."
         )
     if label.majority_share >= MAJORITY:
         yield Finding(
             f"{100 * label.majority_share:.1f} % of the rows are {label.classes[0][0]!r}: accuracy says little here."
         )
     if leaks := [one.column for one in inspection.associations if one.is_leak]:
+        verb = "gives" if len(leaks) == 1 else "give"
         yield Finding(
-            f"{_names(leaks)} give {column} away: the other rows of a value tell the label. As an input of a head that "
-            f"would be cheating, unless new products come with it.",
+            f"{_names(leaks)} {verb} {column} away: the other rows of a value tell the label. As an input of a head that "
+            "would be cheating, unless new products come with it.",
             is_bad=True,
         )
     if parents := [one.column for one in inspection.associations if one.follows and not one.is_leak]:
-        yield Finding(f"{_names(parents)} follow from {column}, as a coarser name for it does.")
+        verb = "follows" if len(parents) == 1 else "follow"
+        yield Finding(f"{_names(parents)} {verb} from {column}, as a coarser name for it does.")
 
 
 def _of_contents(inspection: Inspection) -> Iterator[Finding]:
@@ -112,11 +114,11 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
             f"{100 * text.tokens_cut_share:.1f} % of all tokens would be cut off."
         )
     if n := text.statuses.get("not_unicode", 0):
-        yield Finding(f"{plural(n, 'text')} are not Unicode and get no vector: --encoding may help.", is_bad=True)
+        yield Finding(f"{plural(n, 'text')} without a vector, for not being Unicode: --encoding may help.", is_bad=True)
     if text.repeats.n_surplus:
         yield Finding(
-            f"{plural(text.repeats.n_surplus, 'text')} repeat an earlier product's: each text is encoded once, and a "
-            "split keeps such products on one side."
+            f"{plural(text.repeats.n_surplus, 'copy', 'copies')} of an earlier product's text: each is encoded once, "
+            "and a split keeps such products on one side."
         )
 
 
@@ -137,7 +139,7 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
             "(--most-pictures), so copies outside of it are not seen."
         )
     if pictures.repeats.n_surplus:
-        yield Finding(f"{plural(pictures.repeats.n_surplus, 'picture')} are copies of an earlier product's file.")
+        yield Finding(f"{plural(pictures.repeats.n_surplus, 'copy', 'copies')} of an earlier product's picture.")
 
 
 def _of_columns(inspection: Inspection) -> Iterator[Finding]:
@@ -146,20 +148,20 @@ def _of_columns(inspection: Inspection) -> Iterator[Finding]:
         if column.n_variants:
             shown = "; ".join(" = ".join(repr(value) for value, _ in group) for group in column.variants[:2])
             yield Finding(
-                f"{column.name}: {plural(column.n_variants, 'group')} of values differ in case or blanks alone "
-                f"({shown}).",
+                f"{column.name}: {plural(column.n_variants, 'group')} of values that differ in case or blanks "
+                f"alone ({shown}).",
                 is_bad=column.role == "label",
             )
-    for count, what, of in (
-        ("n_not_unicode", "hold cells that are not Unicode", True),
-        ("n_mojibake", "hold cells that look as if read in a wrong encoding", True),
-        ("n_missing_words", "hold words such as NaN or null, which count as text", False),
-        ("n_padded", "hold cells with blanks before or after", False),
+    for count, what, is_bad in (
+        ("n_not_unicode", "Cells that are not Unicode", True),
+        ("n_mojibake", "Cells that look as if read in a wrong encoding", True),
+        ("n_missing_words", "Words such as NaN or null, which count as text", False),
+        ("n_padded", "Cells with blanks before or after", False),
     ):
         if having := [f"{column.name} ({getattr(column, count):,})" for column in columns if getattr(column, count)]:
-            yield Finding(f"{_names(having)} {what}.", is_bad=of)
+            yield Finding(f"{what}: {_names(having)}.", is_bad=is_bad)
     if empty := [column.name for column in columns if column.kind == "empty"]:
-        yield Finding(f"{_names(empty)} hold nothing.")
+        yield Finding(f"Columns without any value: {_names(empty)}.")
 
 
 def _names(names: list[str]) -> str:

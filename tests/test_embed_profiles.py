@@ -46,6 +46,7 @@ from embed.text_profile import WORDS, TextCounter, find_tokenizer
         ("number", [f"{n}.5" for n in range(50)]),
         ("text", [f"a blue shirt {n}" for n in range(50)]),
         ("text", ["a long sentence about one and the same thing, again and again"] * 9),
+        ("categorical", ["a long sentence about one and the same thing, again and again"] * 20),
     ],
 )
 def test_kind_is_guessed_from_all_cells(kind, cells):
