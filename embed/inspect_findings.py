@@ -93,8 +93,8 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
     if leaks := [one.column for one in inspection.associations if one.is_leak]:
         verb = "gives" if len(leaks) == 1 else "give"
         yield Finding(
-            f"{_names(leaks)} {verb} {column} away: the other rows of a value tell the label. As an input of a head that "
-            "would be cheating, unless new products come with it.",
+            f"{_names(leaks)} {verb} {column} away: the other rows of a value tell the label. As an input of a head "
+            "that would be cheating, unless new products come with it.",
             is_bad=True,
         )
     if parents := [one.column for one in inspection.associations if one.follows and not one.is_leak]:

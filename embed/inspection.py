@@ -22,6 +22,7 @@ from embed.errors import CatalogueError
 from embed.inspect_settings import InspectSettings
 from embed.label_profile import LABEL_NAMES, LabelProfile, clean_label, profile_label
 from embed.picture_profile import PictureProfile, profile_pictures
+from embed.progress import Progress
 from embed.repeats import Repeats
 from embed.settings import MODALITIES, ExtractSettings
 from embed.tally import Row, Tally
@@ -83,24 +84,14 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         CatalogueError: the catalogue cannot be read, has no rows, or lacks a column that was named.
     """
     settings = settings or InspectSettings()
+    extract = settings.extract
     started = time.monotonic()
     path = Path(catalogue_path)
-    table = _open_table(path, settings.extract)
-    roles = _find_roles(table.columns, settings, path)
-    tally = Tally(
-        table.columns,
-        roles,
-        n_pictures=settings.most_pictures,
-        n_texts=settings.most_texts,
-        generator=np.random.default_rng(settings.seed),
-    )
-    for batch in table.batches():
-        tally.add(batch)
-    if not tally.n_rows:
-        raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
+    table = _open_table(path, extract)
+    tally = _count(table, _find_roles(table.columns, settings, path), path, settings)
+    roles = tally.roles
     columns = tally.profiles()
-    rows, ids, texts = _repeats(tally, path, settings.extract)
-    extract = settings.extract
+    rows, ids, texts = _repeats(tally, path, extract)
     root = extract.image_root or path.parent
     pictures = None
     if "image" in roles:
@@ -135,6 +126,25 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         elapsed_s=time.monotonic() - started,
         settings=settings,
     )
+
+
+def _count(table: _Table, roles: dict[str, str], path: Path, settings: InspectSettings) -> Tally:
+    """Return what the table's rows, read once, come to."""
+    tally = Tally(
+        table.columns,
+        roles,
+        n_pictures=settings.most_pictures,
+        n_texts=settings.most_texts,
+        generator=np.random.default_rng(settings.seed),
+    )
+    with Progress("Reading the catalogue", None, unit="row") as progress:
+        for batch in table.batches():
+            n_before = tally.n_rows
+            tally.add(batch)
+            progress.advance(tally.n_rows - n_before)
+    if not tally.n_rows:
+        raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
+    return tally
 
 
 def _repeats(tally: Tally, path: Path, settings: ExtractSettings) -> tuple[Repeats, Repeats | None, Repeats | None]:

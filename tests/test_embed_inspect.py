@@ -94,6 +94,17 @@ def test_batches_make_no_difference(shop, monkeypatch):
     assert apart == whole
 
 
+def test_a_long_catalogue_is_read_with_a_line_now_and_then(shop, monkeypatch, capsys):
+    monkeypatch.setattr(embed.inspection, "BATCH_ROWS", 100)
+    monkeypatch.setattr("embed.progress.LINE_EVERY_S", 0.0)
+    inspect(shop, settings=QUICK)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said if "catalogue" in line] == [
+        f"Reading the catalogue: {n} rows" for n in (100, 200, 240)
+    ]
+    assert "s left" in said[-1]
+
+
 def test_the_same_seed_draws_the_same_products(shop):
     first, again, other = (
         inspect(shop, settings=InspectSettings(estimate=False, seed=seed)).products for seed in (1, 1, 2)
