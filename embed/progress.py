@@ -14,7 +14,10 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts items of one step, with their rate and, where their number is known, the time left; for a ``with`` block."""
+    """Counts items of one step, with their rate and, if it is known how many there are, the time left.
+
+    It is used in a ``with`` block.
+    """
 
     def __init__(self, label: str, n_items: int | None, *, unit: str) -> None:
         self.label = label

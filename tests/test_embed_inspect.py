@@ -113,14 +113,22 @@ def test_the_same_seed_draws_the_same_products(shop):
     assert first != other
 
 
-def test_repeated_ids_are_shown_and_not_refused(tmp_path):
-    rows = shop_rows(8)
-    rows[5]["id"] = rows[1]["id"]
+def test_repeated_ids_are_shown_and_not_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed.inspection, "BATCH_ROWS", 3)
+    rows = shop_rows(12)
+    rows[5]["id"] = rows[9]["id"] = rows[1]["id"]
+    rows[8]["id"] = rows[4]["id"]
     rows[7] = {**rows[3], "id": "own"}
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert [(one.example, one.n_rows, one.row) for one in found.repeated_ids.largest] == [("0001", 2, 1)]
+    assert [(one.example, one.n_rows, one.row) for one in found.repeated_ids.largest] == [
+        ("0001", 3, 1),
+        ("0004", 2, 4),
+    ]
+    assert [(one.example, one.row) for one in found.text.repeats.largest] == [(rows[3]["title"], 3)]
     assert (found.repeated_rows.n_surplus, found.repeated_rows.largest[0].row) == (1, 3)
-    assert "1 repeated id ('0001' 2 times): extraction refuses such a catalogue." in " ".join(sentences(found))
+    assert "3 repeated ids ('0001' 3 times, '0004' 2 times): extraction refuses such a catalogue." in " ".join(
+        sentences(found)
+    )
 
 
 def test_pictures_that_are_not_there_are_counted_and_named(tmp_path):

@@ -61,9 +61,10 @@ def profile_of(cells, *, role="", size=4):
 
 
 def test_cells_are_counted_across_batches():
-    found = profile_of(["Men", "men", "Men ", "", " ", "Women", "NaN", "Women", "caf\udce9", "cafÃ©", "Men"])
-    assert (found.n_rows, found.n_distinct, found.n_empty) == (11, 7, 2)
-    assert (found.n_padded, found.padded_example) == (1, "Men ")
+    cells = ["Men", "men", "Men ", "Men ", "", " ", "Women", "NaN", "Women", "caf\udce9", "cafÃ©", "Men"]
+    found = profile_of(cells, size=5)
+    assert (found.n_rows, found.n_distinct, found.n_empty) == (12, 7, 2)
+    assert (found.n_padded, found.padded_example) == (2, "Men ")
     assert (found.n_missing_words, found.missing_words) == (1, ["NaN"])
     assert (found.n_not_unicode, found.n_mojibake, found.mojibake_example) == (1, 1, "cafÃ©")
     assert found.example == "Men"
@@ -154,6 +155,17 @@ def test_every_item_of_a_stream_is_as_likely_in_the_sample():
         seen[[place for place, _ in items]] += 1
     expected = n_runs * size / sum(batches)
     assert scipy.stats.chisquare(seen).pvalue > 1e-3, (seen, expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sample_is_of_those_that_drew_the_smallest_numbers(seed):
+    batches = [30, 500, 1, 200, 40]
+    generator = np.random.default_rng(seed)
+    drawn = np.concatenate([generator.random(n) for n in batches])
+    sample = Sample(25, np.random.default_rng(seed))
+    for n in batches:
+        sample.offer(n, lambda place: place)
+    assert [place for place, _ in sample.items()] == sorted(np.argsort(drawn)[:25].tolist())
 
 
 def test_sample_keeps_few_items_at_a_time():
@@ -247,12 +259,12 @@ def test_column_of_most_pairs_is_given_up_where_there_are_too_many(monkeypatch):
 
 
 def test_label_distribution_counts_the_tail():
-    found = profile_label("label", {"shoe": 50, " shoe": 2, "bag": 9, "cap": 1, "hat": 1, "": 3, "  ": 4})
-    assert found.classes == [("shoe", 52), ("bag", 9), ("cap", 1), ("hat", 1)]
-    assert (found.n_classes, found.n_labelled, found.n_unlabelled) == (4, 63, 7)
+    found = profile_label("label", {"shoe": 50, " shoe": 2, "tie": 10, "bag": 9, "cap": 1, "hat": 1, "": 3, "  ": 4})
+    assert found.classes == [("shoe", 52), ("tie", 10), ("bag", 9), ("cap", 1), ("hat", 1)]
+    assert (found.n_classes, found.n_labelled, found.n_unlabelled) == (5, 73, 7)
     assert (found.n_rare, found.n_rare_rows) == (3, 11)
-    assert found.majority_share == pytest.approx(52 / 63)
-    assert found.smallest == [("hat", 1), ("cap", 1), ("bag", 9), ("shoe", 52)]
+    assert found.majority_share == pytest.approx(52 / 73)
+    assert found.smallest == [("hat", 1), ("cap", 1), ("bag", 9), ("tie", 10), ("shoe", 52)]
 
 
 # Texts
@@ -311,7 +323,7 @@ def test_pictures_are_measured_by_their_headers(tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     cells = [*files, "gone.png", "", "../outside.png"]
-    named = [(row, (f"id {row}", cell)) for row, cell in enumerate(cells)]
+    named = [(row, (f"id {row}", cell)) for row, cell in enumerate(cells, start=100)]
     options = {"n_rows": len(cells), "root": tmp_path, "allow_outside": False, "n_workers": 2}
     found = profile_pictures("image", named, deep=False, **options)
     assert found.statuses == {"ok": 4, "not_an_image": 1, "empty": 1, "missing": 2, "absent": 1} or found.statuses == {
@@ -321,9 +333,9 @@ def test_pictures_are_measured_by_their_headers(tmp_path):
     assert (found.n_portrait, found.n_square, found.n_landscape) == (1, 1, 2)
     assert (found.modes, found.formats) == ({"RGB": 3, "L": 1}, {"PNG": 3, "JPEG": 1})
     assert found.n_bytes == sum(len(files[name]) for name in ("wide.png", "copy.png", "grey.jpg", "half.png"))
-    assert [(one.row, one.n_rows, one.example) for one in found.repeats.largest] == [(0, 2, "wide.png")]
+    assert [(one.row, one.n_rows, one.example) for one in found.repeats.largest] == [(100, 2, "wide.png")]
     assert [(one.id, one.cell, one.status) for one in found.bad][:2] == [
-        ("id 3", "no.png", "not_an_image"), ("id 4", "none.png", "empty")
+        ("id 103", "no.png", "not_an_image"), ("id 104", "none.png", "empty")
     ]  # fmt: skip
     deep = profile_pictures("image", named, deep=True, **options)
     assert deep.statuses["truncated"] == 1  # which only the pixels tell
