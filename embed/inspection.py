@@ -47,7 +47,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a catalogue holds; `None` stands for what it has not, or was not asked for."""
+    """What a catalogue holds; `None` stands for what it has not, was not asked for, or has too much of for a label."""
 
     path: Path
     n_rows: int
@@ -56,7 +56,6 @@ class Inspection:
     repeated_rows: Repeats  # alike in all but the id
     repeated_ids: Repeats | None
     label: LabelProfile | None
-    label_is_too_large: bool  # the label column has more values than are counted
     associations: list[Association]
     not_compared: list[str]  # columns of too many values
     text: TextProfile | None
@@ -114,7 +113,6 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         repeated_rows=rows,
         repeated_ids=ids,
         label=None if label_counts is None else profile_label(roles["label"], label_counts),
-        label_is_too_large="label" in roles and label_counts is None,
         associations=tally.associations(columns),
         not_compared=tally.not_compared(columns),
         text=text,

@@ -307,7 +307,6 @@ def test_cells_cannot_move_the_terminal_s_cursor(tmp_path):
     assert printable("\x1b[2J" + "x" * 90, 10) == "\N{REPLACEMENT CHARACTER}[2Jxxxxx…"
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_fashion_catalogue_has_the_leaks_that_are_known(fashion):
     found = inspect(fashion / "styles.csv", settings=InspectSettings(estimate=False, label="masterCategory"))
     assert {one.column for one in found.associations if one.is_leak} == {"subCategory", "articleType"}
