@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["LEAK", "gives_away", "told_by_others"]
+__all__ = ["LEAK", "gives_away", "pairs_give_away", "told_by_others", "told_by_pairs"]
 
 LEAK = 0.98  # of the rows that have companions: from here on the column says the label in other words
 
@@ -24,8 +24,17 @@ def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float,
     Shape:
         values, labels: N cells each
     """
+    return told_by_pairs(Counter(zip(values, labels, strict=True)))
+
+
+def told_by_pairs(pairs: Mapping[tuple[str, str], int]) -> tuple[float, float]:
+    """Return what `told_by_others` does, of how many rows each pair of a value and a label has.
+
+    >>> told_by_pairs({("a", "x"): 3, ("a", "y"): 1})
+    (0.75, 1.0)
+    """
     counts: dict[str, list[int]] = defaultdict(list)  # of each value, its labels' rows
-    for (value, _), count in Counter(zip(values, labels, strict=True)).items():
+    for (value, _), count in pairs.items():
         counts[value].append(count)
     n_told = n_companions = 0
     for own in counts.values():
@@ -33,7 +42,7 @@ def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float,
         n_rows = sum(own)
         n_companions += n_rows if n_rows > 1 else 0
         n_told += most if most - 1 > second else 0  # without the row itself its label has one less
-    return n_told / max(n_companions, 1), n_companions / max(len(values), 1)
+    return n_told / max(n_companions, 1), n_companions / max(sum(pairs.values()), 1)
 
 
 def gives_away(values: Sequence[str], labels: Sequence[str]) -> bool:
@@ -42,6 +51,14 @@ def gives_away(values: Sequence[str], labels: Sequence[str]) -> bool:
     Where one label is nearly everywhere, any column tells it that often; so a leak errs at most half as often as who
     always says the commonest.
     """
-    told, n_companions = told_by_others(values, labels)
-    commonest = max(Counter(labels).values(), default=0) / max(len(labels), 1)
+    return pairs_give_away(Counter(zip(values, labels, strict=True)))
+
+
+def pairs_give_away(pairs: Mapping[tuple[str, str], int]) -> bool:
+    """Return what `gives_away` does, of how many rows each pair of a value and a label has."""
+    told, n_companions = told_by_pairs(pairs)
+    of_labels: Counter[str] = Counter()
+    for (_, label), count in pairs.items():
+        of_labels[label] += count
+    commonest = max(of_labels.values(), default=0) / max(sum(of_labels.values()), 1)
     return told >= LEAK and n_companions > 0.5 and 1 - told <= (1 - commonest) / 2 and commonest < 1

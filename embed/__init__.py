@@ -1,4 +1,4 @@
-"""Extraction: a catalogue in, a cache of vectors out. `embed.extract` does it all."""
+"""Extraction: a catalogue in, a cache of vectors out. `embed.extract` does it all; `embed.inspect` looks before."""
 
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,8 @@ __all__ = [
     "ExtractReport",
     "ExtractSettings",
     "ImageEncoder",
+    "InspectSettings",
+    "Inspection",
     "SettingError",
     "TextEncoder",
     "TooManyBadError",
@@ -24,6 +26,7 @@ __all__ = [
     "decode",
     "estimate",
     "extract",
+    "inspect",
     "make_encoders",
     "read_catalogue",
 ]
@@ -37,11 +40,14 @@ _HOMES = {
     "ExtractReport": "embed.extraction",
     "ExtractSettings": "embed.settings",
     "ImageEncoder": "embed.image_encoder",
+    "InspectSettings": "embed.inspect_settings",
+    "Inspection": "embed.inspection",
     "TextEncoder": "embed.text_encoder",
     "VisionEncoder": "embed.vision_encoder",
     "decode": "embed.images",
     "estimate": "embed.extraction",
     "extract": "embed.extraction",
+    "inspect": "embed.inspection",
     "make_encoders": "embed.encoders",
     "read_catalogue": "embed.catalogue",
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from cache import content_key
 from embed.errors import ContentError
 from embed.statuses import ABSENT
 
-__all__ = ["decode", "is_scaled", "locate", "read_image", "to_rgb"]
+__all__ = ["decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -105,15 +106,32 @@ def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
     Raises:
         ContentError: it is no picture, is damaged, or is too large to decode.
     """
+    with _opened(content) as image:
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))  # other formats have nothing to scale
+        image.load()
+        return to_rgb(image)
+
+
+def measure(content: bytes) -> tuple[int, int, str, str]:
+    """Return the picture's width and height as they are stored, its mode and its format, all from its header alone.
+
+    Raises:
+        ContentError: it is no picture, or is too large to decode.
+    """
+    with _opened(content) as image:
+        return *image.size, image.mode, image.format or ""
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """Yield the picture, whose pixels are not loaded yet; every failure in the block gets its status."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
                 raise ContentError("too_large")
-            if least_side is not None:
-                image.draft(None, (least_side, least_side))  # other formats have nothing to scale
-            image.load()
-            return to_rgb(image)
+            yield image
     except ContentError:
         raise
     except UnidentifiedImageError as error:

@@ -14,9 +14,12 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts items of one step, with their rate and the time left; used in a ``with`` block."""
+    """Counts items of one step, with their rate and, if it is known how many there are, the time left.
 
-    def __init__(self, label: str, n_items: int, *, unit: str) -> None:
+    It is used in a ``with`` block.
+    """
+
+    def __init__(self, label: str, n_items: int | None, *, unit: str) -> None:
         self.label = label
         self.n_items = n_items
         self.unit = unit
@@ -41,8 +44,7 @@ class Progress:
         if now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
             rate = self.n_done / (now - self._started)
-            left_s = (self.n_items - self.n_done) / rate
-            click.echo(
-                f"{self.label}: {self.n_done} of {self.n_items} {self.unit}s, {rate:.0f} a second, {left_s:.0f} s left",
-                err=True,
-            )
+            of_all = left = ""
+            if self.n_items is not None:
+                of_all, left = f" of {self.n_items}", f", {(self.n_items - self.n_done) / rate:.0f} s left"
+            click.echo(f"{self.label}: {self.n_done}{of_all} {self.unit}s, {rate:.0f} a second{left}", err=True)

@@ -11,7 +11,7 @@ import types
 
 import numpy as np
 import pytest
-from support import ROOT, class_vectors, synthetic_cache
+from support import ROOT, class_vectors, small_catalogue, synthetic_cache
 
 PACKAGES = ("cache", "embed", "heads")
 HEAVY = {"torch", "torchvision", "transformers"}
@@ -116,6 +116,15 @@ def test_cache_commands_never_import_torch(name, tmp_path):
     assert not modules & HEAVY
 
 
+def test_inspection_without_an_estimate_never_imports_torch(tmp_path):
+    path = small_catalogue(tmp_path / "shop")
+    done, modules = modules_after("embed-inspect", path, "--no-estimate", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "inspect.html").is_file()
+    assert "pandas" in modules
+    assert not modules & HEAVY
+
+
 def test_training_imports_no_encoder_s_library(tmp_path):
     codes = np.arange(60) % 2
     vectors = {"image": class_vectors(codes, 4), "text": class_vectors(codes, 3, seed=1)}
@@ -181,7 +190,7 @@ def test_every_module_says_what_is_public_in_it(name):
     assert module.__doc__
 
 
-@pytest.mark.parametrize("name", ["embed.extract", "heads.train"])
+@pytest.mark.parametrize("name", ["embed.extract", "embed.inspect", "heads.train"])
 def test_function_is_one_whatever_was_imported_before(name):
     """A submodule of a function's name would take its place as soon as it is imported."""
     package, function = name.split(".")

@@ -1,0 +1,100 @@
+"""How a column goes with the label: Cramér's V, and whether one follows from the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cache.leak import pairs_give_away, told_by_pairs
+
+__all__ = ["Association", "PairCounter", "associate", "cramers_v"]
+
+MOST_PAIRS = 500_000  # of a value and a label
+
+
+@dataclass(frozen=True)
+class Association:
+    """How one column goes with the label, over the rows that have a label; an empty cell is a value like others."""
+
+    column: str
+    kind: str
+    n_rows: int
+    n_values: int
+    v: float | None  # None where it has no meaning: one value, or one row a value
+    tells_label: float  # of the rows with companions of the same value, those whose label the companions tell
+    told_by_label: float  # the same with column and label exchanged
+    is_leak: bool  # the column says the label in other words
+    follows: bool  # the column follows from the label
+
+
+class PairCounter:
+    """Counts the rows of each pair of a value and a label, for several columns.
+
+    All columns together have at most `MOST_PAIRS` pairs (some 120 MB) and those of a batch: where there are more, the
+    column that has most is given up.
+    """
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        self.pairs: dict[str, Counter[tuple[str, str]]] = {column: Counter() for column in columns}
+        self.given_up: list[str] = []
+
+    def add(self, batch: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
+        """Count more rows: the cells of each column, and the labels."""
+        for column, pairs in self.pairs.items():
+            pairs.update(zip(batch[column], labels, strict=True))
+        while sum(map(len, self.pairs.values())) > MOST_PAIRS:
+            self.give_up(max(self.pairs, key=lambda column: len(self.pairs[column])))
+
+    def give_up(self, column: str) -> None:
+        """Count a column no longer."""
+        if self.pairs.pop(column, None) is not None:
+            self.given_up.append(column)
+
+
+def associate(column: str, kind: str, pairs: Mapping[tuple[str, str], int]) -> Association | None:
+    """Return how a column goes with the label; None where no row has a label."""
+    labelled = {pair: n for pair, n in pairs.items() if pair[1]}
+    if not labelled:
+        return None
+    exchanged = {(label, value): n for (value, label), n in labelled.items()}
+    return Association(
+        column=column,
+        kind=kind,
+        n_rows=sum(labelled.values()),
+        n_values=len({value for value, _ in labelled}),
+        v=cramers_v(labelled),
+        tells_label=told_by_pairs(labelled)[0],
+        told_by_label=told_by_pairs(exchanged)[0],
+        is_leak=pairs_give_away(labelled),
+        follows=pairs_give_away(exchanged),
+    )
+
+
+def cramers_v(pairs: Mapping[tuple[str, str], int]) -> float | None:
+    """Return Cramér's V of two columns, corrected for its bias: 0 independent, 1 one follows from the other.
+
+    The correction is W. Bergsma's, "A bias-correction for Cramér's V and Tschuprow's T", Journal of the Korean
+    Statistical Society 42 (2013) 323-328: of columns of many values and few rows the plain V is large by chance.
+
+    >>> cramers_v({("a", "x"): 50, ("b", "y"): 50})
+    1.0
+    >>> cramers_v({("a", "x"): 25, ("a", "y"): 25, ("b", "x"): 25, ("b", "y"): 25})
+    0.0
+    """
+    rows: Counter[str] = Counter()
+    columns: Counter[str] = Counter()
+    for (value, label), count in pairs.items():
+        rows[value] += count
+        columns[label] += count
+    n = sum(rows.values())
+    if n < 2:
+        return None
+    # Chi squared over n; pairs that do not occur add nothing to this form of it.
+    phi2 = sum(count / rows[value] * count / columns[label] for (value, label), count in pairs.items()) - 1
+    n_rows, n_columns = (len(side) - (len(side) - 1) ** 2 / (n - 1) for side in (rows, columns))  # corrected
+    least = min(n_rows, n_columns) - 1
+    if least <= 1e-9:
+        return None
+    corrected = max(0.0, phi2 - (len(rows) - 1) * (len(columns) - 1) / (n - 1))
+    return min(1.0, (corrected / least) ** 0.5)

@@ -1,0 +1,119 @@
+"""What extraction will cost: a sample of the catalogue is encoded with untrained weights, and the rest reckoned."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from embed.errors import CatalogueError, ContentError, DeviceError, SettingError, WeightsError
+from embed.images import locate
+from embed.settings import ExtractSettings
+from embed.text_profile import local_folder
+
+__all__ = ["Cost", "EncoderCost", "measure_cost"]
+
+
+@dataclass(frozen=True)
+class EncoderCost:
+    """What one encoder will take for all unique contents."""
+
+    name: str  # <modality>/<encoder>
+    n_contents: int  # to be encoded
+    vector_bytes: int  # four a dimension
+    encode_s: float
+    n_sampled: int  # that the speed was measured on
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an extraction will take, reckoned from a sample; or why that is not known."""
+
+    encoders: list[EncoderCost]
+    reason: str = ""  # why nothing was measured
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of all vectors."""
+        return sum(one.vector_bytes for one in self.encoders)
+
+    @property
+    def encode_s(self) -> float:
+        """The seconds of all encoders, one after the other."""
+        return sum(one.encode_s for one in self.encoders)
+
+
+def measure_cost(
+    rows: Sequence[Mapping[str, str]],
+    roles: Mapping[str, str],
+    *,
+    n_unique: Mapping[str, int],
+    root: Path,
+    settings: ExtractSettings,
+) -> Cost:
+    """Return what it takes to encode `n_unique` contents of each modality, from the contents of some rows.
+
+    The encoders have the settings' architectures and random weights: as fast as trained ones, and nothing is
+    downloaded. They encode for some seconds each; `embed.estimate` does it, in a folder that is removed.
+    """
+    modalities = tuple(name for name in settings.modalities if name in roles and n_unique.get(name))
+    if not modalities:
+        return Cost([], "there is no content to encode")
+    from embed.extraction import estimate
+
+    with TemporaryDirectory(prefix="embed-inspect-") as folder:
+        sample_path = Path(folder) / "data.csv"
+        try:
+            chosen = replace(
+                settings,
+                modalities=modalities,
+                id_column=None, image_column="image", text_column="text", encoding=None,
+                image_root=None, allow_outside=True,
+                image_weights="random", text_weights="random", image_name=None, text_name=None,
+                text_encoder=",".join(_at_hand(settings.text_encoder)),
+                tokens=None, retry_failed=False, rehash=False, max_bad=None,
+            )  # fmt: skip
+            _write_sample(sample_path, rows, roles, root=root, allow_outside=settings.allow_outside)
+            found = estimate(sample_path, Path(folder) / "embeddings.h5", settings=chosen)
+        except (CatalogueError, DeviceError, SettingError, WeightsError) as error:
+            return Cost([], str(error))
+    encoders = []
+    for one in found.encoders:
+        n_contents = n_unique[one.name.partition("/")[0]]
+        if one.n_missing and one.vector_bytes:
+            share = n_contents / one.n_missing
+            encoders.append(
+                EncoderCost(
+                    name=one.name.removesuffix("-random"),
+                    n_contents=n_contents,
+                    vector_bytes=round(one.vector_bytes * share),
+                    encode_s=one.encode_s * share,
+                    n_sampled=one.n_sampled,
+                )
+            )
+    return Cost(encoders, "" if encoders else "no content of the sample could be read")
+
+
+def _at_hand(text_encoder: str) -> list[str]:
+    """Return the text encoders, each as its folder on this machine where there is one, for its architecture."""
+    names = [name.strip() for name in text_encoder.split(",")]
+    return [name if name == "bert-base-uncased" else str(local_folder(name, "config.json") or name) for name in names]
+
+
+def _write_sample(
+    path: Path, rows: Sequence[Mapping[str, str]], roles: Mapping[str, str], *, root: Path, allow_outside: bool
+) -> None:
+    root = root.resolve()
+    folders: dict[str, Path] = {}
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "image", "text"])
+        for number, row in enumerate(rows):
+            picture = ""
+            if "image" in roles:
+                with suppress(ContentError):  # what cannot be read costs nothing
+                    picture = str(locate(row[roles["image"]], root, allow_outside=allow_outside, folders=folders))
+            writer.writerow([number, picture, row[roles["text"]] if "text" in roles else ""])
