@@ -19,6 +19,7 @@ __all__ = ["Mixture", "fit_mixture", "mix"]
 
 PULL = 1.0  # of the temperature that a member has alone: to be e times another costs as much as half a nat
 LEAST_GAIN, LEAST_TOTAL_GAIN = 0.02, 10.0  # of a member over the classes' shares: nats a row, and altogether
+LEAST_VOICE = 0.2  # of all members together beside the classes' shares
 FIRST_LOG_SHARE = -3.0  # of what no member explains, where the search starts
 TOLERANCE = 1e-6
 BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
@@ -78,7 +79,7 @@ def fit_mixture(
     Some rows no member explains: their labels are wrong, or all members are. The best that can be said of them are the
     classes' shares, and a member that says just that, for it knows nothing, would be given a weight for it. So the
     shares stand by as one more member while the weights are fitted, and are left out afterwards; a member has to be
-    better than they are.
+    better than they are. Where none is, these rows say nothing of the weights: all are equal, and may be anything.
 
     Shape:
         log_probabilities: {modality: (N, K)} finite logits or log-probabilities
@@ -101,7 +102,11 @@ def fit_mixture(
     found = minimise(problem.jointly, problem.start[None], tolerance=TOLERANCE).points[0]
     log_weights, log_temperatures = found.chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
-    intervals = _intervals(problem, found, _drawn(groups, n_resamples, generator)) if n_resamples else []
+    if 1 - log_weights.softmax(0)[-1] < LEAST_VOICE:
+        weights = torch.full_like(weights, 1 / len(modalities))
+        intervals = [(0.0, 1.0)] * len(modalities)
+    else:
+        intervals = _intervals(problem, found, _drawn(groups, n_resamples, generator)) if n_resamples else []
     mixture = Mixture(
         weights=dict(zip(modalities, weights.tolist(), strict=True)),
         temperatures=dict(zip(modalities, temperatures.tolist(), strict=True)),

@@ -312,3 +312,10 @@ def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, m
 def test_step_that_does_not_divide_one_is_an_error(step):
     with pytest.raises(SettingError, match="A step must be 1 divided by a whole number"):
         sweep_simplex(*members({"image": 1.0, "text": 1.0}, 10), n_classes=N_CLASSES, step=step)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_members_that_know_nothing_weigh_the_same_and_nothing_is_certain(seed):
+    found = fitted(*members({"image": 0.0, "metadata": 0.0, "text": 0.0}, 300, seed=seed, n_classes=20))
+    assert found.weights == pytest.approx(dict.fromkeys(found.weights, 1 / 3))
+    assert set(found.intervals.values()) == {(0.0, 1.0)}
