@@ -35,6 +35,7 @@ class PictureColumn:
 class ArrowColumns:
     """The columns of a schema that are read: plain ones, at most one of pictures, and names for numbers of classes."""
 
+    names: list[str]  # all that are read, in the schema's order
     plain: list[str]
     picture: PictureColumn | None
     classes: dict[str, list[str]]
@@ -71,13 +72,9 @@ class ArrowColumns:
         for field in schema:
             if field.name != chosen and field.name not in plain:
                 log.info("Column %s holds %s, which is no plain cell: it is left out.", field.name, field.type)
-        kept = [name for name in schema.names if name in plain]
-        return cls(kept, pictures.get(chosen or ""), _classes(schema, features or {}))
-
-    @property
-    def names(self) -> list[str]:
-        """All that are read, the pictures last."""
-        return self.plain + ([self.picture.name] if self.picture else [])
+        picture = pictures.get(chosen or "")
+        names = [name for name in schema.names if name in plain or name == chosen]
+        return cls(names, [name for name in names if name in plain], picture, _classes(schema, features or {}))
 
     def cells(self, batch: Any) -> dict[str, list[str]]:
         """Return the plain columns of a record batch as text, {name: N cells}."""

@@ -145,17 +145,23 @@ class CsvTable:
         with open_text(self.path, self.encoding) as file:
             lines = [line for line in islice(file, N_LOOKED_AT) if line.strip()]
         for delimiter, name in DELIMITERS.items():
-            counts = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+            counts = _counts(lines, delimiter)
             if delimiter != self.delimiter and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):
                 asked = "tab" if delimiter == "\t" else f"'{delimiter}'"
                 return f"Its cells look separated by {name}: try --delimiter {asked}."
-        likely = Counter(len(row) for row in csv.reader(lines[1:], delimiter=self.delimiter)).most_common(1)
+        likely = Counter(_counts(lines, self.delimiter)[1:]).most_common(1)
         if likely and likely[0][0] != len(self.columns):
             return (
                 f"Most have {likely[0][0]} cells where the header has {len(self.columns)}: give each cell a name in "
                 "the header, or name what separates them with --delimiter."
             )
         return "Name what separates the cells with --delimiter."
+
+
+def _counts(lines: list[str], delimiter: str) -> list[int]:
+    """Return how many cells each line has by itself."""
+    with _long_cells():
+        return [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
 
 
 class _Lines:

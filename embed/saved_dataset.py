@@ -183,8 +183,9 @@ def _pictures(batch: Any, picture: PictureColumn, whole: Any, file: Path, first_
     _, offset_buffer, data = column.buffers()
     width = np.int64 if pa.types.is_large_binary(column.type) else np.int32
     offsets = np.frombuffer(offset_buffer, dtype=width)[column.offset : column.offset + len(column) + 1]  # (N + 1,)
-    start = 0 if data is None else data.address - whole.address
-    if not 0 <= start <= whole.size - (0 if data is None else data.size):
+    is_empty = data is None or not data.size
+    start = 0 if is_empty else data.address - whole.address
+    if not is_empty and not 0 <= start <= whole.size - data.size:
         raise CatalogueError(
             f"Pictures in an Arrow file must not be compressed, however those of {file} are. Use Parquet."
         )

@@ -109,19 +109,17 @@ class Shards:
         if not member.isreg() or member.issparse():
             raise ValueError("is no regular file")
         product_id = f"{folder}/{stem}" if folder else stem
-        product = products.setdefault(product_id, {"id": product_id})
-        if column in product:
+        if column in products.get(product_id, {}):
             raise ValueError(f"is the second {column} of {product_id}")
         place = FilePart(shard, member.offset_data, member.size)
-        if column == "image":
-            product["image"] = PlacedCell(f"{shard.name}/{name}", place)
-            return
-        if member.size > MAX_CELL_BYTES:
-            raise ValueError(f"has {member.size} bytes")
-        text = place.read().decode("utf-8-sig", "surrogateescape")
+        cell: str = PlacedCell(f"{shard.name}/{name}", place)
+        if column != "image":
+            if member.size > MAX_CELL_BYTES:
+                raise ValueError(f"has {member.size} bytes")
+            cell = place.read().decode("utf-8-sig", "surrogateescape")
         if column == "json":
-            parse_object(text)
-        product[column] = text.strip() if column == "label" else text
+            parse_object(cell)
+        products.setdefault(product_id, {"id": product_id})[column] = cell.strip() if column == "label" else cell
 
 
 def find_shards(path: Path) -> list[Path]:

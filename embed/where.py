@@ -66,8 +66,10 @@ class Where:
 
     def holds(self, rows: Rows) -> list[bool]:
         """Return for each of the rows whether the condition holds."""
-        n_rows = len(next(iter(rows.values())))
-        return self._holds(self._tree, rows, n_rows)
+        try:
+            return self._holds(self._tree, rows)
+        except RecursionError as error:
+            raise self._wrong("it is nested too deeply") from error
 
     def _stand_in(self, match: re.Match[str]) -> str:
         if match[1] is not None:
@@ -130,14 +132,14 @@ class Where:
             return -value if negative else value
         raise self._wrong(f"{ast.unparse(node)} must be a number, or text in quotes")
 
-    def _holds(self, node: ast.expr, rows: Rows, n_rows: int) -> list[bool]:
+    def _holds(self, node: ast.expr, rows: Rows) -> list[bool]:
         match node:
             case ast.BoolOp():
                 combine = all if isinstance(node.op, ast.And) else any
-                parts = [self._holds(part, rows, n_rows) for part in node.values]
+                parts = [self._holds(part, rows) for part in node.values]
                 return [combine(row) for row in zip(*parts, strict=True)]
             case ast.UnaryOp():
-                return [not one for one in self._holds(node.operand, rows, n_rows)]
+                return [not one for one in self._holds(node.operand, rows)]
             case ast.Compare():
                 sides = [node.left, *node.comparators]
                 parts = [
