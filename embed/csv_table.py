@@ -6,8 +6,8 @@ import csv
 import logging
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
 
 from embed.bad_lines import BadLines
@@ -18,6 +18,7 @@ from embed.text_file import find_encoding, open_text
 __all__ = ["CsvTable"]
 
 BATCH_ROWS = 65_536
+PIECE_ROWS = 1024
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
@@ -53,19 +54,42 @@ class CsvTable:
         """
         self.bad_lines = BadLines(self.path, is_error=self.is_error)
         n_good = 0
+        columns: list[list[str]] = [[] for _ in self.columns]
         with open_text(self.path, self.encoding) as file:
             lines = _Lines(file)
             self._header(lines)
-            rows = self._rows(lines)
-            while True:
-                with _long_cells():
-                    block = list(islice(rows, BATCH_ROWS))
-                if not block:
-                    break
-                n_good += len(block)
-                yield dict(zip(self.columns, map(list, zip(*block, strict=True)), strict=True))
+            for rows in self._pieces(lines):
+                if len(columns[0]) + len(rows) > BATCH_ROWS:
+                    yield dict(zip(self.columns, columns, strict=True))
+                    columns = [[] for _ in self.columns]
+                for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+                    column.extend(cells)
+                n_good += len(rows)
+            if columns[0]:
+                yield dict(zip(self.columns, columns, strict=True))
         if self.bad_lines.count > n_good:
             self.bad_lines.check_most(n_good, hint=self._hint())
+
+    def _pieces(self, lines: _Lines) -> Iterator[list[list[str]]]:
+        """Yield a few rows at a time: lists that live long would keep Python's garbage collector busy."""
+        rows = self._rows(lines)
+        while True:
+            with _long_cells():
+                piece = self._plain_rows(lines) or list(islice(rows, PIECE_ROWS))
+            if not piece:
+                return
+            yield piece
+
+    def _plain_rows(self, lines: _Lines) -> list[list[str]]:
+        """Return the rows of the next lines, where each line is one; else nothing, and the lines are put back."""
+        lines.take(PIECE_ROWS)
+        rows: list[list[str]] = []
+        with suppress(csv.Error):
+            rows = list(csv.reader(lines.taken, delimiter=self.delimiter, strict=True))
+        if len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}:
+            return rows
+        lines.put_back(0)
+        return []
 
     def _rows(self, lines: _Lines) -> Iterator[list[str]]:
         n_columns = len(self.columns)
@@ -96,7 +120,7 @@ class CsvTable:
             else:
                 is_open = True
             self.bad_lines.add(lines.number - len(lines.taken) + 1, self._reason(row, is_open=is_open))
-            lines.put_back()
+            lines.put_back(1)
 
     def _reason(self, row: list[str], *, is_open: bool) -> str:
         if is_open:
@@ -182,9 +206,15 @@ class _Lines:
         self.number += 1
         return line
 
-    def put_back(self) -> None:
-        self.waiting.extendleft(reversed(self.taken[1:]))
-        self.number -= len(self.taken) - 1
+    def take(self, n_lines: int) -> None:
+        self.taken = list(islice(chain(self.waiting, self.lines), n_lines))
+        for _ in range(min(n_lines, len(self.waiting))):
+            self.waiting.popleft()
+        self.number += len(self.taken)
+
+    def put_back(self, n_kept: int) -> None:
+        self.waiting.extendleft(reversed(self.taken[n_kept:]))
+        self.number -= len(self.taken) - n_kept
 
 
 @contextmanager

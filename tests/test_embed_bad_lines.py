@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import random
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_lines_after_many_unclosed_quotes_are_all_read():
     ids, _, count = read("id,text\n" + "\n".join(rows))
     assert ids == [str(n) for n in range(300) if n % 3]
     assert count == 100
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_read_together_or_one_by_one_are_the_same_rows(monkeypatch, seed):
+    choose = random.Random(seed)  # noqa: S311 - a file, no secret
+    pieces = ["1", ",", ",", "\n", "\n", "\r\n", '"', '""', " ", "x", '"a,\nb"', "2,blue\n", '3,"red"\n', "\r"]
+    content = "id,text\n" + "".join(choose.choices(pieces, k=300)) + "\n" + "7,ok\n" * 400
+    found = []
+    for n_rows in (1, 2, 7, 1024):
+        monkeypatch.setattr("embed.csv_table.PIECE_ROWS", n_rows)
+        found.append(read(content))
+    assert found[0] == found[1] == found[2] == found[3]
+    assert found[0][0][-399:] == ["7"] * 399
 
 
 def test_a_long_description_is_a_cell_and_the_process_keeps_its_limit():
