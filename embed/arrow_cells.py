@@ -127,7 +127,11 @@ def _text_cells(column: Any) -> list[str]:
         return ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in column.to_pylist()]
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    return ["" if cell is None else cell for cell in column.cast(pa.large_string()).to_pylist()]
+    cells = column.cast(pa.large_string())
+    try:
+        return [cell or "" for cell in cells.to_pylist()]
+    except UnicodeDecodeError:  # its writer did not check them
+        return _text_cells(cells.cast(pa.large_binary()))
 
 
 def _class_cells(column: Any, names: list[str]) -> list[str]:

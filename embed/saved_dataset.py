@@ -48,16 +48,14 @@ class SavedDataset:
         self.files = _files(path)
         self.has_splits = any(split is not None for split, _ in self.files)
         features = _json(self.files[0][1].parent / "dataset_info.json").get("features") or {}
-        with_names = None
-        for _, file in self.files:
+        first = self._schema(self.files[0][1])
+        self._reads = ArrowColumns.of(first, path, settings, first=self._first, features=features)
+        for _, file in self.files[1:]:
             schema = self._schema(file)
-            if with_names is None:
-                with_names = schema.names
-                self._reads = ArrowColumns.of(schema, path, settings, first=self._first, features=features)
-            elif schema.names != with_names:
+            if schema.names != first.names or schema.types != first.types:
                 raise CatalogueError(
-                    f"All files of a dataset must have the same columns, however {file} has {', '.join(schema.names)}, "
-                    f"and {self.files[0][1]} has {', '.join(with_names)}. Name one of its folders."
+                    f"All files of a dataset must have the same columns, however {file} has {_shown(schema)}, "
+                    f"and {self.files[0][1]} has {_shown(first)}. Name one of its folders."
                 )
         if SPLIT in self._reads.names and self.has_splits:
             log.info("Column split of %s is the dataset's own: it need not say which of the splits a row is in.", path)
@@ -106,6 +104,7 @@ class SavedDataset:
                         )
                     batches = iter(reader)
                 for batch in batches:
+                    batch.validate(full=True)  # else a damaged file's offsets lead anywhere
                     yield batch, whole
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(file, error) from error
@@ -117,6 +116,10 @@ class SavedDataset:
 
     def _damaged(self, file: Path, error: Exception) -> CatalogueError:
         return CatalogueError(f"{file} must be an Arrow file, however it is not, or not whole: {error}")
+
+
+def _shown(schema: Any) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema)
 
 
 def _reader(source: Any, file: Path) -> Any:

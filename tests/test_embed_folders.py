@@ -124,6 +124,33 @@ def test_a_stream_cut_between_two_batches_is_a_named_error(tmp_path):
         rows_of(open_table(tmp_path))
 
 
+def test_files_of_other_columns_are_a_named_error(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    write_dataset(tmp_path, ROWS, PICTURES)
+    table = pa.table({"id": ["1"], "image": ["a.png"], "text": ["a"], "label": [1]})
+    path = str(tmp_path / "data-00001-of-00002.arrow")
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(CatalogueError, match=r"same columns, however .*image \(string\).*image \(struct<"):
+        open_table(tmp_path)
+
+
+def test_damaged_offsets_are_a_named_error(tmp_path):
+    """They would lead to other bytes of the file, or outside."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"image": [b"abc", b"defgh", b"ij"]})
+    with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    content = (tmp_path / "d.arrow").read_bytes()
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 3, 8, 10))
+    assert content.count(offsets) == 1
+    for wrong in (2**30, 1):
+        damaged = offsets[:8] + wrong.to_bytes(4, "little") + offsets[12:]
+        (tmp_path / "d.arrow").write_bytes(content.replace(offsets, damaged))
+        with pytest.raises(CatalogueError, match=r"d\.arrow must be an Arrow file, however"):
+            rows_of(open_table(tmp_path / "d.arrow"))
+
+
 @pytest.mark.parametrize("content", ["", "[", "{}", "[1]"])
 def test_a_dataset_without_files_is_a_named_error(tmp_path, content):
     pytest.importorskip("pyarrow")

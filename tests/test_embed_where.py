@@ -160,7 +160,10 @@ def test_where_comes_first_then_the_classes_then_the_sample(caplog):
     assert "7 of the 60 products of c.csv are taken (--where, --per-class, --sample)." in caplog.text
 
 
-def test_a_product_keeps_its_row_number_and_its_cells():
+@pytest.mark.parametrize("n_rows", [7, 1000])
+def test_a_product_keeps_its_row_number_and_its_cells(monkeypatch, n_rows):
+    monkeypatch.setattr("embed.csv_table.BATCH_ROWS", n_rows)
+    monkeypatch.setattr("embed.csv_table.PIECE_ROWS", n_rows)
     catalogue = read(where="price > 50", sample=4)
     assert catalogue.ids == catalogue.columns["price"]
     assert catalogue.cells("text") == [f"text {n}" for n in catalogue.ids]
