@@ -28,8 +28,9 @@ N_WINDOWS = 16  # kept, for threads that lag behind one another
 class ParquetPictures:
     """The bytes of one column by row; rows that are asked for in about their order are each read once.
 
-    A row group is decoded from its start on, window by window. Whoever asks for a row behind the last windows has the
-    row group begun anew.
+    A row group is decoded from its start on, window by window; what cannot be parted is a page, in which pyarrow puts
+    1,024 values where the row group has as many, and Hugging Face's datasets 100. Whoever asks for a row behind the
+    last windows has the row group begun anew.
     """
 
     def __init__(self, path: Path, column: PictureColumn) -> None:
