@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import lzma
-import os
-import tarfile
-import zipfile
-import zlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
+from embed.subset import choose_rows
+from embed.tables import Table, open_table
+from embed.texts import join
+from embed.where import Where
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Catalogue", "read_catalogue"]
-
-_COMPRESSION_ERRORS = (
-    OSError, EOFError, ValueError, ImportError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError
-)  # fmt: skip
+__all__ = ["Catalogue", "find_column", "read_catalogue"]
 
 log = logging.getLogger("embed_once")
 
@@ -50,165 +41,133 @@ class Catalogue:
     ids: list[str]
     columns: dict[str, list[str]]
     roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
+    text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
 
     def cells(self, modality: str) -> list[str]:
-        """Return the N cells of the modality's column."""
+        """Return the N cells of the modality's column, or of several joined."""
+        if modality == "text" and self.text_columns:
+            return [join(cells) for cells in zip(*(self.columns[name] for name in self.text_columns), strict=True)]
         return self.columns[self.roles[modality]]
+
+    @property
+    def folder(self) -> Path:
+        """What pictures' paths are relative to, if nothing else is said."""
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) -> Catalogue:
-    """Return the catalogue in a CSV, TSV or Parquet file; every cell is the text that was written.
+    """Return the catalogue in a file or folder that `open_table` reads; every cell is the text that was written.
+
+    Of the products, first those are taken for which ``where`` holds, of these so many ``per_class``, of these a
+    ``sample``.
 
     Raises:
         CatalogueError: there is no such file, it has no rows, a column cannot be found, or ids repeat.
+        SettingError: ``where`` is no condition on the columns there are.
     """
     settings = settings or ExtractSettings()
     path = Path(path)
-    if not os.path.isfile(path):  # Path.is_file raises on names that no file can have
+    table = open_table(path, settings)
+    where = None if settings.where is None else Where(settings.where, table.columns)
+    roles = _find_roles(table.columns, settings, path)
+    id_column = _find_id_column(table.columns, settings, path)
+    if settings.per_class is not None and settings.label not in table.columns:
         raise CatalogueError(
-            f"The catalogue must be a CSV or Parquet file, however {path} is "
-            + ("a folder." if os.path.isdir(path) else "not there. Name it: embed-extract CATALOGUE.")
+            f"--label must be one of the catalogue's columns ({', '.join(table.columns)}), however got "
+            f"{settings.label!r}."
         )
-    frame = _read_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _read_csv(path, settings.encoding)
-    columns = {str(name): frame[name].tolist() for name in frame.columns}
-    if not len(frame):
+    n_rows, numbers, columns = _read(table, where)
+    table.bad_lines.tell()
+    if not n_rows:
         raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
-    roles = {}
-    for modality in MODALITIES:
-        try:
-            roles[modality] = _find_column(modality, columns, getattr(settings, f"{modality}_column"), path)
-        except CatalogueError:
-            if modality in settings.modalities:
-                raise
-    id_column = _find_id_column(columns, settings.id_column, path)
-    if id_column is None:
-        ids = [str(n) for n in range(len(frame))]
-    else:
-        ids = columns[id_column]
-        _check_ids(ids, id_column, path)
-        if id_column not in roles.values():
-            del columns[id_column]
-    return Catalogue(path=path, ids=ids, columns=columns, roles=roles)
+    if id_column is not None:
+        _check_ids(columns[id_column], numbers, id_column, path)
+    rows = choose_rows(
+        len(numbers),
+        labels=columns.get(settings.label or ""),
+        per_class=settings.per_class,
+        sample=settings.sample,
+        seed=settings.seed,
+    )
+    if len(rows) < len(numbers):
+        numbers = [numbers[row] for row in rows]
+        columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
+    _tell_subset(len(numbers), n_rows, settings, path)
+    ids = [str(n) for n in numbers] if id_column is None else columns[id_column]
+    text_columns = settings.text_column_names
+    if id_column is not None and id_column not in (*roles.values(), *text_columns):
+        del columns[id_column]
+    return Catalogue(path=path, ids=ids, columns=columns, roles=roles, text_columns=text_columns)
 
 
-def _read_csv(path: Path, encoding: str | None) -> pd.DataFrame:
-    import pandas as pd
-
-    with path.open("rb") as file:
-        start = file.read(2)
-    if encoding is None:
-        encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        delimiter = _delimiter(path, encoding)
-        frame = pd.read_csv(
-            path,
-            sep=delimiter,
-            dtype=object,
-            keep_default_na=False,
-            na_filter=False,
-            encoding=encoding,
-            # Cells that are not in this encoding keep their bytes and get the status not_unicode.
-            encoding_errors="surrogateescape",
-        )
-    except pd.errors.EmptyDataError as error:
-        raise CatalogueError(f"The catalogue must have a header and rows, however {path} is empty.") from error
-    except LookupError as error:
-        raise CatalogueError(f"--encoding must be one that Python knows, however got {encoding!r}.") from error
-    except UnicodeError as error:
-        raise CatalogueError(
-            f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
-        ) from error
-    except pd.errors.ParserError as error:
-        reason = _first_long_line(path, _delimiter(path, encoding), encoding) or str(error).strip()
-        raise CatalogueError(f"The catalogue must be one table, however {path} is not: {reason}") from error
-    except _COMPRESSION_ERRORS as error:
-        raise CatalogueError(
-            f"The catalogue must be a table that pandas reads, however {path} is not: {error}. Its name says how it is "
-            "compressed."
-        ) from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise CatalogueError(
-            f"The catalogue's rows must have as many cells as its header, however those of {path} have more: "
-            f"the header has {len(frame.columns)}. Give each cell a name in the header."
-        )
-    return frame
+def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, list[str]]]:
+    """Return how many rows the table has, and the numbers and cells of those for which the condition holds."""
+    n_rows = 0
+    numbers: list[int] = []
+    columns: dict[str, list[str]] = {name: [] for name in table.columns}
+    for batch in table.batches():
+        n_new = len(batch[table.columns[0]])
+        if where is None:
+            numbers += range(n_rows, n_rows + n_new)
+            for name, cells in columns.items():
+                cells.extend(batch[name])
+        else:
+            rows = [row for row, holds in enumerate(where.holds(batch)) if holds]
+            numbers += [n_rows + row for row in rows]
+            for name, cells in columns.items():
+                own = batch[name]
+                cells.extend(own[row] for row in rows)
+        n_rows += n_new
+    return n_rows, numbers, columns
 
 
-def _delimiter(path: Path, encoding: str) -> str:
-    """Return what separates the header's cells: a tab in .tsv files, else a comma, or what stands there instead."""
-    if {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes}:
-        return "\t"
-    from pandas.io.common import get_handle
-
-    with get_handle(path, "r", encoding=encoding, errors="surrogateescape", compression="infer") as handles:
-        header = handles.handle.readline(100_000)
-    if isinstance(header, str) and "," not in header:
-        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if delimiter in header:
-                log.info("The cells of %s are separated by %s.", path, name)
-                return delimiter
-    return ","
+def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path) -> None:
+    asked = [
+        f"--{name.replace('_', '-')}"
+        for name in ("where", "per_class", "sample")
+        if getattr(settings, name) is not None
+    ]
+    if not asked:
+        return
+    if not n_left:
+        raise CatalogueError(f"{' and '.join(asked)} must leave products, however of {n_rows} in {path} none is left.")
+    log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
 
 
-def _first_long_line(path: Path, delimiter: str, encoding: str) -> str | None:
-    """Return which line has more cells than the header; pandas counts rows, and a quoted cell may span lines."""
-    from pandas.io.common import get_handle
-
-    try:
-        with get_handle(path, "r", encoding=encoding, errors="surrogateescape", compression="infer") as handles:
-            reader = csv.reader(handles.handle, delimiter=delimiter)
-            n_columns = len(next(reader))
-            for cells in reader:
-                if len(cells) > n_columns:
-                    return f"line {reader.line_num} has {len(cells)} cells and the header {n_columns}."
-    except (csv.Error, StopIteration, UnicodeError):
-        return None
-    return None
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise CatalogueError("Parquet catalogues need the package pyarrow: pip install pyarrow, or use CSV.") from error
-    import pandas as pd
-
-    try:
-        repeated = [name for name, count in Counter(pq.read_schema(path).names).items() if count > 1]
-        if repeated:
-            raise CatalogueError(f"Columns must have names of their own, however {path} repeats {', '.join(repeated)}.")
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise CatalogueError(f"The catalogue must be a Parquet file, however {path} is not: {error}") from error
-    columns = {}
-    for name in table.column_names:
-        try:
-            column = table[name]
-            if pa.types.is_floating(column.type):
-                column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-            cells = column.cast(pa.large_string()).to_pylist()
-        except pa.ArrowException:
-            log.info("Column %s holds %s, which is no plain cell: it is left out.", name, table[name].type)
-            continue
-        columns[name] = ["" if cell is None else cell for cell in cells]
-    return pd.DataFrame(columns, dtype=object)
-
-
-def _find_column(role: str, columns: dict[str, list[str]], asked: str | None, path: Path) -> str:
-    if asked is not None:
-        if asked in columns:
-            return asked
-        raise CatalogueError(
-            f"--{role}-column must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
-        )
+def find_column(role: str, columns: Iterable[str], settings: ExtractSettings) -> str | None:
+    """Return the column that is asked for, or has one of the role's usual names; None where there is none."""
     by_plain_name: dict[str, str] = {}
     for name in columns:
         by_plain_name.setdefault(_plain(name), name)
-    for usual in USUAL_NAMES[role]:
-        if _plain(usual) in by_plain_name:
-            return by_plain_name[_plain(usual)]
+    asked = getattr(settings, f"{role}_column")
+    if asked is not None:
+        return asked if asked in columns else None
+    return next((by_plain_name[_plain(one)] for one in USUAL_NAMES[role] if _plain(one) in by_plain_name), None)
+
+
+def _find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dict[str, str]:
+    roles = {}
+    for modality in MODALITIES:
+        if modality == "text" and settings.text_columns is not None:
+            roles[modality] = ", ".join(settings.text_column_names)
+            for name in settings.text_column_names:
+                _check_asked("--text-columns", name, columns)
+            continue
+        try:
+            roles[modality] = _find_column(modality, columns, settings, path)
+        except CatalogueError:
+            if modality in settings.modalities:
+                raise
+    return roles
+
+
+def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
+    asked = getattr(settings, f"{role}_column")
+    if asked is not None:
+        _check_asked(f"--{role}-column", asked, columns)
+    found = find_column(role, columns, settings)
+    if found is not None:
+        return found
     other = ",".join(modality for modality in ("image", "text") if modality != role)
     raise CatalogueError(
         f"{path} must have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), however its columns are "
@@ -216,21 +175,28 @@ def _find_column(role: str, columns: dict[str, list[str]], asked: str | None, pa
     )
 
 
-def _find_id_column(columns: dict[str, list[str]], asked: str | None, path: Path) -> str | None:
+def _check_asked(option: str, name: str, columns: list[str]) -> None:
+    if name not in columns:
+        raise CatalogueError(
+            f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {name!r}."
+        )
+
+
+def _find_id_column(columns: list[str], settings: ExtractSettings, path: Path) -> str | None:
     try:
-        return _find_column("id", columns, asked, path)
+        return _find_column("id", columns, settings, path)
     except CatalogueError:
-        if asked is not None:
+        if settings.id_column is not None:
             raise
     log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
     return None
 
 
-def _check_ids(ids: list[str], column: str, path: Path) -> None:
+def _check_ids(ids: list[str], numbers: list[int], column: str, path: Path) -> None:
     if len(set(ids)) == len(ids):
         return
     repeated = [(cell, count) for cell, count in Counter(ids).most_common(3) if count > 1]
-    rows = [n + 1 for n, cell in enumerate(ids) if cell == repeated[0][0]][:2]
+    rows = [n + 1 for n, cell in zip(numbers, ids, strict=True) if cell == repeated[0][0]][:2]
     shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
     raise CatalogueError(
         f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} below "

@@ -28,7 +28,7 @@ class ExtractCommand(Command):
 @click.option(
     "-o", "--output", "cache_path", type=_FOLDER, default="embeddings.h5", show_default=True, help="The cache."
 )
-@click.option("--modalities", default="image,text", show_default=True, help="What to encode.")
+@click.option("--modalities", help="What to encode; default: image,text, of class folders image.")
 @setting("--device", help="auto, cpu, cuda, cuda:N, mps, or several that share the work: cuda:0,cuda:1.")
 @setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto: bf16 where it is native.")
 @setting(
@@ -50,10 +50,22 @@ class ExtractCommand(Command):
 )
 @setting("--pooling", help="Of the text's last hidden states: cls or mean; one for all encoders, or one for each.")
 @setting("--max-length", help="Tokens a text is cut to.")
-@setting("--seed", help="Draws random weights.")
+@setting("--seed", help="Draws random weights, and the products of --per-class and --sample.")
 @setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
 @setting("--image-column", help="Default: image, image_path, filename, …")
 @setting("--text-column", help="Default: text, title, description, productDisplayName, …")
+@setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
+@setting("--clean-text", is_flag=True, help="Encode texts in lower case, with blanks for punctuation.")
+@setting("--where", help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not.")
+@setting("--label", help="The column whose classes --per-class counts.")
+@setting("--per-class", type=int, help="Of these so many of each class, drawn at random.")
+@setting("--sample", type=int, help="Of these so many in all, drawn at random.")
+@setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its header.")
+@setting(
+    "--bad-lines",
+    type=click.Choice(["error", "skip"]),
+    help="Lines with too many or too few cells: stop, or leave out.",
+)
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
 @setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
@@ -72,11 +84,14 @@ class ExtractCommand(Command):
 )
 @json_option
 def extract(
-    catalogue_path: Path, cache_path: Path, modalities: str, as_json: bool, is_estimate: bool, **options: Any
+    catalogue_path: Path, cache_path: Path, modalities: str | None, as_json: bool, is_estimate: bool, **options: Any
 ) -> None:
-    """Encode what of CATALOGUE (default: data.csv) is not in the cache yet."""
-    names = tuple(name.strip() for name in modalities.split(",") if name.strip())
-    settings = ExtractSettings(modalities=names, **options)
+    """Encode what of CATALOGUE (default: data.csv) is not in the cache yet.
+
+    CATALOGUE is CSV, JSON Lines or Parquet, a folder of class folders, a saved Hugging Face dataset, or tar shards
+    ("shard-{000..003}.tar").
+    """
+    settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)
     if is_estimate:
         _estimate(catalogue_path, cache_path, settings, as_json=as_json)
         return
@@ -103,6 +118,14 @@ def extract(
         click.echo(f"What could not be read is listed in {report.failures_path}.")
     done = "sealed" if report.was_written else "unchanged"
     click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+
+
+def _modalities(asked: str | None, catalogue_path: Path) -> tuple[str, ...]:
+    from embed.tables import usual_modalities
+
+    if asked is not None:
+        return tuple(name.strip() for name in asked.split(",") if name.strip())
+    return usual_modalities(catalogue_path)
 
 
 def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings, *, as_json: bool) -> None:

@@ -12,10 +12,11 @@ from embed.device import count_cores
 from embed.errors import CatalogueError, ContentError
 from embed.hints import Hints, identity
 from embed.images import locate, read_image
+from embed.places import Place
 from embed.progress import Progress
 from embed.settings import ExtractSettings
 from embed.statuses import ABSENT, OK, RETRIED
-from embed.texts import normalise
+from embed.texts import clean, normalise
 from embed.workers import ordered_map
 
 __all__ = ["Source", "find_source"]
@@ -30,7 +31,7 @@ class Source:
     modality: str
     keys: list[str]  # N, "" where the product has no content
     statuses: list[str]  # N, "ok" where it has
-    places: dict[str, Path | str]  # key -> the file, or the text itself
+    places: dict[str, Path | Place | str]  # key -> the file, the place inside a file, or the text itself
     hints: Hints
 
     def read(self, key: str) -> bytes | str:
@@ -45,7 +46,7 @@ class Source:
         try:
             return read_image(place, key=key)[1]
         except ContentError as error:
-            if str(error) == RETRIED:
+            if str(error) == RETRIED and isinstance(place, Path):
                 self.hints.doubt(place, key)
             raise ContentError(RETRIED) from error
 
@@ -66,7 +67,11 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
         CatalogueError: not one of the pictures that the catalogue names is there.
     """
     cells = catalogue.cells(modality)
-    found = _texts(cells) if modality == "text" else _images(cells, catalogue, settings, hints)
+    found = (
+        _texts(cells, is_cleaned=settings.clean_text)
+        if modality == "text"
+        else _images(cells, catalogue, settings, hints)
+    )
     keys, statuses, places = [], [], {}
     for key, status, place in found:
         keys.append(key)
@@ -78,13 +83,15 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
     return Source(modality, keys, statuses, places, hints)
 
 
-Found = tuple[str, str, Path | str]  # key, status, place
+Found = tuple[str, str, Path | Place | str]  # key, status, place
 
 
-def _texts(cells: list[str]) -> Iterator[Found]:
+def _texts(cells: list[str], *, is_cleaned: bool) -> Iterator[Found]:
     for cell in cells:
         try:
             text = normalise(cell)
+            if is_cleaned:
+                text = normalise(clean(text))
         except ContentError as error:
             yield "", str(error), ""
         else:
@@ -93,13 +100,13 @@ def _texts(cells: list[str]) -> Iterator[Found]:
 
 def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints) -> Iterator[Found]:
     n_workers = settings.n_workers or count_cores()
-    root = (settings.image_root or catalogue.path.parent).resolve()
+    root = (settings.image_root or catalogue.folder).resolve()
     folders: dict[str, Path] = {}
 
     def find_files(some_cells: list[str]) -> list[tuple[bytes, Found]]:
         places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in some_cells]
         # Before any is read: what changes from now on has another identity in the next run.
-        identities = [b"" if isinstance(place, str) else identity(place) for place in places]
+        identities = [identity(place) if isinstance(place, Path) else b"" for place in places]
         known = hints.find(identities)
         return list(zip(identities, map(_image, places, known), strict=True))
 
@@ -111,15 +118,15 @@ def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, h
             yield from (found for _, found in block)
 
 
-def _locate(cell: str, root: Path, folders: dict[str, Path], *, allow_outside: bool) -> Path | str:
-    """Return the cell's file, or the status that says why there is none."""
+def _locate(cell: str, root: Path, folders: dict[str, Path], *, allow_outside: bool) -> Path | Place | str:
+    """Return the cell's file, its place inside another, or the status that says why there is none."""
     try:
         return locate(cell, root, allow_outside=allow_outside, folders=folders)
     except ContentError as error:
         return str(error)
 
 
-def _image(place: Path | str, known: str) -> Found:
+def _image(place: Path | Place | str, known: str) -> Found:
     if isinstance(place, str):
         return "", place, ""
     if known:
@@ -132,10 +139,14 @@ def _image(place: Path | str, known: str) -> Found:
 
 def _check_found(statuses: list[str], cells: list[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
     named = [n for n, status in enumerate(statuses) if status != ABSENT]
-    if named and all(statuses[n] in ("missing", "outside") for n in named):
-        root = (settings.image_root or catalogue.path.parent).resolve()
+    if named and all(statuses[n] in ("missing", "outside", "url") for n in named):
+        root = (settings.image_root or catalogue.folder).resolve()
+        ways = ["Name their folder with --image-root"]
+        if "url" in statuses:
+            ways.append("fetch what is a URL")
+        if "outside" in statuses:
+            ways.append("permit others with --allow-outside")
         raise CatalogueError(
             f"The pictures in column {catalogue.roles['image']} must be files below {root}, however none of the "
-            f"{len(named)} is: {cells[named[0]]!r} is {statuses[named[0]]}. Name their folder with --image-root"
-            + (", or permit others with --allow-outside." if "outside" in statuses else ".")
+            f"{len(named)} is: {cells[named[0]]!r} is {statuses[named[0]]}. {', or '.join(ways)}."
         )

@@ -115,5 +115,10 @@ def _write_sample(
             picture = ""
             if "image" in roles:
                 with suppress(ContentError):  # what cannot be read costs nothing
-                    picture = str(locate(row[roles["image"]], root, allow_outside=allow_outside, folders=folders))
+                    place = locate(row[roles["image"]], root, allow_outside=allow_outside, folders=folders)
+                    if not isinstance(place, Path):
+                        picture_path = path.with_name(f"picture-{number}")
+                        picture_path.write_bytes(place.read())
+                        place = picture_path
+                    picture = str(place)
             writer.writerow([number, picture, row[roles["text"]] if "text" in roles else ""])

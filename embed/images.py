@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,16 +15,17 @@ from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
 from embed.errors import ContentError
+from embed.places import MAX_BYTES, Place, PlacedCell
 from embed.statuses import ABSENT
 
 __all__ = ["decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of decompression bombs
 MAX_ASPECT = 50  # the shorter side is resized to 256, so that a 1 x 5000 strip would become 983 MB
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,17 +38,21 @@ _TRANSPOSE = {
 }
 
 
-def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Path] | None = None) -> Path:
-    """Return the file that a catalogue's cell names, relative to `root` (resolved).
+def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Path] | None = None) -> Path | Place:
+    """Return the file that a catalogue's cell names, relative to `root` (resolved), or its place in another file.
 
     `folders` keeps what each folder of the catalogue was resolved to; one `dict` serves a run, and all its threads.
 
     Raises:
-        ContentError: the cell is empty, or names no regular file below the root.
+        ContentError: the cell is empty or a URL, or names no regular file below the root.
     """
+    if isinstance(cell, PlacedCell):
+        return cell.place
     cell = cell.strip()
     if not cell:
         raise ContentError(ABSENT)
+    if _URL.match(cell):
+        raise ContentError("url")
     try:
         path = _resolve(cell, root, {} if folders is None else folders)
         if not allow_outside and not path.is_relative_to(root):
@@ -74,27 +80,36 @@ def _resolve(cell: str, root: Path, folders: dict[str, Path]) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
-def read_image(path: Path, *, key: str | None = None) -> tuple[str, bytes]:
-    """Return the file's content key and bytes.
+def read_image(place: Path | Place, *, key: str | None = None) -> tuple[str, bytes]:
+    """Return the content key and the bytes of a file, or of a picture inside another.
 
     Raises:
         ContentError: it cannot be read, is empty or too large, or no longer has the key that it had.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # few calls: of small pictures a second is 50,000
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise ContentError("too_large")
-            content = file.read()
-    except FileNotFoundError as error:
-        raise ContentError("missing" if key is None else "changed") from error
-    except OSError as error:
-        raise ContentError("unreadable") from error
+        content = _read_file(place) if isinstance(place, Path) else place.read()
+    except ContentError as error:
+        if key is not None and str(error) == "missing":
+            raise ContentError("changed") from error
+        raise
     if not content:
         raise ContentError("empty")
     found = content_key(content)
     if key is not None and found != key:
         raise ContentError("changed")
     return found, content
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:  # few calls: of small pictures a second is 50,000
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise ContentError("too_large")
+            return file.read()
+    except FileNotFoundError as error:
+        raise ContentError("missing") from error
+    except OSError as error:
+        raise ContentError("unreadable") from error
 
 
 def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:

@@ -75,7 +75,7 @@ def _repeats(inspection: Inspection) -> list[tuple[str, Any]]:
 def _card(product: Product, inspection: Inspection) -> dict[str, str]:
     """Return a product with its picture as a data URL, or with the status that says why there is none."""
     extract = inspection.settings.extract
-    root = (extract.image_root or inspection.path.parent).resolve()
+    root = inspection.root
     url, status = "", "no picture"
     if "image" in inspection.roles:
         try:

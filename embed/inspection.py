@@ -7,7 +7,7 @@ the last row that is shown. Then the pictures are read, and a sample is encoded 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from embed.association import Association
+from embed.catalogue import find_column
 from embed.column_profile import ColumnProfile
 from embed.cost_sample import Cost, measure_cost
 from embed.errors import CatalogueError
@@ -25,12 +26,12 @@ from embed.picture_profile import PictureProfile, profile_pictures
 from embed.progress import Progress
 from embed.repeats import Repeats
 from embed.settings import MODALITIES, ExtractSettings
+from embed.tables import Table, open_table
 from embed.tally import Row, Tally
 from embed.text_profile import TextProfile
 
 __all__ = ["Inspection", "Product", "inspect"]
 
-BATCH_ROWS = 65_536
 N_REPEATS = 10  # shown of each kind
 N_CLASSES_SHOWN = 8  # the largest, with a few products each
 
@@ -50,6 +51,7 @@ class Inspection:
     """What a catalogue holds; `None` stands for what it has not, was not asked for, or has too much of for a label."""
 
     path: Path
+    root: Path  # of the pictures
     n_rows: int
     roles: dict[str, str]  # id, image, text, label -> column
     columns: list[ColumnProfile]
@@ -86,12 +88,12 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     extract = settings.extract
     started = time.monotonic()
     path = Path(catalogue_path)
-    table = _open_table(path, extract)
-    tally = _count(table, _find_roles(table.columns, settings, path), path, settings)
+    table = open_table(path, extract)
+    tally = _count(table, _find_roles(table.columns, settings), path, settings)
     roles = tally.roles
     columns = tally.profiles()
     rows, ids, texts = _repeats(tally, path, extract)
-    root = extract.image_root or path.parent
+    root = (extract.image_root or (path if path.is_dir() else path.parent)).resolve()
     pictures = None
     if "image" in roles:
         pictures = profile_pictures(
@@ -107,6 +109,7 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     sample = [row for _, row in tally.rows.items()]
     return Inspection(
         path=path,
+        root=root,
         n_rows=tally.n_rows,
         roles=roles,
         columns=columns,
@@ -119,14 +122,14 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         pictures=pictures,
         products=_choose_products(sample, roles, settings),
         cost=_cost(sample, roles, pictures, text, root=root, settings=settings) if settings.estimate else None,
-        n_bad_lines=table.n_bad_lines,
-        bad_lines=table.bad_lines,
+        n_bad_lines=table.bad_lines.count,
+        bad_lines=[f"{table.bad_lines.unit} {number} {reason}" for number, reason in table.bad_lines.examples],
         elapsed_s=time.monotonic() - started,
         settings=settings,
     )
 
 
-def _count(table: _Table, roles: dict[str, str], path: Path, settings: InspectSettings) -> Tally:
+def _count(table: Table, roles: dict[str, str], path: Path, settings: InspectSettings) -> Tally:
     """Return what the table's rows, read once, come to."""
     tally = Tally(
         table.columns,
@@ -170,7 +173,7 @@ def _rows_at(places: set[int], path: Path, settings: ExtractSettings) -> dict[in
     """Return the rows at some places, reading the table up to the last of them."""
     found: dict[int, Row] = {}
     start = 0
-    for batch in _open_table(path, settings).batches() if places else ():
+    for batch in open_table(path, settings).batches() if places else ():
         n = len(next(iter(batch.values())))
         for place in sorted(place for place in places if start <= place < start + n):
             found[place] = {name: cells[place - start] for name, cells in batch.items()}
@@ -213,18 +216,15 @@ def _cost(
     return measure_cost(sample, roles, n_unique=n_unique, root=root, settings=settings.extract)
 
 
-def _find_roles(columns: Sequence[str], settings: InspectSettings, path: Path) -> dict[str, str]:
+def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]:
     """Return which columns serve for what: those that were named, and others by their usual names."""
-    from embed.catalogue import _find_column
-
-    roles = {}
-    for role in ("id", *MODALITIES):
-        asked = getattr(settings.extract, f"{role}_column")
-        try:
-            roles[role] = _find_column(role, {name: [] for name in columns}, asked, path)
-        except CatalogueError:
-            if asked is not None:
-                raise
+    found = {role: find_column(role, columns, settings.extract) for role in ("id", *MODALITIES)}
+    roles = {role: column for role, column in found.items() if column is not None}
+    for role in found.keys() - roles.keys():
+        if (asked := getattr(settings.extract, f"{role}_column")) is not None:
+            raise CatalogueError(
+                f"--{role}-column must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
+            )
     if settings.label is not None and settings.label not in columns:
         raise CatalogueError(
             f"--label must be one of the catalogue's columns ({', '.join(columns)}), however got {settings.label!r}."
@@ -232,48 +232,3 @@ def _find_roles(columns: Sequence[str], settings: InspectSettings, path: Path) -
     usual = (column for name in LABEL_NAMES for column in columns if column.strip().lower() == name)
     label = settings.label or next(usual, None)
     return roles if label is None else {**roles, "label": label}
-
-
-@dataclass
-class _Table:
-    """A stand-in for the table that reads every format: CSV by chunks, Parquet whole."""
-
-    path: Path
-    settings: ExtractSettings
-    columns: list[str] = field(default_factory=list)
-    n_bad_lines: int = 0
-    bad_lines: list[str] = field(default_factory=list)
-
-    def batches(self) -> Iterator[dict[str, list[str]]]:
-        for frame in self._frames():
-            self.columns = self.columns or [str(name) for name in frame.columns]
-            yield {str(name): frame[name].tolist() for name in frame.columns}
-
-    def _frames(self) -> Iterator[Any]:
-        import pandas as pd
-
-        from embed.catalogue import _delimiter, _read_parquet
-
-        if self.path.suffix.lower() in {".parquet", ".pq"}:
-            yield _read_parquet(self.path)
-            return
-        with self.path.open("rb") as file:
-            start = file.read(2)
-        encoding = self.settings.encoding or ("utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-        yield from pd.read_csv(
-            self.path, sep=_delimiter(self.path, encoding), dtype=object, keep_default_na=False, na_filter=False,
-            encoding=encoding, encoding_errors="surrogateescape", chunksize=BATCH_ROWS,
-        )  # fmt: skip
-
-
-def _open_table(path: Path, settings: ExtractSettings) -> _Table:
-    if not path.is_file():
-        raise CatalogueError(f"The catalogue must be a CSV or Parquet file, however {path} is not there.")
-    import pandas as pd
-
-    table = _Table(path, settings)
-    try:
-        next(iter(table.batches()), None)  # which finds the columns
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, LookupError, UnicodeError) as error:
-        raise CatalogueError(f"The catalogue must be one table, however {path} is not: {error}") from error
-    return table

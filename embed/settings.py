@@ -36,6 +36,14 @@ class ExtractSettings:
     id_column: str | None = None  # None: by its usual names
     image_column: str | None = None
     text_column: str | None = None
+    text_columns: str | None = None  # several, "title,description": joined by `embed.texts.join`
+    clean_text: bool = False  # lower case, and a blank for punctuation: `embed.texts.clean`
+    delimiter: str | None = None  # of a CSV file; None: by its header
+    bad_lines: str = "skip"  # or "error"
+    where: str | None = None  # a condition, see `embed.where`; None: all products
+    label: str | None = None  # the column whose classes `per_class` counts
+    per_class: int | None = None  # so many products of each class, drawn from `seed`
+    sample: int | None = None  # so many products in all, likewise
     encoding: str | None = None  # None: UTF-8, or UTF-16 where the file says so
     image_root: Path | None = None  # None: the catalogue's folder
     allow_outside: bool = False
@@ -47,7 +55,7 @@ class ExtractSettings:
     text_name: str | None = None
     pooling: str = "cls"  # or "mean"
     max_length: int = 32  # tokens
-    seed: int = 0  # of random weights
+    seed: int = 0  # of random weights, and of what is drawn of the products
     device: str = "auto"  # or several: "cuda:0,cuda:1"
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
     decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
@@ -67,7 +75,7 @@ class ExtractSettings:
                 f"--modalities must name some of {', '.join(MODALITIES)}, however got "
                 f"{','.join(self.modalities) or 'none'}."
             )
-        for name, lowest in (("batch_size", 1), ("max_length", 3), ("n_workers", 1)):
+        for name, lowest in (("batch_size", 1), ("max_length", 3), ("n_workers", 1), ("per_class", 1), ("sample", 1)):
             value = getattr(self, name)
             if value is not None and value < lowest:
                 option = "workers" if name == "n_workers" else name.replace("_", "-")
@@ -78,8 +86,38 @@ class ExtractSettings:
             raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
         if self.tokens is not None:
             parse_grid(self.tokens)
+        self._check_table()
         for modality in self.modalities:
             self.choices(modality)  # which refuses lists that do not fit
+
+    def _check_table(self) -> None:
+        delimiter = self.csv_delimiter
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+            raise SettingError(f"--delimiter must be one character, or tab, however got {self.delimiter!r}.")
+        if self.bad_lines not in ("error", "skip"):
+            raise SettingError(f"--bad-lines must be error or skip, however got {self.bad_lines!r}.")
+        if self.per_class is not None and self.label is None:
+            raise SettingError(
+                "--per-class needs the column of the classes, however none is named. Add --label COLUMN."
+            )
+        if self.text_column is not None and self.text_columns is not None:
+            raise SettingError(
+                "The text must be one column (--text-column) or several joined (--text-columns), however both are "
+                "given. Name all in --text-columns."
+            )
+        names = self.text_column_names
+        if len(set(names)) < len(names):
+            raise SettingError(f"--text-columns must name each column once, however got {self.text_columns!r}.")
+
+    @property
+    def csv_delimiter(self) -> str | None:
+        """The one character that `delimiter` means."""
+        return "\t" if self.delimiter in ("tab", "\\t") else self.delimiter
+
+    @property
+    def text_column_names(self) -> tuple[str, ...]:
+        """The columns that are joined; none where the text is one column."""
+        return () if self.text_columns is None else tuple(_words("--text-columns", self.text_columns))
 
     def choices(self, modality: str) -> list[EncoderChoice]:
         """Return the encoders of a modality, one for each name of its comma list.

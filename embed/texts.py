@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
 import unicodedata
+from collections.abc import Iterable
 
 from embed.errors import ContentError
 from embed.statuses import ABSENT
 
-__all__ = ["HashTokenizer", "normalise"]
+__all__ = ["HashTokenizer", "clean", "join", "normalise"]
 
 NORMALISATION = "NFC, runs of white space to one blank"
 
@@ -31,6 +33,39 @@ def normalise(cell: str) -> str:
     except UnicodeEncodeError as error:
         raise ContentError("not_unicode") from error
     return text
+
+
+def join(cells: Iterable[str]) -> str:
+    """Return one text of a product's several: those that are not empty, with ". " between them.
+
+    >>> join(["Blue shirt", " ", "Soft cotton"])
+    'Blue shirt. Soft cotton'
+    """
+    return ". ".join(stripped for cell in cells if (stripped := cell.strip()))
+
+
+def clean(text: str) -> str:
+    """Return a text in lower case, with one blank where punctuation and white space was.
+
+    Punctuation is what Unicode calls so, and ASCII's signs; emoji and other symbols stay.
+
+    >>> clean("Men's T-shirt, BLUE!")
+    'men s t shirt blue'
+    """
+    return " ".join(text.lower().translate(_BLANKS).split())
+
+
+class _Blanks(dict[int, str | int]):
+    """What each code point becomes: a blank, or itself."""
+
+    def __missing__(self, code: int) -> str | int:
+        character = chr(code)
+        is_sign = character in string.punctuation or unicodedata.category(character).startswith("P")
+        self[code] = found = " " if is_sign else code
+        return found
+
+
+_BLANKS = _Blanks()
 
 
 class HashTokenizer:

@@ -281,6 +281,17 @@ def test_wrong_usage_exits_with_2(shop, counting, arguments):
         (["--id-column", "sku"], ["--id-column", "(id, image, text, label)", "'sku'"]),
         (["--image-column", "photo"], ["--image-column", "(id, image, text, label)", "'photo'"]),
         (["--text-column", "name"], ["--text-column", "(id, image, text, label)", "'name'"]),
+        (
+            ["--where", "size == 'XL'"],
+            ["--where must be a condition", "size is none of the columns (id, image, text, label)"],
+        ),
+        (["--where", "label"], ["--where must be a condition", "label is no comparison"]),
+        (["--per-class", 3], ["--per-class needs the column of the classes", "--label COLUMN"]),
+        (["--per-class", 3, "--label", "size"], ["--label", "(id, image, text, label)", "'size'"]),
+        (["--sample", 0], ["--sample must be at least 1, however got 0"]),
+        (["--delimiter", "::"], ["--delimiter must be one character, or tab, however got '::'"]),
+        (["--text-columns", "text,name"], ["--text-columns", "(id, image, text, label)", "'name'"]),
+        (["--text-columns", "text,label", "--text-column", "text"], ["--text-column", "--text-columns"]),
         (["--id-column", "label"], ["Each id must name one product", "'class 0' 3 times", "--id-column"]),
         (["--image-root", "nowhere"], ["none of the 6 is", "--image-root"]),
         (["-o", "images"], ["images is a folder"]),
@@ -297,6 +308,20 @@ def test_wrong_option_is_one_line_and_leaves_nothing_behind(shop, counting, argu
     assert sum(encoder.n_encoded for encoder in counting) == 0
     assert sorted(os.listdir()) == ["data.csv", "images"]
     assert (shop / "data.csv").read_bytes() == before
+
+
+def test_some_products_are_taken_and_bad_lines_told(shop, counting):
+    with (shop / "data.csv").open("a") as file:
+        file.write("7\n")
+    line = ["--where", "id < 5", "--label", "label", "--per-class", 2, "--sample", 3, "--text-columns", "text,label"]
+    result = invoke(embed.cli.extract, *line, "--clean-text", "--json")
+    assert json.loads(result.stdout)["n_products"] == 3
+    assert result.stderr.splitlines() == [
+        "1 bad line of data.csv left out: line 8 has 1 cell and the header 4.",
+        "3 of the 6 products of data.csv are taken (--where, --per-class, --sample).",
+    ]
+    assert [encoder.n_encoded for encoder in counting] == [3, 3]
+    assert_one_line(invoke(embed.cli.extract, "--bad-lines", "error"), "line 8 has 1 cell", "--bad-lines skip")
 
 
 def test_modality_named_twice_is_encoded_once(shop, counting):

@@ -122,7 +122,7 @@ def test_a_cell_names_a_file_below_the_root(root, cell, name):
         ("\ud800.png", "missing"),
         ("x" * 300 + ".png", "missing"),
         ("sub/" * 5000 + "a.png", "missing"),
-        ("https://example.org/a.png", "missing"),
+        ("https://example.org/a.png", "url"),
         ("../outside.png", "outside"),
         ("sub/../../outside.png", "outside"),
         ("{root}/../outside.png", "outside"),

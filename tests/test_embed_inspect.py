@@ -6,15 +6,17 @@ import json
 
 import pytest
 from drawn import draw_catalogue
+from formats import NEED_PYARROW, WRITERS
 from support import image_bytes, invoke, small_catalogue, write_catalogue
 
 import embed.cost_sample
+import embed.csv_table
 import embed.extraction
-import embed.inspection
 from embed import CatalogueError, InspectSettings, SettingError, WeightsError, inspect
 from embed.costs import EncoderEstimate, Estimate
 from embed.inspect_cli import inspect as command
 from embed.inspect_findings import find
+from embed.inspect_page import write_page
 from embed.inspect_text import printable, render_text
 from embed.settings import ExtractSettings
 
@@ -87,7 +89,7 @@ def test_columns_of_too_many_values_are_said_to_be_left_out(shop, monkeypatch):
 
 def test_batches_make_no_difference(shop, monkeypatch):
     whole = inspect(shop, settings=QUICK).to_dict()
-    monkeypatch.setattr(embed.inspection, "BATCH_ROWS", 7)
+    monkeypatch.setattr(embed.csv_table, "BATCH_ROWS", 7)
     apart = inspect(shop, settings=QUICK).to_dict()
     for found in (whole, apart):
         del found["elapsed_s"], found["products"]  # samples depend on how the stream is cut
@@ -95,7 +97,8 @@ def test_batches_make_no_difference(shop, monkeypatch):
 
 
 def test_a_long_catalogue_is_read_with_a_line_now_and_then(shop, monkeypatch, capsys):
-    monkeypatch.setattr(embed.inspection, "BATCH_ROWS", 100)
+    monkeypatch.setattr(embed.csv_table, "BATCH_ROWS", 100)
+    monkeypatch.setattr(embed.csv_table, "PIECE_ROWS", 100)
     monkeypatch.setattr("embed.progress.LINE_EVERY_S", 0.0)
     inspect(shop, settings=QUICK)
     said = capsys.readouterr().err.splitlines()
@@ -103,6 +106,31 @@ def test_a_long_catalogue_is_read_with_a_line_now_and_then(shop, monkeypatch, ca
         f"Reading the catalogue: {n} rows" for n in (100, 200, 240)
     ]
     assert "s left" in said[-1]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_looked_at_with_its_pictures(name, tmp_path):
+    if name in NEED_PYARROW:
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pictures = {f"images/{n}.png": image_bytes((n % 6, 0, 0), size=(20 + n % 2, 30)) for n in range(24)}
+    rows = [
+        {"id": f"{n:03}", "image": f"images/{n}.png", "text": f"shoe {n}", "label": SHOES[n % 4]} for n in range(24)
+    ]
+    found = inspect(WRITERS[name](tmp_path, rows, pictures), settings=InspectSettings(estimate=False, deep=True))
+    assert found.pictures.statuses == {"ok": 24}
+    assert found.pictures.sizes == [(20, 30, 12), (21, 30, 12)]
+    assert found.pictures.repeats.n_distinct == 6
+    assert sorted(found.label.classes) == [(shoe, 6) for shoe in sorted(SHOES)]
+    page = write_page(found, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 24
+
+
+def test_the_cost_of_pictures_inside_a_shard_is_measured(tmp_path):
+    pictures = {f"images/{n}.png": image_bytes((n, 0, 0)) for n in range(6)}
+    rows = [{"id": f"{n}", "image": f"images/{n}.png", "text": f"shoe {n}", "label": "shoe"} for n in range(6)]
+    extract = ExtractSettings(modalities=("image",), device="cpu")
+    found = inspect(WRITERS["shards"](tmp_path, rows, pictures), settings=InspectSettings(extract=extract))
+    assert [(one.name, one.n_contents) for one in found.cost.encoders] == [("image/resnet18", 6)]
 
 
 def test_the_same_seed_draws_the_same_products(shop):
@@ -114,7 +142,7 @@ def test_the_same_seed_draws_the_same_products(shop):
 
 
 def test_repeated_ids_are_shown_and_not_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(embed.inspection, "BATCH_ROWS", 3)
+    monkeypatch.setattr(embed.csv_table, "BATCH_ROWS", 3)
     rows = shop_rows(12)
     rows[5]["id"] = rows[9]["id"] = rows[1]["id"]
     rows[8]["id"] = rows[4]["id"]

@@ -1,0 +1,112 @@
+"""Pictures in a column of a Parquet file, read a few rows at a time, so that memory holds no more."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embed.arrow_cells import PictureColumn
+from embed.errors import ContentError
+from embed.images import MAX_BYTES
+from embed.statuses import ABSENT
+
+__all__ = ["ParquetPictures", "ParquetRow"]
+
+WINDOW_BYTES = 4 * 2**20
+WINDOW_ROWS = 256
+N_WINDOWS = 16  # kept, for threads that lag behind one another
+
+
+class ParquetPictures:
+    """The bytes of one column by row; rows that are asked for in about their order are each read once.
+
+    A row group is decoded from its start on, window by window; what cannot be parted is a page, in which pyarrow puts
+    1,024 values where the row group has as many, and Hugging Face's datasets 100. Whoever asks for a row behind the
+    last windows has the row group begun anew.
+    """
+
+    def __init__(self, path: Path, column: PictureColumn) -> None:
+        self.path = path
+        self.column = column
+        self._lock = threading.Lock()
+        self._file: Any = None
+        self._stops = np.zeros(0, dtype=np.int64)  # (row groups,) the row behind each one's last
+        self._windows: deque[tuple[int, Any]] = deque(maxlen=N_WINDOWS)  # first row, values
+        self._batches: Iterator[Any] = iter(())
+        self._next_row = 0  # that the batches go on with
+        self._stop_row = 0  # where they end
+
+    def value(self, row: int) -> bytes | None:
+        """Return the bytes of a row, None where the cell is empty.
+
+        Raises:
+            ContentError: the file cannot be read, or the bytes are too many.
+        """
+        try:
+            with self._lock:
+                first_row, values = self._window(row)
+        except (pa.ArrowException, OSError) as error:
+            raise ContentError("unreadable") from error
+        buffer = values[row - first_row].as_buffer()
+        if buffer is None:
+            return None
+        if buffer.size > MAX_BYTES:
+            raise ContentError("too_large")
+        return buffer.to_pybytes()
+
+    def _window(self, row: int) -> tuple[int, Any]:
+        for first_row, values in reversed(self._windows):
+            if first_row <= row < first_row + len(values):
+                return first_row, values
+        if not self._next_row <= row < self._stop_row:
+            self._begin_group(row)
+        while True:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise ContentError("changed")
+            values = batch.column(0).flatten()[0] if self.column.is_struct else batch.column(0)
+            window = (self._next_row, values)
+            self._windows.append(window)
+            self._next_row += len(values)
+            if row < self._next_row:
+                return window
+
+    def _begin_group(self, row: int) -> None:
+        if self._file is None:
+            self._file = pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
+            metadata = self._file.metadata
+            self._stops = np.cumsum([metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)])
+        number = int(np.searchsorted(self._stops, row, side="right"))
+        if number == len(self._stops):
+            raise ContentError("changed")
+        group = self._file.metadata.row_group(number)
+        leaf = f"{self.column.name}.bytes" if self.column.is_struct else self.column.name
+        own = [group.column(n) for n in range(group.num_columns)]
+        n_bytes = sum(one.total_uncompressed_size for one in own if one.path_in_schema == leaf)
+        n_rows = max(1, min(WINDOW_ROWS, WINDOW_BYTES * group.num_rows // max(1, n_bytes)))
+        self._batches = self._file.iter_batches(
+            batch_size=n_rows, row_groups=[number], columns=[leaf], use_threads=False
+        )
+        self._next_row, self._stop_row = int(self._stops[number]) - group.num_rows, int(self._stops[number])
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetRow:
+    """One picture of a column."""
+
+    pictures: ParquetPictures
+    row: int
+
+    def read(self) -> bytes:
+        content = self.pictures.value(self.row)
+        if content is None:
+            raise ContentError(ABSENT)
+        return content

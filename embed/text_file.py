@@ -1,0 +1,59 @@
+"""Text files as people have them: compressed or not, in one encoding, or in one with bytes of another in between."""
+
+from __future__ import annotations
+
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from embed.errors import CatalogueError
+
+__all__ = ["find_encoding", "open_text"]
+
+_COMPRESSION_ERRORS = (
+    OSError, EOFError, ValueError, ImportError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError
+)  # fmt: skip
+
+
+def find_encoding(path: Path, asked: str | None) -> str:
+    """Return the encoding that is asked for, else UTF-16 where the file begins with its mark, else UTF-8."""
+    if asked is not None:
+        return "utf-8-sig" if asked.lower() in ("utf-8", "utf8", "utf_8") else asked  # with a mark or without
+    with path.open("rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+@contextmanager
+def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
+    """Open a file for reading lines whose ends stay as they are; its name says how it is compressed.
+
+    Bytes that are not in this encoding stay what they are (``surrogateescape``), and texts that hold them get the
+    status ``not_unicode``.
+
+    Raises:
+        CatalogueError: it is not compressed as its name says, or is no text in this encoding; while it is read, too.
+    """
+    from pandas.io.common import get_handle
+
+    try:
+        with get_handle(path, "r", encoding=encoding, errors="surrogateescape", compression="infer") as handles:
+            yield handles.handle
+    except CatalogueError:
+        raise
+    except LookupError as error:
+        raise CatalogueError(f"--encoding must be one that Python knows, however got {encoding!r}.") from error
+    except UnicodeError as error:
+        raise CatalogueError(
+            f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
+        ) from error
+    except _COMPRESSION_ERRORS as error:
+        raise CatalogueError(
+            f"The catalogue must be a table that pandas reads, however {path} is not: {error}. Its name says how it is "
+            "compressed."
+        ) from error

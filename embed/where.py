@@ -1,0 +1,189 @@
+"""A condition on a row's cells, ``gender == 'Men' and price < 20``, in a small language of its own; no code is run.
+
+==================  ==================================================================================================
+``name``            the cell of this column; in backticks where the name is no word: ``(`base colour` == 'Red')``
+``'Men'``           text; the other side is compared as text
+``12``, ``-0.5``    a number; the other side is compared as a number. A cell that is no number is unequal to each, and
+                    neither less nor greater
+``==  !=``          equal, unequal
+``<  <=  >  >=``    of text by its characters' code points
+``in``, ``not in``  in a list: ``season in ('Summer', 'Fall')``; a text in a cell: ``'Shirt' in title``
+``and  or  not``    and parentheses
+==================  ==================================================================================================
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from embed.errors import SettingError
+
+__all__ = ["Where"]
+
+MOST_CHARACTERS = 10_000
+OPERATORS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}  # fmt: skip
+
+_BACKTICKS = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`([^`]*)`""")
+
+Value = str | int | float
+Rows = dict[str, list[str]]
+
+
+class Where:
+    """A condition, parsed and checked against a table's columns.
+
+    >>> Where("price < 20 and brand != 'Alba'", ["brand", "price"]).holds({"brand": ["Alba", "Z"], "price": ["7", "8"]})
+    [False, True]
+
+    Raises:
+        SettingError: it is none of this language, or names a column that is not there.
+    """
+
+    def __init__(self, condition: str, columns: Sequence[str]) -> None:
+        self.condition = condition
+        self.columns = columns
+        self._quoted: list[str] = []
+        text = _BACKTICKS.sub(self._stand_in, condition.strip())
+        try:
+            if len(text) > MOST_CHARACTERS:
+                raise ValueError(f"it has more than {MOST_CHARACTERS} characters")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what Python finds odd in it
+                self._tree = ast.parse(text, mode="eval").body
+            self._check(self._tree)
+        except SettingError:
+            raise
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise self._wrong(str(error) or type(error).__name__) from error
+
+    def holds(self, rows: Rows) -> list[bool]:
+        """Return for each of the rows whether the condition holds."""
+        try:
+            return self._holds(self._tree, rows)
+        except RecursionError as error:
+            raise self._wrong("it is nested too deeply") from error
+
+    def _stand_in(self, match: re.Match[str]) -> str:
+        if match[1] is not None:
+            return match[1]  # a text, whatever is in it
+        self._quoted.append(match[2])
+        return f"__column_{len(self._quoted) - 1}__"
+
+    def _check(self, node: ast.AST) -> None:
+        """Check that a part is a condition."""
+        match node:
+            case ast.BoolOp():
+                for part in node.values:
+                    self._check(part)
+            case ast.UnaryOp(op=ast.Not()):
+                self._check(node.operand)
+            case ast.Compare():
+                sides = [node.left, *node.comparators]
+                for left, relation, right in zip(sides, node.ops, sides[1:], strict=False):
+                    self._check_comparison(left, relation, right)
+            case _:
+                raise self._wrong(f"{ast.unparse(node)} is no comparison")
+
+    def _check_comparison(self, left: ast.expr, relation: ast.cmpop, right: ast.expr) -> None:
+        if isinstance(relation, ast.In | ast.NotIn):
+            if isinstance(right, ast.Tuple | ast.List | ast.Set):
+                self._column(left)
+                for item in right.elts:
+                    self._literal(item)
+                return
+            self._column(right)
+            if not isinstance(self._literal(left), str):
+                raise self._wrong(f"{ast.unparse(left)} must be text in quotes")
+        elif type(relation) in OPERATORS:
+            if isinstance(left, ast.Name):
+                self._column(left)
+                self._column(right) if isinstance(right, ast.Name) else self._literal(right)
+            else:
+                self._literal(left)
+                self._column(right)
+        else:
+            raise self._wrong("is and is not compare nothing here: write == and !=")
+
+    def _column(self, node: ast.expr) -> str:
+        if not isinstance(node, ast.Name):
+            raise self._wrong(f"{ast.unparse(node)} must be a column's name, in backticks where it is no word")
+        name = node.id
+        if (match := re.fullmatch(r"__column_(\d+)__", name)) and int(match[1]) < len(self._quoted):
+            name = self._quoted[int(match[1])]
+        if name not in self.columns:
+            raise self._wrong(f"{name} is none of the columns ({', '.join(self.columns)}); text stands in quotes")
+        return name
+
+    def _literal(self, node: ast.expr) -> Value:
+        negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+        inner = node.operand if isinstance(node, ast.UnaryOp) and negative else node
+        value = inner.value if isinstance(inner, ast.Constant) else None
+        if isinstance(value, str) and not negative:
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return -value if negative else value
+        raise self._wrong(f"{ast.unparse(node)} must be a number, or text in quotes")
+
+    def _holds(self, node: ast.expr, rows: Rows) -> list[bool]:
+        match node:
+            case ast.BoolOp():
+                combine = all if isinstance(node.op, ast.And) else any
+                parts = [self._holds(part, rows) for part in node.values]
+                return [combine(row) for row in zip(*parts, strict=True)]
+            case ast.UnaryOp():
+                return [not one for one in self._holds(node.operand, rows)]
+            case ast.Compare():
+                sides = [node.left, *node.comparators]
+                parts = [
+                    self._compared(left, relation, right, rows)
+                    for left, relation, right in zip(sides, node.ops, sides[1:], strict=False)
+                ]
+                return [all(row) for row in zip(*parts, strict=True)]
+        raise TypeError(ast.dump(node))
+
+    def _compared(self, left: ast.expr, relation: ast.cmpop, right: ast.expr, rows: Rows) -> list[bool]:
+        if isinstance(relation, ast.In | ast.NotIn):
+            is_wanted = isinstance(relation, ast.In)
+            if isinstance(right, ast.Tuple | ast.List | ast.Set):
+                items = [self._literal(item) for item in right.elts]
+                texts = {item for item in items if isinstance(item, str)}
+                numbers = {item for item in items if not isinstance(item, str)}
+                cells = rows[self._column(left)]
+                return [(cell in texts or (bool(numbers) and _number(cell) in numbers)) == is_wanted for cell in cells]
+            text = str(self._literal(left))
+            return [(text in cell) == is_wanted for cell in rows[self._column(right)]]
+        compare = OPERATORS[type(relation)]
+        if isinstance(left, ast.Name) and isinstance(right, ast.Name):
+            return list(map(compare, rows[self._column(left)], rows[self._column(right)]))
+        if isinstance(left, ast.Name):
+            value, cells = self._literal(right), rows[self._column(left)]
+            return [compare(cell, value) for cell in (cells if isinstance(value, str) else map(_number, cells))]
+        value, cells = self._literal(left), rows[self._column(right)]
+        return [compare(value, cell) for cell in (cells if isinstance(value, str) else map(_number, cells))]
+
+    def _wrong(self, reason: str) -> SettingError:
+        return SettingError(
+            f"--where must be a condition such as gender == 'Men' and price < 20, however got {self.condition!r}: "
+            f"{reason}."
+        )
+
+
+def _number(cell: str) -> int | float:
+    """Return a cell's number; NaN, which equals nothing and is neither less nor greater, where it is none."""
+    if "_" in cell:
+        return float("nan")  # Python would take it
+    try:
+        return int(cell)
+    except ValueError:
+        try:
+            return float(cell)
+        except ValueError:
+            return float("nan")

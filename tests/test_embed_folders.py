@@ -1,0 +1,159 @@
+"""Folders as catalogues: class folders, and datasets that `save_to_disk` wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from formats import rows_of, write_class_folders, write_dataset, write_dataset_dict
+from support import CountingEncoder, image_bytes, invoke
+
+import embed.cli
+from embed import CatalogueError
+from embed.tables import open_table
+
+CACHE = Path("cache.h5")
+PICTURES = {f"images/{n}.png": image_bytes((n, 7, 9)) for n in range(30)}
+ROWS = [
+    {"id": f"{n:03}", "image": f"images/{n}.png", "text": f"number {n}", "label": f"class {n % 3}"} for n in range(30)
+]
+
+
+# --- class folders
+
+
+def test_class_folders_give_label_and_relative_path(tmp_path):
+    names = ["shirts/b.JPG", "shirts/deep/a.png", "Shirts/c.webp", "hats/d.jpeg"]
+    for name in [*names, ".git/e.png", "top.png", "hats/x.txt"]:
+        path = tmp_path / "shop" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    (tmp_path / "shop" / "linked").symlink_to(tmp_path / "shop" / "hats")
+    rows = rows_of(open_table(tmp_path / "shop"))
+    assert [row["id"] for row in rows] == [row["image"] for row in rows] == sorted(names)
+    assert [row["label"] for row in rows] == ["Shirts", "hats", "shirts", "shirts"]
+
+
+def test_folders_of_splits_are_no_classes(tmp_path):
+    for name in ("train/hats/a.png", "train/shirts/b.png", "test/hats/a.png"):
+        path = tmp_path / "shop" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    rows = rows_of(open_table(tmp_path / "shop"))
+    assert [(row["split"], row["label"], row["id"]) for row in rows] == [
+        ("test", "hats", "test/hats/a.png"),
+        ("train", "hats", "train/hats/a.png"),
+        ("train", "shirts", "train/shirts/b.png"),
+    ]
+
+
+def test_class_folders_encode_pictures_alone_and_say_so(tmp_path, monkeypatch):
+    write_class_folders(tmp_path / "shop", ROWS, PICTURES)
+    asked = []
+    monkeypatch.setattr(
+        "embed.extraction.make_encoders",
+        lambda settings: asked.append(settings.modalities) or [CountingEncoder(name) for name in settings.modalities],
+    )
+    result = invoke(embed.cli.extract, tmp_path / "shop", "-o", CACHE)
+    assert (result.exit_code, asked) == (0, [("image",)])
+    assert "have no texts: pictures alone are encoded" in result.stderr
+
+
+def test_a_folder_without_class_folders_is_a_named_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.png").write_bytes(b"x")
+    for name in ("empty", "flat"):
+        with pytest.raises(CatalogueError, match=f"{name} is a folder without class folders"):
+            open_table(tmp_path / name)
+
+
+# --- saved datasets
+
+
+def test_class_labels_become_names_and_splits_a_column(tmp_path):
+    pytest.importorskip("pyarrow")
+    rows = rows_of(open_table(write_dataset_dict(tmp_path, ROWS, PICTURES)))
+    assert [row["split"] for row in rows] == ["train"] * 15 + ["test"] * 15
+    assert [row["label"] for row in rows] == [row["label"] for row in ROWS]
+
+
+def test_class_labels_need_no_metadata_beside_dataset_info(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    info = {"features": {"label": {"names": ["hat", "shirt"], "_type": "ClassLabel"}}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    table = pa.table({"label": pa.array([1, 0, -1, None, 7]), "text": list("abcde")})
+    with pa.OSFile(str(tmp_path / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    assert [row["label"] for row in rows_of(open_table(tmp_path))] == ["shirt", "hat", "", "", "7"]
+
+
+@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "", "..", 5, None])
+def test_a_dataset_names_no_file_outside_its_folder(tmp_path, name):
+    pytest.importorskip("pyarrow")
+    folder = tmp_path / "d"
+    folder.mkdir()
+    write_dataset(folder, ROWS, PICTURES)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    with pytest.raises(CatalogueError, match="must lie in its folder"):
+        open_table(folder)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.97, 0.9999])
+def test_a_cut_arrow_file_is_a_named_error(tmp_path, share):
+    pytest.importorskip("pyarrow")
+    write_dataset(tmp_path, ROWS, PICTURES)
+    path = tmp_path / "data-00001-of-00002.arrow"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(CatalogueError, match="data-00001-of-00002.arrow must be"):
+        rows_of(open_table(tmp_path))
+
+
+def test_a_stream_cut_between_two_batches_is_a_named_error(tmp_path):
+    """What is left of it reads well, and is not all."""
+    pa = pytest.importorskip("pyarrow")
+    write_dataset(tmp_path, ROWS, PICTURES)
+    path = tmp_path / "data-00001-of-00002.arrow"
+    with path.open("rb") as file:
+        reader = pa.ipc.open_stream(file)
+        reader.read_next_batch()
+        end = file.tell()
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(CatalogueError, match="its end is missing"):
+        rows_of(open_table(tmp_path))
+
+
+def test_files_of_other_columns_are_a_named_error(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    write_dataset(tmp_path, ROWS, PICTURES)
+    table = pa.table({"id": ["1"], "image": ["a.png"], "text": ["a"], "label": [1]})
+    path = str(tmp_path / "data-00001-of-00002.arrow")
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(CatalogueError, match=r"same columns, however .*image \(string\).*image \(struct<"):
+        open_table(tmp_path)
+
+
+def test_damaged_offsets_are_a_named_error(tmp_path):
+    """They would lead to other bytes of the file, or outside."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"image": [b"abc", b"defgh", b"ij"]})
+    with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    content = (tmp_path / "d.arrow").read_bytes()
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 3, 8, 10))
+    assert content.count(offsets) == 1
+    for wrong in (2**30, 1):
+        damaged = offsets[:8] + wrong.to_bytes(4, "little") + offsets[12:]
+        (tmp_path / "d.arrow").write_bytes(content.replace(offsets, damaged))
+        with pytest.raises(CatalogueError, match=r"d\.arrow must be an Arrow file, however"):
+            rows_of(open_table(tmp_path / "d.arrow"))
+
+
+@pytest.mark.parametrize("content", ["", "[", "{}", "[1]"])
+def test_a_dataset_without_files_is_a_named_error(tmp_path, content):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "dataset_dict.json").write_text(content)
+    with pytest.raises(CatalogueError):
+        open_table(tmp_path)
