@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from drawn import draw_catalogue
 from formats import NEED_PYARROW, WRITERS
-from support import image_bytes, invoke, small_catalogue, write_catalogue
+from support import ROOT, image_bytes, invoke, small_catalogue, write_catalogue
 
 import embed.cost_sample
 import embed.csv_table
@@ -340,3 +343,28 @@ def test_fashion_catalogue_has_the_leaks_that_are_known(fashion):
     assert {one.column for one in found.associations if one.is_leak} == {"subCategory", "articleType"}
     assert found.pictures.repeats.n_distinct == 5974
     assert found.text.repeats.n_distinct == 5363
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from embed import InspectSettings, inspect
+found = inspect(sys.argv[1], settings=InspectSettings(estimate=False))
+peak_kib = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+print(found.n_rows, dict(found.label.classes)["c3"], found.columns[0].kind, peak_kib)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say a process's peak memory")
+def test_ten_million_rows_are_looked_at_in_bounded_memory(tmp_path):
+    """As lists of cells they would take more than a gigabyte; what is kept of a row are digests of 8 bytes."""
+    path = tmp_path / "long.csv"
+    block = "".join(f"{{0:03}}{n:04},c{n % 7}\n" for n in range(10_000))
+    with path.open("w") as file:
+        file.write("sku,label\n")
+        for number in range(1000):
+            file.write(block.replace("{0:03}", f"{number:03}"))
+    done = subprocess.run([sys.executable, "-c", LOOK, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    n_rows, n_third, kind, peak_kib = done.stdout.split()
+    assert (int(n_rows), int(n_third), kind) == (10_000_000, 1_429_000, "id")
+    assert int(peak_kib) < 2**20, done.stdout
