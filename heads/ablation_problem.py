@@ -135,6 +135,13 @@ def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
     if wish:
         vectors[METADATA, ENCODER], about_columns = wish.vectors(labels, folds)
         notes += about_columns
+        known = np.logical_or.reduce(by_modality[:-1]) if chosen else np.zeros(len(labels.codes), dtype=bool)
+        without = [
+            fold.without(~(known | own.some_present()))
+            for fold, own in zip(folds, vectors[METADATA, ENCODER], strict=True)
+        ]
+        folds, unknown = [fold for fold, _ in without], [note for _, note in without]
+        notes += unknown[0]
     for note in notes:
         log.info(note)
     return AblationProblem(

@@ -11,23 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from cache.keys import EncoderSpec
-from heads.column_kind import (
-    DATE_PARTS,
-    guess_kind,
-    is_missing,
-    parse_booleans,
-    parse_categories,
-    parse_dates,
-    parse_numbers,
-)
+from heads.column_encoding import N_NUMBERS, ColumnEncoding, NumberScale, numbers_of
+from heads.column_kind import guess_kind, is_missing, parse_booleans, parse_categories
 from heads.errors import HeadError
 
-__all__ = ["ENCODER", "METADATA", "ColumnEncoding", "FittedMetadata", "fit_metadata", "parse_counts"]
+__all__ = ["ENCODER", "METADATA", "FittedMetadata", "fit_metadata"]
 
 METADATA = "metadata"  # the modality's name
 ENCODER = "columns"  # what stands for an encoder's name
@@ -36,100 +30,6 @@ MOST_CATEGORIES = 100  # a column with more is hashed
 HASH_WIDTH = 256
 LEAST_SHARE = 0.001  # of the training rows that must differ from the commonest value of a dimension, or it is left out
 BLOCK_ROWS = 65_536  # encoded at once
-N_NUMBERS = {"number": 1, "date": len(DATE_PARTS), "counts": 2}
-
-
-class NumberScale(NamedTuple):
-    """The training rows' range of a number, their median and their standard deviation.
-
-    Numbers are brought to one scale here, beside zeros and ones: the standardisation of a head has a least scale that
-    follows from the mean one, and a column of prices would flatten all categories.
-    """
-
-    low: float
-    median: float
-    high: float
-    scale: float
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> NumberScale:
-        """Return what some numbers have, (n,)."""
-        low, median, high = float(values.min()), float(np.median(values)), float(values.max())
-        return cls(low, median, high, float(values.std()) or 1.0)
-
-    def scaled(self, values: np.ndarray) -> np.ndarray:
-        """Return numbers within the range, the median at 0; NaN stays NaN."""
-        return (np.clip(values, self.low, self.high) - self.median) / self.scale
-
-
-@dataclass(frozen=True)
-class ColumnEncoding:
-    """How a column is encoded.
-
-    Missing cells of a categorical or boolean column are a category; a category that is none of these is zeros.
-    A number is clipped to the training rows' range; a missing one is their median, and one dimension more says so.
-    """
-
-    name: str
-    kind: str  # categorical, boolean, hashed, number, date or counts
-    categories: tuple[str, ...] = ()
-    numbers: tuple[NumberScale, ...] = ()  # that the column comes to
-    width: int = 0  # of a hashed column
-
-    @property
-    def dim(self) -> int:
-        """How many dimensions the column comes to."""
-        return len(self.categories) + self.width + (len(self.numbers) + 1 if self.numbers else 0)
-
-    def series(self, cells: Sequence[str]) -> list[list[Any] | np.ndarray]:
-        """Return what the column's transformers are given: N categories, or N numbers once or several times."""
-        if not self.numbers:
-            parsed = parse_booleans(cells) if self.kind == "boolean" else parse_categories(cells)
-            return [[word.encode(errors="backslashreplace").decode() for word in parsed] if self.width else parsed]
-        found = _numbers(self.kind, cells).T
-        return [number.scaled(values) for number, values in zip(self.numbers, found, strict=True)]
-
-    def transformers(self) -> list[Any]:
-        """Return scikit-learn's transformers of the series; what they do is all in their arguments."""
-        from sklearn.feature_extraction import FeatureHasher
-        from sklearn.impute import SimpleImputer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
-
-        if self.width:
-            return [FeatureHasher(n_features=self.width, input_type="string", dtype=np.float32)]
-        if not self.numbers:
-            categories = [np.array(self.categories, dtype=object)]
-            return [
-                OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-            ]
-        return [
-            make_pipeline(  # the parts of a date are missing together: one indicator says so
-                FunctionTransformer(np.asarray, kw_args={"dtype": np.float64}),
-                SimpleImputer(strategy="constant", fill_value=0.0, add_indicator=place == 0),  # the median is at 0
-            )
-            for place in range(len(self.numbers))
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that say something, in JSON's types."""
-        found: dict[str, Any] = {"name": self.name, "kind": self.kind}
-        if self.width:
-            return found | {"width": self.width}
-        if self.numbers:
-            return found | {"numbers": [own._asdict() for own in self.numbers]}
-        return found | {"categories": list(self.categories)}
-
-    @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> ColumnEncoding:
-        """Return the encoding that `to_dict` described."""
-        return cls(
-            name=str(found["name"]),
-            kind=str(found["kind"]),
-            categories=tuple(map(str, found.get("categories", ()))),
-            numbers=tuple(NumberScale(**own) for own in found.get("numbers", ())),
-            width=int(found.get("width", 0)),
-        )
 
 
 @dataclass(frozen=True)
@@ -178,8 +78,12 @@ class FittedMetadata:
             fitted = cls(columns, tuple(map(int, spec.fields["kept"])))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise HeadError(f"The head's metadata must say how its columns are encoded, however: {error!r}") from error
-        if not all(0 <= place < sum(column.dim for column in columns) for place in fitted.kept):
-            raise HeadError("The head's metadata must keep dimensions that its columns have. Train the head again.")
+        rising = all(low < high for low, high in pairwise((-1, *fitted.kept, sum(column.dim for column in columns))))
+        if not (fitted.kept and rising and all(column.is_sound for column in columns)):
+            raise HeadError(
+                "The head's metadata must say how its columns are encoded, however that is not sound: "
+                f"{len(columns)} columns, {fitted.dim} dimensions. Train the head again."
+            )
         return fitted
 
     def present(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
@@ -246,14 +150,6 @@ def fit_metadata(
     return FittedMetadata(fitted, tuple(kept))
 
 
-def parse_counts(cells: Sequence[str]) -> np.ndarray:
-    """Return how many words and characters each cell has, NaN where it is empty, (N, 2) float64."""
-    return np.array(
-        [(len(words), len(" ".join(words))) if (words := cell.split()) else (np.nan, np.nan) for cell in cells],
-        dtype=np.float64,
-    ).reshape(-1, 2)
-
-
 def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:
     kind = guess_kind(cells)
     if kind is None:
@@ -267,18 +163,11 @@ def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:
 
 
 def _fit_numbers(name: str, kind: str, cells: Sequence[str]) -> ColumnEncoding:
-    values = _numbers(kind, cells)  # (n, numbers)
+    values = numbers_of(kind, cells)  # (n, numbers)
     there = values[~np.isnan(values).any(axis=1)]
     if not len(there):
         raise _empty(name)
     return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, there.T)))
-
-
-def _numbers(kind: str, cells: Sequence[str]) -> np.ndarray:
-    """Return the numbers that cells come to, (N, numbers) float64."""
-    if kind == "number":
-        return parse_numbers(cells)[:, None]
-    return parse_dates(cells) if kind == "date" else parse_counts(cells)
 
 
 def _n_middle(values: np.ndarray) -> int:

@@ -94,12 +94,15 @@ class MetadataWish:
         """
         rows = [split.train for split in splits]
         names = [[labels.classes[code] for code in labels.codes[own].tolist()] for own in rows]
-        counts = set(self._counts) - set(self._columns)
-        faults = faults_by_column(self._cells, names, rows, counts=tuple(counts))
-        if self._label in self._cells:
-            faults[self._label] = GIVES_AWAY
+        faults, count_faults = (
+            faults_by_column({name: self._cells[name] for name in own}, names, rows, are_counted=are_counted)
+            | {name: GIVES_AWAY for name in own if name == self._label}
+            for own, are_counted in ((self._columns, False), (self._counts, True))
+        )
         columns, notes = self._left(faults) if self._is_auto else (self._columns, [])
-        notes += self._check({name: fault for name, fault in faults.items() if name in {*columns, *self._counts}})
+        if not self._is_auto:
+            notes += self._check("--metadata-columns", faults)
+        notes += self._check("--metadata-counts", count_faults)
         encodings = [fit_metadata(self._cells, own, columns=columns, counts=self._counts) for own in rows]
         found = [metadata_vectors(self._cells, fitted) for fitted in encodings]
         return found, [*notes, *self._about(encodings[0], found[0])]
@@ -119,20 +122,19 @@ class MetadataWish:
             )
         return left, notes
 
-    def _check(self, faults: Mapping[str, str]) -> list[str]:
+    def _check(self, option: str, faults: Mapping[str, str]) -> list[str]:
         """Return notes on columns that were asked for by name, and that something speaks against."""
         notes = []
         for name, fault in faults.items():
             if fault == GIVES_AWAY and not self._allow_leaks:
                 raise HeadError(
-                    f"--metadata-columns must leave the answer open, however {name} gives {self._label} away: in the "
+                    f"{option} must leave the answer open, however {name} gives {self._label} away: in the "
                     "training rows one says the other. Leave it out; or add --allow-leaks if it is known of products "
                     f"whose {self._label} is not."
                 )
             if fault in (EMPTY, CONSTANT):
                 raise HeadError(
-                    f"--metadata-columns must name columns that say something, however {name} does not: {fault}. Leave "
-                    "it out."
+                    f"{option} must name columns that say something, however {name} does not: {fault}. Leave it out."
                 )
             if fault in (GIVES_AWAY, FOLLOWS):
                 known = f"Is it known of products whose {self._label} is not?"

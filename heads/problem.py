@@ -94,7 +94,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
                 f"--encoder must name one of the modalities {', '.join(modalities)}, however got {modality}={encoder}."
             )
     encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in modalities}
-    has_attention = "attention" in settings.fusions and len(modalities) > 1
+    has_attention = "attention" in settings.fusions and len(modalities) + (wish is not None) > 1
     tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
     on_disk = needed_bytes(cache, encoders.items()) > memory_bytes(settings.memory)
     vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of, on_disk=on_disk)
@@ -110,6 +110,8 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
         (metadata,), about_columns = wish.vectors(labels, [split])
         vectors = Vectors.together([vectors, metadata])
         notes += about_columns
+        split, unknown = split.without(~vectors.some_present())
+        notes += unknown
     for note in notes:
         log.info(note)
     return Problem(

@@ -165,7 +165,10 @@ def parse_columns(text: str | None) -> tuple[str, ...] | None:
     """
     if text is None:
         return None
-    names = [name.strip() for line in csv.reader([text], skipinitialspace=True) for name in line if name.strip()]
+    try:
+        names = [name.strip() for line in csv.reader([text], skipinitialspace=True) for name in line if name.strip()]
+    except csv.Error as error:
+        raise SettingError(f"A list of columns must be one line, however got {text!r}: {error}.") from error
     if not names:
         raise SettingError(f"A list of columns must name one or more, however got {text!r}.")
     return tuple(names)

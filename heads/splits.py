@@ -34,6 +34,16 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
+    def without(self, is_out: np.ndarray) -> tuple[Split, list[str]]:
+        """Return the split without some rows of which nothing is known, and a note where there are any.
+
+        Shape:
+            is_out: (N,) bool, of all rows
+        """
+        kept = {side: rows[~is_out[rows]] for side, rows in vars(self).items()}
+        n_out = sum(len(rows) for rows in vars(self).values()) - sum(map(len, kept.values()))
+        return Split(**kept), [f"{n_out} rows are left out: nothing is known of them."] if n_out else []
+
 
 @dataclass(frozen=True)
 class Lines:

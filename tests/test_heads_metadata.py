@@ -171,8 +171,8 @@ def test_another_encoding_has_another_fingerprint(changes):
         ({"version": 2}, "must be of version 1, however it is of 2: update embed-once"),
         ({"columns": [{"kind": "number"}]}, "must say how its columns are encoded"),
         ({"columns": None}, "must say how its columns are encoded"),
-        ({"kept": [0, 99]}, "must keep dimensions that its columns have"),
-        ({"kept": [-1]}, "must keep dimensions that its columns have"),
+        ({"kept": [0, 99]}, "not sound: "),
+        ({"kept": [-1]}, "not sound: "),
     ],
     ids=str,
 )
@@ -288,3 +288,54 @@ def test_labels_that_differ_in_case_are_two():
     labels = ["Shirt", "shirt"] * 20
     assert fault_of(["Shirt"] * 2 + ["shirt"] * 38, labels) is None
     assert fault_of(["SHIRT", "sHIRT"] * 20, labels) == GIVES_AWAY
+
+
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.2, 0.5, 0.9])
+def test_a_column_with_gaps_gives_the_label_away_where_it_has_a_value(share):
+    generator = np.random.default_rng(0)
+    labels = [f"class {code}" for code in generator.integers(4, size=2000)]
+    gaps = generator.random(2000) < share
+    assert fault_of(np.where(gaps, "", [label.upper() for label in labels]).tolist(), labels) == GIVES_AWAY
+    parents = np.where(gaps, "", [str(int(label[-1]) // 2) + " old" for label in labels]).tolist()
+    assert fault_of(parents, labels) == FOLLOWS
+    sizes = [f"{n % 7}" if label == "class 1" else "" for n, label in enumerate(labels)]
+    assert fault_of(sizes, labels) is None  # only shoes have one
+
+
+SOUND = {
+    "encoding": "columns", "version": 1, "kept": [0, 1, 3],
+    "columns": [
+        {"name": "a", "kind": "categorical", "categories": ["x", "y"]},
+        {"name": "b", "kind": "number", "numbers": [{"low": 0.0, "median": 1.0, "high": 2.0, "scale": 1.0}]},
+    ],
+}  # fmt: skip
+
+
+def unsound(column=None, **changes):
+    """Return the sound fields with others, or with another second column."""
+    columns = SOUND["columns"] if column is None else [SOUND["columns"][0], {"name": "b", **column}]
+    return {**SOUND, "columns": columns, **changes}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        unsound({"kind": "hashed", "width": 2**31 - 1}),
+        unsound({"kind": "hashed", "width": -1}),
+        unsound({"kind": "foo", "categories": ["x"]}),
+        unsound({"kind": "date", "numbers": SOUND["columns"][1]["numbers"]}),
+        unsound({"kind": "categorical", "categories": ["x", "x"]}),
+        unsound({"kind": "number", "numbers": [{"low": "x", "median": 1.0, "high": 2.0, "scale": 1.0}]}),
+        unsound({"kind": "number", "numbers": [{"low": 3.0, "median": 1.0, "high": 2.0, "scale": 1.0}]}),
+        unsound({"kind": "number", "numbers": [{"low": 0.0, "median": 1.0, "high": 2.0, "scale": 0.0}]}),
+        unsound(kept=[]),
+        unsound(kept=[1, 0]),
+        unsound(kept=[0, 4]),
+        unsound(columns=[], kept=[]),
+    ],
+    ids=str,
+)
+def test_an_encoding_that_is_not_sound_is_refused_before_anything_is_made_of_it(fields):
+    FittedMetadata.from_spec(EncoderSpec("metadata", SOUND))
+    with pytest.raises(HeadError, match="must say how its columns are encoded"):
+        FittedMetadata.from_spec(EncoderSpec("metadata", fields))

@@ -451,3 +451,61 @@ def test_scikit_learn_s_encoders_are_not_imported_without_metadata(cache_path, t
     )
     assert done.returncode == 0, done.stderr
     assert "sklearn" in modules
+
+
+@pytest.mark.parametrize("columns", [("auto",), ("title",), ("material", "title")])
+def test_counts_that_give_the_label_away_are_refused_whatever_columns_are_there(tmp_path, columns):
+    codes, _ = shop_columns()
+    titles = [" ".join(["word"] * (1 + code) + [f"{n}"]) for n, code in enumerate(codes)]
+    path = shop(tmp_path / "c.h5", altered={"title": [title.replace("word", "w" * 5) for title in titles]})
+    settings = replace(QUICK, metadata_columns=columns, metadata_counts=("title",), fusions=("early",))
+    with pytest.raises(HeadError, match="--metadata-counts must leave the answer open, however title"):
+        train(path, settings=settings, runs_path=tmp_path / "runs")
+
+
+def test_a_column_whose_counts_alone_are_used_may_give_the_label_away_in_words(tmp_path):
+    codes, _ = shop_columns()
+    path = shop(tmp_path / "c.h5", altered={"title": [f"shoe{code}" for code in codes]})
+    settings = replace(QUICK, metadata_columns=("price",), metadata_counts=("title",), fusions=("early",))
+    with pytest.raises(HeadError, match="must name columns that say something, however title does not"):
+        train(path, settings=settings, runs_path=tmp_path / "runs")  # all counts are the same
+    path = shop(
+        tmp_path / "d.h5", altered={"title": [f"shoe{code}" + " new" * (n % 3) for n, code in enumerate(codes)]}
+    )
+    report = train(path, settings=settings, runs_path=tmp_path / "runs")
+    assert "title (counts)" in note_of(report, "metadata is made of")
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"), [(("price",), ""), (("auto",), ""), (("price",), "NA"), (("auto",), "n/a")]
+)
+def test_products_of_which_nothing_is_known_are_left_out(tmp_path, columns, cells):
+    """Whether their columns are named or found: an id that `auto` leaves out is no knowledge."""
+    there = np.arange(N_PRODUCTS) >= 60
+    _, shown = shop_columns()
+    altered = {name: [cells if n < 60 else own for n, own in enumerate(shown[name])] for name in ("price",)}
+    altered |= {name: [""] * 60 + shown[name][60:] for name in ("material", "since", "image", "metadata", "text")}
+    path = shop(tmp_path / "c.h5", present={"image": there, "text": there}, altered=altered)
+    settings = replace(QUICK, metadata_columns=columns, fusions=("early",))
+    report = train(path, settings=settings, runs_path=tmp_path / "runs")
+    assert sum(report.n_rows.values()) == N_PRODUCTS - 60
+    assert any("left out" in note for note in report.notes)
+    of_folds = AblationSettings(
+        fusions=("early",), n_folds=2, metadata_columns=columns, grid={"max_epochs": (1,)}, n_resamples=100
+    )
+    assert ablate(path, settings=of_folds, runs_path=tmp_path / "runs").n_tested == N_PRODUCTS - 60
+
+
+def test_attention_looks_at_tokens_beside_metadata(tmp_path):
+    generator = np.random.default_rng(0)
+    tokens = {"image": [generator.standard_normal((2, 5)) for _ in range(N_PRODUCTS)]}
+    path = shop(tmp_path / "c.h5", tokens=tokens)
+    with Cache(path) as cache:
+        problem = pose(cache, replace(QUICK, modalities=("image", "metadata"), fusions=("attention",)))
+    assert list(problem.vectors.tokens) == ["image"]
+
+
+def test_a_list_of_columns_of_several_lines_is_a_named_error(cache_path):
+    done = invoke(train_command, cache_path, "--metadata-columns", "x\ny")
+    assert done.exit_code == 1
+    assert "A list of columns must be one line" in done.stderr
