@@ -205,7 +205,8 @@ def _unopened(path: Path, error: OSError) -> Exception:
     with path.open("rb") as file:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
             return NotACacheError(
-                f"{path} must be an HDF5 file, however it is of another kind. Name another file (embed-extract -o)."
+                f"{path} must be an HDF5 file, however it is of another kind. A catalogue becomes one with "
+                "embed-extract; where it was to be written, name another file (-o)."
             )
     return _damaged(path, error)
 

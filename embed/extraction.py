@@ -75,10 +75,13 @@ def extract(
         n_gone = _count_products_gone(work.cache_path, work.catalogue)
         was_written = seal(work.cache_path, work.journal, products)
         if n_gone:
+            is_part = any(own is not None for own in (settings.where, settings.per_class, settings.sample))
             log.info(
-                "%d products of the cache are not in %s: they left it, and their vectors stay.",
-                n_gone, work.catalogue.path,
-            )  # fmt: skip
+                "%d products of the cache are not %s: they left it, and their vectors stay%s.",
+                n_gone,
+                f"taken of {work.catalogue.path}" if is_part else f"in {work.catalogue.path}",
+                " (all come back without --where, --per-class and --sample)" if is_part else "",
+            )
         failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources))
     report = ExtractReport(
         cache_path=work.cache_path,

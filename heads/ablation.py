@@ -18,7 +18,7 @@ from heads.ablation_run import ranking_cells, write_ablation
 from heads.ablation_settings import AblationSettings
 from heads.bench import Bench, Watcher
 from heads.configuration import Configuration, Naming, configurations_of
-from heads.device import find_device
+from heads.device import describe_device, find_device, find_dtype
 from heads.grid import Range, span
 from heads.late import parse_weights
 from heads.memo import ENGINE_VERSION, Memo
@@ -197,6 +197,7 @@ def _config(
 ) -> dict[str, Any]:
     """Return all that is needed to do it again, and the verdict."""
     grid = {name: str(own) if isinstance(own, Range) else list(own) for name, own in settings.grid.items()}
+    device = find_device(settings.device)
     return {
         "command": list(command) if command else None,
         "cache": str(cache_path),
@@ -213,5 +214,6 @@ def _config(
         ],
         "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
         "notes": problem.notes,
+        "trained_on": describe_device(device, find_dtype(settings.precision, device)),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "engine": ENGINE_VERSION},
     }

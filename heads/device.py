@@ -9,7 +9,7 @@ import torch
 
 from heads.errors import SettingError
 
-__all__ = ["count_lanes", "find_device", "find_dtype"]
+__all__ = ["count_lanes", "describe_device", "find_device", "find_dtype"]
 
 
 def find_device(choice: str) -> torch.device:
@@ -36,6 +36,12 @@ def find_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def describe_device(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """Return what training computes on and in, in words: with another one the same seed gives other numbers."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {"device": name, "precision": {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]}
 
 
 def count_lanes(device: torch.device) -> int:

@@ -44,6 +44,8 @@ def show_report(report: RunReport, *, missing: bool) -> None:
 def _show_verdicts(report: RunReport) -> None:
     best = choose_heads(report.metrics, list(report.encoders)).fusion
     others = [verdict for verdict in report.verdicts if verdict.fusion != best]
+    if report.verdicts:
+        click.echo(f"\nFusion minus {report.verdicts[0].single}, in points with 95 % intervals:")
     for verdict in others:
         _show_verdict(verdict, before="\n" if verdict is others[0] else "")
     for verdict in report.verdicts:

@@ -143,12 +143,14 @@ class TrainedHead:
             if not fitting:
                 there = {name: cache.spec(modality, name) for name in cache.encoders(modality)}
                 shown = "; ".join(
-                    f"{name} differs in {', '.join(self.specs[modality].differences(spec)[:4])}"
+                    f"{name} differs in {', '.join(spec.differences(self.specs[modality])[:4])}"
                     for name, spec in there.items()
                 )
+                precision = self.specs[modality].fields.get("precision")
+                own = f", --precision {precision} among them" if "precision: " in shown else ""
                 raise HeadError(
                     f"The head {self.name!r} needs {modality} vectors made as {self.encoders[modality]} was, however "
-                    f"in {cache.path} {shown or 'there are none'}. Extract with the same encoder and settings."
+                    f"in {cache.path} {shown or 'there are none'}. Extract with the same encoder and settings{own}."
                 )
             encoders[modality] = fitting[0]
             if modality in self.description.token_dims and not cache.has_tokens(modality, fitting[0]):

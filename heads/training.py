@@ -14,7 +14,7 @@ import torch
 
 from cache import Cache
 from heads.averaging import Averaging, choose_averaging, write_sweep
-from heads.device import find_device, find_dtype
+from heads.device import describe_device, find_device, find_dtype
 from heads.errors import HeadError
 from heads.findings import Findings, find_out
 from heads.fit import fit_jobs
@@ -104,7 +104,7 @@ def train(
         "cache": str(cache_path),
         "settings": asdict(settings),
         "late_weights": mixture.weights if mixture else weights,
-        **_about(roster),
+        **_about(roster, settings),
     }
     run_path = write_run(
         Path(runs_path),
@@ -130,6 +130,7 @@ def train(
         elapsed_s=time.monotonic() - started,
     )
     if report is not None:
+        log.info("The run is in %s; its report follows.", run_path)
         from heads.report_page import write_report  # matplotlib, Jinja2 and Pillow take half a second
 
         report_path = write_report(found, roster, findings, averaging, config=config, columns=columns, settings=report)
@@ -138,9 +139,9 @@ def train(
     return found
 
 
-def _about(roster: Roster) -> dict:
-    """Return what a run was trained from, for its config.json."""
-    problem = roster.problem
+def _about(roster: Roster, settings: TrainSettings) -> dict:
+    """Return what a run was trained from and on, for its config.json."""
+    problem, device = roster.problem, find_device(settings.device)
     return {
         "cache_content_sha256": problem.content_sha256,
         "label": problem.labels.column,
@@ -149,6 +150,7 @@ def _about(roster: Roster) -> dict:
         "encoders": problem.vectors.encoders,
         "untrained_encoders": problem.vectors.untrained,
         "split": {side: problem.ids_of(getattr(problem.split, side)) for side in SIDES},
+        "trained_on": describe_device(device, find_dtype(settings.precision, device)),
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
 

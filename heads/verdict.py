@@ -14,6 +14,7 @@ from heads.tally import ClassTally
 __all__ = ["Difference", "Verdict", "interval", "judge", "warn_of_control"]
 
 WORTHWHILE = 0.02  # a gain that is surely below two points is called none
+RULE_OF_THREE = 3  # what was seen in none of n rows may still happen in 3 / n of them (95 %)
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ class Verdict:
     def words(self) -> str:
         """The verdict without its numbers."""
         signs = {self.accuracy.sign, self.macro_f1.sign}
-        rest = " and ".join(self.others)
+        rest, adds = " and ".join(self.others), "adds" if len(self.others) == 1 else "add"
         alone = f"{self.single} alone" if self.others else f"{self.single}'s own head"  # both see the same
-        if signs == {0} and max(self.accuracy.high, self.macro_f1.high) < WORTHWHILE:
-            adds = "adds" if len(self.others) == 1 else "add"
+        highest = max(self.accuracy.high, self.macro_f1.high, RULE_OF_THREE / self.n_rows)
+        if signs == {0} and highest < WORTHWHILE:
             why = f": the {rest} {adds} nothing here" if self.others else ""
             return f"{alone} is as good as {self.fusion}{why}"
         if signs == {0}:
-            why = f": no gain from the {rest} is certain" if self.others else ""
+            why = f": that the {rest} {adds} something is not certain" if self.others else ""
             return f"{alone} is as good as {self.fusion} as far as {self.n_rows} test rows can tell{why}"
         if signs == {1}:
             return f"{self.fusion} is better than {alone}"
@@ -118,7 +119,8 @@ def warn_of_control(verdict: Verdict) -> str | None:
     else:
         what = f"as good as {verdict.fusion} as far as {verdict.n_rows} test rows can tell"
     return (
-        f"Careful: the control {verdict.single} is {what} (accuracy {verdict.accuracy}, macro-F1 {verdict.macro_f1})."
+        f"Careful: the control {verdict.single} is {what} (fusion minus control: "
+        f"accuracy {verdict.accuracy}, macro-F1 {verdict.macro_f1})."
     )
 
 

@@ -170,7 +170,9 @@ DIFFERENCES = {
     "worse": Difference(-0.05, -0.09, -0.01),
 }
 AS_GOOD = "text alone is as good as early: the image adds nothing here"
-NOT_KNOWN = "text alone is as good as early as far as 77 test rows can tell: no gain from the image is certain"
+NOT_KNOWN = (
+    "text alone is as good as early as far as 777 test rows can tell: that the image adds something is not certain"
+)
 BETTER = "early is better than text alone"
 WORSE = "early is worse than text alone"
 
@@ -193,7 +195,7 @@ WORSE = "early is worse than text alone"
     ],
 )
 def test_the_verdict_is_said_in_words(accuracy, macro_f1, words):
-    verdict = Verdict("early", "text", ["image"], 77, DIFFERENCES[accuracy], DIFFERENCES[macro_f1])
+    verdict = Verdict("early", "text", ["image"], 777, DIFFERENCES[accuracy], DIFFERENCES[macro_f1])
     numbers = f"(accuracy {DIFFERENCES[accuracy]}, macro-F1 {DIFFERENCES[macro_f1]})."
     assert verdict.sentence == f"{words} {numbers}"
 
@@ -202,18 +204,27 @@ def test_the_verdict_is_said_in_words(accuracy, macro_f1, words):
     ("kind", "words"),
     [
         ("same", "image's own head is as good as logistic"),
-        ("unknown", "image's own head is as good as logistic as far as 77 test rows can tell"),
+        ("unknown", "image's own head is as good as logistic as far as 777 test rows can tell"),
         ("better", "logistic is better than image's own head"),
         ("worse", "logistic is worse than image's own head"),
     ],
 )
 def test_where_there_is_one_modality_no_other_one_is_spoken_of(kind, words):
-    verdict = Verdict("logistic", "image", [], 77, DIFFERENCES[kind], DIFFERENCES[kind])
+    verdict = Verdict("logistic", "image", [], 777, DIFFERENCES[kind], DIFFERENCES[kind])
     assert verdict.sentence == f"{words} (accuracy {DIFFERENCES[kind]}, macro-F1 {DIFFERENCES[kind]})."
 
 
+@pytest.mark.parametrize(("n_rows", "is_certain"), [(60, False), (150, False), (151, True)])
+def test_few_rows_without_a_difference_are_no_certainty(n_rows, is_certain):
+    """In 60 rows none differs: one in twenty of all products may."""
+    none = Difference(0.0, 0.0, 0.0)
+    words = Verdict("early", "text", ["image"], n_rows, none, none).words
+    assert ("the image adds nothing here" in words) is is_certain
+    assert (f"as far as {n_rows} test rows can tell" in words) is not is_certain
+
+
 def test_several_modalities_that_add_nothing_are_all_named():
-    verdict = Verdict("late", "text", ["image", "metadata"], 77, DIFFERENCES["same"], DIFFERENCES["same"])
+    verdict = Verdict("late", "text", ["image", "metadata"], 777, DIFFERENCES["same"], DIFFERENCES["same"])
     assert "the image and metadata add nothing here" in verdict.sentence
 
 

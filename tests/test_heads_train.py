@@ -248,7 +248,7 @@ def test_the_callers_random_numbers_stay_as_they_were(folder, cache_path):
 
 
 def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
-    codes = np.arange(400) % 4
+    codes = np.arange(1600) % 4
     vectors = {"image": class_vectors(codes, 4, signal=0.0), "text": class_vectors(codes, 16, spread=0.5, seed=1)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
     found = train(path, settings=QUICK, runs_path=tmp_path / "runs")
@@ -544,3 +544,10 @@ def test_labels_that_are_not_unicode_are_kept(tmp_path):
     found = train(path, settings=replace(QUICK, fusions=()), runs_path=tmp_path / "runs")
     assert load_heads(found.run_path)["text"].classes == [bad, "tea"]
     assert read_json(found.run_path / "config.json")["classes"] == [bad, "tea"]
+
+
+def test_a_run_says_what_it_was_computed_on_and_in(folder, cache_path):
+    """``auto`` is another precision on another machine, and with it other numbers."""
+    for precision in ("fp32", "bf16"):
+        report = train(cache_path, settings=replace(QUICK, fusions=(), precision=precision), runs_path=folder / "on")
+        assert read_json(report.run_path / "config.json")["trained_on"] == {"device": "cpu", "precision": precision}
