@@ -157,6 +157,7 @@ def _show(report: Any, *, top: int, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
         return
+    from heads.choice import LATE_FITTED
     from heads.ranking_table import ranking_lines, verdict_text
 
     click.echo(
@@ -168,6 +169,8 @@ def _show(report: Any, *, top: int, as_json: bool) -> None:
         click.echo(line)
     click.echo("\nRanked by macro-F1 on the validation rows (val); the rest is of the test rows,")
     click.echo("which chose nothing: the top row is not the luckiest of them.")
+    if report.is_late_fitted:
+        click.echo(LATE_FITTED)
     if report.untrained:
         names = ", ".join(report.untrained)
         click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")

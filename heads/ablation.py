@@ -51,6 +51,7 @@ class AblationReport:
     n_failed: int
     n_again: int  # single heads that were trained again for a late fusion that was not remembered
     ranking: Ranking
+    is_late_fitted: bool  # on the validation rows, which rank
     notes: list[str]
     elapsed_s: float
 
@@ -100,7 +101,8 @@ def ablate(
     What was trained before is remembered in the memo (``memo.sqlite`` in the runs' folder, if not told otherwise), and
     a job is written there as soon as it is done: an ablation that was stopped goes on where it was. The best of many is
     chosen on the validation rows, and the test rows tell how much better it is. The folder's ``report.html`` shows it
-    all, unless `with_report` is false; `trackers` are told of it at the end.
+    all, unless `with_report` is false; `trackers` are told of it at the end. Should the page fail, the folder is whole
+    without it.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
@@ -159,6 +161,7 @@ def ablate(
         n_failed=sum(outcome.error is not None for outcome in bench.outcomes.values()),
         n_again=bench.n_again,
         ranking=ranking,
+        is_late_fitted=bench.is_late_fitted,
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
     )

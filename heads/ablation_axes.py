@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ class Axis:
     @property
     def values(self) -> list[Any]:
         """All values that were tried, in order."""
-        return sorted({value for own in self.means.values() for value in own})
+        return _in_order({value for own in self.means.values() for value in own}, self.kind)
 
 
 def axes_of(rows: Sequence[Ranked], naming: Naming) -> list[Axis]:
@@ -47,11 +47,15 @@ def _axis(name: str, kind: str, rows: Sequence[Ranked], value_of: Callable[[Conf
         if value is not None and row.validation is not None:
             scores[row.configuration.head][value].append(row.validation.mean)
     means = {
-        head: {value: statistics.fmean(own[value]) for value in sorted(own)}
+        head: {value: statistics.fmean(own[value]) for value in _in_order(own, kind)}
         for head, own in scores.items()
         if len(own) > 1
     }
     return Axis(name, kind, means)
+
+
+def _in_order(values: Iterable[Any], kind: str) -> list[Any]:
+    return sorted(values, key=str if kind == "words" else None)  # a class weighing of one's own is no text
 
 
 def _encoder(modality: str, configuration: Configuration) -> str | None:

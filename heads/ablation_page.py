@@ -21,6 +21,7 @@ from heads.ablation_figures import (
     looks_of,
 )
 from heads.bench import Bench
+from heads.choice import LATE_FITTED
 from heads.configuration import AblationJob, Naming
 from heads.grid import is_seeded
 from heads.outcome import Outcome
@@ -83,6 +84,7 @@ def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -
         verdict=verdict_text(ranking, naming),
         tone=_tone(ranking),
         single=ranking.single.head if ranking.single else None,
+        late_fitted=LATE_FITTED if bench.is_late_fitted else None,
         rows=shown[:MOST_ROWS],
         n_rows=len(shown),
         n_failed=len(shown) - len(good),
@@ -163,15 +165,13 @@ def _job_rows(
 
 
 def _settings(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was asked for, in words; what was left open is left out."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if name == "grid":
-            found |= {own.replace("_", " "): _words(values) for own, values in value.items()}
-        elif value is not None:
-            found[name.removeprefix("n_").replace("_", " ")] = _words(value)
-    return found
+    """Return what was asked for, in words; what was left open is left out, but for encoders, of which all are taken."""
+    asked = {**settings, "encoders": settings["encoders"] or "all"}
+    found = {name.removeprefix("n_"): value for name, value in asked.items() if name != "grid"} | asked["grid"]
+    return {name.replace("_", " "): _words(value) for name, value in found.items() if value not in (None, (), [])}
 
 
 def _words(value: Any) -> str:
-    return ", ".join(map(str, value)) or "all" if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join("all" if own is None else str(own) for own in value)  # None: all rows of a class
+    return str(value)

@@ -1,8 +1,8 @@
-"""The run folder of an ablation: ``ranking.csv``, ``jobs.csv``, ``ablation.json`` and a page, whole or not at all.
+"""The run folder of an ablation: ``ranking.csv``, ``jobs.csv`` and ``ablation.json``, whole or not at all, and a page.
 
 ``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
-that is needed to do it again; ``report.html`` shows it all. A setting or a seed that makes no difference to a head is
-an empty cell. Shares are from 0 to 1.
+that is needed to do it again; ``report.html``, put into it afterwards, shows it all. A setting or a seed that makes no
+difference to a head is an empty cell. Shares are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from heads.bench import Bench
 from heads.configuration import AblationJob, Configuration
 from heads.grid import AXES, is_seeded
 from heads.ranking import Ranked, Ranking
-from heads.run import write_run
+from heads.run import write_page, write_run
 from heads.trained import write_json
 
 __all__ = ["ranking_cells", "write_ablation"]
@@ -34,7 +34,7 @@ def write_ablation(
     config: Mapping[str, Any],
     with_report: bool = True,
 ) -> Path:
-    """Write the folder, and return where it is.
+    """Write the folder, and return where it is; should its page fail, the folder is whole without it.
 
     Raises:
         RunError: there is a run of that name already, or the name is none for a folder.
@@ -46,10 +46,11 @@ def write_ablation(
         _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
         _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
         write_json(folder / "ablation.json", config)
-        if with_report:
-            (folder / "report.html").write_text(render_ablation(bench, ranking, config), encoding="utf-8")
 
-    return write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
+    run_path = write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
+    if with_report:
+        write_page(run_path, render_ablation(bench, ranking, config))
+    return run_path
 
 
 def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str, object]]:

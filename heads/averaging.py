@@ -76,6 +76,9 @@ def weights_in_words(weights: Mapping[str, float], intervals: Mapping[str, tuple
     """Return late fusion's weights as they are told; those that were fitted have intervals."""
     if not intervals:
         return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+    if set(intervals.values()) == {(0.0, 1.0)}:  # `fit_mixture` had nothing to go by
+        alike = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+        return f"{alike}: equal, because the validation rows do not tell the members apart from chance"
     shown = (
         f"{name} {weight:.2f} [{intervals[name][0]:.2f}, {intervals[name][1]:.2f}]" for name, weight in weights.items()
     )

@@ -81,6 +81,11 @@ class Bench:
         self._plugin_sha256 = cache(plugin_sha256)
         self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.codes))
 
+    @property
+    def is_late_fitted(self) -> bool:
+        """Whether late fusion is there, with weights fitted on the validation rows."""
+        return self._weights is None and "late" in self.problem.fusions
+
     def jobs_of(self, configuration: Configuration) -> list[AblationJob]:
         """Return the configuration's jobs, by seed and fold; what draws nothing has the seed 0 alone."""
         folds = range(len(self.problem.folds))

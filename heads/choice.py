@@ -8,7 +8,9 @@ from typing import Any
 
 from heads.guard import GUARD
 
-__all__ = ["Choice", "choose_heads"]
+__all__ = ["LATE_FITTED", "Choice", "choose_heads"]
+
+LATE_FITTED = "late's weights were fitted on the validation rows too."  # beside a choice by these
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Choice:
     best: str
     single: str
     fusion: str | None
+    is_late_fitted: bool = False  # on the validation rows, which chose
 
     @property
     def sentence(self) -> str:
@@ -26,13 +29,17 @@ class Choice:
         return (
             "Chosen by macro-F1 on the validation rows, never by the test rows: the best head is "
             f"{self.best}, the best single modality {self.single}{fusion}."
+            + (f" {LATE_FITTED}" if self.is_late_fitted else "")
         )
 
 
-def choose_heads(metrics: Mapping[str, Mapping[str, Any]], modalities: Sequence[str]) -> Choice:
+def choose_heads(
+    metrics: Mapping[str, Mapping[str, Any]], modalities: Sequence[str], *, is_late_fitted: bool = False
+) -> Choice:
     """Return the best heads by their scores; the first of equals.
 
-    Guarded fusions are left out: the validation rows chose what they are mixed of.
+    Guarded fusions are left out: the validation rows chose what they are mixed of. Late fusion, of which they fit a
+    weight a modality at most, is not; the choice says so.
     """
 
     def best(names: Sequence[str]) -> str:
@@ -40,4 +47,4 @@ def choose_heads(metrics: Mapping[str, Mapping[str, Any]], modalities: Sequence[
 
     singles = [name for name in metrics if name in modalities]
     fusions = [name for name in metrics if name not in modalities and not name.endswith(GUARD)]
-    return Choice(best([*singles, *fusions]), best(singles), best(fusions) if fusions else None)
+    return Choice(best([*singles, *fusions]), best(singles), best(fusions) if fusions else None, is_late_fitted)

@@ -37,6 +37,7 @@ class Findings:
     missing: dict[str, dict[str, dict[str, float]]]  # what is there -> head -> scores
     sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
     answers: dict[str, Answers]  # head -> its answers to the test rows
+    n_altered: int  # test rows that were shuffled or lost modalities
 
 
 def find_out(roster: Roster, settings: TrainSettings) -> Findings:
@@ -53,8 +54,8 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     codes = {name: own.codes for name, own in answers.items()}
     verdicts = _compare(roster, codes, metrics, control_metrics, settings)
     missing = {}
+    some = _some_of(problem.split.test, settings.seed)
     if len(problem.vectors.dims) > 1:
-        some = _some_of(problem.split.test, settings.seed)
         missing = score_missing(
             list(roster.heads.values()),
             problem.vectors.take(torch.from_numpy(some)),
@@ -63,7 +64,8 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
         )
     is_swept = settings.weights == "sweep" and "late" in roster.heads
     sweep = sweep_rows(roster.log_probabilities, problem, problem.split.test) if is_swept else []
-    return Findings(metrics, control_metrics, verdicts, missing, sweep, {name: answers[name] for name in roster.heads})
+    own_answers = {name: answers[name] for name in roster.heads}
+    return Findings(metrics, control_metrics, verdicts, missing, sweep, own_answers, len(some))
 
 
 def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:

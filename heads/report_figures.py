@@ -81,7 +81,7 @@ def plot_history(name: str, history: Sequence[Mapping[str, float]], best_epoch: 
     """Return the losses of a head's training (`HISTORY_COLOURS`), and below them its macro-F1 on validation rows."""
     epochs = range(1, len(history) + 1)
     with draw(SMALL, 2.9) as figure:
-        losses, scores = _two_axes(figure, name, height_ratios=(3, 2))
+        losses, scores = _two_axes(figure, _clipped(name), height_ratios=(3, 2))
         for key, colour in HISTORY_COLOURS.items():
             is_score = key == "validation_macro_f1"
             values = [(100 if is_score else 1) * epoch[key] for epoch in history]
@@ -106,7 +106,8 @@ def plot_reliability(name: str, found: Reliability) -> Markup:
     n_bins, most = len(found.counts), int(found.counts.max())
     middles = [(n + 0.5) / n_bins for n in range(n_bins)]
     with draw(SMALL, 3.1) as figure:
-        shares, counts = _two_axes(figure, f"{_clipped(name)}, ECE {found.error:.3f}", height_ratios=(3, 1))
+        score = f", ECE {found.error:.3f}"
+        shares, counts = _two_axes(figure, _clipped(name, MOST_LETTERS - len(score)) + score, height_ratios=(3, 1))
         for is_pale in (False, True):
             chosen = [n for n, count in enumerate(found.counts) if count and (count < FEW_ROWS) == is_pale]
             heights = [found.accuracies[n] for n in chosen]
@@ -213,7 +214,7 @@ def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> 
     figure.set_layout_engine(None)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=height_ratios)
     figure.subplots_adjust(left=0.2, right=0.95, top=0.91, bottom=0.15, hspace=0.16)
-    upper.set_title(_clipped(title), fontsize=10)
+    upper.set_title(title, fontsize=10)
     for axes in (upper, lower):
         axes.tick_params(labelsize=8)
         axes.yaxis.set_label_coords(-0.2, 0.5)
@@ -221,6 +222,6 @@ def _two_axes(figure: Figure, title: str, *, height_ratios: tuple[int, int]) -> 
     return upper, lower
 
 
-def _clipped(name: str) -> str:
-    own = name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "…"
+def _clipped(name: str, most: int = MOST_LETTERS) -> str:
+    own = name if len(name) <= most else name[: most - 1] + "…"
     return f"\N{HAIR SPACE}{own}" if own.startswith("_") else own  # matplotlib leaves such names out of legends

@@ -31,6 +31,7 @@ from heads.report_figures import (
 )
 from heads.report_settings import ReportColumns, ReportSettings
 from heads.roster import Roster
+from heads.run import write_page
 from heads.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def write_report(
     settings: ReportSettings,
 ) -> Path:
     """Write the report into a run's folder, and return where it is."""
-    chosen = choose_heads(found.metrics, list(found.encoders))
+    is_late_fitted = bool(found.weight_intervals or found.sweep)
+    chosen = choose_heads(found.metrics, list(found.encoders), is_late_fitted=is_late_fitted)
     codes = roster.problem.labels.codes[roster.problem.split.test]
     confusions = count_confusions(codes, findings.answers[chosen.best].codes, roster.problem.labels.classes)
     page = render_page(
@@ -63,6 +65,7 @@ def write_report(
         found=found,
         run_name=found.run_path.name,
         rows=_rows(found),
+        altered=_altered(findings.n_altered, found.n_rows["test"]),
         best=chosen.best,
         best_single=chosen.single,
         best_fusion=chosen.fusion,
@@ -94,16 +97,7 @@ def write_report(
         facts=_facts(found, config, columns, settings),
         settings={name: _shown(value) for name, value in config["settings"].items()},
     )
-    return _put_in_place(found.run_path / "report.html", page)
-
-
-def _put_in_place(path: Path, page: str) -> Path:
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        return aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    return write_page(found.run_path, page)
 
 
 def _headline(found: RunReport, chosen: Choice) -> dict[str, Any]:
@@ -155,6 +149,10 @@ def _sections(found: RunReport) -> list[tuple[str, str]]:
 def _rows(found: RunReport) -> list[tuple[str, dict]]:
     """Return the lines of the table of heads; controls stand in brackets."""
     return [*found.metrics.items(), *((f"({name})", own) for name, own in found.controls.items())]
+
+
+def _altered(n_altered: int, n_rows: int) -> str:
+    return "the test rows" if n_altered == n_rows else f"{n_altered:,} of the test rows, drawn at random"
 
 
 def _figures(found: RunReport, findings: Findings, codes: np.ndarray) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import numpy as np
 from heads.errors import RunError
 from heads.trained import TrainedHead, load_head
 
-__all__ = ["check_name", "load_heads", "write_answers", "write_run"]
+__all__ = ["check_name", "load_heads", "write_answers", "write_page", "write_run"]
 
 
 def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callable[[Path], None]) -> Path:
@@ -43,6 +43,16 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def write_page(run_path: Path, page: str) -> Path:
+    """Put the report into a run's folder, whole or not at all, and return where it is."""
+    aside = run_path / ".report.html.tmp"
+    try:
+        aside.write_text(page, encoding="utf-8")
+        return aside.replace(run_path / "report.html")
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def check_name(runs_path: Path, name: str | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def to_mlflow(run: TrackedRun, run_path: Path) -> str:
     """Keep a run in an experiment, its children nested below it; return the store's address."""
     from mlflow import MlflowClient
 
-    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run_path.parent.resolve() / 'mlflow.db'}"
+    address = os.environ.get("MLFLOW_TRACKING_URI") or _beside(run_path)
     client = MlflowClient(tracking_uri=address)
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     found = client.get_experiment_by_name(name)
@@ -38,16 +40,19 @@ def _keep(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]
     """Keep one run, and return its id."""
     from mlflow.entities import Metric, Param
 
-    own_tags = {_key(name): text[:MOST_CHARACTERS] for name, text in run.tags.items()}
+    own_tags = {key: run.tags[name][:MOST_CHARACTERS] for name, key in _keys(run.tags).items()}
     run_id = client.create_run(experiment_id, run_name=run.name, tags={**own_tags, **tags}).info.run_id
     now_ms = int(time.time() * 1000)
+    keys = _keys([*run.curves, *run.metrics])
     metrics = [
-        Metric(_key(name), value, now_ms, epoch)
+        Metric(keys[name], value, now_ms, epoch)
         for name, values in run.curves.items()
         for epoch, value in enumerate(values, start=1)
     ]
-    metrics += [Metric(_key(name), value, now_ms, 0) for name, value in run.metrics.items()]
-    parameters = [Param(_key(name), str(value)[:MOST_CHARACTERS]) for name, value in run.parameters.items()]
+    metrics += [Metric(keys[name], value, now_ms, 0) for name, value in run.metrics.items()]
+    parameters = [
+        Param(key, str(run.parameters[name])[:MOST_CHARACTERS]) for name, key in _keys(run.parameters).items()
+    ]
     for start in range(0, len(parameters), MOST_PARAMETERS):
         client.log_batch(run_id, params=parameters[start : start + MOST_PARAMETERS])
     for start in range(0, len(metrics), MOST_METRICS):
@@ -56,6 +61,25 @@ def _keep(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]
     return str(run_id)
 
 
-def _key(name: str) -> str:
-    """Return a name of the characters that MLflow takes."""
-    return re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII)
+def _beside(run_path: Path) -> str:
+    """Return the address of a file beside the run folders, quoted where a plain one would be read as another file.
+
+    It is where their folder is called ``a?b`` or ``50%20``; MLflow's client then leaves an empty folder beside that,
+    whose name is the quoted one.
+    """
+    from sqlalchemy import URL, make_url
+
+    path = str(run_path.parent.resolve() / "mlflow.db")
+    plain = f"sqlite:///{path}"
+    return plain if make_url(plain).database == path else str(URL.create("sqlite", database=path))
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name one of the characters that MLflow takes, no two the same; what it takes stays as it is."""
+    plain = {name: re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII) for name in names}
+    taken = {name for name, own in plain.items() if name == own}
+    for name, own in plain.items():
+        if name != own:
+            plain[name] = next(key for n in count(1) if (key := f"{own} {n}" if n > 1 else own) not in taken)
+            taken.add(plain[name])
+    return plain

@@ -1,4 +1,9 @@
-"""Runs for Weights & Biases: offline beside the run folders, unless WANDB_MODE or WANDB_API_KEY says otherwise."""
+"""Runs for Weights & Biases: offline beside the run folders, unless WANDB_MODE or WANDB_API_KEY says otherwise.
+
+What wandb collects besides is switched off: installed packages, the machine, the script and its arguments, git, code.
+No setting switches off its own telemetry: the versions of Python and wandb, the platform, and which well-known
+packages are imported.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +39,17 @@ def _keep(run: TrackedRun, folder: Path, group: str | None) -> str:
         mode=None if asked else "offline",
         config={**run.parameters, **run.tags},
         reinit="create_new",  # the caller may have a run of its own
-        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_save_requirements=False,
+            save_code=False,
+            disable_git=True,
+            host="",
+        ),
     )
     n_epochs = max(map(len, run.curves.values()), default=0)
     for epoch in range(1, n_epochs + 1):

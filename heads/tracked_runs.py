@@ -52,8 +52,8 @@ def run_of_ablation(report: AblationReport, settings: AblationSettings) -> Track
     """Return a run with a child for each configuration: its mean scores over folds and seeds, the best first."""
     folder = str(report.run_path.resolve())
     verdict = report.ranking.verdict
-    asked = asdict(settings)
-    grid = {name: str(own) if isinstance(own, Range) else own for name, own in asked.pop("grid").items()}
+    asked = {name: value for name, value in asdict(settings).items() if name != "grid"}  # it takes ranges apart
+    grid = {name: str(own) if isinstance(own, Range) else own for name, own in settings.grid.items()}
     naming = report.naming
     return TrackedRun(
         name=report.run_path.name,

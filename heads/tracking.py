@@ -1,7 +1,8 @@
 """Experiment trackers: the same metrics to TensorBoard, MLflow and Weights & Biases, where they are asked for.
 
 A tracker is told of a run when its folder is written, so that one that fails loses nothing. It gets numbers, settings
-and the folder's path; vectors and heads stay where they are. Each is an extra, and imported when it is used.
+and the folder's path; vectors and heads stay where they are. wandb's client adds versions and the platform by itself
+(`heads.track_wandb`). Each is an extra, and imported when it is used.
 """
 
 from __future__ import annotations

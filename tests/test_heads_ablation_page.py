@@ -174,6 +174,47 @@ def test_the_command_names_the_page_and_can_leave_it_out(cache_path, tmp_path):
     assert not (tmp_path / "b" / "report.html").exists()
 
 
+def test_a_page_that_fails_leaves_the_folder_whole(cache_path, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("some mistake")
+
+    monkeypatch.setattr("heads.ablation_run.render_ablation", fail)
+    with pytest.raises(ZeroDivisionError):
+        ablate(cache_path, settings=replace(QUICK, fusions=("early",), seeds=(0,)), runs_path=tmp_path, name="a")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["ablation.json", "jobs.csv", "ranking.csv"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_class_weighing_of_one_s_own_is_a_word_beside_others(page_of):
+    weighings = ("balanced", (1.0, 2.0, 1.0))
+    settings = replace(QUICK, fusions=("early",), seeds=(0,), grid={"max_epochs": (2,), "class_weights": weighings})
+    with opened(page_of(settings)) as page:
+        text = page.locator("#settings-matter ~ .plots").first.inner_text()
+        assert text.index("(1.0, 2.0") < text.index("balanced")
+
+
+def test_settings_are_shown_as_they_were_asked_for(page_of):
+    grid = {"max_epochs": (1,), "hidden_dim": (8,), "per_class": ("16", None)}
+    settings = replace(QUICK, fusions=("early",), seeds=(0,), grid=grid)
+    with opened(page_of(settings)) as page:
+        names, values = (page.locator(f"#origin ~ dl >> nth=0 >> {tag}").all_inner_texts() for tag in ("dt", "dd"))
+    shown = dict(zip(names, values, strict=True))
+    assert {name: shown[name] for name in ("encoders", "per class", "folds", "fusions")} == {
+        "encoders": "all", "per class": "16, all", "folds": "2", "fusions": "early",
+    }  # fmt: skip
+    assert not {"metadata counts", "metadata columns", "modalities", "grid", "weights"} & shown.keys()
+
+
+@pytest.mark.parametrize("weights", [None, "auto"])
+def test_weights_that_the_ranking_s_own_rows_fitted_are_called_so(cache_path, tmp_path, weights):
+    quick = ("--max-epochs", 1, "--hidden", 8, "--resamples", 100, "--folds", 1, "--fusion", "late", "--name", "a")
+    done = invoke(ablate_command, cache_path, *quick, *(["--weights", weights] if weights else []), "--runs", tmp_path)
+    sentence = "late's weights were fitted on the validation rows too."
+    with opened(tmp_path / "a" / "report.html") as page:
+        assert (sentence in page.locator("body").inner_text()) == (weights == "auto")
+    assert (sentence in done.stdout) == (weights == "auto")
+
+
 def ranked(head, mean, encoders=(("text", "a"),), **settings):
     found = Configuration(head, encoders, FitSettings(**settings))
     return Ranked(found, 1, 0, 1.0, validation=Spread(mean, 0.0) if mean is not None else None)

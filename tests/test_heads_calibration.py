@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from heads.calibration import measure_reliability
+from heads.report_figures import plot_reliability
 
 
 def test_bins_hold_counts_mean_probabilities_and_shares_of_right_answers():
@@ -19,6 +20,13 @@ def test_bins_hold_counts_mean_probabilities_and_shares_of_right_answers():
 
 def test_a_probability_on_an_edge_lies_in_the_upper_bin():
     assert measure_reliability(np.array([0.2]), np.array([True])).counts[3] == 1
+
+
+def test_a_long_name_leaves_the_figure_its_error():
+    found = measure_reliability(np.array([0.75, 0.75]), np.array([True, False]))
+    drawn = plot_reliability("a-name-of-a-head-that-no-plot-has-room-for", found)
+    assert ">a-name-of-a-he…, ECE 0.250<" in drawn
+    assert ">early, ECE 0.250<" in plot_reliability("early", found)
 
 
 def test_no_row_has_no_error():

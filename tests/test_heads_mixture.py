@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import nn
 
 from heads import mixture, sweep
+from heads.averaging import weights_in_words
 from heads.errors import HeadError, SettingError
 from heads.late import Late
 from heads.mixture import Mixture, fit_mixture, mix
@@ -319,3 +320,6 @@ def test_members_that_know_nothing_weigh_the_same_and_nothing_is_certain(seed):
     found = fitted(*members({"image": 0.0, "metadata": 0.0, "text": 0.0}, 300, seed=seed, n_classes=20))
     assert found.weights == pytest.approx(dict.fromkeys(found.weights, 1 / 3))
     assert set(found.intervals.values()) == {(0.0, 1.0)}
+    shown = weights_in_words(found.weights, found.intervals)
+    assert shown.startswith("image 0.33, metadata 0.33, text 0.33: equal, because the validation rows do not tell ")
+    assert "fitted" not in shown

@@ -13,6 +13,7 @@ from cache import Cache, Contents, Journal, Products, seal
 from heads.cli import predict
 from heads.run import load_heads
 from heads.settings import FUSIONS, TrainSettings
+from heads.trained import TrainedHead
 from heads.training import train
 
 N = 200
@@ -120,6 +121,16 @@ def test_a_heads_answers_do_not_depend_on_which_others_are_asked(cache_path, run
     assert {product: line[name] for product, line in together.items()} == {
         product: line[name] for product, line in alone.items()
     }
+
+
+def test_heads_that_look_at_the_same_vectors_share_one_reading(cache_path, run_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(TrainedHead, "vectors_of", lambda head, cache, own=TrainedHead.vectors_of: (
+        read.append(head.name) or own(head, cache)
+    ))  # fmt: skip
+    predicted(cache_path, run_path)
+    together = {frozenset(head.description.dims): name for name, head in reversed(load_heads(run_path).items())}
+    assert sorted(read) == sorted(together.values())
 
 
 def test_an_unknown_head_lists_those_there_are(cache_path, run_path):

@@ -266,6 +266,23 @@ def test_a_column_that_is_not_there_is_refused_before_anything_is_trained(tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("weights", [None, "auto", "sweep"])
+def test_a_choice_says_that_its_own_rows_fitted_late_s_weights(tmp_path, weights):
+    made = run(tmp_path, settings=replace(QUICK, fusions=("late",), weights=weights))
+    with opened(made.report_path) as page:
+        shown = "late's weights were fitted on the validation rows too." in page.locator("body").inner_text()
+    assert shown == (weights is not None)
+
+
+def test_rows_that_were_altered_are_counted_where_they_are_fewer(found, tmp_path, monkeypatch):
+    monkeypatch.setattr("heads.findings.ALTERED_ROWS", 7)
+    made = run(tmp_path, settings=replace(QUICK, fusions=("early",)))
+    for one, rows in ((found, "the test rows"), (made, "7 of the test rows, drawn at random")):
+        with opened(one.report_path) as page:
+            assert f"some modalities alone, on {rows}." in page.locator("#missing + p").inner_text()
+            assert f"shuffled among {rows}: what" in page.locator("#importance + p").inner_text()
+
+
 def test_the_best_heads_are_chosen_by_validation_rows_and_guards_are_left_out():
     scores = {"image": 0.5, "text": 0.6, "early": 0.7, "late": 0.7, "late+guard": 0.9}
     metrics = {name: {"validation": {"macro_f1": value}, "macro_f1": -value} for name, value in scores.items()}

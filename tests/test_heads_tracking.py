@@ -2,6 +2,7 @@
 nothing."""
 
 import json
+import platform
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,10 @@ from heads.ablation import ablate
 from heads.ablation_settings import AblationSettings
 from heads.cli import train as train_command
 from heads.errors import SettingError, TrackError
+from heads.grid import Range
+from heads.ranking import Ranking
 from heads.settings import TrainSettings
+from heads.tracked_runs import run_of_ablation
 from heads.tracking import TRACKERS, TrackedRun, check_trackers, parse_trackers, track
 from heads.training import train
 
@@ -179,6 +183,29 @@ def test_mlflow_gets_curves_by_epoch_scores_and_settings_beside_the_run_folders(
 
 
 @mlflow_warns
+def test_a_folder_s_name_is_taken_by_the_letter_in_mlflow_s_address(tmp_path):
+    to_mlflow = pytest.importorskip("heads.track_mlflow").to_mlflow
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    folder = tmp_path / "50%20 a?b=%41 #x"
+    run_path = folder / "r"
+    run_path.mkdir(parents=True)
+    address = to_mlflow(TrackedRun("r", {}, {"x": 1.0}), run_path).removesuffix(", experiment embed-once")
+    assert sorted(path.name for path in folder.iterdir()) == ["mlflow.db", "r"]
+    assert list(tmp_path.rglob("*.db")) == [folder / "mlflow.db"]
+    assert read_mlflow(address)[0][0].data.metrics == {"x": 1.0}
+
+
+@mlflow_warns
+def test_no_two_names_become_one_in_mlflow(keep):
+    metrics = {"a:b": 1.0, "a_b": 2.0, "a;b": 3.0, "a_b 2": 4.0, "c:d": 5.0}
+    parameters = {"x:y": "1", "x;y": "2"}
+    where, _ = keep("mlflow", TrackedRun("r", parameters, metrics, {"a,b": [6.0]}))
+    ((run,), _) = read_mlflow(where.removesuffix(", experiment embed-once"))
+    assert run.data.metrics == {"a_b": 2.0, "a_b 2": 4.0, "a_b 3": 6.0, "a_b 4": 1.0, "a_b 5": 3.0, "c_d": 5.0}
+    assert run.data.params == {"x_y": "1", "x_y 2": "2"}
+
+
+@mlflow_warns
 def test_mlflow_s_own_variables_are_honoured_and_children_are_nested(keep, monkeypatch, tmp_path):
     address = f"sqlite:///{tmp_path / 'theirs.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -222,6 +249,22 @@ def test_wandb_s_own_variables_are_honoured_and_children_are_a_group(keep, monke
     assert set(found) == {"r", "c"}
     assert {own["group"] for own in found.values()} == {"r"}
     assert found["c"]["summary"]["x"] == 1.0
+
+
+@pytest.mark.usefixtures("_wandb_ends")
+def test_wandb_keeps_nothing_of_the_machine_the_script_or_the_packages(keep, monkeypatch):
+    monkeypatch.setenv("WANDB_HOST", "the-name-of-the-host")
+    monkeypatch.setenv("WANDB_SAVE_CODE", "true")
+    monkeypatch.setattr(sys, "argv", [__file__, "--an-argument"])
+    where, _ = keep("wandb")
+    folder = Path(where.removeprefix("wandb sync "))
+    read_wandb(folder)  # once it has, all is written
+    assert [path.name for path in (folder / "files").rglob("*")] == []
+    (path,) = folder.glob("*.wandb")
+    content = b"".join(records_of(path))
+    assert b"early/train_loss" in content  # so that it would be seen
+    told = ["the-name-of-the-host", "--an-argument", Path(__file__).name, sys.executable, platform.platform()]
+    assert [one for one in told if one.encode() in content] == []
 
 
 @pytest.fixture
@@ -270,6 +313,18 @@ def test_an_ablation_tells_of_each_configuration_its_means(kept, cache_path, tmp
     assert "test/macro_f1" not in last.metrics
     fusion = next(n for n, row in enumerate(rows) if row.configuration == report.ranking.fusion)
     assert run.children[fusion].metrics["test/macro_f1_difference_low"] == rows[fusion].macro_f1_difference.low
+
+
+def test_a_range_that_was_searched_is_one_parameter(tmp_path):
+    grid = {"learning_rate": Range("learning_rate", 1e-4, 1e-2, "log"), "hidden_dim": (8, 16)}
+
+    class Report:
+        run_path, label, encoders, n_jobs, n_failed = tmp_path, "label", {"text": ["a"]}, 0, 0
+        ranking, naming = Ranking([], None, None, None), None
+
+    run = run_of_ablation(Report, AblationSettings(grid=grid, n_trials=2))
+    found = {name: value for name, value in run.parameters.items() if name.startswith("grid")}
+    assert found == {"grid/learning_rate": "0.0001..0.01", "grid/hidden_dim": "8,16"}
 
 
 @mlflow_warns
