@@ -75,7 +75,7 @@ def sweep_rows(log_probabilities: Mapping[str, Tensor], problem: Problem, rows: 
 def weights_in_words(weights: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
     """Return late fusion's weights as they are told; those that were fitted have intervals."""
     if not intervals:
-        return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+        return ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items())
     if set(intervals.values()) == {(0.0, 1.0)}:  # `fit_mixture` had nothing to go by
         alike = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
         return f"{alike}: equal, because the validation rows do not tell the members apart from chance"

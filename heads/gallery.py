@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ __all__ = ["Card", "Gallery", "Said", "choose_mistakes", "choose_samples", "show
 
 N_CARDS = 12
 MOST_CHARACTERS = 160  # of a title
+
+log = logging.getLogger("embed_once")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Gallery:
     samples: list[Card]
     mistakes: list[Card]
     note: str
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any product has one: where none has, no places are kept for them."""
+        return any(card.picture for card in (*self.samples, *self.mistakes))
 
 
 def choose_samples(n_rows: int, generator: np.random.Generator) -> np.ndarray:
@@ -97,14 +105,17 @@ def show_products(
         )
 
     cards, wrong = ([card(place) for place in places.tolist()] for places in (samples, mistakes))
-    note = ""
+    gallery = Gallery(cards, wrong, "")
     if not cells:
         note = "The cache was written anew since it was read: pictures and titles are left out."
     elif columns.image is None:
         note = "The catalogue has no column of pictures; --image-column names one."
-    elif not any(one.picture for one in (*cards, *wrong)):
+    elif gallery.has_pictures:
+        return gallery
+    else:
         note = f"None of the pictures that {columns.image} names was found; --image-root names their folder."
-    return Gallery(cards, wrong, note)
+    log.info("The report shows no pictures. %s", note)
+    return replace(gallery, note=note)
 
 
 def _said(head: str, answers: Answers, place: int, codes: np.ndarray, classes: list[str]) -> Said:

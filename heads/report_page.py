@@ -221,6 +221,7 @@ def _facts(
         ("pictures", f"column {columns.image}" if columns.image else "no column"),
         ("titles", f"column {columns.title}" if columns.title else "no column"),
         *([("pictures' folder", str(settings.image_root))] if settings.image_root else []),
+        ("trained on", "{device}, in {precision}".format(**config["trained_on"])),
         ("versions", versions),
         ("seconds", f"{found.elapsed_s:.1f}, without this page"),
     ]
