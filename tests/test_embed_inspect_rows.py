@@ -169,6 +169,8 @@ def test_rows_of_a_catalogue_of_files_are_compared_with_their_pictures(tmp_path)
 
 def test_pictures_of_a_table_are_read_row_by_row(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from embed.parquet_pictures import ParquetPictures
+
     rows = [{"id": f"{n:03}", "image": f"{n}.png", "text": "", "label": f"c{n % 3}"} for n in range(300)]
     path = WRITERS["parquet with structs"](
         tmp_path, rows, {f"{n}.png": image_bytes((n % 256, n // 256, 0)) for n in range(300)}
@@ -183,16 +185,13 @@ def test_pictures_of_a_table_are_read_row_by_row(tmp_path, monkeypatch):
     monkeypatch.setattr("embed.picture_profile.ordered_map", in_turn)
     found = look(path)
     assert set(tasks) == {1}
-    begun = []
-    begin = embed.parquet_pictures.ParquetPictures._begin_group
-    monkeypatch.setattr("embed.parquet_pictures.WINDOW_ROWS", 8)
-    monkeypatch.setattr("embed.parquet_pictures.N_WINDOWS", 1)
-    monkeypatch.setattr(
-        "embed.parquet_pictures.ParquetPictures._begin_group", lambda self, row: begun.append(row) or begin(self, row)
-    )
+    read = []
+    value = ParquetPictures.value
+    monkeypatch.setattr(ParquetPictures, "value", lambda self, row: read.append(row) or value(self, row))
     page = write_page(found, tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg") == 24
-    assert len(begun) == 1  # the card's pictures, too, are read in the table's order
+    assert len(read) == 24
+    assert read == sorted(read)  # the cards' pictures, too, are read in the table's order
     labels = [product.label for product in found.products]
     assert labels == sorted(labels)  # and shown by their labels
 
