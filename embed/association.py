@@ -31,8 +31,8 @@ class Association:
 class PairCounter:
     """Counts the rows of each pair of a value and a label, for several columns.
 
-    All columns together have at most `MOST_PAIRS` pairs (some 120 MB) and those of a batch: where there are more, the
-    column that has most is given up.
+    All columns together have at most `MOST_PAIRS` pairs (some 120 MB) and those of one column's batch: where there are
+    more, the column that has most is given up.
     """
 
     def __init__(self, columns: Iterable[str]) -> None:
@@ -41,10 +41,10 @@ class PairCounter:
 
     def add(self, batch: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
         """Count more rows: the cells of each column, and the labels."""
-        for column, pairs in self.pairs.items():
-            pairs.update(zip(batch[column], labels, strict=True))
-        while sum(map(len, self.pairs.values())) > MOST_PAIRS:
-            self.give_up(max(self.pairs, key=lambda column: len(self.pairs[column])))
+        for column in list(self.pairs):
+            self.pairs.get(column, Counter()).update(zip(batch[column], labels, strict=True))
+            while sum(map(len, self.pairs.values())) > MOST_PAIRS:
+                self.give_up(max(self.pairs, key=lambda name: len(self.pairs[name])))
 
     def give_up(self, column: str) -> None:
         """Count a column no longer."""

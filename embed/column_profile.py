@@ -12,6 +12,7 @@ from embed.cell_kind import MISSING_WORDS, guess_kind
 __all__ = ["MOST_DISTINCT", "ColumnCounter", "ColumnProfile", "is_mojibake"]
 
 MOST_DISTINCT = 100_000  # values a column; of those with more it is only known that they have more
+MOST_CHARACTERS = 64 * 2**20  # of these values together
 N_COMMON = 5
 MOST_VARIANTS = 100  # groups of values that differ in case or blanks alone
 
@@ -47,8 +48,8 @@ class ColumnProfile:
 class ColumnCounter:
     """Counts a column's cells.
 
-    It keeps up to `MOST_DISTINCT` distinct values (and those of one batch more); once there are more, it guesses what
-    they are and drops them.
+    It keeps up to `MOST_DISTINCT` distinct values of `MOST_CHARACTERS` in all (and those of one batch more); once there
+    are more, it guesses what they are and drops them.
     """
 
     def __init__(self, name: str) -> None:
@@ -58,6 +59,8 @@ class ColumnCounter:
         self.example = self.padded_example = self.mojibake_example = ""
         self.counts: Counter[str] | None = Counter()  # None: there were too many
         self.kind = ""
+        self.n_dropped = 0  # values that were surely there when they were dropped
+        self._n_characters = 0
 
     def add(self, cells: Sequence[str]) -> None:
         """Count the next cells."""
@@ -66,9 +69,12 @@ class ColumnCounter:
         self._check(fresh)
         if self.counts is None:
             return
+        self._n_characters += sum(len(cell) for cell in fresh if cell not in self.counts)
         self.counts.update(fresh)
-        if len(self.counts) > MOST_DISTINCT:
+        if len(self.counts) > MOST_DISTINCT or self._n_characters > MOST_CHARACTERS:
             self.kind = guess_kind(self.counts)
+            n_filled = sum(bool(cell.strip()) for cell in self.counts)
+            self.n_dropped = max(0, min(MOST_DISTINCT, n_filled - 1))
             self.counts = None
 
     def profile(self, role: str) -> ColumnProfile:
@@ -82,7 +88,7 @@ class ColumnCounter:
             role=role,
             kind=kind,
             n_rows=self.n_rows,
-            n_distinct=MOST_DISTINCT if self.counts is None else len(filled),
+            n_distinct=self.n_dropped if self.counts is None else len(filled),
             is_capped=self.counts is None,
             n_empty=self.n_empty,
             n_missing_words=self.missing_words.total(),

@@ -16,6 +16,8 @@ from embed.text_profile import local_folder
 
 __all__ = ["Cost", "EncoderCost", "measure_cost"]
 
+SAMPLE_BYTES = 200 * 10**6  # of pictures that are copied out of other files
+
 
 @dataclass(frozen=True)
 class EncoderCost:
@@ -64,22 +66,25 @@ def measure_cost(
         return Cost([], "there is no content to encode")
     from embed.extraction import estimate
 
-    with TemporaryDirectory(prefix="embed-inspect-") as folder:
-        sample_path = Path(folder) / "data.csv"
-        try:
+    try:
+        with TemporaryDirectory(prefix="embed-inspect-") as folder:
             chosen = replace(
                 settings,
                 modalities=modalities,
-                id_column=None, image_column="image", text_column="text", encoding=None,
+                id_column="id", image_column="image", text_column="text", text_columns=None, encoding=None,
+                delimiter=",", bad_lines="skip", where=None, label=None, per_class=None, sample=None,
                 image_root=None, allow_outside=True,
                 image_weights="random", text_weights="random", image_name=None, text_name=None,
                 text_encoder=",".join(_at_hand(settings.text_encoder)),
                 tokens=None, retry_failed=False, rehash=False, max_bad=None,
             )  # fmt: skip
+            sample_path = Path(folder) / "data.csv"
             _write_sample(sample_path, rows, roles, root=root, allow_outside=settings.allow_outside)
             found = estimate(sample_path, Path(folder) / "embeddings.h5", settings=chosen)
-        except (CatalogueError, DeviceError, SettingError, WeightsError) as error:
-            return Cost([], str(error))
+    except (CatalogueError, DeviceError, SettingError, WeightsError) as error:
+        return Cost([], str(error))
+    except OSError as error:  # most often: the temporary folder is full
+        return Cost([], f"a sample must be written to a temporary folder, however: {error}. Set TMPDIR to another.")
     encoders = []
     for one in found.encoders:
         n_contents = n_unique[one.name.partition("/")[0]]
@@ -106,8 +111,10 @@ def _at_hand(text_encoder: str) -> list[str]:
 def _write_sample(
     path: Path, rows: Sequence[Mapping[str, str]], roles: Mapping[str, str], *, root: Path, allow_outside: bool
 ) -> None:
+    """Write the rows as a catalogue; pictures inside other files become files, until they have `SAMPLE_BYTES`."""
     root = root.resolve()
     folders: dict[str, Path] = {}
+    n_bytes = 0
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "image", "text"])
@@ -116,9 +123,10 @@ def _write_sample(
             if "image" in roles:
                 with suppress(ContentError):  # what cannot be read costs nothing
                     place = locate(row[roles["image"]], root, allow_outside=allow_outside, folders=folders)
-                    if not isinstance(place, Path):
+                    if isinstance(place, Path):
+                        picture = str(place)
+                    elif n_bytes < SAMPLE_BYTES:
                         picture_path = path.with_name(f"picture-{number}")
-                        picture_path.write_bytes(place.read())
-                        place = picture_path
-                    picture = str(place)
+                        n_bytes += picture_path.write_bytes(place.read())
+                        picture = str(picture_path)
             writer.writerow([number, picture, row[roles["text"]] if "text" in roles else ""])

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embed.amounts import plural
-from embed.column_profile import MOST_DISTINCT
 from embed.label_profile import LABEL_NAMES, MIN_ROWS
 from embed.picture_profile import PictureProfile
+from embed.repeats import Repeats
 from embed.statuses import ABSENT, OK
 
 if TYPE_CHECKING:
     from embed.inspection import Inspection
 
-__all__ = ["Finding", "find"]
+__all__ = ["Finding", "find", "list_repeats"]
 
 N_NAMED = 4
 MAJORITY = 0.9
@@ -40,10 +40,28 @@ def find(inspection: Inspection) -> list[Finding]:
     return sorted(found, key=lambda finding: not finding.is_bad)
 
 
+def list_repeats(inspection: Inspection) -> list[tuple[str, Repeats]]:
+    """Return the exact copies of each kind, under what was compared."""
+    found = [
+        (f"rows{_but(inspection)}", inspection.repeated_rows),
+        ("ids", inspection.repeated_ids),
+        ("texts", inspection.text.repeats if inspection.text is not None else None),
+        ("pictures", inspection.pictures.repeats if inspection.pictures is not None else None),
+    ]
+    return [(what, repeats) for what, repeats in found if repeats is not None]
+
+
+def _but(inspection: Inspection) -> str:
+    """Return in words which columns are no part of a row that is compared with others."""
+    names = {"id": "the id", "image": "the picture"}
+    left_out = " and ".join(names[role] for role in inspection.not_in_rows)
+    return f", but for {left_out}" if left_out else ""
+
+
 def _of_rows(inspection: Inspection) -> Iterator[Finding]:
     if inspection.n_bad_lines:
         yield Finding(
-            f"{plural(inspection.n_bad_lines, 'line')} could not be read as a row: "
+            f"{plural(inspection.n_bad_lines, inspection.bad_unit)} could not be read: "
             f"{'; '.join(inspection.bad_lines[:2])}.",
             is_bad=True,
         )
@@ -56,7 +74,10 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
             is_bad=True,
         )
     if n := inspection.repeated_rows.n_surplus:
-        yield Finding(f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column but the id.")
+        apart = " Pictures inside other files are compared apart." if "image" in inspection.not_in_rows else ""
+        yield Finding(
+            f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column{_but(inspection)}.{apart}"
+        )
     for role, what in (("image", "pictures"), ("text", "texts")):
         if role not in inspection.roles:
             yield Finding(f"No column of {what} was found by its name: --{role}-column names it.")
@@ -70,8 +91,9 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
         )
         return
     if label is None:
+        n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)
         yield Finding(
-            f"{column} has more than {MOST_DISTINCT:,} values, so it is no label: --label names one.", is_bad=True
+            f"{column} has more than {n_distinct:,} values, so it is no label: --label names one.", is_bad=True
         )
         return
     if label.n_classes < 2:

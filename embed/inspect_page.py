@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache.aside import write_aside
 from cache.page import picture_url, render_page
@@ -12,7 +12,7 @@ from cache.plot import COLOURS, draw, svg
 from embed.amounts import show_bytes, show_seconds
 from embed.errors import ContentError
 from embed.images import decode, locate, read_image
-from embed.inspect_findings import find
+from embed.inspect_findings import find, list_repeats
 from embed.label_profile import MIN_ROWS
 from embed.statuses import MEANINGS, OK
 
@@ -47,11 +47,11 @@ def write_page(inspection: Inspection, path: Path) -> Path:
         Path(__file__).with_name("inspect.html"),
         inspection=inspection,
         findings=find(inspection),
-        repeats=_repeats(inspection),
+        repeats=list_repeats(inspection),
         label_figure=_draw_label(inspection.label) if inspection.label and inspection.label.sizes else None,
         text_figure=_draw_lengths(inspection.text) if inspection.text and inspection.text.lengths else None,
         picture_figure=_draw_sizes(inspection.pictures) if inspection.pictures and inspection.pictures.widths else None,
-        cards=[_card(product, inspection) for product in inspection.products],
+        cards=_cards(inspection),
         slips=[(count, what) for count, what in SLIPS if any(getattr(one, count) for one in inspection.columns)],
         meanings=MEANINGS,
         min_rows=MIN_ROWS,
@@ -62,14 +62,12 @@ def write_page(inspection: Inspection, path: Path) -> Path:
     return write_aside(path, lambda aside: aside.write_text(page, encoding="utf-8"), folder=path.parent)
 
 
-def _repeats(inspection: Inspection) -> list[tuple[str, Any]]:
-    found = [
-        ("rows, but for the id", inspection.repeated_rows),
-        ("ids", inspection.repeated_ids),
-        ("texts", inspection.text.repeats if inspection.text is not None else None),
-        ("pictures", inspection.pictures.repeats if inspection.pictures is not None else None),
-    ]
-    return [(what, repeats) for what, repeats in found if repeats is not None]
+def _cards(inspection: Inspection) -> list[dict[str, str]]:
+    """Return the cards of all products, whose pictures are read in the table's order: some tables begin anew else."""
+    products = inspection.products
+    order = sorted(range(len(products)), key=lambda place: products[place].row)
+    cards = {place: _card(products[place], inspection) for place in order}
+    return [cards[place] for place in range(len(products))]
 
 
 def _card(product: Product, inspection: Inspection) -> dict[str, str]:

@@ -15,10 +15,10 @@ class InspectSettings:
     """Settings of `embed.inspect`.
 
     Raises:
-        SettingError: a value is out of its range.
+        SettingError: a value is out of its range, or so many products are asked for.
     """
 
-    extract: ExtractSettings = field(default_factory=ExtractSettings)  # columns, root, encoders, longest text
+    extract: ExtractSettings = field(default_factory=ExtractSettings)  # columns, texts, where, root, encoders
     label: str | None = None  # None: by its usual names
     deep: bool = False  # decode every picture, not only its header
     estimate: bool = True  # measure what extraction will cost
@@ -33,3 +33,9 @@ class InspectSettings:
             if value < lowest:
                 option = "--products" if name == "n_products" else "--" + name.replace("_", "-")
                 raise SettingError(f"{option} must be at least {lowest}, however got {value}.")
+        for name in ("per_class", "sample"):
+            if (value := getattr(self.extract, name)) is not None:
+                raise SettingError(
+                    f"{name} must be None for an inspection, which looks at all products, however got {value}. Leave "
+                    "it out; where takes some of them."
+                )

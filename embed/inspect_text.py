@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from embed.amounts import plural, show_bytes, show_seconds
-from embed.inspect_findings import find
+from embed.inspect_findings import find, list_repeats
 from embed.label_profile import MIN_ROWS
-from embed.repeats import Repeats
 from embed.statuses import OK
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ def printable(cell: str, width: int) -> str:
 def _head(inspection: Inspection) -> Iterator[str]:
     n_columns = plural(len(inspection.columns), "column")
     yield from _wrapped(f"{plural(inspection.n_rows, 'row')}, {n_columns}: {inspection.path}")
+    if (where := inspection.settings.extract.where) is not None:
+        yield from _wrapped(f"of {plural(inspection.n_read, 'row')}, where {where}")
     yield from _wrapped(", ".join(f"{role}: {column}" for role, column in inspection.roles.items()))
 
 
@@ -79,12 +80,6 @@ def _columns(columns: Sequence[ColumnProfile]) -> Iterator[str]:
 
 
 def _repeats(inspection: Inspection) -> Iterator[str]:
-    found: dict[str, Repeats | None] = {
-        "rows, but for the id": inspection.repeated_rows,
-        "ids": inspection.repeated_ids,
-        "texts": inspection.text.repeats if inspection.text is not None else None,
-        "pictures": inspection.pictures.repeats if inspection.pictures is not None else None,
-    }
     rows = [
         [
             what,
@@ -95,8 +90,7 @@ def _repeats(inspection: Inspection) -> Iterator[str]:
             if repeats.largest
             else "",
         ]
-        for what, repeats in found.items()
-        if repeats is not None
+        for what, repeats in list_repeats(inspection)
     ]
     yield from _table(["exact copies", "there", "distinct", "copies", "most often"], rows, left={4})
 

@@ -16,18 +16,15 @@ from typing import Any
 import numpy as np
 
 from embed.association import Association
-from embed.catalogue import find_column
 from embed.column_profile import ColumnProfile
 from embed.cost_sample import Cost, measure_cost
-from embed.errors import CatalogueError
+from embed.inspect_rows import Row, Rows
 from embed.inspect_settings import InspectSettings
-from embed.label_profile import LABEL_NAMES, LabelProfile, clean_label, profile_label
+from embed.label_profile import LabelProfile, clean_label, profile_label
 from embed.picture_profile import PictureProfile, profile_pictures
 from embed.progress import Progress
 from embed.repeats import Repeats
-from embed.settings import MODALITIES, ExtractSettings
-from embed.tables import Table, open_table
-from embed.tally import Row, Tally
+from embed.tally import Tally
 from embed.text_profile import TextProfile
 
 __all__ = ["Inspection", "Product", "inspect"]
@@ -44,6 +41,7 @@ class Product:
     picture: str
     title: str
     label: str
+    row: int  # of the table, from 0
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,12 @@ class Inspection:
 
     path: Path
     root: Path  # of the pictures
-    n_rows: int
-    roles: dict[str, str]  # id, image, text, label -> column
+    n_rows: int  # that were looked at: for which `where` holds
+    n_read: int  # of the table
+    roles: dict[str, str]  # id, image, text, label -> column; of several that are joined: all names
     columns: list[ColumnProfile]
-    repeated_rows: Repeats  # alike in all but the id
+    repeated_rows: Repeats  # alike in all columns but `not_in_rows`
+    not_in_rows: list[str]  # roles: id, and image where pictures stand inside other files
     repeated_ids: Repeats | None
     label: LabelProfile | None
     associations: list[Association]
@@ -65,6 +65,7 @@ class Inspection:
     products: list[Product]
     cost: Cost | None
     n_bad_lines: int
+    bad_unit: str  # what they are: line, or member of a shard
     bad_lines: list[str]
     elapsed_s: float
     settings: InspectSettings = field(repr=False)
@@ -83,21 +84,22 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
 
     Raises:
         CatalogueError: the catalogue cannot be read, has no rows, or lacks a column that was named.
+        SettingError: ``where`` is no condition on the columns there are.
     """
     settings = settings or InspectSettings()
     extract = settings.extract
     started = time.monotonic()
     path = Path(catalogue_path)
-    table = open_table(path, extract)
-    tally = _count(table, _find_roles(table.columns, settings), path, settings)
-    roles = tally.roles
+    source = Rows(path, settings)
+    roles = source.roles
+    tally = _count(source, settings)
     columns = tally.profiles()
-    rows, ids, texts = _repeats(tally, path, extract)
+    rows, ids, texts = _repeats(tally, source)
     root = (extract.image_root or (path if path.is_dir() else path.parent)).resolve()
     pictures = None
     if "image" in roles:
         pictures = profile_pictures(
-            roles["image"], tally.pictures.items(), n_rows=tally.n_rows, root=root,
+            roles["image"], [named for _, named in tally.pictures.items()], n_rows=tally.n_rows, root=root,
             allow_outside=extract.allow_outside, deep=settings.deep, n_workers=extract.n_workers,
         )  # fmt: skip
     text = None
@@ -106,14 +108,17 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
             roles["text"], texts, text_encoder=extract.text_encoder, max_length=extract.max_length
         )
     label_counts = tally.columns[roles["label"]].counts if "label" in roles else None
-    sample = [row for _, row in tally.rows.items()]
+    sample = [numbered for _, numbered in tally.rows.items()]
+    bad_lines = source.bad_lines
     return Inspection(
         path=path,
         root=root,
         n_rows=tally.n_rows,
+        n_read=source.n_read,
         roles=roles,
         columns=columns,
         repeated_rows=rows,
+        not_in_rows=[role for role, is_out in (("id", "id" in roles), ("image", tally.has_placed)) if is_out],
         repeated_ids=ids,
         label=None if label_counts is None else profile_label(roles["label"], label_counts),
         associations=tally.associations(columns),
@@ -121,77 +126,67 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         text=text,
         pictures=pictures,
         products=_choose_products(sample, roles, settings),
-        cost=_cost(sample, roles, pictures, text, root=root, settings=settings) if settings.estimate else None,
-        n_bad_lines=table.bad_lines.count,
-        bad_lines=[f"{table.bad_lines.unit} {number} {reason}" for number, reason in table.bad_lines.examples],
+        cost=_cost(sample, roles, pictures, text, root=root, settings=settings),
+        n_bad_lines=bad_lines.count,
+        bad_unit=bad_lines.unit,
+        bad_lines=[f"{bad_lines.unit} {number} {reason}" for number, reason in bad_lines.examples],
         elapsed_s=time.monotonic() - started,
         settings=settings,
     )
 
 
-def _count(table: Table, roles: dict[str, str], path: Path, settings: InspectSettings) -> Tally:
-    """Return what the table's rows, read once, come to."""
+def _count(source: Rows, settings: InspectSettings) -> Tally:
+    """Return what the rows, read once, come to."""
     tally = Tally(
-        table.columns,
-        roles,
+        source.columns,
+        source.roles,
+        text_columns=source.text_columns,
+        clean_text=settings.extract.clean_text,
         n_pictures=settings.most_pictures,
         n_texts=settings.most_texts,
         generator=np.random.default_rng(settings.seed),
     )
     with Progress("Reading the catalogue", None, unit="row") as progress:
-        for batch in table.batches():
-            n_before = tally.n_rows
-            tally.add(batch)
-            progress.advance(tally.n_rows - n_before)
-    if not tally.n_rows:
-        raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
+        for numbers, batch in source.batches():
+            tally.add(numbers, batch)
+            progress.advance(len(numbers))
     return tally
 
 
-def _repeats(tally: Tally, path: Path, settings: ExtractSettings) -> tuple[Repeats, Repeats | None, Repeats | None]:
+def _repeats(tally: Tally, source: Rows) -> tuple[Repeats, Repeats | None, Repeats | None]:
     """Return the repeats of rows, ids and texts, with the cells of those to be shown."""
     found = {"row": tally.row_digests.repeats(n_largest=N_REPEATS)}
     if "id" in tally.roles:
         found["id"] = tally.id_digests.repeats(n_largest=N_REPEATS)
     if "text" in tally.roles:
         found["text"] = tally.texts.digests.repeats(n_largest=N_REPEATS)
-    wanted = {repeat.row for repeats in found.values() for repeat in repeats.largest}
-    rows = _rows_at(wanted, path, settings)
+    rows = source.at({repeat.row for repeats in found.values() for repeat in repeats.largest})
     shown = {role: tally.roles.get(role) for role in ("id", "text")}
     shown["row"] = tally.roles.get("text") or tally.roles.get("image") or next(iter(tally.columns))
     with_cells = {
         role: replace(
             repeats,
-            largest=[replace(repeat, example=rows[repeat.row][shown[role] or ""]) for repeat in repeats.largest],
+            largest=[
+                replace(repeat, row=rows[repeat.row][0], example=rows[repeat.row][1][shown[role] or ""])
+                for repeat in repeats.largest
+            ],
         )
         for role, repeats in found.items()
     }
     return with_cells["row"], with_cells.get("id"), with_cells.get("text")
 
 
-def _rows_at(places: set[int], path: Path, settings: ExtractSettings) -> dict[int, Row]:
-    """Return the rows at some places, reading the table up to the last of them."""
-    found: dict[int, Row] = {}
-    start = 0
-    for batch in open_table(path, settings).batches() if places else ():
-        n = len(next(iter(batch.values())))
-        for place in sorted(place for place in places if start <= place < start + n):
-            found[place] = {name: cells[place - start] for name, cells in batch.items()}
-        start += n
-        if len(found) == len(places):
-            break
-    return found
-
-
-def _choose_products(sample: Sequence[Row], roles: dict[str, str], settings: InspectSettings) -> list[Product]:
+def _choose_products(
+    sample: Sequence[tuple[int, Row]], roles: dict[str, str], settings: InspectSettings
+) -> list[Product]:
     """Return products to show: of the largest classes the same number each, as far as there are, else any."""
     order = np.random.default_rng(settings.seed).permutation(len(sample)).tolist()
     groups: dict[str, list[Product]] = {}
     for place in order:
-        row = sample[place]
+        number, row = sample[place]
         cells = {role: row[column] for role, column in roles.items()}
         label = clean_label(cells.get("label", ""))
-        product = Product(cells.get("id", ""), cells.get("image", ""), cells.get("text", ""), label)
+        product = Product(cells.get("id", ""), cells.get("image", ""), cells.get("text", ""), label, number)
         groups.setdefault(label, []).append(product)
     largest = sorted(groups.values(), key=len, reverse=True)[:N_CLASSES_SHOWN]
     rounds = (group[turn] for turn in range(len(sample)) for group in largest if turn < len(group))
@@ -199,36 +194,21 @@ def _choose_products(sample: Sequence[Row], roles: dict[str, str], settings: Ins
 
 
 def _cost(
-    sample: Sequence[Row],
+    sample: Sequence[tuple[int, Row]],
     roles: dict[str, str],
     pictures: PictureProfile | None,
     text: TextProfile | None,
     *,
     root: Path,
     settings: InspectSettings,
-) -> Cost:
+) -> Cost | None:
+    if not settings.estimate:
+        return None
     n_unique = {}
     if pictures is not None:
         # Of a sample the share of copies is found to be too low, so that this is an upper bound.
         n_unique["image"] = round(pictures.repeats.n_distinct * pictures.n_rows / max(1, pictures.n_looked_at))
     if text is not None:
         n_unique["text"] = text.repeats.n_distinct
-    return measure_cost(sample, roles, n_unique=n_unique, root=root, settings=settings.extract)
-
-
-def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]:
-    """Return which columns serve for what: those that were named, and others by their usual names."""
-    found = {role: find_column(role, columns, settings.extract) for role in ("id", *MODALITIES)}
-    roles = {role: column for role, column in found.items() if column is not None}
-    for role in found.keys() - roles.keys():
-        if (asked := getattr(settings.extract, f"{role}_column")) is not None:
-            raise CatalogueError(
-                f"--{role}-column must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
-            )
-    if settings.label is not None and settings.label not in columns:
-        raise CatalogueError(
-            f"--label must be one of the catalogue's columns ({', '.join(columns)}), however got {settings.label!r}."
-        )
-    usual = (column for name in LABEL_NAMES for column in columns if column.strip().lower() == name)
-    label = settings.label or next(usual, None)
-    return roles if label is None else {**roles, "label": label}
+    rows = [row for _, row in sample]
+    return measure_cost(rows, roles, n_unique=n_unique, root=root, settings=settings.extract)

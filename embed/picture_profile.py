@@ -13,10 +13,11 @@ import numpy as np
 from embed.device import count_cores
 from embed.errors import ContentError
 from embed.images import decode, locate, measure, read_image
+from embed.places import PlacedCell
 from embed.progress import Progress
+from embed.quantiles import find_quantiles
 from embed.repeats import Digests, Repeats
 from embed.statuses import NOT_BAD, OK
-from embed.text_profile import QUANTILES
 from embed.workers import ordered_map
 
 __all__ = ["BadPicture", "Picture", "PictureProfile", "look_at", "profile_pictures"]
@@ -107,7 +108,10 @@ def profile_pictures(
         ]
 
     pictures: list[Picture] = []
-    blocks = (named[start : start + TOGETHER] for start in range(0, len(named), TOGETHER))
+    # Rows of a table are read one after the other: threads with a block each would be far apart, and decode all of a
+    # row group anew for each of them.
+    together = 1 if any(isinstance(cell, PlacedCell) for _, (_, cell) in named) else TOGETHER
+    blocks = (named[start : start + together] for start in range(0, len(named), together))
     with Progress("Reading pictures", len(named), unit="file") as progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         for found in ordered_map(look, blocks, n_workers=n_workers, n_ahead=4 * n_workers):
@@ -135,10 +139,7 @@ def _summary(
     column: str, named: Sequence[Named], pictures: Sequence[Picture], *, n_rows: int, root: Path, deep: bool
 ) -> PictureProfile:
     digests = Digests()
-    digests.add(
-        int.from_bytes(bytes.fromhex(picture.key[:16]), "little", signed=True) if picture.key else Digests.NONE
-        for picture in pictures
-    )
+    digests.add(Digests.of_key(picture.key) for picture in pictures)
     repeats = digests.repeats(n_largest=N_REPEATS)
     largest = [replace(one, row=named[one.row][0], example=named[one.row][1][1]) for one in repeats.largest]
     good = [picture for picture in pictures if picture.status == OK]
@@ -158,10 +159,10 @@ def _summary(
         statuses=dict(Counter(picture.status for picture in pictures)),
         repeats=replace(repeats, largest=largest),
         n_bytes=sum(picture.n_bytes for picture in good),
-        byte_quantiles=_quantiles([picture.n_bytes for picture in good]),
-        width_quantiles=_quantiles([picture.width for picture in good]),
-        height_quantiles=_quantiles([picture.height for picture in good]),
-        aspect_quantiles=_quantiles(aspects.round(3).tolist()),
+        byte_quantiles=find_quantiles([picture.n_bytes for picture in good]),
+        width_quantiles=find_quantiles([picture.width for picture in good]),
+        height_quantiles=find_quantiles([picture.height for picture in good]),
+        aspect_quantiles=find_quantiles(aspects.round(3).tolist()),
         n_portrait=int(np.count_nonzero(aspects < 1)),
         n_square=int(np.count_nonzero(aspects == 1)),
         n_landscape=int(np.count_nonzero(aspects > 1)),
@@ -174,9 +175,3 @@ def _summary(
         n_bad=len(bad),
         bad=bad[:MOST_BAD],
     )
-
-
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Return values at the places of `QUANTILES` in order, none of no values."""
-    ordered = sorted(values)
-    return {name: ordered[round(share * (len(ordered) - 1))] for name, share in QUANTILES.items()} if ordered else {}

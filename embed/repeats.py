@@ -44,6 +44,11 @@ class Digests:
 
     NONE = 0  # stands for a row without content
 
+    @classmethod
+    def of_key(cls, key: str) -> int:
+        """Return the digest of a content's key, that of a row without content for ""."""
+        return int.from_bytes(bytes.fromhex(key[:16]), "little", signed=True) if key else cls.NONE
+
     def __init__(self) -> None:
         self._digests = array("q")
 

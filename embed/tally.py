@@ -8,7 +8,9 @@ import numpy as np
 
 from embed.association import Association, PairCounter, associate
 from embed.column_profile import ColumnCounter, ColumnProfile
+from embed.inspect_rows import Row
 from embed.label_profile import clean_label
+from embed.places import PlacedCell
 from embed.repeats import Digests
 from embed.sampling import Sample
 from embed.text_profile import TextCounter
@@ -17,8 +19,6 @@ __all__ = ["Tally"]
 
 SAMPLE_ROWS = 2048  # whole rows, for the products shown and for the cost
 COMPARED = ("categorical", "boolean", "number", "date")  # kinds of columns that are held against the label
-
-Row = dict[str, str]
 
 
 class Tally:
@@ -31,8 +31,10 @@ class Tally:
     Args:
         columns: their names.
         roles: role -> column, of ``id``, ``image``, ``text`` and ``label``.
+        text_columns: those that are joined to the text; none where it is one column.
         n_pictures: rows whose pictures may be looked at.
         n_texts: texts whose length may be counted.
+        clean_text: texts are cleaned before they are compared and counted.
     """
 
     def __init__(
@@ -40,53 +42,73 @@ class Tally:
         columns: Sequence[str],
         roles: Mapping[str, str],
         *,
+        text_columns: Sequence[str] = (),
         n_pictures: int,
         n_texts: int,
+        clean_text: bool = False,
         generator: np.random.Generator,
     ) -> None:
         self.roles = dict(roles)
         self.n_rows = 0
+        self.text_columns = text_columns
+        self.has_placed = False  # pictures that stand inside another file
         self.columns = {name: ColumnCounter(name) for name in columns}
         rows, pictures, texts = generator.spawn(3)
         self.row_digests, self.id_digests = Digests(), Digests()
-        self.rows: Sample[Row] = Sample(SAMPLE_ROWS, rows)
-        self.pictures: Sample[tuple[str, str]] = Sample(n_pictures, pictures)  # id, cell
-        self.texts = TextCounter(n_texts, texts)
-        apart = {roles.get(role) for role in ("id", "image", "text", "label")}
+        self.rows: Sample[tuple[int, Row]] = Sample(SAMPLE_ROWS, rows)
+        self.pictures: Sample[tuple[int, tuple[str, str]]] = Sample(n_pictures, pictures)  # row, (id, cell)
+        self.texts = TextCounter(n_texts, texts, clean_text=clean_text)
+        apart = {*(roles.get(role) for role in ("id", "image", "text", "label")), *text_columns}
         self.pairs = PairCounter(name for name in columns if "label" in roles and name not in apart)
 
-    def add(self, batch: Mapping[str, Sequence[str]]) -> None:
-        """Count the next rows: the cells of each column."""
-        n = len(next(iter(batch.values())))
-        start, self.n_rows = self.n_rows, self.n_rows + n
+    def add(self, numbers: Sequence[int], batch: Mapping[str, Sequence[str]]) -> None:
+        """Count the next rows: their numbers in the table, from 0, and the cells of each column."""
+        n = len(numbers)
+        self.n_rows += n
         for name, counter in self.columns.items():
             counter.add(batch[name])
         own = self.roles.get("id")
-        others = [batch[name] for name in self.columns if name != own]
         # Python's hash of strings is one of 64 bits that is drawn anew in each process.
-        self.row_digests.add(_not_none(hash(cells) for cells in zip(*others, strict=True)))
-        ids: Sequence[str] = [str(row) for row in range(start, self.n_rows)] if own is None else batch[own]
+        self.row_digests.add(_not_none(map(hash, self._compared(batch))))
+        ids: Sequence[str] = [str(row) for row in numbers] if own is None else batch[own]
         if own is not None:
             self.id_digests.add(_not_none(map(hash, ids)))
-        self.rows.offer(n, lambda place: {name: cells[place] for name, cells in batch.items()})
+        self.rows.offer(n, lambda place: (numbers[place], {name: cells[place] for name, cells in batch.items()}))
         if "image" in self.roles:
             cells = batch[self.roles["image"]]
-            self.pictures.offer(n, lambda place: (ids[place], cells[place]))
+            self.pictures.offer(n, lambda place: (numbers[place], (ids[place], cells[place])))
         if "text" in self.roles:
             self.texts.add(batch[self.roles["text"]])
         if self.pairs.pairs:
-            cleaned = {cell: clean_label(cell) for cell in set(batch[self.roles["label"]])}
-            labels = [cleaned[cell] for cell in batch[self.roles["label"]]]
-            self.pairs.add(batch, labels)
             for name, counter in self.columns.items():
                 if counter.counts is None:  # of so many values, what they have in common with the label is chance
                     self.pairs.give_up(name)
+            cleaned = {cell: clean_label(cell) for cell in set(batch[self.roles["label"]])}
+            self.pairs.add(batch, [cleaned[cell] for cell in batch[self.roles["label"]]])
+
+    def _compared(self, batch: Mapping[str, Sequence[str]]) -> Iterator[tuple[str | None, ...]]:
+        """Return of each row what makes it a copy of another: all but the id, and but pictures inside other files.
+
+        The names of those are made up by the table or say nothing of their bytes.
+        """
+        others: dict[str, Sequence[str | None]] = {
+            name: batch[name] for name in self.columns if name != self.roles.get("id")
+        }
+        image = self.roles.get("image", "")
+        if any(isinstance(cell, PlacedCell) for cell in others.get(image, ())):
+            self.has_placed = True
+            others[image] = [None if isinstance(cell, PlacedCell) else cell for cell in others[image]]
+            if len(others) == 1:
+                return iter(())  # of nothing but pictures nothing is compared
+        return zip(*others.values(), strict=True)
 
     def profiles(self) -> list[ColumnProfile]:
         """Return what was found of each column."""
         role_of: dict[str, str] = {}
         for role, column in self.roles.items():
             role_of.setdefault(column, role)
+        for column in self.text_columns:
+            role_of.setdefault(column, "text")
         return [counter.profile(role_of.get(name, "")) for name, counter in self.columns.items()]
 
     def associations(self, profiles: Sequence[ColumnProfile]) -> list[Association]:

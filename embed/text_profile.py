@@ -11,14 +11,14 @@ import numpy as np
 
 from cache import content_key
 from embed.errors import ContentError
+from embed.quantiles import find_quantiles
 from embed.repeats import Digests, Repeats
 from embed.sampling import Sample
 from embed.statuses import OK
-from embed.texts import HashTokenizer, normalise
+from embed.texts import HashTokenizer, clean, normalise
 
-__all__ = ["QUANTILES", "TextCounter", "TextProfile", "find_tokenizer", "local_folder"]
+__all__ = ["TextCounter", "TextProfile", "find_tokenizer", "local_folder"]
 
-QUANTILES = {"p0": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "p100": 1.0}
 MEASURED_TOGETHER = 1024
 WORDS = "words and signs"
 
@@ -44,9 +44,10 @@ class TextProfile:
 
 
 class TextCounter:
-    """Reads the text column: 8 bytes a row for its content key, and a sample of texts for their lengths."""
+    """Reads texts as extraction does: 8 bytes a row for its content key, and a sample of them for their lengths."""
 
-    def __init__(self, sample_size: int, generator: np.random.Generator) -> None:
+    def __init__(self, sample_size: int, generator: np.random.Generator, *, clean_text: bool = False) -> None:
+        self.clean_text = clean_text
         self.statuses: Counter[str] = Counter()
         self.digests = Digests()
         self.sample: Sample[str] = Sample(sample_size, generator)
@@ -61,12 +62,14 @@ class TextCounter:
         for cell in cells:
             try:
                 text = normalise(cell)
+                if self.clean_text:
+                    text = normalise(clean(text))
             except ContentError as error:
                 self.statuses[str(error)] += 1
                 yield Digests.NONE
             else:
                 texts.append(text)
-                yield int.from_bytes(bytes.fromhex(content_key(text.encode())[:16]), "little", signed=True)
+                yield Digests.of_key(content_key(text.encode()))
         self.statuses[OK] += len(texts)
 
     def profile(self, column: str, repeats: Repeats, *, text_encoder: str, max_length: int) -> TextProfile:
@@ -75,8 +78,6 @@ class TextCounter:
         texts = [text for _, text in self.sample.items()]
         blocks = (texts[start : start + MEASURED_TOGETHER] for start in range(0, len(texts), MEASURED_TOGETHER))
         lengths = np.array([n for block in blocks for n in measure(block)], dtype=np.int64)  # (n_measured,)
-        places = [round(share * (len(lengths) - 1)) for share in QUANTILES.values()]
-        ordered = np.sort(lengths)
         return TextProfile(
             column=column,
             statuses=dict(self.statuses),
@@ -85,7 +86,7 @@ class TextCounter:
             is_exact=name != WORDS,
             max_length=max_length,
             n_measured=len(lengths),
-            quantiles=dict(zip(QUANTILES, ordered[places].tolist(), strict=True)) if len(lengths) else {},
+            quantiles=find_quantiles(lengths.tolist()),
             mean_length=float(lengths.mean()) if len(lengths) else 0.0,
             lengths=dict(sorted(Counter(lengths.tolist()).items())),
             n_cut=int(np.count_nonzero(lengths > max_length)),

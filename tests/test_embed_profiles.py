@@ -90,6 +90,18 @@ def test_values_beyond_the_limit_are_dropped_and_still_checked(monkeypatch):
     assert found.common == []
 
 
+def test_values_of_too_many_characters_are_dropped(monkeypatch):
+    monkeypatch.setattr(column_profile, "MOST_CHARACTERS", 1000)
+    counter = ColumnCounter("column")
+    for _ in range(5):
+        counter.add(["a" * 300, "b" * 300, ""])  # 600 characters, however often they come
+    assert counter.counts is not None
+    counter.add(["c" * 300, "d" * 300])
+    assert counter.counts is None
+    found = counter.profile("")
+    assert (found.is_capped, found.n_distinct) == (True, 3)  # there are more: four
+
+
 @pytest.mark.parametrize("cell", ["cafÃ©", "â€œquoteâ€\x9d", "\N{REPLACEMENT CHARACTER}", "Ð¿Ñ€Ð¸Ð²ÐµÑ‚"])
 def test_text_of_a_wrong_encoding_is_seen(cell):
     assert is_mojibake(cell)
@@ -256,6 +268,22 @@ def test_column_of_most_pairs_is_given_up_where_there_are_too_many(monkeypatch):
     assert (list(counter.pairs), counter.given_up) == (["few", "many"], [])
     counter.add({"few": ["a"], "many": ["e"]}, ["x"])
     assert (counter.pairs, counter.given_up) == ({"few": {("a", "x"): 3, ("b", "y"): 2}}, ["many"])
+
+
+def test_pairs_of_a_batch_are_counted_column_by_column_within_the_limit(monkeypatch):
+    monkeypatch.setattr(association, "MOST_PAIRS", 6)
+    held = []
+    give_up = PairCounter.give_up
+    monkeypatch.setattr(
+        PairCounter,
+        "give_up",
+        lambda self, name: held.append(sum(map(len, self.pairs.values()))) or give_up(self, name),
+    )
+    names = [f"column {n}" for n in range(10)]
+    counter = PairCounter(names)
+    counter.add({name: list("abcdefgh") for name in names}, list("xxxxyyyy"))
+    assert counter.given_up == names
+    assert max(held) == 8  # the pairs of one column, not of ten
 
 
 def test_label_distribution_counts_the_tail():
