@@ -68,23 +68,14 @@ def measure_cost(
 
     try:
         with TemporaryDirectory(prefix="embed-inspect-") as folder:
-            chosen = replace(
-                settings,
-                modalities=modalities,
-                id_column="id", image_column="image", text_column="text", text_columns=None, encoding=None,
-                delimiter=",", bad_lines="skip", where=None, label=None, per_class=None, sample=None,
-                image_root=None, allow_outside=True,
-                image_weights="random", text_weights="random", image_name=None, text_name=None,
-                text_encoder=",".join(_at_hand(settings.text_encoder)),
-                tokens=None, retry_failed=False, rehash=False, max_bad=None,
-            )  # fmt: skip
+            chosen = _sample_settings(settings, modalities)
             sample_path = Path(folder) / "data.csv"
             _write_sample(sample_path, rows, roles, root=root, allow_outside=settings.allow_outside)
             found = estimate(sample_path, Path(folder) / "embeddings.h5", settings=chosen)
     except (CatalogueError, DeviceError, SettingError, WeightsError) as error:
         return Cost([], str(error))
-    except OSError as error:  # most often: the temporary folder is full
-        return Cost([], f"a sample must be written to a temporary folder, however: {error}. Set TMPDIR to another.")
+    except OSError as error:
+        return Cost([], f"{error}. If the temporary folder is full, name another with TMPDIR.")
     encoders = []
     for one in found.encoders:
         n_contents = n_unique[one.name.partition("/")[0]]
@@ -100,6 +91,20 @@ def measure_cost(
                 )
             )
     return Cost(encoders, "" if encoders else "no content of the sample could be read")
+
+
+def _sample_settings(settings: ExtractSettings, modalities: tuple[str, ...]) -> ExtractSettings:
+    """Return the settings for the sample, whose rows are chosen and whose texts are joined; `clean_text` stays."""
+    return replace(
+        settings,
+        modalities=modalities,
+        id_column="id", image_column="image", text_column="text", text_columns=None, encoding=None,
+        delimiter=",", bad_lines="skip", where=None, label=None, per_class=None, sample=None,
+        image_root=None, allow_outside=True,
+        image_weights="random", text_weights="random", image_name=None, text_name=None,
+        text_encoder=",".join(_at_hand(settings.text_encoder)),
+        tokens=None, retry_failed=False, rehash=False, max_bad=None,
+    )  # fmt: skip
 
 
 def _at_hand(text_encoder: str) -> list[str]:

@@ -96,12 +96,7 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     columns = tally.profiles()
     rows, ids, texts = _repeats(tally, source)
     root = (extract.image_root or (path if path.is_dir() else path.parent)).resolve()
-    pictures = None
-    if "image" in roles:
-        pictures = profile_pictures(
-            roles["image"], [named for _, named in tally.pictures.items()], n_rows=tally.n_rows, root=root,
-            allow_outside=extract.allow_outside, deep=settings.deep, n_workers=extract.n_workers,
-        )  # fmt: skip
+    pictures = _pictures(tally, root, settings)
     text = None
     if texts is not None:
         text = tally.texts.profile(
@@ -174,6 +169,20 @@ def _repeats(tally: Tally, source: Rows) -> tuple[Repeats, Repeats | None, Repea
         for role, repeats in found.items()
     }
     return with_cells["row"], with_cells.get("id"), with_cells.get("text")
+
+
+def _pictures(tally: Tally, root: Path, settings: InspectSettings) -> PictureProfile | None:
+    if "image" not in tally.roles:
+        return None
+    return profile_pictures(
+        tally.roles["image"],
+        [named for _, named in tally.pictures.items()],
+        n_rows=tally.n_rows,
+        root=root,
+        allow_outside=settings.extract.allow_outside,
+        deep=settings.deep,
+        n_workers=settings.extract.n_workers,
+    )
 
 
 def _choose_products(
