@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from formats import rows_of, write_class_folders, write_dataset, write_dataset_dict
+from formats import rows_of, write_class_folders, write_dataset, write_dataset_dict, write_stream
 from support import CountingEncoder, image_bytes, invoke
 
 import embed.cli
@@ -157,3 +157,47 @@ def test_a_dataset_without_files_is_a_named_error(tmp_path, content):
     (tmp_path / "dataset_dict.json").write_text(content)
     with pytest.raises(CatalogueError):
         open_table(tmp_path)
+
+
+def test_each_split_has_its_own_names_of_classes(tmp_path):
+    """Two splits may number their classes each in its own order."""
+    pytest.importorskip("pyarrow")
+    write_dataset_dict(tmp_path, ROWS, PICTURES)
+    write_stream(
+        tmp_path / "test" / "data-00000-of-00002.arrow", ROWS[15:22], PICTURES, ["class 2", "class 0", "class 1"]
+    )
+    rows = rows_of(open_table(tmp_path))
+    assert [row["label"] for row in rows] == [row["label"] for row in ROWS]
+
+
+def test_each_split_s_own_folder_names_its_classes(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    for split, names in (("train", ["hat", "shirt"]), ("test", ["shirt", "hat"])):
+        (tmp_path / split).mkdir()
+        info = {"features": {"label": {"names": names, "_type": "ClassLabel"}}}
+        (tmp_path / split / "dataset_info.json").write_text(json.dumps(info))
+        table = pa.table({"label": [0, 1]})
+        with (
+            pa.OSFile(str(tmp_path / split / "data.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, table.schema) as out,
+        ):
+            out.write_table(table)
+    assert [row["label"] for row in rows_of(open_table(tmp_path))] == ["hat", "shirt", "shirt", "hat"]
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_a_column_s_damaged_name_is_a_named_error(tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pa.table({"columnname": ["a"]})
+    path = tmp_path / f"d.{kind}"
+    if kind == "arrow":
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        pq.write_table(table, path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"columnname", b"column\xff\xfeme"))
+    with pytest.raises(CatalogueError, match="must be an? (Arrow|Parquet) file, however"):
+        open_table(path)
