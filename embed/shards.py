@@ -126,7 +126,7 @@ def find_shards(path: Path) -> list[Path]:
     """Return the shards that a path names: a tar file, a folder of such, ``shard-{000..003}.tar`` or ``shard-*.tar``.
 
     Raises:
-        CatalogueError: one of them is not there.
+        CatalogueError: one of them is not there, or the braces count downwards.
     """
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.suffix.lower() == ".tar" and file.is_file())
@@ -145,6 +145,10 @@ def _expand(name: str) -> Iterator[str]:
     """Yield the names that braces stand for: ``{000..003}`` counts, ``{a,b}`` lists."""
     if match := _RANGE.search(name):
         first, last = match.groups()
+        if int(first) > int(last):
+            raise CatalogueError(
+                f"Braces must count upwards, however got {match[0]} in {name}: write {{{last}..{first}}}."
+            )
         words: Iterator[str] = (f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1))
     elif match := _CHOICE.search(name):
         words = iter(match[1].split(","))
@@ -164,13 +168,16 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
     try:
         with tarfile.open(shard, "r:") as tar:
             while (member := tar.next()) is not None:
+                if member.size < 0 or tar.offset <= member.offset:  # else other members' bytes, or this one for ever
+                    raise tarfile.ReadError(f"member {member.name!r} has {member.size} bytes")
                 yield member.name.removeprefix("./"), member
                 vars(tar)["members"].clear()  # else it keeps them all
             end = tar.offset
         with shard.open("rb") as file:
             file.seek(end)
             block = file.read(tarfile.BLOCKSIZE)
-    except (tarfile.TarError, OSError, EOFError) as error:
+            is_last = not any(piece.strip(b"\0") for piece in iter(lambda: file.read(2**20), b""))
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise CatalogueError(
             f"A shard must be a whole tar file, not compressed, however {shard} is not: {error}. Make or fetch it "
             "again."
@@ -179,6 +186,11 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
         raise CatalogueError(
             f"A shard must be a whole tar file, however {shard} ends at byte {end} without an end mark, or is damaged "
             "there. Make or fetch it again."
+        )
+    if not is_last:
+        raise CatalogueError(
+            f"A shard must be one tar file, however {shard} goes on behind the end mark at byte {end}: two files in "
+            "one? Name them one by one (shard-{000..001}.tar), or join them with tar --concatenate."
         )
 
 
