@@ -66,18 +66,24 @@ class ParquetPictures:
         for first_row, values in reversed(self._windows):
             if first_row <= row < first_row + len(values):
                 return first_row, values
+        if self._next_row < self._stop_row <= row < self._next_row + WINDOW_ROWS:
+            while self._next_window() is not None:  # threads that lag behind still want the row group's last rows
+                pass
         if not self._next_row <= row < self._stop_row:
             self._begin_group(row)
-        while True:
-            batch = next(self._batches, None)
-            if batch is None:
-                raise ContentError("changed")
-            values = _values(batch, self.column)
-            window = (self._next_row, values)
-            self._windows.append(window)
-            self._next_row += len(values)
+        while (window := self._next_window()) is not None:
             if row < self._next_row:
                 return window
+        raise ContentError("changed")
+
+    def _next_window(self) -> tuple[int, Any] | None:
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        window = (self._next_row, _values(batch, self.column))
+        self._windows.append(window)
+        self._next_row += batch.num_rows
+        return window
 
     def _begin_group(self, row: int) -> None:
         if self._file is None:

@@ -54,13 +54,13 @@ class Shards:
         self.shards = find_shards(path)
         self.is_error = settings.bad_lines == "error"
         self.others: Counter[str] = Counter()  # kinds of members that are not read
-        names = Names()
+        names = Names(path)
         found = set()
         for product in self._products():
             found |= product.keys() - {"json"}
             names.add(_object(product))
         self.columns = ["id", *(column for column in ORDER if column in found)]
-        self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain(path)}
+        self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain()}
         self.columns += self._json_columns.values()
         if self.others:
             kinds = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
@@ -69,6 +69,7 @@ class Shards:
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the products shard by shard in the members' order, each column a list of cells."""
         products = self._products()
+        n_nested: Counter[str] = Counter()
         while block := list(itertools.islice(products, BATCH_ROWS)):
             batch = {
                 column: [product.get(column, "") for product in block]
@@ -77,8 +78,11 @@ class Shards:
             }
             objects = [_object(product) for product in block]
             for name, column in self._json_columns.items():
+                n_nested[column] += sum(values.get(name, "") is None for values in objects)
                 batch[column] = [values.get(name) or "" for values in objects]
             yield batch
+        for column, n in (+n_nested).items():
+            log.warning("%d values of column %s are lists or objects: these cells are empty.", n, column)
 
     def _products(self) -> Iterator[Product]:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="member")
