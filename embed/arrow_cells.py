@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class ArrowColumns:
         names = [name for name in schema.names if name in plain or name == chosen]
         return cls(names, [name for name in names if name in plain], picture, _classes(schema, features or {}))
 
+    def of_file(self, schema: Any, features: dict[str, Any]) -> ArrowColumns:
+        """Return the same columns with the names of classes that another file of the dataset gives to its numbers."""
+        return replace(self, classes=_classes(schema, features))
+
     def cells(self, batch: Any) -> dict[str, list[str]]:
         """Return the plain columns of a record batch as text, {name: N cells}."""
         found = {}
@@ -104,10 +108,13 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _is_plain(kind: Any) -> bool:
-    if pa.types.is_nested(kind) or pa.types.is_fixed_size_binary(kind):
+    own = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_nested(own) or pa.types.is_fixed_size_binary(own) or pa.types.is_binary_view(own):
+        return False
+    if own is not kind and _is_binary(own):
         return False
     try:
-        pa.array([], kind).cast(pa.large_string())
+        pa.nulls(1, kind).cast(pa.large_string())  # of no value at all, a time zone would not be looked up
     except pa.ArrowException:
         return False
     return True
@@ -146,7 +153,7 @@ def _classes(schema: Any, features: dict[str, Any]) -> dict[str, list[str]]:
     """Return the names of the classes of Hugging Face's ClassLabel columns."""
     try:
         own = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         own = features
     return {
         name: [str(word) for word in feature["names"]]

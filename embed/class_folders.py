@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 from embed.bad_lines import BadLines
 from embed.errors import CatalogueError
@@ -28,18 +29,19 @@ class ClassFolders:
     """The pictures below a folder in the layout of torchvision's ImageFolder.
 
     ``id`` and ``image`` are a picture's path below the folder, ``label`` is the name of the first folder on it. Where
-    the first folders are splits (``train``, ``val``, ``test``) that hold class folders, that is column ``split``, and
-    the label is the second. Names that begin with a dot and links to folders are passed over.
+    the first folders are splits (``train``, ``val``, ``test``) and one holds class folders, that is column ``split``,
+    and the label is the second; pictures right in a split, which have no label, are left out and told. Names that begin
+    with a dot and links to folders are passed over.
 
     Raises:
-        CatalogueError: there are no class folders.
+        CatalogueError: there are no class folders, or one cannot be read.
     """
 
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
         self.path = path
         self.bad_lines = BadLines(path)  # there are none
         tops = _folders(path)
-        self.has_splits = bool(tops) and all(top.lower() in SPLITS and _folders(path / top) for top in tops)
+        self.has_splits = all(top.lower() in SPLITS for top in tops) and any(_folders(path / top) for top in tops)
         if next(self._pictures(Counter()), None) is None:
             raise CatalogueError(
                 "The catalogue must be a file, a saved dataset, or a folder of .tar files or of class folders, however "
@@ -65,7 +67,7 @@ class ClassFolders:
 
     def _pictures(self, left_out: Counter[str]) -> Iterator[str]:
         n_above = 2 if self.has_splits else 1
-        for folder, folders, names in os.walk(self.path):
+        for folder, folders, names in os.walk(self.path, onerror=_refused):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             if n_links := sum(os.path.islink(os.path.join(folder, name)) for name in folders):
                 left_out["links to folders"] += n_links
@@ -80,7 +82,20 @@ class ClassFolders:
 
 
 def _folders(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-        )
+    try:
+        with os.scandir(path) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            )
+    except OSError as error:
+        _refused(error)
+
+
+def _refused(error: OSError) -> NoReturn:
+    """Tell which folder cannot be read: its class would be missing."""
+    raise CatalogueError(
+        f"Each folder below a catalogue must be readable, however {error.filename} is not: {error.strerror}. Permit "
+        "reading it, or move it elsewhere."
+    ) from error

@@ -12,7 +12,7 @@ from embed.device import count_cores
 from embed.errors import CatalogueError, ContentError
 from embed.hints import Hints, identity
 from embed.images import locate, read_image
-from embed.places import Place
+from embed.places import Place, PlacedCell
 from embed.progress import Progress
 from embed.settings import ExtractSettings
 from embed.statuses import ABSENT, OK, RETRIED
@@ -102,6 +102,8 @@ def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, h
     n_workers = settings.n_workers or count_cores()
     root = (settings.image_root or catalogue.folder).resolve()
     folders: dict[str, Path] = {}
+    # Pictures of one file are read in their order, for a reader that goes back would begin anew.
+    n_together = 1 if any(isinstance(cell, PlacedCell) for cell in cells) else HASHED_TOGETHER
 
     def find_files(some_cells: list[str]) -> list[tuple[bytes, Found]]:
         places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in some_cells]
@@ -110,7 +112,7 @@ def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, h
         known = hints.find(identities)
         return list(zip(identities, map(_image, places, known), strict=True))
 
-    tasks = (cells[start : start + HASHED_TOGETHER] for start in range(0, len(cells), HASHED_TOGETHER))
+    tasks = (cells[start : start + n_together] for start in range(0, len(cells), n_together))
     with Progress("Hashing pictures", len(cells), unit="file") as progress:
         for block in ordered_map(find_files, tasks, n_workers=n_workers, n_ahead=4 * n_workers):
             hints.remember([(of_file, key) for of_file, (key, _, _) in block])

@@ -14,12 +14,13 @@ from embed.bad_lines import BadLines
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 from embed.tables import BATCH_ROWS
-from embed.text_file import find_encoding, open_text
+from embed.text_file import MAX_LINE, find_encoding, open_text, read_lines
 
 __all__ = ["CsvTable"]
 
 PIECE_ROWS = 1024
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
+LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
 
@@ -44,7 +45,7 @@ class CsvTable:
         self.is_error = settings.bad_lines == "error"
         self.bad_lines = BadLines(path)
         with open_text(path, self.encoding) as file:
-            self.columns = self._header(_Lines(file))
+            self.columns = self._header(_Lines(read_lines(file)))
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells.
@@ -56,7 +57,7 @@ class CsvTable:
         n_good = 0
         columns: list[list[str]] = [[] for _ in self.columns]
         with open_text(self.path, self.encoding) as file:
-            lines = _Lines(file)
+            lines = _Lines(read_lines(file))
             self._header(lines)
             for rows in self._pieces(lines):
                 if len(columns[0]) + len(rows) > BATCH_ROWS:
@@ -86,7 +87,8 @@ class CsvTable:
         rows: list[list[str]] = []
         with suppress(csv.Error):
             rows = list(csv.reader(lines.taken, delimiter=self.delimiter, strict=True))
-        if len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}:
+        is_whole = max(map(len, lines.taken), default=0) < MAX_LINE
+        if is_whole and len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}:
             return rows
         lines.put_back(0)
         return []
@@ -105,21 +107,26 @@ class CsvTable:
             except csv.Error as found:
                 error = found
                 reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
-            if error is None and len(row) == n_columns:
+            is_cut = max(map(len, lines.taken), default=0) >= MAX_LINE
+            if error is None and len(row) == n_columns and not is_cut:
                 yield row
                 continue
             if len(lines.taken) == 1:
                 if not lines.taken[0].strip():
                     continue  # an empty line
                 # Text behind a closing quote is sloppy, and harms nothing while the row stays on its line.
-                row, *ends = csv.reader([lines.taken[0], "end"], delimiter=self.delimiter)
-                if len(row) == n_columns and ends:
+                ends: list[list[str]] = []
+                with suppress(csv.Error):
+                    row, *ends = csv.reader([lines.taken[0], "end"], delimiter=self.delimiter)
+                if len(row) == n_columns and ends and not is_cut:
                     yield row
                     continue
                 is_open = not ends
             else:
                 is_open = True
-            self.bad_lines.add(lines.number - len(lines.taken) + 1, self._reason(row, is_open=is_open))
+            is_long = len(lines.taken[0]) > MAX_CELL
+            reason = self._reason(row, is_open=is_open)
+            self.bad_lines.add(lines.number - len(lines.taken) + 1, LONG if is_long else reason)
             lines.put_back(1)
 
     def _reason(self, row: list[str], *, is_open: bool) -> str:
@@ -135,6 +142,11 @@ class CsvTable:
         names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
         if not names:
             raise CatalogueError(f"The catalogue must have a header and rows, however {self.path} is empty.")
+        if any("\0" in name for name in names):
+            raise CatalogueError(
+                f"The catalogue must be text in {self.encoding}, however the header of {self.path} holds NUL "
+                "characters, as UTF-16 without its mark does. Name its --encoding, such as utf-16-le."
+            )
         for name in names:
             try:
                 name.encode()
@@ -156,7 +168,7 @@ class CsvTable:
         if {".tsv", ".tab"} & {suffix.lower() for suffix in self.path.suffixes}:
             return "\t"
         with open_text(self.path, self.encoding) as file:
-            header = next((line for line in file if line.strip()), "")
+            header = next((line for line in read_lines(file) if line.strip()), "")
         if "," not in header:
             for delimiter in list(DELIMITERS)[1:]:
                 if delimiter in header:
@@ -167,7 +179,7 @@ class CsvTable:
     def _hint(self) -> str:
         """Return what to do about a file that is no table with this delimiter."""
         with open_text(self.path, self.encoding) as file:
-            lines = [line for line in islice(file, N_LOOKED_AT) if line.strip()]
+            lines = [line for line in islice(read_lines(file), N_LOOKED_AT) if line.strip() and len(line) <= MAX_CELL]
         for delimiter, name in DELIMITERS.items():
             counts = _counts(lines, delimiter)
             if delimiter != self.delimiter and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):

@@ -1,20 +1,25 @@
-"""JSON Lines as tables: each line is an object, each name a column; what is nested is left out."""
+"""JSON Lines as tables: each line is an object, each name a column; what is mostly nested is left out."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from embed.bad_lines import BadLines
+from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 from embed.tables import BATCH_ROWS
-from embed.text_file import find_encoding, open_text
+from embed.text_file import find_encoding, open_text, read_lines
 
 __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
+MOST_NAMES = 1000
+
+HINT = "Each line must be one JSON object, in UTF-8 or what --encoding names."
 
 log = logging.getLogger("embed_once")
 
@@ -23,7 +28,7 @@ class JsonLinesTable:
     """The objects of a JSON Lines file as rows of text; the file is read once for the names, and once for the cells.
 
     Numbers stay as they are written, ``null`` and ``NaN`` are empty cells, and so are names that an object lacks. A
-    line that is no object is bad.
+    line that is no object is bad, and so is one with a list or an object where most lines have none.
 
     Raises:
         CatalogueError: the file is empty or no text in this encoding, most lines are bad, or one is and `bad_lines`
@@ -34,64 +39,81 @@ class JsonLinesTable:
         self.path = path
         self.encoding = find_encoding(path, settings.encoding)
         self.is_error = settings.bad_lines == "error"
-        names = Names()
+        names = Names(path)
         n_good = 0
         for row in self._rows():
             names.add(row)
             n_good += 1
-        self.bad_lines.check_most(n_good, hint="Each line must be one JSON object.")
-        self.columns = names.plain(self.path)
+        self.bad_lines.check_most(n_good, hint=HINT)
+        self.columns = names.plain()
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells."""
         batch: dict[str, list[str]] = {name: [] for name in self.columns}
-        n_rows = 0
-        for row in self._rows():
+        n_rows = n_good = 0
+        for row in self._rows(plain=self.columns):
             for name, cells in batch.items():
                 cells.append(row.get(name) or "")
             n_rows += 1
+            n_good += 1
             if n_rows == BATCH_ROWS:
                 yield batch
                 batch, n_rows = {name: [] for name in self.columns}, 0
         if n_rows:
             yield batch
+        self.bad_lines.check_most(n_good, hint=HINT)
 
-    def _rows(self) -> Iterator[dict[str, str | None]]:
+    def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
         self.bad_lines = BadLines(self.path, is_error=self.is_error)
         with open_text(self.path, self.encoding) as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(read_lines(file), 1):
                 if not line.strip():
                     continue
                 try:
                     row = parse_object(line)
                 except ValueError as error:
                     self.bad_lines.add(number, f"is no JSON object: {error}")
-                else:
-                    yield row
+                    continue
+                nested = next((name for name in plain if row.get(name, "") is None), None)
+                if nested is not None:
+                    self.bad_lines.add(number, f"has a list or an object as {nested}, which is plain elsewhere")
+                    continue
+                yield row
 
 
 class Names:
-    """The names of all objects in their first order, and those that hold something nested."""
+    """The names of all objects in their first order, and how many plain and nested values each has."""
 
-    def __init__(self) -> None:
-        self.names: dict[str, bool] = {}  # whether its values are plain
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.n_nested: dict[str, int] = {}
+        self.n_plain: Counter[str] = Counter()  # not empty
 
     def add(self, row: dict[str, str | None]) -> None:
-        """Note an object's names."""
-        for name, cell in row.items():
-            if cell is None:
-                self.names[name] = False
-            elif name not in self.names:
-                self.names[name] = True
+        """Note an object's names.
 
-    def plain(self, path: Path) -> list[str]:
-        """Return the names of plain values; a note tells the others."""
-        for name, is_plain in self.names.items():
-            if not is_plain:
-                log.info(
-                    "Column %s of %s holds lists or objects, which are no plain cells: it is left out.", name, path
-                )
-        return [name for name, is_plain in self.names.items() if is_plain]
+        Raises:
+            CatalogueError: they are too many for columns.
+        """
+        for name, cell in row.items():
+            self.n_nested[name] = self.n_nested.get(name, 0) + (cell is None)
+            if cell:
+                self.n_plain[name] += 1
+        if len(self.n_nested) > MOST_NAMES:
+            raise CatalogueError(
+                f"The objects of a catalogue must share their names, which are its columns, however those of "
+                f"{self.path} have more than {MOST_NAMES:,}: {', '.join(list(self.n_nested)[-3:])}, … Put what differs "
+                "into one value."
+            )
+
+    def plain(self) -> list[str]:
+        """Return the names of values most of which are plain; a note tells the others."""
+        left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
+        for name in left_out:
+            log.info(
+                "Column %s of %s holds lists or objects, which are no plain cells: it is left out.", name, self.path
+            )
+        return [name for name in self.n_nested if name not in left_out]
 
 
 def parse_object(text: str) -> dict[str, str | None]:
@@ -130,7 +152,8 @@ def _constant(word: str) -> str | None:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        repeated = next(name for n, (name, _) in enumerate(pairs) if name in dict(pairs[:n]))
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"it repeats the name {repeated}")
     return found
 

@@ -18,7 +18,7 @@ from embed.errors import ContentError
 from embed.images import MAX_BYTES
 from embed.statuses import ABSENT
 
-__all__ = ["ParquetPictures", "ParquetRow"]
+__all__ = ["ParquetPictures", "ParquetRow", "find_bytes"]
 
 WINDOW_BYTES = 4 * 2**20
 WINDOW_ROWS = 256
@@ -66,18 +66,24 @@ class ParquetPictures:
         for first_row, values in reversed(self._windows):
             if first_row <= row < first_row + len(values):
                 return first_row, values
+        if self._next_row < self._stop_row <= row < self._next_row + WINDOW_ROWS:
+            while self._next_window() is not None:  # threads that lag behind still want the row group's last rows
+                pass
         if not self._next_row <= row < self._stop_row:
             self._begin_group(row)
-        while True:
-            batch = next(self._batches, None)
-            if batch is None:
-                raise ContentError("changed")
-            values = batch.column(0).flatten()[0] if self.column.is_struct else batch.column(0)
-            window = (self._next_row, values)
-            self._windows.append(window)
-            self._next_row += len(values)
+        while (window := self._next_window()) is not None:
             if row < self._next_row:
                 return window
+        raise ContentError("changed")
+
+    def _next_window(self) -> tuple[int, Any] | None:
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        window = (self._next_row, _values(batch, self.column))
+        self._windows.append(window)
+        self._next_row += batch.num_rows
+        return window
 
     def _begin_group(self, row: int) -> None:
         if self._file is None:
@@ -87,15 +93,57 @@ class ParquetPictures:
         number = int(np.searchsorted(self._stops, row, side="right"))
         if number == len(self._stops):
             raise ContentError("changed")
-        group = self._file.metadata.row_group(number)
-        leaf = f"{self.column.name}.bytes" if self.column.is_struct else self.column.name
-        own = [group.column(n) for n in range(group.num_columns)]
-        n_bytes = sum(one.total_uncompressed_size for one in own if one.path_in_schema == leaf)
-        n_rows = max(1, min(WINDOW_ROWS, WINDOW_BYTES * group.num_rows // max(1, n_bytes)))
-        self._batches = self._file.iter_batches(
-            batch_size=n_rows, row_groups=[number], columns=[leaf], use_threads=False
-        )
-        self._next_row, self._stop_row = int(self._stops[number]) - group.num_rows, int(self._stops[number])
+        n_rows = self._file.metadata.row_group(number).num_rows
+        self._batches = _windows(self._file, number, self.column)
+        self._next_row, self._stop_row = int(self._stops[number]) - n_rows, int(self._stops[number])
+
+
+def find_bytes(file: Any, column: PictureColumn) -> np.ndarray:
+    """Return whether each row of an open file has a picture's bytes, (N,) bool.
+
+    A row group's statistics say so where all have or none has; else the column is read.
+    """
+    found = np.ones(file.metadata.num_rows, dtype=bool)
+    start = 0
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        (own,) = _chunks(group, column)
+        n_null = own.statistics.null_count if own.statistics is not None and own.statistics.has_null_count else None
+        stop = start + group.num_rows
+        if n_null == group.num_rows:
+            found[start:stop] = False
+        elif n_null != 0:
+            row = start
+            for batch in _windows(file, number, column):
+                found[row : row + batch.num_rows] = _values(batch, column).is_valid().to_numpy(zero_copy_only=False)
+                row += batch.num_rows
+        start = stop
+    return found
+
+
+def _leaf(column: PictureColumn) -> str:
+    return f"{column.name}.bytes" if column.is_struct else column.name
+
+
+def _chunks(group: Any, column: PictureColumn) -> list[Any]:
+    """Return what a row group's metadata says of the column's bytes."""
+    own = [group.column(n) for n in range(group.num_columns)]
+    return [one for one in own if one.path_in_schema == _leaf(column)]
+
+
+def _windows(file: Any, number: int, column: PictureColumn) -> Iterator[Any]:
+    """Return a row group's batches, of at most `WINDOW_ROWS` rows and about `WINDOW_BYTES`."""
+    group = file.metadata.row_group(number)
+    n_bytes = sum(one.total_uncompressed_size for one in _chunks(group, column))
+    n_rows = max(1, min(WINDOW_ROWS, WINDOW_BYTES * group.num_rows // max(1, n_bytes)))
+    batches: Iterator[Any] = file.iter_batches(
+        batch_size=n_rows, row_groups=[number], columns=[_leaf(column)], use_threads=False
+    )
+    return batches
+
+
+def _values(batch: Any, column: PictureColumn) -> Any:
+    return batch.column(0).flatten()[0] if column.is_struct else batch.column(0)
 
 
 @dataclass(frozen=True, slots=True)

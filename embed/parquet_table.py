@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from embed.arrow_cells import ArrowColumns
 from embed.bad_lines import BadLines
 from embed.errors import CatalogueError
-from embed.parquet_pictures import ParquetPictures, ParquetRow
+from embed.parquet_pictures import ParquetPictures, ParquetRow, find_bytes
 from embed.places import PlacedCell
 from embed.settings import ExtractSettings
 from embed.tables import BATCH_ROWS
@@ -25,7 +25,8 @@ N_LOOKED_AT = 64  # values, to tell text from other bytes
 class ParquetTable:
     """The rows of a Parquet file as text; of pictures in a column of bytes, where they are.
 
-    A picture's cell is its path where there is one, else ``<file>#<row>``.
+    A picture's cell is its path where there is one, else ``<file>#<row>``. Where a row has a path and no bytes, the
+    path is that of a file, as in any other table.
 
     Raises:
         CatalogueError: it is no whole Parquet file, or two columns have one name.
@@ -37,7 +38,7 @@ class ParquetTable:
         try:
             with self._open() as file:
                 self._reads = ArrowColumns.of(file.schema_arrow, path, settings, first=lambda name: _first(file, name))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         self.columns = self._reads.names
 
@@ -50,7 +51,7 @@ class ParquetTable:
         try:
             with self._open() as file:
                 yield from self._batches(file)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     def _batches(self, file: Any) -> Iterator[dict[str, list[str]]]:
@@ -64,13 +65,21 @@ class ParquetTable:
                 n_rows = min(BATCH_ROWS, file.metadata.num_rows - start)
                 yield self._with_pictures({}, pictures, [None] * n_rows, start)
             return
+        has_bytes = None if picture is None or not picture.has_paths else find_bytes(file, picture)
         start = 0
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=leaves, use_threads=False):
             paths: list[str | None] = [None] * batch.num_rows
             if picture is not None and picture.has_paths:
                 column = batch.column(batch.schema.get_field_index(picture.name))
                 paths = column.flatten()[0].to_pylist()
-            yield self._with_pictures(self._reads.cells(batch), pictures, paths, start)
+            cells = self._with_pictures(self._reads.cells(batch), pictures, paths, start)
+            if has_bytes is not None and picture is not None:
+                own = has_bytes[start : start + batch.num_rows].tolist()
+                cells[picture.name] = [
+                    cell if is_there else path or ""
+                    for cell, path, is_there in zip(cells[picture.name], paths, own, strict=True)
+                ]
+            yield cells
             start += batch.num_rows
 
     def _with_pictures(

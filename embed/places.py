@@ -34,6 +34,8 @@ class FilePart:
     n_bytes: int
 
     def read(self) -> bytes:
+        if self.n_bytes < 0:  # a read of -1 would take all the rest
+            raise ContentError("unreadable")
         if self.n_bytes > MAX_BYTES:
             raise ContentError("too_large")
         try:

@@ -47,4 +47,5 @@ class Progress:
             of_all = left = ""
             if self.n_items is not None:
                 of_all, left = f" of {self.n_items}", f", {(self.n_items - self.n_done) / rate:.0f} s left"
-            click.echo(f"{self.label}: {self.n_done}{of_all} {self.unit}s, {rate:.0f} a second{left}", err=True)
+            unit = self.unit if (self.n_done if self.n_items is None else self.n_items) == 1 else f"{self.unit}s"
+            click.echo(f"{self.label}: {self.n_done}{of_all} {unit}, {rate:.0f} a second{left}", err=True)

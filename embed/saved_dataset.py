@@ -36,7 +36,7 @@ class SavedDataset:
     """The rows of a saved dataset or of one Arrow file; of a ``DatasetDict`` those of all splits, in their order.
 
     Its column ``split`` says whose they are, unless the dataset has a column of that name. Numbers of a ClassLabel
-    become their names.
+    become the names that their own file, else their own folder, gives them.
 
     Raises:
         CatalogueError: a file is not there, not whole or no Arrow file, or the splits have other columns.
@@ -47,16 +47,17 @@ class SavedDataset:
         self.bad_lines = BadLines(path)  # there are none
         self.files = _files(path)
         self.has_splits = any(split is not None for split, _ in self.files)
-        features = _json(self.files[0][1].parent / "dataset_info.json").get("features") or {}
         first = self._schema(self.files[0][1])
-        self._reads = ArrowColumns.of(first, path, settings, first=self._first, features=features)
-        for _, file in self.files[1:]:
+        self._reads = ArrowColumns.of(first, path, settings, first=self._first)
+        self._reads_of: dict[Path, ArrowColumns] = {}
+        for _, file in self.files:
             schema = self._schema(file)
             if schema.names != first.names or schema.types != first.types:
                 raise CatalogueError(
                     f"All files of a dataset must have the same columns, however {file} has {_shown(schema)}, "
                     f"and {self.files[0][1]} has {_shown(first)}. Name one of its folders."
                 )
+            self._reads_of[file] = self._reads.of_file(schema, _features(file.parent))
         if SPLIT in self._reads.names and self.has_splits:
             log.info("Column split of %s is the dataset's own: it need not say which of the splits a row is in.", path)
             self.has_splits = False
@@ -73,7 +74,7 @@ class SavedDataset:
             for batch, whole in self._record_batches(file):
                 for start in range(0, batch.num_rows, BATCH_ROWS):
                     piece = batch.slice(start, BATCH_ROWS)
-                    cells = self._reads.cells(piece)
+                    cells = self._reads_of[file].cells(piece)
                     if self._reads.picture is not None:
                         cells[self._reads.picture.name] = _pictures(piece, self._reads.picture, whole, file, row)
                     if self.has_splits:
@@ -84,8 +85,10 @@ class SavedDataset:
     def _schema(self, file: Path) -> Any:
         try:
             with pa.memory_map(str(file)) as source:
-                return _reader(source, file).schema
-        except (pa.ArrowException, OSError) as error:
+                schema = _reader(source, file).schema
+                _shown(schema)  # which looks at all names, that may be no UTF-8 in a damaged file
+                return schema
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(file, error) from error
 
     def _record_batches(self, file: Path) -> Iterator[tuple[Any, Any]]:
@@ -151,6 +154,11 @@ def _files(path: Path) -> list[tuple[str | None, Path]]:
             f"A saved dataset must have Arrow files, however {path} has none. Write it with Dataset.save_to_disk."
         )
     return found
+
+
+def _features(folder: Path) -> dict[str, Any]:
+    found = _json(folder / "dataset_info.json").get("features")
+    return found if isinstance(found, dict) else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

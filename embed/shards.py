@@ -54,13 +54,13 @@ class Shards:
         self.shards = find_shards(path)
         self.is_error = settings.bad_lines == "error"
         self.others: Counter[str] = Counter()  # kinds of members that are not read
-        names = Names()
+        names = Names(path)
         found = set()
         for product in self._products():
             found |= product.keys() - {"json"}
             names.add(_object(product))
         self.columns = ["id", *(column for column in ORDER if column in found)]
-        self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain(path)}
+        self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain()}
         self.columns += self._json_columns.values()
         if self.others:
             kinds = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
@@ -69,6 +69,7 @@ class Shards:
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the products shard by shard in the members' order, each column a list of cells."""
         products = self._products()
+        n_nested: Counter[str] = Counter()
         while block := list(itertools.islice(products, BATCH_ROWS)):
             batch = {
                 column: [product.get(column, "") for product in block]
@@ -77,8 +78,11 @@ class Shards:
             }
             objects = [_object(product) for product in block]
             for name, column in self._json_columns.items():
+                n_nested[column] += sum(values.get(name, "") is None for values in objects)
                 batch[column] = [values.get(name) or "" for values in objects]
             yield batch
+        for column, n in (+n_nested).items():
+            log.warning("%d values of column %s are lists or objects: these cells are empty.", n, column)
 
     def _products(self) -> Iterator[Product]:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="member")
@@ -126,7 +130,7 @@ def find_shards(path: Path) -> list[Path]:
     """Return the shards that a path names: a tar file, a folder of such, ``shard-{000..003}.tar`` or ``shard-*.tar``.
 
     Raises:
-        CatalogueError: one of them is not there.
+        CatalogueError: one of them is not there, or the braces count downwards.
     """
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.suffix.lower() == ".tar" and file.is_file())
@@ -145,6 +149,10 @@ def _expand(name: str) -> Iterator[str]:
     """Yield the names that braces stand for: ``{000..003}`` counts, ``{a,b}`` lists."""
     if match := _RANGE.search(name):
         first, last = match.groups()
+        if int(first) > int(last):
+            raise CatalogueError(
+                f"Braces must count upwards, however got {match[0]} in {name}: write {{{last}..{first}}}."
+            )
         words: Iterator[str] = (f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1))
     elif match := _CHOICE.search(name):
         words = iter(match[1].split(","))
@@ -164,13 +172,16 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
     try:
         with tarfile.open(shard, "r:") as tar:
             while (member := tar.next()) is not None:
+                if member.size < 0 or tar.offset <= member.offset:  # else other members' bytes, or this one for ever
+                    raise tarfile.ReadError(f"member {member.name!r} has {member.size} bytes")
                 yield member.name.removeprefix("./"), member
                 vars(tar)["members"].clear()  # else it keeps them all
             end = tar.offset
         with shard.open("rb") as file:
             file.seek(end)
             block = file.read(tarfile.BLOCKSIZE)
-    except (tarfile.TarError, OSError, EOFError) as error:
+            is_last = not any(piece.strip(b"\0") for piece in iter(lambda: file.read(2**20), b""))
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise CatalogueError(
             f"A shard must be a whole tar file, not compressed, however {shard} is not: {error}. Make or fetch it "
             "again."
@@ -179,6 +190,11 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
         raise CatalogueError(
             f"A shard must be a whole tar file, however {shard} ends at byte {end} without an end mark, or is damaged "
             "there. Make or fetch it again."
+        )
+    if not is_last:
+        raise CatalogueError(
+            f"A shard must be one tar file, however {shard} goes on behind the end mark at byte {end}: two files in "
+            "one? Name them one by one (shard-{000..001}.tar), or join them with tar --concatenate."
         )
 
 

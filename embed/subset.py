@@ -26,8 +26,8 @@ def choose_rows(
         n_taken: Counter[str] = Counter()
         taken = []
         for row in chosen:
-            label = labels[row]
-            if label.strip() and n_taken[label] < per_class:
+            label = " ".join(labels[row].split())  # as heads read it
+            if label and n_taken[label] < per_class:
                 n_taken[label] += 1
                 taken.append(row)
         chosen = taken

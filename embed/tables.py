@@ -14,6 +14,9 @@ from embed.settings import MODALITIES, ExtractSettings
 __all__ = ["BATCH_ROWS", "Table", "open_table", "usual_modalities"]
 
 BATCH_ROWS = 65_536  # at most, that are at hand at once
+COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
+COMPRESSED = (".csv", ".jsonl", ".ndjson", ".tab", ".tsv")  # what may be
+TABLES = (".arrow", ".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".tab", ".tsv")
 
 
 class Table(Protocol):
@@ -37,15 +40,13 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     (``.arrow``), a saved Hugging Face dataset, tar shards (``.tar``, a folder or pattern of such), class folders.
 
     Raises:
-        CatalogueError: there is no such file, or it is not what its name says.
+        CatalogueError: there is no such file, it is not what its name says, or a folder holds more than one kind.
     """
     settings = settings or ExtractSettings()
     path = Path(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    last = suffixes[-1] if suffixes else ""
+    suffix = _suffix(path)
     kind = _folder_kind(path) if os.path.isdir(path) else ""
-    is_tar = last == ".tar" and not {".csv", ".tsv"} & set(suffixes)
-    if kind == "shards" or (is_tar and (os.path.isfile(path) or any(sign in str(path) for sign in "{*?["))):
+    if kind == "shards" or (suffix == ".tar" and (os.path.isfile(path) or any(sign in str(path) for sign in "{*?["))):
         from embed.shards import Shards
 
         return Shards(path, settings)
@@ -58,17 +59,17 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
         from embed.class_folders import ClassFolders
 
         return ClassFolders(path, settings)
-    if kind == "dataset" or last == ".arrow":
+    if kind == "dataset" or suffix == ".arrow":
         _need_pyarrow("Arrow")
         from embed.saved_dataset import SavedDataset
 
         return SavedDataset(path, settings)
-    if last in (".parquet", ".pq"):
+    if suffix in (".parquet", ".pq"):
         _need_pyarrow("Parquet")
         from embed.parquet_table import ParquetTable
 
         return ParquetTable(path, settings)
-    if {".jsonl", ".ndjson"} & set(suffixes):
+    if suffix in (".jsonl", ".ndjson"):
         from embed.json_lines import JsonLinesTable
 
         return JsonLinesTable(path, settings)
@@ -88,7 +89,37 @@ def _folder_kind(path: Path) -> str:
     names = os.listdir(path)
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
         return "dataset"
-    return "shards" if any(name.lower().endswith(".tar") for name in names) else "class folders"
+    shards = sorted(name for name in names if name.lower().endswith(".tar"))
+    tables = sorted(
+        name
+        for name in names
+        if _suffix(Path(name)) in TABLES and not name.endswith(".failures.csv")  # our own list
+    )
+    files = shards + tables
+    own = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
+    if files and (folder := next(own, None)) is not None:
+        raise CatalogueError(
+            f"A folder must be one catalogue, however {path} holds {files[0]} beside pictures in {folder}. Name the "
+            f"file, {path / files[0]}, or move it elsewhere to have the folders as classes."
+        )
+    return "shards" if shards else "class folders"
+
+
+def _holds_pictures(folder: Path) -> bool:
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    from embed.class_folders import PICTURE_SUFFIXES
+
+    return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in os.walk(folder) for name in names)
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that says what is in a file: the last one, or the one below those of compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    last = suffixes[-1] if suffixes else ""
+    while suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in COMPRESSED else last
 
 
 def _need_pyarrow(kind: str) -> None:

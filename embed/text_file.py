@@ -13,7 +13,9 @@ from typing import IO
 
 from embed.errors import CatalogueError
 
-__all__ = ["find_encoding", "open_text"]
+__all__ = ["MAX_LINE", "find_encoding", "open_text", "read_lines"]
+
+MAX_LINE = 2**25  # characters; a small file can be compressed from a line that fills all memory
 
 _COMPRESSION_ERRORS = (
     OSError, EOFError, ValueError, ImportError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError
@@ -27,6 +29,14 @@ def find_encoding(path: Path, asked: str | None) -> str:
     with path.open("rb") as file:
         start = file.read(2)
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def read_lines(file: IO[str]) -> Iterator[str]:
+    """Yield a file's lines; of one that is longer than `MAX_LINE` its first so many characters, which have no end."""
+    while line := file.readline(MAX_LINE):
+        yield line
+        while len(line) == MAX_LINE and line[-1] not in "\r\n":
+            line = file.readline(MAX_LINE)
 
 
 @contextmanager

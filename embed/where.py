@@ -4,7 +4,8 @@
 ``name``            the cell of this column; in backticks where the name is no word: ``(`base colour` == 'Red')``
 ``'Men'``           text; the other side is compared as text
 ``12``, ``-0.5``    a number; the other side is compared as a number. A cell that is no number is unequal to each, and
-                    neither less nor greater
+                    neither less nor greater; ``1,299.00``, ``20%`` and ``$5`` are no numbers
+``a < b``           two columns: in rows where both cells are numbers as these, else as text
 ``==  !=``          equal, unequal
 ``<  <=  >  >=``    of text by its characters' code points
 ``in``, ``not in``  in a list: ``season in ('Summer', 'Fall')``; a text in a cell: ``'Shirt' in title``
@@ -162,7 +163,8 @@ class Where:
             return [(text in cell) == is_wanted for cell in rows[self._column(right)]]
         compare = OPERATORS[type(relation)]
         if isinstance(left, ast.Name) and isinstance(right, ast.Name):
-            return list(map(compare, rows[self._column(left)], rows[self._column(right)]))
+            pairs = zip(rows[self._column(left)], rows[self._column(right)], strict=True)
+            return [_compare_cells(compare, one, other) for one, other in pairs]
         if isinstance(left, ast.Name):
             value, cells = self._literal(right), rows[self._column(left)]
             return [compare(cell, value) for cell in (cells if isinstance(value, str) else map(_number, cells))]
@@ -174,6 +176,12 @@ class Where:
             f"--where must be a condition such as gender == 'Men' and price < 20, however got {self.condition!r}: "
             f"{reason}."
         )
+
+
+def _compare_cells(compare: Callable[[Any, Any], bool], one: str, other: str) -> bool:
+    """Return what two cells give, compared as numbers if both are such, else as text."""
+    numbers = _number(one), _number(other)
+    return compare(one, other) if any(number != number for number in numbers) else compare(*numbers)
 
 
 def _number(cell: str) -> int | float:

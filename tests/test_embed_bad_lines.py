@@ -13,6 +13,8 @@ from support import CountingEncoder
 
 from cache import Cache
 from embed import CatalogueError, ContentError, ExtractSettings, extract, read_catalogue
+from embed.csv_table import _Lines
+from embed.json_lines import _without_repeats
 from embed.tables import open_table
 from embed.texts import normalise
 
@@ -219,3 +221,90 @@ def test_labels_that_differ_in_case_and_texts_of_any_script_stay_as_they_are():
         assert cache.column("text") == texts
         assert cache.column("label") == labels
         assert cache.statuses("text") == ["ok"] * 6
+
+
+# --- what is too long, too many or in another encoding
+
+
+def test_a_cell_beyond_the_limit_makes_a_bad_line(monkeypatch):
+    monkeypatch.setattr("embed.csv_table.MAX_CELL", 200)
+    content = f'id,text\n1,red\n2,{"x" * 201}\n3,blue\n4,{"x" * 200}\n5,"{"x" * 201}"\n6,{"x" * 201},\n7,lime\n'
+    ids, examples, count = read(content)
+    assert (ids, count) == (["1", "3", "4", "7"], 3)
+    assert [number for number, _ in examples] == [3, 6, 7]
+    assert all("has more than 16,777,216 characters in a cell" in reason for _, reason in examples)
+
+
+@pytest.mark.parametrize("cell", ["x" * 1000, '"' + "x" * 1000 + '"', "x" * 90 + '",' + "x" * 900, "x" * 93])
+def test_no_more_of_a_line_is_read_than_may_be_in_one(monkeypatch, cell):
+    """A small file can be compressed from a line that fills all memory."""
+    monkeypatch.setattr("embed.csv_table.MAX_LINE", 100)
+    monkeypatch.setattr("embed.text_file.MAX_LINE", 100)
+    longest = []
+    taken = _Lines.take
+
+    def take(lines, n_lines):
+        taken(lines, n_lines)
+        longest.append(max(map(len, lines.taken), default=0))
+
+    monkeypatch.setattr(_Lines, "take", take)
+    content = f"id,text\n1,red\n2,blue{cell}\n3,lime\n4,grey\n".encode()
+    ids, _, count = read(gzip.compress(content), name="c.csv.gz")
+    assert (ids, count) == (["1", "3", "4"], 1)
+    assert max(longest) == 100
+
+
+def test_no_more_of_a_line_of_json_is_read_than_may_be_in_one(monkeypatch):
+    monkeypatch.setattr("embed.text_file.MAX_LINE", 100)
+    content = '{"id": 1}\n{"id": 2, "text": "' + "x" * 1000 + '"}\n{"id": 3}\n'
+    ids, ((number, _),), count = read(content, name="c.jsonl")
+    assert (ids, number, count) == (["1", "3"], 2, 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_told(encoding):
+    content = "id,text\n1,red\n".encode(encoding)
+    with pytest.raises(CatalogueError, match=r"holds NUL characters.*Name its --encoding"):
+        read(content)
+    assert read(content, encoding=encoding)[0] == ["1"]
+
+
+def test_one_list_drops_its_line_and_not_the_column():
+    content = '{"id": 1, "text": "red"}\n{"id": 2, "text": ["red"]}\n{"id": 3, "text": "blue", "tags": ["a"]}\n'
+    ids, examples, count = read(content, name="c.jsonl")
+    assert (ids, count) == (["1", "3"], 1)
+    assert examples == [(2, "has a list or an object as text, which is plain elsewhere")]
+    assert open_table("c.jsonl").columns == ["id", "text"]
+    with pytest.raises(CatalogueError, match="line 2 has a list"):
+        read(content, name="c.jsonl", bad_lines="error")
+
+
+def test_empty_values_of_json_say_nothing_of_a_column():
+    """A column of lists in few of the lines is one of lists."""
+    read('{"id": 1, "tags": null}\n{"id": 2, "tags": ""}\n{"id": 3}\n{"id": 4, "tags": ["a"]}\n', name="c.jsonl")
+    assert open_table("c.jsonl").columns == ["id"]
+
+
+def test_repeated_names_are_found_in_one_pass():
+    """A name is looked at once, however many there are before it."""
+    n_looked_at = 0
+
+    class Name(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            nonlocal n_looked_at
+            n_looked_at += 1
+            return super().__hash__()
+
+    pairs = [(Name(f"n{n}"), "1") for n in range(1000)] + [(Name("n999"), "2")]
+    with pytest.raises(ValueError, match="it repeats the name n999"):
+        _without_repeats(pairs)
+    assert n_looked_at < 10 * len(pairs)
+
+
+def test_objects_that_share_no_names_are_a_named_error():
+    lines = [f'{{"id": {n}, "name {n}": 1}}\n' for n in range(1001)]
+    assert len(read("".join(lines[:999]), name="c.jsonl")[0]) == 999
+    with pytest.raises(CatalogueError, match=r"however those of c\.jsonl have more than 1,000: .*name 999, …"):
+        read("".join(lines), name="c.jsonl")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
-from formats import rows_of, write_class_folders, write_dataset, write_dataset_dict
+from formats import rows_of, write_class_folders, write_dataset, write_dataset_dict, write_stream
 from support import CountingEncoder, image_bytes, invoke
 
 import embed.cli
@@ -157,3 +159,113 @@ def test_a_dataset_without_files_is_a_named_error(tmp_path, content):
     (tmp_path / "dataset_dict.json").write_text(content)
     with pytest.raises(CatalogueError):
         open_table(tmp_path)
+
+
+def test_each_split_has_its_own_names_of_classes(tmp_path):
+    """Two splits may number their classes each in its own order."""
+    pytest.importorskip("pyarrow")
+    write_dataset_dict(tmp_path, ROWS, PICTURES)
+    write_stream(
+        tmp_path / "test" / "data-00000-of-00002.arrow", ROWS[15:22], PICTURES, ["class 2", "class 0", "class 1"]
+    )
+    rows = rows_of(open_table(tmp_path))
+    assert [row["label"] for row in rows] == [row["label"] for row in ROWS]
+
+
+def test_each_split_s_own_folder_names_its_classes(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    for split, names in (("train", ["hat", "shirt"]), ("test", ["shirt", "hat"])):
+        (tmp_path / split).mkdir()
+        info = {"features": {"label": {"names": names, "_type": "ClassLabel"}}}
+        (tmp_path / split / "dataset_info.json").write_text(json.dumps(info))
+        table = pa.table({"label": [0, 1]})
+        with (
+            pa.OSFile(str(tmp_path / split / "data.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, table.schema) as out,
+        ):
+            out.write_table(table)
+    assert [row["label"] for row in rows_of(open_table(tmp_path))] == ["hat", "shirt", "shirt", "hat"]
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_a_column_s_damaged_name_is_a_named_error(tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pa.table({"columnname": ["a"]})
+    path = tmp_path / f"d.{kind}"
+    if kind == "arrow":
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        pq.write_table(table, path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"columnname", b"column\xff\xfeme"))
+    with pytest.raises(CatalogueError, match="must be an? (Arrow|Parquet) file, however"):
+        open_table(path)
+
+
+# --- folders of more than one kind
+
+
+def put(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_flat_pictures_of_a_split_are_left_out_and_told(tmp_path, caplog):
+    """Kaggle's test sets have no labels."""
+    caplog.set_level("INFO")
+    put(tmp_path / "shop", "train/cat/1.png", "train/dog/2.png", "test/3.png", "test/4.png")
+    rows = rows_of(open_table(tmp_path / "shop"))
+    assert [(row["split"], row["label"]) for row in rows] == [("train", "cat"), ("train", "dog")]
+    assert "2 pictures outside of class folders are left out" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["hats", "hats/deep", "train"])
+def test_a_class_folder_that_cannot_be_read_is_a_named_error(tmp_path, monkeypatch, name):
+    """Its pictures would be missing without a word."""
+    put(tmp_path, *(["train/hats/1.png"] if name == "train" else ["hats/deep/1.png", "shirts/2.png"]))
+    scan = os.scandir
+
+    def refuse(folder):
+        if Path(folder) == tmp_path / name:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CatalogueError, match=f"must be readable, however .*{name} is not: Permission denied"):
+        rows_of(open_table(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["pictures.tar", "data.csv", "data.jsonl.gz", "data.parquet"])
+def test_a_catalogue_file_beside_folders_of_pictures_is_a_named_error(tmp_path, file):
+    put(tmp_path, "images/deep/1.png", file)
+    with pytest.raises(
+        CatalogueError, match=f"must be one catalogue, however .* holds {file} beside pictures in images"
+    ):
+        open_table(tmp_path)
+
+
+def test_other_files_beside_class_folders_do_no_harm(tmp_path):
+    put(tmp_path, "hats/1.png", "README.md", "embeddings.h5", "embeddings.h5.failures.csv")
+    assert [row["label"] for row in rows_of(open_table(tmp_path))] == ["hats"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jsonl.csv", "CsvTable"), ("a.csv.jsonl", "JsonLinesTable"), ("a.jsonl", "JsonLinesTable"),
+        ("a.parquet.csv", "CsvTable"), ("a.1.csv", "CsvTable"), ("a", "CsvTable"),
+    ],
+)  # fmt: skip
+def test_the_last_suffix_says_what_a_file_is(tmp_path, name, kind):
+    (tmp_path / name).write_text("id,text\n1,a\n" if kind == "CsvTable" else '{"id": 1}\n')
+    assert type(open_table(tmp_path / name)).__name__ == kind
+
+
+def test_compression_hides_no_suffix(tmp_path):
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt") as file:
+        file.write('{"id": 1}\n')
+    assert rows_of(open_table(tmp_path / "a.jsonl.gz")) == [{"id": "1"}]

@@ -10,7 +10,8 @@ from formats import add_member, rows_of
 from support import CountingEncoder, image_bytes
 
 from cache import Cache
-from embed import CatalogueError, ExtractSettings, extract, read_catalogue
+from embed import CatalogueError, ContentError, ExtractSettings, extract, read_catalogue
+from embed.places import FilePart
 from embed.tables import open_table
 
 CACHE = Path("cache.h5")
@@ -133,3 +134,65 @@ def test_a_tar_damaged_in_the_middle_is_a_named_error():
     Path("s.tar").write_bytes(content)
     with pytest.raises(CatalogueError, match="damaged"):
         open_table("s.tar")
+
+
+def sized(name, size, kind):
+    """A member's header that says it has `size` bytes, in the header itself or in a pax record before it."""
+    member = tarfile.TarInfo(name)
+    if kind == "pax":
+        member.pax_headers = {"size": str(size)}
+        return member.tobuf(tarfile.PAX_FORMAT)
+    member.size = size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("pax", size) for size in (-512, -1536, -(10**6), -(10**30), 10**30)]
+    + [("gnu", size) for size in (-512, -1536, -(10**6))],
+)
+def test_a_member_of_negative_or_absurd_size_is_a_named_error(kind, size):
+    """It would be read for ever, or have the bytes of other members."""
+    Path("s.tar").write_bytes(
+        sized("1.txt", 3, "gnu") + b"abc".ljust(512, b"\0") + sized("2.txt", size, kind) + bytes(1024)
+    )
+    with pytest.raises(CatalogueError, match="must be a whole tar file"):
+        open_table("s.tar")
+
+
+def test_no_bytes_are_read_of_a_part_of_negative_size():
+    Path("f").write_bytes(b"secret")
+    with pytest.raises(ContentError, match="unreadable"):
+        FilePart(Path("f"), 0, -1).read()
+
+
+@pytest.mark.parametrize("error", [ValueError("a number"), OverflowError("a number")])
+def test_a_header_that_python_cannot_take_is_a_named_error(monkeypatch, error):
+    make_shard("s.tar", {"1.txt": b"x"})
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(tarfile.TarFile, "next", fail)
+    with pytest.raises(
+        CatalogueError, match=r"must be a whole tar file, not compressed, however s\.tar is not: a number"
+    ):
+        open_table("s.tar")
+
+
+def test_two_tar_files_in_one_are_a_named_error():
+    """tarfile ends at the first one's end mark."""
+    make_shard("a.tar", {"1.txt": b"x"})
+    make_shard("b.tar", {"2.txt": b"x"})
+    content = Path("a.tar").read_bytes()
+    Path("padded.tar").write_bytes(content + bytes(5 * 2**20))
+    assert len(rows_of(open_table("padded.tar"))) == 1
+    Path("s.tar").write_bytes(content + bytes(2**20) + Path("b.tar").read_bytes())
+    with pytest.raises(CatalogueError, match=r"one tar file, however s\.tar goes on behind the end mark at byte 1024"):
+        open_table("s.tar")
+
+
+def test_braces_that_count_downwards_are_a_named_error():
+    make_shard("s-0.tar", {"1.txt": b"x"})
+    with pytest.raises(CatalogueError, match=r"must count upwards, however got \{1\.\.0\} in .*: write \{0\.\.1\}"):
+        open_table("s-{1..0}.tar")

@@ -207,3 +207,19 @@ def test_the_cache_holds_the_products_taken_and_keeps_the_vectors_of_others(tmp_
     assert n_keys == 5 + encoded[0]
     assert run()[2] == 10
     assert run(sample=4)[0] == [0, 0]
+
+
+def test_columns_are_compared_as_numbers_where_both_cells_are():
+    rows = {"price": ["9", "10", "10.0", "cheap", "9", "1,299.00"], "was": ["10", "9", "10", "dear", "x", "1300"]}
+    assert Where("price < was", list(rows)).holds(rows) == [True, False, False, True, True, True]
+    assert Where("price == was", list(rows)).holds(rows) == [False, False, True, False, False, False]
+
+
+def test_what_has_signs_beside_its_digits_is_no_number():
+    rows = {"price": ["1,299.00", "20%", "$5", "7"]}
+    assert Where("price < 2000", ["price"]).holds(rows) == [False, False, False, True]
+
+
+def test_labels_that_differ_in_blanks_are_one_class():
+    labels = ["A", "A ", " A", "a  b", "a b", "\ta b"]
+    assert len(choose_rows(6, labels=labels, per_class=1, sample=None, seed=0)) == 2
