@@ -52,8 +52,8 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
         return Shards(path, settings)
     if not kind and not os.path.isfile(path):  # Path.is_file raises on names that no file can have
         raise CatalogueError(
-            f"The catalogue must be a file or a folder of products, however {path} is not there. Name it: "
-            "embed-extract CATALOGUE."
+            f"The catalogue must be a file or a folder of products, however {path} is not there. Name it "
+            "after the command."
         )
     if kind == "class folders":
         from embed.class_folders import ClassFolders

@@ -62,7 +62,9 @@ class Where:
             self._check(self._tree)
         except SettingError:
             raise
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except SyntaxError as error:
+            raise self._wrong(f"{error.msg} (equal is ==)") from error
+        except (ValueError, RecursionError, MemoryError) as error:
             raise self._wrong(str(error) or type(error).__name__) from error
 
     def holds(self, rows: Rows) -> list[bool]:

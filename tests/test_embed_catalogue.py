@@ -202,7 +202,7 @@ def test_a_name_that_promises_compression_is_a_named_error_where_the_file_has_no
 
 
 def test_no_such_file_is_a_named_error(tmp_path):
-    with pytest.raises(CatalogueError, match=r"is not there\. Name it: embed-extract CATALOGUE"):
+    with pytest.raises(CatalogueError, match=r"is not there\. Name it after the command"):
         read_catalogue(tmp_path / "none.csv")
 
 

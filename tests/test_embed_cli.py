@@ -265,7 +265,7 @@ def test_wrong_usage_exits_with_2(shop, counting, arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere.csv"], ["nowhere.csv is not there", "embed-extract CATALOGUE"]),
+        (["nowhere.csv"], ["nowhere.csv is not there", "after the command"]),
         (["images"], ["images is a folder"]),
         (["--batch-size", 0], ["--batch-size must be at least 1, however got 0"]),
         (["--batch-size", -3], ["--batch-size must be at least 1, however got -3"]),
