@@ -219,8 +219,14 @@ class _Lines:
         return line
 
     def take(self, n_lines: int) -> None:
-        self.taken = list(islice(chain(self.waiting, self.lines), n_lines))
-        for _ in range(min(n_lines, len(self.waiting))):
+        self.taken = []
+        n_characters = 0
+        for line in islice(chain(self.waiting, self.lines), n_lines):
+            self.taken.append(line)
+            n_characters += len(line)
+            if n_characters >= MAX_LINE:
+                break
+        for _ in range(min(len(self.taken), len(self.waiting))):
             self.waiting.popleft()
         self.number += len(self.taken)
 

@@ -82,7 +82,9 @@ class Shards:
                 batch[column] = [values.get(name) or "" for values in objects]
             yield batch
         for column, n in (+n_nested).items():
-            log.warning("%d values of column %s are lists or objects: these cells are empty.", n, column)
+            log.warning(
+                "Of column %s of %s, lists or objects are left out, and these cells empty: %d.", column, self.path, n
+            )
 
     def _products(self) -> Iterator[Product]:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="member")

@@ -308,3 +308,16 @@ def test_objects_that_share_no_names_are_a_named_error():
     assert len(read("".join(lines[:999]), name="c.jsonl")[0]) == 999
     with pytest.raises(CatalogueError, match=r"however those of c\.jsonl have more than 1,000: .*name 999, …"):
         read("".join(lines), name="c.jsonl")
+
+
+def test_few_long_lines_are_at_hand_at_once(monkeypatch):
+    monkeypatch.setattr("embed.csv_table.MAX_LINE", 100)
+    monkeypatch.setattr("embed.text_file.MAX_LINE", 100)
+    n_characters = []
+    taken = _Lines.take
+    monkeypatch.setattr(_Lines, "take", lambda *args: (taken(*args), n_characters.append(sum(map(len, args[0].taken)))))
+    content = "id,text\n" + "".join(f"{n},{'x' * 80}{'' if n % 5 else ','}\n" for n in range(100))
+    ids, examples, count = read(content)
+    assert ids == [str(n) for n in range(100) if n % 5]
+    assert (count, [number for number, _ in examples]) == (20, [2, 7, 12, 17, 22])
+    assert max(n_characters) < 200

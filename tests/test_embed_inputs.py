@@ -17,6 +17,7 @@ from embed.contents import find_source
 from embed.hints import Hints
 from embed.images import decode
 from embed.places import PlacedCell
+from embed.progress import Progress
 from embed.tables import open_table
 
 CACHE = Path("cache.h5")
@@ -370,3 +371,11 @@ def test_workers_begin_each_row_group_once(tmp_path, monkeypatch, n_workers):
     monkeypatch.setattr(ParquetPictures, "_begin_group", lambda self, row: (begun.append(row), begin(self, row)))
     assert sources(path, n_workers=n_workers).statuses == ["ok"] * 280
     assert len(begun) == 40
+
+
+@pytest.mark.parametrize(("n_items", "said"), [(1, "1 of 1 file,"), (2, "1 of 2 files,"), (None, "1 file,")])
+def test_one_file_is_no_files(monkeypatch, capsys, n_items, said):
+    monkeypatch.setattr("embed.progress.LINE_EVERY_S", 0.0)
+    with Progress("Hashing pictures", n_items, unit="file") as progress:
+        progress.advance(1)
+    assert f"Hashing pictures: {said}" in capsys.readouterr().err

@@ -196,3 +196,11 @@ def test_braces_that_count_downwards_are_a_named_error():
     make_shard("s-0.tar", {"1.txt": b"x"})
     with pytest.raises(CatalogueError, match=r"must count upwards, however got \{1\.\.0\} in .*: write \{0\.\.1\}"):
         open_table("s-{1..0}.tar")
+
+
+def test_lists_in_a_column_of_plain_values_are_empty_cells_and_told(caplog):
+    objects = [b'{"size": "XL"}', b'{"size": ["S", "M"]}', b'{"size": "L", "tags": ["new"]}']
+    make_shard("s.tar", {f"{n}.json": content for n, content in enumerate(objects)})
+    assert [row["size"] for row in rows_of(open_table("s.tar"))] == ["XL", "", "L"]
+    assert open_table("s.tar").columns == ["id", "size"]
+    assert "Of column size of s.tar, lists or objects are left out, and these cells empty: 1" in caplog.text
