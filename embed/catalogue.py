@@ -11,11 +11,11 @@ from pathlib import Path
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 from embed.subset import choose_rows
-from embed.tables import Table, open_table
+from embed.tables import Table, folder_of, open_table
 from embed.texts import join
 from embed.where import Where
 
-__all__ = ["Catalogue", "find_column", "read_catalogue"]
+__all__ = ["Catalogue", "check_asked", "find_column", "read_catalogue"]
 
 log = logging.getLogger("embed_once")
 
@@ -52,7 +52,7 @@ class Catalogue:
     @property
     def folder(self) -> Path:
         """What pictures' paths are relative to, if nothing else is said."""
-        return self.path if self.path.is_dir() else self.path.parent
+        return folder_of(self.path)
 
 
 def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) -> Catalogue:
@@ -71,11 +71,8 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     where = None if settings.where is None else Where(settings.where, table.columns)
     roles = _find_roles(table.columns, settings, path)
     id_column = _find_id_column(table.columns, settings, path)
-    if settings.per_class is not None and settings.label not in table.columns:
-        raise CatalogueError(
-            f"--label must be one of the catalogue's columns ({', '.join(table.columns)}), however got "
-            f"{settings.label!r}."
-        )
+    if settings.per_class is not None:
+        check_asked("--label", settings.label, table.columns)
     n_rows, numbers, columns = _read(table, where)
     table.bad_lines.tell()
     if not n_rows:
@@ -112,7 +109,7 @@ def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, 
             for name, cells in columns.items():
                 cells.extend(batch[name])
         else:
-            rows = [row for row, holds in enumerate(where.holds(batch)) if holds]
+            rows = where.rows(batch)
             numbers += [n_rows + row for row in rows]
             for name, cells in columns.items():
                 own = batch[name]
@@ -151,7 +148,7 @@ def _find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> di
         if modality == "text" and settings.text_columns is not None:
             roles[modality] = ", ".join(settings.text_column_names)
             for name in settings.text_column_names:
-                _check_asked("--text-columns", name, columns)
+                check_asked("--text-columns", name, columns)
             continue
         try:
             roles[modality] = _find_column(modality, columns, settings, path)
@@ -164,7 +161,7 @@ def _find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> di
 def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
     asked = getattr(settings, f"{role}_column")
     if asked is not None:
-        _check_asked(f"--{role}-column", asked, columns)
+        check_asked(f"--{role}-column", asked, columns)
     found = find_column(role, columns, settings)
     if found is not None:
         return found
@@ -175,7 +172,12 @@ def _find_column(role: str, columns: list[str], settings: ExtractSettings, path:
     )
 
 
-def _check_asked(option: str, name: str, columns: list[str]) -> None:
+def check_asked(option: str, name: str | None, columns: list[str]) -> None:
+    """Check that a column that an option names is there.
+
+    Raises:
+        CatalogueError: it is not.
+    """
     if name not in columns:
         raise CatalogueError(
             f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {name!r}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from embed.catalogue import find_column
+from embed.catalogue import check_asked, find_column
 from embed.errors import CatalogueError
 from embed.inspect_settings import InspectSettings
 from embed.label_profile import LABEL_NAMES
@@ -54,7 +54,7 @@ class Rows:
             numbers: Sequence[int] = range(start, n_read)
             batch = dict(whole)
             if self._where is not None:
-                kept = [row for row, holds in enumerate(self._where.holds(whole)) if holds]
+                kept = self._where.rows(whole)
                 numbers = [start + row for row in kept]
                 batch = {name: [cells[row] for row in kept] for name, cells in whole.items()}
             if len(self.text_columns) > 1:
@@ -87,21 +87,15 @@ class Rows:
 def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]:
     """Return which columns serve for what: those that were named, and others by their usual names."""
     extract = settings.extract
-    for role in ("id", *MODALITIES):
-        _check_asked(f"--{role}-column", getattr(extract, f"{role}_column"), columns)
-    _check_asked("--label", settings.label, columns)
+    asked = {f"--{role}-column": getattr(extract, f"{role}_column") for role in ("id", *MODALITIES)}
+    for option, name in (asked | {"--label": settings.label}).items():
+        if name is not None:
+            check_asked(option, name, columns)
     for name in extract.text_column_names:
-        _check_asked("--text-columns", name, columns)
+        check_asked("--text-columns", name, columns)
     found = {role: find_column(role, columns, extract) for role in ("id", *MODALITIES)}
     if extract.text_column_names:
         found["text"] = ", ".join(extract.text_column_names)
     usual = (column for name in LABEL_NAMES for column in columns if column.strip().lower() == name)
     found["label"] = settings.label or next(usual, None)
     return {role: column for role, column in found.items() if column is not None}
-
-
-def _check_asked(option: str, asked: str | None, columns: list[str]) -> None:
-    if asked is not None and asked not in columns:
-        raise CatalogueError(
-            f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
-        )

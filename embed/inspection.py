@@ -24,6 +24,7 @@ from embed.label_profile import LabelProfile, clean_label, profile_label
 from embed.picture_profile import PictureProfile, profile_pictures
 from embed.progress import Progress
 from embed.repeats import Repeats
+from embed.tables import folder_of
 from embed.tally import Tally
 from embed.text_profile import TextProfile
 
@@ -95,7 +96,7 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     tally = _count(source, settings)
     columns = tally.profiles()
     rows, ids, texts = _repeats(tally, source)
-    root = (extract.image_root or (path if path.is_dir() else path.parent)).resolve()
+    root = (extract.image_root or folder_of(path)).resolve()
     pictures = _pictures(tally, root, settings)
     text = None
     if texts is not None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embed.label_profile import clean_label
+
 __all__ = ["choose_rows"]
 
 
@@ -26,7 +28,7 @@ def choose_rows(
         n_taken: Counter[str] = Counter()
         taken = []
         for row in chosen:
-            label = " ".join(labels[row].split())  # as heads read it
+            label = clean_label(labels[row])
             if label and n_taken[label] < per_class:
                 n_taken[label] += 1
                 taken.append(row)

@@ -11,7 +11,7 @@ from embed.bad_lines import BadLines
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
-__all__ = ["BATCH_ROWS", "Table", "open_table", "usual_modalities"]
+__all__ = ["BATCH_ROWS", "Table", "folder_of", "open_table", "usual_modalities"]
 
 BATCH_ROWS = 65_536  # at most, that are at hand at once
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
@@ -76,6 +76,11 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     from embed.csv_table import CsvTable
 
     return CsvTable(path, settings)
+
+
+def folder_of(path: Path) -> Path:
+    """Return what the pictures' paths of a table are relative to, if nothing else is said."""
+    return path if path.is_dir() else path.parent
 
 
 def usual_modalities(path: str | Path) -> tuple[str, ...]:

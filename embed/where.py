@@ -67,6 +67,10 @@ class Where:
         except (ValueError, RecursionError, MemoryError) as error:
             raise self._wrong(str(error) or type(error).__name__) from error
 
+    def rows(self, rows: Rows) -> list[int]:
+        """Return the places of the rows for which the condition holds."""
+        return [place for place, holds in enumerate(self.holds(rows)) if holds]
+
     def holds(self, rows: Rows) -> list[bool]:
         """Return for each of the rows whether the condition holds."""
         try:

@@ -19,6 +19,7 @@ from typing import IO
 
 import numpy as np
 
+from cache.aside import write_aside
 from heads.errors import RunError
 from heads.trained import TrainedHead, load_head
 
@@ -47,12 +48,9 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
 
 def write_page(run_path: Path, page: str) -> Path:
     """Put the report into a run's folder, whole or not at all, and return where it is."""
-    aside = run_path / ".report.html.tmp"
-    try:
-        aside.write_text(page, encoding="utf-8")
-        return aside.replace(run_path / "report.html")
-    finally:
-        aside.unlink(missing_ok=True)
+    return write_aside(
+        run_path / "report.html", lambda aside: aside.write_text(page, encoding="utf-8"), folder=run_path
+    )
 
 
 def check_name(runs_path: Path, name: str | None) -> None:

@@ -9,6 +9,21 @@ from torch import Tensor, nn
 
 HIDDEN_DIM = 16
 
+# For tests that write a file of it, and change the file.
+PLAIN_SOURCE = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, dims, *, n_classes):
+        super().__init__()
+        self.names = sorted(dims)
+        self.layer = nn.Linear(sum(dims.values()), n_classes)
+
+    def forward(self, inputs, present):
+        return self.layer(torch.cat([inputs[name] for name in self.names], dim=1))
+"""
+
 
 class Usual(nn.Module):
     """Drops units and keeps statistics of the batches."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from own_heads import PLAIN_SOURCE
 from support import class_vectors, synthetic_cache
 
 import heads
@@ -158,27 +159,12 @@ def test_a_head_that_is_fitted_at_once_is_fitted_once_a_fold(run, fitted):
     assert fitted.count("logistic") == 0
 
 
-MINE = """
-import torch
-from torch import nn
-
-class Mine(nn.Module):
-    def __init__(self, dims, *, n_classes):
-        super().__init__()
-        self.names = sorted(dims)
-        self.layer = nn.Linear(sum(dims.values()), n_classes)
-
-    def forward(self, inputs, present):
-        return self.layer(torch.cat([inputs[name] for name in self.names], dim=1))
-"""
-
-
 def test_a_class_whose_file_was_edited_is_trained_anew(run, fitted, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(MINE)
+    path.write_text(PLAIN_SOURCE)
     settings = replace(QUICK, fusions=(f"{path}:Mine",), seeds=(0,))
     counts = []
-    for source in (MINE, MINE, MINE.replace("self.layer(", "2 * self.layer(")):
+    for source in (PLAIN_SOURCE, PLAIN_SOURCE, PLAIN_SOURCE.replace("self.layer(", "2 * self.layer(")):
         path.write_text(source)
         fitted.clear()
         run(settings)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from own_heads import PLAIN_SOURCE
 from support import class_vectors, invoke, synthetic_cache
 
 from cache import Cache, Contents, Journal, Products, seal
@@ -282,24 +283,9 @@ def test_a_run_of_one_modality_answers_too(cache_path, tmp_path):
     assert list(predicted(cache_path, run_path)["00000"]) == ["text", "text_probability"]
 
 
-MINE = """
-import torch
-from torch import nn
-
-class Mine(nn.Module):
-    def __init__(self, dims, *, n_classes):
-        super().__init__()
-        self.names = sorted(dims)
-        self.layer = nn.Linear(sum(dims.values()), n_classes)
-
-    def forward(self, inputs, present):
-        return self.layer(torch.cat([inputs[name] for name in self.names], dim=1))
-"""
-
-
 def test_a_head_of_one_s_own_answers_where_its_code_may_run(cache_path, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(MINE)
+    path.write_text(PLAIN_SOURCE)
     settings = replace(QUICK, fusions=(f"{path}:Mine",), max_epochs=2, weights=None)
     run_path = train(cache_path, settings=settings, runs_path=tmp_path / "runs").run_path
     result = invoke(predict, cache_path, "--run", run_path)
