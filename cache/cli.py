@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cache.command import Command, json_option, print_json, print_table
+from cache.console.command import Command, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from cache.store import Cache

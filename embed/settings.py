@@ -36,11 +36,11 @@ class ExtractSettings:
     id_column: str | None = None  # None: by its usual names
     image_column: str | None = None
     text_column: str | None = None
-    text_columns: str | None = None  # several, "title,description": joined by `embed.texts.join`
-    clean_text: bool = False  # lower case, and a blank for punctuation: `embed.texts.clean`
+    text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
+    clean_text: bool = False  # lower case, and a blank for punctuation: `embed.contents.texts.clean`
     delimiter: str | None = None  # of a CSV file; None: by its header
     bad_lines: str = "skip"  # or "error"
-    where: str | None = None  # a condition, see `embed.where`; None: all products
+    where: str | None = None  # a condition, see `embed.catalogue.row_filter`; None: all products
     label: str | None = None  # the column whose classes `per_class` counts
     per_class: int | None = None  # so many products of each class, drawn from `seed`
     sample: int | None = None  # so many products in all, likewise

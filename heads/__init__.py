@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AblationReport": "heads.ablation",
-    "AblationSettings": "heads.ablation_settings",
-    "CheckReport": "heads.check",
-    "CrossAttention": "heads.attention",
-    "Early": "heads.early",
-    "FusionClassifier": "heads.estimator",
-    "Late": "heads.late",
-    "ReportSettings": "heads.report_settings",
-    "RunReport": "heads.training",
+    "AblationReport": "heads.workflows.ablate",
+    "AblationSettings": "heads.ablation.ablation_settings",
+    "CheckReport": "heads.checks.check_head",
+    "CrossAttention": "heads.modules.attention",
+    "Early": "heads.modules.early",
+    "FusionClassifier": "heads.estimator.classifier",
+    "Late": "heads.modules.late",
+    "ReportSettings": "heads.reports.report_settings",
+    "RunReport": "heads.workflows.train",
     "TrainSettings": "heads.settings",
-    "TrainedHead": "heads.trained",
-    "ablate": "heads.ablation",
-    "check_head": "heads.check",
-    "load_head": "heads.trained",
-    "load_heads": "heads.run",
-    "train": "heads.training",
+    "TrainedHead": "heads.modules.saved_head",
+    "ablate": "heads.workflows.ablate",
+    "check_head": "heads.checks.check_head",
+    "load_head": "heads.modules.saved_head",
+    "load_heads": "heads.runs.folder",
+    "train": "heads.workflows.train",
 }
 
 

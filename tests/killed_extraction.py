@@ -31,8 +31,8 @@ import torch
 
 torch.set_num_threads(1)  # a pool of threads would not outlive the fork
 
-import embed.cli  # noqa: E402
-import embed.contents  # noqa: E402
+import embed.commands.extract  # noqa: E402
+import embed.extraction.content_source  # noqa: E402
 from cache import Journal  # noqa: E402
 from embed import ImageEncoder, TextEncoder  # noqa: E402
 
@@ -56,7 +56,7 @@ def _run(folder: str, arguments: list[str], log: str, die_at: int | None) -> Non
     _watch(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), die_at)
     code = 3
     try:
-        embed.cli.extract.main(arguments, prog_name="embed-extract")
+        embed.commands.extract.extract.main(arguments, prog_name="embed-extract")
     except SystemExit as stop:
         code = int(stop.code or 0)
     finally:
@@ -96,7 +96,7 @@ def _watch(log: int, die_at: int | None) -> None:
         (os, ("fsync", "replace", "ftruncate", "pwrite")),
         (fcntl, ("flock",)),
         (Path, ("mkdir", "unlink", "rmdir")),
-        (embed.contents, ("read_image",)),
+        (embed.extraction.content_source, ("read_image",)),
         (csv, ("writer",)),
     ):
         for name in names:
@@ -134,7 +134,9 @@ def _watch(log: int, die_at: int | None) -> None:
             return vectors
 
         encoder.encode = noted_encode
-    embed.cli.ExtractSettings = functools.partial(embed.cli.ExtractSettings, part_bytes=1)  # each batch is a part
+    embed.commands.extract.ExtractSettings = functools.partial(
+        embed.commands.extract.ExtractSettings, part_bytes=1
+    )  # each batch is a part
 
 
 if __name__ == "__main__":

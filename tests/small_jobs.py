@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from heads.build import HeadDescription
-from heads.job import Job, Task
-from heads.member import Member
+from heads.data.splits import Split
+from heads.modules.registry import HeadDescription
 from heads.settings import FUSIONS, FitSettings
-from heads.source import open_source
-from heads.splits import Split
+from heads.training.head_state import Member
+from heads.training.job import Job, Task
+from heads.training.row_source import open_source
 
 DIMS = {"image": 12, "text": 10}
 N_CLASSES = 3

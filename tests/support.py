@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cache import Contents, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal
-from embed.images import decode
+from embed.contents.images import decode
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION = ROOT.parent / "shared" / "data" / "fashion"

@@ -14,7 +14,7 @@ import pytest
 from support import image_bytes
 
 from embed import CatalogueError, ContentError, ExtractSettings, read_catalogue
-from embed.texts import normalise
+from embed.contents.texts import normalise
 
 HEADER = "id,image,text\n"
 AWKWARD = [

@@ -27,7 +27,7 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, get_model, get_model_weights
 
 from embed import ExtractSettings, ImageEncoder, SettingError, TextEncoder, WeightsError, make_encoders
-from embed.weights import load_state
+from embed.encoders.weights import load_state
 
 RESNET18_FILE = "resnet18-f37072fd.pth"
 
@@ -611,8 +611,8 @@ def test_making_encoders_loads_no_model(weights_folder, text_folder, monkeypatch
     def fail(*_, **__):
         pytest.fail("a model was loaded")
 
-    monkeypatch.setattr("embed.image_encoder.get_model", fail)
-    monkeypatch.setattr("embed.image_encoder.load_state", fail)
+    monkeypatch.setattr("embed.encoders.torchvision_image.get_model", fail)
+    monkeypatch.setattr("embed.encoders.torchvision_image.load_state", fail)
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", fail)
     monkeypatch.setattr(transformers.AutoModel, "from_config", fail)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", fail)
@@ -912,7 +912,7 @@ def found_on_hub(name, *, modality="text", **environment):
     code = """
 import sys
 from embed import WeightsError
-from embed.weights import huggingface_folder
+from embed.encoders.weights import huggingface_folder
 try:
     print(huggingface_folder(sys.argv[1], modality=sys.argv[2]))
 except WeightsError as error:

@@ -14,8 +14,8 @@ from support import invoke
 
 from cache import Cache
 from cache.cli import info, verify
-from embed.cli import extract
-from heads.cli import predict, train
+from embed.commands.extract import extract
+from heads.commands.train import predict, train
 
 EVERY = 15
 BROKEN = {"missing": 20, "truncated": 21, "empty": 22, "not_an_image": 23}  # row by status

@@ -14,23 +14,23 @@ from support import class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
-from heads.ablation import ablate
-from heads.ablation_problem import pose_ablation
-from heads.ablation_settings import AblationSettings
-from heads.data import load_vectors
-from heads.direct import fit_direct
+from heads.ablation.ablation_problem import pose_ablation
+from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.fold_inputs import Prepared
+from heads.ablation.pending_fusions import MemberResult, Pending
+from heads.data.vectors import load_vectors
 from heads.errors import HeadError, LabelError, RunError, SplitError
-from heads.fit import fit, fit_jobs
-from heads.job import Job
-from heads.memo import Memo
-from heads.outcome import measure
-from heads.pending import MemberResult, Pending
-from heads.prepared import Prepared
-from heads.problem import describe
+from heads.experiment.problem import describe
+from heads.experiment.result_store import Memo
+from heads.experiment.results import measure
+from heads.modules.saved_head import TrainedHead
+from heads.modules.standardiser import Standardise
 from heads.settings import FUSIONS, FitSettings, TrainSettings
-from heads.source import open_source
-from heads.standardise import Standardise
-from heads.trained import TrainedHead
+from heads.training.direct import fit_direct
+from heads.training.job import Job
+from heads.training.row_source import open_source
+from heads.training.scheduler import fit, fit_jobs
+from heads.workflows.ablate import ablate
 
 QUICK = AblationSettings(
     fusions=("early", "late"),
@@ -75,7 +75,7 @@ def fitted(monkeypatch):
         found.extend(job.description.name for job in jobs)
         return fit_jobs(jobs, **options)
 
-    monkeypatch.setattr("heads.bench.fit_jobs", noting)
+    monkeypatch.setattr("heads.ablation.job_runner.fit_jobs", noting)
     return found
 
 
@@ -309,7 +309,7 @@ def test_ctrl_c_keeps_what_waits_to_be_looked_at(run, tmp_path, monkeypatch, n_d
     def all_at_once(jobs, **options):
         yield from list(fit_jobs(jobs, **options))
 
-    monkeypatch.setattr("heads.bench.fit_jobs", all_at_once)
+    monkeypatch.setattr("heads.ablation.job_runner.fit_jobs", all_at_once)
     with pytest.raises(KeyboardInterrupt):
         run(watcher=StopAfter(n_done))
     with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
@@ -325,7 +325,7 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return measure(*arguments, **options)
 
-    monkeypatch.setattr("heads.bench.measure", interrupted)
+    monkeypatch.setattr("heads.ablation.job_runner.measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(replace(QUICK, seeds=(0,), fusions=("early", "late"), n_folds=2, grid={"max_epochs": (1,)}))
     with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
@@ -356,7 +356,7 @@ def test_what_is_fitted_when_the_caller_says_stop_is_still_given(problem, monkey
             all_fitted.set()
         return found
 
-    monkeypatch.setattr("heads.fit.fit_direct", counting)
+    monkeypatch.setattr("heads.training.scheduler.fit_direct", counting)
     found = fit_jobs(majority_jobs(problem, 8), device=torch.device("cpu"), dtype=torch.float32, stop=stop)
     places = [next(found)[0]]
     assert all_fitted.wait(60)
@@ -379,8 +379,8 @@ def test_what_is_fitted_is_given_before_an_error_goes_on(problem, monkeypatch, e
             both_fitted.set()
         return found
 
-    monkeypatch.setattr("heads.fit.fit_direct", failing)
-    monkeypatch.setattr("heads.fit.MOST_WAITING", 1)
+    monkeypatch.setattr("heads.training.scheduler.fit_direct", failing)
+    monkeypatch.setattr("heads.training.scheduler.MOST_WAITING", 1)
     found = fit_jobs(majority_jobs(problem, 3), device=torch.device("cpu"), dtype=torch.float32)
     places = []
     with pytest.raises(error):
@@ -501,10 +501,11 @@ def test_what_cannot_be_done_is_said_before_anything_is_trained(run, fitted, tmp
 
 def test_waves_bound_what_is_at_hand_and_change_nothing(run, monkeypatch, tmp_path):
     together = run()
-    monkeypatch.setattr("heads.bench.WAVE_BYTES", 1)
+    monkeypatch.setattr("heads.ablation.job_runner.WAVE_BYTES", 1)
     calls = []
     monkeypatch.setattr(
-        "heads.bench.fit_jobs", lambda jobs, **options: calls.append(len(jobs)) or fit_jobs(jobs, **options)
+        "heads.ablation.job_runner.fit_jobs",
+        lambda jobs, **options: calls.append(len(jobs)) or fit_jobs(jobs, **options),
     )
     alone = run(memo_path=tmp_path / "other.sqlite")
     assert calls == [3, 3, 3, 3]  # a fold and a seed at a time
@@ -512,7 +513,7 @@ def test_waves_bound_what_is_at_hand_and_change_nothing(run, monkeypatch, tmp_pa
 
 
 def test_a_member_s_answers_are_kept_no_longer_than_late_fusion_waits():
-    from heads.configuration import AblationJob, Configuration
+    from heads.ablation.configuration import AblationJob, Configuration
     from heads.settings import FitSettings
 
     encoders = [{"image": image, "text": "t"} for image in ("a", "b")]
@@ -550,7 +551,7 @@ def optuna():
 
 
 def test_a_search_gives_each_head_its_trials_and_is_remembered(run, optuna):
-    from heads.grid import parse_axis
+    from heads.ablation.grid import parse_axis
 
     grid = {
         **QUICK.grid,

@@ -17,10 +17,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from support import ROOT, class_vectors, synthetic_cache
 
 from heads import FusionClassifier, HeadError, LabelError, SettingError
-from heads.holdout import draw_holdout
-from heads.member import class_weights
+from heads.data.holdout import draw_holdout
 from heads.settings import FitSettings
-from heads.thread_count import ThreadCount
+from heads.training.head_state import class_weights
+from heads.training.thread_count import ThreadCount
 
 MODALITIES = {"text": 5, "image": 4}  # not in the order of the names
 TEXT, IMAGE = slice(0, 5), slice(5, 9)

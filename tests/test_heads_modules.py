@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from heads.attention import CrossAttention
-from heads.build import HeadDescription, build
-from heads.early import Early
+from heads.data.splits import Split
 from heads.errors import HeadError, SettingError
-from heads.fit import fit
-from heads.job import Job, Task
-from heads.late import Late, parse_weights
+from heads.modules.attention import CrossAttention
+from heads.modules.early import Early
+from heads.modules.late import Late, parse_weights
+from heads.modules.registry import HeadDescription, build
+from heads.modules.standardiser import Standardise
 from heads.settings import FUSIONS, TrainSettings
-from heads.splits import Split
-from heads.standardise import Standardise
+from heads.training.job import Job, Task
+from heads.training.scheduler import fit
 
 TWO = {"image": 12, "text": 10}
 THREE = {"image": 12, "metadata": 5, "text": 10}

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from support import class_vectors, invoke, synthetic_cache
 
-from heads import tracking
-from heads.ablate_cli import ablate as ablate_command
-from heads.ablation import ablate
-from heads.ablation_settings import AblationSettings
-from heads.cli import train as train_command
+from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.grid import Range
+from heads.ablation.ranking import Ranking
+from heads.commands.ablate import ablate as ablate_command
+from heads.commands.train import train as train_command
 from heads.errors import SettingError, TrackError
-from heads.grid import Range
-from heads.ranking import Ranking
 from heads.settings import TrainSettings
-from heads.tracked_runs import run_of_ablation
-from heads.tracking import TRACKERS, TrackedRun, check_trackers, parse_trackers, track
-from heads.training import train
+from heads.tracking.run_records import run_of_ablation
+from heads.tracking.trackers import TRACKERS, TrackedRun, check_trackers, parse_trackers, track
+from heads.tracking.trackers import trackers as tracking
+from heads.workflows.ablate import ablate
+from heads.workflows.train import train
 
 TRAIN = TrainSettings(fusions=("early", "late"), hidden_dim=8, max_epochs=3, n_resamples=100, precision="fp32")
 ABLATE = AblationSettings(
@@ -184,7 +184,7 @@ def test_mlflow_gets_curves_by_epoch_scores_and_settings_beside_the_run_folders(
 
 @mlflow_warns
 def test_a_folder_s_name_is_taken_by_the_letter_in_mlflow_s_address(tmp_path):
-    to_mlflow = pytest.importorskip("heads.track_mlflow").to_mlflow
+    to_mlflow = pytest.importorskip("heads.tracking.mlflow_tracker").to_mlflow
     pytest.importorskip("mlflow", reason="mlflow is not installed")
     folder = tmp_path / "50%20 a?b=%41 #x"
     run_path = folder / "r"
@@ -271,7 +271,9 @@ def test_wandb_keeps_nothing_of_the_machine_the_script_or_the_packages(keep, mon
 def kept(monkeypatch):
     """What a tracker is told, in its place."""
     found = []
-    monkeypatch.setattr("heads.track_tensorboard.to_tensorboard", lambda run, path: found.append((run, path)) or "here")
+    monkeypatch.setattr(
+        "heads.tracking.tensorboard_tracker.to_tensorboard", lambda run, path: found.append((run, path)) or "here"
+    )
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: name)
     return found
 
@@ -359,7 +361,7 @@ def test_a_tracker_that_fails_is_one_line_at_the_end_and_loses_nothing(
     def fail(run, run_path):
         raise ConnectionError("no route\nto it")
 
-    monkeypatch.setattr("heads.track_wandb.to_wandb", fail)
+    monkeypatch.setattr("heads.tracking.wandb_tracker.to_wandb", fail)
     quick = ("--fusion", "early", "--max-epochs", 1, "--name", "a", "--track", "wandb,tensorboard")
     quick += ("--json",) * is_json
     for command, options in ((train_command, ("--hidden-dim", 8)), (ablate_command, ("--hidden", 8, "--folds", 2))):
@@ -382,7 +384,7 @@ def test_an_error_of_a_tracker_has_the_report(monkeypatch, tmp_path):
     class Report:
         run_path = tmp_path
 
-    monkeypatch.setattr("heads.track_mlflow.to_mlflow", fail)
+    monkeypatch.setattr("heads.tracking.mlflow_tracker.to_mlflow", fail)
     with pytest.raises(
         TrackError, match=re.escape(f"{'x' * 289}). Nothing is lost: the run is kept at {tmp_path}")
     ) as caught:

@@ -110,8 +110,8 @@ def pictures_decode(paths: Sequence[Path], device: str, decode: str = "exact", *
 
 def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", **_: Any) -> Run:
     """Run this project's forward passes alone, on tensors already in memory, in the same precision."""
-    from embed.device import own_stream
-    from embed.precision import dtype_of
+    from embed.encoders.device import own_stream
+    from embed.encoders.precision import dtype_of
 
     encoder = _image_encoder(device, decode)
     prepared = [encoder.prepare(path.read_bytes()) for path in paths]  # of exact decoding: tensors
@@ -130,8 +130,8 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
 
 
 def _on_cores(function: Callable[[Any], object], items: Sequence[Any], *, n_parallel: int) -> Run:
-    from embed.device import count_cores, one_core_each, several_cores
-    from embed.workers import completed
+    from embed.encoders.device import count_cores, one_core_each, several_cores
+    from embed.extraction.thread_map import completed
 
     n_cores = max(1, count_cores() // n_parallel)
 
@@ -205,7 +205,7 @@ def _text_encoder(folder: Path, device: str) -> Any:
 
 def texts_forward(texts: Sequence[str], folder: Path, device: str, **_: Any) -> Run:
     """Run this project's forward passes alone, on token ids already packed in memory, in the same precision."""
-    from embed.device import own_stream
+    from embed.encoders.device import own_stream
 
     encoder = _text_encoder(folder, device)
     prepared = [encoder.prepare(text) for text in sorted(texts, key=len, reverse=True)]

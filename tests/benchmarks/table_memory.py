@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOK = """
 import sys, time
 sys.path.insert(0, sys.argv[2])
-from embed.tables import open_table
+from embed.catalogue.open_table import open_table
 started = time.monotonic()
 n_rows = sum(len(batch["id"]) for batch in open_table(sys.argv[1]).batches())
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))

@@ -36,13 +36,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support import class_vectors, synthetic_cache  # noqa: E402 - they are on the path by now
 
-from heads.build import HeadDescription  # noqa: E402
-from heads.device import find_device, find_dtype  # noqa: E402
-from heads.fit import fit_jobs  # noqa: E402
-from heads.job import Fit, Job, Task  # noqa: E402
+from heads.data.splits import Split  # noqa: E402
+from heads.modules.registry import HeadDescription  # noqa: E402
+from heads.modules.standardiser import Standardise  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
-from heads.splits import Split  # noqa: E402
-from heads.standardise import Standardise  # noqa: E402
+from heads.training.device import find_device, find_dtype  # noqa: E402
+from heads.training.job import Fit, Job, Task  # noqa: E402
+from heads.training.scheduler import fit_jobs  # noqa: E402
 
 DIMS = {"image": 512, "text": 768}
 N_CLASSES, N_FOLDS = 80, 5
@@ -261,7 +261,7 @@ def growth(*, device: torch.device, most_rows: int, **_: Any) -> list[dict[str, 
 def from_disk(path: str) -> None:
     """Train two epochs of the early head from the disk, within 2 GiB for vectors, and print what it took."""
     from cache import Cache
-    from heads.problem import pose, task_of
+    from heads.experiment.problem import pose, task_of
     from heads.settings import TrainSettings
 
     settings = TrainSettings(memory="2G", max_epochs=2, fusions=("early",))

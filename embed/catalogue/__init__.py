@@ -1,0 +1,1 @@
+"""Reading a catalogue: a table of products, whatever it is kept in."""

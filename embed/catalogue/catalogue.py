@@ -1,0 +1,210 @@
+"""Reading a catalogue: a table of products whose cells stay what is written in them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed.catalogue.open_table import Table, folder_of, open_table
+from embed.catalogue.row_filter import Where
+from embed.catalogue.subsample import choose_rows
+from embed.contents.texts import join
+from embed.errors import CatalogueError
+from embed.settings import MODALITIES, ExtractSettings
+
+__all__ = ["Catalogue", "check_asked", "find_column", "read_catalogue"]
+
+log = logging.getLogger("embed_once")
+
+# The usual names of each role's column, the most telling first; case, blanks, "_" and "-" do not count.
+USUAL_NAMES = {
+    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id"),
+    "image": (
+        "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
+        "picture", "photo", "file_name", "path", "file",
+    ),
+    "text": (
+        "text", "title", "description", "productDisplayName", "product_title", "product_name",
+        "display_name", "name", "caption",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """N products as they are written: ids, every other column, and which column plays which role."""
+
+    path: Path
+    ids: list[str]
+    columns: dict[str, list[str]]
+    roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
+    text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
+
+    def cells(self, modality: str) -> list[str]:
+        """Return the N cells of the modality's column, or of several joined."""
+        if modality == "text" and self.text_columns:
+            return [join(cells) for cells in zip(*(self.columns[name] for name in self.text_columns), strict=True)]
+        return self.columns[self.roles[modality]]
+
+    @property
+    def folder(self) -> Path:
+        """What pictures' paths are relative to, if nothing else is said."""
+        return folder_of(self.path)
+
+
+def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) -> Catalogue:
+    """Return the catalogue in a file or folder that `open_table` reads; every cell is the text that was written.
+
+    Of the products, first those are taken for which ``where`` holds, of these so many ``per_class``, of these a
+    ``sample``.
+
+    Raises:
+        CatalogueError: there is no such file, it has no rows, a column cannot be found, or ids repeat.
+        SettingError: ``where`` is no condition on the columns there are.
+    """
+    settings = settings or ExtractSettings()
+    path = Path(path)
+    table = open_table(path, settings)
+    where = None if settings.where is None else Where(settings.where, table.columns)
+    roles = _find_roles(table.columns, settings, path)
+    id_column = _find_id_column(table.columns, settings, path)
+    if settings.per_class is not None:
+        check_asked("--label", settings.label, table.columns)
+    n_rows, numbers, columns = _read(table, where)
+    table.bad_lines.tell()
+    if not n_rows:
+        raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
+    if id_column is not None:
+        _check_ids(columns[id_column], numbers, id_column, path)
+    rows = choose_rows(
+        len(numbers),
+        labels=columns.get(settings.label or ""),
+        per_class=settings.per_class,
+        sample=settings.sample,
+        seed=settings.seed,
+    )
+    if len(rows) < len(numbers):
+        numbers = [numbers[row] for row in rows]
+        columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
+    _tell_subset(len(numbers), n_rows, settings, path)
+    ids = [str(n) for n in numbers] if id_column is None else columns[id_column]
+    text_columns = settings.text_column_names
+    if id_column is not None and id_column not in (*roles.values(), *text_columns):
+        del columns[id_column]
+    return Catalogue(path=path, ids=ids, columns=columns, roles=roles, text_columns=text_columns)
+
+
+def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, list[str]]]:
+    """Return how many rows the table has, and the numbers and cells of those for which the condition holds."""
+    n_rows = 0
+    numbers: list[int] = []
+    columns: dict[str, list[str]] = {name: [] for name in table.columns}
+    for batch in table.batches():
+        n_new = len(batch[table.columns[0]])
+        if where is None:
+            numbers += range(n_rows, n_rows + n_new)
+            for name, cells in columns.items():
+                cells.extend(batch[name])
+        else:
+            rows = where.rows(batch)
+            numbers += [n_rows + row for row in rows]
+            for name, cells in columns.items():
+                own = batch[name]
+                cells.extend(own[row] for row in rows)
+        n_rows += n_new
+    return n_rows, numbers, columns
+
+
+def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path) -> None:
+    asked = [
+        f"--{name.replace('_', '-')}"
+        for name in ("where", "per_class", "sample")
+        if getattr(settings, name) is not None
+    ]
+    if not asked:
+        return
+    if not n_left:
+        raise CatalogueError(f"{' and '.join(asked)} must leave products, however of {n_rows} in {path} none is left.")
+    log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
+
+
+def find_column(role: str, columns: Iterable[str], settings: ExtractSettings) -> str | None:
+    """Return the column that is asked for, or has one of the role's usual names; None where there is none."""
+    by_plain_name: dict[str, str] = {}
+    for name in columns:
+        by_plain_name.setdefault(_plain(name), name)
+    asked = getattr(settings, f"{role}_column")
+    if asked is not None:
+        return asked if asked in columns else None
+    return next((by_plain_name[_plain(one)] for one in USUAL_NAMES[role] if _plain(one) in by_plain_name), None)
+
+
+def _find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dict[str, str]:
+    roles = {}
+    for modality in MODALITIES:
+        if modality == "text" and settings.text_columns is not None:
+            roles[modality] = ", ".join(settings.text_column_names)
+            for name in settings.text_column_names:
+                check_asked("--text-columns", name, columns)
+            continue
+        try:
+            roles[modality] = _find_column(modality, columns, settings, path)
+        except CatalogueError:
+            if modality in settings.modalities:
+                raise
+    return roles
+
+
+def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
+    asked = getattr(settings, f"{role}_column")
+    if asked is not None:
+        check_asked(f"--{role}-column", asked, columns)
+    found = find_column(role, columns, settings)
+    if found is not None:
+        return found
+    other = ",".join(modality for modality in ("image", "text") if modality != role)
+    raise CatalogueError(
+        f"{path} must have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), however its columns are "
+        f"{', '.join(columns)}. Name it with --{role}-column, or do without: --modalities {other}."
+    )
+
+
+def check_asked(option: str, name: str | None, columns: list[str]) -> None:
+    """Check that a column that an option names is there.
+
+    Raises:
+        CatalogueError: it is not.
+    """
+    if name not in columns:
+        raise CatalogueError(
+            f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {name!r}."
+        )
+
+
+def _find_id_column(columns: list[str], settings: ExtractSettings, path: Path) -> str | None:
+    try:
+        return _find_column("id", columns, settings, path)
+    except CatalogueError:
+        if settings.id_column is not None:
+            raise
+    log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
+    return None
+
+
+def _check_ids(ids: list[str], numbers: list[int], column: str, path: Path) -> None:
+    if len(set(ids)) == len(ids):
+        return
+    repeated = [(cell, count) for cell, count in Counter(ids).most_common(3) if count > 1]
+    rows = [n + 1 for n, cell in zip(numbers, ids, strict=True) if cell == repeated[0][0]][:2]
+    shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
+    raise CatalogueError(
+        f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} below "
+        f"the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with --id-column."
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name.lower() if char not in " _-")

@@ -1,0 +1,1 @@
+"""The formats that a catalogue is kept in, one a file."""

@@ -1,0 +1,166 @@
+"""From Arrow's columns to cells of text: which columns can be read, and what each value looks like as one writes it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embed.catalogue.catalogue import find_column
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
+
+__all__ = ["ArrowColumns", "PictureColumn"]
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class PictureColumn:
+    """A column of pictures as bytes, alone or beside their path as Hugging Face's Image feature has them."""
+
+    name: str
+    is_struct: bool
+    has_paths: bool
+
+
+@dataclass(frozen=True)
+class ArrowColumns:
+    """The columns of a schema that are read: plain ones, at most one of pictures, and names for numbers of classes."""
+
+    names: list[str]  # all that are read, in the schema's order
+    plain: list[str]
+    picture: PictureColumn | None
+    classes: dict[str, list[str]]
+
+    @classmethod
+    def of(
+        cls,
+        schema: Any,
+        path: Path,
+        settings: ExtractSettings,
+        *,
+        first: Callable[[str], Any],
+        features: dict[str, Any] | None = None,
+    ) -> ArrowColumns:
+        """Return what is read of a schema; a note tells what is not.
+
+        `first` gives the first values of a column, which tell whether bytes are text. `features` are those of a
+        Hugging Face dataset, where the schema itself does not hold them.
+
+        Raises:
+            CatalogueError: two columns have one name.
+        """
+        repeated = [name for name, count in Counter(schema.names).items() if count > 1]
+        if repeated:
+            raise CatalogueError(f"Columns must have names of their own, however {path} repeats {', '.join(repeated)}.")
+        pictures = {field.name: found for field in schema if (found := _picture_column(field))}
+        plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
+        chosen = find_column("image", [name for name in schema.names if name in pictures or name in plain], settings)
+        plain += [
+            name
+            for name, picture in pictures.items()
+            if name != chosen and not picture.is_struct and _is_text(first(name))
+        ]
+        for field in schema:
+            if field.name != chosen and field.name not in plain:
+                log.info("Column %s holds %s, which is no plain cell: it is left out.", field.name, field.type)
+        picture = pictures.get(chosen or "")
+        names = [name for name in schema.names if name in plain or name == chosen]
+        return cls(names, [name for name in names if name in plain], picture, _classes(schema, features or {}))
+
+    def of_file(self, schema: Any, features: dict[str, Any]) -> ArrowColumns:
+        """Return the same columns with the names of classes that another file of the dataset gives to its numbers."""
+        return replace(self, classes=_classes(schema, features))
+
+    def cells(self, batch: Any) -> dict[str, list[str]]:
+        """Return the plain columns of a record batch as text, {name: N cells}."""
+        found = {}
+        for name in self.plain:
+            column = batch.column(batch.schema.get_field_index(name))
+            if name in self.classes:
+                found[name] = _class_cells(column, self.classes[name])
+            else:
+                found[name] = _text_cells(column)
+        return found
+
+
+def _picture_column(field: Any) -> PictureColumn | None:
+    if _is_binary(field.type):
+        return PictureColumn(field.name, is_struct=False, has_paths=False)
+    if pa.types.is_struct(field.type):
+        inside = {child.name: child.type for child in field.type.fields}
+        if "bytes" in inside and _is_binary(inside["bytes"]):
+            has_paths = "path" in inside and pa.types.is_string(inside["path"])
+            return PictureColumn(field.name, is_struct=True, has_paths=has_paths)
+    return None
+
+
+def _is_binary(kind: Any) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _is_plain(kind: Any) -> bool:
+    own = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_nested(own) or pa.types.is_fixed_size_binary(own) or pa.types.is_binary_view(own):
+        return False
+    if own is not kind and _is_binary(own):
+        return False
+    try:
+        pa.nulls(1, kind).cast(pa.large_string())  # of no value at all, a time zone would not be looked up
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _is_text(values: Any) -> bool:
+    """Return whether bytes are text, as older writers of Parquet leave it."""
+    try:
+        values.cast(pa.large_string())
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _text_cells(column: Any) -> list[str]:
+    if _is_binary(column.type):
+        return ["" if cell is None else cell.decode("utf-8", "surrogateescape") for cell in column.to_pylist()]
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    cells = column.cast(pa.large_string())
+    try:
+        return [cell or "" for cell in cells.to_pylist()]
+    except UnicodeDecodeError:  # its writer did not check them
+        return _text_cells(cells.cast(pa.large_binary()))
+
+
+def _class_cells(column: Any, names: list[str]) -> list[str]:
+    """Return the names of classes; -1 is Hugging Face's word for no label."""
+    return [
+        "" if number is None or number == -1 else names[number] if 0 <= number < len(names) else str(number)
+        for number in column.to_pylist()
+    ]
+
+
+def _classes(schema: Any, features: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the names of the classes of Hugging Face's ClassLabel columns."""
+    try:
+        own = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        own = features
+    return {
+        name: [str(word) for word in feature["names"]]
+        for name, feature in (own.items() if isinstance(own, dict) else ())
+        if isinstance(feature, dict)
+        and feature.get("_type") == "ClassLabel"
+        and isinstance(feature.get("names"), list)
+        and name in schema.names
+        and pa.types.is_integer(schema.field(name).type)
+    }

@@ -1,0 +1,245 @@
+"""CSV files as tables; a line whose cells are more or fewer than the header's is left out, counted and told."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
+from pathlib import Path
+
+from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.text_file import MAX_LINE, find_encoding, open_text, read_lines
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
+
+__all__ = ["CsvTable"]
+
+PIECE_ROWS = 1024
+MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
+LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
+
+log = logging.getLogger("embed_once")
+
+
+class CsvTable:
+    """The rows of a CSV file as text, read in batches; memory holds no more than one.
+
+    A line with more or fewer cells than the header is no product. Where an unbalanced quote swallows the lines after
+    it, so that the row they make has not the header's cells or its quote is followed by more text, the first of these
+    lines is bad and the others are read for themselves.
+
+    Raises:
+        CatalogueError: there is no header, it repeats a name, or the file is no text in this encoding.
+    """
+
+    def __init__(self, path: Path, settings: ExtractSettings) -> None:
+        self.path = path
+        self.encoding = find_encoding(path, settings.encoding)
+        self.delimiter = settings.csv_delimiter or self._find_delimiter()
+        self.is_error = settings.bad_lines == "error"
+        self.bad_lines = BadLines(path)
+        with open_text(path, self.encoding) as file:
+            self.columns = self._header(_Lines(read_lines(file)))
+
+    def batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield the rows in the file's order, each column a list of cells.
+
+        Raises:
+            CatalogueError: most lines are bad, or one is and `bad_lines` is ``error``.
+        """
+        self.bad_lines = BadLines(self.path, is_error=self.is_error)
+        n_good = 0
+        columns: list[list[str]] = [[] for _ in self.columns]
+        with open_text(self.path, self.encoding) as file:
+            lines = _Lines(read_lines(file))
+            self._header(lines)
+            for rows in self._pieces(lines):
+                if len(columns[0]) + len(rows) > BATCH_ROWS:
+                    yield dict(zip(self.columns, columns, strict=True))
+                    columns = [[] for _ in self.columns]
+                for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+                    column.extend(cells)
+                n_good += len(rows)
+            if columns[0]:
+                yield dict(zip(self.columns, columns, strict=True))
+        if self.bad_lines.count > n_good:
+            self.bad_lines.check_most(n_good, hint=self._hint())
+
+    def _pieces(self, lines: _Lines) -> Iterator[list[list[str]]]:
+        """Yield a few rows at a time: lists that live long would keep Python's garbage collector busy."""
+        rows = self._rows(lines)
+        while True:
+            with _long_cells():
+                piece = self._plain_rows(lines) or list(islice(rows, PIECE_ROWS))
+            if not piece:
+                return
+            yield piece
+
+    def _plain_rows(self, lines: _Lines) -> list[list[str]]:
+        """Return the rows of the next lines, where each line is one; else nothing, and the lines are put back."""
+        lines.take(PIECE_ROWS)
+        rows: list[list[str]] = []
+        with suppress(csv.Error):
+            rows = list(csv.reader(lines.taken, delimiter=self.delimiter, strict=True))
+        is_whole = max(map(len, lines.taken), default=0) < MAX_LINE
+        if is_whole and len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}:
+            return rows
+        lines.put_back(0)
+        return []
+
+    def _rows(self, lines: _Lines) -> Iterator[list[str]]:
+        n_columns = len(self.columns)
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        while True:
+            lines.taken.clear()
+            error = None
+            row: list[str] = []
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as found:
+                error = found
+                reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+            is_cut = max(map(len, lines.taken), default=0) >= MAX_LINE
+            if error is None and len(row) == n_columns and not is_cut:
+                yield row
+                continue
+            if len(lines.taken) == 1:
+                if not lines.taken[0].strip():
+                    continue  # an empty line
+                # Text behind a closing quote is sloppy, and harms nothing while the row stays on its line.
+                ends: list[list[str]] = []
+                with suppress(csv.Error):
+                    row, *ends = csv.reader([lines.taken[0], "end"], delimiter=self.delimiter)
+                if len(row) == n_columns and ends and not is_cut:
+                    yield row
+                    continue
+                is_open = not ends
+            else:
+                is_open = True
+            is_long = len(lines.taken[0]) > MAX_CELL
+            reason = self._reason(row, is_open=is_open)
+            self.bad_lines.add(lines.number - len(lines.taken) + 1, LONG if is_long else reason)
+            lines.put_back(1)
+
+    def _reason(self, row: list[str], *, is_open: bool) -> str:
+        if is_open:
+            return "opens a quote that its row does not close"
+        return f"has {len(row)} cell{'s' if len(row) != 1 else ''} and the header {len(self.columns)}"
+
+    def _header(self, lines: _Lines) -> list[str]:
+        try:
+            header = next((row for row in csv.reader(lines, delimiter=self.delimiter) if any(map(str.strip, row))), [])
+        except csv.Error as error:
+            raise CatalogueError(f"The catalogue must be a table, however {self.path} is not: {error}.") from error
+        names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
+        if not names:
+            raise CatalogueError(f"The catalogue must have a header and rows, however {self.path} is empty.")
+        if any("\0" in name for name in names):
+            raise CatalogueError(
+                f"The catalogue must be text in {self.encoding}, however the header of {self.path} holds NUL "
+                "characters, as UTF-16 without its mark does. Name its --encoding, such as utf-16-le."
+            )
+        for name in names:
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise CatalogueError(
+                    f"The catalogue must be text in {self.encoding}, however the header of {self.path} is not: "
+                    f"{name!r}. Name its --encoding."
+                ) from error
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise CatalogueError(
+                f"Columns must have names of their own, however the header of {self.path} repeats "
+                f"{', '.join(repeated)}. Rename or remove what is too many."
+            )
+        return names
+
+    def _find_delimiter(self) -> str:
+        """Return what separates the header's cells: a tab in .tsv files, else a comma, or what stands there instead."""
+        if {".tsv", ".tab"} & {suffix.lower() for suffix in self.path.suffixes}:
+            return "\t"
+        with open_text(self.path, self.encoding) as file:
+            header = next((line for line in read_lines(file) if line.strip()), "")
+        if "," not in header:
+            for delimiter in list(DELIMITERS)[1:]:
+                if delimiter in header:
+                    log.info("The cells of %s are separated by %s.", self.path, DELIMITERS[delimiter])
+                    return delimiter
+        return ","
+
+    def _hint(self) -> str:
+        """Return what to do about a file that is no table with this delimiter."""
+        with open_text(self.path, self.encoding) as file:
+            lines = [line for line in islice(read_lines(file), N_LOOKED_AT) if line.strip() and len(line) <= MAX_CELL]
+        for delimiter, name in DELIMITERS.items():
+            counts = _counts(lines, delimiter)
+            if delimiter != self.delimiter and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):
+                asked = "tab" if delimiter == "\t" else f"'{delimiter}'"
+                return f"Its cells look separated by {name}: try --delimiter {asked}."
+        likely = Counter(_counts(lines, self.delimiter)[1:]).most_common(1)
+        if likely and likely[0][0] != len(self.columns):
+            return (
+                f"Most have {likely[0][0]} cells where the header has {len(self.columns)}: give each cell a name in "
+                "the header, or name what separates them with --delimiter."
+            )
+        return "Name what separates the cells with --delimiter."
+
+
+def _counts(lines: list[str], delimiter: str) -> list[int]:
+    """Return how many cells each line has by itself."""
+    with _long_cells():
+        return [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
+
+
+class _Lines:
+    """The lines of a file, those that the current row took, and a way to put all but the first of these back."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines = iter(lines)
+        self.waiting: deque[str] = deque()
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self.waiting.popleft() if self.waiting else next(self.lines)
+        self.taken.append(line)
+        self.number += 1
+        return line
+
+    def take(self, n_lines: int) -> None:
+        self.taken = []
+        n_characters = 0
+        for line in islice(chain(self.waiting, self.lines), n_lines):
+            self.taken.append(line)
+            n_characters += len(line)
+            if n_characters >= MAX_LINE:
+                break
+        for _ in range(min(len(self.taken), len(self.waiting))):
+            self.waiting.popleft()
+        self.number += len(self.taken)
+
+    def put_back(self, n_kept: int) -> None:
+        self.waiting.extendleft(reversed(self.taken[n_kept:]))
+        self.number -= len(self.taken) - n_kept
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let csv read cells as long as descriptions may be; its own limit is 131,072 characters, for the whole process."""
+    usual = csv.field_size_limit(MAX_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(usual)

@@ -1,0 +1,172 @@
+"""JSON Lines as tables: each line is an object, each name a column; what is mostly nested is left out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.text_file import find_encoding, open_text, read_lines
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
+
+__all__ = ["JsonLinesTable", "Names", "parse_object"]
+
+MOST_NAMES = 1000
+
+HINT = "Each line must be one JSON object, in UTF-8 or what --encoding names."
+
+log = logging.getLogger("embed_once")
+
+
+class JsonLinesTable:
+    """The objects of a JSON Lines file as rows of text; the file is read once for the names, and once for the cells.
+
+    Numbers stay as they are written, ``null`` and ``NaN`` are empty cells, and so are names that an object lacks. A
+    line that is no object is bad, and so is one with a list or an object where most lines have none.
+
+    Raises:
+        CatalogueError: the file is empty or no text in this encoding, most lines are bad, or one is and `bad_lines`
+            is ``error``.
+    """
+
+    def __init__(self, path: Path, settings: ExtractSettings) -> None:
+        self.path = path
+        self.encoding = find_encoding(path, settings.encoding)
+        self.is_error = settings.bad_lines == "error"
+        names = Names(path)
+        n_good = 0
+        for row in self._rows():
+            names.add(row)
+            n_good += 1
+        self.bad_lines.check_most(n_good, hint=HINT)
+        self.columns = names.plain()
+
+    def batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield the rows in the file's order, each column a list of cells."""
+        batch: dict[str, list[str]] = {name: [] for name in self.columns}
+        n_rows = n_good = 0
+        for row in self._rows(plain=self.columns):
+            for name, cells in batch.items():
+                cells.append(row.get(name) or "")
+            n_rows += 1
+            n_good += 1
+            if n_rows == BATCH_ROWS:
+                yield batch
+                batch, n_rows = {name: [] for name in self.columns}, 0
+        if n_rows:
+            yield batch
+        self.bad_lines.check_most(n_good, hint=HINT)
+
+    def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
+        self.bad_lines = BadLines(self.path, is_error=self.is_error)
+        with open_text(self.path, self.encoding) as file:
+            for number, line in enumerate(read_lines(file), 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = parse_object(line)
+                except ValueError as error:
+                    self.bad_lines.add(number, f"is no JSON object: {error}")
+                    continue
+                nested = next((name for name in plain if row.get(name, "") is None), None)
+                if nested is not None:
+                    self.bad_lines.add(number, f"has a list or an object as {nested}, which is plain elsewhere")
+                    continue
+                yield row
+
+
+class Names:
+    """The names of all objects in their first order, and how many plain and nested values each has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.n_nested: dict[str, int] = {}
+        self.n_plain: Counter[str] = Counter()  # not empty
+
+    def add(self, row: dict[str, str | None]) -> None:
+        """Note an object's names.
+
+        Raises:
+            CatalogueError: they are too many for columns.
+        """
+        for name, cell in row.items():
+            self.n_nested[name] = self.n_nested.get(name, 0) + (cell is None)
+            if cell:
+                self.n_plain[name] += 1
+        if len(self.n_nested) > MOST_NAMES:
+            raise CatalogueError(
+                f"The objects of a catalogue must share their names, which are its columns, however those of "
+                f"{self.path} have more than {MOST_NAMES:,}: {', '.join(list(self.n_nested)[-3:])}, … Put what differs "
+                "into one value."
+            )
+
+    def plain(self) -> list[str]:
+        """Return the names of values most of which are plain; a note tells the others."""
+        left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
+        for name in left_out:
+            log.info(
+                "Column %s of %s holds lists or objects, which are no plain cells: it is left out.", name, self.path
+            )
+        return [name for name in self.n_nested if name not in left_out]
+
+
+def parse_object(text: str) -> dict[str, str | None]:
+    """Return a JSON object's values as cells: text as it is, numbers as written, and None for lists and objects.
+
+    >>> parse_object('{"id": 7, "price": 1.50, "sold": true, "brand": null, "tags": ["a"]}')
+    {'id': '7', 'price': '1.50', 'sold': 'true', 'brand': '', 'tags': None}
+
+    Raises:
+        ValueError: it is no object, or repeats a name.
+    """
+    try:
+        value = json.loads(
+            text, parse_int=str, parse_float=str, parse_constant=_constant, object_pairs_hook=_without_repeats
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"it is a {_kind(value)}")
+    return {_text(name): _cell(cell) for name, cell in value.items()}
+
+
+def _text(value: str) -> str:
+    """Return a text that can be kept: half a surrogate pair, which JSON can write, stands for its own bytes."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+    return value
+
+
+def _constant(word: str) -> str | None:
+    return None if word == "NaN" else word
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"it repeats the name {repeated}")
+    return found
+
+
+def _cell(value: Any) -> str | None:
+    if isinstance(value, str):
+        return _text(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None
+
+
+def _kind(value: Any) -> str:
+    return {list: "list", str: "text or a number", bool: "truth value"}.get(type(value), "null")

@@ -1,0 +1,204 @@
+"""Tar shards in the WebDataset layout as a table: members of one stem make a product.
+
+Of ``shard-000.tar`` with ``shirts/7.jpg``, ``shirts/7.txt`` and ``shirts/7.json``, the product ``shirts/7`` has a
+picture, a text, and a column for each name in the JSON object; ``.cls`` is the label. The stem ends at the first dot of
+the last name. Nothing is ever unpacked: a picture is known by its place in the shard.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import logging
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
+from embed.catalogue.formats.json_lines import Names, parse_object
+from embed.catalogue.open_table import BATCH_ROWS
+from embed.contents.file_ranges import FilePart, PlacedCell
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
+
+__all__ = ["Shards", "find_shards"]
+
+MAX_CELL_BYTES = 2**24  # of a text, a label or an object
+MOST_SHARDS = 1_000_000
+COLUMNS = {"cls": "label", "json": "json", "txt": "text"} | {suffix[1:]: "image" for suffix in PICTURE_SUFFIXES}
+ORDER = ("image", "text", "label")
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_CHOICE = re.compile(r"\{([^{}]*)\}")
+
+log = logging.getLogger("embed_once")
+
+Product = dict[str, str]  # column -> cell; a picture's is a PlacedCell
+
+
+class Shards:
+    """The products in tar files; the shards are read once for the columns, and once for the cells.
+
+    Members of one stem need not follow one another, but stand in one shard. What is no regular file, a second member of
+    one stem and kind, and what cannot be read are bad; they are counted by the member's number.
+
+    Raises:
+        CatalogueError: a shard is not there, no tar file or not whole, or a member is bad and `bad_lines` is ``error``.
+    """
+
+    def __init__(self, path: Path, settings: ExtractSettings) -> None:
+        self.path = path
+        self.shards = find_shards(path)
+        self.is_error = settings.bad_lines == "error"
+        self.others: Counter[str] = Counter()  # kinds of members that are not read
+        names = Names(path)
+        found = set()
+        for product in self._products():
+            found |= product.keys() - {"json"}
+            names.add(_object(product))
+        self.columns = ["id", *(column for column in ORDER if column in found)]
+        self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain()}
+        self.columns += self._json_columns.values()
+        if self.others:
+            kinds = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
+            log.info("%s: members of other kinds are left out: %s.", path, kinds)
+
+    def batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield the products shard by shard in the members' order, each column a list of cells."""
+        products = self._products()
+        n_nested: Counter[str] = Counter()
+        while block := list(itertools.islice(products, BATCH_ROWS)):
+            batch = {
+                column: [product.get(column, "") for product in block]
+                for column in ("id", *ORDER)
+                if column in self.columns
+            }
+            objects = [_object(product) for product in block]
+            for name, column in self._json_columns.items():
+                n_nested[column] += sum(values.get(name, "") is None for values in objects)
+                batch[column] = [values.get(name) or "" for values in objects]
+            yield batch
+        for column, n in (+n_nested).items():
+            log.warning(
+                "Of column %s of %s, lists or objects are left out, and these cells empty: %d.", column, self.path, n
+            )
+
+    def _products(self) -> Iterator[Product]:
+        self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="member")
+        self.others.clear()
+        for shard in self.shards:
+            products: dict[str, Product] = {}
+            for number, (name, member) in enumerate(_members(shard), 1):
+                try:
+                    self._add(products, shard, name, member)
+                except ValueError as error:
+                    self.bad_lines.add(number, f"of {shard.name} ({name}) {error}")
+            yield from products.values()
+
+    def _add(self, products: dict[str, Product], shard: Path, name: str, member: tarfile.TarInfo) -> None:
+        """Add a member to its product.
+
+        Raises:
+            ValueError: it is bad.
+        """
+        folder, _, last = name.rpartition("/")
+        stem, dot, kind = last.partition(".")
+        if member.isdir() or not stem or not dot:
+            return
+        column = COLUMNS.get(kind.lower())
+        if column is None:
+            self.others[kind] += 1
+            return
+        if not member.isreg() or member.issparse():
+            raise ValueError("is no regular file")
+        product_id = f"{folder}/{stem}" if folder else stem
+        if column in products.get(product_id, {}):
+            raise ValueError(f"is the second {column} of {product_id}")
+        place = FilePart(shard, member.offset_data, member.size)
+        cell: str = PlacedCell(f"{shard.name}/{name}", place)
+        if column != "image":
+            if member.size > MAX_CELL_BYTES:
+                raise ValueError(f"has {member.size} bytes")
+            cell = place.read().decode("utf-8-sig", "surrogateescape")
+        if column == "json":
+            parse_object(cell)
+        products.setdefault(product_id, {"id": product_id})[column] = cell.strip() if column == "label" else cell
+
+
+def find_shards(path: Path) -> list[Path]:
+    """Return the shards that a path names: a tar file, a folder of such, ``shard-{000..003}.tar`` or ``shard-*.tar``.
+
+    Raises:
+        CatalogueError: one of them is not there, or the braces count downwards.
+    """
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.suffix.lower() == ".tar" and file.is_file())
+    if path.is_file():
+        return [path]
+    shards = []
+    for name in itertools.islice(_expand(str(path)), MOST_SHARDS):
+        found = [name] if Path(name).is_file() else sorted(glob.glob(name))
+        if not found:
+            raise CatalogueError(f"{path} must name shards that are there, however there is no {name}.")
+        shards += found
+    return [Path(shard) for shard in shards]
+
+
+def _expand(name: str) -> Iterator[str]:
+    """Yield the names that braces stand for: ``{000..003}`` counts, ``{a,b}`` lists."""
+    if match := _RANGE.search(name):
+        first, last = match.groups()
+        if int(first) > int(last):
+            raise CatalogueError(
+                f"Braces must count upwards, however got {match[0]} in {name}: write {{{last}..{first}}}."
+            )
+        words: Iterator[str] = (f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1))
+    elif match := _CHOICE.search(name):
+        words = iter(match[1].split(","))
+    else:
+        yield name
+        return
+    for word in words:
+        yield from _expand(name[: match.start()] + word + name[match.end() :])
+
+
+def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield a shard's members with their names; what leads elsewhere in a name is nothing but part of the name.
+
+    Raises:
+        CatalogueError: it is no tar file, or not whole.
+    """
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            while (member := tar.next()) is not None:
+                if member.size < 0 or tar.offset <= member.offset:  # else other members' bytes, or this one for ever
+                    raise tarfile.ReadError(f"member {member.name!r} has {member.size} bytes")
+                yield member.name.removeprefix("./"), member
+                vars(tar)["members"].clear()  # else it keeps them all
+            end = tar.offset
+        with shard.open("rb") as file:
+            file.seek(end)
+            block = file.read(tarfile.BLOCKSIZE)
+            is_last = not any(piece.strip(b"\0") for piece in iter(lambda: file.read(2**20), b""))
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+        raise CatalogueError(
+            f"A shard must be a whole tar file, not compressed, however {shard} is not: {error}. Make or fetch it "
+            "again."
+        ) from error
+    if block.strip(b"\0") or len(block) < tarfile.BLOCKSIZE:
+        raise CatalogueError(
+            f"A shard must be a whole tar file, however {shard} ends at byte {end} without an end mark, or is damaged "
+            "there. Make or fetch it again."
+        )
+    if not is_last:
+        raise CatalogueError(
+            f"A shard must be one tar file, however {shard} goes on behind the end mark at byte {end}: two files in "
+            "one? Name them one by one (shard-{000..001}.tar), or join them with tar --concatenate."
+        )
+
+
+def _object(product: Product) -> dict[str, str | None]:
+    return parse_object(product["json"]) if "json" in product else {}

@@ -1,0 +1,134 @@
+"""Tables of text, whatever file or folder they are read from, in batches, so that memory holds no more than one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from embed.catalogue.bad_lines import BadLines
+from embed.errors import CatalogueError
+from embed.settings import MODALITIES, ExtractSettings
+
+__all__ = ["BATCH_ROWS", "Table", "folder_of", "open_table", "usual_modalities"]
+
+BATCH_ROWS = 65_536  # at most, that are at hand at once
+COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
+COMPRESSED = (".csv", ".jsonl", ".ndjson", ".tab", ".tsv")  # what may be
+TABLES = (".arrow", ".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".tab", ".tsv")
+
+
+class Table(Protocol):
+    """Rows of text under named columns.
+
+    A picture that stands in the table itself has a cell of its own kind, a `PlacedCell`: its name, and its place.
+    """
+
+    columns: list[str]
+    bad_lines: BadLines  # what was left out of the last `batches`, once these are through
+
+    def batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield at most `BATCH_ROWS` rows at a time in the catalogue's order, each column a list of cells."""
+        ...
+
+
+def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
+    """Return the table in a file or folder; what kind it is, its name and its files say.
+
+    CSV of any delimiter and compression, JSON Lines (``.jsonl``, ``.ndjson``), Parquet (``.parquet``, ``.pq``), Arrow
+    (``.arrow``), a saved Hugging Face dataset, tar shards (``.tar``, a folder or pattern of such), class folders.
+
+    Raises:
+        CatalogueError: there is no such file, it is not what its name says, or a folder holds more than one kind.
+    """
+    settings = settings or ExtractSettings()
+    path = Path(path)
+    suffix = _suffix(path)
+    kind = _folder_kind(path) if os.path.isdir(path) else ""
+    if kind == "shards" or (suffix == ".tar" and (os.path.isfile(path) or any(sign in str(path) for sign in "{*?["))):
+        from embed.catalogue.formats.webdataset import Shards
+
+        return Shards(path, settings)
+    if not kind and not os.path.isfile(path):  # Path.is_file raises on names that no file can have
+        raise CatalogueError(
+            f"The catalogue must be a file or a folder of products, however {path} is not there. Name it "
+            "after the command."
+        )
+    if kind == "class folders":
+        from embed.catalogue.formats.class_folders import ClassFolders
+
+        return ClassFolders(path, settings)
+    if kind == "dataset" or suffix == ".arrow":
+        _need_pyarrow("Arrow")
+        from embed.catalogue.formats.huggingface_dataset import SavedDataset
+
+        return SavedDataset(path, settings)
+    if suffix in (".parquet", ".pq"):
+        _need_pyarrow("Parquet")
+        from embed.catalogue.formats.parquet import ParquetTable
+
+        return ParquetTable(path, settings)
+    if suffix in (".jsonl", ".ndjson"):
+        from embed.catalogue.formats.json_lines import JsonLinesTable
+
+        return JsonLinesTable(path, settings)
+    from embed.catalogue.formats.csv import CsvTable
+
+    return CsvTable(path, settings)
+
+
+def folder_of(path: Path) -> Path:
+    """Return what the pictures' paths of a table are relative to, if nothing else is said."""
+    return path if path.is_dir() else path.parent
+
+
+def usual_modalities(path: str | Path) -> tuple[str, ...]:
+    """Return what is encoded of a catalogue if nothing else is asked for: pictures alone of class folders."""
+    if os.path.isdir(path) and _folder_kind(Path(path)) == "class folders":
+        return ("image",)
+    return MODALITIES
+
+
+def _folder_kind(path: Path) -> str:
+    names = os.listdir(path)
+    if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
+        return "dataset"
+    shards = sorted(name for name in names if name.lower().endswith(".tar"))
+    tables = sorted(
+        name
+        for name in names
+        if _suffix(Path(name)) in TABLES and not name.endswith(".failures.csv")  # our own list
+    )
+    files = shards + tables
+    own = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
+    if files and (folder := next(own, None)) is not None:
+        raise CatalogueError(
+            f"A folder must be one catalogue, however {path} holds {files[0]} beside pictures in {folder}. Name the "
+            f"file, {path / files[0]}, or move it elsewhere to have the folders as classes."
+        )
+    return "shards" if shards else "class folders"
+
+
+def _holds_pictures(folder: Path) -> bool:
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
+
+    return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in os.walk(folder) for name in names)
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that says what is in a file: the last one, or the one below those of compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    last = suffixes[-1] if suffixes else ""
+    while suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes and suffixes[-1] in COMPRESSED else last
+
+
+def _need_pyarrow(kind: str) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise CatalogueError(f"{kind} catalogues need the package pyarrow: pip install pyarrow, or use CSV.") from error

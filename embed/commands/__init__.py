@@ -1,0 +1,1 @@
+"""The commands `embed-extract` and `embed-inspect`."""

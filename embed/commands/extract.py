@@ -1,0 +1,158 @@
+"""`embed-extract`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cache.console.command import Command, json_option, print_json, print_table, setting_options
+from embed.settings import ExtractSettings
+
+__all__ = ["extract"]
+
+_FOLDER = click.Path(path_type=Path)
+setting = setting_options(ExtractSettings)
+
+
+class ExtractCommand(Command):
+    """Ctrl-C keeps what is done."""
+
+    interrupted = "Stopped. What was encoded is kept in the journal: type the same line again to go on."
+
+
+@click.command(cls=ExtractCommand)
+@click.argument("catalogue_path", metavar="[CATALOGUE]", type=_FOLDER, default="data.csv")
+@click.option(
+    "-o", "--output", "cache_path", type=_FOLDER, default="embeddings.h5", show_default=True, help="The cache."
+)
+@click.option("--modalities", help="What to encode; default: image,text, of class folders image.")
+@setting("--device", help="auto, cpu, cuda, cuda:N, mps, or several that share the work: cuda:0,cuda:1.")
+@setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto: bf16 where it is native.")
+@setting(
+    "--image-encoder",
+    help="A torchvision classification model, or a Hugging Face vision model: a folder, "
+    "or a name on the hub. Several with commas, so that no folder's name may hold one.",
+)
+@setting(
+    "--image-weights",
+    help="pretrained, random, or torchvision's as a file (.safetensors, .pth); one for all encoders, or one for each.",
+)
+@setting(
+    "--image-name", help="The vectors' name in the cache, one for each encoder; default: made from encoder and weights."
+)
+@setting("--text-encoder", help="A Hugging Face encoder: a folder, or a name on the hub. Several with commas.")
+@setting("--text-weights", help="pretrained or random; one for all encoders, or one for each.")
+@setting(
+    "--text-name", help="The vectors' name in the cache, one for each encoder; default: made from encoder and weights."
+)
+@setting("--pooling", help="Of the text's last hidden states: cls or mean; one for all encoders, or one for each.")
+@setting("--max-length", help="Tokens a text is cut to.")
+@setting("--seed", help="Draws random weights, and the products of --per-class and --sample.")
+@setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
+@setting("--image-column", help="Default: image, image_path, filename, …")
+@setting("--text-column", help="Default: text, title, description, productDisplayName, …")
+@setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
+@setting("--clean-text", is_flag=True, help="Encode texts in lower case, with blanks for punctuation.")
+@setting(
+    "--where",
+    help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not. 1,299.00 is no number.",
+)
+@setting("--label", help="The column whose classes --per-class counts.")
+@setting("--per-class", type=int, help="Of these so many of each class, drawn at random.")
+@setting("--sample", type=int, help="Of these so many in all, drawn at random.")
+@setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its header.")
+@setting(
+    "--bad-lines",
+    type=click.Choice(["error", "skip"]),
+    help="Lines with too many or too few cells: stop, or leave out.",
+)
+@setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
+@setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
+@setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
+@setting(
+    "--tokens", type=str, is_flag=False, flag_value="all", metavar="[all|3x3]",
+    help="Keep token states for attention: the picture's feature map, whole or averaged, and the text's tokens.",
+)  # fmt: skip
+@setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
+@setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
+@setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
+@setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
+@setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
+@setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")
+@click.option(
+    "--estimate", "is_estimate", is_flag=True, help="Hash, encode a sample, and print bytes and time; write no vector."
+)
+@json_option
+def extract(
+    catalogue_path: Path, cache_path: Path, modalities: str | None, as_json: bool, is_estimate: bool, **options: Any
+) -> None:
+    """Encode what of CATALOGUE (default: data.csv) is not in the cache yet.
+
+    CATALOGUE is CSV, JSON Lines or Parquet, a folder of class folders, a saved Hugging Face dataset, or tar shards
+    ("shard-{000..003}.tar").
+    """
+    settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)
+    if is_estimate:
+        _estimate(catalogue_path, cache_path, settings, as_json=as_json)
+        return
+    from embed.extraction.extract_catalogue import extract as run
+
+    report = run(catalogue_path, cache_path, settings=settings)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_table(
+        ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
+        [
+            [
+                entry.name,
+                *map(str, (entry.n_unique, entry.n_cached, entry.n_encoded, entry.n_failed)),
+                f"{entry.elapsed_s:.1f}",
+            ]
+            for entry in report.encoders
+        ],
+    )
+    for modality, counts in report.statuses.items():
+        click.echo(f"{modality}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    if report.failures_path is not None:
+        click.echo(f"What could not be read is listed in {report.failures_path}.")
+    done = "sealed" if report.was_written else "unchanged"
+    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+
+
+def _modalities(asked: str | None, catalogue_path: Path) -> tuple[str, ...]:
+    from embed.catalogue.open_table import usual_modalities
+
+    if asked is not None:
+        return tuple(name.strip() for name in asked.split(",") if name.strip())
+    return usual_modalities(catalogue_path)
+
+
+def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings, *, as_json: bool) -> None:
+    from embed.extraction.disk_space import check_space
+    from embed.extraction.extract_catalogue import estimate
+
+    found = estimate(catalogue_path, cache_path, settings=settings)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print_table(
+            ["encoder", "unique", "to encode", "vectors MB", "tokens MB", "seconds", "sampled"],
+            [
+                [
+                    one.name,
+                    *map(str, (one.n_unique, one.n_missing)),
+                    *(f"{n / 1e6:.1f}" for n in (one.vector_bytes, one.token_bytes)),
+                    f"{one.encode_s:.0f}",
+                    str(one.n_sampled),
+                ]
+                for one in found.encoders
+            ],
+        )
+        needed, free = found.needed_bytes / 1e6, found.free_bytes / 1e6
+        click.echo(f"{found.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
+        click.echo("No vector was written.")
+    check_space(found.cache_path, n_bytes=found.n_bytes)

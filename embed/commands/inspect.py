@@ -1,0 +1,87 @@
+"""`embed-inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cache.console.command import Command, json_option, print_json, setting_options
+from embed.inspection.inspection_settings import InspectSettings
+from embed.settings import ExtractSettings
+
+__all__ = ["inspect"]
+
+_PATH = click.Path(path_type=Path)
+setting = setting_options(ExtractSettings)
+own_setting = setting_options(InspectSettings)
+
+
+@click.command(cls=Command)
+@click.argument("catalogue_path", metavar="[CATALOGUE]", type=_PATH, default="data.csv")
+@click.option("--html", "html_path", type=_PATH, default="inspect.html", show_default=True, help="The page.")
+@click.option("--no-html", "has_no_page", is_flag=True, help="Write no page.")
+@own_setting("--label", type=str, help="The column to learn; default: label, category, class or target.")
+@own_setting("--deep", is_flag=True, help="Decode every picture, so that damaged pixels are found too.")
+@click.option("--no-estimate", is_flag=True, help="Do not measure what extraction will cost; torch is not needed then.")
+@own_setting("--most-pictures", help="Of a catalogue with more rows a sample of so many is looked at.")
+@own_setting("--most-texts", help="Texts whose tokens are counted; of more a sample.")
+@own_setting("--products", "n_products", help="How many are shown on the page.")
+@own_setting("--seed", help="Of the samples.")
+@setting("--id-column", help="Default: id, product_id, sku, …")
+@setting("--image-column", help="Default: image, image_path, filename, …")
+@setting("--text-column", help="Default: text, title, description, productDisplayName, …")
+@setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
+@setting("--clean-text", is_flag=True, help="Look at texts in lower case, with blanks for punctuation.")
+@setting("--where", help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not.")
+@setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
+@setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its header.")
+@setting("--bad-lines", type=click.Choice(["skip", "error"]), help="Leave out lines that are no product, or stop.")
+@setting("--image-root", type=_PATH, help="What image paths are relative to; default: the catalogue's folder.")
+@setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
+@setting("--image-encoder", help="Whose speed is measured: its architecture, with random weights.")
+@setting("--text-encoder", help="Likewise; and whose tokens are counted, where its tokenizer is on this machine.")
+@setting("--max-length", help="Tokens a text is cut to.")
+@setting("--device", help="Of the measurement: auto, cpu, cuda, cuda:N, mps, or several.")
+@setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Likewise.")
+@setting("--workers", "n_workers", type=int, help="Threads that read pictures; default: one per core.")
+@json_option
+def inspect(
+    catalogue_path: Path,
+    html_path: Path,
+    has_no_page: bool,
+    no_estimate: bool,
+    as_json: bool,
+    label: str | None,
+    deep: bool,
+    most_pictures: int,
+    most_texts: int,
+    n_products: int,
+    seed: int,
+    **options: Any,
+) -> None:
+    """Look at CATALOGUE (default: data.csv) before paying for its extraction; encode nothing, write one page."""
+    from embed.inspection.inspect_catalogue import inspect as run
+    from embed.inspection.page import write_page
+    from embed.inspection.terminal import render_text
+
+    settings = InspectSettings(
+        extract=ExtractSettings(**options),
+        label=label,
+        deep=deep,
+        estimate=not no_estimate,
+        most_pictures=most_pictures,
+        most_texts=most_texts,
+        n_products=n_products,
+        seed=seed,
+    )
+    inspection = run(catalogue_path, settings=settings)
+    if not has_no_page:
+        write_page(inspection, html_path)
+    if as_json:
+        print_json(inspection.to_dict())
+        return
+    click.echo(render_text(inspection))
+    if not has_no_page:
+        click.echo(f"\n{html_path}")

@@ -1,0 +1,92 @@
+"""Texts: from a catalogue's cell to normalised text, and from text to token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+import unicodedata
+from collections.abc import Iterable
+
+from embed.contents.statuses import ABSENT
+from embed.errors import ContentError
+
+__all__ = ["HashTokenizer", "clean", "join", "normalise"]
+
+NORMALISATION = "NFC, runs of white space to one blank"
+
+
+def normalise(cell: str) -> str:
+    r"""Return the text that is hashed and encoded: Unicode NFC, runs of white space as one blank, none at the ends.
+
+    >>> normalise("  Blue\t shirt ")
+    'Blue shirt'
+
+    Raises:
+        ContentError: nothing is left, or the cell is not Unicode.
+    """
+    text = " ".join(unicodedata.normalize("NFC", cell).split())
+    if not text:
+        raise ContentError(ABSENT)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ContentError("not_unicode") from error
+    return text
+
+
+def join(cells: Iterable[str]) -> str:
+    """Return one text of a product's several: those that are not empty, with ". " between them.
+
+    >>> join(["Blue shirt", " ", "Soft cotton"])
+    'Blue shirt. Soft cotton'
+    """
+    return ". ".join(stripped for cell in cells if (stripped := cell.strip()))
+
+
+def clean(text: str) -> str:
+    """Return a text in lower case, with one blank where punctuation and white space was.
+
+    Punctuation is what Unicode calls so, and ASCII's signs; emoji and other symbols stay.
+
+    >>> clean("Men's T-shirt, BLUE!")
+    'men s t shirt blue'
+    """
+    return " ".join(text.lower().translate(_BLANKS).split())
+
+
+class _Blanks(dict[int, str | int]):
+    """What each code point becomes: a blank, or itself."""
+
+    def __missing__(self, code: int) -> str | int:
+        character = chr(code)
+        is_sign = character in string.punctuation or unicodedata.category(character).startswith("P")
+        self[code] = found = " " if is_sign else code
+        return found
+
+
+_BLANKS = _Blanks()
+
+
+class HashTokenizer:
+    """A tokenizer that needs no vocabulary: each lower-case word or sign becomes an id by its SHA-256.
+
+    It serves encoders of random weights, for which one id is as good as another. Its special tokens have BERT's ids.
+    """
+
+    pad_token_id = 0
+    n_special = 1000  # BERT keeps its unused and special tokens below
+
+    def __init__(self, n_tokens: int) -> None:
+        self.n_tokens = n_tokens
+        self.cls_token_id, self.sep_token_id = (101, 102) if n_tokens > 102 else (1, 2)
+
+    def __call__(self, text: str, *, max_length: int) -> list[int]:
+        """Return ``[CLS] words [SEP]``, at most `max_length` ids."""
+        words = re.findall(r"\w+|[^\w\s]", text.lower())[: max_length - 2]
+        return [self.cls_token_id, *map(self._token_id, words), self.sep_token_id]
+
+    def _token_id(self, word: str) -> int:
+        lowest = min(self.n_special, self.n_tokens // 2)
+        digest = hashlib.sha256(word.encode()).digest()
+        return lowest + int.from_bytes(digest[:8], "little") % (self.n_tokens - lowest)

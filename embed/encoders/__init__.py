@@ -1,0 +1,1 @@
+"""Frozen networks that turn one content into one vector."""

@@ -1,0 +1,136 @@
+"""Hugging Face's vision models as image encoders: ViT and DINOv2, ConvNeXt and Swin, CLIP and SigLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cache import EncoderSpec
+from embed.contents.images import decode
+from embed.encoders.checkpoint import features_of, find_checkpoint
+from embed.encoders.device import default_parallel, own_stream, to_device
+from embed.encoders.factory import entry_name
+from embed.encoders.image_processor import Processor
+from embed.encoders.packing import unpacked
+from embed.encoders.precision import dtype_of, find_precision
+from embed.errors import SettingError, WeightsError
+
+__all__ = ["VisionEncoder"]
+
+
+class VisionEncoder:
+    """A frozen Hugging Face vision model with its own image processor.
+
+    The vector is, for a model with two towers (CLIP, SigLIP), the image features that lie in one space with the
+    texts'; for a transformer with a class token (ViT, DINOv2) that token of the last hidden state; for all others
+    (ConvNeXt, ResNet, Swin, a tower of CLIP alone) the model's pooled output, or the mean where it has none.
+
+    Args:
+        model_name: a local folder or a name on the hub.
+        weights: ``pretrained``, or ``random``: a folder's architecture and processor, untrained.
+        name: the vectors' name in the cache.
+        seed: draws random weights.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
+
+    Raises:
+        SettingError: there is no such precision, the weights are neither, or `decode` or `tokens` are asked for, which
+            torchvision's models alone have.
+        WeightsError: the model cannot be had.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        *,
+        weights: str = "pretrained",
+        name: str | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        decode: str = "exact",
+        tokens: str | None = None,
+    ) -> None:
+        if decode != "exact" or tokens is not None:
+            raise SettingError(
+                "--decode fast and --tokens must go with torchvision's models alone, however got them for the Hugging "
+                f"Face model {model_name}. Extract it in a run of its own."
+            )
+        self.device = torch.device(device)
+        self.precision = find_precision(precision, self.device)
+        self.batch_size = 64 if self.device.type == "cuda" else 8
+        self.n_parallel = default_parallel(self.device)
+        self.checkpoint = find_checkpoint(model_name, modality="image", weights=weights, seed=seed)
+        self.has_two_towers = self.checkpoint.has_two_towers
+        config = self.checkpoint.config
+        if hasattr(config, "mask_ratio"):
+            config.mask_ratio = 0.0  # a masked autoencoder would look at a quarter of the picture
+        self.processor = Processor(self.checkpoint.folder)
+        self.name = entry_name(name, self.checkpoint.usual_name)
+        pooled = "class token of the last hidden state, else pooled output, else mean"
+        self.spec = EncoderSpec(
+            "image",
+            {
+                **self.checkpoint.fields(),
+                **self.processor.fields(),
+                "pixels": "upright RGB, transparency on white",
+                "vector": "image features" if self.has_two_towers else pooled,
+                "precision": self.precision,
+            },
+        )
+
+    def prepare(self, content: bytes) -> dict[str, Tensor]:
+        """Return the network's inputs that one image file becomes, by name."""
+        return self.processor.prepare(decode(content))
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[dict[str, Tensor]]) -> np.ndarray:
+        """Return the vectors, (B, D) float32."""
+        groups: dict[tuple[torch.Size, ...], list[int]] = {}  # some processors keep the pictures' aspect ratios
+        for number, inputs in enumerate(batch):
+            groups.setdefault(tuple(values.shape for values in inputs.values()), []).append(number)
+        with own_stream(self.device):
+            vectors = torch.cat([self._vectors([batch[number] for number in group]) for group in groups.values()])
+            return unpacked(vectors.float().cpu().numpy(), groups.values())
+
+    def _vectors(self, batch: Sequence[dict[str, Tensor]]) -> Tensor:
+        """Return the vectors of pictures of one size, (n, D)."""
+        stacked = {name: to_device(torch.stack([inputs[name] for inputs in batch]), self.device) for name in batch[0]}
+        inputs = self.processor.finish(stacked, dtype_of(self.precision))
+        model: Any = self.model
+        if self.has_two_towers:
+            return features_of(model.get_image_features(**inputs))
+        output = model(**inputs)
+        states = output.last_hidden_state  # (n, L, D) tokens or (n, D, H, W) a map
+        if states.ndim == 3 and _has_class_token(model):
+            return states[:, 0]
+        pooled = getattr(output, "pooler_output", None)
+        if pooled is not None:
+            return pooled.flatten(1)  # ResNet's is (n, D, 1, 1)
+        return states.float().mean(1 if states.ndim == 3 else (2, 3))
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network in evaluation mode on its device.
+
+        Raises:
+            WeightsError: the folder's tensors do not fit its architecture, or it looks at no pictures.
+        """
+        if not self.has_two_towers and getattr(self.checkpoint.model_class, "main_input_name", "") != "pixel_values":
+            raise WeightsError(
+                "An image encoder must be a vision model, or have a tower of its own for pictures, however "
+                f"{self.checkpoint.folder} holds a {type(self.checkpoint.config).__name__}: ViT, DINOv2, ConvNeXt, "
+                "CLIP and their kinds are."
+            )
+        model: Any = self.checkpoint.load(needs_pooler=lambda model: not _has_class_token(model))
+        if self.has_two_towers:
+            model.text_model = None  # the memory is worth more
+        return model.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
+
+
+def _has_class_token(model: nn.Module) -> bool:
+    return any(name.endswith("embeddings.cls_token") for name, _ in model.named_parameters())

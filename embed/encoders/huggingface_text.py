@@ -1,0 +1,251 @@
+"""Hugging Face encoders as text encoders: [CLS] of the last hidden state, or the masked mean."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from cache import EncoderSpec, Tokens
+from embed.contents.texts import NORMALISATION, HashTokenizer
+from embed.encoders.checkpoint import features_of, find_checkpoint
+from embed.encoders.device import default_parallel, own_stream, to_device
+from embed.encoders.factory import Encoded, entry_name
+from embed.encoders.first_token import keep_first_token
+from embed.encoders.packing import pack, unpacked
+from embed.encoders.precision import dtype_of, find_precision
+from embed.encoders.weights import files_sha256, vocabulary_files
+from embed.errors import SettingError, WeightsError
+
+__all__ = ["TextEncoder"]
+
+# Tokens of one matrix: fewer leave the device idle, more do not fit into its caches (CPU) or memory (CUDA).
+LEAST_TOKENS = {"cpu": 160, "cuda": 8192}
+MOST_TOKENS = {"cpu": 4096, "cuda": 65536}
+
+TOWERS = ("clip_text_model",)  # saved alone, such a tower still pools where the text ends
+PADDED = ("siglip_text_model", "siglip2_text_model")
+POSITIONS_BEHIND_PADDING = ("altclip_text_model", "camembert", "longformer", "mpnet", "roberta", "xlm-roberta")
+
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+
+
+class TextEncoder:
+    """A frozen Hugging Face encoder; bert-base-uncased gives 768 dimensions.
+
+    Args:
+        model_name: a local folder or a name on the hub.
+        weights: ``pretrained``, or ``random``: the same architecture, untrained. Random weights of
+            ``bert-base-uncased`` need no file at all, those of a folder its ``config.json``.
+        name: the vectors' name in the cache.
+        pooling: ``cls``, the first token of the last hidden state, or ``mean`` over all tokens that are no padding.
+            A model with two towers (CLIP, SigLIP) gives the text features that lie in one space with the pictures'.
+        max_length: longer texts are cut to so many tokens.
+        seed: draws random weights.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
+        keep_tokens: keep the last hidden state of every token, too.
+
+    Raises:
+        SettingError: the precision is none, the pooling is neither, there are no token states to keep, or the texts may
+            be longer than the model reads.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "bert-base-uncased",
+        *,
+        weights: str = "pretrained",
+        name: str | None = None,
+        pooling: str = "cls",
+        max_length: int = 32,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        keep_tokens: bool = False,
+    ) -> None:
+        if pooling not in ("cls", "mean"):
+            raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
+        self.pooling = pooling
+        self.keeps_tokens = keep_tokens
+        self.max_length = max_length
+        self.device = torch.device(device)
+        self.precision = find_precision(precision, self.device)
+        self.batch_size = 1024 if self.device.type == "cuda" else 128  # few, so that the cores end together
+        self.n_parallel = default_parallel(self.device)
+        self._tokenizer_lock = threading.Lock()
+        self.checkpoint = find_checkpoint(model_name, modality="text", weights=weights, seed=seed)
+        self.folder, config = self.checkpoint.folder, self.checkpoint.config
+        self.has_two_towers = self.checkpoint.has_two_towers
+        self.text_config = config.text_config if self.has_two_towers else config
+        if getattr(config, "is_encoder_decoder", False) or not hasattr(self.text_config, "vocab_size"):
+            raise WeightsError(
+                f"A text encoder must be an encoder alone, or have a tower of its own for texts, however {model_name} "
+                f"is a {type(config).__name__}: BERT, CLIP and their kinds are."
+            )
+        longest = _longest_text(self.text_config, max_length)
+        if max_length > longest:
+            raise SettingError(f"--max-length must be at most {longest} for {model_name}, however got {max_length}.")
+        self.is_tower = self.has_two_towers or config.model_type in TOWERS
+        if self.is_tower:
+            self._check_tower(model_name)
+        # Trained on texts of one length, without a mask, such a tower reads the padding too.
+        self.padded_length = longest if self.text_config.model_type in PADDED else None
+        usual_name = self.checkpoint.usual_name + ("" if pooling == "cls" else f"-{pooling}")
+        usual_name += "-tokens" if keep_tokens else ""
+        self.name = entry_name(name, usual_name)
+        self.spec = EncoderSpec(
+            "text",
+            {
+                **self.checkpoint.fields(),
+                "tokenizer": self._tokenizer_field(),
+                "normalisation": NORMALISATION,
+                "max_length": max_length,
+                "pooling": self._pooling_field(),
+                "precision": self.precision,
+                **({"tokens": "last hidden states"} if keep_tokens else {}),
+            },
+        )
+
+    def prepare(self, content: str) -> list[int]:
+        """Return the token ids of one text, special tokens included, at most `max_length`."""
+        with self._tokenizer_lock:  # Hugging Face tokenizers must not be called from two threads at once
+            if isinstance(self.tokenizer, HashTokenizer):
+                return self.tokenizer(content, max_length=self.max_length)
+            tokens = self.tokenizer(content, truncation=True, max_length=self.max_length)
+            if self.padded_length is not None:
+                tokens = self.tokenizer.pad(tokens, padding="max_length", max_length=self.padded_length)
+            return tokens["input_ids"]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[list[int]]) -> np.ndarray | Encoded:
+        """Return the pooled vectors, (B, D) float32, whatever lengths the texts have, with their tokens' states."""
+        groups = self.pack(batch)
+        tokens: dict[int, np.ndarray] = {}
+        with own_stream(self.device):
+            pooled = []
+            for group in groups:
+                vectors, states = self.forward([batch[number] for number in group])
+                pooled.append(vectors)
+                if self.keeps_tokens:
+                    halves = states.half().cpu().numpy()  # (n, L, D)
+                    tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
+            found = unpacked(torch.cat(pooled).float().cpu().numpy(), groups)  # (B, D)
+        if not self.keeps_tokens:
+            return found
+        return Encoded(found, Tokens.of([tokens[number] for number in range(len(batch))]))
+
+    def pack(self, batch: Sequence[list[int]]) -> list[list[int]]:
+        """Return the numbers of the texts that go through the network together, in groups of about one length."""
+        kind = self.device.type if self.device.type in LEAST_TOKENS else "cpu"
+        lengths = [len(tokens) for tokens in batch]
+        return pack(lengths, least_tokens=LEAST_TOKENS[kind], most_tokens=MOST_TOKENS[kind])
+
+    def forward(self, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Return the vectors of texts of about one length, (n, D), and their tokens' states, (n, L, D).
+
+        Padding to the longest is masked. Where no tokens are kept, the states may be those of the first token alone.
+        """
+        lengths = [len(tokens) for tokens in texts]
+        longest = max(lengths)
+        padding = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in texts])  # (n, L)
+        mask = None
+        if min(lengths) < longest:  # the mask costs time, and mostly there is nothing to mask
+            mask = to_device((torch.arange(longest) < torch.tensor(lengths)[:, None]).long(), self.device)  # (n, L)
+        inputs = {"input_ids": to_device(ids, self.device), "attention_mask": mask}
+        model: Any = self.model
+        if self.has_two_towers:
+            return features_of(model.get_text_features(**inputs)), torch.empty(0)
+        output = model(**inputs)
+        states = output.last_hidden_state  # (n, L, D)
+        if self.is_tower:
+            return output.pooler_output, states
+        if self.pooling == "cls":
+            return states[:, 0], states
+        if mask is None:
+            return states.float().mean(1), states
+        return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True), states
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The folder's own tokenizer, or one that hashes words where there is none."""
+        if self.folder is None or not vocabulary_files(self.folder):  # only untrained weights may do without
+            return HashTokenizer(self.text_config.vocab_size)
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # tokenizers raise plain exceptions on damaged files
+            raise WeightsError(f"{self.folder} must hold its tokenizer, however: {str(error)[:300]}") from error
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network in evaluation mode on its device.
+
+        Raises:
+            WeightsError: the folder's tensors do not fit its architecture, or its first token says nothing.
+        """
+        model: Any = self.checkpoint.load(needs_pooler=lambda _: self.is_tower)
+        if self.has_two_towers:
+            model.vision_model = None  # the memory is worth more
+        elif self.pooling == "cls" and not self.is_tower:
+            if not self.keeps_tokens:
+                keep_first_token(model)
+            self._check_first_token(model)
+        return model.to(self.device, dtype_of(self.precision))
+
+    @torch.inference_mode()
+    def _check_first_token(self, model: Any) -> None:
+        """Make sure that the first token sees those after it; in a causal model all texts would get one vector."""
+        lowest = self.text_config.vocab_size // 2
+        ids = torch.tensor([[lowest, lowest + 1, lowest + 2], [lowest, lowest + 3, lowest + 4]]) % (2 * lowest)
+        first, second = model(input_ids=ids).last_hidden_state[:, 0]
+        if torch.equal(first, second):
+            raise WeightsError(
+                f"With --pooling cls the first token must see the others, however in {self.folder} it sees itself "
+                "alone, so that all texts would get the same vector. Use --pooling mean, or another text encoder."
+            )
+
+    def _check_tower(self, model_name: str) -> None:
+        if self.keeps_tokens:
+            raise SettingError(
+                f"--tokens needs a text encoder whose vector is pooled from its tokens, however {model_name} has a "
+                "pooling of its own. Leave --tokens out, or choose another --text-encoder."
+            )
+        if self.pooling != "cls":
+            raise SettingError(
+                f"--pooling must be cls for {model_name}, however got {self.pooling!r}: its own pooling gives its "
+                "texts' vectors."
+            )
+        if self.folder is None or not vocabulary_files(self.folder):
+            raise WeightsError(f"{self.folder} must hold its tokenizer: the vector stands where the text ends.")
+
+    def _pooling_field(self) -> str:
+        if self.has_two_towers:
+            return "text features"
+        return "pooled output" if self.is_tower else f"{self.pooling} of the last hidden state"
+
+    def _tokenizer_field(self) -> str:
+        paths = self._tokenizer_paths()
+        return "sha256:" + files_sha256(paths) if paths else f"words hashed to {self.text_config.vocab_size} ids"
+
+    def _tokenizer_paths(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        return sorted({path for pattern in TOKENIZER_FILES for path in self.folder.glob(pattern) if path.is_file()})
+
+
+def _longest_text(config: Any, otherwise: int) -> int:
+    """Return how many tokens the model has positions for."""
+    longest = getattr(config, "max_position_embeddings", otherwise)
+    if config.model_type in POSITIONS_BEHIND_PADDING:
+        return longest - config.pad_token_id - 1  # their positions begin behind the padding's id
+    return longest

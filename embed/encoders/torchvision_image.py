@@ -1,0 +1,187 @@
+"""torchvision's classification models as image encoders: the classifier removed, the pooled vector kept."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torchvision.models import get_model, get_model_weights, list_models
+
+from cache import EncoderSpec, Tokens
+from embed.encoders.decode_gate import BothWays, DecodeGate
+from embed.encoders.device import default_parallel, own_stream, to_device
+from embed.encoders.factory import Encoded, entry_name
+from embed.encoders.feature_map import cells, keep_feature_map
+from embed.encoders.precision import dtype_of, find_precision, forbid_tf32
+from embed.encoders.preprocess import Preprocess
+from embed.encoders.weights import files_sha256, load_state, seeded, torchvision_file
+from embed.errors import SettingError, WeightsError
+from embed.settings import parse_grid
+
+__all__ = ["ARCHITECTURES", "ImageEncoder"]
+
+# What torchvision sets when it loads its own weights, and not otherwise.
+OPTIONS = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # as older weights files have it
+ARCHITECTURES = list_models(module=torchvision.models)
+
+
+class ImageEncoder:
+    """A frozen torchvision model whose classifier's last layer is removed; ResNet-18 gives 512 dimensions.
+
+    Args:
+        architecture: the name of a torchvision classification model.
+        weights: ``pretrained`` (torchvision's default, from ``TORCH_HOME``), ``random``, or a local state dict,
+            whose classifier may have any number of classes.
+        name: the vectors' name in the cache.
+        seed: draws random weights.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
+        decode: ``exact``, or ``fast``: large JPEGs are scaled down while decoded (`embed.encoders.decode_gate`).
+        tokens: keep the feature map whose mean the vector is: ``all`` its cells, or averaged to a grid, ``3x3``.
+
+    Raises:
+        SettingError: there is no such architecture, precision, way to decode or grid.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "resnet18",
+        *,
+        weights: str = "pretrained",
+        name: str | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        decode: str = "exact",
+        tokens: str | None = None,
+    ) -> None:
+        if architecture not in ARCHITECTURES:
+            raise SettingError(
+                f"--image-encoder must be one of torchvision's classification models ({', '.join(ARCHITECTURES)}), "
+                "or a Hugging Face vision model: a folder with config.json, or a name on the hub such as "
+                f"facebook/dinov2-small, however got {architecture!r}."
+            )
+        self.architecture = architecture
+        self.device = torch.device(device)
+        self.seed = seed
+        self.precision = find_precision(precision, self.device)
+        self.batch_size = 64 if self.device.type == "cuda" else 8  # few, so that activations stay in the CPU's caches
+        self.n_parallel = default_parallel(self.device)
+        recipe = get_model_weights(architecture).DEFAULT.transforms()
+        self.preprocess = Preprocess(recipe)
+        self.weights_path: Path | None = None
+        if weights == "random":
+            usual_name = f"{architecture}-random"
+            origin: dict[str, object] = {
+                "weights": "random",
+                "seed": seed,
+                "drawn_by": f"torch {torch.__version__}, torchvision {torchvision.__version__}",
+            }
+        else:
+            if weights == "pretrained":
+                self.weights_path, usual_name = torchvision_file(architecture), architecture
+            else:
+                self.weights_path = Path(weights)
+                stem = self.weights_path.stem
+                usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
+            origin = {"weights": "sha256:" + files_sha256([self.weights_path])}
+        self.gate = DecodeGate(decode, self.preprocess, name=usual_name)
+        if decode == "fast":
+            usual_name += "-fast"
+        self.keeps_tokens = tokens is not None
+        self.grid = None if tokens is None else parse_grid(tokens)
+        if tokens is not None:
+            usual_name += "-tokens" if tokens == "all" else f"-{tokens}"
+        self.name = entry_name(name, usual_name)
+        self.spec = EncoderSpec(
+            "image",
+            {
+                "architecture": f"torchvision/{architecture}",
+                **origin,
+                "layer": "pooled map" if architecture.startswith("squeezenet") else "input of the last linear layer",
+                "pixels": "upright RGB, transparency on white",
+                **self.gate.fields,
+                "resize": list(recipe.resize_size),
+                "crop": list(recipe.crop_size),
+                "interpolation": recipe.interpolation.value,
+                "antialias": recipe.antialias,
+                "mean": list(recipe.mean),
+                "std": list(recipe.std),
+                "precision": self.precision,
+                **({} if tokens is None else {"tokens": f"feature map, {tokens}"}),
+            },
+        )
+
+    def prepare(self, content: bytes) -> Tensor | BothWays:
+        """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
+        return self.gate.pixels(content)
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
+        """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
+        with own_stream(self.device):
+            pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
+            vectors, tokens = self._forward(pixels)
+        return vectors if tokens is None else Encoded(vectors, tokens)
+
+    def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None]:
+        pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
+        outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
+        if not self.keeps_tokens:
+            return outputs.float().cpu().numpy(), None
+        vectors, feature_map = outputs  # (B, D), (B, D, H, W)
+        tokens = cells(feature_map, self.grid).half().cpu().numpy()  # (B, T, D)
+        return vectors.float().cpu().numpy(), Tokens.of(list(tokens))
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network without its classifier, in evaluation mode on its device, batch norm fused into convolutions.
+
+        Raises:
+            WeightsError: the file's tensors do not fit the architecture.
+        """
+        with seeded(self.seed):
+            model = get_model(self.architecture, weights=None, **OPTIONS.get(self.architecture, {}))
+        classifier = _remove_classifier(model)
+        if self.weights_path is not None:
+            kept = OrderedDict(
+                (DENSENET_NAME.sub(r"\1\2", name), tensor)
+                for name, tensor in load_state(self.weights_path).items()
+                if name.rpartition(".")[0] != classifier
+            )
+            kept._metadata = model.state_dict()._metadata  # type: ignore[attr-defined] # MNASNet looks for its version
+            try:
+                model.load_state_dict(kept)
+            except (RuntimeError, ValueError) as error:
+                first = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
+                raise WeightsError(
+                    f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
+                    f"{first[:300]}"
+                ) from error
+        forbid_tf32()
+        fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
+        if self.keeps_tokens:
+            keep_feature_map(fused, name=self.architecture)
+        return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
+
+
+def _remove_classifier(model: nn.Module) -> str:
+    """Replace the last linear layer, SqueezeNet's last convolution, by the identity and return its name."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    name = ([name for name, module in layers.items() if isinstance(module, nn.Linear)] or list(layers))[-1]
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, nn.Identity())
+    return name

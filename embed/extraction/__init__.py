@@ -1,0 +1,1 @@
+"""The extraction loop: plan, read, prepare, encode, publish, seal."""

@@ -1,0 +1,242 @@
+"""One encoder at work: batches of contents in, parts of the journal out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache import Inventory, Journal, Part, plan
+from embed.contents.statuses import RETRIED
+from embed.encoders.device import count_cores, one_core_each, several_cores
+from embed.encoders.factory import Encoded, Encoder, joined
+from embed.errors import ContentError, EncoderError
+from embed.extraction.content_source import Source
+from embed.extraction.disk_space import check_space
+from embed.extraction.replica_pool import Lanes
+from embed.extraction.thread_map import completed
+from embed.progress import Progress
+from embed.settings import ExtractSettings
+
+__all__ = ["EncoderReport", "EncoderRun"]
+
+BATCH_SIZE = 32  # of an encoder that does not say what suits it
+
+
+@dataclass(frozen=True)
+class EncoderReport:
+    """What one encoder had to do: unique contents, those cached before, encoded now, and not readable."""
+
+    name: str  # <modality>/<encoder>
+    n_unique: int
+    n_cached: int
+    n_encoded: int
+    n_failed: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a worker made of some contents: what was encoded, and why others could not be read."""
+
+    keys: list[str]
+    encoded: Encoded | None  # one vector per key; None where nothing could be read
+    failures: dict[str, str]  # key -> status
+
+    @property
+    def n_contents(self) -> int:
+        """All that were tried."""
+        return len(self.keys) + len(self.failures)
+
+    @property
+    def vector_bytes(self) -> int:
+        """The bytes of the vectors."""
+        return 0 if self.encoded is None else self.encoded.vectors.nbytes
+
+    @property
+    def token_bytes(self) -> int:
+        """The bytes of the tokens."""
+        return 0 if self.encoded is None or self.encoded.tokens is None else self.encoded.tokens.values.nbytes
+
+
+@dataclass
+class EncoderRun:
+    """One encoder at work on one source; its replicas, one a device, share the work.
+
+    Each worker thread takes a batch, reads and decodes it, and encodes it when a replica is free, so that decoding
+    overlaps with encoding. This thread does no more than collect what they made and publish it.
+    """
+
+    replicas: Sequence[Encoder]
+    source: Source
+    cache_path: Path
+    journal: Journal
+    settings: ExtractSettings
+    changed: set[str] = field(default_factory=set)
+    n_encoded: int = 0
+    n_failed: int = 0
+    batches: list[Batch] = field(default_factory=list)  # since the last part
+    failures: dict[str, str] = field(default_factory=dict)  # likewise
+    known_failures: dict[str, str] = field(default_factory=dict)
+    n_dim: int = 0
+    n_token_dim: int | None = None  # 0: without tokens; None: not known yet
+    published_at: float = 0.0
+
+    @property
+    def encoder(self) -> Encoder:
+        """The first of the replicas, whose name and spec are those of all."""
+        return self.replicas[0]
+
+    @property
+    def name(self) -> str:
+        """The encoder's place in the cache: ``<modality>/<encoder>``."""
+        return f"{self.encoder.spec.modality}/{self.encoder.name}"
+
+    def missing(self, inventory: Inventory) -> list[str]:
+        """Return the keys that the inventory lacks, in the order to encode them in."""
+        modality = self.encoder.spec.modality
+        have = set(inventory.entry(modality, self.encoder.name, self.encoder.spec).keys)
+        if not self.settings.retry_failed:
+            have |= inventory.failures[modality].keys()
+        missing = plan(self.source.places, have)
+        if modality == "text":
+            # Like lengths need little padding; and what takes longest comes first, so that the cores end together.
+            missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)
+        return missing
+
+    def encode_missing(self, inventory: Inventory) -> EncoderReport:
+        """Encode what the inventory lacks, and publish it part by part.
+
+        Raises:
+            CacheError: there is no space for it on the disk; at the first batch, when its size is known.
+        """
+        started = self.published_at = time.monotonic()
+        modality = self.encoder.spec.modality
+        entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
+        self.n_dim, self.n_token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
+        self.known_failures = inventory.failures[modality]
+        missing = self.missing(inventory)
+        try:
+            with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
+                for batch in self.encode(missing):
+                    is_first = not self.n_encoded
+                    self._collect(batch)
+                    if is_first and batch.keys:
+                        check_space(self.cache_path, n_bytes=self._bytes_of_all(missing, batch))
+                    progress.advance(batch.n_contents)
+                    if self._is_due():
+                        self._publish()
+        finally:
+            self._publish()  # on Ctrl-C too: what is encoded is kept
+        return EncoderReport(
+            name=self.name,
+            n_unique=len(self.source.places),
+            n_cached=len(self.source.places) - len(missing),
+            n_encoded=self.n_encoded,
+            n_failed=self.n_failed,
+            elapsed_s=time.monotonic() - started,
+        )
+
+    @property
+    def n_workers(self) -> int:
+        """How many threads read, prepare and encode."""
+        return self.settings.n_workers or count_cores()
+
+    @property
+    def batch_size(self) -> int:
+        """How many contents are encoded together."""
+        return self.settings.batch_size or int(getattr(self.encoder, "batch_size", BATCH_SIZE))
+
+    def encode(self, keys: Sequence[str], *, batch_size: int | None = None) -> Iterator[Batch]:
+        """Yield batches of the keys as the workers have encoded them, in any order."""
+        if not keys:
+            return
+        size = batch_size or self.batch_size
+        lanes = Lanes(self.replicas)
+        n_cores = max(1, count_cores() // min(self.n_workers, lanes.n_lanes))  # that each lane may use
+
+        def encode(batch_keys: Sequence[str]) -> Batch:
+            return self._encode(batch_keys, lanes, n_cores=n_cores)
+
+        batches = (keys[start : start + size] for start in range(0, len(keys), size))
+        with one_core_each() as start_worker:
+            yield from completed(
+                encode, batches, n_workers=self.n_workers, n_ahead=2 * self.n_workers, start_worker=start_worker
+            )
+
+    def _encode(self, keys: Sequence[str], lanes: Lanes, *, n_cores: int) -> Batch:
+        """Read, prepare and encode some contents; called by the workers."""
+        items: dict[str, Any] = {}
+        failures = {}
+        for key in keys:
+            try:
+                items[key] = self.encoder.prepare(self.source.read(key))
+            except ContentError as error:
+                failures[key] = str(error)
+        if not items:
+            return Batch([], None, failures)
+        with several_cores(n_cores):
+            return Batch(list(items), lanes.encode(list(items.values())), failures)
+
+    def _bytes_of_all(self, keys: Sequence[str], batch: Batch) -> int:
+        """Return the bytes that all keys take, judged by one batch: vectors by number, tokens by the texts' lengths."""
+
+        def size(some_keys: Sequence[str]) -> int:
+            places = [self.source.places[key] for key in some_keys]
+            return sum(len(place) if isinstance(place, str) else 1 for place in places)
+
+        token_share = size(keys) / size(batch.keys)
+        return round(batch.vector_bytes * len(keys) / len(batch.keys) + batch.token_bytes * token_share)
+
+    def _collect(self, batch: Batch) -> None:
+        """Take over what a worker made, once it is known to be vectors."""
+        for key, status in batch.failures.items():
+            if status == RETRIED:
+                self.changed.add(key)
+            else:
+                self.n_failed += 1
+                if self.known_failures.get(key) != status:
+                    self.failures[key] = status
+        if batch.encoded is not None:
+            self._check(batch.encoded, n_contents=len(batch.keys))
+            self.batches.append(batch)
+            self.n_encoded += len(batch.keys)
+
+    def _check(self, encoded: Encoded, *, n_contents: int) -> None:
+        """Check a batch against the batches before it."""
+        vectors = encoded.vectors
+        n_dim = self.n_dim or vectors.shape[-1]
+        wish = f"{self.name} must give {n_contents} finite float32 vectors of {n_dim} dimensions"
+        if vectors.shape != (n_contents, n_dim) or vectors.dtype != np.float32:
+            raise EncoderError(f"{wish}, however it gave {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
+        if not np.isfinite(vectors).all():
+            raise EncoderError(
+                f"{wish}, however some have NaN or infinity. Use --precision fp32 with another "
+                f"--{self.encoder.spec.modality}-name, --device cpu, or other weights."
+            )
+        n_token_dim = 0 if encoded.tokens is None else encoded.tokens.n_dim
+        if self.n_token_dim not in (None, n_token_dim):
+            raise EncoderError(
+                f"{self.name} must give tokens of {self.n_token_dim} dimensions with each vector (0: none), however it "
+                f"gave such of {n_token_dim}. An encoder that is changed needs another spec."
+            )
+        self.n_dim, self.n_token_dim = n_dim, n_token_dim
+
+    def _is_due(self) -> bool:
+        n_bytes = sum(batch.vector_bytes + batch.token_bytes for batch in self.batches)
+        return n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s
+
+    def _publish(self) -> None:
+        if self.batches or self.failures:
+            keys = [key for batch in self.batches for key in batch.keys]
+            encoded = joined([batch.encoded for batch in self.batches if batch.encoded is not None])
+            part = Part(
+                self.encoder.name, self.encoder.spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens
+            )
+            self.journal.publish(part)
+        self.batches, self.failures = [], {}
+        self.published_at = time.monotonic()

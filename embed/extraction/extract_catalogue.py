@@ -1,0 +1,212 @@
+"""Extraction, the only loop: plan, read, prepare, encode, publish, seal."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache import Cache, Inventory, Journal, Products, seal
+from embed.catalogue.catalogue import Catalogue, read_catalogue
+from embed.contents.hash_cache import Hints
+from embed.contents.statuses import MEANINGS, NOT_BAD
+from embed.encoders.factory import Encoder, make_encoders, replicas
+from embed.encoders.precision import keep_precision
+from embed.errors import TooManyBadError
+from embed.extraction.content_source import Source, find_source
+from embed.extraction.disk_space import free_bytes, needed_bytes
+from embed.extraction.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.estimate import Estimate, estimate_encoder
+from embed.settings import ExtractSettings
+
+__all__ = ["ExtractReport", "estimate", "extract"]
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class ExtractReport:
+    """What an extraction did, and each modality's count of products by status."""
+
+    cache_path: Path
+    n_products: int
+    encoders: list[EncoderReport]
+    statuses: dict[str, dict[str, int]]
+    failures_path: Path | None  # the list of contents that could not be read, where there are any
+    was_written: bool  # whether the cache changed
+    elapsed_s: float
+
+
+def extract(
+    catalogue_path: str | Path = "data.csv",
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: ExtractSettings | None = None,
+    encoders: Sequence[Encoder] | None = None,
+) -> ExtractReport:
+    """Encode what of the catalogue is not in the cache yet, seal the cache, and return what was done.
+
+    A run that is killed has lost no more than the part it was encoding; the same call goes on from there.
+    `encoders` replaces those that the settings name; each encodes the modality of its spec, and those of one name and
+    spec share the work.
+
+    Raises:
+        CatalogueError: the catalogue cannot be read.
+        WeightsError, DeviceError, SettingError: an encoder cannot be had.
+        CacheError: the cache is locked, damaged or of another kind, or the disk is full; what is done is kept.
+        TooManyBadError: the cache is written, and more contents than `settings.max_bad` could not be read.
+    """
+    settings = settings or ExtractSettings()
+    started = time.monotonic()
+    with _work(catalogue_path, cache_path, settings, encoders) as work:
+        reports = [run.encode_missing(work.inventory) for run in work.runs]
+        changed = {key for run in work.runs for key in run.changed}
+        products = Products(
+            ids=work.catalogue.ids,
+            columns=work.catalogue.columns,
+            contents={modality: source.contents(changed) for modality, source in work.sources.items()},
+        )
+        n_gone = _count_products_gone(work.cache_path, work.catalogue)
+        was_written = seal(work.cache_path, work.journal, products)
+        if n_gone:
+            is_part = any(own is not None for own in (settings.where, settings.per_class, settings.sample))
+            log.info(
+                "%d products of the cache are not %s: they left it, and their vectors stay%s.",
+                n_gone,
+                f"taken of {work.catalogue.path}" if is_part else f"in {work.catalogue.path}",
+                " (all come back without --where, --per-class and --sample)" if is_part else "",
+            )
+        failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources))
+    report = ExtractReport(
+        cache_path=work.cache_path,
+        n_products=len(work.catalogue.ids),
+        encoders=reports,
+        statuses=statuses,
+        failures_path=failures_path,
+        was_written=was_written,
+        elapsed_s=time.monotonic() - started,
+    )
+    _check_bad(report, settings)
+    return report
+
+
+def estimate(
+    catalogue_path: str | Path = "data.csv",
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: ExtractSettings | None = None,
+    encoders: Sequence[Encoder] | None = None,
+) -> Estimate:
+    """Return what `extract` would cost in bytes and seconds, from a sample of some seconds; no vector is written.
+
+    All pictures are hashed for it, and the hints of that are kept.
+
+    Raises:
+        CatalogueError, WeightsError, DeviceError, SettingError, CacheError: as `extract` does.
+    """
+    settings = settings or ExtractSettings()
+    with _work(catalogue_path, cache_path, settings, encoders) as work:
+        found = [estimate_encoder(run, work.inventory) for run in work.runs]
+        n_bytes = sum(one.vector_bytes + one.token_bytes for one in found)
+        return Estimate(
+            cache_path=work.cache_path,
+            n_products=len(work.catalogue.ids),
+            encoders=found,
+            n_bytes=n_bytes,
+            needed_bytes=needed_bytes(work.cache_path, n_bytes=n_bytes),
+            free_bytes=free_bytes(work.cache_path),
+        )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What there is to do: the catalogue's contents, what of them is there already, and who encodes the rest."""
+
+    cache_path: Path
+    catalogue: Catalogue
+    journal: Journal
+    inventory: Inventory
+    sources: dict[str, Source]
+    runs: list[EncoderRun]
+
+
+@contextmanager
+def _work(
+    catalogue_path: str | Path,
+    cache_path: str | Path,
+    settings: ExtractSettings,
+    encoders: Sequence[Encoder] | None,
+) -> Iterator[_Work]:
+    """Yield what there is to do, while the cache is locked."""
+    cache_path = Path(cache_path)
+    if cache_path.is_symlink():
+        cache_path = cache_path.resolve()  # the rename must replace the file, not the link
+    catalogue = read_catalogue(catalogue_path, settings)
+    with Journal(cache_path) as journal, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
+        made = make_encoders(settings) if encoders is None else encoders
+        inventory = Inventory(cache_path, journal)
+        if encoders is None and settings.precision == "auto":
+            keep_precision(made, inventory)
+        teams = replicas(made)
+        for encoder, *_ in teams:
+            inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
+        # What was encoded in another run belongs to these products too.
+        modalities = {encoder.spec.modality for encoder, *_ in teams} | (inventory.keys.keys() & catalogue.roles.keys())
+        hints_path = cache_path.with_name(cache_path.name + ".hints")
+        with Hints(hints_path, folder=journal.folder, is_ignored=settings.rehash) as hints:
+            sources = {
+                modality: find_source(modality, catalogue, settings, hints=hints) for modality in sorted(modalities)
+            }
+        runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
+        yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
+
+
+def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
+    if not cache_path.exists():
+        return 0
+    with Cache(cache_path) as cache:
+        return len(set(cache.ids()).difference(catalogue.ids))
+
+
+def _list_failures(
+    cache_path: Path, catalogue: Catalogue, modalities: list[str]
+) -> tuple[Path | None, dict[str, dict[str, int]]]:
+    """Write ``<cache>.failures.csv``, one line a product and modality; remove an old one where all is well."""
+    path = cache_path.with_name(cache_path.name + ".failures.csv")
+    lines = []
+    counts = {}
+    with Cache(cache_path) as cache:
+        for modality in modalities:
+            statuses = cache.statuses(modality)
+            counts[modality] = dict(Counter(statuses))
+            cells = catalogue.cells(modality)
+            lines += [
+                (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])
+                for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)
+                if status not in NOT_BAD
+            ]
+    if not lines:
+        path.unlink(missing_ok=True)
+        return None, counts
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "modality", "status", "meaning", "cell"])
+        writer.writerows(lines)
+    return path, counts
+
+
+def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:
+    for modality, counts in report.statuses.items():
+        n_bad = sum(count for status, count in counts.items() if status not in NOT_BAD)
+        if n_bad > settings.bad_limit(report.n_products):
+            raise TooManyBadError(
+                f"--max-bad {settings.max_bad} must hold, however {n_bad} of {report.n_products} products have a bad "
+                f"{modality}; {report.failures_path} lists them. All others are in {report.cache_path}."
+            )

@@ -1,0 +1,1 @@
+"""Looking at a catalogue before it is paid for."""

@@ -1,0 +1,224 @@
+"""Inspection: what a catalogue holds, before anything is paid for. `embed.inspect` does it all.
+
+The rows are read once, in batches, and counted by a `Tally`; where contents repeat, they are read a second time up to
+the last row that is shown. Then the pictures are read, and a sample is encoded for the cost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embed.catalogue.open_table import folder_of
+from embed.inspection.association import Association
+from embed.inspection.column_profile import ColumnProfile
+from embed.inspection.cost_sample import Cost, measure_cost
+from embed.inspection.duplicate_counter import Repeats
+from embed.inspection.inspection_settings import InspectSettings
+from embed.inspection.label_profile import LabelProfile, clean_label, profile_label
+from embed.inspection.picture_profile import PictureProfile, profile_pictures
+from embed.inspection.row_counter import Tally
+from embed.inspection.rows import Row, Rows
+from embed.inspection.text_profile import TextProfile
+from embed.progress import Progress
+
+__all__ = ["Inspection", "Product", "inspect"]
+
+N_REPEATS = 10  # shown of each kind
+N_CLASSES_SHOWN = 8  # the largest, with a few products each
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product to show: its id, picture cell, text and label, each empty where there is none."""
+
+    id: str
+    picture: str
+    title: str
+    label: str
+    row: int  # of the table, from 0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a catalogue holds; `None` stands for what it has not, was not asked for, or has too much of for a label."""
+
+    path: Path
+    root: Path  # of the pictures
+    n_rows: int  # that were looked at: for which `where` holds
+    n_read: int  # of the table
+    roles: dict[str, str]  # id, image, text, label -> column; of several that are joined: all names
+    columns: list[ColumnProfile]
+    repeated_rows: Repeats  # alike in all columns but `not_in_rows`
+    not_in_rows: list[str]  # roles: id, and image where pictures stand inside other files
+    repeated_ids: Repeats | None
+    label: LabelProfile | None
+    associations: list[Association]
+    not_compared: list[str]  # columns of too many values
+    text: TextProfile | None
+    pictures: PictureProfile | None
+    products: list[Product]
+    cost: Cost | None
+    n_bad_lines: int
+    bad_unit: str  # what they are: line, or member of a shard
+    bad_lines: list[str]
+    elapsed_s: float
+    settings: InspectSettings = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        found = asdict(self)
+        del found["settings"]
+        if self.cost is not None:
+            found["cost"] |= {"n_bytes": self.cost.n_bytes, "encode_s": self.cost.encode_s}
+        return found
+
+
+def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSettings | None = None) -> Inspection:
+    """Return what a catalogue holds; nothing is written.
+
+    Raises:
+        CatalogueError: the catalogue cannot be read, has no rows, or lacks a column that was named.
+        SettingError: ``where`` is no condition on the columns there are.
+    """
+    settings = settings or InspectSettings()
+    extract = settings.extract
+    started = time.monotonic()
+    path = Path(catalogue_path)
+    source = Rows(path, settings)
+    roles = source.roles
+    tally = _count(source, settings)
+    columns = tally.profiles()
+    rows, ids, texts = _repeats(tally, source)
+    root = (extract.image_root or folder_of(path)).resolve()
+    pictures = _pictures(tally, root, settings)
+    text = None
+    if texts is not None:
+        text = tally.texts.profile(
+            roles["text"], texts, text_encoder=extract.text_encoder, max_length=extract.max_length
+        )
+    label_counts = tally.columns[roles["label"]].counts if "label" in roles else None
+    sample = [numbered for _, numbered in tally.rows.items()]
+    bad_lines = source.bad_lines
+    return Inspection(
+        path=path,
+        root=root,
+        n_rows=tally.n_rows,
+        n_read=source.n_read,
+        roles=roles,
+        columns=columns,
+        repeated_rows=rows,
+        not_in_rows=[role for role, is_out in (("id", "id" in roles), ("image", tally.has_placed)) if is_out],
+        repeated_ids=ids,
+        label=None if label_counts is None else profile_label(roles["label"], label_counts),
+        associations=tally.associations(columns),
+        not_compared=tally.not_compared(columns),
+        text=text,
+        pictures=pictures,
+        products=_choose_products(sample, roles, settings),
+        cost=_cost(sample, roles, pictures, text, root=root, settings=settings),
+        n_bad_lines=bad_lines.count,
+        bad_unit=bad_lines.unit,
+        bad_lines=[f"{bad_lines.unit} {number} {reason}" for number, reason in bad_lines.examples],
+        elapsed_s=time.monotonic() - started,
+        settings=settings,
+    )
+
+
+def _count(source: Rows, settings: InspectSettings) -> Tally:
+    """Return what the rows, read once, come to."""
+    tally = Tally(
+        source.columns,
+        source.roles,
+        text_columns=source.text_columns,
+        clean_text=settings.extract.clean_text,
+        n_pictures=settings.most_pictures,
+        n_texts=settings.most_texts,
+        generator=np.random.default_rng(settings.seed),
+    )
+    with Progress("Reading the catalogue", None, unit="row") as progress:
+        for numbers, batch in source.batches():
+            tally.add(numbers, batch)
+            progress.advance(len(numbers))
+    return tally
+
+
+def _repeats(tally: Tally, source: Rows) -> tuple[Repeats, Repeats | None, Repeats | None]:
+    """Return the repeats of rows, ids and texts, with the cells of those to be shown."""
+    found = {"row": tally.row_digests.repeats(n_largest=N_REPEATS)}
+    if "id" in tally.roles:
+        found["id"] = tally.id_digests.repeats(n_largest=N_REPEATS)
+    if "text" in tally.roles:
+        found["text"] = tally.texts.digests.repeats(n_largest=N_REPEATS)
+    rows = source.at({repeat.row for repeats in found.values() for repeat in repeats.largest})
+    shown = {role: tally.roles.get(role) for role in ("id", "text")}
+    shown["row"] = tally.roles.get("text") or tally.roles.get("image") or next(iter(tally.columns))
+    with_cells = {
+        role: replace(
+            repeats,
+            largest=[
+                replace(repeat, row=rows[repeat.row][0], example=rows[repeat.row][1][shown[role] or ""])
+                for repeat in repeats.largest
+            ],
+        )
+        for role, repeats in found.items()
+    }
+    return with_cells["row"], with_cells.get("id"), with_cells.get("text")
+
+
+def _pictures(tally: Tally, root: Path, settings: InspectSettings) -> PictureProfile | None:
+    if "image" not in tally.roles:
+        return None
+    return profile_pictures(
+        tally.roles["image"],
+        [named for _, named in tally.pictures.items()],
+        n_rows=tally.n_rows,
+        root=root,
+        allow_outside=settings.extract.allow_outside,
+        deep=settings.deep,
+        n_workers=settings.extract.n_workers,
+    )
+
+
+def _choose_products(
+    sample: Sequence[tuple[int, Row]], roles: dict[str, str], settings: InspectSettings
+) -> list[Product]:
+    """Return products to show: of the largest classes the same number each, as far as there are, else any."""
+    order = np.random.default_rng(settings.seed).permutation(len(sample)).tolist()
+    groups: dict[str, list[Product]] = {}
+    for place in order:
+        number, row = sample[place]
+        cells = {role: row[column] for role, column in roles.items()}
+        label = clean_label(cells.get("label", ""))
+        product = Product(cells.get("id", ""), cells.get("image", ""), cells.get("text", ""), label, number)
+        groups.setdefault(label, []).append(product)
+    largest = sorted(groups.values(), key=len, reverse=True)[:N_CLASSES_SHOWN]
+    rounds = (group[turn] for turn in range(len(sample)) for group in largest if turn < len(group))
+    return sorted(islice(rounds, settings.n_products), key=lambda product: product.label)
+
+
+def _cost(
+    sample: Sequence[tuple[int, Row]],
+    roles: dict[str, str],
+    pictures: PictureProfile | None,
+    text: TextProfile | None,
+    *,
+    root: Path,
+    settings: InspectSettings,
+) -> Cost | None:
+    if not settings.estimate:
+        return None
+    n_unique = {}
+    if pictures is not None:
+        # Of a sample the share of copies is found to be too low, so that this is an upper bound.
+        n_unique["image"] = round(pictures.repeats.n_distinct * pictures.n_rows / max(1, pictures.n_looked_at))
+    if text is not None:
+        n_unique["text"] = text.repeats.n_distinct
+    rows = [row for _, row in sample]
+    return measure_cost(rows, roles, n_unique=n_unique, root=root, settings=settings.extract)

@@ -1,0 +1,177 @@
+"""Pictures: sizes, modes and formats from their headers, what is broken or missing, and which are the same file."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from embed.contents.file_ranges import PlacedCell
+from embed.contents.images import decode, locate, measure, read_image
+from embed.contents.statuses import NOT_BAD, OK
+from embed.encoders.device import count_cores
+from embed.errors import ContentError
+from embed.extraction.thread_map import ordered_map
+from embed.inspection.duplicate_counter import Digests, Repeats
+from embed.inspection.quantiles import find_quantiles
+from embed.progress import Progress
+
+__all__ = ["BadPicture", "Picture", "PictureProfile", "look_at", "profile_pictures"]
+
+TOGETHER = 64  # files a task, so that small files do not cost more to hand out than to read
+MOST_BAD = 1000  # listed by name
+N_SIZES = 20  # the commonest
+N_REPEATS = 10  # the largest groups of copies
+
+Named = tuple[int, tuple[str, str]]  # row, (id, cell)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one row's picture is: a status, and unless it is bad what its header says."""
+
+    row: int
+    status: str
+    key: str = ""
+    n_bytes: int = 0
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    format: str = ""
+
+
+@dataclass(frozen=True)
+class BadPicture:
+    """A picture that extraction would not encode."""
+
+    id: str
+    cell: str
+    status: str
+
+
+@dataclass(frozen=True)
+class PictureProfile:
+    """The pictures of a catalogue, or of a sample of its rows."""
+
+    column: str
+    root: str
+    n_rows: int  # of the catalogue
+    n_looked_at: int  # rows; fewer than `n_rows` where it is a sample
+    is_deep: bool  # every picture was decoded, else its header alone was read
+    statuses: dict[str, int]
+    repeats: Repeats
+    n_bytes: int  # of the good ones, each row's counted
+    byte_quantiles: dict[str, float]
+    width_quantiles: dict[str, float]
+    height_quantiles: dict[str, float]
+    aspect_quantiles: dict[str, float]  # width by height
+    n_portrait: int
+    n_square: int
+    n_landscape: int
+    modes: dict[str, int]
+    formats: dict[str, int]
+    sizes: list[tuple[int, int, int]]  # width, height, rows: the commonest
+    n_sizes: int
+    widths: dict[int, int]  # rows by width, for the histogram
+    heights: dict[int, int]
+    n_bad: int
+    bad: list[BadPicture]  # the first of them
+
+
+def profile_pictures(
+    column: str,
+    named: Sequence[Named],
+    *,
+    n_rows: int,
+    root: Path,
+    allow_outside: bool,
+    deep: bool,
+    n_workers: int | None,
+) -> PictureProfile:
+    """Read the files that rows name, each once, and return what they are.
+
+    Every file is hashed whole, for that is how copies are found; its pixels are decoded only where `deep` is said.
+    Memory: the named rows, whose number the caller bounds, and a few files for each of the workers.
+    """
+    root = root.resolve()
+    folders: dict[str, Path] = {}
+    n_workers = n_workers or count_cores()
+
+    def look(block: Sequence[Named]) -> list[Picture]:
+        return [
+            look_at(row, cell, root=root, allow_outside=allow_outside, deep=deep, folders=folders)
+            for row, (_, cell) in block
+        ]
+
+    pictures: list[Picture] = []
+    # Rows of a table are read one after the other: threads with a block each would be far apart, and decode all of a
+    # row group anew for each of them.
+    together = 1 if any(isinstance(cell, PlacedCell) for _, (_, cell) in named) else TOGETHER
+    blocks = (named[start : start + together] for start in range(0, len(named), together))
+    with Progress("Reading pictures", len(named), unit="file") as progress, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
+        for found in ordered_map(look, blocks, n_workers=n_workers, n_ahead=4 * n_workers):
+            pictures += found
+            progress.advance(len(found))
+    return _summary(column, named, pictures, n_rows=n_rows, root=root, deep=deep)
+
+
+def look_at(
+    row: int, cell: str, *, root: Path, allow_outside: bool, deep: bool, folders: dict[str, Path] | None = None
+) -> Picture:
+    """Return what the picture is that a cell names; `root` is resolved, and `folders` as `locate` has it."""
+    key, content = "", b""
+    try:
+        key, content = read_image(locate(cell, root, allow_outside=allow_outside, folders=folders))
+        width, height, mode, kind = measure(content)
+        if deep:
+            decode(content)
+    except ContentError as error:
+        return Picture(row, str(error), key, len(content))
+    return Picture(row, OK, key, len(content), width, height, mode, kind)
+
+
+def _summary(
+    column: str, named: Sequence[Named], pictures: Sequence[Picture], *, n_rows: int, root: Path, deep: bool
+) -> PictureProfile:
+    digests = Digests()
+    digests.add(Digests.of_key(picture.key) for picture in pictures)
+    repeats = digests.repeats(n_largest=N_REPEATS)
+    largest = [replace(one, row=named[one.row][0], example=named[one.row][1][1]) for one in repeats.largest]
+    good = [picture for picture in pictures if picture.status == OK]
+    bad = [
+        BadPicture(product_id, cell, picture.status)
+        for (_, (product_id, cell)), picture in zip(named, pictures, strict=True)
+        if picture.status not in NOT_BAD
+    ]
+    sizes = Counter((picture.width, picture.height) for picture in good)
+    aspects = np.array([picture.width / picture.height for picture in good])  # (n_good,)
+    return PictureProfile(
+        column=column,
+        root=str(root),
+        n_rows=n_rows,
+        n_looked_at=len(pictures),
+        is_deep=deep,
+        statuses=dict(Counter(picture.status for picture in pictures)),
+        repeats=replace(repeats, largest=largest),
+        n_bytes=sum(picture.n_bytes for picture in good),
+        byte_quantiles=find_quantiles([picture.n_bytes for picture in good]),
+        width_quantiles=find_quantiles([picture.width for picture in good]),
+        height_quantiles=find_quantiles([picture.height for picture in good]),
+        aspect_quantiles=find_quantiles(aspects.round(3).tolist()),
+        n_portrait=int(np.count_nonzero(aspects < 1)),
+        n_square=int(np.count_nonzero(aspects == 1)),
+        n_landscape=int(np.count_nonzero(aspects > 1)),
+        modes=dict(Counter(picture.mode for picture in good).most_common()),
+        formats=dict(Counter(picture.format for picture in good).most_common()),
+        sizes=[(*size, n) for size, n in sizes.most_common(N_SIZES)],
+        n_sizes=len(sizes),
+        widths=dict(Counter(picture.width for picture in good)),
+        heights=dict(Counter(picture.height for picture in good)),
+        n_bad=len(bad),
+        bad=bad[:MOST_BAD],
+    )

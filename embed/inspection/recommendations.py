@@ -1,0 +1,191 @@
+"""What of an inspection asks for a decision before anything is extracted, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embed.amounts import plural
+from embed.contents.statuses import ABSENT, OK
+from embed.inspection.duplicate_counter import Repeats
+from embed.inspection.label_profile import LABEL_NAMES, MIN_ROWS
+from embed.inspection.picture_profile import PictureProfile
+
+if TYPE_CHECKING:
+    from embed.inspection.inspect_catalogue import Inspection
+
+__all__ = ["Finding", "find", "list_repeats"]
+
+N_NAMED = 4
+MAJORITY = 0.9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence; `is_bad` where extraction would refuse or lose something, or training would be misled."""
+
+    text: str
+    is_bad: bool = False
+
+
+def find(inspection: Inspection) -> list[Finding]:
+    """Return what asks for a decision, the bad things first."""
+    found = [
+        *_of_rows(inspection),
+        *_of_label(inspection),
+        *_of_contents(inspection),
+        *_of_columns(inspection),
+    ]
+    return sorted(found, key=lambda finding: not finding.is_bad)
+
+
+def list_repeats(inspection: Inspection) -> list[tuple[str, Repeats]]:
+    """Return the exact copies of each kind, under what was compared."""
+    found = [
+        (f"rows{_but(inspection)}", inspection.repeated_rows),
+        ("ids", inspection.repeated_ids),
+        ("texts", inspection.text.repeats if inspection.text is not None else None),
+        ("pictures", inspection.pictures.repeats if inspection.pictures is not None else None),
+    ]
+    return [(what, repeats) for what, repeats in found if repeats is not None]
+
+
+def _but(inspection: Inspection) -> str:
+    """Return in words which columns are no part of a row that is compared with others."""
+    names = {"id": "the id", "image": "the picture"}
+    left_out = " and ".join(names[role] for role in inspection.not_in_rows)
+    return f", but for {left_out}" if left_out else ""
+
+
+def _of_rows(inspection: Inspection) -> Iterator[Finding]:
+    if inspection.n_bad_lines:
+        yield Finding(
+            f"{plural(inspection.n_bad_lines, inspection.bad_unit)} could not be read: "
+            f"{'; '.join(inspection.bad_lines[:2])}.",
+            is_bad=True,
+        )
+    ids = inspection.repeated_ids
+    if ids is not None and ids.n_surplus:
+        shown = ", ".join(f"{repeat.example!r} {repeat.n_rows} times" for repeat in ids.largest[:2])
+        yield Finding(
+            f"{plural(ids.n_surplus, 'repeated id')} ({shown}): extraction refuses such a catalogue. Remove what is "
+            "too much, or name another column with --id-column.",
+            is_bad=True,
+        )
+    if n := inspection.repeated_rows.n_surplus:
+        apart = " Pictures inside other files are compared apart." if "image" in inspection.not_in_rows else ""
+        yield Finding(
+            f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column{_but(inspection)}.{apart}"
+        )
+    for role, what in (("image", "pictures"), ("text", "texts")):
+        if role not in inspection.roles:
+            yield Finding(f"No column of {what} was found by its name: --{role}-column names it.")
+
+
+def _of_label(inspection: Inspection) -> Iterator[Finding]:
+    column, label = inspection.roles.get("label"), inspection.label
+    if column is None:
+        yield Finding(
+            f"No column is called {', '.join(LABEL_NAMES[:-1])} or {LABEL_NAMES[-1]}: --label names the label."
+        )
+        return
+    if label is None:
+        n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)
+        yield Finding(
+            f"{column} has more than {n_distinct:,} values, so it is no label: --label names one.", is_bad=True
+        )
+        return
+    if label.n_classes < 2:
+        yield Finding(
+            f"{column} has {plural(label.n_classes, 'class', 'classes')}: nothing can be learnt.", is_bad=True
+        )
+        return
+    if label.n_unlabelled:
+        yield Finding(f"{plural(label.n_unlabelled, 'row')} without {column}, which training leaves out.")
+    if label.n_rare:
+        yield Finding(
+            f"{plural(label.n_rare, 'class', 'classes')} of {column} with fewer than {MIN_ROWS} rows "
+            f"({plural(label.n_rare_rows, 'row')} in all), which training leaves out, unless --min-rows is lower."
+        )
+    if label.majority_share >= MAJORITY:
+        yield Finding(
+            f"{100 * label.majority_share:.1f} % of the rows are {label.classes[0][0]!r}: accuracy says little here."
+        )
+    if leaks := [one.column for one in inspection.associations if one.is_leak]:
+        verb = "gives" if len(leaks) == 1 else "give"
+        yield Finding(
+            f"{_names(leaks)} {verb} {column} away: the other rows of a value tell the label. As an input of a head "
+            "that would be cheating, unless new products come with it.",
+            is_bad=True,
+        )
+    if parents := [one.column for one in inspection.associations if one.follows and not one.is_leak]:
+        verb = "follows" if len(parents) == 1 else "follow"
+        yield Finding(f"{_names(parents)} {verb} from {column}, as a coarser name for it does.")
+
+
+def _of_contents(inspection: Inspection) -> Iterator[Finding]:
+    text, pictures = inspection.text, inspection.pictures
+    if pictures is not None:
+        yield from _of_pictures(pictures)
+    if text is None:
+        return
+    if text.n_cut:
+        yield Finding(
+            f"{100 * text.n_cut / text.n_measured:.1f} % of the texts are longer than --max-length {text.max_length}: "
+            f"{100 * text.tokens_cut_share:.1f} % of all tokens would be cut off."
+        )
+    if n := text.statuses.get("not_unicode", 0):
+        yield Finding(f"{plural(n, 'text')} without a vector, for not being Unicode: --encoding may help.", is_bad=True)
+    if text.repeats.n_surplus:
+        yield Finding(
+            f"{plural(text.repeats.n_surplus, 'copy', 'copies')} of an earlier product's text: each is encoded once, "
+            "and a split keeps such products on one side."
+        )
+
+
+def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
+    named = pictures.n_looked_at - pictures.statuses.get(ABSENT, 0)
+    if pictures.n_bad:
+        kinds = ", ".join(
+            f"{n:,} {status}" for status, n in sorted(pictures.statuses.items()) if status not in (OK, ABSENT)
+        )
+        yield Finding(
+            f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
+            + (" Name their folder with --image-root." if pictures.n_bad == named else ""),
+            is_bad=True,
+        )
+    if pictures.n_looked_at < pictures.n_rows:
+        yield Finding(
+            f"Pictures: a sample of {pictures.n_looked_at:,} of {pictures.n_rows:,} rows was looked at "
+            "(--most-pictures), so copies outside of it are not seen."
+        )
+    if pictures.repeats.n_surplus:
+        yield Finding(f"{plural(pictures.repeats.n_surplus, 'copy', 'copies')} of an earlier product's picture.")
+
+
+def _of_columns(inspection: Inspection) -> Iterator[Finding]:
+    columns = inspection.columns
+    for column in columns:
+        if column.n_variants:
+            shown = "; ".join(" = ".join(repr(value) for value, _ in group) for group in column.variants[:2])
+            yield Finding(
+                f"{column.name}: {plural(column.n_variants, 'group')} of values that differ in case or blanks "
+                f"alone ({shown}).",
+                is_bad=column.role == "label",
+            )
+    for count, what, is_bad in (
+        ("n_not_unicode", "Cells that are not Unicode", True),
+        ("n_mojibake", "Cells that look as if read in a wrong encoding", True),
+        ("n_missing_words", "Words such as NaN or null, which count as text", False),
+        ("n_padded", "Cells with blanks before or after", False),
+    ):
+        if having := [f"{column.name} ({getattr(column, count):,})" for column in columns if getattr(column, count)]:
+            yield Finding(f"{what}: {_names(having)}.", is_bad=is_bad)
+    if empty := [column.name for column in columns if column.kind == "empty"]:
+        yield Finding(f"Columns without any value: {_names(empty)}.")
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+    return ", ".join(names[:N_NAMED]) + more

@@ -1,0 +1,130 @@
+"""`Tally`: all that one pass over a catalogue's rows counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from embed.contents.file_ranges import PlacedCell
+from embed.inspection.association import Association, PairCounter, associate
+from embed.inspection.column_profile import ColumnCounter, ColumnProfile
+from embed.inspection.duplicate_counter import Digests
+from embed.inspection.label_profile import clean_label
+from embed.inspection.rows import Row
+from embed.inspection.sampling import Sample
+from embed.inspection.text_profile import TextCounter
+
+__all__ = ["Tally"]
+
+SAMPLE_ROWS = 2048  # whole rows, for the products shown and for the cost
+COMPARED = ("categorical", "boolean", "number", "date")  # kinds of columns that are held against the label
+
+
+class Tally:
+    """Counts a catalogue's rows as they come, by batches.
+
+    Memory: each column's values up to a limit (`embed.inspection.column_profile`), all columns' pairs with the label
+    up to another (`embed.inspection.association`), 8 bytes a row for each of the row, its id and its text
+    (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing else grows with the rows.
+
+    Args:
+        columns: their names.
+        roles: role -> column, of ``id``, ``image``, ``text`` and ``label``.
+        text_columns: those that are joined to the text; none where it is one column.
+        n_pictures: rows whose pictures may be looked at.
+        n_texts: texts whose length may be counted.
+        clean_text: texts are cleaned before they are compared and counted.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        roles: Mapping[str, str],
+        *,
+        text_columns: Sequence[str] = (),
+        n_pictures: int,
+        n_texts: int,
+        clean_text: bool = False,
+        generator: np.random.Generator,
+    ) -> None:
+        self.roles = dict(roles)
+        self.n_rows = 0
+        self.text_columns = text_columns
+        self.has_placed = False  # pictures that stand inside another file
+        self.columns = {name: ColumnCounter(name) for name in columns}
+        rows, pictures, texts = generator.spawn(3)
+        self.row_digests, self.id_digests = Digests(), Digests()
+        self.rows: Sample[tuple[int, Row]] = Sample(SAMPLE_ROWS, rows)
+        self.pictures: Sample[tuple[int, tuple[str, str]]] = Sample(n_pictures, pictures)  # row, (id, cell)
+        self.texts = TextCounter(n_texts, texts, clean_text=clean_text)
+        apart = {*(roles.get(role) for role in ("id", "image", "text", "label")), *text_columns}
+        self.pairs = PairCounter(name for name in columns if "label" in roles and name not in apart)
+
+    def add(self, numbers: Sequence[int], batch: Mapping[str, Sequence[str]]) -> None:
+        """Count the next rows: their numbers in the table, from 0, and the cells of each column."""
+        n = len(numbers)
+        self.n_rows += n
+        for name, counter in self.columns.items():
+            counter.add(batch[name])
+        own = self.roles.get("id")
+        # Python's hash of strings is one of 64 bits that is drawn anew in each process.
+        self.row_digests.add(_not_none(map(hash, self._compared(batch))))
+        ids: Sequence[str] = [str(row) for row in numbers] if own is None else batch[own]
+        if own is not None:
+            self.id_digests.add(_not_none(map(hash, ids)))
+        self.rows.offer(n, lambda place: (numbers[place], {name: cells[place] for name, cells in batch.items()}))
+        if "image" in self.roles:
+            cells = batch[self.roles["image"]]
+            self.pictures.offer(n, lambda place: (numbers[place], (ids[place], cells[place])))
+        if "text" in self.roles:
+            self.texts.add(batch[self.roles["text"]])
+        if self.pairs.pairs:
+            for name, counter in self.columns.items():
+                if counter.counts is None:  # of so many values, what they have in common with the label is chance
+                    self.pairs.give_up(name)
+            cleaned = {cell: clean_label(cell) for cell in set(batch[self.roles["label"]])}
+            self.pairs.add(batch, [cleaned[cell] for cell in batch[self.roles["label"]]])
+
+    def _compared(self, batch: Mapping[str, Sequence[str]]) -> Iterator[tuple[str | None, ...]]:
+        """Return of each row what makes it a copy of another: all but the id, and but pictures inside other files.
+
+        The names of those are made up by the table or say nothing of their bytes.
+        """
+        others: dict[str, Sequence[str | None]] = {
+            name: batch[name] for name in self.columns if name != self.roles.get("id")
+        }
+        image = self.roles.get("image", "")
+        if any(isinstance(cell, PlacedCell) for cell in others.get(image, ())):
+            self.has_placed = True
+            others[image] = [None if isinstance(cell, PlacedCell) else cell for cell in others[image]]
+            if len(others) == 1:
+                return iter(())  # of nothing but pictures nothing is compared
+        return zip(*others.values(), strict=True)
+
+    def profiles(self) -> list[ColumnProfile]:
+        """Return what was found of each column."""
+        role_of: dict[str, str] = {}
+        for role, column in self.roles.items():
+            role_of.setdefault(column, role)
+        for column in self.text_columns:
+            role_of.setdefault(column, "text")
+        return [counter.profile(role_of.get(name, "")) for name, counter in self.columns.items()]
+
+    def associations(self, profiles: Sequence[ColumnProfile]) -> list[Association]:
+        """Return how the columns go with the label, the closest first; those of ids and free text are left out."""
+        found = [
+            associate(profile.name, profile.kind, self.pairs.pairs[profile.name])
+            for profile in profiles
+            if profile.kind in COMPARED and profile.name in self.pairs.pairs
+        ]
+        there = [one for one in found if one is not None]
+        return sorted(there, key=lambda one: (one.v is None, -(one.v or 0.0), one.column))
+
+    def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
+        """Return the columns that have too many values to be held against the label."""
+        return [one.name for one in profiles if one.kind in COMPARED and one.name in self.pairs.given_up]
+
+
+def _not_none(hashes: Iterable[int]) -> Iterator[int]:
+    return (found or 1 for found in hashes)

@@ -1,0 +1,101 @@
+"""The rows that an inspection looks at: a table's, of these those for which ``where`` holds, with their text made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from embed.catalogue.catalogue import check_asked, find_column
+from embed.catalogue.open_table import open_table
+from embed.catalogue.row_filter import Where
+from embed.contents.texts import join
+from embed.errors import CatalogueError
+from embed.inspection.inspection_settings import InspectSettings
+from embed.inspection.label_profile import LABEL_NAMES
+from embed.settings import MODALITIES
+
+__all__ = ["Row", "Rows"]
+
+Row = dict[str, str]
+Batch = dict[str, list[str]]
+
+
+class Rows:
+    """A catalogue's rows, which can be read more than once; the table is opened once.
+
+    Where several columns make the text, each row has one cell more: the joined ones, under the name that `roles` has.
+
+    Raises:
+        CatalogueError: the catalogue cannot be read, or lacks a column that was named.
+        SettingError: ``where`` is no condition on the columns there are.
+    """
+
+    def __init__(self, path: Path, settings: InspectSettings) -> None:
+        self.path = path
+        self._table = open_table(path, settings.extract)
+        self.columns = self._table.columns
+        self.text_columns = settings.extract.text_column_names
+        self.roles = _find_roles(self.columns, settings)  # id, image, text, label -> column
+        where = settings.extract.where
+        self._where = None if where is None else Where(where, self.columns)
+        self.n_read = 0  # of the table, and the lines that were left out: by the last `batches` that came to the end
+        self.bad_lines = self._table.bad_lines
+
+    def batches(self) -> Iterator[tuple[Sequence[int], Batch]]:
+        """Yield the next rows' numbers in the table, from 0, and their cells by column.
+
+        Raises:
+            CatalogueError: the table is damaged, or has no rows for which the condition holds.
+        """
+        n_read = n_kept = 0
+        for whole in self._table.batches():
+            start = n_read
+            n_read += len(whole[self.columns[0]])
+            numbers: Sequence[int] = range(start, n_read)
+            batch = dict(whole)
+            if self._where is not None:
+                kept = self._where.rows(whole)
+                numbers = [start + row for row in kept]
+                batch = {name: [cells[row] for row in kept] for name, cells in whole.items()}
+            if len(self.text_columns) > 1:
+                parts = zip(*(batch[name] for name in self.text_columns), strict=True)
+                batch[self.roles["text"]] = [join(cells) for cells in parts]
+            n_kept += len(numbers)
+            if numbers:
+                yield numbers, batch
+        self.n_read, self.bad_lines = n_read, self._table.bad_lines
+        if not n_read:
+            raise CatalogueError(f"The catalogue must have rows, however {self.path} has a header and none.")
+        if not n_kept:
+            raise CatalogueError(
+                f"--where must leave products, however of {n_read} in {self.path} none is left. Try another condition."
+            )
+
+    def at(self, places: set[int]) -> dict[int, tuple[int, Row]]:
+        """Return the numbers and cells of the rows at some places in what is looked at, reading up to the last."""
+        found: dict[int, tuple[int, Row]] = {}
+        start = 0
+        for numbers, batch in self.batches() if places else ():
+            for place in sorted(place for place in places if start <= place < start + len(numbers)):
+                found[place] = numbers[place - start], {name: cells[place - start] for name, cells in batch.items()}
+            start += len(numbers)
+            if len(found) == len(places):
+                break
+        return found
+
+
+def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]:
+    """Return which columns serve for what: those that were named, and others by their usual names."""
+    extract = settings.extract
+    asked = {f"--{role}-column": getattr(extract, f"{role}_column") for role in ("id", *MODALITIES)}
+    for option, name in (asked | {"--label": settings.label}).items():
+        if name is not None:
+            check_asked(option, name, columns)
+    for name in extract.text_column_names:
+        check_asked("--text-columns", name, columns)
+    found = {role: find_column(role, columns, extract) for role in ("id", *MODALITIES)}
+    if extract.text_column_names:
+        found["text"] = ", ".join(extract.text_column_names)
+    usual = (column for name in LABEL_NAMES for column in columns if column.strip().lower() == name)
+    found["label"] = settings.label or next(usual, None)
+    return {role: column for role, column in found.items() if column is not None}

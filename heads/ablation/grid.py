@@ -1,0 +1,204 @@
+"""A grid of settings: lists and ranges written as text, and the settings of a training that they span."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from heads.errors import SettingError
+from heads.settings import DIRECT, FitSettings
+
+__all__ = [
+    "AXES",
+    "Range",
+    "axis_kind",
+    "axis_name",
+    "is_seeded",
+    "own_settings",
+    "parse_axis",
+    "span",
+    "used_settings",
+]
+
+_DEFAULTS = {field.name: field.default for field in fields(FitSettings)}
+AXES = tuple(name for name in _DEFAULTS if name != "seed")  # what a grid may vary
+
+_SHORT = {"learning_rate": "lr", "hidden_dim": "hidden"}
+_WORDS = tuple(name for name, default in _DEFAULTS.items() if not isinstance(default, int | float))
+_LOGARITHMIC = ("learning_rate", "weight_decay")
+_POWERS = ("hidden_dim", "batch_size")
+
+# What one head alone looks at; every head that is trained by steps is taken to use all else.
+_OF_ONE_HEAD = {"n_tokens": "attention", "n_attention_heads": "attention", "rank": "lowrank"}
+_OF_JOINT_HEADS = ("absent", "modality_dropout")  # those that see several modalities at once
+_OF_BUILT_IN_HEADS = ("hidden_dim", "dropout", "absent")  # a user's own class is built with sizes of its own
+_SEEDED = tuple(name for name in DIRECT if name.startswith("sklearn-"))  # the others of these draw nothing
+_WEIGHTED = ("logistic", *_SEEDED)
+_UNUSED = {**_DEFAULTS, "n_attention_heads": 1}  # which every width is a multiple of
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values from `low` to `high` that a search may take of a setting: of `kind` linear, log, powers or whole.
+
+    Powers are those of two.
+
+    Raises:
+        SettingError: it is empty, or a kind cannot have these ends.
+    """
+
+    name: str
+    low: float
+    high: float
+    kind: str
+
+    def __post_init__(self) -> None:
+        self._check(self.low < self.high, "two numbers, the smaller first")
+        if self.kind == "log":
+            self._check(self.low > 0, "of positive numbers, for it is searched by order of magnitude")
+        if self.kind in ("powers", "whole"):
+            self._check(self.low == int(self.low) and self.high == int(self.high), "of whole numbers")
+        if self.kind == "powers":
+            powers = all(int(end) & (int(end) - 1) == 0 for end in (self.low, self.high))
+            self._check(self.low >= 1 and powers, "of powers of two")
+        for end in (self.low, self.high):
+            _checked(self.name, int(end) if self.kind in ("powers", "whole") else end)
+
+    def _check(self, holds: bool, wish: str) -> None:
+        if not holds:
+            raise SettingError(f"The range of {_option(self.name)} must be {wish}, however got {self}.")
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+def axis_name(name: str) -> str:
+    """Return how a setting is called where there is little room.
+
+    >>> axis_name("learning_rate"), axis_name("weight_decay")
+    ('lr', 'weight-decay')
+    """
+    return _SHORT.get(name, name.replace("_", "-"))
+
+
+def axis_kind(name: str) -> str:
+    """Return how a setting's values lie: log, powers (of two), linear, whole (numbers) or words.
+
+    >>> axis_kind("learning_rate"), axis_kind("dropout"), axis_kind("absent")
+    ('log', 'linear', 'words')
+    """
+    if name in _WORDS:
+        return "words"
+    if name in _LOGARITHMIC:
+        return "log"
+    if name in _POWERS:
+        return "powers"
+    return "linear" if isinstance(_DEFAULTS[name], float) else "whole"
+
+
+def parse_axis(name: str, text: str) -> tuple[Any, ...] | Range:
+    """Return the values of a setting that a list names, or the range that ``low..high`` is.
+
+    >>> parse_axis("learning_rate", "1e-3,3e-3")
+    (0.001, 0.003)
+    >>> str(parse_axis("hidden_dim", "64..512"))
+    '64..512'
+
+    Raises:
+        SettingError: a value is none of the setting's.
+    """
+    if ".." in text and name not in _WORDS:
+        low, high = (_number(name, part, text) for part in text.split("..", 1))
+        return Range(name, low, high, axis_kind(name))
+    parts = [part.strip() for part in text.split(",")]
+    values = dict.fromkeys(_value(name, part, text) for part in parts if part)
+    if not values:
+        raise SettingError(f"{_option(name)} must name one value or more with commas between, however got {text!r}.")
+    return tuple(_checked(name, value) for value in values)
+
+
+def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
+    """Return the settings that make a difference to a head over so many modalities, but for the seed.
+
+    Late fusion is made of heads of one modality.
+    """
+    if head in DIRECT:
+        return ("class_weights",) if head in _WEIGHTED else ()
+    is_joint = n_modalities > 1 and head != "late"
+    is_built_in = ":" not in head
+    return tuple(
+        name
+        for name in AXES
+        if _OF_ONE_HEAD.get(name, head) == head
+        and (is_joint or name not in _OF_JOINT_HEADS)
+        and (is_built_in or name not in _OF_BUILT_IN_HEADS)
+    )
+
+
+def is_seeded(head: str) -> bool:
+    """Return whether the seed makes a difference to a head.
+
+    >>> is_seeded("early"), is_seeded("sklearn-forest"), is_seeded("logistic")
+    (True, True, False)
+    """
+    return head not in DIRECT or head in _SEEDED
+
+
+def own_settings(settings: FitSettings, head: str, n_modalities: int) -> FitSettings:
+    """Return the settings with all at its default that makes no difference to the head, the seed included."""
+    used = {name: getattr(settings, name) for name in used_settings(head, n_modalities)}
+    return FitSettings(**{**_UNUSED, **used})
+
+
+def span(axes: Mapping[str, Sequence[Any]]) -> list[FitSettings]:
+    """Return every combination of the values; what is not named is at its default.
+
+    Raises:
+        SettingError: values that do not go together.
+    """
+    names = list(axes)
+    return [
+        replace(FitSettings(), **dict(zip(names, values, strict=True))) for values in itertools.product(*axes.values())
+    ]
+
+
+def _value(name: str, part: str, text: str) -> Any:
+    if name in _WORDS:
+        return None if name == "per_class" and part == "all" else part
+    number = _number(name, part, text)
+    if isinstance(_DEFAULTS[name], float):
+        return number
+    if number != int(number):
+        raise SettingError(f"{_option(name)} must be whole numbers, however got {text!r}.")
+    return int(number)
+
+
+def _number(name: str, part: str, text: str) -> float:
+    try:
+        number = float(part)
+        int(number)  # neither infinite nor none
+    except (ValueError, OverflowError) as error:
+        wish = "numbers with commas between, or a range such as 1..2"
+        raise SettingError(f"{_option(name)} must be {wish}, however got {text!r}.") from error
+    return number
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return the value, known to be one of the setting's."""
+    changes = {name: value}
+    if name == "n_attention_heads":
+        changes["hidden_dim"] = value
+    FitSettings(**changes)
+    if name == "per_class" and value is not None:
+        from heads.training.sampler import parse_per_class
+
+        parse_per_class(value, np.ones(1, dtype=np.int64))
+    return value
+
+
+def _option(name: str) -> str:
+    return name if name.startswith("n_") else "--" + name.replace("_", "-")

@@ -1,0 +1,71 @@
+"""Late fusion while its members are trained: who waits for whom, and the results that are still needed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from heads.ablation.configuration import AblationJob
+from heads.errors import HeadError
+
+__all__ = ["MemberResult", "Pending"]
+
+
+class MemberResult(NamedTuple):
+    """What late fusion needs of a member: its answers and the time it took.
+
+    Shape:
+        answers: (n_validation + n_test, K) log-probabilities
+    """
+
+    answers: Tensor
+    elapsed_s: float
+
+
+class Pending:
+    """Late jobs that wait for their members; a member's result is kept no longer than one of them waits."""
+
+    def __init__(self, jobs: Sequence[AblationJob]) -> None:
+        self._missing = {job: set(job.members) for job in jobs}
+        self._users: dict[AblationJob, list[AblationJob]] = defaultdict(list)
+        for job in jobs:
+            for member in job.members:
+                self._users[member].append(job)
+        self._n_waiting = {member: len(users) for member, users in self._users.items()}
+        self._kept: dict[AblationJob, MemberResult | HeadError] = {}
+
+    @property
+    def members(self) -> list[AblationJob]:
+        """All jobs that are waited for."""
+        return list(self._users)
+
+    @property
+    def n_kept(self) -> int:
+        """How many results are at hand."""
+        return len(self._kept)
+
+    def complete(
+        self, member: AblationJob, result: MemberResult | HeadError
+    ) -> Iterator[tuple[AblationJob, dict[str, MemberResult | HeadError]]]:
+        """Yield each late job that lacked only this member, with its members' results, or errors, by modality.
+
+        Who was interrupted may ask again: the job at which that happened comes once more.
+        """
+        if not self._n_waiting.get(member):
+            return
+        self._kept[member] = result
+        for job in self._users[member]:
+            if job not in self._missing:
+                continue
+            self._missing[job].discard(member)
+            if self._missing[job]:
+                continue
+            yield job, {one.configuration.head: self._kept[one] for one in job.members}
+            del self._missing[job]
+            for one in job.members:
+                self._n_waiting[one] -= 1
+                if not self._n_waiting[one]:
+                    del self._kept[one]

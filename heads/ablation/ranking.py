@@ -1,0 +1,158 @@
+"""The ranking of an ablation: chosen by validation rows, told by test rows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from heads.ablation.ablation_problem import AblationProblem
+from heads.ablation.configuration import AblationJob, Configuration
+from heads.experiment.results import Outcome
+from heads.metrics.scores import resampled_scores, scores
+from heads.metrics.verdict import Difference, Verdict, interval, judge
+
+__all__ = ["Ranked", "Ranking", "Spread", "rank"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A score's mean over folds and seeds, and its standard deviation."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of some values; the deviation of one is 0."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What came of a configuration; scores are of its jobs that converged, and there are none where one did not."""
+
+    configuration: Configuration
+    n_jobs: int
+    n_failed: int
+    elapsed_s: float  # of all its jobs
+    error: str | None = None
+    validation: Spread | None = None  # macro-F1 on the validation rows: what chooses
+    accuracy: Spread | None = None  # on the test rows, as what follows
+    macro_f1: Spread | None = None
+    accuracy_difference: Difference | None = None  # to the best single modality; None for itself
+    macro_f1_difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Configurations from the best on the validation rows to the worst; those that failed come last."""
+
+    rows: list[Ranked]
+    single: Configuration | None  # the best of one modality
+    fusion: Configuration | None  # the best of several
+    verdict: Verdict | None
+
+
+def rank(
+    problem: AblationProblem,
+    jobs: Mapping[Configuration, Sequence[AblationJob]],
+    outcomes: Mapping[AblationJob, Outcome],
+    *,
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> Ranking:
+    """Return the ranking of configurations by their mean macro-F1 on the validation rows.
+
+    The best of many by its test rows would be too good: it was lucky there, too. So the validation rows choose the best
+    single modality and the best fusion, and the test rows, which chose nothing, tell the difference. Differences are
+    over the test rows of all folds together, each row tested once, and averaged over the seeds; their intervals come
+    from a bootstrap that draws whole groups of duplicates, the same for all.
+
+    Shape:
+        jobs: {configuration: its jobs by seed and fold}
+    """
+    rows = {one: _summary(one, [outcomes[job] for job in own]) for one, own in jobs.items()}
+    good = sorted(
+        (one for one, row in rows.items() if row.validation is not None),
+        key=lambda one: -rows[one].validation.mean,  # type: ignore[union-attr]
+    )
+    single = next((one for one in good if one.is_single), None)
+    fusion = next((one for one in good if not one.is_single), None)
+    values, resampled = _pooled_scores(problem, {one: jobs[one] for one in good}, outcomes, n_resamples, generator)
+    ranked = []
+    for one in good:
+        accuracy = macro_f1 = None
+        if single is not None and one != single:
+            accuracy, macro_f1 = _differences(values[one] - values[single], resampled[one] - resampled[single])
+        ranked.append(replace(rows[one], accuracy_difference=accuracy, macro_f1_difference=macro_f1))
+    verdict = None
+    if single is not None and fusion is not None:
+        verdict = judge(
+            fusion.head,
+            single.head,
+            others=[modality for modality, _ in fusion.encoders if modality != single.head],
+            n_rows=len(problem.test_rows),
+            scores={fusion.head: values[fusion], single.head: values[single]},
+            resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
+        )
+    return Ranking([*ranked, *(row for row in rows.values() if row.validation is None)], single, fusion, verdict)
+
+
+def _summary(configuration: Configuration, outcomes: Sequence[Outcome]) -> Ranked:
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    about = {
+        "configuration": configuration,
+        "n_jobs": len(outcomes),
+        "n_failed": len(errors),
+        "elapsed_s": sum(outcome.elapsed_s for outcome in outcomes),
+    }
+    if errors:
+        return Ranked(**about, error=errors[0])  # type: ignore[arg-type]
+    return Ranked(
+        **about,  # type: ignore[arg-type]
+        validation=Spread.of([outcome.validation["macro_f1"] for outcome in outcomes]),
+        accuracy=Spread.of([outcome.test["accuracy"] for outcome in outcomes]),
+        macro_f1=Spread.of([outcome.test["macro_f1"] for outcome in outcomes]),
+    )
+
+
+def _pooled_scores(
+    problem: AblationProblem,
+    jobs: Mapping[Configuration, Sequence[AblationJob]],
+    outcomes: Mapping[AblationJob, Outcome],
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> tuple[dict[Configuration, np.ndarray], dict[Configuration, np.ndarray]]:
+    """Return accuracy and macro-F1 over the test rows of all folds, (2,), and the same on resamples, (R, 2).
+
+    Both are means over the seeds.
+    """
+    rows = problem.test_rows
+    codes, n_classes = problem.labels.codes[rows], len(problem.labels.classes)
+    answers, named = {}, {}
+    for place, (one, own) in enumerate(jobs.items()):
+        seeds = sorted({job.seed for job in own})
+        named[one] = [f"{place} {seed}" for seed in seeds]
+        for name, seed in zip(named[one], seeds, strict=True):
+            of_seed = sorted((job.fold, outcomes[job].answers) for job in own if job.seed == seed)
+            answers[name] = np.concatenate([found for _, found in of_seed]).astype(np.int64)
+    if not answers:
+        return {}, {}
+    resampled = resampled_scores(
+        codes, answers, problem.groups[rows], n_classes=n_classes, n_resamples=n_resamples, generator=generator
+    )
+    pooled = {name: scores(codes, own, n_classes) for name, own in answers.items()}
+    values = {
+        one: np.mean([[pooled[name]["accuracy"], pooled[name]["macro_f1"]] for name in names], axis=0)
+        for one, names in named.items()
+    }
+    return values, {one: np.mean([resampled[name] for name in names], axis=0) for one, names in named.items()}
+
+
+def _differences(value: np.ndarray, resampled: np.ndarray) -> tuple[Difference, Difference]:
+    low, high = interval(value, resampled)
+    accuracy, macro_f1 = (Difference(float(value[n]), float(low[n]), float(high[n])) for n in (0, 1))
+    return accuracy, macro_f1

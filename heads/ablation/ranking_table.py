@@ -1,0 +1,90 @@
+"""The ranking of an ablation as text of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+
+from heads.ablation.configuration import Naming
+from heads.ablation.ranking import Ranked, Ranking, Spread
+
+__all__ = ["ranking_lines", "verdict_text"]
+
+WIDTH = 80
+GAP = "  "
+INDENT = "    "
+MOST_FAILURES = 5
+
+
+def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
+    """Return the table of the best `top` configurations; what varies has a line of its own where there is no room.
+
+    Configurations that failed are listed below it, each with its error.
+    """
+    good = [row for row in ranking.rows if row.error is None]
+    shown = good[:top]
+    against = f"macro-F1 − {ranking.single.head}" if ranking.single else "macro-F1 −"
+    header = ["head", "val", "acc ± sd", "macro-F1", against, "s"]
+    cells = [_cells(row) for row in shown]
+    widths = [max([len(header[n]), *(len(own[n]) for own in cells)]) for n in range(len(header))]
+    details = [naming.details(row.configuration) for row in shown]
+    room = WIDTH - sum(widths) - len(GAP) * (len(widths) - 1)
+    details_width = max(map(len, details), default=0)
+    is_beside = 0 < details_width <= room - len(GAP)
+    if is_beside:
+        widths.insert(1, details_width)
+        header.insert(1, "")
+        cells = [[own[0], detail, *own[1:]] for own, detail in zip(cells, details, strict=True)]
+    n_left = 2 if is_beside else 1
+    lines = [_line(own, widths, n_left) for own in (header, ["-" * width for width in widths])]
+    for own, detail in zip(cells, details, strict=True):
+        lines.append(_line(own, widths, n_left))
+        if detail and not is_beside:
+            lines += textwrap.wrap(
+                detail, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
+            )
+    if len(good) > len(shown):
+        lines.append(f"and {len(good) - len(shown)} more (--top)")
+    return lines + _failures([row for row in ranking.rows if row.error is not None], naming)
+
+
+def _failures(rows: list[Ranked], naming: Naming) -> list[str]:
+    lines = []
+    for row in rows[:MOST_FAILURES]:
+        text = f"FAILED in {row.n_failed} of {row.n_jobs} jobs: {naming.name(row.configuration)}. {row.error}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=INDENT)
+    if len(rows) > MOST_FAILURES:
+        lines.append(f"and {len(rows) - MOST_FAILURES} more FAILED (ranking.csv lists them)")
+    return lines
+
+
+def verdict_text(ranking: Ranking, naming: Naming) -> str:
+    """Return what the validation rows chose and what the test rows say of it; empty where there is no fusion."""
+    if ranking.verdict is None or ranking.single is None or ranking.fusion is None:
+        return ""
+    fusion, single = naming.name(ranking.fusion), naming.name(ranking.single)
+    chosen = f"Chosen on the validation rows: {fusion} among the fusions, {single} among the single modalities."
+    return f"{chosen} On the test rows: {ranking.verdict.sentence}"
+
+
+def _cells(row: Ranked) -> list[str]:
+    difference = row.macro_f1_difference
+    return [
+        row.configuration.head,
+        f"{100 * row.validation.mean:.1f}" if row.validation else "",
+        _spread(row.accuracy),
+        _spread(row.macro_f1),
+        str(difference) if difference else "",
+        f"{row.elapsed_s:.1f}" if row.elapsed_s < 1000 else f"{row.elapsed_s:.0f}",
+    ]
+
+
+def _spread(spread: Spread | None) -> str:
+    return f"{100 * spread.mean:.1f} ± {100 * spread.deviation:.1f}" if spread else ""
+
+
+def _line(cells: list[str], widths: list[int], n_left: int) -> str:
+    padded = [
+        cell.ljust(width) if place < n_left else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return GAP.join(padded).rstrip()

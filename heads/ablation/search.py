@@ -1,0 +1,126 @@
+"""A search for settings: each head gets the same number of trials, and the validation rows judge them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from heads.ablation.configuration import Configuration, configurations_of
+from heads.ablation.grid import Range
+from heads.ablation.job_runner import Bench
+from heads.errors import SettingError
+from heads.settings import FitSettings
+
+__all__ = ["search"]
+
+TRIALS_A_ROUND = 10  # asked for at once, so that stacks are full; the sampler's first ten are random anyway
+
+
+def search(
+    bench: Bench, axes: Mapping[str, tuple[Any, ...] | Range], *, n_trials: int, seed: int
+) -> list[Configuration]:
+    """Try `n_trials` settings for each head and its encoders, and return what was tried.
+
+    Each has a study of its own (the tree-structured Parzen estimator, Bergstra et al., NeurIPS 2011), so that no head
+    is tuned more than another; what it maximises is the mean macro-F1 over folds and seeds on the validation rows. Late
+    fusion's trials are trials of its members too.
+
+    Raises:
+        SettingError: Optuna is not installed.
+    """
+    optuna = _import_optuna()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    problem = bench.problem
+    fixed = {name: axis[0] for name, axis in axes.items() if not isinstance(axis, Range) and len(axis) == 1}
+    searched = {name: axis for name, axis in axes.items() if name not in fixed}
+    heads = configurations_of(problem.fusions, problem.combinations, [FitSettings(**fixed)])
+    studies = [_Study(optuna, one, searched, seed=seed + place) for place, one in enumerate(heads)]
+    tried: dict[Configuration, None] = {}
+    for start in range(0, n_trials, TRIALS_A_ROUND):
+        asked = {study: study.ask(min(TRIALS_A_ROUND, n_trials - start)) for study in studies}
+        configurations = [one for own in asked.values() for _, one in own]
+        configurations += [member for one in configurations for member in one.members]
+        tried |= dict.fromkeys(configurations)
+        bench.run(list(dict.fromkeys(configurations)))
+        for study, own in asked.items():
+            for trial, one in own:
+                study.tell(trial, _objective(bench, one))
+    return list(tried)
+
+
+def _objective(bench: Bench, configuration: Configuration) -> float | None:
+    """Return the mean macro-F1 on the validation rows; None where a job did not converge."""
+    outcomes = [bench.outcomes[job] for job in bench.jobs_of(configuration)]
+    if any(outcome.error is not None for outcome in outcomes):
+        return None
+    return statistics.fmean(outcome.validation["macro_f1"] for outcome in outcomes)
+
+
+class _Study:
+    """The search for one head's settings, among those that make a difference to it."""
+
+    def __init__(
+        self,
+        optuna: ModuleType,
+        configuration: Configuration,
+        axes: Mapping[str, tuple[Any, ...] | Range],
+        *,
+        seed: int,
+    ) -> None:
+        self._optuna = optuna
+        self._configuration = configuration
+        self._axes = axes
+        used = [name for name in axes if name in configuration.used]
+        self._distributions = {name: _distribution(optuna, axes[name]) for name in used}
+        sampler = optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=True)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def ask(self, n_trials: int) -> Sequence[tuple[Any, Configuration]]:
+        """Return trials and what each is of."""
+        if not self._distributions:  # nothing to search: one is all there is
+            return [(None, self._configuration)]
+        trials = [self._study.ask(self._distributions) for _ in range(n_trials)]
+        return [(trial, self._proposed(trial.params)) for trial in trials]
+
+    def tell(self, trial: Any, value: float | None) -> None:
+        """Say what a trial came to."""
+        if trial is None:
+            return
+        if value is None:
+            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, value)
+
+    def _proposed(self, parameters: Mapping[str, Any]) -> Configuration:
+        values = {name: _value(self._axes[name], parameter) for name, parameter in parameters.items()}
+        settings = replace(self._configuration.settings, **values)
+        return Configuration.of(self._configuration.head, dict(self._configuration.encoders), settings)
+
+
+def _distribution(optuna: ModuleType, axis: tuple[Any, ...] | Range) -> Any:
+    kinds = optuna.distributions
+    if not isinstance(axis, Range):
+        return kinds.CategoricalDistribution(axis)
+    if axis.kind == "powers":
+        return kinds.IntDistribution(int(axis.low).bit_length() - 1, int(axis.high).bit_length() - 1)
+    if axis.kind == "whole":
+        return kinds.IntDistribution(int(axis.low), int(axis.high))
+    return kinds.FloatDistribution(axis.low, axis.high, log=axis.kind == "log")
+
+
+def _value(axis: tuple[Any, ...] | Range, parameter: Any) -> Any:
+    return 2**parameter if isinstance(axis, Range) and axis.kind == "powers" else parameter
+
+
+def _import_optuna() -> ModuleType:
+    try:
+        import optuna
+    except ImportError as error:
+        raise SettingError(
+            "--search needs Optuna, however it is not installed here. Install it with pip install 'embed-once[search]' "
+            "(or optuna), or leave --search out to try every combination of the lists."
+        ) from error
+    return optuna

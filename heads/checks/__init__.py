@@ -1,0 +1,1 @@
+"""Whether a head does what its name says."""

@@ -1,0 +1,173 @@
+"""The head under check, built as often as a check needs it, and the rows that are drawn for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heads.data.tokens import TokenBatch
+
+__all__ = ["DrawnRows", "Subject", "answer", "arguments", "change"]
+
+N_WARM_STEPS = 8
+MOST_STATES = 5  # of a modality whose tokens are not always as many
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """Random rows as a head gets them.
+
+    Shape:
+        inputs: {modality: (B, D) float32}, zeros where absent
+        present: {modality: (B,) bool}
+        tokens: {modality: TokenBatch of (B, L, D)}, of the modalities whose tokens the head looks at
+    """
+
+    inputs: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    tokens: Mapping[str, TokenBatch]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.present.values())))
+
+    def take(self, rows: Tensor) -> DrawnRows:
+        """Return some of the rows; their tokens are padded to the longest of these, as they are in use."""
+        tokens = {}
+        for name, (values, is_there) in self.tokens.items():
+            length = int(is_there[rows].sum(1).max())
+            tokens[name] = TokenBatch(values[rows, :length], is_there[rows, :length])
+        return DrawnRows(
+            {name: vectors[rows] for name, vectors in self.inputs.items()},
+            {name: mask[rows] for name, mask in self.present.items()},
+            tokens,
+        )
+
+    def filled(self, value: float) -> DrawnRows:
+        """Return the rows with `value` wherever there is nothing: in absent vectors and in the tokens' padding."""
+        return replace(
+            self,
+            inputs={name: torch.where(self.present[name][:, None], own, value) for name, own in self.inputs.items()},
+            tokens={
+                name: TokenBatch(torch.where(own.is_there[:, :, None], own.values, value), own.is_there)
+                for name, own in self.tokens.items()
+            },
+        )
+
+    def wild(self, n_kept: int) -> DrawnRows:
+        """Return the rows with all but the first few a hundred times as large, and of the other sign."""
+        factor = torch.where(torch.arange(len(self)) < n_kept, 1.0, -100.0)[:, None]  # (B, 1)
+        return replace(
+            self,
+            inputs={name: own * factor for name, own in self.inputs.items()},
+            tokens={
+                name: TokenBatch(own.values * factor[:, :, None], own.is_there) for name, own in self.tokens.items()
+            },
+        )
+
+    def without_any(self) -> DrawnRows:
+        """Return the rows with no modality present."""
+        return DrawnRows(
+            dict(self.inputs),
+            {name: torch.zeros_like(mask) for name, mask in self.present.items()},
+            {name: TokenBatch(own.values, torch.zeros_like(own.is_there)) for name, own in self.tokens.items()},
+        )
+
+    def with_vectors_of(self, others: DrawnRows, modality: str) -> DrawnRows:
+        """Return the rows with one modality's vectors taken from other rows."""
+        return replace(self, inputs={**self.inputs, modality: others.inputs[modality]})
+
+    def with_tokens_of(self, others: DrawnRows, modality: str) -> DrawnRows:
+        """Return the rows with one modality's tokens taken from other rows."""
+        return replace(self, tokens={**self.tokens, modality: others.tokens[modality]})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A head by its builder, ``build(dims, n_classes=K)``; the same seed gives the same heads and rows."""
+
+    build: Callable[..., nn.Module]
+    dims: Mapping[str, int]
+    n_classes: int
+    seed: int = 0
+    token_dims: Mapping[str, int] = field(default_factory=dict)
+    n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> tokens, where they are always as many
+
+    def fresh(self, *, other: bool = False) -> nn.Module:
+        """Return an untrained head; the other one has other initial weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.seed + other)
+            return self.build(dict(self.dims), n_classes=self.n_classes)
+
+    def warm(self) -> nn.Module:
+        """Return a head in evaluation mode after a few steps of training.
+
+        Layers that begin with zeros have woken up by then, and batch norm has statistics of its own.
+        """
+        head = self.fresh().train()
+        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+            torch.default_generator.manual_seed(self.seed)
+            parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+            optimiser = torch.optim.AdamW(parameters, lr=1e-3) if parameters else None
+            for step in range(N_WARM_STEPS):
+                rows = self.rows(32, draw=100 + step, absent=0.3 * (step % 2))
+                loss = F.cross_entropy(head(*arguments(rows)), self.labels(32, draw=step))
+                if optimiser and loss.requires_grad:
+                    optimiser.zero_grad()
+                    loss.backward()
+                    optimiser.step()
+        return head.eval()
+
+    def labels(self, n_rows: int, *, draw: int = 0) -> Tensor:
+        """Return random classes, (n_rows,) int64."""
+        return torch.randint(self.n_classes, (n_rows,), generator=self.generator(draw))
+
+    def rows(self, n_rows: int, *, draw: int = 0, absent: float = 0.0) -> DrawnRows:
+        """Return random rows; each lacks each modality with the probability `absent`, but never all of them."""
+        generator = self.generator(draw)
+        present = {name: torch.rand(n_rows, generator=generator) >= absent for name in sorted(self.dims)}
+        present[min(present)] |= ~torch.stack(list(present.values())).any(0)
+        inputs = {
+            name: torch.randn(n_rows, dim, generator=generator) * present[name][:, None]
+            for name, dim in sorted(self.dims.items())
+        }
+        tokens = {}
+        for name, dim in sorted(self.token_dims.items()):
+            most = self.n_positions.get(name, MOST_STATES)
+            counts = torch.randint(1, most + 1, (n_rows, 1), generator=generator)
+            if name in self.n_positions:
+                counts[:] = most
+            is_there = (torch.arange(most) < counts) & present[name][:, None]  # (B, L)
+            values = torch.randn(n_rows, most, dim, generator=generator)
+            tokens[name] = TokenBatch(torch.where(is_there[:, :, None], values, 0.0), is_there)
+        return DrawnRows(inputs, present, tokens)
+
+    def generator(self, draw: int) -> torch.Generator:
+        """Return the random numbers of one draw."""
+        return torch.Generator().manual_seed(1_000 * self.seed + draw)
+
+
+def arguments(rows: DrawnRows) -> list[dict]:
+    """Return what the head is called with: copies, for it may write into them."""
+    found: list[dict] = [{name: own.clone() for name, own in part.items()} for part in (rows.inputs, rows.present)]
+    return found + ([dict(rows.tokens)] if rows.tokens else [])
+
+
+@torch.inference_mode()
+def answer(head: nn.Module, rows: DrawnRows) -> Tensor:
+    """Return the head's logits as it gives them in use, (B, K)."""
+    return head(*arguments(rows))
+
+
+def change(answers: Tensor, others: Tensor) -> Tensor:
+    """Return how much each row's answer differs from the other, relative to the largest answer there is.
+
+    Shape:
+        answers, others: (B, K)
+        output: (B,), infinite where only one of both is finite
+    """
+    scale = answers.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
+    return ((answers - others).abs().amax(1) / scale).nan_to_num(torch.inf, posinf=torch.inf)

@@ -1,0 +1,1 @@
+"""The commands of heads, and what they print."""

@@ -1,0 +1,191 @@
+"""`heads-ablate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cache.console.command import Command, json_option, print_json, setting_options
+from heads.ablation.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
+from heads.ablation.grid import AXES, parse_axis
+from heads.ablation.grid_file import read_grid_file
+from heads.errors import TrackError
+from heads.settings import FitSettings, parse_columns, parse_fusions
+from heads.tracking.trackers import parse_trackers
+
+__all__ = ["ablate"]
+
+_PATH = click.Path(path_type=Path)
+setting = setting_options(AblationSettings)
+
+
+class AblateCommand(Command):
+    """Says when it is stopped that nothing is lost."""
+
+    interrupted = "Stopped. The jobs that are done are remembered: the same line goes on."
+
+
+def axis(*flags: str, help: str) -> Any:  # noqa: A002 - click's own word
+    """Return a click option for a setting that takes a list."""
+    name = flags[0].lstrip("-").replace("-", "_")
+    default = getattr(FitSettings(), name)
+    return click.option(
+        *flags, name, metavar="LIST", help=f"{help}  [default: {'all rows' if default is None else default}]"
+    )
+
+
+def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Make the file's values the defaults: what stands on the command line wins."""
+    if path is not None:
+        options = {
+            flag.lstrip("-"): str(parameter.name)
+            for parameter in context.command.params
+            if isinstance(parameter, click.Option) and not parameter.is_flag and parameter.name != "grid_path"
+            for flag in parameter.opts
+        }
+        context.default_map = read_grid_file(path, options)
+    return path
+
+
+@click.command(cls=AblateCommand)
+@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.option("--fusion", default="all", show_default=True, help="The fusions to compare, with commas; or all.")
+@setting("--label", help="The column to learn; default: label, category, class or target.")
+@click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
+@click.option("--modalities", metavar="LIST", help="Default: all that the cache has, and metadata.")
+@click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
+@click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
+@setting("--allow-leaks", is_flag=True, help="Let columns that give the label away be metadata.")
+@setting("--weights", help="Of late fusion: 0.4,0.6 (image,text), image=0.4,text=0.6, or auto, fitted; default: equal.")
+@click.option(
+    "--folds", "n_folds", type=int, help=f"Each row is tested in one of them; 1: one split.  [default: {USUAL_FOLDS}]"
+)
+@click.option("--seeds", default="1", show_default=True, metavar="N|LIST", help="How many, or which: 3 is 0,1,2.")
+@axis("--learning-rate", "--lr", help="Of AdamW.")
+@axis("--hidden-dim", "--hidden", help="Width of the hidden layer; of attention over tokens half of it.")
+@axis("--dropout", help="Share of hidden units dropped in training.")
+@axis("--weight-decay", help="Of AdamW.")
+@axis("--batch-size", help="Rows a step, at most.")
+@axis("--rank", help="Of lowrank.")
+@axis("--modality-dropout", help="Share of a row's modalities dropped in training; at least one stays.")
+@axis("--absent", help="What stands for an absent modality: zeros or learned.")
+@axis("--class-weights", help="In the loss: equal or balanced.")
+@axis("--logit-adjustment", help="Times the log of each class's share, added to its logit in training.")
+@axis("--per-class", help="Rows of each class in an epoch: numbers, smallest, largest or all.")
+@axis("--max-epochs", help="At most so many.")
+@axis("--patience", help="Epochs without a better validation macro-F1 before stopping.")
+@setting("--search", "n_trials", type=int, metavar="N", help="N trials for each head instead of every combination; "
+         "then 1e-4..1e-2 is a range. Needs Optuna.")  # fmt: skip
+@click.option("--grid", "grid_path", type=_PATH, is_eager=True, expose_value=False, callback=_use_grid_file,
+              help="A YAML or TOML file of these options; those given here win.")  # fmt: skip
+@setting("--min-rows", help="Classes with fewer rows are left out.")
+@setting("--split-column", help="A column that says train, validation or test; makes one fold.")
+@setting("--split-seed", help="Of the folds, the search and the bootstrap.")
+@setting("--test-share", help="Of the rows, where there is one fold.")
+@setting("--validation-share", help="Of all rows, in each fold; they stop the training and choose the best.")
+@setting("--resamples", "n_resamples", help="Of the bootstrap.")
+@setting("--memory", help="For vectors, such as 8G; more are read from the disk; default: half of the machine's.")
+@setting("--device", help="cpu, cuda, cuda:N; auto is CUDA where there is one.")
+@setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
+@click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
+@click.option("--name", help="The run folder's name; default: the label, -ablation and a number.")
+@click.option("--memo", "memo_path", type=_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
+@click.option("--no-report", is_flag=True, help="Leave out report.html, the page that shows it all with figures.")
+@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+              help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
+@click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Rows of the ranking to print.")
+@json_option
+def ablate(
+    cache_path: Path,
+    fusion: str,
+    encoders: str | None,
+    modalities: str | None,
+    metadata_columns: str | None,
+    metadata_counts: str | None,
+    seeds: str,
+    runs_path: Path,
+    name: str | None,
+    memo_path: Path | None,
+    no_report: bool,
+    trackers: tuple[str, ...],
+    top: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare heads, encoders and settings on CACHE (default: embeddings.h5), on the same folds.
+
+    LIST is values with commas between; all combinations are trained, each once, and remembered.
+    """
+    texts = {field: options.pop(field) for field in AXES if field in options}
+    settings = AblationSettings(
+        fusions=parse_fusions(fusion),
+        encoders=_listed(encoders) or (),
+        modalities=_listed(modalities),
+        metadata_columns=parse_columns(metadata_columns),
+        metadata_counts=parse_columns(metadata_counts) or (),
+        seeds=parse_seeds(seeds),
+        grid={field: parse_axis(field, text) for field, text in texts.items() if text is not None},
+        **options,
+    )
+    from heads.commands.live_progress import Progress
+    from heads.workflows.ablate import ablate as run
+
+    try:
+        with Progress() as progress:
+            report = run(
+                cache_path,
+                settings=settings,
+                runs_path=runs_path,
+                name=name,
+                memo_path=memo_path,
+                command=["heads-ablate", *sys.argv[1:]],
+                watcher=progress,
+                with_report=not no_report,
+                trackers=trackers,
+            )
+    except TrackError as error:  # the run is there all the same
+        _show(error.report, top=top, as_json=as_json)
+        raise
+    _show(report, top=top, as_json=as_json)
+
+
+def _show(report: Any, *, top: int, as_json: bool) -> None:
+    """Print what was found."""
+    if as_json:
+        print_json(report.to_dict())
+        return
+    from heads.ablation.ranking_table import ranking_lines, verdict_text
+    from heads.experiment.best_heads import LATE_FITTED
+
+    click.echo(
+        f"{report.label}: {report.n_classes} classes, {report.n_tested} test rows in {_count(report.n_folds, 'fold')}, "
+        f"{_count(len(report.seeds), 'seed')}"
+    )
+    click.echo("  ".join(f"{modality}: {', '.join(names)}" for modality, names in report.encoders.items()) + "\n")
+    for line in ranking_lines(report.ranking, report.naming, top=top):
+        click.echo(line)
+    click.echo("\nRanked by macro-F1 on the validation rows (val); the rest is of the test rows,")
+    click.echo("which chose nothing: the top row is not the luckiest of them.")
+    if report.is_late_fitted:
+        click.echo(LATE_FITTED)
+    if report.untrained:
+        names = ", ".join(report.untrained)
+        click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")
+    if verdict := verdict_text(report.ranking, report.naming):
+        click.echo("\n" + click.wrap_text(verdict, width=80))
+    again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
+    click.echo(f"\n{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
+    if (report.run_path / "report.html").exists():
+        click.echo("With figures and every job: report.html in")
+    click.echo(f"{report.run_path}  ({report.elapsed_s:.1f} s)")
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+
+
+def _count(n: int, one: str) -> str:
+    return f"{n} {one if n == 1 else one + 's'}"

@@ -1,0 +1,69 @@
+"""`heads-check`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from cache.console.command import Command, json_option, print_json, print_table
+from heads.checks.check_settings import DIMS, N_CLASSES, parse_dims
+from heads.errors import HeadError
+
+if TYPE_CHECKING:
+    from heads.checks.check_head import CheckReport
+
+__all__ = ["check"]
+
+SHOWN = {"ok": "ok", "failed": "FAIL", "not checked": "-"}
+# The mark at its beginning has click leave the lines as they are.
+EXPLAINED = """\b
+shape   answers are finite (B, K) float32 logits, for one row too
+repeat  the same rows get the same answers: dropout is switched off
+learn   what learns is a parameter, and each one gets a gradient
+alone   an answer does not depend on the other rows of its batch
+fuse    every modality changes the answers
+attend  what attention finds depends on what is asked
+absent  what stands where a modality is absent does not matter
+fit     32 rows with random labels can be learned by heart
+save    a saved and loaded head answers as before, to the bit
+"""
+USUAL_DIMS = ",".join(f"{name}={dim}" for name, dim in DIMS.items())
+
+
+@click.command(cls=Command, epilog=EXPLAINED)
+@click.argument("heads", metavar="[HEAD]...", nargs=-1)
+@click.option("--dims", default=USUAL_DIMS, show_default=True, help="The modalities, and the dimensions of each.")
+@click.option("--classes", type=click.IntRange(2), default=N_CLASSES, show_default=True, help="How many to tell apart.")
+@click.option("--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, help="Of weights and random rows.")
+@json_option
+def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, as_json: bool) -> None:
+    """Check that heads do what their names say, on random rows.
+
+    HEAD is a built-in head (default: all of them), or a class of your own: module:Class or path/to/file.py:Class, built
+    as Class(dims, n_classes=K).
+    """
+    own_dims = parse_dims(dims)
+    from heads.checks.check_head import check_heads
+
+    reports = check_heads(heads, dims=own_dims, n_classes=classes, seed=seed)
+    if as_json:
+        print_json({"heads": [{**asdict(report), "passed": report.passed} for report in reports]})
+    else:
+        _print(reports)
+    if failed := [report for report in reports if not report.passed]:
+        shown = "; ".join(f"{report.name} fails {', '.join(one.check for one in report.failures)}" for report in failed)
+        raise HeadError(f"Every head must pass every check, however {shown}. The reasons stand with the results.")
+
+
+def _print(reports: list[CheckReport]) -> None:
+    checks = [finding.check for finding in reports[0].findings]
+    # Of a class of your own its name is enough in the table: a path would push it off the screen.
+    rows = [
+        [report.name.rpartition(":")[2], *(SHOWN[finding.outcome] for finding in report.findings)] for report in reports
+    ]
+    print_table(["head", *checks], rows)
+    for report in reports:
+        for finding in report.failures:
+            click.echo("\n" + click.wrap_text(f"{report.name}, {finding.check}: {finding.reason}", width=80))

@@ -1,0 +1,123 @@
+"""How far an ablation is: a live table on a terminal, a plain line now and then elsewhere; on stderr."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO, TYPE_CHECKING
+
+from heads.ablation.configuration import AblationJob, Configuration, Naming
+from heads.experiment.results import Outcome
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+__all__ = ["Progress"]
+
+LINE_EVERY_S = 10.0
+N_SHOWN = 8
+
+
+class Progress:
+    """Jobs done, their rate, the time left, and the best configurations so far by their validation rows.
+
+    The test rows are not shown before all is done: whoever stops when they look good has chosen by them.
+    """
+
+    def __init__(
+        self,
+        file: IO[str] | None = None,
+        *,
+        is_live: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._file = file or sys.stderr
+        self._is_live = self._file.isatty() if is_live is None else is_live
+        self._clock = clock
+        self._live: Live | None = None
+        self._n_expected = self._n_remembered = self._n_trained = self._n_failed = 0
+        self._scores: dict[Configuration, list[float]] = defaultdict(list)
+        self._started_s = self._told_s = clock()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def expect(self, n_jobs: int) -> None:
+        """Hear that so many more jobs are wanted."""
+        self._n_expected += n_jobs
+        if self._is_live and not self._live:  # from here on nothing else is written to stderr
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._file)
+            self._live = Live(console=console, get_renderable=self.table, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def note(self, job: AblationJob, outcome: Outcome, *, remembered: bool) -> None:
+        """Hear what came of a job."""
+        if remembered:
+            self._n_remembered += 1
+            self._started_s = self._clock()  # the rate is that of training
+        else:
+            self._n_trained += 1
+        if outcome.error is None:
+            self._scores[job.configuration].append(outcome.validation["macro_f1"])
+        else:
+            self._n_failed += 1
+        if not self._live and not remembered and self._clock() - self._told_s >= LINE_EVERY_S:
+            self._told_s = self._clock()
+            print(self.line(), file=self._file, flush=True)
+
+    def line(self) -> str:
+        """Return where the ablation is, in a line."""
+        parts = [f"{self._n_remembered + self._n_trained} of {self._n_expected} jobs"]
+        if self._n_remembered:
+            parts.append(f"{self._n_remembered} remembered")
+        if self._n_failed:
+            parts.append(f"{self._n_failed} failed")
+        elapsed_s = self._clock() - self._started_s
+        if self._n_trained and elapsed_s > 0:
+            rate = self._n_trained / elapsed_s
+            n_left = self._n_expected - self._n_remembered - self._n_trained
+            parts += [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min", f"{_duration(n_left / rate)} left"]
+        best = self._best()
+        if best and not self._live:
+            name, score, _ = best[0]
+            parts.append(f"best so far {name} {100 * score:.1f} (validation macro-F1)")
+        return ", ".join(parts)
+
+    def table(self) -> Table:
+        """Return the line and the best configurations, for a terminal."""
+        from rich.table import Table
+
+        table = Table(title=self.line(), title_justify="left", box=None, pad_edge=False)
+        table.add_column("best so far")
+        table.add_column("validation macro-F1", justify="right")
+        table.add_column("jobs", justify="right")
+        for name, score, n_jobs in self._best()[:N_SHOWN]:
+            table.add_row(name, f"{100 * score:.1f}", str(n_jobs))
+        return table
+
+    def _best(self) -> list[tuple[str, float, int]]:
+        scores = dict(self._scores)  # the table is drawn by a thread of its own
+        naming = Naming(scores)
+        means = {one: statistics.fmean(list(own)) for one, own in scores.items() if own}
+        return [(naming.name(one), means[one], len(scores[one])) for one in sorted(means, key=lambda one: -means[one])]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,191 @@
+"""`heads-train` and `heads-predict`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from click.core import ParameterSource
+
+from cache.console.command import Command, json_option, print_json, setting_options
+from heads.errors import SettingError, TrackError
+from heads.reports.report_settings import ReportSettings
+from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
+from heads.tracking.trackers import parse_trackers
+
+__all__ = ["predict", "train"]
+
+_PATH = click.Path(path_type=Path)
+setting = setting_options(TrainSettings)
+
+
+@click.command(cls=Command)
+@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.option(
+    "--fusion",
+    default="all",
+    show_default=True,
+    help="Of early, attention, gated, lowrank, late; all; or a modality.",
+)
+@setting("--label", help="The column to learn; default: label, category, class or target.")
+@setting(
+    "--weights",
+    help="Of late fusion: 0.4,0.6 (image,text); image=0.4,text=0.6; auto fits them, and temperatures, on validation "
+    "rows; sweep tries them all on these; default: equal.",
+)
+@setting("--guard", is_flag=True, help="Beside each fusion one that is no worse on validation rows than a single head.")
+@click.option(
+    "--controls",
+    default=",".join(TrainSettings.controls),
+    show_default=True,
+    help="Of majority, centroids, neighbours, logistic; all; or none. Logistic may take longer than the heads.",
+)
+@click.option("--missing", is_flag=True, help="Print the scores with modalities missing, too.")
+@click.option(
+    "--size",
+    type=click.Choice(list(SIZES)),
+    help="small: does it run; large: can it learn by heart; regularised: does it generalise. Other options win.",
+)
+@click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
+@click.option("--modalities", help="Default: all that the cache has, and metadata where columns are named.")
+@click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
+@click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
+@setting("--allow-leaks", is_flag=True, help="Let columns that give the label away be metadata.")
+@setting("--min-rows", help="Classes with fewer rows are left out.")
+@setting("--split-column", help="A column that says train, validation or test; default: split by the seed.")
+@setting("--test-share", help="Of the rows, where no column splits them.")
+@setting("--validation-share", help="Of the rows; for early stopping.")
+@setting("--seed", help="Of the split, the initial weights and the order.")
+@setting("--hidden-dim", help="Width of the hidden layer; of attention over tokens half of it.")
+@setting("--rank", help="Of lowrank.")
+@setting("--dropout", help="Share of hidden units dropped in training.")
+@setting("--modality-dropout", help="Share of a row's modalities dropped in training; at least one stays.")
+@setting("--absent", help="What stands for an absent modality: zeros (the mean) or a learned vector.")
+@setting("--learning-rate", help="Of AdamW.")
+@setting("--weight-decay", help="Of AdamW.")
+@setting("--batch-size", help="Rows a step.")
+@setting("--max-epochs", help="At most so many.")
+@setting("--class-weights", help="In the loss: equal, or balanced so that every class weighs the same.")
+@setting("--logit-adjustment", help="Times the log of each class's share, added to its logit in training.")
+@setting("--per-class", help="Rows of each class in an epoch: a number, smallest or largest; default: all rows.")
+@setting("--memory", help="For vectors, such as 8G; more are read from the disk; default: half of the machine's.")
+@setting("--device", help="cpu, cuda, cuda:N; auto is CUDA where there is one.")
+@setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
+@setting("--keep", help="The weights of the best epoch on the validation rows, or of the last, after --max-epochs.")
+@setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
+@click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
+@click.option("--name", help="The run folder's name; default: the label and a number.")
+@click.option("--no-report", is_flag=True, help="Leave report.html out of the run folder.")
+@click.option("--image-column", help="Of the pictures in the report; default: image, filename or another usual name.")
+@click.option("--title-column", help="Of the titles in the report; default: text, title or another usual name.")
+@click.option("--image-root", type=_PATH, help="What its pictures' paths are relative to; default: the cache's folder.")
+@click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
+              help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
+@json_option
+@click.pass_context
+def train(
+    context: click.Context,
+    cache_path: Path,
+    fusion: str,
+    controls: str,
+    missing: bool,
+    size: str | None,
+    encoders: tuple[str, ...],
+    modalities: str | None,
+    metadata_columns: str | None,
+    metadata_counts: str | None,
+    runs_path: Path,
+    name: str | None,
+    no_report: bool,
+    image_column: str | None,
+    title_column: str | None,
+    image_root: Path | None,
+    trackers: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train heads from CACHE (default: embeddings.h5), each modality alone beside every fusion."""
+    options |= {
+        option: value
+        for option, value in (SIZES[size].items() if size else ())
+        if context.get_parameter_source(option) == ParameterSource.DEFAULT
+    }
+    settings = TrainSettings(
+        fusions=parse_fusions(fusion),
+        controls=parse_controls(controls),
+        encoders=_pairs(encoders),
+        modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
+        metadata_columns=parse_columns(metadata_columns),
+        metadata_counts=parse_columns(metadata_counts) or (),
+        **options,
+    )
+    page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
+    from heads.workflows.train import train as run
+
+    try:
+        report = run(
+            cache_path,
+            settings=settings,
+            runs_path=runs_path,
+            name=name,
+            command=["heads-train", *sys.argv[1:]],
+            report=None if no_report else page,
+            trackers=trackers,
+        )
+    except TrackError as error:  # the run is there all the same
+        _show(error.report, missing=missing, as_json=as_json)
+        raise
+    _show(report, missing=missing, as_json=as_json)
+
+
+def _show(report: Any, *, missing: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
+        return
+    from heads.commands.train_output import show_report
+
+    show_report(report, missing=missing)
+
+
+@click.command(cls=Command)
+@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.option("--run", "run_path", type=_PATH, required=True, help="A folder that heads-train wrote.")
+@click.option("--head", "heads", multiple=True, help="One of the run's heads; default: all.")
+@click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
+@click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
+def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None, plugins: bool) -> None:
+    """Answer every product of CACHE with a run's heads, as CSV."""
+    from heads.workflows.predict import predict as answer
+
+    with _written_whole(output) if output else nullcontext(sys.stdout) as file:
+        n_products, n_without = answer(run_path, cache_path, file, names=heads or None, plugins=plugins)
+    if n_without:
+        click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[IO[str]]:
+    """Give a file that takes the place of `path` when the block ends well, and leaves it alone otherwise."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        modality, equals, encoder = text.partition("=")
+        if not equals or not modality or not encoder:
+            raise SettingError(f"--encoder must be MODALITY=NAME such as image=resnet18, however got {text!r}.")
+        pairs[modality.strip()] = encoder.strip()
+    return pairs

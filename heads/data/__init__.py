@@ -1,0 +1,1 @@
+"""What heads learn from: vectors, labels, metadata, splits."""

@@ -1,0 +1,152 @@
+"""How one column of a catalogue becomes numbers, told in JSON's types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from heads.data.column_types import DATE_PARTS, parse_booleans, parse_categories, parse_dates, parse_numbers
+
+__all__ = ["N_NUMBERS", "ColumnEncoding", "NumberScale", "numbers_of", "parse_counts"]
+
+N_NUMBERS = {"number": 1, "date": len(DATE_PARTS), "counts": 2}
+MOST_WIDTH = 2**16  # of a hashed column
+
+
+class NumberScale(NamedTuple):
+    """The training rows' range of a number, their median and their standard deviation.
+
+    Numbers are brought to one scale here, beside zeros and ones: the standardisation of a head has a least scale that
+    follows from the mean one, and a column of prices would flatten all categories.
+    """
+
+    low: float
+    median: float
+    high: float
+    scale: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> NumberScale:
+        """Return what some numbers have, (n,)."""
+        low, median, high = float(values.min()), float(np.median(values)), float(values.max())
+        return cls(low, median, high, float(values.std()) or 1.0)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether these are numbers that some column could have."""
+        are_finite = all(isinstance(own, int | float) and math.isfinite(own) for own in self)
+        return are_finite and self.low <= self.median <= self.high and self.scale > 0
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers within the range, the median at 0; NaN stays NaN."""
+        return (np.clip(values, self.low, self.high) - self.median) / self.scale
+
+
+@dataclass(frozen=True)
+class ColumnEncoding:
+    """How a column is encoded.
+
+    Missing cells of a categorical or boolean column are a category; a category that is none of these is zeros.
+    A number is clipped to the training rows' range; a missing one is their median, and one dimension more says so.
+    """
+
+    name: str
+    kind: str  # categorical, boolean, hashed, number, date or counts
+    categories: tuple[str, ...] = ()
+    numbers: tuple[NumberScale, ...] = ()  # that the column comes to
+    width: int = 0  # of a hashed column
+
+    @property
+    def dim(self) -> int:
+        """How many dimensions the column comes to."""
+        return len(self.categories) + self.width + (len(self.numbers) + 1 if self.numbers else 0)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the fields go together, and claim no more than a fitted encoding does."""
+        n_numbers = N_NUMBERS.get(self.kind, 0)
+        if self.kind not in (*N_NUMBERS, "categorical", "boolean", "hashed"):
+            return False
+        return (
+            len(self.numbers) == n_numbers
+            and all(number.is_sound for number in self.numbers)
+            and (self.kind == "hashed") == bool(self.width)
+            and 0 <= self.width <= MOST_WIDTH
+            and bool(self.categories) == (self.kind in ("categorical", "boolean"))
+            and len(set(self.categories)) == len(self.categories)
+        )
+
+    def series(self, cells: Sequence[str]) -> list[list[Any] | np.ndarray]:
+        """Return what the column's transformers are given: N categories, or N numbers once or several times."""
+        if not self.numbers:
+            parsed = parse_booleans(cells) if self.kind == "boolean" else parse_categories(cells)
+            return [[word.encode(errors="backslashreplace").decode() for word in parsed] if self.width else parsed]
+        found = numbers_of(self.kind, cells).T
+        return [number.scaled(values) for number, values in zip(self.numbers, found, strict=True)]
+
+    def transformers(self) -> list[Any]:
+        """Return scikit-learn's transformers of the series; what they do is all in their arguments."""
+        from sklearn.feature_extraction import FeatureHasher
+        from sklearn.impute import SimpleImputer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+        if self.width:
+            return [FeatureHasher(n_features=self.width, input_type="string", dtype=np.float32)]
+        if not self.numbers:
+            categories = [np.array(self.categories, dtype=object)]
+            return [
+                OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+            ]
+        return [
+            make_pipeline(  # the parts of a date are missing together: one indicator says so
+                FunctionTransformer(np.asarray, kw_args={"dtype": np.float64}),
+                SimpleImputer(strategy="constant", fill_value=0.0, add_indicator=place == 0),  # the median is at 0
+            )
+            for place in range(len(self.numbers))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that say something, in JSON's types."""
+        found: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        if self.width:
+            return found | {"width": self.width}
+        if self.numbers:
+            return found | {"numbers": [own._asdict() for own in self.numbers]}
+        return found | {"categories": list(self.categories)}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> ColumnEncoding:
+        """Return the encoding that `to_dict` described."""
+        return cls(
+            name=str(found["name"]),
+            kind=str(found["kind"]),
+            categories=tuple(map(str, found.get("categories", ()))),
+            numbers=tuple(NumberScale(**own) for own in found.get("numbers", ())),
+            width=int(found.get("width", 0)),
+        )
+
+
+def numbers_of(kind: str, cells: Sequence[str]) -> np.ndarray:
+    """Return the numbers that cells come to, (N, numbers) float64."""
+    if kind == "number":
+        return parse_numbers(cells)[:, None]
+    return parse_dates(cells) if kind == "date" else parse_counts(cells)
+
+
+def _n_middle(values: np.ndarray) -> int:
+    """Return how many values are the middle one, (n,): where one value has more than half of the rows, it is that."""
+    middle = len(values) // 2
+    return int((values == np.partition(values, middle)[middle]).sum())
+
+
+def parse_counts(cells: Sequence[str]) -> np.ndarray:
+    """Return how many words and characters each cell has, NaN where it is empty, (N, 2) float64."""
+    return np.array(
+        [(len(words), len(" ".join(words))) if (words := cell.split()) else (np.nan, np.nan) for cell in cells],
+        dtype=np.float64,
+    ).reshape(-1, 2)

@@ -1,0 +1,56 @@
+"""Folds: every row is tested once, classes in proportion, duplicates on one side."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heads.data.splits import Split, check_sides, lay_lines, places_on_lines
+from heads.errors import SplitError
+
+__all__ = ["split_folds"]
+
+
+def split_folds(
+    codes: np.ndarray,
+    groups: np.ndarray,
+    *,
+    n_folds: int,
+    validation_share: float,
+    generator: np.random.Generator,
+) -> list[Split]:
+    """Return stratified folds, each a split in which no group straddles two sides; each row is tested in one of them.
+
+    Each class's groups stand in random order along a circle, one step a row, that is cut into equal arcs from a random
+    point on; the arc where the middle of a group falls is the fold that tests it. A group that is more than half of its
+    class trains in every fold, and is tested in none. The validation rows of a fold are drawn from those that it does
+    not test, as `split_rows` draws them; their share is of all rows.
+
+    Shape:
+        codes: (N,) int64, the class of each row, -1 for rows that belong to no side
+        groups: (N,) int64
+
+    Raises:
+        SplitError: a side of a fold is left empty.
+    """
+    lines = lay_lines(codes, groups, generator)
+    offsets = generator.random(int(lines.classes.max(initial=-1)) + 1)  # else small classes fill the same folds
+    arcs = np.floor((lines.middles + offsets[lines.classes]) % 1 * n_folds).astype(np.int64)
+    tested_in = np.full(len(codes), -1)
+    tested_in[lines.rows] = np.where(lines.outweighs, n_folds, np.minimum(arcs, n_folds - 1))
+    folds = []
+    for fold in range(n_folds):
+        left = np.where(tested_in == fold, -1, codes)
+        share = validation_share * n_folds / (n_folds - 1)  # of the rows that are left
+        places = places_on_lines(left, groups, generator)
+        is_validation = (places >= 0) & (places < share)
+        split = Split(
+            train=np.flatnonzero((left >= 0) & ~is_validation),
+            validation=np.flatnonzero(is_validation),
+            test=np.flatnonzero(tested_in == fold),
+        )
+        try:
+            check_sides(split)
+        except SplitError as error:
+            raise SplitError(f"Fold {fold + 1} of {n_folds}: {error} So do fewer --folds.") from error
+        folds.append(split)
+    return folds

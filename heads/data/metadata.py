@@ -1,0 +1,183 @@
+"""Columns of a catalogue as vectors: an encoding that is fitted on training rows, and wholly described by its spec.
+
+The spec's fields are ``encoding``, its ``version``, ``columns`` and ``kept``. Each column has its ``name`` and its
+``kind``: ``categorical`` and ``boolean`` columns their ``categories``, ``hashed`` ones their ``width``, and those made
+of numbers (``number``, ``date``, ``counts``) the ``low``, ``median``, ``high`` and ``scale`` of each of their
+``numbers``. ``kept`` names the dimensions that stay of all that the columns come to. Nothing else is needed to encode
+another catalogue in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from cache.keys import EncoderSpec
+from heads.data.column_encoders import N_NUMBERS, ColumnEncoding, NumberScale, numbers_of
+from heads.data.column_types import guess_kind, is_missing, parse_booleans, parse_categories
+from heads.errors import HeadError
+
+__all__ = ["ENCODER", "METADATA", "FittedMetadata", "fit_metadata"]
+
+METADATA = "metadata"  # the modality's name
+ENCODER = "columns"  # what stands for an encoder's name
+VERSION = 1  # raised when the same spec would come to other vectors
+MOST_CATEGORIES = 100  # a column with more is hashed
+HASH_WIDTH = 256
+LEAST_SHARE = 0.001  # of the training rows that must differ from the commonest value of a dimension, or it is left out
+BLOCK_ROWS = 65_536  # encoded at once
+
+
+@dataclass(frozen=True)
+class FittedMetadata:
+    """An encoding of columns that is fitted; `spec` is all of it.
+
+    Shape:
+        kept: (M,) of the dimensions that the columns come to, rising
+    """
+
+    columns: tuple[ColumnEncoding, ...]
+    kept: tuple[int, ...]
+
+    @property
+    def dim(self) -> int:
+        """M."""
+        return len(self.kept)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are looked at, each once."""
+        return list(dict.fromkeys(column.name for column in self.columns))
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Everything that changes a product's vector but its cells."""
+        columns = [column.to_dict() for column in self.columns]
+        fields = {"encoding": ENCODER, "version": VERSION, "columns": columns, "kept": list(self.kept)}
+        return EncoderSpec(METADATA, fields)
+
+    @classmethod
+    def from_spec(cls, spec: EncoderSpec) -> FittedMetadata:
+        """Return the encoding that a spec describes.
+
+        Raises:
+            HeadError: the spec is of another version, or describes none.
+        """
+        version = spec.fields.get("version")
+        if version != VERSION:
+            raise HeadError(
+                f"The head's metadata must be of version {VERSION}, however it is of {version!r}: update embed-once, "
+                "or train again."
+            )
+        try:
+            columns = tuple(map(ColumnEncoding.from_dict, spec.fields["columns"]))
+            fitted = cls(columns, tuple(map(int, spec.fields["kept"])))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise HeadError(f"The head's metadata must say how its columns are encoded, however: {error!r}") from error
+        rising = all(low < high for low, high in pairwise((-1, *fitted.kept, sum(column.dim for column in columns))))
+        if not (fitted.kept and rising and all(column.is_sound for column in columns)):
+            raise HeadError(
+                "The head's metadata must say how its columns are encoded, however that is not sound: "
+                f"{len(columns)} columns, {fitted.dim} dimensions. Train the head again."
+            )
+        return fitted
+
+    def present(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
+        """Return which products have a cell that says something, (N,) bool."""
+        return np.logical_or.reduce(
+            [[not is_missing(cell, column.kind) for cell in cells[column.name]] for column in self.columns]
+        )
+
+    def transform(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
+        """Return the vectors of N products, (N, M) float32; cells that were never seen are no error."""
+        series = [own for column in self.columns for own in column.series(cells[column.name])]
+        table = np.empty((len(series[0]), len(series)), dtype=object)  # (N, series)
+        for place, own in enumerate(series):
+            table[:, place] = own
+        encoder = self._encoder()
+        found = np.empty((len(table), self.dim), dtype=np.float32)
+        for start in range(0, len(table), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            found[block] = encoder.transform(table[block])[:, self.kept]
+        return found
+
+    def _encoder(self) -> Any:
+        """Return scikit-learn's transformer of the whole table, fitted on rows that say nothing."""
+        from sklearn.compose import ColumnTransformer
+
+        each = [(transformer, column) for column in self.columns for transformer in column.transformers()]
+        transformers = [(str(place), transformer, [place]) for place, (transformer, _) in enumerate(each)]
+        nothing = [[np.nan if column.numbers else "" for _, column in each]]
+        something = [[0.0 if column.numbers else "" for _, column in each]]
+        table = np.array(nothing + something, dtype=object)  # with both, so that missing numbers get their dimension
+        return ColumnTransformer(transformers, sparse_threshold=0).fit(table)
+
+
+def fit_metadata(
+    cells: Mapping[str, Sequence[str]], rows: np.ndarray, *, columns: Sequence[str], counts: Sequence[str] = ()
+) -> FittedMetadata:
+    """Return the encoding of columns, and of the word and character counts of others, fitted on some rows alone.
+
+    A dimension that hardly varies on these rows is left out: standardised, a product that has what one in ten thousand
+    has would be an outlier. Such a category is encoded as one that was never seen.
+
+    Shape:
+        cells: {column: N cells}
+        rows: (n,) int64
+
+    Raises:
+        HeadError: a column has no cell that says something on these rows, or none of them varies.
+    """
+    own = {name: [cells[name][row] for row in rows.tolist()] for name in (*columns, *counts)}
+    fitted = tuple(
+        [_fit_column(name, own[name]) for name in columns]
+        + [_fit_numbers(name, "counts", own[name]) for name in counts]
+    )
+    every = FittedMetadata(fitted, tuple(range(sum(column.dim for column in fitted))))
+    encoded = every.transform(own)[every.present(own)]
+    most = len(encoded) - max(1, LEAST_SHARE * len(encoded))  # rows that may have the commonest value
+    kept = [place for place, values in enumerate(encoded.T) if _n_middle(values) <= most]
+    if not kept:
+        raise HeadError(
+            "The metadata's columns must say something, however none of "
+            f"{', '.join(dict.fromkeys((*columns, *counts)))} varies among the training rows. Name others with "
+            "--metadata-columns."
+        )
+    return FittedMetadata(fitted, tuple(kept))
+
+
+def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:
+    kind = guess_kind(cells)
+    if kind is None:
+        raise _empty(name)
+    if kind in N_NUMBERS:
+        return _fit_numbers(name, kind, cells)
+    categories = sorted(set(parse_booleans(cells) if kind == "boolean" else parse_categories(cells)))
+    if len(categories) > MOST_CATEGORIES:
+        return ColumnEncoding(name, "hashed", width=HASH_WIDTH)
+    return ColumnEncoding(name, kind, categories=tuple(categories))
+
+
+def _fit_numbers(name: str, kind: str, cells: Sequence[str]) -> ColumnEncoding:
+    values = numbers_of(kind, cells)  # (n, numbers)
+    there = values[~np.isnan(values).any(axis=1)]
+    if not len(there):
+        raise _empty(name)
+    return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, there.T)))
+
+
+def _n_middle(values: np.ndarray) -> int:
+    """Return how many values are the middle one, (n,): where one value has more than half of the rows, it is that."""
+    middle = len(values) // 2
+    return int((values == np.partition(values, middle)[middle]).sum())
+
+
+def _empty(name: str) -> HeadError:
+    return HeadError(
+        f"A column of metadata must have cells that say something, however {name} has none among the training rows. "
+        "Leave it out of --metadata-columns."
+    )

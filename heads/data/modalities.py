@@ -1,0 +1,39 @@
+"""Which modalities heads are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cache import Cache
+from heads.data.metadata import METADATA
+from heads.errors import HeadError
+
+__all__ = ["choose_modalities"]
+
+
+def choose_modalities(
+    cache: Cache, wanted: Sequence[str] | None, *, has_metadata: bool = False
+) -> tuple[list[str], list[str]]:
+    """Return the modalities of the cache to train on, and notes on those that no product has a vector of.
+
+    With `has_metadata` columns are a modality besides, which is not among them; it may be the only one.
+
+    Raises:
+        MissingEntryError: the cache lacks a modality.
+        HeadError: there is no vector at all, or metadata is wanted and no column is named.
+    """
+    there = cache.modalities
+    if wanted is not None:
+        chosen = [name for name in wanted if not (has_metadata and name == METADATA)]
+        if METADATA in chosen and METADATA not in cache.content_modalities:
+            raise HeadError(
+                f"--modalities {METADATA} needs columns that it is made of, however none is named. Add "
+                "--metadata-columns auto, or name some."
+            )
+        for modality in chosen:
+            cache.encoders(modality)
+        return chosen, []
+    chosen = [name for name in there if any(cache.dimension(name, one) for one in cache.encoders(name))]
+    if not chosen and not has_metadata:
+        raise HeadError(f"Training needs vectors, however {cache.path} has none. Look at it with cache-info.")
+    return chosen, [f"{name} is left out: no product has a vector of it." for name in there if name not in chosen]

@@ -1,0 +1,165 @@
+"""From the cache to matrices: each modality's vectors, who has them, and who shares a content with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache import Cache, EncoderSpec
+from heads.data.disk_vectors import DiskMatrix
+from heads.data.tokens import ProductTokens, load_tokens
+
+__all__ = ["Vectors", "load_vectors", "share_content"]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors of N products, by modality, sorted by name.
+
+    Shape:
+        inputs: {modality: (N, D) float32}, zeros where the product has none
+        present: {modality: (N,) bool}
+    """
+
+    encoders: dict[str, str]
+    specs: dict[str, EncoderSpec]
+    inputs: dict[str, Any]  # tensors, or what reads them from the disk
+    present: dict[str, torch.Tensor]
+    tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """D of each modality."""
+        return {modality: matrix.shape[1] for modality, matrix in self.inputs.items()}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the vectors stay on the disk, and are read by rows."""
+        return not all(isinstance(matrix, torch.Tensor) for matrix in self.inputs.values())
+
+    @property
+    def token_dims(self) -> dict[str, int]:
+        """D of the token states, of the modalities that have such."""
+        return {modality: tokens.dim for modality, tokens in self.tokens.items()}
+
+    @property
+    def n_positions(self) -> dict[str, int]:
+        """How many tokens each product has, of the modalities where all have as many: the cells of a map."""
+        counts = {modality: own.counts[self.present[modality]].unique() for modality, own in self.tokens.items()}
+        return {modality: int(own) for modality, own in counts.items() if len(own) == 1}
+
+    @property
+    def untrained(self) -> list[str]:
+        """The names of the encoders whose weights are random."""
+        return [self.encoders[name] for name, spec in self.specs.items() if spec.fields.get("weights") == "random"]
+
+    def some_present(self, modalities: Iterable[str] | None = None) -> np.ndarray:
+        """Return the rows that have a vector of one of the modalities, or of any, (N,) bool."""
+        names = self.present if modalities is None else modalities
+        return torch.stack([self.present[name] for name in names]).any(0).numpy()
+
+    def take(self, rows: torch.Tensor, *, only: str | None = None) -> Vectors:
+        """Return the vectors of some rows; with `only`, one modality's of other rows and all else as it is."""
+        names = self.dims if only is None else (only,)
+        return replace(
+            self,
+            inputs=self.inputs | {name: self.inputs[name][rows] for name in names},
+            present=self.present | {name: self.present[name][rows] for name in names},
+            tokens=self.tokens | {name: self.tokens[name].take(rows) for name in names if name in self.tokens},
+        )
+
+    def seen(self, present: Mapping[str, torch.Tensor]) -> Vectors:
+        """Return the vectors as they would be if only these entries were there, {modality: (N,) bool}."""
+        return replace(
+            self,
+            present=dict(present),
+            tokens={name: replace(own, counts=own.counts * present[name]) for name, own in self.tokens.items()},
+        )
+
+    @staticmethod
+    def together(several: Iterable[Vectors]) -> Vectors:
+        """Return the modalities of several, which are of the same products, sorted by name; nothing is copied."""
+        found = list(several)
+        return Vectors(
+            **{
+                own.name: dict(sorted(pair for vectors in found for pair in getattr(vectors, own.name).items()))
+                for own in fields(Vectors)
+            }
+        )
+
+    @staticmethod
+    def joined(several: Sequence[Vectors]) -> Vectors:
+        """Return the rows of several, one after the other; their tokens are of the same contents."""
+        first = several[0]
+
+        return replace(
+            first,
+            inputs={name: torch.cat([own.inputs[name] for own in several]) for name in first.inputs},
+            present={name: torch.cat([own.present[name] for own in several]) for name in first.present},
+            tokens={
+                name: replace(
+                    own,
+                    starts=torch.cat([other.tokens[name].starts for other in several]),
+                    counts=torch.cat([other.tokens[name].counts for other in several]),
+                )
+                for name, own in first.tokens.items()
+            },
+        )
+
+
+def load_vectors(
+    cache: Cache, *, encoders: Mapping[str, str | None], tokens_of: Iterable[str] = (), on_disk: bool = False
+) -> Vectors:
+    """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
+
+    `tokens_of` names the modalities whose token states are wanted too: they are large. With `on_disk` the vectors are
+    read when they are asked for, by rows.
+
+    Raises:
+        MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
+        HeadError: the cache was written anew since it was opened, and vectors are to stay on the disk.
+    """
+    names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
+    inputs: dict[str, Any] = {}
+    present = {}
+    for modality, name in names.items():
+        there = cache.present(modality, name)
+        present[modality] = torch.from_numpy(there)
+        if on_disk:
+            inputs[modality] = DiskMatrix(
+                cache.path, modality=modality, encoder=name, content_sha256=cache.content_sha256
+            )
+        else:
+            matrix = cache.matrix(modality, name)
+            matrix[~there] = 0
+            inputs[modality] = torch.from_numpy(matrix)
+    specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
+    tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}
+    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens)
+
+
+def share_content(rows_by_modality: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a group for each product, the same for all that share a picture or a text, directly or through others.
+
+    Shape:
+        rows_by_modality: (N,) int64 each, the row of the product's content; -1 where it has none
+        output: (N,) int64
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_products = len(rows_by_modality[0])
+    left, right = [], []
+    n_nodes = n_products  # products first, then each modality's contents
+    for rows in rows_by_modality:
+        has = np.flatnonzero(rows >= 0)
+        left.append(has)
+        right.append(rows[has] + n_nodes)
+        n_nodes += int(rows.max(initial=-1)) + 1
+    edges = (np.concatenate(left), np.concatenate(right))
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
+    return connected_components(graph, directed=False)[1][:n_products].astype(np.int64)

@@ -1,0 +1,1 @@
+"""Heads behind the interface of scikit-learn."""

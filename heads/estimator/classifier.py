@@ -1,0 +1,295 @@
+"""A scikit-learn classifier that trains heads, for pipelines, grids and cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from heads.data.holdout import draw_holdout
+from heads.data.splits import Split
+from heads.data.vectors import Vectors
+from heads.errors import HeadError, LabelError, SettingError
+from heads.estimator.input_columns import (
+    ONLY_MODALITY,
+    check_modalities,
+    finite_wish,
+    is_by_modality,
+    join_columns,
+    split_columns,
+)
+from heads.experiment.problem import describe, fitted_standardise, task_of
+from heads.modules.late import Late, parse_weights
+from heads.modules.plugin import is_plugin
+from heads.modules.registry import HeadDescription
+from heads.modules.saved_head import TrainedHead
+from heads.settings import DIRECT, FUSIONS, PRECISIONS, SYNONYMS, FitSettings
+from heads.training.device import find_device, find_dtype
+from heads.training.job import Fit, Job
+from heads.training.scheduler import fit_jobs
+from heads.training.stack import head_alone
+
+__all__ = ["FusionClassifier"]
+
+NEED_TWO = ("attention", "gated", "lowrank")  # modalities
+WEIGH_NO_CLASSES = ("majority", "centroids", "neighbours")
+INTEGERS = ("hidden_dim", "batch_size", "max_epochs", "patience")
+REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay")
+
+
+class FusionClassifier(ClassifierMixin, BaseEstimator):
+    """Classify vectors of one modality or several with a head of this package, as scikit-learn's classifiers do.
+
+    `fusion` is a fusion, a modality's name, a head that is fitted at once (such as ``logistic``), or a class of your
+    own (``module:Class``, ``file.py:Class``). `modalities` says what the columns of X are, in their order; None is one
+    modality of all columns, over which ``early`` and ``late`` are that modality's own head. Where several are declared,
+    a row that has NaN in all columns of a modality lacks it; NaN in some of them is an error. Rows that have nothing
+    are not trained on. Metadata is a modality as any other: a matrix of numbers, such as a `ColumnTransformer` makes
+    of columns. X may also be a dict of matrices, {modality: (N, D)}, for `fit` and `predict` themselves:
+    scikit-learn's cross-validation wants one matrix.
+
+    `class_weight` is None, ``balanced``, or {class: positive number}, 1 where none is said. `weights` are those of late
+    fusion: {modality: number}, or "0.4,0.6" in the order of the sorted names; None: equal. The other parameters are
+    those of `heads.settings.FitSettings`, each of the heads that have such a thing.
+
+    Iterative heads stop early on `validation_fraction` of each class's rows, drawn by `random_state`; a class weighted
+    with less than the greatest weight gives as much less of its rows. Where no class has a row to spare (four, at a
+    fraction of 0.15), the training rows themselves are looked at.
+
+    Shape:
+        X: (N, sum of D), or {modality: (N, D)}
+        y: (N,) labels of two classes or more
+
+    Attributes:
+        classes_: (K,) the labels, sorted.
+        modalities_: {modality: D}, in the columns' order.
+        history_: an epoch's losses and macro-F1 each; of late fusion {modality: such}; empty where there are no epochs.
+        best_epoch_: the epoch whose weights are kept, counted from 1; of late fusion {modality: such}.
+
+    >>> X, y = [[0.0, 1.0], [1.0, 0.0]] * 10, ["a", "b"] * 10
+    >>> FusionClassifier(fusion="centroids", random_state=0).fit(X, y).predict([[0.1, 0.9]])
+    array(['a'], dtype='<U1')
+    """
+
+    _head: TrainedHead
+
+    def __init__(
+        self,
+        fusion: str = "early",
+        *,
+        modalities: Mapping[str, int] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        hidden_dim: int = FitSettings.hidden_dim,
+        dropout: float = FitSettings.dropout,
+        modality_dropout: float = FitSettings.modality_dropout,
+        learning_rate: float = FitSettings.learning_rate,
+        weight_decay: float = FitSettings.weight_decay,
+        batch_size: int = FitSettings.batch_size,
+        max_epochs: int = FitSettings.max_epochs,
+        patience: int = FitSettings.patience,
+        class_weight: str | Mapping[Any, float] | None = None,
+        weights: str | Mapping[str, float] | None = None,
+        validation_fraction: float = 0.15,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        self.fusion = fusion
+        self.modalities = modalities
+        self.random_state = random_state
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.modality_dropout = modality_dropout
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.class_weight = class_weight
+        self.weights = weights
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.precision = precision
+
+    def fit(self, X: Any, y: Any) -> FusionClassifier:  # noqa: N803 - scikit-learn's name
+        """Train the head on the rows, and return the classifier itself.
+
+        Raises:
+            SettingError: a parameter is out of its range.
+            LabelError: there are fewer than two classes among the rows that have vectors.
+            HeadError: the columns are not those of the modalities; a vector is NaN in part; training does not converge.
+        """
+        modalities = None if self.modalities is None else check_modalities(self.modalities)
+        if is_by_modality(X):
+            X, modalities = join_columns(X, modalities)  # noqa: N806
+            check_modalities(modalities)
+        wish = finite_wish(len(modalities or {}))
+        matrix, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=wish)
+        check_classification_targets(y)
+        vectors = split_columns(matrix, modalities or {ONLY_MODALITY: matrix.shape[1]})
+        fusion = self._find_fusion(list(vectors.dims))
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        codes = np.where(vectors.some_present(), codes, -1)
+        if (n_classes := len(np.unique(codes[codes >= 0]))) < 2:
+            raise LabelError(
+                f"y must have two classes or more, however there is {n_classes} class among the {(codes >= 0).sum()} "
+                "rows that have vectors."
+            )
+        settings, shares = self._find_settings(fusion, y)
+        split = draw_holdout(codes, shares, generator=np.random.default_rng(settings.seed))
+        fits = self._fit_head(fusion, vectors, codes, split, settings)
+        histories = {name: found.history for name, found in fits.items()}
+        best_epochs = {name: found.best_epoch for name, found in fits.items()}
+        self.history_ = histories if fusion == "late" else histories[fusion]
+        self.best_epoch_ = best_epochs if fusion == "late" else best_epochs[fusion]
+        self.modalities_ = modalities or {ONLY_MODALITY: matrix.shape[1]}
+        return self
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Return the log-probability of every class, (N, K) float64; a row's answer depends on that row alone."""
+        return self._log_probabilities(X).numpy()
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Return the probability of every class, (N, K) float64, in the order of `classes_`."""
+        return self._log_probabilities(X).exp().numpy()
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Return the most probable class of each row, (N,)."""
+        answers = self._log_probabilities(X).argmax(1).numpy()
+        return self.classes_[answers]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        declared = getattr(self, "modalities_", self.modalities)
+        tags.input_tags.allow_nan = isinstance(declared, Mapping) and len(declared) > 1
+        tags.classifier_tags.poor_score = self.fusion == "majority"
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        head = state.get("_head")
+        if head is not None and head.description.plugin is not None:
+            # Not the module itself: a class that was run from a file is none that a pickle can name.
+            state = {**state, "_head": replace(head, module=nn.Identity()), "_plugin_state": head.module.state_dict()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        plugin_state = state.pop("_plugin_state", None)
+        super().__setstate__(state)
+        if plugin_state is not None:
+            self._head = replace(self._head, module=head_alone(self._head.description, plugin_state))
+
+    def _log_probabilities(self, X: Any) -> Tensor:  # noqa: N803 - scikit-learn's name
+        check_is_fitted(self, "modalities_")
+        if is_by_modality(X):
+            X, _ = join_columns(X, self.modalities_)  # noqa: N806
+        wish = finite_wish(len(self.modalities_))
+        matrix = validate_data(self, X, reset=False, dtype=np.float32, ensure_all_finite=wish)
+        vectors = split_columns(matrix, self.modalities_)
+        # In float64, so that the probabilities of a row sum to 1 as closely as scikit-learn's own.
+        return self._head.log_probabilities(vectors.inputs, vectors.present).double().log_softmax(1)
+
+    def _find_fusion(self, names: list[str]) -> str:
+        fusion = SYNONYMS.get(self.fusion, self.fusion) if isinstance(self.fusion, str) else ""
+        if fusion not in (*FUSIONS, *DIRECT, *names) and not is_plugin(fusion):
+            raise SettingError(
+                f"fusion must be one of {', '.join((*names, *FUSIONS, *DIRECT))}, or a head of your own as "
+                f"file.py:Class, however got {self.fusion!r}."
+            )
+        if fusion in NEED_TWO and len(names) < 2:
+            raise SettingError(
+                f"The fusion {fusion} needs two modalities, however there is {names[0]} alone. Say which columns are "
+                'whose: modalities={"image": 512, "text": 768}.'
+            )
+        return fusion
+
+    def _find_settings(self, fusion: str, y: np.ndarray) -> tuple[FitSettings, np.ndarray]:
+        """Return the settings of training, and the share of each class's rows that validate it, (K,)."""
+        for kind, word, names in (
+            (Integral, "an integer", INTEGERS),
+            (Real, "a number", (*REALS, "validation_fraction")),
+        ):
+            for name in names:
+                if not isinstance(getattr(self, name), kind):
+                    raise SettingError(f"{name} must be {word}, however got {getattr(self, name)!r}.")
+        if not 0 < self.validation_fraction < 1:
+            raise SettingError(f"validation_fraction must be between 0 and 1, however got {self.validation_fraction}.")
+        if self.precision not in PRECISIONS:
+            raise SettingError(f"precision must be one of {', '.join(PRECISIONS)}, however got {self.precision!r}.")
+        if self.class_weight is not None and fusion in WEIGH_NO_CLASSES:
+            raise SettingError(
+                f"{fusion} weighs no classes, however class_weight is {self.class_weight!r}: leave it out."
+            )
+        shares = np.full(len(self.classes_), float(self.validation_fraction))
+        class_weights: str | tuple[float, ...] = "equal"
+        if isinstance(self.class_weight, Mapping):
+            own = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=y)
+            class_weights = tuple(own.tolist())
+            shares *= own / own.max()
+        elif self.class_weight == "balanced":
+            class_weights = self.class_weight
+        elif self.class_weight is not None:
+            raise SettingError(
+                f"class_weight must be None, balanced, or numbers by class, however got {self.class_weight!r}."
+            )
+        numbers = {name: getattr(self, name) for name in (*INTEGERS, *REALS)}
+        return FitSettings(seed=_draw_seed(self.random_state), class_weights=class_weights, **numbers), shares
+
+    def _fit_head(
+        self, fusion: str, vectors: Vectors, codes: np.ndarray, split: Split, settings: FitSettings
+    ) -> dict[str, Fit]:
+        """Train the head, or late fusion's members, and return their fits by name."""
+        n_classes, is_late = len(self.classes_), fusion == "late"
+        weights = parse_weights(_weights_text(self.weights), list(vectors.dims)) if is_late else {}
+        standardise = fitted_standardise(vectors, split)
+        task = task_of(vectors, standardise, codes, split)
+
+        def description_of(name: str) -> HeadDescription:
+            return describe(name, vectors, n_classes=n_classes, settings=settings, weights=weights)
+
+        names = list(vectors.dims) if is_late else [fusion]
+        jobs = [Job(description_of(name), task, settings) for name in names]
+        device = find_device(self.device)
+        fits: dict[str, Fit] = {}
+        for place, found in fit_jobs(jobs, device=device, dtype=find_dtype(self.precision, device)):
+            if isinstance(found, HeadError):
+                raise found
+            fits[names[place]] = found
+        if is_late:
+            description = description_of(fusion)
+            module: nn.Module = Late({name: found.module for name, found in fits.items()}, weights=weights).eval()
+        else:
+            description, module = fits[fusion].description, fits[fusion].module
+        self._head = TrainedHead(
+            description=description,
+            module=module,
+            standardise=standardise.part(description.dims),
+            label="y",
+            classes=[str(name) for name in self.classes_],
+            encoders={},
+            specs={},
+        )
+        return fits
+
+
+def _draw_seed(random_state: Any) -> int:
+    if random_state is None:  # numpy's global numbers stay as they were
+        return int(np.random.default_rng().integers(2**31 - 1))
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _weights_text(weights: object) -> str | None:
+    if weights is None or isinstance(weights, str):
+        return weights
+    if isinstance(weights, Mapping):
+        return ",".join(f"{name}={number}" for name, number in weights.items())
+    raise SettingError(f'weights must be such as {{"image": 0.4, "text": 0.6}} or "0.4,0.6", however got {weights!r}.')

@@ -1,0 +1,114 @@
+"""From a matrix as scikit-learn knows it to vectors by modality: which columns are whose, and who has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from heads.data.vectors import Vectors
+from heads.errors import HeadError, SettingError
+from heads.settings import DIRECT, FUSIONS
+
+__all__ = ["ONLY_MODALITY", "check_modalities", "finite_wish", "is_by_modality", "join_columns", "split_columns"]
+
+ONLY_MODALITY = "vectors"  # the name of all columns where none is given
+
+
+def check_modalities(modalities: object) -> dict[str, int]:
+    """Return the modalities, {name: D}, in their order.
+
+    Raises:
+        SettingError: they are no mapping of one name or more to numbers of columns, or a name cannot be a modality's.
+    """
+    if not (
+        isinstance(modalities, Mapping)
+        and modalities
+        and all(isinstance(dim, Integral) and int(dim) >= 1 for dim in modalities.values())
+    ):
+        raise SettingError(
+            'modalities must say how many columns each modality has, such as {"image": 512, "text": 768}, however got '
+            f"{modalities!r}."
+        )
+    taken = nn.ModuleDict()  # whose own names no modality can have
+    for name in modalities:
+        if not (isinstance(name, str) and name.isidentifier()) or name in (*FUSIONS, *DIRECT) or hasattr(taken, name):
+            raise SettingError(
+                f"A modality's name must be a word that means nothing else here, however got {name!r}. Choose another."
+            )
+    return {name: int(dim) for name, dim in modalities.items()}
+
+
+def is_by_modality(X: object) -> bool:  # noqa: N803 - scikit-learn's name
+    """Return whether X is a dict of matrices, and not one of scipy's sparse matrices, some of which are dicts too."""
+    return isinstance(X, Mapping) and not hasattr(X, "shape")
+
+
+def finite_wish(n_modalities: int) -> bool | str:
+    """Return scikit-learn's ``ensure_all_finite``: NaN may stand for what is absent where something else is there."""
+    return "allow-nan" if n_modalities > 1 else True
+
+
+def join_columns(X: Mapping[str, Any], modalities: Mapping[str, int] | None) -> tuple[np.ndarray, dict[str, int]]:  # noqa: N803 - scikit-learn's name
+    """Return matrices side by side, (N, sum of D) float32, and {modality: D}; in the order of the modalities if given.
+
+    Raises:
+        HeadError: the matrices are not those of the modalities, or differ in their rows.
+        ValueError: scikit-learn finds that something is no matrix of numbers.
+    """
+    from sklearn.utils import check_array
+
+    names = list(X if modalities is None else modalities)
+    if sorted(map(str, X)) != sorted(map(str, names)) or not names:
+        raise HeadError(
+            f"X must have a matrix of each modality ({', '.join(names) or 'one at least'}), however it has those of "
+            f"{', '.join(map(str, X)) or 'none'}."
+        )
+    wish = finite_wish(len(names))
+    matrices = {
+        name: check_array(X[name], dtype=np.float32, ensure_all_finite=wish, input_name=f"X[{name!r}]")
+        for name in names
+    }
+    dims = {name: matrix.shape[1] for name, matrix in matrices.items()}
+    if modalities is not None and dims != dict(modalities):
+        raise HeadError(f"X must have the columns of {_shown(modalities)}, however it has those of {_shown(dims)}.")
+    if len(n_rows := {len(matrix) for matrix in matrices.values()}) > 1:
+        raise HeadError(f"The matrices of X must have the same rows, however they have {sorted(n_rows)} rows.")
+    return np.concatenate(list(matrices.values()), axis=1), dims
+
+
+def split_columns(matrix: np.ndarray, modalities: Mapping[str, int]) -> Vectors:
+    """Return the vectors of each modality; who has NaN in all its columns lacks it.
+
+    Shape:
+        matrix: (N, sum of D) float32
+
+    Raises:
+        HeadError: the columns are not as many; or a vector is NaN in part.
+    """
+    if sum(modalities.values()) != matrix.shape[1]:
+        raise HeadError(
+            f"modalities must name all columns of X, which has {matrix.shape[1]}, however they name "
+            f"{sum(modalities.values())}: {_shown(modalities)}."
+        )
+    ends = np.cumsum(list(modalities.values()))
+    inputs, present = {}, {}
+    for name, own in sorted(zip(modalities, np.split(matrix, ends[:-1], axis=1), strict=True)):
+        is_nan = np.isnan(own)  # (N, D)
+        is_absent = is_nan.all(axis=1)
+        if len(partial := np.flatnonzero(is_nan.any(axis=1) & ~is_absent)):
+            raise HeadError(
+                f"A row must have all numbers of its {name} vector, or NaN throughout where it has none, however "
+                f"{len(partial)} rows have NaN in part, the first is row {partial[0]}."
+            )
+        inputs[name] = torch.from_numpy(np.where(is_absent[:, None], np.float32(0), own))
+        present[name] = torch.from_numpy(~is_absent)
+    return Vectors(encoders={}, specs={}, inputs=inputs, present=present)
+
+
+def _shown(modalities: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {dim}" for name, dim in modalities.items())

@@ -1,0 +1,1 @@
+"""From vectors and labels to fitted heads and their scores."""

@@ -1,0 +1,145 @@
+"""What a run finds out about its heads: scores with intervals, verdicts, controls, and scores without a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from heads.experiment.importance import measure_importance
+from heads.experiment.late_weights import sweep_rows
+from heads.experiment.missing_modalities import score_missing
+from heads.experiment.predictions import Answers
+from heads.experiment.problem import Problem
+from heads.experiment.trained_heads import Roster
+from heads.experiment.weight_sweep import SweepPoint
+from heads.metrics.mcnemar import mcnemar_test
+from heads.metrics.per_class_changes import tally_classes
+from heads.metrics.scores import calibration_error, log_loss, per_class, resampled_scores, scores
+from heads.metrics.verdict import Verdict, interval, judge, warn_of_control
+from heads.modules.guard import GUARD
+from heads.settings import TrainSettings
+
+__all__ = ["Findings", "find_out"]
+
+ALTERED_ROWS = 20_000  # test rows that are shuffled or lose modalities
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All scores are of the test rows, but for those that say otherwise."""
+
+    metrics: dict[str, dict]  # head -> scores
+    controls: dict[str, dict]
+    verdicts: list[Verdict]
+    missing: dict[str, dict[str, dict[str, float]]]  # what is there -> head -> scores
+    sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
+    answers: dict[str, Answers]  # head -> its answers to the test rows
+    n_altered: int  # test rows that were shuffled or lost modalities
+
+
+def find_out(roster: Roster, settings: TrainSettings) -> Findings:
+    """Return what the heads and controls come to; here, and nowhere before, the test rows' labels are looked at."""
+    problem = roster.problem
+    cards, answers = {}, {}
+    for name, fit in roster.fits.items():
+        sides = {side: roster.probabilities(name, side) for side in ("train", "validation", "test")}
+        fitted = {"best_epoch": fit.best_epoch, "history": fit.history, "fit_s": fit.elapsed_s}
+        cards[name] = _scorecard(problem, sides) | fitted
+        there = problem.vectors.some_present(fit.description.dims)[problem.split.test]
+        answers[name] = Answers.of(sides["test"], there)
+    metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.heads, roster.controls))
+    codes = {name: own.codes for name, own in answers.items()}
+    verdicts = _compare(roster, codes, metrics, control_metrics, settings)
+    missing = {}
+    some = _some_of(problem.split.test, settings.seed)
+    if len(problem.vectors.dims) > 1:
+        missing = score_missing(
+            list(roster.heads.values()),
+            problem.vectors.take(torch.from_numpy(some)),
+            problem.labels.codes[some],
+            generator=np.random.default_rng(settings.seed),
+        )
+    is_swept = settings.weights == "sweep" and "late" in roster.heads
+    sweep = sweep_rows(roster.log_probabilities, problem, problem.split.test) if is_swept else []
+    own_answers = {name: answers[name] for name in roster.heads}
+    return Findings(metrics, control_metrics, verdicts, missing, sweep, own_answers, len(some))
+
+
+def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Return the rows that are answered many times over, with vectors altered: all, or as many as fit everywhere."""
+    if len(rows) <= ALTERED_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, ALTERED_ROWS, replace=False))
+
+
+def _scorecard(problem: Problem, sides: Mapping[str, np.ndarray]) -> dict:
+    """Return the scores on the test rows, with those of the other sides beside them."""
+    codes, n_classes = problem.labels.codes, len(problem.labels.classes)
+    by_side = {
+        side: scores(codes[getattr(problem.split, side)], matrix.argmax(1), n_classes) for side, matrix in sides.items()
+    }
+    test = codes[problem.split.test]
+    own = by_side.pop("test")
+    return {
+        **own,
+        "log_loss": log_loss(sides["test"], test),
+        "calibration_error": calibration_error(sides["test"], test),
+        "train_test_gap": by_side["train"]["accuracy"] - own["accuracy"],
+        **by_side,
+        "classes": per_class(test, sides["test"].argmax(1), problem.labels.classes),
+    }
+
+
+def _compare(
+    roster: Roster,
+    answers: Mapping[str, np.ndarray],
+    metrics: dict[str, dict],
+    control_metrics: dict[str, dict],
+    settings: TrainSettings,
+) -> list[Verdict]:
+    """Add intervals to the metrics, and return the verdict on every fusion that has no guard."""
+    problem, test = roster.problem, roster.problem.split.test
+    codes = problem.labels.codes[test]
+    resampled = resampled_scores(
+        codes,
+        answers,
+        problem.groups[test],
+        n_classes=len(problem.labels.classes),
+        n_resamples=settings.n_resamples,
+        generator=np.random.default_rng(settings.seed),
+    )
+    values = {}
+    for name, found in [*metrics.items(), *control_metrics.items()]:
+        values[name] = np.array([found["accuracy"], found["macro_f1"]])
+        low, high = np.clip(interval(values[name], resampled[name]), 0, 1)
+        found["accuracy_interval"] = [float(low[0]), float(high[0])]
+        found["macro_f1_interval"] = [float(low[1]), float(high[1])]
+    best = roster.best_single
+    others = [name for name in roster.singles if name != best]
+    some = _some_of(test, settings.seed)
+    seen = problem.vectors.take(torch.from_numpy(some))
+    fusions = [name for name in roster.fusions if not name.endswith(GUARD)]
+    generator = np.random.default_rng(settings.seed)
+    importance = measure_importance(
+        [roster.heads[name] for name in fusions], seen, problem.labels.codes[some], generator=generator
+    )
+    verdicts = []
+    for name in fusions:
+        verdict = judge(name, best, others=others, n_rows=len(test), scores=values, resampled=resampled)
+        against = [
+            judge(name, control, others=[], n_rows=len(test), scores=values, resampled=resampled)
+            for control in control_metrics
+        ]
+        verdicts.append(
+            replace(
+                verdict,
+                rows=mcnemar_test(codes, answers[name], answers[best]),
+                classes=tally_classes(codes, answers[name], answers[best], problem.labels.classes),
+                importance=importance[name],
+                warnings=[warning for one in against if (warning := warn_of_control(one))],
+            )
+        )
+    return verdicts

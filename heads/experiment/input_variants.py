@@ -1,0 +1,26 @@
+"""Heads asked about the same rows several times: with modalities hidden, or shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from heads.data.vectors import Vectors
+from heads.modules.saved_head import TrainedHead
+
+__all__ = ["answer_variants"]
+
+ROWS_AT_ONCE = 16_384  # heads answer in blocks, so that few rows at a time would be mostly padding
+
+
+def answer_variants(heads: Sequence[TrainedHead], variants: Iterable[Vectors]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield each head's answers to each variant, {head: (N,) int64}; the variants are of N rows each."""
+    variants = iter(variants)
+    for first in variants:
+        n_rows = len(next(iter(first.present.values())))
+        several = [first, *islice(variants, max(0, ROWS_AT_ONCE // n_rows - 1))]
+        joined = Vectors.joined(several)
+        answers = {head.name: head.probabilities(joined).argmax(1).reshape(-1, n_rows) for head in heads}
+        yield from ({name: own[n] for name, own in answers.items()} for n in range(len(several)))

@@ -1,0 +1,186 @@
+"""The memo of an ablation: what came of each job, by all that it follows from, in one SQLite file.
+
+The table ``outcome`` has a row a job: ``key``, the SHA-256 of all that the outcome follows from; ``about``, a JSON
+object of its scores, its history and its error; ``answers``, the class answered for each test row, int32,
+little-endian; and ``digest``, the SHA-256 over the rest of the row. A row is written in one transaction when its job is
+done, so that a process that is killed loses nothing that is in it, and several may use the file at once. Deleting it
+loses nothing but the time to train again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from cache.keys import fields_sha256
+from heads.errors import MemoError
+from heads.experiment.results import Outcome
+
+__all__ = ["ENGINE_VERSION", "Memo", "job_key"]
+
+ENGINE_VERSION = 2  # raised when the same job would come to another outcome
+
+APPLICATION_ID = 0x656D6F31  # "emo1": says in SQLite's own header that the file is a memo
+FORMAT_VERSION = 2
+WAIT_S = 60.0  # for another process that writes
+ABOUT = {
+    "test": dict, "validation": dict, "best_epoch": int, "history": list, "elapsed_s": int | float, "error": str | None
+}  # fmt: skip
+SCORES = ("accuracy", "macro_f1")  # that every outcome has, unless it is an error
+TABLE = """CREATE TABLE IF NOT EXISTS outcome (
+    key TEXT PRIMARY KEY, about TEXT NOT NULL, answers BLOB NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID"""
+
+
+def job_key(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that a job's outcome follows from, and of the version of what trains it."""
+    return fields_sha256({**fields, "engine_version": ENGINE_VERSION})
+
+
+class Memo:
+    """The outcomes that are remembered, in a file that is made when it is not there.
+
+    Raises:
+        MemoError: the file is none of this project's, is damaged, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._named():
+            self._connection = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
+        self._connection.text_factory = bytes  # what is damaged may be no text
+        try:
+            with self._named():
+                self._begin()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Memo:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def __len__(self) -> int:
+        with self._named():
+            return int(self._connection.execute("SELECT count(*) FROM outcome").fetchone()[0])
+
+    def get(self, key: str, *, n_rows: int, n_classes: int) -> Outcome | None:
+        """Return what came of the job, or None where it is not remembered.
+
+        Raises:
+            MemoError: the file is damaged, or holds something else than an outcome of so many test rows and classes.
+        """
+        with self._named():
+            row = self._connection.execute(
+                "SELECT about, answers, digest FROM outcome WHERE key = ?", (key,)
+            ).fetchone()
+        if row is None:
+            return None
+        if not all(isinstance(cell, bytes) for cell in row):
+            raise self._damaged("an outcome has cells of another type")
+        about, answers, digest = row
+        if digest.decode(errors="replace") != _digest(key, about, answers):
+            raise self._damaged("an outcome is not what was written")
+        try:
+            return _outcome(about, answers, n_rows=n_rows, n_classes=n_classes)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(error) from error
+
+    def put(self, key: str, outcome: Outcome) -> None:
+        """Remember what came of a job; where it is remembered already, nothing changes.
+
+        Raises:
+            MemoError: the file cannot be written.
+        """
+        about = json.dumps({name: getattr(outcome, name) for name in ABOUT}).encode()
+        answers = np.ascontiguousarray(outcome.answers, "<i4").tobytes()
+        with self._named():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?)",
+                (key, about.decode(), answers, _digest(key, about, answers)),
+            )
+
+    def _begin(self) -> None:
+        """Make the table in an empty file; two processes may do so at once."""
+        execute = self._connection.execute
+        if self._number("application_id") == APPLICATION_ID and self._number("user_version") == FORMAT_VERSION:
+            return
+        execute("BEGIN IMMEDIATE")
+        try:
+            found, version = self._number("application_id"), self._number("user_version")
+            n_tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if found == APPLICATION_ID and version != FORMAT_VERSION:
+                raise MemoError(
+                    f"The memo {self.path} must be of version {FORMAT_VERSION}, however it is of version {version}. "
+                    "Update embed-once or delete the file, which loses nothing but the time to train again; or name "
+                    "another one with --memo."
+                )
+            if found != APPLICATION_ID and (found or n_tables):
+                raise MemoError(
+                    f"--memo must be a file that heads-ablate wrote, however {self.path} is another program's "
+                    "database. Name another file."
+                )
+            execute(TABLE)
+            execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+
+    def _number(self, pragma: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    def _damaged(self, reason: object) -> MemoError:
+        return MemoError(
+            f"--memo must be a file that heads-ablate wrote, however {self.path} is damaged or none ({reason}). Delete "
+            "it, which loses nothing but the time to train again, or name another file."
+        )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # the file may be good: locked, read-only, a full disk
+            raise MemoError(
+                f"The memo {self.path} must be a file that can be read and written, however: {error}. Mend that, or "
+                "name another with --memo."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
+
+
+def _digest(key: str, about: bytes, answers: bytes) -> str:
+    return fields_sha256({"key": key, "rest": [hashlib.sha256(part).hexdigest() for part in (about, answers)]})
+
+
+def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outcome:
+    """Return the outcome that a row says, known to be one."""
+    found = json.loads(about)
+    if not isinstance(found, dict) or found.keys() != ABOUT.keys():
+        raise ValueError("an outcome has other fields")
+    if not all(isinstance(found[name], kind) for name, kind in ABOUT.items()):
+        raise ValueError("an outcome has fields of another type")
+    answers = np.frombuffer(blob, "<i4")
+    if found["error"] is None:
+        sides = (found["test"], found["validation"])
+        if not all(isinstance(side.get(score), int | float) for side in sides for score in SCORES):
+            raise ValueError("an outcome lacks scores")
+        if len(answers) != n_rows or not ((answers >= 0) & (answers < n_classes)).all():
+            raise ValueError("an outcome is of other rows or classes")
+    elif len(answers):
+        raise ValueError("an error has answers")
+    return Outcome(answers=answers, **found)

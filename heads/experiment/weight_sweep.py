@@ -1,0 +1,79 @@
+"""Late fusion's scores over all weights, without training anything again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heads.errors import SettingError
+from heads.metrics.scores import LEAST_PROBABILITY, scores
+from heads.modules.late import row_weights
+
+__all__ = ["SweepPoint", "sweep_simplex"]
+
+BLOCK_CELLS = 8_000_000  # weights are tried in blocks of about so many probabilities
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """The scores of one choice of weights, which are of sum 1."""
+
+    weights: dict[str, float]
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+
+
+def sweep_simplex(
+    log_probabilities: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    codes: Tensor,
+    *,
+    n_classes: int,
+    step: float = 0.05,
+) -> list[SweepPoint]:
+    """Return the scores of late fusion at every grid point of the weights; those of the first modality rise last.
+
+    Two modalities have 21 points at a step of 0.05, three have 231. The average is that of `Late`: weights are
+    renormalised over what a row has; where that weighs 0 it counts alike, and where a row has nothing all do.
+
+    Shape:
+        log_probabilities: {modality: (N, K)} logits or log-probabilities
+        present: {modality: (N,)} bool
+        codes: (N,) int64
+
+    Raises:
+        SettingError: the step does not divide 1.
+    """
+    n_steps = round(1 / step) if step > 0 else 0
+    if not n_steps or abs(n_steps * step - 1) > 1e-9:
+        raise SettingError(f"A step must be 1 divided by a whole number, however got {step}. Take 0.05, say.")
+    modalities = sorted(log_probabilities)
+    grid = torch.tensor(list(_compositions(n_steps, len(modalities))), dtype=torch.float64) / n_steps  # (G, M)
+    probabilities = torch.stack([log_probabilities[name].double().softmax(1) for name in modalities], dim=1)
+    there = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
+    labels = codes.cpu().numpy()
+    points = []
+    for weights in grid.to(there.device).split(max(1, BLOCK_CELLS // max(1, len(codes) * n_classes))):
+        own = row_weights(weights, there[:, None])  # (N, g, M)
+        averages = (own / own.sum(2, keepdim=True)) @ probabilities  # (N, g, K)
+        losses = -averages[torch.arange(len(codes)), :, codes].clamp_min(LEAST_PROBABILITY).log().mean(0)  # (g,)
+        answers = averages.argmax(2).T.cpu().numpy()  # (g, N)
+        for numbers, answer, loss in zip(weights.tolist(), answers, losses.tolist(), strict=True):
+            found = scores(labels, answer, n_classes)
+            named = dict(zip(modalities, numbers, strict=True))
+            points.append(SweepPoint(named, found["accuracy"], found["macro_f1"], loss))
+    return points
+
+
+def _compositions(total: int, n_parts: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to write `total` as an ordered sum of `n_parts` whole numbers, 0 included."""
+    if n_parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        for rest in _compositions(total - first, n_parts - 1):
+            yield (first, *rest)

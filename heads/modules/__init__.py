@@ -1,0 +1,1 @@
+"""The heads themselves, and how one is saved."""

@@ -1,0 +1,96 @@
+"""The nearest class mean: a head of no parameters but K points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from heads.modules.directions import Directions
+from heads.modules.temperature import fit_temperature
+from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
+
+__all__ = ["Centroids", "CentroidsFit", "fit_centroids"]
+
+
+class Centroids(nn.Module):
+    """Classify by the nearest of K class means among directions (SimpleShot, arXiv 1911.04623).
+
+    Logits are minus the squared distances over a temperature. A class without training rows is never the answer; a row
+    that has nothing gets the classes' shares of the training rows.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32, standardised
+        present: {modality: (B,)} bool
+        output: (B, K) log-probabilities
+    """
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__()
+        self.directions = Directions(dims)
+        self.register_buffer("centroids", torch.zeros(n_classes, sum(dims.values())))
+        self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
+        self.register_buffer("temperature", torch.ones(()))
+
+    def logits(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Return minus the squared distances, less what is the same for all classes, (B, K)."""
+        centroids = self.get_buffer("centroids")
+        return 2 * self.directions(inputs, present) @ centroids.T - centroids.square().sum(1)
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        shares = self.get_buffer("shares")
+        logits = self.logits(inputs, present) / self.get_buffer("temperature")
+        answers = logits.masked_fill(shares == 0, -torch.inf).log_softmax(1)
+        is_there = torch.stack([present[name] for name in self.directions.modalities]).any(0)
+        return torch.where(is_there[:, None], answers, shares.log()).clamp_min(LEAST_LOG_PROBABILITY)
+
+
+@dataclass(frozen=True)
+class CentroidsFit:
+    """The head, and the temperature that its validation rows asked for."""
+
+    module: Centroids
+    temperature: float
+
+
+@torch.no_grad()
+def fit_centroids(
+    inputs: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    codes: Tensor,
+    *,
+    n_classes: int,
+    train: Tensor,
+    validation: Tensor,
+) -> CentroidsFit:
+    """Return the class means of the training rows, with the temperature of least loss on the validation rows.
+
+    Validation rows of classes that have no training rows say nothing of the temperature.
+
+    Shape:
+        inputs: {modality: (N, D_modality)} float32, standardised
+        present: {modality: (N,)} bool
+        codes: (N,) int64
+        train, validation: (n,) int64
+    """
+    module = Centroids({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).to(codes.device).eval()
+    module.directions.fit(inputs, present, train)
+
+    def rows_of(rows: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {name: inputs[name][rows] for name in inputs}, {name: present[name][rows] for name in inputs}
+
+    some = torch.stack([present[name] for name in inputs]).any(0)
+    train = train[some[train]]
+    counts = torch.bincount(codes[train], minlength=n_classes)
+    centroids = module.get_buffer("centroids")
+    centroids.index_add_(0, codes[train], module.directions(*rows_of(train))).div_(counts.clamp_min(1)[:, None])
+    module.get_buffer("shares").copy_(counts / counts.sum())
+    is_seen = counts > 0
+    known = validation[is_seen[codes[validation]] & some[validation]]
+    if len(known):
+        places = is_seen.cumsum(0) - 1  # of the classes seen, among themselves
+        logits = module.logits(*rows_of(known))[:, is_seen]
+        module.get_buffer("temperature").fill_(fit_temperature(logits, places[codes[known]]))
+    return CentroidsFit(module, float(module.get_buffer("temperature")))

@@ -1,0 +1,43 @@
+"""Directions: vectors centred on the training rows' mean and scaled to length 1, as cosine similarity sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heads.modules.standardiser import zero_absent
+
+__all__ = ["Directions"]
+
+
+class Directions(nn.Module):
+    """Centre the concatenation of all modalities and scale it to length 1 (CL2N of arXiv 1911.04623).
+
+    An absent modality counts as its mean: it is zeros. A row that has nothing is zeros altogether.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32
+        present: {modality: (B,)} bool
+        output: (B, D) float32, D the sum of all D_modality
+    """
+
+    def __init__(self, dims: Mapping[str, int]) -> None:
+        super().__init__()
+        self.modalities = sorted(dims)
+        for modality in self.modalities:
+            self.register_buffer(f"mean_{modality}", torch.zeros(dims[modality]))
+
+    def fit(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: Tensor) -> Directions:
+        """Take the means of the rows given, where the modality is present; return self."""
+        for modality in self.modalities:
+            own = rows[present[modality][rows]]
+            if len(own):
+                self.get_buffer(f"mean_{modality}").copy_(inputs[modality][own].mean(0, dtype=torch.float64))
+        return self
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        centred = {modality: inputs[modality] - self.get_buffer(f"mean_{modality}") for modality in self.modalities}
+        return F.normalize(torch.cat(list(zero_absent(centred, present).values()), dim=1), dim=1)

@@ -1,0 +1,52 @@
+"""Early fusion: concatenate, then classify. With one modality it is that modality alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from heads.modules.dropout import Dropout
+from heads.modules.layers import BatchNorm, Linear
+from heads.modules.standardiser import zero_absent
+
+__all__ = ["Early"]
+
+
+class Early(nn.Module):
+    """Classify the concatenation of all modalities with one hidden layer, batch norm and dropout.
+
+    Shape:
+        inputs: {modality: (*stack, B, D_modality)} float32, standardised
+        present: {modality: (*stack, B)} bool
+        output: (*stack, B, K) logits
+
+    >>> head = Early({"image": 512, "text": 768}, n_classes=10, hidden_dim=256, dropout=0.5)
+    >>> vectors = {"image": torch.randn(4, 512), "text": torch.randn(4, 768)}
+    >>> head(vectors, {name: torch.ones(4, dtype=torch.bool) for name in vectors}).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        *,
+        n_classes: int,
+        hidden_dim: int,
+        dropout: float,
+        stack: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.modalities = sorted(dims)
+        self.layers = nn.Sequential(
+            Linear(sum(dims.values()), hidden_dim, bias=False, stack=stack),  # batch norm has one
+            BatchNorm(hidden_dim, stack=stack),
+            nn.ReLU(),
+            Dropout(dropout, hidden_dim, stack=stack),
+            Linear(hidden_dim, n_classes, stack=stack),
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
+        return self.layers(torch.cat(list(own.values()), dim=-1))

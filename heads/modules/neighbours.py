@@ -1,0 +1,156 @@
+"""The k nearest neighbours: a head that stores its training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from heads.errors import SettingError
+from heads.metrics.scores import log_loss, scores
+from heads.modules.directions import Directions
+from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
+
+__all__ = ["Neighbours", "NeighboursFit", "fit_neighbours"]
+
+STORED_AT_ONCE, ASKED_AT_ONCE = 16_384, 1_024  # rows: similarities are computed in blocks of so many
+SHARE_OF_SHARES = 0.01  # of the answer is the classes' shares, so that no vote at all is no certainty
+
+
+class Neighbours(nn.Module):
+    """Classify by the vote of the k training rows of most similar direction, as DINO does (arXiv 2104.14294).
+
+    A neighbour's voice is the softmax of its cosine similarity over a temperature. A row that has nothing gets the
+    classes' shares of the training rows. Directions are stored in half precision, which moves a similarity by some
+    1e-5. Memory is bounded, however many rows are stored or asked for.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32, standardised
+        present: {modality: (B,)} bool
+        output: (B, K) log-probabilities
+    """
+
+    def __init__(
+        self, dims: Mapping[str, int], *, n_classes: int, n_rows: int, dtype: torch.dtype = torch.float16
+    ) -> None:
+        super().__init__()
+        self.directions = Directions(dims)
+        self.register_buffer("stored", torch.zeros(n_rows, sum(dims.values()), dtype=dtype))
+        self.register_buffer("stored_codes", torch.zeros(n_rows, dtype=torch.int64))
+        self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
+        self.register_buffer("n_neighbours", torch.ones((), dtype=torch.int64))
+        self.register_buffer("temperature", torch.ones(()))
+
+    def nearest(self, directions: Tensor, n_neighbours: int) -> tuple[Tensor, Tensor]:
+        """Return the similarities and codes of the nearest stored rows, the nearest first, (B, k) each."""
+        best = directions.new_full((len(directions), 0), 0.0)
+        codes = torch.zeros_like(best, dtype=torch.int64)
+        for stored, stored_codes in zip(
+            self.get_buffer("stored").split(STORED_AT_ONCE),
+            self.get_buffer("stored_codes").split(STORED_AT_ONCE),
+            strict=True,
+        ):
+            own = stored.to(directions.dtype)
+            found = []
+            for asked, their_best, their_codes in zip(
+                directions.split(ASKED_AT_ONCE), best.split(ASKED_AT_ONCE), codes.split(ASKED_AT_ONCE), strict=True
+            ):
+                here, places = (asked @ own.T).topk(min(n_neighbours, len(own)), dim=1)
+                either, their = torch.cat([their_best, here], 1), torch.cat([their_codes, stored_codes[places]], 1)
+                values, places = either.topk(min(n_neighbours, either.shape[1]), dim=1)
+                found.append((values, their.gather(1, places)))
+            best, codes = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return best, codes
+
+    def vote(self, similarities: Tensor, codes: Tensor, temperature: Tensor | float) -> Tensor:
+        """Return the classes' log-probabilities from the similarities and codes of each row's neighbours, (B, K)."""
+        shares = self.get_buffer("shares")
+        voices = (similarities / temperature).softmax(1)  # (B, k)
+        votes = voices.new_zeros(len(voices), len(shares)).scatter_add_(1, codes, voices)
+        return torch.lerp(votes, shares, SHARE_OF_SHARES).log().clamp_min(LEAST_LOG_PROBABILITY)
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        nearest = self.nearest(self.directions(inputs, present), int(self.get_buffer("n_neighbours")))
+        answers = self.vote(*nearest, self.get_buffer("temperature"))
+        is_there = torch.stack([present[name] for name in self.directions.modalities]).any(0)
+        shares = self.get_buffer("shares").log().clamp_min(LEAST_LOG_PROBABILITY)
+        return torch.where(is_there[:, None], answers, shares)
+
+
+@dataclass(frozen=True)
+class NeighboursFit:
+    """The head, and what its validation rows chose."""
+
+    module: Neighbours
+    n_neighbours: int
+    temperature: float
+    macro_f1: float
+    log_loss: float
+
+
+@torch.no_grad()
+def fit_neighbours(
+    inputs: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    codes: Tensor,
+    *,
+    n_classes: int,
+    train: Tensor,
+    validation: Tensor,
+    n_neighbours: Sequence[int] = (5, 10, 20, 50, 100, 200),
+    temperatures: Sequence[float] = (0.01, 0.03, 0.07, 0.2),
+    dtype: torch.dtype = torch.float16,
+) -> NeighboursFit:
+    """Return the head whose k and temperature have the best macro-F1 on the validation rows; ties go to the log loss.
+
+    The neighbours of the validation rows are looked up once, for all k and temperatures. Training rows that have
+    nothing are not stored.
+
+    Shape:
+        inputs: {modality: (N, D_modality)} float32, standardised
+        present: {modality: (N,)} bool
+        codes: (N,) int64
+        train, validation: (n,) int64
+
+    Raises:
+        SettingError: a number of neighbours or a temperature is not positive, or no training row has anything.
+    """
+    if min(n_neighbours, default=0) < 1 or not min(temperatures, default=0) > 0:
+        raise SettingError(
+            f"Numbers of neighbours and temperatures must be positive, however got {list(n_neighbours)} and "
+            f"{list(temperatures)}."
+        )
+    some = torch.stack([present[name] for name in inputs]).any(0)
+    train, validation = train[some[train]], validation[some[validation]]
+    if not len(train):
+        raise SettingError("Some training rows must have a vector, however none has. Choose other modalities.")
+    dims = {name: inputs[name].shape[1] for name in inputs}
+    module = Neighbours(dims, n_classes=n_classes, n_rows=len(train), dtype=dtype).to(codes.device).eval()
+    module.directions.fit(inputs, present, train)
+
+    def directions_of(rows: Tensor) -> Tensor:
+        return module.directions(
+            {name: inputs[name][rows] for name in inputs}, {name: present[name][rows] for name in inputs}
+        )
+
+    for start in range(0, len(train), STORED_AT_ONCE):
+        block = slice(start, start + STORED_AT_ONCE)
+        module.get_buffer("stored")[block] = directions_of(train[block]).to(dtype)
+    module.get_buffer("stored_codes").copy_(codes[train])
+    module.get_buffer("shares").copy_(torch.bincount(codes[train], minlength=n_classes) / len(train))
+
+    similarities, neighbours = module.nearest(directions_of(validation), max(n_neighbours))
+    labels = codes[validation].cpu().numpy()
+    best: tuple[float, float] | None = None
+    for k in sorted({min(k, similarities.shape[1]) for k in n_neighbours}):
+        for temperature in sorted(temperatures):
+            answers = module.vote(similarities[:, :k], neighbours[:, :k], temperature).exp().cpu().numpy()
+            own = (scores(labels, answers.argmax(1), n_classes)["macro_f1"], -log_loss(answers, labels))
+            if best is None or own > best:
+                best = own
+                module.get_buffer("n_neighbours").fill_(k)
+                module.get_buffer("temperature").fill_(temperature)
+                found = NeighboursFit(module, k, temperature, own[0], -own[1])
+    return found

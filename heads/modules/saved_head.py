@@ -1,0 +1,289 @@
+"""A trained head: all that is needed to answer, in one safetensors file and one JSON file beside it.
+
+``<name>.safetensors`` holds the weights (``module.*``), the standardisation (``standardise.*``) and golden rows
+(``golden.*``): inputs, tokens where the head looks at such, and the answers they must give. ``<name>.json`` holds the
+classes, the description that the head is built from, the encoders' specs, and the SHA-256 of the other file. Neither
+runs code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from cache import Cache, EncoderSpec
+from cache.keys import fields_sha256
+from heads.data.metadata import FittedMetadata
+from heads.data.metadata_request import is_metadata, metadata_of
+from heads.data.tokens import ProductTokens, rows_within
+from heads.data.vectors import Vectors, load_vectors
+from heads.errors import HeadError
+from heads.modules.guard import Guarded
+from heads.modules.late import Late
+from heads.modules.registry import HeadDescription
+from heads.modules.standardiser import Standardise
+from heads.training.stack import build_empty
+
+__all__ = ["TrainedHead", "load_head", "write_json"]
+
+HEAD_VERSION = 3
+BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
+TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
+TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
+N_GOLDEN = 8
+_NO_HEAD = (  # what comes of files that are none
+    LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, SafetensorError
+)  # fmt: skip
+GOLDEN_TOLERANCE = 1e-4  # in log-probability, between machines
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A head in evaluation mode, the standardisation before it, and what its answers mean."""
+
+    description: HeadDescription
+    module: nn.Module
+    standardise: Standardise
+    label: str
+    classes: list[str]
+    encoders: Mapping[str, str]  # modality -> the encoder's name in the cache it was trained from
+    specs: Mapping[str, EncoderSpec]
+
+    @property
+    def name(self) -> str:
+        """The head's name: a modality's or a fusion's."""
+        return self.description.name
+
+    @torch.inference_mode()
+    def log_probabilities(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        tokens: Mapping[str, ProductTokens] | None = None,
+    ) -> Tensor:
+        """Return the log-probability of every class; an answer depends on its own row alone.
+
+        Shape:
+            inputs: {modality: (N, D) float32}, as they are in the cache
+            present: {modality: (N,) bool}
+            tokens: of N products, as they are in the cache, for the modalities whose tokens the head looks at
+            output: (N, K) float32
+
+        Raises:
+            HeadError: the tokens are not those that the head looks at, or not of N products; or the head answers for
+                another number of classes than it names.
+        """
+        names = list(self.description.dims)
+        answers = torch.empty(len(present[names[0]]), len(self.classes))
+        own_tokens = self._own_tokens(tokens or {}, n_rows=len(answers))
+        for rows, n_missing, lengths in _blocks(len(answers), own_tokens):
+            block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
+            mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
+            arguments: list[Mapping] = [self.standardise(block, mask), mask]
+            if own_tokens:
+                batches = {
+                    name: own.take(rows).padded(n_missing).batch(lengths[name]) for name, own in own_tokens.items()
+                }
+                arguments.append(self.standardise.tokens(batches))
+            answer = self.module(*arguments)  # (BLOCK_ROWS, K)
+            if not isinstance(self.module, Late | Guarded):  # whose answers are log-probabilities
+                answer = torch.log_softmax(answer, dim=1)
+            if answer.shape[1] != len(self.classes):
+                raise HeadError(
+                    f"The head {self.name!r} must answer for each of its {len(self.classes)} classes, however it "
+                    f"answers for {answer.shape[1]}. Train it again."
+                )
+            answers[rows] = answer[: len(rows)]
+        return answers
+
+    def probabilities(self, vectors: Vectors) -> np.ndarray:
+        """Return the probability of every class for products of a cache, (N, K) float32."""
+        return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
+
+    def _own_tokens(self, tokens: Mapping[str, ProductTokens], *, n_rows: int) -> dict[str, ProductTokens]:
+        for modality, dim in self.description.token_dims.items():
+            found = tokens[modality].dim if modality in tokens else None
+            if found != dim:
+                raise HeadError(
+                    f"The head {self.name!r} looks at {modality} tokens of {dim} dimensions, however "
+                    + (f"these have {found}." if found is not None else "there are vectors alone.")
+                    + " Extract with the same encoder and --tokens."
+                )
+            if len(tokens[modality].counts) != n_rows:
+                raise HeadError(
+                    f"The {modality} tokens must be of as many products as the vectors, {n_rows}, however they are of "
+                    f"{len(tokens[modality].counts)}. Take the same rows of both."
+                )
+        return {modality: tokens[modality] for modality in self.description.token_dims}
+
+    def vectors_of(self, cache: Cache) -> Vectors:
+        """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
+
+        Raises:
+            HeadError: the cache has vectors of this modality, and none from the same encoder spec; or lacks a column.
+            MissingEntryError: the cache lacks the modality.
+        """
+        encoders = {}
+        columns = [FittedMetadata.from_spec(spec) for spec in self.specs.values() if is_metadata(spec)]
+        for modality in [name for name in self.description.dims if not is_metadata(self.specs[name])]:
+            fitting = [
+                name
+                for name in cache.encoders(modality)
+                if cache.spec(modality, name).fingerprint == self.specs[modality].fingerprint
+            ]
+            if not fitting:
+                there = {name: cache.spec(modality, name) for name in cache.encoders(modality)}
+                shown = "; ".join(
+                    f"{name} differs in {', '.join(spec.differences(self.specs[modality])[:4])}"
+                    for name, spec in there.items()
+                )
+                precision = self.specs[modality].fields.get("precision")
+                own = f", --precision {precision} among them" if "precision: " in shown else ""
+                raise HeadError(
+                    f"The head {self.name!r} needs {modality} vectors made as {self.encoders[modality]} was, however "
+                    f"in {cache.path} {shown or 'there are none'}. Extract with the same encoder and settings{own}."
+                )
+            encoders[modality] = fitting[0]
+            if modality in self.description.token_dims and not cache.has_tokens(modality, fitting[0]):
+                raise HeadError(
+                    f"The head {self.name!r} looks at the tokens of {modality}/{self.encoders[modality]}, however "
+                    f"{cache.path} has vectors alone of {fitting[0]}. Extract with the same encoder and --tokens."
+                )
+        vectors = load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
+        return Vectors.together([vectors, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)])
+
+    def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
+        """Write the head's two files into `folder`, with up to eight golden rows."""
+        rows = torch.from_numpy(golden_rows[:N_GOLDEN])
+        inputs = {name: golden.inputs[name][rows] for name in self.description.dims}
+        present = {name: golden.present[name][rows] for name in self.description.dims}
+        tensors = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
+        tensors |= {f"standardise.{name}": tensor for name, tensor in self.standardise.state_dict().items()}
+        tensors |= {f"golden.input.{name}": tensor for name, tensor in inputs.items()}
+        tensors |= {f"golden.present.{name}": tensor for name, tensor in present.items()}
+        tokens = {name: golden.tokens[name].take(rows).packed() for name in self.description.token_dims}
+        for name, own in tokens.items():
+            tensors |= {f"golden.tokens.{field}.{name}": tensor for field, tensor in vars(own).items()}
+        tensors["golden.output"] = self.log_probabilities(inputs, present, tokens)
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+        about = {
+            "format": "embed-once head",
+            "format_version": HEAD_VERSION,
+            "label": self.label,
+            "classes": self.classes,
+            "description": self.description.to_dict(),
+            "encoders": dict(self.encoders),
+            "specs": {name: json.loads(spec.to_json()) for name, spec in self.specs.items()},
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        (folder / f"{self.name}.safetensors").write_bytes(content)
+        write_json(folder / f"{self.name}.json", about | {"sha256": fields_sha256(about)})
+
+
+def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
+    """Return the head saved in ``<path>.json`` and ``<path>.safetensors``, known to answer as it did when saved.
+
+    Loading runs no code of the file's choice, unless `plugins` allows heads of a user's own class.
+
+    Raises:
+        HeadError: a file is missing or damaged, is of another version, or the golden rows get other answers.
+    """
+    path = Path(path).with_suffix(".json")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        content = path.with_suffix(".safetensors").read_bytes()
+        if not isinstance(about, dict):
+            raise HeadError(f"{path} must be a JSON object.")
+        if about["format"] != "embed-once head" or about["format_version"] != HEAD_VERSION:
+            raise HeadError(
+                f"{path} must be a head of version {HEAD_VERSION}, however it is "
+                f"{about['format']} {about['format_version']}: update embed-once, or train again."
+            )
+        if about.pop("sha256") != fields_sha256(about):
+            raise HeadError(f"{path} must be as it was written, however it was altered. Train again, or restore it.")
+        if hashlib.sha256(content).hexdigest() != about["weights_sha256"]:
+            raise HeadError(f"{path.with_suffix('.safetensors')} must be the file that {path.name} describes.")
+        tensors = load(content)
+        description = HeadDescription(**about["description"])
+        if description.plugin is not None and not plugins:
+            raise HeadError(
+                f"{path} must be a built-in head, however it is of the class {description.plugin}, whose code runs "
+                "when it is loaded. If you trust it, load it with plugins=True (heads-predict --plugins)."
+            )
+        module = build_empty(description)  # nothing is allocated on the word of the JSON file
+        with torch.device("meta"):
+            standardise = Standardise(description.dims, description.token_dims)
+        module.load_state_dict(_below("module.", tensors), assign=True)
+        standardise.load_state_dict(_below("standardise.", tensors), assign=True)
+        head = TrainedHead(
+            description=description,
+            module=module.eval().requires_grad_(False),
+            standardise=standardise.eval(),
+            label=about["label"],
+            classes=about["classes"],
+            encoders=about["encoders"],
+            specs={name: EncoderSpec.from_json(json.dumps(spec)) for name, spec in about["specs"].items()},
+        )
+        answers = head.log_probabilities(
+            _below("golden.input.", tensors), _below("golden.present.", tensors), _golden_tokens(description, tensors)
+        )
+        expected = tensors["golden.output"]
+    except FileNotFoundError as error:
+        raise HeadError(f"A head must be two files, however {error.filename} is not there.") from error
+    except HeadError:
+        raise
+    except _NO_HEAD as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise HeadError(f"{path} must be a head of embed-once, however: {reason}") from error
+    if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
+        raise HeadError(
+            f"The head {path} must answer its golden rows as it did when it was saved, however it answers otherwise: "
+            "the file or this installation of PyTorch is damaged."
+        )
+    return head
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as readable JSON; what is not Unicode in it is escaped, and read back as it was."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
+
+
+def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
+    """Yield the rows that are answered together, how many the block lacks, and each modality's places for tokens.
+
+    Both the size of a row's block and the places follow from the row's own tokens, and not from the other rows.
+    """
+    if not tokens:
+        yield from ((rows, BLOCK_ROWS - len(rows), {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
+        return
+    counts = torch.stack([own.counts for own in tokens.values()], dim=1).clamp_min(1)  # (N, M)
+    lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
+    for length in lengths.unique(dim=0) if n_rows else []:
+        alike = torch.nonzero((lengths == length).all(1))[:, 0]
+        block_rows = rows_within(int(length.sum()), most=TOKEN_BLOCK_ROWS)
+        for rows in alike.split(block_rows):
+            yield rows, block_rows - len(rows), dict(zip(tokens, length.tolist(), strict=True))
+
+
+def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -> dict[str, ProductTokens]:
+    fields = ("values", "starts", "counts")
+    golden = {
+        name: ProductTokens(*(tensors[f"golden.tokens.{field}.{name}"] for field in fields))
+        for name in description.token_dims
+    }
+    for own in golden.values():
+        own.check()  # before anything is allocated on their word
+    return golden
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,150 @@
+"""scikit-learn's classical classifiers behind the call of a head, to compare with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from heads.errors import HeadError, LabelError, SettingError
+from heads.modules.standardiser import zero_absent
+from heads.modules.temperature import fit_temperature
+from heads.modules.unseen_classes import classes_seen, spread_over_classes
+
+__all__ = ["BASELINES", "Baseline", "BaselineFit", "fit_baseline"]
+
+BASELINES = ("sklearn-boosting", "sklearn-forest", "sklearn-logistic", "sklearn-svm")
+
+
+class Baseline(nn.Module):
+    """Classify the concatenation of all modalities with a fitted model of scikit-learn's.
+
+    It lives in memory only: scikit-learn stores models as pickles, which no head is loaded from.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32, standardised
+        present: {modality: (B,)} bool
+        output: (B, K) log-probabilities
+    """
+
+    is_saved = False
+
+    def __init__(self, dims: Mapping[str, int], model: Any, *, seen: Tensor, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.modalities = sorted(dims)
+        self.model = model
+        self.seen = seen.cpu()  # (K,) bool
+        self.temperature = temperature
+
+    def vectors(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> np.ndarray:
+        """Return the concatenation that the model sees, (B, D) float32."""
+        own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
+        return torch.cat(list(own.values()), dim=1).cpu().numpy()
+
+    def logits(self, vectors: np.ndarray) -> Tensor:
+        """Return what the model says of the classes that it knows: log-probabilities or margins, (B, k) float64."""
+        if hasattr(self.model, "predict_proba"):
+            with np.errstate(divide="ignore"):
+                return torch.from_numpy(np.log(self.model.predict_proba(vectors).astype(np.float64)))
+        margins = torch.from_numpy(self.model.decision_function(vectors).astype(np.float64))
+        return torch.stack([-margins, margins], dim=1) if margins.ndim == 1 else margins
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        logits = self.logits(self.vectors(inputs, present)) / self.temperature
+        answers = spread_over_classes(logits.log_softmax(1), self.seen)
+        return answers.float().to(present[self.modalities[0]].device)
+
+    def state_dict(self, *_arguments: object, **_options: object) -> NoReturn:
+        """Say that there is none.
+
+        Raises:
+            HeadError: always.
+        """
+        raise HeadError(
+            f"A head must be made of tensors to be saved, however {type(self.model).__name__} is scikit-learn's own "
+            "and would be a pickle. Train another head to keep one; `logistic` is the same as sklearn-logistic."
+        )
+
+
+@dataclass(frozen=True)
+class BaselineFit:
+    """The head; whether its solver converged; and the temperature of its margins, 1 where it gives probabilities."""
+
+    module: Baseline
+    converged: bool
+    temperature: float
+
+
+def fit_baseline(
+    name: str,
+    inputs: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    codes: Tensor,
+    *,
+    n_classes: int,
+    train: Tensor,
+    validation: Tensor,
+    row_weights: Tensor | None = None,
+    seed: int = 0,
+) -> BaselineFit:
+    """Return scikit-learn's model fitted to the training rows, with its own defaults; see `BASELINES` for the names.
+
+    Validation rows are looked at by `sklearn-svm` only: they fit the temperature that turns margins into logits.
+
+    Shape:
+        inputs: {modality: (N, D_modality)} float32, standardised
+        present: {modality: (N,)} bool
+        codes: (N,) int64
+        train, validation: (n,) int64
+        row_weights: (N,) non-negative; 1 where there are none
+
+    Raises:
+        SettingError: there is no baseline of this name.
+        LabelError: the training rows are all of one class.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    seen = classes_seen(codes[train], n_classes=n_classes)
+    if seen.sum() < 2:
+        raise LabelError("The training rows must be of at least two classes, however they are of one. Add rows.")
+    module = Baseline({key: inputs[key].shape[1] for key in inputs}, _model(name, seed), seen=seen).eval()
+
+    def vectors_of(rows: Tensor) -> np.ndarray:
+        return module.vectors({key: inputs[key][rows] for key in inputs}, {key: present[key][rows] for key in inputs})
+
+    labels = codes[train].cpu().numpy()
+    weights = None if row_weights is None else row_weights[train].double().cpu().numpy()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        module.model.fit(vectors_of(train), labels, sample_weight=weights)
+    for warning in caught:
+        if not issubclass(warning.category, ConvergenceWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    known = validation[seen[codes[validation]]]
+    if not hasattr(module.model, "predict_proba") and len(known):
+        places = seen.cumsum(0) - 1  # of the classes seen, among themselves
+        module.temperature = fit_temperature(module.logits(vectors_of(known)), places[codes[known]].cpu())
+    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return BaselineFit(module, converged, module.temperature)
+
+
+def _model(name: str, seed: int) -> Any:
+    """Return the model of this name, not fitted."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    if name == "sklearn-boosting":
+        return HistGradientBoostingClassifier(random_state=seed)
+    if name == "sklearn-forest":
+        return RandomForestClassifier(random_state=seed, n_jobs=-1)
+    if name == "sklearn-logistic":
+        return LogisticRegression(max_iter=1000, random_state=seed)
+    if name == "sklearn-svm":
+        return LinearSVC(random_state=seed)
+    raise SettingError(f"A baseline must be one of {', '.join(BASELINES)}, however got {name!r}.")

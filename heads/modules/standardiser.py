@@ -1,0 +1,139 @@
+"""Standardisation that is part of the head: fitted on training rows, saved with the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from heads.data.tokens import ProductTokens, TokenBatch
+
+__all__ = ["Standardise", "zero_absent"]
+
+BLOCK_ROWS = 4096  # vectors that are read together
+SUMMED_ROWS = 256  # of them, so that their squares stay in the processor's cache
+BLOCK_CONTENTS = 256  # whose tokens are looked at together
+LEAST_SCALE = 0.01  # of the modality's mean scale, so that a dimension that hardly varies is not blown up
+
+
+def zero_absent(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vectors with zeros where a modality is absent, whatever stands there, NaN included.
+
+    Shape:
+        inputs, output: {modality: (..., B, D)}
+        present: {modality: (..., B) bool}
+    """
+    return {name: _zero_rows(vectors, present[name]) for name, vectors in inputs.items()}
+
+
+def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
+    if vectors.is_cuda:  # where looking at the mask would wait for the device
+        return torch.where(kept[..., None], vectors, 0.0)
+    if kept.all():  # on the CPU `where` costs as much as a matrix product
+        return vectors
+    return vectors.flatten(0, -2).index_fill(0, (~kept).flatten().nonzero()[:, 0], 0.0).reshape(vectors.shape)
+
+
+class Standardise(nn.Module):
+    """Subtract each dimension's mean and divide by its standard deviation; an absent vector becomes zeros.
+
+    Shape:
+        inputs: {modality: (B, D) float32}
+        present: {modality: (B,) bool}
+        output: {modality: (B, D) float32}
+    """
+
+    def __init__(self, dims: Mapping[str, int], token_dims: Mapping[str, int] | None = None) -> None:
+        super().__init__()
+        self.modalities = sorted(dims)
+        for modality in self.modalities:
+            self.register_buffer(f"mean_{modality}", torch.zeros(dims[modality]))
+            self.register_buffer(f"scale_{modality}", torch.ones(dims[modality]))
+        for modality, dim in sorted((token_dims or {}).items()):
+            self.register_buffer(f"token_mean_{modality}", torch.zeros(dim))
+            self.register_buffer(f"token_scale_{modality}", torch.ones(dim))
+
+    @torch.no_grad()
+    def fit(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        rows: Tensor,
+        *,
+        tokens: Mapping[str, ProductTokens] | None = None,
+    ) -> Standardise:
+        """Take the statistics of the rows given, where the modality is present; return self."""
+        for modality, own in (tokens or {}).items():
+            n_seen, mean, scale = _token_statistics(own.take(rows))
+            if n_seen >= 2:
+                self.get_buffer(f"token_mean_{modality}").copy_(mean)
+                self.get_buffer(f"token_scale_{modality}").copy_(_bounded(scale))
+        for modality in self.modalities:
+            own_rows = rows[present[modality][rows]]
+            if len(own_rows) < 2:
+                continue  # nothing to take them from: the identity stays
+            blocks = (inputs[modality][block] for block in own_rows.split(BLOCK_ROWS))
+            mean, scale = _moments(blocks, len(own_rows), shift=inputs[modality][own_rows[:1]][0].double())
+            self.get_buffer(f"mean_{modality}").copy_(mean)
+            self.get_buffer(f"scale_{modality}").copy_(_bounded(scale))
+        return self
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        scaled = {
+            modality: (inputs[modality] - self.get_buffer(f"mean_{modality}")) / self.get_buffer(f"scale_{modality}")
+            for modality in self.modalities
+        }
+        return zero_absent(scaled, present)
+
+    def part(self, modalities: Iterable[str], token_modalities: Iterable[str] = ()) -> Standardise:
+        """Return the standardisation of some of the modalities."""
+        dims = {name: len(self.get_buffer(f"mean_{name}")) for name in modalities}
+        token_dims = {name: len(self.get_buffer(f"token_mean_{name}")) for name in token_modalities}
+        part = Standardise(dims, token_dims)
+        part.load_state_dict({key: self.state_dict()[key] for key in part.state_dict()})
+        return part
+
+    def tokens(self, batches: Mapping[str, TokenBatch]) -> dict[str, TokenBatch]:
+        """Return the token states standardised, with zeros in the padding."""
+        return {modality: self._token_batch(modality, batch) for modality, batch in batches.items()}
+
+    def _token_batch(self, modality: str, batch: TokenBatch) -> TokenBatch:
+        mean, scale = self.get_buffer(f"token_mean_{modality}"), self.get_buffer(f"token_scale_{modality}")
+        scaled = torch.addcmul(-mean / scale, batch.values, 1 / scale)  # in one pass: these are the largest arrays
+        if not batch.is_there.all():
+            scaled = torch.where(batch.is_there[:, :, None], scaled, 0.0)
+        return TokenBatch(scaled, batch.is_there)
+
+
+def _bounded(scale: Tensor) -> Tensor:
+    # Where all are the same vector there is no scale to take.
+    return scale.clamp_min(LEAST_SCALE * scale.mean()) if scale.any() else torch.ones_like(scale)
+
+
+def _token_statistics(tokens: ProductTokens) -> tuple[int, Tensor, Tensor]:
+    """Return the number, mean and standard deviation of the tokens of all distinct contents, (D,) float64 each."""
+    starts, first = np.unique(tokens.starts[tokens.counts > 0].numpy(), return_index=True)
+    counts = tokens.counts[tokens.counts > 0][torch.from_numpy(first)]
+    contents = ProductTokens(tokens.values, torch.from_numpy(starts), counts)
+    n_seen = int(counts.sum())
+    blocks = (contents.take(block).packed().values for block in torch.arange(len(starts)).split(BLOCK_CONTENTS))
+    shift = tokens.values[:1].double().sum(0)
+    return n_seen, *_moments(blocks, n_seen, shift=shift)
+
+
+def _moments(blocks: Iterable[Tensor], n_rows: int, *, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation of rows that come in blocks, (D,) float64 each.
+
+    The sums are of what is left without `shift`, a row that is near the mean, so that the squares lose no digits.
+    """
+    total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
+    for block in blocks:
+        for rows in block.split(SUMMED_ROWS):
+            values = rows.double() - shift  # (n, D)
+            total += values.sum(0)
+            squares += values.square_().sum(0)
+    mean = total / max(n_rows, 1)
+    variance = (squares - n_rows * mean.square()) / max(n_rows - 1, 1)
+    return mean + shift, variance.clamp_min(0).sqrt()

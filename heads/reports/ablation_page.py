@@ -1,0 +1,177 @@
+"""The report of an ablation: one HTML page that opens offline."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache.pages.page import render_page
+from heads.ablation.configuration import AblationJob, Naming
+from heads.ablation.grid import is_seeded
+from heads.ablation.job_runner import Bench
+from heads.ablation.ranking import Ranked, Ranking
+from heads.ablation.ranking_table import verdict_text
+from heads.ablation.setting_effects import axes_of
+from heads.experiment.best_heads import LATE_FITTED
+from heads.experiment.results import Outcome
+from heads.reports.ablation_figures import (
+    MARKERS,
+    Look,
+    draw_axis,
+    draw_cost,
+    draw_curves,
+    draw_differences,
+    draw_jobs,
+    looks_of,
+)
+
+__all__ = ["render_ablation"]
+
+TEMPLATE = Path(__file__).parent / "ablation.html"
+MOST_ROWS = 2000  # of a table
+MOST_DIFFERENCES = 20
+MOST_COMPARED = 6  # configurations shown job by job
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A configuration of the ranking, as the page names it."""
+
+    place: int
+    row: Ranked
+    encoders: list[str]
+    settings: str  # those that vary
+
+    @property
+    def head(self) -> str:
+        return self.row.configuration.head
+
+    @property
+    def name(self) -> str:
+        return f"{self.place} {self.head} {self.settings}".rstrip()
+
+
+def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -> str:
+    """Return the page of an ablation; `config` is what its ``ablation.json`` says."""
+    problem = bench.problem
+    naming = Naming(row.configuration for row in ranking.rows)
+    shown = [
+        _Shown(
+            place,
+            row,
+            [f"{modality} {name}" for modality, name in row.configuration.encoders],
+            naming.settings_of(row.configuration),
+        )
+        for place, row in enumerate(ranking.rows, start=1)
+    ]
+    good = [one for one in shown if one.row.validation is not None]
+    jobs = {one.place: {job: bench.outcomes[job] for job in bench.jobs_of(one.row.configuration)} for one in shown}
+    heads = sorted({one.head: one.row.configuration.is_single for one in shown}.items(), key=lambda own: not own[1])
+    looks = looks_of(head for head, _ in heads)
+    return render_page(
+        TEMPLATE,
+        label=problem.labels.column,
+        n_classes=len(problem.labels.classes),
+        n_tested=len(problem.test_rows),
+        n_folds=len(problem.folds),
+        seeds=config["settings"]["seeds"],
+        encoders=problem.encoders,
+        with_encoders=bool(naming.modalities),
+        untrained=problem.untrained,
+        verdict=verdict_text(ranking, naming),
+        tone=_tone(ranking),
+        single=ranking.single.head if ranking.single else None,
+        late_fitted=LATE_FITTED if bench.is_late_fitted else None,
+        rows=shown[:MOST_ROWS],
+        n_rows=len(shown),
+        n_failed=len(shown) - len(good),
+        figures=_figures(good, ranking, naming, jobs, looks),
+        n_differences=min(len(good), MOST_DIFFERENCES),
+        legend=[(head, look["color"], MARKERS[look["marker"]]) for head, look in looks.items()],
+        jobs=_job_rows(shown, jobs, bench)[:MOST_ROWS],
+        n_jobs=len(bench.outcomes),
+        n_trained=len(bench.trained),
+        most_rows=MOST_ROWS,
+        settings=_settings(config["settings"]),
+        notes=config["notes"],
+        versions=config["versions"],
+        fingerprints=config["encoders"],
+        cache=config["cache"],
+        content_sha256=config["cache_content_sha256"],
+        command=shlex.join(config["command"]) if config["command"] else None,
+    )
+
+
+def _tone(ranking: Ranking) -> str:
+    """Return whether the verdict is good or bad news for the best fusion, or neither."""
+    if ranking.verdict is None:
+        return ""
+    signs = {ranking.verdict.accuracy.sign, ranking.verdict.macro_f1.sign}
+    return {frozenset({1}): "good", frozenset({0, 1}): "good", frozenset({-1}): "bad", frozenset({-1, 0}): "bad"}.get(
+        frozenset(signs), ""
+    )
+
+
+def _figures(
+    good: Sequence[_Shown],
+    ranking: Ranking,
+    naming: Naming,
+    jobs: Mapping[int, Mapping[AblationJob, Outcome]],
+    looks: Mapping[str, Look],
+) -> dict[str, Any]:
+    """Return the figures by their names; None where there is nothing to draw."""
+    rows, best, compared = [one.row for one in good], good[:MOST_DIFFERENCES], good[:MOST_COMPARED]
+    differences = cost = spread = curves = curves_of = None
+    if ranking.single is not None and len(good) > 1:
+        differences = draw_differences(rows[: len(best)], [one.name for one in best], single=ranking.single.head)
+        cost = draw_cost(rows, looks)
+    if compared and len(jobs[compared[0].place]) > 1:
+        spread = draw_jobs([jobs[one.place] for one in compared], [one.name for one in compared])
+    for one in good:
+        if with_history := {job: outcome for job, outcome in jobs[one.place].items() if outcome.history}:
+            curves, curves_of = draw_curves(with_history), one.name
+            break
+    return {
+        "axes": [draw_axis(axis, looks) for axis in axes_of(rows, naming)],
+        "differences": differences,
+        "cost": cost,
+        "jobs": spread,
+        "curves": curves,
+        "curves_of": curves_of,
+    }
+
+
+def _job_rows(
+    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[AblationJob, Outcome]], bench: Bench
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "place": one.place,
+            "head": one.head,
+            "encoders": one.encoders,
+            "settings": one.settings,
+            "fold": job.fold,
+            "seed": job.seed if is_seeded(one.head) else "",
+            "outcome": outcome,
+            "n_epochs": len(outcome.history),
+            "source": "trained" if job in bench.trained else "remembered",
+        }
+        for one in shown
+        for job, outcome in jobs[one.place].items()
+    ]
+
+
+def _settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was asked for, in words; what was left open is left out, but for encoders, of which all are taken."""
+    asked = {**settings, "encoders": settings["encoders"] or "all"}
+    found = {name.removeprefix("n_"): value for name, value in asked.items() if name != "grid"} | asked["grid"]
+    return {name.replace("_", " "): _words(value) for name, value in found.items() if value not in (None, (), [])}
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join("all" if own is None else str(own) for own in value)  # None: all rows of a class
+    return str(value)

@@ -1,0 +1,140 @@
+"""Products of the test rows as a person sees them, with what each head says of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cache import Cache
+from cache.errors import CacheError
+from heads.experiment.predictions import Answers
+from heads.experiment.problem import Problem
+from heads.reports.report_settings import ReportColumns
+from heads.reports.thumbnails import Thumbnails
+
+__all__ = ["Card", "Gallery", "Said", "choose_mistakes", "choose_samples", "show_products"]
+
+N_CARDS = 12
+MOST_CHARACTERS = 160  # of a title
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a head says of a product; no answer is empty: it has no vector of what the head sees."""
+
+    head: str
+    answer: str
+    confidence: float
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """A product: its id, title, picture (a data URL), class, and the heads' answers."""
+
+    product_id: str
+    title: str
+    picture: str | None
+    truth: str
+    said: list[Said]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Some products, the surest mistakes on others, and why there is no picture where there is none."""
+
+    samples: list[Card]
+    mistakes: list[Card]
+    note: str
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any product has one: where none has, no places are kept for them."""
+        return any(card.picture for card in (*self.samples, *self.mistakes))
+
+
+def choose_samples(n_rows: int, generator: np.random.Generator) -> np.ndarray:
+    """Return some places drawn at random, in their order."""
+    return np.sort(generator.permutation(n_rows)[:N_CARDS])
+
+
+def choose_mistakes(answers: Answers, codes: np.ndarray) -> np.ndarray:
+    """Return the places of a head's surest mistakes, the surest first; guesses of what it cannot see are none.
+
+    Shape:
+        codes: (n,) int64
+    """
+    wrong = np.flatnonzero((answers.codes != codes) & answers.there)
+    return wrong[np.argsort(-answers.confidences[wrong], kind="stable")][:N_CARDS]
+
+
+def show_products(
+    problem: Problem,
+    answers: Mapping[str, Answers],
+    *,
+    best: str,
+    cache_path: Path,
+    columns: ReportColumns,
+    image_root: Path | None,
+) -> Gallery:
+    """Return some test rows drawn at random, and the surest mistakes of the best head.
+
+    The cache is opened again for it: while heads are trained nobody needs the cells of all products in memory.
+    """
+    test = problem.split.test
+    codes = problem.labels.codes[test]
+    samples, mistakes = choose_samples(len(test), np.random.default_rng(0)), choose_mistakes(answers[best], codes)
+    cells = _read_cells(cache_path, problem.content_sha256, columns, test[np.concatenate([samples, mistakes])])
+    thumbnails = Thumbnails(image_root or cache_path.parent)
+
+    def card(place: int) -> Card:
+        row = int(test[place])
+        image, title = cells.get(row, ("", ""))
+        return Card(
+            product_id=problem.ids[row],
+            title=title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…",
+            picture=thumbnails.url(image),
+            truth=problem.labels.classes[codes[place]],
+            said=[_said(head, own, place, codes, problem.labels.classes) for head, own in answers.items()],
+        )
+
+    cards, wrong = ([card(place) for place in places.tolist()] for places in (samples, mistakes))
+    gallery = Gallery(cards, wrong, "")
+    if not cells:
+        note = "The cache was written anew since it was read: pictures and titles are left out."
+    elif columns.image is None:
+        note = "The catalogue has no column of pictures; --image-column names one."
+    elif gallery.has_pictures:
+        return gallery
+    else:
+        note = f"None of the pictures that {columns.image} names was found; --image-root names their folder."
+    log.info("The report shows no pictures. %s", note)
+    return replace(gallery, note=note)
+
+
+def _said(head: str, answers: Answers, place: int, codes: np.ndarray, classes: list[str]) -> Said:
+    if not answers.there[place]:
+        return Said(head, "", 0.0, is_right=False)
+    code = answers.codes[place]
+    return Said(head, classes[code], float(answers.confidences[place]), is_right=bool(code == codes[place]))
+
+
+def _read_cells(
+    cache_path: Path, content_sha256: str, columns: ReportColumns, rows: np.ndarray
+) -> dict[int, tuple[str, str]]:
+    """Return the image and the title cell of some rows of the catalogue; nothing where the cache is another by now."""
+    try:
+        with Cache(cache_path) as cache:
+            if cache.content_sha256 != content_sha256:
+                return {}
+            names = (columns.image, columns.title)
+            images, titles = (cache.column(name) if name is not None else None for name in names)
+    except (CacheError, OSError):  # it was taken away, or is being replaced
+        return {}
+    return {row: (images[row] if images else "", titles[row] if titles else "") for row in rows.tolist()}

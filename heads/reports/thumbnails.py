@@ -1,0 +1,81 @@
+"""Thumbnails of products for a page: found by a catalogue's cell below one folder, and nothing of a file but pixels."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cache.pages.page import picture_url
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Thumbnails"]
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 50_000_000  # 200 MB of RGBA
+LEAST_SIDE = 192  # pixels that a JPEG keeps while it is decoded
+
+
+class Thumbnails:
+    """The pictures below a folder; a cell that leads out of it, by its name or by links, shows nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def url(self, cell: str) -> str | None:
+        """Return the picture that a cell names as a small data URL; None where there is none to show, for any reason.
+
+        What is shown is compressed anew: text, profiles and whatever else a file holds stay out of the page.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's, of odd EXIF blocks; sizes are checked here
+                return picture_url(_decode(self._read(cell)))
+        except Exception:  # noqa: BLE001 - decoders raise anything on damaged data; the card says "no picture"
+            return None
+
+    def _read(self, cell: str) -> bytes:
+        """Return the bytes of the regular file that a cell names."""
+        if not cell.strip():
+            raise ValueError("the cell is empty")
+        path = (self.root / cell.strip()).resolve(strict=True)
+        if not path.is_relative_to(self.root):
+            raise ValueError("the file is not below the root")
+        with open(path, "rb", opener=_open_plainly) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+                raise ValueError("the file is too large, or none")
+            return file.read(MAX_BYTES)
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    """Open a path whose links were followed: one that has come since is refused, and a pipe does not make us wait."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _decode(content: bytes) -> Image.Image:
+    """Return a picture upright and in RGB, transparency on white; of an animation it is the first frame."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError("the picture is too large to decode")
+        image.draft(None, (LEAST_SIDE, LEAST_SIDE))  # other formats have nothing to scale
+        image.load()
+        upright: Image.Image = image
+        with suppress(Exception):  # EXIF blocks are often malformed; the picture without them is whole
+            upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return upright.convert("RGB")

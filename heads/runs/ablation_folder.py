@@ -1,0 +1,116 @@
+"""The run folder of an ablation: ``ranking.csv``, ``jobs.csv`` and ``ablation.json``, whole or not at all, and a page.
+
+``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
+that is needed to do it again; ``report.html``, put into it afterwards, shows it all. A setting or a seed that makes no
+difference to a head is an empty cell. Shares are from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heads.ablation.configuration import AblationJob, Configuration
+from heads.ablation.grid import AXES, is_seeded
+from heads.ablation.job_runner import Bench
+from heads.ablation.ranking import Ranked, Ranking
+from heads.modules.saved_head import write_json
+from heads.reports.ablation_page import render_ablation
+from heads.runs.folder import write_page, write_run
+
+__all__ = ["ranking_cells", "write_ablation"]
+
+SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "calibration_error")
+
+
+def write_ablation(
+    runs_path: Path,
+    name: str | None,
+    *,
+    bench: Bench,
+    ranking: Ranking,
+    config: Mapping[str, Any],
+    with_report: bool = True,
+) -> Path:
+    """Write the folder, and return where it is; should its page fail, the folder is whole without it.
+
+    Raises:
+        RunError: there is a run of that name already, or the name is none for a folder.
+    """
+    modalities = list(bench.problem.encoders)
+    jobs = [job for row in ranking.rows for job in bench.jobs_of(row.configuration)]
+
+    def write(folder: Path) -> None:
+        _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
+        _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
+        write_json(folder / "ablation.json", config)
+
+    run_path = write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
+    if with_report:
+        write_page(run_path, render_ablation(bench, ranking, config))
+    return run_path
+
+
+def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str, object]]:
+    """Return a row for each configuration, {column: cell}."""
+    return [{"place": place, **_ranked_cells(row, modalities)} for place, row in enumerate(ranking.rows, start=1)]
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _configuration_cells(configuration: Configuration, modalities: Iterable[str]) -> dict[str, object]:
+    encoders = dict(configuration.encoders)
+    settings = {
+        name: _cell(getattr(configuration.settings, name)) if name in configuration.used else "" for name in AXES
+    }
+    return {
+        "head": configuration.head,
+        **{f"{modality}_encoder": encoders.get(modality, "") for modality in modalities},
+        **settings,
+    }
+
+
+def _cell(value: object) -> object:
+    return "all" if value is None else value  # per_class
+
+
+def _ranked_cells(row: Ranked, modalities: Iterable[str]) -> dict[str, object]:
+    cells: dict[str, object] = {
+        **_configuration_cells(row.configuration, modalities),
+        "n_jobs": row.n_jobs,
+        "n_failed": row.n_failed,
+    }
+    for name in ("validation", "accuracy", "macro_f1"):
+        spread = getattr(row, name)
+        own = "validation_macro_f1" if name == "validation" else name
+        cells[f"{own}_mean"] = spread.mean if spread else ""
+        cells[f"{own}_deviation"] = spread.deviation if spread else ""
+    for name in ("accuracy_difference", "macro_f1_difference"):
+        difference = getattr(row, name)
+        cells[name] = difference.value if difference else ""
+        cells[f"{name}_low"] = difference.low if difference else ""
+        cells[f"{name}_high"] = difference.high if difference else ""
+    return {**cells, "seconds": row.elapsed_s, "error": row.error or ""}
+
+
+def _job_cells(job: AblationJob, bench: Bench, modalities: Iterable[str]) -> dict[str, object]:
+    outcome = bench.outcomes[job]
+    by_side = {"test": outcome.test, "validation": outcome.validation}
+    return {
+        **_configuration_cells(job.configuration, modalities),
+        "fold": job.fold,
+        "seed": job.seed if is_seeded(job.configuration.head) else "",
+        **{f"{side}_{score}": found.get(score, "") for side, found in by_side.items() for score in SCORES},
+        "best_epoch": outcome.best_epoch,
+        "n_epochs": len(outcome.history),
+        "seconds": outcome.elapsed_s,
+        "source": "trained" if job in bench.trained else "remembered",
+        "error": outcome.error or "",
+    }

@@ -1,0 +1,85 @@
+"""Runs for MLflow: where MLFLOW_TRACKING_URI says, or in an SQLite file beside the run folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from heads.tracking.trackers import TrackedRun
+
+__all__ = ["to_mlflow"]
+
+EXPERIMENT = "embed-once"  # unless MLFLOW_EXPERIMENT_NAME says otherwise
+# What the server takes at once, and of one value (mlflow.org/docs, "REST API", log-batch).
+MOST_METRICS = 1000
+MOST_PARAMETERS = 100
+MOST_CHARACTERS = 5000
+
+
+def to_mlflow(run: TrackedRun, run_path: Path) -> str:
+    """Keep a run in an experiment, its children nested below it; return the store's address."""
+    from mlflow import MlflowClient
+
+    address = os.environ.get("MLFLOW_TRACKING_URI") or _beside(run_path)
+    client = MlflowClient(tracking_uri=address)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    found = client.get_experiment_by_name(name)
+    experiment_id = found.experiment_id if found else client.create_experiment(name)
+    parent_id = _keep(client, experiment_id, run, {})
+    for child in run.children:
+        _keep(client, experiment_id, child, {"mlflow.parentRunId": parent_id})
+    return f"{address}, experiment {name}"
+
+
+def _keep(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]) -> str:
+    """Keep one run, and return its id."""
+    from mlflow.entities import Metric, Param
+
+    own_tags = {key: run.tags[name][:MOST_CHARACTERS] for name, key in _keys(run.tags).items()}
+    run_id = client.create_run(experiment_id, run_name=run.name, tags={**own_tags, **tags}).info.run_id
+    now_ms = int(time.time() * 1000)
+    keys = _keys([*run.curves, *run.metrics])
+    metrics = [
+        Metric(keys[name], value, now_ms, epoch)
+        for name, values in run.curves.items()
+        for epoch, value in enumerate(values, start=1)
+    ]
+    metrics += [Metric(keys[name], value, now_ms, 0) for name, value in run.metrics.items()]
+    parameters = [
+        Param(key, str(run.parameters[name])[:MOST_CHARACTERS]) for name, key in _keys(run.parameters).items()
+    ]
+    for start in range(0, len(parameters), MOST_PARAMETERS):
+        client.log_batch(run_id, params=parameters[start : start + MOST_PARAMETERS])
+    for start in range(0, len(metrics), MOST_METRICS):
+        client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
+    client.set_terminated(run_id, status="FAILED" if "error" in run.tags else "FINISHED")
+    return str(run_id)
+
+
+def _beside(run_path: Path) -> str:
+    """Return the address of a file beside the run folders, quoted where a plain one would be read as another file.
+
+    It is where their folder is called ``a?b`` or ``50%20``; MLflow's client then leaves an empty folder beside that,
+    whose name is the quoted one.
+    """
+    from sqlalchemy import URL, make_url
+
+    path = str(run_path.parent.resolve() / "mlflow.db")
+    plain = f"sqlite:///{path}"
+    return plain if make_url(plain).database == path else str(URL.create("sqlite", database=path))
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name one of the characters that MLflow takes, no two the same; what it takes stays as it is."""
+    plain = {name: re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII) for name in names}
+    taken = {name for name, own in plain.items() if name == own}
+    for name, own in plain.items():
+        if name != own:
+            plain[name] = next(key for n in count(1) if (key := f"{own} {n}" if n > 1 else own) not in taken)
+            taken.add(plain[name])
+    return plain

@@ -1,0 +1,109 @@
+"""What trackers are told of a training and of an ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from heads.ablation.grid import Range
+from heads.tracking.trackers import TrackedRun
+
+if TYPE_CHECKING:
+    from heads.ablation.ablation_settings import AblationSettings
+    from heads.ablation.configuration import Naming
+    from heads.ablation.ranking import Ranked
+    from heads.settings import TrainSettings
+    from heads.workflows.ablate import AblationReport
+    from heads.workflows.train import RunReport
+
+__all__ = ["run_of_ablation", "run_of_training"]
+
+SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "calibration_error")
+CURVES = ("train_loss", "validation_loss", "validation_macro_f1")
+
+
+def run_of_training(report: RunReport, settings: TrainSettings) -> TrackedRun:
+    """Return one run with every head's curves and final scores, such as ``early/test/macro_f1``; controls are heads."""
+    heads = {**report.metrics, **report.controls}
+    metrics: dict[str, float] = {}
+    curves: dict[str, list[float]] = {}
+    for head, found in heads.items():
+        metrics |= {f"{head}/test/{score}": found[score] for score in SCORES}
+        metrics |= {
+            f"{head}/validation/{score}": found["validation"][score] for score in SCORES if score in found["validation"]
+        }
+        metrics[f"{head}/seconds"] = found["fit_s"]
+        if found["history"]:
+            metrics[f"{head}/best_epoch"] = found["best_epoch"]
+            curves |= {f"{head}/{name}": [epoch[name] for epoch in found["history"]] for name in CURVES}
+    metrics |= {f"late/weight/{modality}": weight for modality, weight in report.weights.items()}
+    tags = {f"verdict/{verdict.fusion}": verdict.sentence for verdict in report.verdicts}
+    return TrackedRun(
+        name=report.run_path.name,
+        parameters={**_flat(asdict(settings)), **_flat({"label": report.label, "encoders": report.encoders})},
+        metrics=metrics,
+        curves=curves,
+        tags={"run_folder": str(report.run_path.resolve()), **tags},
+    )
+
+
+def run_of_ablation(report: AblationReport, settings: AblationSettings) -> TrackedRun:
+    """Return a run with a child for each configuration: its mean scores over folds and seeds, the best first."""
+    folder = str(report.run_path.resolve())
+    verdict = report.ranking.verdict
+    asked = {name: value for name, value in asdict(settings).items() if name != "grid"}  # it takes ranges apart
+    grid = {name: str(own) if isinstance(own, Range) else own for name, own in settings.grid.items()}
+    naming = report.naming
+    return TrackedRun(
+        name=report.run_path.name,
+        parameters={**_flat(asked), **_flat({"grid": grid, "label": report.label, "encoders": report.encoders})},
+        metrics={"jobs": report.n_jobs, "failed_jobs": report.n_failed, "configurations": len(report.ranking.rows)},
+        tags={"run_folder": folder, **({"verdict": verdict.sentence} if verdict else {})},
+        children=[
+            _configuration_run(place, row, naming, report.run_path.name, folder)
+            for place, row in enumerate(report.ranking.rows, start=1)
+        ],
+    )
+
+
+def _configuration_run(place: int, row: Ranked, naming: Naming, run_name: str, folder: str) -> TrackedRun:
+    configuration = row.configuration
+    settings = {name: getattr(configuration.settings, name) for name in configuration.used}
+    metrics: dict[str, float] = {"place": place, "jobs": row.n_jobs, "failed_jobs": row.n_failed}
+    metrics["seconds"] = row.elapsed_s
+    for name, spread in (
+        ("validation/macro_f1", row.validation), ("test/accuracy", row.accuracy), ("test/macro_f1", row.macro_f1)
+    ):  # fmt: skip
+        if spread is not None:
+            metrics |= {name: spread.mean, f"{name}_deviation": spread.deviation}
+    for name, own in (("accuracy", row.accuracy_difference), ("macro_f1", row.macro_f1_difference)):
+        if own is not None:
+            metrics |= {f"test/{name}_difference{end}": value for end, value in (
+                ("", own.value), ("_low", own.low), ("_high", own.high)
+            )}  # fmt: skip
+    return TrackedRun(
+        name=f"{run_name}-{place:03}-{configuration.head}",
+        parameters=_flat({"head": configuration.head, "encoders": dict(configuration.encoders), **settings}),
+        metrics=metrics,
+        tags={
+            "run_folder": folder,
+            "configuration": naming.name(configuration),
+            **({"error": row.error} if row.error else {}),
+        },
+    )
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """Return settings as trackers take them: a list is a text, a mapping has a name for each part, None is left out."""
+    return dict(_leaves("", values))
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str | int | float | bool]]:
+    if isinstance(value, Mapping):
+        for key, own in value.items():
+            yield from _leaves(f"{name}/{key}" if name else str(key), own)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield name, ",".join(map(str, value))
+    elif value is not None:
+        yield name, value

@@ -1,0 +1,99 @@
+"""Experiment trackers: the same metrics to TensorBoard, MLflow and Weights & Biases, where they are asked for.
+
+A tracker is told of a run when its folder is written, so that one that fails loses nothing. It gets numbers, settings
+and the folder's path; vectors and heads stay where they are. wandb's client adds versions and the platform by itself
+(`heads.tracking.wandb_tracker`). Each is an extra, and imported when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from heads.errors import SettingError, TrackError
+
+__all__ = ["TRACKERS", "TrackedRun", "Tracker", "check_trackers", "parse_trackers", "track"]
+
+TRACKERS = {  # name, which is the package's and the extra's -> where its function is
+    "mlflow": ("heads.tracking.mlflow_tracker", "to_mlflow"),
+    "tensorboard": ("heads.tracking.tensorboard_tracker", "to_tensorboard"),
+    "wandb": ("heads.tracking.wandb_tracker", "to_wandb"),
+}
+MOST_CHARACTERS = 300  # of another project's message
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run in the trackers' own terms; an ablation's has a child for each configuration."""
+
+    name: str
+    parameters: Mapping[str, str | int | float | bool]
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)  # metric -> its value in each epoch
+    tags: Mapping[str, str] = field(default_factory=dict)
+    children: Sequence[TrackedRun] = ()
+
+
+class Tracker(Protocol):
+    """Whoever keeps runs."""
+
+    def __call__(self, run: TrackedRun, run_path: Path) -> str:
+        """Keep a run and its children, and return where, in words."""
+
+
+def parse_trackers(text: str | None) -> tuple[str, ...]:
+    """Return the trackers in a list such as ``tensorboard,mlflow``.
+
+    Raises:
+        SettingError: a name is none of a tracker's.
+    """
+    names = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if unknown := [name for name in names if name not in TRACKERS]:
+        raise SettingError(f"--track must name some of {', '.join(TRACKERS)}, however got {unknown[0]!r}.")
+    return tuple(dict.fromkeys(names))
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Check that trackers are installed, so that nobody finds out when all is trained.
+
+    Raises:
+        SettingError: one is not, or there is none of that name.
+    """
+    for name in parse_trackers(",".join(names)):
+        if importlib.util.find_spec(name) is None:
+            raise SettingError(
+                f"--track {name} needs the package {name}, however it is not installed here. Install it with "
+                f"pip install 'embed-once[{name}]', or leave it out."
+            )
+
+
+def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
+    """Tell each tracker of the run that a report is about; where one fails the others are told all the same.
+
+    Raises:
+        TrackError: one failed, or several; it has the report, for the run is kept.
+    """
+    failures = []
+    for name in names:
+        try:
+            module, function = TRACKERS[name]
+            tracker: Tracker = getattr(import_module(module), function)
+            where = tracker(run, report.run_path)
+        except Exception as error:  # noqa: BLE001 - another project's client may raise anything
+            reason = " ".join(str(error).split())[:MOST_CHARACTERS]
+            failures.append(f"{name} failed ({type(error).__name__}: {reason})")
+        else:
+            log.info("%s: %s", name, where)
+    if failures:
+        raise TrackError(
+            f"--track must reach its trackers, however {', and '.join(failures)}. Nothing is lost: the run is kept at "
+            f"{report.run_path}.",
+            report=report,
+        )

@@ -1,0 +1,1 @@
+"""Training stacks of heads as one tensor program."""

@@ -1,0 +1,116 @@
+"""Batches for a stack of heads: each head's own rows, from its own task, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from heads.data.tokens import TokenBatch, batches_of, rows_within
+from heads.training.head_state import Member
+from heads.training.row_source import View
+from heads.training.sampler import WINDOW_ROWS
+
+__all__ = ["Batch", "draw_epoch", "validation_blocks"]
+
+VALIDATED_TOGETHER = 512  # rows of a head, so that memory is bounded; fewer where the tokens are many
+
+
+class Batch(NamedTuple):
+    """B rows for each of J heads.
+
+    Shape:
+        arguments: what heads take: inputs {modality: (J, B, D)}, present {modality: (J, B)}, and tokens if they look at
+            such
+        codes: (J, B) int64, -1 where a place is padding
+    """
+
+    arguments: tuple[Mapping, ...]
+    codes: Tensor
+
+
+def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
+    """Yield the batches of an epoch, in each head's own order and with its own modalities dropped."""
+    epochs = [member.draw_epoch() for member in members]
+    n_steps, batch_size = epochs[0].rows.shape
+    for steps in torch.arange(n_steps).split(max(1, WINDOW_ROWS // batch_size)):
+        views = [member.view(epoch.rows[steps]) for member, epoch in zip(members, epochs, strict=True)]
+        kept = [epoch.kept[steps] for epoch in epochs if epoch.kept is not None]  # of all heads of a stack or of none
+        yield from _batches_of(members, views, torch.stack(kept) if kept else None)
+        del views  # before the next window is read
+
+
+def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
+    """Yield all validation rows in blocks of one size, so that no head's numbers follow from the others'."""
+    n_places = max(sum(int(own.counts.max()) for own in _tokens_of(member).values()) for member in members)
+    n_together = rows_within(n_places, most=VALIDATED_TOGETHER)
+    for start in range(0, max(len(member.validation) for member in members), n_together):
+        own = [member.validation[start : start + n_together] for member in members]
+        padded = [
+            F.pad(rows, (0, n_together - len(rows)), value=int(member.validation[0]))
+            for rows, member in zip(own, members, strict=True)
+        ]
+        views = [member.view(rows[None]) for member, rows in zip(members, padded, strict=True)]
+        (batch,) = _batches_of(members, views, None)
+        for codes, rows in zip(batch.codes, own, strict=True):
+            codes[len(rows) :] = -1
+        yield batch
+
+
+def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor | None) -> Iterator[Batch]:
+    """Yield the batches of views whose rows are (S, B); what is small is looked up for all S steps at once.
+
+    Shape:
+        kept: (J, S, B, M) bool, the modalities that are not dropped
+    """
+    names = sorted(members[0].job.description.dims)
+    codes = torch.stack([view.codes[view.rows] for view in views])  # (J, S, B)
+    present = {name: torch.stack([view.present[name][view.rows] for view in views]) for name in names}
+    if kept is not None:
+        present = _without(present, kept.to(codes.device))
+    for step in range(codes.shape[1]):
+        rows = [view.rows[step] for view in views]
+        inputs = {name: _side_by_side([view.inputs[name] for view in views], rows) for name in names}
+        arguments: list[Mapping] = [inputs, {name: mask[:, step] for name, mask in present.items()}]
+        if members[0].job.description.token_dims:
+            (member,) = members  # tokens are ragged: such a head stands alone
+            arguments.append(_token_batches(member, views[0].products[step]))
+        yield Batch(tuple(arguments), codes[:, step])
+
+
+def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """Return the rows of each table, (J, B, ...); neighbours of one table are taken at once."""
+    found = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
+    start = 0
+    for _, run in groupby(tables, key=id):
+        stop = start + len(list(run))
+        own = rows[start] if stop == start + 1 else torch.cat(list(rows[start:stop]))
+        torch.index_select(tables[start], 0, own, out=found[start:stop].flatten(0, 1))
+        start = stop
+    return found
+
+
+def _without(present: Mapping[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
+    """Return who is there when modalities are taken from rows that have several, at least one staying."""
+    there = torch.stack(list(present.values()), dim=-1)  # (J, S, B, M)
+    left = there & kept
+    left = torch.where(left.any(-1, keepdim=True), left, there)
+    return dict(zip(present, left.unbind(-1), strict=True))
+
+
+def _tokens_of(member: Member) -> Mapping:
+    return {name: member.task.tokens[name] for name in member.job.description.token_dims}
+
+
+def _token_batches(member: Member, rows: Tensor) -> dict[str, TokenBatch]:
+    batches = batches_of(_tokens_of(member), rows)
+    if member.task.standardise is not None:
+        batches = member.task.standardise.tokens(batches)
+    like = member.source.like
+    return {
+        name: TokenBatch(own.values[None].to(like), own.is_there[None].to(like.device)) for name, own in batches.items()
+    }

@@ -1,0 +1,131 @@
+"""Training one stack of heads: mini-batches from memory, each head stopped early by macro-F1 on its validation rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from heads.errors import HeadError
+from heads.training.adamw import StackedAdamW
+from heads.training.batch_loader import draw_epoch, validation_blocks
+from heads.training.head_state import Member
+from heads.training.job import Fit, Job
+from heads.training.row_source import Source
+from heads.training.stack import Stack
+
+__all__ = ["descend"]
+
+PLACE_SEED = 0x5EED  # of the places where batches take their dropout masks: the same in every training
+
+
+def descend(
+    jobs: Sequence[Job], sources: Sequence[Source], *, stop: threading.Event | None = None
+) -> Iterator[tuple[int, Fit | HeadError]]:
+    """Train jobs of one shape together, and yield each one's place and its fit as soon as it has stopped.
+
+    A head that stops leaves the stack. One whose loss is no number any more is an error instead of a fit. With `stop`
+    set, what is unfinished after the epoch is given up.
+    """
+    device = sources[0].like.device
+    stack = Stack([job.description for job in jobs], [job.settings.seed for job in jobs], device=device)
+    members = [Member(place, job, source) for place, (job, source) in enumerate(zip(jobs, sources, strict=True))]
+    optimiser = StackedAdamW(
+        stack.parameters,
+        learning_rates=[job.settings.learning_rate for job in jobs],
+        weight_decays=[job.settings.weight_decay for job in jobs],
+    )
+    places = np.random.default_rng(PLACE_SEED)
+    while members and not (stop and stop.is_set()):
+        started = time.monotonic()
+        train_losses = _one_epoch(stack, optimiser, members, places)
+        validation_losses, macro_f1s = _validate(stack, members)
+        share_s = (time.monotonic() - started) / len(members)
+        tensors = stack.tensors
+        for place, member in enumerate(members):
+            state = {name: tensor[place] for name, tensor in tensors.items()}
+            member.note(train_losses[place], validation_losses[place], macro_f1s[place], state=state, share_s=share_s)
+        for member in members:
+            if member.error is not None:
+                yield member.place, member.error
+            elif member.has_stopped:
+                yield member.place, member.fit()
+        going = [place for place, member in enumerate(members) if not (member.has_stopped or member.error)]
+        if len(going) < len(members):
+            members = [members[place] for place in going]
+            if members:
+                kept = torch.tensor(going, device=device)
+                stack.keep(kept)
+                optimiser.keep(kept, stack.parameters)
+
+
+def _one_epoch(
+    stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], places: np.random.Generator
+) -> list[float]:
+    """Return each head's mean training loss."""
+    stack.module.train()
+    like = members[0].source.like
+    batch_size = members[0].batch_size
+    for layer in stack.dropouts:
+        layer.redraw(
+            [member.generator for member in members],
+            [member.job.description.dropout for member in members],
+            batch_size=batch_size,
+            like=like,
+        )
+    weights, shifts = (
+        None if all(own.eq(neutral).all() for own in table) else torch.stack(table).to(like.device)  # (J, K)
+        for table, neutral in (
+            ([member.class_weights for member in members], 1.0),
+            ([member.logit_shifts for member in members], 0.0),
+        )
+    )
+    totals, n_steps = torch.zeros(len(members), device=like.device), 0
+    for batch in draw_epoch(members):
+        place = places.random()
+        for layer in stack.dropouts:
+            layer.advance(place)
+        losses = _losses(stack.module(*batch.arguments), batch.codes, weights, shifts)
+        optimiser.step(stack.gradients(losses.sum()))
+        totals += losses.detach()
+        n_steps += 1
+    return (totals / n_steps).tolist()
+
+
+def _losses(logits: Tensor, codes: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
+    """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted by their class where that is so."""
+    logits = logits.float() if shifts is None else logits.float() + shifts[:, None, :]
+    losses = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").unflatten(0, codes.shape)
+    return (losses if weights is None else losses * weights.gather(1, codes)).mean(1)
+
+
+@torch.inference_mode()
+def _validate(stack: Stack, members: Sequence[Member]) -> tuple[list[float], list[float]]:
+    """Return each head's loss and macro-F1 on its own validation rows."""
+    stack.module.eval()
+    n_heads, n_classes = len(members), members[0].job.description.n_classes
+    device = members[0].source.like.device
+    counts = torch.zeros(3, n_heads * (n_classes + 1), device=device)  # hits, labels, answers; the last one is padding
+    totals = torch.zeros(n_heads, device=device)
+    offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)
+    for batch in validation_blocks(members):
+        logits = stack.module(*batch.arguments).float()  # (J, B, K)
+        is_row = batch.codes >= 0  # (J, B)
+        codes = batch.codes.clamp_min(0)
+        losses = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").unflatten(0, codes.shape)
+        totals += (losses * is_row).sum(1)
+        answers = torch.where(is_row, logits.argmax(2), n_classes)
+        labels = torch.where(is_row, codes, n_classes)
+        hits = torch.where(answers == labels, labels, n_classes)
+        found = torch.stack([hits, labels, answers]) + offsets  # (3, J, B)
+        counts += torch.stack([torch.bincount(own.flatten(), minlength=counts.shape[1]) for own in found])
+    hits, labels, answers = counts.unflatten(1, (n_heads, -1))[..., :-1]
+    either = labels + answers
+    f1 = (2 * hits / either.clamp_min(1)).sum(1) / (either > 0).sum(1).clamp_min(1)
+    n_rows = torch.tensor([len(member.validation) for member in members], device=device)
+    return (totals / n_rows).tolist(), f1.tolist()

@@ -1,0 +1,125 @@
+"""One head of a stack while it is trained: its random numbers, its weights of classes, and its best epoch so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from heads.errors import HeadError, SettingError
+from heads.training.job import Fit, Job
+from heads.training.row_source import Source, View
+from heads.training.sampler import batch_size_of, draw_order
+from heads.training.stack import head_alone
+
+__all__ = ["Epoch", "Member", "class_weights"]
+
+ORDER_SEED = 0x2545F4914F6CDD1D  # added to the seed: the initial weights are drawn from the seed itself
+
+
+class Epoch(NamedTuple):
+    """The rows of an epoch, and which modalities each is shown with.
+
+    Shape:
+        rows: (n_steps, B) int64
+        kept: (n_steps, B, M) bool, or None where none is dropped
+    """
+
+    rows: Tensor
+    kept: Tensor | None
+
+
+class Member:
+    """What is a head's own, whatever stack it is in.
+
+    Shape:
+        train, validation: (n,) int64, rows of the task
+        class_weights, logit_shifts: (K,) float32
+    """
+
+    def __init__(self, place: int, job: Job, source: Source) -> None:
+        self.place = place
+        self.job = job
+        self.task = job.task
+        self.source = source
+        self.validation = torch.from_numpy(job.task.split.validation)
+        self.generator = torch.Generator().manual_seed((job.settings.seed + ORDER_SEED) % 2**63)
+        self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
+        self._train = torch.from_numpy(job.task.split.train)
+        self._train_codes = job.train_codes
+        self._per_class = job.per_class
+        counts = torch.bincount(self._train_codes, minlength=job.description.n_classes)  # (K,)
+        self.class_weights = class_weights(counts, job.settings.class_weights)
+        self.logit_shifts = job.settings.logit_adjustment * torch.log(counts.clamp_min(1) / len(self._train))
+        self.error: HeadError | None = None
+        self._history: list[dict[str, float]] = []
+        self._best = (-1.0, -math.inf)
+        self._best_epoch = 0
+        self._best_state: dict[str, Tensor] = {}
+        self._elapsed_s = 0.0
+
+    def view(self, rows: Tensor) -> View:
+        """Return some rows of the task with what the head sees of them."""
+        return self.source.view(rows, self.job.description.dims)
+
+    def draw_epoch(self) -> Epoch:
+        """Return the next epoch: as many batches as are full."""
+        rows = self._train[draw_order(self._train_codes, self._per_class, self.generator)]
+        n_steps = len(rows) // self.batch_size
+        rows = rows[: n_steps * self.batch_size].unflatten(0, (n_steps, self.batch_size))
+        n_modalities, rate = len(self.job.description.dims), self.job.settings.modality_dropout
+        if n_modalities < 2 or not rate:
+            return Epoch(rows, None)
+        return Epoch(rows, torch.rand(*rows.shape, n_modalities, generator=self.generator) >= rate)
+
+    def note(
+        self, train_loss: float, validation_loss: float, macro_f1: float, *, state: dict[str, Tensor], share_s: float
+    ) -> None:
+        """Take what an epoch came to, and keep the head's state where it is the best so far."""
+        self._elapsed_s += share_s
+        self._history.append(
+            {"train_loss": train_loss, "validation_loss": validation_loss, "validation_macro_f1": macro_f1}
+        )
+        if not math.isfinite(train_loss + validation_loss):
+            self.error = HeadError(
+                f"Training must converge, however the loss of {self.job.description.name} is not finite in epoch "
+                f"{len(self._history)}. Lower --learning-rate, which is {self.job.settings.learning_rate:g}."
+            )
+        elif self.job.settings.keep == "last" or (macro_f1, -validation_loss) > self._best:
+            self._best = (macro_f1, -validation_loss)
+            self._best_epoch = len(self._history)
+            self._best_state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether another epoch is not worth it, or not allowed."""
+        n_epochs = len(self._history)
+        return n_epochs >= self.job.settings.max_epochs or n_epochs - self._best_epoch >= self.job.settings.patience
+
+    def fit(self) -> Fit:
+        """Return the head as it was in its best epoch."""
+        module = head_alone(self.job.description, self._best_state)
+        return Fit(module, self.job.description, self._best_epoch, self._history, self._elapsed_s)
+
+
+def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
+    """Return weights of mean 1 over the training rows: all equal, such that every class weighs the same, or as wished.
+
+    Shape:
+        counts, output: (K,), the training rows of each class
+        wish: ``equal``, ``balanced``, or (K,) positive numbers
+
+    Raises:
+        SettingError: there is not one number a class.
+    """
+    if wish == "equal":
+        return torch.ones(len(counts))
+    if wish == "balanced":
+        return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))
+    if len(wish) != len(counts):
+        raise SettingError(f"class_weights must be one number a class ({len(counts)}), however got {len(wish)}.")
+    own = torch.tensor(wish, dtype=torch.float64)
+    return (own * (counts.sum() / (counts * own).sum())).float()

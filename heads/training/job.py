@@ -1,0 +1,99 @@
+"""What is trained, from what, and what comes of it: a job, its task, its fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heads.data.splits import Split
+from heads.data.tokens import ProductTokens
+from heads.modules.registry import HeadDescription
+from heads.modules.standardiser import Standardise
+from heads.settings import DIRECT, FitSettings
+from heads.training.sampler import batch_size_of, parse_per_class
+
+__all__ = ["Fit", "Job", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a head learns from: vectors of N products, their tokens, their classes, and the split.
+
+    Shape:
+        inputs: {modality: (N, D)} tensors or `heads.data.disk_vectors.DiskMatrix`, as in the cache, zeros where absent
+        present: {modality: (N,) bool}
+        codes: (N,) int64
+    """
+
+    inputs: Mapping[str, Any]
+    present: Mapping[str, Tensor]
+    codes: Tensor
+    split: Split
+    tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
+    standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the vectors are read from the disk while heads are trained."""
+        return not all(isinstance(matrix, Tensor) for matrix in self.inputs.values())
+
+    @property
+    def n_dims(self) -> int:
+        """D of all modalities together."""
+        return sum(matrix.shape[1] for matrix in self.inputs.values())
+
+
+@dataclass(frozen=True)
+class Job:
+    """One head to train."""
+
+    description: HeadDescription
+    task: Task
+    settings: FitSettings
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the head is fitted at once, and not by steps."""
+        return self.description.name in DIRECT
+
+    @property
+    def train_codes(self) -> Tensor:
+        """The class of each training row, (n,) int64."""
+        return self.task.codes[torch.from_numpy(self.task.split.train)]
+
+    @property
+    def per_class(self) -> int | None:
+        """How many rows of each class an epoch takes; None: every row once."""
+        return parse_per_class(self.settings.per_class, torch.bincount(self.train_codes).numpy())
+
+    @property
+    def n_epoch_rows(self) -> int:
+        """How many rows an epoch has."""
+        per_class = self.per_class
+        return len(self.task.split.train) if per_class is None else per_class * len(self.train_codes.unique())
+
+    @property
+    def shape(self) -> tuple:
+        """What jobs must have in common to be trained in one stack."""
+        batch_size = batch_size_of(self.n_epoch_rows, self.settings.batch_size)
+        plain = replace(self.description, dropout=0.0).to_dict()
+        if self.description.token_dims or self.is_direct:  # tokens are ragged: each for itself
+            plain["alone"] = id(self)
+        n_steps = self.n_epoch_rows // batch_size
+        drops = self.settings.modality_dropout > 0
+        return (batch_size, n_steps, drops, *sorted((name, str(value)) for name, value in plain.items()))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted head and how it got there; its weights are those of the best epoch."""
+
+    module: nn.Module
+    description: HeadDescription  # that the module is built from
+    best_epoch: int
+    history: list[dict[str, float]]  # an epoch: training loss, validation loss and macro-F1
+    elapsed_s: float  # its share of the time that its stack took

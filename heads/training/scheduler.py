@@ -1,0 +1,148 @@
+"""Fitting heads: jobs of one shape in stacks, stacks beside each other, each result the one of the job alone."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
+
+import torch
+
+from heads.errors import HeadError, LabelError
+from heads.training.direct import fit_direct
+from heads.training.gradient_loop import descend
+from heads.training.job import Fit, Job, Task
+from heads.training.row_source import Source, open_source
+from heads.training.stack_planner import plan_stacks
+from heads.training.thread_count import ThreadCount
+
+__all__ = ["fit", "fit_jobs"]
+
+CPU = torch.device("cpu")
+THREAD_COUNT = ThreadCount()
+MOST_WAITING = 16  # fits that nobody has taken yet; the lanes wait before there are more
+POLL_S = 0.1
+
+
+def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> Fit:
+    """Return the fit of one job.
+
+    Raises:
+        HeadError: the training does not converge, or the head cannot be built or trained.
+    """
+    ((_, found),) = fit_jobs([job], device=device, dtype=dtype)
+    if isinstance(found, HeadError):
+        raise found
+    return found
+
+
+def fit_jobs(
+    jobs: Sequence[Job],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    memory: int | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[tuple[int, Fit | HeadError]]:
+    """Yield each job's place and its fit, as they are done; one that failed yields its error.
+
+    The same seed gives the same head, whichever jobs are fitted beside it, and however many `memory` bytes there are
+    for vectors. When the caller stops listening, training stops after the epoch. When it sets `stop`, too, and what is
+    done by then is still yielded; so it is before an exception, Ctrl-C's included, goes on.
+
+    Raises:
+        SettingError: the memory is too small for one head's vectors.
+    """
+    plan = plan_stacks(jobs, like=torch.empty(0, dtype=dtype, device=device), memory=memory)
+    sources = _Sources(plan.like)
+    found: queue.SimpleQueue = queue.SimpleQueue()
+    free = threading.Semaphore(MOST_WAITING)
+    stop = stop or threading.Event()
+
+    def give(place: int, fitted: Fit | HeadError) -> None:
+        while not (stop.is_set() or free.acquire(timeout=POLL_S)):
+            pass
+        found.put((place, fitted))
+
+    def run(places: Sequence[int]) -> None:
+        try:
+            torch.set_num_threads(1)  # of this thread: a core a stack, so that nothing waits for the slowest core
+            own = [jobs[place] for place in places]
+            if own[0].is_direct:
+                give(places[0], _try_direct(own[0], device))
+                return
+            for place, fitted in _try_descend(own, sources, stop):
+                give(places[place], fitted)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
+            found.put(error)
+
+    THREAD_COUNT.enter()
+    pool = ThreadPoolExecutor(plan.n_lanes, "lane")
+    try:
+        for places in plan.stacks:
+            pool.submit(run, places)
+        error: BaseException | None = None
+        n_left = len(jobs)
+        while n_left and error is None and not stop.is_set():
+            try:
+                result = found.get()
+            except KeyboardInterrupt as interruption:
+                result = interruption
+            free.release()
+            if isinstance(result, BaseException):
+                error = result
+            else:
+                n_left -= 1
+                yield result
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        while not found.empty():
+            result = found.get()
+            if not isinstance(result, BaseException):
+                yield result
+        if error is not None:
+            raise error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        THREAD_COUNT.leave()
+
+
+def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
+    try:
+        return fit_direct(job, device=device)
+    except HeadError as error:
+        return error
+    except LabelError as error:  # a fold without rows of a second class
+        return HeadError(str(error))
+
+
+def _try_descend(
+    jobs: Sequence[Job], sources: _Sources, stop: threading.Event
+) -> Iterator[tuple[int, Fit | HeadError]]:
+    """Yield what `descend` does; where a class of the user's own fails, its error for each job that is not done."""
+    missing = set(range(len(jobs)))
+    try:
+        for place, fitted in descend(jobs, [sources.of(job.task) for job in jobs], stop=stop):
+            missing.discard(place)
+            yield place, fitted
+    except HeadError as error:
+        yield from ((place, error) for place in sorted(missing))
+
+
+class _Sources:
+    """The sources that stacks are trained from: one for a task while a stack needs it, however many do."""
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self._like = like
+        self._open: WeakValueDictionary[int, Source] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, task: Task) -> Source:
+        with self._lock:
+            source = self._open.get(id(task))
+            if source is None:
+                self._open[id(task)] = source = open_source(task, self._like)
+            return source

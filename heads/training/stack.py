@@ -1,0 +1,89 @@
+"""J heads of one shape whose tensors stand in one, to be trained together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from heads.modules.dropout import Dropout
+from heads.modules.one_by_one import SEEDING, OneByOne
+from heads.modules.plugin import blame
+from heads.modules.registry import HeadDescription, build
+
+__all__ = ["Stack", "build_empty", "build_seeded", "head_alone"]
+
+
+def build_seeded(description: HeadDescription, seed: int) -> nn.Module:
+    """Return a head whose initial weights follow from the seed alone; the caller's random state stays."""
+    with SEEDING, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # and no other device's
+        return build(description)
+
+
+def head_alone(description: HeadDescription, state: Mapping[str, Tensor]) -> nn.Module:
+    """Return one head in evaluation mode with the state given."""
+    module = build_empty(description)
+    module.load_state_dict(state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def build_empty(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Module:
+    """Return a head whose tensors take no memory yet, as far as its class allows that."""
+    if description.plugin is not None:  # which draws from torch's own generator
+        with SEEDING, torch.random.fork_rng(devices=[]):
+            return build(description)
+    with torch.device("meta"):
+        return build(description, stack=stack)
+
+
+class Stack:
+    """The tensors of J heads, each with a leading dimension of J, and the module that computes them at once."""
+
+    def __init__(self, descriptions: Sequence[HeadDescription], seeds: Sequence[int], *, device: torch.device) -> None:
+        self._description = descriptions[0]
+        heads = [build_seeded(description, seed) for description, seed in zip(descriptions, seeds, strict=True)]
+        self.module: nn.Module | OneByOne = heads[0]
+        if self._description.plugin is None:
+            tensors = _stacked(heads, device)
+        else:
+            with blame(self._description.plugin, "have a state of tensors"):
+                tensors = _stacked(heads, device)
+                template = heads[0].to(device)
+            self.module = OneByOne(
+                template, seeds, name=self._description.plugin, n_classes=self._description.n_classes
+            )
+        self._hold(tensors)
+
+    def _hold(self, tensors: Mapping[str, Tensor]) -> None:
+        if isinstance(self.module, OneByOne):
+            self.module.hold(tensors)
+        else:
+            n_heads = len(next(iter(tensors.values())))
+            self.module = build_empty(self._description, stack=(n_heads,))
+            self.module.load_state_dict(tensors, assign=True)
+        self.parameters = list(self.module.parameters())
+        self.dropouts = [layer for layer in self.module.modules() if isinstance(layer, Dropout)]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The state of all heads, {name in a head's state: (J, ...)}: the tensors themselves, as they are trained."""
+        return self.module.state_dict()
+
+    def gradients(self, loss: Tensor) -> Sequence[Tensor]:
+        """Return the gradient of each of the parameters."""
+        if isinstance(self.module, OneByOne):
+            return self.module.gradients(loss)
+        return torch.autograd.grad(loss, self.parameters)
+
+    def keep(self, places: Tensor) -> None:
+        """Let the other heads go; the parameters are new ones then."""
+        if isinstance(self.module, OneByOne):
+            self.module.seeds = [self.module.seeds[place] for place in places.tolist()]
+        self._hold({name: tensor.detach()[places] for name, tensor in self.tensors.items()})
+
+
+def _stacked(heads: Sequence[nn.Module], device: torch.device) -> dict[str, Tensor]:
+    states = [head.state_dict() for head in heads]
+    return {name: torch.stack([state[name] for state in states]).to(device) for name in states[0]}

@@ -1,0 +1,95 @@
+"""Which jobs are trained together, and how many stacks beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heads.errors import HeadError, SettingError
+from heads.training.device import count_lanes
+from heads.training.job import Job
+from heads.training.sampler import WINDOW_ROWS
+from heads.training.stack import build_empty
+
+__all__ = ["Plan", "plan_stacks", "stack_bytes"]
+
+# Of parameters and moments: on the CPU a core's share of its cache; on CUDA no more than a fourth of what is free, too.
+STACK_BYTES = {"cpu": 24 * 2**20, "cuda": 8 * 2**30}
+FREE_SHARE = 4
+BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Places of jobs, stack by stack, the longest work first."""
+
+    stacks: list[list[int]]
+    n_lanes: int  # stacks that are trained beside each other
+    like: Tensor  # (0,), of the type and on the device that heads compute in
+
+
+def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None) -> Plan:
+    """Return the plan for jobs: those of one shape in stacks that the device holds well.
+
+    Within a stack equal learning rates and weight decays stand side by side, and so do equal tasks. What is read from
+    the disk is held a window a job, and all windows together stay within the memory.
+
+    Raises:
+        SettingError: the memory is too small for one window.
+    """
+    n_lanes = count_lanes(like.device)
+    most = len(jobs)
+    if memory is not None and (window := max(map(_window_bytes, jobs), default=0) * like.element_size()):
+        n_windows = memory // window
+        if not n_windows:
+            raise SettingError(
+                f"--memory must hold {WINDOW_ROWS} rows at least, {math.ceil(window / 2**20)}M, however it is "
+                f"{memory // 2**20}M."
+            )
+        n_lanes = min(n_lanes, n_windows)
+        most = n_windows // n_lanes
+    alike = defaultdict(list)
+    for place, job in enumerate(jobs):
+        alike[job.shape].append(place)
+    stacks, most_bytes = [], stack_bytes(like.device)
+    for places in alike.values():
+        job_bytes = BYTES_A_PARAMETER * max(1, _n_parameters(jobs[places[0]]))
+        n_together = max(1, min(most, most_bytes // job_bytes))
+        n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
+        places.sort(key=lambda place: _neighbourhood(jobs[place]))
+        work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
+        stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
+    stacks.sort(key=lambda stack: -stack[0])
+    return Plan([places for _, places in stacks], max(1, min(n_lanes, len(stacks))), like)
+
+
+def stack_bytes(device: torch.device) -> int:
+    """Return how many bytes of parameters and moments a stack may have on a device."""
+    if device.type != "cuda":
+        return STACK_BYTES[device.type]
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return min(STACK_BYTES["cuda"], free_bytes // FREE_SHARE)
+
+
+def _window_bytes(job: Job) -> int:
+    """Return what a job's rows at hand take, for each byte of a number; 0 where they are in memory anyway."""
+    return WINDOW_ROWS * job.task.n_dims if job.task.on_disk else 0
+
+
+def _n_parameters(job: Job) -> int:
+    """Return how large a head is; where it is fitted at once, as large as a linear one."""
+    if job.is_direct:
+        return sum(job.description.dims.values()) * job.description.n_classes
+    try:
+        return sum(tensor.numel() for tensor in build_empty(job.description).parameters())
+    except HeadError:  # which its own stack tells
+        return 0
+
+
+def _neighbourhood(job: Job) -> tuple[float, float, int]:
+    return job.settings.learning_rate, job.settings.weight_decay, id(job.task)

@@ -1,0 +1,1 @@
+"""Whole jobs, from a cache to a run folder: train, ablate, predict."""

@@ -1,0 +1,222 @@
+"""The ablation: every head, on every choice of encoders, with every setting asked for, on the same folds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache import Cache
+from heads.ablation.ablation_problem import AblationProblem, pose_ablation
+from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.configuration import Configuration, Naming, configurations_of
+from heads.ablation.grid import Range, span
+from heads.ablation.job_runner import Bench, Watcher
+from heads.ablation.ranking import Ranking, rank
+from heads.data.memory_budget import memory_bytes
+from heads.experiment.result_store import ENGINE_VERSION, Memo
+from heads.modules.late import parse_weights
+from heads.runs.ablation_folder import ranking_cells, write_ablation
+from heads.runs.folder import check_name
+from heads.tracking.run_records import run_of_ablation
+from heads.tracking.trackers import check_trackers, track
+from heads.training.device import describe_device, find_device, find_dtype
+
+__all__ = ["AblationReport", "ablate"]
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class AblationReport:
+    """What an ablation found."""
+
+    run_path: Path
+    memo_path: Path
+    label: str
+    n_classes: int
+    n_tested: int  # test rows of all folds
+    n_folds: int
+    seeds: tuple[int, ...]
+    encoders: dict[str, list[str]]
+    untrained: list[str]  # the encoders whose weights are random
+    n_jobs: int
+    n_trained: int
+    n_failed: int
+    n_again: int  # single heads that were trained again for a late fusion that was not remembered
+    ranking: Ranking
+    is_late_fitted: bool  # on the validation rows, which rank
+    notes: list[str]
+    elapsed_s: float
+
+    @property
+    def n_remembered(self) -> int:
+        """How many jobs were trained by an ablation before."""
+        return self.n_jobs - self.n_trained
+
+    @property
+    def naming(self) -> Naming:
+        """Names for the configurations that were compared."""
+        return Naming(row.configuration for row in self.ranking.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in JSON's types."""
+        verdict, naming = self.ranking.verdict, self.naming
+
+        def name(configuration: Configuration | None) -> str | None:
+            return naming.name(configuration) if configuration else None
+
+        plain = {key: value for key, value in vars(self).items() if key != "ranking"}
+        return plain | {
+            "run_path": str(self.run_path),
+            "memo_path": str(self.memo_path),
+            "n_remembered": self.n_remembered,
+            "ranking": ranking_cells(self.ranking, list(self.encoders)),
+            "best_single": name(self.ranking.single),
+            "best_fusion": name(self.ranking.fusion),
+            "verdict": verdict.to_dict() if verdict else None,
+        }
+
+
+def ablate(
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: AblationSettings | None = None,
+    runs_path: str | Path = "runs",
+    name: str | None = None,
+    memo_path: str | Path | None = None,
+    command: Sequence[str] | None = None,
+    watcher: Watcher | None = None,
+    with_report: bool = True,
+    trackers: Sequence[str] = (),
+) -> AblationReport:
+    """Compare heads, encoders and settings on the same folds, write a run folder, and return what was found.
+
+    What was trained before is remembered in the memo (``memo.sqlite`` in the runs' folder, if not told otherwise), and
+    a job is written there as soon as it is done: an ablation that was stopped goes on where it was. The best of many is
+    chosen on the validation rows, and the test rows tell how much better it is. The folder's ``report.html`` shows it
+    all, unless `with_report` is false; `trackers` are told of it at the end. Should the page fail, the folder is whole
+    without it.
+
+    Raises:
+        CacheError: the cache cannot be read, or lacks a modality.
+        LabelError, SplitError, SettingError, HeadError, RunError, MemoError: what was asked for cannot be done.
+        TrackError: a tracker failed; the run is written, and the error has the report.
+    """
+    settings = settings or AblationSettings()
+    started = time.monotonic()
+    runs_path = Path(runs_path)
+    memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
+    check_name(runs_path, name)
+    check_trackers(trackers)
+    device = find_device(settings.device)
+    with Cache(cache_path) as cache:
+        problem = pose_ablation(cache, settings)
+    weights = None if settings.weights == "auto" else parse_weights(settings.weights, list(problem.encoders))
+    with Memo(memo_path) as memo:
+        bench = Bench(
+            problem,
+            memo,
+            seeds=settings.seeds,
+            weights=weights,
+            device=device,
+            precision=settings.precision,
+            memory=memory_bytes(settings.memory),
+            watcher=watcher,
+        )
+        configurations = _try_all(bench, settings)
+    ranking = rank(
+        problem,
+        {one: bench.jobs_of(one) for one in configurations},
+        bench.outcomes,
+        n_resamples=settings.n_resamples,
+        generator=np.random.default_rng(settings.split_seed),
+    )
+    run_path = write_ablation(
+        runs_path,
+        name,
+        bench=bench,
+        ranking=ranking,
+        config=_config(problem, settings, ranking, cache_path=cache_path, command=command, weights=weights),
+        with_report=with_report,
+    )
+    report = AblationReport(
+        run_path=run_path,
+        memo_path=memo_path,
+        label=problem.labels.column,
+        n_classes=len(problem.labels.classes),
+        n_tested=len(problem.test_rows),
+        n_folds=len(problem.folds),
+        seeds=settings.seeds,
+        encoders=problem.encoders,
+        untrained=problem.untrained,
+        n_jobs=len(bench.outcomes),
+        n_trained=len(bench.trained),
+        n_failed=sum(outcome.error is not None for outcome in bench.outcomes.values()),
+        n_again=bench.n_again,
+        ranking=ranking,
+        is_late_fitted=bench.is_late_fitted,
+        notes=problem.notes,
+        elapsed_s=time.monotonic() - started,
+    )
+    track(trackers, run_of_ablation(report, settings), report=report)
+    return report
+
+
+def _try_all(bench: Bench, settings: AblationSettings) -> list[Configuration]:
+    """Run every configuration of the grid or of the search, and return them."""
+    problem = bench.problem
+    if settings.n_trials is not None:
+        from heads.ablation.search import search
+
+        return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed)
+    axes = {name: values for name, values in settings.grid.items() if not isinstance(values, Range)}
+    configurations = configurations_of(problem.fusions, problem.combinations, span(axes))
+    log.info(
+        "%d configurations × %d folds × %d seeds: %d jobs",
+        len(configurations),
+        len(problem.folds),
+        len(settings.seeds),
+        sum(len(bench.jobs_of(one)) for one in configurations),
+    )
+    bench.run(configurations)
+    return configurations
+
+
+def _config(
+    problem: AblationProblem,
+    settings: AblationSettings,
+    ranking: Ranking,
+    *,
+    cache_path: str | Path,
+    command: Sequence[str] | None,
+    weights: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    """Return all that is needed to do it again, and the verdict."""
+    grid = {name: str(own) if isinstance(own, Range) else list(own) for name, own in settings.grid.items()}
+    device = find_device(settings.device)
+    return {
+        "command": list(command) if command else None,
+        "cache": str(cache_path),
+        "cache_content_sha256": problem.content_sha256,
+        "encoders": problem.fingerprints,
+        "untrained_encoders": problem.untrained,
+        "label": problem.labels.column,
+        "classes": problem.labels.classes,
+        "fusions": list(problem.fusions),
+        "late_weights": "auto" if weights is None else dict(weights),
+        "settings": {**asdict(settings), "grid": grid},
+        "split": [
+            {side: [problem.ids[row] for row in rows] for side, rows in vars(fold).items()} for fold in problem.folds
+        ],
+        "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
+        "notes": problem.notes,
+        "trained_on": describe_device(device, find_dtype(settings.precision, device)),
+        "versions": {"torch": torch.__version__, "numpy": np.__version__, "engine": ENGINE_VERSION},
+    }

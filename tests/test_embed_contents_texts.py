@@ -1,0 +1,104 @@
+"""Texts: one spelling for what reads the same, and a tokenizer that needs no vocabulary."""
+
+import hashlib
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from support import ROOT
+
+from embed import ContentError
+from embed.contents.texts import HashTokenizer, normalise
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("Blue shirt", "Blue shirt"),
+        ("  Blue\t\tshirt \r\n", "Blue shirt"),
+        ("Blue\u00a0\u2003\u3000shirt\u2028", "Blue shirt"),  # no-break, em and ideographic blank, line separator
+        ("cafe\u0301", "caf\u00e9"),
+        ("\u1112\u1161\u11ab", "\ud55c"),  # three Hangul letters are one syllable
+        ("\u212b", "\u00c5"),  # the sign for angstrom is the letter
+        ("ﬁne ²", "ﬁne ²"),  # looks are kept: NFC, not NFKC
+        ("STRASSE Straße", "STRASSE Straße"),
+        ("👩‍👩‍👧 🇩🇪 👍🏽", "👩‍👩‍👧 🇩🇪 👍🏽"),
+        ("قميص أزرق", "قميص أزرق"),
+        ("\u202eשלום\u202c world", "\u202eשלום\u202c world"),
+        ("NA", "NA"),
+        ("a\0b", "a\0b"),
+    ],
+)
+def test_text_is_nfc_with_single_blanks(cell, text):
+    assert normalise(cell) == text
+    assert normalise(text) == text
+    assert unicodedata.is_normalized("NFC", text)
+
+
+@pytest.mark.parametrize("cell", ["", " ", "\t\r\n", "\u00a0\u3000"])
+def test_a_cell_without_text_is_absent(cell):
+    with pytest.raises(ContentError, match=r"^absent$"):
+        normalise(cell)
+
+
+@pytest.mark.parametrize("cell", ["caf\udce9", "\ud83d", "\ude00\ud83d", "\udcff" * 10])
+def test_half_characters_are_not_unicode(cell):
+    with pytest.raises(ContentError, match=r"^not_unicode$"):
+        normalise(cell)
+
+
+def test_a_hundred_thousand_characters_are_kept():
+    assert normalise("x" * 100_000) == "x" * 100_000
+    assert normalise("word \n" * 20_000) == "word " * 19_999 + "word"
+
+
+def hashed(word, n_tokens=30_522, lowest=1000):
+    """The documented id: the first eight bytes of SHA-256, over the ids that are no special ones."""
+    first_bytes = hashlib.sha256(word.encode()).digest()[:8]
+    return lowest + sum(byte << 8 * n for n, byte in enumerate(first_bytes)) % (n_tokens - lowest)
+
+
+def test_words_and_signs_are_hashed_between_the_special_tokens():
+    ids = HashTokenizer(30_522)("Blue T-shirt, größe 42!", max_length=32)
+    assert ids == [101, *map(hashed, ["blue", "t", "-", "shirt", ",", "größe", "42", "!"]), 102]
+
+
+def test_ids_are_the_same_in_every_process():
+    tokenize = "HashTokenizer(30_522)('Blue shirt 日本', max_length=32)"
+    code = f"from embed.contents.texts import HashTokenizer; print(*{tokenize})"
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    ids = [str(token) for token in (101, hashed("blue"), hashed("shirt"), hashed("日本"), 102)]
+    assert printed == {" ".join(ids) + "\n"}
+
+
+@pytest.mark.parametrize("max_length", [3, 4, 8, 32])
+def test_long_texts_are_cut_between_the_special_tokens(max_length):
+    tokenizer = HashTokenizer(30_522)
+    ids = tokenizer("one two three " * 1000, max_length=max_length)
+    words = [hashed(word) for word in ("one", "two", "three")] * 20
+    assert ids == [101, *words[: max_length - 2], 102]
+    assert tokenizer("one", max_length=max_length) == [101, hashed("one"), 102]
+
+
+def test_a_text_of_no_words_is_the_special_tokens():
+    assert HashTokenizer(30_522)("\u200b\u0301", max_length=8)[0] == 101
+    assert HashTokenizer(30_522)("", max_length=8) == [101, 102]
+
+
+@pytest.mark.parametrize("n_tokens", [8, 59, 102, 103, 150, 1500, 30_522])
+def test_ids_stay_within_the_vocabulary(n_tokens):
+    """A folder's config may have any vocabulary, and an id beyond it has no embedding."""
+    ids = HashTokenizer(n_tokens)(" ".join(map(str, range(500))), max_length=512)
+    assert len(ids) == 502
+    assert min(ids) >= 0
+    assert max(ids) < n_tokens

@@ -1,0 +1,374 @@
+"""`embed-inspect`: what a catalogue holds is said before anything is extracted, whatever state the catalogue is in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from drawn import draw_catalogue
+from formats import NEED_PYARROW, WRITERS
+from support import ROOT, image_bytes, invoke, small_catalogue, write_catalogue
+
+import embed.catalogue.formats.csv
+import embed.extraction.extract_catalogue
+import embed.inspection.cost_sample
+from embed import CatalogueError, InspectSettings, SettingError, WeightsError, inspect
+from embed.commands.inspect import inspect as command
+from embed.extraction.estimate import EncoderEstimate, Estimate
+from embed.inspection.page import write_page
+from embed.inspection.recommendations import find
+from embed.inspection.terminal import printable, render_text
+from embed.settings import ExtractSettings
+
+QUICK = InspectSettings(estimate=False)
+SHOES = ["boot", "sandal", "pump", "clog"]
+
+
+def shop_rows(n_products=240):
+    """Return products whose article says the label, whose world follows from it, and whose colour says nothing."""
+    return [
+        {
+            "id": f"{n:04}",
+            "image": f"images/{n % 30}.png",
+            "title": f"{['red', 'blue', 'green'][n % 3]} {SHOES[n % 4]} no {n // 2}",
+            "category": SHOES[n % 4],
+            "article": f"{SHOES[n % 4]} {n % 8}",
+            "world": "closed" if n % 2 else "open",
+            "colour": ["red", "blue", "green"][n * 7 % 3],
+        }
+        for n in range(n_products)
+    ]
+
+
+@pytest.fixture
+def shop(tmp_path):
+    images = {f"images/{n}.png": image_bytes((n, 0, 0), size=(20 + n % 2, 30)) for n in range(30)}
+    return write_catalogue(tmp_path / "shop", shop_rows(), images)
+
+
+def kinds(inspection):
+    return {column.name: column.kind for column in inspection.columns}
+
+
+def sentences(inspection):
+    return [finding.text for finding in find(inspection)]
+
+
+def test_a_catalogue_is_described(shop):
+    found = inspect(shop, settings=QUICK)
+    assert found.n_rows == 240
+    assert found.roles == {"id": "id", "image": "image", "text": "title", "label": "category"}
+    assert kinds(found) == {
+        "id": "id", "image": "picture", "title": "text", "category": "categorical", "article": "categorical",
+        "world": "categorical", "colour": "categorical",
+    }  # fmt: skip
+    assert found.label.classes == [("boot", 60), ("clog", 60), ("pump", 60), ("sandal", 60)]
+    assert (found.pictures.repeats.n_distinct, found.pictures.repeats.n_surplus) == (30, 210)
+    assert found.pictures.sizes == [(20, 30, 120), (21, 30, 120)]
+    assert found.text.repeats.n_rows == 240
+    assert found.cost is None
+    assert [product.label for product in found.products] == [shoe for shoe in sorted(SHOES) for _ in range(6)]
+
+
+def test_columns_that_give_the_label_away_and_its_parents_are_named(shop):
+    found = inspect(shop, settings=QUICK)
+    assert {one.column: (one.is_leak, one.follows) for one in found.associations} == {
+        "article": (True, False), "world": (False, True), "colour": (False, False)
+    }  # fmt: skip
+    assert any(text.startswith("article gives category away") for text in sentences(found))
+    assert any(text.startswith("world follows from category") for text in sentences(found))
+
+
+def test_columns_of_too_many_values_are_said_to_be_left_out(shop, monkeypatch):
+    monkeypatch.setattr(
+        "embed.inspection.association.MOST_PAIRS", 17
+    )  # article has 8 pairs with the label, colour 12, world 4
+    found = inspect(shop, settings=QUICK)
+    assert found.not_compared == ["colour"]
+    assert {one.column for one in found.associations} == {"article", "world"}
+    assert "Too many values to hold against the label: colour." in render_text(found)
+
+
+def test_batches_make_no_difference(shop, monkeypatch):
+    whole = inspect(shop, settings=QUICK).to_dict()
+    monkeypatch.setattr(embed.catalogue.formats.csv, "BATCH_ROWS", 7)
+    apart = inspect(shop, settings=QUICK).to_dict()
+    for found in (whole, apart):
+        del found["elapsed_s"], found["products"]  # samples depend on how the stream is cut
+    assert apart == whole
+
+
+def test_a_long_catalogue_is_read_with_a_line_now_and_then(shop, monkeypatch, capsys):
+    monkeypatch.setattr(embed.catalogue.formats.csv, "BATCH_ROWS", 100)
+    monkeypatch.setattr(embed.catalogue.formats.csv, "PIECE_ROWS", 100)
+    monkeypatch.setattr("embed.progress.LINE_EVERY_S", 0.0)
+    inspect(shop, settings=QUICK)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said if "catalogue" in line] == [
+        f"Reading the catalogue: {n} rows" for n in (100, 200, 240)
+    ]
+    assert "s left" in said[-1]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_looked_at_with_its_pictures(name, tmp_path):
+    if name in NEED_PYARROW:
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pictures = {f"images/{n}.png": image_bytes((n % 6, 0, 0), size=(20 + n % 2, 30)) for n in range(24)}
+    rows = [
+        {"id": f"{n:03}", "image": f"images/{n}.png", "text": f"shoe {n}", "label": SHOES[n % 4]} for n in range(24)
+    ]
+    found = inspect(WRITERS[name](tmp_path, rows, pictures), settings=InspectSettings(estimate=False, deep=True))
+    assert found.pictures.statuses == {"ok": 24}
+    assert found.pictures.sizes == [(20, 30, 12), (21, 30, 12)]
+    assert found.pictures.repeats.n_distinct == 6
+    assert sorted(found.label.classes) == [(shoe, 6) for shoe in sorted(SHOES)]
+    page = write_page(found, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 24
+
+
+def test_the_cost_of_pictures_inside_a_shard_is_measured(tmp_path):
+    pictures = {f"images/{n}.png": image_bytes((n, 0, 0)) for n in range(6)}
+    rows = [{"id": f"{n}", "image": f"images/{n}.png", "text": f"shoe {n}", "label": "shoe"} for n in range(6)]
+    extract = ExtractSettings(modalities=("image",), device="cpu")
+    found = inspect(WRITERS["shards"](tmp_path, rows, pictures), settings=InspectSettings(extract=extract))
+    assert [(one.name, one.n_contents) for one in found.cost.encoders] == [("image/resnet18", 6)]
+
+
+def test_the_same_seed_draws_the_same_products(shop):
+    first, again, other = (
+        inspect(shop, settings=InspectSettings(estimate=False, seed=seed)).products for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_repeated_ids_are_shown_and_not_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed.catalogue.formats.csv, "BATCH_ROWS", 3)
+    rows = shop_rows(12)
+    rows[5]["id"] = rows[9]["id"] = rows[1]["id"]
+    rows[8]["id"] = rows[4]["id"]
+    rows[7] = {**rows[3], "id": "own"}
+    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert [(one.example, one.n_rows, one.row) for one in found.repeated_ids.largest] == [
+        ("0001", 3, 1),
+        ("0004", 2, 4),
+    ]
+    assert [(one.example, one.row) for one in found.text.repeats.largest] == [(rows[3]["title"], 3)]
+    assert (found.repeated_rows.n_surplus, found.repeated_rows.largest[0].row) == (1, 3)
+    assert "3 repeated ids ('0001' 3 times, '0004' 2 times): extraction refuses such a catalogue." in " ".join(
+        sentences(found)
+    )
+
+
+def test_pictures_that_are_not_there_are_counted_and_named(tmp_path):
+    path = draw_catalogue(tmp_path, n_products=400)
+    found = inspect(path, settings=InspectSettings(estimate=False, deep=True))
+    statuses = dict(found.pictures.statuses)
+    assert statuses == {"ok": 391, "empty": 2, "missing": 2, "not_an_image": 3, "truncated": 2}
+    assert {one.status for one in found.pictures.bad} == {"empty", "missing", "not_an_image", "truncated"}
+    text = render_text(found)
+    assert "9 of 400 pictures would get no vector: 2 empty, 2 missing, 3 not_an_image, 2 truncated." in " ".join(
+        text.split()
+    )
+    assert text.count("\n  missing: ") == 2
+
+
+def test_no_picture_at_all_is_no_error(tmp_path):
+    found = inspect(write_catalogue(tmp_path, shop_rows(5)), settings=QUICK)
+    assert found.pictures.statuses == {"missing": 5}
+    assert any("--image-root" in text for text in sentences(found))
+    assert "missing: 'images/0.png' of 0000" in render_text(found)
+
+
+def test_pictures_of_a_large_catalogue_are_sampled_and_it_is_said(shop):
+    found = inspect(shop, settings=InspectSettings(estimate=False, most_pictures=50))
+    assert (found.pictures.n_looked_at, found.pictures.n_rows) == (50, 240)
+    assert any("a sample of 50 of 240 rows" in text for text in sentences(found))
+
+
+def test_label_that_was_named_is_looked_at_and_must_be_there(shop):
+    found = inspect(shop, settings=InspectSettings(estimate=False, label="colour"))
+    assert found.label.column == "colour"
+    with pytest.raises(CatalogueError, match=r"--label must be one of the catalogue's columns \(id, .*'shoes'"):
+        inspect(shop, settings=InspectSettings(estimate=False, label="shoes"))
+
+
+def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
+    found = inspect(write_catalogue(tmp_path, [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]), settings=QUICK)
+    assert (found.roles, found.label, found.text, found.pictures) == ({}, None, None, None)
+    said = " ".join(sentences(found))
+    assert all(option in said for option in ("--label", "--image-column", "--text-column"))
+    assert "No label" not in render_text(found)
+
+
+def test_label_of_too_many_values_is_said_to_be_none(shop, monkeypatch):
+    monkeypatch.setattr("embed.inspection.column_profile.MOST_DISTINCT", 100)
+    found = inspect(shop, settings=InspectSettings(estimate=False, label="title"))
+    assert found.label is None
+    assert any(text.startswith("title has more than") for text in sentences(found))
+
+
+@pytest.mark.parametrize("content", ["id,image\n", ""])
+def test_catalogue_without_rows_is_an_error(tmp_path, content):
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    with pytest.raises(CatalogueError, match="The catalogue must"):
+        inspect(path, settings=QUICK)
+
+
+def test_settings_out_of_range_are_errors():
+    with pytest.raises(SettingError, match="--most-pictures must be at least 1, however got 0"):
+        InspectSettings(most_pictures=0)
+    with pytest.raises(SettingError, match="--products must be at least 0, however got -1"):
+        InspectSettings(n_products=-1)
+
+
+# What it will cost
+
+
+@pytest.fixture
+def estimated(monkeypatch):
+    """What the estimate of the sample was asked for; it says 2 ms and 512 numbers a content."""
+    asked = []
+
+    def estimate(catalogue_path, cache_path, *, settings):
+        asked.append((catalogue_path.read_text(encoding="utf-8"), settings))
+        found = [
+            EncoderEstimate(f"{name}/some-random", 40, 40, 40 * 512 * 4, 0, 40 * 0.002, 40)
+            for name in settings.modalities
+        ]
+        return Estimate(cache_path, 40, found, 0, 0, 0)
+
+    monkeypatch.setattr(embed.extraction.extract_catalogue, "estimate", estimate)
+    return asked
+
+
+def test_cost_is_that_of_all_unique_contents(shop, estimated):
+    found = inspect(shop).cost
+    assert [(one.name, one.n_contents, one.vector_bytes) for one in found.encoders] == [
+        ("image/some", 30, 30 * 512 * 4), ("text/some", 240, 240 * 512 * 4)
+    ]  # fmt: skip
+    assert found.encode_s == pytest.approx(270 * 0.002)
+    assert found.n_bytes == 270 * 512 * 4
+    _, settings = estimated[0]
+    assert (settings.image_weights, settings.text_weights) == ("random", "random")  # nothing is downloaded
+
+
+def test_cost_is_measured_on_rows_of_the_catalogue(shop, estimated):
+    inspect(shop)
+    text, _ = estimated[0]
+    assert f"{shop.parent.resolve()}/images/7.png" in text
+    assert "blue clog no 3" in text
+
+
+def test_cost_that_cannot_be_measured_says_why(shop, monkeypatch):
+    def estimate(*_, **__):
+        raise WeightsError("there is no such architecture")
+
+    monkeypatch.setattr(embed.extraction.extract_catalogue, "estimate", estimate)
+    found = inspect(shop)
+    assert (found.cost.encoders, found.cost.reason) == ([], "there is no such architecture")
+    assert "was not measured: there is no such architecture" in " ".join(render_text(found).split())
+
+
+def test_cost_without_contents_needs_no_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        embed.extraction.extract_catalogue, "estimate", lambda *_, **__: pytest.fail("it was asked for")
+    )
+    found = inspect(write_catalogue(tmp_path, [{"a": "1"}, {"a": "2"}]))
+    assert found.cost.reason == "there is no content to encode"
+
+
+def test_cost_is_measured_with_the_encoders_that_extraction_has(tmp_path):
+    path = small_catalogue(tmp_path)
+    settings = ExtractSettings(modalities=("image",), image_encoder="squeezenet1_1", device="cpu", precision="fp32")
+    found = inspect(path, settings=InspectSettings(extract=settings)).cost
+    assert [(one.name, one.n_contents, one.vector_bytes) for one in found.encoders] == [
+        ("image/squeezenet1_1", 6, 6 * 512 * 4)
+    ]
+    assert found.encode_s > 0
+    assert [entry.name for entry in path.parent.iterdir()] != []
+    assert not list(path.parent.glob("*.h5*")), "an inspection writes no cache"
+
+
+# The command
+
+
+def test_command_prints_a_page_of_80_columns_and_writes_another(shop, monkeypatch):
+    monkeypatch.chdir(shop.parent)
+    done = invoke(command, "--no-estimate")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("240 rows, 7 columns: data.csv\n")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert done.stdout.endswith("\ninspect.html\n")
+    assert (shop.parent / "inspect.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert sorted(path.name for path in shop.parent.iterdir()) == ["data.csv", "images", "inspect.html"]
+
+
+def test_command_writes_no_page_if_told_so_and_prints_json(shop, monkeypatch):
+    monkeypatch.chdir(shop.parent)
+    done = invoke(command, "--no-estimate", "--no-html", "--json", "--label", "world")
+    found = json.loads(done.stdout)
+    assert found["n_rows"] == 240
+    assert found["label"]["column"] == "world"
+    assert found["columns"][0]["name"] == "id"
+    assert not (shop.parent / "inspect.html").exists()
+
+
+def test_command_writes_the_page_where_it_is_told(shop, tmp_path):
+    path = tmp_path / "pages" / "shop.html"
+    path.parent.mkdir()
+    done = invoke(command, shop, "--no-estimate", "--html", path)
+    assert done.stdout.endswith(f"\n{path}\n")
+    assert [entry.name for entry in path.parent.iterdir()] == ["shop.html"]
+
+
+def test_command_names_a_catalogue_that_is_not_there(tmp_path):
+    done = invoke(command, tmp_path / "none.csv")
+    assert done.exit_code == 1
+    assert "none.csv is not there" in done.stderr
+
+
+def test_cells_cannot_move_the_terminal_s_cursor(tmp_path):
+    rows = [
+        {"id": str(n), "title\x1b[2J": f"\x1b[31mred\r\n{n}", "label": "a\x07" if n % 2 else "b"} for n in range(30)
+    ]
+    text = render_text(inspect(write_catalogue(tmp_path, rows), settings=QUICK))
+    assert not {char for char in text if not char.isprintable()} - {"\n"}
+    assert printable("\x1b[2J" + "x" * 90, 10) == "\N{REPLACEMENT CHARACTER}[2Jxxxxx…"
+
+
+def test_fashion_catalogue_has_the_leaks_that_are_known(fashion):
+    found = inspect(fashion / "styles.csv", settings=InspectSettings(estimate=False, label="masterCategory"))
+    assert {one.column for one in found.associations if one.is_leak} == {"subCategory", "articleType"}
+    assert found.pictures.repeats.n_distinct == 5974
+    assert found.text.repeats.n_distinct == 5363
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from embed import InspectSettings, inspect
+found = inspect(sys.argv[1], settings=InspectSettings(estimate=False))
+peak_kib = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+print(found.n_rows, dict(found.label.classes)["c3"], found.columns[0].kind, peak_kib)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say a process's peak memory")
+def test_ten_million_rows_are_looked_at_in_bounded_memory(tmp_path):
+    """As lists of cells they would take more than a gigabyte; what is kept of a row are digests of 8 bytes."""
+    path = tmp_path / "long.csv"
+    block = "".join(f"{{0:03}}{n:04},c{n % 7}\n" for n in range(10_000))
+    with path.open("w") as file:
+        file.write("sku,label\n")
+        for number in range(1000):
+            file.write(block.replace("{0:03}", f"{number:03}"))
+    done = subprocess.run([sys.executable, "-c", LOOK, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    n_rows, n_third, kind, peak_kib = done.stdout.split()
+    assert (int(n_rows), int(n_third), kind) == (10_000_000, 1_429_000, "id")
+    assert int(peak_kib) < 2**20, done.stdout

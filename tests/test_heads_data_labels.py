@@ -1,0 +1,144 @@
+"""From a column of cells to classes, and the rules for what is left out."""
+
+import numpy as np
+import pytest
+from support import synthetic_cache
+
+from cache import Cache
+from heads.data.labels import find_label_column, make_labels
+from heads.errors import LabelError
+
+
+@pytest.fixture
+def column_of(tmp_path):
+    """Find the label column of a cache with the columns named."""
+
+    def find(columns, asked=None):
+        path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((2, 3))}, {name: ["a", "b"] for name in columns})
+        with Cache(path) as cache:
+            return find_label_column(cache, asked)
+
+    return find
+
+
+def labels_of(cells, *, min_rows=1, usable=None):
+    usable = np.ones(len(cells), dtype=bool) if usable is None else np.array(usable)
+    return make_labels("kind", cells, usable=usable, min_rows=min_rows)
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (["label"], "label"),
+        (["category"], "category"),
+        (["class"], "class"),
+        (["target"], "target"),
+        (["Label"], "Label"),
+        ([" CATEGORY "], " CATEGORY "),
+        (["target", "class", "category", "label"], "label"),
+        (["colour", "class", "category"], "category"),
+    ],
+)
+def test_label_column_is_found_by_its_usual_names(column_of, columns, found):
+    assert column_of(columns) == found
+
+
+def test_asked_column_wins_over_a_usual_one(column_of):
+    assert column_of(["label", "colour"], asked="colour") == "colour"
+
+
+def test_asked_column_that_is_not_there_lists_the_columns(column_of):
+    with pytest.raises(LabelError, match=r"\(label, colour\), however got 'color'"):
+        column_of(["label", "colour"], asked="color")
+
+
+def test_no_usual_column_lists_the_columns_and_the_option(column_of):
+    with pytest.raises(LabelError, match=r"columns are colour, brand\. Name it with --label"):
+        column_of(["colour", "brand"])
+
+
+def test_catalogue_without_columns_says_so(column_of):
+    with pytest.raises(LabelError, match="columns are none"):
+        column_of([])
+
+
+def test_classes_are_sorted_and_codes_are_their_positions():
+    labels = labels_of(["shoe", "hat", "shoe", "bag"])
+    assert labels.classes == ["bag", "hat", "shoe"]
+    assert labels.codes.tolist() == [2, 1, 2, 0]
+    assert labels.notes == []
+
+
+def test_labels_are_text_whatever_they_look_like():
+    labels = labels_of(["00123", "123", "NA", "null", "1.0", "Hat", "hat"])
+    assert len(labels.classes) == 7
+
+
+def test_white_space_makes_no_class():
+    labels = labels_of(["blue shirt", " blue shirt", "blue shirt ", "blue\t shirt", "red shirt"])
+    assert labels.classes == ["blue shirt", "red shirt"]
+    assert labels.codes.tolist() == [0, 0, 0, 0, 1]
+
+
+def test_rows_with_an_empty_cell_are_left_out_and_counted():
+    labels = labels_of(["a", "", "b", "  ", "\t", "a"])
+    assert labels.codes.tolist() == [0, -1, 1, -1, -1, 0]
+    assert labels.notes == ["3 rows left out: kind is empty."]
+
+
+def test_rows_without_a_vector_are_left_out_and_counted():
+    labels = labels_of(["a", "b", "a", "b"], usable=[True, True, False, True])
+    assert labels.codes.tolist() == [0, 1, -1, 1]
+    assert len(labels.notes) == 1
+    assert labels.notes[0].startswith("1 row left out")
+
+
+def test_an_unusable_row_with_an_empty_cell_is_counted_once():
+    labels = labels_of(["a", "b", "", ""], usable=[True, True, False, True])
+    assert [note.split(":")[0] for note in labels.notes] == ["1 row left out", "1 row left out"]
+
+
+def test_small_classes_are_left_out_by_a_rule_that_is_said():
+    labels = labels_of([*"aaa", *"bbb", *"cc", "d"], min_rows=3)
+    assert labels.classes == ["a", "b"]
+    assert labels.codes.tolist() == [0, 0, 0, 1, 1, 1, -1, -1, -1]
+    assert labels.notes == ["2 classes with fewer than 3 rows left out (3 rows: c, d); --min-rows changes the rule."]
+
+
+def test_one_class_left_out_is_told_in_the_singular():
+    assert labels_of([*"aabb", "c"], min_rows=2).notes == [
+        "1 class with fewer than 2 rows left out (1 row: c); --min-rows changes the rule."
+    ]
+
+
+def test_only_usable_rows_count_for_the_rule():
+    labels = labels_of([*"aa", *"bb", *"cc"], min_rows=2, usable=[True, True, True, True, True, False])
+    assert labels.classes == ["a", "b"]
+
+
+def test_one_class_is_no_classification():
+    with pytest.raises(LabelError, match=r"two classes or more of at least 1 rows, however it has 1: a \(3\)"):
+        labels_of(["a", "a", " a"])
+
+
+def test_one_class_left_by_the_rule_names_the_counts_and_the_way_out():
+    with pytest.raises(LabelError, match=r"however it has 1: a \(3\), b \(2\)\..*lower --min-rows"):
+        labels_of([*"aaabb"], min_rows=3)
+
+
+def test_many_small_classes_are_not_all_listed():
+    with pytest.raises(LabelError, match=r"however it has 0: 0 \(1\), 1 \(1\), 2 \(1\), 3 \(1\), 4 \(1\), …"):
+        labels_of([*"0123456789"], min_rows=2)
+
+
+@pytest.mark.parametrize("cells", [["", " "], []])
+def test_no_labels_at_all_is_an_error(cells):
+    with pytest.raises(LabelError, match="however it has 0: no labels"):
+        labels_of(cells)
+
+
+def test_labels_that_are_not_unicode_are_classes_too():
+    bad = b"caf\xe9".decode(errors="surrogateescape")
+    labels = labels_of(["tea", bad, bad])
+    assert labels.classes == ["caf\udce9", "tea"]
+    assert labels.codes.tolist() == [1, 0, 0]

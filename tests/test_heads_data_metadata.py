@@ -1,0 +1,341 @@
+"""Columns of a catalogue as vectors: what their cells are taken for, and how they are encoded."""
+
+import numpy as np
+import pytest
+import torch
+
+from cache import EncoderSpec
+from heads.data.column_types import guess_kind, is_missing, parse_dates, parse_numbers
+from heads.data.metadata import HASH_WIDTH, FittedMetadata, fit_metadata
+from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, FREE_TEXT, GIVES_AWAY, LONG_TEXT, NAMES, fault_of
+from heads.data.vectors import metadata
+from heads.errors import HeadError
+from heads.modules.standardiser import Standardise
+
+
+def fit(cells, *, rows=None, counts=()):
+    columns = [name for name in cells if name not in counts]
+    n_rows = len(next(iter(cells.values())))
+    return fit_metadata(cells, np.arange(n_rows) if rows is None else np.asarray(rows), columns=columns, counts=counts)
+
+
+def encoded(**cells):
+    """Return the vectors of columns that are fitted on all of their rows."""
+    return fit(cells).transform(cells)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["12", "1.5e3", "-.5", " 7 "], "number"),
+        (["12", "", "NaN", "n/a", "null"], "number"),
+        (["1", "inf", "-Infinity", "1e400"], "number"),
+        (["inf", "1e400"], "categorical"),
+        (["12 cm", "12"], "categorical"),
+        (["1,234", "5"], "categorical"),
+        (["1_000"], "categorical"),
+        (["007", "123"], "categorical"),
+        (["0.5", "0"], "number"),
+        (["yes", "no", "TRUE", "0", "1", "f"], "boolean"),
+        (["0", "1", "2"], "number"),
+        (["yes", "maybe"], "categorical"),
+        (["2024-02-29", "2023-01-01T23:59:59+02:00", "2023-01-01 00:00"], "date"),
+        (["2023-02-29", "2024-02-29"], "categorical"),
+        (["2024-13-01"], "categorical"),
+        (["01/02/2024"], "categorical"),
+        (["2024-01-01T25:00"], "categorical"),
+        (["קטן", "👟", "e\u0301"], "categorical"),
+        (["", "  ", "nan", "None", "<NA>", "NaT"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_a_column_s_kind_is_that_of_all_its_cells(cells, kind):
+    assert guess_kind(cells) == kind
+
+
+def test_a_word_for_nothing_is_a_category_among_categories():
+    assert is_missing("none", "number")
+    assert not is_missing("none", "categorical")
+    assert is_missing("\u00a0 ", "categorical")
+
+
+def test_numbers_that_are_none_are_missing():
+    found = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan"])
+    np.testing.assert_array_equal(np.isnan(found), [True, True, True, True, False, True, True])
+    assert found[4] == -2.5
+
+
+def test_a_date_is_year_month_day_weekday_and_hour():
+    found = parse_dates(["2024-02-29T17:05:00+09:00", "1970-01-01", "2023-02-30"])
+    assert found[:2].tolist() == [[2024, 2, 29, 3, 17], [1970, 1, 1, 3, 0]]  # both were Thursdays
+    assert np.isnan(found[2]).all()
+
+
+def test_missing_cells_are_a_category_and_missing_numbers_the_median_that_says_so():
+    cells = {"colour": ["red", "blue", "", "red"], "price": ["1", "3", "8", " NA "]}
+    deviation = np.std([1, 3, 8])
+    expected = [  # missing, blue, red, price, whether it is missing
+        [0, 0, 1, -2 / deviation, 0],
+        [0, 1, 0, 0, 0],
+        [1, 0, 0, 5 / deviation, 0],
+        [0, 0, 1, 0, 1],
+    ]
+    np.testing.assert_allclose(encoded(**cells), expected, rtol=1e-6)
+
+
+def test_yes_and_no_are_the_same_in_any_words():
+    cells = {"new": ["yes", "NO", "", "TRUE", "0", "1"], "colour": list("aababb")}
+    false, true = encoded(**cells)[:, 1:3].T
+    np.testing.assert_array_equal(false, [0, 1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(true, [1, 0, 0, 1, 0, 1])
+
+
+def test_the_parts_of_a_date_are_missing_together():
+    cells = {"since": ["2024-02-29", "2023-01-01T10:30:00Z", "", "2024-02-29"], "colour": list("aabb")}
+    fitted = fit(cells)
+    assert fitted.columns[0].dim == 6
+    found = fitted.transform(cells)
+    np.testing.assert_array_equal(found[2], [0, 1, 0, 0, 0, 0, 0, 1])  # the medians, where the indicator is 1
+    assert found[1, 5] == np.float32(10 / np.std([0, 10, 0]))  # the hour, whose median is 0
+
+
+def test_counts_are_those_of_words_and_characters():
+    cells = {"title": ["a  red\tshoe", "", "shoe"], "colour": list("aab")}
+    found = fit(cells, counts=["title"]).transform(cells)
+    words, characters = [3, 1], [10, 4]
+    expected = [  # words, whether there are any, characters
+        [1 / np.std(words), 0, 3 / np.std(characters)],
+        [0, 1, 0],
+        [-1 / np.std(words), 0, -3 / np.std(characters)],
+    ]
+    np.testing.assert_allclose(found[:, 2:], expected, rtol=1e-6)
+
+
+def test_a_category_that_was_never_seen_is_no_error_and_no_category():
+    fitted = fit({"colour": ["red", "blue", "red", "blue"]})
+    found = fitted.transform({"colour": ["red", "Red", "purple", "", "  red "]})
+    np.testing.assert_array_equal(found, [[0, 1], [0, 0], [0, 0], [0, 0], [0, 1]])
+
+
+@pytest.mark.parametrize(("cell", "like"), [("1e30", "7"), ("-9", "1"), ("1e400", ""), ("12 cm", ""), ("inf", "nan")])
+def test_a_wild_number_stays_within_the_range_that_was_seen(cell, like):
+    fitted = fit({"price": ["1", "3", "7", "3", ""], "colour": list("aabbb")})
+    found, expected = (fitted.transform({"price": [price], "colour": ["a"]}) for price in (cell, like))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_only_the_rows_given_are_looked_at():
+    rows = [0, 2, 3, 5, 6]
+    cells = {
+        "colour": ["a", "X", "b", "a", "Y", "", "b"],
+        "price": ["1", "-900", "5", "2", "oops", "NA", "4"],
+        "brand": ["u", "v", "u", "w", "u", "w", "w"],
+    }
+    altered = {name: list(own) for name, own in cells.items()}
+    for name in altered:
+        altered[name][1], altered[name][4] = "2024-01-01", ""
+    fitted, others = fit(cells, rows=rows), fit(altered, rows=rows)
+    assert others == fitted
+    assert fitted.columns[1].kind == "number"
+    assert np.array_equal(others.transform(altered)[rows], fitted.transform(cells)[rows])
+
+
+def test_a_spec_is_all_of_an_encoding():
+    cells = {
+        "colour": ["red", "👟 ", "", "קטן", "\udcff", "red"],
+        "price": ["0.1", "1e-9", "", "7", "3.3333333333333335", "NA"],
+        "since": ["2024-02-29", "2023-01-01", "", "2024-02-29", "2023-01-01", "1999-12-31"],
+        "brand": [f"brand {n}" for n in range(6)],
+        "title": ["a b", "c", "", "d e f", "g", "h"],
+    }
+    cells = {name: own * 40 for name, own in cells.items()}
+    cells["brand"] = [f"brand \udcff {n % 120}" for n in range(240)]
+    fitted = fit(cells, counts=["title"])
+    assert [column.kind for column in fitted.columns] == ["categorical", "number", "date", "hashed", "counts"]
+    loaded = FittedMetadata.from_spec(EncoderSpec.from_json(fitted.spec.to_json()))
+    assert loaded == fitted
+    assert loaded.spec.fingerprint == fitted.spec.fingerprint
+    assert loaded.transform(cells).tobytes() == fitted.transform(cells).tobytes()
+
+
+@pytest.mark.parametrize("changes", [{"colour": ["red", "blue", "green"]}, {"price": ["1", "2", "4"]}], ids=str)
+def test_another_encoding_has_another_fingerprint(changes):
+    cells = {"colour": ["red", "blue", "red"], "price": ["1", "2", "3"]}
+    assert fit(cells | changes).spec.fingerprint != fit(cells).spec.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"version": 2}, "must be of version 1, however it is of 2: update embed-once"),
+        ({"columns": [{"kind": "number"}]}, "must say how its columns are encoded"),
+        ({"columns": None}, "must say how its columns are encoded"),
+        ({"kept": [0, 99]}, "not sound: "),
+        ({"kept": [-1]}, "not sound: "),
+    ],
+    ids=str,
+)
+def test_a_spec_that_is_none_is_a_named_error(fields, message):
+    spec = fit({"colour": ["red", "blue", "red"]}).spec
+    with pytest.raises(HeadError, match=message):
+        FittedMetadata.from_spec(EncoderSpec("metadata", {**spec.fields, **fields}))
+
+
+def test_many_categories_are_hashed_and_what_no_row_hits_is_left_out():
+    names = [f"brand {n}" for n in range(5000)]
+    fitted = fit({"brand": names * 2})
+    assert fitted.columns[0].kind == "hashed"
+    assert fitted.dim == HASH_WIDTH
+    found = fitted.transform({"brand": ["brand 7", "brand 7", "never seen", ""]})
+    assert (np.abs(found).sum(1) == 1).all()
+    np.testing.assert_array_equal(found[0], found[1])
+    few = fit({"brand": [f"brand {n % 101}" for n in range(1010)]})
+    assert few.columns[0].kind == "hashed"
+    assert few.dim < 101
+
+
+def test_a_rare_category_is_as_one_that_was_never_seen():
+    cells = {"colour": ["red"] * 5000 + ["blue"] * 4989 + ["green"] * 10 + ["pink"]}
+    fitted = fit(cells)
+    found = fitted.transform({"colour": ["blue", "green", "pink", "never seen"]})
+    np.testing.assert_array_equal(found, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    assert standardised(fitted, cells).abs().max() < 32  # 1 / sqrt of a thousandth
+
+
+def test_prices_do_not_flatten_categories():
+    generator = np.random.default_rng(0)
+    cells = {
+        "price": [str(price) for price in generator.lognormal(12, 1, 400).round()],
+        "colour": generator.choice(["red", "blue", "green"], 400).tolist(),
+    }
+    found = standardised(fit(cells), cells)
+    torch.testing.assert_close(found.std(0), torch.ones(4), rtol=1e-3, atol=0)
+
+
+def standardised(fitted, cells):
+    """Return the vectors of all rows as heads learn from them."""
+    vectors = torch.from_numpy(fitted.transform(cells))
+    present = torch.ones(len(vectors), dtype=torch.bool)
+    standardise = Standardise({"metadata": fitted.dim})
+    standardise.fit({"metadata": vectors}, {"metadata": present}, torch.arange(len(vectors)))
+    return standardise({"metadata": vectors}, {"metadata": present})["metadata"]
+
+
+def test_who_has_no_cell_at_all_has_no_metadata():
+    cells = {"colour": ["red", "", " ", "blue"], "price": ["", "NaN", "2", "1"]}
+    assert fit(cells).present(cells).tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize("cells", [["", "nan", "NA"], ["", "", ""]], ids=str)
+def test_a_column_of_nothing_is_a_named_error(cells):
+    with pytest.raises(HeadError, match="however size has none among the training rows"):
+        fit({"size": cells, "colour": ["a", "b", "a"]})
+
+
+def test_columns_that_do_not_vary_are_a_named_error():
+    with pytest.raises(HeadError, match="none of size, title varies among the training rows"):
+        fit({"size": ["L", "L"], "title": ["one", "two"]}, counts=["title"])
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    cells = {"colour": list("abcab") * 5, "price": [str(n % 7) for n in range(25)]}
+    fitted = fit(cells)
+    expected = fitted.transform(cells)
+    monkeypatch.setattr(metadata, "BLOCK_ROWS", 4)
+    assert np.array_equal(fitted.transform(cells), expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        (["", "NaN"] * 20, EMPTY),
+        (["one"] * 40, CONSTANT),
+        (["shirt", "shoe"] * 20, GIVES_AWAY),
+        (["Shirt", "SHOE"] * 20, GIVES_AWAY),
+        (["A", "B", "B", "B"] * 10, None),
+        ([str(n) for n in range(40)], NAMES),
+        ([f"{n}.jpg" for n in range(40)], NAMES),
+        ([f"{n}.5" for n in range(40)], None),
+        ([f"title {n % 30}" for n in range(40)], FREE_TEXT),
+        (["Red", "red", "RED", "blue", "green"] * 8, None),
+    ],
+    ids=str,
+)
+def test_what_speaks_against_a_column_is_said(values, fault):
+    labels = ["shirt", "shoe"] * 20
+    assert fault_of(values, labels) == fault
+
+
+def test_a_column_that_follows_from_the_label_is_its_parent():
+    labels = ["shirt", "vest", "shoe", "sandal"] * 10
+    assert fault_of(["top", "top", "foot", "foot"] * 10, labels) == FOLLOWS
+
+
+def test_a_text_that_several_products_share_is_a_text():
+    generator = np.random.default_rng(0)
+    texts = [f"a long text that says {n % 150}" for n in range(600)]
+    labels = generator.choice(["shirt", "shoe"], 600).tolist()
+    assert fault_of(texts, labels) == LONG_TEXT
+    assert fault_of([text.split()[-1] + "k" for text in texts], labels) is None  # a brand
+
+
+def test_labels_of_one_row_each_are_given_away_by_nothing():
+    assert fault_of(["a", "b"] * 4, [f"class {n}" for n in range(8)]) is None
+
+
+def test_labels_that_differ_in_case_are_two():
+    labels = ["Shirt", "shirt"] * 20
+    assert fault_of(["Shirt"] * 2 + ["shirt"] * 38, labels) is None
+    assert fault_of(["SHIRT", "sHIRT"] * 20, labels) == GIVES_AWAY
+
+
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.2, 0.5, 0.9])
+def test_a_column_with_gaps_gives_the_label_away_where_it_has_a_value(share):
+    generator = np.random.default_rng(0)
+    labels = [f"class {code}" for code in generator.integers(4, size=2000)]
+    gaps = generator.random(2000) < share
+    assert fault_of(np.where(gaps, "", [label.upper() for label in labels]).tolist(), labels) == GIVES_AWAY
+    parents = np.where(gaps, "", [str(int(label[-1]) // 2) + " old" for label in labels]).tolist()
+    assert fault_of(parents, labels) == FOLLOWS
+    sizes = [f"{n % 7}" if label == "class 1" else "" for n, label in enumerate(labels)]
+    assert fault_of(sizes, labels) is None  # only shoes have one
+
+
+SOUND = {
+    "encoding": "columns", "version": 1, "kept": [0, 1, 3],
+    "columns": [
+        {"name": "a", "kind": "categorical", "categories": ["x", "y"]},
+        {"name": "b", "kind": "number", "numbers": [{"low": 0.0, "median": 1.0, "high": 2.0, "scale": 1.0}]},
+    ],
+}  # fmt: skip
+
+
+def unsound(column=None, **changes):
+    """Return the sound fields with others, or with another second column."""
+    columns = SOUND["columns"] if column is None else [SOUND["columns"][0], {"name": "b", **column}]
+    return {**SOUND, "columns": columns, **changes}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        unsound({"kind": "hashed", "width": 2**31 - 1}),
+        unsound({"kind": "hashed", "width": -1}),
+        unsound({"kind": "foo", "categories": ["x"]}),
+        unsound({"kind": "date", "numbers": SOUND["columns"][1]["numbers"]}),
+        unsound({"kind": "categorical", "categories": ["x", "x"]}),
+        unsound({"kind": "number", "numbers": [{"low": "x", "median": 1.0, "high": 2.0, "scale": 1.0}]}),
+        unsound({"kind": "number", "numbers": [{"low": 3.0, "median": 1.0, "high": 2.0, "scale": 1.0}]}),
+        unsound({"kind": "number", "numbers": [{"low": 0.0, "median": 1.0, "high": 2.0, "scale": 0.0}]}),
+        unsound(kept=[]),
+        unsound(kept=[1, 0]),
+        unsound(kept=[0, 4]),
+        unsound(columns=[], kept=[]),
+    ],
+    ids=str,
+)
+def test_an_encoding_that_is_not_sound_is_refused_before_anything_is_made_of_it(fields):
+    FittedMetadata.from_spec(EncoderSpec("metadata", SOUND))
+    with pytest.raises(HeadError, match="must say how its columns are encoded"):
+        FittedMetadata.from_spec(EncoderSpec("metadata", fields))

@@ -1,0 +1,171 @@
+"""Logistic regression at all strengths at once is scikit-learn's at each of them."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.metrics import log_loss as sklearn_log_loss
+from support import class_vectors
+
+from heads.errors import LabelError, SettingError
+from heads.modules import logistic
+from heads.modules.logistic import STRENGTHS, Logistic, fit_logistic
+
+N_ROWS, DIMS = 260, {"image": 9, "text": 6}
+TRAIN, VALIDATION = torch.arange(180), torch.arange(180, N_ROWS)
+
+
+def drawn(n_classes, *, seed=0, signal=0.5):
+    """Return inputs, presence and codes of two modalities; some rows lack the picture."""
+    codes = np.random.default_rng(seed).integers(n_classes, size=N_ROWS)
+    inputs = {
+        name: torch.from_numpy(class_vectors(codes, dim, signal=signal, seed=seed + dim)) for name, dim in DIMS.items()
+    }
+    inputs["text"] *= torch.logspace(-1, 1, DIMS["text"])  # nobody promises that they are well scaled
+    present = {"image": torch.arange(N_ROWS) % 7 != 0, "text": torch.ones(N_ROWS, dtype=torch.bool)}
+    inputs["image"][~present["image"]] = torch.nan
+    return inputs, present, torch.from_numpy(codes)
+
+
+def joined(inputs):
+    return torch.cat([inputs[name].nan_to_num(0.0) for name in sorted(inputs)], dim=1).double().numpy()
+
+
+def fitted(inputs, present, codes, **options):
+    options = {"n_classes": int(codes.max()) + 1, "folds": [(TRAIN, VALIDATION)], **options}
+    return fit_logistic(inputs, present, codes, **options)
+
+
+def from_scikit(vectors, codes, strength, **options):
+    model = LogisticRegression(C=strength, tol=1e-9, max_iter=10_000)
+    return model.fit(vectors[TRAIN], codes[TRAIN].numpy(), **options)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 10.0])
+def test_coefficients_and_probabilities_are_scikit_learn_s(n_classes, strength):
+    inputs, present, codes = drawn(n_classes)
+    (fit,) = fitted(inputs, present, codes, strengths=[strength])
+    assert fit.converged == [True]
+    model = from_scikit(joined(inputs), codes, strength)
+    weights, biases = model.coef_, model.intercept_
+    if n_classes == 2:  # scikit-learn has one vector for both
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    np.testing.assert_allclose(fit.module.layer.weight.detach(), weights, atol=1e-3 * max(1, abs(weights).max()))
+    np.testing.assert_allclose(fit.module.layer.bias.detach(), biases, atol=1e-3 * max(1, abs(biases).max()))
+    probabilities = fit.module(inputs, present).softmax(1).detach()
+    np.testing.assert_allclose(probabilities, model.predict_proba(joined(inputs)), atol=1e-3)
+
+
+def test_row_weights_are_scikit_learn_s_sample_weights():
+    inputs, present, codes = drawn(3)
+    weights = torch.linspace(0.1, 4, N_ROWS)
+    (fit,) = fitted(inputs, present, codes, strengths=[0.1], row_weights=weights)
+    model = from_scikit(joined(inputs), codes, 0.1, sample_weight=weights[TRAIN].double().numpy())
+    np.testing.assert_allclose(fit.module.layer.weight.detach(), model.coef_, atol=1e-3)
+    (even,) = fitted(inputs, present, codes, strengths=[0.1])
+    assert not np.allclose(even.module.layer.weight.detach(), model.coef_, atol=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
+    inputs, present, codes = drawn(4, seed=seed, signal=0.3)
+    (fit,) = fitted(inputs, present, codes)
+    found = []
+    for strength in STRENGTHS:
+        model = from_scikit(joined(inputs), codes, strength)
+        probabilities = model.predict_proba(joined(inputs)[VALIDATION])
+        labels = codes[VALIDATION].numpy()
+        macro_f1 = f1_score(labels, probabilities.argmax(1), average="macro", zero_division=0)
+        found.append((macro_f1, -sklearn_log_loss(labels, probabilities)))
+    assert fit.strength == STRENGTHS[found.index(max(found))]
+    np.testing.assert_allclose(fit.macro_f1s, [macro_f1 for macro_f1, _ in found])
+    np.testing.assert_allclose(fit.log_losses, [-negative for _, negative in found], rtol=2e-2)
+    assert fit.strengths == list(STRENGTHS)
+    assert all(fit.converged)
+
+
+def test_strength_of_equal_macro_f1_and_lower_log_loss_is_chosen():
+    inputs, present, codes = drawn(3, signal=5.0)  # everybody is right
+    (fit,) = fitted(inputs, present, codes, strengths=[1e-3, 1e-2, 1e-1])
+    assert fit.macro_f1s == [1.0, 1.0, 1.0]
+    assert fit.strength == fit.strengths[int(np.argmin(fit.log_losses))] == 0.1
+
+
+def test_default_strengths_are_ten_from_1e_4_to_100():
+    np.testing.assert_allclose(STRENGTHS, np.logspace(-4, 2, 10))
+
+
+def test_every_fold_ends_where_it_would_alone():
+    inputs, present, codes = drawn(4)
+    rows = torch.randperm(N_ROWS, generator=torch.Generator().manual_seed(0))
+    folds = [(torch.cat([rows[:start], rows[start + 60 :]]), rows[start : start + 60]) for start in (0, 60, 120)]
+    together = fitted(inputs, present, codes, folds=folds, strengths=[1e-3, 0.1])
+    for fold, fit in zip(folds, together, strict=True):
+        (alone,) = fitted(inputs, present, codes, folds=[fold], strengths=[1e-3, 0.1])
+        assert fit.strength == alone.strength
+        np.testing.assert_allclose(fit.log_losses, alone.log_losses, rtol=1e-3)
+        torch.testing.assert_close(fit.module.layer.weight, alone.module.layer.weight, atol=1e-3, rtol=1e-3)
+
+
+def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
+    inputs, present, codes = drawn(3)
+    (whole,) = fitted(inputs, present, codes)
+    monkeypatch.setattr(logistic, "BLOCK_CELLS", 1000)
+    (blocks,) = fitted(inputs, present, codes)
+    assert blocks.strength == whole.strength
+    torch.testing.assert_close(blocks.module.layer.weight, whole.module.layer.weight, atol=1e-3, rtol=1e-3)
+
+
+def test_class_without_training_rows_is_never_the_answer_and_changes_nothing():
+    inputs, present, codes = drawn(3)
+    (plain,) = fitted(inputs, present, codes, strengths=[1.0])
+    (wider,) = fitted(inputs, present, codes, strengths=[1.0], n_classes=5)
+    logits = wider.module(inputs, present)
+    assert logits.shape == (N_ROWS, 5)
+    assert (logits.log_softmax(1)[:, 3:] < np.log(1e-12)).all()
+    torch.testing.assert_close(logits[:, :3], plain.module(inputs, present), atol=2e-3, rtol=2e-3)
+
+
+def test_class_that_one_fold_lacks_does_not_spoil_it():
+    inputs, present, codes = drawn(3)
+    without = TRAIN[codes[TRAIN] != 1]
+    few, full = fitted(inputs, present, codes, folds=[(without, VALIDATION), (TRAIN, VALIDATION)], strengths=[0.1])
+    answers = few.module(inputs, present).argmax(1)
+    assert set(answers.tolist()) == {0, 2}
+    assert set(full.module(inputs, present).argmax(1).tolist()) == {0, 1, 2}
+    assert np.isfinite(few.log_losses + full.log_losses).all()
+
+
+def test_rows_of_the_other_sides_change_nothing():
+    inputs, present, codes = drawn(3)
+    (plain,) = fitted(inputs, present, codes, strengths=[1.0])
+    changed = {name: matrix.clone() for name, matrix in inputs.items()}
+    for matrix in changed.values():
+        matrix[VALIDATION] += 7
+    others = codes.clone()
+    others[VALIDATION] = -1  # belong to no class
+    (same,) = fitted(changed, present, others, n_classes=3, folds=[(TRAIN, TRAIN[:50])], strengths=[1.0])
+    torch.testing.assert_close(same.module.layer.weight, plain.module.layer.weight, atol=0, rtol=0)
+
+
+def test_fitted_head_is_restored_from_its_state():
+    inputs, present, codes = drawn(3)
+    (fit,) = fitted(inputs, present, codes)
+    restored = Logistic(DIMS, n_classes=3).eval()
+    restored.load_state_dict(fit.module.state_dict())
+    assert torch.equal(restored(inputs, present), fit.module(inputs, present))
+    assert not fit.module.training
+
+
+@pytest.mark.parametrize("strengths", [[], [0.0], [-1.0], [float("inf")], [float("nan")]])
+def test_strength_must_be_positive_and_finite(strengths):
+    with pytest.raises(SettingError, match="must be positive and finite"):
+        fitted(*drawn(3), strengths=strengths)
+
+
+def test_one_class_is_an_error():
+    inputs, present, _ = drawn(3)
+    with pytest.raises(LabelError, match="at least two classes"):
+        fitted(inputs, present, torch.zeros(N_ROWS, dtype=torch.int64))

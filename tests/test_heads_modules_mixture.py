@@ -1,0 +1,326 @@
+"""Late fusion's weights: fitted, with intervals, and over the whole simplex; compared with SciPy and plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import log_loss as sklearn_log_loss
+from torch import nn
+
+from heads.errors import HeadError, SettingError
+from heads.experiment import weight_sweep as sweep
+from heads.experiment.late_weights import weights_in_words
+from heads.experiment.weight_sweep import sweep_simplex
+from heads.modules import mixture
+from heads.modules.late import Late
+from heads.modules.mixture import Mixture, fit_mixture, mix
+from heads.modules.temperature import fit_temperature
+
+N_CLASSES = 6
+
+
+def members(signals, n_rows=400, *, n_classes=N_CLASSES, seed=0, mislabelled=0.0, absent=0.0):
+    """Return logits, presence and codes: a member of signal 0 says nothing, whatever it says."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(n_classes, (n_rows,), generator=generator)
+    logits = {}
+    for name, signal in signals.items():
+        noise = torch.randn(n_rows, n_classes, generator=generator)
+        logits[name] = (noise + signal * nn.functional.one_hot(codes, n_classes)) * max(signal, 1)
+    wrong = torch.rand(n_rows, generator=generator) < mislabelled
+    codes = torch.where(wrong, torch.randint(n_classes, (n_rows,), generator=generator), codes)
+    present = {name: torch.rand(n_rows, generator=generator) >= absent for name in logits}
+    return logits, present, codes
+
+
+def fitted(logits, present, codes, *, groups=None, seed=0, **options):
+    groups = torch.arange(len(codes)) if groups is None else groups
+    return fit_mixture(
+        logits, present, codes, groups=groups, generator=np.random.default_rng(seed), **{"n_resamples": 50, **options}
+    )
+
+
+def plain_mixture(logits, present, weights, temperatures):
+    """Return the average's probabilities, row by row, (N, K)."""
+    n_rows, n_classes = next(iter(logits.values())).shape
+    averages = np.zeros((n_rows, n_classes))
+    for row in range(n_rows):
+        there = [name for name in logits if present[name][row]]
+        total = sum(weights[name] for name in there)
+        for name in there:
+            voices = np.exp(logits[name][row].double().numpy() / temperatures[name])
+            averages[row] += weights[name] / total * voices / voices.sum()
+    return averages
+
+
+def test_average_is_that_of_a_plain_loop():
+    logits, present, _ = members({"image": 1.0, "text": 2.0}, 60)
+    found = Mixture({"image": 0.3, "text": 0.7}, {"image": 2.0, "text": 0.5}, 1.7, {})
+    sharper = plain_mixture(logits, present, found.weights, found.temperatures) ** (1 / 1.7)
+    expected = sharper / sharper.sum(1, keepdims=True)
+    np.testing.assert_allclose(mix(logits, present, found).exp(), expected, rtol=1e-6)
+
+
+class Said(nn.Module):
+    """A member that says what it was told to."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def forward(self, inputs, _present):
+        return inputs[self.name]
+
+
+def test_average_without_temperatures_is_late_fusion():
+    logits, present, _ = members({"image": 1.0, "metadata": 0.5, "text": 2.0}, 200, absent=0.5)
+    weights = {"image": 0.0, "metadata": 0.4, "text": 0.6}  # some rows have the picture only, some nothing
+    expected = Late({name: Said(name) for name in logits}, weights=weights)(logits, present)
+    found = mix(logits, present, Mixture(weights, dict.fromkeys(weights, 1.0), 1.0, {}))
+    torch.testing.assert_close(found.float(), expected)
+
+
+def test_weights_and_temperatures_have_the_least_loss_that_scipy_finds():
+    """The plain objective has neither a member for the unexplained rows nor a pull; many rows outweigh them."""
+    logits, present, codes = members({"image": 1.5, "text": 2.0}, 2000, absent=0.2)
+    has_any = torch.stack(list(present.values())).any(0).numpy()
+    own = codes.numpy()[has_any]
+
+    def loss(point):
+        weight, temperatures = 1 / (1 + math.exp(-point[0])), dict(zip(logits, np.exp(point[1:]), strict=True))
+        weights = torch.stack(
+            [present["image"] * weight, present["text"] * (1 - weight)], dim=1
+        ).double().numpy()[has_any]  # fmt: skip
+        voices = np.stack(
+            [(logits[name].double() / temperatures[name]).softmax(1).numpy()[has_any] for name in logits], axis=1
+        )
+        averages = (weights[:, :, None] * voices).sum(1) / weights.sum(1)[:, None]
+        return -np.log(averages[np.arange(len(own)), own]).mean()
+
+    expected = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10}).x
+    found = fitted(logits, present, codes)
+    assert found.weights["image"] == pytest.approx(1 / (1 + math.exp(-expected[0])), abs=0.02)
+    assert found.temperatures["image"] == pytest.approx(math.exp(expected[1]), rel=0.05)
+    assert found.temperatures["text"] == pytest.approx(math.exp(expected[2]), rel=0.05)
+    point = [math.log(found.weights["image"] / found.weights["text"]), *np.log(list(found.temperatures.values()))]
+    assert loss(point) < loss(expected) + 5e-4
+
+
+def test_last_temperature_has_the_least_loss_of_the_average():
+    logits, present, codes = members({"image": 1.5, "text": 1.5}, 1000)
+    found = fitted(logits, present, codes)
+
+    def loss(temperature):
+        other = Mixture(found.weights, found.temperatures, temperature, {})
+        return -mix(logits, present, other).gather(1, codes[:, None]).mean()
+
+    assert loss(found.temperature) < min(loss(0.95 * found.temperature), loss(1.05 * found.temperature))
+    assert found.temperature < 1  # an average is less sure than its members
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mislabelled", [0.0, 0.15])
+@pytest.mark.parametrize("n_rows", [40, 1000])
+def test_modality_of_pure_noise_weighs_nothing(n_rows, mislabelled, seed):
+    logits, present, codes = members({"image": 0.0, "text": 3.0}, n_rows, mislabelled=mislabelled, seed=seed)
+    found = fitted(logits, present, codes)
+    assert found.weights["image"] < 0.05
+    assert found.intervals["text"][1] > 0.95
+
+
+def test_modality_that_knows_only_the_classes_shares_weighs_nothing():
+    logits, present, codes = members({"text": 3.0}, 3000, mislabelled=0.2)
+    kept = (codes == 0) | (torch.arange(3000) % 5 == 0)
+    text, codes, present = logits["text"][kept], codes[kept], present["text"][kept]
+    logits = {"image": (torch.bincount(codes, minlength=N_CLASSES) + 1).log().expand(len(codes), -1), "text": text}
+    present = {"image": present, "text": present}
+    assert fitted(logits, present, codes).weights["image"] < 0.05
+
+
+def test_better_modality_weighs_more_whatever_the_order():
+    logits, present, codes = members({"image": 1.5, "text": 2.5}, 1000)
+    found = fitted(logits, present, codes)
+    assert 0.02 < found.weights["image"] < 0.4
+    swapped = {"image": logits["text"], "text": logits["image"]}
+    other = fitted(swapped, {"image": present["text"], "text": present["image"]}, codes)
+    assert other.weights["text"] == pytest.approx(found.weights["image"], abs=1e-3)
+    assert sum(found.weights.values()) == pytest.approx(1)
+
+
+def test_members_temperature_makes_up_for_their_scale():
+    logits, present, codes = members({"image": 1.5, "text": 2.0}, 1000)
+    found = fitted(logits, present, codes)
+    other = fitted({"image": 10 * logits["image"], "text": logits["text"]}, present, codes)
+    assert other.temperatures["image"] == pytest.approx(10 * found.temperatures["image"], rel=1e-2)
+    assert other.weights["image"] == pytest.approx(found.weights["image"], abs=1e-3)
+
+
+def test_weights_of_resamples_are_those_of_one_refit_each():
+    """Without pull, and at the temperatures found, each resample's weights are what SciPy finds for it."""
+    logits, present, codes = members({"image": 1.5, "text": 2.0}, 150, absent=0.2)
+    groups = torch.arange(150) // 2
+    found = fitted(logits, present, codes, groups=groups, n_resamples=8, seed=3)
+    has_any = torch.stack(list(present.values())).any(0)
+    own_groups, own_codes = groups[has_any].numpy(), codes[has_any]
+    names, places = np.unique(own_groups, return_inverse=True)
+    counts = np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=8)[:, places]
+    there = torch.stack([present[name][has_any] for name in logits], dim=1).double().numpy()
+    own = [
+        (logits[name][has_any].double() / found.temperatures[name]).softmax(1).gather(1, own_codes[:, None])[:, 0]
+        for name in logits
+    ]
+    shares = (np.bincount(own_codes, minlength=N_CLASSES) + 1) / (len(own_codes) + N_CLASSES)
+    likelihoods = np.stack([*own, shares[own_codes]], axis=1)
+    there = np.concatenate([there, np.ones((len(there), 1))], axis=1)
+    charge = 0.02 + 10 / len(own_codes)
+    weights = []
+    for drawn in counts:
+
+        def loss(point, drawn=drawn):
+            voices = np.exp(np.append(point, 0))
+            voices /= voices.sum()
+            logs = np.log((there * likelihoods) @ voices) - np.log(there @ voices)
+            return -(drawn * logs).sum() / drawn.sum() - charge * voices[-1]
+
+        best = minimize(loss, [3, 3], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12, "maxiter": 2000}).x
+        weights.append(1 / (1 + math.exp(best[1] - best[0])))
+    low, high = np.quantile(weights, (0.025, 0.975))
+    assert found.intervals["image"] == pytest.approx((low, high), abs=2e-3)
+    assert found.intervals["text"] == pytest.approx((1 - high, 1 - low), abs=2e-3)
+
+
+def test_interval_is_wider_where_rows_are_copies_of_each_other():
+    logits, present, codes = members({"image": 1.5, "text": 2.0}, 300)
+    copied = {name: matrix.repeat(5, 1) for name, matrix in logits.items()}
+    there = {name: matrix.repeat(5) for name, matrix in present.items()}
+    own, others = (
+        fitted(copied, there, codes.repeat(5), groups=groups).intervals["image"]
+        for groups in (torch.arange(300).repeat(5), torch.arange(1500))
+    )
+    assert own[1] - own[0] > 1.5 * (others[1] - others[0])
+
+
+def test_intervals_hold_the_weights_and_do_not_depend_on_the_blocks(monkeypatch):
+    logits, present, codes = members({"image": 1.5, "metadata": 1.0, "text": 2.0}, 500)
+    found = fitted(logits, present, codes)
+    for name, weight in found.weights.items():
+        low, high = found.intervals[name]
+        assert 0 <= low < weight < high <= 1
+    monkeypatch.setattr(mixture, "BLOCK_CELLS", 1700)
+    blocks = fitted(logits, present, codes)
+    for name, interval in found.intervals.items():
+        assert blocks.intervals[name] == pytest.approx(interval, abs=1e-4)
+
+
+def test_modality_that_weighs_nothing_may_weigh_something_on_a_resample():
+    found = fitted(*members({"image": 0.7, "text": 2.5}, 60, seed=10))
+    assert found.weights["image"] < 1e-3
+    assert found.intervals["image"][1] > 0.02
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_member_of_little_weight_keeps_about_the_temperature_that_it_has_alone(seed):
+    """A handful of rows that it happens to get right would make it as sure as can be."""
+    logits, present, codes = members(
+        {"image": 0.8, "metadata": 0.8, "text": 3.0}, 300, n_classes=20, seed=seed
+    )  # fmt: skip
+    found = fitted(logits, present, codes)
+    for name, temperature in found.temperatures.items():
+        assert temperature > 0.2 * fit_temperature(logits[name], codes)
+
+
+def test_same_generator_gives_the_same_mixture():
+    rows = members({"image": 1.5, "text": 2.0})
+    assert fitted(*rows, seed=4) == fitted(*rows, seed=4)
+    assert fitted(*rows, seed=4).intervals != fitted(*rows, seed=5).intervals
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 8])
+def test_few_rows_give_weights_all_the_same(n_rows):
+    logits, present, codes = members({"image": 1.0, "text": 2.0}, n_rows)
+    found = fitted(logits, present, codes)
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert mix(logits, present, found).isfinite().all()
+    assert all(0 <= low <= high <= 1 for low, high in found.intervals.values())
+
+
+def test_members_that_are_always_right_weigh_alike():
+    _, present, codes = members({"image": 1.0, "text": 1.0}, 100)
+    right = 5.0 * nn.functional.one_hot(codes, N_CLASSES)
+    found = fitted({"image": right, "text": right}, present, codes)
+    assert found.weights == pytest.approx({"image": 0.5, "text": 0.5}, abs=1e-3)
+
+
+def test_class_without_rows_or_without_any_voice_does_no_harm():
+    logits, present, codes = members({"image": 0.0, "text": 3.0}, 300)
+    kept = codes != 2
+    few = fitted(
+        {name: matrix[kept] for name, matrix in logits.items()}, {n: p[kept] for n, p in present.items()}, codes[kept]
+    )
+    assert few.weights["image"] < 0.05
+    for matrix in logits.values():
+        matrix[:, 5] = math.log(1e-12)  # the members never saw it
+    codes[codes == 5] = 4
+    codes[:3] = 5
+    silent = fitted(logits, present, codes)
+    assert silent.weights["image"] < 0.05
+    assert silent.temperatures["text"] < 10
+
+
+def test_row_that_has_nothing_and_what_stands_in_absent_ones_change_nothing():
+    logits, present, codes = members({"image": 1.5, "text": 2.0}, 200, absent=0.3)
+    assert not torch.stack(list(present.values())).any(0).all()
+    found = fitted(logits, present, codes)
+    changed = {name: torch.where(present[name][:, None], matrix, torch.nan) for name, matrix in logits.items()}
+    again = fitted(changed, present, codes)
+    assert again.weights == pytest.approx(found.weights, abs=1e-6)
+    some = torch.stack(list(present.values())).any(0)
+    torch.testing.assert_close(mix(changed, present, found)[some], mix(logits, present, found)[some])
+
+
+def test_no_row_with_any_modality_is_an_error():
+    logits, present, codes = members({"image": 1.0, "text": 1.0}, 10)
+    with pytest.raises(HeadError, match="must have a vector, however none has"):
+        fitted(logits, {name: torch.zeros_like(there) for name, there in present.items()}, codes)
+
+
+@pytest.mark.parametrize(
+    ("names", "step", "n_points"), [("it", 0.05, 21), ("imt", 0.05, 231), ("t", 0.1, 1), ("imt", 0.5, 6)]
+)
+def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, monkeypatch):
+    monkeypatch.setattr(sweep, "BLOCK_CELLS", 5000)
+    signals = {"i": 1.0, "m": 0.5, "t": 1.5}
+    logits, present, codes = members({name: signals[name] for name in names}, 80, absent=0.2)
+    present["t"][:] = True
+    points = sweep_simplex(logits, present, codes, n_classes=N_CLASSES, step=step)
+    assert len(points) == n_points == len({tuple(point.weights.values()) for point in points})
+    for point in points:
+        numbers = np.array(list(point.weights.values()))
+        assert numbers.sum() == pytest.approx(1)
+        assert numbers / step == pytest.approx(np.round(numbers / step))
+    for point in points[:: max(1, n_points // 20)]:
+        expected = Late({name: Said(name) for name in logits}, weights=point.weights)(logits, present).exp()
+        answers = expected.argmax(1)
+        assert point.accuracy == pytest.approx(accuracy_score(codes, answers))
+        assert point.macro_f1 == pytest.approx(f1_score(codes, answers, average="macro", zero_division=0))
+        expected = expected.double() / expected.double().sum(1, keepdim=True)
+        assert point.log_loss == pytest.approx(sklearn_log_loss(codes, expected, labels=range(N_CLASSES)), rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [0.0, -0.1, 0.3, 2.0, math.nan])
+def test_step_that_does_not_divide_one_is_an_error(step):
+    with pytest.raises(SettingError, match="A step must be 1 divided by a whole number"):
+        sweep_simplex(*members({"image": 1.0, "text": 1.0}, 10), n_classes=N_CLASSES, step=step)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_members_that_know_nothing_weigh_the_same_and_nothing_is_certain(seed):
+    found = fitted(*members({"image": 0.0, "metadata": 0.0, "text": 0.0}, 300, seed=seed, n_classes=20))
+    assert found.weights == pytest.approx(dict.fromkeys(found.weights, 1 / 3))
+    assert set(found.intervals.values()) == {(0.0, 1.0)}
+    shown = weights_in_words(found.weights, found.intervals)
+    assert shown.startswith("image 0.33, metadata 0.33, text 0.33: equal, because the validation rows do not tell ")
+    assert "fitted" not in shown

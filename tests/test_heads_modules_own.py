@@ -1,0 +1,222 @@
+"""Heads of a user's own class are trained as built-in ones are, and a faulty one is an error of its own jobs alone."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import own_heads
+import pytest
+import torch
+from small_jobs import CPU, DIMS, small_job, small_task
+
+import heads.training.stack
+from heads.data.vectors import Vectors
+from heads.errors import HeadError
+from heads.modules.one_by_one import SEEDING
+from heads.modules.saved_head import TrainedHead, load_head
+from heads.modules.standardiser import Standardise
+from heads.training.scheduler import fit, fit_jobs
+from heads.training.stack import Stack, build_empty, build_seeded
+from heads.training.stack_planner import plan_stacks
+
+
+def own_job(class_name, task=None, **changes):
+    job = small_job("early", task, **changes)
+    return replace(job, description=replace(job.description, name=class_name, plugin=f"own_heads:{class_name}"))
+
+
+def fits_of(jobs):
+    return [found for _, found in sorted(fit_jobs(jobs, device=CPU, dtype=torch.float32), key=lambda pair: pair[0])]
+
+
+def assert_same_fit(found, expected, *, atol=1e-6):
+    assert found.best_epoch == expected.best_epoch
+    assert len(found.history) == len(expected.history)
+    for epoch, other in zip(found.history, expected.history, strict=True):
+        assert epoch == pytest.approx(other, abs=atol)
+    for name, tensor in found.module.state_dict().items():
+        torch.testing.assert_close(tensor, expected.module.state_dict()[name], atol=atol, rtol=0)
+
+
+@pytest.fixture
+def random_state():
+    """Hold that the caller's random numbers go on as if nothing had been."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Training.
+
+
+def test_a_job_in_a_stack_gets_the_fit_it_gets_alone(random_state):
+    jobs = [own_job("Usual", small_task(seed % 2), seed=seed, max_epochs=n) for seed, n in enumerate([4, 1, 3, 4])]
+    assert len(plan_stacks(jobs, like=torch.empty(0)).stacks) == 1
+    together = fits_of(jobs)
+    assert [len(found.history) for found in together] == [4, 1, 3, 4]
+    for job, found in zip(jobs, together, strict=True):
+        assert_same_fit(found, fit(job))
+    with pytest.raises(AssertionError):
+        assert_same_fit(together[0], together[3])
+
+
+def test_dropout_and_batch_statistics_are_those_of_training():
+    """Without units dropped another head comes out, and the statistics are no longer those at the start."""
+    job = own_job("Usual")
+    found = fit(job).module
+    assert found.norm.num_batches_tracked > 0
+    assert not torch.equal(found.norm.running_mean, torch.zeros(own_heads.HIDDEN_DIM))
+    assert not found.training
+
+
+def test_without_dropout_another_head_comes_out(monkeypatch):
+    with_dropout = fit(own_job("Usual"))
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda _, inputs: inputs)
+    with pytest.raises(AssertionError):
+        assert_same_fit(fit(own_job("Usual")), with_dropout)
+
+
+def test_a_job_stops_when_its_patience_ends():
+    jobs = [own_job("Usual", patience=patience, max_epochs=30, learning_rate=0.05) for patience in (1, 2)]
+    for found, patience in zip(fits_of(jobs), (1, 2), strict=True):
+        assert len(found.history) < 30
+        assert len(found.history) - found.best_epoch == patience
+
+
+def test_a_buffer_that_is_replaced_is_kept():
+    """As many batches as there were: of 120 rows, 16 at a time."""
+    found = fit(own_job("Counting", max_epochs=3, keep="last"))
+    assert found.module.n_batches == 3 * (120 // 16)
+
+
+def test_a_parameter_that_is_not_used_harms_nothing():
+    """Some are used where something is absent alone, and so not in every batch."""
+    found = fits_of([own_job("Unused", seed=seed, weight_decay=0.0) for seed in range(2)])
+    assert all(one.module.idle.tolist() == [1, 1, 1] for one in found)
+    assert all(one.best_epoch for one in found)
+
+
+def test_modality_dropout_takes_a_modality_from_a_class_that_does_not_look(monkeypatch):
+    seen = []
+    monkeypatch.setattr(own_heads.Blind, "seen", seen)
+    fit(own_job("Blind", small_task(absent=0.0), modality_dropout=0.5, max_epochs=1))
+    absent = [vectors[~mask] for vectors, mask in seen]
+    assert sum(map(len, absent)) > 20
+    assert all((vectors == 0).all() for vectors in absent)
+    assert all((vectors[mask] != 0).any() for vectors, mask in seen)
+
+
+# Faulty classes.
+
+
+@pytest.mark.parametrize(
+    ("class_name", "words"),
+    [
+        ("Bare", "must have parameters that are trained, however it has none"),
+        ("Tied", "must have each parameter under one name, however other.weight is another name of one"),
+        ("Raising", "must answer, however it raised KeyError: 'sound'"),
+        ("Wide", "must answer with a tensor (16, 3), however it is (16, 4)"),
+        ("Pair", "must answer with a tensor (16, 3), however it answers with a tuple"),
+        ("Detached", "must have gradients, however it raised RuntimeError"),
+        ("Stateful", "must have a state of tensors, however it raised TypeError"),
+    ],
+)
+def test_a_faulty_class_is_an_error_of_its_jobs_and_the_others_go_on(random_state, class_name, words):
+    jobs = [own_job(class_name), small_job("early"), own_job(class_name, seed=1), own_job("Usual")]
+    first, built_in, second, usual = fits_of(jobs)
+    for error in (first, second):
+        assert isinstance(error, HeadError)
+        assert f"own_heads:{class_name} {words}" in str(error)
+        assert str(error).endswith(f" Look at it with heads-check own_heads:{class_name}.")
+    assert_same_fit(built_in, fit(jobs[1]))
+    assert_same_fit(usual, fit(jobs[3]))
+    with pytest.raises(HeadError, match=f"own_heads:{class_name}"):
+        fit(jobs[0])
+
+
+def test_a_class_that_cannot_be_built_is_an_error_of_its_jobs():
+    error, found = fits_of([own_job("Failing"), small_job("early")])
+    assert "however its constructor raised KeyError: 'sound'" in str(error)
+    assert_same_fit(found, fit(small_job("early")))
+
+
+# Random numbers.
+
+
+def test_an_empty_head_leaves_the_random_numbers_as_they_were(random_state):
+    build_empty(own_job("Usual").description)
+
+
+@pytest.mark.parametrize("build", [build_empty, lambda description: build_seeded(description, 0)])
+def test_a_head_is_built_while_nobody_else_draws(monkeypatch, build):
+    found = []
+    monkeypatch.setattr(heads.training.stack, "build", lambda *_, **__: found.append(SEEDING.locked()))
+    build(own_job("Usual").description)
+    assert found == [True]
+
+
+def test_heads_that_are_built_beside_each_other_begin_as_they_do_alone():
+    description = own_job("Usual").description
+    expected = [build_seeded(description, seed).state_dict() for seed in range(4)]
+    stop = threading.Event()
+
+    def disturb():
+        while not stop.is_set():
+            build_empty(description)
+
+    with ThreadPoolExecutor(3) as pool:
+        disturbing = pool.submit(disturb)
+        found = list(pool.map(lambda seed: build_seeded(description, seed % 4).state_dict(), range(40)))
+        stop.set()
+        disturbing.result()
+    for place, state in enumerate(found):
+        assert all(torch.equal(tensor, expected[place % 4][name]) for name, tensor in state.items())
+
+
+def test_heads_in_use_do_not_wait_for_each_other():
+    """What draws nothing needs no turn."""
+    job = own_job("Usual")
+    stack = Stack([job.description], [0], device=CPU)
+    stack.module.eval()
+    inputs = {name: torch.zeros(1, 4, dim) for name, dim in DIMS.items()}
+    present = {name: torch.ones(1, 4, dtype=torch.bool) for name in DIMS}
+    with SEEDING, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(stack.module, inputs, present).result(timeout=60).shape == (1, 4, 3)
+
+
+def test_other_devices_are_not_seeded(monkeypatch):
+    """torch.manual_seed is for all devices, and the caller's may be on another one."""
+    monkeypatch.setattr(torch, "manual_seed", lambda _: pytest.fail("all devices were seeded"))
+    fit(own_job("Usual", max_epochs=1))
+
+
+# Saving.
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return a fit and where its head was saved."""
+    job = own_job("Usual")
+    task, found = job.task, fit(job)
+    head = TrainedHead(
+        description=found.description, module=found.module, standardise=Standardise(DIMS), label="kind",
+        classes=["a", "b", "c"], encoders=dict.fromkeys(DIMS, "toy"), specs={},
+    )  # fmt: skip
+    vectors = Vectors(encoders=dict.fromkeys(DIMS, "toy"), specs={}, inputs=task.inputs, present=task.present)
+    head.save(tmp_path, golden=vectors, golden_rows=np.arange(8))
+    return head, vectors, tmp_path / "Usual.json"
+
+
+def test_a_head_that_was_saved_answers_as_before(saved):
+    head, vectors, path = saved
+    loaded = load_head(path, plugins=True)
+    assert isinstance(loaded.module, torch.nn.Module)
+    np.testing.assert_array_equal(loaded.probabilities(vectors), head.probabilities(vectors))
+
+
+def test_a_head_of_ones_own_is_not_loaded_without_leave(saved, monkeypatch):
+    monkeypatch.setattr("heads.modules.registry.load_plugin", lambda _: pytest.fail("the class was loaded"))
+    with pytest.raises(HeadError, match="must be a built-in head, however it is of the class own_heads:Usual"):
+        load_head(saved[2])

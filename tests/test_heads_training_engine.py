@@ -1,0 +1,383 @@
+"""Jobs that are trained in a stack get what each gets alone, and nothing of a training is left where it was called."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_jobs import CPU, small_job, small_task
+from torch import nn
+
+import heads.training.scheduler
+import heads.training.stack_planner
+from heads.data.tokens import ProductTokens
+from heads.errors import HeadError
+from heads.training.adamw import StackedAdamW
+from heads.training.head_state import Member
+from heads.training.job import Fit
+from heads.training.scheduler import fit, fit_jobs
+from heads.training.stack import Stack
+from heads.training.stack_planner import plan_stacks
+
+KINDS = {
+    "image": {}, "early": {}, "attention": {}, "gated": {}, "lowrank": {},
+    "early, learned absence": {"absent": "learned"}, "attention, learned absence": {"absent": "learned"},
+    "early, modality dropout": {"modality_dropout": 0.3}, "gated, modality dropout": {"modality_dropout": 0.3},
+    "early, balanced": {"class_weights": "balanced"}, "early, adjusted": {"logit_adjustment": 1.0},
+    "early, 15 a class": {"per_class": "15"}, "early, the largest class": {"per_class": "largest"},
+}  # fmt: skip
+# Learning rate, weight decay, dropout, epochs: neighbours that are equal, such that are not, and one that stops first.
+OWN = [(2e-3, 0.01, 0.5, 4), (2e-3, 0.01, 0.2, 2), (1e-2, 0.1, 0.5, 4), (2e-3, 0.1, 0.0, 4)]
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def jobs_of(kind):
+    """Return four jobs of one shape: two folds with other rows, and seeds, rates and epochs of their own."""
+    name, changes = kind.split(",")[0], KINDS[kind]
+    n_rows = (120, 30, 40) if "largest" in kind else (124, 40, 26)  # as many rows of the largest class, or as few steps
+    folds = [small_task(0), small_task(0 if "largest" in kind else 1, n_rows=n_rows)]
+    return [
+        small_job(
+            name, folds[seed % 2], seed=seed, learning_rate=rate, weight_decay=decay, dropout=dropout,
+            max_epochs=n_epochs, **changes,
+        )
+        for seed, (rate, decay, dropout, n_epochs) in enumerate(OWN)
+    ]  # fmt: skip
+
+
+def stacks_of(jobs):
+    return plan_stacks(jobs, like=torch.empty(0)).stacks
+
+
+def fits_of(jobs, *, dtype=torch.float32, **options):
+    return [found for _, found in sorted(fit_jobs(jobs, device=CPU, dtype=dtype, **options))]
+
+
+def assert_same_fit(found, expected, *, atol=0.0):
+    assert len(found.history) == len(expected.history)
+    assert found.best_epoch == expected.best_epoch
+    for epoch, other in zip(found.history, expected.history, strict=True):
+        assert epoch == pytest.approx(other, abs=atol, rel=0)
+    state, other = found.module.state_dict(), expected.module.state_dict()
+    assert state.keys() == other.keys()
+    for name, tensor in state.items():
+        torch.testing.assert_close(
+            tensor, other[name], atol=atol, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def lanes():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
+
+
+# A stack and its heads.
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-3)], ids=["fp32", "bf16"])
+@every_kind
+def test_a_job_in_a_stack_gets_the_fit_it_gets_alone(kind, dtype, atol):
+    """To rounding: a product of a batch of matrices may be summed in another order than one of two."""
+    jobs = jobs_of(kind)
+    assert len(stacks_of(jobs)) == 1
+    together = fits_of(jobs, dtype=dtype)
+    assert [len(found.history) for found in together] == [n_epochs for *_, n_epochs in OWN]
+    for job, found in zip(jobs, together, strict=True):
+        assert_same_fit(found, fit(job, dtype=dtype), atol=atol)
+
+
+def test_heads_are_in_float32_whatever_they_compute_in():
+    module = fit(small_job("gated"), dtype=torch.bfloat16).module
+    assert {tensor.dtype for tensor in module.state_dict().values()} == {torch.float32}
+    assert not module.training
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 1e-2}, {"weight_decay": 3.0}, {"dropout": 0.1}, {"seed": 9}])
+def test_every_setting_of_a_job_tells(changes):
+    """The comparison above can fail."""
+    job = small_job("early")
+    other = small_job("early", **changes)
+    with pytest.raises(AssertionError):
+        assert_same_fit(fit(other), fit(job), atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_fit_to_the_bit():
+    for name in ("early", "attention"):
+        assert_same_fit(fit(small_job(name)), fit(small_job(name)))
+
+
+def test_a_job_that_stops_leaves_the_stack_and_the_others_go_on(monkeypatch):
+    sizes, keep = [], Stack.keep
+
+    def watched(self, places):
+        keep(self, places)
+        sizes.append(len(self.parameters[0]))
+
+    monkeypatch.setattr(Stack, "keep", watched)
+    jobs = [small_job("early", seed=seed, max_epochs=n) for seed, n in enumerate([5, 1, 3, 3])]
+    together = fits_of(jobs)
+    assert sizes == [3, 1]
+    for job, found in zip(jobs, together, strict=True):
+        assert_same_fit(found, fit(job), atol=1e-5)
+
+
+def test_patience_is_each_jobs_own():
+    """The best epoch is the first of the best macro-F1 and, of such, the least loss."""
+    jobs = [small_job("early", patience=patience, max_epochs=12, learning_rate=0.05) for patience in (1, 2, 60)]
+    found = fits_of(jobs)
+    assert [len(one.history) - one.best_epoch for one in found[:2]] == [1, 2]
+    assert len(found[2].history) == 12
+    for one in found:
+        scores = [(epoch["validation_macro_f1"], -epoch["validation_loss"]) for epoch in one.history]
+        assert one.best_epoch == scores.index(max(scores)) + 1
+    for epoch, other in zip(found[0].history, found[2].history, strict=False):
+        assert epoch == pytest.approx(other, abs=1e-5)
+
+
+def test_the_history_is_that_of_the_head_kept():
+    """Validation loss and macro-F1 of the best epoch, computed again."""
+    job = small_job("early", max_epochs=6)
+    found, rows = fit(job), torch.from_numpy(job.task.split.validation)
+    logits = found.module(
+        {name: matrix[rows] for name, matrix in job.task.inputs.items()},
+        {name: mask[rows] for name, mask in job.task.present.items()},
+    )
+    best, codes, answers = found.history[found.best_epoch - 1], job.task.codes[rows], logits.argmax(1)
+    assert best["validation_loss"] == pytest.approx(nn.functional.cross_entropy(logits, codes).item(), rel=1e-5)
+    f1 = []
+    for code in range(3):
+        hits = int(((answers == code) & (codes == code)).sum())
+        f1.append(2 * hits / int((answers == code).sum() + (codes == code).sum()))
+    assert best["validation_macro_f1"] == pytest.approx(np.mean(f1), rel=1e-6)
+
+
+def test_a_job_that_diverges_is_an_error_and_the_others_are_unharmed():
+    jobs = [small_job("early", seed=0), small_job("early", seed=1, learning_rate=1e30), small_job("early", seed=2)]
+    first, error, last = fits_of(jobs)
+    assert isinstance(error, HeadError)
+    assert "the loss of early is not finite in epoch 1" in str(error)
+    assert "--learning-rate, which is 1e+30" in str(error)
+    for job, found in ((jobs[0], first), (jobs[2], last)):
+        assert_same_fit(found, fit(job), atol=1e-5)
+    with pytest.raises(HeadError, match="not finite"):
+        fit(jobs[1])
+
+
+def test_the_times_of_a_stack_are_shared_out():
+    jobs = jobs_of("early")
+    assert all(found.elapsed_s > 0 for found in fits_of(jobs))
+
+
+# Stacks.
+
+
+def test_jobs_of_one_shape_stand_in_one_stack_in_order_of_their_rates():
+    jobs = jobs_of("early") + jobs_of("gated")
+    stacks = stacks_of(jobs)
+    assert sorted(sorted(places) for places in stacks) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    for places in stacks:
+        rates = [(jobs[place].settings.learning_rate, jobs[place].settings.weight_decay) for place in places]
+        assert rates == sorted(rates)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hidden_dim": 32}, {"batch_size": 8}, {"absent": "learned"}, {"modality_dropout": 0.1}, {"per_class": "7"}],
+    ids=str,
+)
+def test_jobs_of_another_shape_stand_apart(changes):
+    jobs = [small_job("early"), small_job("early", seed=1, **changes), small_job("early", seed=2)]
+    assert sorted(map(sorted, stacks_of(jobs))) == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize("n_rows", [(240, 40, 30), (136, 40, 30)], ids=["larger batches", "more steps"])
+def test_jobs_with_other_batches_stand_apart(n_rows):
+    jobs = [small_job("early"), small_job("early", small_task(n_rows=n_rows))]
+    assert len(stacks_of(jobs)) == 2
+
+
+def test_a_stack_is_no_larger_than_the_cache_of_a_core(monkeypatch):
+    jobs = [small_job("early", seed=seed) for seed in range(7)]
+    n_numbers = 22 * 16 + 2 * 16 + 16 * 3 + 3  # of a head: two linear maps and a batch norm
+    monkeypatch.setitem(
+        heads.training.stack_planner.STACK_BYTES, "cpu", 3 * n_numbers * heads.training.stack_planner.BYTES_A_PARAMETER
+    )
+    stacks = stacks_of(jobs)
+    assert Counter(map(len, stacks)) == {3: 2, 1: 1}
+    assert sorted(place for places in stacks for place in places) == list(range(7))
+    monkeypatch.setitem(heads.training.stack_planner.STACK_BYTES, "cpu", 1)
+    assert [len(places) for places in stacks_of(jobs)] == [1] * 7
+
+
+@pytest.mark.parametrize(("free_bytes", "expected"), [(140 * 2**30, 8 * 2**30), (8 * 2**30, 2 * 2**30)])
+def test_a_stack_takes_a_fourth_of_the_free_memory_of_a_gpu_at_most(monkeypatch, free_bytes, expected):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free_bytes, 141 * 2**30))
+    assert heads.training.stack_planner.stack_bytes(torch.device("cuda")) == expected
+    assert heads.training.stack_planner.stack_bytes(CPU) == heads.training.stack_planner.STACK_BYTES["cpu"]
+
+
+def test_the_longest_work_comes_first():
+    jobs = [small_job("early"), small_job("early", hidden_dim=64), small_job("early", hidden_dim=32)]
+    assert stacks_of(jobs) == [[1], [2], [0]]
+
+
+def test_heads_over_tokens_stand_alone_and_are_fitted_beside_the_others():
+    """Their tokens are ragged."""
+    task = small_task()
+    counts = torch.arange(190) % 3 + 1
+    values = torch.randn(int(counts.sum()), 6, generator=torch.Generator().manual_seed(0)).half()
+    task = replace(task, tokens={"text": ProductTokens(values, torch.cumsum(counts, 0) - counts, counts)})
+    plain = small_job("attention", task)
+    over_tokens = replace(plain, description=replace(plain.description, token_dims={"text": 6}))
+    jobs = [over_tokens, replace(over_tokens, settings=replace(plain.settings, seed=1)), plain]
+    assert sorted(stacks_of(jobs)) == [[0], [1], [2]]
+    first, second, _ = fits_of(jobs)
+    assert_same_fit(first, fit(jobs[0]), atol=1e-5)
+    assert first.history != second.history
+
+
+# What the caller sees.
+
+
+def test_results_come_as_they_are_done(monkeypatch):
+    """The short job's while the long one still has epochs to go."""
+    taken, was_taken, note = threading.Event(), [], Member.note
+
+    def waiting(self, *arguments, **options):
+        note(self, *arguments, **options)
+        if len(self.fit().history) > 1:
+            was_taken.append(taken.wait(60))
+
+    monkeypatch.setattr(Member, "note", waiting)
+    jobs = [small_job("early", max_epochs=3), small_job("early", seed=1, max_epochs=1)]
+    results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
+    place, found = next(results)
+    taken.set()
+    assert (place, len(found.history)) == (1, 1)
+    assert [place for place, _ in results] == [0]
+    assert was_taken == [True, True]
+
+
+@pytest.mark.parametrize("n_lanes", [1, 2, 5])
+def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_lanes, monkeypatch):
+    monkeypatch.setattr("heads.training.stack_planner.count_lanes", lambda _: n_lanes)
+    jobs = [small_job(name, seed=seed, max_epochs=2) for seed in range(2) for name in ("text", "early", "gated")]
+    for job, found in zip(jobs, fits_of(jobs), strict=True):
+        assert_same_fit(found, fit(job), atol=1e-5)
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """The epochs of all heads, as they are trained."""
+    counted, note = [], Member.note
+
+    def watched(self, *arguments, **options):
+        counted.append(self.place)
+        note(self, *arguments, **options)
+
+    monkeypatch.setattr(Member, "note", watched)
+    return counted
+
+
+def test_a_caller_who_stops_listening_ends_the_training(epochs, monkeypatch):
+    endless = {"max_epochs": 2000, "patience": 2000}
+    jobs = [small_job("text", max_epochs=1), small_job("early", **endless), small_job("gated", **endless)]
+    monkeypatch.setattr("heads.training.stack_planner.count_lanes", lambda _: 3)
+    results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
+    assert next(results)[0] == 0
+    assert lanes()
+    results.close()
+    assert lanes() == []
+    assert 1 <= len(epochs) < 2000
+
+
+def test_a_mistake_in_one_stack_is_raised_and_ends_the_others(epochs, monkeypatch):
+    descend = heads.training.scheduler.descend
+
+    def failing(jobs, *arguments, **options):
+        if jobs[0].description.name == "text":
+            raise ZeroDivisionError
+        yield from descend(jobs, *arguments, **options)
+
+    monkeypatch.setattr(heads.training.scheduler, "descend", failing)
+    monkeypatch.setattr("heads.training.stack_planner.count_lanes", lambda _: 2)
+    with pytest.raises(ZeroDivisionError):
+        fits_of([small_job("early", max_epochs=2000, patience=2000), small_job("text")])
+    assert lanes() == []
+    assert len(epochs) < 2000
+
+
+@pytest.mark.parametrize("end", ["done", "closed", "failed"])
+def test_the_callers_threads_and_random_numbers_stay_as_they_were(end):
+    n_threads, learning_rate = torch.get_num_threads(), 1e30 if end == "failed" else 1e-3
+    torch.set_num_threads(3)
+    try:
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()
+        results = fit_jobs(
+            [small_job("early", learning_rate=learning_rate), small_job("text")], device=CPU, dtype=torch.float32
+        )
+        kinds = {type(found) for _, found in [next(results), *([] if end == "closed" else results)]}
+        results.close()
+        assert kinds == ({Fit, HeadError} if end == "failed" else {Fit})
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+        assert torch.equal(before[0], torch.get_rng_state())
+        assert np.array_equal(before[1], np.random.get_state()[1])
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def test_what_the_caller_drew_before_does_not_count():
+    torch.manual_seed(1)
+    first = fit(small_job("early"))
+    torch.manual_seed(2)
+    assert_same_fit(fit(small_job("early")), first)
+
+
+def test_no_jobs_are_no_results():
+    assert fits_of([]) == []
+
+
+def test_the_task_is_left_as_it_was():
+    job = small_job("early", modality_dropout=0.5)
+    before = {name: matrix.clone() for name, matrix in job.task.inputs.items()}
+    masks = {name: mask.clone() for name, mask in job.task.present.items()}
+    fit(job)
+    assert all(torch.equal(matrix, job.task.inputs[name]) for name, matrix in before.items())
+    assert all(torch.equal(mask, job.task.present[name]) for name, mask in masks.items())
+
+
+# AdamW.
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 3)], ids=str)
+def test_stacked_adamw_is_torchs_adamw_for_each_head(shape):
+    rates, decays = [1e-3, 1e-3, 0.1, 0.1, 1e-3], [0.0, 0.3, 0.3, 0.3, 0.0]
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(5, *shape, generator=generator)
+    stacked = [start.clone().requires_grad_(), torch.ones(5, 2, requires_grad=True)]
+    optimiser = StackedAdamW(stacked, learning_rates=rates, weight_decays=decays)
+    alone = [[start[head].clone().requires_grad_(), torch.ones(2, requires_grad=True)] for head in range(5)]
+    own = [
+        torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+        for parameters, rate, decay in zip(alone, rates, decays, strict=True)
+    ]
+    heads_there = list(range(5))
+    for step in range(8):
+        grads = [torch.randn(5, *shape, generator=generator), torch.randn(5, 2, generator=generator)]
+        if step == 4:  # two leave
+            heads_there = [0, 2, 4]
+            places = torch.tensor(heads_there)
+            stacked = [tensor.detach()[places].requires_grad_() for tensor in stacked]
+            optimiser.keep(places, stacked)
+        optimiser.step([grad[heads_there] for grad in grads])
+        for place, head in enumerate(heads_there):
+            for parameter, grad in zip(alone[head], grads, strict=True):
+                parameter.grad = grad[head]
+            own[head].step()
+            for tensor, expected in zip(stacked, alone[head], strict=True):
+                torch.testing.assert_close(tensor[place], expected)
+    assert not torch.equal(stacked[0][0], stacked[0][2])
