@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.column_names import USUAL_NAMES, usual_column
 from embed.catalogue.open_table import Table, folder_of, open_table
 from embed.catalogue.row_filter import Where
 from embed.catalogue.subsample import choose_rows
@@ -18,19 +19,6 @@ from embed.settings import MODALITIES, ExtractSettings
 __all__ = ["Catalogue", "check_asked", "find_column", "read_catalogue"]
 
 log = logging.getLogger("embed_once")
-
-# The usual names of each role's column, the most telling first; case, blanks, "_" and "-" do not count.
-USUAL_NAMES = {
-    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id"),
-    "image": (
-        "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
-        "picture", "photo", "file_name", "path", "file",
-    ),
-    "text": (
-        "text", "title", "description", "productDisplayName", "product_title", "product_name",
-        "display_name", "name", "caption",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,13 +121,10 @@ def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path
 
 def find_column(role: str, columns: Iterable[str], settings: ExtractSettings) -> str | None:
     """Return the column that is asked for, or has one of the role's usual names; None where there is none."""
-    by_plain_name: dict[str, str] = {}
-    for name in columns:
-        by_plain_name.setdefault(_plain(name), name)
     asked = getattr(settings, f"{role}_column")
     if asked is not None:
         return asked if asked in columns else None
-    return next((by_plain_name[_plain(one)] for one in USUAL_NAMES[role] if _plain(one) in by_plain_name), None)
+    return usual_column(role, columns)
 
 
 def _find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dict[str, str]:
@@ -204,7 +189,3 @@ def _check_ids(ids: list[str], numbers: list[int], column: str, path: Path) -> N
         f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} below "
         f"the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with --id-column."
     )
-
-
-def _plain(name: str) -> str:
-    return "".join(char for char in name.lower() if char not in " _-")

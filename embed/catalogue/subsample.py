@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embed.inspection.label_profile import clean_label
+from cache.labels import clean_label
 
 __all__ = ["choose_rows"]
 

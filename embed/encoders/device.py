@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cache.cores import count_cores
 from embed.errors import DeviceError
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "count_cores",
     "default_parallel",
     "find_devices",
     "one_core_each",
@@ -38,13 +37,6 @@ def find_devices(choice: str) -> list[torch.device]:
     if len({(device.type, device.index or 0) for device in devices}) < len(devices):
         raise DeviceError(f"--device must name each device once, however got {choice!r}.")
     return devices
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use; in a container the machine may have many more."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def default_parallel(device: torch.device) -> int:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Contents, content_key
+from cache.cores import count_cores
 from embed.catalogue.catalogue import Catalogue
 from embed.contents.file_ranges import Place, PlacedCell
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.contents.texts import clean, normalise
-from embed.encoders.device import count_cores
 from embed.errors import CatalogueError, ContentError
 from embed.extraction.thread_map import ordered_map
 from embed.progress import Progress

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from cache.labels import clean_label
 from embed.catalogue.open_table import folder_of
 from embed.inspection.association import Association
 from embed.inspection.column_profile import ColumnProfile
 from embed.inspection.cost_sample import Cost, measure_cost
 from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.inspection_settings import InspectSettings
-from embed.inspection.label_profile import LabelProfile, clean_label, profile_label
+from embed.inspection.label_profile import LabelProfile, profile_label
 from embed.inspection.picture_profile import PictureProfile, profile_pictures
 from embed.inspection.row_counter import Tally
 from embed.inspection.rows import Row, Rows

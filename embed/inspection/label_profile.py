@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["LABEL_NAMES", "MIN_ROWS", "LabelProfile", "clean_label", "profile_label"]
+from cache.labels import clean_label
 
-LABEL_NAMES = ("label", "category", "class", "target")  # those that `heads-train` looks for
+__all__ = ["MIN_ROWS", "LabelProfile", "profile_label"]
+
 MIN_ROWS = 10  # heads-train leaves smaller classes out, if not told otherwise
 MOST_CLASSES = 1000  # listed by name
 
@@ -27,11 +28,6 @@ class LabelProfile:
     n_rare: int  # classes with fewer than `MIN_ROWS` rows
     n_rare_rows: int
     majority_share: float  # of the labelled rows, which always saying the commonest class has right
-
-
-def clean_label(cell: str) -> str:
-    """Return the label as training reads it: runs of white space as one blank, none at the ends."""
-    return " ".join(cell.split())
 
 
 def profile_label(column: str, counts: Mapping[str, int]) -> LabelProfile:

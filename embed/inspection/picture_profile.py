@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.cores import count_cores
 from embed.contents.file_ranges import PlacedCell
 from embed.contents.images import decode, locate, measure, read_image
 from embed.contents.statuses import NOT_BAD, OK
-from embed.encoders.device import count_cores
 from embed.errors import ContentError
 from embed.extraction.thread_map import ordered_map
 from embed.inspection.duplicate_counter import Digests, Repeats

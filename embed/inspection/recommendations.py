@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cache.column_names import USUAL_NAMES
 from embed.amounts import plural
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
-from embed.inspection.label_profile import LABEL_NAMES, MIN_ROWS
+from embed.inspection.label_profile import MIN_ROWS
 from embed.inspection.picture_profile import PictureProfile
 
 if TYPE_CHECKING:
@@ -86,9 +87,8 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
 def _of_label(inspection: Inspection) -> Iterator[Finding]:
     column, label = inspection.roles.get("label"), inspection.label
     if column is None:
-        yield Finding(
-            f"No column is called {', '.join(LABEL_NAMES[:-1])} or {LABEL_NAMES[-1]}: --label names the label."
-        )
+        names = USUAL_NAMES["label"]
+        yield Finding(f"No column is called {', '.join(names[:-1])} or {names[-1]}: --label names the label.")
         return
     if label is None:
         n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)

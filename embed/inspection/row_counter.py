@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from cache.labels import clean_label
 from embed.contents.file_ranges import PlacedCell
 from embed.inspection.association import Association, PairCounter, associate
 from embed.inspection.column_profile import ColumnCounter, ColumnProfile
 from embed.inspection.duplicate_counter import Digests
-from embed.inspection.label_profile import clean_label
 from embed.inspection.rows import Row
 from embed.inspection.sampling import Sample
 from embed.inspection.text_profile import TextCounter

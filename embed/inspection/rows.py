@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cache.column_names import usual_column
 from embed.catalogue.catalogue import check_asked, find_column
 from embed.catalogue.open_table import open_table
 from embed.catalogue.row_filter import Where
 from embed.contents.texts import join
 from embed.errors import CatalogueError
 from embed.inspection.inspection_settings import InspectSettings
-from embed.inspection.label_profile import LABEL_NAMES
 from embed.settings import MODALITIES
 
 __all__ = ["Row", "Rows"]
@@ -96,6 +96,5 @@ def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]
     found = {role: find_column(role, columns, extract) for role in ("id", *MODALITIES)}
     if extract.text_column_names:
         found["text"] = ", ".join(extract.text_column_names)
-    usual = (column for name in LABEL_NAMES for column in columns if column.strip().lower() == name)
-    found["label"] = settings.label or next(usual, None)
+    found["label"] = settings.label or usual_column("label", columns)
     return {role: column for role, column in found.items() if column is not None}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache, MissingEntryError
+from cache.column_names import USUAL_NAMES, usual_column
+from cache.labels import clean_label
 from heads.errors import LabelError
 
 __all__ = ["Labels", "find_label_column", "make_labels"]
-
-USUAL_NAMES = ("label", "category", "class", "target")
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,10 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
                 f"--label must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
             ) from error
         return asked
-    for usual in USUAL_NAMES:
-        for column in columns:
-            if column.strip().lower() == usual:
-                return column
+    if (usual := usual_column("label", columns)) is not None:
+        return usual
     raise LabelError(
-        f"The catalogue must have a column to learn ({', '.join(USUAL_NAMES)}), however its columns are "
+        f"The catalogue must have a column to learn ({', '.join(USUAL_NAMES['label'])}), however its columns are "
         f"{', '.join(columns) or 'none'}. Name it with --label."
     )
 
@@ -62,7 +60,7 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
     Raises:
         LabelError: fewer than two classes are left.
     """
-    cleaned = np.array([" ".join(cell.split()) for cell in cells], dtype=object)
+    cleaned = np.array([clean_label(cell) for cell in cells], dtype=object)
     labelled = cleaned != ""
     notes = []
     if not usable.all():

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache
+from cache.column_names import usual_column
 from heads.errors import SettingError
 
 __all__ = ["ReportColumns", "ReportSettings", "choose_columns"]
-
-# The usual names, the most telling first; case, blanks, "_" and "-" do not count.
-IMAGE_NAMES = (
-    "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path", "picture",
-    "photo", "file_name", "path", "file",
-)  # fmt: skip
-TITLE_NAMES = (
-    "text", "title", "description", "productDisplayName", "product_title", "product_name", "display_name", "name",
-    "caption",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,20 +37,11 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     """
     columns = cache.columns()
     chosen: dict[str, str | None] = {}
-    for what, asked, names in (
-        ("image", settings.image_column, IMAGE_NAMES),
-        ("title", settings.title_column, TITLE_NAMES),
-    ):
+    for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):
         if asked is not None and asked not in columns:
             raise SettingError(
                 f"--{what}-column must be one of the catalogue's columns ({', '.join(columns) or 'none'}), however got "
                 f"{asked!r}."
             )
-        by_plain_name = {_plain(name): name for name in reversed(columns)}  # the first of equals
-        usual = (by_plain_name[_plain(name)] for name in names if _plain(name) in by_plain_name)
-        chosen[what] = asked if asked is not None else next(usual, None)
+        chosen[what] = asked if asked is not None else usual_column(role, columns)
     return ReportColumns(**chosen)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()

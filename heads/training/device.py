@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import torch
 
+from cache.cores import count_cores
 from heads.errors import SettingError
 
 __all__ = ["count_lanes", "describe_device", "find_device", "find_dtype"]
@@ -48,7 +48,7 @@ def count_lanes(device: torch.device) -> int:
     """Return how many stacks are trained beside each other: on the CPU one a core, each computing on its own."""
     if device.type != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count_cores()
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -249,7 +249,7 @@ def _print_products(results: dict[str, dict[str, dict[str, Any]]]) -> None:
 def _machine(device: str) -> dict[str, Any]:
     import torch
 
-    from embed.encoders.device import count_cores
+    from cache.cores import count_cores
 
     return {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,

@@ -130,7 +130,8 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
 
 
 def _on_cores(function: Callable[[Any], object], items: Sequence[Any], *, n_parallel: int) -> Run:
-    from embed.encoders.device import count_cores, one_core_each, several_cores
+    from cache.cores import count_cores
+    from embed.encoders.device import one_core_each, several_cores
     from embed.extraction.thread_map import completed
 
     n_cores = max(1, count_cores() // n_parallel)
