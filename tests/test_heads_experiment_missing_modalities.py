@@ -10,9 +10,10 @@ from support import class_vectors, synthetic_cache
 
 import heads.experiment.input_variants
 from cache import Cache
-from heads.experiment.importance import Drop, measure_importance, shuffle_modality
+from heads.experiment.importance import measure_importance, shuffle_modality
 from heads.experiment.input_variants import answer_variants
 from heads.experiment.missing_modalities import SHARES, drop_entries, score_missing, subsets
+from heads.metrics.score_drop import Drop
 from heads.metrics.scores import scores
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings

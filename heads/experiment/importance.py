@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -12,39 +10,14 @@ import torch
 
 from heads.data.vectors import Vectors
 from heads.experiment.input_variants import answer_variants
+from heads.metrics.score_drop import Drop
 from heads.metrics.scores import scores
 from heads.modules.saved_head import TrainedHead
 
-__all__ = ["Drop", "measure_importance", "shuffle_modality"]
+__all__ = ["measure_importance", "shuffle_modality"]
 
 N_REPEATS = 5
 SCORES = ("accuracy", "macro_f1")
-
-
-@dataclass(frozen=True)
-class Drop:
-    """What shuffling costs in one score: mean and standard deviation over the repeats, and a 95 % interval.
-
-    The interval allows for the rows as they are being one order among others: where a modality tells nothing, it
-    leaves zero out once in twenty times (Student's t, one further draw).
-    """
-
-    mean: float
-    sd: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, drops: np.ndarray) -> Drop:
-        """Return the summary of some repeats, (R,) with R at least 2."""
-        from scipy.special import stdtrit  # scipy.stats takes half a second to import
-
-        mean, sd = float(drops.mean()), float(drops.std(ddof=1))
-        half = float(stdtrit(len(drops) - 1, 0.975)) * sd * math.sqrt(1 + 1 / len(drops))
-        return cls(mean, sd, mean - half, mean + half)
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} ± {100 * self.sd:.1f}"
 
 
 def measure_importance(

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from heads.experiment.importance import Drop
 from heads.metrics.mcnemar import McNemar
 from heads.metrics.per_class_changes import ClassTally
+from heads.metrics.score_drop import Drop
 
 __all__ = ["Difference", "Verdict", "interval", "judge", "warn_of_control"]
 
