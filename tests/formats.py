@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from embed.catalogue.open_table import Table
+from embed.catalogue.table import Table
 
 __all__ = [
     "NEED_PYARROW",

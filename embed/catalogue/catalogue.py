@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.column_names import USUAL_NAMES, usual_column
-from embed.catalogue.open_table import Table, folder_of, open_table
+from embed.catalogue.open_table import open_table
+from embed.catalogue.table import Table, folder_of
 from embed.catalogue.row_filter import Where
 from embed.catalogue.subsample import choose_rows
 from embed.contents.texts import join

@@ -1,36 +1,19 @@
-"""Tables of text, whatever file or folder they are read from, in batches, so that memory holds no more than one."""
+"""Which format a file or folder is of, and its table."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
-from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.table import Table
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
-__all__ = ["BATCH_ROWS", "Table", "folder_of", "open_table", "usual_modalities"]
+__all__ = ["open_table", "usual_modalities"]
 
-BATCH_ROWS = 65_536  # at most, that are at hand at once
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
 COMPRESSED = (".csv", ".jsonl", ".ndjson", ".tab", ".tsv")  # what may be
 TABLES = (".arrow", ".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".tab", ".tsv")
-
-
-class Table(Protocol):
-    """Rows of text under named columns.
-
-    A picture that stands in the table itself has a cell of its own kind, a `PlacedCell`: its name, and its place.
-    """
-
-    columns: list[str]
-    bad_lines: BadLines  # what was left out of the last `batches`, once these are through
-
-    def batches(self) -> Iterator[dict[str, list[str]]]:
-        """Yield at most `BATCH_ROWS` rows at a time in the catalogue's order, each column a list of cells."""
-        ...
 
 
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
@@ -76,11 +59,6 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     from embed.catalogue.formats.csv import CsvTable
 
     return CsvTable(path, settings)
-
-
-def folder_of(path: Path) -> Path:
-    """Return what the pictures' paths of a table are relative to, if nothing else is said."""
-    return path if path.is_dir() else path.parent
 
 
 def usual_modalities(path: str | Path) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cache.labels import clean_label
-from embed.catalogue.open_table import folder_of
+from embed.catalogue.table import folder_of
 from embed.inspection.association import Association
 from embed.inspection.column_profile import ColumnProfile
 from embed.inspection.cost_sample import Cost, measure_cost

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.table import BATCH_ROWS
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import MAX_LINE, find_encoding, open_text, read_lines
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.arrow_cells import ArrowColumns, PictureColumn
-from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text, read_lines
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings

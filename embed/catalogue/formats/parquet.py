@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.arrow_cells import ArrowColumns
 from embed.catalogue.formats.parquet_pictures import ParquetPictures, ParquetRow, find_bytes
-from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings

@@ -19,7 +19,7 @@ from pathlib import Path
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
-from embed.catalogue.open_table import BATCH_ROWS
+from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings

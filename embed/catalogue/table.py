@@ -1,0 +1,32 @@
+"""Tables of text, whatever file or folder they are read from, in batches, so that memory holds no more than one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from embed.catalogue.bad_lines import BadLines
+
+__all__ = ["BATCH_ROWS", "Table", "folder_of"]
+
+BATCH_ROWS = 65_536  # at most, that are at hand at once
+
+
+class Table(Protocol):
+    """Rows of text under named columns.
+
+    A picture that stands in the table itself has a cell of its own kind, a `PlacedCell`: its name, and its place.
+    """
+
+    columns: list[str]
+    bad_lines: BadLines  # what was left out of the last `batches`, once these are through
+
+    def batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield at most `BATCH_ROWS` rows at a time in the catalogue's order, each column a list of cells."""
+        ...
+
+
+def folder_of(path: Path) -> Path:
+    """Return what the pictures' paths of a table are relative to, if nothing else is said."""
+    return path if path.is_dir() else path.parent
