@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.column_names import USUAL_NAMES, usual_column
+from embed.catalogue.columns import check_asked, find_id_column, find_roles
 from embed.catalogue.open_table import open_table
-from embed.catalogue.table import Table, folder_of
 from embed.catalogue.row_filter import Where
 from embed.catalogue.subsample import choose_rows
+from embed.catalogue.table import Table, folder_of
 from embed.contents.texts import join
 from embed.errors import CatalogueError
-from embed.settings import MODALITIES, ExtractSettings
+from embed.settings import ExtractSettings
 
-__all__ = ["Catalogue", "check_asked", "find_column", "read_catalogue"]
+__all__ = ["Catalogue", "read_catalogue"]
 
 log = logging.getLogger("embed_once")
 
@@ -58,8 +57,8 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     path = Path(path)
     table = open_table(path, settings)
     where = None if settings.where is None else Where(settings.where, table.columns)
-    roles = _find_roles(table.columns, settings, path)
-    id_column = _find_id_column(table.columns, settings, path)
+    roles = find_roles(table.columns, settings, path)
+    id_column = find_id_column(table.columns, settings, path)
     if settings.per_class is not None:
         check_asked("--label", settings.label, table.columns)
     n_rows, numbers, columns = _read(table, where)
@@ -118,66 +117,6 @@ def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path
     if not n_left:
         raise CatalogueError(f"{' and '.join(asked)} must leave products, however of {n_rows} in {path} none is left.")
     log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
-
-
-def find_column(role: str, columns: Iterable[str], settings: ExtractSettings) -> str | None:
-    """Return the column that is asked for, or has one of the role's usual names; None where there is none."""
-    asked = getattr(settings, f"{role}_column")
-    if asked is not None:
-        return asked if asked in columns else None
-    return usual_column(role, columns)
-
-
-def _find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dict[str, str]:
-    roles = {}
-    for modality in MODALITIES:
-        if modality == "text" and settings.text_columns is not None:
-            roles[modality] = ", ".join(settings.text_column_names)
-            for name in settings.text_column_names:
-                check_asked("--text-columns", name, columns)
-            continue
-        try:
-            roles[modality] = _find_column(modality, columns, settings, path)
-        except CatalogueError:
-            if modality in settings.modalities:
-                raise
-    return roles
-
-
-def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
-    asked = getattr(settings, f"{role}_column")
-    if asked is not None:
-        check_asked(f"--{role}-column", asked, columns)
-    found = find_column(role, columns, settings)
-    if found is not None:
-        return found
-    other = ",".join(modality for modality in ("image", "text") if modality != role)
-    raise CatalogueError(
-        f"{path} must have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), however its columns are "
-        f"{', '.join(columns)}. Name it with --{role}-column, or do without: --modalities {other}."
-    )
-
-
-def check_asked(option: str, name: str | None, columns: list[str]) -> None:
-    """Check that a column that an option names is there.
-
-    Raises:
-        CatalogueError: it is not.
-    """
-    if name not in columns:
-        raise CatalogueError(
-            f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {name!r}."
-        )
-
-
-def _find_id_column(columns: list[str], settings: ExtractSettings, path: Path) -> str | None:
-    try:
-        return _find_column("id", columns, settings, path)
-    except CatalogueError:
-        if settings.id_column is not None:
-            raise
-    log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
-    return None
 
 
 def _check_ids(ids: list[str], numbers: list[int], column: str, path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cache.column_names import usual_column
-from embed.catalogue.catalogue import check_asked, find_column
+from embed.catalogue.columns import check_asked, find_column
 from embed.catalogue.open_table import open_table
 from embed.catalogue.row_filter import Where
 from embed.contents.texts import join

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embed.catalogue.catalogue import find_column
+from embed.catalogue.columns import find_column
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 

@@ -1,0 +1,85 @@
+"""Which of a catalogue's columns plays which role."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from cache.column_names import USUAL_NAMES, usual_column
+from embed.errors import CatalogueError
+from embed.settings import MODALITIES, ExtractSettings
+
+__all__ = ["check_asked", "find_column", "find_id_column", "find_roles"]
+
+log = logging.getLogger("embed_once")
+
+
+def find_column(role: str, columns: Iterable[str], settings: ExtractSettings) -> str | None:
+    """Return the column that is asked for, or has one of the role's usual names; None where there is none."""
+    asked = getattr(settings, f"{role}_column")
+    if asked is not None:
+        return asked if asked in columns else None
+    return usual_column(role, columns)
+
+
+def find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dict[str, str]:
+    """Return the column of each modality that has one, {modality: column}.
+
+    Raises:
+        CatalogueError: a modality that is to be encoded has none, or a column that is named is not there.
+    """
+    roles = {}
+    for modality in MODALITIES:
+        if modality == "text" and settings.text_columns is not None:
+            roles[modality] = ", ".join(settings.text_column_names)
+            for name in settings.text_column_names:
+                check_asked("--text-columns", name, columns)
+            continue
+        try:
+            roles[modality] = _find_column(modality, columns, settings, path)
+        except CatalogueError:
+            if modality in settings.modalities:
+                raise
+    return roles
+
+
+def find_id_column(columns: list[str], settings: ExtractSettings, path: Path) -> str | None:
+    """Return the column of ids; None where there is none of a usual name, which is told.
+
+    Raises:
+        CatalogueError: the column that is named is not there.
+    """
+    try:
+        return _find_column("id", columns, settings, path)
+    except CatalogueError:
+        if settings.id_column is not None:
+            raise
+    log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
+    return None
+
+
+def check_asked(option: str, name: str | None, columns: list[str]) -> None:
+    """Check that a column that an option names is there.
+
+    Raises:
+        CatalogueError: it is not.
+    """
+    if name not in columns:
+        raise CatalogueError(
+            f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {name!r}."
+        )
+
+
+def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
+    asked = getattr(settings, f"{role}_column")
+    if asked is not None:
+        check_asked(f"--{role}-column", asked, columns)
+    found = find_column(role, columns, settings)
+    if found is not None:
+        return found
+    other = ",".join(modality for modality in ("image", "text") if modality != role)
+    raise CatalogueError(
+        f"{path} must have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), however its columns are "
+        f"{', '.join(columns)}. Name it with --{role}-column, or do without: --modalities {other}."
+    )
