@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AblationReport": "heads.workflows.ablate",
+    "AblationReport": "heads.runs.ablation_report",
     "AblationSettings": "heads.ablation.ablation_settings",
     "CheckReport": "heads.checks.check_head",
     "CrossAttention": "heads.modules.attention",
@@ -37,7 +37,7 @@ _HOMES = {
     "FusionClassifier": "heads.estimator.classifier",
     "Late": "heads.modules.late",
     "ReportSettings": "heads.reports.report_settings",
-    "RunReport": "heads.workflows.train",
+    "RunReport": "heads.runs.run_report",
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.modules.saved_head",
     "ablate": "heads.workflows.ablate",

@@ -11,7 +11,7 @@ from heads.experiment.best_heads import choose_heads
 from heads.experiment.late_weights import weights_in_words
 from heads.metrics.verdict import Verdict
 from heads.modules.guard import GUARD
-from heads.workflows.train import RunReport
+from heads.runs.run_report import RunReport
 
 __all__ = ["show_report"]
 

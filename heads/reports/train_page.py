@@ -35,7 +35,7 @@ from heads.reports.train_figures import (
 from heads.runs.folder import write_page
 
 if TYPE_CHECKING:
-    from heads.workflows.train import RunReport
+    from heads.runs.run_report import RunReport
 
 __all__ = ["write_report"]
 

@@ -17,8 +17,7 @@ from heads.ablation.grid import AXES, is_seeded
 from heads.ablation.job_runner import Bench
 from heads.ablation.ranking import Ranked, Ranking
 from heads.modules.saved_head import write_json
-from heads.reports.ablation_page import render_ablation
-from heads.runs.folder import write_page, write_run
+from heads.runs.folder import write_run
 
 __all__ = ["ranking_cells", "write_ablation"]
 
@@ -32,9 +31,8 @@ def write_ablation(
     bench: Bench,
     ranking: Ranking,
     config: Mapping[str, Any],
-    with_report: bool = True,
 ) -> Path:
-    """Write the folder, and return where it is; should its page fail, the folder is whole without it.
+    """Write the folder, and return where it is.
 
     Raises:
         RunError: there is a run of that name already, or the name is none for a folder.
@@ -47,10 +45,7 @@ def write_ablation(
         _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
         write_json(folder / "ablation.json", config)
 
-    run_path = write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
-    if with_report:
-        write_page(run_path, render_ablation(bench, ranking, config))
-    return run_path
+    return write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
 
 
 def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str, object]]:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from heads.ablation.ablation_settings import AblationSettings
     from heads.ablation.configuration import Naming
     from heads.ablation.ranking import Ranked
+    from heads.runs.ablation_report import AblationReport
+    from heads.runs.run_report import RunReport
     from heads.settings import TrainSettings
-    from heads.workflows.ablate import AblationReport
-    from heads.workflows.train import RunReport
 
 __all__ = ["run_of_ablation", "run_of_training"]
 

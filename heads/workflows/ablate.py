@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,73 +15,23 @@ import torch
 from cache import Cache
 from heads.ablation.ablation_problem import AblationProblem, pose_ablation
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.configuration import Configuration, Naming, configurations_of
+from heads.ablation.configuration import Configuration, configurations_of
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
 from heads.data.memory_budget import memory_bytes
 from heads.experiment.result_store import ENGINE_VERSION, Memo
 from heads.modules.late import parse_weights
-from heads.runs.ablation_folder import ranking_cells, write_ablation
-from heads.runs.folder import check_name
+from heads.runs.ablation_folder import write_ablation
+from heads.runs.ablation_report import AblationReport
+from heads.runs.folder import check_name, write_page
 from heads.tracking.run_records import run_of_ablation
 from heads.tracking.trackers import check_trackers, track
 from heads.training.device import describe_device, find_device, find_dtype
 
-__all__ = ["AblationReport", "ablate"]
+__all__ = ["ablate"]
 
 log = logging.getLogger("embed_once")
-
-
-@dataclass(frozen=True)
-class AblationReport:
-    """What an ablation found."""
-
-    run_path: Path
-    memo_path: Path
-    label: str
-    n_classes: int
-    n_tested: int  # test rows of all folds
-    n_folds: int
-    seeds: tuple[int, ...]
-    encoders: dict[str, list[str]]
-    untrained: list[str]  # the encoders whose weights are random
-    n_jobs: int
-    n_trained: int
-    n_failed: int
-    n_again: int  # single heads that were trained again for a late fusion that was not remembered
-    ranking: Ranking
-    is_late_fitted: bool  # on the validation rows, which rank
-    notes: list[str]
-    elapsed_s: float
-
-    @property
-    def n_remembered(self) -> int:
-        """How many jobs were trained by an ablation before."""
-        return self.n_jobs - self.n_trained
-
-    @property
-    def naming(self) -> Naming:
-        """Names for the configurations that were compared."""
-        return Naming(row.configuration for row in self.ranking.rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report in JSON's types."""
-        verdict, naming = self.ranking.verdict, self.naming
-
-        def name(configuration: Configuration | None) -> str | None:
-            return naming.name(configuration) if configuration else None
-
-        plain = {key: value for key, value in vars(self).items() if key != "ranking"}
-        return plain | {
-            "run_path": str(self.run_path),
-            "memo_path": str(self.memo_path),
-            "n_remembered": self.n_remembered,
-            "ranking": ranking_cells(self.ranking, list(self.encoders)),
-            "best_single": name(self.ranking.single),
-            "best_fusion": name(self.ranking.fusion),
-            "verdict": verdict.to_dict() if verdict else None,
-        }
 
 
 def ablate(
@@ -138,14 +88,12 @@ def ablate(
         n_resamples=settings.n_resamples,
         generator=np.random.default_rng(settings.split_seed),
     )
-    run_path = write_ablation(
-        runs_path,
-        name,
-        bench=bench,
-        ranking=ranking,
-        config=_config(problem, settings, ranking, cache_path=cache_path, command=command, weights=weights),
-        with_report=with_report,
-    )
+    config = _config(problem, settings, ranking, cache_path=cache_path, command=command, weights=weights)
+    run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
+    if with_report:
+        from heads.reports.ablation_page import render_ablation  # matplotlib and Jinja2 take half a second
+
+        write_page(run_path, render_ablation(bench, ranking, config))
     report = AblationReport(
         run_path=run_path,
         memo_path=memo_path,

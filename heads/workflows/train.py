@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,12 @@ from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.late_weights import Averaging, choose_averaging, write_sweep
 from heads.experiment.problem import describe, fitted_standardise, pose, task_of
 from heads.experiment.trained_heads import Roster
-from heads.experiment.weight_sweep import SweepPoint
-from heads.metrics.verdict import Verdict
 from heads.modules.guard import GUARD, Guarded, fit_guard
 from heads.modules.late import Late, parse_weights
 from heads.modules.saved_head import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.runs.folder import check_name, write_answers, write_run
+from heads.runs.run_report import RunReport
 from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
 from heads.tracking.run_records import run_of_training
 from heads.tracking.trackers import check_trackers, track
@@ -33,32 +32,10 @@ from heads.training.device import describe_device, find_device, find_dtype
 from heads.training.job import Fit, Job, Task
 from heads.training.scheduler import fit_jobs
 
-__all__ = ["RunReport", "train"]
+__all__ = ["train"]
 
 log = logging.getLogger("embed_once")
 SIDES = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a training found."""
-
-    run_path: Path
-    label: str
-    n_classes: int
-    n_rows: dict[str, int]  # side of the split -> rows
-    encoders: dict[str, str]
-    untrained: list[str]  # the encoders whose weights are random
-    weights: dict[str, float]  # of late fusion
-    weight_intervals: dict[str, tuple[float, float]]  # where they were fitted
-    sweep: list[SweepPoint]  # the validation scores of all weights, where they were swept
-    metrics: dict[str, dict]  # head -> its scores on the test rows
-    controls: dict[str, dict]  # the same of the controls
-    verdicts: list[Verdict]
-    missing: dict[str, dict[str, dict[str, float]]]  # what is there of the modalities -> head -> scores
-    notes: list[str]
-    elapsed_s: float
-    report_path: Path | None = None
 
 
 def train(

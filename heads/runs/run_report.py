@@ -1,0 +1,33 @@
+"""What a training found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from heads.experiment.weight_sweep import SweepPoint
+from heads.metrics.verdict import Verdict
+
+__all__ = ["RunReport"]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a training found."""
+
+    run_path: Path
+    label: str
+    n_classes: int
+    n_rows: dict[str, int]  # side of the split -> rows
+    encoders: dict[str, str]
+    untrained: list[str]  # the encoders whose weights are random
+    weights: dict[str, float]  # of late fusion
+    weight_intervals: dict[str, tuple[float, float]]  # where they were fitted
+    sweep: list[SweepPoint]  # the validation scores of all weights, where they were swept
+    metrics: dict[str, dict]  # head -> its scores on the test rows
+    controls: dict[str, dict]  # the same of the controls
+    verdicts: list[Verdict]
+    missing: dict[str, dict[str, dict[str, float]]]  # what is there of the modalities -> head -> scores
+    notes: list[str]
+    elapsed_s: float
+    report_path: Path | None = None
