@@ -33,8 +33,8 @@ __all__ = [
 
 _HOMES = {
     "Catalogue": "embed.catalogue.catalogue",
-    "Encoded": "embed.encoders.factory",
-    "Encoder": "embed.encoders.factory",
+    "Encoded": "embed.encoders.protocol",
+    "Encoder": "embed.encoders.protocol",
     "EncoderSpec": "cache",
     "Estimate": "embed.extraction.estimate",
     "ExtractReport": "embed.extraction.extract_catalogue",

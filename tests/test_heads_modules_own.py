@@ -10,14 +10,15 @@ import pytest
 import torch
 from small_jobs import CPU, DIMS, small_job, small_task
 
-import heads.training.stack
+import heads.modules.seeded
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 from heads.modules.one_by_one import SEEDING
 from heads.modules.saved_head import TrainedHead, load_head
+from heads.modules.seeded import build_empty, build_seeded
 from heads.modules.standardiser import Standardise
 from heads.training.scheduler import fit, fit_jobs
-from heads.training.stack import Stack, build_empty, build_seeded
+from heads.training.stack import Stack
 from heads.training.stack_planner import plan_stacks
 
 
@@ -152,7 +153,7 @@ def test_an_empty_head_leaves_the_random_numbers_as_they_were(random_state):
 @pytest.mark.parametrize("build", [build_empty, lambda description: build_seeded(description, 0)])
 def test_a_head_is_built_while_nobody_else_draws(monkeypatch, build):
     found = []
-    monkeypatch.setattr(heads.training.stack, "build", lambda *_, **__: found.append(SEEDING.locked()))
+    monkeypatch.setattr(heads.modules.seeded, "build", lambda *_, **__: found.append(SEEDING.locked()))
     build(own_job("Usual").description)
     assert found == [True]
 

@@ -328,7 +328,7 @@ def test_nothing_is_allocated_on_the_word_of_the_json_file(tmp_path, monkeypatch
         return module
 
     forge(tmp_path, "early", {"hidden_dim": 2**20})
-    monkeypatch.setattr("heads.training.stack.build", watched)
+    monkeypatch.setattr("heads.modules.seeded.build", watched)
     with pytest.raises(HeadError):
         load_head(tmp_path / "early")
     assert devices <= {"meta"}

@@ -14,10 +14,10 @@ from cache import EncoderSpec
 from embed.contents.images import decode
 from embed.encoders.checkpoint import features_of, find_checkpoint
 from embed.encoders.device import default_parallel, own_stream, to_device
-from embed.encoders.factory import entry_name
 from embed.encoders.image_processor import Processor
 from embed.encoders.packing import unpacked
 from embed.encoders.precision import dtype_of, find_precision
+from embed.encoders.protocol import entry_name
 from embed.errors import SettingError, WeightsError
 
 __all__ = ["VisionEncoder"]

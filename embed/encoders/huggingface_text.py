@@ -17,10 +17,10 @@ from cache import EncoderSpec, Tokens
 from embed.contents.texts import NORMALISATION, HashTokenizer
 from embed.encoders.checkpoint import features_of, find_checkpoint
 from embed.encoders.device import default_parallel, own_stream, to_device
-from embed.encoders.factory import Encoded, entry_name
 from embed.encoders.first_token import keep_first_token
 from embed.encoders.packing import pack, unpacked
 from embed.encoders.precision import dtype_of, find_precision
+from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import files_sha256, vocabulary_files
 from embed.errors import SettingError, WeightsError
 

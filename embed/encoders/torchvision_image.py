@@ -19,10 +19,10 @@ from torchvision.models import get_model, get_model_weights, list_models
 from cache import EncoderSpec, Tokens
 from embed.encoders.decode_gate import BothWays, DecodeGate
 from embed.encoders.device import default_parallel, own_stream, to_device
-from embed.encoders.factory import Encoded, entry_name
 from embed.encoders.feature_map import cells, keep_feature_map
 from embed.encoders.precision import dtype_of, find_precision, forbid_tf32
 from embed.encoders.preprocess import Preprocess
+from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import files_sha256, load_state, seeded, torchvision_file
 from embed.errors import SettingError, WeightsError
 from embed.settings import parse_grid

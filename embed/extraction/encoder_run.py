@@ -14,7 +14,7 @@ from cache import Inventory, Journal, Part, plan
 from cache.cores import count_cores
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each, several_cores
-from embed.encoders.factory import Encoded, Encoder, joined
+from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
 from embed.extraction.content_source import Source
 from embed.extraction.disk_space import check_space

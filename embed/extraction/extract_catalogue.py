@@ -16,8 +16,9 @@ from cache import Cache, Inventory, Journal, Products, seal
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.hash_cache import Hints
 from embed.contents.statuses import MEANINGS, NOT_BAD
-from embed.encoders.factory import Encoder, make_encoders, replicas
+from embed.encoders.factory import make_encoders, replicas
 from embed.encoders.precision import keep_precision
+from embed.encoders.protocol import Encoder
 from embed.errors import TooManyBadError
 from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embed.encoders.factory import Encoded, Encoder, joined
+from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import EncoderError
 
 __all__ = ["Lanes"]

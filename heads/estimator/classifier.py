@@ -32,11 +32,11 @@ from heads.modules.late import Late, parse_weights
 from heads.modules.plugin import is_plugin
 from heads.modules.registry import HeadDescription
 from heads.modules.saved_head import TrainedHead
+from heads.modules.seeded import head_alone
 from heads.settings import DIRECT, FUSIONS, PRECISIONS, SYNONYMS, FitSettings
 from heads.training.device import find_device, find_dtype
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
-from heads.training.stack import head_alone
 
 __all__ = ["FusionClassifier"]
 

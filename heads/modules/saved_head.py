@@ -30,8 +30,8 @@ from heads.errors import HeadError
 from heads.modules.guard import Guarded
 from heads.modules.late import Late
 from heads.modules.registry import HeadDescription
+from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
-from heads.training.stack import build_empty
 
 __all__ = ["TrainedHead", "load_head", "write_json"]
 

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +33,7 @@ from heads.reports.train_figures import (
     plot_sweep,
 )
 from heads.runs.folder import write_page
-
-if TYPE_CHECKING:
-    from heads.runs.run_report import RunReport
+from heads.runs.run_report import RunReport
 
 __all__ = ["write_report"]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.configuration import Naming
 from heads.ablation.grid import Range
+from heads.ablation.ranking import Ranked
+from heads.runs.ablation_report import AblationReport
+from heads.runs.run_report import RunReport
+from heads.settings import TrainSettings
 from heads.tracking.trackers import TrackedRun
-
-if TYPE_CHECKING:
-    from heads.ablation.ablation_settings import AblationSettings
-    from heads.ablation.configuration import Naming
-    from heads.ablation.ranking import Ranked
-    from heads.runs.ablation_report import AblationReport
-    from heads.runs.run_report import RunReport
-    from heads.settings import TrainSettings
 
 __all__ = ["run_of_ablation", "run_of_training"]
 

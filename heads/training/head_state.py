@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from heads.errors import HeadError, SettingError
+from heads.modules.seeded import head_alone
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source, View
 from heads.training.sampler import batch_size_of, draw_order
-from heads.training.stack import head_alone
 
 __all__ = ["Epoch", "Member", "class_weights"]
 

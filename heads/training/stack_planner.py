@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from heads.errors import HeadError, SettingError
+from heads.modules.seeded import build_empty
 from heads.training.device import count_lanes
 from heads.training.job import Job
 from heads.training.sampler import WINDOW_ROWS
-from heads.training.stack import build_empty
 
 __all__ = ["Plan", "plan_stacks", "stack_bytes"]
 
