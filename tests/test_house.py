@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import types
+from graphlib import TopologicalSorter
 
 import numpy as np
 import pytest
@@ -15,8 +16,33 @@ from support import ROOT, class_vectors, small_catalogue, synthetic_cache
 
 PACKAGES = ("cache", "embed", "heads")
 HEAVY = {"torch", "torchvision", "transformers"}
-FORBIDDEN = {"cache": {"embed", "heads", *HEAVY}, "embed": {"heads"}, "heads": {"embed", "torchvision", "transformers"}}
+FORBIDDEN = {"cache": HEAVY, "embed": set(), "heads": {"torchvision", "transformers"}}  # libraries
 NEEDS_AN_ENCODER = "needs an encoder"  # said by the first line of a file of `heads` that may import `embed`
+
+# Who may import whom. What stands beside the folders of `embed` and `heads` (errors, settings) is free to all in them,
+# and `cache` to everybody.
+ARROWS = {
+    "cache": "",
+    "embed.contents": "",
+    "embed.catalogue": "contents",
+    "embed.encoders": "contents",
+    "embed.extraction": "catalogue contents encoders",
+    "embed.inspection": "catalogue contents encoders extraction",
+    "embed.commands": "catalogue contents encoders extraction inspection",
+    "heads.data": "",
+    "heads.metrics": "",
+    "heads.modules": "data metrics",
+    "heads.training": "data modules",
+    "heads.checks": "data modules",
+    "heads.experiment": "data metrics modules training",
+    "heads.ablation": "data experiment metrics modules training",
+    "heads.runs": "ablation data experiment metrics modules",
+    "heads.reports": "ablation experiment metrics modules runs",
+    "heads.tracking": "ablation experiment metrics modules runs",
+    "heads.estimator": "data experiment modules training",
+    "heads.workflows": "ablation data experiment metrics modules reports runs tracking training",
+    "heads.commands": "ablation checks data experiment metrics modules reports runs tracking workflows",
+}
 
 
 def read_setup():
@@ -34,16 +60,26 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 
 
 def imports_of(source):
-    """Return the top-level names of all modules that a source imports, in functions and conditions too."""
+    """Return the names of all modules that a source imports, in functions and conditions too.
+
+    ``from embed import extract`` is an import of ``embed.extract``, which may be a function of it or a folder in it.
+    """
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module if not node.level else f"relative {node.module}")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if not node.level else {"relative"}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             names |= {word.value for word in node.args if isinstance(word, ast.Constant)}
-    return {name.split(".")[0] for name in names}
+    return names
+
+
+def room_of(module):
+    """Return the room that a module, a folder or a name in one stands in; None outside of all rooms."""
+    package, _, rest = module.partition(".")
+    room = "cache" if package == "cache" else f"{package}.{rest.partition('.')[0]}"
+    return room if room in ARROWS else None
 
 
 def modules_after(*command, folder):
@@ -67,12 +103,13 @@ def modules_after(*command, folder):
 @pytest.mark.parametrize(
     ("source", "names"),
     [
-        ("import torch.nn", {"torch"}),
-        ("from torch import nn", {"torch"}),
-        ("def f():\n    from embed.contents.images import decode", {"embed"}),
-        ("if True:\n    import heads as h, os.path", {"heads", "os"}),
-        ("importlib.import_module('embed.extract')", {"embed"}),
-        ("from . import store", {"relative None"}),
+        ("import torch.nn", {"torch.nn"}),
+        ("from torch import nn", {"torch.nn"}),
+        ("def f():\n    from embed.contents.images import decode", {"embed.contents.images.decode"}),
+        ("if TYPE_CHECKING:\n    from heads.data import vectors as v", {"heads.data.vectors"}),
+        ("if True:\n    import heads as h, os.path", {"heads", "os.path"}),
+        ("importlib.import_module('embed.extract')", {"embed.extract"}),
+        ("from . import store", {"relative"}),
         ("'import torch'  # import torch", set()),
     ],
 )
@@ -80,16 +117,50 @@ def test_imports_are_found_wherever_they_stand(source, names):
     assert imports_of(source) == names
 
 
+def allowed(room):
+    package = room.partition(".")[0]
+    return {room, "cache"} | {f"{package}.{name}" for name in ARROWS[room].split()}
+
+
+def test_arrows_make_no_circle():
+    list(TopologicalSorter({room: allowed(room) - {room} for room in ARROWS}).static_order())
+
+
+def test_arrows_name_every_room_and_no_other():
+    folders = {path.parent.relative_to(ROOT).parts for path in FILES}
+    assert {room_of(".".join(parts)) for parts in folders if len(parts) > 1} | {"cache"} == set(ARROWS)
+
+
+def test_files_make_no_circle_either():
+    modules = {name: path for path in FILES for name in [".".join(path.relative_to(ROOT).with_suffix("").parts)]}
+    graph = {
+        name: {
+            one for one in modules if any(f"{found}.".startswith(f"{one}.") for found in imports_of(path.read_text()))
+        }
+        for name, path in modules.items()
+    }
+    list(TopologicalSorter({name: imported - {name} for name, imported in graph.items()}).static_order())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_follow_the_arrows(path):
-    """``embed -> cache <- heads``, and `cache` never imports torch."""
+    """``embed -> cache <- heads``, each room only those below it, and `cache` never imports torch."""
     source = path.read_text(encoding="utf-8")
     package = path.relative_to(ROOT).parts[0]
-    forbidden = FORBIDDEN[package]
-    if package == "heads" and NEEDS_AN_ENCODER in (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]:
-        forbidden = forbidden - {"embed"}
-    assert not imports_of(source) & forbidden
-    assert not {name for name in imports_of(source) if name.startswith("relative")}, "imports are absolute here"
+    room = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    names = imports_of(source)
+    assert "relative" not in names, "imports are absolute here"
+    assert not {name.split(".")[0] for name in names} & FORBIDDEN[package]
+    needs_an_encoder = NEEDS_AN_ENCODER in (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+    packages = {"cache", package} | ({"embed"} if package == "heads" and needs_an_encoder else set())
+    assert {name.split(".")[0] for name in names} & set(PACKAGES) <= packages
+    if room is None:  # `errors` and the like, below all rooms
+        assert (
+            not {found for name in names if (found := room_of(name)) not in (None, "cache")}
+            or path.name == "__init__.py"
+        )
+    else:
+        assert {found for name in names if (found := room_of(name)) and found.startswith(package)} <= allowed(room)
 
 
 def test_no_file_of_heads_needs_an_encoder_yet():
