@@ -15,7 +15,8 @@ from support import invoke
 from cache import Cache
 from cache.cli import info, verify
 from embed.commands.extract import extract
-from heads.commands.train import predict, train
+from heads.commands.predict import predict
+from heads.commands.train import train
 
 EVERY = 15
 BROKEN = {"missing": 20, "truncated": 21, "empty": 22, "not_an_image": 23}  # row by status

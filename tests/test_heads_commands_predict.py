@@ -11,7 +11,7 @@ from own_heads import PLAIN_SOURCE
 from support import class_vectors, invoke, synthetic_cache
 
 from cache import Cache, Contents, Journal, Products, seal
-from heads.commands.train import predict
+from heads.commands.predict import predict
 from heads.modules.saved_head import TrainedHead
 from heads.runs.folder import load_heads
 from heads.settings import FUSIONS, TrainSettings

@@ -15,7 +15,7 @@ from test_heads_modules import N_CLASSES, TWO, dead_parameters, description_of, 
 from cache import Cache, MissingEntryError
 from cache.keys import fields_sha256
 from cache.tokens import MOST_TOKENS
-from heads.commands.train import predict
+from heads.commands.predict import predict
 from heads.commands.train import train as train_command
 from heads.data.splits import Split
 from heads.data.tokens import MOST_PLACES, ProductTokens, TokenBatch, load_tokens

@@ -15,7 +15,7 @@ from cache import Cache
 from heads.ablation.ablation_problem import pose_ablation
 from heads.ablation.ablation_settings import AblationSettings
 from heads.commands.ablate import ablate as ablate_command
-from heads.commands.train import predict as predict_command
+from heads.commands.predict import predict as predict_command
 from heads.commands.train import train as train_command
 from heads.errors import HeadError, SettingError
 from heads.experiment.problem import pose

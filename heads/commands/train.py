@@ -1,14 +1,11 @@
-"""`heads-train` and `heads-predict`."""
+"""`heads-train`."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -19,7 +16,7 @@ from heads.reports.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
 from heads.tracking.trackers import parse_trackers
 
-__all__ = ["predict", "train"]
+__all__ = ["train"]
 
 _PATH = click.Path(path_type=Path)
 setting = setting_options(TrainSettings)
@@ -151,34 +148,6 @@ def _show(report: Any, *, missing: bool, as_json: bool) -> None:
     from heads.commands.train_output import show_report
 
     show_report(report, missing=missing)
-
-
-@click.command(cls=Command)
-@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
-@click.option("--run", "run_path", type=_PATH, required=True, help="A folder that heads-train wrote.")
-@click.option("--head", "heads", multiple=True, help="One of the run's heads; default: all.")
-@click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
-@click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
-def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None, plugins: bool) -> None:
-    """Answer every product of CACHE with a run's heads, as CSV."""
-    from heads.workflows.predict import predict as answer
-
-    with _written_whole(output) if output else nullcontext(sys.stdout) as file:
-        n_products, n_without = answer(run_path, cache_path, file, names=heads or None, plugins=plugins)
-    if n_without:
-        click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[IO[str]]:
-    """Give a file that takes the place of `path` when the block ends well, and leaves it alone otherwise."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
