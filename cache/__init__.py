@@ -14,12 +14,12 @@ from cache.errors import (
 from cache.inventory import Inventory
 from cache.journal import Journal, Part
 from cache.keys import EncoderSpec, content_key
-from cache.plan import plan
+from cache.planning import plan
 from cache.products import Contents, Products
-from cache.seal import seal
+from cache.sealing import seal
 from cache.store import Cache
 from cache.tokens import Tokens
-from cache.verify import verify
+from cache.verification import verify
 
 __all__ = [
     "Cache",

@@ -108,7 +108,7 @@ def _span(low: int, high: int) -> str:
 @json_option
 def verify(cache_path: Path, as_json: bool) -> None:
     """Check every checksum and reference of the cache; exit with 1 if anything is wrong."""
-    from cache.verify import verify as find_problems
+    from cache.verification import verify as find_problems
 
     problems = find_problems(cache_path)
     if as_json:

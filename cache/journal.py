@@ -3,7 +3,7 @@
 A part is written aside, brought to the disk, and renamed to a name that holds the SHA-256 of its bytes; when the
 rename is on the disk too, the work in it is done for good. There is no index that could tear: the parts are what
 the folder lists. Two writers of the same work write the same name or two parts with the same keys, and both are
-harmless. Parts are only removed after `cache.seal` has put them into the cache.
+harmless. Parts are only removed after `cache.sealing` has put them into the cache.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Sealing: old cache and parts become one new file, or nothing changes at all."""
 
 import errno
-import importlib
 import os
 import shutil
 import stat
@@ -28,11 +27,11 @@ from cache import (
     Tokens,
     content_key,
     seal,
+    sealing,
     verify,
 )
 
 DIM = 3
-SEAL = importlib.import_module("cache.seal")  # the package's attribute of this name is the function
 
 
 def key(name):
@@ -225,7 +224,7 @@ def test_modality_that_the_new_catalogue_lacks_is_kept_for_later(cache_path):
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 5, 100])
 def test_blocks_do_not_change_what_is_sealed(cache_path, monkeypatch, block_rows):
     """Two encoders over the same keys, each of which lacks some, with old rows and parts across the blocks' borders."""
-    monkeypatch.setattr(SEAL, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(sealing, "BLOCK_ROWS", block_rows)
     monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
     monkeypatch.setattr("cache.writer.CHUNK_ROWS", 2)
     names = list("abcdefghijk")
@@ -247,7 +246,7 @@ def test_blocks_do_not_change_what_is_sealed(cache_path, monkeypatch, block_rows
 def test_block_size_is_not_part_of_the_content(tmp_path, monkeypatch):
     digests = set()
     for block_rows in (2, 7, 1000):
-        monkeypatch.setattr(SEAL, "BLOCK_ROWS", block_rows)
+        monkeypatch.setattr(sealing, "BLOCK_ROWS", block_rows)
         monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
         path = tmp_path / f"{block_rows}.h5"
         publish(path, list("abcdefgh"))

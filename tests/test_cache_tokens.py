@@ -1,6 +1,5 @@
 """Tokens: as many rows a content as it has words or cells, from the encoder to the reader."""
 
-import importlib
 import json
 from itertools import chain
 
@@ -24,13 +23,13 @@ from cache import (
     Tokens,
     content_key,
     seal,
+    sealing,
     verify,
 )
 from cache.cli import info
 from cache.journal import PartTokens, load_part, open_checked
 from cache.tokens import MOST_TOKENS
 
-SEAL = importlib.import_module("cache.seal")  # the package's attribute of this name is the function
 DIM = 4
 WRAPPING = [0, 2**63 - 1, -(2**63), -1, 3]  # each difference is positive, in int64
 SPEC = EncoderSpec("text", {"weights": "drawn", "tokens": True})
@@ -230,7 +229,7 @@ def test_sealed_tokens_are_read_by_content(path):
 @pytest.mark.parametrize("block_rows", [1, 2, 3, 7, 100])
 def test_blocks_do_not_change_what_is_sealed(path, monkeypatch, block_rows):
     """Old contents, parts across the blocks' borders, a content twice, and one longer than a block."""
-    monkeypatch.setattr(SEAL, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(sealing, "BLOCK_ROWS", block_rows)
     monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
     monkeypatch.setattr("cache.writer.CHUNK_ROWS", 2)
     names = ["ab", "c", "def", "ghijklmnop", "q", "rs", "tuv", "w", "xyz"]
@@ -281,7 +280,7 @@ def test_parts_are_read_a_few_contents_at_a_time(path, monkeypatch):
         return real(part, rows)
 
     monkeypatch.setattr(PartTokens, "take", noting)
-    monkeypatch.setattr(SEAL, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(sealing, "BLOCK_ROWS", 5)
     sealed(path, list("zyxwvutsrqponmlkjihgfedcba"))
     assert max(map(len, read)) == 5
     assert sorted(chain(*read)) == list(range(26))
@@ -296,7 +295,7 @@ def test_number_of_blocks_does_not_change_how_often_a_file_is_opened_or_its_offs
     publish(path, *"qrstuvwxyz")
     with Journal(path) as journal:
         inventory = Inventory(path, journal)
-        table = SEAL.TokenTable(inventory, "text", "words")
+        table = sealing.TokenTable(inventory, "text", "words")
     opened = []
 
     def noting(file_path, **options):
@@ -349,7 +348,7 @@ def test_seal_says_how_much_space_the_tokens_take(path, monkeypatch):
         sealed(path, ["ab", "c"])
     with Journal(path) as journal:
         inventory = Inventory(path, journal)
-        table = SEAL.TokenTable(inventory, "text", "words")
+        table = sealing.TokenTable(inventory, "text", "words")
     assert table.n_bytes == 2 * 3 * DIM + 8 * 3
 
 
