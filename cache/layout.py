@@ -43,9 +43,9 @@ The root has the attributes ``format`` = ``embed-once cache``, ``format_version`
 bytes of fixed length. Version 1 had no tokens, and is otherwise the same; it is read for ever, and sealing new parts
 into such a cache makes one of version 2.
 
-A *part* of the journal (`cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with ``/key`` (n,),
-``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since version 2 it may
-have ``/token`` (t, D') and ``/token_offset`` (n + 1,), too.
+A *part* of the journal (`cache.part`, `cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with
+``/key`` (n,), ``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since
+version 2 it may have ``/token`` (t, D') and ``/token_offset`` (n + 1,), too.
 
 Datasets are chunked by 1024 rows with Fletcher-32, uncompressed; only a part's tokens stand in one piece, so that a few
 of them can be read from amid many. Neither links other than hard ones, nor external or virtual storage, nor

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from embed.arrow_cells import PictureColumn
 from embed.errors import ContentError
-from embed.images import MAX_BYTES
+from embed.places import MAX_BYTES, unreadable
 from embed.statuses import ABSENT
 
 __all__ = ["ParquetPictures", "ParquetRow", "find_bytes"]
@@ -54,7 +54,7 @@ class ParquetPictures:
             with self._lock:
                 first_row, values = self._window(row)
         except (pa.ArrowException, OSError) as error:
-            raise ContentError("unreadable") from error
+            raise unreadable(error, self.path) from error
         buffer = values[row - first_row].as_buffer()
         if buffer is None:
             return None
