@@ -76,9 +76,9 @@ class SourceFile(io.RawIOBase):
             try:
                 n_more = os.preadv(self._descriptor, [view[n_read:]], self._place + n_read)
             except (OSError, MemoryError) as error:
-                self.error = error
+                self.error = error.with_traceback(None)  # whose frames hold what HDF5 was asked with, and that holds us
             except KeyboardInterrupt as interrupt:
-                self._interrupt = interrupt
+                self._interrupt = interrupt.with_traceback(None)
             else:
                 n_read += n_more
                 if not n_more:
@@ -129,7 +129,11 @@ class CheckedFile(h5py.File):
 
     def __init__(self, source: SourceFile | io.BytesIO) -> None:
         self.source = source
-        super().__init__(source, "r")
+        try:
+            super().__init__(source, "r")
+        except Exception as error:  # noqa: BLE001 - it goes on
+            # h5py's frames hold a list of properties that is given back through Python, and so must not outlive it.
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
         _open_files[id(self)] = self
 
     @contextmanager

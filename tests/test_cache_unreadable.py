@@ -147,6 +147,7 @@ def test_any_read_that_fails_while_a_run_resumes_and_seals_costs_nothing(shop, t
                     seal(path, journal, products())
             except CacheError as error:
                 assert_told(refusal, error)
+                assert isinstance(error, UnreadableError) or ".part.h5" not in refusal.failed_on, refusal.failed_on  # noqa: PT017
                 after = files_of(here)
                 assert {name for name in after if name.name != "lock"} == before.keys(), refusal.failed_on
                 # What fails after the new file is in its place leaves it there, and the parts too.
@@ -174,6 +175,15 @@ def test_cache_that_may_be_there_is_not_taken_for_absent(shop, tmp_path):
 def test_journal_that_cannot_be_listed_is_not_taken_for_empty(shop):
     with Refusal(shop / "c.h5.journal", 1, errno.EACCES), pytest.raises(UnreadableError, match="Permission denied"):
         Journal(shop / "c.h5").paths()
+
+
+def test_lock_that_fails_on_the_way_is_let_go(shop, tmp_path):
+    path = shutil.copytree(shop, tmp_path / "here") / "c.h5"
+    with Refusal(path.parent / "c.h5.journal" / "lock", 2, errno.EIO) as refusal, pytest.raises(UnreadableError):
+        Journal(path).__enter__()
+    assert refusal.failed_on.startswith("stat of ")
+    with Journal(path) as journal:
+        assert len(journal.paths()) == 4
 
 
 def test_absent_is_what_the_system_calls_absent(tmp_path):
@@ -259,7 +269,38 @@ def test_forked_process_may_read_its_parent_s_cache(shop):
         assert len(cache.vectors("image", "drawn")) == 2
 
 
-def test_cache_that_nobody_closes_ends_with_its_process(shop):
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from cache import Cache; cache = Cache(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", program, shop / "c.h5"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+UNCLOSED = """
+import os, sys, threading, time
+sys.path.insert(0, sys.argv[2])
+from cache import Cache, CacheError
+preadv, n_left = os.preadv, int(sys.argv[3])
+def failing(*arguments):
+    global n_left
+    n_left -= 1
+    if n_left == 0:
+        raise OSError(5, "Input/output error")
+    return preadv(*arguments)
+os.preadv = failing
+try:
+    kept = Cache(sys.argv[1])
+    threading.Thread(target=lambda cache: time.sleep(60), args=(kept,), daemon=True).start()
+except CacheError as error:
+    kept = error
+print(type(kept).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail_at", "content", "kept"),
+    [(0, None, "Cache"), (1, None, "UnreadableError"), (2, None, "UnreadableError"), (3, None, "UnreadableError"),
+     (0, b"", "NotACacheError"), (0, b"\x89HDF\r\n\x1a\n" + bytes(500), "DamagedCacheError")],
+)  # fmt: skip
+def test_cache_or_error_that_is_kept_to_the_end_does_not_crash_the_process(shop, tmp_path, fail_at, content, kept):
+    """HDF5 gives back what it holds when Python is gone, unless that was done before."""
+    path = shop / "c.h5"
+    if content is not None:
+        path = tmp_path / "other.h5"
+        path.write_bytes(content)
+    line = [sys.executable, "-c", UNCLOSED, path, ROOT, str(fail_at)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{kept}\n", "")

@@ -21,6 +21,7 @@ from embed.hints import Hints
 from embed.images import locate, read_image
 from embed.places import FilePart
 from embed.tables import open_table
+from embed.text_file import open_text
 
 SHORT = [errno.EMFILE, errno.ENFILE, errno.ENOMEM]
 
@@ -144,6 +145,13 @@ def test_catalogue_that_the_system_cannot_read_is_none_of_a_wrong_kind(tmp_path,
     with pytest.raises(UnreadableError) as caught:
         read_catalogue(tmp_path / name, ExtractSettings(modalities=("text",)))
     assert caught.value.errno == number
+
+
+def test_text_that_can_no_longer_be_read_is_not_of_a_wrong_kind(tmp_path, monkeypatch):
+    write_csv(tmp_path / "c.csv")
+    Refusal(monkeypatch, tmp_path / "c.csv", errno.EIO)
+    with pytest.raises(UnreadableError, match="Input/output error"), open_text(tmp_path / "c.csv", "utf-8"):
+        pass
 
 
 def test_parquet_file_that_the_system_cannot_read_is_none_of_a_wrong_kind(tmp_path, monkeypatch):
