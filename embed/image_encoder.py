@@ -7,16 +7,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
+from embed.batch_norm import fuse_batch_norm
 from embed.decode_gate import BothWays, DecodeGate
 from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import Encoded, entry_name
@@ -172,7 +171,7 @@ class ImageEncoder:
                     f"{first[:300]}"
                 ) from error
         forbid_tf32()
-        fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
+        fused = fuse_batch_norm(model.eval().requires_grad_(False))
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)
         return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
