@@ -22,7 +22,7 @@ from embed.device import default_parallel, own_stream, to_device
 from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
 from embed.feature_map import cells, keep_feature_map
-from embed.precision import dtype_of, find_precision, forbid_tf32
+from embed.precision import dtype_of, exact_fp32, find_precision
 from embed.preprocess import Preprocess
 from embed.settings import parse_grid
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
@@ -130,6 +130,7 @@ class ImageEncoder:
         return self.gate.pixels(content)
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
         with own_stream(self.device):
@@ -171,7 +172,6 @@ class ImageEncoder:
                     f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
                     f"{first[:300]}"
                 ) from error
-        forbid_tf32()
         fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)

@@ -20,7 +20,7 @@ from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
 from embed.first_token import keep_first_token
 from embed.packing import pack, unpacked
-from embed.precision import dtype_of, find_precision
+from embed.precision import dtype_of, exact_fp32, find_precision
 from embed.texts import NORMALISATION, HashTokenizer
 from embed.weights import files_sha256, vocabulary_files
 
@@ -125,6 +125,7 @@ class TextEncoder:
             return tokens["input_ids"]
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, whatever lengths the texts have, with their tokens' states."""
         groups = self.pack(batch)

@@ -17,7 +17,7 @@ from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
 from embed.images import decode
 from embed.packing import unpacked
-from embed.precision import dtype_of, find_precision
+from embed.precision import dtype_of, exact_fp32, find_precision
 from embed.processor import Processor
 
 __all__ = ["VisionEncoder"]
@@ -88,6 +88,7 @@ class VisionEncoder:
         return self.processor.prepare(decode(content))
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[dict[str, Tensor]]) -> np.ndarray:
         """Return the vectors, (B, D) float32."""
         groups: dict[tuple[torch.Size, ...], list[int]] = {}  # some processors keep the pictures' aspect ratios
