@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cache import EncoderSpec
 from embed.checkpoint import features_of, find_checkpoint
-from embed.device import default_parallel, own_stream, to_device
+from embed.device import default_parallel, to_device, to_host
 from embed.encoders import entry_name
 from embed.errors import SettingError, WeightsError
 from embed.images import decode
@@ -94,9 +94,8 @@ class VisionEncoder:
         groups: dict[tuple[torch.Size, ...], list[int]] = {}  # some processors keep the pictures' aspect ratios
         for number, inputs in enumerate(batch):
             groups.setdefault(tuple(values.shape for values in inputs.values()), []).append(number)
-        with own_stream(self.device):
-            vectors = torch.cat([self._vectors([batch[number] for number in group]) for group in groups.values()])
-            return unpacked(vectors.float().cpu().numpy(), groups.values())
+        vectors = torch.cat([self._vectors([batch[number] for number in group]) for group in groups.values()])
+        return unpacked(to_host(vectors.float()).numpy(), groups.values())
 
     def _vectors(self, batch: Sequence[dict[str, Tensor]]) -> Tensor:
         """Return the vectors of pictures of one size, (n, D)."""
