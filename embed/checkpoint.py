@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from torch import nn
 
 from embed.errors import SettingError, WeightsError
-from embed.precision import forbid_tf32
 from embed.weights import files_sha256, huggingface_folder, seeded
 
 __all__ = ["Checkpoint", "features_of", "find_checkpoint"]
@@ -65,7 +64,6 @@ class Checkpoint:
         """
         with seeded(self.seed):
             model = self._draw() if self.is_random else self._read(needs_pooler)
-        forbid_tf32()
         return model.eval().requires_grad_(False)
 
     def _draw(self) -> nn.Module:

@@ -17,11 +17,11 @@ from torchvision.models import get_model, get_model_weights, list_models
 from cache import EncoderSpec, Tokens
 from embed.batch_norm import fuse_batch_norm
 from embed.decode_gate import BothWays, DecodeGate
-from embed.device import default_parallel, own_stream, to_device
+from embed.device import default_parallel, to_device, to_host
 from embed.encoders import Encoded, entry_name
 from embed.errors import SettingError, WeightsError
 from embed.feature_map import cells, keep_feature_map
-from embed.precision import dtype_of, find_precision, forbid_tf32
+from embed.precision import dtype_of, exact_fp32, find_precision
 from embed.preprocess import Preprocess
 from embed.settings import parse_grid
 from embed.weights import files_sha256, load_state, seeded, torchvision_file
@@ -129,21 +129,21 @@ class ImageEncoder:
         return self.gate.pixels(content)
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
-        with own_stream(self.device):
-            pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
-            vectors, tokens = self._forward(pixels)
+        pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
+        vectors, tokens = self._forward(pixels)
         return vectors if tokens is None else Encoded(vectors, tokens)
 
     def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None]:
         pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
         outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
         if not self.keeps_tokens:
-            return outputs.float().cpu().numpy(), None
+            return to_host(outputs.float()).numpy(), None
         vectors, feature_map = outputs  # (B, D), (B, D, H, W)
-        tokens = cells(feature_map, self.grid).half().cpu().numpy()  # (B, T, D)
-        return vectors.float().cpu().numpy(), Tokens.of(list(tokens))
+        tokens = to_host(cells(feature_map, self.grid).half()).numpy()  # (B, T, D)
+        return to_host(vectors.float()).numpy(), Tokens.of(list(tokens))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -170,7 +170,6 @@ class ImageEncoder:
                     f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
                     f"{first[:300]}"
                 ) from error
-        forbid_tf32()
         fused = fuse_batch_norm(model.eval().requires_grad_(False))
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)
