@@ -9,11 +9,13 @@ from cache.errors import (
     NotACacheError,
     SpecConflictError,
     UnknownVersionError,
+    UnreadableError,
     UnsafeFileError,
 )
 from cache.inventory import Inventory
-from cache.journal import Journal, Part
+from cache.journal import Journal
 from cache.keys import EncoderSpec, content_key
+from cache.part import Part
 from cache.planning import plan
 from cache.products import Contents, Products
 from cache.sealing import seal
@@ -38,6 +40,7 @@ __all__ = [
     "SpecConflictError",
     "Tokens",
     "UnknownVersionError",
+    "UnreadableError",
     "UnsafeFileError",
     "content_key",
     "plan",

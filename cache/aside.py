@@ -48,7 +48,7 @@ class PatientFile(io.FileIO):
             try:
                 view = view[super().write(view) :]
             except OSError as error:
-                self.error = error
+                self.error = error.with_traceback(None)  # whose frames hold what must not outlive HDF5
         return n_bytes
 
     def truncate(self, size: int | None = None) -> int:
@@ -57,7 +57,7 @@ class PatientFile(io.FileIO):
             try:
                 return super().truncate(size)
             except OSError as error:
-                self.error = error
+                self.error = error.with_traceback(None)  # whose frames hold what must not outlive HDF5
         return size or 0
 
     def check(self) -> None:

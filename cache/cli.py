@@ -27,9 +27,10 @@ cache_argument = click.argument(
 def info(cache_path: Path, as_json: bool) -> None:
     """Show what is in the cache and what made it."""
     from cache.journal import Journal
+    from cache.reading import reading
     from cache.store import Cache
 
-    with Cache(cache_path) as cache:
+    with Cache(cache_path) as cache, reading(cache_path):
         facts: dict[str, Any] = {
             "cache": str(cache_path),
             "bytes": cache_path.stat().st_size,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "CacheError",
     "CacheLockedError",
@@ -12,6 +14,7 @@ __all__ = [
     "SettingError",
     "SpecConflictError",
     "UnknownVersionError",
+    "UnreadableError",
     "UnsafeFileError",
 ]
 
@@ -58,3 +61,23 @@ class SpecConflictError(CacheError, ValueError):
 
 class CacheLockedError(CacheError, RuntimeError):
     """Another process is writing this cache."""
+
+
+class UnreadableError(CacheError, OSError):
+    """The system could not read a file; its ``errno`` says why, and nothing is known of what is in the file.
+
+    It is made as any `OSError` is: of an errno, what that means, and a path.
+    """
+
+    def __str__(self) -> str:
+        return f"Could not read {self.filename}: {self.strerror}. Nothing in it was changed. {self._way_out()}"
+
+    def _way_out(self) -> str:
+        again = "then type the same line again."
+        if self.errno in (errno.EMFILE, errno.ENFILE):
+            return f"Permit more open files (ulimit -n), {again}"
+        if self.errno in (errno.ENOMEM, errno.ENOBUFS):
+            return f"Free some memory, {again}"
+        if self.errno in (errno.EACCES, errno.EPERM):
+            return f"Permit reading it, {again}"
+        return f"See that its disk answers, {again}"

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import CacheError, SpecConflictError
-from cache.journal import Journal, Part
+from cache.journal import Journal
 from cache.keys import EncoderSpec
+from cache.part import Part
+from cache.part_file import PartFile
 from cache.products import Products
+from cache.reading import facts_of
 from cache.store import Cache
 
 __all__ = ["Entry", "Inventory", "Waiting"]
@@ -20,7 +23,7 @@ __all__ = ["Entry", "Inventory", "Waiting"]
 class Waiting:
     """A part that is not sealed yet: whose vectors it holds, and how many tokens each has."""
 
-    path: Path
+    file: PartFile
     keys: list[str]
     token_counts: np.ndarray | None
 
@@ -36,12 +39,13 @@ class Entry:
     keys: set[str] = field(default_factory=set)
     parts: list[Waiting] = field(default_factory=list)
 
-    def add(self, path: Path, part: Part) -> None:
+    def add(self, file: PartFile, part: Part) -> None:
         """Note what a part holds.
 
         Raises:
             CacheError: its vectors or tokens are of other dimensions than those before.
         """
+        path = file.path
         where = f"{part.spec.modality}/{part.encoder}"
         counts = None if part.tokens is None else part.tokens.counts
         if part.keys:
@@ -58,7 +62,7 @@ class Entry:
                     f"spec. Remove {path}."
                 )
             self.n_dim, self.n_token_dim = n_dim, n_token_dim
-        self.parts.append(Waiting(path, part.keys, counts))
+        self.parts.append(Waiting(file, part.keys, counts))
         self.keys.update(part.keys)
 
 
@@ -67,6 +71,7 @@ class Inventory:
 
     Raises:
         SpecConflictError: the journal holds vectors under a name that the cache uses for another spec.
+        UnreadableError: it cannot be told whether there is a cache, or what is in it or in the journal.
     """
 
     def __init__(self, cache_path: str | Path, journal: Journal) -> None:
@@ -77,14 +82,14 @@ class Inventory:
         self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
         self.part_paths: list[Path] = []
         self._n_sealed: dict[str, int] = {}  # modality -> rows that keep their place
-        if self.cache_path.exists():
+        if facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 self._add_cache(cache)
-        for path, part in journal.parts():
+        for file, part in journal.parts():
             modality = part.spec.modality
             entry = self.entry(modality, part.encoder, part.spec)
-            entry.add(path, part)
-            self.part_paths.append(path)
+            entry.add(file, part)
+            self.part_paths.append(file.path)
             rows = self.keys.setdefault(modality, {})
             for key in [*part.keys, *part.failures]:
                 rows.setdefault(key, len(rows))

@@ -43,9 +43,9 @@ The root has the attributes ``format`` = ``embed-once cache``, ``format_version`
 bytes of fixed length. Version 1 had no tokens, and is otherwise the same; it is read for ever, and sealing new parts
 into such a cache makes one of version 2.
 
-A *part* of the journal (`cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with ``/key`` (n,),
-``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since version 2 it may
-have ``/token`` (t, D') and ``/token_offset`` (n + 1,), too.
+A *part* of the journal (`cache.part`, `cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with
+``/key`` (n,), ``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since
+version 2 it may have ``/token`` (t, D') and ``/token_offset`` (n + 1,), too.
 
 Datasets are chunked by 1024 rows with Fletcher-32, uncompressed; only a part's tokens stand in one piece, so that a few
 of them can be read from amid many. Neither links other than hard ones, nor external or virtual storage, nor
@@ -54,14 +54,18 @@ variable-length types occur, and `open_checked` refuses a file that has them.
 
 from __future__ import annotations
 
+import io
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import h5py
 
-from cache.errors import DamagedCacheError, NotACacheError, UnknownVersionError, UnsafeFileError
+from cache.errors import DamagedCacheError, NotACacheError, UnknownVersionError, UnreadableError, UnsafeFileError
+from cache.reading import facts_of
 from cache.schema import check_schema
+from cache.source_file import CheckedFile, SourceFile
 
 __all__ = [
     "CACHE_FORMAT",
@@ -87,37 +91,34 @@ def column_path(name: str) -> str:
     return "catalogue/column/" + _quoted(name)
 
 
-def open_checked(path: str | Path, *, file_format: str = CACHE_FORMAT) -> h5py.File:
+def open_checked(
+    path: str | Path, *, file_format: str = CACHE_FORMAT, source: SourceFile | io.BytesIO | None = None
+) -> CheckedFile:
     """Return the file opened for reading, once it is known to be ours, whole, and harmless.
 
-    A published file is never opened for writing, so no lock is taken and none is needed.
+    `source` has the bytes where they are at hand; the path is a mere name then. A published file is never opened for
+    writing, so no lock is taken and none is needed.
 
     Raises:
         FileNotFoundError: there is no such file.
+        UnreadableError: the system could not read it, so that nothing is known of what is in it.
         NotACacheError: the file is not HDF5, or not one of this project's.
         DamagedCacheError: the file is truncated or its structure is unreadable.
         UnknownVersionError: the format version is another one.
         UnsafeFileError: the file links to other files, or claims more than it stores.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"A cache must be an existing file, however {path} is "
-            + ("a folder." if path.is_dir() else "not there. Make one with embed-extract.")
-        )
+    file = _open(path, _source(path) if source is None else source)
     try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise _unopened(path, error) from error
-    try:
-        _check_version(file, path, file_format)
-        for _ in datasets(file):
-            pass
-        if file_format == CACHE_FORMAT:
-            check_schema(file)
-            if attribute(file, "content_sha256") is None:
-                raise DamagedCacheError("the attribute content_sha256 is missing")
-    except (NotACacheError, UnknownVersionError):
+        with file.reading():
+            _check_version(file, path, file_format)
+            for _ in datasets(file):
+                pass
+            if file_format == CACHE_FORMAT:
+                check_schema(file)
+                if attribute(file, "content_sha256") is None:
+                    raise DamagedCacheError("the attribute content_sha256 is missing")
+    except (UnreadableError, NotACacheError, UnknownVersionError):
         file.close()
         raise
     except UnsafeFileError as error:
@@ -199,16 +200,33 @@ def _check_storage(dataset: h5py.Dataset) -> None:
         )
 
 
-def _unopened(path: Path, error: OSError) -> Exception:
-    if isinstance(error, PermissionError):
-        return PermissionError(f"{path} must be readable, however the system says: permission denied.")
-    with path.open("rb") as file:
-        if file.read(8) != b"\x89HDF\r\n\x1a\n":
-            return NotACacheError(
+def _source(path: Path) -> SourceFile:
+    facts = facts_of(path)
+    if facts is None or not stat.S_ISREG(facts.st_mode):
+        raise FileNotFoundError(
+            f"A cache must be an existing file, however {path} is "
+            + ("not there. Make one with embed-extract." if facts is None else "a folder, or no plain file.")
+        )
+    return SourceFile(path)
+
+
+def _open(path: Path, source: SourceFile | io.BytesIO) -> CheckedFile:
+    try:
+        return CheckedFile(source)
+    except OSError as error:
+        with source:
+            if isinstance(source, SourceFile):
+                source.check()
+            source.seek(0)
+            head = source.read(8)
+            if isinstance(source, SourceFile):
+                source.check()
+        if head != b"\x89HDF\r\n\x1a\n":
+            raise NotACacheError(
                 f"{path} must be an HDF5 file, however it is of another kind. A catalogue becomes one with "
                 "embed-extract; where it was to be written, name another file (-o)."
-            )
-    return _damaged(path, error)
+            ) from error
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> DamagedCacheError:

@@ -42,15 +42,11 @@ class WriterLock:
         except (FileExistsError, FileNotFoundError):
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+            is_taken = self._take(descriptor)
+        except BaseException:
             os.close(descriptor)
-            raise CacheLockedError(
-                f"One writer at a time may write a cache, however {holder} is writing this one "
-                f"(lock: {self.path}). Wait for it to end, or write another cache with -o."
-            ) from error
-        if not _is_at(descriptor, self.path):
+            raise
+        if not is_taken:
             os.close(descriptor)
             return False
         with suppress(OSError):  # on a full disk the lock holds all the same, without a name
@@ -58,6 +54,18 @@ class WriterLock:
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         self._descriptor = descriptor
         return True
+
+    def _take(self, descriptor: int) -> bool:
+        """Lock the file; False where it no longer is the one with the lock's name."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+            raise CacheLockedError(
+                f"One writer at a time may write a cache, however {holder} is writing this one "
+                f"(lock: {self.path}). Wait for it to end, or write another cache with -o."
+            ) from error
+        return _is_at(descriptor, self.path)
 
     def release(self) -> None:
         """Remove the lock's file and let go."""

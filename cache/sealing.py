@@ -12,11 +12,13 @@ import h5py
 import numpy as np
 
 from cache.aside import PatientFile, write_aside
-from cache.errors import CacheError
+from cache.errors import CacheError, UnreadableError
 from cache.inventory import Inventory
-from cache.journal import Journal, load_vectors
+from cache.journal import Journal
 from cache.layout import CACHE_FORMAT, open_checked
+from cache.part_file import load_vectors
 from cache.products import Products
+from cache.reading import facts_of
 from cache.store import Cache
 from cache.token_table import TokenTable
 from cache.writer import BLOCK_ROWS, Writer, array_digest
@@ -34,17 +36,20 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
 
     Raises:
         CacheError: the new file could not be written, for want of space say; the old cache and all parts are kept.
+        UnreadableError: the old cache or a part could not be read; likewise.
     """
     cache_path = Path(cache_path)
     inventory = Inventory(cache_path, journal)
     inventory.order(products)
     catalogue = products.arrays(inventory.keys, inventory.failures)
-    if not inventory.part_paths and cache_path.exists() and _is_the_same(cache_path, catalogue):
+    if not inventory.part_paths and facts_of(cache_path) is not None and _is_the_same(cache_path, catalogue):
         return False
     tables = {where: TokenTable(inventory, *where) for where, entry in inventory.entries.items() if entry.n_token_dim}
     _check_space(inventory, catalogue, tables)
     try:
         write_aside(cache_path, lambda aside: _write(aside, inventory, catalogue, tables), folder=journal.folder)
+    except UnreadableError:  # of the old cache or a part
+        raise
     except (OSError, RuntimeError) as error:  # h5py reports a failed write as either
         raise CacheError(
             f"The cache {cache_path} could not be written ({error}). Nothing is lost: all vectors are kept in "
@@ -87,7 +92,7 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
     """Yield the vectors of one encoder in the order of the keys, from the old file and from the parts."""
     entry = inventory.entries[modality, encoder]
     rows = inventory.keys[modality]
-    part_rows = [(part.path, np.array([rows[key] for key in part.keys], dtype=np.int64)) for part in entry.parts]
+    part_rows = [(part.file, np.array([rows[key] for key in part.keys], dtype=np.int64)) for part in entry.parts]
     vectors_of = lru_cache(maxsize=4)(load_vectors)
     with Cache(inventory.cache_path) if entry.sealed else nullcontext() as cache:
         for start in range(0, len(rows), BLOCK_ROWS):
@@ -97,10 +102,10 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
                 old = cache.vector_block(modality, encoder, start, stop)
                 if old.size:  # it has no dimensions while nothing could be read
                     block[: len(old)] = old
-            for path, wanted in part_rows:
+            for file, wanted in part_rows:
                 inside = (wanted >= start) & (wanted < stop)
                 if inside.any():
-                    block[wanted[inside] - start] = vectors_of(path)[inside]
+                    block[wanted[inside] - start] = vectors_of(file)[inside]
             yield block
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from cache.errors import DamagedCacheError, MissingEntryError
+from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
 from cache.keys import EncoderSpec
 from cache.layout import attribute, column_path, open_checked
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
@@ -27,6 +29,7 @@ class Cache:
     Raises:
         FileNotFoundError, NotACacheError, DamagedCacheError, UnknownVersionError, UnsafeFileError:
             as `cache.layout.open_checked` does.
+        UnreadableError: the system could not read the file, now or in a method; mend the cause and open it anew.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -47,10 +50,10 @@ class Cache:
             return f"Cache {self.path}\nclosed"
         found = []
         for path in (f"{modality}/{name}" for modality in self.content_modalities for name in self.encoders(modality)):
-            n_vectors, n_dim = self._file[f"{path}/vector"].shape
-            tokens = f" (tokens of {self._file[f'{path}/token'].shape[1]})" if f"{path}/token" in self._file else ""
+            n_vectors, n_dim = self._shape(f"{path}/vector")
+            tokens = f" (tokens of {self._shape(f'{path}/token')[1]})" if self._has(f"{path}/token") else ""
             found.append(f"{path} {n_vectors} × {n_dim}{tokens}")
-        n_products = len(self._file["catalogue/id/offset"]) - 1
+        n_products = self._shape("catalogue/id/offset")[0] - 1
         return f"Cache {self.path}\n{n_products} products\n{', '.join(found) or 'no encoders'}"
 
     def __len__(self) -> int:
@@ -63,7 +66,8 @@ class Cache:
     @property
     def content_sha256(self) -> str:
         """The SHA-256 over all that the cache holds."""
-        return str(attribute(self._file, "content_sha256") or "")
+        with self._reading("content_sha256"):
+            return str(attribute(self._file, "content_sha256") or "")
 
     @property
     def digests(self) -> dict[str, str]:
@@ -79,12 +83,12 @@ class Cache:
     @property
     def modalities(self) -> list[str]:
         """The modalities that the catalogue has, sorted by name."""
-        return [name for name in self.content_modalities if f"catalogue/{name}" in self._file]
+        return [name for name in self.content_modalities if self._has(f"catalogue/{name}")]
 
     @property
     def content_modalities(self) -> list[str]:
         """All modalities of which there are contents, also those of catalogues past, sorted by name."""
-        return sorted(name for name in self._file if name not in {"catalogue", "digests"})
+        return sorted(name for name in self._names("/") if name not in {"catalogue", "digests"})
 
     def encoders(self, modality: str) -> list[str]:
         """Return the names of the encoders whose vectors there are, sorted.
@@ -97,7 +101,7 @@ class Cache:
                 f"The cache {self.path} must hold the modality {modality!r}, however it holds "
                 f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."
             )
-        return sorted(name for name in self._file[modality] if name not in _CONTENT_TABLES)
+        return sorted(name for name in self._names(modality) if name not in _CONTENT_TABLES)
 
     def encoder(self, modality: str, name: str | None = None) -> str:
         """Return `name` if there is such an encoder, or the only one there is where `name` is None.
@@ -163,15 +167,15 @@ class Cache:
 
     def dimension(self, modality: str, encoder: str) -> int:
         """Return D."""
-        return int(self._file[f"{modality}/{encoder}/vector"].shape[1])
+        return self._shape(f"{modality}/{encoder}/vector")[1]
 
     def has_tokens(self, modality: str, encoder: str) -> bool:
         """Return whether the encoder's entry has token states beside its vectors."""
-        return f"{modality}/{encoder}/token" in self._file
+        return self._has(f"{modality}/{encoder}/token")
 
     def token_dimension(self, modality: str, encoder: str) -> int:
         """Return D of the tokens, 0 where there are none."""
-        return int(self._file[f"{modality}/{encoder}/token"].shape[1]) if self.has_tokens(modality, encoder) else 0
+        return self._shape(f"{modality}/{encoder}/token")[1] if self.has_tokens(modality, encoder) else 0
 
     def token_counts(self, modality: str, encoder: str) -> np.ndarray:
         """Return how many tokens each content has, (U,) int64; 0 where it has no vector."""
@@ -207,7 +211,7 @@ class Cache:
                 f"{', '.join(self.modalities) or 'none'}: its vectors are those of another catalogue."
             )
         rows = self._read(f"catalogue/{modality}/row")
-        if rows.size and (rows.min() < -1 or rows.max() >= len(self._file[f"{modality}/key"])):
+        if rows.size and (rows.min() < -1 or rows.max() >= self._shape(f"{modality}/key")[0]):
             raise DamagedCacheError(f"{self.path} is damaged: {modality} rows point outside their table.")
         return rows
 
@@ -242,7 +246,7 @@ class Cache:
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
         path = f"{modality}/{encoder}/token"
         offsets = self._read(f"{path}_offset")
-        if offsets[0] != 0 or offsets[-1] != len(self._file[path]) or is_out_of_order(offsets):
+        if offsets[0] != 0 or offsets[-1] != self._shape(path)[0] or is_out_of_order(offsets):
             raise self._damaged(f"{path}_offset", "the offsets are out of order")
         counts = np.diff(offsets)
         if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
@@ -261,9 +265,30 @@ class Cache:
         return bytes(self._read(path)).decode(errors="replace")
 
     def _read(self, path: str, rows: slice | None = None) -> np.ndarray:
-        try:
+        with self._reading(path):
             return self._file[path][() if rows is None else rows]
-        except (KeyError, OSError, TypeError, ValueError, AttributeError) as error:
+
+    def _shape(self, path: str) -> tuple[int, ...]:
+        with self._reading(path):
+            return tuple(int(size) for size in self._file[path].shape)
+
+    def _names(self, path: str) -> list[str]:
+        with self._reading(path):
+            return list(self._file[path])
+
+    def _has(self, path: str) -> bool:
+        with self._reading(path):
+            return path in self._file
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        """Let what HDF5 fails at be damage, unless the system could not read."""
+        try:
+            with self._file.reading():
+                yield
+        except UnreadableError:
+            raise
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise self._damaged(path, error) from error
 
     def _damaged(self, path: str, reason: object) -> DamagedCacheError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 
 from cache.inventory import Inventory
-from cache.journal import PartTokens
+from cache.part_file import PartFile, PartTokens
 from cache.store import Cache
 from cache.tokens import row_ranges
 
@@ -37,13 +36,13 @@ class TokenTable:
                     counts[: len(old)] = old
         # A content may stand in several parts; of each only one copy is taken, the last, as it is of the vectors.
         part_of, row_of = np.full((2, len(rows)), -1, dtype=np.int64)
-        self._part_paths: list[Path] = []
+        self._part_files: list[PartFile] = []
         for part in self._entry.parts:
             if part.keys and part.token_counts is not None:
                 contents = np.array([rows[key] for key in part.keys], dtype=np.int64)  # (n,)
                 counts[contents] = part.token_counts
-                part_of[contents], row_of[contents] = len(self._part_paths), np.arange(len(contents))
-                self._part_paths.append(part.path)
+                part_of[contents], row_of[contents] = len(self._part_files), np.arange(len(contents))
+                self._part_files.append(part.file)
         self._part_of, self._row_of = part_of, row_of  # of each content; -1: its tokens are in the old file
         self.offsets = np.append(0, np.cumsum(counts)).astype(np.int64)
 
@@ -64,7 +63,7 @@ class TokenTable:
             output: (B, D) float16 each
         """
         n_contents = len(self.offsets) - 1
-        parts = [PartTokens(path) for path in self._part_paths]
+        parts = [PartTokens(file) for file in self._part_files]
         with Cache(self._inventory.cache_path) if len(self._old_offsets) > 1 else nullcontext() as cache:
             start = 0
             while start < n_contents:

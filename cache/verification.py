@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.errors import CacheError, EmbedOnceError
-from cache.journal import Journal, load_part
+from cache.errors import CacheError, EmbedOnceError, UnreadableError
+from cache.journal import Journal
 from cache.layout import datasets
+from cache.part_file import load_part
 from cache.store import Cache
 from cache.writer import BLOCK_ROWS, content_sha256, dataset_digest
 
@@ -20,12 +21,15 @@ def verify(path: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        UnreadableError: the system could not read the cache or a part, so that nothing can be said of it.
     """
     try:
-        with Cache(path) as cache:
+        with Cache(path) as cache, cache._file.reading():
             problems = _digest_problems(cache)
             if not problems:
                 problems = _table_problems(cache)
+    except UnreadableError:
+        raise
     except EmbedOnceError as error:
         problems = [str(error)]
     for part_path in Journal(path).paths():
@@ -33,6 +37,8 @@ def verify(path: str | Path) -> list[str]:
             load_part(part_path)
         except FileNotFoundError:
             continue  # it was sealed meanwhile
+        except UnreadableError:
+            raise
         except CacheError as error:
             problems.append(str(error))
     return problems

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import FASHION
@@ -41,6 +42,15 @@ def fashion() -> Path:
     if not (FASHION / "styles.csv").is_file():
         pytest.skip(f"the fashion catalogue is not at {FASHION}")
     return FASHION
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[Callable[..., Any]]:
+    """What calls a module's function in a process that has an emulated accelerator."""
+    from emulated_device import own_process  # torch is for those who ask
+
+    with own_process() as call:
+        yield call
 
 
 def _refuse(self: socket.socket, address: object) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import signal
 import stat
@@ -9,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from support import ROOT
 
-from cache import CacheError, EncoderSpec, Inventory, Journal, Part, UnknownVersionError, content_key
-from cache.journal import load_part
+from cache import CacheError, EncoderSpec, Inventory, Journal, NotACacheError, Part, UnknownVersionError, content_key
+from cache.layout import PART_FORMAT
+from cache.part_file import load_part
 
 SPEC = EncoderSpec("image", {"weights": "drawn"})
 
@@ -89,23 +92,36 @@ DAMAGES = pytest.mark.parametrize("damage", [cut_last_byte, cut_half, empty, add
 
 
 @DAMAGES
-def test_damaged_part_is_removed_and_only_its_work_is_to_be_redone(cache_path, journal, damage, caplog):
+def test_damaged_part_is_set_aside_and_only_its_work_is_to_be_redone(cache_path, journal, damage, caplog):
     whole, damaged = journal.publish(part_of("red", "green")), journal.publish(part_of("blue", failures=["torn"]))
     damage(damaged)
+    content = damaged.read_bytes()
     inventory = Inventory(cache_path, journal)
     assert inventory.entry("image", "drawn", SPEC).keys == set(part_of("red", "green").keys)
     assert inventory.failures["image"] == {}
     assert journal.paths() == [whole]
+    assert damaged.with_name(f"{damaged.name}.damaged").read_bytes() == content
     assert damaged.name in caplog.text
+    assert "set aside" in caplog.text
     assert "encoded again" in caplog.text
 
 
 @DAMAGES
 def test_work_of_a_damaged_part_can_be_published_again(cache_path, journal, damage):
-    damage(journal.publish(part_of("red")))
-    Inventory(cache_path, journal)
+    for _ in range(2):  # what is set aside never takes the place of what was before
+        damage(journal.publish(part_of("red")))
+        Inventory(cache_path, journal)
     journal.publish(part_of("red"))
     assert Inventory(cache_path, journal).entry("image", "drawn", SPEC).keys == set(part_of("red").keys)
+    assert len(list(journal.folder.glob("*.damaged"))) == 2
+
+
+def test_name_of_a_part_that_was_set_aside_is_on_the_disk_before_the_work_goes_on(cache_path, journal, monkeypatch):
+    cut_half(journal.publish(part_of("red")))
+    synced = []
+    monkeypatch.setattr("cache.journal.fsync_folder", lambda folder: synced.append(sorted(os.listdir(folder))))
+    Inventory(cache_path, journal)
+    assert [[name.rpartition(".")[2] for name in names] for names in synced] == [["damaged", "lock"]]
 
 
 def test_part_under_another_digest_is_not_believed(cache_path, journal):
@@ -120,6 +136,21 @@ def test_whole_part_of_a_newer_version_is_refused_and_kept(cache_path, journal, 
         patch.setattr("cache.writer.FORMAT_VERSION", 99)
         path = journal.publish(part_of("red"))
     with pytest.raises(UnknownVersionError, match="99"):
+        Inventory(cache_path, journal)
+    assert journal.paths() == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5", "an HDF5 file of another kind"], ids=["empty", "text", "HDF5"])
+def test_whole_bytes_that_are_no_part_are_refused_and_kept(cache_path, journal, content):
+    if isinstance(content, str):
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            file.attrs["format"] = np.bytes_(PART_FORMAT)
+            file.attrs["format_version"] = 2
+        content = buffer.getvalue()
+    path = journal.folder / f"image.drawn.{hashlib.sha256(content).hexdigest()}.part.h5"
+    path.write_bytes(content)
+    with pytest.raises(NotACacheError, match=r"whole bytes that cannot be read as one .* move it elsewhere"):
         Inventory(cache_path, journal)
     assert journal.paths() == [path]
 

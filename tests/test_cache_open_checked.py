@@ -24,6 +24,7 @@ from cache import (
     Journal,
     NotACacheError,
     UnknownVersionError,
+    UnreadableError,
     UnsafeFileError,
     verify,
 )
@@ -319,7 +320,7 @@ def test_folder_and_missing_file_are_named(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_unreadable_file_is_named(path):
     path.chmod(0)
-    with pytest.raises(PermissionError, match=str(path)):
+    with pytest.raises(UnreadableError, match=rf"{path}: Permission denied"):
         open_checked(path)
 
 

@@ -27,7 +27,9 @@ from cache import (
     verify,
 )
 from cache.cli import info
-from cache.journal import PartTokens, load_part, open_checked
+from cache.layout import open_checked
+from cache.part_file import PartFile, PartTokens, load_part
+from cache.source_file import SourceFile
 from cache.tokens import MOST_TOKENS
 
 DIM = 4
@@ -163,10 +165,16 @@ def test_part_without_tokens_has_none(path):
         assert load_part(journal.publish(part)).tokens is None
 
 
+def part_file(part_path):
+    """Return the part's file as it is now."""
+    with SourceFile(part_path) as source:
+        return PartFile(part_path, source.identity)
+
+
 def test_some_contents_of_a_part_are_read_alone(path):
     part_path = publish(path, *"abcdefgh")
     for rows in ([], [0], [7], [0, 1, 2], [1, 2, 5, 7]):
-        found = PartTokens(part_path).take(np.array(rows, dtype=np.int64))
+        found = PartTokens(part_file(part_path)).take(np.array(rows, dtype=np.int64))
         assert found.tolist() == [states("abcdefgh"[row])[0].tolist() for row in rows]
 
 
@@ -176,8 +184,8 @@ def test_part_whose_tokens_are_not_in_one_piece_is_refused(path):
         values = file["token"][:]
         del file["token"]
         file.create_dataset("token", data=values, chunks=(2, DIM), fletcher32=True)
-    with pytest.raises(DamagedCacheError, match="must have its tokens in one piece"):
-        PartTokens(part_path)
+    with pytest.raises(DamagedCacheError, match="to have its tokens in one piece"):
+        PartTokens(part_file(part_path))
 
 
 def test_more_tokens_than_a_content_may_have_are_refused():
@@ -302,7 +310,7 @@ def test_number_of_blocks_does_not_change_how_often_a_file_is_opened_or_its_offs
         opened.append(file_path.name)
         return open_checked(file_path, **options)
 
-    for module in ("cache.journal", "cache.store"):
+    for module in ("cache.part_file", "cache.store"):
         monkeypatch.setattr(f"{module}.open_checked", noting)
     monkeypatch.setattr(Cache, "_token_offsets", lambda *_: pytest.fail("they were read again"))
     found = np.concatenate(list(table.blocks(1)))

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from support import ROOT
 
 from embed import DeviceError, ExtractSettings, make_encoders
-from embed.encoders.device import find_devices
+from embed.encoders.device import find_devices, numbered, to_host
 
 
 @pytest.fixture
@@ -89,3 +90,56 @@ def test_encoders_are_not_made_for_a_device_that_is_not_there():
     settings = ExtractSettings(device="cuda:99", image_weights="random", text_weights="random")
     with pytest.raises(DeviceError):
         make_encoders(settings)
+
+
+class OnCuda(torch.Tensor):
+    """A tensor on the CPU that says it is on the second CUDA device."""
+
+    device = torch.device("cuda:1")
+
+
+def test_what_cuda_computes_is_waited_for_asleep(monkeypatch):
+    """`cpu` spins on a core until the device is done; such an event blocks, and the copy behind it pins nothing."""
+    done, pinned = [], []
+    empty = torch.empty
+
+    class Event:
+        def __init__(self, *, blocking):
+            self.blocking = blocking
+
+        def record(self, stream):
+            done.append(f"recorded on {stream}, {self.blocking=}")
+
+        def synchronize(self):
+            done.append("waited")
+
+    def pinned_empty(*size, pin_memory, **options):
+        assert pin_memory
+        pinned.append(empty(*size, **options))
+        return pinned[-1]
+
+    monkeypatch.setattr(torch, "empty", pinned_empty)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
+    values = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    found = to_host(values.T.as_subclass(OnCuda))
+    assert done == ["recorded on the stream of cuda:1, self.blocking=True", "waited"]
+    assert type(found) is torch.Tensor
+    assert torch.equal(found, values.T)
+    assert found.data_ptr() != pinned[0].data_ptr()
+
+
+def test_on_the_processor_nothing_is_copied():
+    values = torch.ones(3)
+    assert to_host(values).data_ptr() == values.data_ptr()
+
+
+def test_every_copy_from_a_device_goes_through_to_host():
+    texts = {path.name: path.read_text() for path in (ROOT / "embed").glob("*.py")}
+    assert [name for name, text in sorted(texts.items()) if ".cpu()" in text] == ["device.py"]
+
+
+def test_each_thread_takes_cuda_for_the_device_of_the_thread_that_asked(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    found = [numbered(torch.device(name)) for name in ("cuda", "cuda:0", "cpu", "mps")]
+    assert found == [torch.device(name) for name in ("cuda:3", "cuda:0", "cpu", "mps")]

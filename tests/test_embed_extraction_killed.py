@@ -18,7 +18,7 @@ import pytest
 from support import ROOT, image_bytes, small_catalogue, synthetic_cache, write_catalogue
 
 from cache import Cache, Journal, verify
-from cache.journal import load_part
+from cache.part_file import load_part
 
 ROWS = [
     {"id": "000", "image": "a.png", "text": "a first product", "label": "x"},

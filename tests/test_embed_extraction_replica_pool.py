@@ -1,5 +1,6 @@
 """Lanes: replicas share the work, the model is loaded by one thread, and what does not fit is halved."""
 
+import logging
 import threading
 
 import numpy as np
@@ -7,10 +8,15 @@ import pytest
 import torch
 from support import CountingEncoder, small_catalogue, vector_of
 
+import embed.encoders.device
+import embed.extraction.estimate
+import embed.extraction.replica_pool
 from cache import Cache, Tokens
-from embed import Encoded, EncoderError, ExtractSettings, SettingError, WeightsError, extract
+from embed import Encoded, EncoderError, ExtractSettings, SettingError, WeightsError, estimate, extract
+from embed.encoders.device import one_core_each
 from embed.encoders.weights import seeded
 from embed.extraction.replica_pool import Lanes
+from embed.extraction.thread_map import completed
 
 
 class Small(CountingEncoder):
@@ -28,39 +34,54 @@ class Small(CountingEncoder):
         return super().encode(batch)
 
 
+def extract_in_halves(catalogue, cache_path, caplog, **arguments):
+    """Extract where the memory is too small, and check that the user can read so; return the report."""
+    with caplog.at_level(logging.INFO, logger="embed_once"):
+        report = extract(catalogue, cache_path, **arguments)
+    assert "so they are halved" in caplog.text
+    return report
+
+
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: out of memory"),
     MemoryError(),
 ]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
 def test_a_batch_that_does_not_fit_is_halved_and_no_vector_is_lost(error):
     encoder = Small(3, error)
     batch = [bytes([n]) for n in range(16)]
-    lanes = Lanes([encoder])
-    assert np.array_equal(lanes.encode(batch).vectors, np.stack([vector_of(item, 4) for item in batch]))
-    assert encoder.refused == [16, 8, 4]
-    lanes.encode(batch)
+    with Lanes([encoder]) as lanes:
+        assert np.array_equal(lanes.encode(batch).vectors, np.stack([vector_of(item, 4) for item in batch]))
+        assert encoder.refused == [16, 8, 4]
+        lanes.encode(batch)
     assert encoder.refused == [16, 8, 4]  # it is known by now
     assert max(encoder.batch_sizes) == 2
 
 
 def test_one_content_that_does_not_fit_is_a_named_error():
-    with pytest.raises(EncoderError, match="image/counting needs more memory than there is"):
-        Lanes([Small(0, OUT_OF_MEMORY[0])]).encode([b"a", b"b"])
+    words = "at least one content at a time, got an error that mostly means too little memory: CUDA out of memory"
+    with Lanes([Small(0, OUT_OF_MEMORY[0])]) as lanes, pytest.raises(EncoderError, match=words):
+        lanes.encode([b"a", b"b"])
 
 
 def test_another_error_is_not_taken_for_want_of_memory():
-    with pytest.raises(RuntimeError, match="device-side assert"):
-        Lanes([Small(0, RuntimeError("device-side assert triggered"))]).encode([b"a"])
+    encoder = Small(0, RuntimeError("device-side assert triggered"))
+    with Lanes([encoder]) as lanes, pytest.raises(RuntimeError, match="device-side assert"):
+        lanes.encode([b"a"])
 
 
-def test_an_extraction_goes_on_with_smaller_batches(tmp_path):
+def test_an_extraction_goes_on_with_smaller_batches(tmp_path, caplog):
     catalogue = small_catalogue(tmp_path / "shop", 9)
     encoder = Small(2, OUT_OF_MEMORY[0])
-    report = extract(catalogue, tmp_path / "c.h5", settings=ExtractSettings(batch_size=8), encoders=[encoder])
+    settings = ExtractSettings(batch_size=8)
+    report = extract_in_halves(catalogue, tmp_path / "c.h5", caplog, settings=settings, encoders=[encoder])
     assert report.encoders[0].n_encoded == encoder.n_encoded == 9
     with Cache(tmp_path / "c.h5") as cache:
         assert len(np.unique(cache.matrix("image"), axis=0)) == 9
@@ -150,10 +171,10 @@ def test_a_model_that_cannot_be_loaded_is_tried_once():
             n_tries += 1
             raise WeightsError("no weights")
 
-    lanes = Lanes([Broken("image")])
-    for _ in range(5):
-        with pytest.raises(WeightsError, match="no weights"):
-            lanes.encode([b"a", b"b"])
+    with Lanes([Broken("image")]) as lanes:
+        for _ in range(5):
+            with pytest.raises(WeightsError, match="no weights"):
+                lanes.encode([b"a", b"b"])
     assert n_tries == 1
 
 
@@ -208,3 +229,173 @@ def test_an_encoder_that_gives_tokens_now_and_then_is_a_named_error(tmp_path):
     settings = ExtractSettings(batch_size=2, n_workers=1)
     with pytest.raises(EncoderError, match=r"must give tokens of 3 dimensions .* gave such of 0"):
         extract(small_catalogue(tmp_path / "shop", 5), tmp_path / "c.h5", settings=settings, encoders=[Untidy(make)])
+
+
+class Noting(CountingEncoder):
+    """Notes the threads that prepare and encode, and on how many cores torch computes in the latter."""
+
+    n_parallel = 2
+    together = None  # a barrier for two whole batches
+
+    def __init__(self, device=None):
+        super().__init__("image")
+        self.device = device
+        self.preparing, self.encoding, self.cores = set(), set(), set()
+
+    def prepare(self, content):
+        self.preparing.add(threading.current_thread())
+        return super().prepare(content)
+
+    def encode(self, batch):
+        self.encoding.add(threading.current_thread())
+        if self.together is not None and len(batch) == 2:
+            self.together.wait()
+        self.cores.add(torch.get_num_threads())
+        return super().encode(batch)
+
+
+def threads_of_ours():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("lane", "worker"))]
+
+
+ELSEWHERE = torch.device("mps")  # nothing is computed there, so it need not be here
+
+
+def test_a_lane_is_one_thread_that_does_nothing_else(tmp_path):
+    encoder = Noting(ELSEWHERE)
+    settings = ExtractSettings(batch_size=1, n_workers=8)
+    extract(small_catalogue(tmp_path / "shop", 40), tmp_path / "c.h5", settings=settings, encoders=[encoder])
+    assert 1 <= len(encoder.encoding) <= 2
+    assert not encoder.encoding & encoder.preparing
+    assert not threads_of_ours()
+
+
+@pytest.mark.parametrize("device", [None, "cuda", torch.device("cpu")])
+def test_on_the_processor_and_where_an_encoder_does_not_say_the_worker_encodes(tmp_path, device):
+    encoder = Noting(device)
+    settings = ExtractSettings(batch_size=1, n_workers=1)
+    extract(small_catalogue(tmp_path / "shop", 9), tmp_path / "c.h5", settings=settings, encoders=[encoder])
+    assert encoder.encoding == encoder.preparing
+
+
+def test_no_more_batches_are_prepared_than_there_are_workers(tmp_path):
+    """What is prepared waits in memory; a device that is slow must not let it grow."""
+    lock, waiting = threading.Lock(), []
+    most = 0
+
+    class Slow(Noting):
+        def prepare(self, content):
+            nonlocal most
+            with lock:
+                waiting.append(content)
+                most = max(most, len(waiting))
+            return super().prepare(content)
+
+        def encode(self, batch):
+            with lock:
+                del waiting[: len(batch)]
+            return super().encode(batch)
+
+    settings = ExtractSettings(batch_size=1, n_workers=3)
+    extract(small_catalogue(tmp_path / "s", 60), tmp_path / "c.h5", settings=settings, encoders=[Slow(ELSEWHERE)])
+    assert 1 <= most <= 3
+
+
+def test_workers_and_lanes_have_ended_when_an_error_is_caught(tmp_path):
+    """The traceback keeps the frames alive, and with them all that only ends when it is forgotten."""
+    encoder = Untidy(np.float64)
+    encoder.device = ELSEWHERE
+    with pytest.raises(EncoderError) as caught:
+        extract(small_catalogue(tmp_path / "shop", 40), tmp_path / "c.h5", encoders=[encoder])
+    assert caught.tb is not None
+    assert not threads_of_ours()
+
+
+def test_lanes_end_when_what_they_make_is_not_wanted_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed.extraction.estimate, "SAMPLE_S", 0.0)
+    catalogue = small_catalogue(tmp_path / "shop", 40)
+    estimate(
+        catalogue, tmp_path / "c.h5", settings=ExtractSettings(batch_size=1, n_workers=2), encoders=[Noting(ELSEWHERE)]
+    )
+    assert not threads_of_ours()
+
+
+def test_a_model_that_a_lane_cannot_load_is_one_error_for_all_and_no_thread_is_left(tmp_path):
+    class Broken(Noting):
+        def encode(self, batch):
+            super().encode(batch)
+            raise WeightsError("no weights")
+
+    encoder = Broken(ELSEWHERE)
+    with pytest.raises(WeightsError, match="no weights"):
+        extract(
+            small_catalogue(tmp_path / "shop", 40),
+            tmp_path / "c.h5",
+            settings=ExtractSettings(batch_size=2, n_workers=4),
+            encoders=[encoder],
+        )
+    assert encoder.batch_sizes == [1]
+    assert not threads_of_ours()
+
+
+def test_who_comes_after_the_end_is_not_kept_waiting():
+    with Lanes([Noting(ELSEWHERE)]) as lanes:
+        lanes.encode([b"a"])
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        lanes.encode([b"a"])
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Stand in for CUDA's streams; return those that were made, and what each thread was set to."""
+    made, threads = [], {}
+
+    class Stream:
+        def __init__(self, device):
+            self.device, self.waited_for = device, []
+            made.append(self)
+
+        def wait_stream(self, other):
+            self.waited_for.append(other)
+
+    def note(thing):
+        threads.setdefault(threading.current_thread(), []).append(thing)
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "set_device", note)
+    monkeypatch.setattr(torch.cuda, "set_stream", note)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda device: f"default of {device}")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(embed.extraction.replica_pool, "count_cores", lambda: 16)
+    embed.encoders.device._stream.cache_clear()
+    yield made, threads
+    embed.encoders.device._stream.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_lane_on_cuda_has_a_stream_and_its_device_as_long_as_it_lives_and_one_core(streams, name):
+    made, threads = streams
+    device = torch.device("cuda:1")  # which is where the program around is
+    for _ in range(2):  # the second time on the streams of the first
+        encoder = Noting(torch.device(name))
+        encoder.together = threading.Barrier(2, timeout=60)
+        threads.clear()
+        with one_core_each(), Lanes([encoder], n_callers=2) as lanes:
+            torch.set_num_threads(7)  # which threads to come take
+            lanes.encode([b"a"])
+            list(completed(lambda _: lanes.encode([b"a", b"b"]), range(8), n_workers=2, n_ahead=2))
+        assert encoder.cores == {1}
+        assert encoder.encoding == threads.keys()
+        assert [stream.device for stream in made] == [device] * 2
+        assert all(f"default of {device}" in stream.waited_for for stream in made)
+        assert all(taken == [device, taken[1]] for taken in threads.values())
+        assert {taken[1] for taken in threads.values()} == set(made)
+
+
+@pytest.mark.parametrize(("n_callers", "n_cores"), [(1, 16), (2, 8), (16, 8)])
+def test_lanes_on_the_processor_share_its_cores(streams, n_callers, n_cores):
+    encoder = Noting()
+    with one_core_each(), Lanes([encoder], n_callers=n_callers) as lanes:
+        lanes.encode([b"a", b"b"])
+    assert encoder.cores == {n_cores}
+    assert streams == ([], {})

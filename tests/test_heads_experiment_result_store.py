@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support import ROOT
 
+from cache import UnreadableError
 from heads.data.splits import Split
 from heads.errors import MemoError
 from heads.experiment.result_store import Memo, _digest, job_key
@@ -177,6 +178,21 @@ def test_other_fields_are_a_named_error(tmp_path, about):
     connection.close()
     with Memo(path) as memo, pytest.raises(MemoError, match="is damaged or none"):
         remembered(memo, "a")
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_what_sqlite_takes_for_damage_is_looked_at_again(tmp_path, is_sound):
+    """It calls a file malformed when a read of it fails with EIO."""
+    path = tmp_path / "m.sqlite"
+    with Memo(path) as memo:
+        for n in range(30):
+            memo.put(f"one {n}", outcome())
+    if not is_sound:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    malformed = sqlite3.DatabaseError("database disk image is malformed")
+    with pytest.raises(UnreadableError if is_sound else MemoError), memo._named():
+        raise malformed
 
 
 def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):

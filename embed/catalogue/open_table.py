@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+from cache.reading import raise_if_refused
 from embed.catalogue.table import Table
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
@@ -34,6 +36,7 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
 
         return Shards(path, settings)
     if not kind and not os.path.isfile(path):  # Path.is_file raises on names that no file can have
+        _check_answer(path)
         raise CatalogueError(
             f"The catalogue must be a file or a folder of products, however {path} is not there. Name it "
             "after the command."
@@ -59,6 +62,21 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     from embed.catalogue.formats.csv import CsvTable
 
     return CsvTable(path, settings)
+
+
+def _check_answer(path: Path) -> None:
+    """Check that the system says of a path that there is nothing, and not that it cannot tell.
+
+    Raises:
+        UnreadableError: it cannot tell.
+    """
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise_if_refused(error, path)
+    except ValueError:
+        return
 
 
 def usual_modalities(path: str | Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from cache.reading import raise_if_refused, reading
 from embed.errors import CatalogueError
 
 __all__ = ["MAX_LINE", "find_encoding", "open_text", "read_lines"]
@@ -26,7 +27,7 @@ def find_encoding(path: Path, asked: str | None) -> str:
     """Return the encoding that is asked for, else UTF-16 where the file begins with its mark, else UTF-8."""
     if asked is not None:
         return "utf-8-sig" if asked.lower() in ("utf-8", "utf8", "utf_8") else asked  # with a mark or without
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         start = file.read(2)
     return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
@@ -48,6 +49,7 @@ def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
 
     Raises:
         CatalogueError: it is not compressed as its name says, or is no text in this encoding; while it is read, too.
+        UnreadableError: the system could not read it.
     """
     from pandas.io.common import get_handle
 
@@ -63,6 +65,7 @@ def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
             f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
         ) from error
     except _COMPRESSION_ERRORS as error:
+        raise_if_refused(error, path)
         raise CatalogueError(
             f"The catalogue must be a table that pandas reads, however {path} is not: {error}. Its name says how it is "
             "compressed."

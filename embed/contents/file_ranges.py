@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cache.reading import SHORTAGES, raise_if_refused
 from embed.errors import ContentError
 
-__all__ = ["MAX_BYTES", "FilePart", "Place", "PlacedCell"]
+__all__ = ["MAX_BYTES", "FilePart", "Place", "PlacedCell", "unreadable"]
 
 MAX_BYTES = 256 * 2**20  # of one picture
 
@@ -21,6 +22,7 @@ class Place(Protocol):
 
         Raises:
             ContentError: they cannot be read, or are more than a picture's file may have.
+            UnreadableError: the machine lacks memory or open files.
         """
         ...
 
@@ -44,11 +46,22 @@ class FilePart:
                 content = file.read(self.n_bytes)
         except FileNotFoundError as error:
             raise ContentError("missing") from error
-        except OSError as error:
-            raise ContentError("unreadable") from error
+        except (OSError, MemoryError) as error:
+            raise unreadable(error, self.path) from error
         if len(content) < self.n_bytes:
             raise ContentError("truncated")
         return content
+
+
+def unreadable(error: Exception, path: Path) -> ContentError:
+    """Return the status of a picture that the system refuses.
+
+    Raises:
+        UnreadableError: what is refused is memory or one more open file, of which the picture knows nothing.
+    """
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in SHORTAGES:
+        raise_if_refused(error, path)
+    return ContentError("unreadable")
 
 
 class PlacedCell(str):

@@ -75,7 +75,8 @@ class Hints:
         self._seen_keys = bytearray()
         self._is_used = False
         self._saved_at = time.monotonic()
-        if not is_ignored and path.is_file():
+        self._is_refused = False  # the file may be good, and is kept until there is all that replaces it
+        if not is_ignored:
             self._load()
 
     def __enter__(self) -> Hints:
@@ -123,7 +124,10 @@ class Hints:
             with open(self.path, "rb", buffering=0) as file:  # 48 MB for a million files, once
                 head = file.read(64)
                 content = file.read() if head[:32] == MAGIC else b""
+        except FileNotFoundError:
+            return
         except OSError as error:
+            self._is_refused = True
             log.warning("%s cannot be read (%s): all files are read again.", self.path, error.strerror)
             return
         if head[:32] != MAGIC or head[32:] != hashlib.sha256(content).digest() or len(content) % 48:
@@ -137,6 +141,8 @@ class Hints:
 
     def _save(self, *, is_finished: bool) -> None:
         """Write the hints of this run, and as long as it is not finished those of the last one too."""
+        if self._is_refused and not is_finished:
+            return
         identities = np.frombuffer(bytes(self._seen_identities), dtype="S16")  # (n,)
         keys = np.frombuffer(bytes(self._seen_keys), dtype=np.uint8).reshape(-1, 32)
         if not is_finished:

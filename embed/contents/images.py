@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -14,8 +15,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
-from embed.contents.file_ranges import MAX_BYTES, Place, PlacedCell
-from embed.contents.statuses import ABSENT
+from embed.contents.file_ranges import MAX_BYTES, Place, PlacedCell, unreadable
+from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
 
 __all__ = ["decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
@@ -24,6 +25,8 @@ __all__ = ["decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of decompression bombs
 MAX_ASPECT = 50  # the shorter side is resized to 256, so that a 1 x 5000 strip would become 983 MB
+
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ORIENTATION_TAG = 0x0112
@@ -45,6 +48,7 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
 
     Raises:
         ContentError: the cell is empty or a URL, or names no regular file below the root.
+        UnreadableError: the machine lacks memory or open files.
     """
     if isinstance(cell, PlacedCell):
         return cell.place
@@ -61,9 +65,11 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
             raise ContentError("not_a_file")
     except ContentError:
         raise
-    except PermissionError as error:
-        raise ContentError("unreadable") from error
-    except (OSError, ValueError, RuntimeError) as error:  # not there, NUL in the name, a loop of links
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            raise ContentError("missing") from error
+        raise unreadable(error, root / cell) from error
+    except (ValueError, RuntimeError) as error:  # NUL in the name, a loop of links
         raise ContentError("missing") from error
     return path
 
@@ -85,6 +91,7 @@ def read_image(place: Path | Place, *, key: str | None = None) -> tuple[str, byt
 
     Raises:
         ContentError: it cannot be read, is empty or too large, or no longer has the key that it had.
+        UnreadableError: the machine lacks memory or open files.
     """
     try:
         content = _read_file(place) if isinstance(place, Path) else place.read()
@@ -108,8 +115,8 @@ def _read_file(path: Path) -> bytes:
             return file.read()
     except FileNotFoundError as error:
         raise ContentError("missing") from error
-    except OSError as error:
-        raise ContentError("unreadable") from error
+    except (OSError, MemoryError) as error:
+        raise unreadable(error, path) from error
 
 
 def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
@@ -151,11 +158,15 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise ContentError("not_an_image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ContentError("too_large") from error
+    except MemoryError as error:  # another time there may be enough
+        raise ContentError(RETRIED) from error
     except Exception as error:  # decoders raise anything on damaged data; the product gets the status
         if "data too large" in str(error):  # Pillow refuses PNG metadata that unpacks to megabytes
             raise ContentError("too_large") from error
+        if isinstance(error, OSError) and error.errno is not None:  # of a decoder's own files, say
+            raise ContentError(RETRIED) from error
         raise ContentError("truncated") from error
 
 

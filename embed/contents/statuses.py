@@ -22,7 +22,7 @@ MEANINGS = {
     "unsupported_mode": "the picture's numbers have no known scale (floating point, 32 bits)",
     "not_unicode": "the text is not valid UTF-8; --encoding names another",
     "not_encoded": "no encoder has seen it yet",
-    "changed": "the file changed while it was being read; run again",
+    "changed": "the file changed, or could not be read and decoded in time; run again",
 }
 
 NOT_BAD = {OK, ABSENT, "not_encoded"}

@@ -12,7 +12,6 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
-from embed.encoders.precision import forbid_tf32
 from embed.encoders.weights import files_sha256, huggingface_folder, seeded
 from embed.errors import SettingError, WeightsError
 
@@ -65,7 +64,6 @@ class Checkpoint:
         """
         with seeded(self.seed):
             model = self._draw() if self.is_random else self._read(needs_pooler)
-        forbid_tf32()
         return model.eval().requires_grad_(False)
 
     def _draw(self) -> nn.Module:

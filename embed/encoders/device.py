@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cache.cores import count_cores
@@ -16,15 +18,15 @@ if TYPE_CHECKING:
 __all__ = [
     "default_parallel",
     "find_devices",
+    "lane_threads",
+    "numbered",
     "one_core_each",
-    "own_stream",
     "several_cores",
     "to_device",
+    "to_host",
 ]
 
 CUDA_PARALLEL = 2  # one batch is copied while the other is computed
-
-_idle_streams: dict[str, list[torch.cuda.Stream]] = {}
 
 
 def find_devices(choice: str) -> list[torch.device]:
@@ -74,27 +76,41 @@ def several_cores(n_cores: int) -> Iterator[None]:
         torch.set_num_threads(1)
 
 
-@contextmanager
-def own_stream(device: torch.device) -> Iterator[None]:
-    """Make CUDA work in the block wait for no other thread's; elsewhere nothing changes.
+def lane_threads(device: torch.device, *, n_lanes: int) -> ThreadPoolExecutor:
+    """Return threads that compute on a device, each as long as it lives on a CUDA stream of its own.
 
-    Streams are lent and given back: each keeps the memory of what ran on it, so there are no more than run at once.
+    CUDA's libraries keep plans and workspaces for each thread and stream, so both are few and long-lived.
     """
-    if device.type != "cuda":
-        yield
-        return
     import torch
 
-    idle = _idle_streams.setdefault(str(device), [])
-    try:
-        stream = idle.pop()
-    except IndexError:
-        stream = torch.cuda.Stream(device)
-    try:
-        with torch.cuda.stream(stream):
-            yield
-    finally:
-        idle.append(stream)
+    streams = [_stream(device, number) for number in range(n_lanes)] if device.type == "cuda" else []
+
+    def start() -> None:
+        torch.set_num_threads(1)  # there is nothing to share out, and more would spin on the cores that decode
+        if device.type == "cuda":
+            stream = streams.pop()
+            torch.cuda.set_device(device)
+            torch.cuda.set_stream(stream)
+            stream.wait_stream(torch.cuda.default_stream(device))  # a model that was loaded before may still be copied
+
+    return ThreadPoolExecutor(n_lanes, thread_name_prefix="lane", initializer=start)
+
+
+@cache
+def _stream(device: torch.device, number: int) -> torch.cuda.Stream:  # noqa: ARG001 - the cache's
+    """Return the same stream to whoever asks again, for each keeps the memory of what ran on it."""
+    import torch
+
+    return torch.cuda.Stream(device)
+
+
+def numbered(device: torch.device) -> torch.device:
+    """Return the device with its number, for each thread has its own notion of which ``cuda`` is."""
+    import torch
+
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -102,6 +118,20 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor in the CPU's memory; while CUDA computes it the thread sleeps, where `cpu` would spin."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    import torch
+
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    pinned.copy_(tensor, non_blocking=True)
+    is_there = torch.cuda.Event(blocking=True)
+    is_there.record(torch.cuda.current_stream(tensor.device))
+    is_there.synchronize()
+    return pinned.clone()  # else whoever keeps the vectors would keep memory that cannot be swapped
 
 
 def _find_device(choice: str) -> torch.device:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from cache import EncoderSpec
 from embed.contents.images import decode
 from embed.encoders.checkpoint import features_of, find_checkpoint
-from embed.encoders.device import default_parallel, own_stream, to_device
+from embed.encoders.device import default_parallel, to_device, to_host
 from embed.encoders.image_processor import Processor
 from embed.encoders.packing import unpacked
-from embed.encoders.precision import dtype_of, find_precision
+from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import entry_name
 from embed.errors import SettingError, WeightsError
 
@@ -88,14 +88,14 @@ class VisionEncoder:
         return self.processor.prepare(decode(content))
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[dict[str, Tensor]]) -> np.ndarray:
         """Return the vectors, (B, D) float32."""
         groups: dict[tuple[torch.Size, ...], list[int]] = {}  # some processors keep the pictures' aspect ratios
         for number, inputs in enumerate(batch):
             groups.setdefault(tuple(values.shape for values in inputs.values()), []).append(number)
-        with own_stream(self.device):
-            vectors = torch.cat([self._vectors([batch[number] for number in group]) for group in groups.values()])
-            return unpacked(vectors.float().cpu().numpy(), groups.values())
+        vectors = torch.cat([self._vectors([batch[number] for number in group]) for group in groups.values()])
+        return unpacked(to_host(vectors.float()).numpy(), groups.values())
 
     def _vectors(self, batch: Sequence[dict[str, Tensor]]) -> Tensor:
         """Return the vectors of pictures of one size, (n, D)."""

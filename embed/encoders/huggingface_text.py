@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from cache import EncoderSpec, Tokens
 from embed.contents.texts import NORMALISATION, HashTokenizer
 from embed.encoders.checkpoint import features_of, find_checkpoint
-from embed.encoders.device import default_parallel, own_stream, to_device
+from embed.encoders.device import default_parallel, to_device, to_host
 from embed.encoders.first_token import keep_first_token
 from embed.encoders.packing import pack, unpacked
-from embed.encoders.precision import dtype_of, find_precision
+from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import files_sha256, vocabulary_files
 from embed.errors import SettingError, WeightsError
@@ -125,19 +125,19 @@ class TextEncoder:
             return tokens["input_ids"]
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, whatever lengths the texts have, with their tokens' states."""
         groups = self.pack(batch)
         tokens: dict[int, np.ndarray] = {}
-        with own_stream(self.device):
-            pooled = []
-            for group in groups:
-                vectors, states = self.forward([batch[number] for number in group])
-                pooled.append(vectors)
-                if self.keeps_tokens:
-                    halves = states.half().cpu().numpy()  # (n, L, D)
-                    tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
-            found = unpacked(torch.cat(pooled).float().cpu().numpy(), groups)  # (B, D)
+        pooled = []
+        for group in groups:
+            vectors, states = self.forward([batch[number] for number in group])
+            pooled.append(vectors)
+            if self.keeps_tokens:
+                halves = to_host(states.half()).numpy()  # (n, L, D)
+                tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
+        found = unpacked(to_host(torch.cat(pooled).float()).numpy(), groups)  # (B, D)
         if not self.keeps_tokens:
             return found
         return Encoded(found, Tokens.of([tokens[number] for number in range(len(batch))]))

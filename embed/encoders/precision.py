@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import SettingError
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
 
     from cache import Inventory
 
-__all__ = ["PRECISIONS", "dtype_of", "find_precision", "forbid_tf32", "keep_precision"]
+__all__ = ["PRECISIONS", "dtype_of", "exact_fp32", "find_precision", "keep_precision"]
 
 log = logging.getLogger("embed_once")
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+_setting_lock = threading.Lock()
+_n_inside: list[None] = []
+_before = ExitStack()
 
 
 def find_precision(choice: str, device: torch.device) -> str:
@@ -40,11 +46,64 @@ def dtype_of(precision: str) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def forbid_tf32() -> None:
-    """Make CUDA compute fp32 as fp32, within 1e-4 of the reference; on the CPU nothing changes."""
+@contextmanager
+def exact_fp32() -> Iterator[None]:
+    """Compute fp32 as fp32 inside the block, within 1e-4 of the reference, and leave torch as it was set afterwards.
+
+    The program around may have chosen TF32 on CUDA, or bf16 products on the CPU; torch has these settings once for all
+    threads. So they change when the first of several threads enters, and come back when the last has left.
+    """
+    with _setting_lock:
+        if not _n_inside:
+            _before.enter_context(_fp32_everywhere())
+        _n_inside.append(None)
+    try:
+        yield
+    finally:
+        with _setting_lock:
+            _n_inside.pop()
+            if not _n_inside:
+                _before.close()
+
+
+@contextmanager
+def _fp32_everywhere() -> Iterator[None]:
     import torch
 
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    backends: Any = torch.backends
+    cudnn, mkldnn, products = backends.cudnn, backends.mkldnn, backends.cuda.matmul
+    # One that says "none" goes by the one above it, and reads as that; so the upper ones are read and cleared first.
+    places = [backends, cudnn, mkldnn, cudnn.conv, cudnn.rnn, products, mkldnn.conv, mkldnn.rnn, mkldnn.matmul]
+    chosen = []
+    old_cudnn = _old_cudnn_setting()
+    for place in places:
+        chosen.append(place.fp32_precision)
+        place.fp32_precision = "none"
+    # The old settings, too: torch refuses to read them where they contradict the new ones.
+    old_products = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    if old_cudnn is not None:
+        cudnn.allow_tf32 = False
+    for place in places[3:]:
+        place.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(old_products)
+        if old_cudnn is not None:
+            cudnn.allow_tf32 = old_cudnn
+        for place, precision in reversed(list(zip(places, chosen, strict=True))):
+            place.fp32_precision = precision
+
+
+def _old_cudnn_setting() -> bool | None:
+    """Return ``torch.backends.cudnn.allow_tf32``, None where the program has contradicted it and nobody can read it."""
+    import torch
+
+    try:
+        return torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return None
 
 
 def keep_precision(encoders: Iterable[Any], inventory: Inventory) -> None:

@@ -40,8 +40,8 @@ def joined(pieces: Sequence[Encoded]) -> Encoded:
 class Encoder(Protocol):
     """Turns contents of one modality into vectors; loads its model when the first batch comes, not before.
 
-    An encoder may say what suits it: ``batch_size``, contents a batch, and ``n_parallel``, how many threads may call
-    `encode` at once (one, where it says nothing).
+    An encoder may say what suits it: ``batch_size``, contents a batch, ``n_parallel``, how many threads may call
+    `encode` at once (one, where it says nothing), and ``device``, a `torch.device` that gets threads of its own.
     """
 
     name: str  # the vectors' name in the cache

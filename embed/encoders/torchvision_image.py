@@ -7,20 +7,19 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
+from embed.encoders.batch_norm import fuse_batch_norm
 from embed.encoders.decode_gate import BothWays, DecodeGate
-from embed.encoders.device import default_parallel, own_stream, to_device
+from embed.encoders.device import default_parallel, to_device, to_host
 from embed.encoders.feature_map import cells, keep_feature_map
-from embed.encoders.precision import dtype_of, find_precision, forbid_tf32
+from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.preprocess import Preprocess
 from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import files_sha256, load_state, seeded, torchvision_file
@@ -130,21 +129,21 @@ class ImageEncoder:
         return self.gate.pixels(content)
 
     @torch.inference_mode()
+    @exact_fp32()
     def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
-        with own_stream(self.device):
-            pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
-            vectors, tokens = self._forward(pixels)
+        pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
+        vectors, tokens = self._forward(pixels)
         return vectors if tokens is None else Encoded(vectors, tokens)
 
     def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None]:
         pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
         outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
         if not self.keeps_tokens:
-            return outputs.float().cpu().numpy(), None
+            return to_host(outputs.float()).numpy(), None
         vectors, feature_map = outputs  # (B, D), (B, D, H, W)
-        tokens = cells(feature_map, self.grid).half().cpu().numpy()  # (B, T, D)
-        return vectors.float().cpu().numpy(), Tokens.of(list(tokens))
+        tokens = to_host(cells(feature_map, self.grid).half()).numpy()  # (B, T, D)
+        return to_host(vectors.float()).numpy(), Tokens.of(list(tokens))
 
     @cached_property
     def model(self) -> nn.Module:
@@ -171,8 +170,7 @@ class ImageEncoder:
                     f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
                     f"{first[:300]}"
                 ) from error
-        forbid_tf32()
-        fused: Any = fuse(model.eval().requires_grad_(False), inplace=True)
+        fused = fuse_batch_norm(model.eval().requires_grad_(False))
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)
         return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)

@@ -65,6 +65,7 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there.
+        UnreadableError: the machine lacks memory or open files.
     """
     cells = catalogue.cells(modality)
     found = (

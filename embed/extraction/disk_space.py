@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from cache import CacheError
+from cache.reading import facts_of, names_in
 
 __all__ = ["check_space", "free_bytes", "needed_bytes"]
 
@@ -15,9 +16,9 @@ def needed_bytes(cache_path: Path, *, n_bytes: int) -> int:
 
     They are written as parts of the journal; then sealing writes all that the old cache and all parts hold once more.
     """
-    parts = cache_path.with_name(cache_path.name + ".journal").glob("*.h5")
-    there = [path.stat().st_size for path in (cache_path, *parts) if path.is_file()]
-    return sum(there) + 2 * n_bytes
+    journal = cache_path.with_name(cache_path.name + ".journal")
+    paths = [cache_path, *(journal / name for name in names_in(journal) if name.endswith(".h5"))]
+    return sum(facts.st_size for path in paths if (facts := facts_of(path)) is not None) + 2 * n_bytes
 
 
 def free_bytes(cache_path: Path) -> int:

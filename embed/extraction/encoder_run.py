@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from cache import Inventory, Journal, Part, plan
 from cache.cores import count_cores
 from embed.contents.statuses import RETRIED
-from embed.encoders.device import one_core_each, several_cores
+from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
 from embed.extraction.content_source import Source
@@ -68,8 +69,9 @@ class Batch:
 class EncoderRun:
     """One encoder at work on one source; its replicas, one a device, share the work.
 
-    Each worker thread takes a batch, reads and decodes it, and encodes it when a replica is free, so that decoding
-    overlaps with encoding. This thread does no more than collect what they made and publish it.
+    Each worker thread takes a batch, reads and decodes it, and has it encoded where a lane is free, so that decoding
+    overlaps with encoding, and no more batches are prepared than there are workers. This thread does no more than
+    collect what they made and publish it.
     """
 
     replicas: Sequence[Encoder]
@@ -122,8 +124,11 @@ class EncoderRun:
         self.known_failures = inventory.failures[modality]
         missing = self.missing(inventory)
         try:
-            with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
-                for batch in self.encode(missing):
+            with (
+                Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress,
+                closing(self.encode(missing)) as encoded,  # workers and lanes end here, whatever goes wrong
+            ):
+                for batch in encoded:
                     is_first = not self.n_encoded
                     self._collect(batch)
                     if is_first and batch.keys:
@@ -144,7 +149,7 @@ class EncoderRun:
 
     @property
     def n_workers(self) -> int:
-        """How many threads read, prepare and encode."""
+        """How many threads read and prepare, and have lanes encode."""
         return self.settings.n_workers or count_cores()
 
     @property
@@ -152,25 +157,23 @@ class EncoderRun:
         """How many contents are encoded together."""
         return self.settings.batch_size or int(getattr(self.encoder, "batch_size", BATCH_SIZE))
 
-    def encode(self, keys: Sequence[str], *, batch_size: int | None = None) -> Iterator[Batch]:
+    def encode(self, keys: Sequence[str], *, batch_size: int | None = None) -> Generator[Batch]:
         """Yield batches of the keys as the workers have encoded them, in any order."""
         if not keys:
             return
         size = batch_size or self.batch_size
-        lanes = Lanes(self.replicas)
-        n_cores = max(1, count_cores() // min(self.n_workers, lanes.n_lanes))  # that each lane may use
-
-        def encode(batch_keys: Sequence[str]) -> Batch:
-            return self._encode(batch_keys, lanes, n_cores=n_cores)
-
         batches = (keys[start : start + size] for start in range(0, len(keys), size))
-        with one_core_each() as start_worker:
+        with one_core_each() as start_worker, Lanes(self.replicas, n_callers=self.n_workers) as lanes:
             yield from completed(
-                encode, batches, n_workers=self.n_workers, n_ahead=2 * self.n_workers, start_worker=start_worker
+                lambda batch_keys: self._encode(batch_keys, lanes),
+                batches,
+                n_workers=self.n_workers,
+                n_ahead=2 * self.n_workers,
+                start_worker=start_worker,
             )
 
-    def _encode(self, keys: Sequence[str], lanes: Lanes, *, n_cores: int) -> Batch:
-        """Read, prepare and encode some contents; called by the workers."""
+    def _encode(self, keys: Sequence[str], lanes: Lanes) -> Batch:
+        """Read and prepare some contents, and have them encoded; called by the workers."""
         items: dict[str, Any] = {}
         failures = {}
         for key in keys:
@@ -180,8 +183,7 @@ class EncoderRun:
                 failures[key] = str(error)
         if not items:
             return Batch([], None, failures)
-        with several_cores(n_cores):
-            return Batch(list(items), lanes.encode(list(items.values())), failures)
+        return Batch(list(items), lanes.encode(list(items.values())), failures)
 
     def _bytes_of_all(self, keys: Sequence[str], batch: Batch) -> int:
         """Return the bytes that all keys take, judged by one batch: vectors by number, tokens by the texts' lengths."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +53,12 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
     batches = list(run.encode(sample[:1]))
     started = time.monotonic()
     n_timed = 0
-    for batch in run.encode(sample[1:], batch_size=size):
-        batches.append(batch)
-        n_timed += batch.n_contents
-        if time.monotonic() - started > SAMPLE_S:
-            break
+    with closing(run.encode(sample[1:], batch_size=size)) as encoded:
+        for batch in encoded:
+            batches.append(batch)
+            n_timed += batch.n_contents
+            if time.monotonic() - started > SAMPLE_S:
+                break
     elapsed_s = time.monotonic() - started
     n_sampled = sum(batch.n_contents for batch in batches)
     scale = len(missing) / max(1, n_sampled)

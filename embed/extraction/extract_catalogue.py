@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import stat
 import time
 import warnings
 from collections import Counter
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, Inventory, Journal, Products, seal
+from cache.reading import facts_of
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.hash_cache import Hints
 from embed.contents.statuses import MEANINGS, NOT_BAD
@@ -61,6 +63,7 @@ def extract(
         CatalogueError: the catalogue cannot be read.
         WeightsError, DeviceError, SettingError: an encoder cannot be had.
         CacheError: the cache is locked, damaged or of another kind, or the disk is full; what is done is kept.
+        UnreadableError: the system could not read a file, or lacks memory or open files; likewise.
         TooManyBadError: the cache is written, and more contents than `settings.max_bad` could not be read.
     """
     settings = settings or ExtractSettings()
@@ -146,7 +149,8 @@ def _work(
 ) -> Iterator[_Work]:
     """Yield what there is to do, while the cache is locked."""
     cache_path = Path(cache_path)
-    if cache_path.is_symlink():
+    facts = facts_of(cache_path, follow_symlinks=False)
+    if facts is not None and stat.S_ISLNK(facts.st_mode):
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     catalogue = read_catalogue(catalogue_path, settings)
     with Journal(cache_path) as journal, warnings.catch_warnings():
@@ -170,7 +174,7 @@ def _work(
 
 
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
-    if not cache_path.exists():
+    if facts_of(cache_path) is None:
         return 0
     with Cache(cache_path) as cache:
         return len(set(cache.ids()).difference(catalogue.ids))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from cache.cores import count_cores
+from embed.encoders.device import lane_threads, numbered, several_cores
 from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import EncoderError
 
@@ -18,15 +21,23 @@ log = logging.getLogger("embed_once")
 
 
 class Lanes:
-    """Encodes batches for many threads at once on the replicas of one encoder, one a device.
+    """Encodes batches for many threads at once on the replicas of one encoder, one a device; lanes end with the block.
 
+    On the CPU whoever has a batch encodes it. On another device a lane is a thread that does nothing else, and whoever
+    has a batch waits; a second batch a lane is ready meanwhile, so that the device need not wait.
     Each replica takes as many batches at once as it says (`n_parallel`), but its first content alone: that one loads
     the model. What does not fit into a device's memory is encoded in halves, and later batches are no larger.
+
+    Args:
+        replicas: encoders of one name and spec.
+        n_callers: how many threads call `encode` at once; those on the CPU share its cores.
     """
 
-    def __init__(self, replicas: Sequence[Encoder]) -> None:
+    def __init__(self, replicas: Sequence[Encoder], *, n_callers: int = 1) -> None:
         self.replicas = replicas
-        self.n_lanes = sum(_n_parallel(encoder) for encoder in replicas)
+        n_lanes = sum(_n_parallel(encoder) for encoder in replicas)
+        self._n_cores = max(1, count_cores() // min(n_callers, n_lanes))
+        self._threads = [_threads_of(encoder) for encoder in replicas]
         self._most: dict[int, int] = {}  # a replica's number -> the largest batch that it can hold, where it is known
         self._fresh = set(range(len(replicas)))
         self._failure: Exception | None = None  # of the first content, so that nobody loads the model in vain again
@@ -34,30 +45,46 @@ class Lanes:
         for number in self._fresh:
             self._free.put(number)
 
+    def __enter__(self) -> Lanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for threads in self._threads:
+            if threads is not None:
+                threads.shutdown(cancel_futures=True)
+
     def encode(self, batch: Sequence[Any]) -> Encoded:
         """Return the vectors of prepared contents from the first replica that is free.
 
         Raises:
-            EncoderError: not even one content fits into the memory.
+            EncoderError: not even one content can be encoded at a time.
         """
         number = self._free.get()
+        threads = self._threads[number]
         try:
-            if self._failure is not None:
-                raise self._failure
-            n_more = _n_parallel(self.replicas[number]) - 1
-            if number not in self._fresh or n_more == 0:
-                return joined(self._encode(number, list(batch)))
-            try:
-                first = self._encode(number, list(batch[:1]))
-            except Exception as error:
-                self._failure = error
-                raise
-            self._fresh.discard(number)
-            for _ in range(n_more):
-                self._free.put(number)
-            return joined(first + self._encode(number, list(batch[1:])))
+            if threads is not None:
+                return threads.submit(self._encode_first, number, list(batch)).result()
+            with several_cores(self._n_cores):
+                return self._encode_first(number, list(batch))
         finally:
             self._free.put(number)
+
+    def _encode_first(self, number: int, batch: list[Any]) -> Encoded:
+        """Encode a batch; where it is its replica's first, load the model before another batch comes."""
+        if self._failure is not None:
+            raise self._failure
+        n_more = _n_parallel(self.replicas[number]) * (1 if self._threads[number] is None else 2) - 1
+        if number not in self._fresh or n_more == 0:
+            return joined(self._encode(number, batch))
+        try:
+            first = self._encode(number, batch[:1])
+        except Exception as error:
+            self._failure = error
+            raise
+        self._fresh.discard(number)
+        for _ in range(n_more):
+            self._free.put(number)
+        return joined(first + self._encode(number, batch[1:]))
 
     def _encode(self, number: int, batch: list[Any]) -> list[Encoded]:
         encoder = self.replicas[number]
@@ -71,8 +98,9 @@ class Lanes:
                     raise
                 if len(head) == 1:
                     raise EncoderError(
-                        f"{encoder.spec.modality}/{encoder.name} needs more memory than there is, even for one content "
-                        f"at a time ({str(error)[:200]}). Free some, or use --device cpu."
+                        f"{encoder.spec.modality}/{encoder.name}: expected to encode at least one content at a time, "
+                        f"got an error that mostly means too little memory: {str(error)[:200] or 'MemoryError'}. Free "
+                        "some, or use --device cpu."
                     ) from error
             else:
                 batch = batch[len(head) :]
@@ -102,14 +130,25 @@ def _n_parallel(encoder: Encoder) -> int:
     return getattr(encoder, "n_parallel", 1)
 
 
+def _threads_of(encoder: Encoder) -> ThreadPoolExecutor | None:
+    """Return the threads that encode on a device; None for the CPU, and where an encoder names none."""
+    import torch
+
+    device = getattr(encoder, "device", None)
+    if not isinstance(device, torch.device) or device.type == "cpu":
+        return None
+    return lane_threads(numbered(device), n_lanes=_n_parallel(encoder))
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError):
         return True
     import torch
 
-    # The CPU, Apple's devices, pinned memory and CUDA's libraries raise a plain RuntimeError with these words.
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    # The CPU, Apple's devices, pinned memory and CUDA's libraries raise a plain RuntimeError with these words; cuDNN
+    # finds no engine where none fits into what is left.
+    words = ("can't allocate memory", "out of memory", "alloc_failed", "allocation_failed", "unable to find an engine")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _give_memory_back() -> None:

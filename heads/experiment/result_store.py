@@ -9,18 +9,22 @@ loses nothing but the time to train again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from cache import UnreadableError
 from cache.keys import fields_sha256
+from cache.reading import reading
 from heads.errors import MemoError
 from heads.experiment.results import Outcome
 
@@ -30,6 +34,7 @@ ENGINE_VERSION = 2  # raised when the same job would come to another outcome
 
 APPLICATION_ID = 0x656D6F31  # "emo1": says in SQLite's own header that the file is a memo
 FORMAT_VERSION = 2
+CORRUPT = 11  # SQLite's code of a damaged file
 WAIT_S = 60.0  # for another process that writes
 ABOUT = {
     "test": dict, "validation": dict, "best_epoch": int, "history": list, "elapsed_s": int | float, "error": str | None
@@ -50,6 +55,7 @@ class Memo:
 
     Raises:
         MemoError: the file is none of this project's, is damaged, or cannot be written.
+        UnreadableError: SQLite took a failed read for damage; the file is sound.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -160,7 +166,26 @@ class Memo:
                 "name another with --memo."
             ) from error
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", CORRUPT) & 0xFF == CORRUPT:
+                self._check_is_damaged()
             raise self._damaged(error) from error
+
+    def _check_is_damaged(self) -> None:
+        """Look again, for SQLite takes an EIO for damage.
+
+        Raises:
+            UnreadableError: the file cannot be read, or it is sound, so that it could not be read then.
+        """
+        with reading(self.path), self.path.open("rb") as file:
+            while file.read(2**20):
+                pass
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT_S)) as connection:
+                is_sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            return
+        if is_sound:
+            raise UnreadableError(errno.EIO, os.strerror(errno.EIO), str(self.path))
 
 
 def _digest(key: str, about: bytes, answers: bytes) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from types import ModuleType
 
 from torch import nn
 
+from cache.reading import facts_of
 from heads.errors import HeadError
 
 __all__ = ["blame", "head_name", "is_plugin", "load_plugin", "plugin_sha256"]
@@ -153,7 +155,8 @@ def _import(module_name: str) -> ModuleType:
 
 
 def _run_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    facts = facts_of(path)
+    if facts is None or not stat.S_ISREG(facts.st_mode):
         raise HeadError(f"{path} must be a file with a head of yours, however there is no such file.")
     key = path.resolve(), _sha256(path)
     if key in FILES:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from cache import Cache, EncoderSpec
 from cache.keys import fields_sha256
+from cache.reading import reading
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_of
 from heads.data.tokens import ProductTokens, rows_within
@@ -196,11 +197,14 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
 
     Raises:
         HeadError: a file is missing or damaged, is of another version, or the golden rows get other answers.
+        UnreadableError: the system could not read a file.
     """
     path = Path(path).with_suffix(".json")
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        content = path.with_suffix(".safetensors").read_bytes()
+        with reading(path):
+            about = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path.with_suffix(".safetensors")):
+            content = path.with_suffix(".safetensors").read_bytes()
         if not isinstance(about, dict):
             raise HeadError(f"{path} must be a JSON object.")
         if about["format"] != "embed-once head" or about["format_version"] != HEAD_VERSION:

@@ -107,7 +107,7 @@ def show_products(
     cards, wrong = ([card(place) for place in places.tolist()] for places in (samples, mistakes))
     gallery = Gallery(cards, wrong, "")
     if not cells:
-        note = "The cache was written anew since it was read: pictures and titles are left out."
+        note = "The cache was written anew since, or could not be read: pictures and titles are left out."
     elif columns.image is None:
         note = "The catalogue has no column of pictures; --image-column names one."
     elif gallery.has_pictures:

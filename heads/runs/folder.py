@@ -20,6 +20,7 @@ from typing import IO
 import numpy as np
 
 from cache.aside import write_aside
+from cache.reading import facts_of, raise_if_refused
 from heads.errors import RunError
 from heads.modules.saved_head import TrainedHead, load_head
 
@@ -63,7 +64,7 @@ def check_name(runs_path: Path, name: str | None) -> None:
         return
     if not re.fullmatch(r"[\w.+-][\w.+ -]{0,199}", name) or name.strip(".") == "":
         raise RunError(f"--name must be a plain folder name, however got {name!r}.")
-    if (runs_path / name).exists():
+    if facts_of(runs_path / name) is not None:
         raise RunError(f"A run must have a name of its own, however {runs_path / name} exists. Choose another --name.")
 
 
@@ -104,6 +105,7 @@ def load_heads(
     Raises:
         RunError: the folder is no run, or has no such head.
         HeadError: a head cannot be loaded.
+        UnreadableError: the system could not read a file of the run.
     """
     run_path = Path(run_path)
     try:
@@ -111,6 +113,7 @@ def load_heads(
         if not there or not all(isinstance(name, str) for name in there):
             raise ValueError("no heads")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        raise_if_refused(error, run_path / "config.json")
         raise RunError(
             f"A run must be a folder that heads-train wrote, however {run_path} is none. See the folders in runs/."
         ) from error
@@ -127,7 +130,7 @@ def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: st
         try:
             aside.rename(path)  # fails where a run stands there already: a run is never empty
         except OSError:
-            if not path.exists():
+            if facts_of(path) is None:
                 raise
         else:
             return path

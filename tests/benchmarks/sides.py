@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -104,13 +105,26 @@ def _image_encoder(device: str, decode: str) -> Any:
 
 def pictures_decode(paths: Sequence[Path], device: str, decode: str = "exact", **_: Any) -> Run:
     """Read, decode and resize alone, on all cores."""
+    from cache.cores import count_cores
+    from embed.encoders.device import one_core_each
+    from embed.extraction.thread_map import completed
+
     encoder = _image_encoder(device, decode)
-    return _on_cores(lambda path: encoder.prepare(path.read_bytes()), paths, n_parallel=torch.get_num_threads())
+
+    @torch.inference_mode()
+    def prepare(path: Path) -> object:
+        return encoder.prepare(path.read_bytes())
+
+    def run() -> object:
+        n_cores = count_cores()
+        with one_core_each() as start_worker:
+            return list(completed(prepare, paths, n_workers=n_cores, n_ahead=2 * n_cores, start_worker=start_worker))
+
+    return run
 
 
 def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", **_: Any) -> Run:
     """Run this project's forward passes alone, on tensors already in memory, in the same precision."""
-    from embed.encoders.device import own_stream
     from embed.encoders.precision import dtype_of
 
     encoder = _image_encoder(device, decode)
@@ -120,30 +134,53 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
         encoder.preprocess.normalise(torch.stack(list(batch)).to(device), dtype)
         for batch in _batches(prepared, encoder.batch_size)
     ]
-    model = encoder.model
-
-    def forward(batch: torch.Tensor) -> object:
-        with own_stream(encoder.device):
-            return model(batch).cpu()
-
-    return _on_cores(forward, inputs, n_parallel=encoder.n_parallel)
+    return _in_lanes(encoder, encoder.model, inputs)
 
 
-def _on_cores(function: Callable[[Any], object], items: Sequence[Any], *, n_parallel: int) -> Run:
-    from cache.cores import count_cores
-    from embed.encoders.device import one_core_each, several_cores
-    from embed.extraction.thread_map import completed
+class Forward:
+    """An encoder whose contents are whole batches, so that its forward passes run in the lanes that extraction has."""
 
-    n_cores = max(1, count_cores() // n_parallel)
+    def __init__(self, encoder: Any, forward: Callable[[Any], torch.Tensor]) -> None:
+        self.name, self.spec = encoder.name, encoder.spec
+        self.device, self.n_parallel = encoder.device, encoder.n_parallel
+        self.forward = forward
+
+    def prepare(self, content: Any) -> Any:
+        """Return the batch as it is."""
+        return content
 
     @torch.inference_mode()
-    def one(item: Any) -> object:
-        with several_cores(n_cores):
-            return function(item)
+    def encode(self, batch: Sequence[Any]) -> np.ndarray:
+        """Return the vectors of the one batch that is there."""
+        from embed.encoders.device import to_host
+        from embed.encoders.precision import exact_fp32
+
+        (inputs,) = batch
+        with exact_fp32():
+            return to_host(self.forward(inputs).float()).numpy()
+
+
+def _in_lanes(encoder: Any, forward: Callable[[Any], torch.Tensor], inputs: Sequence[Any]) -> Run:
+    from cache.cores import count_cores
+    from embed.encoders.device import one_core_each
+    from embed.extraction.replica_pool import Lanes
+    from embed.extraction.thread_map import completed
+
+    if encoder.device.type == "cuda":
+        torch.cuda.synchronize(encoder.device)  # inputs and model were made on another stream than the lanes'
 
     def run() -> object:
-        with one_core_each() as start_worker:
-            return list(completed(one, items, n_workers=n_parallel, n_ahead=2 * n_parallel, start_worker=start_worker))
+        n_cores = count_cores()
+        with one_core_each() as start_worker, Lanes([Forward(encoder, forward)], n_callers=n_cores) as lanes:
+            return list(
+                completed(
+                    lambda one: lanes.encode([one]),
+                    inputs,
+                    n_workers=n_cores,
+                    n_ahead=2 * n_cores,
+                    start_worker=start_worker,
+                )
+            )
 
     return run
 
@@ -206,8 +243,6 @@ def _text_encoder(folder: Path, device: str) -> Any:
 
 def texts_forward(texts: Sequence[str], folder: Path, device: str, **_: Any) -> Run:
     """Run this project's forward passes alone, on token ids already packed in memory, in the same precision."""
-    from embed.encoders.device import own_stream
-
     encoder = _text_encoder(folder, device)
     prepared = [encoder.prepare(text) for text in sorted(texts, key=len, reverse=True)]
     inputs = [
@@ -215,13 +250,8 @@ def texts_forward(texts: Sequence[str], folder: Path, device: str, **_: Any) -> 
         for batch in _batches(prepared, encoder.batch_size)
         for group in encoder.pack(batch)
     ]
-
-    def forward(texts: list[list[int]]) -> object:
-        with own_stream(encoder.device):
-            return encoder.forward(texts)[0].float().cpu()
-
-    encoder.model  # noqa: B018 - it is loaded by one thread
-    return _on_cores(forward, inputs, n_parallel=encoder.n_parallel)
+    encoder.model  # noqa: B018 - it is loaded before the lanes begin
+    return _in_lanes(encoder, lambda texts: encoder.forward(texts)[0], inputs)
 
 
 def texts_extract(texts: Sequence[str], folder: Path, device: str, **_: Any) -> Run:

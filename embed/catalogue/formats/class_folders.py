@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
+from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.table import BATCH_ROWS
 from embed.errors import CatalogueError
@@ -95,6 +96,8 @@ def _folders(path: Path) -> list[str]:
 
 def _refused(error: OSError) -> NoReturn:
     """Tell which folder cannot be read: its class would be missing."""
+    if not isinstance(error, PermissionError):
+        raise_if_refused(error, error.filename)
     raise CatalogueError(
         f"Each folder below a catalogue must be readable, however {error.filename} is not: {error.strerror}. Permit "
         "reading it, or move it elsewhere."

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cache.reading import names_in, raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.arrow_cells import ArrowColumns, PictureColumn
 from embed.catalogue.table import BATCH_ROWS
@@ -118,6 +119,7 @@ class SavedDataset:
         return pa.array([])
 
     def _damaged(self, file: Path, error: Exception) -> CatalogueError:
+        raise_if_refused(error, file)
         return CatalogueError(f"{file} must be an Arrow file, however it is not, or not whole: {error}")
 
 
@@ -147,7 +149,7 @@ def _files(path: Path) -> list[tuple[str | None, Path]]:
         if isinstance(named, list):
             names = [_plain_name(one.get("filename") if isinstance(one, dict) else one, folder) for one in named]
         else:
-            names = sorted(file.name for file in folder.glob("*.arrow"))
+            names = [name for name in names_in(folder) if name.endswith(".arrow")]
         found += [(split, folder / name) for name in names]
     if not found:
         raise CatalogueError(
@@ -168,6 +170,7 @@ def _json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
+        raise_if_refused(error, path)
         raise CatalogueError(f"{path} must be a JSON object, however it is not: {error}") from error
     return value if isinstance(value, dict) else {}
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.arrow_cells import ArrowColumns
 from embed.catalogue.formats.parquet_pictures import ParquetPictures, ParquetRow, find_bytes
@@ -96,6 +97,7 @@ class ParquetTable:
         return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
 
     def _damaged(self, error: Exception) -> CatalogueError:
+        raise_if_refused(error, self.path)
         return CatalogueError(f"The catalogue must be a Parquet file, however {self.path} is not: {error}")
 
 

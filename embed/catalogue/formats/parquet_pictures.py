@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embed.catalogue.formats.arrow_cells import PictureColumn
-from embed.contents.images import MAX_BYTES
+from embed.contents.file_ranges import MAX_BYTES, unreadable
 from embed.contents.statuses import ABSENT
 from embed.errors import ContentError
 
@@ -54,7 +54,7 @@ class ParquetPictures:
             with self._lock:
                 first_row, values = self._window(row)
         except (pa.ArrowException, OSError) as error:
-            raise ContentError("unreadable") from error
+            raise unreadable(error, self.path) from error
         buffer = values[row - first_row].as_buffer()
         if buffer is None:
             return None

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
@@ -95,6 +96,8 @@ class Shards:
                 try:
                     self._add(products, shard, name, member)
                 except ValueError as error:
+                    if error.__cause__ is not None:
+                        raise_if_refused(error.__cause__, shard)
                     self.bad_lines.add(number, f"of {shard.name} ({name}) {error}")
             yield from products.values()
 
@@ -184,6 +187,7 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
             block = file.read(tarfile.BLOCKSIZE)
             is_last = not any(piece.strip(b"\0") for piece in iter(lambda: file.read(2**20), b""))
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+        raise_if_refused(error, shard)
         raise CatalogueError(
             f"A shard must be a whole tar file, not compressed, however {shard} is not: {error}. Make or fetch it "
             "again."

@@ -1,0 +1,119 @@
+"""Parts of the journal: vectors of one encoder, and the bytes of an HDF5 file that they stand in."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import h5py
+import numpy as np
+
+from cache.errors import CacheError
+from cache.keys import EncoderSpec
+from cache.layout import PART_FORMAT, open_checked
+from cache.tokens import MOST_TOKENS, Tokens
+from cache.writer import Writer
+
+__all__ = ["Part", "decode_part", "encode_part"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Vectors of one encoder, their tokens where it gives such, and the contents that it could not read.
+
+    Shape:
+        vectors: (n, D) float32, finite, one row per key
+        tokens: of n contents, finite, at least one token per key
+    """
+
+    encoder: str
+    spec: EncoderSpec
+    keys: list[str]
+    vectors: np.ndarray
+    failures: dict[str, str]  # key -> status
+    tokens: Tokens | None = None
+
+    def __post_init__(self) -> None:
+        for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
+            if not re.fullmatch(r"[\w+-][\w.+-]*", name) or name in taken:
+                raise CacheError(
+                    f"The names of modalities and encoders must be made of letters, digits, '.', '_', '+' and '-', and "
+                    f"be none of {', '.join(taken)}, however got {name!r}."
+                )
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys) or self.vectors.dtype != np.float32:
+            raise CacheError(
+                f"A part must have one float32 row per key, however it has {len(self.keys)} keys and "
+                f"{self.vectors.dtype} vectors of shape {self.vectors.shape}."
+            )
+        if not np.isfinite(self.vectors).all():
+            self._refuse_infinite("Vectors", int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0]))
+        if self.tokens is not None:
+            self._check_tokens(self.tokens)
+
+    def _check_tokens(self, tokens: Tokens) -> None:
+        if len(tokens) != len(self.keys) or (tokens.counts == 0).any() or (self.keys and not tokens.n_dim):
+            raise CacheError(
+                f"A part must have one token or more per key, however {self.spec.modality}/{self.encoder} has "
+                f"{len(self.keys)} keys and tokens of {int((tokens.counts > 0).sum())}."
+            )
+        if tokens.counts.max(initial=0) > MOST_TOKENS:
+            raise CacheError(
+                f"A content must have at most {MOST_TOKENS} tokens, however one of {self.spec.modality}/{self.encoder} "
+                f"has {tokens.counts.max()}. Cut what is encoded, with --max-length."
+            )
+        is_finite = np.isfinite(tokens.values).all(axis=1)  # (T,)
+        if not is_finite.all():
+            first = int(np.flatnonzero(~is_finite)[0])
+            self._refuse_infinite("Tokens", int(np.searchsorted(tokens.offsets, first, side="right")) - 1)
+
+    def _refuse_infinite(self, what: str, row: int) -> NoReturn:
+        raise CacheError(
+            f"{what} must be finite, however {self.spec.modality}/{self.encoder} gave NaN or infinity "
+            f"for the content {self.keys[row][:12]}…. Try --device cpu, or other weights."
+        )
+
+
+def encode_part(part: Part) -> bytes:
+    """Return the bytes of the part's file."""
+    # The file is built in memory, so that a full disk meets plain bytes and not a half-written HDF5 library.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
+        writer = Writer(file, file_format=PART_FORMAT)
+        writer.text("encoder", part.encoder)
+        writer.text("spec", part.spec.to_json())
+        writer.array("key", np.array(part.keys, dtype="S64"))
+        writer.array("vector", part.vectors)
+        if part.tokens is not None:
+            writer.array("token_offset", part.tokens.offsets)
+            # Not in chunks, so that the seal can read a few contents' tokens from amid many; the digest is in the name.
+            writer.array("token", part.tokens.values, is_chunked=False)
+        writer.array("failed_key", np.array(list(part.failures), dtype="S64"))
+        writer.array("failed_status", np.array(list(part.failures.values()), dtype="S16"))
+    return buffer.getvalue()
+
+
+def decode_part(path: Path, content: bytes | bytearray) -> Part:
+    """Return the part that bytes hold; the path is there to be named.
+
+    Raises:
+        UnknownVersionError: they are of another version of the format.
+        CacheError, OSError, LookupError, RuntimeError, TypeError, ValueError: they are no part.
+    """
+    with open_checked(path, file_format=PART_FORMAT, source=io.BytesIO(content)) as file:
+        return Part(
+            encoder=file["encoder"][()].decode(),
+            spec=EncoderSpec.from_json(file["spec"][()].decode()),
+            keys=file["key"][:].astype(str).tolist(),
+            vectors=file["vector"][:],
+            failures=dict(
+                zip(
+                    file["failed_key"][:].astype(str).tolist(),
+                    file["failed_status"][:].astype(str).tolist(),
+                    strict=True,
+                )
+            ),
+            tokens=Tokens(file["token"][:], file["token_offset"][:]) if "token" in file else None,
+        )

@@ -1,0 +1,132 @@
+"""Files of the journal's parts: read when their bytes match the digest in their name, and then only as they were."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError
+from cache.layout import PART_FORMAT, open_checked
+from cache.part import Part, decode_part
+from cache.source_file import Identity, SourceFile
+
+__all__ = ["SUFFIX", "PartFile", "PartTokens", "load_part", "load_part_file", "load_vectors"]
+
+SUFFIX = ".part.h5"  # <modality>.<encoder>.<SHA-256 of the file's bytes>.part.h5
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """A part's file as it was when its digest was checked."""
+
+    path: Path
+    identity: Identity
+
+    def open(self) -> SourceFile:
+        """Open it again.
+
+        Raises:
+            UnreadableError: the system cannot.
+            CacheError: it is another file by now.
+        """
+        source = SourceFile(self.path)
+        if source.identity != self.identity:
+            source.close()
+            raise CacheError(
+                f"Expected {self.path} to stay as it was when its digest was checked, got another file. Type the same "
+                "line again."
+            )
+        return source
+
+
+def load_part(path: Path) -> Part:
+    """Return the part in `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableError: the system could not read it; nothing is known of its bytes.
+        DamagedCacheError: the file's bytes do not match the digest in its name.
+        UnknownVersionError: the bytes match, and are of another version of the format.
+        NotACacheError: the bytes match, and are no part of this project.
+    """
+    return load_part_file(path)[1]
+
+
+def load_part_file(path: Path) -> tuple[PartFile, Part]:
+    """Return what `load_part` does, and the file as it was.
+
+    Raises:
+        FileNotFoundError, UnreadableError, DamagedCacheError, UnknownVersionError, NotACacheError: as `load_part` does.
+    """
+    with SourceFile(path) as source:
+        file, content = PartFile(path, source.identity), source.bytes_at(0, source.n_bytes)
+    digest = path.name.removesuffix(SUFFIX).rpartition(".")[2]
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DamagedCacheError(f"The journal's part {path.name} is damaged.")
+    try:
+        return file, decode_part(path, content)
+    except UnknownVersionError:
+        raise
+    except (CacheError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise NotACacheError(
+            f"Expected {path} to be a part of the journal, got whole bytes that cannot be read as one ({error}). "
+            "Update embed-once, or move it elsewhere to have its contents encoded again."
+        ) from error
+
+
+def load_vectors(part_file: PartFile) -> np.ndarray:
+    """Return the vectors of a part, (n, D) float32.
+
+    Raises:
+        UnreadableError: the system cannot read it.
+        CacheError: it is another file than the one whose digest was checked.
+    """
+    with open_checked(part_file.path, file_format=PART_FORMAT, source=part_file.open()) as file, file.reading():
+        return file["vector"][:]
+
+
+class PartTokens:
+    """The tokens of a part, read a few contents at a time.
+
+    They stand in one piece, so that plain reading finds them: to open HDF5 anew for each few would cost more than they.
+
+    Raises:
+        DamagedCacheError: they do not stand in one piece.
+        UnreadableError: the system cannot read it.
+        CacheError: it is another file than the one whose digest was checked.
+    """
+
+    def __init__(self, part_file: PartFile) -> None:
+        self._file = part_file
+        path = part_file.path
+        with open_checked(path, file_format=PART_FORMAT, source=part_file.open()) as file, file.reading():
+            self._offsets = file["token_offset"][:]
+            self._n_dim = file["token"].shape[1]
+            self._first_byte = file["token"].id.get_offset()
+        if self._first_byte is None and self._offsets[-1]:
+            raise DamagedCacheError(
+                f"Expected the journal's part {path.name} to have its tokens in one piece, got several. Move it "
+                "elsewhere to have its contents encoded again."
+            )
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the tokens of some contents, one content after the other; no others are read.
+
+        Shape:
+            rows: (m,) int64, increasing
+            output: (B, D) float16
+
+        Raises:
+            UnreadableError, CacheError: as for the part itself.
+        """
+        some = [np.empty((0, self._n_dim), dtype=np.float16)]
+        row_bytes = 2 * self._n_dim
+        with self._file.open() as source:
+            for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []:  # of neighbours
+                begin, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
+                content = source.bytes_at(self._first_byte + begin * row_bytes, (end - begin) * row_bytes)
+                some.append(np.frombuffer(content, dtype=np.float16).reshape(end - begin, self._n_dim))
+        return np.concatenate(some)

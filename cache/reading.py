@@ -1,0 +1,77 @@
+"""Reading files: what the system refuses is said as such, and is neither damage nor absence.
+
+``Path.exists``, ``is_file`` and ``glob`` answer "no" to errors of which some Python releases know a few and others all.
+Where a wrong "no" would have work done again, or written over, it is asked for here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cache.errors import UnreadableError
+
+__all__ = ["SHORTAGES", "facts_of", "names_in", "raise_if_refused", "reading"]
+
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})  # the machine's, of no one file
+
+
+def raise_if_refused(error: BaseException, path: str | Path) -> None:
+    """Raise what the system says of reading a file by its name; return where the error is of another kind.
+
+    That a file is not there is of another kind: who asked knows what that means.
+
+    Raises:
+        UnreadableError: the error has an errno, or memory ran out.
+    """
+    if isinstance(error, UnreadableError):
+        raise error
+    number = errno.ENOMEM if isinstance(error, MemoryError) else None
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
+        number = error.errno
+    if number is not None:
+        raise UnreadableError(number, os.strerror(number), str(path)) from error
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Let what the system refuses in the block be an `UnreadableError`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        UnreadableError: the system could not read it.
+    """
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        raise_if_refused(error, path)
+        raise
+
+
+def facts_of(path: str | Path, *, follow_symlinks: bool = True) -> os.stat_result | None:
+    """Return what the system knows of a file or folder, None where there is none.
+
+    Raises:
+        UnreadableError: it cannot be told whether there is one.
+    """
+    try:
+        with reading(path):
+            return os.stat(path, follow_symlinks=follow_symlinks)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def names_in(folder: str | Path) -> list[str]:
+    """Return the sorted names in a folder, none where there is no such folder.
+
+    Raises:
+        UnreadableError: it cannot be told what is in it.
+    """
+    try:
+        with reading(folder):
+            return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,172 @@
+"""Files that HDF5 reads through Python, so that the system's own error is known when the library fails.
+
+HDF5 keeps the errno of a failed read to itself, or takes what it could not read for a table that is not there. So it
+gets its bytes from a `SourceFile`, which remembers the first failure and gives zeros from then on, and a `CheckedFile`
+asks for that after whatever was read. No exception passes through the library on the way.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import io
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from cache.errors import UnreadableError
+from cache.reading import raise_if_refused, reading
+
+__all__ = ["CheckedFile", "Identity", "SourceFile"]
+
+Identity = tuple[int, int, int, int]  # device, inode, size, time of modification in ns
+
+
+class SourceFile(io.RawIOBase):
+    """A file's bytes for h5py; the first failure to read them is kept until `check` is called.
+
+    It reads by places and not from where a descriptor stands, so that threads and forked processes may share it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableError: the system cannot open it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.error: OSError | MemoryError | None = None
+        self._interrupt: KeyboardInterrupt | None = None
+        self._place = 0
+        self._descriptor = -1
+        with reading(path):
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            facts = os.fstat(self._descriptor)
+        self.n_bytes = facts.st_size
+        self.identity: Identity = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, from the start or from the end, and return it."""
+        self._place = offset + (self.n_bytes if whence == os.SEEK_END else 0)
+        return self._place
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._place
+
+    def readinto(self, buffer: object) -> int:
+        """Fill the buffer from the place, with zeros where that fails or the file is at its end; return what was read.
+
+        A Ctrl-C that comes meanwhile waits until the library is out of the way, too.
+        """
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        n_read = 0
+        while self.error is None and n_read < len(view):
+            try:
+                n_more = os.preadv(self._descriptor, [view[n_read:]], self._place + n_read)
+            except (OSError, MemoryError) as error:
+                self.error = error.with_traceback(None)  # whose frames hold what HDF5 was asked with, and that holds us
+            except KeyboardInterrupt as interrupt:
+                self._interrupt = interrupt.with_traceback(None)
+            else:
+                n_read += n_more
+                if not n_more:
+                    if self._place + n_read < self.n_bytes:
+                        self.error = OSError(errno.EIO, "the file ends before its size")
+                    break
+        view[n_read:] = bytes(len(view) - n_read)
+        self._place += n_read
+        return n_read
+
+    def bytes_at(self, place: int, n_bytes: int) -> bytearray:
+        """Return some bytes of the file.
+
+        Raises:
+            UnreadableError: they could not be read, or not all of them.
+        """
+        content = bytearray(n_bytes)
+        self.seek(place)
+        n_read = self.readinto(content)
+        self.check()
+        if n_read < n_bytes:
+            raise_if_refused(OSError(errno.EIO, "the file ends before them"), self.path)
+        return content
+
+    def check(self) -> None:
+        """Raise what went wrong while HDF5 read.
+
+        Raises:
+            UnreadableError: a read failed; from then on all that was read is worth nothing.
+            KeyboardInterrupt: Ctrl-C came meanwhile; what was read is whole.
+        """
+        if self.error is not None:
+            raise_if_refused(self.error, self.path)
+        interrupt, self._interrupt = self._interrupt, None
+        if interrupt is not None:
+            raise interrupt
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            super().close()
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+
+
+class CheckedFile(h5py.File):
+    """An HDF5 file opened for reading from a `SourceFile`, or from bytes that were read before."""
+
+    def __init__(self, source: SourceFile | io.BytesIO) -> None:
+        self.source = source
+        try:
+            super().__init__(source, "r")
+        except Exception as error:  # noqa: BLE001 - it goes on
+            # h5py's frames hold a list of properties that is given back through Python, and so must not outlive it.
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
+        _open_files[id(self)] = self
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let what the system refuses in the block be an `UnreadableError`, whatever HDF5 made of it.
+
+        Raises:
+            UnreadableError: a read failed, now or before.
+        """
+        try:
+            yield
+        except UnreadableError:
+            raise
+        except Exception:
+            self._check()
+            raise
+        self._check()
+
+    def close(self) -> None:
+        """Close the file and its source."""
+        super().close()
+        self.source.close()
+
+    def _check(self) -> None:
+        if isinstance(self.source, SourceFile):
+            self.source.check()
+
+
+_open_files: weakref.WeakValueDictionary[int, CheckedFile] = weakref.WeakValueDictionary()
+
+
+@atexit.register
+def _close_open_files() -> None:
+    """Close what nobody closed: HDF5 would do so when Python is gone, through which it must, and crash."""
+    for file in list(_open_files.values()):
+        file.close()

@@ -1,0 +1,150 @@
+"""An accelerator that is none: it finds tensors on the wrong device where there is no GPU.
+
+Its tensors say that they are on ``emulated:0``, keep their numbers in the CPU's memory and compute there, so that
+results are those of the CPU; and as CUDA's they refuse to meet the CPU's tensors in one operation. What takes no other
+tensor, such as ``torch.zeros(3, device="emulated")``, is a kernel of the backend; all else comes through their class.
+
+A backend is registered for the whole process and for good. So it is done in a process of its own, `own_process`, and
+never in that of the tests.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+NAME = "emulated"
+DEVICE = f"{NAME}:0"
+
+aten = torch.ops.aten
+COPIES = {aten.copy_.default, aten._to_copy.default}  # from one device to another
+LOOKS_UP = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default}  # by indices of the CPU, too
+TAKES_NO_SCALARS = {
+    aten._fused_adamw_.default
+}  # all others take a tensor of the CPU for a number where it has no shape
+RESIZES = ("arange", "arange.start", "arange.start_step")  # else made empty first, and resized: a wrapper cannot be
+_libraries: list[torch.library.Library] = []  # what is registered goes with its library
+
+
+@contextmanager
+def own_process() -> Iterator[Callable[..., Any]]:
+    """Yield what calls a module's function in a process that has the device, and returns or raises what it does."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=register) as pool:
+        yield lambda function, *arguments, **options: pool.submit(function, *arguments, **options).result()
+
+
+def register() -> None:
+    """Make ``torch.device("emulated")`` known in this process."""
+    warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    torch.backends.cuda.enable_flash_sdp(False)  # of the CPU, too: the device has one way to compute attention
+    _setup_privateuseone_for_python_backend(rename=NAME)
+    kernels, fallback = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
+    for name in RESIZES:
+        packet, _, overload = name.partition(".")
+        kernels.impl(name, partial(compute, getattr(getattr(aten, packet), overload or "default")), "PrivateUse1")
+    fallback.fallback(compute, "PrivateUse1")
+    _libraries.extend([kernels, fallback])
+    torch.tensor = partial(_made_and_moved, torch.tensor)
+
+
+class EmulatedTensor(Tensor):
+    """What says that it is on the device; the numbers are in `numbers`, a tensor of the CPU."""
+
+    numbers: Tensor
+
+    @staticmethod
+    def __new__(cls, numbers: Tensor) -> EmulatedTensor:
+        made = Tensor._make_wrapper_subclass(
+            cls, numbers.shape, strides=numbers.stride(), storage_offset=numbers.storage_offset(), dtype=numbers.dtype,
+            device=DEVICE,
+        )  # fmt: skip
+        made.numbers = numbers
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, arguments: tuple = (), options: Any = None) -> Any:
+        options = options or {}
+        if _is_composed(function):  # in inference mode nobody has taken it apart yet
+            return function.decompose(*arguments, **options)
+        return compute(function, *arguments, **options)
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    def __repr__(self, **_: Any) -> str:
+        return f"EmulatedTensor({self.numbers})"
+
+
+def compute(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Compute one operation on the CPU, once it is known that a device could.
+
+    Raises:
+        RuntimeError: it would have tensors of two devices, or random numbers of another device's generator.
+    """
+    _check(function, arguments, options)
+    own = {id(leaf.numbers): leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, EmulatedTensor)}
+    given = {id(leaf) for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)}
+    leaves_the_device = options.get("device") is not None and torch.device(options["device"]).type == "cpu"
+
+    def back(found: Any) -> Any:
+        if not isinstance(found, Tensor) or leaves_the_device or id(found) in given:
+            return found
+        if id(found) in own:
+            return own[id(found)]
+        with torch.inference_mode(found.is_inference()):  # a view in inference mode of what is none is none, either
+            return EmulatedTensor(found)
+
+    found = tree_map(back, function(*tree_map(_on_cpu, arguments), **tree_map(_on_cpu, options)))
+    if torch.Tag.inplace_view in function.tags:  # such as squeeze_: what the tensor says of its shape changes, too
+        with torch._C._DisableTorchDispatch():
+            function(*arguments, **options)
+    if stale := [leaf for leaf in own.values() if leaf.shape != leaf.numbers.shape]:
+        raise NotImplementedError(f"{function} changes the shape of {stale[0]}, which the emulation cannot do.")
+    return found
+
+
+def _check(function: Any, arguments: tuple, options: dict[str, Any]) -> None:
+    leaves = tree_leaves((arguments, options))
+    if not any(isinstance(leaf, EmulatedTensor) for leaf in leaves):
+        return
+    if any(isinstance(leaf, torch.Generator) for leaf in leaves):
+        raise RuntimeError(f"{function} must have a generator of the device, however it has one of the CPU")
+    if function in COPIES:
+        return
+    if function in LOOKS_UP and isinstance(arguments[0], EmulatedTensor):
+        leaves = tree_leaves((arguments[0], arguments[2:], options))
+    least = 0 if function in TAKES_NO_SCALARS else 1
+    others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, EmulatedTensor)]
+    if shapes := [tuple(leaf.shape) for leaf in others if leaf.ndim >= least]:
+        raise RuntimeError(f"{function} must have all tensors on {DEVICE}, however {shapes} are on the CPU")
+
+
+@cache
+def _is_composed(function: Any) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), "CompositeImplicitAutograd")
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.device):
+        return torch.device("cpu") if value.type == NAME else value
+    return value.numbers if isinstance(value, EmulatedTensor) else value
+
+
+def _made_and_moved(make: Callable[..., Tensor], *arguments: Any, device: Any = None, **options: Any) -> Tensor:
+    """Do what torch.tensor does, which hides the tensor's class from the operations that it is made of."""
+    made = make(*arguments, **options)
+    return made if device is None else made.to(device)

@@ -1,0 +1,96 @@
+"""Encoders on both sides, the CPU and the emulated device, compared; run in the process of `emulated_device`."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from emulated_device import DEVICE
+from PIL import Image
+from torch import Tensor, nn
+
+from cache import Cache
+from embed import Encoded, ExtractSettings, ImageEncoder, TextEncoder, VisionEncoder, extract
+
+CLASSES = {"image": ImageEncoder, "text": TextEncoder, "vision": VisionEncoder}
+TEXTS = ("blue shirt", "red cotton shoes a word1 word2 word3", "a", "word5 word6 blue", "")
+
+
+def picture(seed: int, size: tuple[int, int], kind: str = "JPEG") -> bytes:
+    """Return a smooth drawn picture as a file's bytes."""
+    colours = np.random.default_rng(seed).integers(0, 255, (9, 9, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).save(buffer, kind)
+    return buffer.getvalue()
+
+
+# The one that is scaled where decoding is fast comes last.
+PICTURES = (picture(0, (60, 80)), picture(1, (40, 40), "PNG"), picture(2, (1100, 1100)))
+
+
+def difference_of_encoders(kind: str, *arguments: Any, **options: Any) -> float:
+    """Return the largest difference of vectors and tokens between an encoder on the device and it on the CPU."""
+    expected, found = (_numbers_of(_encoder(kind, device, arguments, options), kind) for device in ("cpu", DEVICE))
+    return _difference(found, expected)
+
+
+def difference_of_extractions(catalogue: Path, folder: Path, bert: Path) -> float:
+    """Return the largest difference between two caches, one of which was encoded on the device."""
+    caches = []
+    for device in ("cpu", DEVICE):
+        encoders = [
+            ImageEncoder(weights="random", tokens="3x3", decode="fast", device=device),
+            TextEncoder(str(bert), weights="random", keep_tokens=True, device=device),
+        ]
+        path = folder / f"{device.replace(':', '-')}.h5"
+        report = extract(catalogue, path, settings=ExtractSettings(), encoders=encoders)
+        assert all(entry.n_encoded for entry in report.encoders), report
+        with Cache(path) as cache:
+            names = {modality: cache.encoders(modality)[0] for modality in ("image", "text")}
+            found = {modality: cache.matrix(modality, name) for modality, name in names.items()}
+            tokens = {f"{modality} tokens": cache.tokens(modality, name).values for modality, name in names.items()}
+            caches.append(found | tokens)
+    return _difference(caches[1], caches[0])
+
+
+def error_of_a_lost_network() -> str:
+    """Return what is said of a network that makes a tensor on the CPU while it encodes."""
+    encoder = ImageEncoder(weights="random", device=DEVICE)
+    encoder.model.add_module("conv1", nn.Sequential(encoder.model.conv1, Lost()))
+    try:
+        encoder.encode([encoder.prepare(PICTURES[0])])
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+class Lost(nn.Module):
+    """Adds what is on the CPU."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + torch.zeros(inputs.shape[-1])
+
+
+def _encoder(kind: str, device: str, arguments: tuple, options: dict[str, Any]) -> Any:
+    return CLASSES[kind](*arguments, weights="random", device=device, **options)
+
+
+def _numbers_of(encoder: Any, kind: str) -> dict[str, np.ndarray]:
+    contents = TEXTS if kind == "text" else PICTURES
+    found = encoder.encode([encoder.prepare(content) for content in contents])
+    if isinstance(found, Encoded):
+        assert found.tokens is not None
+        return {"vectors": found.vectors, "tokens": found.tokens.values}
+    return {"vectors": found}
+
+
+def _difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    assert found.keys() == expected.keys()
+    assert all(np.isfinite(values).any() and values.any() for values in expected.values())
+    return max(
+        float(np.nanmax(np.abs(found[name].astype(float) - other)) / np.nanmax(np.abs(other.astype(float))))
+        for name, other in expected.items()
+    )

@@ -1,0 +1,40 @@
+"""The check for a GPU runs dry on the CPU, so that it is whole on the day that there is one."""
+
+import json
+import subprocess
+import sys
+
+from support import ROOT
+
+SCRIPT = ROOT / "tests" / "benchmarks" / "gpu.py"
+
+
+def run_dry(folder, *arguments):
+    """Run it in a folder, and return what it found and what was kept as it came."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--device", "cpu", "--output", "found.json", *arguments],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folder / "found.json").read_text())
+    assert json.loads(done.stdout) == found
+    return found, [json.loads(line) for line in (folder / "found.json.lines").read_text().splitlines()]
+
+
+def test_a_dry_run_measures_on_the_cpu(tmp_path):
+    found, lines = run_dry(tmp_path, "--only", "machine,grid")
+    assert list(found) == ["machine", "grid"]
+    assert found["machine"]["device"] == "cpu"
+    assert [part["exit"] for part in found.values()] == [0, 0]
+    (bf16, fp32) = (figure for name, figure in found["grid"].items() if "settings" in name)
+    assert bf16["epochs"] == fp32["epochs"] == 20  # two settings, five folds, two epochs
+    assert [line["found"] for line in lines] == [figure for part in found.values() for figure in part.values()]
+
+
+def test_a_part_that_fails_or_has_no_time_says_so_and_the_others_go_on(tmp_path):
+    found, _ = run_dry(tmp_path, "--only", "heads-train,catalogue")  # there is no cache to train from
+    assert found["heads-train"]["exit"] == 1
+    assert "embeddings.h5" in found["heads-train"]["said last"]
+    assert found["catalogue"]["exit"] == 0
+    found, _ = run_dry(tmp_path, "--only", "machine", "--seconds", "1")
+    assert found == {"machine": {"left out": "there was no time left"}}

@@ -1,0 +1,269 @@
+"""Real commands, one of whose reads fails: nothing acknowledged is lost, nothing is called damaged, and all goes on."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import pytest
+from support import ROOT, class_vectors, image_bytes, synthetic_cache, write_catalogue
+
+from cache import Cache, verify
+from cache.part_file import load_part
+
+ERRNOS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES)
+N_AT_ONCE = 2
+EXTRACT = ["data.csv", "-o", "e.h5", "--batch-size", "2", "--workers", "1"]
+ROWS = [
+    {"id": f"{n:03}", "image": f"images/{n}.png", "text": f"product number {n}", "label": f"class {n % 2}"}
+    for n in range(5)
+]
+UNWANTED = re.compile(r"damage|delete|remove|restore|set aside|traceback|mistake in embed-once", re.IGNORECASE)
+
+
+class Commands:
+    """Runs commands in children of processes that have all libraries in memory; threads may share it."""
+
+    def __init__(self):
+        self.idle = SimpleQueue()
+        self.servers = [self._start() for _ in range(N_AT_ONCE)]
+        for server in self.servers:
+            self.idle.put(server)
+
+    def _start(self):
+        line = [sys.executable, ROOT / "tests" / "failing_reads.py"]
+        return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, folder, command, arguments, *, fail_at=None, number=0, is_stopped=False):
+        """Return the exit code, what was written to stderr, and the log."""
+        order = {"folder": str(folder), "command": command, "arguments": arguments, "log": "log"}
+        order |= {"fail_at": fail_at, "errno": number, "is_stopped": is_stopped}
+        server = self.idle.get()
+        print(json.dumps(order), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        self.idle.put(server)
+        log = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
+        return code, (folder / "stderr").read_text(), log
+
+    def close(self):
+        for server in self.servers:
+            server.stdin.close()
+            server.wait()
+            server.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def commands():
+    commands = Commands()
+    yield commands
+    commands.close()
+
+
+def kind_of(path):
+    """Return what a path is, whatever its numbers and digests are."""
+    name = re.sub(r"[0-9a-f]{64}", "DIGEST", path)
+    return re.sub(r"\d+(?=[-.])", "N", name)
+
+
+def steps_to_fail(log):
+    """Return the numbers of steps, the last of each kind and the first of what opens and reads, and what each is."""
+    kinds = defaultdict(list)
+    for number, line in enumerate((line for line in log if "step" in line), 1):
+        kinds[line["step"], kind_of(line["path"])].append(number)
+    chosen = {numbers[-1]: kind for kind, numbers in kinds.items()}
+    chosen |= {numbers[0]: kind for kind, numbers in kinds.items() if kind[0] in ("open", "read")}
+    return sorted(chosen.items())
+
+
+def acknowledged(log):
+    return {key for line in log for key in line.get("kept", [])}
+
+
+def n_encoded(log):
+    return sum(line.get("encoded", 0) for line in log)
+
+
+def parts_of(folder):
+    return {path.name: path.read_bytes() for path in (folder / "e.h5.journal").glob("*.part.h5")}
+
+
+def keys_on_disk(folder):
+    """Return all keys that have a vector in the cache or its journal."""
+    keys = {key for path in (folder / "e.h5.journal").glob("*.part.h5") for key in load_part(path).keys}
+    if (folder / "e.h5").exists():
+        with Cache(folder / "e.h5") as cache:
+            for modality in cache.content_modalities:
+                keys |= set(cache.keys(modality)[cache.encoded(modality, "counting")].astype(str).tolist())
+    return keys
+
+
+def holds(folder):
+    """Return all that a reader may ask of the cache in a folder."""
+    with Cache(folder / "e.h5") as cache:
+        tokens = cache.tokens("text")
+        return (
+            [cache.ids(), [cache.column(name) for name in cache.columns()]],
+            [cache.statuses(modality) for modality in cache.modalities],
+            [cache.matrix(modality).tolist() for modality in cache.modalities],
+            [tokens.values.tolist(), tokens.offsets.tolist()],
+        )
+
+
+def told_rightly(code, stderr, where):
+    """Check that one line says what could not be read, or that a warning does where it is not needed."""
+    assert code in (0, 1), f"{where}: {stderr}"
+    assert not UNWANTED.search(stderr), f"{where}: {stderr}"
+    assert code == 0 or len([line for line in stderr.splitlines() if line.startswith("Error: ")]) == 1, where
+
+
+def in_threads(function, cases):
+    with ThreadPoolExecutor(N_AT_ONCE) as pool:
+        return list(pool.map(function, cases))
+
+
+@pytest.fixture(scope="module", params=["from nothing", "onto a sealed cache and a journal"])
+def start(request, commands, tmp_path_factory):
+    """A folder to begin in, the log of a run in it that nothing disturbs, and what the cache holds then."""
+    folder = tmp_path_factory.mktemp("start")
+    images = {row["image"]: image_bytes((n, 7, 9)) for n, row in enumerate(ROWS)}
+    if request.param != "from nothing":
+        write_catalogue(folder, ROWS[:1], images)
+        assert commands.run(folder, "embed-extract", EXTRACT)[0] == 0
+        write_catalogue(folder, ROWS[:4])
+        assert commands.run(folder, "embed-extract", EXTRACT, is_stopped=True)[0] == 130
+        assert len(parts_of(folder)) == 4
+    write_catalogue(folder, ROWS, images)
+    whole = Path(shutil.copytree(folder, folder.with_name(folder.name + "-whole")))
+    code, stderr, log = commands.run(whole, "embed-extract", EXTRACT)
+    assert (code, stderr) == (0, "")
+    return folder, log, holds(whole)
+
+
+def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(commands, start, tmp_path):
+    """It fails at the first and the last of each kind of step, with each errno in turn."""
+    folder, log, whole = start
+    before, sealed = parts_of(folder), keys_on_disk(folder)
+    n_contents = 2 * len(ROWS)
+
+    def fail(case):
+        (fail_at, kind), number = case
+        here = Path(shutil.copytree(folder, tmp_path / str(fail_at)))
+        where = f"{errno.errorcode[number]} at step {fail_at}, {kind}"
+        code, stderr, log = commands.run(here, "embed-extract", EXTRACT, fail_at=fail_at, number=number)
+        told_rightly(code, stderr, where)
+        kept = acknowledged(log) | sealed
+        there = parts_of(here)
+        assert all(there[name] == before[name] for name in before.keys() & there.keys()), where
+        assert before.keys() <= there.keys() or verify(here / "e.h5") == [], where
+        assert kept <= keys_on_disk(here), where
+        assert not list((here / "e.h5.journal").glob("*.damaged")), where
+        code_again, stderr_again, log = commands.run(here, "embed-extract", EXTRACT)
+        assert code_again == 0, where + stderr_again
+        assert not acknowledged(log) & kept, where
+        assert n_encoded(log) <= n_contents - len(kept), where
+        assert holds(here) == whole, where
+        assert not (here / "e.h5.journal").exists(), where
+        shutil.rmtree(here)
+        return kind, code, stderr
+
+    done = in_threads(fail, zip(steps_to_fail(log), itertools.cycle(ERRNOS), strict=False))
+    assert sum(code for _, code, _ in done) > len(done) / 2
+    needless = {("lstat", ""), ("stat", ""), ("lstat", "images"), ("stat", "images"), ("stat", "data.csv")}
+    for kind, code, stderr in done:
+        if code == 0:  # of single pictures, hints, and whether a path is a link or a folder
+            is_single = kind[1].startswith("images/") or kind == ("stat", "e.h5.hints")
+            assert kind in needless or is_single or "e.h5.hints c" in stderr, (kind, stderr)
+
+
+def test_looking_at_a_cache_whose_read_fails_changes_nothing_and_names_no_damage(commands, start, tmp_path):
+    """`cache-info` and `cache-verify`, at each kind of step and each errno."""
+    folder = Path(shutil.copytree(start[0], tmp_path / "shop"))
+    if not (folder / "e.h5").exists():
+        pytest.skip("there is no cache yet")
+    before = {path: path.read_bytes() for path in folder.glob("e.h5*") if path.is_file()} | parts_of(folder)
+    for command in ("cache-info", "cache-verify"):
+        code, _, log = commands.run(folder, command, ["e.h5"])
+        assert code == 0
+        for (fail_at, kind), number in zip(steps_to_fail(log), itertools.cycle(ERRNOS), strict=False):
+            code, stderr, _ = commands.run(folder, command, ["e.h5"], fail_at=fail_at, number=number)
+            where = f"{command}: {errno.errorcode[number]} at step {fail_at}, {kind}"
+            told_rightly(code, stderr, where)
+            assert code == 1, where
+            assert "Could not read" in stderr, where
+            assert os.strerror(number) in stderr, where
+            assert not UNWANTED.search((folder / "stdout").read_text()), where
+    after = {path: path.read_bytes() for path in folder.glob("e.h5*") if path.is_file()} | parts_of(folder)
+    assert after == before
+
+
+def test_heads_whose_read_fails_say_so_and_the_run_stays(commands, tmp_path):
+    codes = np.random.default_rng(0).integers(2, size=40)
+    labels = {"label": [f"class {code}" for code in codes]}
+    synthetic_cache(tmp_path / "e.h5", {"text": class_vectors(codes, 4)}, labels)
+    train = ["e.h5", "--fusion", "text", "--controls", "none", "--max-epochs", "1", "--no-report", "--name"]
+    predict = ["e.h5", "--run", "runs/first"]
+    code, stderr, train_log = commands.run(tmp_path, "heads-train", [*train, "first"])
+    assert code == 0, stderr
+    whole = {path: path.read_bytes() for path in (tmp_path / "runs" / "first").iterdir()}
+    code, _, predict_log = commands.run(tmp_path, "heads-predict", predict)
+    assert code == 0
+    answers = (tmp_path / "stdout").read_text()
+    harmless = {("lstat", "runs/first"), ("stat", "runs/first")}  # once the run is in its place
+    cases = [("heads-train", [*train, "second"], train_log), ("heads-predict", predict, predict_log)]
+    for command, arguments, log in cases:
+        steps = [step for step in steps_to_fail(log) if step[1] not in harmless]
+        for (fail_at, kind), number in zip(steps, itertools.cycle(ERRNOS), strict=False):
+            code, stderr, _ = commands.run(tmp_path, command, arguments, fail_at=fail_at, number=number)
+            where = f"{command}: {errno.errorcode[number]} at step {fail_at}, {kind}"
+            told_rightly(code, stderr, where)
+            assert code == 1, where
+            assert os.strerror(number) in stderr, where
+            assert {path.name for path in (tmp_path / "runs").iterdir()} == {"first"}, where
+    assert {path: path.read_bytes() for path in (tmp_path / "runs" / "first").iterdir()} == whole
+    assert commands.run(tmp_path, "heads-predict", predict)[0] == 0
+    assert (tmp_path / "stdout").read_text() == answers
+
+
+LIMITED = """
+import resource, sys
+sys.path[:0] = sys.argv[1:3]
+import click, h5py, numpy
+from cache import Inventory, Journal
+from cache.cli import verify
+from cache.console.command import Command
+
+@click.command(cls=Command)
+def resume():
+    with Journal("e.h5") as journal:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[3]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        Inventory("e.h5", journal)
+
+resume.main([])
+"""
+
+
+def test_limit_of_open_files_that_is_really_reached_is_no_damage(commands, start):
+    """The lock takes a descriptor, and there is none left for a part or for the cache."""
+    folder = start[0]
+    before = parts_of(folder)
+    if not before:
+        pytest.skip("there is no journal yet")
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 4
+    line = [sys.executable, "-c", LIMITED, str(ROOT), str(ROOT / "tests"), "4"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"Could not read .*: Too many open files\..* Permit more open files \(ulimit -n\)", done.stderr)
+    assert not UNWANTED.search(done.stderr)
+    assert parts_of(folder) == before
