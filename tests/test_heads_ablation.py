@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from own_heads import PLAIN_SOURCE
-from support import class_vectors, synthetic_cache
+from support import FUSIONS, class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
@@ -25,7 +25,7 @@ from heads.experiment.result_store import Memo
 from heads.experiment.results import measure
 from heads.modules.saved_head import TrainedHead
 from heads.modules.standardiser import Standardise
-from heads.settings import FUSIONS, FitSettings, TrainSettings
+from heads.settings import FitSettings, TrainSettings
 from heads.training.direct import fit_direct
 from heads.training.job import Job
 from heads.training.row_source import open_source
