@@ -22,7 +22,7 @@ from heads.data.vectors import load_vectors
 from heads.errors import HeadError, LabelError, RunError, SplitError
 from heads.experiment.problem import describe
 from heads.experiment.result_store import Memo
-from heads.experiment.results import measure
+from heads.experiment.results import outcome_of
 from heads.modules.saved_head import TrainedHead
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings, TrainSettings
@@ -323,7 +323,7 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
         calls.append(arguments)
         if len(calls) in (3, 9):
             raise KeyboardInterrupt
-        return measure(*arguments, **options)
+        return outcome_of(*arguments, **options)
 
     monkeypatch.setattr("heads.ablation.job_runner.measure", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -20,7 +20,7 @@ from heads.ablation.pending_fusions import MemberResult, Pending
 from heads.errors import HeadError
 from heads.experiment.problem import describe
 from heads.experiment.result_store import Memo, job_key
-from heads.experiment.results import Outcome, failed, measure
+from heads.experiment.results import Outcome, failed, outcome_of
 from heads.head_types import head_type
 from heads.modules.description import HeadDescription
 from heads.modules.plugin import plugin_sha256
@@ -213,7 +213,7 @@ class Bench:
     def _outcome(self, job: AblationJob, result: MemberResult | HeadError, fit: Fit | HeadError | None) -> Outcome:
         if isinstance(result, HeadError):
             return failed(result)
-        return measure(
+        return outcome_of(
             result.answers.numpy(),
             self.problem.labels.codes,
             self.problem.folds[job.fold],
