@@ -10,11 +10,11 @@ from tiny_models import write_two_towers
 
 from cache.leak import gives_away, told_by_others
 from embed.amounts import plural, show_bytes, show_seconds
+from embed.inspection import association, column_profile
 from embed.inspection.association import PairCounter, associate, cramers_v
 from embed.inspection.cell_kind import guess_kind
 from embed.inspection.column_profile import ColumnCounter, is_mojibake
 from embed.inspection.duplicate_counter import Digests
-from embed.inspection.inspect_catalogue import association, column_profile
 from embed.inspection.label_profile import profile_label
 from embed.inspection.picture_profile import look_at, profile_pictures
 from embed.inspection.sampling import Sample

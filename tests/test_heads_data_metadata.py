@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from cache import EncoderSpec
+from heads.data import metadata
 from heads.data.column_types import guess_kind, is_missing, parse_dates, parse_numbers
 from heads.data.metadata import HASH_WIDTH, FittedMetadata, fit_metadata
 from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, FREE_TEXT, GIVES_AWAY, LONG_TEXT, NAMES, fault_of
-from heads.data.vectors import metadata
 from heads.errors import HeadError
 from heads.modules.standardiser import Standardise
 

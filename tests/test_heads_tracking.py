@@ -18,9 +18,9 @@ from heads.commands.ablate import ablate as ablate_command
 from heads.commands.train import train as train_command
 from heads.errors import SettingError, TrackError
 from heads.settings import TrainSettings
+from heads.tracking import trackers as tracking
 from heads.tracking.run_records import run_of_ablation
 from heads.tracking.trackers import TRACKERS, TrackedRun, check_trackers, parse_trackers, track
-from heads.tracking.trackers import trackers as tracking
 from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 
