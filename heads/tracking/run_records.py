@@ -28,11 +28,7 @@ def run_of_training(report: RunReport, settings: TrainSettings) -> TrackedRun:
     curves: dict[str, list[float]] = {}
     for head, found in heads.items():
         metrics |= {f"{head}/test/{score}": found[score] for score in METRICS}
-        metrics |= {
-            f"{head}/validation/{score}": found["validation"][score]
-            for score in METRICS
-            if score in found["validation"]
-        }
+        metrics |= {f"{head}/validation/{score}": value for score, value in found["validation"].items()}
         metrics[f"{head}/seconds"] = found["fit_s"]
         if found["history"]:
             metrics[f"{head}/best_epoch"] = found["best_epoch"]
