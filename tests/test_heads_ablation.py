@@ -325,7 +325,7 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return outcome_of(*arguments, **options)
 
-    monkeypatch.setattr("heads.ablation.job_runner.measure", interrupted)
+    monkeypatch.setattr("heads.ablation.job_runner.outcome_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(replace(QUICK, seeds=(0,), fusions=("early", "late"), n_folds=2, grid={"max_epochs": (1,)}))
     with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
