@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heads.errors import SettingError
+from heads.head_types import SYNONYMS, control_names, fusion_names, names_at_once
 
 __all__ = [
     "ABSENT",
     "CLASS_WEIGHTS",
-    "CONTROLS",
-    "DIRECT",
     "FITTED_WEIGHTS",
-    "FUSIONS",
     "KEEPS",
     "PRECISIONS",
     "SIZES",
@@ -27,19 +25,10 @@ __all__ = [
     "parse_fusions",
 ]
 
-FUSIONS = ("early", "attention", "gated", "lowrank", "late")
-DIRECT = (  # heads that are fitted at once: controls, and what else a fusion is to be better than
-    "majority", "centroids", "neighbours", "logistic",
-    "sklearn-logistic", "sklearn-svm", "sklearn-forest", "sklearn-boosting",
-)  # fmt: skip
-SYNONYMS = {"concat": "early", "intermediate": "attention"}
-
-
 PRECISIONS = ("auto", "fp32", "bf16")
 ABSENT = ("zeros", "learned")
 CLASS_WEIGHTS = ("equal", "balanced")
 KEEPS = ("best", "last")
-CONTROLS = ("majority", "centroids", "neighbours", "logistic")
 FITTED_WEIGHTS = ("auto", "sweep")
 SIZES: Mapping[str, Mapping[str, Any]] = {
     # does it run
@@ -118,7 +107,7 @@ class TrainSettings(FitSettings):
     """
 
     label: str | None = None  # the column to learn; None: by its usual names
-    fusions: tuple[str, ...] = FUSIONS  # a modality may be among them; each alone is trained in any case
+    fusions: tuple[str, ...] = field(default_factory=fusion_names)  # and modalities: each is trained
     weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto" or "sweep"; None: equal
     guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
     controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
@@ -144,7 +133,7 @@ class TrainSettings(FitSettings):
         self._check("validation_share", self.test_share + self.validation_share < 1, "less than 1 with --test-share")
         self._check("n_resamples", self.n_resamples >= 100, "at least 100")
         self._check("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
-        self._check("controls", set(self.controls) <= set(CONTROLS), f"some of {', '.join(CONTROLS)}")
+        self._check("controls", set(self.controls) <= set(control_names()), f"some of {', '.join(control_names())}")
         if self.weights is not None and "late" not in self.fusions:
             raise SettingError(
                 f"--weights are those of late fusion, however --fusion is {','.join(self.fusions) or 'none'}. "
@@ -180,14 +169,13 @@ def parse_controls(text: str) -> tuple[str, ...]:
     Raises:
         SettingError: a name is none of a control's.
     """
+    known = control_names()
     names = [name for name in (part.strip() for part in text.split(",")) if name]
     if names == ["none"]:
         return ()
-    if not names or any(name not in (*CONTROLS, "all") for name in names):
-        raise SettingError(
-            f"--controls must name some of {', '.join(CONTROLS)}, or be all or none, however got {text!r}."
-        )
-    return tuple(name for name in CONTROLS if name in names or "all" in names)
+    if not names or any(name not in (*known, "all") for name in names):
+        raise SettingError(f"--controls must name some of {', '.join(known)}, or be all or none, however got {text!r}.")
+    return tuple(name for name in known if name in names or "all" in names)
 
 
 def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata", "text")) -> tuple[str, ...]:
@@ -202,13 +190,14 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata",
         SettingError: a name is none of a fusion's.
     """
     names = [SYNONYMS.get(name, name) for name in (part.strip() for part in text.split(",")) if name]
-    unknown = [name for name in names if name not in (*FUSIONS, *DIRECT, *modalities, "all") and ":" not in name]
+    every, at_once = fusion_names(), names_at_once()
+    unknown = [name for name in names if name not in (*every, *at_once, *modalities, "all") and ":" not in name]
     if unknown or not names:
         raise SettingError(
-            f"--fusion must name some of {', '.join((*modalities, *FUSIONS, *DIRECT))}, all, or a head of your own as "
+            f"--fusion must name some of {', '.join((*modalities, *every, *at_once))}, all, or a head of your own as "
             f"file.py:Class, however got {text!r}."
         )
     singles = tuple(name for name in modalities if name in names)
-    fusions = tuple(name for name in FUSIONS if name in names or "all" in names)
-    others = tuple(dict.fromkeys(name for name in names if ":" in name or name in DIRECT))
+    fusions = tuple(name for name in every if name in names or "all" in names)
+    others = tuple(dict.fromkeys(name for name in names if ":" in name or name in at_once))
     return singles + fusions + others

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from support import FUSIONS
 from torch import Tensor
 
 from heads.data.splits import Split
-from heads.modules.registry import HeadDescription
-from heads.settings import FUSIONS, FitSettings
+from heads.modules.description import HeadDescription
+from heads.settings import FitSettings
 from heads.training.head_state import Member
 from heads.training.job import Job, Task
 from heads.training.row_source import open_source

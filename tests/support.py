@@ -15,8 +15,10 @@ from PIL import Image
 
 from cache import Contents, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal
 from embed.contents.images import decode
+from heads.head_types import control_names, fusion_names, names_at_once
 
 ROOT = Path(__file__).resolve().parent.parent
+FUSIONS, DIRECT, CONTROLS = fusion_names(), names_at_once(), control_names()
 FASHION = ROOT.parent / "shared" / "data" / "fashion"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from own_heads import PLAIN_SOURCE
-from support import class_vectors, synthetic_cache
+from support import FUSIONS, class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
@@ -22,10 +22,10 @@ from heads.data.vectors import load_vectors
 from heads.errors import HeadError, LabelError, RunError, SplitError
 from heads.experiment.problem import describe
 from heads.experiment.result_store import Memo
-from heads.experiment.results import measure
+from heads.experiment.results import outcome_of
 from heads.modules.saved_head import TrainedHead
 from heads.modules.standardiser import Standardise
-from heads.settings import FUSIONS, FitSettings, TrainSettings
+from heads.settings import FitSettings, TrainSettings
 from heads.training.direct import fit_direct
 from heads.training.job import Job
 from heads.training.row_source import open_source
@@ -323,9 +323,9 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
         calls.append(arguments)
         if len(calls) in (3, 9):
             raise KeyboardInterrupt
-        return measure(*arguments, **options)
+        return outcome_of(*arguments, **options)
 
-    monkeypatch.setattr("heads.ablation.job_runner.measure", interrupted)
+    monkeypatch.setattr("heads.ablation.job_runner.outcome_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(replace(QUICK, seeds=(0,), fusions=("early", "late"), n_folds=2, grid={"max_epochs": (1,)}))
     with Memo(tmp_path / "runs" / "memo.sqlite") as memo:

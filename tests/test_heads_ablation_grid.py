@@ -1,13 +1,14 @@
 """Grids: from text to the configurations that differ in what they train."""
 
 import pytest
+from support import DIRECT, FUSIONS
 
 from heads.ablation.ablation_settings import AblationSettings, parse_seeds
 from heads.ablation.configuration import Configuration, Naming, configurations_of
 from heads.ablation.grid import AXES, is_seeded, parse_axis, span, used_settings
 from heads.ablation.grid_file import read_grid_file
 from heads.errors import SettingError
-from heads.settings import DIRECT, FUSIONS, FitSettings
+from heads.settings import FitSettings
 
 BOTH = {"image": "a", "text": "b"}
 

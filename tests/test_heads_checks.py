@@ -7,7 +7,7 @@ from functools import partial
 import broken_heads
 import pytest
 import torch
-from support import ROOT, invoke
+from support import FUSIONS, ROOT, invoke
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,9 +19,9 @@ from heads.checks.probe import Subject
 from heads.checks.unregistered_tensors import unregistered
 from heads.commands.check import check
 from heads.errors import HeadError, SettingError
+from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
-from heads.modules.registry import HeadDescription, build
-from heads.settings import FUSIONS
+from heads.modules.registry import build
 
 TWO = {"image": 12, "text": 10}
 THREE = {"image": 12, "metadata": 5, "text": 10}

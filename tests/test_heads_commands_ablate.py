@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 import pytest
-from support import ROOT, class_vectors, invoke, synthetic_cache
+from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
 
 from heads.commands.ablate import ablate
 from heads.commands.live_progress import Progress
 from heads.experiment.result_store import Memo
-from heads.settings import FUSIONS, FitSettings
+from heads.settings import FitSettings
 
 QUICK = ("--max-epochs", 2, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early")
 

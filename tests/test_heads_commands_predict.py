@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from own_heads import PLAIN_SOURCE
-from support import class_vectors, invoke, synthetic_cache
+from support import FUSIONS, class_vectors, invoke, synthetic_cache
 
 from cache import Cache, Contents, Journal, Products, seal
 from heads.commands.predict import predict
 from heads.modules.saved_head import TrainedHead
 from heads.runs.folder import load_heads
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.workflows.train import train
 
 N = 200

@@ -14,11 +14,11 @@ from itertools import chain
 import h5py
 import numpy as np
 import pytest
-from support import ROOT, class_vectors, invoke, synthetic_cache
+from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
 
 from heads.commands.train import train
 from heads.errors import SettingError
-from heads.settings import FUSIONS, TrainSettings, parse_fusions
+from heads.settings import TrainSettings, parse_fusions
 from heads.training.scheduler import fit_jobs
 
 ALL = ["image", "text", *FUSIONS]

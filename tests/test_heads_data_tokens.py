@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import invoke, synthetic_cache
+from support import FUSIONS, invoke, synthetic_cache
 from test_heads_modules import N_CLASSES, TWO, dead_parameters, description_of, rows_of, take
 
 from cache import Cache, MissingEntryError
@@ -24,7 +24,7 @@ from heads.errors import HeadError
 from heads.modules.registry import build
 from heads.modules.saved_head import TOKEN_STEP, load_head
 from heads.modules.standardiser import Standardise
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.training.job import Job, Task
 from heads.training.scheduler import fit
 from heads.workflows.train import train

@@ -15,7 +15,7 @@ from cache import UnreadableError
 from heads.data.splits import Split
 from heads.errors import MemoError
 from heads.experiment.result_store import Memo, _digest, job_key
-from heads.experiment.results import Outcome, measure
+from heads.experiment.results import Outcome, outcome_of
 
 WRITER = """
 import sys
@@ -248,7 +248,7 @@ def test_an_outcome_is_of_the_rows_of_its_sides():
     codes = np.array([1, 0, -1, 1, 0])
     split = Split(train=np.array([2]), validation=np.array([1, 3]), test=np.array([0, 4]))
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]], dtype=np.float32)
-    found = measure(np.log(probabilities), codes, split, best_epoch=2, history=[], elapsed_s=1.0)
+    found = outcome_of(np.log(probabilities), codes, split, best_epoch=2, history=[], elapsed_s=1.0)
     assert found.answers.tolist() == [1, 1]
     assert found.test["accuracy"] == 0.5
     assert found.test["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)

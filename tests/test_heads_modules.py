@@ -5,17 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from support import FUSIONS
 from torch import nn
 from torch.nn import functional as F
 
 from heads.data.splits import Split
 from heads.errors import HeadError, SettingError
 from heads.modules.attention import CrossAttention
+from heads.modules.description import HeadDescription
 from heads.modules.early import Early
 from heads.modules.late import Late, parse_weights
-from heads.modules.registry import HeadDescription, build
+from heads.modules.registry import build
 from heads.modules.standardiser import Standardise
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.training.job import Job, Task
 from heads.training.scheduler import fit
 

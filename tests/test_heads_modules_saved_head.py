@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import synthetic_cache
+from support import FUSIONS, synthetic_cache
 
 from cache import Cache, EncoderSpec
 from cache.keys import fields_sha256
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
+from heads.modules.description import HeadDescription
 from heads.modules.early import Early
-from heads.modules.registry import HeadDescription, build
+from heads.modules.registry import build
 from heads.modules.saved_head import BLOCK_ROWS, TrainedHead, load_head
 from heads.modules.standardiser import Standardise
-from heads.settings import FUSIONS
 
 NAMES = ["image", "text", *FUSIONS]
 DIMS = {"image": 12, "text": 10}

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from support import class_vectors, synthetic_cache
+from support import FUSIONS, class_vectors, synthetic_cache
 
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.workflows.train import train
 
 # The defaults but for the epochs, so that what a user gets is what is tested.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import ROOT, class_vectors, invoke, synthetic_cache
+from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
 from test_house import modules_after
 
 import heads
@@ -20,7 +20,7 @@ from heads.commands.train import train as train_command
 from heads.errors import HeadError, SettingError
 from heads.experiment.problem import pose
 from heads.runs.folder import load_heads
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score
-from support import ROOT, class_vectors, synthetic_cache
+from support import FUSIONS, ROOT, class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
@@ -24,7 +24,7 @@ from heads.errors import HeadError, LabelError, RunError, SettingError, SplitErr
 from heads.modules.late import parse_weights
 from heads.modules.saved_head import TrainedHead
 from heads.runs.folder import load_heads
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.workflows.train import train
 
 QUICK = TrainSettings(hidden_dim=32, max_epochs=10, n_resamples=100)
@@ -509,7 +509,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, cache_path, monkeypatch, failur
 
 KILLED = """
 import os, signal, sys
-from heads.settings import FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.workflows.train import train
 from heads.modules.saved_head import TrainedHead
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import class_vectors, invoke, synthetic_cache
+from support import CONTROLS, class_vectors, invoke, synthetic_cache
 
 from heads.commands.train import train as train_command
 from heads.errors import SettingError
-from heads.settings import CONTROLS, SIZES, TrainSettings, parse_controls
+from heads.settings import SIZES, TrainSettings, parse_controls
 from heads.workflows.train import train
 
 QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=32, max_epochs=10, n_resamples=100)

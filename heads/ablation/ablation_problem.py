@@ -32,6 +32,7 @@ from heads.experiment.problem import (
     split_once,
     token_notes,
 )
+from heads.head_types import head_type
 from heads.training.direct import check_in_memory
 
 __all__ = ["AblationProblem", "pose_ablation", "split_sha256", "tokens_sha256", "vectors_sha256"]
@@ -113,7 +114,7 @@ def pose_ablation(cache: Cache, settings: AblationSettings) -> AblationProblem:
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
     fusions = choose_fusions(settings.fusions, sorted([*modalities, *([METADATA] if wish else [])]))
     chosen = _choose_encoders(cache, sorted(modalities), settings.encoders)
-    with_tokens = "attention" in fusions
+    with_tokens = any(head_type(name).takes_tokens for name in fusions)
     pairs = [(modality, name) for modality, names in chosen.items() for name in names]
     on_disk = needed_bytes(cache, pairs, n_folds=settings.folds) > memory_bytes(settings.memory)
     check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember

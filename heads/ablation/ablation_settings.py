@@ -9,7 +9,8 @@ from typing import Any
 
 from heads.ablation.grid import AXES, Range, span
 from heads.errors import SettingError
-from heads.settings import FUSIONS, PRECISIONS
+from heads.head_types import fusion_names
+from heads.settings import PRECISIONS
 
 __all__ = ["AblationSettings", "parse_seeds"]
 
@@ -27,7 +28,7 @@ class AblationSettings:
     """
 
     label: str | None = None  # the column to learn; None: by its usual names
-    fusions: tuple[str, ...] = FUSIONS  # each modality alone is trained in any case
+    fusions: tuple[str, ...] = field(default_factory=fusion_names)  # each modality alone is trained in any case
     grid: Mapping[str, tuple[Any, ...] | Range] = field(default_factory=dict)  # setting -> its values; else the default
     n_trials: int | None = None  # of a search, for each head and its encoders; None: every combination of the grid
     weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6" or "auto"; None: equal

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from heads.ablation.grid import AXES, axis_name, own_settings, used_settings
+from heads.head_types import head_type
 from heads.settings import FitSettings
 
 __all__ = ["AblationJob", "Configuration", "Naming", "configurations_of"]
@@ -38,7 +39,7 @@ class Configuration:
     @property
     def members(self) -> tuple[Configuration, ...]:
         """The heads that late fusion averages; none for another head, which is trained itself."""
-        if self.head != "late":
+        if not head_type(self.head).is_average:
             return ()
         return tuple(Configuration.of(modality, {modality: name}, self.settings) for modality, name in self.encoders)
 

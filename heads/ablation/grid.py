@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from heads.errors import SettingError
-from heads.settings import DIRECT, FitSettings
+from heads.head_types import HEAD_TYPES, head_type
+from heads.settings import FitSettings
 
 __all__ = [
     "AXES",
@@ -32,12 +33,9 @@ _WORDS = tuple(name for name, default in _DEFAULTS.items() if not isinstance(def
 _LOGARITHMIC = ("learning_rate", "weight_decay")
 _POWERS = ("hidden_dim", "batch_size")
 
-# What one head alone looks at; every head that is trained by steps is taken to use all else.
-_OF_ONE_HEAD = {"n_tokens": "attention", "n_attention_heads": "attention", "rank": "lowrank"}
+# Every head that is trained by steps is taken to use all that is not another's own (`heads.head_types`).
 _OF_JOINT_HEADS = ("absent", "modality_dropout")  # those that see several modalities at once
 _OF_BUILT_IN_HEADS = ("hidden_dim", "dropout", "absent")  # a user's own class is built with sizes of its own
-_SEEDED = tuple(name for name in DIRECT if name.startswith("sklearn-"))  # the others of these draw nothing
-_WEIGHTED = ("logistic", *_SEEDED)
 _UNUSED = {**_DEFAULTS, "n_attention_heads": 1}  # which every width is a multiple of
 
 
@@ -126,14 +124,16 @@ def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
 
     Late fusion is made of heads of one modality.
     """
-    if head in DIRECT:
-        return ("class_weights",) if head in _WEIGHTED else ()
-    is_joint = n_modalities > 1 and head != "late"
+    kind = head_type(head)
+    if kind.at_once:
+        return ("class_weights",) if kind.weighs_classes else ()
+    is_joint = n_modalities > 1 and not kind.is_average
+    of_others = {name for one in HEAD_TYPES.values() if one is not kind for name in one.settings}
     is_built_in = ":" not in head
     return tuple(
         name
         for name in AXES
-        if _OF_ONE_HEAD.get(name, head) == head
+        if name not in of_others
         and (is_joint or name not in _OF_JOINT_HEADS)
         and (is_built_in or name not in _OF_BUILT_IN_HEADS)
     )
@@ -145,7 +145,7 @@ def is_seeded(head: str) -> bool:
     >>> is_seeded("early"), is_seeded("sklearn-forest"), is_seeded("logistic")
     (True, True, False)
     """
-    return head not in DIRECT or head in _SEEDED
+    return head_type(head).is_seeded
 
 
 def own_settings(settings: FitSettings, head: str, n_modalities: int) -> FitSettings:

@@ -20,9 +20,10 @@ from heads.ablation.pending_fusions import MemberResult, Pending
 from heads.errors import HeadError
 from heads.experiment.problem import describe
 from heads.experiment.result_store import Memo, job_key
-from heads.experiment.results import Outcome, failed, measure
+from heads.experiment.results import Outcome, failed, outcome_of
+from heads.head_types import head_type
+from heads.modules.description import HeadDescription
 from heads.modules.plugin import plugin_sha256
-from heads.modules.registry import HeadDescription
 from heads.training.device import find_dtype
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
@@ -84,7 +85,7 @@ class Bench:
     @property
     def is_late_fitted(self) -> bool:
         """Whether late fusion is there, with weights fitted on the validation rows."""
-        return self._weights is None and "late" in self.problem.fusions
+        return self._weights is None and any(head_type(name).is_average for name in self.problem.fusions)
 
     def jobs_of(self, configuration: Configuration) -> list[AblationJob]:
         """Return the configuration's jobs, by seed and fold; what draws nothing has the seed 0 alone."""
@@ -212,7 +213,7 @@ class Bench:
     def _outcome(self, job: AblationJob, result: MemberResult | HeadError, fit: Fit | HeadError | None) -> Outcome:
         if isinstance(result, HeadError):
             return failed(result)
-        return measure(
+        return outcome_of(
             result.answers.numpy(),
             self.problem.labels.codes,
             self.problem.folds[job.fold],

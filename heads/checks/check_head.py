@@ -19,10 +19,11 @@ from heads.checks.check_settings import DIMS, N_CLASSES
 from heads.checks.checks import CHECKS
 from heads.checks.probe import Subject
 from heads.errors import HeadError
+from heads.head_types import SYNONYMS, fusion_names, head_type
+from heads.modules.description import HeadDescription
 from heads.modules.plugin import is_plugin, load_plugin
-from heads.modules.registry import HeadDescription
 from heads.modules.registry import build as build_described
-from heads.settings import FUSIONS, SYNONYMS, TrainSettings
+from heads.settings import TrainSettings
 
 __all__ = ["CheckReport", "Finding", "check_head", "check_heads"]
 
@@ -72,7 +73,7 @@ def check_heads(
         HeadError: a name is no head's, or a head cannot be built.
     """
     singles = tuple(sorted(dims))
-    built_in = singles + (FUSIONS if len(dims) > 1 else ())
+    built_in = singles + (fusion_names() if len(dims) > 1 else ())
     wanted = [SYNONYMS.get(name, name) for name in names or built_in]
     for name in wanted:
         if name not in built_in and not is_plugin(name):
@@ -87,7 +88,7 @@ def check_heads(
     for name, build in builds.items():
         own_dims = {name: dims[name]} if name in dims else dims
         reports.append(check_head(build, name=name, dims=own_dims, n_classes=n_classes, seed=seed))
-        if name == "attention":
+        if head_type(name).takes_tokens:
             cells = {singles[0]: N_CELLS}
             reports.append(
                 check_head(
@@ -185,7 +186,7 @@ def _built_in(
             dropout=usual.dropout,
             n_tokens=usual.n_tokens,
             n_attention_heads=usual.n_attention_heads,
-            weights=dict.fromkeys(dims, 1 / len(dims)) if name == "late" else {},
+            weights=dict.fromkeys(dims, 1 / len(dims)) if head_type(name).is_average else {},
             token_dims=token_dims or {},
             n_positions=n_positions or {},
         )

@@ -28,20 +28,19 @@ from heads.estimator.input_columns import (
     split_columns,
 )
 from heads.experiment.problem import describe, fitted_standardise, task_of
+from heads.head_types import HEAD_TYPES, SYNONYMS, head_type
+from heads.modules.description import HeadDescription
 from heads.modules.late import Late, parse_weights
 from heads.modules.plugin import is_plugin
-from heads.modules.registry import HeadDescription
 from heads.modules.saved_head import TrainedHead
 from heads.modules.seeded import head_alone
-from heads.settings import DIRECT, FUSIONS, PRECISIONS, SYNONYMS, FitSettings
+from heads.settings import PRECISIONS, FitSettings
 from heads.training.device import find_device, find_dtype
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 
 __all__ = ["FusionClassifier"]
 
-NEED_TWO = ("attention", "gated", "lowrank")  # modalities
-WEIGH_NO_CLASSES = ("majority", "centroids", "neighbours")
 INTEGERS = ("hidden_dim", "batch_size", "max_epochs", "patience")
 REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay")
 
@@ -148,8 +147,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         fits = self._fit_head(fusion, vectors, codes, split, settings)
         histories = {name: found.history for name, found in fits.items()}
         best_epochs = {name: found.best_epoch for name, found in fits.items()}
-        self.history_ = histories if fusion == "late" else histories[fusion]
-        self.best_epoch_ = best_epochs if fusion == "late" else best_epochs[fusion]
+        self.history_ = histories if head_type(fusion).is_average else histories[fusion]
+        self.best_epoch_ = best_epochs if head_type(fusion).is_average else best_epochs[fusion]
         self.modalities_ = modalities or {ONLY_MODALITY: matrix.shape[1]}
         return self
 
@@ -200,12 +199,12 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
 
     def _find_fusion(self, names: list[str]) -> str:
         fusion = SYNONYMS.get(self.fusion, self.fusion) if isinstance(self.fusion, str) else ""
-        if fusion not in (*FUSIONS, *DIRECT, *names) and not is_plugin(fusion):
+        if fusion not in (*HEAD_TYPES, *names) and not is_plugin(fusion):
             raise SettingError(
-                f"fusion must be one of {', '.join((*names, *FUSIONS, *DIRECT))}, or a head of your own as "
+                f"fusion must be one of {', '.join((*names, *HEAD_TYPES))}, or a head of your own as "
                 f"file.py:Class, however got {self.fusion!r}."
             )
-        if fusion in NEED_TWO and len(names) < 2:
+        if head_type(fusion).needs_two and len(names) < 2:
             raise SettingError(
                 f"The fusion {fusion} needs two modalities, however there is {names[0]} alone. Say which columns are "
                 'whose: modalities={"image": 512, "text": 768}.'
@@ -225,7 +224,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             raise SettingError(f"validation_fraction must be between 0 and 1, however got {self.validation_fraction}.")
         if self.precision not in PRECISIONS:
             raise SettingError(f"precision must be one of {', '.join(PRECISIONS)}, however got {self.precision!r}.")
-        if self.class_weight is not None and fusion in WEIGH_NO_CLASSES:
+        if self.class_weight is not None and not head_type(fusion).weighs_classes:
             raise SettingError(
                 f"{fusion} weighs no classes, however class_weight is {self.class_weight!r}: leave it out."
             )
@@ -248,7 +247,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         self, fusion: str, vectors: Vectors, codes: np.ndarray, split: Split, settings: FitSettings
     ) -> dict[str, Fit]:
         """Train the head, or late fusion's members, and return their fits by name."""
-        n_classes, is_late = len(self.classes_), fusion == "late"
+        n_classes, is_late = len(self.classes_), head_type(fusion).is_average
         weights = parse_weights(_weights_text(self.weights), list(vectors.dims)) if is_late else {}
         standardise = fitted_standardise(vectors, split)
         task = task_of(vectors, standardise, codes, split)

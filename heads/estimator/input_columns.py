@@ -12,7 +12,7 @@ from torch import nn
 
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, SettingError
-from heads.settings import DIRECT, FUSIONS
+from heads.head_types import HEAD_TYPES
 
 __all__ = ["ONLY_MODALITY", "check_modalities", "finite_wish", "is_by_modality", "join_columns", "split_columns"]
 
@@ -36,7 +36,7 @@ def check_modalities(modalities: object) -> dict[str, int]:
         )
     taken = nn.ModuleDict()  # whose own names no modality can have
     for name in modalities:
-        if not (isinstance(name, str) and name.isidentifier()) or name in (*FUSIONS, *DIRECT) or hasattr(taken, name):
+        if not (isinstance(name, str) and name.isidentifier()) or name in HEAD_TYPES or hasattr(taken, name):
             raise SettingError(
                 f"A modality's name must be a word that means nothing else here, however got {name!r}. Choose another."
             )

@@ -17,7 +17,8 @@ from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
-from heads.metrics.scores import calibration_error, log_loss, per_class, resampled_scores, scores
+from heads.metrics.registry import measure
+from heads.metrics.scores import per_class, resampled_scores
 from heads.metrics.verdict import Verdict, interval, judge, warn_of_control
 from heads.modules.guard import GUARD
 from heads.settings import TrainSettings
@@ -77,16 +78,12 @@ def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
 
 def _scorecard(problem: Problem, sides: Mapping[str, np.ndarray]) -> dict:
     """Return the scores on the test rows, with those of the other sides beside them."""
-    codes, n_classes = problem.labels.codes, len(problem.labels.classes)
-    by_side = {
-        side: scores(codes[getattr(problem.split, side)], matrix.argmax(1), n_classes) for side, matrix in sides.items()
-    }
+    codes = problem.labels.codes
+    by_side = {side: measure(codes[getattr(problem.split, side)], matrix) for side, matrix in sides.items()}
     test = codes[problem.split.test]
     own = by_side.pop("test")
     return {
         **own,
-        "log_loss": log_loss(sides["test"], test),
-        "calibration_error": calibration_error(sides["test"], test),
         "train_test_gap": by_side["train"]["accuracy"] - own["accuracy"],
         **by_side,
         "classes": per_class(test, sides["test"].argmax(1), problem.labels.classes),

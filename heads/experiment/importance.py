@@ -10,6 +10,7 @@ import torch
 
 from heads.data.vectors import Vectors
 from heads.experiment.input_variants import answer_variants
+from heads.metrics.registry import JUDGED
 from heads.metrics.score_drop import Drop
 from heads.metrics.scores import scores
 from heads.modules.saved_head import TrainedHead
@@ -17,7 +18,6 @@ from heads.modules.saved_head import TrainedHead
 __all__ = ["measure_importance", "shuffle_modality"]
 
 N_REPEATS = 5
-SCORES = ("accuracy", "macro_f1")
 
 
 def measure_importance(
@@ -42,13 +42,13 @@ def measure_importance(
     for answers in answer_variants(heads, chain([vectors], shuffled)):
         for head in heads:
             own = scores(codes, answers[head.name], len(head.classes))
-            found[head.name].append([own[name] for name in SCORES])
+            found[head.name].append([own[name] for name in JUDGED])
     drops = {}
     for head in heads:
         usual, *others = np.array(found[head.name])
-        by_modality = (usual - np.stack(others)).reshape(len(modalities), n_repeats, len(SCORES))
+        by_modality = (usual - np.stack(others)).reshape(len(modalities), n_repeats, len(JUDGED))
         drops[head.name] = {
-            modality: {name: Drop.of(by_modality[m, :, n]) for n, name in enumerate(SCORES)}
+            modality: {name: Drop.of(by_modality[m, :, n]) for n, name in enumerate(JUDGED)}
             for m, modality in enumerate(modalities)
         }
     return drops

@@ -20,10 +20,11 @@ from heads.data.modalities import choose_modalities
 from heads.data.splits import Split, split_by_column, split_rows, straddlers
 from heads.data.vectors import Vectors, load_vectors, share_content
 from heads.errors import HeadError, LabelError
+from heads.head_types import HEAD_TYPES, fusion_names, head_type
+from heads.modules.description import HeadDescription
 from heads.modules.plugin import head_name, is_plugin
-from heads.modules.registry import HeadDescription
 from heads.modules.standardiser import Standardise
-from heads.settings import DIRECT, FUSIONS, FitSettings, TrainSettings
+from heads.settings import FitSettings, TrainSettings
 from heads.training.job import Task
 
 __all__ = [
@@ -94,7 +95,9 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
                 f"--encoder must name one of the modalities {', '.join(modalities)}, however got {modality}={encoder}."
             )
     encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in modalities}
-    has_attention = "attention" in settings.fusions and len(modalities) + (wish is not None) > 1
+    has_attention = any(head_type(name).takes_tokens for name in settings.fusions) and (
+        len(modalities) + (wish is not None) > 1
+    )
     tokens_of = [name for name, encoder in encoders.items() if has_attention and cache.has_tokens(name, encoder)]
     on_disk = needed_bytes(cache, encoders.items()) > memory_bytes(settings.memory)
     vectors = load_vectors(cache, encoders=encoders, tokens_of=tokens_of, on_disk=on_disk)
@@ -188,7 +191,7 @@ def describe(
     name: str, vectors: Vectors, *, n_classes: int, settings: FitSettings, weights: Mapping[str, float]
 ) -> HeadDescription:
     """Return the description of a modality's own head, or of a fusion of all modalities."""
-    is_fusion = name not in vectors.dims
+    is_fusion, kind = name not in vectors.dims, head_type(name)
     return HeadDescription(
         name=head_name(name),
         plugin=name if is_plugin(name) else None,
@@ -199,12 +202,10 @@ def describe(
         n_tokens=settings.n_tokens,
         n_attention_heads=settings.n_attention_heads,
         rank=settings.rank,
-        absent=settings.absent
-        if is_fusion and name not in (*DIRECT, "late")
-        else "zeros",  # late is made of single heads
-        weights=dict(weights) if name == "late" else {},
-        token_dims=vectors.token_dims if name == "attention" else {},
-        n_positions=vectors.n_positions if name == "attention" else {},
+        absent=settings.absent if is_fusion and not (kind.at_once or kind.is_average) else "zeros",
+        weights=dict(weights) if kind.is_average else {},
+        token_dims=vectors.token_dims if kind.takes_tokens else {},
+        n_positions=vectors.n_positions if kind.takes_tokens else {},
     )
 
 
@@ -221,24 +222,25 @@ def choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[str
         HeadError: a head asked for is a modality that the cache lacks, needs two, or has another one's name.
     """
     for name in names:
-        if name not in (*FUSIONS, *DIRECT, *modalities) and not is_plugin(name):
+        if name not in (*HEAD_TYPES, *modalities) and not is_plugin(name):
             raise HeadError(
                 f"--fusion {name} must be a modality of the cache, however these are {', '.join(modalities)}."
             )
     chosen = tuple(name for name in names if name not in modalities)
-    taken = {*modalities, *FUSIONS, *DIRECT}
+    taken = {*modalities, *HEAD_TYPES}
     called = [head_name(name) for name in chosen if is_plugin(name)]
     if twice := [name for name in called if name in taken or called.count(name) > 1]:
         raise HeadError(f"Heads must have names of their own, however there are two of {twice[0]}. Rename your class.")
     if len(modalities) > 1:
         return chosen
-    fusions = tuple(name for name in chosen if name in FUSIONS)
-    if fusions not in ((), FUSIONS):  # all of them means all that there can be
+    every = fusion_names()
+    fusions = tuple(name for name in chosen if name in every)
+    if fusions not in ((), every):  # all of them means all that there can be
         raise HeadError(
             f"The fusion {fusions[0]} needs two modalities, however there is {modalities[0]} alone. "
             f"Train it with --fusion {modalities[0]}, or extract another modality."
         )
-    return tuple(name for name in chosen if name not in FUSIONS)
+    return tuple(name for name in chosen if name not in every)
 
 
 def coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:

@@ -27,6 +27,7 @@ from cache.keys import fields_sha256
 from cache.reading import reading
 from heads.errors import MemoError
 from heads.experiment.results import Outcome
+from heads.metrics.registry import JUDGED
 
 __all__ = ["ENGINE_VERSION", "Memo", "job_key"]
 
@@ -39,7 +40,6 @@ WAIT_S = 60.0  # for another process that writes
 ABOUT = {
     "test": dict, "validation": dict, "best_epoch": int, "history": list, "elapsed_s": int | float, "error": str | None
 }  # fmt: skip
-SCORES = ("accuracy", "macro_f1")  # that every outcome has, unless it is an error
 TABLE = """CREATE TABLE IF NOT EXISTS outcome (
     key TEXT PRIMARY KEY, about TEXT NOT NULL, answers BLOB NOT NULL, digest TEXT NOT NULL
 ) WITHOUT ROWID"""
@@ -202,7 +202,7 @@ def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outco
     answers = np.frombuffer(blob, "<i4")
     if found["error"] is None:
         sides = (found["test"], found["validation"])
-        if not all(isinstance(side.get(score), int | float) for side in sides for score in SCORES):
+        if not all(isinstance(side.get(score), int | float) for side in sides for score in JUDGED):
             raise ValueError("an outcome lacks scores")
         if len(answers) != n_rows or not ((answers >= 0) & (answers < n_classes)).all():
             raise ValueError("an outcome is of other rows or classes")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from heads.data.splits import Split
-from heads.metrics.scores import calibration_error, log_loss, scores
+from heads.metrics.registry import measure
 
-__all__ = ["Outcome", "failed", "measure"]
+__all__ = ["Outcome", "failed", "outcome_of"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Outcome:
     error: str | None = None
 
 
-def measure(
+def outcome_of(
     log_probabilities: np.ndarray,
     codes: np.ndarray,
     split: Split,
@@ -50,8 +50,8 @@ def measure(
     test = probabilities[n_validation:]
     return Outcome(
         answers=test.argmax(1).astype("<i4"),
-        test=_scores(test, own),
-        validation=_scores(probabilities[:n_validation], codes[split.validation]),
+        test=measure(own, test),
+        validation=measure(codes[split.validation], probabilities[:n_validation]),
         best_epoch=best_epoch,
         history=history,
         elapsed_s=elapsed_s,
@@ -61,11 +61,3 @@ def measure(
 def failed(error: Exception) -> Outcome:
     """Return what came of a job that did not converge."""
     return Outcome(error=str(error))
-
-
-def _scores(probabilities: np.ndarray, codes: np.ndarray) -> dict[str, float]:
-    return {
-        **scores(codes, probabilities.argmax(1), probabilities.shape[1]),
-        "log_loss": log_loss(probabilities, codes),
-        "calibration_error": calibration_error(probabilities, codes),
-    }

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from heads.data.tokens import TokenBatch
 from heads.errors import HeadError
+from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.layers import LayerNorm, Linear
 from heads.modules.standardiser import zero_absent
 from heads.modules.token_layers import MultiHeadAttention, SplitTokens, StateTokens
 
-__all__ = ["CrossAttention"]
+__all__ = ["CrossAttention", "build"]
 
 
 class CrossAttention(nn.Module):
@@ -110,3 +111,19 @@ class CrossAttention(nn.Module):
             return split, is_there
         own = TokenBatch(tokens[name].values, tokens[name].is_there & present[..., None])
         return torch.cat([split, self.states[name](own)], dim=-2), torch.cat([is_there, own.is_there], dim=-1)
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
+    """Return the head untrained (`heads.head_types`); over tokens it is half as wide, for they are many."""
+    n_heads, sizes = description.n_attention_heads, description.sizes
+    if description.token_dims:
+        sizes["hidden_dim"] = max(description.hidden_dim // 2 // n_heads, 1) * n_heads
+    return CrossAttention(
+        description.dims,
+        n_tokens=description.n_tokens,
+        n_attention_heads=n_heads,
+        token_dims=description.token_dims,
+        n_positions=description.n_positions,
+        **sizes,
+        stack=stack,
+    )

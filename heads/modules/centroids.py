@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from heads.modules.description import HeadDescription
 from heads.modules.directions import Directions
+from heads.modules.rows_to_fit import RowsToFit
 from heads.modules.temperature import fit_temperature
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
 
-__all__ = ["Centroids", "CentroidsFit", "fit_centroids"]
+__all__ = ["Centroids", "CentroidsFit", "build", "fit", "fit_centroids"]
 
 
 class Centroids(nn.Module):
@@ -94,3 +96,13 @@ def fit_centroids(
         logits = module.logits(*rows_of(known))[:, is_seen]
         module.get_buffer("temperature").fill_(fit_temperature(logits, places[codes[known]]))
     return CentroidsFit(module, float(module.get_buffer("temperature")))
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone
+    """Return the head, not fitted (`heads.head_types`)."""
+    return Centroids(description.dims, n_classes=description.n_classes)
+
+
+def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
+    """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
+    return fit_centroids(*rows.data, n_classes=rows.n_classes, train=rows.train, validation=rows.validation).module, {}

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.layers import BatchNorm, Linear
 from heads.modules.standardiser import zero_absent
 
-__all__ = ["Early"]
+__all__ = ["Early", "build"]
 
 
 class Early(nn.Module):
@@ -50,3 +51,8 @@ class Early(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
         return self.layers(torch.cat(list(own.values()), dim=-1))
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
+    """Return the head untrained (`heads.head_types`)."""
+    return Early(description.dims, **description.sizes, stack=stack)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.layers import BatchNorm, Linear
 from heads.modules.standardiser import zero_absent
 
-__all__ = ["Gated"]
+__all__ = ["Gated", "build"]
 
 CLOSED = -1e4  # a gate's score where the modality is absent; finite, so that a row without any has an answer
 
@@ -56,3 +57,8 @@ class Gated(nn.Module):
         there = torch.stack([present[name] for name in self.modalities], dim=-1)[..., None]  # (*stack, B, M, 1)
         gates = torch.softmax(scores + CLOSED * (~there).to(scores.dtype), dim=-2)
         return self.classifier(self.dropout((gates * hidden).sum(-2)))
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
+    """Return the head untrained (`heads.head_types`)."""
+    return Gated(description.dims, **description.sizes, stack=stack)

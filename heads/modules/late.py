@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from heads.errors import SettingError
+from heads.modules.description import HeadDescription
 
-__all__ = ["Late", "average", "log_average", "parse_weights", "row_weights"]
+__all__ = ["Late", "average", "build", "log_average", "parse_weights", "row_weights"]
 
 
 class Late(nn.Module):
@@ -120,3 +121,8 @@ def parse_weights(text: str | None, modalities: Sequence[str]) -> dict[str, floa
     if not math.isfinite(total) or min(numbers.values()) < 0 or total == 0:
         raise SettingError(f"{wish}, however got {text}.")
     return {name: numbers[name] / total for name in names}
+
+
+def build(description: HeadDescription, *, members: Mapping[str, nn.Module]) -> nn.Module:
+    """Return the head of its members, {modality: head}, with the weights of its description (`heads.head_types`)."""
+    return Late(members, weights=description.weights)

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from heads.errors import LabelError, SettingError
 from heads.metrics.scores import log_loss, scores
+from heads.modules.description import HeadDescription
 from heads.modules.lbfgs import minimise
+from heads.modules.rows_to_fit import RowsToFit
 from heads.modules.standardiser import zero_absent
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 
-__all__ = ["STRENGTHS", "Logistic", "LogisticFit", "fit_logistic"]
+__all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic"]
 
 STRENGTHS = tuple(10 ** (exponent / 3) for exponent in range(-12, 7, 2))  # 1e-4 to 1e2: scikit-learn's C
 STEPS_A_ROUND = 25  # of L-BFGS, before the coefficients are scaled anew
@@ -244,3 +246,15 @@ def _scores_of(logits: Tensor, codes: Tensor, n_classes: int) -> tuple[list[floa
         [scores(own_codes, matrix.argmax(1), n_classes)["macro_f1"] for matrix in probabilities],
         [log_loss(matrix, own_codes) for matrix in probabilities],
     )
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone
+    """Return the head, not fitted (`heads.head_types`)."""
+    return Logistic(description.dims, n_classes=description.n_classes)
+
+
+def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
+    """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
+    folds = [(rows.train, rows.validation)]
+    (found,) = fit_logistic(*rows.data, n_classes=rows.n_classes, folds=folds, row_weights=rows.row_weights)
+    return found.module, {}

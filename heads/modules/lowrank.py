@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.layers import BatchNorm, Linear
 from heads.modules.standardiser import zero_absent
 
-__all__ = ["LowRank"]
+__all__ = ["LowRank", "build"]
 
 
 class LowRank(nn.Module):
@@ -58,3 +59,8 @@ class LowRank(nn.Module):
             first = first * other
         fused = first.unflatten(-1, (self.rank, -1)).sum(-2)  # (*stack, B, H)
         return self.classifier(self.dropout(torch.relu(self.norm(fused))))
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
+    """Return the head untrained (`heads.head_types`)."""
+    return LowRank(description.dims, rank=description.rank, **description.sizes, stack=stack)

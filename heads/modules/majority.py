@@ -7,7 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Majority", "fit_majority"]
+from heads.modules.description import HeadDescription
+from heads.modules.rows_to_fit import RowsToFit
+
+__all__ = ["Majority", "build", "fit", "fit_majority"]
 
 
 class Majority(nn.Module):
@@ -39,3 +42,13 @@ def fit_majority(dims: Mapping[str, int], codes: Tensor, train: Tensor, *, n_cla
     module = Majority(dims, n_classes=n_classes).to(codes.device)
     module.get_buffer("log_shares").copy_((counts / counts.sum()).log())
     return module.eval()
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone
+    """Return the head, not fitted (`heads.head_types`)."""
+    return Majority(description.dims, n_classes=description.n_classes)
+
+
+def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
+    """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
+    return fit_majority(rows.dims, rows.codes, rows.train, n_classes=rows.n_classes), {}

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
+from heads.modules.description import HeadDescription
 from heads.modules.directions import Directions
+from heads.modules.rows_to_fit import RowsToFit
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
 
-__all__ = ["Neighbours", "NeighboursFit", "fit_neighbours"]
+__all__ = ["Neighbours", "NeighboursFit", "build", "fit", "fit_neighbours"]
 
 STORED_AT_ONCE, ASKED_AT_ONCE = 16_384, 1_024  # rows: similarities are computed in blocks of so many
 SHARE_OF_SHARES = 0.01  # of the answer is the classes' shares, so that no vote at all is no certainty
@@ -154,3 +156,14 @@ def fit_neighbours(
                 module.get_buffer("temperature").fill_(temperature)
                 found = NeighboursFit(module, k, temperature, own[0], -own[1])
     return found
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone
+    """Return the head, not fitted (`heads.head_types`)."""
+    return Neighbours(description.dims, n_classes=description.n_classes, n_rows=description.n_stored)
+
+
+def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
+    """Return the head fitted, and how many rows it stores (`heads.head_types`)."""
+    found = fit_neighbours(*rows.data, n_classes=rows.n_classes, train=rows.train, validation=rows.validation)
+    return found.module, {"n_stored": len(found.module.get_buffer("stored"))}

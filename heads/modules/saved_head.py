@@ -28,9 +28,9 @@ from heads.data.metadata_request import is_metadata, metadata_of
 from heads.data.tokens import ProductTokens, rows_within
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError
+from heads.modules.description import HeadDescription
 from heads.modules.guard import Guarded
 from heads.modules.late import Late
-from heads.modules.registry import HeadDescription
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from heads.modules.description import HeadDescription
 from heads.modules.one_by_one import SEEDING
-from heads.modules.registry import HeadDescription, build
+from heads.modules.registry import build
 
 __all__ = ["build_empty", "build_seeded", "head_alone"]
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from heads.errors import HeadError, LabelError, SettingError
+from heads.modules.rows_to_fit import RowsToFit
 from heads.modules.standardiser import zero_absent
 from heads.modules.temperature import fit_temperature
 from heads.modules.unseen_classes import classes_seen, spread_over_classes
 
-__all__ = ["BASELINES", "Baseline", "BaselineFit", "fit_baseline"]
+__all__ = ["BASELINES", "Baseline", "BaselineFit", "fit", "fit_baseline"]
 
 BASELINES = ("sklearn-boosting", "sklearn-forest", "sklearn-logistic", "sklearn-svm")
 
@@ -148,3 +149,17 @@ def _model(name: str, seed: int) -> Any:
     if name == "sklearn-svm":
         return LinearSVC(random_state=seed)
     raise SettingError(f"A baseline must be one of {', '.join(BASELINES)}, however got {name!r}.")
+
+
+def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
+    """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
+    found = fit_baseline(
+        rows.name,
+        *rows.data,
+        n_classes=rows.n_classes,
+        train=rows.train,
+        validation=rows.validation,
+        row_weights=rows.row_weights,
+        seed=rows.seed % 2**32,  # scikit-learn takes no larger one
+    )
+    return found.module, {}

@@ -17,6 +17,7 @@ from heads.ablation.ranking_table import verdict_text
 from heads.ablation.setting_effects import axes_of
 from heads.experiment.best_heads import LATE_FITTED
 from heads.experiment.results import Outcome
+from heads.metrics.registry import JUDGED, METRICS
 from heads.reports.ablation_figures import (
     MARKERS,
     Look,
@@ -74,6 +75,7 @@ def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -
     return render_page(
         TEMPLATE,
         label=problem.labels.column,
+        metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
         n_classes=len(problem.labels.classes),
         n_tested=len(problem.test_rows),
         n_folds=len(problem.folds),

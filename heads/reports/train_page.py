@@ -18,6 +18,7 @@ from heads.experiment.trained_heads import Roster
 from heads.metrics.calibration import measure_reliability
 from heads.metrics.confusion import Confusions, count_confusions
 from heads.metrics.overfitting import OVERFIT_RULE, warn_of_overfit
+from heads.metrics.registry import JUDGED, METRICS
 from heads.metrics.verdict import Verdict
 from heads.modules.guard import GUARD
 from heads.reports.example_products import show_products
@@ -71,6 +72,7 @@ def write_report(
         headline=_headline(found, chosen),
         sections=_sections(found),
         late_weights=weights_in_words(found.weights, found.weight_intervals),
+        metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
         figures=_figures(found, findings, codes),
         colours=HISTORY_COLOURS,
         few_rows=FEW_ROWS,

@@ -16,12 +16,11 @@ from heads.ablation.configuration import AblationJob, Configuration
 from heads.ablation.grid import AXES, is_seeded
 from heads.ablation.job_runner import Bench
 from heads.ablation.ranking import Ranked, Ranking
+from heads.metrics.registry import METRICS
 from heads.modules.saved_head import write_json
 from heads.runs.folder import write_run
 
 __all__ = ["ranking_cells", "write_ablation"]
-
-SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "calibration_error")
 
 
 def write_ablation(
@@ -102,7 +101,7 @@ def _job_cells(job: AblationJob, bench: Bench, modalities: Iterable[str]) -> dic
         **_configuration_cells(job.configuration, modalities),
         "fold": job.fold,
         "seed": job.seed if is_seeded(job.configuration.head) else "",
-        **{f"{side}_{score}": found.get(score, "") for side, found in by_side.items() for score in SCORES},
+        **{f"{side}_{score}": found.get(score, "") for side, found in by_side.items() for score in METRICS},
         "best_epoch": outcome.best_epoch,
         "n_epochs": len(outcome.history),
         "seconds": outcome.elapsed_s,

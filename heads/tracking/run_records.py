@@ -10,6 +10,7 @@ from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.configuration import Naming
 from heads.ablation.grid import Range
 from heads.ablation.ranking import Ranked
+from heads.metrics.registry import METRICS
 from heads.runs.ablation_report import AblationReport
 from heads.runs.run_report import RunReport
 from heads.settings import TrainSettings
@@ -17,7 +18,6 @@ from heads.tracking.trackers import TrackedRun
 
 __all__ = ["run_of_ablation", "run_of_training"]
 
-SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "calibration_error")
 CURVES = ("train_loss", "validation_loss", "validation_macro_f1")
 
 
@@ -27,10 +27,8 @@ def run_of_training(report: RunReport, settings: TrainSettings) -> TrackedRun:
     metrics: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
     for head, found in heads.items():
-        metrics |= {f"{head}/test/{score}": found[score] for score in SCORES}
-        metrics |= {
-            f"{head}/validation/{score}": found["validation"][score] for score in SCORES if score in found["validation"]
-        }
+        metrics |= {f"{head}/test/{score}": found[score] for score in METRICS}
+        metrics |= {f"{head}/validation/{score}": value for score, value in found["validation"].items()}
         metrics[f"{head}/seconds"] = found["fit_s"]
         if found["history"]:
             metrics[f"{head}/best_epoch"] = found["best_epoch"]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from heads.errors import HeadError
-from heads.modules.centroids import fit_centroids
-from heads.modules.logistic import fit_logistic
-from heads.modules.majority import fit_majority
-from heads.modules.neighbours import fit_neighbours
-from heads.modules.sklearn_baselines import BASELINES, fit_baseline
-from heads.settings import DIRECT
+from heads.head_types import head_type
+from heads.modules.rows_to_fit import RowsToFit
 from heads.training.head_state import class_weights
 from heads.training.job import Fit, Job
-from heads.training.row_source import MemorySource, View
+from heads.training.row_source import MemorySource
 
 __all__ = ["check_in_memory", "fit_direct"]
 
@@ -31,7 +27,8 @@ def check_in_memory(names: Iterable[str], *, on_disk: bool) -> None:
         HeadError: one does.
     """
     for name in names:
-        if on_disk and name in DIRECT and name != "majority":
+        kind = head_type(name)
+        if on_disk and kind.at_once and kind.needs_vectors:
             raise HeadError(
                 f"{name} must have all vectors in memory, however --memory leaves them on the disk. Give it more, or "
                 "leave this head out."
@@ -39,7 +36,7 @@ def check_in_memory(names: Iterable[str], *, on_disk: bool) -> None:
 
 
 def fit_direct(job: Job, *, device: torch.device) -> Fit:
-    """Return the fit of one of `heads.settings.DIRECT`; what it chooses by itself, it chooses on the validation rows.
+    """Return the fit of a head that is fitted at once; what it chooses, it chooses on the validation rows.
 
     All is computed in float32.
 
@@ -48,43 +45,34 @@ def fit_direct(job: Job, *, device: torch.device) -> Fit:
         LabelError: the training rows are all of one class.
     """
     started = time.monotonic()
-    name, task = job.description.name, job.task
-    if name == "majority":
-        train = torch.from_numpy(task.split.train)
-        module = fit_majority(job.description.dims, task.codes, train, n_classes=job.description.n_classes)
-        return Fit(module.eval(), job.description, 0, [], time.monotonic() - started)
-    check_in_memory([name], on_disk=task.on_disk)
-    names = sorted(job.description.dims)
-    view = MemorySource(task, torch.empty(0, device=device)).view(torch.arange(len(task.codes)), names)
-    head, chosen = _fit(job, view)
+    kind = head_type(job.description.name)
+    check_in_memory([kind.name], on_disk=job.task.on_disk)
+    head, chosen = import_module(kind.module).fit(_rows_of(job, device, with_vectors=kind.needs_vectors))
     description = replace(job.description, **chosen)
     return Fit(head.cpu().eval().requires_grad_(False), description, 0, [], time.monotonic() - started)
 
 
-def _fit(job: Job, view: View) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the fitted head, and what its description must say besides to build it again."""
-    name, n_classes, device = job.description.name, job.description.n_classes, view.codes.device
-    data = (view.inputs, view.present, view.codes)
-    train, validation = (
-        torch.from_numpy(rows).to(device) for rows in (job.task.split.train, job.task.split.validation)
-    )
-    counts = torch.bincount(job.train_codes, minlength=n_classes)
+def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit:
+    task, description = job.task, job.description
+    inputs: Mapping[str, Tensor] = {}
+    present: Mapping[str, Tensor] = {}
+    codes = task.codes.to(device)
+    if with_vectors:
+        names = sorted(description.dims)
+        view = MemorySource(task, torch.empty(0, device=device)).view(torch.arange(len(task.codes)), names)
+        inputs, present, codes = view.inputs, view.present, view.codes
+    counts = torch.bincount(job.train_codes, minlength=description.n_classes)
     weights = class_weights(counts, job.settings.class_weights)
-    row_weights = weights.to(device)[view.codes.clamp_min(0)]  # (N,)
-    match name:
-        case "centroids":
-            return fit_centroids(*data, n_classes=n_classes, train=train, validation=validation).module, {}
-        case "neighbours":
-            head = fit_neighbours(*data, n_classes=n_classes, train=train, validation=validation).module
-            return head, {"n_stored": len(head.get_buffer("stored"))}
-        case "logistic":
-            folds = [(train, validation)]
-            (logistic,) = fit_logistic(*data, n_classes=n_classes, folds=folds, row_weights=row_weights)
-            return logistic.module, {}
-        case _ if name in BASELINES:
-            seed = job.settings.seed % 2**32  # scikit-learn takes no larger one
-            baseline = fit_baseline(
-                name, *data, n_classes=n_classes, train=train, validation=validation, row_weights=row_weights, seed=seed
-            )
-            return baseline.module, {}
-    raise HeadError(f"{name} must be a head that is fitted at once, however it is none.")
+    train, validation = (torch.from_numpy(rows).to(device) for rows in (task.split.train, task.split.validation))
+    return RowsToFit(
+        name=description.name,
+        dims=description.dims,
+        n_classes=description.n_classes,
+        inputs=inputs,
+        present=present,
+        codes=codes,
+        train=train,
+        validation=validation,
+        row_weights=weights.to(device)[codes.clamp_min(0)],
+        seed=job.settings.seed,
+    )

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from heads.data.splits import Split
 from heads.data.tokens import ProductTokens
-from heads.modules.registry import HeadDescription
+from heads.head_types import head_type
+from heads.modules.description import HeadDescription
 from heads.modules.standardiser import Standardise
-from heads.settings import DIRECT, FitSettings
+from heads.settings import FitSettings
 from heads.training.sampler import batch_size_of, parse_per_class
 
 __all__ = ["Fit", "Job", "Task"]
@@ -58,7 +59,7 @@ class Job:
     @property
     def is_direct(self) -> bool:
         """Whether the head is fitted at once, and not by steps."""
-        return self.description.name in DIRECT
+        return head_type(self.description.name).at_once
 
     @property
     def train_codes(self) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.one_by_one import OneByOne
 from heads.modules.plugin import blame
-from heads.modules.registry import HeadDescription
 from heads.modules.seeded import build_empty, build_seeded
 
 __all__ = ["Stack"]

@@ -19,13 +19,14 @@ from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.late_weights import Averaging, choose_averaging, write_sweep
 from heads.experiment.problem import describe, fitted_standardise, pose, task_of
 from heads.experiment.trained_heads import Roster
+from heads.head_types import head_type
 from heads.modules.guard import GUARD, Guarded, fit_guard
 from heads.modules.late import Late, parse_weights
 from heads.modules.saved_head import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.runs.folder import check_name, write_answers, write_run
 from heads.runs.run_report import RunReport
-from heads.settings import DIRECT, FITTED_WEIGHTS, TrainSettings
+from heads.settings import FITTED_WEIGHTS, TrainSettings
 from heads.tracking.run_records import run_of_training
 from heads.tracking.trackers import check_trackers, track
 from heads.training.device import describe_device, find_device, find_dtype
@@ -192,7 +193,7 @@ def _fit_guards(roster: Roster, settings: TrainSettings) -> None:
     rows = torch.from_numpy(problem.split.validation)
     present = {name: mask[rows] for name, mask in problem.vectors.present.items()}
     singles = {name: roster.heads[name].module for name in roster.singles}
-    for name in [name for name in roster.fusions if name not in DIRECT]:
+    for name in [name for name in roster.fusions if not head_type(name).at_once]:
         started = time.monotonic()
         fusion = deepcopy(roster.heads[name].module)  # late is made of the singles, and no two tensors may be one
         guarded = Guarded(fusion, singles).eval()
