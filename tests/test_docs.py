@@ -222,3 +222,4 @@ def test_transcript_is_compared_without_figures():
     again = "$ heads-train\nhead    acc\n-----  -----\nearly  100.0 [-4.7,\n-13]\nruns/label-001 (2 min)"
     assert without_figures(shown) == without_figures(again)
     assert without_figures(shown) != without_figures(shown.replace("early", "late"))
+    assert without_figures("$ cache-info --json") != without_figures("$ cache-info json")

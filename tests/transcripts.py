@@ -102,7 +102,7 @@ def without_figures(content: str) -> str:
     """
     content = re.sub(r"[0-9a-f]{64}", "#", content)
     content = re.sub(r"[+-]?\d[\d.,]*(?: ?(?:[kKMG]B|ms|s|min|h)\b)?", "#", content)
-    return " ".join(re.sub(r"-{2,}|_{2,}", "", content).split())
+    return " ".join(re.sub(r"(?<!\S)-{2,}(?!\S)", "", content).split())
 
 
 if __name__ == "__main__":
