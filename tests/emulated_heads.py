@@ -12,6 +12,7 @@ import pytest
 import torch
 from emulated_device import DEVICE, NAME
 from small_jobs import CPU, DIMS, small_job, small_task
+from support import DIRECT, FUSIONS
 from torch import Tensor, nn
 
 import heads.training.stack_planner
@@ -19,7 +20,7 @@ from heads.data.tokens import ProductTokens
 from heads.errors import HeadError
 from heads.modules.standardiser import Standardise
 from heads.runs.folder import load_heads
-from heads.settings import DIRECT, FUSIONS, TrainSettings
+from heads.settings import TrainSettings
 from heads.training.job import Fit, Job, Task
 from heads.training.scheduler import fit_jobs
 from heads.workflows.train import train

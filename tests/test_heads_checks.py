@@ -338,18 +338,6 @@ def test_a_constructor_that_fails_is_a_finding():
     assert "it raised TypeError" in failures(check_head(nn.Linear, dims=TWO))["shape"]
 
 
-def test_the_head_in_the_readme_passes(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    source = next(
-        block
-        for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-        if "Mine" in block
-    )
-    (tmp_path / "mine.py").write_text(source)
-    result = invoke(check, "mine.py:Mine")
-    assert result.exit_code == 0, result.stdout + result.stderr
-
-
 def test_the_public_names_are_there():
     report = heads.check_head(broken_heads.Sound, dims=TWO, n_classes=3)
     assert isinstance(report, heads.CheckReport)

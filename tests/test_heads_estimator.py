@@ -1,7 +1,6 @@
 """The scikit-learn classifier: scikit-learn's checks, columns and absent modalities, grids, pickles, class weights."""
 
 import pickle
-import re
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from support import ROOT, class_vectors, synthetic_cache
+from support import ROOT, class_vectors
 
 from heads import FusionClassifier, HeadError, LabelError, SettingError
 from heads.data.holdout import draw_holdout
@@ -302,15 +301,3 @@ def test_importing_heads_imports_neither_scikit_learn_nor_torch():
     code = "import heads, sys; heads.TrainSettings; assert not {'sklearn', 'torch'} & sys.modules.keys()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_grid_in_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    present = {"image": np.arange(90) % 7 > 0, "text": np.arange(90) % 11 > 0}
-    synthetic_cache(tmp_path / "embeddings.h5", VECTORS, {"label": LABELS.tolist()}, present=present)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (block,) = (block for block in blocks if "GridSearchCV" in block)
-    names = {}
-    exec(block, names)  # noqa: S102 - our own page
-    assert names["search"].best_score_ > 0.6
-    assert names["search"].best_params_.keys() == {"fusion", "hidden_dim"}

@@ -3,9 +3,7 @@
 import emulated_heads
 import numpy as np
 import pytest
-from support import class_vectors, synthetic_cache
-
-from heads.settings import CONTROLS, DIRECT, FUSIONS
+from support import CONTROLS, DIRECT, FUSIONS, class_vectors, synthetic_cache
 
 STEPWISE = ("image", *(name for name in FUSIONS if name != "late"))  # late fusion is made of such: whole runs have it
 CHANGES = {

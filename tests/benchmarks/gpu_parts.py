@@ -161,12 +161,13 @@ def heads(place: Place) -> Measures:
     """Compare heads on the CPU and on the device: two folds in a stack, and the first of them alone."""
     import training
 
-    from heads.settings import CONTROLS, FUSIONS, FitSettings
+    from heads.head_types import control_names, fusion_names
+    from heads.settings import FitSettings
 
     n_rows = place.n(10_000, least=400)
     tasks = training.tasks_of(*training.drawn(n_rows), n_folds=2)
     settings = FitSettings(max_epochs=place.n(6, least=2), patience=6, hidden_dim=64)
-    for name in ("image", *FUSIONS, *CONTROLS):
+    for name in ("image", *fusion_names(), *control_names()):
         if name in ("late", "majority"):  # an average of others, and no vectors
             continue
         jobs = [training.job_of(name, task, replace(settings, seed=n)) for n, task in enumerate(tasks)]
