@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 from embed.encoders.protocol import Encoder
@@ -11,6 +11,15 @@ from embed.errors import SettingError
 from embed.settings import MODALITIES, ExtractSettings
 
 __all__ = ["make_encoders", "replicas"]
+
+
+# A family of encoders is a file with two functions, and a line here:
+# ``matches(model)``, whether a model's name is one of its, and ``build(choice, settings, device)``, the encoder.
+# The first that matches is taken; where none does, the first tells which names it knows.
+FAMILIES = {
+    "image": ["embed.encoders.torchvision_image", "embed.encoders.huggingface_image"],
+    "text": ["embed.encoders.huggingface_text"],
+}
 
 
 def make_encoders(settings: ExtractSettings) -> list[Encoder]:
@@ -22,24 +31,19 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
         SettingError: the architecture is unknown, or a name cannot stand in the cache.
     """
     from embed.encoders.device import find_devices
-    from embed.encoders.huggingface_image import VisionEncoder
-    from embed.encoders.huggingface_text import TextEncoder
-    from embed.encoders.torchvision_image import ARCHITECTURES, ImageEncoder
 
-    encoders: list[Encoder] = []
-    for device in find_devices(settings.device):
-        shared: dict[str, Any] = {"seed": settings.seed, "device": device, "precision": settings.precision}
-        for modality in (modality for modality in MODALITIES if modality in settings.modalities):
-            for choice in settings.choices(modality):
-                own = {**shared, "weights": choice.weights, "name": choice.name}
-                if modality == "text":
-                    own = {**own, "pooling": choice.pooling, "max_length": settings.max_length}
-                    encoders.append(TextEncoder(choice.model, keep_tokens=settings.tokens is not None, **own))
-                    continue
-                is_named = choice.model in ARCHITECTURES or not ("/" in choice.model or Path(choice.model).is_dir())
-                image_class = ImageEncoder if is_named else VisionEncoder
-                encoders.append(image_class(choice.model, decode=settings.decode, tokens=settings.tokens, **own))
-    return encoders
+    return [
+        _family(modality, choice.model).build(choice, settings, device)
+        for device in find_devices(settings.device)
+        for modality in MODALITIES
+        if modality in settings.modalities
+        for choice in settings.choices(modality)
+    ]
+
+
+def _family(modality: str, model: str) -> Any:
+    families = [import_module(name) for name in FAMILIES[modality]]
+    return next((family for family in families if family.matches(model)), families[0])
 
 
 def replicas(encoders: Sequence[Encoder]) -> list[list[Encoder]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,22 @@ from embed.encoders.packing import unpacked
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import entry_name
 from embed.errors import SettingError, WeightsError
+from embed.settings import EncoderChoice, ExtractSettings
 
-__all__ = ["VisionEncoder"]
+__all__ = ["VisionEncoder", "build", "matches"]
+
+
+def matches(model: str) -> bool:
+    """Return whether this is a local folder, or a name on the hub."""
+    return "/" in model or Path(model).is_dir()
+
+
+def build(choice: EncoderChoice, settings: ExtractSettings, device: torch.device) -> VisionEncoder:
+    """Return the encoder that the settings choose."""
+    return VisionEncoder(
+        choice.model, weights=choice.weights, name=choice.name, seed=settings.seed, device=device,
+        precision=settings.precision, decode=settings.decode, tokens=settings.tokens,
+    )  # fmt: skip
 
 
 class VisionEncoder:

@@ -23,8 +23,9 @@ from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import files_sha256, vocabulary_files
 from embed.errors import SettingError, WeightsError
+from embed.settings import EncoderChoice, ExtractSettings
 
-__all__ = ["TextEncoder"]
+__all__ = ["TextEncoder", "build", "matches"]
 
 # Tokens of one matrix: fewer leave the device idle, more do not fit into its caches (CPU) or memory (CUDA).
 LEAST_TOKENS = {"cpu": 160, "cuda": 8192}
@@ -35,6 +36,20 @@ PADDED = ("siglip_text_model", "siglip2_text_model")
 POSITIONS_BEHIND_PADDING = ("altclip_text_model", "camembert", "longformer", "mpnet", "roberta", "xlm-roberta")
 
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+
+
+def matches(model: str) -> bool:  # noqa: ARG001 - a family is asked
+    """Return whether this may be the name of a Hugging Face text encoder: there is no other family."""
+    return True
+
+
+def build(choice: EncoderChoice, settings: ExtractSettings, device: torch.device) -> TextEncoder:
+    """Return the encoder that the settings choose."""
+    return TextEncoder(
+        choice.model, weights=choice.weights, name=choice.name, seed=settings.seed, device=device,
+        precision=settings.precision, pooling=choice.pooling, max_length=settings.max_length,
+        keep_tokens=settings.tokens is not None,
+    )  # fmt: skip
 
 
 class TextEncoder:

@@ -24,9 +24,9 @@ from embed.encoders.preprocess import Preprocess
 from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import files_sha256, load_state, seeded, torchvision_file
 from embed.errors import SettingError, WeightsError
-from embed.settings import parse_grid
+from embed.settings import EncoderChoice, ExtractSettings, parse_grid
 
-__all__ = ["ARCHITECTURES", "ImageEncoder"]
+__all__ = ["ARCHITECTURES", "ImageEncoder", "build", "matches"]
 
 # What torchvision sets when it loads its own weights, and not otherwise.
 OPTIONS = {
@@ -35,6 +35,19 @@ OPTIONS = {
 }
 DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # as older weights files have it
 ARCHITECTURES = list_models(module=torchvision.models)
+
+
+def matches(model: str) -> bool:
+    """Return whether this is the name of one of torchvision's classification models."""
+    return model in ARCHITECTURES
+
+
+def build(choice: EncoderChoice, settings: ExtractSettings, device: torch.device) -> ImageEncoder:
+    """Return the encoder that the settings choose."""
+    return ImageEncoder(
+        choice.model, weights=choice.weights, name=choice.name, seed=settings.seed, device=device,
+        precision=settings.precision, decode=settings.decode, tokens=settings.tokens,
+    )  # fmt: skip
 
 
 class ImageEncoder:
