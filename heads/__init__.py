@@ -1,7 +1,10 @@
 """Heads: small classifiers on cached vectors. `heads.train` trains them, `heads.load_heads` uses them."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+import cache
 
 __all__ = [
     "AblationReport",
@@ -46,6 +49,12 @@ _HOMES = {
     "load_heads": "heads.runs.folder",
     "train": "heads.workflows.train",
 }
+
+if Path(str(cache.__file__)).parent.parent != Path(__file__).parent.parent:
+    raise ImportError(
+        f"Expected the module cache to be embed-once's, beside {Path(__file__).parent}, got {cache.__file__}. Rename "
+        "that one, or start Python elsewhere."
+    )
 
 
 def __getattr__(name: str) -> Any:

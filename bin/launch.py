@@ -1,0 +1,25 @@
+"""Run a command from this checkout; where its libraries are missing, in the environment that is made for it first."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NEEDED = ("click", "h5py", "numpy", "torch", "transformers")  # of those in setup.cfg
+
+
+def run(module: str, command: str) -> None:
+    """Run a command of a module, such as ``heads.commands.train`` and ``train``."""
+    sys.path[0] = str(ROOT)  # the checkout comes first, and this folder goes
+    if any(importlib.util.find_spec(name) is None for name in NEEDED):
+        made = subprocess.run([ROOT / "bin" / "environment"], stdout=subprocess.PIPE, text=True, check=False)
+        if made.returncode:
+            sys.exit(1)
+        python = made.stdout.strip()
+        os.execv(python, [python, *sys.argv])  # noqa: S606 - what it needs, and no shell
+    getattr(importlib.import_module(module), command)()

@@ -1,0 +1,117 @@
+"""What a newcomer meets: commands of a fresh clone, the environment they make, a wheel, and a foreign `cache`."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from drawn import draw_catalogue
+from support import ROOT
+
+COMMANDS = ("embed-extract", "heads-train", "cache-info")
+
+
+def run(*command, **options):
+    return subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def empty_python(tmp_path):
+    """A Python without any library."""
+    venv.create(tmp_path / "empty", with_pip=False)
+    return tmp_path / "empty" / "bin" / "python"
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """An environment that notes what pip is asked for, and has all libraries whatever pip does."""
+    python = tmp_path / "made" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f'#!/bin/sh\nif [ "$1 $2" = "-m pip" ]; then shift 2; echo "$@" >> {tmp_path}/pip; exit 0; fi\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    return {**os.environ, "EMBED_ONCE_VENV": str(tmp_path / "made")}
+
+
+def asked_of_pip(tmp_path):
+    path = tmp_path / "pip"
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
+
+
+def test_a_command_without_its_libraries_makes_the_environment_and_runs_there(empty_python, environment, tmp_path):
+    line = (empty_python, ROOT / "bin" / "cache-info", tmp_path / "no.h5")
+    first = run(*line, env=environment)
+    assert first.returncode == 1
+    assert first.stderr.splitlines()[-1].startswith("Error: A cache must be an existing file")
+    assert "Installing into" in first.stderr
+    assert asked_of_pip(tmp_path) == [f"install --quiet --editable {ROOT}"]
+    again = run(*line, env=environment)
+    assert "Installing" not in again.stderr
+    assert asked_of_pip(tmp_path) == []
+
+
+def test_tests_and_linters_are_installed_when_they_are_wanted_and_kept(environment, tmp_path):
+    tool = ROOT / "bin" / "environment"
+    for extras, asked in (
+        ("", ""),
+        ("test,lint", "[test,lint]"),
+        ("lint", None),
+        ("", None),
+        ("docs", "[test,lint,docs]"),
+    ):
+        done = run(tool, *([extras] if extras else []), env=environment)
+        assert done.stdout == f"{tmp_path}/made/bin/python\n"
+        assert asked_of_pip(tmp_path) == ([] if asked is None else [f"install --quiet --editable {ROOT}{asked}"])
+
+
+def test_torch_comes_from_the_index_that_is_named(environment, tmp_path):
+    run(ROOT / "bin" / "environment", env={**environment, "EMBED_ONCE_TORCH_INDEX": "file:///wheels"})
+    assert asked_of_pip(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
+
+
+@pytest.mark.parametrize("command", ["embed-extract", "heads-train"])
+def test_a_foreign_module_named_cache_is_named(command, tmp_path):
+    (tmp_path / "cache.py").write_text("")
+    package = command.partition("-")[0]
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import {package}"
+    done = run(sys.executable, "-c", code, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: Expected the module cache to be embed-once's")
+    assert str(tmp_path / "cache.py") in done.stderr
+
+
+def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
+    """Built from the files that git knows, and installed where there is no checkout; the libraries are lent."""
+    clone = tmp_path / "clone"
+    names = run("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0")
+    for name in filter(None, names):
+        if name.partition("/")[0] not in ("tests", "docs") and (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            (clone / name).write_bytes((ROOT / name).read_bytes())
+    build = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, clone)
+    assert build.returncode == 0, build.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    site = Path(run(empty_python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    done = run(sys.executable, "-m", "pip", "--python", empty_python, "install", "--no-deps", "--no-index", wheel)
+    assert done.returncode == 0, done.stderr
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # after what is installed
+    draw_catalogue(tmp_path / "shop", n_products=60)
+    lines = (
+        ("embed-inspect", "--no-estimate"),
+        ("embed-extract", "--image-weights", "random", "--text-weights", "random", "--modalities", "text"),
+        ("heads-train", "--max-epochs", "1", "--min-rows", "2"),
+        ("cache-info",),
+    )
+    for name, *options in lines:
+        done = run(empty_python.parent / name, *options, cwd=tmp_path / "shop")
+        assert done.returncode == 0, (name, done.stderr)
+    where = run(empty_python, "-c", "import heads; print(heads.__file__)", cwd=tmp_path)
+    assert where.stdout.startswith(str(site))
+    assert list((tmp_path / "shop" / "runs").glob("*/report.html"))
