@@ -36,6 +36,7 @@ PIL.Image.preinit()
 
 import embed.commands.extract  # noqa: E402
 import embed.extraction.extract_catalogue  # noqa: E402
+import heads.commands.predict  # noqa: E402
 import heads.commands.train  # noqa: E402
 import heads.workflows.train  # noqa: E402
 from cache import Journal, Tokens  # noqa: E402
@@ -47,7 +48,7 @@ COMMANDS = {
     "cache-info": info,
     "cache-verify": verify,
     "heads-train": heads.commands.train.train,
-    "heads-predict": heads.commands.train.predict,
+    "heads-predict": heads.commands.predict.predict,
 }
 ASKS = {"listdir": os.listdir, "scandir": os.scandir, "stat": os.stat, "lstat": os.lstat, "readlink": os.readlink}
 
