@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     left = sorted(path.name for path in home.iterdir())
     assert not {"embeddings.h5", "runs", "data.csv"} & set(left), "a test wrote to a command's default path"
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `auto` be the CPU, here and in the processes that a test starts, unless the test is marked `gpu`."""
+    if request.node.get_closest_marker("gpu") is not None:
+        return
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # read where PyTorch first asks for devices, so by what is started
+    if torch := sys.modules.get("torch"):  # which may have asked: the tests that are marked do, when they are collected
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture(scope="session")
