@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -43,8 +44,8 @@ def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         return
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # read where PyTorch first asks for devices, so by what is started
     if torch := sys.modules.get("torch"):  # which may have asked: the tests that are marked do, when they are collected
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        for backend in (torch.cuda, torch.backends.mps):
+            monkeypatch.setattr(backend, "is_available", functools.cache(lambda: False))  # torch looks for __wrapped__
 
 
 @pytest.fixture(scope="session")
