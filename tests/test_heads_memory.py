@@ -26,6 +26,7 @@ from heads.one_by_one import OneByOne
 from heads.plan import plan_stacks, stack_bytes
 from heads.source import open_source
 from heads.stack import Stack, build_empty
+from heads.tokens import ProductTokens
 
 META = torch.empty(0, device="meta")
 WANT = [
@@ -156,6 +157,17 @@ def test_an_epoch_never_asks_the_device_for_a_number(name):
     state = {name: tensor[0] for name, tensor in stack.tensors.items()}
     members[0].note(1.0, 1.0, 1.0, state=state, share_s=0.0)
     assert {tensor.device.type for tensor in members[0]._best_state.values()} == {"meta"}
+
+
+def test_neither_does_one_with_tokens():
+    """Padding is left out on the CPU alone."""
+    task, counts = small_task(), torch.arange(190) % 3 + 1
+    tokens = ProductTokens(torch.zeros(int(counts.sum()), 6).half(), torch.cumsum(counts, 0) - counts, counts)
+    job = small_job("attention", replace(task, tokens={"text": tokens}))
+    job = replace(job, description=replace(job.description, token_dims={"text": 6}))
+    stack, member = Stack([job.description], [0], device=META.device), Member(0, job, open_source(job.task, META))
+    optimiser = StackedAdamW(stack.parameters, learning_rates=[1e-3], weight_decays=[0.0])
+    assert _one_epoch(stack, optimiser, [member], np.random.default_rng(0)).is_meta
 
 
 def test_what_comes_to_the_host_is_a_copy():
