@@ -15,8 +15,8 @@ import torch
 from heads.ablation_problem import AblationProblem, split_sha256, tokens_sha256, vectors_sha256
 from heads.build import HeadDescription
 from heads.configuration import AblationJob, Configuration
-from heads.device import find_dtype
-from heads.errors import HeadError
+from heads.device import describe_device, find_dtype
+from heads.errors import HeadError, HeadMemoryError
 from heads.fit import fit_jobs
 from heads.grid import is_seeded
 from heads.job import Fit, Job
@@ -74,6 +74,7 @@ class Bench:
         self._device = device
         self._memory = memory
         self._dtype = find_dtype(precision, device)
+        self._trained_on = describe_device(device, self._dtype)
         self._watcher = watcher
         self._prepared = Prepared(problem, most_bytes=KEPT_BYTES if memory is None else min(KEPT_BYTES, memory // 8))
         self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
@@ -130,7 +131,7 @@ class Bench:
                 "description": description.to_dict(),
                 "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
                 "settings": asdict(job.settings),
-                "precision": str(self._dtype),
+                "trained_on": self._trained_on,
             }
         )
 
@@ -199,10 +200,10 @@ class Bench:
         """Note what comes of a job, and of the late ones that waited for it; nothing is noted twice."""
         result = self._result(job, fit)
         if job not in self.outcomes:
-            self._put(job, self._outcome(job, result, fit))
+            self._put(job, self._outcome(job, result, fit), result)
         for late_job, members in pending.complete(job, result):
             if late_job not in self.outcomes:
-                self._put(late_job, self._late(late_job, members))
+                self._put(late_job, self._late(late_job, members), *members.values())
 
     def _result(self, job: AblationJob, fit: Fit | HeadError) -> MemberResult | HeadError:
         if isinstance(fit, HeadError):
@@ -232,6 +233,8 @@ class Bench:
         averaged = self._prepared.late_answers(answers, self._weights, job.configuration.encoders, job.fold)
         return self._outcome(job, MemberResult(averaged, elapsed_s), None)
 
-    def _put(self, job: AblationJob, outcome: Outcome) -> None:
-        self._memo.put(self.key(job), outcome)
+    def _put(self, job: AblationJob, outcome: Outcome, *causes: MemberResult | HeadError) -> None:
+        """Take an outcome, and remember it unless memory was missing, of which there may be more the next time."""
+        if not any(isinstance(cause, HeadMemoryError) for cause in causes):
+            self._memo.put(self.key(job), outcome)
         self._take(job, outcome, remembered=False)
