@@ -6,7 +6,16 @@ from typing import Any
 
 from cache.errors import EmbedOnceError, SettingError
 
-__all__ = ["HeadError", "LabelError", "MemoError", "RunError", "SettingError", "SplitError", "TrackError"]
+__all__ = [
+    "HeadError",
+    "HeadMemoryError",
+    "LabelError",
+    "MemoError",
+    "RunError",
+    "SettingError",
+    "SplitError",
+    "TrackError",
+]
 
 
 class LabelError(EmbedOnceError, ValueError):
@@ -19,6 +28,10 @@ class SplitError(EmbedOnceError, ValueError):
 
 class HeadError(EmbedOnceError, ValueError):
     """A head cannot be built, loaded, or used on these vectors."""
+
+
+class HeadMemoryError(HeadError):
+    """A head does not fit into the memory there is; elsewhere, or another time, it may."""
 
 
 class RunError(EmbedOnceError, ValueError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,17 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     left = sorted(path.name for path in home.iterdir())
     assert not {"embeddings.h5", "runs", "data.csv"} & set(left), "a test wrote to a command's default path"
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `auto` be the CPU, here and in the processes that a test starts, unless the test is marked `gpu`."""
+    if request.node.get_closest_marker("gpu") is not None:
+        return
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # read where PyTorch first asks for devices, so by what is started
+    if torch := sys.modules.get("torch"):  # which may have asked: the tests that are marked do, when they are collected
+        for backend in (torch.cuda, torch.backends.mps):
+            monkeypatch.setattr(backend, "is_available", functools.cache(lambda: False))  # torch looks for __wrapped__
 
 
 @pytest.fixture(scope="session")

@@ -135,3 +135,23 @@ class Stateful(Usual):
 
     def set_extra_state(self, state: object) -> None:
         pass
+
+
+class Linear(nn.Module):
+    """No more than a linear map."""
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(sum(dims.values()), n_classes)
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        return self.layer(torch.cat([inputs[name] * present[name][:, None] for name in sorted(inputs)], dim=1))
+
+
+class Looking(Linear):
+    """Does something else where a number is so."""
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        if all(mask.all() for mask in present.values()):
+            return super().forward(inputs, present)
+        return super().forward({name: vectors * 1.0 for name, vectors in inputs.items()}, present)

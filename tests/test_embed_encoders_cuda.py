@@ -10,7 +10,10 @@ from test_embed_extraction_replica_pool import extract_in_halves
 from cache import Cache
 from embed import ExtractSettings, ImageEncoder, TextEncoder, extract
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
 
 
 def cosines(first, second):

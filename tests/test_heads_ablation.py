@@ -147,6 +147,34 @@ def test_what_changes_a_result_is_not_remembered(run, changes):
     assert first.n_jobs == again.n_jobs
 
 
+def test_what_another_device_came_to_is_not_remembered(run, monkeypatch):
+    """The same seed gives other numbers there; each device's are remembered."""
+    run()
+    named = {"device": "a GPU", "precision": "fp32"}
+    with monkeypatch.context() as patch:
+        patch.setattr("heads.ablation.job_runner.describe_device", lambda *_: named)
+        assert run().n_trained == 16
+        assert run().n_trained == 0
+    assert run().n_trained == 0
+
+
+def test_a_job_that_memory_was_missing_for_is_tried_again(run, monkeypatch):
+    """Another time there may be more; what diverged is remembered as an error."""
+    descend = heads.training.scheduler.descend
+
+    def tight(jobs, *arguments, **options):
+        if jobs[0].description.name in ("early", "text"):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        yield from descend(jobs, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("heads.training.scheduler.descend", tight)
+        first = run()
+    assert (first.n_trained, first.n_failed) == (16, 12)
+    again = run()
+    assert (again.n_trained, again.n_remembered, again.n_failed) == (12, 4, 0)
+
+
 def test_a_head_that_is_fitted_at_once_is_fitted_once_a_fold(run, fitted):
     grid = {"learning_rate": (1e-3, 2e-3), "hidden_dim": (8, 16), "max_epochs": (1,)}
     settings = replace(QUICK, fusions=("logistic",), grid=grid, seeds=(5, 6, 7))

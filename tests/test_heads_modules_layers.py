@@ -275,3 +275,35 @@ def test_masks_are_in_the_type_of_the_training():
     layer = dropout_of([0.5, 0.2], dtype=torch.bfloat16)
     assert layer(torch.ones(2, 32, 40, dtype=torch.bfloat16)).dtype == torch.bfloat16
     assert layer.state_dict() == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_masks_are_those_of_one_head_after_another(dtype):
+    """Drawn as bytes, kept from the rate's level on, scaled in float32: bound and scale of each rate by hand."""
+    rates, seeds = [0.0, 0.2, 0.35, 0.5, 0.9], [3, 4, 5, 6, 7]
+    expected = []
+    for rate, seed in zip(rates, seeds, strict=True):
+        words = torch.empty(3 * 32 * 40 // 8, dtype=torch.int64)
+        words.random_(-(2**63), None, generator=torch.Generator().manual_seed(seed))
+        levels = words.view(torch.uint8).reshape(3 * 32, 40)
+        n_dropped = round(rate * 256)
+        expected.append(((levels >= n_dropped).float() * (256 / (256 - n_dropped))).to(dtype))
+    layer = dropout_of(rates, seeds=seeds, dtype=dtype)
+    found = [masks_of(layer, batch_size=32, place=place) for place in (0.0, 0.9999)]
+    for part, rows in zip(found, (slice(0, 32), slice(63, 95)), strict=True):
+        assert torch.equal(part, torch.stack(expected)[:, rows].float())
+
+
+def test_a_rate_near_one_drops_nearly_all_units():
+    """256 levels of 256 to drop are 0 as a byte: nothing would be."""
+    masks = masks_of(dropout_of([0.999], dim=512, batch_size=256), dim=512, batch_size=256)
+    assert (masks == 0).float().mean() == pytest.approx(255 / 256, abs=0.001)
+    assert masks.unique().tolist() == [0, 256]
+
+
+def test_masks_are_drawn_and_brought_over_as_bytes(monkeypatch):
+    """A mask in float32 would be four times as much to copy to a device."""
+    brought = []
+    monkeypatch.setattr("heads.modules.dropout.to_device", lambda tensor, _: brought.append(tensor) or tensor)
+    dropout_of([0.5, 0.2])
+    assert sum(tensor.nbytes for tensor in brought) < 2 * 3 * 32 * 40 + 100

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cache.cores import count_cores
+from cache.out_of_memory import is_out_of_memory
 from embed.encoders.device import lane_threads, numbered, several_cores
 from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import EncoderError
@@ -94,7 +95,7 @@ class Lanes:
             try:
                 pieces.append(_checked(encoder, encoder.encode(head)))
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if len(head) == 1:
                     raise EncoderError(
@@ -138,17 +139,6 @@ def _threads_of(encoder: Encoder) -> ThreadPoolExecutor | None:
     if not isinstance(device, torch.device) or device.type == "cpu":
         return None
     return lane_threads(numbered(device), n_lanes=_n_parallel(encoder))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    import torch
-
-    # The CPU, Apple's devices, pinned memory and CUDA's libraries raise a plain RuntimeError with these words; cuDNN
-    # finds no engine where none fits into what is left.
-    words = ("can't allocate memory", "out of memory", "alloc_failed", "allocation_failed", "unable to find an engine")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _give_memory_back() -> None:

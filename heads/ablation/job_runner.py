@@ -17,14 +17,14 @@ from heads.ablation.configuration import AblationJob, Configuration
 from heads.ablation.fold_inputs import Prepared
 from heads.ablation.grid import is_seeded
 from heads.ablation.pending_fusions import MemberResult, Pending
-from heads.errors import HeadError
+from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.problem import describe
 from heads.experiment.result_store import Memo, job_key
 from heads.experiment.results import Outcome, failed, outcome_of
 from heads.head_types import head_type
 from heads.modules.description import HeadDescription
 from heads.modules.plugin import plugin_sha256
-from heads.training.device import find_dtype
+from heads.training.device import describe_device, find_dtype
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 
@@ -75,6 +75,7 @@ class Bench:
         self._device = device
         self._memory = memory
         self._dtype = find_dtype(precision, device)
+        self._trained_on = describe_device(device, self._dtype)
         self._watcher = watcher
         self._prepared = Prepared(problem, most_bytes=KEPT_BYTES if memory is None else min(KEPT_BYTES, memory // 8))
         self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
@@ -131,7 +132,7 @@ class Bench:
                 "description": description.to_dict(),
                 "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
                 "settings": asdict(job.settings),
-                "precision": str(self._dtype),
+                "trained_on": self._trained_on,
             }
         )
 
@@ -200,10 +201,10 @@ class Bench:
         """Note what comes of a job, and of the late ones that waited for it; nothing is noted twice."""
         result = self._result(job, fit)
         if job not in self.outcomes:
-            self._put(job, self._outcome(job, result, fit))
+            self._put(job, self._outcome(job, result, fit), result)
         for late_job, members in pending.complete(job, result):
             if late_job not in self.outcomes:
-                self._put(late_job, self._late(late_job, members))
+                self._put(late_job, self._late(late_job, members), *members.values())
 
     def _result(self, job: AblationJob, fit: Fit | HeadError) -> MemberResult | HeadError:
         if isinstance(fit, HeadError):
@@ -233,6 +234,8 @@ class Bench:
         averaged = self._prepared.late_answers(answers, self._weights, job.configuration.encoders, job.fold)
         return self._outcome(job, MemberResult(averaged, elapsed_s), None)
 
-    def _put(self, job: AblationJob, outcome: Outcome) -> None:
-        self._memo.put(self.key(job), outcome)
+    def _put(self, job: AblationJob, outcome: Outcome, *causes: MemberResult | HeadError) -> None:
+        """Take an outcome, and remember it unless memory was missing, of which there may be more the next time."""
+        if not any(isinstance(cause, HeadMemoryError) for cause in causes):
+            self._memo.put(self.key(job), outcome)
         self._take(job, outcome, remembered=False)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from heads.training.device import to_device
+
 __all__ = ["Dropout"]
 
 LEVELS = 256  # a mask is drawn as bytes: rates are honoured to 1/256
@@ -37,10 +39,18 @@ class Dropout(nn.Module):
     def redraw(
         self, generators: Sequence[torch.Generator], rates: Sequence[float], *, batch_size: int, like: Tensor
     ) -> None:
-        """Draw the masks of an epoch for each head of the stack, in the type and on the device of `like`."""
+        """Draw the masks of an epoch for each head of the stack, in the type and on the device of `like`.
+
+        They are drawn on the CPU, whose generators are the same everywhere, and go to the device as bytes.
+        """
         n_rows = batch_size * TABLE_BATCHES
-        tables = [self._table(generator, rate, n_rows) for generator, rate in zip(generators, rates, strict=True)]
-        self._masks = torch.stack(tables).reshape(*self.stack, n_rows, self.dim).to(like)
+        n_dropped = [min(round(rate * LEVELS), LEVELS - 1) for rate in rates]  # of the levels: some units stay
+        levels = torch.stack([self._levels(generator, n_rows) for generator in generators])
+        bounds = torch.tensor(n_dropped, dtype=torch.uint8).reshape(-1, 1, 1)
+        scales = torch.tensor([LEVELS / (LEVELS - n) for n in n_dropped], dtype=like.dtype).reshape(-1, 1, 1)
+        is_kept = to_device(levels, like.device) >= to_device(bounds, like.device)
+        masks = is_kept.to(like.dtype).mul_(to_device(scales, like.device))
+        self._masks = masks.reshape(*self.stack, n_rows, self.dim)
 
     def advance(self, place: float) -> None:
         """Let the next batch take its masks from a place in the table, from 0 (its start) to 1."""
@@ -55,10 +65,8 @@ class Dropout(nn.Module):
         first = int(self._place * (self._masks.shape[-2] - n_rows))
         return inputs * self._masks[..., first : first + n_rows, :]
 
-    def _table(self, generator: torch.Generator, rate: float, n_rows: int) -> Tensor:
-        """Return the masks of one head, (n_rows, dim) float32."""
-        n_dropped = round(rate * LEVELS)
+    def _levels(self, generator: torch.Generator, n_rows: int) -> Tensor:
+        """Return numbers of one head, (n_rows, dim) uint8."""
         words = torch.empty(-(-n_rows * self.dim // 8), dtype=torch.int64)
         words.random_(-(2**63), None, generator=generator)  # eight bytes, so eight units, a number
-        levels = words.view(torch.uint8)[: n_rows * self.dim].reshape(n_rows, self.dim)
-        return (levels >= n_dropped).float() * (LEVELS / max(LEVELS - n_dropped, 1))
+        return words.view(torch.uint8)[: n_rows * self.dim].reshape(n_rows, self.dim)

@@ -29,7 +29,7 @@ def zero_absent(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> 
 
 
 def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
-    if vectors.is_cuda:  # where looking at the mask would wait for the device
+    if vectors.device.type != "cpu":  # where looking at the mask would wait for the device
         return torch.where(kept[..., None], vectors, 0.0)
     if kept.all():  # on the CPU `where` costs as much as a matrix product
         return vectors

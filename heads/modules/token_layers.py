@@ -56,8 +56,9 @@ class StateTokens(nn.Module):
 
     def forward(self, batch: TokenBatch) -> Tensor:
         values, is_there = batch
-        if self.training and self.n_stacked == 1 and not is_there.all():
-            # Padding is not paid for; but where answers are asked for, no shape may follow from a row's mates.
+        if self.training and self.n_stacked == 1 and values.device.type == "cpu" and not is_there.all():
+            # Padding is not paid for; but a device would be waited for to say how much there is, and where answers are
+            # asked for, no shape may follow from a row's mates.
             n_stack = is_there.ndim - 2
             found = self._project(values[is_there].unflatten(0, (1,) * n_stack + (-1,)))  # (*stack, n, H)
             states = found.new_zeros(*is_there.shape, found.shape[-1])  # (*stack, B, L, H)

@@ -39,7 +39,7 @@ class StackedAdamW:
         for (rate, decay), run in groupby(rates):
             own = slice(start, start := start + len(list(run)))
             state = [[tensor.detach()[own] for tensor in side] for side in (parameters, self._averages, self._squares)]
-            steps = [torch.tensor(float(self._n_steps), device=tensor.device) for tensor in parameters]
+            steps = [torch.full((), float(self._n_steps), device=tensor.device) for tensor in parameters]
             self._runs.append((own, rate, decay, state, steps))
 
     @torch.no_grad()

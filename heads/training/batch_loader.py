@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from heads.data.tokens import TokenBatch, batches_of, rows_within
+from heads.training.device import to_device
 from heads.training.head_state import Member
 from heads.training.row_source import View
 from heads.training.sampler import WINDOW_ROWS
@@ -71,7 +72,7 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
     codes = torch.stack([view.codes[view.rows] for view in views])  # (J, S, B)
     present = {name: torch.stack([view.present[name][view.rows] for view in views]) for name in names}
     if kept is not None:
-        present = _without(present, kept.to(codes.device))
+        present = _without(present, to_device(kept, codes.device))
     for step in range(codes.shape[1]):
         rows = [view.rows[step] for view in views]
         inputs = {name: _side_by_side([view.inputs[name] for view in views], rows) for name in names}
@@ -112,5 +113,8 @@ def _token_batches(member: Member, rows: Tensor) -> dict[str, TokenBatch]:
         batches = member.task.standardise.tokens(batches)
     like = member.source.like
     return {
-        name: TokenBatch(own.values[None].to(like), own.is_there[None].to(like.device)) for name, own in batches.items()
+        name: TokenBatch(
+            to_device(own.values[None].to(like.dtype), like.device), to_device(own.is_there[None], like.device)
+        )
+        for name, own in batches.items()
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import re
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from cache.cores import count_cores
 from heads.errors import SettingError
 
-__all__ = ["count_lanes", "describe_device", "find_device", "find_dtype"]
+__all__ = ["count_lanes", "describe_device", "find_device", "find_dtype", "give_memory_back", "to_device", "to_host"]
 
 
 def find_device(choice: str) -> torch.device:
@@ -42,6 +45,39 @@ def describe_device(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
     """Return what training computes on and in, in words: with another one the same seed gives other numbers."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {"device": name, "precision": {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]}
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on the device; a copy to CUDA waits for nothing that is computed there.
+
+    The tensor may be changed or let go at once: what is not pinned is copied before this returns.
+    """
+    return tensor.to(device, non_blocking=True)
+
+
+def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of tensors of one device in the CPU's memory; where they are CUDA's, the thread sleeps until then.
+
+    PyTorch's own copy would keep a core busy with waiting, and each tensor would wait for itself.
+    """
+    streams = {torch.cuda.current_stream(tensor.device) for tensor in tensors.values() if tensor.is_cuda}
+    copies = {
+        name: torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=bool(streams)).copy_(tensor, non_blocking=True)
+        for name, tensor in tensors.items()
+    }
+    for stream in streams:
+        done = torch.cuda.Event(blocking=True)
+        done.record(stream)
+        done.synchronize()
+    return {name: copy.clone() for name, copy in copies.items()} if streams else copies  # pinned memory is scarce
+
+
+def give_memory_back(device: torch.device) -> None:
+    """Give a device the memory back that PyTorch keeps of tensors that nobody has any more."""
+    gc.collect()  # frames of an error may hold each other
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
 
 
 def count_lanes(device: torch.device) -> int:

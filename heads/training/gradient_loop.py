@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from heads.errors import HeadError
 from heads.training.adamw import StackedAdamW
 from heads.training.batch_loader import draw_epoch, validation_blocks
+from heads.training.device import to_device, to_host
 from heads.training.head_state import Member
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source
@@ -21,6 +22,7 @@ from heads.training.stack import Stack
 
 __all__ = ["descend"]
 
+FIGURES = ("train", "validation", "macro_f1")
 PLACE_SEED = 0x5EED  # of the places where batches take their dropout masks: the same in every training
 
 
@@ -43,13 +45,13 @@ def descend(
     places = np.random.default_rng(PLACE_SEED)
     while members and not (stop and stop.is_set()):
         started = time.monotonic()
-        train_losses = _one_epoch(stack, optimiser, members, places)
-        validation_losses, macro_f1s = _validate(stack, members)
+        found = {"train": _one_epoch(stack, optimiser, members, places), **_validate(stack, members)}
+        figures = {name: own.tolist() for name, own in to_host(found).items()}  # the only wait of an epoch
         share_s = (time.monotonic() - started) / len(members)
         tensors = stack.tensors
         for place, member in enumerate(members):
             state = {name: tensor[place] for name, tensor in tensors.items()}
-            member.note(train_losses[place], validation_losses[place], macro_f1s[place], state=state, share_s=share_s)
+            member.note(*(figures[name][place] for name in FIGURES), state=state, share_s=share_s)
         for member in members:
             if member.error is not None:
                 yield member.place, member.error
@@ -59,15 +61,13 @@ def descend(
         if len(going) < len(members):
             members = [members[place] for place in going]
             if members:
-                kept = torch.tensor(going, device=device)
+                kept = to_device(torch.tensor(going), device)
                 stack.keep(kept)
                 optimiser.keep(kept, stack.parameters)
 
 
-def _one_epoch(
-    stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], places: np.random.Generator
-) -> list[float]:
-    """Return each head's mean training loss."""
+def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], places: np.random.Generator) -> Tensor:
+    """Return each head's mean training loss, (J,)."""
     stack.module.train()
     like = members[0].source.like
     batch_size = members[0].batch_size
@@ -79,7 +79,7 @@ def _one_epoch(
             like=like,
         )
     weights, shifts = (
-        None if all(own.eq(neutral).all() for own in table) else torch.stack(table).to(like.device)  # (J, K)
+        None if all(own.eq(neutral).all() for own in table) else to_device(torch.stack(table), like.device)  # (J, K)
         for table, neutral in (
             ([member.class_weights for member in members], 1.0),
             ([member.logit_shifts for member in members], 0.0),
@@ -94,7 +94,7 @@ def _one_epoch(
         optimiser.step(stack.gradients(losses.sum()))
         totals += losses.detach()
         n_steps += 1
-    return (totals / n_steps).tolist()
+    return totals / n_steps
 
 
 def _losses(logits: Tensor, codes: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
@@ -105,13 +105,13 @@ def _losses(logits: Tensor, codes: Tensor, weights: Tensor | None, shifts: Tenso
 
 
 @torch.inference_mode()
-def _validate(stack: Stack, members: Sequence[Member]) -> tuple[list[float], list[float]]:
-    """Return each head's loss and macro-F1 on its own validation rows."""
+def _validate(stack: Stack, members: Sequence[Member]) -> dict[str, Tensor]:
+    """Return each head's loss, `validation`, and `macro_f1` on its own validation rows, (J,) each."""
     stack.module.eval()
     n_heads, n_classes = len(members), members[0].job.description.n_classes
     device = members[0].source.like.device
     counts = torch.zeros(3, n_heads * (n_classes + 1), device=device)  # hits, labels, answers; the last one is padding
-    totals = torch.zeros(n_heads, device=device)
+    totals, ones = torch.zeros(n_heads, device=device), torch.ones(1, device=device)
     offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)
     for batch in validation_blocks(members):
         logits = stack.module(*batch.arguments).float()  # (J, B, K)
@@ -122,10 +122,10 @@ def _validate(stack: Stack, members: Sequence[Member]) -> tuple[list[float], lis
         answers = torch.where(is_row, logits.argmax(2), n_classes)
         labels = torch.where(is_row, codes, n_classes)
         hits = torch.where(answers == labels, labels, n_classes)
-        found = torch.stack([hits, labels, answers]) + offsets  # (3, J, B)
-        counts += torch.stack([torch.bincount(own.flatten(), minlength=counts.shape[1]) for own in found])
+        found = (torch.stack([hits, labels, answers]) + offsets).flatten(1)  # (3, J B)
+        counts.scatter_add_(1, found, ones.expand(found.shape))  # bincount would wait for the device to say how many
     hits, labels, answers = counts.unflatten(1, (n_heads, -1))[..., :-1]
     either = labels + answers
     f1 = (2 * hits / either.clamp_min(1)).sum(1) / (either > 0).sum(1).clamp_min(1)
-    n_rows = torch.tensor([len(member.validation) for member in members], device=device)
-    return (totals / n_rows).tolist(), f1.tolist()
+    n_rows = to_device(torch.tensor([len(member.validation) for member in members]), device)
+    return {"validation": totals / n_rows, "macro_f1": f1}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import head_alone
+from heads.training.device import to_host
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source, View
 from heads.training.sampler import batch_size_of, draw_order
@@ -91,7 +92,7 @@ class Member:
         elif self.job.settings.keep == "last" or (macro_f1, -validation_loss) > self._best:
             self._best = (macro_f1, -validation_loss)
             self._best_epoch = len(self._history)
-            self._best_state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+            self._best_state = {name: tensor.detach().clone() for name, tensor in state.items()}  # on the device
 
     @property
     def has_stopped(self) -> bool:
@@ -101,7 +102,7 @@ class Member:
 
     def fit(self) -> Fit:
         """Return the head as it was in its best epoch."""
-        module = head_alone(self.job.description, self._best_state)
+        module = head_alone(self.job.description, to_host(self._best_state))
         return Fit(module, self.job.description, self._best_epoch, self._history, self._elapsed_s)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from heads.modules.standardiser import Standardise
+from heads.training.device import to_device
 from heads.training.job import Task
 
 __all__ = ["DiskSource", "MemorySource", "Source", "View", "open_source"]
@@ -55,14 +56,14 @@ class MemorySource:
         self.like = like
         self._inputs = {name: like.new_empty(tuple(matrix.shape)) for name, matrix in task.inputs.items()}
         _make(task, task.inputs, task.present, into=self._inputs)
-        self._present = {name: mask.to(like.device) for name, mask in task.present.items()}
-        self._codes = task.codes.to(like.device)
+        self._present = {name: to_device(mask, like.device) for name, mask in task.present.items()}
+        self._codes = to_device(task.codes, like.device)
 
     def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
         """Return the rows; what holds them is all there is."""
         names = sorted(modalities)
         inputs, present = ({name: own[name] for name in names} for own in (self._inputs, self._present))
-        return View(inputs, present, self._codes, rows.to(self.like.device), rows.cpu())
+        return View(inputs, present, self._codes, to_device(rows, self.like.device), rows.cpu())
 
 
 class DiskSource:
@@ -83,8 +84,9 @@ class DiskSource:
             read = {name: task.inputs[name][own[block]] for name in names}
             some_inputs, some_present = ({name: all_[name][block] for name in names} for all_ in (inputs, present))
             _make(task, read, some_present, into=some_inputs)
-        present = {name: mask.to(self.like.device) for name, mask in present.items()}
-        return View(inputs, present, task.codes[own].to(self.like.device), places.to(self.like.device), rows.cpu())
+        device = self.like.device
+        present = {name: to_device(mask, device) for name, mask in present.items()}
+        return View(inputs, present, to_device(task.codes[own], device), to_device(places, device), rows.cpu())
 
 
 def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor], *, into: Mapping[str, Tensor]) -> None:

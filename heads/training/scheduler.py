@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,9 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from heads.errors import HeadError, LabelError
+from cache.out_of_memory import is_out_of_memory
+from heads.errors import HeadError, HeadMemoryError, LabelError
+from heads.training.device import give_memory_back
 from heads.training.direct import fit_direct
 from heads.training.gradient_loop import descend
 from heads.training.job import Fit, Job, Task
@@ -19,6 +22,8 @@ from heads.training.stack_planner import plan_stacks
 from heads.training.thread_count import ThreadCount
 
 __all__ = ["fit", "fit_jobs"]
+
+log = logging.getLogger("embed_once")
 
 CPU = torch.device("cpu")
 THREAD_COUNT = ThreadCount()
@@ -117,25 +122,65 @@ def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
         return error
     except LabelError as error:  # a fold without rows of a second class
         return HeadError(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        found = _too_large(job, device, error)
+    give_memory_back(device)
+    return found
 
 
 def _try_descend(
     jobs: Sequence[Job], sources: _Sources, stop: threading.Event
 ) -> Iterator[tuple[int, Fit | HeadError]]:
-    """Yield what `descend` does; where a class of the user's own fails, its error for each job that is not done."""
-    missing = set(range(len(jobs)))
-    try:
-        for place, fitted in descend(jobs, [sources.of(job.task) for job in jobs], stop=stop):
-            missing.discard(place)
-            yield place, fitted
-    except HeadError as error:
-        yield from ((place, error) for place in sorted(missing))
+    """Yield what `descend` does, and for each job that is not done the error of a class of the user's own.
+
+    Where memory runs out, those that are not done are trained in halves, from the start: with the same results.
+    """
+    waiting = [list(range(len(jobs)))]
+    while waiting:
+        places = waiting.pop()
+        missing = list(places)
+        own = [jobs[place] for place in places]
+        told: HeadError
+        try:
+            for number, fitted in descend(own, [sources.of(job.task) for job in own], stop=stop):
+                missing.remove(places[number])
+                yield places[number], fitted
+            continue
+        except (HeadError, MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                told = _too_large(jobs[missing[0]], sources.device, error)
+            elif isinstance(error, HeadError):
+                told = error
+            else:
+                raise
+        if isinstance(told, HeadMemoryError):  # the error is let go by now: its frames held the tensors
+            give_memory_back(sources.device)
+            if len(missing) > 1:
+                half = (len(missing) + 1) // 2
+                waiting += [missing[half:], missing[:half]]
+                log.info(
+                    "%d heads together do not fit into the memory of %s, so they are trained in halves.",
+                    len(missing), sources.device,
+                )  # fmt: skip
+                continue
+        yield from ((place, told) for place in missing)
+
+
+def _too_large(job: Job, device: torch.device, error: Exception) -> HeadMemoryError:
+    words = " ".join(str(error).split())[:200]
+    return HeadMemoryError(
+        f"Training {job.description.name} expected to fit into the memory of {device}, got: {words}. Free some, use "
+        "--device cpu, or lower --batch-size or --hidden-dim."
+    )
 
 
 class _Sources:
     """The sources that stacks are trained from: one for a task while a stack needs it, however many do."""
 
     def __init__(self, like: torch.Tensor) -> None:
+        self.device = like.device
         self._like = like
         self._open: WeakValueDictionary[int, Source] = WeakValueDictionary()
         self._lock = threading.Lock()

@@ -13,12 +13,14 @@ from torch import Tensor
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import build_empty
 from heads.training.device import count_lanes
-from heads.training.job import Job
+from heads.training.footprint import footprint
+from heads.training.job import Job, Task
 from heads.training.sampler import WINDOW_ROWS
 
 __all__ = ["Plan", "plan_stacks", "stack_bytes"]
 
-# Of parameters and moments: on the CPU a core's share of its cache; on CUDA no more than a fourth of what is free, too.
+# On the CPU of parameters and moments, which should stay in a core's share of its cache; elsewhere of all that heads
+# take while they are trained, and no more than a fourth of what is free.
 STACK_BYTES = {"cpu": 24 * 2**20, "cuda": 8 * 2**30}
 FREE_SHARE = 4
 BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
@@ -53,27 +55,58 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
             )
         n_lanes = min(n_lanes, n_windows)
         most = n_windows // n_lanes
-    alike = defaultdict(list)
-    for place, job in enumerate(jobs):
-        alike[job.shape].append(place)
-    stacks, most_bytes = [], stack_bytes(like.device)
-    for places in alike.values():
-        job_bytes = BYTES_A_PARAMETER * max(1, _n_parameters(jobs[places[0]]))
+    stacks, (alike, most_bytes) = [], _groups(jobs, like)
+    for places in alike:
+        job_bytes = _job_bytes(jobs[places[0]], like, n_alike=len(places), otherwise=most_bytes)
         n_together = max(1, min(most, most_bytes // job_bytes))
         n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
-        places.sort(key=lambda place: _neighbourhood(jobs[place]))
         work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
         stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
     stacks.sort(key=lambda stack: -stack[0])
     return Plan([places for _, places in stacks], max(1, min(n_lanes, len(stacks))), like)
 
 
-def stack_bytes(device: torch.device) -> int:
-    """Return how many bytes of parameters and moments a stack may have on a device."""
+def stack_bytes(device: torch.device, *, resident: int = 0) -> int:
+    """Return how many bytes a stack may have on a device that holds so many bytes of vectors, too."""
     if device.type != "cuda":
         return STACK_BYTES[device.type]
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    return min(STACK_BYTES["cuda"], free_bytes // FREE_SHARE)
+    free_bytes += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch's own, unused
+    return min(STACK_BYTES["cuda"], max(free_bytes - resident, 0) // FREE_SHARE)
+
+
+def _groups(jobs: Sequence[Job], like: Tensor) -> tuple[list[list[int]], int]:
+    """Return the places of jobs that may stand in one stack, neighbours first, and the bytes that it may have.
+
+    Where a device has no room for the vectors of all tasks, each stack has one task.
+    """
+    tasks: dict[int, int] = {}  # in the order of the jobs: by addresses each run would have another
+    for job in jobs:
+        tasks.setdefault(id(job.task), len(tasks))
+    resident = {id(job.task): _resident_bytes(job.task, like) for job in jobs}
+    apart = sum(resident.values()) > stack_bytes(like.device)
+    alike = defaultdict(list)
+    for place, job in enumerate(jobs):
+        alike[job.shape, tasks[id(job.task)] if apart else 0].append(place)
+    for places in alike.values():
+        places.sort(key=lambda place: (*_rates(jobs[place]), tasks[id(jobs[place].task)]))
+    together = max if apart else sum
+    return list(alike.values()), stack_bytes(like.device, resident=together(resident.values()) if resident else 0)
+
+
+def _resident_bytes(task: Task, like: Tensor) -> int:
+    """Return what a task's vectors take of a device; the CPU's memory is what `--memory` is about."""
+    if like.device.type == "cpu" or task.on_disk:
+        return 0
+    return len(task.codes) * task.n_dims * like.element_size()
+
+
+def _job_bytes(job: Job, like: Tensor, *, n_alike: int, otherwise: int) -> int:
+    """Return what a job takes of its stack's bytes; `otherwise` where that is not known."""
+    if like.device.type == "cpu" or n_alike == 1:  # who is alone has no share to keep
+        return BYTES_A_PARAMETER * max(1, _n_parameters(job))
+    found = footprint(job, like.dtype)
+    return max(1, otherwise) if found is None else found + _window_bytes(job) * like.element_size()
 
 
 def _window_bytes(job: Job) -> int:
@@ -91,5 +124,5 @@ def _n_parameters(job: Job) -> int:
         return 0
 
 
-def _neighbourhood(job: Job) -> tuple[float, float, int]:
-    return job.settings.learning_rate, job.settings.weight_decay, id(job.task)
+def _rates(job: Job) -> tuple[float, float]:
+    return job.settings.learning_rate, job.settings.weight_decay

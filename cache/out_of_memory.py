@@ -1,0 +1,24 @@
+"""How errors say that memory ran out, whoever raised them; torch is not imported to know its errors."""
+
+from __future__ import annotations
+
+__all__ = ["is_out_of_memory"]
+
+# The CPU, Apple's devices, pinned memory and CUDA's libraries raise a plain RuntimeError with these words; cuDNN finds
+# no engine where none of them gets its workspace.
+WORDS = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine")
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised from, says that memory ran out.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")), is_out_of_memory(ValueError())
+    (True, False)
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, RuntimeError) and any(word.lower() in str(error).lower() for word in WORDS):
+            return True
+        error = error.__cause__
+    return False
