@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_jobs import CPU, small_job, small_task
 
-from heads.training.device import to_host
+from heads.device import to_host
 from heads.training.footprint import footprint
 from heads.training.scheduler import fit, fit_jobs
 

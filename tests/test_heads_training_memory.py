@@ -16,16 +16,16 @@ import heads.training.scheduler
 import heads.training.stack_planner
 from cache.out_of_memory import is_out_of_memory
 from heads.data.tokens import ProductTokens
+from heads.device import to_host
 from heads.errors import HeadError, HeadMemoryError
 from heads.modules.one_by_one import OneByOne
+from heads.modules.seeded import build_empty
 from heads.training.adamw import StackedAdamW
-from heads.training.device import to_host
 from heads.training.footprint import _Live, footprint
 from heads.training.gradient_loop import _one_epoch, _validate
 from heads.training.head_state import Member
 from heads.training.row_source import open_source
 from heads.training.scheduler import fit
-from heads.modules.seeded import build_empty
 from heads.training.stack import Stack
 from heads.training.stack_planner import plan_stacks, stack_bytes
 

@@ -14,7 +14,7 @@ sys.exit(pytest.main([*sys.argv[1:], "-q", "-p", "no:cacheprovider", "--noconfte
 ASKS = """
 import os, pytest
 from embed.encoders.device import find_devices
-from heads.training.device import find_device
+from heads.device import find_device
 
 def test_auto():
     assert {device.type for device in [find_device("auto"), *find_devices("auto")]} == {"cpu"}

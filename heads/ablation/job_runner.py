@@ -17,6 +17,7 @@ from heads.ablation.configuration import AblationJob, Configuration
 from heads.ablation.fold_inputs import Prepared
 from heads.ablation.grid import is_seeded
 from heads.ablation.pending_fusions import MemberResult, Pending
+from heads.device import describe_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.problem import describe
 from heads.experiment.result_store import Memo, job_key
@@ -24,7 +25,6 @@ from heads.experiment.results import Outcome, failed, outcome_of
 from heads.head_types import head_type
 from heads.modules.description import HeadDescription
 from heads.modules.plugin import plugin_sha256
-from heads.training.device import describe_device, find_dtype
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 

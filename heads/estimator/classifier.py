@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from heads.data.holdout import draw_holdout
 from heads.data.splits import Split
 from heads.data.vectors import Vectors
+from heads.device import find_device, find_dtype
 from heads.errors import HeadError, LabelError, SettingError
 from heads.estimator.input_columns import (
     ONLY_MODALITY,
@@ -35,7 +36,6 @@ from heads.modules.plugin import is_plugin
 from heads.modules.saved_head import TrainedHead
 from heads.modules.seeded import head_alone
 from heads.settings import PRECISIONS, FitSettings
-from heads.training.device import find_device, find_dtype
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from heads.training.device import to_device
+from heads.device import to_device
 
 __all__ = ["Dropout"]
 

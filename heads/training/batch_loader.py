@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from heads.data.tokens import TokenBatch, batches_of, rows_within
-from heads.training.device import to_device
+from heads.device import to_device
 from heads.training.head_state import Member
 from heads.training.row_source import View
 from heads.training.sampler import WINDOW_ROWS

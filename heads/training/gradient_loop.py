@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from heads.device import to_device, to_host
 from heads.errors import HeadError
 from heads.training.adamw import StackedAdamW
 from heads.training.batch_loader import draw_epoch, validation_blocks
-from heads.training.device import to_device, to_host
 from heads.training.head_state import Member
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from heads.device import to_host
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import head_alone
-from heads.training.device import to_host
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source, View
 from heads.training.sampler import batch_size_of, draw_order

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from heads.device import to_device
 from heads.modules.standardiser import Standardise
-from heads.training.device import to_device
 from heads.training.job import Task
 
 __all__ = ["DiskSource", "MemorySource", "Source", "View", "open_source"]

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 import torch
 
 from cache.out_of_memory import is_out_of_memory
+from heads.device import give_memory_back
 from heads.errors import HeadError, HeadMemoryError, LabelError
-from heads.training.device import give_memory_back
 from heads.training.direct import fit_direct
 from heads.training.gradient_loop import descend
 from heads.training.job import Fit, Job, Task

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from heads.device import count_lanes
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import build_empty
-from heads.training.device import count_lanes
 from heads.training.footprint import footprint
 from heads.training.job import Job, Task
 from heads.training.sampler import WINDOW_ROWS

@@ -20,6 +20,7 @@ from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
 from heads.data.memory_budget import memory_bytes
+from heads.device import describe_device, find_device, find_dtype
 from heads.experiment.result_store import ENGINE_VERSION, Memo
 from heads.modules.late import parse_weights
 from heads.runs.ablation_folder import write_ablation
@@ -27,7 +28,6 @@ from heads.runs.ablation_report import AblationReport
 from heads.runs.folder import check_name, write_page
 from heads.tracking.run_records import run_of_ablation
 from heads.tracking.trackers import check_trackers, track
-from heads.training.device import describe_device, find_device, find_dtype
 
 __all__ = ["ablate"]
 

@@ -14,6 +14,7 @@ import torch
 
 from cache import Cache
 from heads.data.memory_budget import memory_bytes
+from heads.device import describe_device, find_device, find_dtype
 from heads.errors import HeadError
 from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.late_weights import Averaging, choose_averaging, write_sweep
@@ -29,7 +30,6 @@ from heads.runs.run_report import RunReport
 from heads.settings import FITTED_WEIGHTS, TrainSettings
 from heads.tracking.run_records import run_of_training
 from heads.tracking.trackers import check_trackers, track
-from heads.training.device import describe_device, find_device, find_dtype
 from heads.training.job import Fit, Job, Task
 from heads.training.scheduler import fit_jobs
 

@@ -179,7 +179,7 @@ def _parity(jobs: list[Any], place: Place) -> dict[str, object]:
     """Return how the fits of two jobs differ between the CPU and the device, in fp32."""
     import training
 
-    from heads.training.device import find_device
+    from heads.device import find_device
 
     cpu, device = find_device("cpu"), find_device(place.device)
     (expected, cpu_s), (found, own_s) = (training.trained(jobs, one, "fp32") for one in (cpu, device))
@@ -224,7 +224,7 @@ def grid(place: Place) -> Measures:
 def _grid(jobs: list[Any], place: Place, precision: str) -> dict[str, object]:
     import training
 
-    from heads.training.device import find_device
+    from heads.device import find_device
 
     fits, seconds = training.trained(jobs, find_device(place.device), precision)
     n_epochs = sum(len(fit.history) for fit in fits)
