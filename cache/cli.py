@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cache.console.command import Command, json_option, print_json, print_table
+from cache.console.command import (
+    WIDTH,
+    Command,
+    details_option,
+    json_option,
+    print_json,
+    print_table,
+    print_wrapped,
+    show_statuses,
+)
 
 if TYPE_CHECKING:
     from cache.store import Cache
 
 __all__ = ["info", "verify"]
+
+MOST_COLUMNS = 10  # whose names are shown without --details
 
 cache_argument = click.argument(
     "cache_path", metavar="[CACHE]", type=click.Path(path_type=Path), default="embeddings.h5"
@@ -23,8 +34,9 @@ cache_argument = click.argument(
 
 @click.command(cls=Command)
 @cache_argument
+@details_option
 @json_option
-def info(cache_path: Path, as_json: bool) -> None:
+def info(cache_path: Path, details: bool, as_json: bool) -> None:
     """Show what is in the cache and what made it."""
     from cache.journal import Journal
     from cache.reading import reading
@@ -48,36 +60,51 @@ def info(cache_path: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    _show(facts, details=details)
+
+
+def _show(facts: dict[str, Any], *, details: bool) -> None:
+    """Print what the cache holds; with `details` also what made each of its vectors."""
     click.echo(f"{facts['cache']}: {facts['n_products']} products, {facts['bytes'] / 1e6:.1f} MB")
-    click.echo(f"content  {facts['content_sha256']}")
-    click.echo(f"columns  {', '.join(facts['columns'])}\n")
-    for modality, counts in facts["statuses"].items():
-        shown = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        click.echo(f"{modality:9}{shown}")
-    click.echo()
-    print_table(
-        ["encoder", "vectors", "dimensions"],
-        [[entry["name"], str(entry["n_vectors"]), str(entry["dimension"])] for entry in facts["encoders"]],
-    )
-    if with_tokens := [(entry["name"], entry["tokens"]) for entry in facts["encoders"] if "tokens" in entry]:
-        click.echo()
-        print_table(
-            ["encoder", "tokens", "a vector", "dimensions", "MB"],
-            [
-                [name, str(own["n_tokens"]), _span(own["fewest"], own["most"]), str(own["dimension"]),
-                 f"{own['bytes'] / 1e6:.1f}"]
-                for name, own in with_tokens
-            ],
-        )  # fmt: skip
-    for entry in facts["encoders"]:
-        click.echo(f"\n{entry['name']}")
-        for name, value in sorted(entry["spec"].items()):
-            click.echo(f"  {name:16}{value}")
-    if facts["n_unsealed_parts"]:
-        click.echo(
-            f"\n{facts['n_unsealed_parts']} parts wait in the journal: an extraction is running or was stopped; "
-            "embed-extract goes on where it was."
+    if n_parts := facts["n_unsealed_parts"]:
+        print_wrapped(
+            f"{n_parts} {'part waits' if n_parts == 1 else 'parts wait'} in the journal: an extraction is running or "
+            "was stopped; embed-extract goes on where it was."
         )
+    columns = facts["columns"] if details else facts["columns"][:MOST_COLUMNS]
+    more = f" and {len(facts['columns']) - len(columns)} more" if len(columns) < len(facts["columns"]) else ""
+    print_wrapped(f"columns: {', '.join(columns)}{more}")
+    for modality, counts in facts["statuses"].items():
+        print_wrapped(f"{modality}: {show_statuses(counts)}")
+    click.echo()
+    has_tokens = any("tokens" in entry for entry in facts["encoders"])
+    print_table(
+        ["encoder", "vectors", "dimensions", *(["tokens", "a vector", "dimensions", "MB"] if has_tokens else [])],
+        [
+            [
+                entry["name"],
+                str(entry["n_vectors"]),
+                str(entry["dimension"]),
+                *(_token_cells(entry) if has_tokens else []),
+            ]
+            for entry in facts["encoders"]
+        ],
+        width=WIDTH,
+    )
+    if details:
+        click.echo(f"\ncontent  {facts['content_sha256']}")
+        for entry in facts["encoders"]:
+            click.echo(f"\n{entry['name']}")
+            for name, value in sorted(entry["spec"].items()):
+                click.echo(f"  {name:16}{value}")
+
+
+def _token_cells(entry: dict[str, Any]) -> list[str]:
+    if "tokens" not in entry:
+        return [""] * 4
+    own = entry["tokens"]
+    span = str(own["fewest"]) if own["fewest"] == own["most"] else f"{own['fewest']}–{own['most']}"
+    return [str(own["n_tokens"]), span, str(own["dimension"]), f"{own['bytes'] / 1e6:.1f}"]
 
 
 def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
@@ -98,10 +125,6 @@ def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
             "bytes": 2 * int(counts.sum()) * n_dim,
         }
     return facts
-
-
-def _span(low: int, high: int) -> str:
-    return str(low) if low == high else f"{low}–{high}"
 
 
 @click.command(cls=Command)

@@ -47,14 +47,34 @@ def test_info_tells_what_there_is(path):
     assert result.exit_code == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()
+    assert len(lines) == 9
     assert lines[0].startswith(f"{path}: 4 products, ")
-    assert "columns  label, note" in lines
-    assert "image    1 absent, 3 ok" in lines
-    assert "text     4 ok" in lines
+    assert "columns: label, note" in lines
+    assert "image: 3 ok, 1 absent" in lines
+    assert "text: 4 ok" in lines
     assert ["image/synthetic", "3", "3"] in [line.split() for line in lines]
     assert ["text/synthetic", "3", "2"] in [line.split() for line in lines]
-    assert ["weights", "synthetic"] in [line.split() for line in lines]
     assert "journal" not in result.stdout
+
+
+def test_info_tells_by_option_what_made_the_vectors(path):
+    result, detailed = invoke(info, path), invoke(info, path, "--details")
+    assert detailed.stdout.startswith(result.stdout)
+    rest = [line.split() for line in detailed.stdout.removeprefix(result.stdout).splitlines()]
+    with Cache(path) as cache:
+        assert ["content", cache.content_sha256] in rest
+    assert ["image/synthetic"] in rest
+    assert ["weights", "synthetic"] in rest
+    assert "weights" not in result.stdout
+
+
+def test_info_names_a_few_columns_of_many(tmp_path):
+    columns = {f"column {n}": ["a", "b"] for n in range(300)}
+    path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(2)}, columns)
+    result = invoke(info, path)
+    assert len(result.stdout.splitlines()) <= 10
+    assert "and 290 more" in result.stdout
+    assert "column 299" in invoke(info, path, "--details").stdout
 
 
 def test_info_prints_one_json_object(path):
@@ -80,7 +100,7 @@ def test_info_prints_one_json_object(path):
 def test_info_tells_of_parts_that_wait(path):
     leave_a_part(path)
     assert json.loads(invoke(info, path, "--json").stdout)["n_unsealed_parts"] == 1
-    assert "1 parts wait in the journal" in invoke(info, path).stdout
+    assert "1 part waits in the journal" in invoke(info, path).stdout
 
 
 def test_info_of_a_cache_without_contents_is_no_error(tmp_path):
@@ -89,7 +109,7 @@ def test_info_of_a_cache_without_contents_is_no_error(tmp_path):
     )
     result = invoke(info, path)
     assert result.exit_code == 0
-    assert "image    2 absent" in result.stdout
+    assert "image: 2 absent" in result.stdout
 
 
 def test_verify_of_an_intact_cache_says_so(path):

@@ -117,13 +117,16 @@ def test_bare_command_encodes_the_catalogue_of_this_folder(shop, counting):
     result = invoke(embed.commands.extract.extract)
     assert (result.exit_code, result.stderr) == (0, "")
     assert re.sub(r"\d+\.\d", "#", result.stdout).splitlines() == [
+        "embeddings.h5: 6 products, sealed, # s in all.",
+        "",
         "encoder         unique  cached  encoded  failed  seconds",
         "--------------  ------  ------  -------  ------  -------",
         "image/counting       6       0        6       0      #",
         "text/counting        6       0        6       0      #",
+        "",
         "image: 6 ok",
         "text: 6 ok",
-        "embeddings.h5: 6 products, sealed, # s in all.",
+        "Next: heads-train",
     ]
     again = invoke(embed.commands.extract.extract)
     assert "embeddings.h5: 6 products, unchanged" in again.stdout
@@ -135,9 +138,14 @@ def test_statuses_and_the_list_of_failures_are_shown(shop, counting):
     (shop / "images" / "2.png").write_text("<html>")
     result = invoke(embed.commands.extract.extract)
     assert result.exit_code == 0
-    assert "image: 1 missing, 1 not_an_image, 4 ok\n" in result.stdout
+    assert "image: 4 ok, 1 missing, 1 not_an_image\n" in result.stdout
     listed = re.search(r"What could not be read is listed in (\S+)\.$", result.stdout, re.MULTILINE).group(1)
     assert len((shop / listed).read_text().splitlines()) == 3
+
+
+def test_the_next_command_can_be_typed_as_it_stands(shop, counting):
+    result = invoke(embed.commands.extract.extract, "data.csv", "-o", "my shop.h5")
+    assert result.stdout.splitlines()[-1] == "Next: heads-train 'my shop.h5'"
 
 
 def test_json_is_one_object_and_all_there_is_on_stdout(shop, counting):

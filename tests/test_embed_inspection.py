@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,13 @@ from support import ROOT, image_bytes, invoke, small_catalogue, write_catalogue
 import embed.catalogue.formats.csv
 import embed.extraction.extract_catalogue
 import embed.inspection.cost_sample
+import embed.inspection.summary
 from embed import CatalogueError, InspectSettings, SettingError, WeightsError, inspect
 from embed.commands.inspect import inspect as command
 from embed.extraction.estimate import EncoderEstimate, Estimate
 from embed.inspection.page import write_page
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import Finding, find
+from embed.inspection.summary import render_summary
 from embed.inspection.terminal import printable, render_text
 from embed.settings import ExtractSettings
 
@@ -307,6 +310,28 @@ def test_command_prints_a_page_of_80_columns_and_writes_another(shop, monkeypatc
     assert done.stdout.endswith("\ninspect.html\n")
     assert (shop.parent / "inspect.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert sorted(path.name for path in shop.parent.iterdir()) == ["data.csv", "images", "inspect.html"]
+
+
+def test_the_findings_come_first_and_details_have_the_profiles(shop, monkeypatch):
+    monkeypatch.chdir(shop.parent)
+    done, detailed = invoke(command, "--no-estimate"), invoke(command, "--no-estimate", "--details")
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 26
+    assert (lines[1], lines[2][:2]) == ("", "! ")
+    for words in ("column ", "exact copies", "median"):
+        assert not re.search(f"^{words}", done.stdout, re.MULTILINE)
+        assert words in detailed.stdout
+    assert detailed.stdout.startswith(lines[0])
+
+
+def test_of_many_findings_the_bad_ones_are_shown_and_the_others_counted(shop, monkeypatch):
+    found = inspect(shop, settings=QUICK)
+    some = [Finding(f"a finding {n}", is_bad=n < 14) for n in range(20)]
+    monkeypatch.setattr(embed.inspection.summary, "find", lambda _: some)
+    text = render_summary(found)
+    assert [f"! a finding {n}" in text for n in range(14)] == [True] * 14
+    assert "a finding 14" not in text
+    assert "and 6 more that may wait (--details)" in text
 
 
 def test_command_writes_no_page_if_told_so_and_prints_json(shop, monkeypatch):

@@ -255,7 +255,8 @@ def test_drawn_rows_never_lack_everything_and_are_zero_where_absent():
 def test_bare_command_checks_every_built_in_head():
     result = invoke(check, "--dims", "image=12,text=10", "--classes", 3)
     assert result.exit_code == 0, result.stderr
-    header, _, *lines = result.stdout.splitlines()
+    answer, _, header, _, *lines = result.stdout.splitlines()
+    assert answer == f"{len(lines)} of {len(lines)} heads pass every check."
     assert header.split() == ["head", *CHECKS]
     names = [line.split()[0] for line in lines]
     expected = ["image", "text", *FUSIONS]
@@ -269,7 +270,8 @@ def test_a_broken_head_is_an_error_and_its_reason_a_result(monkeypatch):
     monkeypatch.chdir(ROOT)
     result = invoke(check, "early", f"{BROKEN}:FactorsInAList", "--dims", "image=12,text=10")
     assert result.exit_code == 1
-    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[2:4]}
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[4:6]}
+    assert result.stdout.startswith("1 of 2 heads pass every check.\n")
     assert rows["early"].count("FAIL") == 0
     assert [name for name, cell in zip(CHECKS, rows["FactorsInAList"], strict=True) if cell == "FAIL"] == [
         "learn",
@@ -281,6 +283,14 @@ def test_a_broken_head_is_an_error_and_its_reason_a_result(monkeypatch):
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
     assert f"however {BROKEN}:FactorsInAList fails learn, save." in errors[0]
+
+
+def test_details_say_what_is_checked_and_what_was_not():
+    result, detailed = (invoke(check, "early", "--dims", "image=12,text=10", *own) for own in ([], ["--details"]))
+    assert detailed.stdout.startswith(result.stdout)
+    rest = detailed.stdout.removeprefix(result.stdout)
+    assert "\nalone   an answer does not depend on the other rows of its batch\n" in rest
+    assert re.search(r"\nearly: checked in \d+\.\d s; not attend: it calls no attention of PyTorch\n", rest)
 
 
 def test_json_holds_every_finding(monkeypatch):

@@ -161,7 +161,8 @@ def test_a_single_heads_products_need_its_own_modality(cache_path, run_path):
 
 def test_output_goes_to_the_file_that_is_named(cache_path, run_path, tmp_path):
     result = invoke(predict, cache_path, "--run", run_path, "-o", tmp_path / "answers.csv")
-    assert (result.exit_code, result.stdout) == (0, "")
+    answered = f"{tmp_path / 'answers.csv'}: answers to {N - N_WITHOUT} of {N} products.\n"
+    assert (result.exit_code, result.stdout) == (0, answered)
     written = (tmp_path / "answers.csv").read_text(encoding="utf-8")
     assert answers_of(written) == predicted(cache_path, run_path)
 

@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
 
+import cache.console.notes
 from heads.commands.train import train
 from heads.errors import SettingError
 from heads.settings import TrainSettings, parse_fusions
 from heads.training.scheduler import fit_jobs
 
 ALL = ["image", "text", *FUSIONS]
+DETAILED = r"head +acc "  # the table behind the answer's
 
 
 @pytest.fixture(autouse=True)
@@ -81,17 +83,16 @@ def assert_one_line(result, *words):
         assert word in result.stderr
 
 
-def table_of(text):
+def table_of(text, header="head "):
     """Return the printed table's lines: from its header to the next empty one."""
     lines = text.splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("head "))
+    start = next(n for n, line in enumerate(lines) if re.match(header, line))
     return lines[start : lines.index("", start)]
 
 
 def heads_of(result):
     assert result.exit_code == 0, result.stderr
-    names = [line.split()[0] for line in table_of(result.stdout)[2:]]
-    return [name for name in names if not name.startswith("(")]  # the controls
+    return [line.split()[0] for line in table_of(result.stdout)[2:]]
 
 
 def test_results_go_to_stdout_and_notes_to_stderr(heads_train, some_unlabelled, tmp_path):
@@ -105,7 +106,7 @@ def test_results_go_to_stdout_and_notes_to_stderr(heads_train, some_unlabelled, 
 
 
 def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
-    lines = table_of(heads_train("--weights", "0.4,0.6").stdout)
+    lines = table_of(heads_train("--weights", "0.4,0.6", "--details").stdout, DETAILED)
     metrics = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["heads"]
     shown = [line for line in lines[2:] if not line.startswith("(")]  # the controls
     for line, (name, found) in zip(shown, metrics.items(), strict=True):
@@ -122,10 +123,12 @@ def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
 @pytest.mark.parametrize("spread", [0.01, 3.0], ids=["all right", "some wrong"])
 def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
     """Also where every interval is as wide as it can be: 100.0–100.0."""
-    result = heads_train("--weights", weights, "--max-epochs", 30, cache=shop(tmp_path / "c.h5", spread=spread))
+    result = heads_train(
+        "--details", "--weights", weights, "--max-epochs", 30, cache=shop(tmp_path / "c.h5", spread=spread)
+    )
     assert result.exit_code == 0
     assert ("100.0–100.0" in result.stdout) == (spread < 1)
-    assert max(map(len, table_of(result.stdout))) <= 80
+    assert max(map(len, [*table_of(result.stdout), *table_of(result.stdout, DETAILED)])) <= 80
 
 
 def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_path):
@@ -142,7 +145,7 @@ def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_pat
     label = "the column of the kinds that a shop's own people gave to each product by hand"
     path = synthetic_cache(tmp_path / "c.h5", vectors, {label: [f"{n}" for n in codes]}, encoder=name)
     result = heads_train(
-        "--label", label, "--fusion", f"early,late,{own}:{long_name}", "--missing", "--guard", "--weights", "1,1,1",
+        "--label", label, "--fusion", f"early,late,{own}:{long_name}", "--details", "--guard", "--weights", "1,1,1",
         cache=path,
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
@@ -153,17 +156,57 @@ def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_pat
 
 
 def test_the_verdict_on_the_best_fusion_and_the_path_come_last(heads_train, tmp_path):
-    *_, verdict, path = heads_train().stdout.strip().split("\n\n")
+    _, _, verdict = heads_train().stdout.strip().split("\n\n")
     metrics = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())
     best = max(FUSIONS, key=lambda name: metrics["heads"][name]["validation"]["macro_f1"])
     (sentence,) = [own["sentence"] for own in metrics["verdicts"] if own["fusion"] == best]
     said = " ".join(verdict.split())
     assert said.startswith(f"On the validation rows {best} is the best fusion. {sentence}")
-    assert path.startswith(str(tmp_path / "runs" / "label-001"))
+    assert verdict.splitlines()[-1].startswith(str(tmp_path / "runs" / "label-001"))
+
+
+def test_the_answer_fits_a_screen_and_details_follow_it(heads_train, monkeypatch):
+    """Seven heads, a row each: what they were trained on, the verdict and the path are all that stands beside."""
+    monkeypatch.setattr(cache.console.notes, "LINE_EVERY_S", np.inf)
+    result, detailed = heads_train(), heads_train("--details")
+    answer = result.stdout.splitlines()[:-1]  # the last line is the run's own path and time
+    assert len(answer) <= 17
+    assert max(map(len, answer)) <= 80
+    assert detailed.stdout.splitlines()[: len(answer)] == answer
+    for words in ("McNemar", "10% missing", "(majority)", "late averages", "best epoch", "ECE"):
+        assert words not in result.stdout
+        assert words in detailed.stdout
+    assert "epochs" not in result.stderr
+
+
+def test_each_fusion_has_a_row_with_its_gain_and_one_word(heads_train, tmp_path):
+    lines = table_of(heads_train().stdout)
+    verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
+    assert lines[0].split() == ["head", "accuracy", "macro-F1", "macro-F1", "−", verdicts[0]["single"], "verdict"]
+    rows = {line.split()[0]: line for line in lines[2:]}
+    for verdict in verdicts:
+        value, low, high = (f"{100 * verdict['macro_f1'][name]:+.1f}" for name in ("value", "low", "high"))
+        assert rows[verdict["fusion"]].endswith(f" {verdict['outcome']}")
+        assert f" {value} [{low}, {high}] " in rows[verdict["fusion"]]
+
+
+def test_a_control_that_is_as_good_is_told_in_one_sentence(heads_train, tmp_path):
+    text = " ".join(heads_train().stdout.split())
+    verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
+    fusions = [verdict["fusion"] for verdict in verdicts if "centroids" in verdict["no_better_than"]]
+    assert fusions == [
+        verdict["fusion"] for verdict in verdicts if "control centroids" in " ".join(verdict["warnings"])
+    ]
+    assert (
+        f"the control centroids may be no worse than {'any fusion' if len(fusions) == 5 else ', '.join(fusions)}"
+        in text
+    )
+    assert text.count("Careful: ") == 1
+    assert "Careful: " not in heads_train("--controls", "none").stdout
 
 
 def test_every_fusion_gets_a_verdict_in_words(heads_train, tmp_path):
-    text = " ".join(heads_train().stdout.split())
+    text = " ".join(heads_train("--details").stdout.split())
     verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
     assert [verdict["fusion"] for verdict in verdicts] == list(FUSIONS)
     for verdict in verdicts:
@@ -172,7 +215,7 @@ def test_every_fusion_gets_a_verdict_in_words(heads_train, tmp_path):
 
 
 def test_weights_are_shown(heads_train):
-    assert "weights image 0.4, text 0.6" in heads_train("--fusion", "late", "--weights", "0.4,0.6").stdout
+    assert "weights image 0.4, text 0.6" in heads_train("--fusion", "late", "--weights", "0.4,0.6", "--details").stdout
 
 
 def test_json_is_one_object(heads_train, some_unlabelled, tmp_path):
@@ -371,7 +414,9 @@ def test_a_column_may_say_the_sides(heads_train, tmp_path):
 
 def test_untrained_encoders_are_said_to_be_untrained(heads_train, tmp_path):
     result = heads_train(cache=shop(tmp_path / "c.h5", encoder="random"))
-    assert re.search(r"UNTRAINED.*\brandom\b", result.stdout)
+    assert (
+        "image: random  text: random\nUNTRAINED encoders: these numbers say nothing about real ones.\n" in result.stdout
+    )
     assert "UNTRAINED" not in heads_train().stdout
 
 

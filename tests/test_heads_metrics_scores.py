@@ -201,6 +201,30 @@ def test_the_verdict_is_said_in_words(accuracy, macro_f1, words):
 
 
 @pytest.mark.parametrize(
+    ("accuracy", "macro_f1", "outcome"),
+    [
+        ("better", "better", "better"),
+        ("better", "unknown", "better"),
+        ("same", "better", "better"),
+        ("worse", "worse", "worse"),
+        ("worse", "unknown", "worse"),
+        ("same", "worse", "worse"),
+        ("same", "same", "equal"),
+        ("same", "unknown", "undecided"),
+        ("unknown", "unknown", "undecided"),
+        ("better", "worse", "undecided"),
+        ("worse", "better", "undecided"),
+    ],
+)
+def test_the_outcome_is_one_word_that_agrees_with_the_sentence(accuracy, macro_f1, outcome):
+    verdict = Verdict("early", "text", ["image"], 777, DIFFERENCES[accuracy], DIFFERENCES[macro_f1])
+    assert verdict.outcome == verdict.to_dict()["outcome"] == outcome
+    assert ("adds nothing here" in verdict.words) == (outcome == "equal")
+    assert (verdict.fusion + " is worse" in verdict.words) == (outcome == "worse")
+    assert (verdict.fusion + " is better" in verdict.words) == ("better" in (accuracy, macro_f1))
+
+
+@pytest.mark.parametrize(
     ("kind", "words"),
     [
         ("same", "image's own head is as good as logistic"),

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NoReturn
 
 import click
 
+from cache.console.notes import log_to_stderr
 from cache.errors import EmbedOnceError
 
-__all__ = ["Command", "json_option", "print_json", "print_table", "setting_options"]
+__all__ = [
+    "WIDTH",
+    "Command",
+    "details_option",
+    "json_option",
+    "print_json",
+    "print_table",
+    "print_wrapped",
+    "setting_options",
+    "show_statuses",
+]
 
+WIDTH = 80  # columns that a line of text fits into
 LEAST_NAME = 8  # characters of a name in a table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+details_option = click.option("--details", is_flag=True, help="Print all that stands behind the answer, too.")
 
 
 def setting_options(settings: type) -> Callable[..., Callable[[Any], Any]]:
@@ -48,7 +60,7 @@ class Command(click.Command):
     interrupted = "Stopped."
 
     def main(self, *args: Any, **options: Any) -> Any:
-        _log_to_stderr()
+        log_to_stderr()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # ids and titles may hold what is not Unicode
         try:
@@ -80,6 +92,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, default=str))
 
 
+def print_wrapped(text: str) -> None:
+    """Print a paragraph on stdout, in lines that fit the width."""
+    click.echo(click.wrap_text(text, width=WIDTH, preserve_paragraphs=True))
+
+
 def print_table(header: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
     """Print aligned columns on stdout: the first to the left, the others to the right.
 
@@ -94,6 +111,12 @@ def print_table(header: list[str], rows: list[list[str]], *, width: int | None =
         click.echo("  ".join(padded).rstrip())
 
 
+def show_statuses(counts: Mapping[str, int]) -> str:
+    """Return counts of products by status in words: those with a vector first, then the commonest."""
+    ordered = sorted(counts.items(), key=lambda pair: (pair[0] != "ok", -pair[1], pair[0]))
+    return ", ".join(f"{count:,} {status}" for status, count in ordered)
+
+
 def _fail(message: str) -> NoReturn:
     click.echo("Error: " + " ".join(message.split()), err=True)
     sys.exit(1)
@@ -103,17 +126,3 @@ def _fail_unexpectedly(error: BaseException) -> NoReturn:
     traceback.print_exception(error)
     click.echo("This is a mistake in embed-once, not in your data. Please report it.", err=True)
     sys.exit(3)
-
-
-class _StderrHandler(logging.Handler):
-    """Writes notes to what is stderr now; a StreamHandler would keep to the one of the first command."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
-
-
-def _log_to_stderr() -> None:
-    log = logging.getLogger("embed_once")
-    if not log.handlers:
-        log.addHandler(_StderrHandler())
-        log.setLevel(logging.INFO)

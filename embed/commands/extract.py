@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cache.console.command import Command, json_option, print_json, print_table, setting_options
+from cache.console.command import (
+    WIDTH,
+    Command,
+    json_option,
+    print_json,
+    print_table,
+    print_wrapped,
+    setting_options,
+    show_statuses,
+)
+from embed.amounts import show_bytes
 from embed.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    from embed.extraction.extract_catalogue import ExtractReport
 
 __all__ = ["extract"]
 
+DEFAULT_CACHE = "embeddings.h5"
 _FOLDER = click.Path(path_type=Path)
 setting = setting_options(ExtractSettings)
 
@@ -25,9 +40,7 @@ class ExtractCommand(Command):
 
 @click.command(cls=ExtractCommand)
 @click.argument("catalogue_path", metavar="[CATALOGUE]", type=_FOLDER, default="data.csv")
-@click.option(
-    "-o", "--output", "cache_path", type=_FOLDER, default="embeddings.h5", show_default=True, help="The cache."
-)
+@click.option("-o", "--output", "cache_path", type=_FOLDER, default=DEFAULT_CACHE, show_default=True, help="The cache.")
 @click.option("--modalities", help="What to encode; default: image,text, of class folders image.")
 @setting("--device", help="auto, cpu, cuda, cuda:N, mps, or several that share the work: cuda:0,cuda:1.")
 @setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto: bf16 where it is native.")
@@ -104,6 +117,13 @@ def extract(
     if as_json:
         print_json(asdict(report))
         return
+    _show(report)
+
+
+def _show(report: ExtractReport) -> None:
+    """Print what was encoded, what was not, and how to go on."""
+    done = "sealed" if report.was_written else "unchanged"
+    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.\n")
     print_table(
         ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
         [
@@ -114,13 +134,15 @@ def extract(
             ]
             for entry in report.encoders
         ],
+        width=WIDTH,
     )
+    click.echo()
     for modality, counts in report.statuses.items():
-        click.echo(f"{modality}: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+        print_wrapped(f"{modality}: {show_statuses(counts)}")
     if report.failures_path is not None:
-        click.echo(f"What could not be read is listed in {report.failures_path}.")
-    done = "sealed" if report.was_written else "unchanged"
-    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+        print_wrapped(f"What could not be read is listed in {report.failures_path}.")
+    cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"
+    click.echo(f"Next: heads-train{cache}")
 
 
 def _modalities(asked: str | None, catalogue_path: Path) -> tuple[str, ...]:
@@ -140,17 +162,18 @@ def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings,
         print_json(asdict(found))
     else:
         print_table(
-            ["encoder", "unique", "to encode", "vectors MB", "tokens MB", "seconds", "sampled"],
+            ["encoder", "unique", "to encode", "vectors", "tokens", "seconds", "sampled"],
             [
                 [
                     one.name,
                     *map(str, (one.n_unique, one.n_missing)),
-                    *(f"{n / 1e6:.1f}" for n in (one.vector_bytes, one.token_bytes)),
+                    *(show_bytes(n) for n in (one.vector_bytes, one.token_bytes)),
                     f"{one.encode_s:.0f}",
                     str(one.n_sampled),
                 ]
                 for one in found.encoders
             ],
+            width=WIDTH,
         )
         needed, free = found.needed_bytes / 1e6, found.free_bytes / 1e6
         click.echo(f"{found.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cache.console.command import Command, json_option, print_json, setting_options
+from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from embed.inspection.inspection_settings import InspectSettings
 from embed.settings import ExtractSettings
 
@@ -46,12 +46,14 @@ own_setting = setting_options(InspectSettings)
 @setting("--device", help="Of the measurement: auto, cpu, cuda, cuda:N, mps, or several.")
 @setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Likewise.")
 @setting("--workers", "n_workers", type=int, help="Threads that read pictures; default: one per core.")
+@details_option
 @json_option
 def inspect(
     catalogue_path: Path,
     html_path: Path,
     has_no_page: bool,
     no_estimate: bool,
+    details: bool,
     as_json: bool,
     label: str | None,
     deep: bool,
@@ -64,6 +66,7 @@ def inspect(
     """Look at CATALOGUE (default: data.csv) before paying for its extraction; encode nothing, write one page."""
     from embed.inspection.inspect_catalogue import inspect as run
     from embed.inspection.page import write_page
+    from embed.inspection.summary import render_summary
     from embed.inspection.terminal import render_text
 
     settings = InspectSettings(
@@ -82,6 +85,6 @@ def inspect(
     if as_json:
         print_json(inspection.to_dict())
         return
-    click.echo(render_text(inspection))
+    click.echo(render_text(inspection) if details else render_summary(inspection))
     if not has_no_page:
         click.echo(f"\n{html_path}")

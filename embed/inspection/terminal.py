@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from embed.inspection.picture_profile import PictureProfile
     from embed.inspection.text_profile import TextProfile
 
-__all__ = ["printable", "render_text"]
+__all__ = ["printable", "render_text", "wrap_cells"]
 
 WIDTH = 80
 MOST_COLUMNS = 40  # lines of a table
@@ -36,7 +36,7 @@ def render_text(inspection: Inspection) -> str:
         _repeats(inspection),
         _label(inspection.label) if inspection.label is not None else [],
         _associations(inspection.associations),
-        _wrapped(_not_compared(inspection)),
+        wrap_cells(_not_compared(inspection)),
         _text(inspection.text) if inspection.text is not None else [],
         _pictures(inspection.pictures) if inspection.pictures is not None else [],
         _cost(inspection.cost) if inspection.cost is not None else [],
@@ -52,15 +52,15 @@ def printable(cell: str, width: int) -> str:
 
 def _head(inspection: Inspection) -> Iterator[str]:
     n_columns = plural(len(inspection.columns), "column")
-    yield from _wrapped(f"{plural(inspection.n_rows, 'row')}, {n_columns}: {inspection.path}")
+    yield from wrap_cells(f"{plural(inspection.n_rows, 'row')}, {n_columns}: {inspection.path}")
     if (where := inspection.settings.extract.where) is not None:
-        yield from _wrapped(f"of {plural(inspection.n_read, 'row')}, where {where}")
-    yield from _wrapped(", ".join(f"{role}: {column}" for role, column in inspection.roles.items()))
+        yield from wrap_cells(f"of {plural(inspection.n_read, 'row')}, where {where}")
+    yield from wrap_cells(", ".join(f"{role}: {column}" for role, column in inspection.roles.items()))
 
 
 def _findings(inspection: Inspection) -> Iterator[str]:
     for finding in find(inspection):
-        yield from _wrapped(finding.text, start="! " if finding.is_bad else "- ")
+        yield from wrap_cells(finding.text, start="! " if finding.is_bad else "- ")
 
 
 def _columns(columns: Sequence[ColumnProfile]) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _repeats(inspection: Inspection) -> Iterator[str]:
 
 
 def _label(label: LabelProfile) -> Iterator[str]:
-    yield from _wrapped(
+    yield from wrap_cells(
         f"Label {label.column}: {plural(label.n_classes, 'class', 'classes')} over {plural(label.n_labelled, 'row')}, "
         f"{label.n_unlabelled:,} without. {plural(label.n_rare, 'class', 'classes')} with fewer than {MIN_ROWS} rows "
         f"hold {plural(label.n_rare_rows, 'row')}. Always saying the commonest is right for "
@@ -123,7 +123,7 @@ def _associations(associations: Sequence[Association]) -> Iterator[str]:
     if rows:
         header = ["column", "values", "V", "tells %", "told %", ""]
         yield from _table(header, rows, left={5})
-        yield from _wrapped(
+        yield from wrap_cells(
             "V: Cramér's, corrected for bias (Bergsma 2013). tells: rows whose label the other rows of the same value "
             "tell; told: the same with column and label exchanged."
         )
@@ -137,7 +137,7 @@ def _not_compared(inspection: Inspection) -> str:
 def _text(text: TextProfile) -> Iterator[str]:
     tokens = f"tokens of {text.tokenizer}" if text.is_exact else "words and signs (the tokenizer is not at hand)"
     cut = f"{text.n_cut:,} longer than {text.max_length}"
-    yield from _wrapped(f"Text {text.column}: lengths of {plural(text.n_measured, 'text')} in {tokens}; {cut}.")
+    yield from wrap_cells(f"Text {text.column}: lengths of {plural(text.n_measured, 'text')} in {tokens}; {cut}.")
     if text.quantiles:
         yield from _quantiles({"tokens": text.quantiles})
 
@@ -147,7 +147,7 @@ def _pictures(pictures: PictureProfile) -> Iterator[str]:
     statuses = ", ".join(
         f"{n:,} {status}" for status, n in sorted(pictures.statuses.items(), key=lambda pair: -pair[1])
     )
-    yield from _wrapped(f"Pictures {pictures.column} ({how}): {statuses}; {show_bytes(pictures.n_bytes)}.")
+    yield from wrap_cells(f"Pictures {pictures.column} ({how}): {statuses}; {show_bytes(pictures.n_bytes)}.")
     if pictures.statuses.get(OK):
         yield from _quantiles(
             {
@@ -162,7 +162,7 @@ def _pictures(pictures: PictureProfile) -> Iterator[str]:
         formats = ", ".join(f"{n:,} {kind}" for kind, n in pictures.formats.items())
         width, height, n = pictures.sizes[0]
         common = f"{n:,} are {width}×{height}" if n > 1 else "no size twice"
-        yield from _wrapped(f"{plural(pictures.n_sizes, 'size')} ({common}); {shapes}; {modes}; {formats}.")
+        yield from wrap_cells(f"{plural(pictures.n_sizes, 'size')} ({common}); {shapes}; {modes}; {formats}.")
     for one in pictures.bad[:N_SHOWN]:
         yield printable(f"  {one.status}: {one.cell!r} of {one.id}", WIDTH)
     if pictures.n_bad > N_SHOWN:
@@ -171,7 +171,7 @@ def _pictures(pictures: PictureProfile) -> Iterator[str]:
 
 def _cost(cost: Cost) -> Iterator[str]:
     if cost.reason:
-        yield from _wrapped(f"What extraction will take was not measured: {cost.reason}")
+        yield from wrap_cells(f"What extraction will take was not measured: {cost.reason}")
         return
     rows = [
         [
@@ -184,7 +184,7 @@ def _cost(cost: Cost) -> Iterator[str]:
         for one in cost.encoders
     ]
     yield from _table(["extraction", "contents", "vectors", "time", "measured on"], rows)
-    yield from _wrapped(
+    yield from wrap_cells(
         f"{show_bytes(cost.n_bytes)} and {show_seconds(cost.encode_s)} in all on this machine, measured with untrained "
         "weights, which are as fast as trained ones."
     )
@@ -199,10 +199,11 @@ def _quantiles(quantiles: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
 
 
 def _listed(start: str, classes: Sequence[tuple[str, int]]) -> list[str]:
-    return _wrapped(", ".join(f"{n:,} {printable(name, 30)}" for name, n in classes), start=f"  {start}")
+    return wrap_cells(", ".join(f"{n:,} {printable(name, 30)}" for name, n in classes), start=f"  {start}")
 
 
-def _wrapped(text: str, *, start: str = "") -> list[str]:
+def wrap_cells(text: str, *, start: str = "") -> list[str]:
+    """Return a paragraph that may hold cells of the catalogue in lines of the width."""
     return textwrap.wrap(
         printable(text, 10_000), WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
     )

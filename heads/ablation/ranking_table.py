@@ -7,7 +7,7 @@ import textwrap
 from heads.ablation.configuration import Naming
 from heads.ablation.ranking import Ranked, Ranking, Spread
 
-__all__ = ["ranking_lines", "verdict_text"]
+__all__ = ["MOST_FAILURES", "ranking_lines", "verdict_text"]
 
 WIDTH = 80
 GAP = "  "
@@ -15,7 +15,7 @@ INDENT = "    "
 MOST_FAILURES = 5
 
 
-def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
+def ranking_lines(ranking: Ranking, naming: Naming, *, top: int, most_failures: int = MOST_FAILURES) -> list[str]:
     """Return the table of the best `top` configurations; what varies has a line of its own where there is no room.
 
     Configurations that failed are listed below it, each with its error.
@@ -44,16 +44,16 @@ def ranking_lines(ranking: Ranking, naming: Naming, *, top: int) -> list[str]:
             )
     if len(good) > len(shown):
         lines.append(f"and {len(good) - len(shown)} more (--top)")
-    return lines + _failures([row for row in ranking.rows if row.error is not None], naming)
+    return lines + _failures([row for row in ranking.rows if row.error is not None], naming, most_failures)
 
 
-def _failures(rows: list[Ranked], naming: Naming) -> list[str]:
+def _failures(rows: list[Ranked], naming: Naming, most: int) -> list[str]:
     lines = []
-    for row in rows[:MOST_FAILURES]:
+    for row in rows[:most]:
         text = f"FAILED in {row.n_failed} of {row.n_jobs} jobs: {naming.name(row.configuration)}. {row.error}"
         lines += textwrap.wrap(text, WIDTH, subsequent_indent=INDENT)
-    if len(rows) > MOST_FAILURES:
-        lines.append(f"and {len(rows) - MOST_FAILURES} more FAILED (ranking.csv lists them)")
+    if len(rows) > most:
+        lines.append(f"and {len(rows) - most} more FAILED (ranking.csv lists them)")
     return lines
 
 

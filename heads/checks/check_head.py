@@ -15,6 +15,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from cache.console.notes import PROGRESS
 from heads.checks.check_settings import DIMS, N_CLASSES
 from heads.checks.checks import CHECKS
 from heads.checks.probe import Subject
@@ -138,7 +139,7 @@ def check_head(
             in_vain = dict.fromkeys(COMPARING, "its answers are others each time")
     report = CheckReport(shown_name, tuple(findings), time.monotonic() - started)
     failed = ", ".join(finding.check for finding in report.failures)
-    log.info("%s: %s, %.1f s", shown_name, f"fails {failed}" if failed else "ok", report.elapsed_s)
+    log.log(PROGRESS, "%s: %s, %.1f s", shown_name, f"fails {failed}" if failed else "ok", report.elapsed_s)
     return report
 
 

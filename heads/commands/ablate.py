@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cache.console.command import Command, json_option, print_json, setting_options
+from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from heads.ablation.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
 from heads.ablation.grid import AXES, parse_axis
 from heads.ablation.grid_file import read_grid_file
@@ -96,7 +96,10 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.option("--no-report", is_flag=True, help="Leave out report.html, the page that shows it all with figures.")
 @click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
-@click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="Rows of the ranking to print.")
+@click.option(
+    "--top", type=click.IntRange(min=1), help="Rows of the ranking to print.  [default: 5; all with --details]"
+)
+@details_option
 @json_option
 def ablate(
     cache_path: Path,
@@ -111,7 +114,8 @@ def ablate(
     memo_path: Path | None,
     no_report: bool,
     trackers: tuple[str, ...],
-    top: int,
+    top: int | None,
+    details: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -147,45 +151,19 @@ def ablate(
                 trackers=trackers,
             )
     except TrackError as error:  # the run is there all the same
-        _show(error.report, top=top, as_json=as_json)
+        _show(error.report, details=details, top=top, as_json=as_json)
         raise
-    _show(report, top=top, as_json=as_json)
+    _show(report, details=details, top=top, as_json=as_json)
 
 
-def _show(report: Any, *, top: int, as_json: bool) -> None:
-    """Print what was found."""
+def _show(report: Any, *, details: bool, top: int | None, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
         return
-    from heads.ablation.ranking_table import ranking_lines, verdict_text
-    from heads.experiment.best_heads import LATE_FITTED
+    from heads.commands.ablate_output import show_report
 
-    click.echo(
-        f"{report.label}: {report.n_classes} classes, {report.n_tested} test rows in {_count(report.n_folds, 'fold')}, "
-        f"{_count(len(report.seeds), 'seed')}"
-    )
-    click.echo("  ".join(f"{modality}: {', '.join(names)}" for modality, names in report.encoders.items()) + "\n")
-    for line in ranking_lines(report.ranking, report.naming, top=top):
-        click.echo(line)
-    click.echo("\nRanked by macro-F1 on the validation rows (val); the rest is of the test rows,")
-    click.echo("which chose nothing: the top row is not the luckiest of them.")
-    if report.is_late_fitted:
-        click.echo(LATE_FITTED)
-    if report.untrained:
-        names = ", ".join(report.untrained)
-        click.echo(f"\nUNTRAINED encoders ({names}): these numbers say nothing about real ones.")
-    if verdict := verdict_text(report.ranking, report.naming):
-        click.echo("\n" + click.wrap_text(verdict, width=80))
-    again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
-    click.echo(f"\n{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
-    if (report.run_path / "report.html").exists():
-        click.echo("With figures and every job: report.html in")
-    click.echo(f"{report.run_path}  ({report.elapsed_s:.1f} s)")
+    show_report(report, details=details, top=top)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
-
-
-def _count(n: int, one: str) -> str:
-    return f"{n} {one if n == 1 else one + 's'}"

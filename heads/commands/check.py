@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cache.console.command import Command, json_option, print_json, print_table
+from cache.console.command import Command, details_option, json_option, print_json, print_table, print_wrapped
 from heads.checks.check_settings import DIMS, N_CLASSES, parse_dims
 from heads.errors import HeadError
 
@@ -37,8 +37,9 @@ USUAL_DIMS = ",".join(f"{name}={dim}" for name, dim in DIMS.items())
 @click.option("--dims", default=USUAL_DIMS, show_default=True, help="The modalities, and the dimensions of each.")
 @click.option("--classes", type=click.IntRange(2), default=N_CLASSES, show_default=True, help="How many to tell apart.")
 @click.option("--seed", type=click.IntRange(0, 2**32), default=0, show_default=True, help="Of weights and random rows.")
+@details_option
 @json_option
-def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, as_json: bool) -> None:
+def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, details: bool, as_json: bool) -> None:
     """Check that heads do what their names say, on random rows.
 
     HEAD is a built-in head (default: all of them), or a class of your own: module:Class or path/to/file.py:Class, built
@@ -51,13 +52,16 @@ def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, as_json: b
     if as_json:
         print_json({"heads": [{**asdict(report), "passed": report.passed} for report in reports]})
     else:
-        _print(reports)
+        _show(reports, details=details)
     if failed := [report for report in reports if not report.passed]:
         shown = "; ".join(f"{report.name} fails {', '.join(one.check for one in report.failures)}" for report in failed)
         raise HeadError(f"Every head must pass every check, however {shown}. The reasons stand with the results.")
 
 
-def _print(reports: list[CheckReport]) -> None:
+def _show(reports: list[CheckReport], *, details: bool) -> None:
+    """Print whether all passed, a row a head, and why a check failed; with `details` also why one was not made."""
+    n_passed = sum(report.passed for report in reports)
+    click.echo(f"{n_passed} of {len(reports)} heads pass every check.\n")
     checks = [finding.check for finding in reports[0].findings]
     # Of a class of your own its name is enough in the table: a path would push it off the screen.
     rows = [
@@ -66,4 +70,19 @@ def _print(reports: list[CheckReport]) -> None:
     print_table(["head", *checks], rows)
     for report in reports:
         for finding in report.failures:
-            click.echo("\n" + click.wrap_text(f"{report.name}, {finding.check}: {finding.reason}", width=80))
+            click.echo()
+            print_wrapped(f"{report.name}, {finding.check}: {finding.reason}")
+    if details:
+        _show_details(reports)
+
+
+def _show_details(reports: list[CheckReport]) -> None:
+    click.echo()
+    click.echo(EXPLAINED.removeprefix("\b\n"))
+    for report in reports:
+        left_out: dict[str, list[str]] = {}  # reason -> checks
+        for finding in report.findings:
+            if finding.outcome == "not checked":
+                left_out.setdefault(finding.reason, []).append(finding.check)
+        why = "".join(f"; not {', '.join(checks)}: {reason}" for reason, checks in left_out.items())
+        print_wrapped(f"{report.name}: checked in {report.elapsed_s:.1f} s{why}")

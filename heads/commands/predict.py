@@ -30,6 +30,8 @@ def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Pa
 
     with _written_whole(output) if output else nullcontext(sys.stdout) as file:
         n_products, n_without = answer(run_path, cache_path, file, names=heads or None, plugins=plugins)
+    if output:
+        click.echo(f"{output}: answers to {n_products - n_without} of {n_products} products.")
     if n_without:
         click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cache.console.command import Command, json_option, print_json, setting_options
+from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from heads.errors import SettingError, TrackError
 from heads.reports.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
@@ -84,6 +84,7 @@ setting = setting_options(TrainSettings)
 @click.option("--image-root", type=_PATH, help="What its pictures' paths are relative to; default: the cache's folder.")
 @click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
+@details_option
 @json_option
 @click.pass_context
 def train(
@@ -104,6 +105,7 @@ def train(
     title_column: str | None,
     image_root: Path | None,
     trackers: tuple[str, ...],
+    details: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -136,18 +138,18 @@ def train(
             trackers=trackers,
         )
     except TrackError as error:  # the run is there all the same
-        _show(error.report, missing=missing, as_json=as_json)
+        _show(error.report, details=details, missing=missing, as_json=as_json)
         raise
-    _show(report, missing=missing, as_json=as_json)
+    _show(report, details=details, missing=missing, as_json=as_json)
 
 
-def _show(report: Any, *, missing: bool, as_json: bool) -> None:
+def _show(report: Any, *, details: bool, missing: bool, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report) | {"verdicts": [verdict.to_dict() for verdict in report.verdicts]})
         return
     from heads.commands.train_output import show_report
 
-    show_report(report, missing=missing)
+    show_report(report, details=details, missing=missing)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

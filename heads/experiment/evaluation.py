@@ -126,17 +126,19 @@ def _compare(
     verdicts = []
     for name in fusions:
         verdict = judge(name, best, others=others, n_rows=len(test), scores=values, resampled=resampled)
-        against = [
-            judge(name, control, others=[], n_rows=len(test), scores=values, resampled=resampled)
+        against = {
+            control: judge(name, control, others=[], n_rows=len(test), scores=values, resampled=resampled)
             for control in control_metrics
-        ]
+        }
+        warnings = {control: warning for control, one in against.items() if (warning := warn_of_control(one))}
         verdicts.append(
             replace(
                 verdict,
                 rows=mcnemar_test(codes, answers[name], answers[best]),
                 classes=tally_classes(codes, answers[name], answers[best], problem.labels.classes),
                 importance=importance[name],
-                warnings=[warning for one in against if (warning := warn_of_control(one))],
+                warnings=list(warnings.values()),
+                no_better_than=list(warnings),
             )
         )
     return verdicts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class Verdict:
     classes: ClassTally | None = None  # the same, class by class
     importance: Mapping[str, Mapping[str, Drop]] = field(default_factory=dict)  # modality -> score -> its drop
     warnings: list[str] = field(default_factory=list)  # of controls that are as good
+    no_better_than: list[str] = field(default_factory=list)  # these controls
 
     @property
     def sentence(self) -> str:
@@ -63,13 +65,31 @@ class Verdict:
         return f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
 
     @property
+    def outcome(self) -> Literal["better", "worse", "equal", "undecided"]:
+        """The verdict in one word.
+
+        A gain in one of the two scores is enough for better, a loss in one for worse, and both at once are undecided.
+        Where both intervals hold zero, the fusion is equal if it is surely no gain of `WORTHWHILE`.
+        """
+        signs = {self.accuracy.sign, self.macro_f1.sign}
+        if signs == {0}:
+            return "equal" if self._highest < WORTHWHILE else "undecided"
+        if {1, -1} <= signs:
+            return "undecided"
+        return "better" if 1 in signs else "worse"
+
+    @property
+    def _highest(self) -> float:
+        """The highest gain that the test rows leave possible."""
+        return max(self.accuracy.high, self.macro_f1.high, RULE_OF_THREE / self.n_rows)
+
+    @property
     def words(self) -> str:
         """The verdict without its numbers."""
         signs = {self.accuracy.sign, self.macro_f1.sign}
         rest, adds = " and ".join(self.others), "adds" if len(self.others) == 1 else "add"
         alone = f"{self.single} alone" if self.others else f"{self.single}'s own head"  # both see the same
-        highest = max(self.accuracy.high, self.macro_f1.high, RULE_OF_THREE / self.n_rows)
-        if signs == {0} and highest < WORTHWHILE:
+        if self.outcome == "equal":
             why = f": the {rest} {adds} nothing here" if self.others else ""
             return f"{alone} is as good as {self.fusion}{why}"
         if signs == {0}:
@@ -85,7 +105,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, object]:
         """Return the verdict in JSON's types."""
-        return asdict(self) | {"sentence": self.sentence}
+        return asdict(self) | {"outcome": self.outcome, "sentence": self.sentence}
 
 
 def judge(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cache import Cache
+from cache.console.notes import PROGRESS
 from heads.ablation.ablation_problem import AblationProblem, pose_ablation
 from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.configuration import Configuration, configurations_of
@@ -126,7 +127,8 @@ def _try_all(bench: Bench, settings: AblationSettings) -> list[Configuration]:
         return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed)
     axes = {name: values for name, values in settings.grid.items() if not isinstance(values, Range)}
     configurations = configurations_of(problem.fusions, problem.combinations, span(axes))
-    log.info(
+    log.log(
+        PROGRESS,
         "%d configurations × %d folds × %d seeds: %d jobs",
         len(configurations),
         len(problem.folds),

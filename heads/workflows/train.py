@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cache import Cache
+from cache.console.notes import PROGRESS
 from heads.data.memory_budget import memory_bytes
 from heads.device import describe_device, find_device, find_dtype
 from heads.errors import HeadError
@@ -108,7 +109,7 @@ def train(
         elapsed_s=time.monotonic() - started,
     )
     if report is not None:
-        log.info("The run is in %s; its report follows.", run_path)
+        log.log(PROGRESS, "The run is in %s; its report follows.", run_path)
         from heads.reports.train_page import write_report  # matplotlib, Jinja2 and Pillow take half a second
 
         report_path = write_report(found, roster, findings, averaging, config=config, columns=columns, settings=report)
@@ -152,7 +153,7 @@ def _fit_plain(roster: Roster, task: Task, settings: TrainSettings) -> None:
             raise fit
         if isinstance(fit, Fit) and fit.history:
             epochs = f"{len(fit.history)} epochs, the best was {fit.best_epoch}"
-            log.info("%s: %s, %.1f s", fit.description.name, epochs, fit.elapsed_s)
+            log.log(PROGRESS, "%s: %s, %.1f s", fit.description.name, epochs, fit.elapsed_s)
     for place in range(len(jobs)):
         fit = found[place]
         if isinstance(fit, HeadError):
@@ -207,7 +208,14 @@ def _fit_guards(roster: Roster, settings: TrainSettings) -> None:
             groups=torch.from_numpy(problem.groups)[rows],
             generator=np.random.default_rng(settings.seed),
         )
-        log.info("%s%s: %s", name, GUARD, what)
+        if what.startswith("single"):
+            log.info(
+                "%s%s answers as %s alone does: on the validation rows %s is no better.",
+                name,
+                GUARD,
+                roster.best_single,
+                name,
+            )
         elapsed_s = roster.fits[name].elapsed_s + time.monotonic() - started
         description = replace(roster.heads[name].description, name=name + GUARD)
         roster.add(Fit(guarded, description, 0, [], elapsed_s))

@@ -1,0 +1,43 @@
+"""What a command says beside its results: notes always, progress where a person waits; all of it on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+__all__ = ["PROGRESS", "NoteHandler", "log_to_stderr"]
+
+PROGRESS = 15  # a level between DEBUG and INFO: how far something is, which nobody needs to know afterwards
+LINE_EVERY_S = 10.0
+
+
+class NoteHandler(logging.Handler):
+    """Writes notes to what is stderr now; a StreamHandler would keep to the one of the first command.
+
+    Progress is written to a terminal, and elsewhere as a plain line now and then.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told_s = clock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.INFO and not sys.stderr.isatty():
+            if self._clock() - self._told_s < LINE_EVERY_S:
+                return
+            self._told_s = self._clock()
+        click.echo(self.format(record), err=True)
+
+
+def log_to_stderr() -> None:
+    """Have notes and progress written to stderr from now on, unless a program that calls the command hears them."""
+    log = logging.getLogger("embed_once")
+    log.handlers = [handler for handler in log.handlers if not isinstance(handler, NoteHandler)]
+    if not log.handlers:
+        log.addHandler(NoteHandler())  # a new one for each command: its clock begins with it
+        log.setLevel(PROGRESS)

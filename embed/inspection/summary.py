@@ -1,0 +1,72 @@
+"""An inspection on one screen: what asks for a decision, and a line a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from embed.amounts import plural, show_bytes, show_seconds
+from embed.contents.statuses import OK
+from embed.inspection.recommendations import find
+from embed.inspection.terminal import printable, wrap_cells
+
+if TYPE_CHECKING:
+    from embed.inspection.inspect_catalogue import Inspection
+
+__all__ = ["render_summary"]
+
+MOST_LINES = 10  # of what asks for a decision
+
+
+def render_summary(inspection: Inspection) -> str:
+    """Return the inspection in some 24 lines of at most 80 letters; where more asks for a decision, that is said."""
+    n_columns = plural(len(inspection.columns), "column")
+    head = wrap_cells(f"{plural(inspection.n_rows, 'row')}, {n_columns}: {inspection.path}")
+    if (where := inspection.settings.extract.where) is not None:
+        head += wrap_cells(f"of {plural(inspection.n_read, 'row')}, where {where}")
+    sections = [head, list(_findings(inspection)), list(_subjects(inspection))]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _findings(inspection: Inspection) -> Iterator[str]:
+    """Return the findings that fit, whole ones; a bad one is never left out."""
+    n_lines = 0
+    found = find(inspection)
+    for n, finding in enumerate(found):
+        lines = wrap_cells(finding.text, start="! " if finding.is_bad else "- ")
+        n_lines += len(lines)
+        if n_lines > MOST_LINES and not finding.is_bad:  # the bad ones come first
+            yield f"- and {len(found) - n} more that may wait (--details)"
+            return
+        yield from lines
+    if not found:
+        yield "Nothing asks for a decision."
+
+
+def _subjects(inspection: Inspection) -> Iterator[str]:
+    roles = ", ".join(f"{role}: {column}" for role, column in inspection.roles.items())
+    yield from wrap_cells(f"Columns taken for {roles}.")
+    if (label := inspection.label) is not None and label.classes:
+        name, n_rows = label.classes[0]
+        yield from wrap_cells(
+            f"Label: {plural(label.n_classes, 'class', 'classes')}; the largest is {printable(name, 30)} with "
+            f"{100 * label.majority_share:.1f} % of the rows ({n_rows:,})."
+        )
+    if (pictures := inspection.pictures) is not None:
+        yield from wrap_cells(
+            f"Pictures: {pictures.statuses.get(OK, 0):,} can be read, {pictures.n_bad:,} cannot; "
+            f"{show_bytes(pictures.n_bytes)}."
+        )
+    if (text := inspection.text) is not None:
+        yield from wrap_cells(
+            f"Texts: {plural(text.n_measured, 'text')}, {text.n_cut:,} longer than {text.max_length} tokens."
+        )
+    if (cost := inspection.cost) is not None:
+        if cost.reason:
+            yield from wrap_cells(f"What extraction will take was not measured: {cost.reason}")
+        else:
+            n_contents = sum(one.n_contents for one in cost.encoders)
+            yield from wrap_cells(
+                f"Extraction will take some {show_seconds(cost.encode_s)} on this machine, for {n_contents:,} vectors "
+                f"of {show_bytes(cost.n_bytes)}."
+            )

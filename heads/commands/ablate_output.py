@@ -1,0 +1,56 @@
+"""What `heads-ablate` prints: the verdict and the top of the ranking, and by option the whole of it."""
+
+from __future__ import annotations
+
+import click
+
+from cache.console.command import WIDTH, print_wrapped
+from heads.ablation.ranking_table import MOST_FAILURES, ranking_lines, verdict_text
+from heads.experiment.best_heads import LATE_FITTED
+from heads.runs.ablation_report import AblationReport
+
+__all__ = ["show_report"]
+
+TOP = 5  # rows of the ranking that are shown unless more are asked for
+
+
+def show_report(report: AblationReport, *, details: bool, top: int | None) -> None:
+    """Print an ablation: what was compared on what, the verdict, the best configurations, and where all of it is."""
+    print_wrapped(
+        f"{report.label}: {report.n_classes} classes, {report.n_tested} test rows in {_count(report.n_folds, 'fold')}, "
+        f"{_count(len(report.seeds), 'seed')}"
+    )
+    if report.untrained:
+        some = f" ({', '.join(report.untrained)})"
+        print_wrapped(f"UNTRAINED encoders{some}: these numbers say nothing about real ones.")
+    if verdict := verdict_text(report.ranking, report.naming):
+        click.echo()
+        print_wrapped(verdict)
+    click.echo()
+    n_rows = len(report.ranking.rows)
+    shown = top or (n_rows if details else TOP)
+    most_failures = MOST_FAILURES if details else 1
+    for line in ranking_lines(report.ranking, report.naming, top=shown, most_failures=most_failures):
+        click.echo(line)
+    if report.is_late_fitted:
+        print_wrapped(LATE_FITTED)
+    if details:
+        _show_details(report)
+    page = report.run_path / "report.html"
+    click.echo(f"\n{page if page.exists() else report.run_path}  ({report.elapsed_s:.1f} s)")
+
+
+def _show_details(report: AblationReport) -> None:
+    encoders = [f"{modality}: {', '.join(names)}" for modality, names in report.encoders.items()]
+    click.echo()
+    print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
+    print_wrapped(
+        "Ranked by macro-F1 on the validation rows (val); the rest is of the test rows, which chose nothing: the top "
+        "row is not the luckiest of them."
+    )
+    again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
+    click.echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
+
+
+def _count(n: int, one: str) -> str:
+    return f"{n} {one if n == 1 else one + 's'}"

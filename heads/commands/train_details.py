@@ -1,0 +1,162 @@
+"""What stands behind the answer of `heads-train`: all scores, weights, comparisons and sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cache.console.command import WIDTH, print_table, print_wrapped
+from heads.experiment.late_weights import weights_in_words
+from heads.modules.guard import GUARD
+from heads.runs.run_report import RunReport
+
+__all__ = ["percent", "rows_of_heads", "show_details", "show_missing"]
+
+LONGEST_HEAD = 15  # characters of the built-in heads' names, and some more
+MOST_POINTS = 21  # of a sweep
+MOST_WEIGHTS = 7  # characters of late's weights in the table; the line below has them in any case
+
+
+def show_details(report: RunReport) -> None:
+    """Print all that was found of each head and each fusion."""
+    click.echo()
+    _show_scores(report)
+    _show_weights(report)
+    if report.verdicts:
+        _show_comparisons(report)
+    if report.missing:
+        show_missing(report)
+    if report.verdicts:
+        _show_verdicts(report)
+
+
+def _show_verdicts(report: RunReport) -> None:
+    click.echo(f"\nFusion minus {report.verdicts[0].single}, in points with 95 % intervals:\n")
+    for verdict in report.verdicts:
+        for sentence in (verdict.sentence, *verdict.warnings):
+            print_wrapped(sentence)
+
+
+def _show_scores(report: RunReport) -> None:
+    rows = [[name, *_cells(report.metrics[head])] for head, name in rows_of_heads(report)]
+    rows += [[f"({name})", *_cells(scored)] for name, scored in report.controls.items()]
+    print_table(["head", "acc", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"], rows, width=WIDTH)
+    epochs = [
+        f"{name} {scored['best_epoch']} of {len(scored['history'])}"
+        for name, scored in [*report.metrics.items(), *report.controls.items()]
+        if scored["history"]
+    ]
+    if epochs:
+        click.echo()
+        print_wrapped(f"The best epoch of those trained: {', '.join(epochs)}.")
+
+
+def rows_of_heads(report: RunReport) -> list[tuple[str, str]]:
+    """Return each head with what its row is called: a guarded fusion stands below its own, late has its weights."""
+    weights = ",".join(f"{round(weight, 2):g}".removeprefix("0") or "0" for weight in report.weights.values())
+    rows = []
+    for head in report.metrics:
+        if head.endswith(GUARD):
+            continue
+        rows.append((head, f"{head} {weights}" if head == "late" and len(weights) <= MOST_WEIGHTS else head))
+        if head + GUARD in report.metrics:
+            rows.append((head + GUARD, f"  {GUARD}"))
+    return rows
+
+
+def _cells(scored: dict[str, Any]) -> list[str]:
+    def span(low_high: list[float]) -> str:
+        return "–".join(map(percent, low_high))
+
+    return [
+        percent(scored["accuracy"]),
+        span(scored["accuracy_interval"]),
+        percent(scored["macro_f1"]),
+        span(scored["macro_f1_interval"]),
+        f"{scored['log_loss']:.3f}",
+        f"{scored['calibration_error']:.3f}",
+        percent(scored["train_test_gap"]) if "train_test_gap" in scored else "",
+        f"{scored['fit_s']:.1f}" if scored["fit_s"] < 9.95 else f"{scored['fit_s']:.0f}",
+    ]
+
+
+def _show_weights(report: RunReport) -> None:
+    if report.sweep:
+        points = report.sweep
+        best = max(points, key=lambda point: (point.weights == report.weights, point.macro_f1))
+        if len(points) > MOST_POINTS:
+            points = sorted(points, key=lambda point: -point.macro_f1)[:MOST_POINTS]
+        click.echo("\nlate on the validation rows, by weights; sweep.csv has the test rows beside them:\n")
+        print_table(
+            [*best.weights, "acc", "macro-F1", "loss", ""],
+            [
+                [
+                    *(f"{weight:.2f}" for weight in point.weights.values()),
+                    percent(point.accuracy),
+                    percent(point.macro_f1),
+                    f"{point.log_loss:.3f}",
+                    "chosen" if point is best else "",
+                ]
+                for point in points
+            ],
+        )
+    if not report.weights:
+        return
+    click.echo()
+    shown = weights_in_words(report.weights, report.weight_intervals)
+    print_wrapped(f"late averages the probabilities with the weights {shown}.")
+
+
+def show_missing(report: RunReport) -> None:
+    """Print accuracy and macro-F1 of each head without some modalities, a few columns at a time."""
+    columns = [what for what in report.missing if what != "+".join(report.encoders)]
+    click.echo()
+    print_wrapped("Accuracy/macro-F1 with these modalities alone, and with entries missing at random:")
+    n_shown = max(1, (WIDTH - LONGEST_HEAD) // (2 + max(map(len, [*columns, "100.0/100.0"]))))
+    for start in range(0, len(columns), n_shown):
+        shown = columns[start : start + n_shown]
+        click.echo()
+        print_table(
+            ["head", *shown],
+            [[head, *(_pair(report.missing[what][head]) for what in shown)] for head in report.metrics],
+            width=WIDTH,
+        )
+
+
+def _show_comparisons(report: RunReport) -> None:
+    single, n_rows = report.verdicts[0].single, report.verdicts[0].n_rows
+    text = (
+        f"Against {single} alone: of {n_rows} test rows those that only one of the two has right, with McNemar's p "
+        "(which takes rows for independent); classes with more rows right, fewer, as many; points of accuracy and "
+        "macro-F1 lost where a modality is shuffled among the test rows."
+    )
+    click.echo()
+    print_wrapped(text)
+    click.echo()
+    rows = []
+    for verdict in report.verdicts:
+        if verdict.rows is None or verdict.classes is None:
+            continue
+        rows.append(
+            [
+                verdict.fusion,
+                f"+{verdict.rows.n_won} -{verdict.rows.n_lost}",
+                f"{verdict.rows.p_value:.3f}",
+                f"+{verdict.classes.n_won} -{verdict.classes.n_lost} ={verdict.classes.n_tied}",
+                *(
+                    f"{100 * own['accuracy'].mean:.1f}/{100 * own['macro_f1'].mean:.1f}"
+                    for own in verdict.importance.values()
+                ),
+            ]
+        )
+    print_table(["fusion", "rows", "p", "classes", *report.verdicts[0].importance], rows, width=WIDTH)
+
+
+def _pair(scored: dict[str, float]) -> str:
+    return f"{percent(scored['accuracy'])}/{percent(scored['macro_f1'])}"
+
+
+def percent(value: float) -> str:
+    """Return a share in percent, with one decimal."""
+    return f"{100 * value:.1f}"
