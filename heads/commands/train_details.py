@@ -8,6 +8,7 @@ import click
 
 from cache.console.command import WIDTH, print_table, print_wrapped
 from heads.experiment.late_weights import weights_in_words
+from heads.metrics.registry import JUDGED, METRICS
 from heads.modules.guard import GUARD
 from heads.runs.run_report import RunReport
 
@@ -39,9 +40,17 @@ def _show_verdicts(report: RunReport) -> None:
 
 
 def _show_scores(report: RunReport) -> None:
-    rows = [[name, *_cells(report.metrics[head])] for head, name in rows_of_heads(report)]
-    rows += [[f"({name})", *_cells(scored)] for name, scored in report.controls.items()]
-    print_table(["head", "acc", "95 %", "macro-F1", "95 %", "loss", "ECE", "gap", "s"], rows, width=WIDTH)
+    shown = {name: report.metrics[head] for head, name in rows_of_heads(report)}
+    shown |= {f"({name})": scored for name, scored in report.controls.items()}
+    header = ["head", "acc", "95 %", "macro-F1", "95 %", "gap", "s"]
+    print_table(header, [[name, *_cells(scored)] for name, scored in shown.items()], width=WIDTH)
+    others = {name: metric for name, metric in METRICS.items() if name not in JUDGED}
+    click.echo()
+    print_table(
+        ["head", *(metric.label for metric in others.values())],
+        [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown.items()],
+        width=WIDTH,
+    )
     epochs = [
         f"{name} {scored['best_epoch']} of {len(scored['history'])}"
         for name, scored in [*report.metrics.items(), *report.controls.items()]
@@ -74,8 +83,6 @@ def _cells(scored: dict[str, Any]) -> list[str]:
         span(scored["accuracy_interval"]),
         percent(scored["macro_f1"]),
         span(scored["macro_f1_interval"]),
-        f"{scored['log_loss']:.3f}",
-        f"{scored['calibration_error']:.3f}",
         percent(scored["train_test_gap"]) if "train_test_gap" in scored else "",
         f"{scored['fit_s']:.1f}" if scored["fit_s"] < 9.95 else f"{scored['fit_s']:.0f}",
     ]
