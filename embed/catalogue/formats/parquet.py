@@ -96,7 +96,7 @@ class ParquetTable:
         return pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
 
     def _damaged(self, error: Exception) -> CatalogueError:
-        return CatalogueError(f"The catalogue must be a Parquet file, however {self.path} is not: {error}")
+        return CatalogueError(f"Expected the catalogue to be a Parquet file, but {self.path} is not: {error}")
 
 
 def _first(file: Any, name: str) -> Any:
