@@ -79,9 +79,7 @@ def _build_singles(description: HeadDescription, stack: tuple[int, ...]) -> dict
 
 def _build_plain(description: HeadDescription, stack: tuple[int, ...]) -> nn.Module:
     if not 0 <= description.dropout < 1:
-        raise HeadError(
-            f"The dropout of a head must be at least 0 and less than 1, however it is {description.dropout}."
-        )
+        raise HeadError(f"Expected the dropout of a head to be at least 0 and less than 1, got {description.dropout}.")
     sizes: dict[str, Any] = {
         "n_classes": description.n_classes,
         "hidden_dim": description.hidden_dim,
