@@ -52,14 +52,14 @@ class Entry:
             n_dim, n_token_dim = part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim
             if self.n_dim not in (0, n_dim):
                 raise CacheError(
-                    f"{where} must have {self.n_dim} dimensions, however the journal's part {path.name} has {n_dim}. "
-                    f"Remove {path}."
+                    f"Expected {where} to have {self.n_dim} dimensions, but the journal's part {path.name} has "
+                    f"{n_dim}. Remove {path}."
                 )
             if self.n_dim and self.n_token_dim != n_token_dim:
                 raise CacheError(
-                    f"{where} must have {_tokens_of(self.n_token_dim)} for all its contents, however the journal's "
-                    f"part {path.name} has {_tokens_of(n_token_dim)}. An encoder that gives tokens must say so in its "
-                    f"spec. Remove {path}."
+                    f"Expected {where} to have {_tokens_of(self.n_token_dim)} for all its contents, but the "
+                    f"journal's part {path.name} has {_tokens_of(n_token_dim)}. An encoder that gives tokens must "
+                    f"say so in its spec. Remove {path}."
                 )
             self.n_dim, self.n_token_dim = n_dim, n_token_dim
         self.parts.append(Waiting(file, part.keys, counts))
@@ -110,9 +110,9 @@ class Inventory:
             where = self.cache_path if entry.sealed else self.journal.folder
             forget = "" if entry.sealed else f", or remove {where} to forget the run that was stopped"
             raise SpecConflictError(
-                f"{modality}/{encoder} must be made in one way, however {where} has it with "
-                f"{'; '.join(entry.spec.differences(spec))}. "
-                f"Keep both with --{modality}-name NAME, or write another cache with -o{forget}."
+                f"Expected {modality}/{encoder} to be made in one way, but {where} has it with "
+                f"{'; '.join(entry.spec.differences(spec))}. Keep both with --{modality}-name NAME, or write another "
+                f"cache with -o{forget}."
             )
         return entry
 

@@ -32,7 +32,7 @@ class WriterLock:
             if self._try():
                 break
         else:
-            raise CacheLockedError(f"The lock {self.path} must be a file in a folder, however it cannot be made.")
+            raise CacheLockedError(f"Expected the lock {self.path} to be a file in a folder, but it cannot be made.")
 
     def _try(self) -> bool:
         """Try to take the lock; False where the last holder removed the folder or the file under our hands."""
@@ -62,8 +62,8 @@ class WriterLock:
         except BlockingIOError as error:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
             raise CacheLockedError(
-                f"One writer at a time may write a cache, however {holder} is writing this one "
-                f"(lock: {self.path}). Wait for it to end, or write another cache with -o."
+                f"One writer at a time may write a cache, but {holder} is writing this one (lock: {self.path}). Wait "
+                "for it to end, or write another cache with -o."
             ) from error
         return _is_at(descriptor, self.path)
 

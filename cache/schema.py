@@ -32,7 +32,7 @@ def check_schema(file: h5py.File) -> None:
         ):
             wish = ", ".join("any" if n is None else str(n) for n in shape)
             raise DamagedCacheError(
-                f"the table {path} must be {kind} of shape ({wish}), however it is {dataset.dtype} of {dataset.shape}"
+                f"expected the table {path} to be {kind} of shape ({wish}), got {dataset.dtype} of {dataset.shape}"
             )
         known.add(path)
         return dataset.shape

@@ -36,16 +36,16 @@ class Tokens:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.float16:
             raise CacheError(
-                f"Tokens must be one float16 row each, however they are {self.values.dtype} of shape "
-                f"{self.values.shape}. Convert them with astype(np.float16)."
+                f"Expected tokens to be one float16 row each, got {self.values.dtype} of shape {self.values.shape}. "
+                "Convert them with astype(np.float16)."
             )
         offsets = self.offsets
         if offsets.ndim != 1 or offsets.dtype != np.int64 or not len(offsets) or is_out_of_order(offsets):
-            raise CacheError(f"The offsets of tokens must be int64 in order, however they are {offsets[:5]!r}….")
+            raise CacheError(f"Expected the offsets of tokens to be int64 in order, got {offsets[:5]!r}….")
         if offsets[0] != 0 or offsets[-1] != len(self.values):
             raise CacheError(
-                f"The offsets of tokens must go from 0 to {len(self.values)}, however they go from {offsets[0]} to "
-                f"{offsets[-1]}."
+                f"Expected the offsets of tokens to go from 0 to {len(self.values)}, but they go from {offsets[0]} "
+                f"to {offsets[-1]}."
             )
 
     @classmethod
@@ -61,8 +61,8 @@ class Tokens:
         for array in arrays:
             if array.ndim != 2 or array.shape[1] != n_dim or array.dtype != np.float16:
                 raise CacheError(
-                    f"Each content's tokens must be float16 of shape (any, {n_dim}), however some are {array.dtype} of "
-                    f"shape {array.shape}."
+                    f"Expected each content's tokens to be float16 of shape (any, {n_dim}), but some are "
+                    f"{array.dtype} of shape {array.shape}."
                 )
         return cls(np.concatenate(arrays), _offsets_of(np.array([len(array) for array in arrays])))
 
@@ -78,7 +78,7 @@ class Tokens:
             return cls.of([])
         if len({tokens.n_dim for tokens in some}) > 1:
             raise CacheError(
-                "Tokens must be of one dimension to be put together, however theirs are "
+                "Expected tokens to be of one dimension to be put together, but theirs are "
                 f"{', '.join(str(n_dim) for n_dim in sorted({tokens.n_dim for tokens in some}))}."
             )
         counts = np.concatenate([tokens.counts for tokens in some])

@@ -72,18 +72,17 @@ class ExtractSettings:
         unknown = set(self.modalities) - set(MODALITIES)
         if unknown or not self.modalities:
             raise SettingError(
-                f"--modalities must name some of {', '.join(MODALITIES)}, however got "
-                f"{','.join(self.modalities) or 'none'}."
+                f"--modalities: expected some of {', '.join(MODALITIES)}, got {','.join(self.modalities) or 'none'}."
             )
         for name, lowest in (("batch_size", 1), ("max_length", 3), ("n_workers", 1), ("per_class", 1), ("sample", 1)):
             value = getattr(self, name)
             if value is not None and value < lowest:
                 option = "workers" if name == "n_workers" else name.replace("_", "-")
-                raise SettingError(f"--{option} must be at least {lowest}, however got {value}.")
+                raise SettingError(f"--{option}: expected at least {lowest}, got {value}.")
         if not 0 <= self.seed < 2**63:
-            raise SettingError(f"--seed must be at least 0 and less than 2^63, however got {self.seed}.")
+            raise SettingError(f"--seed: expected at least 0 and less than 2^63, got {self.seed}.")
         if self.max_bad is not None and not re.fullmatch(r"\d+(\.\d+)?%|\d+", self.max_bad):
-            raise SettingError(f"--max-bad must be a share such as 1% or a number, however got {self.max_bad!r}.")
+            raise SettingError(f"--max-bad: expected a share such as 1% or a number, got {self.max_bad!r}.")
         if self.tokens is not None:
             parse_grid(self.tokens)
         self._check_table()
@@ -93,21 +92,19 @@ class ExtractSettings:
     def _check_table(self) -> None:
         delimiter = self.csv_delimiter
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
-            raise SettingError(f"--delimiter must be one character, or tab, however got {self.delimiter!r}.")
+            raise SettingError(f"--delimiter: expected one character, or tab, got {self.delimiter!r}.")
         if self.bad_lines not in ("error", "skip"):
-            raise SettingError(f"--bad-lines must be error or skip, however got {self.bad_lines!r}.")
+            raise SettingError(f"--bad-lines: expected error or skip, got {self.bad_lines!r}.")
         if self.per_class is not None and self.label is None:
-            raise SettingError(
-                "--per-class needs the column of the classes, however none is named. Add --label COLUMN."
-            )
+            raise SettingError("--per-class needs the column of the classes, but none is named. Add --label COLUMN.")
         if self.text_column is not None and self.text_columns is not None:
             raise SettingError(
-                "The text must be one column (--text-column) or several joined (--text-columns), however both are "
-                "given. Name all in --text-columns."
+                "Expected the text to be one column (--text-column) or several joined (--text-columns), but both "
+                "are given. Name all in --text-columns."
             )
         names = self.text_column_names
         if len(set(names)) < len(names):
-            raise SettingError(f"--text-columns must name each column once, however got {self.text_columns!r}.")
+            raise SettingError(f"--text-columns: expected each column once, got {self.text_columns!r}.")
 
     @property
     def csv_delimiter(self) -> str | None:
@@ -134,12 +131,12 @@ class ExtractSettings:
             names = list(_words(f"--{modality}-name", asked) if len(models) > 1 else [asked])
             if len(names) != len(models):
                 raise SettingError(
-                    f"--{modality}-name must give each of the {len(models)} encoders ({', '.join(models)}) a name of "
-                    f"its own, however got {asked!r}."
+                    f"--{modality}-name: expected a name of its own for each of the {len(models)} encoders "
+                    f"({', '.join(models)}), got {asked!r}."
                 )
         choices = [EncoderChoice(*fields) for fields in zip(models, weights, names, poolings, strict=True)]
         if len(set(choices)) < len(choices):
-            raise SettingError(f"--{modality}-encoder must name each encoder once, however got {','.join(models)!r}.")
+            raise SettingError(f"--{modality}-encoder: expected each encoder once, got {','.join(models)!r}.")
         return choices
 
     def bad_limit(self, n_products: int) -> Fraction:
@@ -154,7 +151,7 @@ class ExtractSettings:
 def _words(option: str, value: str) -> list[str]:
     words = [word.strip() for word in value.split(",")]
     if not all(words):
-        raise SettingError(f"{option} must be a name, or several with commas between them, however got {value!r}.")
+        raise SettingError(f"{option}: expected a name, or several with commas between them, got {value!r}.")
     return words
 
 
@@ -162,8 +159,8 @@ def _one_each(option: str, value: str, models: list[str]) -> list[str]:
     words = _words(option, value)
     if len(words) not in (1, len(models)):
         raise SettingError(
-            f"{option} must be one for all encoders, or one for each of the {len(models)} ({', '.join(models)}), "
-            f"however got {len(words)}: {value}."
+            f"{option}: expected one for all encoders, or one for each of the {len(models)} ({', '.join(models)}), "
+            f"got {len(words)}: {value}."
         )
     return words * len(models) if len(words) == 1 else words
 
@@ -181,7 +178,7 @@ def parse_grid(tokens: str) -> tuple[int, int] | None:
         return None
     if not (match := re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", tokens)):
         raise SettingError(
-            f"--tokens must be all, or rows and columns such as 3x3, however got {tokens!r}. "
-            "Where the catalogue follows, write --tokens=all."
+            f"--tokens: expected all, or rows and columns such as 3x3, got {tokens!r}. Where the catalogue follows, "
+            "write --tokens=all."
         )
     return int(match[1]), int(match[2])

@@ -95,7 +95,7 @@ class FitSettings:
     def _check(self, name: str, holds: bool, wish: str) -> None:
         if not holds:
             option = name if name.startswith("n_") else "--" + name.replace("_", "-")  # those of n_ have no option
-            raise SettingError(f"{option} must be {wish}, however got {getattr(self, name)}.")
+            raise SettingError(f"{option}: expected {wish}, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class TrainSettings(FitSettings):
         self._check("controls", set(self.controls) <= set(control_names()), f"some of {', '.join(control_names())}")
         if self.weights is not None and "late" not in self.fusions:
             raise SettingError(
-                f"--weights are those of late fusion, however --fusion is {','.join(self.fusions) or 'none'}. "
-                "Add late, or leave the weights out."
+                f"--weights are those of late fusion, but --fusion is {','.join(self.fusions) or 'none'}. Add late, "
+                "or leave the weights out."
             )
 
 
@@ -157,9 +157,9 @@ def parse_columns(text: str | None) -> tuple[str, ...] | None:
     try:
         names = [name.strip() for line in csv.reader([text], skipinitialspace=True) for name in line if name.strip()]
     except csv.Error as error:
-        raise SettingError(f"A list of columns must be one line, however got {text!r}: {error}.") from error
+        raise SettingError(f"Expected a list of columns to be one line, got {text!r}: {error}.") from error
     if not names:
-        raise SettingError(f"A list of columns must name one or more, however got {text!r}.")
+        raise SettingError(f"Expected a list of columns to name one or more, got {text!r}.")
     return tuple(names)
 
 
@@ -174,7 +174,7 @@ def parse_controls(text: str) -> tuple[str, ...]:
     if names == ["none"]:
         return ()
     if not names or any(name not in (*known, "all") for name in names):
-        raise SettingError(f"--controls must name some of {', '.join(known)}, or be all or none, however got {text!r}.")
+        raise SettingError(f"--controls: expected some of {', '.join(known)}, all or none, got {text!r}.")
     return tuple(name for name in known if name in names or "all" in names)
 
 
@@ -194,8 +194,8 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata",
     unknown = [name for name in names if name not in (*every, *at_once, *modalities, "all") and ":" not in name]
     if unknown or not names:
         raise SettingError(
-            f"--fusion must name some of {', '.join((*modalities, *every, *at_once))}, all, or a head of your own as "
-            f"file.py:Class, however got {text!r}."
+            f"--fusion: expected some of {', '.join((*modalities, *every, *at_once))}, all, or a head of your own "
+            f"as file.py:Class, got {text!r}."
         )
     singles = tuple(name for name in modalities if name in names)
     fusions = tuple(name for name in every if name in names or "all" in names)

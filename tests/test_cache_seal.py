@@ -375,7 +375,7 @@ def test_part_of_another_dimension_is_refused_and_everything_kept(cache_path, wa
     with Journal(cache_path) as journal:
         journal.publish(Part("one", spec_of("one"), [key("e")], np.ones((1, DIM + 1), np.float32), {}))
     before = files(cache_path.parent)
-    with pytest.raises(CacheError, match=r"one must have . dimensions, however .* has ."):
+    with pytest.raises(CacheError, match=r"one to have . dimensions, but .* has ."):
         sealed(cache_path, waiting)
     assert files(cache_path.parent) == before
 

@@ -113,11 +113,11 @@ def test_cells_in_another_encoding_keep_their_bytes_and_are_not_unicode(read):
 @pytest.mark.parametrize(
     ("content", "option", "message"),
     [
-        (b"\xff\xfe" + HEADER.encode("utf-16-le") + b"x", None, "text in utf-16, however .*Name its --encoding"),
-        (HEADER.encode(), "utf-16", "text in utf-16, however .*Name its --encoding"),
+        (b"\xff\xfe" + HEADER.encode("utf-16-le") + b"x", None, "text in utf-16, but .*Name its --encoding"),
+        (HEADER.encode(), "utf-16", "text in utf-16, but .*Name its --encoding"),
         ("id,image,text,modèle\n1,a,b,c\n".encode("latin-1"), None, "Name its --encoding"),
-        (HEADER.encode(), "klingon", "--encoding must be one that Python knows, however got 'klingon'"),
-        (HEADER.encode(), "base64", "--encoding must be one that Python knows, however got 'base64'"),
+        (HEADER.encode(), "klingon", "--encoding: expected one that Python knows, got 'klingon'"),
+        (HEADER.encode(), "base64", "--encoding: expected one that Python knows, got 'base64'"),
     ],
 )
 def test_an_encoding_that_does_not_fit_is_a_named_error(read, content, option, message):
@@ -150,13 +150,13 @@ def test_rows_longer_than_the_header_shift_no_column(read, rows):
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE])
 def test_an_empty_file_is_a_named_error(read, content):
-    with pytest.raises(CatalogueError, match=r"header and rows, however .* is empty"):
+    with pytest.raises(CatalogueError, match=r"header and rows, but .* is empty"):
         read(content)
 
 
 @pytest.mark.parametrize("content", [HEADER, HEADER.strip()])
 def test_a_header_alone_is_a_named_error(read, content):
-    with pytest.raises(CatalogueError, match="must have rows"):
+    with pytest.raises(CatalogueError, match="to have rows"):
         read(content)
 
 
@@ -242,7 +242,7 @@ def test_rows_are_numbered_where_no_column_holds_ids(read, caplog):
 
 
 def test_an_id_column_that_is_asked_for_must_be_there(read):
-    with pytest.raises(CatalogueError, match=r"--id-column must be one of .*\(image, text\), however got 'article'"):
+    with pytest.raises(CatalogueError, match=r"--id-column: expected one of .*\(image, text\), got 'article'"):
         read("image,text\na.png,red\n", id_column="article")
 
 
@@ -287,7 +287,7 @@ def test_a_column_that_is_not_found_is_an_error_with_the_columns_and_the_option(
 
 @pytest.mark.parametrize("role", ["image", "text"])
 def test_a_column_that_is_asked_for_and_not_there_is_an_error_with_the_columns(read, role):
-    with pytest.raises(CatalogueError, match=rf"--{role}-column must .*\(id, image, text\), however got 'picture'"):
+    with pytest.raises(CatalogueError, match=rf"--{role}-column: expected .*\(id, image, text\), got 'picture'"):
         read(HEADER + "1,a,b\n", **{f"{role}_column": "picture"})
 
 
@@ -303,7 +303,7 @@ def test_one_column_may_be_id_and_text_at_once(read):
 
 
 def test_columns_of_one_name_are_a_named_error(read):
-    with pytest.raises(CatalogueError, match=r"names of their own, however the header of .* repeats text, brand\."):
+    with pytest.raises(CatalogueError, match=r"names of their own, but the header of .* repeats text, brand\."):
         read("id,image,text, text,brand,brand \n1,a.png,red,blue,A,B\n")
 
 
@@ -369,13 +369,13 @@ def test_parquet_columns_of_one_name_are_named(tmp_path):
     parquet.write_table(twice, tmp_path / "c.parquet")
     with pytest.raises(CatalogueError, match="text") as caught:
         read_catalogue(tmp_path / "c.parquet")
-    assert "must be a Parquet file" not in str(caught.value)
+    assert "to be a Parquet file" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", HEADER.encode() + b"1,a,b\n", b"PAR1" + bytes(100) + b"PAR1"])
 def test_what_is_no_parquet_file_is_a_named_error(read, content):
     pytest.importorskip("pyarrow")
-    with pytest.raises(CatalogueError, match="must be a Parquet file"):
+    with pytest.raises(CatalogueError, match="to be a Parquet file"):
         read(content, name="c.parquet")
 
 
@@ -383,7 +383,7 @@ def test_a_cut_parquet_file_is_a_named_error(read_table, tmp_path):
     read_table(table())
     path = tmp_path / "catalogue.parquet"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(CatalogueError, match="must be a Parquet file"):
+    with pytest.raises(CatalogueError, match="to be a Parquet file"):
         read_catalogue(path)
 
 

@@ -306,7 +306,7 @@ def test_repeated_names_are_found_in_one_pass():
 def test_objects_that_share_no_names_are_a_named_error():
     lines = [f'{{"id": {n}, "name {n}": 1}}\n' for n in range(1001)]
     assert len(read("".join(lines[:999]), name="c.jsonl")[0]) == 999
-    with pytest.raises(CatalogueError, match=r"however those of c\.jsonl have more than 1,000: .*name 999, …"):
+    with pytest.raises(CatalogueError, match=r"but those of c\.jsonl have more than 1,000: .*name 999, …"):
         read("".join(lines), name="c.jsonl")
 
 

@@ -233,7 +233,7 @@ def test_compressed_arrow_pictures_are_a_named_error(tmp_path):
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.OSFile("d.arrow", "wb") as file, pa.ipc.new_stream(file, table.schema, options=options) as writer:
         writer.write_table(table)
-    with pytest.raises(CatalogueError, match="must not be compressed"):
+    with pytest.raises(CatalogueError, match="not to be compressed"):
         read_catalogue("d.arrow", ExtractSettings(modalities=("image",)))
 
 
@@ -299,15 +299,15 @@ def test_a_catalogue_of_nothing_but_urls_is_an_error_that_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"delimiter": "::"}, "--delimiter must be one character, or tab, however got '::'"),
+        ({"delimiter": "::"}, "--delimiter: expected one character, or tab, got '::'"),
         ({"delimiter": '"'}, "--delimiter"),
-        ({"bad_lines": "fill"}, "--bad-lines must be error or skip"),
+        ({"bad_lines": "fill"}, "--bad-lines: expected error or skip"),
         ({"per_class": 3}, "--per-class needs the column of the classes.*--label"),
-        ({"per_class": 0, "label": "x"}, "--per-class must be at least 1"),
-        ({"sample": 0}, "--sample must be at least 1"),
+        ({"per_class": 0, "label": "x"}, "--per-class: expected at least 1"),
+        ({"sample": 0}, "--sample: expected at least 1"),
         ({"text_column": "a", "text_columns": "b,c"}, "--text-columns"),
         ({"text_columns": "a,,b"}, "--text-columns"),
-        ({"text_columns": "a,a"}, "--text-columns must name each column once"),
+        ({"text_columns": "a,a"}, "--text-columns: expected each column once"),
     ],
 )
 def test_settings_that_make_no_sense_are_named_errors(settings, message):

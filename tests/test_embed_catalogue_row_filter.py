@@ -86,7 +86,7 @@ def test_a_condition_holds_where_it_says(condition, rows):
     ],
 )  # fmt: skip
 def test_what_is_no_condition_is_a_named_error_and_runs_nothing(condition):
-    with pytest.raises(SettingError, match=r"--where must be a condition such as gender == 'Men'"):
+    with pytest.raises(SettingError, match=r"--where: expected a condition such as gender == 'Men'"):
         Where(condition, COLUMNS)
     assert not Path("hacked").exists()
 
@@ -177,8 +177,8 @@ def test_the_same_seed_takes_the_same_products():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"where": "price > 100"}, "--where must leave products, however of 60 in c.csv none is left"),
-        ({"label": "size", "per_class": 3}, r"--label must be one of .*\(text, label, price\), however got 'size'"),
+        ({"where": "price > 100"}, "--where to leave products, but of 60 in c.csv none is left"),
+        ({"label": "size", "per_class": 3}, r"--label: expected one of .*\(text, label, price\), got 'size'"),
     ],
 )
 def test_a_subset_of_nothing_is_a_named_error(settings, message):

@@ -54,7 +54,7 @@ def test_another_join_is_another_text_where_it_reads_otherwise(catalogue):
 
 def test_columns_that_are_not_there_are_named(catalogue):
     with pytest.raises(
-        CatalogueError, match=r"--text-columns must be one of .*\(id, title, description, brand\).*'size'"
+        CatalogueError, match=r"--text-columns: expected one of .*\(id, title, description, brand\).*'size'"
     ):
         read_catalogue(catalogue, ExtractSettings(modalities=("text",), text_columns="title,size"))
 

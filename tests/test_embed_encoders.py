@@ -236,7 +236,7 @@ class Evil:
 def test_a_pickle_that_runs_code_is_refused_and_not_run(write, tmp_path):
     canary = tmp_path / "canary"
     write({"conv1.weight": Evil(canary)}, tmp_path / "evil.pth")
-    with pytest.raises(WeightsError, match=r"evil\.pth must be a file of tensors alone"):
+    with pytest.raises(WeightsError, match=r"evil\.pth to be a file of tensors alone"):
         ImageEncoder(weights=str(tmp_path / "evil.pth")).model  # noqa: B018
     assert not canary.exists()
     with suppress(pickle.UnpicklingError, RuntimeError):  # a bare pickle has no tensors to go on with
@@ -253,7 +253,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(write, tmp_path):
 def test_a_file_of_something_else_is_a_named_error(suffix, content, tmp_path):
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"broken{suffix} must be a file of tensors alone"):
+    with pytest.raises(WeightsError, match=rf"broken{suffix} to be a file of tensors alone"):
         load_state(path)
 
 
@@ -273,7 +273,7 @@ def test_a_cut_file_is_a_named_error(suffix, tmp_path):
     assert load_state(path).keys() == {"conv1.weight", "bn1.bias"}
     for length in range(0, len(content), len(content) // 50):
         path.write_bytes(content[:length])
-        with pytest.raises(WeightsError, match="must be a file of tensors alone"):
+        with pytest.raises(WeightsError, match="to be a file of tensors alone"):
             load_state(path)
 
 
@@ -303,7 +303,7 @@ def test_a_file_with_altered_bytes_is_read_or_a_named_error(suffix, tmp_path):
 )
 def test_a_file_of_tensors_that_is_no_state_dict_is_a_named_error(value, shown, tmp_path):
     torch.save(value, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=f"must hold a state dict .* holds {shown}"):
+    with pytest.raises(WeightsError, match=f"to hold a state dict .* holds {shown}"):
         load_state(tmp_path / "w.pth")
 
 
@@ -547,7 +547,7 @@ def test_code_that_a_folder_brings_along_is_not_run(model_type, folder, tmp_path
     ("options", "error", "message"),
     [
         ({"pooling": "max"}, SettingError, "--pooling must be cls or mean, however got 'max'"),
-        ({"weights": "best"}, SettingError, "--text-weights must be pretrained or random for .*, however got 'best'"),
+        ({"weights": "best"}, SettingError, "--text-weights: expected pretrained or random for .*, got 'best'"),
         ({"max_length": 49}, SettingError, "--max-length must be at most 48 .* however got 49"),
         ({"name": "a/b"}, SettingError, "--text-name"),
     ],
@@ -995,7 +995,7 @@ def test_a_download_of_text_weights_takes_what_is_read_and_no_pickle_or_code(ser
 
 @pytest.mark.parametrize("name", ["a/b/c", "org/", "no such folder", "org/tiny.safetensors/config.json"])
 def test_what_is_neither_folder_nor_hub_name_is_a_named_error(name):
-    with pytest.raises(WeightsError, match="must be a folder or a model's name on the hub"):
+    with pytest.raises(WeightsError, match="to be a folder or a model's name on the hub"):
         TextEncoder(name)
 
 

@@ -123,5 +123,5 @@ def test_an_extraction_behind_a_closed_gate_stops(tmp_path, monkeypatch):
 
 
 def test_another_way_to_decode_is_a_named_error():
-    with pytest.raises(SettingError, match="--decode must be exact or fast, however got 'quick'"):
+    with pytest.raises(SettingError, match="--decode: expected exact or fast, got 'quick'"):
         ImageEncoder(weights="random", decode="quick")

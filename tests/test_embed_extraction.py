@@ -621,9 +621,7 @@ def test_max_bad_decides_and_the_cache_is_written_all_the_same(tmp_path, max_bad
     if is_kept:
         run(catalogue, max_bad=max_bad)
     else:
-        with pytest.raises(
-            TooManyBadError, match=rf"--max-bad {max_bad} must hold, however 3 of 10 .* {FAILURES} lists"
-        ):
+        with pytest.raises(TooManyBadError, match=rf"--max-bad {max_bad} to hold, but 3 of 10 .* {FAILURES} lists"):
             run(catalogue, max_bad=max_bad)
     assert_each_row_has_its_own_vector(catalogue)
     assert len(FAILURES.read_text().splitlines()) == 4

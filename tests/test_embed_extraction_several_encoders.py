@@ -70,13 +70,19 @@ def test_each_of_several_encoders_is_as_if_it_were_alone(folders):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_weights": "random,pretrained,random"}, r"--image-weights must be one for all .* got 3"),
-        ({"text_weights": "random,random"}, r"--text-weights must be one for all encoders, or one for each of the 1 "),
-        ({"pooling": "cls,mean"}, r"--pooling must be one for all encoders, or one for each of the 1 "),
-        ({"image_name": "one"}, r"--image-name must give each of the 2 encoders \(resnet18, resnet34\) .* got 'one'"),
-        ({"image_name": "one,two,three"}, r"--image-name must give each of the 2 encoders"),
-        ({"image_encoder": "resnet18,"}, r"--image-encoder must be a name, or several .* got 'resnet18,'"),
-        ({"image_encoder": "resnet18, resnet18"}, r"--image-encoder must name each encoder once"),
+        ({"image_weights": "random,pretrained,random"}, r"--image-weights: expected one for all .* got 3"),
+        (
+            {"text_weights": "random,random"},
+            r"--text-weights: expected one for all encoders, or one for each of the 1 ",
+        ),
+        ({"pooling": "cls,mean"}, r"--pooling: expected one for all encoders, or one for each of the 1 "),
+        (
+            {"image_name": "one"},
+            r"--image-name: expected a name of its own for each of the 2 encoders \(resnet18, resnet34\) .* got 'one'",
+        ),
+        ({"image_name": "one,two,three"}, r"--image-name: expected a name of its own for each of the 2 encoders"),
+        ({"image_encoder": "resnet18,"}, r"--image-encoder: expected a name, or several .* got 'resnet18,'"),
+        ({"image_encoder": "resnet18, resnet18"}, r"--image-encoder: expected each encoder once"),
     ],
 )
 def test_a_list_that_does_not_fit_is_a_named_error(options, message):

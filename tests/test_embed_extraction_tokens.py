@@ -84,14 +84,14 @@ def test_a_grid_averages_the_map(pictures):
 @pytest.mark.parametrize("architecture", ["vit_b_16", "vgg11", "convnext_tiny"])
 def test_a_network_whose_vector_is_no_mean_of_a_map_is_a_named_error(architecture):
     encoder = ImageEncoder(architecture, weights="random", tokens="all")
-    with pytest.raises(SettingError, match=f"however that of {architecture} is not"):
+    with pytest.raises(SettingError, match=f"but that of {architecture} is not"):
         encoded(encoder, [image_bytes()])
 
 
 @pytest.mark.parametrize("tokens", ["3", "0x3", "3x", "all cells", "999x1", ""])
 def test_another_word_for_tokens_is_a_named_error(tokens):
     for make in (lambda: ImageEncoder(weights="random", tokens=tokens), lambda: ExtractSettings(tokens=tokens)):
-        with pytest.raises(SettingError, match="--tokens must be all, or rows and columns such as 3x3, however got"):
+        with pytest.raises(SettingError, match="--tokens: expected all, or rows and columns such as 3x3, got"):
             make()
 
 

@@ -196,7 +196,7 @@ def test_pictures_of_a_large_catalogue_are_sampled_and_it_is_said(shop):
 def test_label_that_was_named_is_looked_at_and_must_be_there(shop):
     found = inspect(shop, settings=InspectSettings(estimate=False, label="colour"))
     assert found.label.column == "colour"
-    with pytest.raises(CatalogueError, match=r"--label must be one of the catalogue's columns \(id, .*'shoes'"):
+    with pytest.raises(CatalogueError, match=r"--label: expected one of the catalogue's columns \(id, .*'shoes'"):
         inspect(shop, settings=InspectSettings(estimate=False, label="shoes"))
 
 
@@ -224,9 +224,9 @@ def test_catalogue_without_rows_is_an_error(tmp_path, content):
 
 
 def test_settings_out_of_range_are_errors():
-    with pytest.raises(SettingError, match="--most-pictures must be at least 1, however got 0"):
+    with pytest.raises(SettingError, match="--most-pictures: expected at least 1, got 0"):
         InspectSettings(most_pictures=0)
-    with pytest.raises(SettingError, match="--products must be at least 0, however got -1"):
+    with pytest.raises(SettingError, match="--products: expected at least 0, got -1"):
         InspectSettings(n_products=-1)
 
 

@@ -76,7 +76,7 @@ def test_pictures_are_those_of_the_rows_that_are_taken(tmp_path):
 
 def test_condition_that_leaves_nothing_is_an_error(tmp_path):
     path = write_catalogue(tmp_path, ROWS)
-    with pytest.raises(CatalogueError, match="--where must leave products, however of 12 in .* none is left"):
+    with pytest.raises(CatalogueError, match="--where to leave products, but of 12 in .* none is left"):
         look(path, where="kind == 'c'")
     with pytest.raises(SettingError, match="colour is none of the columns"):
         look(path, where="colour == 'c'")
@@ -104,13 +104,13 @@ def test_column_of_texts_that_is_named_alone_stays_as_it_is_written(tmp_path):
 
 
 def test_text_column_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(CatalogueError, match=r"--text-columns must be one of .*however got 'name'"):
+    with pytest.raises(CatalogueError, match=r"--text-columns: expected one of .*got 'name'"):
         look(write_catalogue(tmp_path, ROWS), text_columns="title,name")
 
 
 @pytest.mark.parametrize("asked", [{"sample": 5}, {"per_class": 2, "label": "kind"}])
 def test_so_many_products_are_refused(asked):
-    with pytest.raises(SettingError, match="must be None for an inspection, .*where takes some"):
+    with pytest.raises(SettingError, match="to be None for an inspection, .*where takes some"):
         InspectSettings(extract=ExtractSettings(**asked))
 
 

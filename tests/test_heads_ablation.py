@@ -213,7 +213,7 @@ def test_a_cache_that_is_sealed_anew_while_it_is_opened_is_a_named_error(tmp_pat
     with Cache(path) as cache:
         there = load_vectors(cache, encoders={"text": None}, on_disk=True)
         shop(path, encoders=("second",))
-        with pytest.raises(HeadError, match="must stay as it is while it is read.*Start again"):
+        with pytest.raises(HeadError, match="to stay as it is while it is read.*Start again"):
             load_vectors(cache, encoders={"text": None}, on_disk=True)
         assert there.inputs["text"][torch.arange(3)].equal(
             load_vectors(cache, encoders={"text": None}).inputs["text"][:3]
@@ -460,7 +460,7 @@ def test_several_encoders_are_compared_on_the_same_rows(run, tmp_path):
 def test_an_encoder_is_named_for_its_modality_and_the_others_keep_all(run, tmp_path):
     path = shop(tmp_path / "c.h5", encoders=("first", "second"))
     with pytest.raises(
-        HeadError, match=r"--encoders must name some of the cache's \(image: first, second; text: first"
+        HeadError, match=r"--encoders: expected some of the cache's \(image: first, second; text: first"
     ):
         run(replace(QUICK, encoders=("third",)), cache=path)
     report = run(replace(QUICK, encoders=("second",)), cache=path)

@@ -45,10 +45,10 @@ def test_a_range_is_searched_as_suits_its_setting(name, text, kind, low, high):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("learning_rate", "x", "--learning-rate must be numbers"),
+        ("learning_rate", "x", "--learning-rate: expected numbers"),
         ("learning_rate", "nan", "--learning-rate"),
-        ("learning_rate", "-1", "--learning-rate must be positive"),
-        ("learning_rate", "", "--learning-rate must name one value or more"),
+        ("learning_rate", "-1", "--learning-rate: expected positive"),
+        ("learning_rate", "", "--learning-rate: expected one value or more"),
         ("learning_rate", "0..1", "positive"),
         ("learning_rate", "2..1", "the smaller first"),
         ("hidden_dim", "2.5", "whole"),
@@ -161,27 +161,27 @@ def test_seeds_are_a_number_or_a_list(text, seeds):
 
 @pytest.mark.parametrize("text", ["1000000000000", "10001", ",".join(map(str, range(10_001)))])
 def test_seeds_have_a_bound(text):
-    with pytest.raises(SettingError, match="--seeds must be 10000 seeds at most"):
+    with pytest.raises(SettingError, match="--seeds: expected 10000 seeds at most"):
         parse_seeds(text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1,-2", ",", "9" * 5000])
 def test_what_is_no_seeds_is_a_named_error(text):
-    with pytest.raises(SettingError, match="--seeds must be a number of seeds"):
+    with pytest.raises(SettingError, match="--seeds: expected a number of seeds"):
         parse_seeds(text)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"n_folds": 0}, "--folds must be at least 1"),
+        ({"n_folds": 0}, "--folds: expected at least 1"),
         ({"seeds": ()}, "--seeds"),
         ({"seeds": (1, 1)}, "--seeds"),
         ({"n_folds": 3, "split_column": "side"}, "--split-column makes one fold"),
         ({"grid": {"size": (1,)}}, "size"),
         ({"grid": {"rank": ()}}, "one value or more"),
         ({"grid": {"dropout": parse_axis("dropout", "0..0.5")}}, "--search N"),
-        ({"n_trials": 0}, "--search must be at least 1"),
+        ({"n_trials": 0}, "--search: expected at least 1"),
         ({"n_folds": 2, "validation_share": 0.5}, "what the test rows leave"),
         ({"weights": "1,2", "fusions": ("early",)}, "late"),
         ({"n_resamples": 10}, "--resamples"),
@@ -212,15 +212,15 @@ def test_a_file_says_what_the_command_line_would(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("g.yaml", "rate: 1", r"options' names as keys \(folds, fusion, learning-rate, lr\), however it has 'rate'"),
+        ("g.yaml", "rate: 1", r"options' names as keys \(folds, fusion, learning-rate, lr\), got 'rate'"),
         ("g.yaml", "lr: {a: 1}", "give lr a word, a number, or a list"),
         ("g.yaml", "lr: []", "give lr a word"),
         ("g.yaml", "lr: true", "give lr a word"),
         ("g.yaml", "lr: 1\nlearning_rate: 2", "say each option once"),
-        ("g.yaml", "lr: [1", "must be YAML"),
-        ("g.yaml", "!!python/object/apply:os.getcwd []", "must be YAML"),
+        ("g.yaml", "lr: [1", "to be YAML"),
+        ("g.yaml", "!!python/object/apply:os.getcwd []", "to be YAML"),
         ("g.yaml", "- lr", "a key and a value"),
-        ("g.toml", "lr 1", "must be TOML"),
+        ("g.toml", "lr 1", "to be TOML"),
         ("g.json", "{}", "ends in .yaml, .yml or .toml"),
         ("g.yaml", b"lr: \xff", "UTF-8"),
     ],

@@ -48,14 +48,14 @@ DEFECTS = {  # class -> the checks that must fail, and words of the first one's 
     "HardlyTheImage": (["learn", "fuse"], "it is nothing but rounding for projections.image.bias"),
     "ReadsTheAbsent": (["absent"], "get another answer where it is 1e+06 instead of 0"),
     "TimesTheMask": (["absent"], "get another answer where it is nan instead of 0"),
-    "MeanOfThePresent": (["absent"], "A row with nothing present must get a finite answer"),
+    "MeanOfThePresent": (["absent"], "a row with nothing present to get a finite answer"),
     "Probabilities": (["shape"], "each row's are positive and sum to 1: leave the last softmax out"),
-    "Squeezed": (["shape"], "The answers to 1 row must be (1, 3) float32, however they are (3,) float32"),
+    "Squeezed": (["shape"], "the answers to 1 row to be (1, 3) float32, but they are (3,) float32"),
     "Raising": (["shape"], "it raised KeyError: 'sound'"),
     "AlwaysDropout": (["repeat"], "24 of 24 rows get others the second time. Is there dropout"),
     "Bounded": (["fit"], "the answers are bounded. Is there a softmax, sigmoid or tanh on the logits"),
     "LateStatistics": (["fuse", "fit"], "no answer changes with the image vectors, the text vectors"),
-    "TiedWeights": (["save"], "state_dict() must be tensors of their own"),
+    "TiedWeights": (["save"], "state_dict() to be tensors of their own"),
 }
 SOUND = ("Sound", "OwnTwoKeys", "LearnedQuestion", "ZeroAtFirst")
 
@@ -147,7 +147,7 @@ def test_tokens_that_are_not_looked_at_are_found():
         **own,
     )
     assert failures(report) == {
-        "fuse": "Every modality must have its say, however no answer changes with the text tokens."
+        "fuse": "Expected every modality to have its say, but no answer changes with the text tokens."
     }
 
 
@@ -277,12 +277,12 @@ def test_a_broken_head_is_an_error_and_its_reason_a_result(monkeypatch):
         "learn",
         "save",
     ]
-    assert f"{BROKEN}:FactorsInAList, learn: What learns must be" in result.stdout
+    assert f"{BROKEN}:FactorsInAList, learn: Expected what learns to be" in result.stdout
     assert "factors[0], factors[1]" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1
-    assert f"however {BROKEN}:FactorsInAList fails learn, save." in errors[0]
+    assert f"but {BROKEN}:FactorsInAList fails learn, save." in errors[0]
 
 
 def test_details_say_what_is_checked_and_what_was_not():
@@ -310,9 +310,9 @@ def test_json_holds_every_finding(monkeypatch):
     [
         (["no-such-head"], "one of image, text, early, attention, gated, lowrank, late"),
         (["no_such_module:Mine"], "there is no no_such_module"),
-        (["attention", "--dims", "text=5"], "A head must be one of text,"),
-        (["--dims", "image"], "as in image=512,text=768, however got image."),
-        (["--dims", "image=0"], "however got image=0."),
+        (["attention", "--dims", "text=5"], "a head to be one of text,"),
+        (["--dims", "image"], "as in image=512,text=768, got image."),
+        (["--dims", "image=0"], "got image=0."),
     ],
 )
 def test_a_wrong_word_is_an_error_before_anything_is_checked(arguments, words):
@@ -329,7 +329,7 @@ def test_one_modality_has_no_fusions_to_check():
 
 @pytest.mark.parametrize("text", ["", "image", "image=", "=5", "image=x", "image=-1", "image=0", "a=1,a=2", "a=1,,b=2"])
 def test_dims_that_are_none_are_an_error(text):
-    with pytest.raises(SettingError, match="--dims must name each modality once"):
+    with pytest.raises(SettingError, match="--dims: expected each modality once"):
         parse_dims(text)
 
 

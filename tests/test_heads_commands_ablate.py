@@ -107,7 +107,7 @@ def test_a_grid_file_says_what_the_line_would_and_the_line_wins(heads_ablate, tm
 def test_a_grid_file_with_an_unknown_key_lists_the_known_ones(heads_ablate, tmp_path, key):
     path = tmp_path / "grid.toml"
     path.write_text(f"{key} = 1")
-    assert_one_line(heads_ablate("--grid", path), f"it has '{key}'", "learning-rate", "weight-decay", "seeds")
+    assert_one_line(heads_ablate("--grid", path), f"got '{key}'", "learning-rate", "weight-decay", "seeds")
 
 
 def test_a_grid_file_that_is_not_there_is_a_named_error(heads_ablate, tmp_path):
@@ -117,14 +117,14 @@ def test_a_grid_file_that_is_not_there_is_a_named_error(heads_ablate, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--lr", "x"], ["--learning-rate must be numbers"]),
+        (["--lr", "x"], ["--learning-rate: expected numbers"]),
         (["--lr", "1e-4..1e-2"], ["--search N"]),
-        (["--hidden", "30"], ["--hidden-dim must be a multiple of 4"]),
-        (["--seeds", "a"], ["--seeds must be"]),
-        (["--folds", "0"], ["--folds must be at least 1"]),
+        (["--hidden", "30"], ["--hidden-dim: expected a multiple of 4"]),
+        (["--seeds", "a"], ["--seeds: expected"]),
+        (["--folds", "0"], ["--folds: expected at least 1"]),
         (["--encoders", "resnet50"], ["--encoders", "image: synthetic; text: synthetic", "'resnet50'"]),
-        (["--fusion", "sum"], ["--fusion must name some of"]),
-        (["--label", "kind"], ["--label must be one of"]),
+        (["--fusion", "sum"], ["--fusion: expected some of"]),
+        (["--label", "kind"], ["--label: expected one of"]),
         (["--name", "a/b"], ["--name"]),
         (["--modalities", "audio"], ["audio"]),
         (["--device", "tpu"], ["--device"]),

@@ -137,7 +137,7 @@ def test_heads_that_look_at_the_same_vectors_share_one_reading(cache_path, run_p
 def test_an_unknown_head_lists_those_there_are(cache_path, run_path):
     result = invoke(predict, cache_path, "--run", run_path, "--head", "fused")
     assert_one_line(result)
-    assert f"--head must be one of {', '.join(NAMES)}, however got fused" in result.stderr
+    assert f"--head: expected one of {', '.join(NAMES)}, got fused" in result.stderr
 
 
 def test_products_without_a_vector_get_no_answer_and_are_counted(cache_path, run_path):
@@ -213,7 +213,7 @@ def test_what_is_no_run_folder_is_said_to_be_none(cache_path, tmp_path, missing)
         (tmp_path / "run").mkdir()
     result = invoke(predict, cache_path, "--run", tmp_path / "run")
     assert_one_line(result)
-    assert "A run must be a folder that heads-train wrote" in result.stderr
+    assert "a run to be a folder that heads-train wrote" in result.stderr
 
 
 @pytest.mark.parametrize(

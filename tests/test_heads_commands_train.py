@@ -261,7 +261,7 @@ def test_fusions_are_named_one_by_one_or_in_a_list(heads_train, fusion, heads):
 
 @pytest.mark.parametrize("fusion", ["fused", "early,fused", "", ",", "early;late", "Early"])
 def test_an_unknown_fusion_lists_those_there_are(heads_train, fusion):
-    assert_one_line(heads_train("--fusion", fusion), "--fusion must name some of", ", ".join(FUSIONS), repr(fusion))
+    assert_one_line(heads_train("--fusion", fusion), "--fusion: expected some of", ", ".join(FUSIONS), repr(fusion))
 
 
 def test_a_modality_that_the_cache_lacks_is_no_fusion_of_it(heads_train, tmp_path):
@@ -316,7 +316,7 @@ OUT_OF_RANGE = {
     ("option", "value"), [(option, value) for option, bad in OUT_OF_RANGE.items() for value in bad]
 )
 def test_a_setting_out_of_range_is_refused_by_name(heads_train, option, value):
-    assert_one_line(heads_train(f"{option}={value}"), f"{option} must be", value)
+    assert_one_line(heads_train(f"{option}={value}"), f"{option}: expected", value)
 
 
 @pytest.mark.parametrize(
@@ -384,16 +384,16 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
         (["--modalities", ","], ["modality"]),
         (["--encoder", "image=resnet50"], ["the image encoder 'resnet50', however it holds synthetic"]),
         (["--encoder", "audio=synthetic"], ["audio"]),
-        (["--encoder", "image"], ["--encoder must be MODALITY=NAME", "'image'"]),
-        (["--encoder", "=synthetic"], ["--encoder must be MODALITY=NAME"]),
-        (["--encoder", "image="], ["--encoder must be MODALITY=NAME"]),
-        (["--label", "kind"], ["--label must be one of", "(label, one, none)", "'kind'"]),
-        (["--label", "one"], ["two classes or more", "however it has 1: same (150)"]),
-        (["--label", "none"], ["two classes or more", "however it has 0: no labels"]),
+        (["--encoder", "image"], ["--encoder: expected MODALITY=NAME", "'image'"]),
+        (["--encoder", "=synthetic"], ["--encoder: expected MODALITY=NAME"]),
+        (["--encoder", "image="], ["--encoder: expected MODALITY=NAME"]),
+        (["--label", "kind"], ["--label: expected one of", "(label, one, none)", "'kind'"]),
+        (["--label", "one"], ["two classes or more", "got 1: same (150)"]),
+        (["--label", "none"], ["two classes or more", "got 0: no labels"]),
         (["--min-rows", "100"], ["two classes or more of at least 100 rows", "--min-rows"]),
-        (["--split-column", "fold"], ["--split-column must be one of", "'fold'"]),
-        (["--split-column", "label"], ["--split-column label must say train, validation or test", "class 0"]),
-        (["--name", "a/b"], ["--name must be a plain folder name"]),
+        (["--split-column", "fold"], ["--split-column: expected one of", "'fold'"]),
+        (["--split-column", "label"], ["--split-column label to say train, validation or test", "class 0"]),
+        (["--name", "a/b"], ["--name: expected a plain folder name"]),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(heads_train, arguments, words):

@@ -48,7 +48,7 @@ def test_asked_column_wins_over_a_usual_one(column_of):
 
 
 def test_asked_column_that_is_not_there_lists_the_columns(column_of):
-    with pytest.raises(LabelError, match=r"\(label, colour\), however got 'color'"):
+    with pytest.raises(LabelError, match=r"\(label, colour\), got 'color'"):
         column_of(["label", "colour"], asked="color")
 
 
@@ -117,23 +117,23 @@ def test_only_usable_rows_count_for_the_rule():
 
 
 def test_one_class_is_no_classification():
-    with pytest.raises(LabelError, match=r"two classes or more of at least 1 rows, however it has 1: a \(3\)"):
+    with pytest.raises(LabelError, match=r"two classes or more of at least 1 rows, got 1: a \(3\)"):
         labels_of(["a", "a", " a"])
 
 
 def test_one_class_left_by_the_rule_names_the_counts_and_the_way_out():
-    with pytest.raises(LabelError, match=r"however it has 1: a \(3\), b \(2\)\..*lower --min-rows"):
+    with pytest.raises(LabelError, match=r"got 1: a \(3\), b \(2\)\..*lower --min-rows"):
         labels_of([*"aaabb"], min_rows=3)
 
 
 def test_many_small_classes_are_not_all_listed():
-    with pytest.raises(LabelError, match=r"however it has 0: 0 \(1\), 1 \(1\), 2 \(1\), 3 \(1\), 4 \(1\), …"):
+    with pytest.raises(LabelError, match=r"got 0: 0 \(1\), 1 \(1\), 2 \(1\), 3 \(1\), 4 \(1\), …"):
         labels_of([*"0123456789"], min_rows=2)
 
 
 @pytest.mark.parametrize("cells", [["", " "], []])
 def test_no_labels_at_all_is_an_error(cells):
-    with pytest.raises(LabelError, match="however it has 0: no labels"):
+    with pytest.raises(LabelError, match="got 0: no labels"):
         labels_of(cells)
 
 

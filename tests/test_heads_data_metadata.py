@@ -168,9 +168,9 @@ def test_another_encoding_has_another_fingerprint(changes):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"version": 2}, "must be of version 1, however it is of 2: update embed-once"),
-        ({"columns": [{"kind": "number"}]}, "must say how its columns are encoded"),
-        ({"columns": None}, "must say how its columns are encoded"),
+        ({"version": 2}, "to be of version 1, got 2: update embed-once"),
+        ({"columns": [{"kind": "number"}]}, "to say how its columns are encoded"),
+        ({"columns": None}, "to say how its columns are encoded"),
         ({"kept": [0, 99]}, "not sound: "),
         ({"kept": [-1]}, "not sound: "),
     ],
@@ -229,7 +229,7 @@ def test_who_has_no_cell_at_all_has_no_metadata():
 
 @pytest.mark.parametrize("cells", [["", "nan", "NA"], ["", "", ""]], ids=str)
 def test_a_column_of_nothing_is_a_named_error(cells):
-    with pytest.raises(HeadError, match="however size has none among the training rows"):
+    with pytest.raises(HeadError, match="but size has none among the training rows"):
         fit({"size": cells, "colour": ["a", "b", "a"]})
 
 
@@ -337,5 +337,5 @@ def unsound(column=None, **changes):
 )
 def test_an_encoding_that_is_not_sound_is_refused_before_anything_is_made_of_it(fields):
     FittedMetadata.from_spec(EncoderSpec("metadata", SOUND))
-    with pytest.raises(HeadError, match="must say how its columns are encoded"):
+    with pytest.raises(HeadError, match="to say how its columns are encoded"):
         FittedMetadata.from_spec(EncoderSpec("metadata", fields))

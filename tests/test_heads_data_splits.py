@@ -183,7 +183,7 @@ def test_a_group_of_two_classes_stays_together():
     [([0, 1], [0, 1], "validation|test"), ([0, 0, 1, 1], [0, 0, 0, 0], "validation|test"), ([-1, -1], [0, 1], "train")],
 )
 def test_a_side_without_rows_is_an_error_that_counts(codes, groups, empty):
-    with pytest.raises(SplitError, match=rf"however ({empty}) has too few \(train \d"):
+    with pytest.raises(SplitError, match=rf"but ({empty}) has too few \(train \d"):
         draw(codes, groups)
 
 
@@ -208,7 +208,7 @@ def test_a_column_is_taken_as_it_is():
 
 
 def test_words_that_name_no_side_are_listed():
-    with pytest.raises(SplitError, match=r"--split-column side must say .* however it says holdout, query"):
+    with pytest.raises(SplitError, match=r"--split-column side to say .* but it says holdout, query"):
         by_column(["train", "query", "Holdout", "test", "val"])
 
 

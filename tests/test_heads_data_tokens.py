@@ -564,7 +564,7 @@ def test_tokens_of_a_modality_that_the_head_does_not_have_are_refused(report, tm
     path = rewritten(
         report.run_path, tmp_path, description={"token_dims": {"image": 8, "text": 11, "audio": 11}}, edit=add_audio
     )
-    with pytest.raises(HeadError, match="its own modalities, image, text, however got those of audio"):
+    with pytest.raises(HeadError, match="its own modalities, image, text, but got those of audio"):
         load_head(path)
 
 
@@ -596,7 +596,7 @@ def test_golden_tokens_that_are_none_are_refused_before_they_are_looked_at(
         tensors[name] = change(tensors[name]).contiguous()
 
     monkeypatch.setattr(ProductTokens, "batch", lambda *_: pytest.fail("they were looked at"))
-    with pytest.raises(HeadError, match=r"Tokens must be \(T, D\) float16"):
+    with pytest.raises(HeadError, match=r"tokens to be \(T, D\) float16"):
         load_head(rewritten(report.run_path, tmp_path, edit=edit))
 
 

@@ -130,8 +130,8 @@ def test_nan_is_refused_where_nothing_else_is_there(modalities):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"fusion": "mean"}, "fusion must be one of image, text, early"),
-        ({"fusion": 3}, "fusion must be one of"),
+        ({"fusion": "mean"}, "fusion to be one of image, text, early"),
+        ({"fusion": 3}, "fusion to be one of"),
         ({"fusion": "gated", "modalities": None}, "gated needs two modalities"),
         ({"modalities": {}}, "how many columns"),
         ({"modalities": {"text": 5, "image": 4.0}}, "how many columns"),
@@ -139,18 +139,18 @@ def test_nan_is_refused_where_nothing_else_is_there(modalities):
         ({"modalities": {"late": 9}}, "'late'"),
         ({"modalities": {"a.b": 9}}, "'a.b'"),
         ({"modalities": {"keys": 9}}, "'keys'"),
-        ({"hidden_dim": 16.0}, "hidden_dim must be an integer"),
-        ({"hidden_dim": 0}, "hidden-dim must be at least 1"),
-        ({"dropout": "0.5"}, "dropout must be a number"),
-        ({"dropout": np.nan}, "dropout must be at least 0"),
-        ({"validation_fraction": 1}, "validation_fraction must be between 0 and 1"),
-        ({"precision": "fp16"}, "precision must be one of auto, fp32, bf16"),
+        ({"hidden_dim": 16.0}, "hidden_dim to be an integer"),
+        ({"hidden_dim": 0}, "hidden-dim: expected at least 1"),
+        ({"dropout": "0.5"}, "dropout to be a number"),
+        ({"dropout": np.nan}, "dropout: expected at least 0"),
+        ({"validation_fraction": 1}, "validation_fraction to be between 0 and 1"),
+        ({"precision": "fp16"}, "precision to be one of auto, fp32, bf16"),
         ({"device": "tpu"}, "device must be auto, cpu"),
-        ({"class_weight": "equal"}, "class_weight must be None"),
-        ({"class_weight": {"a": -1}}, "class-weights must be positive"),
+        ({"class_weight": "equal"}, "class_weight to be None"),
+        ({"class_weight": {"a": -1}}, "class-weights: expected positive"),
         ({"class_weight": "balanced", "fusion": "centroids"}, "centroids weighs no classes"),
-        ({"fusion": "late", "weights": {"text": 1}}, "weights must name one non-negative number per modality"),
-        ({"fusion": "late", "weights": 0.4}, "weights must be such as"),
+        ({"fusion": "late", "weights": {"text": 1}}, "weights: expected one non-negative number per modality"),
+        ({"fusion": "late", "weights": 0.4}, "weights such as"),
     ],
 )
 def test_a_parameter_out_of_its_range_is_a_named_error(settings, message):
@@ -162,11 +162,11 @@ def test_a_parameter_out_of_its_range_is_a_named_error(settings, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (MATRIX[:, :8], "modalities must name all columns of X, which has 8, however they name 9: text 5, image 4"),
-        ({"text": VECTORS["text"]}, "however it has those of text"),
-        ({**VECTORS, "metadata": MATRIX}, "however it has those of text, image, metadata"),
-        ({**VECTORS, "image": MATRIX}, "however it has those of text 5, image 9"),
-        ({**VECTORS, "image": VECTORS["image"][:8]}, r"they have \[8, 90\] rows"),
+        (MATRIX[:, :8], "modalities to name all columns of X, which has 8, but they name 9: text 5, image 4"),
+        ({"text": VECTORS["text"]}, "got those of text"),
+        ({**VECTORS, "metadata": MATRIX}, "got those of text, image, metadata"),
+        ({**VECTORS, "image": MATRIX}, "got those of text 5, image 9"),
+        ({**VECTORS, "image": VECTORS["image"][:8]}, r"got \[8, 90\] rows"),
     ],
 )
 def test_columns_that_are_not_those_of_the_modalities_are_an_error(given, message):

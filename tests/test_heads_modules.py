@@ -223,7 +223,7 @@ def test_attention_over_nothing_but_absent_answers_is_finite():
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_attention_over_one_modality_is_an_error(modality):
-    with pytest.raises(HeadError, match=f"two modalities or more, however there is {modality} alone"):
+    with pytest.raises(HeadError, match=f"two modalities or more, but there is {modality} alone"):
         build(description_of("attention", {modality: 5}))
 
 
@@ -393,7 +393,7 @@ def test_weights_are_read_by_order_or_by_name(text, weights):
     ],
 )  # fmt: skip
 def test_weights_that_are_none_are_refused_with_the_wish_and_what_was_got(text):
-    wish = r"--weights must name one non-negative number per modality \(image, text\), not all zero, however got "
+    wish = r"--weights: expected one non-negative number per modality \(image, text\), not all zero, got "
     with pytest.raises(SettingError, match=wish) as caught:
         parse_weights(text, ["image", "text"])
     assert text in str(caught.value)

@@ -283,7 +283,7 @@ def test_row_that_has_nothing_and_what_stands_in_absent_ones_change_nothing():
 
 def test_no_row_with_any_modality_is_an_error():
     logits, present, codes = members({"image": 1.0, "text": 1.0}, 10)
-    with pytest.raises(HeadError, match="must have a vector, however none has"):
+    with pytest.raises(HeadError, match="to have a vector, but none has"):
         fitted(logits, {name: torch.zeros_like(there) for name, there in present.items()}, codes)
 
 
@@ -312,7 +312,7 @@ def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, m
 
 @pytest.mark.parametrize("step", [0.0, -0.1, 0.3, 2.0, math.nan])
 def test_step_that_does_not_divide_one_is_an_error(step):
-    with pytest.raises(SettingError, match="A step must be 1 divided by a whole number"):
+    with pytest.raises(SettingError, match="a step to be 1 divided by a whole number"):
         sweep_simplex(*members({"image": 1.0, "text": 1.0}, 10), n_classes=N_CLASSES, step=step)
 
 

@@ -122,7 +122,7 @@ def test_more_neighbours_than_rows_are_all_rows():
 
 @pytest.mark.parametrize("options", [{"n_neighbours": []}, {"n_neighbours": [5, 0]}, {"temperatures": [0.0]}])
 def test_numbers_of_neighbours_and_temperatures_must_be_positive(options):
-    with pytest.raises(SettingError, match="must be positive"):
+    with pytest.raises(SettingError, match="to be positive"):
         fitted(fit_neighbours, *drawn(), **options)
 
 
@@ -131,7 +131,7 @@ def test_training_rows_without_anything_are_not_stored():
     present["text"][:50] = present["image"][:50] = False
     fit = fitted(fit_neighbours, inputs, present, codes)
     assert len(fit.module.stored) == 150
-    with pytest.raises(SettingError, match="however none has"):
+    with pytest.raises(SettingError, match="but none has"):
         fitted(fit_neighbours, inputs, {name: torch.zeros_like(there) for name, there in present.items()}, codes)
 
 

@@ -115,13 +115,13 @@ def test_modality_dropout_takes_a_modality_from_a_class_that_does_not_look(monke
 @pytest.mark.parametrize(
     ("class_name", "words"),
     [
-        ("Bare", "must have parameters that are trained, however it has none"),
-        ("Tied", "must have each parameter under one name, however other.weight is another name of one"),
-        ("Raising", "must answer, however it raised KeyError: 'sound'"),
-        ("Wide", "must answer with a tensor (16, 3), however it is (16, 4)"),
-        ("Pair", "must answer with a tensor (16, 3), however it answers with a tuple"),
-        ("Detached", "must have gradients, however it raised RuntimeError"),
-        ("Stateful", "must have a state of tensors, however it raised TypeError"),
+        ("Bare", "to have parameters that are trained, but it has none"),
+        ("Tied", "to have each parameter under one name, but other.weight is another name of one"),
+        ("Raising", "to answer, but it raised KeyError: 'sound'"),
+        ("Wide", "to answer with a tensor (16, 3), but it is (16, 4)"),
+        ("Pair", "to answer with a tensor (16, 3), but it answers with a tuple"),
+        ("Detached", "to have gradients, but it raised RuntimeError"),
+        ("Stateful", "to have a state of tensors, but it raised TypeError"),
     ],
 )
 def test_a_faulty_class_is_an_error_of_its_jobs_and_the_others_go_on(random_state, class_name, words):
@@ -139,7 +139,7 @@ def test_a_faulty_class_is_an_error_of_its_jobs_and_the_others_go_on(random_stat
 
 def test_a_class_that_cannot_be_built_is_an_error_of_its_jobs():
     error, found = fits_of([own_job("Failing"), small_job("early")])
-    assert "however its constructor raised KeyError: 'sound'" in str(error)
+    assert "but its constructor raised KeyError: 'sound'" in str(error)
     assert_same_fit(found, fit(small_job("early")))
 
 

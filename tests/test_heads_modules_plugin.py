@@ -94,17 +94,17 @@ def test_a_file_may_hold_dataclasses(write):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Mine", "must be named as module:Class or path/to/file.py:Class, however got 'Mine'"),
-        ("mine.py:", "must be named as module:Class"),
-        (":Mine", "must be named as module:Class"),
+        ("Mine", "to be named as module:Class or path/to/file.py:Class, got 'Mine'"),
+        ("mine.py:", "to be named as module:Class"),
+        (":Mine", "to be named as module:Class"),
         ("no_such_module:Mine", "there is no no_such_module. Run this in its folder, or name its file"),
         ("heads.no_such_module:Mine", "there is no heads.no_such_module"),
         ("no/such/file.py:Mine", "there is no such file"),
-        ("broken_heads:NoSuchHead", "must have the class NoSuchHead, however the heads in it are: Sound, OneKey"),
+        ("broken_heads:NoSuchHead", "to have the class NoSuchHead, but the heads in it are: Sound, OneKey"),
         ("heads.errors:NoSuchHead", "the heads in it are: none"),
-        ("heads.errors:HeadError", "must be a subclass of torch.nn.Module, however it is the class HeadError"),
-        ("broken_heads:HIDDEN_DIM", "must be a subclass of torch.nn.Module, however it is of type int"),
-        ("heads.modules.early:Early", "must be built as Early(dims, n_classes=K), and have defaults for all else"),
+        ("heads.errors:HeadError", "to be a subclass of torch.nn.Module, but it is the class HeadError"),
+        ("broken_heads:HIDDEN_DIM", "to be a subclass of torch.nn.Module, but it is of type int"),
+        ("heads.modules.early:Early", "to be built as Early(dims, n_classes=K), and have defaults for all else"),
     ],
 )
 def test_what_is_no_head_is_said_to_be_none(name, words):
@@ -116,14 +116,14 @@ def test_what_is_no_head_is_said_to_be_none(name, words):
 @pytest.mark.parametrize(
     ("signature", "words"),
     [
-        ("self, dims", "however its constructor takes (dims)"),
-        ("self, *, n_classes", "however its constructor takes (*, n_classes)"),
+        ("self, dims", "but its constructor takes (dims)"),
+        ("self, *, n_classes", "but its constructor takes (*, n_classes)"),
         ("self, dims, depth, *, n_classes", "missing a required argument: 'depth'"),
     ],
 )
 def test_a_constructor_that_takes_something_else_is_an_error(write, signature, words):
     name = write(HEAD.replace("self, dims, *, n_classes, width=4", signature))
-    with pytest.raises(HeadError, match="must be built as Mine") as raised:
+    with pytest.raises(HeadError, match="to be built as Mine") as raised:
         load_plugin(name)
     assert words in str(raised.value)
 
@@ -141,14 +141,14 @@ def test_a_module_that_fails_is_an_error_that_says_how(write, suffix, line, word
     name = write(f"{line}\n{HEAD}").replace(":", f"{suffix}:")
     with pytest.raises(HeadError) as raised:
         load_plugin(name)
-    assert f"mine_of_a_test{suffix} must be importable" in str(raised.value)
+    assert f"mine_of_a_test{suffix} to be importable" in str(raised.value)
     assert words in str(raised.value)
     assert "heads_plugin_mine_of_a_test" not in sys.modules
 
 
 def test_a_constructor_that_fails_is_an_error_that_says_how(write):
     build = load_plugin(write(HEAD.replace("sum(dims.values())", "dims['sound']")))
-    words = r"from the dims \{'image': 5, 'text': 3\} and n_classes=2, however its constructor raised KeyError: 'sound'"
+    words = r"from the dims \{'image': 5, 'text': 3\} and n_classes=2, but its constructor raised KeyError: 'sound'"
     with pytest.raises(HeadError, match=words):
         build(DIMS, n_classes=2)
 
@@ -225,5 +225,5 @@ def test_a_class_that_is_in_no_file_has_no_sha256(monkeypatch):
     module.Mine.__module__ = module.__name__
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert load_plugin("typed_in_of_a_test:Mine")(DIMS, n_classes=2).width == 4
-    with pytest.raises(HeadError, match="must be in a source file, however there is none of typed_in_of_a_test"):
+    with pytest.raises(HeadError, match="to be in a source file, but there is none of typed_in_of_a_test"):
         plugin_sha256("typed_in_of_a_test:Mine")

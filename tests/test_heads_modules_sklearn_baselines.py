@@ -107,9 +107,9 @@ def test_baseline_cannot_be_saved_and_says_so(name):
     inputs, present, codes = drawn()
     module = fitted(name, inputs, present, codes).module
     assert not module.is_saved
-    with pytest.raises(HeadError, match="must be made of tensors to be saved, however"):
+    with pytest.raises(HeadError, match="to be made of tensors to be saved, but"):
         module.state_dict()
-    with pytest.raises(HeadError, match="must be made of tensors"):
+    with pytest.raises(HeadError, match="to be made of tensors"):
         Late({"text": module}, weights={"text": 1.0}).state_dict()
 
 
@@ -119,7 +119,7 @@ def test_solver_that_does_not_converge_is_told_and_warns_nobody(monkeypatch):
 
 
 def test_unknown_name_is_an_error():
-    with pytest.raises(SettingError, match=r"one of sklearn-boosting, .*however got 'forest'"):
+    with pytest.raises(SettingError, match=r"one of sklearn-boosting, .*got 'forest'"):
         fitted("forest", *drawn())
 
 

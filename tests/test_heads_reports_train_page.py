@@ -261,7 +261,7 @@ def test_columns_are_found_by_their_usual_names_or_named(tmp_path, columns, sett
 
 def test_a_column_that_is_not_there_is_refused_before_anything_is_trained(tmp_path):
     path = shop(tmp_path / "c.h5")
-    with pytest.raises(SettingError, match=r"--title-column must be one of .*label, image, title.*'name'"):
+    with pytest.raises(SettingError, match=r"--title-column: expected one of .*label, image, title.*'name'"):
         train(path, settings=QUICK, runs_path=tmp_path / "runs", report=ReportSettings(title_column="name"))
     assert not (tmp_path / "runs").exists()
 

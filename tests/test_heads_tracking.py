@@ -409,9 +409,7 @@ def test_a_tracker_that_is_not_installed_is_said_before_anything_is_trained(
 def test_a_list_names_trackers():
     assert parse_trackers(" mlflow, wandb,mlflow") == ("mlflow", "wandb")
     assert parse_trackers(None) == ()
-    with pytest.raises(
-        SettingError, match=r"--track must name some of mlflow, tensorboard, wandb, however got 'neptune'"
-    ):
+    with pytest.raises(SettingError, match=r"--track: expected some of mlflow, tensorboard, wandb, got 'neptune'"):
         parse_trackers("mlflow,neptune")
     with pytest.raises(SettingError, match="neptune"):
         check_trackers(["neptune"])

@@ -246,7 +246,7 @@ def test_controls_are_named():
     assert parse_controls("all") == CONTROLS
     assert parse_controls("none") == ()
     for text in ("", "svm", "none,majority"):
-        with pytest.raises(SettingError, match="--controls must name some of majority"):
+        with pytest.raises(SettingError, match="--controls: expected some of majority"):
             parse_controls(text)
 
 

@@ -33,8 +33,8 @@ class BadLines:
         """
         if self.is_error:
             raise CatalogueError(
-                f"Each {self.unit} must be a product, however of {self.path} {self.unit} {number} {reason}. "
-                "Mend it, or leave such out with --bad-lines skip."
+                f"Expected each {self.unit} to be a product, but of {self.path} {self.unit} {number} {reason}. Mend "
+                "it, or leave such out with --bad-lines skip."
             )
         self.count += 1
         if len(self.examples) < N_EXAMPLES:
@@ -59,6 +59,6 @@ class BadLines:
         """
         if self.count > n_good:
             raise CatalogueError(
-                f"Most {self.unit}s must be products, however {self.count} of {self.count + n_good} of {self.path} "
-                f"are none: {self.shown()}. {hint}"
+                f"Expected most {self.unit}s to be products, but {self.count} of {self.count + n_good} of "
+                f"{self.path} are none: {self.shown()}. {hint}"
             )

@@ -64,7 +64,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     n_rows, numbers, columns = _read(table, where)
     table.bad_lines.tell()
     if not n_rows:
-        raise CatalogueError(f"The catalogue must have rows, however {path} has a header and none.")
+        raise CatalogueError(f"Expected the catalogue to have rows, but {path} has a header and none.")
     if id_column is not None:
         _check_ids(columns[id_column], numbers, id_column, path)
     rows = choose_rows(
@@ -115,7 +115,9 @@ def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path
     if not asked:
         return
     if not n_left:
-        raise CatalogueError(f"{' and '.join(asked)} must leave products, however of {n_rows} in {path} none is left.")
+        raise CatalogueError(
+            f"Expected {' and '.join(asked)} to leave products, but of {n_rows} in {path} none is left."
+        )
     log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
 
 
@@ -126,6 +128,7 @@ def _check_ids(ids: list[str], numbers: list[int], column: str, path: Path) -> N
     rows = [n + 1 for n, cell in zip(numbers, ids, strict=True) if cell == repeated[0][0]][:2]
     shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
     raise CatalogueError(
-        f"Each id must name one product, however {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} below "
-        f"the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with --id-column."
+        f"Expected each id to name one product, but {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} "
+        f"below the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with "
+        "--id-column."
     )

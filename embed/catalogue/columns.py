@@ -66,9 +66,7 @@ def check_asked(option: str, name: str | None, columns: list[str]) -> None:
         CatalogueError: it is not.
     """
     if name not in columns:
-        raise CatalogueError(
-            f"{option} must be one of the catalogue's columns ({', '.join(columns)}), however got {name!r}."
-        )
+        raise CatalogueError(f"{option}: expected one of the catalogue's columns ({', '.join(columns)}), got {name!r}.")
 
 
 def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
@@ -80,6 +78,6 @@ def _find_column(role: str, columns: list[str], settings: ExtractSettings, path:
         return found
     other = ",".join(modality for modality in ("image", "text") if modality != role)
     raise CatalogueError(
-        f"{path} must have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), however its columns are "
+        f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
         f"{', '.join(columns)}. Name it with --{role}-column, or do without: --modalities {other}."
     )

@@ -38,8 +38,8 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     if not kind and not os.path.isfile(path):  # Path.is_file raises on names that no file can have
         _check_answer(path)
         raise CatalogueError(
-            f"The catalogue must be a file or a folder of products, however {path} is not there. Name it "
-            "after the command."
+            f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
+            "the command."
         )
     if kind == "class folders":
         from embed.catalogue.formats.class_folders import ClassFolders
@@ -100,8 +100,8 @@ def _folder_kind(path: Path) -> str:
     own = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
     if files and (folder := next(own, None)) is not None:
         raise CatalogueError(
-            f"A folder must be one catalogue, however {path} holds {files[0]} beside pictures in {folder}. Name the "
-            f"file, {path / files[0]}, or move it elsewhere to have the folders as classes."
+            f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
+            f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
     return "shards" if shards else "class folders"
 

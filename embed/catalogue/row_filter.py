@@ -179,8 +179,7 @@ class Where:
 
     def _wrong(self, reason: str) -> SettingError:
         return SettingError(
-            f"--where must be a condition such as gender == 'Men' and price < 20, however got {self.condition!r}: "
-            f"{reason}."
+            f"--where: expected a condition such as gender == 'Men' and price < 20, got {self.condition!r}: {reason}."
         )
 
 

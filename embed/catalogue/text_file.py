@@ -59,14 +59,14 @@ def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
     except CatalogueError:
         raise
     except LookupError as error:
-        raise CatalogueError(f"--encoding must be one that Python knows, however got {encoding!r}.") from error
+        raise CatalogueError(f"--encoding: expected one that Python knows, got {encoding!r}.") from error
     except UnicodeError as error:
         raise CatalogueError(
-            f"The catalogue must be text in {encoding}, however {path} is not: {error}. Name its --encoding."
+            f"Expected the catalogue to be text in {encoding}, but {path} is not: {error}. Name its --encoding."
         ) from error
     except _COMPRESSION_ERRORS as error:
         raise_if_refused(error, path)
         raise CatalogueError(
-            f"The catalogue must be a table that pandas reads, however {path} is not: {error}. Its name says how it is "
-            "compressed."
+            f"Expected the catalogue to be a table that pandas reads, but {path} is not: {error}. Its name says how "
+            "it is compressed."
         ) from error

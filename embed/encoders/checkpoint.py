@@ -70,7 +70,7 @@ class Checkpoint:
         try:
             return transformers.AutoModel.from_config(self.config, trust_remote_code=False)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"{self.folder} must describe a network, however: {str(error)[:300]}") from error
+            raise WeightsError(f"Expected {self.folder} to describe a network, but: {str(error)[:300]}") from error
 
     def _read(self, needs_pooler: Callable[[nn.Module], bool]) -> nn.Module:
         try:
@@ -86,7 +86,7 @@ class Checkpoint:
             )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise WeightsError(
-                f"{self.folder} must hold a Hugging Face encoder, however: {str(error)[:300]}"
+                f"Expected {self.folder} to hold a Hugging Face encoder, but: {str(error)[:300]}"
             ) from error
         missing = sorted(report["missing_keys"])
         if not needs_pooler(model):
@@ -94,8 +94,8 @@ class Checkpoint:
         missing += sorted(str(key[0]) for key in report["mismatched_keys"])
         if missing:
             raise WeightsError(
-                f"{self.folder} must hold all weights of its architecture, however "
-                f"{', '.join(missing[:3])} {'is' if len(missing) == 1 else 'are'} missing or of another shape."
+                f"Expected {self.folder} to hold all weights of its architecture, but {', '.join(missing[:3])} "
+                f"{'is' if len(missing) == 1 else 'are'} missing or of another shape."
             )
         return model
 
@@ -109,8 +109,8 @@ def find_checkpoint(model_name: str, *, modality: str, weights: str, seed: int) 
     """
     if weights not in ("pretrained", "random"):
         raise SettingError(
-            f"--{modality}-weights must be pretrained or random for {model_name}, however got {weights!r}. "
-            f"Local weights are named by their folder: --{modality}-encoder FOLDER."
+            f"--{modality}-weights: expected pretrained or random for {model_name}, got {weights!r}. Local weights "
+            f"are named by their folder: --{modality}-encoder FOLDER."
         )
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -139,7 +139,7 @@ def features_of(output: Any) -> torch.Tensor:
     features = output if isinstance(output, torch.Tensor) else output.pooler_output  # the output of older releases
     if features is None or features.ndim != 2:
         raise WeightsError(
-            "A model with two towers must give one vector for each picture and text, however this one gives "
+            "Expected a model with two towers to give one vector for each picture and text, but this one gives "
             f"{'none' if features is None else f'a tensor of shape {tuple(features.shape)}'}. Use another model."
         )
     return features
@@ -150,11 +150,11 @@ def _config(model_name: str, folder: Path | None, *, modality: str) -> Any:
         return transformers.BertConfig()  # its defaults are BERT-base
     if folder is None:
         usual = "bert-base-uncased or a folder" if modality == "text" else "a name of torchvision's or a folder"
-        raise WeightsError(
-            f"Random weights need an architecture: {usual} with config.json, however got {model_name!r}."
-        )
+        raise WeightsError(f"Random weights need an architecture: {usual} with config.json, but got {model_name!r}.")
     try:
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers checks fields with errors of its own
         reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{folder} must hold the config.json of a known architecture, however: {reason}") from error
+        raise WeightsError(
+            f"Expected {folder} to hold the config.json of a known architecture, but: {reason}"
+        ) from error

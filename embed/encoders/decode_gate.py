@@ -39,7 +39,7 @@ class DecodeGate:
 
     def __init__(self, way: str, preprocess: Preprocess, *, name: str) -> None:
         if way not in ("exact", "fast"):
-            raise SettingError(f"--decode must be exact or fast, however got {way!r}.")
+            raise SettingError(f"--decode: expected exact or fast, got {way!r}.")
         self.preprocess = preprocess
         self.name = name
         self.least_side = MARGIN * max(preprocess.recipe.resize_size) if way == "fast" else None
@@ -89,6 +89,6 @@ class DecodeGate:
         cosine = float(((scaled * exact).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)).min())
         if not cosine >= LEAST_COSINE:
             raise EncoderError(
-                f"--decode fast must leave the vectors within a cosine of {LEAST_COSINE} of the exact ones, however "
-                f"image/{self.name} comes to {cosine:.4f} on a picture of this catalogue. Use --decode exact."
+                f"Expected --decode fast to leave the vectors within a cosine of {LEAST_COSINE} of the exact ones, "
+                f"but image/{self.name} comes to {cosine:.4f} on a picture of this catalogue. Use --decode exact."
             )

@@ -58,8 +58,8 @@ def replicas(encoders: Sequence[Encoder]) -> list[list[Encoder]]:
         group.append(encoder)
         if differences := encoder.spec.differences(group[0].spec):
             raise SettingError(
-                f"Each encoder must have a name of its own, however two are called {encoder.spec.modality}/"
-                f"{encoder.name} with {'; '.join(differences)}. Name each with "
+                "Expected each encoder to have a name of its own, but two are called "
+                f"{encoder.spec.modality}/{encoder.name} with {'; '.join(differences)}. Name each with "
                 f"--{encoder.spec.modality}-name A,B, or choose one --precision for all devices."
             )
     return list(groups.values())

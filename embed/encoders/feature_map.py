@@ -24,8 +24,8 @@ def keep_feature_map(model: GraphModule, *, name: str) -> None:
         node = node.args[0]
     if not _is_mean(model, node):
         raise SettingError(
-            f"--tokens needs a network whose vector is the mean of a feature map, as ResNet's is, however that of "
-            f"{name} is not. Leave --tokens out, or choose another --image-encoder."
+            f"--tokens needs a network whose vector is the mean of a feature map, as ResNet's is, but that of {name} "
+            "is not. Leave --tokens out, or choose another --image-encoder."
         )
     output.args = ((vector, node.args[0]),)
     model.recompile()

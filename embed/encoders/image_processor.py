@@ -36,7 +36,7 @@ class Processor:
         self.folder = folder
         self.paths = [folder / name for name in PROCESSOR_FILES if (folder / name).is_file()]
         if not self.paths:
-            raise WeightsError(f"{folder} must hold its image processor, however it has no {PROCESSOR_FILES[0]}.")
+            raise WeightsError(f"Expected {folder} to hold its image processor, but it has no {PROCESSOR_FILES[0]}.")
 
     def fields(self) -> dict[str, object]:
         """Return what an encoder's spec says of the processor.
@@ -58,8 +58,8 @@ class Processor:
             )
         except Exception as error:  # transformers checks fields with errors of its own
             raise WeightsError(
-                f"{self.folder} must hold an image processor that transformers knows (preprocessor_config.json), "
-                f"however: {' '.join(str(error).split())[:300]}"
+                f"Expected {self.folder} to hold an image processor that transformers knows "
+                f"(preprocessor_config.json), but: {' '.join(str(error).split())[:300]}"
             ) from error
 
     def prepare(self, image: Image.Image) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def entry_name(asked: str | None, usual: str) -> str:
     name = re.sub(r"[^\w.+-]", "-", usual) if asked is None else asked
     if not re.fullmatch(r"[\w+-][\w.+-]{0,99}", name, flags=re.ASCII) or name in {"key", "status"}:
         raise SettingError(
-            f"An encoder's name in the cache must be up to 100 letters, digits, '.', '_', '+' and '-', however got "
+            "Expected an encoder's name in the cache to be up to 100 letters, digits, '.', '_', '+' and '-', got "
             f"{name!r}. Name another with --image-name or --text-name."
         )
     return name

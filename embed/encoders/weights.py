@@ -78,10 +78,11 @@ def huggingface_folder(name: str, *, modality: str = "text") -> Path:
     if not _is_whole(folder, modality):
         needed = {"text": "its tokenizer's vocabulary", "image": "preprocessor_config.json"}[modality]
         raise WeightsError(
-            f"{'An' if modality == 'image' else 'A'} {modality} encoder must be a folder with config.json, "
-            f"model.safetensors and {needed}, however {folder} has "
-            f"{', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}. Weights in pickles are not "
-            f"loaded: save the model and the {'tokenizer' if modality == 'text' else 'processor'} with save_pretrained."
+            f"Expected {'an' if modality == 'image' else 'a'} {modality} encoder to be a folder with config.json, "
+            f"model.safetensors and {needed}, but {folder} has "
+            f"{', '.join(sorted(path.name for path in folder.iterdir())[:8]) or 'nothing'}. Weights in pickles are "
+            f"not loaded: save the model and the {'tokenizer' if modality == 'text' else 'processor'} with "
+            "save_pretrained."
         )
     return folder
 
@@ -108,14 +109,15 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} must be a file of tensors alone, however it holds other objects, and loading those could run code."
+            f"Expected {path} to be a file of tensors alone, but it holds other objects, and loading those could run "
+            "code."
         ) from error
     except Exception as error:  # damaged files make torch's reader raise anything
         reason = _first_words(error)
-        raise WeightsError(f"{path} must be a file of tensors alone, however it cannot be read: {reason}") from error
+        raise WeightsError(f"Expected {path} to be a file of tensors alone, but it cannot be read: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(
-            f"{path} must hold a state dict (names and tensors), however it holds {type(state).__name__}"
+            f"Expected {path} to hold a state dict (names and tensors), but it holds {type(state).__name__}"
             + (f" of {', '.join(map(str, list(state)[:5]))}." if isinstance(state, dict) else ".")
         )
     return state
@@ -133,7 +135,7 @@ def files_sha256(paths: list[Path]) -> str:
             with path.open("rb") as file:
                 digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise WeightsError(f"Weights must be readable, however {path} is not: {error.strerror}.") from error
+            raise WeightsError(f"Expected weights to be readable, but {path} is not: {error.strerror}.") from error
     return next(iter(digests.values())) if len(digests) == 1 else fields_sha256(digests)
 
 
@@ -162,7 +164,7 @@ def _snapshot(name: str, modality: str) -> Path:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FOLDER_FILES)))
     except HFValidationError as error:
         raise WeightsError(
-            f"--{modality}-encoder must be a folder or a model's name on the hub, however {name!r} is neither."
+            f"Expected --{modality}-encoder to be a folder or a model's name on the hub, but {name!r} is neither."
         ) from error
     except Exception as error:  # the hub's client raises errors of several HTTP libraries
         reason = _first_words(error)

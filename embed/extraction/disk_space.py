@@ -35,7 +35,7 @@ def check_space(cache_path: Path, *, n_bytes: int) -> None:
     free, needed = free_bytes(cache_path), needed_bytes(cache_path, n_bytes=n_bytes)
     if free < needed:
         raise CacheError(
-            f"Extraction needs {needed / 1e6:.1f} MB on the disk of {cache_path} while it seals, however "
+            f"Extraction needs {needed / 1e6:.1f} MB on the disk of {cache_path} while it seals, but "
             f"{free / 1e6:.1f} MB are free. Free some and type the same line again, choose another place with -o, or "
             "keep fewer --tokens or none."
         )

@@ -212,6 +212,6 @@ def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:
         n_bad = sum(count for status, count in counts.items() if status not in NOT_BAD)
         if n_bad > settings.bad_limit(report.n_products):
             raise TooManyBadError(
-                f"--max-bad {settings.max_bad} must hold, however {n_bad} of {report.n_products} products have a bad "
-                f"{modality}; {report.failures_path} lists them. All others are in {report.cache_path}."
+                f"Expected --max-bad {settings.max_bad} to hold, but {n_bad} of {report.n_products} products have a "
+                f"bad {modality}; {report.failures_path} lists them. All others are in {report.cache_path}."
             )

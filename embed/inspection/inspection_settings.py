@@ -32,10 +32,10 @@ class InspectSettings:
             value = getattr(self, name)
             if value < lowest:
                 option = "--products" if name == "n_products" else "--" + name.replace("_", "-")
-                raise SettingError(f"{option} must be at least {lowest}, however got {value}.")
+                raise SettingError(f"{option}: expected at least {lowest}, got {value}.")
         for name in ("per_class", "sample"):
             if (value := getattr(self.extract, name)) is not None:
                 raise SettingError(
-                    f"{name} must be None for an inspection, which looks at all products, however got {value}. Leave "
+                    f"Expected {name} to be None for an inspection, which looks at all products, got {value}. Leave "
                     "it out; where takes some of them."
                 )

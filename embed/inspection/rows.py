@@ -65,10 +65,11 @@ class Rows:
                 yield numbers, batch
         self.n_read, self.bad_lines = n_read, self._table.bad_lines
         if not n_read:
-            raise CatalogueError(f"The catalogue must have rows, however {self.path} has a header and none.")
+            raise CatalogueError(f"Expected the catalogue to have rows, but {self.path} has a header and none.")
         if not n_kept:
             raise CatalogueError(
-                f"--where must leave products, however of {n_read} in {self.path} none is left. Try another condition."
+                f"Expected --where to leave products, but of {n_read} in {self.path} none is left. Try another "
+                "condition."
             )
 
     def at(self, places: set[int]) -> dict[int, tuple[int, Row]]:

@@ -192,13 +192,13 @@ def _choose_encoders(cache: Cache, modalities: Sequence[str], asked: Sequence[st
     for name in asked:
         if not any(name in names for names in there.values()):
             shown = "; ".join(f"{modality}: {', '.join(names) or 'none'}" for modality, names in there.items())
-            raise HeadError(f"--encoders must name some of the cache's ({shown}), however got {name!r}.")
+            raise HeadError(f"--encoders: expected some of the cache's ({shown}), got {name!r}.")
     chosen = {}
     for modality, names in there.items():
         filled = [name for name in names if cache.dimension(modality, name)]
         chosen[modality] = [name for name in names if name in asked] or filled or names
         if not chosen[modality]:
-            raise HeadError(f"Training needs vectors, however {cache.path} has none of {modality}.")
+            raise HeadError(f"Training needs vectors, but {cache.path} has none of {modality}.")
     return chosen
 
 

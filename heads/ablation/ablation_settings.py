@@ -60,7 +60,7 @@ class AblationSettings:
         self._check("min-rows", self.min_rows >= 1, "at least 1", self.min_rows)
         self._check("folds", self.n_folds is None or self.n_folds >= 1, "at least 1", self.n_folds)
         if self.split_column is not None and (self.n_folds or 1) > 1:
-            raise SettingError(f"--split-column makes one fold, however --folds is {self.n_folds}. Leave one out.")
+            raise SettingError(f"--split-column makes one fold, but --folds is {self.n_folds}. Leave one out.")
         is_list = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
         good = is_list and all(0 <= seed < 2**63 for seed in self.seeds)
         self._check("seeds", good, "a number of seeds, or different ones from 0 on", self.seeds)
@@ -83,7 +83,7 @@ class AblationSettings:
 
     def _check(self, name: str, holds: bool, wish: str, value: object) -> None:
         if not holds:
-            raise SettingError(f"--{name} must be {wish}, however got {value}.")
+            raise SettingError(f"--{name}: expected {wish}, got {value}.")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -98,9 +98,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in parts if part) or not any(parts):
         shown = reprlib.repr(text)
-        raise SettingError(f"--seeds must be a number of seeds, or a list such as 7,11, however got {shown}.")
+        raise SettingError(f"--seeds: expected a number of seeds, or a list such as 7,11, got {shown}.")
     numbers = [int(part) for part in parts if part]
     n_seeds = numbers[0] if len(parts) == 1 else len(numbers)
     if n_seeds > MOST_SEEDS:
-        raise SettingError(f"--seeds must be {MOST_SEEDS} seeds at most, however got {n_seeds}.")
+        raise SettingError(f"--seeds: expected {MOST_SEEDS} seeds at most, got {n_seeds}.")
     return tuple(range(n_seeds)) if len(parts) == 1 else tuple(numbers)

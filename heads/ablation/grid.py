@@ -68,7 +68,7 @@ class Range:
 
     def _check(self, holds: bool, wish: str) -> None:
         if not holds:
-            raise SettingError(f"The range of {_option(self.name)} must be {wish}, however got {self}.")
+            raise SettingError(f"Expected the range of {_option(self.name)} to be {wish}, got {self}.")
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}"
@@ -115,7 +115,7 @@ def parse_axis(name: str, text: str) -> tuple[Any, ...] | Range:
     parts = [part.strip() for part in text.split(",")]
     values = dict.fromkeys(_value(name, part, text) for part in parts if part)
     if not values:
-        raise SettingError(f"{_option(name)} must name one value or more with commas between, however got {text!r}.")
+        raise SettingError(f"{_option(name)}: expected one value or more with commas between, got {text!r}.")
     return tuple(_checked(name, value) for value in values)
 
 
@@ -173,7 +173,7 @@ def _value(name: str, part: str, text: str) -> Any:
     if isinstance(_DEFAULTS[name], float):
         return number
     if number != int(number):
-        raise SettingError(f"{_option(name)} must be whole numbers, however got {text!r}.")
+        raise SettingError(f"{_option(name)}: expected whole numbers, got {text!r}.")
     return int(number)
 
 
@@ -183,7 +183,7 @@ def _number(name: str, part: str, text: str) -> float:
         int(number)  # neither infinite nor none
     except (ValueError, OverflowError) as error:
         wish = "numbers with commas between, or a range such as 1..2"
-        raise SettingError(f"{_option(name)} must be {wish}, however got {text!r}.") from error
+        raise SettingError(f"{_option(name)}: expected {wish}, got {text!r}.") from error
     return number
 
 

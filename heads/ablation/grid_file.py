@@ -34,10 +34,10 @@ def read_grid_file(path: Path, options: Mapping[str, str]) -> dict[str, str]:
         name = str(key).lstrip("-").replace("_", "-")
         if name not in options:
             raise SettingError(
-                f"{path} must have the options' names as keys ({', '.join(sorted(options))}), however it has {key!r}."
+                f"Expected {path} to have the options' names as keys ({', '.join(sorted(options))}), got {key!r}."
             )
         if options[name] in found:
-            raise SettingError(f"{path} must say each option once, however {key} is there twice.")
+            raise SettingError(f"Expected {path} to say each option once, but {key} is there twice.")
         found[options[name]] = _text(path, key, value)
     return found
 
@@ -45,12 +45,14 @@ def read_grid_file(path: Path, options: Mapping[str, str]) -> dict[str, str]:
 def _read(path: Path) -> Mapping[Any, Any]:
     suffix = path.suffix.lower()
     if suffix not in (".yaml", ".yml", ".toml"):
-        raise SettingError(f"--grid must be a file that ends in .yaml, .yml or .toml, however got {path}.")
+        raise SettingError(f"--grid: expected a file that ends in .yaml, .yml or .toml, got {path}.")
     text = _read_text(path)
     try:
         found = tomllib.loads(text) if suffix == ".toml" else _read_yaml(text)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
-        raise SettingError(f"{path} must be {suffix[1:].upper()}, however: {' '.join(str(error).split())}") from error
+        raise SettingError(
+            f"Expected {path} to be {suffix[1:].upper()}, but: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(found, Mapping):
         raise SettingError(f"{path} must have a key and a value a line, such as lr: [1e-3, 3e-3].")
     return found
@@ -60,7 +62,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise SettingError(f"{path} must be UTF-8 text, however: {error}.") from error
+        raise SettingError(f"Expected {path} to be UTF-8 text, but: {error}.") from error
 
 
 def _read_yaml(text: str) -> Any:
@@ -76,5 +78,5 @@ def _text(path: Path, key: object, value: object) -> str:
     parts = value if isinstance(value, list) else [value]
     shown = _SHORTENED.repr(value)
     if not parts or not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
-        raise SettingError(f"{path} must give {key} a word, a number, or a list of them, however it has {shown}.")
+        raise SettingError(f"Expected {path} to give {key} a word, a number, or a list of them, got {shown}.")
     return ",".join(str(part) for part in parts)

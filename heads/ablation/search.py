@@ -120,7 +120,7 @@ def _import_optuna() -> ModuleType:
         import optuna
     except ImportError as error:
         raise SettingError(
-            "--search needs Optuna, however it is not installed here. Install it with pip install 'embed-once[search]' "
+            "--search needs Optuna, but it is not installed here. Install it with pip install 'embed-once[search]' "
             "(or optuna), or leave --search out to try every combination of the lists."
         ) from error
     return optuna

@@ -79,8 +79,8 @@ def check_heads(
     for name in wanted:
         if name not in built_in and not is_plugin(name):
             raise HeadError(
-                f"A head must be one of {', '.join(built_in)}, or a class of your own as module:Class or "
-                f"path/to/file.py:Class, however got {name!r}."
+                f"Expected a head to be one of {', '.join(built_in)}, or a class of your own as module:Class or "
+                f"path/to/file.py:Class, got {name!r}."
             )
     builds = {
         name: load_plugin(name) if is_plugin(name) else partial(_built_in, name=name) for name in dict.fromkeys(wanted)
@@ -152,7 +152,7 @@ def _found(check: str, subject: Subject) -> Finding:
             raise
         except Exception as error:  # noqa: BLE001 - a head is anybody's code, and what it raises is what was found
             said = " ".join(str(error).split())[:300]
-            reason = f"The head must answer, however it raised {type(error).__name__}: {said}".removesuffix(": ")
+            reason = f"Expected the head to answer, but it raised {type(error).__name__}: {said}".removesuffix(": ")
     if reason is None:
         return Finding(check, "not checked", "it calls no attention of PyTorch")
     return Finding(check, "failed" if reason else "ok", reason)

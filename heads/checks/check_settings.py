@@ -26,7 +26,6 @@ def parse_dims(text: str) -> dict[str, int]:
     names = [name for name, _, _ in pairs]
     if not all(name and number.isdecimal() and int(number) for name, _, number in pairs) or len({*names}) < len(names):
         raise SettingError(
-            f"--dims must name each modality once with its number of dimensions, as in image=512,text=768, however got "
-            f"{text}."
+            f"--dims: expected each modality once with its number of dimensions, as in image=512,text=768, got {text}."
         )
     return {name: int(number) for name, _, number in sorted(pairs)}

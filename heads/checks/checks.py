@@ -38,17 +38,17 @@ def _shape(subject: Subject) -> str:
     rows = subject.rows(7, absent=0.3)
     for name, some in (("7 rows", rows), ("1 row", rows.take(torch.tensor([3])))):
         answers = answer(head, some)
-        wish = f"The answers to {name} must be ({len(some)}, {subject.n_classes}) float32, however they are"
+        wish = f"Expected the answers to {name} to be ({len(some)}, {subject.n_classes}) float32, but they are"
         if not isinstance(answers, Tensor):
             return f"{wish} a {type(answers).__name__}."
         if tuple(answers.shape) != (len(some), subject.n_classes) or answers.dtype != torch.float32:
             return f"{wish} {tuple(answers.shape)} {str(answers.dtype).removeprefix('torch.')}."
         if not answers.isfinite().all():
-            return f"The answers must be finite, however to {name} there are NaN or infinite ones."
+            return f"Expected the answers to be finite, but to {name} there are NaN or infinite ones."
         if (answers >= 0).all() and torch.allclose(answers.sum(1), torch.ones(len(some)), atol=1e-5):
             return (
-                "The answers must be logits or log-probabilities, however each row's are positive and sum to 1: leave "
-                "the last softmax out, the loss has its own."
+                "Expected the answers to be logits or log-probabilities, but each row's are positive and sum to 1: "
+                "leave the last softmax out, the loss has its own."
             )
     return ""
 
@@ -59,35 +59,39 @@ def _repeat(subject: Subject) -> str:
     if not changed.any():
         return ""
     return (
-        f"The same rows must get the same answers in evaluation mode, however {_share(changed)} get others the second "
-        "time. Is there dropout that is never switched off? F.dropout needs training=self.training."
+        f"Expected the same rows to get the same answers in evaluation mode, but {_share(changed)} get others the "
+        "second time. Is there dropout that is never switched off? F.dropout needs training=self.training."
     )
 
 
 def _learn(subject: Subject) -> str:
     if places := unregistered(subject.fresh()):
         return (
-            "What learns must be among the parameters, however these tensors are not, and so neither trained nor "
+            "Expected what learns to be among the parameters, but these tensors are not, and so neither trained nor "
             f"saved: {_some(places)}. Assign the nn.Parameter itself, and use nn.ParameterList or nn.ModuleList "
             "instead of a plain list."
         )
     head = subject.warm()
     if frozen := [name for name, parameter in head.named_parameters() if not parameter.requires_grad]:
-        return f"Every parameter must want a gradient, however {_some(frozen)} do not. Register what stays as a buffer."
+        return (
+            f"Expected every parameter to want a gradient, but {_some(frozen)} do not. Register what stays as a buffer."
+        )
     gradients = _largest_gradients(subject, head)
     if not gradients:
-        return "A head must have parameters, however it has none."
+        return "Expected a head to have parameters, but it has none."
     if untouched := [name for name, found in gradients.items() if not found]:
-        return f"Every parameter must get a gradient, however the answers never depend on {_some(untouched)}."
+        return f"Expected every parameter to get a gradient, but the answers never depend on {_some(untouched)}."
     if wild := [name for name, found in gradients.items() if not all(map(math.isfinite, found))]:
-        return f"Every gradient must be finite, however there are NaN or infinite ones of {_some(wild)}."
+        return f"Expected every gradient to be finite, but there are NaN or infinite ones of {_some(wild)}."
     largest = {name: max(found) for name, found in gradients.items()}
     rounding = DEAD * max(largest.values())
     dead = {name for name, gradient in largest.items() if gradient <= rounding}
     # A bias may be in vain where its weight is not: that of a key shifts all weights of a softmax alike.
     in_vain = {name for name in dead if name.endswith("bias") and largest.get(f"{name[:-4]}weight", 0.0) > rounding}
     if dead - in_vain:
-        return f"Every parameter must get a gradient, however it is nothing but rounding for {_some(dead - in_vain)}."
+        return (
+            f"Expected every parameter to get a gradient, but it is nothing but rounding for {_some(dead - in_vain)}."
+        )
     return ""
 
 
@@ -121,9 +125,9 @@ def _alone(subject: Subject) -> str:
         changed = change(own, found) > SAME
         if changed.any():
             return (
-                f"An answer must depend on its own row alone, however {_share(changed)} get another one {how}. Do rows "
-                "attend to their batch mates (nn.MultiheadAttention takes 2-D input for one sequence), or get another "
-                "row's vector?"
+                f"Expected an answer to depend on its own row alone, but {_share(changed)} get another one {how}. Do "
+                "rows attend to their batch mates (nn.MultiheadAttention takes 2-D input for one sequence), or get "
+                "another row's vector?"
             )
     return ""
 
@@ -135,7 +139,7 @@ def _fuse(subject: Subject) -> str:
     altered |= {f"the {name} tokens": rows.with_tokens_of(others, name) for name in sorted(subject.token_dims)}
     unused = [what for what, own in altered.items() if (change(answers, answer(head, own)) <= SAME).all()]
     if unused:
-        return f"Every modality must have its say, however no answer changes with {_some(unused)}."
+        return f"Expected every modality to have its say, but no answer changes with {_some(unused)}."
     return ""
 
 
@@ -145,8 +149,8 @@ def _attend(subject: Subject) -> str | None:
         head(*arguments(rows))
     if calls.defects:
         return (
-            f"Attention must depend on the question, however {calls.defects[0]}: its queries and keys are dead. Give "
-            "it several tokens a side."
+            f"Expected attention to depend on the question, but {calls.defects[0]}: its queries and keys are dead. "
+            "Give it several tokens a side."
         )
     return "" if calls.n_calls else None
 
@@ -158,13 +162,13 @@ def _absent(subject: Subject) -> str:
         changed = (answers != answer(head, rows.filled(value))).any(1)
         if changed.any():
             return (
-                f"What stands where a modality is absent must not matter, however {_share(changed)} get another "
+                f"Expected what stands where a modality is absent not to matter, but {_share(changed)} get another "
                 f"answer where it is {value:g} instead of 0. Begin with torch.where(present[name][:, None], "
                 "inputs[name], 0.0): NaN times 0 is NaN."
             )
     nothing = rows.without_any().filled(math.nan)
     if not answer(head, nothing).isfinite().all():
-        return "A row with nothing present must get a finite answer, however it gets NaN or infinite ones."
+        return "Expected a row with nothing present to get a finite answer, but it gets NaN or infinite ones."
     return ""
 
 
@@ -175,7 +179,7 @@ def _fit(subject: Subject) -> str:
         best = max(best, _learned_by_heart(wide, learning_rate))
         if best.is_enough(guessing):
             return ""
-    wish = f"{FIT_ROWS} rows must be learned by heart, however after {FIT_STEPS} steps of AdamW"
+    wish = f"Expected {FIT_ROWS} rows to be learned by heart, but after {FIT_STEPS} steps of AdamW"
     if best.n_right >= FIT_ENOUGH:
         return (
             f"{wish} the usual row's loss is still {-best.minus_loss:.2f}, where guessing has {guessing:.2f}: the "
@@ -233,16 +237,16 @@ def _save(subject: Subject) -> str:
     try:
         content = save({name: tensor.contiguous() for name, tensor in head.state_dict().items()})
     except Exception as error:  # noqa: BLE001 - state_dict() is the user's, and may hold anything
-        return f"The head's state_dict() must be tensors of their own, however safetensors says: {_shown(error)}"
+        return f"Expected the head's state_dict() to be tensors of their own, but safetensors says: {_shown(error)}"
     loaded = subject.fresh(other=True)
     try:
         loaded.load_state_dict(load(content))
     except (RuntimeError, KeyError, ValueError) as error:
-        return f"A saved head must load into a new one, however: {_shown(error)}"
+        return f"Expected a saved head to load into a new one, but: {_shown(error)}"
     changed = (answers != answer(loaded.eval(), rows)).any(1)
     if changed.any():
         return (
-            f"A saved head must answer as before, however {_share(changed)} get another answer: something that it "
+            f"Expected a saved head to answer as before, but {_share(changed)} get another answer: something that it "
             "answers by is not in state_dict(). Register it as a parameter or a buffer."
         )
     return ""

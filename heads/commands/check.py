@@ -55,7 +55,7 @@ def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, details: b
         _show(reports, details=details)
     if failed := [report for report in reports if not report.passed]:
         shown = "; ".join(f"{report.name} fails {', '.join(one.check for one in report.failures)}" for report in failed)
-        raise HeadError(f"Every head must pass every check, however {shown}. The reasons stand with the results.")
+        raise HeadError(f"Expected every head to pass every check, but {shown}. The reasons stand with the results.")
 
 
 def _show(reports: list[CheckReport], *, details: bool) -> None:

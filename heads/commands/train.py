@@ -157,6 +157,6 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     for text in texts:
         modality, equals, encoder = text.partition("=")
         if not equals or not modality or not encoder:
-            raise SettingError(f"--encoder must be MODALITY=NAME such as image=resnet18, however got {text!r}.")
+            raise SettingError(f"--encoder: expected MODALITY=NAME such as image=resnet18, got {text!r}.")
         pairs[modality.strip()] = encoder.strip()
     return pairs

@@ -34,7 +34,7 @@ class DiskMatrix:
         if self._cache.content_sha256 != content_sha256:
             self._cache.close()
             raise HeadError(
-                f"{path} must stay as it is while it is read, however it was written anew meanwhile. Start again."
+                f"Expected {path} to stay as it is while it is read, but it was written anew meanwhile. Start again."
             )
         self._modality, self._encoder = modality, encoder
         present = self._cache.present(modality, encoder)

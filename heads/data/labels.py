@@ -40,13 +40,13 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
             cache.column(asked)
         except MissingEntryError as error:
             raise LabelError(
-                f"--label must be one of the catalogue's columns ({', '.join(columns)}), however got {asked!r}."
+                f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}."
             ) from error
         return asked
     if (usual := usual_column("label", columns)) is not None:
         return usual
     raise LabelError(
-        f"The catalogue must have a column to learn ({', '.join(USUAL_NAMES['label'])}), however its columns are "
+        f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'])}), but its columns are "
         f"{', '.join(columns) or 'none'}. Name it with --label."
     )
 
@@ -78,7 +78,7 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
     if kept.sum() < 2:
         found = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
         raise LabelError(
-            f"The column {column!r} must have two classes or more of at least {min_rows} rows, however it has "
+            f"Expected the column {column!r} to have two classes or more of at least {min_rows} rows, got "
             f"{int(kept.sum())}: {found or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
             "lower --min-rows."
         )

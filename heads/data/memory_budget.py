@@ -27,7 +27,7 @@ def memory_bytes(text: str | None) -> int:
         return _physical_bytes() // 2
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if found is None or float(found[1]) == 0:
-        raise SettingError(f"--memory must be a size such as 8G or 500M, however got {text!r}.")
+        raise SettingError(f"--memory: expected a size such as 8G or 500M, got {text!r}.")
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 

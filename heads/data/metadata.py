@@ -70,18 +70,20 @@ class FittedMetadata:
         version = spec.fields.get("version")
         if version != VERSION:
             raise HeadError(
-                f"The head's metadata must be of version {VERSION}, however it is of {version!r}: update embed-once, "
-                "or train again."
+                f"Expected the head's metadata to be of version {VERSION}, got {version!r}: update embed-once, or "
+                "train again."
             )
         try:
             columns = tuple(map(ColumnEncoding.from_dict, spec.fields["columns"]))
             fitted = cls(columns, tuple(map(int, spec.fields["kept"])))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise HeadError(f"The head's metadata must say how its columns are encoded, however: {error!r}") from error
+            raise HeadError(
+                f"Expected the head's metadata to say how its columns are encoded, but: {error!r}"
+            ) from error
         rising = all(low < high for low, high in pairwise((-1, *fitted.kept, sum(column.dim for column in columns))))
         if not (fitted.kept and rising and all(column.is_sound for column in columns)):
             raise HeadError(
-                "The head's metadata must say how its columns are encoded, however that is not sound: "
+                "Expected the head's metadata to say how its columns are encoded, but that is not sound: "
                 f"{len(columns)} columns, {fitted.dim} dimensions. Train the head again."
             )
         return fitted
@@ -143,7 +145,7 @@ def fit_metadata(
     kept = [place for place, values in enumerate(encoded.T) if _n_middle(values) <= most]
     if not kept:
         raise HeadError(
-            "The metadata's columns must say something, however none of "
+            "Expected the metadata's columns to say something, but none of "
             f"{', '.join(dict.fromkeys((*columns, *counts)))} varies among the training rows. Name others with "
             "--metadata-columns."
         )
@@ -178,6 +180,6 @@ def _n_middle(values: np.ndarray) -> int:
 
 def _empty(name: str) -> HeadError:
     return HeadError(
-        f"A column of metadata must have cells that say something, however {name} has none among the training rows. "
-        "Leave it out of --metadata-columns."
+        f"Expected a column of metadata to have cells that say something, but {name} has none among the training "
+        "rows. Leave it out of --metadata-columns."
     )

@@ -60,12 +60,12 @@ class MetadataWish:
             _check_names(f"--metadata-{option}", names, there)
         if METADATA in cache.content_modalities:
             raise SettingError(
-                f"--metadata-columns make the modality {METADATA}, however {cache.path} has vectors of that name. "
-                "Leave the columns out."
+                f"--metadata-columns make the modality {METADATA}, but {cache.path} has vectors of that name. Leave "
+                "the columns out."
             )
         if settings.modalities is not None and METADATA not in settings.modalities:
             raise SettingError(
-                f"--metadata-columns make the modality {METADATA}, however --modalities is "
+                f"--metadata-columns make the modality {METADATA}, but --modalities is "
                 f"{','.join(settings.modalities)}. Add {METADATA}, or leave the columns out."
             )
         # Their order is the catalogue's, so that the same columns are the same encoding.
@@ -118,7 +118,7 @@ class MetadataWish:
         notes = [f"metadata leaves out {', '.join(own)}: {fault}." for fault, own in by_fault.items()]
         if not left and not self._counts:
             raise HeadError(
-                f"--metadata-columns auto must find a column, however: {' '.join(notes)} Name some, or leave it out."
+                f"Expected --metadata-columns auto to find a column, but: {' '.join(notes)} Name some, or leave it out."
             )
         return left, notes
 
@@ -128,13 +128,13 @@ class MetadataWish:
         for name, fault in faults.items():
             if fault == GIVES_AWAY and not self._allow_leaks:
                 raise HeadError(
-                    f"{option} must leave the answer open, however {name} gives {self._label} away: in the "
-                    "training rows one says the other. Leave it out; or add --allow-leaks if it is known of products "
-                    f"whose {self._label} is not."
+                    f"Expected {option} to leave the answer open, but {name} gives {self._label} away: in the "
+                    "training rows one says the other. Leave it out; or add --allow-leaks if it is known of "
+                    f"products whose {self._label} is not."
                 )
             if fault in (EMPTY, CONSTANT):
                 raise HeadError(
-                    f"{option} must name columns that say something, however {name} does not: {fault}. Leave it out."
+                    f"Expected {option} to name columns that say something, but {name} does not: {fault}. Leave it out."
                 )
             if fault in (GIVES_AWAY, FOLLOWS):
                 known = f"Is it known of products whose {self._label} is not?"
@@ -181,7 +181,7 @@ def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str) -> Vectors:
     there = cache.columns()
     if lacking := [name for name in fitted.names if name not in there]:
         raise HeadError(
-            f"The head {head!r} needs the columns {', '.join(fitted.names)}, however {cache.path} has no "
+            f"The head {head!r} needs the columns {', '.join(fitted.names)}, but {cache.path} has no "
             f"{', '.join(lacking)}. Extract a catalogue with these columns; the pictures and texts it shares are not "
             "encoded again."
         )
@@ -191,8 +191,8 @@ def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str) -> Vectors:
 def _check_names(option: str, names: Sequence[str], there: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in there]:
         raise SettingError(
-            f"{option} must name some of the catalogue's columns ({', '.join(there) or 'it has none'}), however got "
+            f"{option}: expected some of the catalogue's columns ({', '.join(there) or 'it has none'}), got "
             f"{unknown[0]!r}."
         )
     if twice := [name for name in names if list(names).count(name) > 1]:
-        raise SettingError(f"{option} must name each column once, however {twice[0]} is there twice.")
+        raise SettingError(f"Expected {option} to name each column once, but {twice[0]} is there twice.")

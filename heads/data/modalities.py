@@ -27,7 +27,7 @@ def choose_modalities(
         chosen = [name for name in wanted if not (has_metadata and name == METADATA)]
         if METADATA in chosen and METADATA not in cache.content_modalities:
             raise HeadError(
-                f"--modalities {METADATA} needs columns that it is made of, however none is named. Add "
+                f"--modalities {METADATA} needs columns that it is made of, but none is named. Add "
                 "--metadata-columns auto, or name some."
             )
         for modality in chosen:
@@ -35,5 +35,5 @@ def choose_modalities(
         return chosen, []
     chosen = [name for name in there if any(cache.dimension(name, one) for one in cache.encoders(name))]
     if not chosen and not has_metadata:
-        raise HeadError(f"Training needs vectors, however {cache.path} has none. Look at it with cache-info.")
+        raise HeadError(f"Training needs vectors, but {cache.path} has none. Look at it with cache-info.")
     return chosen, [f"{name} is left out: no product has a vector of it." for name in there if name not in chosen]

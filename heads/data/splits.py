@@ -112,7 +112,7 @@ def split_by_column(
     unknown = sorted({str(word) for word in words} - {*SIDES, ""})
     if unknown:
         raise SplitError(
-            f"--split-column {column} must say train, validation or test, however it says {', '.join(unknown[:5])}."
+            f"Expected --split-column {column} to say train, validation or test, but it says {', '.join(unknown[:5])}."
         )
     sides = np.array([SIDES.get(word, "") for word in words])
     used = codes >= 0
@@ -190,7 +190,7 @@ def check_sides(split: Split) -> None:
     for name, least in (("train", 2), ("validation", 1), ("test", 1)):
         if len(getattr(split, name)) < least:
             raise SplitError(
-                f"Every side of the split must have rows, however {name} has too few (train {len(split.train)}, "
+                f"Expected every side of the split to have rows, but {name} has too few (train {len(split.train)}, "
                 f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture or a text "
                 "stay together; more rows, other shares or --split-column help."
             )

@@ -65,8 +65,8 @@ class ProductTokens:
         ):
             shown = ", ".join(f"{name} {own.dtype} of {tuple(own.shape)}" for name, own in vars(self).items())
             raise HeadError(
-                f"Tokens must be (T, D) float16, and each product's up to {MOST_TOKENS} of these T, however there are "
-                f"{shown}, which do not fit. Train again, or restore the file."
+                f"Expected tokens to be (T, D) float16, and each product's up to {MOST_TOKENS} of these T, but there "
+                f"are {shown}, which do not fit. Train again, or restore the file."
             )
 
     def take(self, rows: Tensor) -> ProductTokens:

@@ -139,8 +139,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         codes = np.where(vectors.some_present(), codes, -1)
         if (n_classes := len(np.unique(codes[codes >= 0]))) < 2:
             raise LabelError(
-                f"y must have two classes or more, however there is {n_classes} class among the {(codes >= 0).sum()} "
-                "rows that have vectors."
+                f"Expected y to have two classes or more, but there is {n_classes} class among the "
+                f"{(codes >= 0).sum()} rows that have vectors."
             )
         settings, shares = self._find_settings(fusion, y)
         split = draw_holdout(codes, shares, generator=np.random.default_rng(settings.seed))
@@ -201,12 +201,12 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         fusion = SYNONYMS.get(self.fusion, self.fusion) if isinstance(self.fusion, str) else ""
         if fusion not in (*HEAD_TYPES, *names) and not is_plugin(fusion):
             raise SettingError(
-                f"fusion must be one of {', '.join((*names, *HEAD_TYPES))}, or a head of your own as "
-                f"file.py:Class, however got {self.fusion!r}."
+                f"Expected fusion to be one of {', '.join((*names, *HEAD_TYPES))}, or a head of your own as "
+                f"file.py:Class, got {self.fusion!r}."
             )
         if head_type(fusion).needs_two and len(names) < 2:
             raise SettingError(
-                f"The fusion {fusion} needs two modalities, however there is {names[0]} alone. Say which columns are "
+                f"The fusion {fusion} needs two modalities, but there is {names[0]} alone. Say which columns are "
                 'whose: modalities={"image": 512, "text": 768}.'
             )
         return fusion
@@ -219,15 +219,13 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         ):
             for name in names:
                 if not isinstance(getattr(self, name), kind):
-                    raise SettingError(f"{name} must be {word}, however got {getattr(self, name)!r}.")
+                    raise SettingError(f"Expected {name} to be {word}, got {getattr(self, name)!r}.")
         if not 0 < self.validation_fraction < 1:
-            raise SettingError(f"validation_fraction must be between 0 and 1, however got {self.validation_fraction}.")
+            raise SettingError(f"Expected validation_fraction to be between 0 and 1, got {self.validation_fraction}.")
         if self.precision not in PRECISIONS:
-            raise SettingError(f"precision must be one of {', '.join(PRECISIONS)}, however got {self.precision!r}.")
+            raise SettingError(f"Expected precision to be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         if self.class_weight is not None and not head_type(fusion).weighs_classes:
-            raise SettingError(
-                f"{fusion} weighs no classes, however class_weight is {self.class_weight!r}: leave it out."
-            )
+            raise SettingError(f"{fusion} weighs no classes, but class_weight is {self.class_weight!r}: leave it out.")
         shares = np.full(len(self.classes_), float(self.validation_fraction))
         class_weights: str | tuple[float, ...] = "equal"
         if isinstance(self.class_weight, Mapping):
@@ -238,7 +236,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             class_weights = self.class_weight
         elif self.class_weight is not None:
             raise SettingError(
-                f"class_weight must be None, balanced, or numbers by class, however got {self.class_weight!r}."
+                f"Expected class_weight to be None, balanced, or numbers by class, got {self.class_weight!r}."
             )
         numbers = {name: getattr(self, name) for name in (*INTEGERS, *REALS)}
         return FitSettings(seed=_draw_seed(self.random_state), class_weights=class_weights, **numbers), shares
@@ -291,4 +289,4 @@ def _weights_text(weights: object) -> str | None:
         return weights
     if isinstance(weights, Mapping):
         return ",".join(f"{name}={number}" for name, number in weights.items())
-    raise SettingError(f'weights must be such as {{"image": 0.4, "text": 0.6}} or "0.4,0.6", however got {weights!r}.')
+    raise SettingError(f'Expected weights such as {{"image": 0.4, "text": 0.6}} or "0.4,0.6", got {weights!r}.')

@@ -31,14 +31,14 @@ def check_modalities(modalities: object) -> dict[str, int]:
         and all(isinstance(dim, Integral) and int(dim) >= 1 for dim in modalities.values())
     ):
         raise SettingError(
-            'modalities must say how many columns each modality has, such as {"image": 512, "text": 768}, however got '
+            'Expected modalities to say how many columns each modality has, such as {"image": 512, "text": 768}, got '
             f"{modalities!r}."
         )
     taken = nn.ModuleDict()  # whose own names no modality can have
     for name in modalities:
         if not (isinstance(name, str) and name.isidentifier()) or name in HEAD_TYPES or hasattr(taken, name):
             raise SettingError(
-                f"A modality's name must be a word that means nothing else here, however got {name!r}. Choose another."
+                f"Expected a modality's name to be a word that means nothing else here, got {name!r}. Choose another."
             )
     return {name: int(dim) for name, dim in modalities.items()}
 
@@ -65,7 +65,7 @@ def join_columns(X: Mapping[str, Any], modalities: Mapping[str, int] | None) -> 
     names = list(X if modalities is None else modalities)
     if sorted(map(str, X)) != sorted(map(str, names)) or not names:
         raise HeadError(
-            f"X must have a matrix of each modality ({', '.join(names) or 'one at least'}), however it has those of "
+            f"Expected X to have a matrix of each modality ({', '.join(names) or 'one at least'}), got those of "
             f"{', '.join(map(str, X)) or 'none'}."
         )
     wish = finite_wish(len(names))
@@ -75,9 +75,9 @@ def join_columns(X: Mapping[str, Any], modalities: Mapping[str, int] | None) -> 
     }
     dims = {name: matrix.shape[1] for name, matrix in matrices.items()}
     if modalities is not None and dims != dict(modalities):
-        raise HeadError(f"X must have the columns of {_shown(modalities)}, however it has those of {_shown(dims)}.")
+        raise HeadError(f"Expected X to have the columns of {_shown(modalities)}, got those of {_shown(dims)}.")
     if len(n_rows := {len(matrix) for matrix in matrices.values()}) > 1:
-        raise HeadError(f"The matrices of X must have the same rows, however they have {sorted(n_rows)} rows.")
+        raise HeadError(f"Expected the matrices of X to have the same rows, got {sorted(n_rows)} rows.")
     return np.concatenate(list(matrices.values()), axis=1), dims
 
 
@@ -92,7 +92,7 @@ def split_columns(matrix: np.ndarray, modalities: Mapping[str, int]) -> Vectors:
     """
     if sum(modalities.values()) != matrix.shape[1]:
         raise HeadError(
-            f"modalities must name all columns of X, which has {matrix.shape[1]}, however they name "
+            f"Expected modalities to name all columns of X, which has {matrix.shape[1]}, but they name "
             f"{sum(modalities.values())}: {_shown(modalities)}."
         )
     ends = np.cumsum(list(modalities.values()))
@@ -102,7 +102,7 @@ def split_columns(matrix: np.ndarray, modalities: Mapping[str, int]) -> Vectors:
         is_absent = is_nan.all(axis=1)
         if len(partial := np.flatnonzero(is_nan.any(axis=1) & ~is_absent)):
             raise HeadError(
-                f"A row must have all numbers of its {name} vector, or NaN throughout where it has none, however "
+                f"Expected a row to have all numbers of its {name} vector, or NaN throughout where it has none, but "
                 f"{len(partial)} rows have NaN in part, the first is row {partial[0]}."
             )
         inputs[name] = torch.from_numpy(np.where(is_absent[:, None], np.float32(0), own))

@@ -92,7 +92,7 @@ def pose(cache: Cache, settings: TrainSettings) -> Problem:
     for modality, encoder in settings.encoders.items():
         if modality not in modalities:
             raise HeadError(
-                f"--encoder must name one of the modalities {', '.join(modalities)}, however got {modality}={encoder}."
+                f"--encoder: expected one of the modalities {', '.join(modalities)}, got {modality}={encoder}."
             )
     encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in modalities}
     has_attention = any(head_type(name).takes_tokens for name in settings.fusions) and (
@@ -149,8 +149,7 @@ def split_once(
         return split, []
     if column not in cache.columns():
         raise LabelError(
-            f"--split-column must be one of the catalogue's columns ({', '.join(cache.columns())}), however got "
-            f"{column!r}."
+            f"--split-column: expected one of the catalogue's columns ({', '.join(cache.columns())}), got {column!r}."
         )
     split = split_by_column(
         column,
@@ -224,21 +223,23 @@ def choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[str
     for name in names:
         if name not in (*HEAD_TYPES, *modalities) and not is_plugin(name):
             raise HeadError(
-                f"--fusion {name} must be a modality of the cache, however these are {', '.join(modalities)}."
+                f"Expected --fusion {name} to be a modality of the cache, but these are {', '.join(modalities)}."
             )
     chosen = tuple(name for name in names if name not in modalities)
     taken = {*modalities, *HEAD_TYPES}
     called = [head_name(name) for name in chosen if is_plugin(name)]
     if twice := [name for name in called if name in taken or called.count(name) > 1]:
-        raise HeadError(f"Heads must have names of their own, however there are two of {twice[0]}. Rename your class.")
+        raise HeadError(
+            f"Expected heads to have names of their own, but there are two of {twice[0]}. Rename your class."
+        )
     if len(modalities) > 1:
         return chosen
     every = fusion_names()
     fusions = tuple(name for name in chosen if name in every)
     if fusions not in ((), every):  # all of them means all that there can be
         raise HeadError(
-            f"The fusion {fusions[0]} needs two modalities, however there is {modalities[0]} alone. "
-            f"Train it with --fusion {modalities[0]}, or extract another modality."
+            f"The fusion {fusions[0]} needs two modalities, but there is {modalities[0]} alone. Train it with "
+            f"--fusion {modalities[0]}, or extract another modality."
         )
     return tuple(name for name in chosen if name not in every)
 
@@ -249,7 +250,7 @@ def coverage_notes(cache: Cache, vectors: Vectors) -> list[str]:
     for modality, encoder in vectors.encoders.items():
         present = vectors.present[modality].numpy()
         if not present.any():
-            raise HeadError(f"Training needs vectors, however no product has one of {modality}/{encoder}.")
+            raise HeadError(f"Training needs vectors, but no product has one of {modality}/{encoder}.")
         if present.all():
             continue
         statuses = np.array(cache.statuses(modality))

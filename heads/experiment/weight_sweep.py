@@ -50,7 +50,7 @@ def sweep_simplex(
     """
     n_steps = round(1 / step) if step > 0 else 0
     if not n_steps or abs(n_steps * step - 1) > 1e-9:
-        raise SettingError(f"A step must be 1 divided by a whole number, however got {step}. Take 0.05, say.")
+        raise SettingError(f"Expected a step to be 1 divided by a whole number, got {step}. Take 0.05, say.")
     modalities = sorted(log_probabilities)
     grid = torch.tensor(list(_compositions(n_steps, len(modalities))), dtype=torch.float64) / n_steps  # (G, M)
     probabilities = torch.stack([log_probabilities[name].double().softmax(1) for name in modalities], dim=1)

@@ -57,10 +57,10 @@ class CrossAttention(nn.Module):
         token_dims, n_positions = token_dims or {}, n_positions or {}
         self.asker, *self.answerers = sorted(dims)
         if not self.answerers:
-            raise HeadError(f"Attention needs two modalities or more, however there is {self.asker} alone.")
+            raise HeadError(f"Attention needs two modalities or more, but there is {self.asker} alone.")
         if unknown := sorted(set(token_dims) - set(dims)):
             raise HeadError(
-                f"Attention looks at the tokens of its own modalities, {', '.join(sorted(dims))}, however got those of "
+                f"Attention looks at the tokens of its own modalities, {', '.join(sorted(dims))}, but got those of "
                 f"{', '.join(unknown)}."
             )
         self.tokens = nn.ModuleDict(

@@ -42,5 +42,5 @@ class HeadDescription:
             HeadError: the dropout is no rate.
         """
         if not 0 <= self.dropout < 1:
-            raise HeadError(f"The dropout of a head must be at least 0 and less than 1, however it is {self.dropout}.")
+            raise HeadError(f"Expected the dropout of a head to be at least 0 and less than 1, got {self.dropout}.")
         return {"n_classes": self.n_classes, "hidden_dim": self.hidden_dim, "dropout": self.dropout}

@@ -93,7 +93,7 @@ def fit_mixture(
     there = torch.stack([present[name] for name in modalities], dim=1)  # (N, M)
     has_any = there.any(1)
     if not has_any.any():
-        raise HeadError("Some rows must have a vector, however none has. Fit the weights on other rows.")
+        raise HeadError("Expected some rows to have a vector, but none has. Fit the weights on other rows.")
     there, codes, groups = there[has_any].double(), codes[has_any], groups[has_any]
     logits = torch.stack([log_probabilities[name][has_any].double() for name in modalities], dim=1)
     logits = logits.where(there[:, :, None] > 0, 0.0)  # (n, M, K)

@@ -121,13 +121,13 @@ def fit_neighbours(
     """
     if min(n_neighbours, default=0) < 1 or not min(temperatures, default=0) > 0:
         raise SettingError(
-            f"Numbers of neighbours and temperatures must be positive, however got {list(n_neighbours)} and "
+            f"Expected numbers of neighbours and temperatures to be positive, got {list(n_neighbours)} and "
             f"{list(temperatures)}."
         )
     some = torch.stack([present[name] for name in inputs]).any(0)
     train, validation = train[some[train]], validation[some[validation]]
     if not len(train):
-        raise SettingError("Some training rows must have a vector, however none has. Choose other modalities.")
+        raise SettingError("Expected some training rows to have a vector, but none has. Choose other modalities.")
     dims = {name: inputs[name].shape[1] for name in inputs}
     module = Neighbours(dims, n_classes=n_classes, n_rows=len(train), dtype=dtype).to(codes.device).eval()
     module.directions.fit(inputs, present, train)

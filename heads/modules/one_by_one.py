@@ -37,12 +37,12 @@ class OneByOne:
         self._template = template
         self._trained = {name for name, parameter in template.named_parameters() if parameter.requires_grad}
         if not self._trained:
-            raise HeadError(f"{name} must have parameters that are trained, however it has none. {self._way_out}")
+            raise HeadError(f"Expected {name} to have parameters that are trained, but it has none. {self._way_out}")
         every = {name for name, _ in template.named_parameters(remove_duplicate=False)}
         if twice := every - {name for name, _ in template.named_parameters()}:
             raise HeadError(
-                f"{name} must have each parameter under one name, however {', '.join(sorted(twice))} is another name "
-                f"of one. {self._way_out}"
+                f"Expected {name} to have each parameter under one name, but {', '.join(sorted(twice))} is another "
+                f"name of one. {self._way_out}"
             )
         self._tensors: dict[str, Tensor] = {}
         self._n_steps = 0
@@ -99,7 +99,7 @@ class OneByOne:
         return torch.stack(answers)
 
     def _checked(self, answer: object, *, n_rows: int) -> Tensor:
-        wish = f"{self._name} must answer with a tensor ({n_rows}, {self._n_classes}), however it"
+        wish = f"Expected {self._name} to answer with a tensor ({n_rows}, {self._n_classes}), but it"
         if not isinstance(answer, Tensor):
             raise HeadError(f"{wish} answers with a {type(answer).__name__}. {self._way_out}")
         if answer.shape != (n_rows, self._n_classes):

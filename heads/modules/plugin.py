@@ -65,8 +65,8 @@ def load_plugin(name: str) -> Callable[..., nn.Module]:
             return head_class(dict(dims), n_classes=n_classes)
         except Exception as error:
             raise HeadError(
-                f"{name} must be built from the dims {dict(dims)} and n_classes={n_classes}, however its constructor "
-                f"raised {_shown(error)}."
+                f"Expected {name} to be built from the dims {dict(dims)} and n_classes={n_classes}, but its "
+                f"constructor raised {_shown(error)}."
             ) from error
 
     return build
@@ -81,7 +81,7 @@ def plugin_sha256(name: str) -> str:
     with LOADING:
         head_class = _load_class(name)
         if head_class not in SOURCES:
-            raise HeadError(f"{name} must be in a source file, however there is none of {head_class.__module__}.")
+            raise HeadError(f"Expected {name} to be in a source file, but there is none of {head_class.__module__}.")
         return SOURCES[head_class]
 
 
@@ -98,7 +98,7 @@ def blame(name: str, wish: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise HeadError(
-            f"{name} must {wish}, however it raised {_shown(error)}. Look at it with heads-check {name}."
+            f"Expected {name} to {wish}, but it raised {_shown(error)}. Look at it with heads-check {name}."
         ) from error
 
 
@@ -106,21 +106,21 @@ def _load_class(name: str) -> type[nn.Module]:
     where, _, class_name = name.rpartition(":")
     if not where or not class_name:
         raise HeadError(
-            f"A head of your own must be named as module:Class or path/to/file.py:Class, however got {name!r}."
+            f"Expected a head of your own to be named as module:Class or path/to/file.py:Class, got {name!r}."
         )
     module = _run_file(Path(where)) if where.endswith(".py") else _import(where)
     found = getattr(module, class_name, None)
     if found is None:
         there = ", ".join(own for own, value in vars(module).items() if _is_own_head(value, module)) or "none"
-        raise HeadError(f"{where} must have the class {class_name}, however the heads in it are: {there}.")
+        raise HeadError(f"Expected {where} to have the class {class_name}, but the heads in it are: {there}.")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise HeadError(f"{name} must be a subclass of torch.nn.Module, however it is {_kind(found)}.")
+        raise HeadError(f"Expected {name} to be a subclass of torch.nn.Module, but it is {_kind(found)}.")
     try:
         inspect.signature(found).bind({}, n_classes=2)
     except TypeError as error:
         raise HeadError(
-            f"{name} must be built as {class_name}(dims, n_classes=K), and have defaults for all else, however its "
-            f"constructor takes {inspect.signature(found)}: {error}."
+            f"Expected {name} to be built as {class_name}(dims, n_classes=K), and have defaults for all else, but "
+            f"its constructor takes {inspect.signature(found)}: {error}."
         ) from error
     if found not in SOURCES and (source := _source_path(found)):
         SOURCES[found] = _sha256(source)
@@ -146,8 +146,8 @@ def _import(module_name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
                 raise HeadError(
-                    f"{module_name} must be a module that Python finds, however there is no {error.name}. Run this in "
-                    f"its folder, or name its file: path/to/{module_name.rpartition('.')[2]}.py:Class."
+                    f"Expected {module_name} to be a module that Python finds, but there is no {error.name}. Run "
+                    f"this in its folder, or name its file: path/to/{module_name.rpartition('.')[2]}.py:Class."
                 ) from error
             raise _not_imported(module_name, error) from error
         except Exception as error:
@@ -157,14 +157,14 @@ def _import(module_name: str) -> ModuleType:
 def _run_file(path: Path) -> ModuleType:
     facts = facts_of(path)
     if facts is None or not stat.S_ISREG(facts.st_mode):
-        raise HeadError(f"{path} must be a file with a head of yours, however there is no such file.")
+        raise HeadError(f"Expected {path} to be a file with a head of yours, but there is no such file.")
     key = path.resolve(), _sha256(path)
     if key in FILES:
         return FILES[key]
     module_name = f"heads_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise HeadError(f"{path} must be a Python file, however Python finds no way to run it.")
+        raise HeadError(f"Expected {path} to be a Python file, but Python finds no way to run it.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses and pickles look their classes up there
     with _first_on_the_path(path.parent.resolve()):
@@ -188,7 +188,7 @@ def _first_on_the_path(folder: Path) -> Iterator[None]:
 
 
 def _not_imported(where: str, error: Exception) -> HeadError:
-    return HeadError(f"{where} must be importable, however importing it raised {_shown(error)}.")
+    return HeadError(f"Expected {where} to be importable, but importing it raised {_shown(error)}.")
 
 
 def _is_own_head(value: object, module: ModuleType) -> bool:

@@ -67,8 +67,8 @@ class Baseline(nn.Module):
             HeadError: always.
         """
         raise HeadError(
-            f"A head must be made of tensors to be saved, however {type(self.model).__name__} is scikit-learn's own "
-            "and would be a pickle. Train another head to keep one; `logistic` is the same as sklearn-logistic."
+            f"Expected a head to be made of tensors to be saved, but {type(self.model).__name__} is scikit-learn's "
+            "own and would be a pickle. Train another head to keep one; `logistic` is the same as sklearn-logistic."
         )
 
 
@@ -112,7 +112,7 @@ def fit_baseline(
 
     seen = classes_seen(codes[train], n_classes=n_classes)
     if seen.sum() < 2:
-        raise LabelError("The training rows must be of at least two classes, however they are of one. Add rows.")
+        raise LabelError("Expected the training rows to be of at least two classes, got one. Add rows.")
     module = Baseline({key: inputs[key].shape[1] for key in inputs}, _model(name, seed), seen=seen).eval()
 
     def vectors_of(rows: Tensor) -> np.ndarray:
@@ -148,7 +148,7 @@ def _model(name: str, seed: int) -> Any:
         return LogisticRegression(max_iter=1000, random_state=seed)
     if name == "sklearn-svm":
         return LinearSVC(random_state=seed)
-    raise SettingError(f"A baseline must be one of {', '.join(BASELINES)}, however got {name!r}.")
+    raise SettingError(f"Expected a baseline to be one of {', '.join(BASELINES)}, got {name!r}.")
 
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:

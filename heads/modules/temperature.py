@@ -34,7 +34,7 @@ def fit_temperature(logits: Tensor, codes: Tensor) -> float:
     from scipy.optimize import brentq
 
     if not len(codes) or not logits.isfinite().all():
-        raise HeadError(f"A temperature needs rows of finite logits, however got {len(codes)} rows or infinite ones.")
+        raise HeadError(f"A temperature needs rows of finite logits, but got {len(codes)} rows or infinite ones.")
     away = logits.double()
     away = away - away.gather(1, codes[:, None])  # (N, K), how far above the own class's
 

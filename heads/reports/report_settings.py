@@ -40,7 +40,7 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):
         if asked is not None and asked not in columns:
             raise SettingError(
-                f"--{what}-column must be one of the catalogue's columns ({', '.join(columns) or 'none'}), however got "
+                f"--{what}-column: expected one of the catalogue's columns ({', '.join(columns) or 'none'}), got "
                 f"{asked!r}."
             )
         chosen[what] = asked if asked is not None else usual_column(role, columns)

@@ -63,9 +63,11 @@ def check_name(runs_path: Path, name: str | None) -> None:
     if name is None:
         return
     if not re.fullmatch(r"[\w.+-][\w.+ -]{0,199}", name) or name.strip(".") == "":
-        raise RunError(f"--name must be a plain folder name, however got {name!r}.")
+        raise RunError(f"--name: expected a plain folder name, got {name!r}.")
     if facts_of(runs_path / name) is not None:
-        raise RunError(f"A run must have a name of its own, however {runs_path / name} exists. Choose another --name.")
+        raise RunError(
+            f"Expected a run to have a name of its own, but {runs_path / name} exists. Choose another --name."
+        )
 
 
 def write_answers(
@@ -115,11 +117,11 @@ def load_heads(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise_if_refused(error, run_path / "config.json")
         raise RunError(
-            f"A run must be a folder that heads-train wrote, however {run_path} is none. See the folders in runs/."
+            f"Expected a run to be a folder that heads-train wrote, but {run_path} is none. See the folders in runs/."
         ) from error
     unknown = [name for name in names or [] if name not in there]
     if unknown:
-        raise RunError(f"--head must be one of {', '.join(there)}, however got {unknown[0]}.")
+        raise RunError(f"--head: expected one of {', '.join(there)}, got {unknown[0]}.")
     return {name: load_head(run_path / name, plugins=plugins) for name in names or there}
 
 
@@ -134,7 +136,7 @@ def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: st
                 raise
         else:
             return path
-    raise RunError(f"A run must have a name of its own, however {runs_path / str(name)} exists.")
+    raise RunError(f"Expected a run to have a name of its own, but {runs_path / str(name)} exists.")
 
 
 def _plain(name: str) -> str:

@@ -56,7 +56,7 @@ def parse_trackers(text: str | None) -> tuple[str, ...]:
     """
     names = [part.strip() for part in (text or "").split(",") if part.strip()]
     if unknown := [name for name in names if name not in TRACKERS]:
-        raise SettingError(f"--track must name some of {', '.join(TRACKERS)}, however got {unknown[0]!r}.")
+        raise SettingError(f"--track: expected some of {', '.join(TRACKERS)}, got {unknown[0]!r}.")
     return tuple(dict.fromkeys(names))
 
 
@@ -69,8 +69,8 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in parse_trackers(",".join(names)):
         if importlib.util.find_spec(name) is None:
             raise SettingError(
-                f"--track {name} needs the package {name}, however it is not installed here. Install it with "
-                f"pip install 'embed-once[{name}]', or leave it out."
+                f"--track {name} needs the package {name}, but it is not installed here. Install it with pip install "
+                f"'embed-once[{name}]', or leave it out."
             )
 
 
@@ -93,7 +93,7 @@ def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
             log.info("%s: %s", name, where)
     if failures:
         raise TrackError(
-            f"--track must reach its trackers, however {', and '.join(failures)}. Nothing is lost: the run is kept at "
-            f"{report.run_path}.",
+            f"Expected --track to reach its trackers, but {', and '.join(failures)}. Nothing is lost: the run is "
+            f"kept at {report.run_path}.",
             report=report,
         )

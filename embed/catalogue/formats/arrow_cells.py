@@ -60,7 +60,9 @@ class ArrowColumns:
         """
         repeated = [name for name, count in Counter(schema.names).items() if count > 1]
         if repeated:
-            raise CatalogueError(f"Columns must have names of their own, however {path} repeats {', '.join(repeated)}.")
+            raise CatalogueError(
+                f"Expected columns to have names of their own, but {path} repeats {', '.join(repeated)}."
+            )
         pictures = {field.name: found for field in schema if (found := _picture_column(field))}
         plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
         chosen = find_column("image", [name for name in schema.names if name in pictures or name in plain], settings)

@@ -45,8 +45,8 @@ class ClassFolders:
         self.has_splits = all(top.lower() in SPLITS for top in tops) and any(_folders(path / top) for top in tops)
         if next(self._pictures(Counter()), None) is None:
             raise CatalogueError(
-                "The catalogue must be a file, a saved dataset, or a folder of .tar files or of class folders, however "
-                f"{path} is a folder without class folders that hold pictures."
+                "Expected the catalogue to be a file, a saved dataset, or a folder of .tar files or of class "
+                f"folders, but {path} is a folder without class folders that hold pictures."
             )
         if settings.modalities == ("image",):
             log.info("%s holds class folders, which have no texts: pictures alone are encoded.", path)
@@ -99,6 +99,6 @@ def _refused(error: OSError) -> NoReturn:
     if not isinstance(error, PermissionError):
         raise_if_refused(error, error.filename)
     raise CatalogueError(
-        f"Each folder below a catalogue must be readable, however {error.filename} is not: {error.strerror}. Permit "
-        "reading it, or move it elsewhere."
+        f"Expected each folder below a catalogue to be readable, but {error.filename} is not: {error.strerror}. "
+        "Permit reading it, or move it elsewhere."
     ) from error

@@ -138,13 +138,13 @@ class CsvTable:
         try:
             header = next((row for row in csv.reader(lines, delimiter=self.delimiter) if any(map(str.strip, row))), [])
         except csv.Error as error:
-            raise CatalogueError(f"The catalogue must be a table, however {self.path} is not: {error}.") from error
+            raise CatalogueError(f"Expected the catalogue to be a table, but {self.path} is not: {error}.") from error
         names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
         if not names:
-            raise CatalogueError(f"The catalogue must have a header and rows, however {self.path} is empty.")
+            raise CatalogueError(f"Expected the catalogue to have a header and rows, but {self.path} is empty.")
         if any("\0" in name for name in names):
             raise CatalogueError(
-                f"The catalogue must be text in {self.encoding}, however the header of {self.path} holds NUL "
+                f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} holds NUL "
                 "characters, as UTF-16 without its mark does. Name its --encoding, such as utf-16-le."
             )
         for name in names:
@@ -152,13 +152,13 @@ class CsvTable:
                 name.encode()
             except UnicodeEncodeError as error:
                 raise CatalogueError(
-                    f"The catalogue must be text in {self.encoding}, however the header of {self.path} is not: "
+                    f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} is not: "
                     f"{name!r}. Name its --encoding."
                 ) from error
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
             raise CatalogueError(
-                f"Columns must have names of their own, however the header of {self.path} repeats "
+                f"Expected columns to have names of their own, but the header of {self.path} repeats "
                 f"{', '.join(repeated)}. Rename or remove what is too many."
             )
         return names

@@ -55,8 +55,8 @@ class SavedDataset:
             schema = self._schema(file)
             if schema.names != first.names or schema.types != first.types:
                 raise CatalogueError(
-                    f"All files of a dataset must have the same columns, however {file} has {_shown(schema)}, "
-                    f"and {self.files[0][1]} has {_shown(first)}. Name one of its folders."
+                    f"Expected all files of a dataset to have the same columns, but {file} has {_shown(schema)}, and "
+                    f"{self.files[0][1]} has {_shown(first)}. Name one of its folders."
                 )
             self._reads_of[file] = self._reads.of_file(schema, _features(file.parent))
         if SPLIT in self._reads.names and self.has_splits:
@@ -104,7 +104,8 @@ class SavedDataset:
                 else:
                     if whole.size < 8 or whole.slice(whole.size - 8).to_pybytes() != STREAM_END:
                         raise CatalogueError(
-                            f"{file} must be a whole Arrow stream, however its end is missing. Fetch or save it again."
+                            f"Expected {file} to be a whole Arrow stream, but its end is missing. Fetch or save it "
+                            "again."
                         )
                     batches = iter(reader)
                 for batch in batches:
@@ -120,7 +121,7 @@ class SavedDataset:
 
     def _damaged(self, file: Path, error: Exception) -> CatalogueError:
         raise_if_refused(error, file)
-        return CatalogueError(f"{file} must be an Arrow file, however it is not, or not whole: {error}")
+        return CatalogueError(f"Expected {file} to be an Arrow file, but it is not, or not whole: {error}")
 
 
 def _shown(schema: Any) -> str:
@@ -153,7 +154,7 @@ def _files(path: Path) -> list[tuple[str | None, Path]]:
         found += [(split, folder / name) for name in names]
     if not found:
         raise CatalogueError(
-            f"A saved dataset must have Arrow files, however {path} has none. Write it with Dataset.save_to_disk."
+            f"Expected a saved dataset to have Arrow files, but {path} has none. Write it with Dataset.save_to_disk."
         )
     return found
 
@@ -171,14 +172,14 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise_if_refused(error, path)
-        raise CatalogueError(f"{path} must be a JSON object, however it is not: {error}") from error
+        raise CatalogueError(f"Expected {path} to be a JSON object, but it is not: {error}") from error
     return value if isinstance(value, dict) else {}
 
 
 def _plain_name(name: object, folder: Path) -> str:
     """Return a name that a dataset says its own files have; it may lead nowhere else."""
     if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
-        raise CatalogueError(f"A dataset's files must lie in its folder, however {folder} names {name!r}.")
+        raise CatalogueError(f"Expected a dataset's files to lie in its folder, but {folder} names {name!r}.")
     return name
 
 
@@ -201,7 +202,7 @@ def _pictures(batch: Any, picture: PictureColumn, whole: Any, file: Path, first_
     start = 0 if is_empty else data.address - whole.address
     if not is_empty and not 0 <= start <= whole.size - data.size:
         raise CatalogueError(
-            f"Pictures in an Arrow file must not be compressed, however those of {file} are. Use Parquet."
+            f"Expected pictures in an Arrow file not to be compressed, but those of {file} are. Use Parquet."
         )
     cells: list[str] = []
     for row, (path, is_there) in enumerate(zip(paths, column.is_valid().to_pylist(), strict=True)):

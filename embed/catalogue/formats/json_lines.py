@@ -101,9 +101,9 @@ class Names:
                 self.n_plain[name] += 1
         if len(self.n_nested) > MOST_NAMES:
             raise CatalogueError(
-                f"The objects of a catalogue must share their names, which are its columns, however those of "
-                f"{self.path} have more than {MOST_NAMES:,}: {', '.join(list(self.n_nested)[-3:])}, … Put what differs "
-                "into one value."
+                "Expected the objects of a catalogue to share their names, which are its columns, but those of "
+                f"{self.path} have more than {MOST_NAMES:,}: {', '.join(list(self.n_nested)[-3:])}, … Put what "
+                "differs into one value."
             )
 
     def plain(self) -> list[str]:

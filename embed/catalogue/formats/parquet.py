@@ -98,7 +98,7 @@ class ParquetTable:
 
     def _damaged(self, error: Exception) -> CatalogueError:
         raise_if_refused(error, self.path)
-        return CatalogueError(f"The catalogue must be a Parquet file, however {self.path} is not: {error}")
+        return CatalogueError(f"Expected the catalogue to be a Parquet file, but {self.path} is not: {error}")
 
 
 def _first(file: Any, name: str) -> Any:

@@ -145,7 +145,7 @@ def find_shards(path: Path) -> list[Path]:
     for name in itertools.islice(_expand(str(path)), MOST_SHARDS):
         found = [name] if Path(name).is_file() else sorted(glob.glob(name))
         if not found:
-            raise CatalogueError(f"{path} must name shards that are there, however there is no {name}.")
+            raise CatalogueError(f"Expected {path} to name shards that are there, but there is no {name}.")
         shards += found
     return [Path(shard) for shard in shards]
 
@@ -156,7 +156,7 @@ def _expand(name: str) -> Iterator[str]:
         first, last = match.groups()
         if int(first) > int(last):
             raise CatalogueError(
-                f"Braces must count upwards, however got {match[0]} in {name}: write {{{last}..{first}}}."
+                f"Expected braces to count upwards, got {match[0]} in {name}: write {{{last}..{first}}}."
             )
         words: Iterator[str] = (f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1))
     elif match := _CHOICE.search(name):
@@ -189,18 +189,18 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise_if_refused(error, shard)
         raise CatalogueError(
-            f"A shard must be a whole tar file, not compressed, however {shard} is not: {error}. Make or fetch it "
+            f"Expected a shard to be a whole tar file, not compressed, but {shard} is not: {error}. Make or fetch it "
             "again."
         ) from error
     if block.strip(b"\0") or len(block) < tarfile.BLOCKSIZE:
         raise CatalogueError(
-            f"A shard must be a whole tar file, however {shard} ends at byte {end} without an end mark, or is damaged "
-            "there. Make or fetch it again."
+            f"Expected a shard to be a whole tar file, but {shard} ends at byte {end} without an end mark, or is "
+            "damaged there. Make or fetch it again."
         )
     if not is_last:
         raise CatalogueError(
-            f"A shard must be one tar file, however {shard} goes on behind the end mark at byte {end}: two files in "
-            "one? Name them one by one (shard-{000..001}.tar), or join them with tar --concatenate."
+            f"Expected a shard to be one tar file, but {shard} goes on behind the end mark at byte {end}: two files "
+            "in one? Name them one by one (shard-{000..001}.tar), or join them with tar --concatenate."
         )
 
 
