@@ -14,7 +14,6 @@ from heads.errors import HeadError, SettingError
 from heads.experiment import weight_sweep as sweep
 from heads.experiment.late_weights import weights_in_words
 from heads.experiment.weight_sweep import sweep_simplex
-from heads.modules import mixture
 from heads.modules.late import Late
 from heads.modules.mixture import Mixture, fit_mixture, mix
 from heads.modules.temperature import fit_temperature
@@ -203,16 +202,12 @@ def test_interval_is_wider_where_rows_are_copies_of_each_other():
     assert own[1] - own[0] > 1.5 * (others[1] - others[0])
 
 
-def test_intervals_hold_the_weights_and_do_not_depend_on_the_blocks(monkeypatch):
+def test_intervals_hold_the_weights():
     logits, present, codes = members({"image": 1.5, "metadata": 1.0, "text": 2.0}, 500)
     found = fitted(logits, present, codes)
     for name, weight in found.weights.items():
         low, high = found.intervals[name]
         assert 0 <= low < weight < high <= 1
-    monkeypatch.setattr(mixture, "BLOCK_CELLS", 1700)
-    blocks = fitted(logits, present, codes)
-    for name, interval in found.intervals.items():
-        assert blocks.intervals[name] == pytest.approx(interval, abs=1e-4)
 
 
 def test_modality_that_weighs_nothing_may_weigh_something_on_a_resample():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from heads.errors import HeadError
 from heads.modules.late import log_average, row_weights
-from heads.modules.lbfgs import minimise
 from heads.modules.temperature import fit_temperature
 
 __all__ = ["Mixture", "fit_mixture", "mix"]
@@ -22,7 +20,6 @@ LEAST_GAIN, LEAST_TOTAL_GAIN = 0.02, 10.0  # of a member over the classes' share
 LEAST_VOICE = 0.2  # of all members together beside the classes' shares
 FIRST_LOG_SHARE = -3.0  # of what no member explains, where the search starts
 TOLERANCE = 1e-6
-BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,8 @@ def fit_mixture(
 
     Weights and one temperature a member are fitted together, then one temperature to the average, which is less sure
     than its members (arXiv 2007.08792). A resample draws whole groups, for duplicates are no evidence of their own;
-    the weights are fitted anew to all resamples at once, with the members' temperatures left as they are. Without
-    resamples there are no intervals.
+    the weights are fitted anew to each resample, from where they are, with the members' temperatures left as they are.
+    Without resamples there are no intervals.
 
     Some rows no member explains: their labels are wrong, or all members are. The best that can be said of them are the
     classes' shares, and a member that says just that, for it knows nothing, would be given a weight for it. So the
@@ -99,14 +96,14 @@ def fit_mixture(
     logits = logits.where(there[:, :, None] > 0, 0.0)  # (n, M, K)
     alone = [fit_temperature(logits[own, m], codes[own]) if own.any() else 1.0 for m, own in enumerate(there.bool().T)]
     problem = _Problem(logits, there, codes, alone=alone)
-    found = minimise(problem.jointly, problem.start[None], tolerance=TOLERANCE).points[0]
-    log_weights, log_temperatures = found.chunk(2)
+    log_weights, log_temperatures = torch.from_numpy(_minimum(problem.jointly, problem.start)).to(there).chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
     if 1 - log_weights.softmax(0)[-1] < LEAST_VOICE:
         weights = torch.full_like(weights, 1 / len(modalities))
         intervals = [(0.0, 1.0)] * len(modalities)
     else:
-        intervals = _intervals(problem, found, _drawn(groups, n_resamples, generator)) if n_resamples else []
+        drawn = _drawn(groups.cpu().numpy(), n_resamples, generator)
+        intervals = _intervals(problem, log_weights, log_temperatures, drawn) if n_resamples else []
     mixture = Mixture(
         weights=dict(zip(modalities, weights.tolist(), strict=True)),
         temperatures=dict(zip(modalities, temperatures.tolist(), strict=True)),
@@ -119,7 +116,7 @@ def fit_mixture(
 
 
 class _Problem:
-    """The negative log-likelihood of weights and temperatures on n rows, as `heads.modules.lbfgs` asks for it.
+    """The negative log-likelihood of weights and temperatures on n rows.
 
     A point holds the logarithms of M + 1 weights, up to a constant, and of as many temperatures; the last member are
     the classes' shares.
@@ -142,56 +139,80 @@ class _Problem:
         return own - scaled.logsumexp(2)
 
     @torch.enable_grad()
-    def jointly(self, points: Tensor, _problems: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of weights and temperatures on all rows, (1,), and its slopes, (1, 2M + 2)."""
-        points = points.detach().requires_grad_()
-        log_weights, log_temperatures = points[0].chunk(2)
+    def jointly(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss of weights and temperatures on all rows, and its slopes, (2M + 2,)."""
+        own_point = torch.from_numpy(point).to(self.there).requires_grad_()
+        log_weights, log_temperatures = own_point.chunk(2)
         voices = log_weights.expand_as(self.there).masked_fill(self.there == 0, -torch.inf)
         own = self.log_likelihoods(log_temperatures)
         loss = (voices.logsumexp(1) - (voices + own).logsumexp(1)).mean()
         loss = loss - self.charge * log_weights.softmax(0)[-1]
         loss = loss + PULL / 2 / len(own) * (log_temperatures - self.log_alone).square().sum()
-        (slopes,) = torch.autograd.grad(loss, points)
-        return loss.detach()[None], slopes
+        (slopes,) = torch.autograd.grad(loss, own_point)
+        return float(loss.detach()), slopes.cpu().numpy()
 
     def likelihoods(self, log_temperatures: Tensor) -> Tensor:
         """Return the likelihoods up to a factor a row, 0 where a member is absent, (n, M + 1)."""
         own = self.log_likelihoods(log_temperatures).masked_fill(self.there == 0, -torch.inf)
         return (own - own.amax(1, keepdim=True)).exp()
 
-    def weights_alone(
-        self, points: Tensor, problems: Tensor, *, likelihoods: Tensor, shares: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss of weights on resamples, (A,), and its slopes, (A, M + 1); `shares` (r, n) are the rows'."""
-        weights, own_shares = points.softmax(1), shares[problems]  # (A, M + 1), (A, n)
-        averages, totals = weights @ likelihoods.T, weights @ self.there.T  # (A, n)
-        values = (own_shares * (totals.log() - averages.log())).sum(1) - self.charge * weights[:, -1]
-        slopes = (own_shares / totals) @ self.there - (own_shares / averages) @ likelihoods  # of the weights
-        slopes[:, -1] -= self.charge
-        slopes = weights * (slopes - (weights * slopes).sum(1, keepdim=True))  # of their logarithms
-        return values, slopes
+
+@dataclass(frozen=True)
+class _Resample:
+    """The negative log-likelihood of weights alone on the n rows of a resample, each with its share of 1.
+
+    Shape:
+        likelihoods, there: (n, M + 1) float64
+        shares: (n,) float64
+    """
+
+    likelihoods: np.ndarray
+    there: np.ndarray
+    shares: np.ndarray
+    charge: float
+
+    def __call__(self, log_weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the loss of weights, whose logarithms (M + 1,) are known up to a constant, and its slopes."""
+        weights = _softmax(log_weights)
+        averages, totals = self.likelihoods @ weights, self.there @ weights  # (n,)
+        value = self.shares @ np.log(totals / averages) - self.charge * weights[-1]
+        slopes = (self.shares / totals) @ self.there - (self.shares / averages) @ self.likelihoods  # of the weights
+        slopes[-1] -= self.charge
+        return value, weights * (slopes - weights @ slopes)
 
 
-def _intervals(problem: _Problem, found: Tensor, resamples: Iterator[Tensor]) -> list[tuple[float, float]]:
-    """Return what holds each member's weight in 95 % of the resamples, whose rows' shares are (r, n)."""
-    log_weights, log_temperatures = found.chunk(2)
-    likelihoods = problem.likelihoods(log_temperatures)
+def _intervals(
+    problem: _Problem, log_weights: Tensor, log_temperatures: Tensor, drawn: Iterator[np.ndarray]
+) -> list[tuple[float, float]]:
+    """Return what holds each member's weight in 95 % of the resamples, whose rows' shares are (n,)."""
+    likelihoods, there = problem.likelihoods(log_temperatures).cpu().numpy(), problem.there.cpu().numpy()
     start = (log_weights - log_weights.amax()).clamp_min(FIRST_LOG_SHARE)  # who weighs nothing may do so again, or not
-    weights = []
-    for shares in resamples:
-        again = partial(problem.weights_alone, likelihoods=likelihoods, shares=shares)
-        points = minimise(again, start.expand(len(shares), -1), tolerance=TOLERANCE).points  # (r, M + 1)
-        weights.append(points[:, :-1].softmax(1))
-    low, high = np.quantile(torch.cat(weights).cpu().numpy(), (0.025, 0.975), axis=0)
+    found = []
+    for shares in drawn:
+        rows = shares.nonzero()[0]
+        again = _Resample(likelihoods[rows], there[rows], shares[rows], problem.charge)
+        found.append(_softmax(_minimum(again, start)[:-1]))
+    low, high = np.quantile(found, (0.025, 0.975), axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def _drawn(groups: Tensor, n_resamples: int, generator: np.random.Generator) -> Iterator[Tensor]:
-    """Yield each row's share of each resample, where whole groups are drawn, (r, n) float64, some resamples a time."""
-    inverse = groups.unique(return_inverse=True)[1]
-    n_groups, at_once = int(inverse.max()) + 1, max(1, BLOCK_CELLS // len(groups))
-    for first in range(0, n_resamples, at_once):
-        n_here = min(at_once, n_resamples - first)
-        counts = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_here)  # (r, G)
-        drawn = torch.from_numpy(counts).to(groups.device)[:, inverse].double()
-        yield drawn / drawn.sum(1, keepdim=True)
+def _drawn(groups: np.ndarray, n_resamples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield each row's share of each resample, where whole groups are drawn, (n,) float64."""
+    inverse = np.unique(groups, return_inverse=True)[1]
+    n_groups = int(inverse.max()) + 1
+    for _ in range(n_resamples):
+        shares = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups))[inverse].astype(np.float64)
+        yield shares / shares.sum()
+
+
+def _minimum(objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: Tensor) -> np.ndarray:
+    """Return where an objective, which returns its value and its slopes, is least, (P,) float64."""
+    from scipy.optimize import minimize
+
+    options = {"gtol": TOLERANCE, "ftol": 0.0, "maxiter": 500}
+    return minimize(objective, start.cpu().numpy(), jac=True, method="L-BFGS-B", options=options).x
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    voices = np.exp(logits - logits.max())
+    return voices / voices.sum()
