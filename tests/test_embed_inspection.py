@@ -219,7 +219,7 @@ def test_label_of_too_many_values_is_said_to_be_none(shop, monkeypatch):
 def test_catalogue_without_rows_is_an_error(tmp_path, content):
     path = tmp_path / "data.csv"
     path.write_text(content)
-    with pytest.raises(CatalogueError, match="The catalogue must"):
+    with pytest.raises(CatalogueError, match="Expected the catalogue to have"):
         inspect(path, settings=QUICK)
 
 

@@ -407,7 +407,7 @@ def test_a_column_says_the_sides_and_its_leaks_are_told(tmp_path):
 
 
 def test_a_split_column_that_is_not_there_lists_the_columns(folder, cache_path):
-    with pytest.raises((LabelError, SplitError), match=r"--split-column .*\(label\), got 'fold'"):
+    with pytest.raises((LabelError, SplitError), match=r"--split-column: .*\(label\), got 'fold'"):
         train(cache_path, settings=replace(QUICK, split_column="fold"), runs_path=folder / "columns")
 
 
