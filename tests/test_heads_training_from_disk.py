@@ -29,8 +29,8 @@ def cache_path(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch):
-    for module in ("order", "batches", "plan"):
-        monkeypatch.setattr(f"heads.{module}.WINDOW_ROWS", WINDOW_ROWS)
+    for module in ("sampler", "batch_loader", "stack_planner"):
+        monkeypatch.setattr(f"heads.training.{module}.WINDOW_ROWS", WINDOW_ROWS)
 
 
 @pytest.fixture

@@ -308,8 +308,8 @@ def test_metadata_of_columns_is_not_mixed_with_vectors_of_that_name(tmp_path):
 
 
 def test_metadata_may_stay_in_memory_where_vectors_stay_on_the_disk(run, monkeypatch):
-    for module in ("order", "batches", "plan"):
-        monkeypatch.setattr(f"heads.{module}.WINDOW_ROWS", 32)
+    for module in ("sampler", "batch_loader", "stack_planner"):
+        monkeypatch.setattr(f"heads.training.{module}.WINDOW_ROWS", 32)
     fusions = ("early", "gated", "late")
     in_memory, from_disk = run(fusions=fusions, memory="1M"), run(fusions=fusions, memory="8K")
     for name, scored in in_memory.metrics.items():
