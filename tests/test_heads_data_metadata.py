@@ -6,7 +6,6 @@ import torch
 
 from cache import EncoderSpec
 from heads.data import metadata
-from heads.data.column_types import guess_kind, is_missing, parse_dates, parse_numbers
 from heads.data.metadata import HASH_WIDTH, FittedMetadata, fit_metadata
 from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, FREE_TEXT, GIVES_AWAY, LONG_TEXT, NAMES, fault_of
 from heads.errors import HeadError
@@ -22,54 +21,6 @@ def fit(cells, *, rows=None, counts=()):
 def encoded(**cells):
     """Return the vectors of columns that are fitted on all of their rows."""
     return fit(cells).transform(cells)
-
-
-@pytest.mark.parametrize(
-    ("cells", "kind"),
-    [
-        (["12", "1.5e3", "-.5", " 7 "], "number"),
-        (["12", "", "NaN", "n/a", "null"], "number"),
-        (["1", "inf", "-Infinity", "1e400"], "number"),
-        (["inf", "1e400"], "categorical"),
-        (["12 cm", "12"], "categorical"),
-        (["1,234", "5"], "categorical"),
-        (["1_000"], "categorical"),
-        (["007", "123"], "categorical"),
-        (["0.5", "0"], "number"),
-        (["yes", "no", "TRUE", "0", "1", "f"], "boolean"),
-        (["0", "1", "2"], "number"),
-        (["yes", "maybe"], "categorical"),
-        (["2024-02-29", "2023-01-01T23:59:59+02:00", "2023-01-01 00:00"], "date"),
-        (["2023-02-29", "2024-02-29"], "categorical"),
-        (["2024-13-01"], "categorical"),
-        (["01/02/2024"], "categorical"),
-        (["2024-01-01T25:00"], "categorical"),
-        (["קטן", "👟", "e\u0301"], "categorical"),
-        (["", "  ", "nan", "None", "<NA>", "NaT"], None),
-        ([], None),
-    ],
-    ids=str,
-)
-def test_a_column_s_kind_is_that_of_all_its_cells(cells, kind):
-    assert guess_kind(cells) == kind
-
-
-def test_a_word_for_nothing_is_a_category_among_categories():
-    assert is_missing("none", "number")
-    assert not is_missing("none", "categorical")
-    assert is_missing("\u00a0 ", "categorical")
-
-
-def test_numbers_that_are_none_are_missing():
-    found = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan"])
-    np.testing.assert_array_equal(np.isnan(found), [True, True, True, True, False, True, True])
-    assert found[4] == -2.5
-
-
-def test_a_date_is_year_month_day_weekday_and_hour():
-    found = parse_dates(["2024-02-29T17:05:00+09:00", "1970-01-01", "2023-02-30"])
-    assert found[:2].tolist() == [[2024, 2, 29, 3, 17], [1970, 1, 1, 3, 0]]  # both were Thursdays
-    assert np.isnan(found[2]).all()
 
 
 def test_missing_cells_are_a_category_and_missing_numbers_the_median_that_says_so():
@@ -98,6 +49,50 @@ def test_the_parts_of_a_date_are_missing_together():
     found = fitted.transform(cells)
     np.testing.assert_array_equal(found[2], [0, 1, 0, 0, 0, 0, 0, 1])  # the medians, where the indicator is 1
     assert found[1, 5] == np.float32(10 / np.std([0, 10, 0]))  # the hour, whose median is 0
+
+
+def test_the_order_of_day_and_month_is_kept_for_cells_that_do_not_tell_it():
+    fitted = fit({"since": ["31/12/2020", "2/1/2020", "5/8/2021"], "colour": list("aab")})
+    assert fitted.spec.fields["columns"][0]["order"] == "day"
+    again = FittedMetadata.from_spec(EncoderSpec("metadata", fitted.spec.fields))
+    cells = {"since": ["1/2/2020"], "colour": ["a"]}
+    np.testing.assert_array_equal(again.transform(cells), again.transform(cells | {"since": ["2020-02-01"]}))
+    assert not np.array_equal(again.transform(cells), again.transform(cells | {"since": ["2020-01-02"]}))
+
+
+def test_an_encoding_of_0_1_0_gives_the_vectors_that_it_gave():
+    """Fields and vectors were written by 0.1.0, which knew no thousands, shares, or dates but ISO's."""
+    columns = [
+        {"name": "new", "kind": "boolean", "categories": ["", "false", "true"]},
+        {"name": "price", "kind": "number", "numbers": [{"low": 1.0, "median": 3.0, "high": 8.0, "scale": 2.0}]},
+        {
+            "name": "since",
+            "kind": "date",
+            "numbers": [
+                {"low": low, "median": median, "high": high, "scale": scale}
+                for low, median, high, scale in (
+                    (2020, 2022, 2024, 2.0), (1, 2, 12, 1.0), (1, 15, 31, 5.0), (0, 3, 6, 2.0), (0, 0, 23, 10.0),
+                )
+            ],
+        },
+        {"name": "size", "kind": "categorical", "categories": ["1,299.00", "20%", "31/12/2020", "-"]},
+    ]  # fmt: skip
+    fields = {"encoding": "columns", "version": 1, "columns": columns, "kept": list(range(15))}
+    cells = {
+        "new": ["yes", "", "F", "maybe"],
+        "price": ["007", "1.5e3", "NaN", " 5. "],
+        "since": ["2023-03-01T17:00Z", "", "2023-02-29", "2024-02-29"],
+        "size": ["1,299.00", "20%", "31/12/2020", "-"],
+    }
+    expected = [
+        [0, 0, 1, 2, 0, 0.5, 0, 1, -2.8, -0.5, 1.7, 1, 0, 0, 0],
+        [1, 0, 0, 2.5, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0],
+        [0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 1, 0, 1, 0, 0, 2.8, 0, 0, 0, 0, 0, 1],
+    ]
+    found = FittedMetadata.from_spec(EncoderSpec("metadata", fields))
+    np.testing.assert_allclose(found.transform(cells), expected, rtol=1e-6)
+    assert found.spec.fields == fields
 
 
 def test_counts_are_those_of_words_and_characters():
@@ -328,6 +323,7 @@ def unsound(column=None, **changes):
         unsound({"kind": "number", "numbers": [{"low": "x", "median": 1.0, "high": 2.0, "scale": 1.0}]}),
         unsound({"kind": "number", "numbers": [{"low": 3.0, "median": 1.0, "high": 2.0, "scale": 1.0}]}),
         unsound({"kind": "number", "numbers": [{"low": 0.0, "median": 1.0, "high": 2.0, "scale": 0.0}]}),
+        unsound({"kind": "number", "numbers": SOUND["columns"][1]["numbers"], "order": "day"}),
         unsound(kept=[]),
         unsound(kept=[1, 0]),
         unsound(kept=[0, 4]),

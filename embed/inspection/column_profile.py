@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embed.inspection.cell_kind import MISSING_WORDS, guess_kind
+from cache.column_types import LONGEST_MISSING_WORD, is_missing
+from embed.inspection.cell_kind import kind_of
 
 __all__ = ["MOST_DISTINCT", "ColumnCounter", "ColumnProfile", "is_mojibake"]
 
@@ -72,7 +73,7 @@ class ColumnCounter:
         self._n_characters += sum(len(cell) for cell in fresh if cell not in self.counts)
         self.counts.update(fresh)
         if len(self.counts) > MOST_DISTINCT or self._n_characters > MOST_CHARACTERS:
-            self.kind = guess_kind(self.counts)
+            self.kind = kind_of(self.counts)
             n_filled = sum(bool(cell.strip()) for cell in self.counts)
             self.n_dropped = max(0, min(MOST_DISTINCT, n_filled - 1))
             self.counts = None
@@ -81,7 +82,7 @@ class ColumnCounter:
         """Return what was found; `role` is what the column serves for."""
         counts = Counter() if self.counts is None else self.counts
         filled = Counter({cell: n for cell, n in counts.items() if cell.strip()})
-        kind = "picture" if role == "image" else self.kind or guess_kind(counts)
+        kind = "picture" if role == "image" else self.kind or kind_of(counts)
         variants = _variants(filled) if kind in ("categorical", "boolean") or role == "label" else []
         return ColumnProfile(
             name=self.name,
@@ -111,9 +112,10 @@ class ColumnCounter:
         self.n_empty += fresh.get("", 0) + sum(blank.values())
         self.n_padded += sum(padded.values()) - sum(blank.values())
         self.padded_example = self.padded_example or next((cell for cell in padded if cell not in blank), "")
-        self.missing_words.update({word: fresh[word] for word in MISSING_WORDS & fresh.keys()})
-        if not self.example or self.example in MISSING_WORDS:
-            self.example = next((c for c in fresh if c.strip() and c not in MISSING_WORDS), self.example)
+        short = [cell for cell in fresh if len(cell) <= LONGEST_MISSING_WORD]
+        self.missing_words.update({cell: fresh[cell] for cell in short if cell.strip() and is_missing(cell, "number")})
+        if is_missing(self.example, "number"):
+            self.example = next((cell for cell in fresh if not is_missing(cell, "number")), self.example)
             self.example = self.example or next((cell for cell in fresh if cell.strip()), "")
         if "".join(fresh).isascii():
             return

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from heads.data.column_types import DATE_PARTS, parse_booleans, parse_categories, parse_dates, parse_numbers
+from cache.column_types import DATE_ORDERS, DATE_PARTS, parse_booleans, parse_categories, parse_dates, parse_numbers
 
 __all__ = ["N_NUMBERS", "ColumnEncoding", "NumberScale", "numbers_of", "parse_counts"]
 
@@ -59,6 +59,7 @@ class ColumnEncoding:
     categories: tuple[str, ...] = ()
     numbers: tuple[NumberScale, ...] = ()  # that the column comes to
     width: int = 0  # of a hashed column
+    order: str = ""  # of a date's day and month: one of DATE_ORDERS
 
     @property
     def dim(self) -> int:
@@ -76,6 +77,7 @@ class ColumnEncoding:
             and all(number.is_sound for number in self.numbers)
             and (self.kind == "hashed") == bool(self.width)
             and 0 <= self.width <= MOST_WIDTH
+            and self.order in (DATE_ORDERS if self.kind == "date" else ("",))
             and bool(self.categories) == (self.kind in ("categorical", "boolean"))
             and len(set(self.categories)) == len(self.categories)
         )
@@ -85,7 +87,7 @@ class ColumnEncoding:
         if not self.numbers:
             parsed = parse_booleans(cells) if self.kind == "boolean" else parse_categories(cells)
             return [[word.encode(errors="backslashreplace").decode() for word in parsed] if self.width else parsed]
-        found = numbers_of(self.kind, cells).T
+        found = numbers_of(self.kind, cells, order=self.order).T
         return [number.scaled(values) for number, values in zip(self.numbers, found, strict=True)]
 
     def transformers(self) -> list[Any]:
@@ -116,7 +118,8 @@ class ColumnEncoding:
         if self.width:
             return found | {"width": self.width}
         if self.numbers:
-            return found | {"numbers": [own._asdict() for own in self.numbers]}
+            order = {"order": self.order} if self.order else {}
+            return found | order | {"numbers": [own._asdict() for own in self.numbers]}
         return found | {"categories": list(self.categories)}
 
     @classmethod
@@ -128,14 +131,15 @@ class ColumnEncoding:
             categories=tuple(map(str, found.get("categories", ()))),
             numbers=tuple(NumberScale(**own) for own in found.get("numbers", ())),
             width=int(found.get("width", 0)),
+            order=str(found.get("order", "")),
         )
 
 
-def numbers_of(kind: str, cells: Sequence[str]) -> np.ndarray:
-    """Return the numbers that cells come to, (N, numbers) float64."""
+def numbers_of(kind: str, cells: Sequence[str], *, order: str = "") -> np.ndarray:
+    """Return the numbers that cells come to, (N, numbers) float64; `order` is a date's (`cache.column_types`)."""
     if kind == "number":
         return parse_numbers(cells)[:, None]
-    return parse_dates(cells) if kind == "date" else parse_counts(cells)
+    return parse_dates(cells, order) if kind == "date" else parse_counts(cells)
 
 
 def _n_middle(values: np.ndarray) -> int:

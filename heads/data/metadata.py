@@ -3,8 +3,8 @@
 The spec's fields are ``encoding``, its ``version``, ``columns`` and ``kept``. Each column has its ``name`` and its
 ``kind``: ``categorical`` and ``boolean`` columns their ``categories``, ``hashed`` ones their ``width``, and those made
 of numbers (``number``, ``date``, ``counts``) the ``low``, ``median``, ``high`` and ``scale`` of each of their
-``numbers``. ``kept`` names the dimensions that stay of all that the columns come to. Nothing else is needed to encode
-another catalogue in the same way.
+``numbers``; dates may have the ``order`` of day and month where the year is last. ``kept`` names the dimensions that
+stay of all that the columns come to. Nothing else is needed to encode another catalogue in the same way.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from cache.column_types import date_order, guess_kind, is_missing, parse_booleans, parse_categories
 from cache.keys import EncoderSpec
 from heads.data.column_encoders import N_NUMBERS, ColumnEncoding, NumberScale, numbers_of
-from heads.data.column_types import guess_kind, is_missing, parse_booleans, parse_categories
 from heads.errors import HeadError
 
 __all__ = ["ENCODER", "METADATA", "FittedMetadata", "fit_metadata"]
@@ -165,11 +165,12 @@ def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:
 
 
 def _fit_numbers(name: str, kind: str, cells: Sequence[str]) -> ColumnEncoding:
-    values = numbers_of(kind, cells)  # (n, numbers)
+    order = (date_order(cells) or "") if kind == "date" else ""
+    values = numbers_of(kind, cells, order=order)  # (n, numbers)
     there = values[~np.isnan(values).any(axis=1)]
     if not len(there):
         raise _empty(name)
-    return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, there.T)))
+    return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, there.T)), order=order)
 
 
 def _n_middle(values: np.ndarray) -> int:

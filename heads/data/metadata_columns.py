@@ -7,9 +7,9 @@ from itertools import compress
 
 import numpy as np
 
+from cache.column_types import guess_kind, is_missing
 from cache.leak import gives_away
 from heads.data.column_encoders import parse_counts
-from heads.data.column_types import guess_kind, is_missing
 from heads.data.metadata import MOST_CATEGORIES
 
 __all__ = ["EMPTY", "FOLLOWS", "GIVES_AWAY", "fault_of", "faults_by_column"]

@@ -1,0 +1,182 @@
+"""What a column of cells holds: categories, numbers, yes or no, dates; and its cells as such.
+
+All cells are text, so that a kind is a guess. `embed-inspect` tells it, and metadata is encoded by it.
+
+- **A number** is written as Python writes it, or with commas between thousands (``1,299.00``), or as a share: ``20%``
+  is 20. Digits that begin with a zero are a code, and what has a unit or a currency is none.
+- **A date** has a year of four digits: ``2024-02-29``, ``2024/2/29``, ``3 May 2021``, ``May 3, 2021``, ``31/12/2020``,
+  ``12.31.2020``, and may be followed by a time. Whether the day or the month comes first is that in which all of the
+  column's cells are dates; where they are in both, and not the same ones, the column is no column of dates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "DATE_ORDERS",
+    "DATE_PARTS",
+    "LONGEST_MISSING_WORD",
+    "date_order",
+    "guess_kind",
+    "is_missing",
+    "parse_booleans",
+    "parse_categories",
+    "parse_dates",
+    "parse_numbers",
+]
+
+# None of them is a number, a date, yes or no; among categories they are text as any.
+MISSING_WORDS = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "nil", "none", "-", "--", "?"}
+LONGEST_MISSING_WORD = max(map(len, MISSING_WORDS))
+BOOLEANS = {
+    "true": "true", "yes": "true", "y": "true", "t": "true", "1": "true", "1.0": "true",
+    "false": "false", "no": "false", "n": "false", "f": "false", "0": "false", "0.0": "false",
+}  # fmt: skip
+DATE_PARTS = ("year", "month", "day", "weekday", "hour")
+DATE_ORDERS = ("", "day", "month")  # which of the two comes first where the year is last; no cell says
+LARGEST = 1e30  # a number beyond it is no measurement, and its square overflows
+_NUMBER = re.compile(
+    r"[+-]?((?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
+)
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_CODE = re.compile(r"[+-]?0[0-9]")  # 00123 is a name made of digits
+_TIME = r"([T ](?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](:[0-9.]+)?\s?(Z|[+-][0-9:]+|(?P<half>[AP])M)?)?"  # in any zone
+_DATES = [
+    re.compile(form + _TIME, re.IGNORECASE)
+    for form in (
+        r"(?P<year>[0-9]{4})([-/.])(?P<month>[0-9]{1,2})\2(?P<day>[0-9]{1,2})",
+        r"(?P<first>[0-9]{1,2})([-/.])(?P<second>[0-9]{1,2})\2(?P<year>[0-9]{4})",
+        r"(?P<day>[0-9]{1,2})[- ](?P<name>[a-z]+)\.?[- ](?P<year>[0-9]{4})",
+        r"(?P<name>[a-z]+)\.? (?P<day>[0-9]{1,2}),? (?P<year>[0-9]{4})",
+    )
+]
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
+_NAMES = {name[:n]: month for month, name in enumerate(_MONTHS, start=1) for n in (3, len(name))} | {"sept": 9}
+
+
+def guess_kind(cells: Iterable[str]) -> str | None:
+    """Return ``boolean``, ``number``, ``date`` or ``categorical``; None where there is nothing but missing cells.
+
+    A kind is that of all cells that are there: one with stray text makes its column categorical.
+
+    >>> guess_kind(["yes", "NO", ""]), guess_kind(["1,200", "1.5e3", "20%"]), guess_kind(["12 cm", "3"])
+    ('boolean', 'number', 'categorical')
+    >>> guess_kind(["007"]), guess_kind(["31/12/2020", "-"]), guess_kind(["01/02/2020"])
+    ('categorical', 'date', 'categorical')
+    """
+    filled = _filled(cells)
+    if not filled:
+        return None
+    if all(cell.casefold() in BOOLEANS for cell in filled):
+        return "boolean"
+    if all(map(_is_number, filled)) and np.isfinite(parse_numbers(filled)).any():
+        return "number"
+    return "categorical" if date_order(filled) is None else "date"
+
+
+def is_missing(cell: str, kind: str) -> bool:
+    """Return whether a cell says nothing: it is empty, or no number, date, yes or no where all others are.
+
+    >>> is_missing("NA", "number"), is_missing("NA", "categorical"), is_missing(" ", "categorical")
+    (True, False, True)
+    """
+    if kind in ("categorical", "hashed", "counts"):
+        return not cell.strip()
+    return not (word := cell.strip()) or word.casefold() in MISSING_WORDS
+
+
+def parse_categories(cells: Sequence[str]) -> list[str]:
+    """Return the cells with their spaces made one; an empty one is a category as any."""
+    return _each(cells, lambda cell: " ".join(cell.split()))
+
+
+def parse_booleans(cells: Sequence[str]) -> list[str]:
+    """Return ``true``, ``false`` or an empty cell each; what is none of them stays as it is."""
+
+    def parse(cell: str) -> str:
+        word = cell.strip().casefold()
+        return "" if word in MISSING_WORDS else BOOLEANS.get(word, word)
+
+    return _each(cells, parse)
+
+
+def parse_numbers(cells: Sequence[str]) -> np.ndarray:
+    """Return the cells as numbers, NaN where one is missing, infinite or none, (N,) float64.
+
+    A share is the number before its sign.
+
+    >>> parse_numbers(["1,299.00", "20%", "$5"])
+    array([1299.,   20.,   nan])
+    """
+
+    def parse(cell: str) -> float:
+        word = cell.strip()
+        value = float(word.rstrip("% ").replace(",", "")) if _NUMBER.fullmatch(word) else np.nan
+        return value if abs(value) <= LARGEST else np.nan
+
+    return np.array(_each(cells, parse), dtype=np.float64)
+
+
+def date_order(cells: Iterable[str]) -> str | None:
+    """Return which of `DATE_ORDERS` makes each cell that is there a date; None where none does, or it is not clear.
+
+    >>> date_order(["2020-12-31"]), date_order(["31/12/2020", "1/2/2020"]), date_order(["1/31/2020"])
+    ('', 'day', 'month')
+    """
+    filled = _filled(cells)
+    fitting = [order for order in DATE_ORDERS if all(_date_parts(cell, order) for cell in filled)]
+    if fitting == ["day", "month"] and any(_date_parts(cell, "day") != _date_parts(cell, "month") for cell in filled):
+        return None
+    return fitting[0] if fitting else None
+
+
+def parse_dates(cells: Sequence[str], order: str = "") -> np.ndarray:
+    """Return year, month, day, weekday (Monday is 0) and hour of dates, NaN where a cell is none, (N, 5) float64.
+
+    A time is taken as it is written, whatever its zone. `order` is the column's (`date_order`).
+    """
+    found = _each(cells, lambda cell: _date_parts(cell.strip(), order))
+    return np.array([parts or (np.nan,) * len(DATE_PARTS) for parts in found], dtype=np.float64).reshape(len(cells), -1)
+
+
+def _filled(cells: Iterable[str]) -> list[str]:
+    return [cell.strip() for cell in set(cells) if not is_missing(cell, "number")]
+
+
+def _is_number(cell: str) -> bool:
+    return bool((_NUMBER.fullmatch(cell) and not _CODE.match(cell)) or _INFINITE.fullmatch(cell))
+
+
+def _date_parts(cell: str, order: str) -> tuple[int, ...] | None:
+    found = next((match.groupdict() for form in _DATES if (match := form.fullmatch(cell))), None)
+    if found is None or ("first" in found and not order):
+        return None
+    if "first" in found:
+        first, second = found["first"], found["second"]
+        found["day"], found["month"] = (first, second) if order == "day" else (second, first)
+    month = _NAMES.get(found["name"].casefold(), 0) if "name" in found else int(found["month"])
+    hour = int(found["hour"] or 0)
+    if half := found["half"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + 12 * (half.casefold() == "p")
+    try:
+        day = date(int(found["year"]), month, int(found["day"]))
+    except ValueError:  # such as 2023-02-30
+        return None
+    return day.year, day.month, day.day, day.weekday(), hour
+
+
+def _each(cells: Sequence[str], parse: Callable[[str], Any]) -> list[Any]:
+    """Return what each cell comes to; those that are alike are looked at once."""
+    known = {cell: parse(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
