@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from heads.errors import HeadError, LabelError, SettingError
 from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.sklearn_fit import fit_converged
 from heads.modules.standardiser import zero_absent
 from heads.modules.temperature import fit_temperature
 from heads.modules.unseen_classes import classes_seen, spread_over_classes
@@ -108,8 +108,6 @@ def fit_baseline(
         SettingError: there is no baseline of this name.
         LabelError: the training rows are all of one class.
     """
-    from sklearn.exceptions import ConvergenceWarning
-
     seen = classes_seen(codes[train], n_classes=n_classes)
     if seen.sum() < 2:
         raise LabelError("The training rows must be of at least two classes, however they are of one. Add rows.")
@@ -120,17 +118,11 @@ def fit_baseline(
 
     labels = codes[train].cpu().numpy()
     weights = None if row_weights is None else row_weights[train].double().cpu().numpy()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        module.model.fit(vectors_of(train), labels, sample_weight=weights)
-    for warning in caught:
-        if not issubclass(warning.category, ConvergenceWarning):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    converged = fit_converged(module.model, vectors_of(train), labels, weights)
     known = validation[seen[codes[validation]]]
     if not hasattr(module.model, "predict_proba") and len(known):
         places = seen.cumsum(0) - 1  # of the classes seen, among themselves
         module.temperature = fit_temperature(module.logits(vectors_of(known)), places[codes[known]].cpu())
-    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
     return BaselineFit(module, converged, module.temperature)
 
 
