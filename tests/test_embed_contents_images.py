@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageOps, features
 from support import image_bytes
 
-from embed import ContentError, images
+from embed import ContentError
+from embed.contents import images
 from embed.contents.images import decode, locate, read_image, to_rgb
 from embed.contents.statuses import MEANINGS
 
