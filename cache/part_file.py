@@ -10,7 +10,9 @@ import numpy as np
 
 from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError
 from cache.layout import PART_FORMAT, open_checked
+from cache.out_of_memory import is_out_of_memory
 from cache.part import Part, decode_part
+from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
 __all__ = ["SUFFIX", "PartFile", "PartTokens", "load_part", "load_part_file", "load_vectors"]
@@ -61,7 +63,7 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
     Raises:
         FileNotFoundError, UnreadableError, DamagedCacheError, UnknownVersionError, NotACacheError: as `load_part` does.
     """
-    with SourceFile(path) as source:
+    with SourceFile(path) as source, reading(path):
         file, content = PartFile(path, source.identity), source.bytes_at(0, source.n_bytes)
     digest = path.name.removesuffix(SUFFIX).rpartition(".")[2]
     if hashlib.sha256(content).hexdigest() != digest:
@@ -70,7 +72,9 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
         return file, decode_part(path, content)
     except UnknownVersionError:
         raise
-    except (CacheError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (CacheError, OSError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise_if_refused(error, path)
         raise NotACacheError(
             f"Expected {path} to be a part of the journal, got whole bytes that cannot be read as one ({error}). "
             "Update embed-once, or move it elsewhere to have its contents encoded again."

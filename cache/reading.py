@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cache.errors import UnreadableError
+from cache.out_of_memory import is_out_of_memory
 
 __all__ = ["SHORTAGES", "facts_of", "names_in", "raise_if_refused", "reading"]
 
@@ -29,9 +30,9 @@ def raise_if_refused(error: BaseException, path: str | Path) -> None:
     """
     if isinstance(error, UnreadableError):
         raise error
-    number = errno.ENOMEM if isinstance(error, MemoryError) else None
+    number = errno.ENOMEM if is_out_of_memory(error) else None
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotADirectoryError):
-        number = error.errno
+        number = number or error.errno
     if number is not None:
         raise UnreadableError(number, os.strerror(number), str(path)) from error
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import h5py
 
 from cache.errors import UnreadableError
+from cache.out_of_memory import is_out_of_memory
 from cache.reading import raise_if_refused, reading
 
 __all__ = ["CheckedFile", "Identity", "SourceFile"]
@@ -147,8 +148,10 @@ class CheckedFile(h5py.File):
             yield
         except UnreadableError:
             raise
-        except Exception:
+        except Exception as error:
             self._check()
+            if isinstance(self.source, SourceFile) and is_out_of_memory(error):
+                raise_if_refused(error, self.source.path)
             raise
         self._check()
 

@@ -148,6 +148,16 @@ class Linear(nn.Module):
         return self.layer(torch.cat([inputs[name] * present[name][:, None] for name in sorted(inputs)], dim=1))
 
 
+class Remembering(Linear):
+    """Has a state that is no tensor."""
+
+    def get_extra_state(self) -> dict:
+        return {"seen": 0}
+
+    def set_extra_state(self, state: dict) -> None:
+        """Take what `get_extra_state` gave."""
+
+
 class Looking(Linear):
     """Does something else where a number is so."""
 

@@ -15,7 +15,17 @@ import numpy as np
 import pytest
 from support import ROOT
 
-from cache import CacheError, EncoderSpec, Inventory, Journal, NotACacheError, Part, UnknownVersionError, content_key
+from cache import (
+    CacheError,
+    EncoderSpec,
+    Inventory,
+    Journal,
+    NotACacheError,
+    Part,
+    UnknownVersionError,
+    UnreadableError,
+    content_key,
+)
 from cache.layout import PART_FORMAT
 from cache.part_file import load_part
 
@@ -252,6 +262,20 @@ def test_failing_disk_is_a_named_error_and_earlier_parts_are_kept(journal, monke
     assert list(journal.folder.glob("*.tmp")) == []
     journal.publish(part_of("blue"))
     assert len(journal.paths()) == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("memory allocation failed for raw data chunk")], ids=repr)
+def test_a_want_of_memory_says_nothing_of_a_part(journal, monkeypatch, error):
+    """HDF5 says it without an errno."""
+    path = journal.publish(part_of("red"))
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("cache.part_file.decode_part", fail)
+    with pytest.raises(UnreadableError, match="Free some memory"):
+        load_part(path)
+    assert journal.paths() == [path]
 
 
 KILLED = """

@@ -86,7 +86,11 @@ def test_shortage_is_no_absence_of_a_picture(picture, monkeypatch):
         locate("a.png", picture.parent, allow_outside=False)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(errno.EMFILE, "Too many open files"), OSError("out of memory when reading image file")],
+    ids=repr,
+)
 def test_decoder_that_is_short_of_something_gives_no_lasting_status(tmp_path, monkeypatch, error):
     """The next run tries again, without --retry-failed."""
     small_catalogue(tmp_path, 2)

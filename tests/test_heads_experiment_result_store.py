@@ -195,6 +195,19 @@ def test_what_sqlite_takes_for_damage_is_looked_at_again(tmp_path, is_sound):
         raise malformed
 
 
+def test_a_file_that_cannot_be_looked_at_again_is_not_called_damaged(tmp_path, monkeypatch):
+    """The disk fails still, or another process holds the file."""
+    with Memo(tmp_path / "m.sqlite") as memo:
+        memo.put("one", outcome())
+
+    def fail(*_, **__):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sqlite3, "connect", fail)
+    with pytest.raises(UnreadableError, match="disk I/O error"), memo._named():
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+
 def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):
     path = tmp_path / "m.sqlite"
     with Memo(path) as memo:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
+from cache.out_of_memory import is_out_of_memory
 from embed.contents.file_ranges import MAX_BYTES, Place, PlacedCell, unreadable
 from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
@@ -165,7 +166,7 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
     except Exception as error:  # decoders raise anything on damaged data; the product gets the status
         if "data too large" in str(error):  # Pillow refuses PNG metadata that unpacks to megabytes
             raise ContentError("too_large") from error
-        if isinstance(error, OSError) and error.errno is not None:  # of a decoder's own files, say
+        if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno is not None):  # of its own files, say
             raise ContentError(RETRIED) from error
         raise ContentError("truncated") from error
 

@@ -182,6 +182,8 @@ class Memo:
         try:
             with closing(sqlite3.connect(self.path, timeout=WAIT_S)) as connection:
                 is_sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        except sqlite3.OperationalError as error:  # it fails still, or is locked: nothing is known of what is in it
+            raise UnreadableError(errno.EIO, str(error), str(self.path)) from error
         except sqlite3.DatabaseError:
             return
         if is_sound:

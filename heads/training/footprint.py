@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from heads.errors import HeadError
 from heads.modules.dropout import Dropout
 from heads.modules.one_by_one import OneByOne
 from heads.modules.seeded import build_empty
@@ -44,7 +43,7 @@ def footprint(job: Job, dtype: torch.dtype) -> int | None:
             module.eval()
             with torch.no_grad():
                 module(*_batch(job, VALIDATED_TOGETHER, like)).float()
-    except (HeadError, RuntimeError):
+    except Exception:  # noqa: BLE001 - of a class of the user's own; its training names what is wrong
         return None
     n_parameters = sum(tensor.numel() for tensor in parameters)
     rows = min(job.n_epoch_rows, WINDOW_ROWS) * (PLACE_BYTES + len(job.description.dims))
