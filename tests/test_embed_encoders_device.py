@@ -135,7 +135,7 @@ def test_on_the_processor_nothing_is_copied():
 
 
 def test_every_copy_from_a_device_goes_through_to_host():
-    texts = {path.name: path.read_text() for path in (ROOT / "embed").glob("*.py")}
+    texts = {path.name: path.read_text() for path in (ROOT / "embed").rglob("*.py")}
     assert [name for name, text in sorted(texts.items()) if ".cpu()" in text] == ["device.py"]
 
 

@@ -296,10 +296,10 @@ def test_a_pooler_may_be_missing_only_where_it_is_not_used(folders, spoilt, tmp_
     lacking = without(spoilt("vit"), "pooler.")
     assert_close(vectors_of(VisionEncoder(lacking), CONTENTS), expected, tolerance=1e-6)
     tower = Path(shutil.copytree(folders("siglip_vision"), tmp_path / "tower"))
-    with pytest.raises(WeightsError, match=r"must hold all weights .* head\."):
+    with pytest.raises(WeightsError, match=r"to hold all weights .* head\."):
         vectors_of(VisionEncoder(without(tower, "head.")), CONTENTS)
     monkeypatch.setattr("embed.encoders.huggingface_image._has_class_token", lambda _: False)
-    with pytest.raises(WeightsError, match=r"must hold all weights .* pooler\."):
+    with pytest.raises(WeightsError, match=r"to hold all weights .* pooler\."):
         vectors_of(VisionEncoder(lacking), CONTENTS)
 
 

@@ -261,8 +261,8 @@ def test_a_run_without_a_sweep_has_no_sweep_file(auto):
 
 
 def test_the_command_prints_validation_scores_to_choose_by(folder, cache_path):
-    options = ("--fusion", "late", "--weights", "sweep", "--max-epochs", 3, "--hidden-dim", 16, "--runs", folder / "r")
-    result = invoke(train_command, cache_path, *options)
+    options = ("--fusion", "late", "--weights", "sweep", "--max-epochs", 3, "--hidden-dim", 16, "--details")
+    result = invoke(train_command, cache_path, *options, "--runs", folder / "r")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("image  text"))
@@ -271,8 +271,8 @@ def test_the_command_prints_validation_scores_to_choose_by(folder, cache_path):
 
 
 def test_the_command_prints_fitted_weights_with_their_intervals(folder, cache_path):
-    options = ("--fusion", "late", "--weights", "auto", "--max-epochs", 3, "--hidden-dim", 16, "--runs", folder / "r")
-    text = " ".join(invoke(train_command, cache_path, *options).stdout.split())
+    options = ("--fusion", "late", "--weights", "auto", "--max-epochs", 3, "--hidden-dim", 16, "--details")
+    text = " ".join(invoke(train_command, cache_path, *options, "--runs", folder / "r").stdout.split())
     number = r"[01]\.\d\d"
     interval = rf"{number} \[{number}, {number}\]"
     assert re.search(rf"image {interval}, text {interval}, fitted on the validation rows", text)

@@ -130,7 +130,7 @@ def test_one_class_is_an_error():
 
 
 def test_scikit_learn_is_imported_only_when_a_baseline_is_fitted():
-    names = "baselines, centroids, logistic, majority, neighbours"
-    code = f"import sys, heads\nfrom heads import {names}\nprint('sklearn' in sys.modules)"
+    names = "centroids, logistic, majority, neighbours, sklearn_baselines"
+    code = f"import sys, heads\nfrom heads.modules import {names}\nprint('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -259,7 +259,7 @@ def test_the_command_prints_controls_missing_modalities_and_what_stands_behind_t
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert max(map(len, lines[:-1])) <= 80
-    assert sum(line.startswith("  +guard") for line in lines) == 10  # in the answer, and in what stands behind it
+    assert sum(line.startswith("  +guard") for line in lines) == 15  # in the answer, and in both tables behind it
     assert any(line.startswith("(majority)") for line in lines)
     assert any(line.startswith("fusion ") and line.endswith("text") for line in lines)
     assert "10% missing" in result.stdout

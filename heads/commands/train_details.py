@@ -40,15 +40,15 @@ def _show_verdicts(report: RunReport) -> None:
 
 
 def _show_scores(report: RunReport) -> None:
-    shown = {name: report.metrics[head] for head, name in rows_of_heads(report)}
-    shown |= {f"({name})": scored for name, scored in report.controls.items()}
+    shown = [(name, report.metrics[head]) for head, name in rows_of_heads(report)]
+    shown += [(f"({name})", scored) for name, scored in report.controls.items()]
     header = ["head", "acc", "95 %", "macro-F1", "95 %", "gap", "s"]
-    print_table(header, [[name, *_cells(scored)] for name, scored in shown.items()], width=WIDTH)
+    print_table(header, [[name, *_cells(scored)] for name, scored in shown], width=WIDTH)
     others = {name: metric for name, metric in METRICS.items() if name not in JUDGED}
     click.echo()
     print_table(
         ["head", *(metric.label for metric in others.values())],
-        [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown.items()],
+        [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown],
         width=WIDTH,
     )
     epochs = [
