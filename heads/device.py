@@ -24,11 +24,11 @@ def find_device(choice: str) -> torch.device:
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", choice):
-        raise SettingError(f"--device must be auto, cpu, cuda or cuda:N, however got {choice!r}.")
+        raise SettingError(f"--device: expected auto, cpu, cuda or cuda:N, got {choice!r}.")
     device = torch.device(choice)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(
-            f"--device {choice} must be a device of this machine, however PyTorch {torch.__version__} finds "
+            f"Expected --device {choice} to be a device of this machine, but PyTorch {torch.__version__} finds "
             f"{torch.cuda.device_count()} CUDA devices here. Use --device auto or cpu."
         )
     return device

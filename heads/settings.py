@@ -19,7 +19,9 @@ __all__ = [
     "PRECISIONS",
     "SIZES",
     "FitSettings",
+    "ProblemSettings",
     "TrainSettings",
+    "check",
     "parse_columns",
     "parse_controls",
     "parse_fusions",
@@ -30,6 +32,7 @@ ABSENT = ("zeros", "learned")
 CLASS_WEIGHTS = ("equal", "balanced")
 KEEPS = ("best", "last")
 FITTED_WEIGHTS = ("auto", "sweep")
+OPTIONLESS = ("n_tokens", "n_attention_heads")  # no command has an option for them
 SIZES: Mapping[str, Mapping[str, Any]] = {
     # does it run
     "small": {"hidden_dim": 64, "dropout": 0.0, "max_epochs": 10},
@@ -75,70 +78,106 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         for name in ("hidden_dim", "n_tokens", "n_attention_heads", "rank", "max_epochs", "patience"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
+            check(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("dropout", "modality_dropout"):
-            self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
-        self._check("batch_size", self.batch_size >= 2, "at least 2")
-        self._check("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
+            check(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+        check(self, "batch_size", self.batch_size >= 2, "at least 2")
+        check(self, "learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
         for name in ("weight_decay", "logit_adjustment"):
-            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
-        self._check("seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
+            check(self, name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
+        check(self, "seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
         fits = self.hidden_dim % self.n_attention_heads == 0
-        self._check("hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
-        self._check("absent", self.absent in ABSENT, " or ".join(ABSENT))
-        self._check("keep", self.keep in KEEPS, " or ".join(KEEPS))
+        check(self, "hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        check(self, "absent", self.absent in ABSENT, " or ".join(ABSENT))
+        check(self, "keep", self.keep in KEEPS, " or ".join(KEEPS))
         if isinstance(self.class_weights, str):
-            self._check("class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
+            check(self, "class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
         else:
-            self._check("class_weights", all(0 < own < math.inf for own in self.class_weights), "positive and finite")
-
-    def _check(self, name: str, holds: bool, wish: str) -> None:
-        if not holds:
-            option = name if name.startswith("n_") else "--" + name.replace("_", "-")  # those of n_ have no option
-            raise SettingError(f"{option}: expected {wish}, got {getattr(self, name)}.")
+            check(self, "class_weights", all(0 < own < math.inf for own in self.class_weights), "positive and finite")
 
 
 @dataclass(frozen=True)
-class TrainSettings(FitSettings):
-    """Settings of `heads.train`.
+class ProblemSettings:
+    """What is learned, from which vectors, on which rows, and on what machine.
 
     Raises:
-        SettingError: a value is out of its range.
+        SettingError: a value is out of its range, or two do not go together.
     """
 
     label: str | None = None  # the column to learn; None: by its usual names
-    fusions: tuple[str, ...] = field(default_factory=fusion_names)  # and modalities: each is trained
-    weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto" or "sweep"; None: equal
-    guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
-    controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
+    fusions: tuple[str, ...] = field(default_factory=fusion_names)  # each modality alone is trained in any case
+    weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6" or "auto"; None: equal
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
-    encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
+    encoders: Mapping[str, str] | tuple[str, ...] = ()  # {modality: its only one}, or those to compare
     metadata_columns: tuple[str, ...] | None = None  # of the catalogue, that make the modality metadata; ("auto",)
     metadata_counts: tuple[str, ...] = ()  # columns of text, whose counts of words and characters are metadata
     allow_leaks: bool = False  # let columns that give the label away be metadata
     min_rows: int = 10  # classes with fewer rows are left out
     split_column: str | None = None  # a column that says train, validation or test; None: split by seed
-    test_share: float = 0.2
-    validation_share: float = 0.15
+    test_share: float = 0.2  # where there is one fold
+    validation_share: float = 0.15  # of all rows, in each fold
     n_resamples: int = 1000  # of the bootstrap
     memory: str | None = None  # such as 8G, for vectors; larger caches are trained from the disk; None: half of all
     device: str = "auto"
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check("min_rows", self.min_rows >= 1, "at least 1")
+        check(self, "min_rows", self.min_rows >= 1, "at least 1")
         for name in ("test_share", "validation_share"):
-            self._check(name, 0 < getattr(self, name) < 1, "between 0 and 1")
-        self._check("validation_share", self.test_share + self.validation_share < 1, "less than 1 with --test-share")
-        self._check("n_resamples", self.n_resamples >= 100, "at least 100")
-        self._check("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
-        self._check("controls", set(self.controls) <= set(control_names()), f"some of {', '.join(control_names())}")
+            check(self, name, 0 < getattr(self, name) < 1, "between 0 and 1")
+        test_share = self.test_share if self.folds == 1 else 1 / self.folds
+        leaves_some = test_share + self.validation_share < 1
+        check(self, "validation_share", leaves_some, "less than what the test rows leave")
+        check(self, "n_resamples", self.n_resamples >= 100, "at least 100")
+        check(self, "precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
         if self.weights is not None and "late" not in self.fusions:
             raise SettingError(
                 f"--weights are those of late fusion, but --fusion is {','.join(self.fusions) or 'none'}. Add late, "
                 "or leave the weights out."
             )
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are."""
+        return 1
+
+    @property
+    def draw_seed(self) -> int:
+        """The seed of the split or the folds, and of the bootstrap."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TrainSettings(ProblemSettings, FitSettings):
+    """Settings of `heads.train`; `weights` may be "sweep" too, and `seed` is that of the split, too.
+
+    Raises:
+        SettingError: a value is out of its range.
+    """
+
+    guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
+    controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
+    encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
+
+    def __post_init__(self) -> None:
+        FitSettings.__post_init__(self)
+        ProblemSettings.__post_init__(self)
+        check(self, "controls", set(self.controls) <= set(control_names()), f"some of {', '.join(control_names())}")
+
+    @property
+    def draw_seed(self) -> int:
+        return self.seed
+
+
+def check(settings: Any, name: str, holds: bool, wish: str) -> None:
+    """Raise the error that a setting is not what is wished for, unless it is.
+
+    Raises:
+        SettingError: it is not.
+    """
+    if not holds:
+        option = name if name in OPTIONLESS else "--" + name.removeprefix("n_").replace("_", "-")
+        raise SettingError(f"{option}: expected {wish}, got {getattr(settings, name)}.")
 
 
 def parse_columns(text: str | None) -> tuple[str, ...] | None:

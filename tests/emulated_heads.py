@@ -83,7 +83,7 @@ def difference_of_runs(cache_path: Path, folder: Path, **changes: Any) -> float:
     reports = []
     for device in ("cpu", DEVICE):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("heads.workflows.train.find_device", lambda _, device=device: torch.device(device))
+            patch.setattr("heads.experiment.experiment.find_device", lambda _, device=device: torch.device(device))
             patch.setitem(heads.training.stack_planner.STACK_BYTES, NAME, STACK_BYTES)
             reports.append(train(cache_path, settings=settings, runs_path=folder / device.replace(":", "-")))
     names, others = (list(load_heads(report.run_path, None)) for report in reports)

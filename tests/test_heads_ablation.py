@@ -14,16 +14,17 @@ from support import FUSIONS, class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
-from heads.ablation.ablation_problem import pose_ablation
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.fold_inputs import Prepared
-from heads.ablation.pending_fusions import MemberResult, Pending
 from heads.data.vectors import load_vectors
 from heads.errors import HeadError, LabelError, RunError, SplitError
-from heads.experiment.problem import describe
+from heads.experiment.configuration import Configuration, FoldJob
+from heads.experiment.experiment import Experiment
+from heads.experiment.fold_inputs import FoldInputs
+from heads.experiment.late_fusion import Weighting
+from heads.experiment.pending_fusions import Pending
+from heads.experiment.problem import pose
 from heads.experiment.result_store import Memo
-from heads.experiment.results import outcome_of
-from heads.modules.saved_head import TrainedHead
+from heads.experiment.results import Trained, outcome_of
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings, TrainSettings
 from heads.training.direct import fit_direct
@@ -75,7 +76,7 @@ def fitted(monkeypatch):
         found.extend(job.description.name for job in jobs)
         return fit_jobs(jobs, **options)
 
-    monkeypatch.setattr("heads.ablation.job_runner.fit_jobs", noting)
+    monkeypatch.setattr("heads.experiment.experiment.fit_jobs", noting)
     return found
 
 
@@ -202,7 +203,7 @@ def test_a_class_whose_file_was_edited_is_trained_anew(run, fitted, tmp_path):
 
 def test_a_head_that_the_memory_is_too_small_for_is_said_before_anything_is_trained(run, fitted, tmp_path):
     settings = replace(QUICK, fusions=("logistic",), seeds=(0,))
-    with pytest.raises(HeadError, match="logistic must have all vectors in memory.*--memory"):
+    with pytest.raises(HeadError, match="all vectors in memory for logistic.*--memory"):
         run(replace(settings, memory="1K"))
     assert fitted == []
     assert run(settings).n_failed == 0
@@ -337,7 +338,7 @@ def test_ctrl_c_keeps_what_waits_to_be_looked_at(run, tmp_path, monkeypatch, n_d
     def all_at_once(jobs, **options):
         yield from list(fit_jobs(jobs, **options))
 
-    monkeypatch.setattr("heads.ablation.job_runner.fit_jobs", all_at_once)
+    monkeypatch.setattr("heads.experiment.experiment.fit_jobs", all_at_once)
     with pytest.raises(KeyboardInterrupt):
         run(watcher=StopAfter(n_done))
     with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
@@ -360,19 +361,27 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
         assert len(memo) >= 3
 
 
+def experiment_of(problem, **options):
+    return Experiment(
+        problem,
+        sides=("validation", "test"),
+        weighting=Weighting.parse(None, list(problem.encoders)),
+        device=torch.device("cpu"),
+        precision="fp32",
+        **options,
+    )
+
+
 def majority_jobs(problem, n_jobs):
-    prepared = Prepared(problem)
-    encoders = tuple(problem.encoders.items())
-    encoders = tuple((modality, names[0]) for modality, names in encoders)
-    settings = FitSettings()
-    description = describe("majority", prepared.vectors(encoders, 0), n_classes=3, settings=settings, weights={})
-    return [Job(description, prepared.task(encoders, 0), settings) for _ in range(n_jobs)]
+    job = FoldJob(Configuration.of("majority", problem.combinations[0], FitSettings()), 0, 0)
+    task = FoldInputs(problem, sides=()).task(job.configuration.encoders, 0)
+    return [Job(experiment_of(problem).describe(job), task, job.settings) for _ in range(n_jobs)]
 
 
 @pytest.fixture
 def problem(cache_path):
     with Cache(cache_path) as cache:
-        return pose_ablation(cache, QUICK)
+        return pose(cache, QUICK)
 
 
 def test_what_is_fitted_when_the_caller_says_stop_is_still_given(problem, monkeypatch):
@@ -416,26 +425,24 @@ def test_what_is_fitted_is_given_before_an_error_goes_on(problem, monkeypatch, e
     assert len(places) == 2
 
 
-@pytest.mark.parametrize(("most_bytes", "n_standardised"), [(0, 6), (10**9, 2), (2000, 4)])
+@pytest.mark.parametrize(("most_bytes", "n_standardised"), [(0, 3), (10**9, 2), (2000, 4)])
 def test_rows_are_standardised_once_for_all_heads_and_answered_as_a_saved_head_does(
     problem, monkeypatch, most_bytes, n_standardised
 ):
-    prepared = Prepared(problem, most_bytes=most_bytes)
-    encoders = (("image", "first"), ("text", "first"))
-    vectors, task = prepared.vectors(encoders, 0), prepared.task(encoders, 0)
-    settings = FitSettings(hidden_dim=8, max_epochs=1)
-    description = describe("early", vectors, n_classes=3, settings=settings, weights={})
-    found = fit(Job(description, task, settings))
-    head = TrainedHead(
-        description, found.module, task.standardise, "label", problem.labels.classes, vectors.encoders, vectors.specs
-    )
-    rows = torch.from_numpy(np.concatenate([task.split.validation, task.split.test]))
-    expected = head.log_probabilities(vectors.inputs, vectors.present)[rows]
+    inputs = FoldInputs(problem, sides=("validation", "test"), most_bytes=most_bytes)
+    encoders = {"image": "first", "text": "first"}
+    job = FoldJob(Configuration.of("early", encoders, FitSettings(hidden_dim=8, max_epochs=1)), 0, 0)
+    experiment = experiment_of(problem)
+    task = inputs.task(job.configuration.encoders, 0)
+    head = experiment.head(job, experiment.describe(job), fit(Job(experiment.describe(job), task, job.settings)).module)
+    answers = head.log_probabilities(task.inputs, task.present)
+    expected = {side: answers[torch.from_numpy(getattr(task.split, side))] for side in ("validation", "test")}
     standardised = []
     forward = Standardise.forward
     monkeypatch.setattr(Standardise, "forward", lambda self, *own: standardised.append(self) or forward(self, *own))
     for _ in range(3):
-        torch.testing.assert_close(prepared.answers(found, encoders, 0), expected, rtol=0, atol=0)
+        found = inputs.log_probabilities(head, job.configuration.encoders, 0)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert len(standardised) == n_standardised
 
 
@@ -532,7 +539,7 @@ def test_waves_bound_what_is_at_hand_and_change_nothing(run, monkeypatch, tmp_pa
     monkeypatch.setattr("heads.ablation.job_runner.WAVE_BYTES", 1)
     calls = []
     monkeypatch.setattr(
-        "heads.ablation.job_runner.fit_jobs",
+        "heads.experiment.experiment.fit_jobs",
         lambda jobs, **options: calls.append(len(jobs)) or fit_jobs(jobs, **options),
     )
     alone = run(memo_path=tmp_path / "other.sqlite")
@@ -541,14 +548,11 @@ def test_waves_bound_what_is_at_hand_and_change_nothing(run, monkeypatch, tmp_pa
 
 
 def test_a_member_s_answers_are_kept_no_longer_than_late_fusion_waits():
-    from heads.ablation.configuration import AblationJob, Configuration
-    from heads.settings import FitSettings
-
     encoders = [{"image": image, "text": "t"} for image in ("a", "b")]
-    late = [AblationJob(Configuration.of("late", own, FitSettings()), 0, 0) for own in encoders]
+    late = [FoldJob(Configuration.of("late", own, FitSettings()), 0, 0) for own in encoders]
     pending = Pending(late)
     first, text, second = *late[0].members, late[1].members[0]
-    results = {job: MemberResult(None, float(place)) for place, job in enumerate((first, text, second))}
+    results = {job: Trained(None, {}, float(place)) for place, job in enumerate((first, text, second))}
     assert list(pending.complete(first, results[first])) == []
     assert list(pending.complete(text, results[text])) == [(late[0], {"image": results[first], "text": results[text]})]
     assert pending.n_kept == 1  # the text waits for the other picture encoder
@@ -560,8 +564,8 @@ def test_a_member_s_answers_are_kept_no_longer_than_late_fusion_waits():
 
 def test_each_fold_is_standardised_by_its_own_training_rows(cache_path):
     with Cache(cache_path) as cache:
-        problem = pose_ablation(cache, QUICK)
-    prepared = Prepared(problem)
+        problem = pose(cache, QUICK)
+    prepared = FoldInputs(problem, sides=())
     encoders = (("image", "first"), ("text", "first"))
     for place, fold in enumerate(problem.folds):
         task = prepared.task(encoders, place)

@@ -4,10 +4,11 @@ import pytest
 from support import DIRECT, FUSIONS
 
 from heads.ablation.ablation_settings import AblationSettings, parse_seeds
-from heads.ablation.configuration import Configuration, Naming, configurations_of
-from heads.ablation.grid import AXES, is_seeded, parse_axis, span, used_settings
+from heads.ablation.grid import parse_axis, span
 from heads.ablation.grid_file import read_grid_file
+from heads.ablation.naming import Naming
 from heads.errors import SettingError
+from heads.experiment.configuration import AXES, Configuration, configurations_of, used_settings
 from heads.settings import FitSettings
 
 BOTH = {"image": "a", "text": "b"}
@@ -120,9 +121,10 @@ def test_a_head_of_one_s_own_uses_neither_sizes_nor_dropout_of_the_built_in_ones
 
 
 def test_a_seed_matters_to_what_draws_numbers():
-    assert {name for name in (*DIRECT, *FUSIONS, "image", "mine.py:Mine") if not is_seeded(name)} == {
-        "majority", "centroids", "neighbours", "logistic",
-    }  # fmt: skip
+    names = (*DIRECT, *FUSIONS, "image", "mine.py:Mine")
+    configurations = [Configuration.of(name, BOTH, FitSettings()) for name in names]
+    unseeded = {one.head for one in configurations if not one.is_seeded}
+    assert unseeded == {"majority", "centroids", "neighbours", "logistic"}
 
 
 def test_a_modality_alone_is_not_multiplied_by_the_encoders_of_the_other():

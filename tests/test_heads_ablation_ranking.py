@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from heads.ablation.configuration import AblationJob, Configuration, Naming
 from heads.ablation.grid import span
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Spread, rank
 from heads.ablation.ranking_table import ranking_lines, verdict_text
 from heads.commands.live_progress import Progress
+from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.results import Outcome
 from heads.metrics.verdict import interval
 
@@ -46,7 +47,7 @@ def outcomes_of(problem, configurations, *, luck, validation):
                     "accuracy": accuracy_score(codes, answers),
                     "macro_f1": f1_score(codes, answers, average="macro"),
                 }
-                found[AblationJob(one, place, seed)] = Outcome(
+                found[FoldJob(one, place, seed)] = Outcome(
                     answers=answers, test=test, validation={"macro_f1": validation[one] + 0.01 * seed}, elapsed_s=2.0
                 )
     return found
@@ -97,7 +98,7 @@ def test_differences_are_those_of_a_plain_bootstrap(problem, configurations):
     draws = np.random.default_rng(3).integers(len(ids), size=(N_RESAMPLES, len(ids)))
 
     def pooled(one, seed):
-        return np.concatenate([outcomes[AblationJob(one, fold, seed)].answers for fold in range(N_FOLDS)])
+        return np.concatenate([outcomes[FoldJob(one, fold, seed)].answers for fold in range(N_FOLDS)])
 
     def scores(one, rows):
         return np.mean(
@@ -140,7 +141,7 @@ def test_one_job_has_no_deviation():
 def test_what_failed_in_one_fold_is_not_ranked(problem, configurations):
     luck, validation = (0.2, 0.5, 0.6, 0.8, 0.3), (0.5, 0.4, 0.6, 0.8, 0.7)
     _, outcomes = ranked(problem, configurations, luck=luck, validation=validation)
-    outcomes[AblationJob(configurations[3], 1, 0)] = Outcome(error="no number any more")
+    outcomes[FoldJob(configurations[3], 1, 0)] = Outcome(error="no number any more")
     ranking, _ = ranked(problem, configurations, luck=luck, validation=validation, outcomes=outcomes)
     last = ranking.rows[-1]
     assert (last.configuration, last.n_failed, last.error) == (configurations[3], 1, "no number any more")
@@ -150,7 +151,7 @@ def test_what_failed_in_one_fold_is_not_ranked(problem, configurations):
 
 def test_where_all_fail_there_is_no_verdict(problem, configurations):
     outcomes = {
-        AblationJob(one, fold, seed): Outcome(error="no") for one in configurations for fold in (0, 1) for seed in SEEDS
+        FoldJob(one, fold, seed): Outcome(error="no") for one in configurations for fold in (0, 1) for seed in SEEDS
     }
     ranking, _ = ranked(problem, configurations, luck=range(5), validation=range(5), outcomes=outcomes)
     assert (ranking.single, ranking.fusion, ranking.verdict) == (None, None, None)
@@ -200,7 +201,7 @@ class Clock:
 def noted(progress, configuration, n_jobs, *, clock, seconds_a_job, **outcome):
     for fold in range(n_jobs):
         clock.now += seconds_a_job
-        progress.note(AblationJob(configuration, fold, 0), Outcome(**outcome), remembered=False)
+        progress.note(FoldJob(configuration, fold, 0), Outcome(**outcome), remembered=False)
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(configurations):
@@ -220,7 +221,7 @@ def test_what_is_remembered_does_not_count_for_the_rate(configurations):
     progress = Progress(io.StringIO(), clock=clock)
     progress.expect(10)
     for fold in range(6):
-        progress.note(AblationJob(configurations[0], fold, 0), Outcome(error="no"), remembered=True)
+        progress.note(FoldJob(configurations[0], fold, 0), Outcome(error="no"), remembered=True)
     noted(progress, configurations[3], 2, clock=clock, seconds_a_job=4, error="no")
     assert progress.line() == "8 of 10 jobs, 6 remembered, 8 failed, 15.0/min, 8 s left"
 
@@ -241,5 +242,5 @@ def test_on_a_terminal_the_best_so_far_stand_in_a_table(configurations, monkeypa
 def test_the_test_rows_are_not_shown_before_all_is_done(configurations):
     progress = Progress(io.StringIO(), clock=Clock())
     outcome = Outcome(validation={"macro_f1": 0.5}, test={"macro_f1": 0.123, "accuracy": 0.123})
-    progress.note(AblationJob(configurations[0], 0, 0), outcome, remembered=False)
+    progress.note(FoldJob(configurations[0], 0, 0), outcome, remembered=False)
     assert "12.3" not in progress.line()

@@ -124,14 +124,34 @@ def test_a_heads_answers_do_not_depend_on_which_others_are_asked(cache_path, run
     }
 
 
-def test_heads_that_look_at_the_same_vectors_share_one_reading(cache_path, run_path, monkeypatch):
+def test_all_heads_share_one_reading(cache_path, run_path, monkeypatch):
     read = []
     monkeypatch.setattr(TrainedHead, "vectors_of", lambda head, cache, own=TrainedHead.vectors_of: (
         read.append(head.name) or own(head, cache)
     ))  # fmt: skip
     predicted(cache_path, run_path)
-    together = {frozenset(head.description.dims): name for name, head in reversed(load_heads(run_path).items())}
-    assert sorted(read) == sorted(together.values())
+    assert len(read) == 1
+
+
+def test_no_network_answers_twice(cache_path, run_path, monkeypatch):
+    """Late fusion and the guards are made of other heads, whose answers are at hand."""
+    answered = []
+    log_probabilities = TrainedHead.log_probabilities
+
+    def noting(head, *arguments, **options):
+        answered.append(head.name)
+        return log_probabilities(head, *arguments, **options)
+
+    monkeypatch.setattr(TrainedHead, "log_probabilities", noting)
+    heads = load_heads(run_path)
+    answered.clear()  # the golden rows
+    monkeypatch.setattr("heads.workflows.predict.load_heads", lambda *_, **__: heads)
+    predicted(cache_path, run_path)
+    assert sorted(answered) == sorted(name for name in NAMES if name != "late")
+    answered.clear()
+    monkeypatch.setattr("heads.workflows.predict.load_heads", lambda *_, **__: {"late": heads["late"]})
+    predicted(cache_path, run_path)
+    assert sorted(answered) == ["image", "text"]
 
 
 def test_an_unknown_head_lists_those_there_are(cache_path, run_path):

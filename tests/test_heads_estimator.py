@@ -145,7 +145,7 @@ def test_nan_is_refused_where_nothing_else_is_there(modalities):
         ({"dropout": np.nan}, "dropout: expected at least 0"),
         ({"validation_fraction": 1}, "validation_fraction to be between 0 and 1"),
         ({"precision": "fp16"}, "precision to be one of auto, fp32, bf16"),
-        ({"device": "tpu"}, "device must be auto, cpu"),
+        ({"device": "tpu"}, "device: expected auto, cpu"),
         ({"class_weight": "equal"}, "class_weight to be None"),
         ({"class_weight": {"a": -1}}, "class-weights: expected positive"),
         ({"class_weight": "balanced", "fusion": "centroids"}, "centroids weighs no classes"),
@@ -277,7 +277,7 @@ def test_class_weights_have_the_mean_1_over_the_rows():
     assert class_weights(counts, "equal").tolist() == [1, 1, 1]
     assert class_weights(counts, "balanced").tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
     assert class_weights(counts, (1.0, 2.0, 4.0)).tolist() == pytest.approx([10 / 16, 20 / 16, 40 / 16])
-    with pytest.raises(SettingError, match=r"one number a class \(3\), however got 2"):
+    with pytest.raises(SettingError, match=r"one number a class \(3\), got 2"):
         class_weights(counts, (1.0, 2.0))
     with pytest.raises(SettingError, match="positive and finite"):
         FitSettings(class_weights=(1.0, 0.0))

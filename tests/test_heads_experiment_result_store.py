@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from support import ROOT
 
 from cache import UnreadableError
 from heads.data.splits import Split
 from heads.errors import MemoError
 from heads.experiment.result_store import Memo, _digest, job_key
-from heads.experiment.results import Outcome, outcome_of
+from heads.experiment.results import Outcome, Trained, outcome_of
 
 WRITER = """
 import sys
@@ -224,7 +225,7 @@ def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):
 def test_another_file_is_no_memo(tmp_path, content):
     path = tmp_path / "m.sqlite"
     path.write_bytes(content)
-    with pytest.raises(MemoError, match=r"--memo must be a file that heads-ablate wrote"):
+    with pytest.raises(MemoError, match=r"--memo to be a file that heads-ablate wrote"):
         Memo(path)
     assert path.read_bytes() == content
 
@@ -247,7 +248,7 @@ def test_a_memo_of_a_later_version_says_what_to_do(tmp_path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(MemoError, match="version 2, however it is of version 9. Update embed-once"):
+    with pytest.raises(MemoError, match="version 2, but it is of version 9. Update embed-once"):
         Memo(path)
 
 
@@ -260,8 +261,9 @@ def test_an_outcome_is_of_the_rows_of_its_sides():
     """Rows 3 and 1 validate, rows 0 and 4 test: measured by hand."""
     codes = np.array([1, 0, -1, 1, 0])
     split = Split(train=np.array([2]), validation=np.array([1, 3]), test=np.array([0, 4]))
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]], dtype=np.float32)
-    found = outcome_of(np.log(probabilities), codes, split, best_epoch=2, history=[], elapsed_s=1.0)
+    probabilities = {"validation": [[0.9, 0.1], [0.6, 0.4]], "test": [[0.2, 0.8], [0.3, 0.7]]}
+    logs = {side: torch.tensor(rows).log() for side, rows in probabilities.items()}
+    found = outcome_of(Trained(None, logs, 1.0, best_epoch=2), codes, split)
     assert found.answers.tolist() == [1, 1]
     assert found.test["accuracy"] == 0.5
     assert found.test["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)

@@ -14,11 +14,14 @@ from torch import nn
 from cache import Cache
 from heads.commands.train import train as train_command
 from heads.errors import SettingError
+from heads.experiment.evaluation import find_out
 from heads.experiment.weight_sweep import sweep_simplex
 from heads.metrics.scores import log_loss, scores
+from heads.modules.guard import fit_guard
 from heads.modules.late import Late, row_weights
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
+from heads.training.scheduler import fit_jobs
 from heads.workflows.train import train
 
 QUICK = TrainSettings(fusions=("late",), hidden_dim=32, max_epochs=10, n_resamples=100, controls=())
@@ -185,9 +188,9 @@ def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path
     def noting(what, function):
         return lambda *own, **options: events.append(what) or function(*own, **options)
 
-    monkeypatch.setattr("heads.experiment.late_weights.sweep_simplex", noting("sweep", sweep_simplex))
-    for name in ("fit_guard", "find_out"):
-        monkeypatch.setitem(train.__globals__, name, noting(name, train.__globals__[name]))
+    monkeypatch.setattr("heads.experiment.late_fusion.sweep_simplex", noting("sweep", sweep_simplex))
+    monkeypatch.setattr("heads.experiment.guards.fit_guard", noting("fit_guard", fit_guard))
+    monkeypatch.setitem(train.__globals__, "find_out", noting("find_out", find_out))
     train(cache_path, settings=replace(QUICK, weights="sweep", guard=True), runs_path=folder / "runs")
     assert [what for what in events if what != "fit_guard"] == ["sweep", "find_out", "sweep"]
     assert events[1] == "fit_guard"
@@ -237,13 +240,13 @@ def test_the_ends_of_the_sweep_are_the_single_heads(swept):
 
 
 def test_the_sweep_trains_each_member_once(folder, cache_path, monkeypatch):
-    fit_jobs, fitted = train.__globals__["fit_jobs"], []
+    fitted = []
 
     def counting(jobs, **options):
         fitted.extend(job.description.name for job in jobs)
         return fit_jobs(jobs, **options)
 
-    monkeypatch.setitem(train.__globals__, "fit_jobs", counting)
+    monkeypatch.setattr("heads.experiment.experiment.fit_jobs", counting)
     found = train(cache_path, settings=replace(QUICK, weights="sweep"), runs_path=folder / "runs")
     assert fitted == ["image", "text"]
     assert len(found.sweep) == 21

@@ -188,5 +188,5 @@ def test_strength_must_be_positive_and_finite(strengths):
 
 def test_one_class_is_an_error():
     inputs, present, _ = drawn(3)
-    with pytest.raises(LabelError, match="at least two classes"):
+    with pytest.raises(LabelError, match="two classes or more"):
         fitted(inputs, present, torch.zeros(N_ROWS, dtype=torch.int64))

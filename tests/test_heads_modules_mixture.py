@@ -12,7 +12,7 @@ from torch import nn
 
 from heads.errors import HeadError, SettingError
 from heads.experiment import weight_sweep as sweep
-from heads.experiment.late_weights import weights_in_words
+from heads.experiment.late_fusion import weights_in_words
 from heads.experiment.weight_sweep import sweep_simplex
 from heads.modules.late import Late
 from heads.modules.mixture import Mixture, fit_mixture, mix
@@ -28,7 +28,8 @@ def members(signals, n_rows=400, *, n_classes=N_CLASSES, seed=0, mislabelled=0.0
     logits = {}
     for name, signal in signals.items():
         noise = torch.randn(n_rows, n_classes, generator=generator)
-        logits[name] = (noise + signal * nn.functional.one_hot(codes, n_classes)) * max(signal, 1)
+        sharper = (noise + signal * nn.functional.one_hot(codes, n_classes)) * max(signal, 1)
+        logits[name] = sharper.log_softmax(1)
     wrong = torch.rand(n_rows, generator=generator) < mislabelled
     codes = torch.where(wrong, torch.randint(n_classes, (n_rows,), generator=generator), codes)
     present = {name: torch.rand(n_rows, generator=generator) >= absent for name in logits}
@@ -152,7 +153,7 @@ def test_better_modality_weighs_more_whatever_the_order():
 def test_members_temperature_makes_up_for_their_scale():
     logits, present, codes = members({"image": 1.5, "text": 2.0}, 1000)
     found = fitted(logits, present, codes)
-    other = fitted({"image": 10 * logits["image"], "text": logits["text"]}, present, codes)
+    other = fitted({"image": (10 * logits["image"]).log_softmax(1), "text": logits["text"]}, present, codes)
     assert other.temperatures["image"] == pytest.approx(10 * found.temperatures["image"], rel=1e-2)
     assert other.weights["image"] == pytest.approx(found.weights["image"], abs=1e-3)
 
@@ -290,7 +291,7 @@ def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, m
     signals = {"i": 1.0, "m": 0.5, "t": 1.5}
     logits, present, codes = members({name: signals[name] for name in names}, 80, absent=0.2)
     present["t"][:] = True
-    points = sweep_simplex(logits, present, codes, n_classes=N_CLASSES, step=step)
+    points = sweep_simplex(logits, present, codes, step=step)
     assert len(points) == n_points == len({tuple(point.weights.values()) for point in points})
     for point in points:
         numbers = np.array(list(point.weights.values()))
@@ -308,7 +309,7 @@ def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, m
 @pytest.mark.parametrize("step", [0.0, -0.1, 0.3, 2.0, math.nan])
 def test_step_that_does_not_divide_one_is_an_error(step):
     with pytest.raises(SettingError, match="a step to be 1 divided by a whole number"):
-        sweep_simplex(*members({"image": 1.0, "text": 1.0}, 10), n_classes=N_CLASSES, step=step)
+        sweep_simplex(*members({"image": 1.0, "text": 1.0}, 10), step=step)
 
 
 @pytest.mark.parametrize("seed", range(4))

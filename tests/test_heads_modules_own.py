@@ -219,5 +219,5 @@ def test_a_head_that_was_saved_answers_as_before(saved):
 
 def test_a_head_of_ones_own_is_not_loaded_without_leave(saved, monkeypatch):
     monkeypatch.setattr("heads.modules.registry.load_plugin", lambda _: pytest.fail("the class was loaded"))
-    with pytest.raises(HeadError, match="must be a built-in head, however it is of the class own_heads:Usual"):
+    with pytest.raises(HeadError, match="to be a built-in head, but it is of the class own_heads:Usual"):
         load_head(saved[2])

@@ -174,7 +174,7 @@ def test_a_head_that_answers_for_another_number_of_classes_is_refused(name):
     """The answer for one class alone would be taken for that of each."""
     head, vectors = trained(name), vectors_of()
     module = build(replace(head.description, n_classes=1)).eval()
-    with pytest.raises(HeadError, match="must answer for each of its 3 classes, however it answers for 1"):
+    with pytest.raises(HeadError, match="to answer for each of its 3 classes, but it answers for 1"):
         replace(head, module=module).log_probabilities(vectors.inputs, vectors.present)
 
 
@@ -223,7 +223,7 @@ def flip_a_byte(path, place):
 def test_altered_weights_are_refused(tmp_path, name, place):
     saved(tmp_path, name)
     flip_a_byte(tmp_path / f"{name}.safetensors", place)
-    with pytest.raises(HeadError, match=r"must be the file that .*\.json describes"):
+    with pytest.raises(HeadError, match=r"to be the file that .*\.json describes"):
         load_head(tmp_path / name)
 
 
@@ -251,7 +251,7 @@ def test_a_missing_file_is_named(tmp_path, suffix):
 def test_another_version_is_refused_by_name(tmp_path, field, value):
     saved(tmp_path, "early")
     edit_json(tmp_path / "early", lambda about: about.update({field: value}))
-    with pytest.raises(HeadError, match=f"must be a head of version 3, however it is .*{value}.* train again"):
+    with pytest.raises(HeadError, match=f"to be a head of version 3, but it is .*{value}.* train again"):
         load_head(tmp_path / "early")
 
 
@@ -361,7 +361,7 @@ def test_an_installation_that_computes_otherwise_is_found_by_the_golden_rows(tmp
     saved(tmp_path, "early")
     forward = Early.forward
     monkeypatch.setattr(Early, "forward", lambda *arguments: 1.01 * forward(*arguments))
-    with pytest.raises(HeadError, match="must answer its golden rows as it did when it was saved"):
+    with pytest.raises(HeadError, match="to answer its golden rows as it did when it was saved"):
         load_head(tmp_path / "early")
 
 

@@ -10,10 +10,11 @@ from browser import opened
 from support import class_vectors, invoke, synthetic_cache
 
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.configuration import Configuration, Naming
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Spread
 from heads.ablation.setting_effects import axes_of
 from heads.commands.ablate import ablate as ablate_command
+from heads.experiment.configuration import Configuration
 from heads.reports.ablation_figures import looks_of, pareto_front, short_name
 from heads.settings import FitSettings
 from heads.workflows.ablate import ablate

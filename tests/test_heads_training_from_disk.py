@@ -104,5 +104,5 @@ def test_an_ablation_counts_a_standardised_copy_for_each_fold(cache_path, tmp_pa
 
 
 def test_memory_for_less_than_a_window_is_an_error_that_says_how_much(cache_path, tmp_path):
-    with pytest.raises(SettingError, match="--memory must hold 32 rows at least"):
+    with pytest.raises(SettingError, match="--memory: expected room for 32 rows"):
         trained(cache_path, tmp_path, "1K")

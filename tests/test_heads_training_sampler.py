@@ -88,7 +88,7 @@ def test_rows_of_a_class_are_a_number_or_those_of_a_class(text, number):
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "2.5", "all", "Largest"])
 def test_rows_of_a_class_that_are_none_are_refused(text):
-    with pytest.raises(SettingError, match=rf"--per-class must be a number from 1, smallest or largest.*'{text}'"):
+    with pytest.raises(SettingError, match=rf"--per-class: expected a number from 1, smallest or largest.*'{text}'"):
         parse_per_class(text, np.array([5, 5]))
 
 

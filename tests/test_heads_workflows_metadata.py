@@ -12,7 +12,6 @@ from test_house import modules_after
 
 import heads
 from cache import Cache
-from heads.ablation.ablation_problem import pose_ablation
 from heads.ablation.ablation_settings import AblationSettings
 from heads.commands.ablate import ablate as ablate_command
 from heads.commands.predict import predict as predict_command
@@ -96,9 +95,7 @@ def test_metadata_is_a_modality_in_every_head(run):
     singles, fused = ["image", "metadata", "text"], [*FUSIONS, "logistic", "neighbours", "Usual"]
     assert [name for name in report.metrics if not name.endswith("+guard")] == [
         *singles,
-        *fused[:4],
-        *fused[5:],
-        "late",
+        *fused,
     ]
     assert {name.removesuffix("+guard") for name in report.metrics if name.endswith("+guard")} == {*FUSIONS, "Usual"}
     assert report.encoders == {"image": "synthetic", "metadata": "columns", "text": "synthetic"}
@@ -120,6 +117,11 @@ def test_some_modalities_are_trained_as_they_are_asked_for(run, modalities):
     assert ("late" in report.metrics) == (len(modalities) > 1)
 
 
+def vectors_of(problem):
+    (encoders,) = problem.combinations
+    return problem.of(encoders, 0)
+
+
 def test_metadata_that_tells_most_is_the_single_head_to_beat(run):
     report = run(fusions=("early",), max_epochs=30, metadata_columns=("alias",), allow_leaks=True)
     assert report.verdicts[0].single == "metadata"
@@ -131,16 +133,16 @@ def test_cells_of_test_and_validation_rows_change_no_training(cache_path, tmp_pa
     with Cache(cache_path) as cache:
         problem = pose(cache, QUICK)
     _, columns = shop_columns()
-    outside = np.concatenate([problem.split.test, problem.split.validation]).tolist()
+    outside = np.concatenate([problem.folds[0].test, problem.folds[0].validation]).tolist()
     altered = {name: list(columns[name]) for name in COLUMNS}
     for row in outside:
         altered["material"][row], altered["price"][row], altered["since"][row] = "new", "1e9", "yesterday"
     with Cache(shop(tmp_path / "other.h5", altered=altered)) as cache:
         other = pose(cache, QUICK)
-    assert np.array_equal(other.split.train, problem.split.train)
-    assert other.vectors.specs["metadata"] == problem.vectors.specs["metadata"]
-    rows = torch.from_numpy(problem.split.train)
-    found, expected = (one.vectors.inputs["metadata"] for one in (other, problem))
+    assert np.array_equal(other.folds[0].train, problem.folds[0].train)
+    assert vectors_of(other).specs["metadata"] == vectors_of(problem).specs["metadata"]
+    rows = torch.from_numpy(problem.folds[0].train)
+    found, expected = (vectors_of(one).inputs["metadata"] for one in (other, problem))
     assert torch.equal(found[rows], expected[rows])
     assert not torch.equal(found, expected)
 
@@ -152,9 +154,9 @@ def test_a_saved_head_answers_bit_for_bit_from_the_columns(run, cache_path):
         for name, head in load_heads(report.run_path).items():
             vectors = head.vectors_of(cache)
             for modality in head.description.dims:
-                assert torch.equal(vectors.inputs[modality], problem.vectors.inputs[modality])
-                assert torch.equal(vectors.present[modality], problem.vectors.present[modality])
-            answers = head.probabilities(vectors)[problem.split.test]
+                assert torch.equal(vectors.inputs[modality], vectors_of(problem).inputs[modality])
+                assert torch.equal(vectors.present[modality], vectors_of(problem).present[modality])
+            answers = head.probabilities(vectors)[problem.folds[0].test]
             written = [float(row[f"{name}_probability"]) for row in read_csv(report.run_path / "predictions.csv")]
             np.testing.assert_allclose(answers.max(1), written, rtol=0, atol=1e-6)
     about = json.loads((report.run_path / "early.json").read_text(encoding="utf-8"))
@@ -206,7 +208,7 @@ def test_a_product_with_metadata_alone_is_trained_on(tmp_path):
 
 def test_a_product_without_metadata_has_zeros(cache_path):
     with Cache(cache_path) as cache:
-        vectors = pose(cache, QUICK).vectors
+        vectors = vectors_of(pose(cache, QUICK))
     assert (~vectors.present["metadata"]).nonzero()[:, 0].tolist() == [7]
     assert not vectors.inputs["metadata"][7].any()
 
@@ -304,7 +306,7 @@ def test_metadata_of_columns_is_not_mixed_with_vectors_of_that_name(tmp_path):
     with Cache(path) as cache, pytest.raises(SettingError, match="has vectors of that name"):
         pose(cache, QUICK)
     with Cache(path) as cache:  # these are a modality as before
-        assert list(pose(cache, replace(QUICK, metadata_columns=None)).vectors.dims) == ["metadata"]
+        assert list(pose(cache, replace(QUICK, metadata_columns=None)).encoders) == ["metadata"]
 
 
 def test_metadata_may_stay_in_memory_where_vectors_stay_on_the_disk(run, monkeypatch):
@@ -329,16 +331,16 @@ ABLATION = AblationSettings(
 @pytest.mark.parametrize("fold", [0, 1])
 def test_each_fold_of_an_ablation_has_metadata_of_its_own_training_rows(cache_path, tmp_path, fold):
     with Cache(cache_path) as cache:
-        problem = pose_ablation(cache, ABLATION)
-    own = problem.own(("metadata", "columns"), fold)
-    assert own.specs != problem.own(("metadata", "columns"), 1 - fold).specs
+        problem = pose(cache, ABLATION)
+    own = problem.one(("metadata", "columns"), fold)
+    assert own.specs != problem.one(("metadata", "columns"), 1 - fold).specs
     _, columns = shop_columns()
     altered = {name: list(columns[name]) for name in COLUMNS}
     split = problem.folds[fold]
     for row in [*split.validation.tolist(), *split.test[::2].tolist()]:  # the others train the other fold
         altered["material"][row], altered["price"][row] = "new", "1e9"
     with Cache(shop(tmp_path / "other.h5", altered=altered)) as cache:
-        other = pose_ablation(cache, ABLATION).own(("metadata", "columns"), fold)
+        other = pose(cache, ABLATION).one(("metadata", "columns"), fold)
     assert other.specs == own.specs
     rows = torch.from_numpy(split.train)
     assert torch.equal(other.inputs["metadata"][rows], own.inputs["metadata"][rows])
@@ -412,7 +414,7 @@ def test_another_version_of_the_encoding_is_trained_again(cache_path, tmp_path, 
 
 def test_a_leak_in_one_fold_alone_is_refused(cache_path):
     with Cache(cache_path) as cache, pytest.raises(HeadError, match="alias gives label away"):
-        pose_ablation(cache, replace(ABLATION, metadata_columns=("alias",)))
+        pose(cache, replace(ABLATION, metadata_columns=("alias",)))
 
 
 def test_both_commands_take_columns(cache_path, tmp_path):
@@ -502,7 +504,7 @@ def test_attention_looks_at_tokens_beside_metadata(tmp_path):
     path = shop(tmp_path / "c.h5", tokens=tokens)
     with Cache(path) as cache:
         problem = pose(cache, replace(QUICK, modalities=("image", "metadata"), fusions=("attention",)))
-    assert list(problem.vectors.tokens) == ["image"]
+    assert list(vectors_of(problem).tokens) == ["image"]
 
 
 def test_a_list_of_columns_of_several_lines_is_a_named_error(cache_path):

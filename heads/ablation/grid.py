@@ -10,33 +10,15 @@ from typing import Any
 import numpy as np
 
 from heads.errors import SettingError
-from heads.head_types import HEAD_TYPES, head_type
 from heads.settings import FitSettings
 
-__all__ = [
-    "AXES",
-    "Range",
-    "axis_kind",
-    "axis_name",
-    "is_seeded",
-    "own_settings",
-    "parse_axis",
-    "span",
-    "used_settings",
-]
+__all__ = ["Range", "axis_kind", "axis_name", "parse_axis", "span"]
 
 _DEFAULTS = {field.name: field.default for field in fields(FitSettings)}
-AXES = tuple(name for name in _DEFAULTS if name != "seed")  # what a grid may vary
-
 _SHORT = {"learning_rate": "lr", "hidden_dim": "hidden"}
 _WORDS = tuple(name for name, default in _DEFAULTS.items() if not isinstance(default, int | float))
 _LOGARITHMIC = ("learning_rate", "weight_decay")
 _POWERS = ("hidden_dim", "batch_size")
-
-# Every head that is trained by steps is taken to use all that is not another's own (`heads.head_types`).
-_OF_JOINT_HEADS = ("absent", "modality_dropout")  # those that see several modalities at once
-_OF_BUILT_IN_HEADS = ("hidden_dim", "dropout", "absent")  # a user's own class is built with sizes of its own
-_UNUSED = {**_DEFAULTS, "n_attention_heads": 1}  # which every width is a multiple of
 
 
 @dataclass(frozen=True)
@@ -117,41 +99,6 @@ def parse_axis(name: str, text: str) -> tuple[Any, ...] | Range:
     if not values:
         raise SettingError(f"{_option(name)}: expected one value or more with commas between, got {text!r}.")
     return tuple(_checked(name, value) for value in values)
-
-
-def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
-    """Return the settings that make a difference to a head over so many modalities, but for the seed.
-
-    Late fusion is made of heads of one modality.
-    """
-    kind = head_type(head)
-    if kind.at_once:
-        return ("class_weights",) if kind.weighs_classes else ()
-    is_joint = n_modalities > 1 and not kind.is_average
-    of_others = {name for one in HEAD_TYPES.values() if one is not kind for name in one.settings}
-    is_built_in = ":" not in head
-    return tuple(
-        name
-        for name in AXES
-        if name not in of_others
-        and (is_joint or name not in _OF_JOINT_HEADS)
-        and (is_built_in or name not in _OF_BUILT_IN_HEADS)
-    )
-
-
-def is_seeded(head: str) -> bool:
-    """Return whether the seed makes a difference to a head.
-
-    >>> is_seeded("early"), is_seeded("sklearn-forest"), is_seeded("logistic")
-    (True, True, False)
-    """
-    return head_type(head).is_seeded
-
-
-def own_settings(settings: FitSettings, head: str, n_modalities: int) -> FitSettings:
-    """Return the settings with all at its default that makes no difference to the head, the seed included."""
-    used = {name: getattr(settings, name) for name in used_settings(head, n_modalities)}
-    return FitSettings(**{**_UNUSED, **used})
 
 
 def span(axes: Mapping[str, Sequence[Any]]) -> list[FitSettings]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from heads.ablation.ablation_problem import AblationProblem
-from heads.ablation.configuration import AblationJob, Configuration
+from heads.experiment.configuration import Configuration, FoldJob
+from heads.experiment.problem import Problem
 from heads.experiment.results import Outcome
 from heads.metrics.scores import resampled_scores, scores
 from heads.metrics.verdict import Difference, Verdict, interval, judge
@@ -57,9 +57,9 @@ class Ranking:
 
 
 def rank(
-    problem: AblationProblem,
-    jobs: Mapping[Configuration, Sequence[AblationJob]],
-    outcomes: Mapping[AblationJob, Outcome],
+    problem: Problem,
+    jobs: Mapping[Configuration, Sequence[FoldJob]],
+    outcomes: Mapping[FoldJob, Outcome],
     *,
     n_resamples: int,
     generator: np.random.Generator,
@@ -120,9 +120,9 @@ def _summary(configuration: Configuration, outcomes: Sequence[Outcome]) -> Ranke
 
 
 def _pooled_scores(
-    problem: AblationProblem,
-    jobs: Mapping[Configuration, Sequence[AblationJob]],
-    outcomes: Mapping[AblationJob, Outcome],
+    problem: Problem,
+    jobs: Mapping[Configuration, Sequence[FoldJob]],
+    outcomes: Mapping[FoldJob, Outcome],
     n_resamples: int,
     generator: np.random.Generator,
 ) -> tuple[dict[Configuration, np.ndarray], dict[Configuration, np.ndarray]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from heads.ablation.configuration import Naming
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking, Spread
 
 __all__ = ["MOST_FAILURES", "ranking_lines", "verdict_text"]

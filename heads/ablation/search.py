@@ -8,10 +8,10 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from heads.ablation.configuration import Configuration, configurations_of
 from heads.ablation.grid import Range
 from heads.ablation.job_runner import Bench
 from heads.errors import SettingError
+from heads.experiment.configuration import Configuration, configurations_of
 from heads.settings import FitSettings
 
 __all__ = ["search"]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from heads.ablation.configuration import Configuration, Naming
 from heads.ablation.grid import axis_kind
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked
+from heads.experiment.configuration import Configuration
 
 __all__ = ["Axis", "axes_of"]
 

@@ -10,9 +10,10 @@ import click
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from heads.ablation.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
-from heads.ablation.grid import AXES, parse_axis
+from heads.ablation.grid import parse_axis
 from heads.ablation.grid_file import read_grid_file
 from heads.errors import TrackError
+from heads.experiment.configuration import AXES
 from heads.settings import FitSettings, parse_columns, parse_fusions
 from heads.tracking.trackers import parse_trackers
 

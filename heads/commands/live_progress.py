@@ -10,7 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from heads.ablation.configuration import AblationJob, Configuration, Naming
+from heads.ablation.naming import Naming
+from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.results import Outcome
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Progress:
             self._live = Live(console=console, get_renderable=self.table, refresh_per_second=2, transient=True)
             self._live.start()
 
-    def note(self, job: AblationJob, outcome: Outcome, *, remembered: bool) -> None:
+    def note(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:
         """Hear what came of a job."""
         if remembered:
             self._n_remembered += 1

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cache.console.command import WIDTH, print_table, print_wrapped
-from heads.experiment.late_weights import weights_in_words
+from heads.experiment.late_fusion import weights_in_words
 from heads.metrics.registry import JUDGED, METRICS
 from heads.modules.guard import GUARD
 from heads.runs.run_report import RunReport

@@ -62,6 +62,16 @@ class Vectors:
         names = self.present if modalities is None else modalities
         return torch.stack([self.present[name] for name in names]).any(0).numpy()
 
+    def part(self, modalities: Iterable[str]) -> Vectors:
+        """Return the vectors of some modalities; nothing is copied."""
+        names = sorted(modalities)
+        return Vectors(
+            **{
+                one.name: {name: getattr(self, one.name)[name] for name in names if name in getattr(self, one.name)}
+                for one in fields(Vectors)
+            }
+        )
+
     def take(self, rows: torch.Tensor, *, only: str | None = None) -> Vectors:
         """Return the vectors of some rows; with `only`, one modality's of other rows and all else as it is."""
         names = self.dims if only is None else (only,)

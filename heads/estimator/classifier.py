@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -16,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from heads.data.holdout import draw_holdout
+from heads.data.labels import Labels
 from heads.data.splits import Split
 from heads.data.vectors import Vectors
-from heads.device import find_device, find_dtype
+from heads.device import find_device
 from heads.errors import HeadError, LabelError, SettingError
 from heads.estimator.input_columns import (
     ONLY_MODALITY,
@@ -28,20 +29,21 @@ from heads.estimator.input_columns import (
     join_columns,
     split_columns,
 )
-from heads.experiment.problem import describe, fitted_standardise, task_of
+from heads.experiment.configuration import Configuration, FoldJob
+from heads.experiment.experiment import Experiment
+from heads.experiment.late_fusion import Weighting
+from heads.experiment.problem import Problem
+from heads.experiment.results import Trained
 from heads.head_types import HEAD_TYPES, SYNONYMS, head_type
-from heads.modules.description import HeadDescription
-from heads.modules.late import Late, parse_weights
 from heads.modules.plugin import is_plugin
 from heads.modules.saved_head import TrainedHead
 from heads.modules.seeded import head_alone
 from heads.settings import PRECISIONS, FitSettings
-from heads.training.job import Fit, Job
-from heads.training.scheduler import fit_jobs
 
 __all__ = ["FusionClassifier"]
 
 INTEGERS = ("hidden_dim", "batch_size", "max_epochs", "patience")
+COLUMNS = "columns"  # what stands for an encoder: the vectors are columns of X
 REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay")
 
 
@@ -144,11 +146,15 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             )
         settings, shares = self._find_settings(fusion, y)
         split = draw_holdout(codes, shares, generator=np.random.default_rng(settings.seed))
-        fits = self._fit_head(fusion, vectors, codes, split, settings)
-        histories = {name: found.history for name, found in fits.items()}
-        best_epochs = {name: found.best_epoch for name, found in fits.items()}
-        self.history_ = histories if head_type(fusion).is_average else histories[fusion]
-        self.best_epoch_ = best_epochs if head_type(fusion).is_average else best_epochs[fusion]
+        labels = Labels("y", [str(name) for name in self.classes_], codes, [])
+        trained = self._train(fusion, vectors, labels, split, settings)
+        members = {name: one for name, one in trained.items() if name != fusion} or trained
+        histories = {name: one.history for name, one in members.items()}
+        best_epochs = {name: one.best_epoch for name, one in members.items()}
+        is_average = head_type(fusion).is_average
+        self._head = cast("TrainedHead", trained[fusion].head)
+        self.history_ = histories if is_average else histories[fusion]
+        self.best_epoch_ = best_epochs if is_average else best_epochs[fusion]
         self.modalities_ = modalities or {ONLY_MODALITY: matrix.shape[1]}
         return self
 
@@ -241,41 +247,40 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         numbers = {name: getattr(self, name) for name in (*INTEGERS, *REALS)}
         return FitSettings(seed=_draw_seed(self.random_state), class_weights=class_weights, **numbers), shares
 
-    def _fit_head(
-        self, fusion: str, vectors: Vectors, codes: np.ndarray, split: Split, settings: FitSettings
-    ) -> dict[str, Fit]:
-        """Train the head, or late fusion's members, and return their fits by name."""
-        n_classes, is_late = len(self.classes_), head_type(fusion).is_average
-        weights = parse_weights(_weights_text(self.weights), list(vectors.dims)) if is_late else {}
-        standardise = fitted_standardise(vectors, split)
-        task = task_of(vectors, standardise, codes, split)
-
-        def description_of(name: str) -> HeadDescription:
-            return describe(name, vectors, n_classes=n_classes, settings=settings, weights=weights)
-
-        names = list(vectors.dims) if is_late else [fusion]
-        jobs = [Job(description_of(name), task, settings) for name in names]
-        device = find_device(self.device)
-        fits: dict[str, Fit] = {}
-        for place, found in fit_jobs(jobs, device=device, dtype=find_dtype(self.precision, device)):
-            if isinstance(found, HeadError):
-                raise found
-            fits[names[place]] = found
-        if is_late:
-            description = description_of(fusion)
-            module: nn.Module = Late({name: found.module for name, found in fits.items()}, weights=weights).eval()
-        else:
-            description, module = fits[fusion].description, fits[fusion].module
-        self._head = TrainedHead(
-            description=description,
-            module=module,
-            standardise=standardise.part(description.dims),
-            label="y",
-            classes=[str(name) for name in self.classes_],
-            encoders={},
-            specs={},
+    def _train(
+        self, fusion: str, vectors: Vectors, labels: Labels, split: Split, settings: FitSettings
+    ) -> dict[str, Trained]:
+        """Return what came of the head, and of late fusion's members, by name."""
+        modalities = list(vectors.dims)
+        problem = Problem(
+            ids=[],
+            vectors={(name, COLUMNS): [vectors.part([name])] for name in modalities},
+            labels=labels,
+            groups=np.arange(len(labels.codes)),
+            folds=[split],
+            fusions=(fusion,),
+            notes=[],
+            content_sha256="",
         )
-        return fits
+        is_average = head_type(fusion).is_average
+        experiment = Experiment(
+            problem,
+            sides=(),
+            weighting=Weighting.parse(_weights_text(self.weights) if is_average else None, modalities),
+            device=find_device(self.device),
+            precision=self.precision,
+        )
+        encoders = {fusion: COLUMNS} if fusion in modalities else dict.fromkeys(modalities, COLUMNS)
+        job = FoldJob(Configuration.of(fusion, encoders, settings), 0, settings.seed)
+        trained: dict[str, Trained] = {}
+
+        def take(job: FoldJob, result: Trained | HeadError) -> None:
+            if isinstance(result, HeadError):
+                raise result
+            trained[job.configuration.head] = result
+
+        experiment.run([job], take)
+        return trained
 
 
 def _draw_seed(random_state: Any) -> int:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from heads.experiment.importance import measure_importance
-from heads.experiment.late_weights import sweep_rows
+from heads.experiment.late_fusion import sweep
 from heads.experiment.missing_modalities import score_missing
 from heads.experiment.predictions import Answers
-from heads.experiment.problem import Problem
-from heads.experiment.trained_heads import Roster
+from heads.experiment.trained_heads import SIDES, Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
@@ -45,28 +44,27 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     """Return what the heads and controls come to; here, and nowhere before, the test rows' labels are looked at."""
     problem = roster.problem
     cards, answers = {}, {}
-    for name, fit in roster.fits.items():
-        sides = {side: roster.probabilities(name, side) for side in ("train", "validation", "test")}
-        fitted = {"best_epoch": fit.best_epoch, "history": fit.history, "fit_s": fit.elapsed_s}
-        cards[name] = _scorecard(problem, sides) | fitted
-        there = problem.vectors.some_present(fit.description.dims)[problem.split.test]
-        answers[name] = Answers.of(sides["test"], there)
-    metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.heads, roster.controls))
+    for name, trained in (roster.trained | roster.controls).items():
+        sides = {side: roster.probabilities(name, side) for side in SIDES}
+        fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
+        cards[name] = _scorecard(roster, sides) | fitted
+        answers[name] = Answers.of(sides["test"], roster.is_known(name)[roster.split.test])
+    metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, roster.controls))
     codes = {name: own.codes for name, own in answers.items()}
     verdicts = _compare(roster, codes, metrics, control_metrics, settings)
     missing = {}
-    some = _some_of(problem.split.test, settings.seed)
-    if len(problem.vectors.dims) > 1:
+    some = _some_of(roster.split.test, settings.seed)
+    if len(roster.vectors.dims) > 1:
         missing = score_missing(
             list(roster.heads.values()),
-            problem.vectors.take(torch.from_numpy(some)),
+            roster.vectors.take(torch.from_numpy(some)),
             problem.labels.codes[some],
             generator=np.random.default_rng(settings.seed),
         )
-    is_swept = settings.weights == "sweep" and "late" in roster.heads
-    sweep = sweep_rows(roster.log_probabilities, problem, problem.split.test) if is_swept else []
-    own_answers = {name: answers[name] for name in roster.heads}
-    return Findings(metrics, control_metrics, verdicts, missing, sweep, own_answers, len(some))
+    is_swept = settings.weights == "sweep" and "late" in roster.trained
+    points = sweep(roster.single_answers("test")) if is_swept else []
+    own_answers = {name: answers[name] for name in roster.trained}
+    return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some))
 
 
 def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
@@ -76,17 +74,17 @@ def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(rows, ALTERED_ROWS, replace=False))
 
 
-def _scorecard(problem: Problem, sides: Mapping[str, np.ndarray]) -> dict:
+def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
     """Return the scores on the test rows, with those of the other sides beside them."""
-    codes = problem.labels.codes
-    by_side = {side: measure(codes[getattr(problem.split, side)], matrix) for side, matrix in sides.items()}
-    test = codes[problem.split.test]
+    codes = roster.problem.labels.codes
+    by_side = {side: measure(codes[getattr(roster.split, side)], matrix) for side, matrix in sides.items()}
+    test = codes[roster.split.test]
     own = by_side.pop("test")
     return {
         **own,
         "train_test_gap": by_side["train"]["accuracy"] - own["accuracy"],
         **by_side,
-        "classes": per_class(test, sides["test"].argmax(1), problem.labels.classes),
+        "classes": per_class(test, sides["test"].argmax(1), roster.problem.labels.classes),
     }
 
 
@@ -98,7 +96,7 @@ def _compare(
     settings: TrainSettings,
 ) -> list[Verdict]:
     """Add intervals to the metrics, and return the verdict on every fusion that has no guard."""
-    problem, test = roster.problem, roster.problem.split.test
+    problem, test = roster.problem, roster.split.test
     codes = problem.labels.codes[test]
     resampled = resampled_scores(
         codes,
@@ -117,7 +115,7 @@ def _compare(
     best = roster.best_single
     others = [name for name in roster.singles if name != best]
     some = _some_of(test, settings.seed)
-    seen = problem.vectors.take(torch.from_numpy(some))
+    seen = roster.vectors.take(torch.from_numpy(some))
     fusions = [name for name in roster.fusions if not name.endswith(GUARD)]
     generator = np.random.default_rng(settings.seed)
     importance = measure_importance(

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from heads.data.vectors import Vectors
+from heads.modules.head_set import answer_all
 from heads.modules.saved_head import TrainedHead
 
 __all__ = ["answer_variants"]
@@ -21,6 +22,6 @@ def answer_variants(heads: Sequence[TrainedHead], variants: Iterable[Vectors]) -
     for first in variants:
         n_rows = len(next(iter(first.present.values())))
         several = [first, *islice(variants, max(0, ROWS_AT_ONCE // n_rows - 1))]
-        joined = Vectors.joined(several)
-        answers = {head.name: head.probabilities(joined).argmax(1).reshape(-1, n_rows) for head in heads}
+        logs = answer_all(heads, Vectors.joined(several))
+        answers = {name: answer.argmax(1).numpy().reshape(-1, n_rows) for name, answer in logs.items()}
         yield from ({name: own[n] for name, own in answers.items()} for n in range(len(several)))

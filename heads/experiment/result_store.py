@@ -130,13 +130,13 @@ class Memo:
             n_tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if found == APPLICATION_ID and version != FORMAT_VERSION:
                 raise MemoError(
-                    f"The memo {self.path} must be of version {FORMAT_VERSION}, however it is of version {version}. "
+                    f"Expected the memo {self.path} to be of version {FORMAT_VERSION}, but it is of version {version}. "
                     "Update embed-once or delete the file, which loses nothing but the time to train again; or name "
                     "another one with --memo."
                 )
             if found != APPLICATION_ID and (found or n_tables):
                 raise MemoError(
-                    f"--memo must be a file that heads-ablate wrote, however {self.path} is another program's "
+                    f"Expected --memo to be a file that heads-ablate wrote, but {self.path} is another program's "
                     "database. Name another file."
                 )
             execute(TABLE)
@@ -152,8 +152,8 @@ class Memo:
 
     def _damaged(self, reason: object) -> MemoError:
         return MemoError(
-            f"--memo must be a file that heads-ablate wrote, however {self.path} is damaged or none ({reason}). Delete "
-            "it, which loses nothing but the time to train again, or name another file."
+            f"Expected --memo to be a file that heads-ablate wrote, but {self.path} is damaged or none ({reason}). "
+            "Delete it, which loses nothing but the time to train again, or name another file."
         )
 
     @contextmanager
@@ -162,7 +162,7 @@ class Memo:
             yield
         except sqlite3.OperationalError as error:  # the file may be good: locked, read-only, a full disk
             raise MemoError(
-                f"The memo {self.path} must be a file that can be read and written, however: {error}. Mend that, or "
+                f"Expected the memo {self.path} to be a file that can be read and written, but: {error}. Mend that, or "
                 "name another with --memo."
             ) from error
         except sqlite3.DatabaseError as error:

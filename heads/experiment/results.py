@@ -1,15 +1,35 @@
-"""What is kept of one training of an ablation: its answers on the test rows, its scores, how it got there."""
+"""What comes of a job: a head and its answers; and what an ablation keeps of it, its scores and how it got there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from heads.data.splits import Split
+from heads.experiment.late_fusion import Averaging
 from heads.metrics.registry import measure
+from heads.modules.saved_head import TrainedHead
 
-__all__ = ["Outcome", "failed", "outcome_of"]
+__all__ = ["Outcome", "Trained", "failed", "outcome_of"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a job: a head, how it got there, and what it answers.
+
+    Shape:
+        log_probabilities: {side of the split: (n, K)}
+    """
+
+    head: TrainedHead | None  # None of late fusion where only its answers are wanted
+    log_probabilities: Mapping[str, Tensor]
+    elapsed_s: float  # of late fusion that of its members
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)  # an epoch: losses, and macro-F1 on validation rows
+    averaging: Averaging | None = None  # of late fusion
 
 
 @dataclass(frozen=True)
@@ -29,32 +49,20 @@ class Outcome:
     error: str | None = None
 
 
-def outcome_of(
-    log_probabilities: np.ndarray,
-    codes: np.ndarray,
-    split: Split,
-    *,
-    best_epoch: int,
-    history: list[dict[str, float]],
-    elapsed_s: float,
-) -> Outcome:
-    """Return what came of a job from its answers on the validation rows and the test rows behind them.
+def outcome_of(trained: Trained, codes: np.ndarray, split: Split) -> Outcome:
+    """Return what is kept of a job.
 
     Shape:
-        log_probabilities: (n_validation + n_test, K) float32
         codes: (N,) int64, the class of each row of the catalogue
     """
-    probabilities = np.exp(log_probabilities)
-    n_validation = len(split.validation)
-    own = codes[split.test]
-    test = probabilities[n_validation:]
+    validation, test = (trained.log_probabilities[side].exp().numpy() for side in ("validation", "test"))
     return Outcome(
         answers=test.argmax(1).astype("<i4"),
-        test=measure(own, test),
-        validation=measure(codes[split.validation], probabilities[:n_validation]),
-        best_epoch=best_epoch,
-        history=history,
-        elapsed_s=elapsed_s,
+        test=measure(codes[split.test], test),
+        validation=measure(codes[split.validation], validation),
+        best_epoch=trained.best_epoch,
+        history=trained.history,
+        elapsed_s=trained.elapsed_s,
     )
 
 

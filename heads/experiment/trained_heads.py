@@ -1,49 +1,45 @@
-"""The heads of a run, as they are trained one after the other, and their answers to all of its rows."""
+"""The heads of a run, and their answers to the rows of each side of its split."""
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
-from torch import Tensor
 
+from cache.console.notes import PROGRESS
+from heads.errors import HeadError
+from heads.experiment.configuration import Configuration, FoldJob, configurations_of
+from heads.experiment.experiment import Experiment
+from heads.experiment.late_fusion import MemberAnswers
 from heads.experiment.problem import Problem
+from heads.experiment.results import Trained
 from heads.metrics.scores import scores
+from heads.modules.plugin import head_name
 from heads.modules.saved_head import TrainedHead
-from heads.modules.standardiser import Standardise
-from heads.training.job import Fit
+from heads.settings import TrainSettings
 
-__all__ = ["Roster"]
+__all__ = ["SIDES", "Roster", "train_heads"]
+
+SIDES = ("train", "validation", "test")
+
+log = logging.getLogger("embed_once")
 
 
 class Roster:
-    """What is trained so far, by name.
+    """What came of the heads and the controls of a run, by name; each answers the rows of all `SIDES`."""
 
-    Shape:
-        log_probabilities: {head: (N, K)} of all the problem's rows
-    """
-
-    def __init__(self, problem: Problem, standardise: Standardise) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.standardise = standardise
-        self.heads: dict[str, TrainedHead] = {}
-        self.controls: dict[str, TrainedHead] = {}
-        self.fits: dict[str, Fit] = {}
-        self.log_probabilities: dict[str, Tensor] = {}
+        (self.encoders,) = self.problem.combinations
+        (self.split,) = self.problem.folds
+        self.vectors = self.problem.of(self.encoders, 0)
+        self.trained: dict[str, Trained] = {}
+        self.controls: dict[str, Trained] = {}
 
-    def add(self, fit: Fit, *, is_control: bool = False) -> None:
-        """Take a head, and let it answer."""
-        vectors, labels, description = self.problem.vectors, self.problem.labels, fit.description
-        head = TrainedHead(
-            description=description,
-            module=fit.module,
-            standardise=self.standardise.part(description.dims, description.token_dims),
-            label=labels.column,
-            classes=labels.classes,
-            encoders={modality: vectors.encoders[modality] for modality in description.dims},
-            specs={modality: vectors.specs[modality] for modality in description.dims},
-        )
-        (self.controls if is_control else self.heads)[head.name] = head
-        self.fits[head.name] = fit
-        self.log_probabilities[head.name] = head.log_probabilities(vectors.inputs, vectors.present, vectors.tokens)
+    @property
+    def heads(self) -> dict[str, TrainedHead]:
+        """The heads themselves."""
+        return {name: trained.head for name, trained in self.trained.items() if trained.head is not None}
 
     @property
     def saved(self) -> dict[str, TrainedHead]:
@@ -53,23 +49,65 @@ class Roster:
     @property
     def singles(self) -> list[str]:
         """The modalities, each a head of its own."""
-        return [name for name in self.heads if name in self.problem.vectors.dims]
+        return [name for name in self.trained if name in self.vectors.dims]
 
     @property
     def fusions(self) -> list[str]:
         """The other heads."""
-        return [name for name in self.heads if name not in self.problem.vectors.dims]
+        return [name for name in self.trained if name not in self.vectors.dims]
 
     @property
     def best_single(self) -> str:
         """The modality whose head has the best macro-F1 on the validation rows."""
         return max(self.singles, key=lambda name: self.scores(name, "validation")["macro_f1"])
 
+    def is_known(self, name: str) -> np.ndarray:
+        """Return the rows that have something of what a head or a control sees, (N,) bool; the others it guesses."""
+        return self.vectors.some_present([name] if name in self.vectors.dims else None)
+
     def probabilities(self, name: str, side: str) -> np.ndarray:
-        """Return a head's probabilities for one side of the split, (n, K) float32."""
-        return self.log_probabilities[name][getattr(self.problem.split, side)].exp().numpy()
+        """Return the probabilities of a head or a control for one side of the split, (n, K) float32."""
+        return (self.trained | self.controls)[name].log_probabilities[side].exp().numpy()
 
     def scores(self, name: str, side: str) -> dict[str, float]:
         """Return a head's scores on one side of the split."""
-        codes = self.problem.labels.codes[getattr(self.problem.split, side)]
+        codes = self.problem.labels.codes[getattr(self.split, side)]
         return scores(codes, self.probabilities(name, side).argmax(1), len(self.problem.labels.classes))
+
+    def single_answers(self, side: str) -> MemberAnswers:
+        """Return what the single heads answer to one side of the split."""
+        logs = {name: self.trained[name].log_probabilities[side] for name in self.singles}
+        return MemberAnswers.of(logs, getattr(self.split, side), problem=self.problem, vectors=self.vectors)
+
+
+def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
+    """Return each modality's own head, the fusions and the controls, trained.
+
+    A control that cannot be trained is left out.
+
+    Raises:
+        HeadError: a head cannot be trained.
+    """
+    roster = Roster(experiment.problem)
+    configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
+    names = {one.head for one in configurations}
+    controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]
+    jobs = {FoldJob(one, 0, settings.seed): one in controls for one in (*configurations, *controls)}
+    results: dict[FoldJob, Trained] = {}
+
+    def take(job: FoldJob, result: Trained | HeadError) -> None:
+        if isinstance(result, Trained):
+            results[job] = result
+            if result.history:
+                epochs = f"{len(result.history)} epochs, the best was {result.best_epoch}"
+                log.log(PROGRESS, "%s: %s, %.1f s", head_name(job.configuration.head), epochs, result.elapsed_s)
+        elif jobs[job]:
+            log.info("A control is left out: %s", result)
+        else:
+            raise result
+
+    experiment.run(list(jobs), take)
+    for job, is_control in jobs.items():
+        if job in results:
+            (roster.controls if is_control else roster.trained)[head_name(job.configuration.head)] = results[job]
+    return roster

@@ -32,7 +32,6 @@ def sweep_simplex(
     present: Mapping[str, Tensor],
     codes: Tensor,
     *,
-    n_classes: int,
     step: float = 0.05,
 ) -> list[SweepPoint]:
     """Return the scores of late fusion at every grid point of the weights; those of the first modality rise last.
@@ -55,7 +54,7 @@ def sweep_simplex(
     grid = torch.tensor(list(_compositions(n_steps, len(modalities))), dtype=torch.float64) / n_steps  # (G, M)
     probabilities = torch.stack([log_probabilities[name].double().softmax(1) for name in modalities], dim=1)
     there = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
-    labels = codes.cpu().numpy()
+    labels, n_classes = codes.cpu().numpy(), probabilities.shape[2]
     points = []
     for weights in grid.to(there.device).split(max(1, BLOCK_CELLS // max(1, len(codes) * n_classes))):
         own = row_weights(weights, there[:, None])  # (N, g, M)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from heads.metrics.scores import scores
-from heads.modules.late import average
+from heads.modules.ensemble import Ensemble
+from heads.modules.late import log_average
 from heads.modules.mixture import fit_mixture
 
 __all__ = ["GUARD", "Guarded", "fit_guard"]
@@ -18,17 +18,13 @@ __all__ = ["GUARD", "Guarded", "fit_guard"]
 GUARD = "+guard"  # ends the names of guarded fusions
 
 
-class Guarded(nn.Module):
+class Guarded(Ensemble):
     """Average a fusion's probabilities with those of the single heads, by weights that may be 0.
 
     A single head counts where the row has its modality, the fusion always; the weights are renormalised over those.
     Where all of them weigh 0, the weights are `otherwise`.
 
-    Shape:
-        inputs: {modality: (B, D_modality)} float32, standardised
-        present: {modality: (B,)} bool
-        tokens: as the fusion takes them
-        output: (B, K) log-probabilities
+    The fusion is the first part, the single heads follow by name.
     """
 
     def __init__(self, fusion: nn.Module, singles: Mapping[str, nn.Module]) -> None:
@@ -42,23 +38,15 @@ class Guarded(nn.Module):
         self.register_buffer("temperatures", torch.ones_like(fusion_alone))
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
 
-    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], *tokens: Any) -> Tensor:
-        answers = [self.fusion(inputs, present, *tokens)]
-        answers += [single({name: inputs[name]}, {name: present[name]}) for name, single in self.singles.items()]
-        return self.average(torch.stack(answers, dim=1), present)
+    def parts(self) -> list[tuple[str | None, nn.Module]]:
+        return [(None, self.fusion), *self.singles.items()]
 
     def average(self, answers: Tensor, present: Mapping[str, Tensor]) -> Tensor:
-        """Return the log-probabilities that the members' answers come to.
-
-        Shape:
-            answers: (B, 1 + M, K) logits or log-probabilities
-            output: (B, K)
-        """
         singles_count = torch.stack([present[name] for name in self.singles], dim=1)  # (B, M)
         counts = nn.functional.pad(singles_count.double(), (1, 0), value=1.0)
         weights = self.get_buffer("weights") * counts  # (B, 1 + M)
         weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, self.get_buffer("otherwise"))
-        return average(answers, weights, self.get_buffer("temperatures"), self.get_buffer("temperature"))
+        return log_average(answers, weights, self.get_buffer("temperatures"), self.get_buffer("temperature")).float()
 
     def set_buffers(self, values: Mapping[str, Tensor]) -> None:
         """Set weights, otherwise, temperatures and temperature."""

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from heads.errors import SettingError
 from heads.modules.description import HeadDescription
+from heads.modules.ensemble import Ensemble
 
-__all__ = ["Late", "average", "build", "log_average", "parse_weights", "row_weights"]
+__all__ = ["Late", "build", "log_average", "parse_weights", "pool", "row_weights"]
 
 
-class Late(nn.Module):
+class Late(Ensemble):
     """Average the members' softmax probabilities with fixed weights.
 
     The weights are renormalised over the modalities that a row has, so that a row without a picture gets the text
@@ -47,44 +48,56 @@ class Late(nn.Module):
         ):
             self.register_buffer(buffer, torch.tensor(values, dtype=torch.float64))
 
-    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        there = torch.stack([present[name] for name in self.modalities], dim=1).double()  # (B, M)
-        weights = row_weights(self.get_buffer("weights"), there)
-        answers = torch.stack([self.members[name](inputs, present) for name in self.modalities], dim=1)  # (B, M, K)
-        return average(answers, weights, self.get_buffer("temperatures"), self.get_buffer("temperature"))
+    def parts(self) -> list[tuple[str | None, nn.Module]]:
+        return [(name, self.members[name]) for name in self.modalities]
+
+    def average(self, answers: Tensor, present: Mapping[str, Tensor]) -> Tensor:
+        mask = torch.stack([present[name] for name in self.modalities], dim=1)  # (B, M)
+        buffers = (self.get_buffer(name) for name in ("weights", "temperatures", "temperature"))
+        return pool(answers, mask, *buffers).float()
 
 
-def row_weights(weights: Tensor, there: Tensor) -> Tensor:
+def pool(answers: Tensor, mask: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
+    """Return the logarithm of each row's average over the modalities that it has; what stands elsewhere is not seen.
+
+    Shape:
+        answers: (B, M, K) log-probabilities
+        mask: (B, M) bool
+        weights, temperatures: (M,) float64
+        temperature: () float64, of the average
+        output: (B, K) float64
+    """
+    shares = row_weights(weights, mask.double())
+    known = answers.double().where(shares[:, :, None] > 0, 0.0)  # NaN may stand where a modality is absent
+    return log_average(known, shares, temperatures, temperature)
+
+
+def row_weights(weights: Tensor, mask: Tensor) -> Tensor:
     """Return each row's weights, up to a factor: where all that it has weighs 0, 1 for what it has, or 1 for all.
 
     Shape:
         weights: (..., M), non-negative
-        there: (..., M), 1 where the row has the modality, else 0
+        mask: (..., M), 1 where the row has the modality, else 0
         output: (..., M), not all 0
     """
-    own = weights * there
-    for otherwise in (there, torch.ones_like(there)):
-        own = torch.where(own.sum(-1, keepdim=True) > 0, own, otherwise)
-    return own
-
-
-def average(answers: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
-    """Return what `log_average` does, in float32."""
-    return log_average(answers, weights, temperatures, temperature).float()
+    masked = weights * mask
+    for otherwise in (mask, torch.ones_like(mask)):
+        masked = torch.where(masked.sum(-1, keepdim=True) > 0, masked, otherwise)
+    return masked
 
 
 def log_average(answers: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
-    """Return the logarithm of the weighted average of each row's softmax probabilities; at temperatures of 1 exactly.
+    """Return the logarithm of the weighted average of each row's probabilities; one that weighs all stays to the bit.
 
     Shape:
-        answers: (B, M, K) logits or log-probabilities
+        answers: (B, M, K) log-probabilities
         weights: (B, M) float64, non-negative and not all 0
         temperatures: (M,) float64
         temperature: () float64, of the average
         output: (B, K) float64
     """
-    scaled = answers / temperatures.to(answers.dtype)[:, None]
-    logs = torch.log_softmax(scaled, dim=2).double()
+    scaled = torch.log_softmax(answers / temperatures.to(answers.dtype)[:, None], dim=2)
+    logs = torch.where(temperatures[:, None] == 1, answers, scaled).double()
     shares = weights / weights.sum(1, keepdim=True)
     mixed = torch.logsumexp(logs + shares.log()[:, :, None], dim=1)  # (B, K)
     tempered = torch.log_softmax(mixed / temperature, dim=1)

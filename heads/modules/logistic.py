@@ -96,10 +96,10 @@ def fit_logistic(
 
     strengths = sorted(float(strength) for strength in strengths)
     if not strengths or not all(0 < strength < float("inf") for strength in strengths):
-        raise SettingError(f"Strengths must be positive and finite, and at least one, however got {strengths}.")
+        raise SettingError(f"Expected one strength or more, positive and finite, got {strengths}.")
     seen = classes_seen(codes[train], n_classes=n_classes).cpu()
     if seen.sum() < 2:
-        raise LabelError("The training rows must be of at least two classes, however they are of one. Add rows.")
+        raise LabelError("Expected training rows of two classes or more, but they are of one. Add rows.")
     module = Logistic({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).eval()
 
     def joined(rows: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from heads.errors import HeadError
-from heads.modules.late import log_average, row_weights
+from heads.modules.ensemble import BLOCK_ROWS
+from heads.modules.late import pool
 from heads.modules.temperature import fit_temperature
 
 __all__ = ["Mixture", "fit_mixture", "mix"]
@@ -41,20 +42,28 @@ class Mixture:
 
 
 def mix(log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], mixture: Mixture) -> Tensor:
-    """Return the average of the members' answers, as `Late` takes it, but with temperatures.
+    """Return the average of the members' answers, as `Late` takes it.
 
     Shape:
-        log_probabilities: {modality: (N, K)} logits or log-probabilities
+        log_probabilities: {modality: (N, K)}
         present: {modality: (N,)} bool
         output: (N, K) log-probabilities, float64
     """
     modalities = sorted(log_probabilities)
-    there = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
-    weights = row_weights(there.new_tensor([mixture.weights[name] for name in modalities]), there)
-    answers = torch.stack([log_probabilities[name].double() for name in modalities], dim=1)  # (N, M, K)
-    answers = answers.where(weights[:, :, None] > 0, 0.0)  # whatever stands where nothing is, NaN included
-    temperatures = there.new_tensor([mixture.temperatures[name] for name in modalities])
-    return log_average(answers, weights, temperatures, there.new_tensor(mixture.temperature))
+    mixed = torch.empty_like(log_probabilities[modalities[0]], dtype=torch.float64)
+    weights, temperatures, temperature = (
+        mixed.new_tensor(values)
+        for values in (
+            [mixture.weights[name] for name in modalities],
+            [mixture.temperatures[name] for name in modalities],
+            mixture.temperature,
+        )
+    )
+    for rows in torch.arange(len(mixed), device=mixed.device).split(BLOCK_ROWS):
+        answers = torch.stack([log_probabilities[name][rows] for name in modalities], dim=1)  # (B, M, K)
+        mask = torch.stack([present[name][rows] for name in modalities], dim=1)  # (B, M)
+        mixed[rows] = pool(answers, mask, weights, temperatures, temperature)
+    return mixed
 
 
 def fit_mixture(
@@ -79,7 +88,7 @@ def fit_mixture(
     better than they are. Where none is, these rows say nothing of the weights: all are equal, and may be anything.
 
     Shape:
-        log_probabilities: {modality: (N, K)} finite logits or log-probabilities
+        log_probabilities: {modality: (N, K)} finite
         present: {modality: (N,)} bool
         codes, groups: (N,) int64
 

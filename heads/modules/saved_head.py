@@ -28,13 +28,13 @@ from heads.data.metadata_request import is_metadata, metadata_of
 from heads.data.tokens import ProductTokens, rows_within
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError
+from heads.json_file import write_json
 from heads.modules.description import HeadDescription
-from heads.modules.guard import Guarded
-from heads.modules.late import Late
+from heads.modules.ensemble import as_log_probabilities
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
 
-__all__ = ["TrainedHead", "load_head", "write_json"]
+__all__ = ["TrainedHead", "load_head"]
 
 HEAD_VERSION = 3
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
@@ -70,58 +70,66 @@ class TrainedHead:
         inputs: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
         tokens: Mapping[str, ProductTokens] | None = None,
+        *,
+        rows: Tensor | None = None,
+        are_standardised: bool = False,
     ) -> Tensor:
-        """Return the log-probability of every class; an answer depends on its own row alone.
+        """Return the log-probability of every class, for all products or some rows of them.
+
+        An answer depends on its own row alone.
 
         Shape:
-            inputs: {modality: (N, D) float32}, as they are in the cache
+            inputs: {modality: (N, D) float32}, as they are in the cache, or standardised
             present: {modality: (N,) bool}
             tokens: of N products, as they are in the cache, for the modalities whose tokens the head looks at
-            output: (N, K) float32
+            rows: (n,) int64; None: all N
+            output: (n, K) float32
 
         Raises:
             HeadError: the tokens are not those that the head looks at, or not of N products; or the head answers for
                 another number of classes than it names.
         """
-        names = list(self.description.dims)
-        answers = torch.empty(len(present[names[0]]), len(self.classes))
-        own_tokens = self._own_tokens(tokens or {}, n_rows=len(answers))
-        for rows, n_missing, lengths in _blocks(len(answers), own_tokens):
-            block = {name: nn.functional.pad(inputs[name][rows], (0, 0, 0, n_missing)) for name in names}
-            mask = {name: nn.functional.pad(present[name][rows], (0, n_missing)) for name in names}
-            arguments: list[Mapping] = [self.standardise(block, mask), mask]
+        rows = torch.arange(len(next(iter(present.values())))) if rows is None else rows
+        answers = torch.empty(len(rows), len(self.classes))
+        own_tokens = {name: own.take(rows) for name, own in self._own_tokens(tokens or {}, present).items()}
+        for places, n_missing, lengths in _blocks(len(rows), own_tokens):
+            block, mask = (
+                {name: nn.functional.pad(every[name][rows[places]], pad) for name in self.description.dims}
+                for every, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
+            )
+            arguments: list[Mapping] = [block if are_standardised else self.standardise(block, mask), mask]
             if own_tokens:
                 batches = {
-                    name: own.take(rows).padded(n_missing).batch(lengths[name]) for name, own in own_tokens.items()
+                    name: own.take(places).padded(n_missing).batch(lengths[name]) for name, own in own_tokens.items()
                 }
                 arguments.append(self.standardise.tokens(batches))
-            answer = self.module(*arguments)  # (BLOCK_ROWS, K)
-            if not isinstance(self.module, Late | Guarded):  # whose answers are log-probabilities
-                answer = torch.log_softmax(answer, dim=1)
+            answer = as_log_probabilities(self.module, self.module(*arguments))  # (BLOCK_ROWS, K)
             if answer.shape[1] != len(self.classes):
                 raise HeadError(
-                    f"The head {self.name!r} must answer for each of its {len(self.classes)} classes, however it "
+                    f"Expected the head {self.name!r} to answer for each of its {len(self.classes)} classes, but it "
                     f"answers for {answer.shape[1]}. Train it again."
                 )
-            answers[rows] = answer[: len(rows)]
+            answers[places] = answer[: len(places)]
         return answers
 
     def probabilities(self, vectors: Vectors) -> np.ndarray:
         """Return the probability of every class for products of a cache, (N, K) float32."""
         return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
 
-    def _own_tokens(self, tokens: Mapping[str, ProductTokens], *, n_rows: int) -> dict[str, ProductTokens]:
+    def _own_tokens(
+        self, tokens: Mapping[str, ProductTokens], present: Mapping[str, Tensor]
+    ) -> dict[str, ProductTokens]:
         for modality, dim in self.description.token_dims.items():
-            found = tokens[modality].dim if modality in tokens else None
-            if found != dim:
+            token_dim = tokens[modality].dim if modality in tokens else None
+            if token_dim != dim:
                 raise HeadError(
-                    f"The head {self.name!r} looks at {modality} tokens of {dim} dimensions, however "
-                    + (f"these have {found}." if found is not None else "there are vectors alone.")
+                    f"Expected {modality} tokens of {dim} dimensions for the head {self.name!r}, but "
+                    + (f"these have {token_dim}." if token_dim is not None else "there are vectors alone.")
                     + " Extract with the same encoder and --tokens."
                 )
-            if len(tokens[modality].counts) != n_rows:
+            if (n_products := len(present[modality])) != len(tokens[modality].counts):
                 raise HeadError(
-                    f"The {modality} tokens must be of as many products as the vectors, {n_rows}, however they are of "
+                    f"Expected the {modality} tokens of as many products as the vectors, {n_products}, got those of "
                     f"{len(tokens[modality].counts)}. Take the same rows of both."
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
@@ -150,14 +158,16 @@ class TrainedHead:
                 precision = self.specs[modality].fields.get("precision")
                 own = f", --precision {precision} among them" if "precision: " in shown else ""
                 raise HeadError(
-                    f"The head {self.name!r} needs {modality} vectors made as {self.encoders[modality]} was, however "
-                    f"in {cache.path} {shown or 'there are none'}. Extract with the same encoder and settings{own}."
+                    f"Expected {cache.path} to have {modality} vectors made as {self.encoders[modality]} was, which "
+                    f"the head {self.name!r} learned from, but {shown or 'there are none'}. Extract with the same "
+                    f"encoder and settings{own}."
                 )
             encoders[modality] = fitting[0]
             if modality in self.description.token_dims and not cache.has_tokens(modality, fitting[0]):
                 raise HeadError(
-                    f"The head {self.name!r} looks at the tokens of {modality}/{self.encoders[modality]}, however "
-                    f"{cache.path} has vectors alone of {fitting[0]}. Extract with the same encoder and --tokens."
+                    f"Expected {cache.path} to have the tokens of {modality}/{self.encoders[modality]}, which the head "
+                    f"{self.name!r} looks at, but it has vectors alone of {fitting[0]}. Extract with the same encoder "
+                    "and --tokens."
                 )
         vectors = load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
         return Vectors.together([vectors, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)])
@@ -206,21 +216,24 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
         with reading(path.with_suffix(".safetensors")):
             content = path.with_suffix(".safetensors").read_bytes()
         if not isinstance(about, dict):
-            raise HeadError(f"{path} must be a JSON object.")
+            raise HeadError(f"Expected {path} to be a JSON object, but it is none. Train again, or restore it.")
         if about["format"] != "embed-once head" or about["format_version"] != HEAD_VERSION:
             raise HeadError(
-                f"{path} must be a head of version {HEAD_VERSION}, however it is "
-                f"{about['format']} {about['format_version']}: update embed-once, or train again."
+                f"Expected {path} to be a head of version {HEAD_VERSION}, but it is {about['format']} "
+                f"{about['format_version']}. Update embed-once, or train again."
             )
         if about.pop("sha256") != fields_sha256(about):
-            raise HeadError(f"{path} must be as it was written, however it was altered. Train again, or restore it.")
+            raise HeadError(f"Expected {path} to be as it was written, but it was altered. Train again, or restore it.")
         if hashlib.sha256(content).hexdigest() != about["weights_sha256"]:
-            raise HeadError(f"{path.with_suffix('.safetensors')} must be the file that {path.name} describes.")
+            raise HeadError(
+                f"Expected {path.with_suffix('.safetensors')} to be the file that {path.name} describes, but it is "
+                "another. Train again, or restore it."
+            )
         tensors = load(content)
         description = HeadDescription(**about["description"])
         if description.plugin is not None and not plugins:
             raise HeadError(
-                f"{path} must be a built-in head, however it is of the class {description.plugin}, whose code runs "
+                f"Expected {path} to be a built-in head, but it is of the class {description.plugin}, whose code runs "
                 "when it is loaded. If you trust it, load it with plugins=True (heads-predict --plugins)."
             )
         module = build_empty(description)  # nothing is allocated on the word of the JSON file
@@ -242,23 +255,18 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
         )
         expected = tensors["golden.output"]
     except FileNotFoundError as error:
-        raise HeadError(f"A head must be two files, however {error.filename} is not there.") from error
+        raise HeadError(f"Expected a head to be two files, but {error.filename} is not there.") from error
     except HeadError:
         raise
     except _NO_HEAD as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise HeadError(f"{path} must be a head of embed-once, however: {reason}") from error
+        raise HeadError(f"Expected {path} to be a head of embed-once, but: {reason}") from error
     if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
         raise HeadError(
-            f"The head {path} must answer its golden rows as it did when it was saved, however it answers otherwise: "
-            "the file or this installation of PyTorch is damaged."
+            f"Expected the head {path} to answer its golden rows as it did when it was saved, but it answers "
+            "otherwise: the file or this installation of PyTorch is damaged."
         )
     return head
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a value as readable JSON; what is not Unicode in it is escaped, and read back as it was."""
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
 
 
 def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, int, dict[str, int]]]:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cache.pages.plot import COLOURS, draw, svg
-from heads.ablation.configuration import AblationJob
 from heads.ablation.ranking import Ranked
 from heads.ablation.setting_effects import Axis
+from heads.experiment.configuration import FoldJob
 from heads.experiment.results import Outcome
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     return front
 
 
-def draw_jobs(outcomes: Sequence[Mapping[AblationJob, Outcome]], names: Sequence[str]) -> Markup:
+def draw_jobs(outcomes: Sequence[Mapping[FoldJob, Outcome]], names: Sequence[str]) -> Markup:
     """Return the macro-F1 of each job of some configurations, on validation rows and on test rows.
 
     A fold has one colour; lines join the jobs of one fold and seed.
@@ -188,7 +188,7 @@ def draw_jobs(outcomes: Sequence[Mapping[AblationJob, Outcome]], names: Sequence
         return _svg(figure, "Macro-F1 of each job of the best configurations")
 
 
-def draw_curves(outcomes: Mapping[AblationJob, Outcome]) -> Markup:
+def draw_curves(outcomes: Mapping[FoldJob, Outcome]) -> Markup:
     """Return the losses and the validation macro-F1 of a configuration's jobs by epoch; a fold has one colour."""
     with draw(WIDTH, 3.2) as figure:
         losses, scores = figure.subplots(1, 2)

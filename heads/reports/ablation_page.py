@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cache.pages.page import render_page
-from heads.ablation.configuration import AblationJob, Naming
-from heads.ablation.grid import is_seeded
 from heads.ablation.job_runner import Bench
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.ablation.ranking_table import verdict_text
 from heads.ablation.setting_effects import axes_of
 from heads.experiment.best_heads import LATE_FITTED
+from heads.experiment.configuration import FoldJob
 from heads.experiment.results import Outcome
 from heads.metrics.registry import JUDGED, METRICS
 from heads.reports.ablation_figures import (
@@ -121,7 +121,7 @@ def _figures(
     good: Sequence[_Shown],
     ranking: Ranking,
     naming: Naming,
-    jobs: Mapping[int, Mapping[AblationJob, Outcome]],
+    jobs: Mapping[int, Mapping[FoldJob, Outcome]],
     looks: Mapping[str, Look],
 ) -> dict[str, Any]:
     """Return the figures by their names; None where there is nothing to draw."""
@@ -147,7 +147,7 @@ def _figures(
 
 
 def _job_rows(
-    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[AblationJob, Outcome]], bench: Bench
+    shown: Sequence[_Shown], jobs: Mapping[int, Mapping[FoldJob, Outcome]], bench: Bench
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -156,7 +156,7 @@ def _job_rows(
             "encoders": one.encoders,
             "settings": one.settings,
             "fold": job.fold,
-            "seed": job.seed if is_seeded(one.head) else "",
+            "seed": job.seed if one.row.configuration.is_seeded else "",
             "outcome": outcome,
             "n_epochs": len(outcome.history),
             "source": "trained" if job in bench.trained else "remembered",

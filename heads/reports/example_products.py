@@ -87,7 +87,7 @@ def show_products(
 
     The cache is opened again for it: while heads are trained nobody needs the cells of all products in memory.
     """
-    test = problem.split.test
+    test = problem.test_rows
     codes = problem.labels.codes[test]
     samples, mistakes = choose_samples(len(test), np.random.default_rng(0)), choose_mistakes(answers[best], codes)
     cells = _read_cells(cache_path, problem.content_sha256, columns, test[np.concatenate([samples, mistakes])])

@@ -13,7 +13,7 @@ import numpy as np
 from cache.pages.page import render_page
 from heads.experiment.best_heads import Choice, choose_heads
 from heads.experiment.evaluation import Findings
-from heads.experiment.late_weights import Averaging, sweep_rows, weights_in_words
+from heads.experiment.late_fusion import Averaging, sweep, weights_in_words
 from heads.experiment.trained_heads import Roster
 from heads.metrics.calibration import measure_reliability
 from heads.metrics.confusion import Confusions, count_confusions
@@ -57,7 +57,7 @@ def write_report(
     """Write the report into a run's folder, and return where it is."""
     is_late_fitted = bool(found.weight_intervals or found.sweep)
     chosen = choose_heads(found.metrics, list(found.encoders), is_late_fitted=is_late_fitted)
-    codes = roster.problem.labels.codes[roster.problem.split.test]
+    codes = roster.problem.labels.codes[roster.split.test]
     confusions = count_confusions(codes, findings.answers[chosen.best].codes, roster.problem.labels.classes)
     page = render_page(
         TEMPLATE,
@@ -192,18 +192,17 @@ def _sweep(roster: Roster, findings: Findings, averaging: Averaging | None) -> d
     """Return late fusion's scores over all weights on the test rows, or some of them where there are very many."""
     if averaging is None:
         return None
-    problem = roster.problem
-    rows = problem.split.test
-    points = findings.sweep
+    points, n_rows = findings.sweep, len(roster.split.test)
     if not points:
-        most = max(1, SWEPT_CELLS // len(problem.labels.classes))
-        if len(rows) > most:
-            rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-        points = sweep_rows(roster.log_probabilities, problem, rows)
+        answers = roster.single_answers("test")
+        most = max(1, SWEPT_CELLS // len(roster.problem.labels.classes))
+        if len(answers.codes) > most:
+            answers = answers.take(np.sort(np.random.default_rng(0).choice(len(answers.codes), most, replace=False)))
+        points, n_rows = sweep(answers), len(answers.codes)
     mixture = averaging.mixture
     is_tempered = {mixture.temperature, *mixture.temperatures.values()} != {1.0}
     return {
-        "n_rows": len(rows),
+        "n_rows": n_rows,
         "points": points,
         "figure": plot_sweep(points, averaging.validation_points, mixture.weights),
         "note": "The temperatures that were fitted are left out here." if is_tempered else "",

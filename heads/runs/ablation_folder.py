@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heads.ablation.configuration import AblationJob, Configuration
-from heads.ablation.grid import AXES, is_seeded
 from heads.ablation.job_runner import Bench
 from heads.ablation.ranking import Ranked, Ranking
+from heads.experiment.configuration import AXES, Configuration, FoldJob
+from heads.json_file import write_json
 from heads.metrics.registry import METRICS
-from heads.modules.saved_head import write_json
 from heads.runs.folder import write_run
 
 __all__ = ["ranking_cells", "write_ablation"]
@@ -94,13 +93,13 @@ def _ranked_cells(row: Ranked, modalities: Iterable[str]) -> dict[str, object]:
     return {**cells, "seconds": row.elapsed_s, "error": row.error or ""}
 
 
-def _job_cells(job: AblationJob, bench: Bench, modalities: Iterable[str]) -> dict[str, object]:
+def _job_cells(job: FoldJob, bench: Bench, modalities: Iterable[str]) -> dict[str, object]:
     outcome = bench.outcomes[job]
     by_side = {"test": outcome.test, "validation": outcome.validation}
     return {
         **_configuration_cells(job.configuration, modalities),
         "fold": job.fold,
-        "seed": job.seed if is_seeded(job.configuration.head) else "",
+        "seed": job.seed if job.configuration.is_seeded else "",
         **{f"{side}_{score}": found.get(score, "") for side, found in by_side.items() for score in METRICS},
         "best_epoch": outcome.best_epoch,
         "n_epochs": len(outcome.history),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heads.ablation.configuration import Configuration, Naming
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranking
+from heads.experiment.configuration import Configuration
 from heads.runs.ablation_folder import ranking_cells
 
 __all__ = ["AblationReport"]

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.configuration import Naming
 from heads.ablation.grid import Range
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked
 from heads.metrics.registry import METRICS
 from heads.runs.ablation_report import AblationReport

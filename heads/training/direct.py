@@ -30,7 +30,7 @@ def check_in_memory(names: Iterable[str], *, on_disk: bool) -> None:
         kind = head_type(name)
         if on_disk and kind.at_once and kind.needs_vectors:
             raise HeadError(
-                f"{name} must have all vectors in memory, however --memory leaves them on the disk. Give it more, or "
+                f"Expected all vectors in memory for {name}, but --memory leaves them on the disk. Give it more, or "
                 "leave this head out."
             )
 

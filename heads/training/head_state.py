@@ -86,7 +86,7 @@ class Member:
         )
         if not math.isfinite(train_loss + validation_loss):
             self.error = HeadError(
-                f"Training must converge, however the loss of {self.job.description.name} is not finite in epoch "
+                f"Expected training to converge, but the loss of {self.job.description.name} is not finite in epoch "
                 f"{len(self._history)}. Lower --learning-rate, which is {self.job.settings.learning_rate:g}."
             )
         elif self.job.settings.keep == "last" or (macro_f1, -validation_loss) > self._best:
@@ -121,6 +121,6 @@ def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
     if wish == "balanced":
         return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))
     if len(wish) != len(counts):
-        raise SettingError(f"class_weights must be one number a class ({len(counts)}), however got {len(wish)}.")
+        raise SettingError(f"class_weights: expected one number a class ({len(counts)}), got {len(wish)}.")
     own = torch.tensor(wish, dtype=torch.float64)
     return (own * (counts.sum() / (counts * own).sum())).float()

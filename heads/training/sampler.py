@@ -41,7 +41,7 @@ def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:
         there = counts[counts > 0]
         return int(there.min() if text == "smallest" else there.max())
     if not text.isdecimal() or int(text) < 1:
-        raise SettingError(f"--per-class must be a number from 1, smallest or largest, however got {text!r}.")
+        raise SettingError(f"--per-class: expected a number from 1, smallest or largest, got {text!r}.")
     return int(text)
 
 

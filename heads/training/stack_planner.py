@@ -50,7 +50,7 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
         n_windows = memory // window
         if not n_windows:
             raise SettingError(
-                f"--memory must hold {WINDOW_ROWS} rows at least, {math.ceil(window / 2**20)}M, however it is "
+                f"--memory: expected room for {WINDOW_ROWS} rows, {math.ceil(window / 2**20)}M at least, got "
                 f"{memory // 2**20}M."
             )
         n_lanes = min(n_lanes, n_windows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ import torch
 
 from cache import Cache
 from cache.console.notes import PROGRESS
-from heads.ablation.ablation_problem import AblationProblem, pose_ablation
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.configuration import Configuration, configurations_of
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
-from heads.data.memory_budget import memory_bytes
-from heads.device import describe_device, find_device, find_dtype
+from heads.device import describe_device
+from heads.experiment.configuration import Configuration, configurations_of
+from heads.experiment.experiment import Experiment
+from heads.experiment.problem import pose
 from heads.experiment.result_store import ENGINE_VERSION, Memo
-from heads.modules.late import parse_weights
 from heads.runs.ablation_folder import write_ablation
 from heads.runs.ablation_report import AblationReport
 from heads.runs.folder import check_name, write_page
@@ -66,21 +65,11 @@ def ablate(
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     check_name(runs_path, name)
     check_trackers(trackers)
-    device = find_device(settings.device)
     with Cache(cache_path) as cache:
-        problem = pose_ablation(cache, settings)
-    weights = None if settings.weights == "auto" else parse_weights(settings.weights, list(problem.encoders))
+        problem = pose(cache, settings)
+    experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
     with Memo(memo_path) as memo:
-        bench = Bench(
-            problem,
-            memo,
-            seeds=settings.seeds,
-            weights=weights,
-            device=device,
-            precision=settings.precision,
-            memory=memory_bytes(settings.memory),
-            watcher=watcher,
-        )
+        bench = Bench(experiment, memo, seeds=settings.seeds, watcher=watcher)
         configurations = _try_all(bench, settings)
     ranking = rank(
         problem,
@@ -89,7 +78,7 @@ def ablate(
         n_resamples=settings.n_resamples,
         generator=np.random.default_rng(settings.split_seed),
     )
-    config = _config(problem, settings, ranking, cache_path=cache_path, command=command, weights=weights)
+    config = _config(experiment, settings, ranking, cache_path=cache_path, command=command)
     run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
     if with_report:
         from heads.reports.ablation_page import render_ablation  # matplotlib and Jinja2 take half a second
@@ -140,17 +129,16 @@ def _try_all(bench: Bench, settings: AblationSettings) -> list[Configuration]:
 
 
 def _config(
-    problem: AblationProblem,
+    experiment: Experiment,
     settings: AblationSettings,
     ranking: Ranking,
     *,
     cache_path: str | Path,
     command: Sequence[str] | None,
-    weights: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     """Return all that is needed to do it again, and the verdict."""
-    grid = {name: str(own) if isinstance(own, Range) else list(own) for name, own in settings.grid.items()}
-    device = find_device(settings.device)
+    problem, weighting = experiment.problem, experiment.weighting
+    grid = {name: str(values) if isinstance(values, Range) else list(values) for name, values in settings.grid.items()}
     return {
         "command": list(command) if command else None,
         "cache": str(cache_path),
@@ -160,13 +148,13 @@ def _config(
         "label": problem.labels.column,
         "classes": problem.labels.classes,
         "fusions": list(problem.fusions),
-        "late_weights": "auto" if weights is None else dict(weights),
+        "late_weights": weighting.fitted or dict(weighting.given),
         "settings": {**asdict(settings), "grid": grid},
         "split": [
             {side: [problem.ids[row] for row in rows] for side, rows in vars(fold).items()} for fold in problem.folds
         ],
         "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
         "notes": problem.notes,
-        "trained_on": describe_device(device, find_dtype(settings.precision, device)),
+        "trained_on": describe_device(experiment.device, experiment.dtype),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "engine": ENGINE_VERSION},
     }

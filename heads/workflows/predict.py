@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -10,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from cache import Cache
-from heads.modules.saved_head import TrainedHead
+from heads.modules.head_set import answer_all, vectors_for
 from heads.runs.folder import load_heads, write_answers
 
 __all__ = ["predict"]
@@ -33,25 +32,12 @@ def predict(
         CacheError: the cache cannot be read.
     """
     heads = load_heads(run_path, names, plugins=plugins)
-    together: dict[frozenset, list[TrainedHead]] = defaultdict(
-        list
-    )  # heads that look at the same vectors, which are read once
-    for head in heads.values():
-        together[_seen_by(head)].append(head)
     with Cache(cache_path) as cache:
         ids = cache.ids()
-        answered: dict[str, np.ndarray] = {}
-        probabilities: dict[str, np.ndarray] = {}
-        for several in together.values():
-            vectors = several[0].vectors_of(cache)
-            answered |= dict.fromkeys([head.name for head in several], vectors.some_present())
-            probabilities |= {head.name: head.probabilities(vectors) for head in several}
+        vectors = vectors_for(list(heads.values()), cache)
+    answers = answer_all(heads.values(), vectors)
+    answered = {name: vectors.some_present(head.description.dims) for name, head in heads.items()}
     classes = next(iter(heads.values())).classes
-    write_answers(file, ids, {name: probabilities[name] for name in heads}, classes, answered=answered)
+    probabilities = {name: logs.exp().numpy() for name, logs in answers.items()}
+    write_answers(file, ids, probabilities, classes, answered=answered)
     return len(ids), int((~np.stack(list(answered.values())).any(0)).sum())
-
-
-def _seen_by(head: TrainedHead) -> frozenset[tuple[str, str, bool]]:
-    """Return what a head looks at: each modality, how it was encoded, and whether its tokens too."""
-    about = head.description
-    return frozenset((name, head.specs[name].fingerprint, name in about.token_dims) for name in about.dims)

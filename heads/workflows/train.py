@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,30 +13,24 @@ import torch
 
 from cache import Cache
 from cache.console.notes import PROGRESS
-from heads.data.memory_budget import memory_bytes
-from heads.device import describe_device, find_device, find_dtype
-from heads.errors import HeadError
+from heads.device import describe_device
 from heads.experiment.evaluation import Findings, find_out
-from heads.experiment.late_weights import Averaging, choose_averaging, write_sweep
-from heads.experiment.problem import describe, fitted_standardise, pose, task_of
-from heads.experiment.trained_heads import Roster
-from heads.head_types import head_type
-from heads.modules.guard import GUARD, Guarded, fit_guard
-from heads.modules.late import Late, parse_weights
-from heads.modules.saved_head import write_json
+from heads.experiment.experiment import Experiment
+from heads.experiment.guards import add_guards
+from heads.experiment.late_fusion import Averaging, write_sweep
+from heads.experiment.problem import pose
+from heads.experiment.trained_heads import SIDES, Roster, train_heads
+from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.runs.folder import check_name, write_answers, write_run
 from heads.runs.run_report import RunReport
-from heads.settings import FITTED_WEIGHTS, TrainSettings
+from heads.settings import TrainSettings
 from heads.tracking.run_records import run_of_training
 from heads.tracking.trackers import check_trackers, track
-from heads.training.job import Fit, Job, Task
-from heads.training.scheduler import fit_jobs
 
 __all__ = ["train"]
 
 log = logging.getLogger("embed_once")
-SIDES = ("train", "validation", "test")
 
 
 def train(
@@ -67,23 +60,19 @@ def train(
     with Cache(cache_path) as cache:
         columns = choose_columns(cache, report or ReportSettings())
         problem = pose(cache, settings)
-    given = None if settings.weights in FITTED_WEIGHTS else settings.weights
-    weights = parse_weights(given, list(problem.vectors.dims))
-    standardise = fitted_standardise(problem.vectors, problem.split)
-    task = task_of(problem.vectors, standardise, problem.labels.codes, problem.split)
-    roster = Roster(problem, standardise)
-    _fit_plain(roster, task, settings)
-    averaging = _fit_late(roster, settings, weights) if "late" in problem.fusions else None
+    experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
+    roster = train_heads(experiment, settings)
     if settings.guard:
-        _fit_guards(roster, settings)
+        add_guards(roster, seed=settings.seed)
     findings = find_out(roster, settings)
+    averaging = roster.trained["late"].averaging if "late" in roster.trained else None
     mixture = averaging.mixture if averaging else None
     config = {
         "command": list(command) if command else None,
         "cache": str(cache_path),
         "settings": asdict(settings),
-        "late_weights": mixture.weights if mixture else weights,
-        **_about(roster, settings),
+        "late_weights": dict(mixture.weights if mixture else experiment.weighting.given),
+        **_about(roster, experiment),
     }
     run_path = write_run(
         Path(runs_path),
@@ -95,9 +84,9 @@ def train(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
-        n_rows={side: len(getattr(problem.split, side)) for side in SIDES},
-        encoders=problem.vectors.encoders,
-        untrained=problem.vectors.untrained,
+        n_rows={side: len(getattr(roster.split, side)) for side in SIDES},
+        encoders=roster.vectors.encoders,
+        untrained=roster.vectors.untrained,
         weights=mixture.weights if mixture else {},
         weight_intervals=mixture.intervals if mixture else {},
         sweep=averaging.validation_points if averaging else [],
@@ -118,112 +107,25 @@ def train(
     return found
 
 
-def _about(roster: Roster, settings: TrainSettings) -> dict:
+def _about(roster: Roster, experiment: Experiment) -> dict:
     """Return what a run was trained from and on, for its config.json."""
-    problem, device = roster.problem, find_device(settings.device)
+    problem = roster.problem
     return {
         "cache_content_sha256": problem.content_sha256,
         "label": problem.labels.column,
         "classes": problem.labels.classes,
         "heads": list(roster.saved),
-        "encoders": problem.vectors.encoders,
-        "untrained_encoders": problem.vectors.untrained,
-        "split": {side: problem.ids_of(getattr(problem.split, side)) for side in SIDES},
-        "trained_on": describe_device(device, find_dtype(settings.precision, device)),
+        "encoders": roster.vectors.encoders,
+        "untrained_encoders": roster.vectors.untrained,
+        "split": {side: problem.ids_of(getattr(roster.split, side)) for side in SIDES},
+        "trained_on": describe_device(experiment.device, experiment.dtype),
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
 
 
-def _fit_plain(roster: Roster, task: Task, settings: TrainSettings) -> None:
-    """Fit each modality alone, the fusions that are trained as a whole, and the controls."""
-    problem = roster.problem
-    names = [name for name in (*problem.vectors.dims, *problem.fusions) if name != "late"]
-    controls = [name for name in settings.controls if name not in names]
-    n_classes = len(problem.labels.classes)
-    jobs = [
-        Job(describe(name, problem.vectors, n_classes=n_classes, settings=settings, weights={}), task, settings)
-        for name in (*names, *controls)
-    ]
-    device = find_device(settings.device)
-    dtype = find_dtype(settings.precision, device)
-    found: dict[int, Fit | HeadError] = {}
-    for place, fit in fit_jobs(jobs, device=device, dtype=dtype, memory=memory_bytes(settings.memory)):
-        found[place] = fit
-        if isinstance(fit, HeadError) and place < len(names):
-            raise fit
-        if isinstance(fit, Fit) and fit.history:
-            epochs = f"{len(fit.history)} epochs, the best was {fit.best_epoch}"
-            log.log(PROGRESS, "%s: %s, %.1f s", fit.description.name, epochs, fit.elapsed_s)
-    for place in range(len(jobs)):
-        fit = found[place]
-        if isinstance(fit, HeadError):
-            log.info("A control is left out: %s", fit)
-        else:
-            roster.add(fit, is_control=place >= len(names))
-
-
-def _fit_late(roster: Roster, settings: TrainSettings, weights: dict[str, float]) -> Averaging:
-    """Make late fusion of the single heads."""
-    problem = roster.problem
-    started = time.monotonic()
-    averaging = choose_averaging(
-        settings.weights,
-        {name: roster.log_probabilities[name] for name in roster.singles},
-        problem,
-        weights=weights,
-        generator=np.random.default_rng(settings.seed),
-        n_resamples=settings.n_resamples,
-    )
-    mixture = averaging.mixture
-    module = Late(
-        {name: roster.heads[name].module for name in roster.singles},
-        weights=mixture.weights,
-        temperatures=mixture.temperatures,
-        temperature=mixture.temperature,
-    )
-    n_classes = len(problem.labels.classes)
-    description = describe("late", problem.vectors, n_classes=n_classes, settings=settings, weights=mixture.weights)
-    members_s = sum(roster.fits[name].elapsed_s for name in roster.singles)
-    roster.add(Fit(module.eval(), description, 0, [], members_s + time.monotonic() - started))
-    return averaging
-
-
-def _fit_guards(roster: Roster, settings: TrainSettings) -> None:
-    """Put a guarded fusion beside each."""
-    problem = roster.problem
-    rows = torch.from_numpy(problem.split.validation)
-    present = {name: mask[rows] for name, mask in problem.vectors.present.items()}
-    singles = {name: roster.heads[name].module for name in roster.singles}
-    for name in [name for name in roster.fusions if not head_type(name).at_once]:
-        started = time.monotonic()
-        fusion = deepcopy(roster.heads[name].module)  # late is made of the singles, and no two tensors may be one
-        guarded = Guarded(fusion, singles).eval()
-        what = fit_guard(
-            guarded,
-            {own: roster.log_probabilities[own][rows] for own in (name, *singles)},
-            present,
-            torch.from_numpy(problem.labels.codes)[rows],
-            fusion=name,
-            best=roster.best_single,
-            groups=torch.from_numpy(problem.groups)[rows],
-            generator=np.random.default_rng(settings.seed),
-        )
-        if what.startswith("single"):
-            log.info(
-                "%s%s answers as %s alone does: on the validation rows %s is no better.",
-                name,
-                GUARD,
-                roster.best_single,
-                name,
-            )
-        elapsed_s = roster.fits[name].elapsed_s + time.monotonic() - started
-        description = replace(roster.heads[name].description, name=name + GUARD)
-        roster.add(Fit(guarded, description, 0, [], elapsed_s))
-
-
 def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, averaging: Averaging | None) -> None:
     """Write the run's files."""
-    problem, test = roster.problem, roster.problem.split.test
+    problem, test = roster.problem, roster.split.test
     write_json(folder / "config.json", config)
     found = {
         "heads": findings.metrics,
@@ -240,12 +142,10 @@ def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, av
         write_answers(
             file,
             problem.ids_of(test),
-            {name: roster.probabilities(name, "test") for name in roster.heads},
+            {name: roster.probabilities(name, "test") for name in roster.trained},
             problem.labels.classes,
-            answered={
-                name: problem.vectors.some_present(head.description.dims)[test] for name, head in roster.heads.items()
-            },
+            answered={name: roster.is_known(name)[test] for name in roster.trained},
             labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
         )
     for head in roster.saved.values():
-        head.save(folder, golden=problem.vectors, golden_rows=test)
+        head.save(folder, golden=roster.vectors, golden_rows=test)

@@ -261,23 +261,24 @@ def growth(*, device: torch.device, most_rows: int, **_: Any) -> list[dict[str, 
 def from_disk(path: str) -> None:
     """Train two epochs of the early head from the disk, within 2 GiB for vectors, and print what it took."""
     from cache import Cache
-    from heads.experiment.problem import pose, task_of
+    from heads.experiment.configuration import Configuration
+    from heads.experiment.fold_inputs import FoldInputs
+    from heads.experiment.problem import pose
     from heads.settings import TrainSettings
 
     settings = TrainSettings(memory="2G", max_epochs=2, fusions=("early",))
     device = find_device("cpu")
     with Cache(path) as cache:
         problem = pose(cache, settings)
-    train = torch.from_numpy(problem.split.train)
-    standardise = Standardise(DIMS).fit(problem.vectors.inputs, problem.vectors.present, train)
-    task = task_of(problem.vectors, standardise, problem.labels.codes, problem.split)
+    encoders = Configuration.of("early", problem.combinations[0], settings).encoders
+    task = FoldInputs(problem, sides=()).task(encoders, 0)
     jobs = [job_of("early", task, settings)]
     started = time.perf_counter()
     list(fit_jobs(jobs, device=device, dtype=find_dtype("auto", device), memory=2 * 2**30))
     seconds = time.perf_counter() - started
     status = Path("/proc/self/status").read_text()  # a child's ru_maxrss begins with that of its parent
     peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak, "on_disk": problem.vectors.on_disk}))
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak, "on_disk": task.on_disk}))
 
 
 def precision(*, device: torch.device, n_rows: int, **_: Any) -> dict[str, Any]:

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from torch import Tensor
-
-from heads.ablation.configuration import AblationJob
 from heads.errors import HeadError
+from heads.experiment.configuration import FoldJob
+from heads.experiment.results import Trained
 
-__all__ = ["MemberResult", "Pending"]
-
-
-class MemberResult(NamedTuple):
-    """What late fusion needs of a member: its answers and the time it took.
-
-    Shape:
-        answers: (n_validation + n_test, K) log-probabilities
-    """
-
-    answers: Tensor
-    elapsed_s: float
+__all__ = ["Pending"]
 
 
 class Pending:
     """Late jobs that wait for their members; a member's result is kept no longer than one of them waits."""
 
-    def __init__(self, jobs: Sequence[AblationJob]) -> None:
+    def __init__(self, jobs: Sequence[FoldJob]) -> None:
         self._missing = {job: set(job.members) for job in jobs}
-        self._users: dict[AblationJob, list[AblationJob]] = defaultdict(list)
+        self._users: dict[FoldJob, list[FoldJob]] = defaultdict(list)
         for job in jobs:
             for member in job.members:
                 self._users[member].append(job)
         self._n_waiting = {member: len(users) for member, users in self._users.items()}
-        self._kept: dict[AblationJob, MemberResult | HeadError] = {}
+        self._kept: dict[FoldJob, Trained | HeadError] = {}
 
     @property
-    def members(self) -> list[AblationJob]:
+    def members(self) -> list[FoldJob]:
         """All jobs that are waited for."""
         return list(self._users)
 
@@ -48,8 +35,8 @@ class Pending:
         return len(self._kept)
 
     def complete(
-        self, member: AblationJob, result: MemberResult | HeadError
-    ) -> Iterator[tuple[AblationJob, dict[str, MemberResult | HeadError]]]:
+        self, member: FoldJob, result: Trained | HeadError
+    ) -> Iterator[tuple[FoldJob, dict[str, Trained | HeadError]]]:
         """Yield each late job that lacked only this member, with its members' results, or errors, by modality.
 
         Who was interrupted may ask again: the job at which that happened comes once more.

@@ -1,0 +1,120 @@
+"""What an experiment compares: a head on encoders with settings, trained once for each fold and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+from heads.head_types import HEAD_TYPES, head_type
+from heads.settings import FitSettings
+
+__all__ = ["AXES", "Configuration", "Encoders", "FoldJob", "configurations_of", "used_settings"]
+
+Encoders = tuple[tuple[str, str], ...]  # (modality, encoder), sorted
+
+_DEFAULTS = {field.name: field.default for field in fields(FitSettings)}
+AXES = tuple(name for name in _DEFAULTS if name != "seed")  # the settings that configurations may differ in
+
+# Every head that is trained by steps is taken to use all that is not another's own (`heads.head_types`).
+_OF_JOINT_HEADS = ("absent", "modality_dropout")  # those that see several modalities at once
+_OF_BUILT_IN_HEADS = ("hidden_dim", "dropout", "absent")  # a user's own class is built with sizes of its own
+_UNUSED = {**_DEFAULTS, "n_attention_heads": 1}  # which every width is a multiple of
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A head, the encoder of each modality it sees, and the settings that make a difference to it."""
+
+    head: str
+    encoders: Encoders
+    settings: FitSettings  # its seed is 0 and says nothing
+
+    @classmethod
+    def of(cls, head: str, encoders: Mapping[str, str], settings: FitSettings) -> Configuration:
+        """Return the configuration, with all settings at their defaults that make no difference to the head.
+
+        So two that train the same are equal.
+        """
+        used = {name: getattr(settings, name) for name in used_settings(head, len(encoders))}
+        return cls(head, tuple(sorted(encoders.items())), FitSettings(**{**_UNUSED, **used}))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this is a modality's own head."""
+        return len(self.encoders) == 1 and self.encoders[0][0] == self.head
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether the seed makes a difference."""
+        return head_type(self.head).is_seeded
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The names of the settings that make a difference."""
+        return used_settings(self.head, len(self.encoders))
+
+    @property
+    def members(self) -> tuple[Configuration, ...]:
+        """The heads that late fusion averages; none for another head, which is trained itself."""
+        if not head_type(self.head).is_average:
+            return ()
+        return tuple(Configuration.of(modality, {modality: name}, self.settings) for modality, name in self.encoders)
+
+    def jobs(self, *, n_folds: int, seeds: Sequence[int]) -> list[FoldJob]:
+        """Return the jobs by seed and fold; what draws nothing has the seed 0 alone."""
+        return [FoldJob(self, fold, seed) for seed in (seeds if self.is_seeded else (0,)) for fold in range(n_folds)]
+
+
+class FoldJob(NamedTuple):
+    """One training: a configuration on a fold, from a seed."""
+
+    configuration: Configuration
+    fold: int
+    seed: int
+
+    @property
+    def settings(self) -> FitSettings:
+        """The settings with the seed."""
+        return replace(self.configuration.settings, seed=self.seed)
+
+    @property
+    def members(self) -> list[FoldJob]:
+        """The jobs that a late job averages."""
+        return [FoldJob(member, self.fold, self.seed) for member in self.configuration.members]
+
+
+def configurations_of(
+    fusions: Sequence[str], combinations: Sequence[Mapping[str, str]], settings: Iterable[FitSettings]
+) -> list[Configuration]:
+    """Return each modality alone and each fusion, on each combination of encoders, with each of the settings, once."""
+    configurations: dict[Configuration, None] = {}
+    for values in settings:
+        for encoders in combinations:
+            for modality, name in sorted(encoders.items()):
+                configurations[Configuration.of(modality, {modality: name}, values)] = None
+            for fusion in fusions:
+                configurations[Configuration.of(fusion, encoders, values)] = None
+    modalities = sorted({modality for encoders in combinations for modality in encoders})
+    order = (*modalities, *fusions)
+    return sorted(configurations, key=lambda one: order.index(one.head))  # stable: the grid's order within a head
+
+
+def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
+    """Return the settings that make a difference to a head over so many modalities, but for the seed.
+
+    Late fusion is made of heads of one modality.
+    """
+    kind = head_type(head)
+    if kind.at_once:
+        return ("class_weights",) if kind.weighs_classes else ()
+    is_joint = n_modalities > 1 and not kind.is_average
+    of_others = {name for one in HEAD_TYPES.values() if one is not kind for name in one.settings}
+    is_built_in = ":" not in head
+    return tuple(
+        name
+        for name in AXES
+        if name not in of_others
+        and (is_joint or name not in _OF_JOINT_HEADS)
+        and (is_built_in or name not in _OF_BUILT_IN_HEADS)
+    )

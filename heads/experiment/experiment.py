@@ -1,0 +1,207 @@
+"""The one pipeline: configurations of a problem are trained on its folds, and each head answers rows of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from heads.data.memory_budget import memory_bytes
+from heads.device import find_device, find_dtype
+from heads.errors import HeadError, HeadMemoryError
+from heads.experiment.configuration import FoldJob
+from heads.experiment.fold_inputs import FoldInputs
+from heads.experiment.late_fusion import MemberAnswers, Weighting, choose_averaging
+from heads.experiment.pending_fusions import Pending
+from heads.experiment.problem import Problem
+from heads.experiment.results import Trained
+from heads.head_types import head_type
+from heads.modules.description import HeadDescription
+from heads.modules.late import Late
+from heads.modules.mixture import Mixture, mix
+from heads.modules.plugin import head_name, is_plugin
+from heads.modules.saved_head import TrainedHead
+from heads.settings import ProblemSettings
+from heads.training.job import Fit, Job
+from heads.training.scheduler import fit_jobs
+
+__all__ = ["Experiment"]
+
+STANDARDISED_BYTES = 2**30  # of rows that heads answer, or an eighth of the memory for vectors
+
+
+class Experiment:
+    """A problem, whose folds are trained on and whose heads answer the rows of some sides of them.
+
+    Jobs are trained in stacks, as many beside each other as there are. Late fusion averages the answers of the single
+    heads of its fold, seed and settings, which are kept until it has them. With `keeps_modules` it is a head, too.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        sides: Sequence[str],
+        weighting: Weighting,
+        device: torch.device,
+        precision: str,
+        memory: int | None = None,
+        keeps_modules: bool = True,
+    ) -> None:
+        self.problem = problem
+        self.weighting = weighting
+        self.device = device
+        self.dtype = find_dtype(precision, device)
+        self._sides = sides
+        self._memory = memory
+        self._keeps_modules = keeps_modules
+        most_bytes = STANDARDISED_BYTES if memory is None else min(STANDARDISED_BYTES, memory // 8)
+        self._inputs = FoldInputs(problem, sides=sides, most_bytes=most_bytes)
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        settings: ProblemSettings,
+        *,
+        sides: Sequence[str],
+        n_resamples: int = 0,
+        keeps_modules: bool = True,
+    ) -> Experiment:
+        """Return the experiment that the settings ask for; `n_resamples` tell how sure fitted weights are.
+
+        Raises:
+            SettingError: weights, device or memory cannot be had.
+        """
+        seed = settings.draw_seed
+        return cls(
+            problem,
+            sides=sides,
+            weighting=Weighting.parse(settings.weights, list(problem.encoders), n_resamples=n_resamples, seed=seed),
+            device=find_device(settings.device),
+            precision=settings.precision,
+            memory=memory_bytes(settings.memory),
+            keeps_modules=keeps_modules,
+        )
+
+    def describe(self, job: FoldJob) -> HeadDescription:
+        """Return what the head of a job is built from; weights that are fitted follow from all else."""
+        name, kind, settings = job.configuration.head, head_type(job.configuration.head), job.settings
+        vectors = self._inputs.vectors(job.configuration.encoders, job.fold)
+        is_fusion = name not in vectors.dims
+        return HeadDescription(
+            name=head_name(name),
+            plugin=name if is_plugin(name) else None,
+            dims=vectors.dims,
+            n_classes=len(self.problem.labels.classes),
+            hidden_dim=settings.hidden_dim,
+            dropout=settings.dropout,
+            n_tokens=settings.n_tokens,
+            n_attention_heads=settings.n_attention_heads,
+            rank=settings.rank,
+            absent=settings.absent if is_fusion and not (kind.at_once or kind.is_average) else "zeros",
+            weights=dict(self.weighting.given) if kind.is_average and not self.weighting.fitted else {},
+            token_dims=vectors.token_dims if kind.takes_tokens else {},
+            n_positions=vectors.n_positions if kind.takes_tokens else {},
+        )
+
+    def run(self, jobs: Sequence[FoldJob], take: Callable[[FoldJob, Trained | HeadError], None]) -> None:
+        """Train jobs and the members of late ones, and let `take` have what comes of each as soon as it is there.
+
+        After Ctrl-C what is done is still taken; the job at which it came may be taken twice.
+
+        Raises:
+            SettingError: the memory is too small for one head's vectors.
+        """
+        self._inputs.forget()  # other jobs have other folds
+        pending = Pending([job for job in jobs if job.members])
+        plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
+        described = [
+            Job(self.describe(job), self._inputs.task(job.configuration.encoders, job.fold), job.settings)
+            for job in plain
+        ]
+        stop = threading.Event()
+        interruption: KeyboardInterrupt | None = None
+        fits = fit_jobs(described, device=self.device, dtype=self.dtype, memory=self._memory, stop=stop)
+        with closing(cast("Generator[tuple[int, Fit | HeadError], None, None]", fits)) as done:
+            for place, fit in done:
+                try:
+                    self._finish(plain[place], fit, pending, take)
+                except KeyboardInterrupt as error:
+                    if interruption is not None:  # whoever types it twice does not want to wait
+                        raise
+                    interruption = error
+                    stop.set()  # and take what is done
+                    self._finish(plain[place], fit, pending, take)
+        if interruption is not None:
+            raise interruption
+
+    def head(self, job: FoldJob, description: HeadDescription, module: nn.Module) -> TrainedHead:
+        """Return a module that a job has trained, with all that is needed to answer."""
+        encoders, labels = job.configuration.encoders, self.problem.labels
+        specs = self._inputs.vectors(encoders, job.fold).specs
+        return TrainedHead(
+            description=description,
+            module=module,
+            standardise=self._inputs.standardise(encoders, job.fold).part(description.dims, description.token_dims),
+            label=labels.column,
+            classes=labels.classes,
+            encoders=dict(encoders),
+            specs=specs,
+        )
+
+    def _finish(
+        self,
+        job: FoldJob,
+        fit: Fit | HeadError,
+        pending: Pending,
+        take: Callable[[FoldJob, Trained | HeadError], None],
+    ) -> None:
+        """Let `take` have what comes of a job, and of the late ones that waited for it."""
+        result = fit if isinstance(fit, HeadError) else self._answered(job, fit)
+        take(job, result)
+        if isinstance(result, Trained) and not self._keeps_modules:
+            result = replace(result, head=None)
+        for late_job, members in pending.complete(job, result):
+            take(late_job, self._late(late_job, members))
+
+    def _answered(self, job: FoldJob, fit: Fit) -> Trained:
+        head = self.head(job, fit.description, fit.module)
+        answers = self._inputs.log_probabilities(head, job.configuration.encoders, job.fold)
+        return Trained(head, answers, fit.elapsed_s, fit.best_epoch, fit.history)
+
+    def _late(self, job: FoldJob, members: Mapping[str, Trained | HeadError]) -> Trained | HeadError:
+        """Return what comes of averaging the members' answers."""
+        errors = [member for member in members.values() if isinstance(member, HeadError)]
+        if errors:
+            return next((error for error in errors if isinstance(error, HeadMemoryError)), errors[0])
+        trained = cast("Mapping[str, Trained]", members)
+        vectors, split = self._inputs.vectors(job.configuration.encoders, job.fold), self.problem.folds[job.fold]
+
+        def answers_to(side: str) -> MemberAnswers:
+            logs = {name: member.log_probabilities[side] for name, member in trained.items()}
+            return MemberAnswers.of(logs, getattr(split, side), problem=self.problem, vectors=vectors)
+
+        averaging = choose_averaging(self.weighting, answers_to)
+        sides = [answers_to(side) for side in self._sides]
+        averages = [mix(one.log_probabilities, one.present, averaging.mixture).float() for one in sides]
+        return Trained(
+            self._late_head(job, averaging.mixture, trained) if self._keeps_modules else None,
+            dict(zip(self._sides, averages, strict=True)),
+            sum(member.elapsed_s for member in trained.values()),
+            averaging=averaging,
+        )
+
+    def _late_head(self, job: FoldJob, mixture: Mixture, members: Mapping[str, Trained]) -> TrainedHead:
+        late = Late(
+            {name: member.head.module for name, member in members.items() if member.head is not None},
+            weights=mixture.weights,
+            temperatures=mixture.temperatures,
+            temperature=mixture.temperature,
+        )
+        return self.head(job, replace(self.describe(job), weights=mixture.weights), late.eval())

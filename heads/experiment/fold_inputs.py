@@ -1,0 +1,114 @@
+"""What the jobs of an experiment learn from and answer, prepared once for all jobs of a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heads.data.vectors import Vectors
+from heads.experiment.configuration import Encoders
+from heads.experiment.problem import Encoder, Problem
+from heads.modules.saved_head import TrainedHead
+from heads.modules.standardiser import Standardise
+from heads.training.job import Task
+
+__all__ = ["FoldInputs"]
+
+
+class FoldInputs:
+    """Vectors, standardisations and tasks, made when asked for.
+
+    The rows that are answered are those of the `sides` of a fold. They are standardised once for all heads as long as
+    they fit into `most_bytes` together, and block by block for each head where they do not.
+    """
+
+    def __init__(self, problem: Problem, *, sides: Sequence[str], most_bytes: int = 0) -> None:
+        self._problem = problem
+        self._sides = sides
+        self._most_bytes = most_bytes
+        self._rows: dict[int, Tensor] = {}
+        self._standardised: dict[tuple[Encoder, int], Tensor] = {}
+        self._vectors: dict[tuple[Encoders, int], Vectors] = {}
+        self._standardise: dict[tuple[Encoder, int], Standardise] = {}
+        self._tasks: dict[tuple[Encoders, int], Task] = {}
+
+    def vectors(self, encoders: Encoders, fold: int) -> Vectors:
+        """Return the vectors of some encoders, one a modality."""
+        if (encoders, fold) not in self._vectors:
+            self._vectors[encoders, fold] = self._problem.of(dict(encoders), fold)
+        return self._vectors[encoders, fold]
+
+    def task(self, encoders: Encoders, fold: int) -> Task:
+        """Return what heads learn from."""
+        if (encoders, fold) not in self._tasks:
+            vectors = self.vectors(encoders, fold)
+            self._tasks[encoders, fold] = Task(
+                inputs=vectors.inputs,
+                present=vectors.present,
+                codes=torch.from_numpy(self._problem.labels.codes),
+                split=self._problem.folds[fold],
+                tokens=vectors.tokens,
+                standardise=self.standardise(encoders, fold),
+            )
+        return self._tasks[encoders, fold]
+
+    def standardise(self, encoders: Encoders, fold: int) -> Standardise:
+        """Return the standardisation of all these encoders' vectors, with the statistics of the training rows."""
+        vectors = self.vectors(encoders, fold)
+        joined = Standardise(vectors.dims, vectors.token_dims)
+        states = [self._fitted(encoder, fold).state_dict() for encoder in encoders]
+        joined.load_state_dict({name: tensor for state in states for name, tensor in state.items()})
+        return joined
+
+    def log_probabilities(self, head: TrainedHead, encoders: Encoders, fold: int) -> dict[str, Tensor]:
+        """Return what a head answers to the rows of each side, {side: (n, K) float32}."""
+        vectors, rows = self.vectors(encoders, fold), self.rows(fold)
+        names = head.description.dims
+        kept = {name: self._standardised_rows((name, encoder), fold) for name, encoder in encoders if name in names}
+        known = {name: matrix for name, matrix in kept.items() if matrix is not None}
+        if len(known) == len(names):
+            present = {name: vectors.present[name][rows] for name in names}
+            tokens = {name: vectors.tokens[name].take(rows) for name in head.description.token_dims}
+            answers = head.log_probabilities(known, present, tokens, are_standardised=True)
+        else:
+            answers = head.log_probabilities(vectors.inputs, vectors.present, vectors.tokens, rows=rows)
+        return self._by_side(answers, fold)
+
+    def rows(self, fold: int) -> Tensor:
+        """Return the rows that are answered, sorted, (n,) int64."""
+        if fold not in self._rows:
+            sides = [getattr(self._problem.folds[fold], side) for side in self._sides]
+            self._rows[fold] = torch.from_numpy(np.unique(np.concatenate([*sides, np.empty(0, dtype=np.int64)])))
+        return self._rows[fold]
+
+    def forget(self) -> None:
+        """Let go of the rows that were standardised."""
+        self._standardised.clear()
+
+    def _by_side(self, answers: Tensor, fold: int) -> dict[str, Tensor]:
+        rows, split = self.rows(fold).numpy(), self._problem.folds[fold]
+        places = {side: np.searchsorted(rows, getattr(split, side)) for side in self._sides}
+        return {side: answers[torch.from_numpy(own)] for side, own in places.items()}
+
+    def _standardised_rows(self, encoder: Encoder, fold: int) -> Tensor | None:
+        """Return an encoder's vectors of the rows that are answered, standardised, (n, D); None where too large."""
+        key = encoder, fold
+        if key not in self._standardised:
+            (name, _), one, rows = encoder, self._problem.one(encoder, fold), self.rows(fold)
+            n_bytes = 4 * len(rows) * one.dims[name]
+            if n_bytes + sum(kept.nbytes for kept in self._standardised.values()) > self._most_bytes:
+                return None
+            raw, present = {name: one.inputs[name][rows]}, {name: one.present[name][rows]}
+            self._standardised[key] = self._fitted(encoder, fold)(raw, present)[name]
+        return self._standardised[key]
+
+    def _fitted(self, encoder: Encoder, fold: int) -> Standardise:
+        if (encoder, fold) not in self._standardise:
+            one, split = self._problem.one(encoder, fold), self._problem.folds[fold]
+            standardise = Standardise(one.dims, one.token_dims)
+            train = torch.from_numpy(split.train)
+            self._standardise[encoder, fold] = standardise.fit(one.inputs, one.present, train, tokens=one.tokens)
+        return self._standardise[encoder, fold]

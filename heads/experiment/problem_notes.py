@@ -1,0 +1,87 @@
+"""What to know of a problem before its scores: rows without vectors, large groups, classes that lack rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from cache import Cache
+from heads.data.labels import Labels
+from heads.data.splits import Split, straddlers
+from heads.data.vectors import Vectors
+from heads.errors import HeadError
+
+__all__ = ["coverage_notes", "fold_notes", "token_notes"]
+
+LARGE_GROUP = 0.05  # of the rows, from which on a group of duplicates is worth a note
+
+
+def coverage_notes(cache: Cache, several: Iterable[Vectors]) -> list[str]:
+    """Return a note for each encoder whose vectors some products lack, and why.
+
+    Raises:
+        HeadError: no product has one.
+    """
+    notes = []
+    for vectors in several:
+        for modality, encoder in vectors.encoders.items():
+            present = vectors.present[modality].numpy()
+            if not present.any():
+                raise HeadError(f"Training needs vectors, but no product has one of {modality}/{encoder}.")
+            if present.all():
+                continue
+            statuses = np.array(cache.statuses(modality))
+            reasons = Counter(np.where(statuses == "ok", "not encoded", statuses)[~present].tolist())
+            shown = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+            n_absent = int((~present).sum())
+            notes.append(f"{n_absent} of {len(present)} rows have no vector of {modality}/{encoder}: {shown}.")
+    return notes
+
+
+def token_notes(several: Iterable[Vectors]) -> list[str]:
+    """Return a note on the tokens that attention looks at."""
+    shown = []
+    for vectors in several:
+        for modality, tokens in vectors.tokens.items():
+            counts = tokens.counts[vectors.present[modality]]
+            fewest, most = int(counts.min()), int(counts.max())
+            shown.append(f"{modality} ({most if fewest == most else f'{fewest} to {most}'})")
+    return [f"attention looks at the tokens of {' and '.join(shown)}."] if shown else []
+
+
+def fold_notes(labels: Labels, groups: np.ndarray, folds: Sequence[Split], *, split_column: str | None) -> list[str]:
+    """Return notes on duplicates that straddle or keep rows out of the test, and on classes that a side lacks."""
+    if len(folds) == 1:
+        return _split_notes(labels, groups, folds[0], split_column)
+    tested = np.concatenate([fold.test for fold in folds])
+    notes = []
+    if n_untested := int((labels.codes >= 0).sum()) - len(tested):
+        notes.append(
+            f"{n_untested} rows share pictures or texts with more than half of their class: they train in every fold, "
+            "and are tested in none."
+        )
+    if n_lacking := len(labels.classes) - len(np.unique(labels.codes[tested])):
+        notes.append(f"{n_lacking} of {len(labels.classes)} classes have no test row in any fold.")
+    return notes
+
+
+def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column: str | None) -> list[str]:
+    notes = []
+    if split_column is not None and (n_straddling := straddlers(split, groups)):
+        notes.append(
+            f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
+            f"{split_column} lets duplicates straddle, and the scores are too good."
+        )
+    used = groups[labels.codes >= 0]
+    largest = int(np.bincount(used).max())
+    if largest > LARGE_GROUP * len(used):
+        notes.append(
+            f"{largest} of {len(used)} rows share pictures or texts with each other (a placeholder?) and stand on one "
+            "side of the split."
+        )
+    for side, rows in (("training", split.train), ("test", split.test)):
+        if n_lacking := len(labels.classes) - len(np.unique(labels.codes[rows])):
+            notes.append(f"{n_lacking} of {len(labels.classes)} classes have no {side} row in this split.")
+    return notes

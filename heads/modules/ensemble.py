@@ -1,0 +1,62 @@
+"""Heads that are made of whole heads: each part answers, and one answer is made of theirs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Ensemble", "as_log_probabilities"]
+
+BLOCK_ROWS = 16_384  # averaged at once
+
+
+class Ensemble(nn.Module, ABC):
+    """Make one answer of those of several heads.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32, standardised
+        present: {modality: (B,)} bool
+        tokens: as a part that sees all modalities takes them
+        output: (B, K) log-probabilities
+    """
+
+    @abstractmethod
+    def parts(self) -> list[tuple[str | None, nn.Module]]:
+        """Return the M heads, each with the modality that it sees; None where it sees all."""
+
+    @abstractmethod
+    def average(self, answers: Tensor, present: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-probabilities that the parts' answers come to.
+
+        Shape:
+            answers: (B, M, K) log-probabilities, in the order of the parts
+            present: {modality: (B,)} bool
+            output: (B, K) float32
+        """
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], *tokens: Any) -> Tensor:
+        answers = []
+        for modality, part in self.parts():
+            if modality is None:
+                answer = part(inputs, present, *tokens)
+            else:
+                answer = part({modality: inputs[modality]}, {modality: present[modality]})
+            answers.append(as_log_probabilities(part, answer))
+        return self.average(torch.stack(answers, dim=1), present)
+
+    def average_all(self, answers: Sequence[Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Return the average of the parts' answers to any number of rows, M times (N, K)."""
+        averages = torch.empty_like(answers[0])
+        for rows in torch.arange(len(averages)).split(BLOCK_ROWS):
+            block = torch.stack([part[rows] for part in answers], dim=1)  # (B, M, K)
+            averages[rows] = self.average(block, {name: mask[rows] for name, mask in present.items()})
+        return averages
+
+
+def as_log_probabilities(head: nn.Module, answer: Tensor) -> Tensor:
+    """Return a head's answer as log-probabilities, (B, K); those of an ensemble are such already."""
+    return answer if isinstance(head, Ensemble) else torch.log_softmax(answer, dim=1)
