@@ -182,7 +182,7 @@ def test_fitted_head_is_restored_from_its_state():
 
 @pytest.mark.parametrize("strengths", [[], [0.0], [-1.0], [float("inf")], [float("nan")]])
 def test_strength_must_be_positive_and_finite(strengths):
-    with pytest.raises(SettingError, match="must be positive and finite"):
+    with pytest.raises(SettingError, match="positive and finite, got"):
         fitted(*drawn(3), strengths=strengths)
 
 
