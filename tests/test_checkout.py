@@ -1,6 +1,8 @@
 """What a newcomer meets: commands of a fresh clone, the environment they make, a wheel, and a foreign `cache`."""
 
+import configparser
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -76,11 +78,14 @@ def test_torch_comes_from_the_index_that_is_named(environment, tmp_path):
     assert asked_of_pip(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
 
 
-@pytest.mark.parametrize("command", ["embed-extract", "heads-train"])
+@pytest.mark.parametrize("command", ["cache-info", "cache-verify", "embed-extract", "heads-train"])
 def test_a_foreign_module_named_cache_is_named(command, tmp_path):
     (tmp_path / "cache.py").write_text("")
-    package = command.partition("-")[0]
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import {package}"
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    (target,) = re.findall(rf"^{command} = (.+)$", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
+    module, _, function = target.partition(":")
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; from {module} import {function}"
     done = run(sys.executable, "-c", code, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: Expected the module cache to be embed-once's")
