@@ -47,7 +47,7 @@ class Journal:
         cache_path = Path(cache_path)
         if not cache_path.name:
             raise CacheError(
-                f"A cache must be a file, however -o names {str(cache_path)!r}. Name one such as cache.h5."
+                f"Expected the cache to be a file, but -o names {str(cache_path)!r}. Name one such as cache.h5."
             )
         self.folder = cache_path.with_name(cache_path.name + ".journal")
         self._lock = WriterLock(self.folder / "lock")
@@ -67,8 +67,8 @@ class Journal:
             if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would meet them, too
                 raise_if_refused(error, error.filename or self.folder)
             raise CacheError(
-                f"A cache must stand in a folder that can be written, however {error.filename or self.folder}: "
-                f"{error.strerror}. Mend that, or name another cache with -o."
+                f"Expected the cache to be in a folder that can be written, but {error.filename or self.folder}: "
+                f"{error.strerror}. Correct that, or name another cache with -o."
             ) from error
         except BaseException:
             self._lock.release()

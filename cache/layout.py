@@ -170,18 +170,18 @@ def attribute(file: h5py.File, name: str) -> str | int | None:
 
 
 def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
-    found = attribute(file, "format")
-    if found != file_format:
+    actual = attribute(file, "format")
+    if actual != file_format:
         raise NotACacheError(
-            f"{path} must be a file of the format {file_format!r}, however it is "
-            + (f"{found!r}." if isinstance(found, str) else "some other HDF5 file.")
+            f"Expected {path} to be a file of the format {file_format!r}, got "
+            + (f"{actual!r}." if isinstance(actual, str) else "some other HDF5 file.")
             + " Name another file (embed-extract -o)."
         )
     version = attribute(file, "format_version")
     if version not in READABLE_VERSIONS:
         raise UnknownVersionError(
-            f"{path} must have format version {' or version '.join(map(str, READABLE_VERSIONS))}, however it has "
-            f"{version}: update embed-once, or write a new cache with embed-extract -o."
+            f"Expected {path} to have format version {' or version '.join(map(str, READABLE_VERSIONS))}, got "
+            f"{version}. Update embed-once, or write a new cache with embed-extract -o."
         )
 
 
@@ -190,7 +190,7 @@ def _check_storage(dataset: h5py.Dataset) -> None:
     if dataset.is_virtual or properties.get_external_count():
         raise UnsafeFileError(f"{dataset.name} takes its data from another file.")
     if dataset.dtype.kind not in "biufS":
-        raise UnsafeFileError(f"{dataset.name} must hold numbers or bytes, however it holds {dataset.dtype}.")
+        raise UnsafeFileError(f"expected {dataset.name} to hold numbers or bytes, got {dataset.dtype}.")
     filters = {properties.get_filter(n)[3].decode() for n in range(properties.get_nfilters())}
     if not filters <= _FILTERS:
         raise UnsafeFileError(f"{dataset.name} is filtered by {', '.join(sorted(filters - _FILTERS))}.")
@@ -202,11 +202,10 @@ def _check_storage(dataset: h5py.Dataset) -> None:
 
 def _source(path: Path) -> SourceFile:
     facts = facts_of(path)
-    if facts is None or not stat.S_ISREG(facts.st_mode):
-        raise FileNotFoundError(
-            f"A cache must be an existing file, however {path} is "
-            + ("not there. Make one with embed-extract." if facts is None else "a folder, or no plain file.")
-        )
+    if facts is None:
+        raise FileNotFoundError(f"Expected a cache, but {path} is not there. Make one with embed-extract.")
+    if not stat.S_ISREG(facts.st_mode):
+        raise FileNotFoundError(f"Expected a cache, but {path} is a folder or no plain file. Name another.")
     return SourceFile(path)
 
 
@@ -223,8 +222,8 @@ def _open(path: Path, source: SourceFile | io.BytesIO) -> CheckedFile:
                 source.check()
         if head != b"\x89HDF\r\n\x1a\n":
             raise NotACacheError(
-                f"{path} must be an HDF5 file, however it is of another kind. A catalogue becomes one with "
-                "embed-extract; where it was to be written, name another file (-o)."
+                f"Expected {path} to be an HDF5 file, but it is of another kind. Make a cache of a catalogue with "
+                "embed-extract; if a cache was to be written to this path, name another (-o)."
             ) from error
         raise _damaged(path, error) from error
 

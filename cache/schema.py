@@ -41,7 +41,7 @@ def check_schema(file: h5py.File) -> None:
         table(f"{path}/utf8", "u1", None)
         n_offsets = table(f"{path}/offset", "i8", None if n_cells is None else n_cells + 1)[0]
         if n_offsets < 1:
-            raise DamagedCacheError(f"the table {path}/offset must not be empty")
+            raise DamagedCacheError(f"expected the table {path}/offset to have at least one row, got none")
         return n_offsets - 1
 
     table("digests", "S")

@@ -124,6 +124,6 @@ def _check_space(inventory: Inventory, catalogue: dict[str, np.ndarray], tables:
     free = shutil.disk_usage(inventory.journal.folder).free
     if free < n_bytes:
         raise CacheError(
-            f"Sealing the cache needs {n_bytes / 1e6:.1f} MB beside it, however {free / 1e6:.1f} MB are free. "
-            f"All vectors are kept in {inventory.journal.folder}: free some space and type the same line again."
+            f"Expected {n_bytes / 1e6:.1f} MB of free space beside the cache to seal it, got {free / 1e6:.1f} MB. "
+            f"All vectors are kept in {inventory.journal.folder}. Free some space and type the same line again."
         )

@@ -98,7 +98,7 @@ class Cache:
         """
         if modality not in self.content_modalities:
             raise MissingEntryError(
-                f"The cache {self.path} must hold the modality {modality!r}, however it holds "
+                f"Expected the cache {self.path} to hold the modality {modality!r}, but it holds "
                 f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."
             )
         return sorted(name for name in self._names(modality) if name not in _CONTENT_TABLES)
@@ -114,9 +114,9 @@ class Cache:
             return names[0]
         if name in names:
             return str(name)
-        wish = f"the {modality} encoder {name!r}" if name else f"one {modality} encoder, or be told which to use"
+        wish = f"the {modality} encoder {name!r}" if name else f"one {modality} encoder"
         raise MissingEntryError(
-            f"The cache {self.path} must hold {wish}, however it holds {', '.join(names) or 'none'}. "
+            f"Expected the cache {self.path} to hold {wish}, but it holds {', '.join(names) or 'none'}. "
             f"Name one with --encoder {modality}={names[0] if names else 'NAME'}, or extract it."
         )
 
@@ -140,8 +140,8 @@ class Cache:
         """
         if name not in self.columns():
             raise MissingEntryError(
-                f"The column {name!r} must be one of the catalogue's, however these are "
-                f"{', '.join(self.columns()) or 'none'}."
+                f"Expected the catalogue to have the column {name!r}, but its columns are "
+                f"{', '.join(self.columns()) or 'none'}. Name one of them."
             )
         return self._strings(column_path(name))
 
@@ -194,8 +194,8 @@ class Cache:
         encoder = self.encoder(modality, encoder)
         if not self.has_tokens(modality, encoder):
             raise MissingEntryError(
-                f"{modality}/{encoder} must have tokens, however {self.path} has its vectors alone. Extract them with "
-                "embed-extract --tokens."
+                f"Expected {modality}/{encoder} to have tokens, but {self.path} has its vectors alone. Extract them "
+                "with embed-extract --tokens."
             )
         return Tokens(self._read(f"{modality}/{encoder}/token"), self._token_offsets(modality, encoder))
 
@@ -207,8 +207,9 @@ class Cache:
         """
         if modality in self.content_modalities and modality not in self.modalities:
             raise MissingEntryError(
-                f"The catalogue of {self.path} must have the modality {modality!r}, however it has "
-                f"{', '.join(self.modalities) or 'none'}: its vectors are those of another catalogue."
+                f"Expected the catalogue of {self.path} to have the modality {modality!r}, but it has "
+                f"{', '.join(self.modalities) or 'none'}: the vectors of {modality} are those of another catalogue. "
+                f"Run embed-extract with {modality} among its --modalities."
             )
         rows = self._read(f"catalogue/{modality}/row")
         if rows.size and (rows.min() < -1 or rows.max() >= self._shape(f"{modality}/key")[0]):
@@ -250,7 +251,7 @@ class Cache:
             raise self._damaged(f"{path}_offset", "the offsets are out of order")
         counts = np.diff(offsets)
         if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
-            raise self._damaged(f"{path}_offset", "there must be tokens where there is a vector, and there alone")
+            raise self._damaged(f"{path}_offset", "expected tokens where there is a vector, and only there")
         if counts.max(initial=0) > MOST_TOKENS:
             raise self._damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
         return offsets

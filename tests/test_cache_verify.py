@@ -218,7 +218,7 @@ def offsets_that_end_too_early(file):
         (number_where_no_vector_should_be, "image/synthetic"),
         (every_token_to_one_content(MOST_TOKENS + 1), "a content has 65537 tokens, more than 65536"),
         (token_that_is_not_finite, "text/synthetic/token"),
-        (content_without_tokens, "text/synthetic/token_offset (there must be tokens where there is a vector"),
+        (content_without_tokens, "text/synthetic/token_offset (expected tokens where there is a vector"),
         (offsets_out_of_order, "text/synthetic/token_offset"),
         (wrapped("text/synthetic/token_offset"), "text/synthetic/token_offset (the offsets are out of order)"),
         (wrapped("catalogue/id/offset"), "catalogue/id has offsets out of order"),

@@ -51,7 +51,7 @@ def test_a_command_without_its_libraries_makes_the_environment_and_runs_there(em
     line = (empty_python, ROOT / "bin" / "cache-info", tmp_path / "no.h5")
     first = run(*line, env=environment)
     assert first.returncode == 1
-    assert first.stderr.splitlines()[-1].startswith("Error: A cache must be an existing file")
+    assert first.stderr.splitlines()[-1].startswith("Error: Expected a cache, but")
     assert "Installing into" in first.stderr
     assert asked_of_pip(tmp_path) == [f"install --quiet --editable {ROOT}"]
     again = run(*line, env=environment)
