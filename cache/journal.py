@@ -6,9 +6,9 @@ the folder lists. Two writers of the same work write the same name or two parts 
 harmless.
 
 Parts are only removed after `cache.sealing` has put them into the cache. One whose bytes were read without error and
-miss the digest in its name is set aside, as ``<name>.damaged``, and its work is done again; one that the system cannot
-read for now, or that is whole and not understood, stays where it is and stops the run. A part is parsed from the very
-bytes that were hashed, and what is read of it later comes from a file that is still the same.
+do not match the digest in its name is set aside, as ``<name>.damaged``, and its work is done again. One that the system
+cannot read for now, or that is whole and not understood, stays where it is and stops the run. A part is parsed from the
+very bytes that were hashed, and what is read of it later comes from a file that is still the same.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Journal:
             raise
         except OSError as error:
             self._lock.release()
-            if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would meet them, too
+            if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would fail in the same way
                 raise_if_refused(error, error.filename or self.folder)
             raise CacheError(
                 f"Expected the cache to be in a folder that can be written, but {error.filename or self.folder}: "
@@ -92,13 +92,13 @@ class Journal:
         name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         try:
             if not self._is_lasting:
-                fsync_folder(self.folder.parent)  # which has the journal's name
+                fsync_folder(self.folder.parent)  # it lists the journal's folder
                 self._is_lasting = True
             return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
         except OSError as error:
             raise CacheError(
                 f"{len(part.keys)} vectors could not be written to {self.folder} ({error.strerror}). All that were "
-                "written before are kept: mend the cause and type the same line again."
+                "written before are kept. Remove the cause and type the same line again."
             ) from error
 
     def paths(self) -> list[Path]:
@@ -118,15 +118,15 @@ class Journal:
         """
         for path in self.paths():
             try:
-                found = load_part_file(path)
+                whole = load_part_file(path)
             except DamagedCacheError as error:
                 aside = self._set_aside(path)
                 log.warning("%s It is set aside as %s. Its contents will be encoded again.", error, aside.name)
             else:
-                yield found
+                yield whole
 
     def _set_aside(self, path: Path) -> Path:
-        """Rename a part to a name that is free and no part's, and return it."""
+        """Rename a damaged part to a free name that is not a part's, and return that."""
         number = 1
         aside = path.with_name(path.name + _DAMAGED)
         while facts_of(aside, follow_symlinks=False) is not None:

@@ -96,8 +96,8 @@ def open_checked(
 ) -> CheckedFile:
     """Return the file opened for reading, once it is known to be ours, whole, and harmless.
 
-    `source` has the bytes where they are at hand; the path is a mere name then. A published file is never opened for
-    writing, so no lock is taken and none is needed.
+    `source` has the bytes if they were read before; the path is then used in messages only. A published file is
+    never opened for writing, so no lock is taken and none is needed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -159,7 +159,7 @@ def datasets(group: h5py.Group, *, depth: int = _MAX_DEPTH, seen: set[int] | Non
 def attribute(file: h5py.File, name: str) -> str | int | None:
     """Return a root attribute that is a number or bytes of fixed length; None where there is none such.
 
-    HDF5 reads strings of variable length from a heap, and does not come back from one that is made to be endless.
+    HDF5 reads strings of variable length from a heap, and never returns from one that was crafted to be endless.
     """
     if name not in file.attrs or file.attrs.get_id(name).dtype.kind not in "iuS" or file.attrs.get_id(name).shape:
         return None

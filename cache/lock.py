@@ -12,11 +12,11 @@ from cache.errors import CacheLockedError
 
 __all__ = ["WriterLock"]
 
-ATTEMPTS = 1000  # that other writers, coming and going, may spoil
+ATTEMPTS = 1000  # each may fail because another writer removes its lock meanwhile
 
 
 class WriterLock:
-    """An flock on a file that says who holds it; the kernel frees it when the process ends, however it ends."""
+    """An flock on a file that says who holds it; the kernel frees it when the process ends in any way."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class WriterLock:
             raise CacheLockedError(f"Expected the lock {self.path} to be a file in a folder, but it cannot be made.")
 
     def _try(self) -> bool:
-        """Try to take the lock; False where the last holder removed the folder or the file under our hands."""
+        """Try to take the lock; False if the last holder removed the folder or the file meanwhile."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -56,7 +56,7 @@ class WriterLock:
         return True
 
     def _take(self, descriptor: int) -> bool:
-        """Lock the file; False where it no longer is the one with the lock's name."""
+        """Lock the file; False if another file has the lock's name by now."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -70,7 +70,7 @@ class WriterLock:
     def release(self) -> None:
         """Remove the lock's file and let go."""
         if self._descriptor is not None:
-            with suppress(OSError):  # a disk that can no longer be written; the lock goes all the same
+            with suppress(OSError):  # the disk may be read-only by now; the lock is freed all the same
                 self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None

@@ -96,7 +96,7 @@ def encode_part(part: Part) -> bytes:
 
 
 def decode_part(path: Path, content: bytes | bytearray) -> Part:
-    """Return the part that bytes hold; the path is there to be named.
+    """Return the part that `content` holds; `path` is used in messages only.
 
     Raises:
         UnknownVersionError: they are of another version of the format.

@@ -1,7 +1,7 @@
-"""Reading files: what the system refuses is said as such, and is neither damage nor absence.
+"""Reading files: an error of the operating system is an `UnreadableError`, never taken for damage or a missing file.
 
-``Path.exists``, ``is_file`` and ``glob`` answer "no" to errors of which some Python releases know a few and others all.
-Where a wrong "no" would have work done again, or written over, it is asked for here.
+``Path.exists``, ``is_file`` and ``glob`` answer "no" to some of these errors; which ones depends on the Python release.
+Where a wrong "no" would have work repeated or overwritten, the functions of this module are used instead.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cache.out_of_memory import is_out_of_memory
 
 __all__ = ["SHORTAGES", "facts_of", "names_in", "raise_if_refused", "reading"]
 
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})  # the machine's, of no one file
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})  # of the machine, not of one file
 
 
 def raise_if_refused(error: BaseException, path: str | Path) -> None:
-    """Raise what the system says of reading a file by its name; return where the error is of another kind.
+    """Raise an `UnreadableError` with the path if the system could not read the file; return for any other error.
 
-    That a file is not there is of another kind: who asked knows what that means.
+    A missing file is such another error: the caller knows what it means.
 
     Raises:
         UnreadableError: the error has an errno, or memory ran out.
@@ -39,7 +39,7 @@ def raise_if_refused(error: BaseException, path: str | Path) -> None:
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Let what the system refuses in the block be an `UnreadableError`.
+    """Turn the operating system's errors in the block into `UnreadableError`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file.

@@ -28,7 +28,7 @@ def check_schema(file: h5py.File) -> None:
         if (
             not fits
             or len(dataset.shape) != len(shape)
-            or any(wanted is not None and wanted != found for wanted, found in zip(shape, dataset.shape, strict=True))
+            or any(wanted is not None and wanted != size for wanted, size in zip(shape, dataset.shape, strict=True))
         ):
             wish = ", ".join("any" if n is None else str(n) for n in shape)
             raise DamagedCacheError(
@@ -73,8 +73,8 @@ def _check_encoder(
     table(f"{path}/encoded", "b", n_contents)
     table(f"{path}/spec", "S")
     if f"{path}/token" in file or f"{path}/token_offset" in file:
-        n_tokens, n_token_dim = table(f"{path}/token", "f2", None, None)
-        if n_tokens and not n_token_dim:  # which take no bytes, however many they are
+        n_tokens, token_dim = table(f"{path}/token", "f2", None, None)
+        if n_tokens and not token_dim:  # which take no bytes whatever their number
             raise DamagedCacheError(f"the table {path}/token has {n_tokens} tokens of no dimensions")
         table(f"{path}/token_offset", "i8", n_contents + 1)
     try:

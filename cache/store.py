@@ -29,7 +29,7 @@ class Cache:
     Raises:
         FileNotFoundError, NotACacheError, DamagedCacheError, UnknownVersionError, UnsafeFileError:
             as `cache.layout.open_checked` does.
-        UnreadableError: the system could not read the file, now or in a method; mend the cause and open it anew.
+        UnreadableError: the system could not read the file, now or in a method; remove the cause and open it anew.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,16 +45,16 @@ class Cache:
         self.close()
 
     def __repr__(self) -> str:
-        """Return the path, how many products there are, and the encoders; of the shapes alone, so that it is quick."""
+        """Return the path, how many products there are, and the encoders; quick, as it reads shapes alone."""
         if not self._file:
             return f"Cache {self.path}\nclosed"
-        found = []
+        encoders = []
         for path in (f"{modality}/{name}" for modality in self.content_modalities for name in self.encoders(modality)):
-            n_vectors, n_dim = self._shape(f"{path}/vector")
+            n_vectors, dim = self._shape(f"{path}/vector")
             tokens = f" (tokens of {self._shape(f'{path}/token')[1]})" if self._has(f"{path}/token") else ""
-            found.append(f"{path} {n_vectors} × {n_dim}{tokens}")
+            encoders.append(f"{path} {n_vectors} × {dim}{tokens}")
         n_products = self._shape("catalogue/id/offset")[0] - 1
-        return f"Cache {self.path}\n{n_products} products\n{', '.join(found) or 'no encoders'}"
+        return f"Cache {self.path}\n{n_products} products\n{', '.join(encoders) or 'no encoders'}"
 
     def __len__(self) -> int:
         return len(self._read("catalogue/id/offset")) - 1
@@ -87,7 +87,7 @@ class Cache:
 
     @property
     def content_modalities(self) -> list[str]:
-        """All modalities of which there are contents, also those of catalogues past, sorted by name."""
+        """All modalities of which there are contents, also those that only earlier catalogues had, sorted by name."""
         return sorted(name for name in self._names("/") if name not in {"catalogue", "digests"})
 
     def encoders(self, modality: str) -> list[str]:
@@ -283,7 +283,7 @@ class Cache:
 
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:
-        """Let what HDF5 fails at be damage, unless the system could not read."""
+        """Turn HDF5's errors into `DamagedCacheError`, unless the system could not read the file."""
         try:
             with self._file.reading():
                 yield

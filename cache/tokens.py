@@ -57,11 +57,11 @@ class Tokens:
         """
         if not arrays:
             return cls(np.zeros((0, 0), dtype=np.float16), np.zeros(1, dtype=np.int64))
-        n_dim = arrays[0].shape[-1] if arrays[0].ndim else 0
+        dim = arrays[0].shape[-1] if arrays[0].ndim else 0
         for array in arrays:
-            if array.ndim != 2 or array.shape[1] != n_dim or array.dtype != np.float16:
+            if array.ndim != 2 or array.shape[1] != dim or array.dtype != np.float16:
                 raise CacheError(
-                    f"Expected each content's tokens to be float16 of shape (any, {n_dim}), but some are "
+                    f"Expected each content's tokens to be float16 of shape (any, {dim}), but some are "
                     f"{array.dtype} of shape {array.shape}."
                 )
         return cls(np.concatenate(arrays), _offsets_of(np.array([len(array) for array in arrays])))
@@ -79,7 +79,7 @@ class Tokens:
         if len({tokens.n_dim for tokens in some}) > 1:
             raise CacheError(
                 "Expected tokens to be of one dimension to be put together, but theirs are "
-                f"{', '.join(str(n_dim) for n_dim in sorted({tokens.n_dim for tokens in some}))}."
+                f"{', '.join(str(dim) for dim in sorted({tokens.n_dim for tokens in some}))}."
             )
         counts = np.concatenate([tokens.counts for tokens in some])
         return cls(np.concatenate([tokens.values for tokens in some]), _offsets_of(counts))

@@ -31,7 +31,7 @@ class Writer:
         self.digests: dict[str, str] = {}
         file.attrs["format"] = np.bytes_(file_format)
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["created_by"] = np.bytes_(f"embed-once {_own_version()}")
+        file.attrs["created_by"] = np.bytes_(f"embed-once {_version()}")
 
     def array(self, path: str, array: np.ndarray, *, is_chunked: bool = True) -> None:
         """Write one array of numbers or fixed-width bytes; without chunks it has no Fletcher-32 either."""
@@ -132,7 +132,7 @@ def _storage(shape: tuple[int, ...]) -> dict:
     return {"chunks": (min(rows, shape[0]), *shape[1:]), "fletcher32": True}
 
 
-def _own_version() -> str:
+def _version() -> str:
     try:
         return version("embed-once")
     except PackageNotFoundError:  # a checkout that is not installed
