@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from cache.labels import clean_label
+
 __all__ = [
     "DATE_ORDERS",
     "DATE_PARTS",
@@ -89,24 +91,19 @@ def is_missing(cell: str, kind: str) -> bool:
     >>> is_missing("NA", "number"), is_missing("NA", "categorical"), is_missing(" ", "categorical")
     (True, False, True)
     """
-    if kind in ("categorical", "hashed", "counts"):
-        return not cell.strip()
-    return not (word := cell.strip()) or word.casefold() in MISSING_WORDS
+    word = cell.strip()
+    return not word or (kind not in ("categorical", "hashed", "counts") and word.casefold() in MISSING_WORDS)
 
 
 def parse_categories(cells: Sequence[str]) -> list[str]:
     """Return the cells with runs of spaces as one blank; an empty cell is a category like any other."""
-    return _each(cells, lambda cell: " ".join(cell.split()))
+    return _each(cells, clean_label)
 
 
 def parse_booleans(cells: Sequence[str]) -> list[str]:
     """Return ``true``, ``false`` or an empty cell each; any other word stays as it is."""
-
-    def parse(cell: str) -> str:
-        word = cell.strip().casefold()
-        return "" if word in MISSING_WORDS else BOOLEANS.get(word, word)
-
-    return _each(cells, parse)
+    words = _each(cells, lambda cell: cell.strip().casefold())
+    return ["" if word in MISSING_WORDS else BOOLEANS.get(word, word) for word in words]
 
 
 def parse_numbers(cells: Sequence[str]) -> np.ndarray:

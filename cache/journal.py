@@ -20,7 +20,6 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from cache.aside import fsync_folder, write_aside
 from cache.errors import CacheError, DamagedCacheError, UnreadableError
@@ -59,25 +58,19 @@ class Journal:
             for name in names_in(self.folder):
                 if name.endswith(".tmp"):
                     (self.folder / name).unlink()
-        except UnreadableError:
+        except BaseException as error:
             self._lock.release()
-            raise
-        except OSError as error:
-            self._lock.release()
+            if isinstance(error, UnreadableError) or not isinstance(error, OSError):
+                raise
             if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would fail in the same way
                 raise_if_refused(error, error.filename or self.folder)
             raise CacheError(
                 f"Expected the cache to be in a folder that can be written, but {error.filename or self.folder}: "
                 f"{error.strerror}. Correct that, or name another cache with -o."
             ) from error
-        except BaseException:
-            self._lock.release()
-            raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
         with suppress(OSError):  # it still holds parts
             self.folder.rmdir()
@@ -98,7 +91,7 @@ class Journal:
         except OSError as error:
             raise CacheError(
                 f"{len(part.keys)} vectors could not be written to {self.folder} ({error.strerror}). All that were "
-                "written before are kept. Remove the cause and type the same line again."
+                "written before are kept. Fix the cause and type the same line again."
             ) from error
 
     def paths(self) -> list[Path]:

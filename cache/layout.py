@@ -55,6 +55,7 @@ variable-length types occur, and `open_checked` refuses a file that has them.
 from __future__ import annotations
 
 import io
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,9 @@ _FILTERS = {"fletcher32"}
 
 def column_path(name: str) -> str:
     """Return where the column `name` stands in the file."""
-    return "catalogue/column/" + _quoted(name)
+    # Everything that HDF5 allows in a name stays readable; the empty name gets one.
+    quoted = re.sub(r"[/%\0\ud800-\udfff]", lambda match: quote(match[0].encode("utf-8", "surrogatepass"), ""), name)
+    return "catalogue/column/" + ("%2E" if name == "." else quoted or "%")
 
 
 def open_checked(
@@ -214,8 +217,6 @@ def _open(path: Path, source: SourceFile | io.BytesIO) -> CheckedFile:
         return CheckedFile(source)
     except OSError as error:
         with source:
-            if isinstance(source, SourceFile):
-                source.check()
             source.seek(0)
             head = source.read(8)
             if isinstance(source, SourceFile):
@@ -232,15 +233,3 @@ def _damaged(path: Path, error: Exception) -> DamagedCacheError:
     return DamagedCacheError(
         f"{path} is damaged ({error}). Restore it from a copy, or delete it and run embed-extract again."
     )
-
-
-def _quoted(name: str) -> str:
-    if name == ".":
-        return "%2E"
-    # Everything that HDF5 allows in a name stays readable; the empty name gets one.
-    return "".join(_quoted_letter(letter) for letter in name) or "%"
-
-
-def _quoted_letter(letter: str) -> str:
-    is_surrogate = "\ud800" <= letter <= "\udfff"
-    return quote(letter.encode("utf-8", "surrogatepass"), safe="") if letter in "/%\0" or is_surrogate else letter

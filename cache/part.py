@@ -66,8 +66,8 @@ class Part:
             )
         is_finite = np.isfinite(tokens.values).all(axis=1)  # (T,)
         if not is_finite.all():
-            first = int(np.flatnonzero(~is_finite)[0])
-            self._refuse_infinite("tokens", int(np.searchsorted(tokens.offsets, first, side="right")) - 1)
+            row = np.searchsorted(tokens.offsets, np.argmin(is_finite), side="right") - 1
+            self._refuse_infinite("tokens", int(row))
 
     def _refuse_infinite(self, what: str, row: int) -> NoReturn:
         raise CacheError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cache.errors import UnreadableError
@@ -58,11 +58,9 @@ def facts_of(path: str | Path, *, follow_symlinks: bool = True) -> os.stat_resul
     Raises:
         UnreadableError: it cannot be told whether there is one.
     """
-    try:
-        with reading(path):
-            return os.stat(path, follow_symlinks=follow_symlinks)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    with suppress(FileNotFoundError, NotADirectoryError), reading(path):
+        return os.stat(path, follow_symlinks=follow_symlinks)
+    return None
 
 
 def names_in(folder: str | Path) -> list[str]:
@@ -71,8 +69,6 @@ def names_in(folder: str | Path) -> list[str]:
     Raises:
         UnreadableError: it cannot be told what is in it.
     """
-    try:
-        with reading(folder):
-            return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    with suppress(FileNotFoundError, NotADirectoryError), reading(folder):
+        return sorted(os.listdir(folder))
+    return []

@@ -24,11 +24,10 @@ def check_schema(file: h5py.File) -> None:
         dataset = file.get(path)
         if not isinstance(dataset, h5py.Dataset):
             raise DamagedCacheError(f"the table {path} is missing")
-        fits = dataset.dtype.kind == kind if len(kind) == 1 else dataset.dtype.str.lstrip("<|") == kind
         if (
-            not fits
+            kind not in (dataset.dtype.kind, dataset.dtype.str.lstrip("<|"))
             or len(dataset.shape) != len(shape)
-            or any(wanted is not None and wanted != size for wanted, size in zip(shape, dataset.shape, strict=True))
+            or any(wanted not in (None, size) for wanted, size in zip(shape, dataset.shape, strict=True))
         ):
             wish = ", ".join("any" if n is None else str(n) for n in shape)
             raise DamagedCacheError(

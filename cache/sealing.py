@@ -53,7 +53,7 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     except (OSError, RuntimeError) as error:  # h5py reports a failed write as either
         raise CacheError(
             f"The cache {cache_path} could not be written ({error}). Nothing is lost: all vectors are kept in "
-            f"{journal.folder}. Remove the cause and type the same line again."
+            f"{journal.folder}. Fix the cause and type the same line again."
         ) from error
     for path in inventory.part_paths:
         path.unlink()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from cache.writer import decode_strings
 
 __all__ = ["Cache"]
 
-_CONTENT_TABLES = {"key", "status"}
-
 
 class Cache:
     """A sealed cache, open for reading; a later seal puts another file in its place and does not disturb it.
@@ -29,7 +26,7 @@ class Cache:
     Raises:
         FileNotFoundError, NotACacheError, DamagedCacheError, UnknownVersionError, UnsafeFileError:
             as `cache.layout.open_checked` does.
-        UnreadableError: the system could not read the file, now or in a method; remove the cause and open it anew.
+        UnreadableError: the system could not read the file, now or in a method; fix the cause and open it anew.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,9 +36,7 @@ class Cache:
     def __enter__(self) -> Cache:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -101,7 +96,7 @@ class Cache:
                 f"Expected the cache {self.path} to hold the modality {modality!r}, but it holds "
                 f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."
             )
-        return sorted(name for name in self._names(modality) if name not in _CONTENT_TABLES)
+        return sorted(name for name in self._names(modality) if name not in {"key", "status"})
 
     def encoder(self, modality: str, name: str | None = None) -> str:
         """Return `name` if there is such an encoder, or the only one there is where `name` is None.
@@ -213,7 +208,7 @@ class Cache:
             )
         rows = self._read(f"catalogue/{modality}/row")
         if rows.size and (rows.min() < -1 or rows.max() >= self._shape(f"{modality}/key")[0]):
-            raise DamagedCacheError(f"{self.path} is damaged: {modality} rows point outside their table.")
+            raise self._damaged(f"catalogue/{modality}/row", "rows point outside their table")
         return rows
 
     def statuses(self, modality: str) -> list[str]:
@@ -239,16 +234,18 @@ class Cache:
         return matrix
 
     def _strings(self, path: str) -> list[str]:
-        utf8, offset = self._read(f"{path}/utf8"), self._read(f"{path}/offset")
-        if offset[0] != 0 or offset[-1] != len(utf8) or is_out_of_order(offset):
-            raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
-        return decode_strings(utf8, offset)
+        utf8 = self._read(f"{path}/utf8")
+        return decode_strings(utf8, self._offsets(f"{path}/offset", len(utf8)))
+
+    def _offsets(self, path: str, n_rows: int) -> np.ndarray:
+        offsets = self._read(path)
+        if offsets[0] != 0 or offsets[-1] != n_rows or is_out_of_order(offsets):
+            raise self._damaged(path, "the offsets are out of order")
+        return offsets
 
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
         path = f"{modality}/{encoder}/token"
-        offsets = self._read(f"{path}_offset")
-        if offsets[0] != 0 or offsets[-1] != self._shape(path)[0] or is_out_of_order(offsets):
-            raise self._damaged(f"{path}_offset", "the offsets are out of order")
+        offsets = self._offsets(f"{path}_offset", self._shape(path)[0])
         counts = np.diff(offsets)
         if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
             raise self._damaged(f"{path}_offset", "expected tokens where there is a vector, and only there")

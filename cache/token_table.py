@@ -10,7 +10,7 @@ import numpy as np
 from cache.inventory import Inventory
 from cache.part_file import PartFile, PartTokens
 from cache.store import Cache
-from cache.tokens import row_ranges
+from cache.tokens import offsets_of, row_ranges
 
 __all__ = ["TokenTable"]
 
@@ -32,19 +32,18 @@ class TokenTable:
             with Cache(inventory.cache_path) as cache:
                 if cache.has_tokens(modality, encoder):
                     old = cache.token_counts(modality, encoder)
-                    self._old_offsets = np.append(0, np.cumsum(old))
+                    self._old_offsets = offsets_of(old)
                     counts[: len(old)] = old
         # A content may be in several parts: only its last copy is taken, as for the vectors.
-        part_of, row_of = np.full((2, len(rows)), -1, dtype=np.int64)
+        self._part_of, self._row_of = np.full((2, len(rows)), -1, dtype=np.int64)  # -1: its tokens are in the old file
         self._part_files: list[PartFile] = []
         for part in self._entry.parts:
             if part.keys and part.token_counts is not None:
                 contents = np.array([rows[key] for key in part.keys], dtype=np.int64)  # (n,)
                 counts[contents] = part.token_counts
-                part_of[contents], row_of[contents] = len(self._part_files), np.arange(len(contents))
+                self._part_of[contents], self._row_of[contents] = len(self._part_files), np.arange(len(contents))
                 self._part_files.append(part.file)
-        self._part_of, self._row_of = part_of, row_of  # of each content; -1: its tokens are in the old file
-        self.offsets = np.append(0, np.cumsum(counts)).astype(np.int64)
+        self.offsets = offsets_of(counts)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -25,9 +25,7 @@ def verify(path: str | Path) -> list[str]:
     """
     try:
         with Cache(path) as cache, cache._file.reading():
-            problems = _digest_problems(cache)
-            if not problems:
-                problems = _table_problems(cache)
+            problems = _digest_problems(cache) or _table_problems(cache)
     except UnreadableError:
         raise
     except EmbedOnceError as error:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cache.layout import FORMAT_VERSION
+from cache.tokens import offsets_of
 
 __all__ = ["Writer", "array_digest", "content_sha256", "dataset_digest", "decode_strings", "encode_strings"]
 
@@ -84,9 +85,8 @@ def encode_strings(cells: Sequence[str]) -> dict[str, np.ndarray]:
         output: ``utf8`` (bytes,) uint8 and ``offset`` (N + 1,) int64
     """
     encoded = [cell.encode("utf-8", "surrogateescape") for cell in cells]
-    offset = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(cell) for cell in encoded], out=offset[1:])
-    return {"offset": offset, "utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8)}
+    offsets = offsets_of([len(cell) for cell in encoded])
+    return {"offset": offsets, "utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8)}
 
 
 def decode_strings(utf8: np.ndarray, offset: np.ndarray) -> list[str]:

@@ -221,7 +221,7 @@ def offsets_that_end_too_early(file):
         (content_without_tokens, "text/synthetic/token_offset (expected tokens where there is a vector"),
         (offsets_out_of_order, "text/synthetic/token_offset"),
         (wrapped("text/synthetic/token_offset"), "text/synthetic/token_offset (the offsets are out of order)"),
-        (wrapped("catalogue/id/offset"), "catalogue/id has offsets out of order"),
+        (wrapped("catalogue/id/offset"), "catalogue/id/offset (the offsets are out of order)"),
         (offsets_that_end_too_early, "text/synthetic/token_offset"),
         (drop("text/synthetic/token"), "text/synthetic/token is missing"),
         (drop("text/synthetic/token_offset"), "text/synthetic/token_offset is missing"),
