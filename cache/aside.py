@@ -32,8 +32,8 @@ def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) ->
 class PatientFile(io.FileIO):
     """A file for h5py that keeps its first failed write to itself until `check` is called.
 
-    HDF5 cannot be stopped by a full disk in good order: closing a file whose last writes fail crashes the process. So
-    the library is told that all is well, nothing more is written, and the error is raised once it is out of the way.
+    HDF5 crashes the process when it closes a file whose last writes failed, as on a full disk. So this class reports
+    success to HDF5, writes nothing more, and `check` raises the error when HDF5 is done.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class PatientFile(io.FileIO):
             try:
                 view = view[super().write(view) :]
             except OSError as error:
-                self.error = error.with_traceback(None)  # whose frames hold what must not outlive HDF5
+                self.error = error.with_traceback(None)  # without frames: they hold objects that must not outlive HDF5
         return n_bytes
 
     def truncate(self, size: int | None = None) -> int:
@@ -57,11 +57,11 @@ class PatientFile(io.FileIO):
             try:
                 return super().truncate(size)
             except OSError as error:
-                self.error = error.with_traceback(None)  # whose frames hold what must not outlive HDF5
+                self.error = error.with_traceback(None)  # without frames: they hold objects that must not outlive HDF5
         return size or 0
 
     def check(self) -> None:
-        """Raise the first error there was.
+        """Raise the first error of writing, if any.
 
         Raises:
             OSError: a write failed.

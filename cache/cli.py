@@ -102,9 +102,9 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
 def _token_cells(entry: dict[str, Any]) -> list[str]:
     if "tokens" not in entry:
         return [""] * 4
-    own = entry["tokens"]
-    span = str(own["fewest"]) if own["fewest"] == own["most"] else f"{own['fewest']}–{own['most']}"
-    return [str(own["n_tokens"]), span, str(own["dimension"]), f"{own['bytes'] / 1e6:.1f}"]
+    tokens = entry["tokens"]
+    span = str(tokens["fewest"]) if tokens["fewest"] == tokens["most"] else f"{tokens['fewest']}–{tokens['most']}"
+    return [str(tokens["n_tokens"]), span, str(tokens["dimension"]), f"{tokens['bytes'] / 1e6:.1f}"]
 
 
 def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
@@ -116,13 +116,13 @@ def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
         "spec": dict(cache.spec(modality, encoder).fields),
     }
     if cache.has_tokens(modality, encoder):
-        counts, n_dim = cache.token_counts(modality, encoder), cache.token_dimension(modality, encoder)
+        counts, dim = cache.token_counts(modality, encoder), cache.token_dimension(modality, encoder)
         facts["tokens"] = {
             "n_tokens": int(counts.sum()),
             "fewest": int(counts[encoded].min(initial=counts.max(initial=0))),
             "most": int(counts.max(initial=0)),
-            "dimension": n_dim,
-            "bytes": 2 * int(counts.sum()) * n_dim,
+            "dimension": dim,
+            "bytes": 2 * int(counts.sum()) * dim,
         }
     return facts
 

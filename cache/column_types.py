@@ -1,12 +1,12 @@
 """What a column of cells holds: categories, numbers, yes or no, dates; and its cells as such.
 
-All cells are text, so that a kind is a guess. `embed-inspect` tells it, and metadata is encoded by it.
+All cells are text, so a kind is a guess. `embed-inspect` shows it, and it decides how metadata is encoded.
 
 - **A number** is written as Python writes it, or with commas between thousands (``1,299.00``), or as a share: ``20%``
-  is 20. Digits that begin with a zero are a code, and what has a unit or a currency is none.
+  is 20. Digits that begin with a zero are a code, not a number; neither is anything with a unit or a currency.
 - **A date** has a year of four digits: ``2024-02-29``, ``2024/2/29``, ``3 May 2021``, ``May 3, 2021``, ``31/12/2020``,
-  ``12.31.2020``, and may be followed by a time. Whether the day or the month comes first is that in which all of the
-  column's cells are dates; where they are in both, and not the same ones, the column is no column of dates.
+  ``12.31.2020``, and may be followed by a time. The day comes first, or the month, whichever makes a date of each
+  of the column's cells. If both do, and the dates differ, the column does not hold dates.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+
+from cache.labels import clean_label
 
 __all__ = [
     "DATE_ORDERS",
@@ -31,7 +33,7 @@ __all__ = [
     "parse_numbers",
 ]
 
-# None of them is a number, a date, yes or no; among categories they are text as any.
+# Missing cells in a column of numbers, dates or booleans; ordinary text in a column of categories.
 MISSING_WORDS = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "nil", "none", "-", "--", "?"}
 LONGEST_MISSING_WORD = max(map(len, MISSING_WORDS))
 BOOLEANS = {
@@ -39,7 +41,7 @@ BOOLEANS = {
     "false": "false", "no": "false", "n": "false", "f": "false", "0": "false", "0.0": "false",
 }  # fmt: skip
 DATE_PARTS = ("year", "month", "day", "weekday", "hour")
-DATE_ORDERS = ("", "day", "month")  # which of the two comes first where the year is last; no cell says
+DATE_ORDERS = ("", "day", "month")  # what comes first where the year is last; empty: no cell is written so
 LARGEST = 1e30  # a number beyond it is no measurement, and its square overflows
 _NUMBER = re.compile(
     r"[+-]?((?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
@@ -64,9 +66,9 @@ _NAMES = {name[:n]: month for month, name in enumerate(_MONTHS, start=1) for n i
 
 
 def guess_kind(cells: Iterable[str]) -> str | None:
-    """Return ``boolean``, ``number``, ``date`` or ``categorical``; None where there is nothing but missing cells.
+    """Return ``boolean``, ``number``, ``date`` or ``categorical``; None if all cells are missing.
 
-    A kind is that of all cells that are there: one with stray text makes its column categorical.
+    All cells that are not missing must be of the kind: one with stray text makes its column categorical.
 
     >>> guess_kind(["yes", "NO", ""]), guess_kind(["1,200", "1.5e3", "20%"]), guess_kind(["12 cm", "3"])
     ('boolean', 'number', 'categorical')
@@ -89,30 +91,25 @@ def is_missing(cell: str, kind: str) -> bool:
     >>> is_missing("NA", "number"), is_missing("NA", "categorical"), is_missing(" ", "categorical")
     (True, False, True)
     """
-    if kind in ("categorical", "hashed", "counts"):
-        return not cell.strip()
-    return not (word := cell.strip()) or word.casefold() in MISSING_WORDS
+    word = cell.strip()
+    return not word or (kind not in ("categorical", "hashed", "counts") and word.casefold() in MISSING_WORDS)
 
 
 def parse_categories(cells: Sequence[str]) -> list[str]:
-    """Return the cells with their spaces made one; an empty one is a category as any."""
-    return _each(cells, lambda cell: " ".join(cell.split()))
+    """Return the cells with runs of spaces as one blank; an empty cell is a category like any other."""
+    return _each(cells, clean_label)
 
 
 def parse_booleans(cells: Sequence[str]) -> list[str]:
-    """Return ``true``, ``false`` or an empty cell each; what is none of them stays as it is."""
-
-    def parse(cell: str) -> str:
-        word = cell.strip().casefold()
-        return "" if word in MISSING_WORDS else BOOLEANS.get(word, word)
-
-    return _each(cells, parse)
+    """Return ``true``, ``false`` or an empty cell each; any other word stays as it is."""
+    words = _each(cells, lambda cell: cell.strip().casefold())
+    return ["" if word in MISSING_WORDS else BOOLEANS.get(word, word) for word in words]
 
 
 def parse_numbers(cells: Sequence[str]) -> np.ndarray:
-    """Return the cells as numbers, NaN where one is missing, infinite or none, (N,) float64.
+    """Return the cells as numbers, NaN where one is missing, infinite or no number, (N,) float64.
 
-    A share is the number before its sign.
+    A share is the number before its percent sign.
 
     >>> parse_numbers(["1,299.00", "20%", "$5"])
     array([1299.,   20.,   nan])
@@ -127,7 +124,7 @@ def parse_numbers(cells: Sequence[str]) -> np.ndarray:
 
 
 def date_order(cells: Iterable[str]) -> str | None:
-    """Return which of `DATE_ORDERS` makes each cell that is there a date; None where none does, or it is not clear.
+    """Return which of `DATE_ORDERS` makes a date of each cell that is not missing; None if none does or it is unclear.
 
     >>> date_order(["2020-12-31"]), date_order(["31/12/2020", "1/2/2020"]), date_order(["1/31/2020"])
     ('', 'day', 'month')
@@ -144,8 +141,8 @@ def parse_dates(cells: Sequence[str], order: str = "") -> np.ndarray:
 
     A time is taken as it is written, whatever its zone. `order` is the column's (`date_order`).
     """
-    found = _each(cells, lambda cell: _date_parts(cell.strip(), order))
-    return np.array([parts or (np.nan,) * len(DATE_PARTS) for parts in found], dtype=np.float64).reshape(len(cells), -1)
+    dates = _each(cells, lambda cell: _date_parts(cell.strip(), order))
+    return np.array([parts or (np.nan,) * len(DATE_PARTS) for parts in dates], dtype=np.float64).reshape(len(cells), -1)
 
 
 def _filled(cells: Iterable[str]) -> list[str]:
@@ -157,26 +154,26 @@ def _is_number(cell: str) -> bool:
 
 
 def _date_parts(cell: str, order: str) -> tuple[int, ...] | None:
-    found = next((match.groupdict() for form in _DATES if (match := form.fullmatch(cell))), None)
-    if found is None or ("first" in found and not order):
+    fields = next((match.groupdict() for form in _DATES if (match := form.fullmatch(cell))), None)
+    if fields is None or ("first" in fields and not order):
         return None
-    if "first" in found:
-        first, second = found["first"], found["second"]
-        found["day"], found["month"] = (first, second) if order == "day" else (second, first)
-    month = _NAMES.get(found["name"].casefold(), 0) if "name" in found else int(found["month"])
-    hour = int(found["hour"] or 0)
-    if half := found["half"]:
+    if "first" in fields:
+        first, second = fields["first"], fields["second"]
+        fields["day"], fields["month"] = (first, second) if order == "day" else (second, first)
+    month = _NAMES.get(fields["name"].casefold(), 0) if "name" in fields else int(fields["month"])
+    hour = int(fields["hour"] or 0)
+    if half := fields["half"]:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + 12 * (half.casefold() == "p")
     try:
-        day = date(int(found["year"]), month, int(found["day"]))
+        day = date(int(fields["year"]), month, int(fields["day"]))
     except ValueError:  # such as 2023-02-30
         return None
     return day.year, day.month, day.day, day.weekday(), hour
 
 
 def _each(cells: Sequence[str], parse: Callable[[str], Any]) -> list[Any]:
-    """Return what each cell comes to; those that are alike are looked at once."""
+    """Return the parsed cells; equal cells are parsed once."""
     known = {cell: parse(cell) for cell in set(cells)}
     return [known[cell] for cell in cells]

@@ -18,6 +18,12 @@ __all__ = [
     "UnsafeFileError",
 ]
 
+_WAYS_OUT = (
+    dict.fromkeys((errno.EMFILE, errno.ENFILE), "Permit more open files (ulimit -n)")
+    | dict.fromkeys((errno.ENOMEM, errno.ENOBUFS), "Free some memory")
+    | dict.fromkeys((errno.EACCES, errno.EPERM), "Permit reading it")
+)
+
 
 class EmbedOnceError(Exception):
     """A failure with a name: commands print it as one line and exit with 1."""
@@ -70,14 +76,7 @@ class UnreadableError(CacheError, OSError):
     """
 
     def __str__(self) -> str:
-        return f"Could not read {self.filename}: {self.strerror}. Nothing in it was changed. {self._way_out()}"
-
-    def _way_out(self) -> str:
-        again = "then type the same line again."
-        if self.errno in (errno.EMFILE, errno.ENFILE):
-            return f"Permit more open files (ulimit -n), {again}"
-        if self.errno in (errno.ENOMEM, errno.ENOBUFS):
-            return f"Free some memory, {again}"
-        if self.errno in (errno.EACCES, errno.EPERM):
-            return f"Permit reading it, {again}"
-        return f"See that its disk answers, {again}"
+        return (
+            f"Could not read {self.filename}: {self.strerror}. Nothing in it was changed. "
+            f"{_WAYS_OUT.get(self.errno or 0, 'See that its disk answers')}, then type the same line again."
+        )

@@ -1,4 +1,4 @@
-"""What there is already: all that a cache and its journal hold together."""
+"""All that a cache and its journal hold together."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ class Entry:
         where = f"{part.spec.modality}/{part.encoder}"
         counts = None if part.tokens is None else part.tokens.counts
         if part.keys:
-            n_dim, n_token_dim = part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim
-            if self.n_dim not in (0, n_dim):
+            dim, token_dim = part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim
+            if self.n_dim not in (0, dim):
                 raise CacheError(
                     f"Expected {where} to have {self.n_dim} dimensions, but the journal's part {path.name} has "
-                    f"{n_dim}. Remove {path}."
+                    f"{dim}. Remove {path}."
                 )
-            if self.n_dim and self.n_token_dim != n_token_dim:
+            if self.n_dim and self.n_token_dim != token_dim:
                 raise CacheError(
                     f"Expected {where} to have {_tokens_of(self.n_token_dim)} for all its contents, but the "
-                    f"journal's part {path.name} has {_tokens_of(n_token_dim)}. An encoder that gives tokens must "
+                    f"journal's part {path.name} has {_tokens_of(token_dim)}. An encoder that gives tokens must "
                     f"say so in its spec. Remove {path}."
                 )
-            self.n_dim, self.n_token_dim = n_dim, n_token_dim
+            self.n_dim, self.n_token_dim = dim, token_dim
         self.parts.append(Waiting(file, part.keys, counts))
         self.keys.update(part.keys)
 
 
 class Inventory:
-    """All that a cache and its journal hold together: the one answer to "what is there already?".
+    """All that a cache and its journal hold together: what has been encoded already.
 
     Raises:
         SpecConflictError: the journal holds vectors under a name that the cache uses for another spec.
@@ -144,9 +144,9 @@ class Inventory:
                     n_dim=cache.dimension(modality, encoder),
                     n_token_dim=cache.token_dimension(modality, encoder),
                     sealed=True,
-                    keys={key for key, there in zip(keys, encoded.tolist(), strict=True) if there},
+                    keys={key for key, is_encoded in zip(keys, encoded.tolist(), strict=True) if is_encoded},
                 )
 
 
-def _tokens_of(n_dim: int) -> str:
-    return f"tokens of {n_dim} dimensions" if n_dim else "no tokens"
+def _tokens_of(dim: int) -> str:
+    return f"tokens of {dim} dimensions" if dim else "no tokens"

@@ -6,9 +6,9 @@ the folder lists. Two writers of the same work write the same name or two parts 
 harmless.
 
 Parts are only removed after `cache.sealing` has put them into the cache. One whose bytes were read without error and
-miss the digest in its name is set aside, as ``<name>.damaged``, and its work is done again; one that the system cannot
-read for now, or that is whole and not understood, stays where it is and stops the run. A part is parsed from the very
-bytes that were hashed, and what is read of it later comes from a file that is still the same.
+do not match the digest in its name is set aside, as ``<name>.damaged``, and its work is done again. One that the system
+cannot read for now, or that is whole and not understood, stays where it is and stops the run. A part is parsed from the
+very bytes that were hashed, and what is read of it later comes from a file that is still the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from cache.aside import fsync_folder, write_aside
 from cache.errors import CacheError, DamagedCacheError, UnreadableError
@@ -47,7 +46,7 @@ class Journal:
         cache_path = Path(cache_path)
         if not cache_path.name:
             raise CacheError(
-                f"A cache must be a file, however -o names {str(cache_path)!r}. Name one such as cache.h5."
+                f"Expected the cache to be a file, but -o names {str(cache_path)!r}. Name one such as cache.h5."
             )
         self.folder = cache_path.with_name(cache_path.name + ".journal")
         self._lock = WriterLock(self.folder / "lock")
@@ -59,25 +58,19 @@ class Journal:
             for name in names_in(self.folder):
                 if name.endswith(".tmp"):
                     (self.folder / name).unlink()
-        except UnreadableError:
+        except BaseException as error:
             self._lock.release()
-            raise
-        except OSError as error:
-            self._lock.release()
-            if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would meet them, too
+            if isinstance(error, UnreadableError) or not isinstance(error, OSError):
+                raise
+            if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would fail in the same way
                 raise_if_refused(error, error.filename or self.folder)
             raise CacheError(
-                f"A cache must stand in a folder that can be written, however {error.filename or self.folder}: "
-                f"{error.strerror}. Mend that, or name another cache with -o."
+                f"Expected the cache to be in a folder that can be written, but {error.filename or self.folder}: "
+                f"{error.strerror}. Correct that, or name another cache with -o."
             ) from error
-        except BaseException:
-            self._lock.release()
-            raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
         with suppress(OSError):  # it still holds parts
             self.folder.rmdir()
@@ -92,13 +85,13 @@ class Journal:
         name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         try:
             if not self._is_lasting:
-                fsync_folder(self.folder.parent)  # which has the journal's name
+                fsync_folder(self.folder.parent)  # it lists the journal's folder
                 self._is_lasting = True
             return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
         except OSError as error:
             raise CacheError(
                 f"{len(part.keys)} vectors could not be written to {self.folder} ({error.strerror}). All that were "
-                "written before are kept: mend the cause and type the same line again."
+                "written before are kept. Fix the cause and type the same line again."
             ) from error
 
     def paths(self) -> list[Path]:
@@ -118,15 +111,15 @@ class Journal:
         """
         for path in self.paths():
             try:
-                found = load_part_file(path)
+                whole = load_part_file(path)
             except DamagedCacheError as error:
                 aside = self._set_aside(path)
                 log.warning("%s It is set aside as %s. Its contents will be encoded again.", error, aside.name)
             else:
-                yield found
+                yield whole
 
     def _set_aside(self, path: Path) -> Path:
-        """Rename a part to a name that is free and no part's, and return it."""
+        """Rename a damaged part to a free name that is not a part's, and return that."""
         number = 1
         aside = path.with_name(path.name + _DAMAGED)
         while facts_of(aside, follow_symlinks=False) is not None:

@@ -90,7 +90,9 @@ class EncoderSpec:
                 raise ValueError(f"its modality is {modality!r}")
             return cls(modality=modality, fields=fields)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise NotACacheError(f"An encoder spec must be a JSON object with a modality: {error}") from error
+            raise NotACacheError(
+                f"Expected an encoder spec to be a JSON object with a modality, but it is not: {error}"
+            ) from error
 
 
 def _shortened(text: str) -> str:

@@ -55,6 +55,7 @@ variable-length types occur, and `open_checked` refuses a file that has them.
 from __future__ import annotations
 
 import io
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,9 @@ _FILTERS = {"fletcher32"}
 
 def column_path(name: str) -> str:
     """Return where the column `name` stands in the file."""
-    return "catalogue/column/" + _quoted(name)
+    # Everything that HDF5 allows in a name stays readable; the empty name gets one.
+    quoted = re.sub(r"[/%\0\ud800-\udfff]", lambda match: quote(match[0].encode("utf-8", "surrogatepass"), ""), name)
+    return "catalogue/column/" + ("%2E" if name == "." else quoted or "%")
 
 
 def open_checked(
@@ -96,8 +99,8 @@ def open_checked(
 ) -> CheckedFile:
     """Return the file opened for reading, once it is known to be ours, whole, and harmless.
 
-    `source` has the bytes where they are at hand; the path is a mere name then. A published file is never opened for
-    writing, so no lock is taken and none is needed.
+    `source` has the bytes if they were read before; the path is then used in messages only. A published file is
+    never opened for writing, so no lock is taken and none is needed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -159,7 +162,7 @@ def datasets(group: h5py.Group, *, depth: int = _MAX_DEPTH, seen: set[int] | Non
 def attribute(file: h5py.File, name: str) -> str | int | None:
     """Return a root attribute that is a number or bytes of fixed length; None where there is none such.
 
-    HDF5 reads strings of variable length from a heap, and does not come back from one that is made to be endless.
+    HDF5 reads strings of variable length from a heap, and never returns from one that was crafted to be endless.
     """
     if name not in file.attrs or file.attrs.get_id(name).dtype.kind not in "iuS" or file.attrs.get_id(name).shape:
         return None
@@ -170,18 +173,18 @@ def attribute(file: h5py.File, name: str) -> str | int | None:
 
 
 def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
-    found = attribute(file, "format")
-    if found != file_format:
+    actual = attribute(file, "format")
+    if actual != file_format:
         raise NotACacheError(
-            f"{path} must be a file of the format {file_format!r}, however it is "
-            + (f"{found!r}." if isinstance(found, str) else "some other HDF5 file.")
+            f"Expected {path} to be a file of the format {file_format!r}, got "
+            + (f"{actual!r}." if isinstance(actual, str) else "some other HDF5 file.")
             + " Name another file (embed-extract -o)."
         )
     version = attribute(file, "format_version")
     if version not in READABLE_VERSIONS:
         raise UnknownVersionError(
-            f"{path} must have format version {' or version '.join(map(str, READABLE_VERSIONS))}, however it has "
-            f"{version}: update embed-once, or write a new cache with embed-extract -o."
+            f"Expected {path} to have format version {' or version '.join(map(str, READABLE_VERSIONS))}, got "
+            f"{version}. Update embed-once, or write a new cache with embed-extract -o."
         )
 
 
@@ -190,7 +193,7 @@ def _check_storage(dataset: h5py.Dataset) -> None:
     if dataset.is_virtual or properties.get_external_count():
         raise UnsafeFileError(f"{dataset.name} takes its data from another file.")
     if dataset.dtype.kind not in "biufS":
-        raise UnsafeFileError(f"{dataset.name} must hold numbers or bytes, however it holds {dataset.dtype}.")
+        raise UnsafeFileError(f"expected {dataset.name} to hold numbers or bytes, got {dataset.dtype}.")
     filters = {properties.get_filter(n)[3].decode() for n in range(properties.get_nfilters())}
     if not filters <= _FILTERS:
         raise UnsafeFileError(f"{dataset.name} is filtered by {', '.join(sorted(filters - _FILTERS))}.")
@@ -202,11 +205,10 @@ def _check_storage(dataset: h5py.Dataset) -> None:
 
 def _source(path: Path) -> SourceFile:
     facts = facts_of(path)
-    if facts is None or not stat.S_ISREG(facts.st_mode):
-        raise FileNotFoundError(
-            f"A cache must be an existing file, however {path} is "
-            + ("not there. Make one with embed-extract." if facts is None else "a folder, or no plain file.")
-        )
+    if facts is None:
+        raise FileNotFoundError(f"Expected a cache, but {path} is not there. Make one with embed-extract.")
+    if not stat.S_ISREG(facts.st_mode):
+        raise FileNotFoundError(f"Expected a cache, but {path} is a folder or no plain file. Name another.")
     return SourceFile(path)
 
 
@@ -215,16 +217,14 @@ def _open(path: Path, source: SourceFile | io.BytesIO) -> CheckedFile:
         return CheckedFile(source)
     except OSError as error:
         with source:
-            if isinstance(source, SourceFile):
-                source.check()
             source.seek(0)
             head = source.read(8)
             if isinstance(source, SourceFile):
                 source.check()
         if head != b"\x89HDF\r\n\x1a\n":
             raise NotACacheError(
-                f"{path} must be an HDF5 file, however it is of another kind. A catalogue becomes one with "
-                "embed-extract; where it was to be written, name another file (-o)."
+                f"Expected {path} to be an HDF5 file, but it is of another kind. Make a cache of a catalogue with "
+                "embed-extract; if a cache was to be written to this path, name another (-o)."
             ) from error
         raise _damaged(path, error) from error
 
@@ -233,15 +233,3 @@ def _damaged(path: Path, error: Exception) -> DamagedCacheError:
     return DamagedCacheError(
         f"{path} is damaged ({error}). Restore it from a copy, or delete it and run embed-extract again."
     )
-
-
-def _quoted(name: str) -> str:
-    if name == ".":
-        return "%2E"
-    # Everything that HDF5 allows in a name stays readable; the empty name gets one.
-    return "".join(_quoted_letter(letter) for letter in name) or "%"
-
-
-def _quoted_letter(letter: str) -> str:
-    is_surrogate = "\ud800" <= letter <= "\udfff"
-    return quote(letter.encode("utf-8", "surrogatepass"), safe="") if letter in "/%\0" or is_surrogate else letter

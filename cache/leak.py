@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["LEAK", "gives_away", "pairs_give_away", "told_by_others", "told_by_pairs"]
 
-LEAK = 0.98  # of the rows that have companions: from here on the column says the label in other words
+LEAK = 0.98  # the share of rows with companions from which on a column counts as giving the label away
 
 
 def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float, float]:
-    """Return how often the other rows of the same value tell a row's label, and how many rows have such companions.
+    """Return the share of rows whose label follows from their companions, and the share of rows with companions.
 
-    The first is, among rows with companions, the share of those whose label is the commonest of their companions' and
-    no other is as common; so a column of ids tells nothing, and one that is the label in other words tells all.
+    A row's companions are the other rows of the same value. Its label follows from them if it is the one most common
+    label among them. The first share is of the rows with companions: 0 for a column of ids, 1 for a copy of the label.
 
     >>> told_by_others(["a", "a", "b", "b", "c"], ["x", "x", "y", "y", "x"])
     (1.0, 0.8)
@@ -28,7 +28,7 @@ def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float,
 
 
 def told_by_pairs(pairs: Mapping[tuple[str, str], int]) -> tuple[float, float]:
-    """Return what `told_by_others` does, of how many rows each pair of a value and a label has.
+    """Return what `told_by_others` does, from the number of rows of each pair of a value and a label.
 
     >>> told_by_pairs({("a", "x"): 3, ("a", "y"): 1})
     (0.75, 1.0)
@@ -37,25 +37,25 @@ def told_by_pairs(pairs: Mapping[tuple[str, str], int]) -> tuple[float, float]:
     for (value, _), count in pairs.items():
         counts[value].append(count)
     n_told = n_companions = 0
-    for own in counts.values():
-        most, second, *_ = [*sorted(own, reverse=True), 0]
-        n_rows = sum(own)
+    for n_rows_by_label in counts.values():
+        most, second, *_ = [*sorted(n_rows_by_label, reverse=True), 0]
+        n_rows = sum(n_rows_by_label)
         n_companions += n_rows if n_rows > 1 else 0
         n_told += most if most - 1 > second else 0  # without the row itself its label has one less
     return n_told / max(n_companions, 1), n_companions / max(sum(pairs.values()), 1)
 
 
 def gives_away(values: Sequence[str], labels: Sequence[str]) -> bool:
-    """Return whether a column says the label in other words, for `LEAK` of the rows with companions, which most have.
+    """Return whether a column tells the label of at least `LEAK` of the rows with companions, and most rows have some.
 
-    Where one label is nearly everywhere, any column tells it that often; so a leak errs at most half as often as who
-    always says the commonest.
+    Where one label is very common, any column tells it that often. So the column must also err at most half as often
+    as the constant answer that is right most often.
     """
     return pairs_give_away(Counter(zip(values, labels, strict=True)))
 
 
 def pairs_give_away(pairs: Mapping[tuple[str, str], int]) -> bool:
-    """Return what `gives_away` does, of how many rows each pair of a value and a label has."""
+    """Return what `gives_away` does, from the number of rows of each pair of a value and a label."""
     told, n_companions = told_by_pairs(pairs)
     of_labels: Counter[str] = Counter()
     for (_, label), count in pairs.items():

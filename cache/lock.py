@@ -5,18 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from cache.errors import CacheLockedError
 
 __all__ = ["WriterLock"]
 
-ATTEMPTS = 1000  # that other writers, coming and going, may spoil
+ATTEMPTS = 1000  # each may fail because another writer removes its lock meanwhile
 
 
 class WriterLock:
-    """An flock on a file that says who holds it; the kernel frees it when the process ends, however it ends."""
+    """An flock on a file that says who holds it; the kernel frees it when the process ends in any way."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,58 +28,37 @@ class WriterLock:
         Raises:
             CacheLockedError: another process holds it; the message names that process.
         """
-        for _ in range(ATTEMPTS):
-            if self._try():
-                break
-        else:
+        if not any(self._try() for _ in range(ATTEMPTS)):
             raise CacheLockedError(f"Expected the lock {self.path} to be a file in a folder, but it cannot be made.")
 
     def _try(self) -> bool:
-        """Try to take the lock; False where the last holder removed the folder or the file under our hands."""
-        try:
+        """Try to take the lock; False if the last holder removed the folder or the file meanwhile."""
+        with ExitStack() as undo, suppress(FileExistsError, FileNotFoundError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except (FileExistsError, FileNotFoundError):
-            return False
-        try:
-            is_taken = self._take(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if not is_taken:
-            os.close(descriptor)
-            return False
-        with suppress(OSError):  # on a full disk the lock holds all the same, without a name
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        self._descriptor = descriptor
-        return True
-
-    def _take(self, descriptor: int) -> bool:
-        """Lock the file; False where it no longer is the one with the lock's name."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-            raise CacheLockedError(
-                f"One writer at a time may write a cache, but {holder} is writing this one (lock: {self.path}). Wait "
-                "for it to end, or write another cache with -o."
-            ) from error
-        return _is_at(descriptor, self.path)
+            undo.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                raise CacheLockedError(
+                    f"One writer at a time may write a cache, but {holder} is writing this one (lock: {self.path}). "
+                    "Wait for it to end, or write another cache with -o."
+                ) from error
+            if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                return False
+            with suppress(OSError):  # on a full disk the lock holds all the same, without a name
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            undo.pop_all()
+            self._descriptor = descriptor
+            return True
+        return False
 
     def release(self) -> None:
         """Remove the lock's file and let go."""
         if self._descriptor is not None:
-            with suppress(OSError):  # a disk that can no longer be written; the lock goes all the same
+            with suppress(OSError):  # the disk may be read-only by now; the lock is freed all the same
                 self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    ours = os.fstat(descriptor)
-    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)

@@ -1,4 +1,4 @@
-"""How errors say that memory ran out, whoever raised them; torch is not imported to know its errors."""
+"""Recognises the errors of Python and of libraries that mean out of memory, without importing torch."""
 
 from __future__ import annotations
 

@@ -40,38 +40,38 @@ class Part:
         for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
             if not re.fullmatch(r"[\w+-][\w.+-]*", name) or name in taken:
                 raise CacheError(
-                    f"The names of modalities and encoders must be made of letters, digits, '.', '_', '+' and '-', and "
-                    f"be none of {', '.join(taken)}, however got {name!r}."
+                    "Expected names of modalities and encoders to be made of letters, digits, '.', '_', '+' and '-', "
+                    f"and to be none of {', '.join(taken)}, got {name!r}. Choose another name."
                 )
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys) or self.vectors.dtype != np.float32:
             raise CacheError(
-                f"A part must have one float32 row per key, however it has {len(self.keys)} keys and "
+                f"Expected a part to have one float32 row per key, got {len(self.keys)} keys and "
                 f"{self.vectors.dtype} vectors of shape {self.vectors.shape}."
             )
         if not np.isfinite(self.vectors).all():
-            self._refuse_infinite("Vectors", int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0]))
+            self._refuse_infinite("vectors", int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))[0]))
         if self.tokens is not None:
             self._check_tokens(self.tokens)
 
     def _check_tokens(self, tokens: Tokens) -> None:
         if len(tokens) != len(self.keys) or (tokens.counts == 0).any() or (self.keys and not tokens.n_dim):
             raise CacheError(
-                f"A part must have one token or more per key, however {self.spec.modality}/{self.encoder} has "
+                f"Expected a part to have one token or more per key, but {self.spec.modality}/{self.encoder} has "
                 f"{len(self.keys)} keys and tokens of {int((tokens.counts > 0).sum())}."
             )
         if tokens.counts.max(initial=0) > MOST_TOKENS:
             raise CacheError(
-                f"A content must have at most {MOST_TOKENS} tokens, however one of {self.spec.modality}/{self.encoder} "
-                f"has {tokens.counts.max()}. Cut what is encoded, with --max-length."
+                f"Expected a content to have at most {MOST_TOKENS} tokens, but one of {self.spec.modality}/"
+                f"{self.encoder} has {tokens.counts.max()}. Cut what is encoded, with --max-length."
             )
         is_finite = np.isfinite(tokens.values).all(axis=1)  # (T,)
         if not is_finite.all():
-            first = int(np.flatnonzero(~is_finite)[0])
-            self._refuse_infinite("Tokens", int(np.searchsorted(tokens.offsets, first, side="right")) - 1)
+            row = np.searchsorted(tokens.offsets, np.argmin(is_finite), side="right") - 1
+            self._refuse_infinite("tokens", int(row))
 
     def _refuse_infinite(self, what: str, row: int) -> NoReturn:
         raise CacheError(
-            f"{what} must be finite, however {self.spec.modality}/{self.encoder} gave NaN or infinity "
+            f"Expected finite {what}, but {self.spec.modality}/{self.encoder} gave NaN or infinity "
             f"for the content {self.keys[row][:12]}…. Try --device cpu, or other weights."
         )
 
@@ -96,7 +96,7 @@ def encode_part(part: Part) -> bytes:
 
 
 def decode_part(path: Path, content: bytes | bytearray) -> Part:
-    """Return the part that bytes hold; the path is there to be named.
+    """Return the part that `content` holds; `path` is used in messages only.
 
     Raises:
         UnknownVersionError: they are of another version of the format.

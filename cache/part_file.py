@@ -1,4 +1,4 @@
-"""Files of the journal's parts: read when their bytes match the digest in their name, and then only as they were."""
+"""Files of the journal's parts: read only if they match the digest in their name, and while they stay the same."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def load_vectors(part_file: PartFile) -> np.ndarray:
 class PartTokens:
     """The tokens of a part, read a few contents at a time.
 
-    They stand in one piece, so that plain reading finds them: to open HDF5 anew for each few would cost more than they.
+    They are contiguous and read as plain bytes: opening the HDF5 file for each few would cost more than reading them.
 
     Raises:
         DamagedCacheError: they do not stand in one piece.
@@ -108,7 +108,7 @@ class PartTokens:
         path = part_file.path
         with open_checked(path, file_format=PART_FORMAT, source=part_file.open()) as file, file.reading():
             self._offsets = file["token_offset"][:]
-            self._n_dim = file["token"].shape[1]
+            self._dim = file["token"].shape[1]
             self._first_byte = file["token"].id.get_offset()
         if self._first_byte is None and self._offsets[-1]:
             raise DamagedCacheError(
@@ -126,11 +126,11 @@ class PartTokens:
         Raises:
             UnreadableError, CacheError: as for the part itself.
         """
-        some = [np.empty((0, self._n_dim), dtype=np.float16)]
-        row_bytes = 2 * self._n_dim
+        some = [np.empty((0, self._dim), dtype=np.float16)]
+        row_bytes = 2 * self._dim
         with self._file.open() as source:
             for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []:  # of neighbours
                 begin, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
                 content = source.bytes_at(self._first_byte + begin * row_bytes, (end - begin) * row_bytes)
-                some.append(np.frombuffer(content, dtype=np.float16).reshape(end - begin, self._n_dim))
+                some.append(np.frombuffer(content, dtype=np.float16).reshape(end - begin, self._dim))
         return np.concatenate(some)

@@ -1,7 +1,7 @@
-"""Reading files: what the system refuses is said as such, and is neither damage nor absence.
+"""Reading files: an error of the operating system is an `UnreadableError`, never taken for damage or a missing file.
 
-``Path.exists``, ``is_file`` and ``glob`` answer "no" to errors of which some Python releases know a few and others all.
-Where a wrong "no" would have work done again, or written over, it is asked for here.
+``Path.exists``, ``is_file`` and ``glob`` answer "no" to some of these errors; which ones depends on the Python release.
+Where a wrong "no" would have work repeated or overwritten, the functions of this module are used instead.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cache.errors import UnreadableError
@@ -17,13 +17,13 @@ from cache.out_of_memory import is_out_of_memory
 
 __all__ = ["SHORTAGES", "facts_of", "names_in", "raise_if_refused", "reading"]
 
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})  # the machine's, of no one file
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})  # of the machine, not of one file
 
 
 def raise_if_refused(error: BaseException, path: str | Path) -> None:
-    """Raise what the system says of reading a file by its name; return where the error is of another kind.
+    """Raise an `UnreadableError` with the path if the system could not read the file; return for any other error.
 
-    That a file is not there is of another kind: who asked knows what that means.
+    A missing file is such another error: the caller knows what it means.
 
     Raises:
         UnreadableError: the error has an errno, or memory ran out.
@@ -39,7 +39,7 @@ def raise_if_refused(error: BaseException, path: str | Path) -> None:
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Let what the system refuses in the block be an `UnreadableError`.
+    """Turn the operating system's errors in the block into `UnreadableError`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file.
@@ -58,11 +58,9 @@ def facts_of(path: str | Path, *, follow_symlinks: bool = True) -> os.stat_resul
     Raises:
         UnreadableError: it cannot be told whether there is one.
     """
-    try:
-        with reading(path):
-            return os.stat(path, follow_symlinks=follow_symlinks)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    with suppress(FileNotFoundError, NotADirectoryError), reading(path):
+        return os.stat(path, follow_symlinks=follow_symlinks)
+    return None
 
 
 def names_in(folder: str | Path) -> list[str]:
@@ -71,8 +69,6 @@ def names_in(folder: str | Path) -> list[str]:
     Raises:
         UnreadableError: it cannot be told what is in it.
     """
-    try:
-        with reading(folder):
-            return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    with suppress(FileNotFoundError, NotADirectoryError), reading(folder):
+        return sorted(os.listdir(folder))
+    return []

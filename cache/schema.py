@@ -24,11 +24,10 @@ def check_schema(file: h5py.File) -> None:
         dataset = file.get(path)
         if not isinstance(dataset, h5py.Dataset):
             raise DamagedCacheError(f"the table {path} is missing")
-        fits = dataset.dtype.kind == kind if len(kind) == 1 else dataset.dtype.str.lstrip("<|") == kind
         if (
-            not fits
+            kind not in (dataset.dtype.kind, dataset.dtype.str.lstrip("<|"))
             or len(dataset.shape) != len(shape)
-            or any(wanted is not None and wanted != found for wanted, found in zip(shape, dataset.shape, strict=True))
+            or any(wanted not in (None, size) for wanted, size in zip(shape, dataset.shape, strict=True))
         ):
             wish = ", ".join("any" if n is None else str(n) for n in shape)
             raise DamagedCacheError(
@@ -41,7 +40,7 @@ def check_schema(file: h5py.File) -> None:
         table(f"{path}/utf8", "u1", None)
         n_offsets = table(f"{path}/offset", "i8", None if n_cells is None else n_cells + 1)[0]
         if n_offsets < 1:
-            raise DamagedCacheError(f"the table {path}/offset must not be empty")
+            raise DamagedCacheError(f"expected the table {path}/offset to have at least one row, got none")
         return n_offsets - 1
 
     table("digests", "S")
@@ -73,8 +72,8 @@ def _check_encoder(
     table(f"{path}/encoded", "b", n_contents)
     table(f"{path}/spec", "S")
     if f"{path}/token" in file or f"{path}/token_offset" in file:
-        n_tokens, n_token_dim = table(f"{path}/token", "f2", None, None)
-        if n_tokens and not n_token_dim:  # which take no bytes, however many they are
+        n_tokens, token_dim = table(f"{path}/token", "f2", None, None)
+        if n_tokens and not token_dim:  # which take no bytes whatever their number
             raise DamagedCacheError(f"the table {path}/token has {n_tokens} tokens of no dimensions")
         table(f"{path}/token_offset", "i8", n_contents + 1)
     try:

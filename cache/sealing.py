@@ -53,7 +53,7 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     except (OSError, RuntimeError) as error:  # h5py reports a failed write as either
         raise CacheError(
             f"The cache {cache_path} could not be written ({error}). Nothing is lost: all vectors are kept in "
-            f"{journal.folder}. Mend the cause and type the same line again."
+            f"{journal.folder}. Fix the cause and type the same line again."
         ) from error
     for path in inventory.part_paths:
         path.unlink()
@@ -65,7 +65,7 @@ def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray], 
         with h5py.File(raw, "w", libver=("v110", "v110")) as file:
             _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue, tables)
         raw.check()
-    open_checked(aside).close()  # what cannot be opened must not take the place of what can
+    open_checked(aside).close()  # never replace a cache by a file that cannot be opened
 
 
 def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
@@ -100,7 +100,7 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
             block = np.full((stop - start, entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
             if cache is not None:
                 old = cache.vector_block(modality, encoder, start, stop)
-                if old.size:  # it has no dimensions while nothing could be read
+                if old.size:  # it has no dimensions if no content could be read
                     block[: len(old)] = old
             for file, wanted in part_rows:
                 inside = (wanted >= start) & (wanted < stop)
@@ -124,6 +124,6 @@ def _check_space(inventory: Inventory, catalogue: dict[str, np.ndarray], tables:
     free = shutil.disk_usage(inventory.journal.folder).free
     if free < n_bytes:
         raise CacheError(
-            f"Sealing the cache needs {n_bytes / 1e6:.1f} MB beside it, however {free / 1e6:.1f} MB are free. "
-            f"All vectors are kept in {inventory.journal.folder}: free some space and type the same line again."
+            f"Expected {n_bytes / 1e6:.1f} MB of free space beside the cache to seal it, got {free / 1e6:.1f} MB. "
+            f"All vectors are kept in {inventory.journal.folder}. Free some space and type the same line again."
         )

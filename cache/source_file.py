@@ -2,7 +2,7 @@
 
 HDF5 keeps the errno of a failed read to itself, or takes what it could not read for a table that is not there. So it
 gets its bytes from a `SourceFile`, which remembers the first failure and gives zeros from then on, and a `CheckedFile`
-asks for that after whatever was read. No exception passes through the library on the way.
+raises that failure after each use. No exception passes through the library itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Identity = tuple[int, int, int, int]  # device, inode, size, time of modificatio
 class SourceFile(io.RawIOBase):
     """A file's bytes for h5py; the first failure to read them is kept until `check` is called.
 
-    It reads by places and not from where a descriptor stands, so that threads and forked processes may share it.
+    Each read names its position, so that threads and forked processes may share the descriptor.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -58,18 +58,18 @@ class SourceFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, from the start or from the end, and return it."""
+        """Set the position, from the start or from the end, and return it."""
         self._place = offset + (self.n_bytes if whence == os.SEEK_END else 0)
         return self._place
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         return self._place
 
     def readinto(self, buffer: object) -> int:
-        """Fill the buffer from the place, with zeros where that fails or the file is at its end; return what was read.
+        """Fill the buffer from the position, with zeros after a failure or the file's end; return how much was read.
 
-        A Ctrl-C that comes meanwhile waits until the library is out of the way, too.
+        A Ctrl-C that comes meanwhile is raised by `check`, too.
         """
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         n_read = 0
@@ -77,7 +77,7 @@ class SourceFile(io.RawIOBase):
             try:
                 n_more = os.preadv(self._descriptor, [view[n_read:]], self._place + n_read)
             except (OSError, MemoryError) as error:
-                self.error = error.with_traceback(None)  # whose frames hold what HDF5 was asked with, and that holds us
+                self.error = error.with_traceback(None)  # its frames hold HDF5's arguments, which hold this file
             except KeyboardInterrupt as interrupt:
                 self._interrupt = interrupt.with_traceback(None)
             else:
@@ -133,13 +133,13 @@ class CheckedFile(h5py.File):
         try:
             super().__init__(source, "r")
         except Exception as error:  # noqa: BLE001 - it goes on
-            # h5py's frames hold a list of properties that is given back through Python, and so must not outlive it.
+            # h5py's frames hold a property list whose release calls Python, so they must not outlive the interpreter.
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
         _open_files[id(self)] = self
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let what the system refuses in the block be an `UnreadableError`, whatever HDF5 made of it.
+        """Turn failed reads in the block into `UnreadableError`, whatever error HDF5 made of them.
 
         Raises:
             UnreadableError: a read failed, now or before.
@@ -170,6 +170,6 @@ _open_files: weakref.WeakValueDictionary[int, CheckedFile] = weakref.WeakValueDi
 
 @atexit.register
 def _close_open_files() -> None:
-    """Close what nobody closed: HDF5 would do so when Python is gone, through which it must, and crash."""
+    """Close files that were left open: HDF5 would close them after Python has shut down, call into it, and crash."""
     for file in list(_open_files.values()):
         file.close()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from cache.writer import decode_strings
 
 __all__ = ["Cache"]
 
-_CONTENT_TABLES = {"key", "status"}
-
 
 class Cache:
     """A sealed cache, open for reading; a later seal puts another file in its place and does not disturb it.
@@ -29,7 +26,7 @@ class Cache:
     Raises:
         FileNotFoundError, NotACacheError, DamagedCacheError, UnknownVersionError, UnsafeFileError:
             as `cache.layout.open_checked` does.
-        UnreadableError: the system could not read the file, now or in a method; mend the cause and open it anew.
+        UnreadableError: the system could not read the file, now or in a method; fix the cause and open it anew.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,22 +36,20 @@ class Cache:
     def __enter__(self) -> Cache:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
-        """Return the path, how many products there are, and the encoders; of the shapes alone, so that it is quick."""
+        """Return the path, how many products there are, and the encoders; quick, as it reads shapes alone."""
         if not self._file:
             return f"Cache {self.path}\nclosed"
-        found = []
+        encoders = []
         for path in (f"{modality}/{name}" for modality in self.content_modalities for name in self.encoders(modality)):
-            n_vectors, n_dim = self._shape(f"{path}/vector")
+            n_vectors, dim = self._shape(f"{path}/vector")
             tokens = f" (tokens of {self._shape(f'{path}/token')[1]})" if self._has(f"{path}/token") else ""
-            found.append(f"{path} {n_vectors} × {n_dim}{tokens}")
+            encoders.append(f"{path} {n_vectors} × {dim}{tokens}")
         n_products = self._shape("catalogue/id/offset")[0] - 1
-        return f"Cache {self.path}\n{n_products} products\n{', '.join(found) or 'no encoders'}"
+        return f"Cache {self.path}\n{n_products} products\n{', '.join(encoders) or 'no encoders'}"
 
     def __len__(self) -> int:
         return len(self._read("catalogue/id/offset")) - 1
@@ -87,7 +82,7 @@ class Cache:
 
     @property
     def content_modalities(self) -> list[str]:
-        """All modalities of which there are contents, also those of catalogues past, sorted by name."""
+        """All modalities of which there are contents, also those that only earlier catalogues had, sorted by name."""
         return sorted(name for name in self._names("/") if name not in {"catalogue", "digests"})
 
     def encoders(self, modality: str) -> list[str]:
@@ -98,10 +93,10 @@ class Cache:
         """
         if modality not in self.content_modalities:
             raise MissingEntryError(
-                f"The cache {self.path} must hold the modality {modality!r}, however it holds "
+                f"Expected the cache {self.path} to hold the modality {modality!r}, but it holds "
                 f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."
             )
-        return sorted(name for name in self._names(modality) if name not in _CONTENT_TABLES)
+        return sorted(name for name in self._names(modality) if name not in {"key", "status"})
 
     def encoder(self, modality: str, name: str | None = None) -> str:
         """Return `name` if there is such an encoder, or the only one there is where `name` is None.
@@ -114,9 +109,9 @@ class Cache:
             return names[0]
         if name in names:
             return str(name)
-        wish = f"the {modality} encoder {name!r}" if name else f"one {modality} encoder, or be told which to use"
+        wish = f"the {modality} encoder {name!r}" if name else f"one {modality} encoder"
         raise MissingEntryError(
-            f"The cache {self.path} must hold {wish}, however it holds {', '.join(names) or 'none'}. "
+            f"Expected the cache {self.path} to hold {wish}, but it holds {', '.join(names) or 'none'}. "
             f"Name one with --encoder {modality}={names[0] if names else 'NAME'}, or extract it."
         )
 
@@ -140,8 +135,8 @@ class Cache:
         """
         if name not in self.columns():
             raise MissingEntryError(
-                f"The column {name!r} must be one of the catalogue's, however these are "
-                f"{', '.join(self.columns()) or 'none'}."
+                f"Expected the catalogue to have the column {name!r}, but its columns are "
+                f"{', '.join(self.columns()) or 'none'}. Name one of them."
             )
         return self._strings(column_path(name))
 
@@ -194,8 +189,8 @@ class Cache:
         encoder = self.encoder(modality, encoder)
         if not self.has_tokens(modality, encoder):
             raise MissingEntryError(
-                f"{modality}/{encoder} must have tokens, however {self.path} has its vectors alone. Extract them with "
-                "embed-extract --tokens."
+                f"Expected {modality}/{encoder} to have tokens, but {self.path} has its vectors alone. Extract them "
+                "with embed-extract --tokens."
             )
         return Tokens(self._read(f"{modality}/{encoder}/token"), self._token_offsets(modality, encoder))
 
@@ -207,12 +202,13 @@ class Cache:
         """
         if modality in self.content_modalities and modality not in self.modalities:
             raise MissingEntryError(
-                f"The catalogue of {self.path} must have the modality {modality!r}, however it has "
-                f"{', '.join(self.modalities) or 'none'}: its vectors are those of another catalogue."
+                f"Expected the catalogue of {self.path} to have the modality {modality!r}, but it has "
+                f"{', '.join(self.modalities) or 'none'}: the vectors of {modality} are those of another catalogue. "
+                f"Run embed-extract with {modality} among its --modalities."
             )
         rows = self._read(f"catalogue/{modality}/row")
         if rows.size and (rows.min() < -1 or rows.max() >= self._shape(f"{modality}/key")[0]):
-            raise DamagedCacheError(f"{self.path} is damaged: {modality} rows point outside their table.")
+            raise self._damaged(f"catalogue/{modality}/row", "rows point outside their table")
         return rows
 
     def statuses(self, modality: str) -> list[str]:
@@ -238,19 +234,21 @@ class Cache:
         return matrix
 
     def _strings(self, path: str) -> list[str]:
-        utf8, offset = self._read(f"{path}/utf8"), self._read(f"{path}/offset")
-        if offset[0] != 0 or offset[-1] != len(utf8) or is_out_of_order(offset):
-            raise DamagedCacheError(f"{self.path} is damaged: {path} has offsets out of order.")
-        return decode_strings(utf8, offset)
+        utf8 = self._read(f"{path}/utf8")
+        return decode_strings(utf8, self._offsets(f"{path}/offset", len(utf8)))
+
+    def _offsets(self, path: str, n_rows: int) -> np.ndarray:
+        offsets = self._read(path)
+        if offsets[0] != 0 or offsets[-1] != n_rows or is_out_of_order(offsets):
+            raise self._damaged(path, "the offsets are out of order")
+        return offsets
 
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
         path = f"{modality}/{encoder}/token"
-        offsets = self._read(f"{path}_offset")
-        if offsets[0] != 0 or offsets[-1] != self._shape(path)[0] or is_out_of_order(offsets):
-            raise self._damaged(f"{path}_offset", "the offsets are out of order")
+        offsets = self._offsets(f"{path}_offset", self._shape(path)[0])
         counts = np.diff(offsets)
         if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
-            raise self._damaged(f"{path}_offset", "there must be tokens where there is a vector, and there alone")
+            raise self._damaged(f"{path}_offset", "expected tokens where there is a vector, and only there")
         if counts.max(initial=0) > MOST_TOKENS:
             raise self._damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
         return offsets
@@ -282,7 +280,7 @@ class Cache:
 
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:
-        """Let what HDF5 fails at be damage, unless the system could not read."""
+        """Turn HDF5's errors into `DamagedCacheError`, unless the system could not read the file."""
         try:
             with self._file.reading():
                 yield

@@ -1,4 +1,4 @@
-"""One encoder's tokens as the new file will have them: gathered from the old file and from the parts."""
+"""One encoder's tokens for the new file, gathered from the old file and from the parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from cache.inventory import Inventory
 from cache.part_file import PartFile, PartTokens
 from cache.store import Cache
-from cache.tokens import row_ranges
+from cache.tokens import offsets_of, row_ranges
 
 __all__ = ["TokenTable"]
 
@@ -32,19 +32,18 @@ class TokenTable:
             with Cache(inventory.cache_path) as cache:
                 if cache.has_tokens(modality, encoder):
                     old = cache.token_counts(modality, encoder)
-                    self._old_offsets = np.append(0, np.cumsum(old))
+                    self._old_offsets = offsets_of(old)
                     counts[: len(old)] = old
-        # A content may stand in several parts; of each only one copy is taken, the last, as it is of the vectors.
-        part_of, row_of = np.full((2, len(rows)), -1, dtype=np.int64)
+        # A content may be in several parts: only its last copy is taken, as for the vectors.
+        self._part_of, self._row_of = np.full((2, len(rows)), -1, dtype=np.int64)  # -1: its tokens are in the old file
         self._part_files: list[PartFile] = []
         for part in self._entry.parts:
             if part.keys and part.token_counts is not None:
                 contents = np.array([rows[key] for key in part.keys], dtype=np.int64)  # (n,)
                 counts[contents] = part.token_counts
-                part_of[contents], row_of[contents] = len(self._part_files), np.arange(len(contents))
+                self._part_of[contents], self._row_of[contents] = len(self._part_files), np.arange(len(contents))
                 self._part_files.append(part.file)
-        self._part_of, self._row_of = part_of, row_of  # of each content; -1: its tokens are in the old file
-        self.offsets = np.append(0, np.cumsum(counts)).astype(np.int64)
+        self.offsets = offsets_of(counts)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -84,9 +83,9 @@ class TokenTable:
             kept = np.flatnonzero(self._part_of[start : start + len(old) - 1] < 0)
             rows = row_ranges(old[kept] - old[0], old[kept + 1] - old[kept])
             block[rows_of(start + kept)] = cache.token_values(*self._where, int(old[0]), int(old[-1]))[rows]
-        # Sorted by part and by the row in it, and so cut where another part begins.
+        # Sort by part and by row in the part, then split where the next part begins.
         contents = start + np.lexsort((self._row_of[start:stop], self._part_of[start:stop]))
-        for own in np.split(contents, np.flatnonzero(np.diff(self._part_of[contents])) + 1):
-            if (part := self._part_of[own[0]]) >= 0:
-                block[rows_of(own)] = parts[part].take(self._row_of[own])
+        for rows in np.split(contents, np.flatnonzero(np.diff(self._part_of[contents])) + 1):
+            if (part := self._part_of[rows[0]]) >= 0:
+                block[rows_of(rows)] = parts[part].take(self._row_of[rows])
         return block

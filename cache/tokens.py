@@ -9,7 +9,7 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["MOST_TOKENS", "Tokens", "is_out_of_order", "row_ranges"]
+__all__ = ["MOST_TOKENS", "Tokens", "is_out_of_order", "offsets_of", "row_ranges"]
 
 MOST_TOKENS = 65_536  # of one content: a batch takes as many for each row as the longest needs
 
@@ -57,14 +57,14 @@ class Tokens:
         """
         if not arrays:
             return cls(np.zeros((0, 0), dtype=np.float16), np.zeros(1, dtype=np.int64))
-        n_dim = arrays[0].shape[-1] if arrays[0].ndim else 0
+        dim = arrays[0].shape[-1] if arrays[0].ndim else 0
         for array in arrays:
-            if array.ndim != 2 or array.shape[1] != n_dim or array.dtype != np.float16:
+            if array.ndim != 2 or array.shape[1] != dim or array.dtype != np.float16:
                 raise CacheError(
-                    f"Expected each content's tokens to be float16 of shape (any, {n_dim}), but some are "
+                    f"Expected each content's tokens to be float16 of shape (any, {dim}), but some are "
                     f"{array.dtype} of shape {array.shape}."
                 )
-        return cls(np.concatenate(arrays), _offsets_of(np.array([len(array) for array in arrays])))
+        return cls(np.concatenate(arrays), offsets_of([len(array) for array in arrays]))
 
     @classmethod
     def concatenated(cls, several: Sequence[Tokens]) -> Tokens:
@@ -73,16 +73,7 @@ class Tokens:
         Raises:
             CacheError: they are not all of the same D.
         """
-        some = [tokens for tokens in several if len(tokens)]
-        if not some:
-            return cls.of([])
-        if len({tokens.n_dim for tokens in some}) > 1:
-            raise CacheError(
-                "Expected tokens to be of one dimension to be put together, but theirs are "
-                f"{', '.join(str(n_dim) for n_dim in sorted({tokens.n_dim for tokens in some}))}."
-            )
-        counts = np.concatenate([tokens.counts for tokens in some])
-        return cls(np.concatenate([tokens.values for tokens in some]), _offsets_of(counts))
+        return cls.of([tokens[row] for tokens in several for row in range(len(tokens))])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -99,7 +90,7 @@ class Tokens:
             rows: (m,) int64
         """
         counts = self.counts[rows]
-        return Tokens(self.values[row_ranges(self.offsets[:-1][rows], counts)], _offsets_of(counts))
+        return Tokens(self.values[row_ranges(self.offsets[:-1][rows], counts)], offsets_of(counts))
 
     @property
     def n_dim(self) -> int:
@@ -135,7 +126,14 @@ def row_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
 
 
-def _offsets_of(counts: np.ndarray) -> np.ndarray:
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
+def offsets_of(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return where each of n ranges begins that follow one another, and where the last ends.
+
+    >>> offsets_of([2, 3]).tolist()
+    [0, 2, 5]
+
+    Shape:
+        counts: (n,) int64
+        output: (n + 1,) int64
+    """
+    return np.append(0, np.cumsum(counts, dtype=np.int64))

@@ -25,9 +25,7 @@ def verify(path: str | Path) -> list[str]:
     """
     try:
         with Cache(path) as cache, cache._file.reading():
-            problems = _digest_problems(cache)
-            if not problems:
-                problems = _table_problems(cache)
+            problems = _digest_problems(cache) or _table_problems(cache)
     except UnreadableError:
         raise
     except EmbedOnceError as error:
@@ -76,11 +74,13 @@ def _table_problems(cache: Cache) -> list[str]:
     for modality in cache.content_modalities:  # those of catalogues past, too
         keys = cache.keys(modality)
         if len(np.unique(keys)) != len(keys):
-            problems.append(f"{modality}/key must be unique.")
+            problems.append(f"Expected {modality}/key to be unique, but some keys are repeated.")
         for encoder in cache.encoders(modality):
             vectors, encoded = cache.vectors(modality, encoder), cache.encoded(modality, encoder)
             if not np.isfinite(vectors[encoded]).all() or not np.isnan(vectors[~encoded]).all():
-                problems.append(f"{modality}/{encoder} must be finite where encoded and NaN elsewhere.")
+                problems.append(
+                    f"Expected {modality}/{encoder} to be finite where encoded and NaN elsewhere, but it is not."
+                )
             if cache.has_tokens(modality, encoder):
                 problems += _token_problems(cache, modality, encoder)
     return problems
@@ -91,4 +91,4 @@ def _token_problems(cache: Cache, modality: str, encoder: str) -> list[str]:
     tokens = cache._file[f"{modality}/{encoder}/token"]
     if all(np.isfinite(tokens[start : start + BLOCK_ROWS]).all() for start in range(0, len(tokens), BLOCK_ROWS)):
         return []
-    return [f"{modality}/{encoder}/token must be finite."]
+    return [f"Expected {modality}/{encoder}/token to be finite, but it is not."]

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cache.layout import FORMAT_VERSION
+from cache.tokens import offsets_of
 
 __all__ = ["Writer", "array_digest", "content_sha256", "dataset_digest", "decode_strings", "encode_strings"]
 
@@ -31,7 +32,7 @@ class Writer:
         self.digests: dict[str, str] = {}
         file.attrs["format"] = np.bytes_(file_format)
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["created_by"] = np.bytes_(f"embed-once {_own_version()}")
+        file.attrs["created_by"] = np.bytes_(f"embed-once {_version()}")
 
     def array(self, path: str, array: np.ndarray, *, is_chunked: bool = True) -> None:
         """Write one array of numbers or fixed-width bytes; without chunks it has no Fletcher-32 either."""
@@ -84,9 +85,8 @@ def encode_strings(cells: Sequence[str]) -> dict[str, np.ndarray]:
         output: ``utf8`` (bytes,) uint8 and ``offset`` (N + 1,) int64
     """
     encoded = [cell.encode("utf-8", "surrogateescape") for cell in cells]
-    offset = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(cell) for cell in encoded], out=offset[1:])
-    return {"offset": offset, "utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8)}
+    offsets = offsets_of([len(cell) for cell in encoded])
+    return {"offset": offsets, "utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8)}
 
 
 def decode_strings(utf8: np.ndarray, offset: np.ndarray) -> list[str]:
@@ -132,7 +132,7 @@ def _storage(shape: tuple[int, ...]) -> dict:
     return {"chunks": (min(rows, shape[0]), *shape[1:]), "fletcher32": True}
 
 
-def _own_version() -> str:
+def _version() -> str:
     try:
         return version("embed-once")
     except PackageNotFoundError:  # a checkout that is not installed

@@ -1,10 +1,9 @@
 """Extraction: a catalogue in, a cache of vectors out. `embed.extract` does it all; `embed.inspect` looks before."""
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import cache
+import embed_once  # noqa: F401 - it refuses another module named cache
 
 __all__ = [
     "Catalogue",
@@ -54,12 +53,6 @@ _HOMES = {
     "make_encoders": "embed.encoders.factory",
     "read_catalogue": "embed.catalogue.catalogue",
 }
-
-if Path(str(cache.__file__)).parent.parent != Path(__file__).parent.parent:
-    raise ImportError(
-        f"Expected the module cache to be embed-once's, beside {Path(__file__).parent}, got {cache.__file__}. Rename "
-        "that one, or start Python elsewhere."
-    )
 
 
 def __getattr__(name: str) -> Any:

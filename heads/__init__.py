@@ -1,10 +1,9 @@
 """Heads: small classifiers on cached vectors. `heads.train` trains them, `heads.load_heads` uses them."""
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import cache
+import embed_once  # noqa: F401 - it refuses another module named cache
 
 __all__ = [
     "AblationReport",
@@ -49,12 +48,6 @@ _HOMES = {
     "load_heads": "heads.runs.folder",
     "train": "heads.workflows.train",
 }
-
-if Path(str(cache.__file__)).parent.parent != Path(__file__).parent.parent:
-    raise ImportError(
-        f"Expected the module cache to be embed-once's, beside {Path(__file__).parent}, got {cache.__file__}. Rename "
-        "that one, or start Python elsewhere."
-    )
 
 
 def __getattr__(name: str) -> Any:

@@ -154,7 +154,7 @@ def test_missing_file_is_one_line_that_says_what_to_do(command, options, tmp_pat
     result = invoke(command, tmp_path / "none.h5", *options)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("Error: A cache must be an existing file")
+    assert result.stderr.startswith("Error: Expected a cache, but")
     assert "embed-extract" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -183,7 +183,7 @@ def test_file_of_another_kind_is_named(command, tmp_path):
     path.write_text("id,text\n1,a\n")
     result = invoke(command, path)
     assert result.exit_code == 1
-    assert f"{path} must be an HDF5 file" in result.output
+    assert f"Expected {path} to be an HDF5 file" in result.output
 
 
 @COMMANDS

@@ -189,7 +189,7 @@ def test_vector_that_is_not_finite_is_refused_and_its_content_named(value):
     ids=lambda vectors: f"{vectors.dtype}{vectors.shape}",
 )
 def test_anything_but_one_float32_row_a_key_is_refused(vectors):
-    with pytest.raises(CacheError, match="one float32 row per key, however it has 2 keys"):
+    with pytest.raises(CacheError, match="one float32 row per key, got 2 keys"):
         Part("drawn", SPEC, part_of("red", "green").keys, vectors, {})
 
 

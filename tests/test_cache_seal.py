@@ -537,7 +537,7 @@ def test_full_disk_loses_nothing(many, small_disk, n_free):
     filler = small_disk / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - n_free))
     before = files(path.parent)
-    with pytest.raises(CacheError, match=r"Sealing the cache needs .+ MB beside it, however"):
+    with pytest.raises(CacheError, match=r"Expected .+ MB of free space beside the cache to seal it, got"):
         sealed(path, many_products())
     said, noise = seal_elsewhere(path, limit=0)
     assert "No space left on device" in said

@@ -41,12 +41,12 @@ def test_cells_are_read_as_written(cache_path):
 
 
 def test_missing_modality_names_what_there_is(cache_path):
-    with Cache(cache_path) as cache, pytest.raises(MissingEntryError, match=r"'audio', however it holds image, text"):
+    with Cache(cache_path) as cache, pytest.raises(MissingEntryError, match=r"'audio', but it holds image, text"):
         cache.matrix("audio")
 
 
 def test_missing_encoder_names_what_there_is(cache_path):
-    with Cache(cache_path) as cache, pytest.raises(MissingEntryError, match="'resnet50', however it holds synthetic"):
+    with Cache(cache_path) as cache, pytest.raises(MissingEntryError, match="'resnet50', but it holds synthetic"):
         cache.matrix("image", "resnet50")
 
 

@@ -1,6 +1,8 @@
 """What a newcomer meets: commands of a fresh clone, the environment they make, a wheel, and a foreign `cache`."""
 
+import configparser
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -49,7 +51,7 @@ def test_a_command_without_its_libraries_makes_the_environment_and_runs_there(em
     line = (empty_python, ROOT / "bin" / "cache-info", tmp_path / "no.h5")
     first = run(*line, env=environment)
     assert first.returncode == 1
-    assert first.stderr.splitlines()[-1].startswith("Error: A cache must be an existing file")
+    assert first.stderr.splitlines()[-1].startswith("Error: Expected a cache, but")
     assert "Installing into" in first.stderr
     assert asked_of_pip(tmp_path) == [f"install --quiet --editable {ROOT}"]
     again = run(*line, env=environment)
@@ -76,11 +78,14 @@ def test_torch_comes_from_the_index_that_is_named(environment, tmp_path):
     assert asked_of_pip(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
 
 
-@pytest.mark.parametrize("command", ["embed-extract", "heads-train"])
+@pytest.mark.parametrize("command", ["cache-info", "cache-verify", "embed-extract", "heads-train"])
 def test_a_foreign_module_named_cache_is_named(command, tmp_path):
     (tmp_path / "cache.py").write_text("")
-    package = command.partition("-")[0]
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import {package}"
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    (target,) = re.findall(rf"^{command} = (.+)$", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
+    module, _, function = target.partition(":")
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; from {module} import {function}"
     done = run(sys.executable, "-c", code, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: Expected the module cache to be embed-once's")

@@ -305,7 +305,7 @@ def test_wrong_usage_exits_with_2(shop, counting, arguments):
         (["--id-column", "label"], ["each id to name one product", "'class 0' 3 times", "--id-column"]),
         (["--image-root", "nowhere"], ["none of the 6 is", "--image-root"]),
         (["-o", "images"], ["images is a folder"]),
-        (["-o", "data.csv"], ["data.csv must be an HDF5 file"]),
+        (["-o", "data.csv"], ["data.csv to be an HDF5 file"]),
         (["-o", "."], ["-o"]),
         (["-o", ""], ["-o"]),
         (["-o", "/"], ["-o"]),
@@ -576,10 +576,10 @@ def overwrite_with_text(path):
         (truncate, ["is damaged"]),
         (halve, ["is damaged"]),
         (keep_only_the_signature, ["is damaged"]),
-        (raise_version, ["must have format version 1 or version 2, however it has 99", "update embed-once"]),
-        (make_foreign, ["must be a file of the format 'embed-once cache'"]),
-        (empty, ["must be an HDF5 file"]),
-        (overwrite_with_text, ["must be an HDF5 file"]),
+        (raise_version, ["to have format version 1 or version 2, got 99", "Update embed-once"]),
+        (make_foreign, ["to be a file of the format 'embed-once cache'"]),
+        (empty, ["to be an HDF5 file"]),
+        (overwrite_with_text, ["to be an HDF5 file"]),
     ],
 )
 def test_file_that_is_no_whole_cache_is_left_alone(shop, counting, damage, words):

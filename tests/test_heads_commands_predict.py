@@ -223,7 +223,7 @@ def test_a_cache_without_the_modality_is_refused_for_heads_that_need_it(run_path
     path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 12))}, {})
     result = invoke(predict, path, "--run", run_path)
     assert_one_line(result)
-    assert "must hold the modality 'image', however it holds text" in result.stderr
+    assert "to hold the modality 'image', but it holds text" in result.stderr
     assert len(predicted(path, run_path, "--head", "text")) == 4
 
 

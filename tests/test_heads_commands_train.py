@@ -374,17 +374,15 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
     path = shutil.copy(cache_path, tmp_path / "c.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
-    assert_one_line(
-        heads_train(cache=path), "must have format version 1 or version 2, however it has 99", "update embed-once"
-    )
+    assert_one_line(heads_train(cache=path), "to have format version 1 or version 2, got 99", "Update embed-once")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--modalities", "image,audio"], ["must hold the modality 'audio', however it holds image, text"]),
+        (["--modalities", "image,audio"], ["to hold the modality 'audio', but it holds image, text"]),
         (["--modalities", ","], ["modality"]),
-        (["--encoder", "image=resnet50"], ["the image encoder 'resnet50', however it holds synthetic"]),
+        (["--encoder", "image=resnet50"], ["the image encoder 'resnet50', but it holds synthetic"]),
         (["--encoder", "audio=synthetic"], ["audio"]),
         (["--encoder", "image"], ["--encoder: expected MODALITY=NAME", "'image'"]),
         (["--encoder", "=synthetic"], ["--encoder: expected MODALITY=NAME"]),
@@ -410,7 +408,7 @@ def test_what_cannot_be_done_is_said_in_one_line(heads_train, arguments, words):
 def test_encoders_may_be_chosen(heads_train, tmp_path):
     path = shop(tmp_path / "c.h5", encoder="first")
     shop(path, encoder="second")
-    assert_one_line(heads_train(cache=path), "however it holds first, second", "--encoder image=first")
+    assert_one_line(heads_train(cache=path), "but it holds first, second", "--encoder image=first")
     result = heads_train("--encoder", "image=second", "--encoder", " text = first ", cache=path)
     assert "image: second  text: first" in result.stdout
 

@@ -516,7 +516,7 @@ def test_a_cache_without_the_tokens_is_refused_by_name(folder, report):
         specs = {name: cache.spec(name, "synthetic") for name in TWO}
         with pytest.raises(HeadError, match=r"the tokens of image/synthetic, which .* --tokens"):
             replace(head, specs=specs).vectors_of(cache)
-        with pytest.raises(MissingEntryError, match="image/synthetic must have tokens"):
+        with pytest.raises(MissingEntryError, match="image/synthetic to have tokens"):
             load_vectors(cache, encoders=dict.fromkeys(TWO), tokens_of=["image"])
     result = invoke(predict, path, "--run", report.run_path)
     assert result.exit_code == 1

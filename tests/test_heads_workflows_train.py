@@ -356,16 +356,14 @@ def test_a_cache_of_one_modality_has_no_fusion(tmp_path):
 def test_modalities_may_be_chosen(folder, cache_path):
     settings = replace(QUICK, fusions=(), modalities=("text",))
     assert list(train(cache_path, settings=settings, runs_path=folder / "chosen").metrics) == ["text"]
-    with pytest.raises(MissingEntryError, match="modality 'audio', however it holds image, text"):
+    with pytest.raises(MissingEntryError, match="modality 'audio', but it holds image, text"):
         train(cache_path, settings=replace(settings, modalities=("text", "audio")), runs_path=folder / "chosen")
 
 
 def test_several_encoders_must_be_chosen_from(tmp_path):
     path = shop(tmp_path / "c.h5", encoder="first")
     shop(path, encoder="second", seed=5)
-    with pytest.raises(
-        MissingEntryError, match=r"however it holds first, second\. Name one with --encoder image=first"
-    ):
+    with pytest.raises(MissingEntryError, match=r"but it holds first, second\. Name one with --encoder image=first"):
         train(path, settings=QUICK, runs_path=tmp_path / "runs")
     encoders = {"image": "second", "text": "first"}
     found = train(path, settings=replace(QUICK, fusions=(), encoders=encoders), runs_path=tmp_path / "runs")

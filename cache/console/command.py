@@ -105,9 +105,9 @@ def print_table(header: list[str], rows: list[list[str]], *, width: int | None =
     widths = [max(len(cells[n]) for cells in [header, *rows]) for n in range(len(header))]
     if width is not None:
         widths[0] = max(LEAST_NAME, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
-    for cells in [header, ["-" * own for own in widths], *rows]:
+    for cells in [header, ["-" * column_width for column_width in widths], *rows]:
         first = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
-        padded = [first.ljust(widths[0])] + [cell.rjust(own) for cell, own in zip(cells[1:], widths[1:], strict=True)]
+        padded = [first.ljust(widths[0])] + [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
         click.echo("  ".join(padded).rstrip())
 
 

@@ -1,4 +1,4 @@
-"""What a command says beside its results: notes always, progress where a person waits; all of it on stderr."""
+"""Notes and progress of a command, on stderr: all notes, and progress where a person watches it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINE_EVERY_S = 10.0
 
 
 class NoteHandler(logging.Handler):
-    """Writes notes to what is stderr now; a StreamHandler would keep to the one of the first command.
+    """Writes notes to the current `sys.stderr`; a StreamHandler would keep the one of the first command.
 
     Progress is written to a terminal, and elsewhere as a plain line now and then.
     """
@@ -35,7 +35,7 @@ class NoteHandler(logging.Handler):
 
 
 def log_to_stderr() -> None:
-    """Have notes and progress written to stderr from now on, unless a program that calls the command hears them."""
+    """Write notes and progress to stderr from now on, unless the calling program has handlers for them."""
     log = logging.getLogger("embed_once")
     log.handlers = [handler for handler in log.handlers if not isinstance(handler, NoteHandler)]
     if not log.handlers:

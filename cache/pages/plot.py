@@ -18,7 +18,7 @@ __all__ = ["COLOURS", "draw", "svg"]
 # Okabe and Ito's colours, which the colour-blind can tell apart (jfly.uni-koeln.de/color), without black and yellow:
 # each is seen on white and on near black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
-_INK, _QUIET, _GROUND = "#010203", "#040506", "#070809"  # stand for the page's own until the SVG is there
+_INK, _QUIET, _GROUND = "#010203", "#040506", "#070809"  # placeholders, which the page's colours replace in the SVG
 _STYLE: Any = {
     "axes.edgecolor": _QUIET, "axes.facecolor": "none", "axes.labelcolor": _INK, "axes.spines.right": False,
     "axes.spines.top": False, "axes.titlecolor": _INK, "axes.titlelocation": "left", "axes.titlesize": 11,
@@ -58,6 +58,6 @@ def svg(figure: Figure, *, label: str) -> Markup:
         figure.savefig(content, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     drawn = re.sub(r"^.*?<svg ", f'<svg role="img" aria-label="{escape(label)}" ', content.getvalue(), flags=re.DOTALL)
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    for stand_in, own in ((_INK, "ink"), (_QUIET, "quiet"), (_GROUND, "ground")):
-        drawn = drawn.replace(stand_in, f"var(--{own})")
+    for stand_in, variable in ((_INK, "ink"), (_QUIET, "quiet"), (_GROUND, "ground")):
+        drawn = drawn.replace(stand_in, f"var(--{variable})")
     return Markup(drawn)  # noqa: S704 - matplotlib escapes the texts in it
