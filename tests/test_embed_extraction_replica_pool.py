@@ -212,8 +212,8 @@ class Untidy(CountingEncoder):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (np.ndarray.tolist, "must give a numpy array, or embed.Encoded, however its encode gave list"),
-        (np.float64, "finite float32 vectors of 4 dimensions, however it gave float64"),
+        (np.ndarray.tolist, "to give a numpy array or embed.Encoded, got list"),
+        (np.float64, "finite float32 vectors of 4 dimensions, got float64"),
         (lambda vectors: vectors * np.float32(np.nan), "some have NaN or infinity"),
     ],
 )
@@ -227,7 +227,7 @@ def test_an_encoder_that_gives_tokens_now_and_then_is_a_named_error(tmp_path):
         return Encoded(vectors, None if len(vectors) < 2 else Tokens.of([np.ones((1, 3), np.float16)] * len(vectors)))
 
     settings = ExtractSettings(batch_size=2, n_workers=1)
-    with pytest.raises(EncoderError, match=r"must give tokens of 3 dimensions .* gave such of 0"):
+    with pytest.raises(EncoderError, match=r"to give tokens of 3 dimensions .* got 0"):
         extract(small_catalogue(tmp_path / "shop", 5), tmp_path / "c.h5", settings=settings, encoders=[Untidy(make)])
 
 

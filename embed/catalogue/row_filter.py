@@ -108,7 +108,7 @@ class Where:
                 return
             self._column(right)
             if not isinstance(self._literal(left), str):
-                raise self._wrong(f"{ast.unparse(left)} must be text in quotes")
+                raise self._wrong(f"{ast.unparse(left)} is no text in quotes")
         elif type(relation) in OPERATORS:
             if isinstance(left, ast.Name):
                 self._column(left)
@@ -121,7 +121,7 @@ class Where:
 
     def _column(self, node: ast.expr) -> str:
         if not isinstance(node, ast.Name):
-            raise self._wrong(f"{ast.unparse(node)} must be a column's name, in backticks where it is no word")
+            raise self._wrong(f"{ast.unparse(node)} is no column's name, which stands in backticks where it is no word")
         name = node.id
         if (match := re.fullmatch(r"__column_(\d+)__", name)) and int(match[1]) < len(self._quoted):
             name = self._quoted[int(match[1])]
@@ -137,7 +137,7 @@ class Where:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return -value if negative else value
-        raise self._wrong(f"{ast.unparse(node)} must be a number, or text in quotes")
+        raise self._wrong(f"{ast.unparse(node)} is neither a number nor text in quotes")
 
     def _holds(self, node: ast.expr, rows: Rows) -> list[bool]:
         match node:

@@ -114,8 +114,8 @@ class Hints:
         """Forget everything if it is a hint that gave this key, which the file turned out not to have."""
         if self.find([identity(path)]) == [key]:
             log.warning(
-                "%s has other bytes than when it was hashed, however the same size, inode and times: "
-                "%s is not to be trusted and is removed. The next run reads all files.", path, self.path,
+                "%s has other bytes than when it was hashed, but the same size, inode and times: "
+                "%s cannot be trusted and is removed. The next run reads all files.", path, self.path,
             )  # fmt: skip
             self.path.unlink(missing_ok=True)
 

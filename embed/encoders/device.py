@@ -37,7 +37,7 @@ def find_devices(choice: str) -> list[torch.device]:
     """
     devices = [_find_device(name) for name in choice.split(",")]
     if len({(device.type, device.index or 0) for device in devices}) < len(devices):
-        raise DeviceError(f"--device must name each device once, however got {choice!r}.")
+        raise DeviceError(f"--device: expected each device once, got {choice!r}.")
     return devices
 
 
@@ -142,13 +142,13 @@ def _find_device(choice: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", choice):
         raise DeviceError(
-            f"--device must be auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, however got {choice!r}."
+            f"--device: expected auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, got {choice!r}."
         )
     kind, _, number = choice.partition(":")
     n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count()}[kind]
     if int(number or 0) >= n_devices:
         raise DeviceError(
-            f"--device {choice} must be a device of this machine, however PyTorch {torch.__version__} finds "
+            f"--device: expected a device of this machine, got {choice}, but PyTorch {torch.__version__} finds "
             f"{n_devices} of the kind {kind} here. Use --device auto or cpu."
         )
     return torch.device(choice)

@@ -87,7 +87,7 @@ class TextEncoder:
         keep_tokens: bool = False,
     ) -> None:
         if pooling not in ("cls", "mean"):
-            raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
+            raise SettingError(f"--pooling: expected cls or mean, got {pooling!r}.")
         self.pooling = pooling
         self.keeps_tokens = keep_tokens
         self.max_length = max_length
@@ -102,12 +102,12 @@ class TextEncoder:
         self.text_config = config.text_config if self.has_two_towers else config
         if getattr(config, "is_encoder_decoder", False) or not hasattr(self.text_config, "vocab_size"):
             raise WeightsError(
-                f"A text encoder must be an encoder alone, or have a tower of its own for texts, however {model_name} "
-                f"is a {type(config).__name__}: BERT, CLIP and their kinds are."
+                f"Expected a text encoder to be an encoder alone, or to have a tower for texts, but {model_name} is a "
+                f"{type(config).__name__}. Use BERT, CLIP or one of their kinds."
             )
         longest = _longest_text(self.text_config, max_length)
         if max_length > longest:
-            raise SettingError(f"--max-length must be at most {longest} for {model_name}, however got {max_length}.")
+            raise SettingError(f"--max-length: expected at most {longest} for {model_name}, got {max_length}.")
         self.is_tower = self.has_two_towers or config.model_type in TOWERS
         if self.is_tower:
             self._check_tower(model_name)
@@ -199,7 +199,7 @@ class TextEncoder:
                 self.folder, local_files_only=True, trust_remote_code=False
             )
         except Exception as error:  # tokenizers raise plain exceptions on damaged files
-            raise WeightsError(f"{self.folder} must hold its tokenizer, however: {str(error)[:300]}") from error
+            raise WeightsError(f"Expected {self.folder} to hold its tokenizer, but: {str(error)[:300]}") from error
 
     @cached_property
     def model(self) -> nn.Module:
@@ -225,23 +225,26 @@ class TextEncoder:
         first, second = model(input_ids=ids).last_hidden_state[:, 0]
         if torch.equal(first, second):
             raise WeightsError(
-                f"With --pooling cls the first token must see the others, however in {self.folder} it sees itself "
+                f"Expected the first token to see the others for --pooling cls, but in {self.folder} it sees itself "
                 "alone, so that all texts would get the same vector. Use --pooling mean, or another text encoder."
             )
 
     def _check_tower(self, model_name: str) -> None:
         if self.keeps_tokens:
             raise SettingError(
-                f"--tokens needs a text encoder whose vector is pooled from its tokens, however {model_name} has a "
+                f"Expected a text encoder whose vector is pooled from its tokens for --tokens, but {model_name} has a "
                 "pooling of its own. Leave --tokens out, or choose another --text-encoder."
             )
         if self.pooling != "cls":
             raise SettingError(
-                f"--pooling must be cls for {model_name}, however got {self.pooling!r}: its own pooling gives its "
-                "texts' vectors."
+                f"--pooling: expected cls for {model_name}, whose own pooling gives its texts' vectors, got "
+                f"{self.pooling!r}. Use cls."
             )
         if self.folder is None or not vocabulary_files(self.folder):
-            raise WeightsError(f"{self.folder} must hold its tokenizer: the vector stands where the text ends.")
+            raise WeightsError(
+                f"Expected {self.folder} to hold its tokenizer, since the vector stands where the text ends, but it "
+                "holds none. Save it there with save_pretrained."
+            )
 
     def _pooling_field(self) -> str:
         if self.has_two_towers:

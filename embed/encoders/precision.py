@@ -35,7 +35,7 @@ def find_precision(choice: str, device: torch.device) -> str:
     if choice in PRECISIONS:
         return choice
     if choice != "auto":
-        raise SettingError(f"--precision must be auto, {', '.join(PRECISIONS)}, however got {choice!r}.")
+        raise SettingError(f"--precision: expected auto, {', '.join(PRECISIONS)}, got {choice!r}.")
     return "bf16" if _has_bf16(device) else "fp32"
 
 

@@ -82,9 +82,9 @@ class ImageEncoder:
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise SettingError(
-                f"--image-encoder must be one of torchvision's classification models ({', '.join(ARCHITECTURES)}), "
+                f"--image-encoder: expected one of torchvision's classification models ({', '.join(ARCHITECTURES)}), "
                 "or a Hugging Face vision model: a folder with config.json, or a name on the hub such as "
-                f"facebook/dinov2-small, however got {architecture!r}."
+                f"facebook/dinov2-small, got {architecture!r}."
             )
         self.architecture = architecture
         self.device = torch.device(device)
@@ -180,7 +180,7 @@ class ImageEncoder:
             except (RuntimeError, ValueError) as error:
                 first = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
                 raise WeightsError(
-                    f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
+                    f"Expected {self.weights_path} to hold the weights of torchvision's {self.architecture}, but: "
                     f"{first[:300]}"
                 ) from error
         fused = fuse_batch_norm(model.eval().requires_grad_(False))

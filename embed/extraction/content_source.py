@@ -150,6 +150,6 @@ def _check_found(statuses: list[str], cells: list[str], catalogue: Catalogue, se
         if "outside" in statuses:
             ways.append("permit others with --allow-outside")
         raise CatalogueError(
-            f"The pictures in column {catalogue.roles['image']} must be files below {root}, however none of the "
+            f"Expected the pictures in column {catalogue.roles['image']} to be files below {root}, but none of the "
             f"{len(named)} is: {cells[named[0]]!r} is {statuses[named[0]]}. {', or '.join(ways)}."
         )

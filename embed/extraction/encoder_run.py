@@ -213,19 +213,19 @@ class EncoderRun:
         """Check a batch against the batches before it."""
         vectors = encoded.vectors
         n_dim = self.n_dim or vectors.shape[-1]
-        wish = f"{self.name} must give {n_contents} finite float32 vectors of {n_dim} dimensions"
+        wish = f"Expected {self.name} to give {n_contents} finite float32 vectors of {n_dim} dimensions"
         if vectors.shape != (n_contents, n_dim) or vectors.dtype != np.float32:
-            raise EncoderError(f"{wish}, however it gave {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
+            raise EncoderError(f"{wish}, got {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
         if not np.isfinite(vectors).all():
             raise EncoderError(
-                f"{wish}, however some have NaN or infinity. Use --precision fp32 with another "
+                f"{wish}, but some have NaN or infinity. Use --precision fp32 with another "
                 f"--{self.encoder.spec.modality}-name, --device cpu, or other weights."
             )
         n_token_dim = 0 if encoded.tokens is None else encoded.tokens.n_dim
         if self.n_token_dim not in (None, n_token_dim):
             raise EncoderError(
-                f"{self.name} must give tokens of {self.n_token_dim} dimensions with each vector (0: none), however it "
-                f"gave such of {n_token_dim}. An encoder that is changed needs another spec."
+                f"Expected {self.name} to give tokens of {self.n_token_dim} dimensions with each vector (0: none), got "
+                f"{n_token_dim}. Give an encoder that is changed another spec."
             )
         self.n_dim, self.n_token_dim = n_dim, n_token_dim
 

@@ -122,7 +122,7 @@ def _checked(encoder: Encoder, found: object) -> Encoded:
     if isinstance(found, Encoded) and isinstance(found.vectors, np.ndarray):
         return found
     raise EncoderError(
-        f"{encoder.spec.modality}/{encoder.name} must give a numpy array, or embed.Encoded, however its encode gave "
+        f"Expected encode of {encoder.spec.modality}/{encoder.name} to give a numpy array or embed.Encoded, got "
         f"{type(found).__name__}."
     )
 

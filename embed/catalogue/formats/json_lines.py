@@ -19,7 +19,7 @@ __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
 
-HINT = "Each line must be one JSON object, in UTF-8 or what --encoding names."
+HINT = "Make each line one JSON object, in UTF-8 or what --encoding names."
 
 log = logging.getLogger("embed_once")
 
