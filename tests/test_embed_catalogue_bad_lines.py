@@ -178,7 +178,7 @@ def test_json_lines_may_be_compressed():
 
 @pytest.mark.parametrize("content", ['{"id": 1}\n{]\n[\n', "[" * 100_000, '[{"id": 1}]'])
 def test_what_is_no_json_lines_is_a_named_error(content):
-    with pytest.raises(CatalogueError, match="Each line must be one JSON object"):
+    with pytest.raises(CatalogueError, match="Make each line one JSON object"):
         read(content, name="c.jsonl")
 
 

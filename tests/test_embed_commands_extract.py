@@ -344,7 +344,7 @@ def test_modality_named_twice_is_encoded_once(shop, counting):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--device", "tpu"], ["--device must be auto, cpu, cuda, cuda:N, mps or", "'tpu'"]),
+        (["--device", "tpu"], ["--device: expected auto, cpu, cuda, cuda:N, mps or", "'tpu'"]),
         (["--device", "cuda:01"], ["--device"]),
         (["--device", "cuda:99"], ["--device", "--device auto or cpu"]),
         (["--device", "cuda:128"], ["--device"]),
@@ -356,7 +356,7 @@ def test_modality_named_twice_is_encoded_once(shop, counting):
         (["--image-weights", "nowhere.pth"], ["nowhere.pth"]),
         (["--text-weights", "nowhere"], ["--text-weights: expected pretrained or random", "--text-encoder FOLDER"]),
         (["--text-encoder", "nowhere"], ["nowhere", "folder with config.json"]),
-        (["--max-length", 513], ["--max-length must be at most 512", "513"]),
+        (["--max-length", 513], ["--max-length: expected at most 512", "513"]),
     ],
 )
 def test_encoder_that_cannot_be_had_is_one_line_and_leaves_nothing_behind(shop, arguments, words):

@@ -344,7 +344,7 @@ def test_folder_that_becomes_a_link_that_leaves_the_root_is_outside(shop):
 
 @pytest.mark.parametrize("content", [b"", b"x" * 500], ids=["empty", "too_large"])
 def test_what_has_no_key_gets_no_hint(shop, read, monkeypatch, content):
-    monkeypatch.setattr("embed.contents.images.MAX_BYTES", 400)
+    monkeypatch.setattr("embed.contents.file_ranges.MAX_BYTES", 400)
     (shop / "images/2.png").write_bytes(content)
     for _ in range(2):
         read.clear()

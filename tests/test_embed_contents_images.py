@@ -243,9 +243,9 @@ class Unreadable(io.FileIO):
 
 def test_a_file_over_the_limit_is_too_large_and_not_read(root, monkeypatch):
     content = image_bytes()
-    monkeypatch.setattr(images, "MAX_BYTES", len(content))
+    monkeypatch.setattr("embed.contents.file_ranges.MAX_BYTES", len(content))
     assert read_image(root / "a.png")[1] == content
-    monkeypatch.setattr(images, "MAX_BYTES", len(content) - 1)
+    monkeypatch.setattr("embed.contents.file_ranges.MAX_BYTES", len(content) - 1)
     monkeypatch.setattr(images, "open", Unreadable, raising=False)
     assert status_of(read_image, root / "a.png") == "too_large"
 

@@ -209,7 +209,7 @@ def test_weights_for_another_number_of_classes_give_the_same_vectors(tmp_path, r
 def test_weights_of_another_architecture_are_an_error_that_names_a_difference(tmp_path):
     save_file(trained("resnet34").state_dict(), tmp_path / "resnet34.safetensors")
     encoder = ImageEncoder(weights=str(tmp_path / "resnet34.safetensors"))
-    with pytest.raises(WeightsError, match=r"torchvision's resnet18, however: .*layer\d") as caught:
+    with pytest.raises(WeightsError, match=r"torchvision's resnet18, but: .*layer\d") as caught:
         encoder.model  # noqa: B018 - it loads when it is first asked for
     assert "\n" not in str(caught.value)
 
@@ -314,7 +314,7 @@ def test_weights_that_are_not_there_are_an_error_at_once(tmp_path):
 
 
 def test_an_unknown_architecture_is_an_error_with_the_known_ones():
-    with pytest.raises(SettingError, match=r"resnet18, resnet34.* however got 'resnet19'"):
+    with pytest.raises(SettingError, match=r"resnet18, resnet34.* got 'resnet19'"):
         ImageEncoder("resnet19", weights="random")
 
 
@@ -546,9 +546,9 @@ def test_code_that_a_folder_brings_along_is_not_run(model_type, folder, tmp_path
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"pooling": "max"}, SettingError, "--pooling must be cls or mean, however got 'max'"),
+        ({"pooling": "max"}, SettingError, "--pooling: expected cls or mean, got 'max'"),
         ({"weights": "best"}, SettingError, "--text-weights: expected pretrained or random for .*, got 'best'"),
-        ({"max_length": 49}, SettingError, "--max-length must be at most 48 .* however got 49"),
+        ({"max_length": 49}, SettingError, "--max-length: expected at most 48 .* got 49"),
         ({"name": "a/b"}, SettingError, "--text-name"),
     ],
 )

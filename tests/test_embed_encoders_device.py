@@ -43,7 +43,7 @@ def test_the_processor_is_always_there(machine):
 def test_a_device_that_is_not_there_is_an_error_of_one_line_with_the_way_out(machine, choice):
     machine()
     with pytest.raises(
-        DeviceError, match=rf"^--device {choice} must .* finds 0 .*Use --device auto or cpu\.$"
+        DeviceError, match=rf"^--device: expected .* got {choice}, .* finds 0 .*Use --device auto or cpu\.$"
     ) as caught:
         find_devices(choice)
     assert "\n" not in str(caught.value)

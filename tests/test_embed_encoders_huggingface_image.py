@@ -227,7 +227,7 @@ def test_a_first_token_that_sees_no_other_is_a_named_error(folders, tmp_path):
         vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=32, bos_token_id=3, eos_token_id=2
     )
     hf.GPT2Model(config).save_pretrained(tmp_path)
-    with pytest.raises(WeightsError, match="the first token must see the others, .* Use --pooling mean"):
+    with pytest.raises(WeightsError, match="the first token to see the others .* Use --pooling mean"):
         vectors_of(TextEncoder(str(tmp_path)), TEXTS[:1])
     assert vectors_of(TextEncoder(str(tmp_path), pooling="mean"), TEXTS[:2]).shape == (2, 32)
 
@@ -235,8 +235,8 @@ def test_a_first_token_that_sees_no_other_is_a_named_error(folders, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pooling": "mean"}, "--pooling must be cls for .* however got 'mean': its own pooling"),
-        ({"max_length": 25}, "--max-length must be at most 24 .* however got 25"),
+        ({"pooling": "mean"}, "--pooling: expected cls for .* own pooling .* got 'mean'. Use cls"),
+        ({"max_length": 25}, "--max-length: expected at most 24 .* got 25"),
     ],
 )
 def test_a_setting_that_does_not_fit_two_towers_is_a_named_error(options, message, folders):

@@ -37,7 +37,7 @@ def test_auto_on_apple_is_fp32():
 
 
 def test_another_word_is_a_named_error():
-    with pytest.raises(SettingError, match="--precision must be auto, fp32, bf16, fp16, however got 'int8'"):
+    with pytest.raises(SettingError, match="--precision: expected auto, fp32, bf16, fp16, got 'int8'"):
         find_precision("int8", torch.device("cpu"))
 
 

@@ -1,4 +1,4 @@
-"""Lanes: replicas share the work, the model is loaded by one thread, and what does not fit is halved."""
+"""The replica pool: replicas share the work, the model is loaded by one thread, and what does not fit is halved."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from cache import Cache, Tokens
 from embed import Encoded, EncoderError, ExtractSettings, SettingError, WeightsError, estimate, extract
 from embed.encoders.device import one_core_each
 from embed.encoders.weights import seeded
-from embed.extraction.replica_pool import Lanes
+from embed.extraction.replica_pool import ReplicaPool
 from embed.extraction.thread_map import completed
 
 
@@ -57,24 +57,24 @@ OUT_OF_MEMORY = [
 def test_a_batch_that_does_not_fit_is_halved_and_no_vector_is_lost(error):
     encoder = Small(3, error)
     batch = [bytes([n]) for n in range(16)]
-    with Lanes([encoder]) as lanes:
-        assert np.array_equal(lanes.encode(batch).vectors, np.stack([vector_of(item, 4) for item in batch]))
+    with ReplicaPool([encoder]) as pool:
+        assert np.array_equal(pool.encode(batch).vectors, np.stack([vector_of(item, 4) for item in batch]))
         assert encoder.refused == [16, 8, 4]
-        lanes.encode(batch)
+        pool.encode(batch)
     assert encoder.refused == [16, 8, 4]  # it is known by now
     assert max(encoder.batch_sizes) == 2
 
 
 def test_one_content_that_does_not_fit_is_a_named_error():
     words = "at least one content at a time, got an error that mostly means too little memory: CUDA out of memory"
-    with Lanes([Small(0, OUT_OF_MEMORY[0])]) as lanes, pytest.raises(EncoderError, match=words):
-        lanes.encode([b"a", b"b"])
+    with ReplicaPool([Small(0, OUT_OF_MEMORY[0])]) as pool, pytest.raises(EncoderError, match=words):
+        pool.encode([b"a", b"b"])
 
 
 def test_another_error_is_not_taken_for_want_of_memory():
     encoder = Small(0, RuntimeError("device-side assert triggered"))
-    with Lanes([encoder]) as lanes, pytest.raises(RuntimeError, match="device-side assert"):
-        lanes.encode([b"a"])
+    with ReplicaPool([encoder]) as pool, pytest.raises(RuntimeError, match="device-side assert"):
+        pool.encode([b"a"])
 
 
 def test_an_extraction_goes_on_with_smaller_batches(tmp_path, caplog):
@@ -171,10 +171,10 @@ def test_a_model_that_cannot_be_loaded_is_tried_once():
             n_tries += 1
             raise WeightsError("no weights")
 
-    with Lanes([Broken("image")]) as lanes:
+    with ReplicaPool([Broken("image")]) as pool:
         for _ in range(5):
             with pytest.raises(WeightsError, match="no weights"):
-                lanes.encode([b"a", b"b"])
+                pool.encode([b"a", b"b"])
     assert n_tries == 1
 
 
@@ -212,8 +212,8 @@ class Untidy(CountingEncoder):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (np.ndarray.tolist, "must give a numpy array, or embed.Encoded, however its encode gave list"),
-        (np.float64, "finite float32 vectors of 4 dimensions, however it gave float64"),
+        (np.ndarray.tolist, "to give a numpy array or embed.Encoded, got list"),
+        (np.float64, "finite float32 vectors of 4 dimensions, got float64"),
         (lambda vectors: vectors * np.float32(np.nan), "some have NaN or infinity"),
     ],
 )
@@ -227,7 +227,7 @@ def test_an_encoder_that_gives_tokens_now_and_then_is_a_named_error(tmp_path):
         return Encoded(vectors, None if len(vectors) < 2 else Tokens.of([np.ones((1, 3), np.float16)] * len(vectors)))
 
     settings = ExtractSettings(batch_size=2, n_workers=1)
-    with pytest.raises(EncoderError, match=r"must give tokens of 3 dimensions .* gave such of 0"):
+    with pytest.raises(EncoderError, match=r"to give tokens of 3 dimensions .* got 0"):
         extract(small_catalogue(tmp_path / "shop", 5), tmp_path / "c.h5", settings=settings, encoders=[Untidy(make)])
 
 
@@ -255,13 +255,13 @@ class Noting(CountingEncoder):
 
 
 def threads_of_ours():
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("lane", "worker"))]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("device", "worker"))]
 
 
 ELSEWHERE = torch.device("mps")  # nothing is computed there, so it need not be here
 
 
-def test_a_lane_is_one_thread_that_does_nothing_else(tmp_path):
+def test_threads_of_a_device_do_nothing_but_encode(tmp_path):
     encoder = Noting(ELSEWHERE)
     settings = ExtractSettings(batch_size=1, n_workers=8)
     extract(small_catalogue(tmp_path / "shop", 40), tmp_path / "c.h5", settings=settings, encoders=[encoder])
@@ -301,7 +301,7 @@ def test_no_more_batches_are_prepared_than_there_are_workers(tmp_path):
     assert 1 <= most <= 3
 
 
-def test_workers_and_lanes_have_ended_when_an_error_is_caught(tmp_path):
+def test_all_threads_have_ended_when_an_error_is_caught(tmp_path):
     """The traceback keeps the frames alive, and with them all that only ends when it is forgotten."""
     encoder = Untidy(np.float64)
     encoder.device = ELSEWHERE
@@ -311,7 +311,7 @@ def test_workers_and_lanes_have_ended_when_an_error_is_caught(tmp_path):
     assert not threads_of_ours()
 
 
-def test_lanes_end_when_what_they_make_is_not_wanted_any_more(tmp_path, monkeypatch):
+def test_threads_end_when_what_they_make_is_not_wanted_any_more(tmp_path, monkeypatch):
     monkeypatch.setattr(embed.extraction.estimate, "SAMPLE_S", 0.0)
     catalogue = small_catalogue(tmp_path / "shop", 40)
     estimate(
@@ -320,7 +320,7 @@ def test_lanes_end_when_what_they_make_is_not_wanted_any_more(tmp_path, monkeypa
     assert not threads_of_ours()
 
 
-def test_a_model_that_a_lane_cannot_load_is_one_error_for_all_and_no_thread_is_left(tmp_path):
+def test_a_model_that_cannot_be_loaded_is_one_error_for_all_and_no_thread_is_left(tmp_path):
     class Broken(Noting):
         def encode(self, batch):
             super().encode(batch)
@@ -339,10 +339,10 @@ def test_a_model_that_a_lane_cannot_load_is_one_error_for_all_and_no_thread_is_l
 
 
 def test_who_comes_after_the_end_is_not_kept_waiting():
-    with Lanes([Noting(ELSEWHERE)]) as lanes:
-        lanes.encode([b"a"])
+    with ReplicaPool([Noting(ELSEWHERE)]) as pool:
+        pool.encode([b"a"])
     with pytest.raises(RuntimeError, match="after shutdown"):
-        lanes.encode([b"a"])
+        pool.encode([b"a"])
 
 
 @pytest.fixture
@@ -373,17 +373,17 @@ def streams(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
-def test_a_lane_on_cuda_has_a_stream_and_its_device_as_long_as_it_lives_and_one_core(streams, name):
+def test_a_thread_on_cuda_has_a_stream_and_its_device_as_long_as_it_lives_and_one_core(streams, name):
     made, threads = streams
     device = torch.device("cuda:1")  # which is where the program around is
     for _ in range(2):  # the second time on the streams of the first
         encoder = Noting(torch.device(name))
         encoder.together = threading.Barrier(2, timeout=60)
         threads.clear()
-        with one_core_each(), Lanes([encoder], n_callers=2) as lanes:
+        with one_core_each(), ReplicaPool([encoder], n_callers=2) as pool:
             torch.set_num_threads(7)  # which threads to come take
-            lanes.encode([b"a"])
-            list(completed(lambda _: lanes.encode([b"a", b"b"]), range(8), n_workers=2, n_ahead=2))
+            pool.encode([b"a"])
+            list(completed(lambda _: pool.encode([b"a", b"b"]), range(8), n_workers=2, n_ahead=2))
         assert encoder.cores == {1}
         assert encoder.encoding == threads.keys()
         assert [stream.device for stream in made] == [device] * 2
@@ -393,9 +393,9 @@ def test_a_lane_on_cuda_has_a_stream_and_its_device_as_long_as_it_lives_and_one_
 
 
 @pytest.mark.parametrize(("n_callers", "n_cores"), [(1, 16), (2, 8), (16, 8)])
-def test_lanes_on_the_processor_share_its_cores(streams, n_callers, n_cores):
+def test_batches_on_the_processor_share_its_cores(streams, n_callers, n_cores):
     encoder = Noting()
-    with one_core_each(), Lanes([encoder], n_callers=n_callers) as lanes:
-        lanes.encode([b"a", b"b"])
+    with one_core_each(), ReplicaPool([encoder], n_callers=n_callers) as pool:
+        pool.encode([b"a", b"b"])
     assert encoder.cores == {n_cores}
     assert streams == ([], {})

@@ -182,7 +182,7 @@ def test_pictures_of_a_table_are_read_row_by_row(tmp_path, monkeypatch):
             tasks.append(len(block))
             yield function(block)
 
-    monkeypatch.setattr("embed.inspection.picture_profile.ordered_map", in_turn)
+    monkeypatch.setattr("embed.extraction.thread_map.ordered_map", in_turn)
     found = look(path)
     assert set(tasks) == {1}
     read = []

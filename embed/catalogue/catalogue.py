@@ -9,7 +9,7 @@ from pathlib import Path
 
 from embed.catalogue.columns import check_asked, find_id_column, find_roles
 from embed.catalogue.open_table import open_table
-from embed.catalogue.row_filter import Where
+from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.subsample import choose_rows
 from embed.catalogue.table import Table, folder_of
 from embed.contents.texts import join
@@ -90,19 +90,10 @@ def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, 
     n_rows = 0
     numbers: list[int] = []
     columns: dict[str, list[str]] = {name: [] for name in table.columns}
-    for batch in table.batches():
-        n_new = len(batch[table.columns[0]])
-        if where is None:
-            numbers += range(n_rows, n_rows + n_new)
-            for name, cells in columns.items():
-                cells.extend(batch[name])
-        else:
-            rows = where.rows(batch)
-            numbers += [n_rows + row for row in rows]
-            for name, cells in columns.items():
-                own = batch[name]
-                cells.extend(own[row] for row in rows)
-        n_rows += n_new
+    for n_rows, new_numbers, batch in batches_where(table, where):  # noqa: B007 - the last one counts
+        numbers += new_numbers
+        for name, cells in columns.items():
+            cells.extend(batch[name])
     return n_rows, numbers, columns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cache.column_names import USUAL_NAMES, usual_column
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
-__all__ = ["check_asked", "find_column", "find_id_column", "find_roles"]
+__all__ = ["check_asked", "check_distinct", "find_column", "find_id_column", "find_roles"]
 
 log = logging.getLogger("embed_once")
 
@@ -36,11 +37,9 @@ def find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dic
             for name in settings.text_column_names:
                 check_asked("--text-columns", name, columns)
             continue
-        try:
-            roles[modality] = _find_column(modality, columns, settings, path)
-        except CatalogueError:
-            if modality in settings.modalities:
-                raise
+        column = _find_column(modality, columns, settings, path, is_needed=modality in settings.modalities)
+        if column is not None:
+            roles[modality] = column
     return roles
 
 
@@ -50,13 +49,10 @@ def find_id_column(columns: list[str], settings: ExtractSettings, path: Path) ->
     Raises:
         CatalogueError: the column that is named is not there.
     """
-    try:
-        return _find_column("id", columns, settings, path)
-    except CatalogueError:
-        if settings.id_column is not None:
-            raise
-    log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
-    return None
+    column = _find_column("id", columns, settings, path, is_needed=settings.id_column is not None)
+    if column is None:
+        log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
+    return column
 
 
 def check_asked(option: str, name: str | None, columns: list[str]) -> None:
@@ -69,13 +65,29 @@ def check_asked(option: str, name: str | None, columns: list[str]) -> None:
         raise CatalogueError(f"{option}: expected one of the catalogue's columns ({', '.join(columns)}), got {name!r}.")
 
 
-def _find_column(role: str, columns: list[str], settings: ExtractSettings, path: Path) -> str:
+def check_distinct(names: list[str], place: str) -> None:
+    """Check that no two columns have one name; `place` says where they stand.
+
+    Raises:
+        CatalogueError: some have.
+    """
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise CatalogueError(
+            f"Expected columns to have names of their own, but {place} repeats {', '.join(repeated)}. Rename or remove "
+            "what is too many."
+        )
+
+
+def _find_column(
+    role: str, columns: list[str], settings: ExtractSettings, path: Path, *, is_needed: bool
+) -> str | None:
+    column = find_column(role, columns, settings)
+    if column is not None or not is_needed:
+        return column
     asked = getattr(settings, f"{role}_column")
     if asked is not None:
         check_asked(f"--{role}-column", asked, columns)
-    found = find_column(role, columns, settings)
-    if found is not None:
-        return found
     other = ",".join(modality for modality in ("image", "text") if modality != role)
     raise CatalogueError(
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib import import_module
 from pathlib import Path
 
 from cache.reading import raise_if_refused
@@ -15,6 +16,18 @@ __all__ = ["open_table", "usual_modalities"]
 
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
 COMPRESSED = (".csv", ".jsonl", ".ndjson", ".tab", ".tsv")  # what may be
+# What is in a folder, or a file's suffix: the module in `formats` that reads it, and the class in it.
+FORMATS = {
+    "class folders": ("class_folders", "ClassFolders"),
+    "dataset": ("huggingface_dataset", "SavedDataset"),
+    "shards": ("webdataset", "Shards"),
+    ".arrow": ("huggingface_dataset", "SavedDataset"),
+    ".jsonl": ("json_lines", "JsonLinesTable"),
+    ".ndjson": ("json_lines", "JsonLinesTable"),
+    ".parquet": ("parquet", "ParquetTable"),
+    ".pq": ("parquet", "ParquetTable"),
+}
+NEED_PYARROW = {"huggingface_dataset": "Arrow", "parquet": "Parquet"}
 TABLES = (".arrow", ".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".tab", ".tsv")
 
 
@@ -31,37 +44,19 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     path = Path(path)
     suffix = _suffix(path)
     kind = _folder_kind(path) if os.path.isdir(path) else ""
-    if kind == "shards" or (suffix == ".tar" and (os.path.isfile(path) or any(sign in str(path) for sign in "{*?["))):
-        from embed.catalogue.formats.webdataset import Shards
-
-        return Shards(path, settings)
-    if not kind and not os.path.isfile(path):  # Path.is_file raises on names that no file can have
+    is_file = os.path.isfile(path)  # Path.is_file raises on names that no file can have
+    if suffix == ".tar" and not kind and (is_file or any(sign in str(path) for sign in "{*?[")):
+        kind = "shards"
+    if not kind and not is_file:
         _check_answer(path)
         raise CatalogueError(
             f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
             "the command."
         )
-    if kind == "class folders":
-        from embed.catalogue.formats.class_folders import ClassFolders
-
-        return ClassFolders(path, settings)
-    if kind == "dataset" or suffix == ".arrow":
-        _need_pyarrow("Arrow")
-        from embed.catalogue.formats.huggingface_dataset import SavedDataset
-
-        return SavedDataset(path, settings)
-    if suffix in (".parquet", ".pq"):
-        _need_pyarrow("Parquet")
-        from embed.catalogue.formats.parquet import ParquetTable
-
-        return ParquetTable(path, settings)
-    if suffix in (".jsonl", ".ndjson"):
-        from embed.catalogue.formats.json_lines import JsonLinesTable
-
-        return JsonLinesTable(path, settings)
-    from embed.catalogue.formats.csv import CsvTable
-
-    return CsvTable(path, settings)
+    module, name = FORMATS.get(kind or suffix, ("csv", "CsvTable"))
+    if module in NEED_PYARROW:
+        _need_pyarrow(NEED_PYARROW[module])
+    return getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
 
 
 def _check_answer(path: Path) -> None:
@@ -91,14 +86,11 @@ def _folder_kind(path: Path) -> str:
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
         return "dataset"
     shards = sorted(name for name in names if name.lower().endswith(".tar"))
-    tables = sorted(
-        name
-        for name in names
-        if _suffix(Path(name)) in TABLES and not name.endswith(".failures.csv")  # our own list
-    )
-    files = shards + tables
-    own = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
-    if files and (folder := next(own, None)) is not None:
+    # Lists of failures are our own, and no catalogues.
+    tables = [name for name in names if _suffix(Path(name)) in TABLES and not name.endswith(".failures.csv")]
+    files = shards + sorted(tables)
+    folders = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
+    if files and (folder := next(folders, None)) is not None:
         raise CatalogueError(
             f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
             f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."

@@ -19,12 +19,13 @@ import ast
 import operator
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from embed.catalogue.table import Table
 from embed.errors import SettingError
 
-__all__ = ["Where"]
+__all__ = ["Where", "batches_where"]
 
 MOST_CHARACTERS = 10_000
 OPERATORS: dict[type, Callable[[Any, Any], bool]] = {
@@ -59,7 +60,7 @@ class Where:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what Python finds odd in it
                 self._tree = ast.parse(text, mode="eval").body
-            self._check(self._tree)
+            self._holds(self._tree, {name: [] for name in columns})  # of no rows: that checks every part
         except SettingError:
             raise
         except SyntaxError as error:
@@ -84,44 +85,9 @@ class Where:
         self._quoted.append(match[2])
         return f"__column_{len(self._quoted) - 1}__"
 
-    def _check(self, node: ast.AST) -> None:
-        """Check that a part is a condition."""
-        match node:
-            case ast.BoolOp():
-                for part in node.values:
-                    self._check(part)
-            case ast.UnaryOp(op=ast.Not()):
-                self._check(node.operand)
-            case ast.Compare():
-                sides = [node.left, *node.comparators]
-                for left, relation, right in zip(sides, node.ops, sides[1:], strict=False):
-                    self._check_comparison(left, relation, right)
-            case _:
-                raise self._wrong(f"{ast.unparse(node)} is no comparison")
-
-    def _check_comparison(self, left: ast.expr, relation: ast.cmpop, right: ast.expr) -> None:
-        if isinstance(relation, ast.In | ast.NotIn):
-            if isinstance(right, ast.Tuple | ast.List | ast.Set):
-                self._column(left)
-                for item in right.elts:
-                    self._literal(item)
-                return
-            self._column(right)
-            if not isinstance(self._literal(left), str):
-                raise self._wrong(f"{ast.unparse(left)} must be text in quotes")
-        elif type(relation) in OPERATORS:
-            if isinstance(left, ast.Name):
-                self._column(left)
-                self._column(right) if isinstance(right, ast.Name) else self._literal(right)
-            else:
-                self._literal(left)
-                self._column(right)
-        else:
-            raise self._wrong("is and is not compare nothing here: write == and !=")
-
     def _column(self, node: ast.expr) -> str:
         if not isinstance(node, ast.Name):
-            raise self._wrong(f"{ast.unparse(node)} must be a column's name, in backticks where it is no word")
+            raise self._wrong(f"{ast.unparse(node)} is no column's name, which stands in backticks where it is no word")
         name = node.id
         if (match := re.fullmatch(r"__column_(\d+)__", name)) and int(match[1]) < len(self._quoted):
             name = self._quoted[int(match[1])]
@@ -137,7 +103,7 @@ class Where:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return -value if negative else value
-        raise self._wrong(f"{ast.unparse(node)} must be a number, or text in quotes")
+        raise self._wrong(f"{ast.unparse(node)} is neither a number nor text in quotes")
 
     def _holds(self, node: ast.expr, rows: Rows) -> list[bool]:
         match node:
@@ -145,7 +111,7 @@ class Where:
                 combine = all if isinstance(node.op, ast.And) else any
                 parts = [self._holds(part, rows) for part in node.values]
                 return [combine(row) for row in zip(*parts, strict=True)]
-            case ast.UnaryOp():
+            case ast.UnaryOp(op=ast.Not()):
                 return [not one for one in self._holds(node.operand, rows)]
             case ast.Compare():
                 sides = [node.left, *node.comparators]
@@ -154,25 +120,28 @@ class Where:
                     for left, relation, right in zip(sides, node.ops, sides[1:], strict=False)
                 ]
                 return [all(row) for row in zip(*parts, strict=True)]
-        raise TypeError(ast.dump(node))
+        raise self._wrong(f"{ast.unparse(node)} is no comparison")
 
     def _compared(self, left: ast.expr, relation: ast.cmpop, right: ast.expr, rows: Rows) -> list[bool]:
         if isinstance(relation, ast.In | ast.NotIn):
             is_wanted = isinstance(relation, ast.In)
             if isinstance(right, ast.Tuple | ast.List | ast.Set):
-                items = [self._literal(item) for item in right.elts]
+                cells, items = rows[self._column(left)], [self._literal(item) for item in right.elts]
                 texts = {item for item in items if isinstance(item, str)}
                 numbers = {item for item in items if not isinstance(item, str)}
-                cells = rows[self._column(left)]
                 return [(cell in texts or (bool(numbers) and _number(cell) in numbers)) == is_wanted for cell in cells]
-            text = str(self._literal(left))
-            return [(text in cell) == is_wanted for cell in rows[self._column(right)]]
-        compare = OPERATORS[type(relation)]
+            cells, text = rows[self._column(right)], self._literal(left)
+            if not isinstance(text, str):
+                raise self._wrong(f"{ast.unparse(left)} is no text in quotes")
+            return [(text in cell) == is_wanted for cell in cells]
+        compare = OPERATORS.get(type(relation))
+        if compare is None:
+            raise self._wrong("is and is not compare nothing here: write == and !=")
         if isinstance(left, ast.Name) and isinstance(right, ast.Name):
             pairs = zip(rows[self._column(left)], rows[self._column(right)], strict=True)
             return [_compare_cells(compare, one, other) for one, other in pairs]
         if isinstance(left, ast.Name):
-            value, cells = self._literal(right), rows[self._column(left)]
+            cells, value = rows[self._column(left)], self._literal(right)
             return [compare(cell, value) for cell in (cells if isinstance(value, str) else map(_number, cells))]
         value, cells = self._literal(left), rows[self._column(right)]
         return [compare(value, cell) for cell in (cells if isinstance(value, str) else map(_number, cells))]
@@ -181,6 +150,22 @@ class Where:
         return SettingError(
             f"--where: expected a condition such as gender == 'Men' and price < 20, got {self.condition!r}: {reason}."
         )
+
+
+def batches_where(table: Table, where: Where | None) -> Iterator[tuple[int, Sequence[int], Rows]]:
+    """Yield by batches the rows of a table for which the condition holds: their numbers, from 0, and their cells.
+
+    The first of the three is how many rows the table has had by then, the others counted too.
+    """
+    n_rows = 0
+    for batch in table.batches():
+        start, n_rows = n_rows, n_rows + len(batch[table.columns[0]])
+        if where is None:
+            yield n_rows, range(start, n_rows), batch
+            continue
+        places = where.rows(batch)
+        cells = {name: [column[place] for place in places] for name, column in batch.items()}
+        yield n_rows, [start + place for place in places], cells
 
 
 def _compare_cells(compare: Callable[[Any, Any], bool], one: str, other: str) -> bool:

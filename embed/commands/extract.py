@@ -127,12 +127,8 @@ def _show(report: ExtractReport) -> None:
     print_table(
         ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
         [
-            [
-                entry.name,
-                *map(str, (entry.n_unique, entry.n_cached, entry.n_encoded, entry.n_failed)),
-                f"{entry.elapsed_s:.1f}",
-            ]
-            for entry in report.encoders
+            [one.name, *map(str, (one.n_unique, one.n_cached, one.n_encoded, one.n_failed)), f"{one.elapsed_s:.1f}"]
+            for one in report.encoders
         ],
         width=WIDTH,
     )
@@ -157,9 +153,9 @@ def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings,
     from embed.extraction.disk_space import check_space
     from embed.extraction.extract_catalogue import estimate
 
-    found = estimate(catalogue_path, cache_path, settings=settings)
+    costs = estimate(catalogue_path, cache_path, settings=settings)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(costs))
     else:
         print_table(
             ["encoder", "unique", "to encode", "vectors", "tokens", "seconds", "sampled"],
@@ -167,15 +163,15 @@ def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings,
                 [
                     one.name,
                     *map(str, (one.n_unique, one.n_missing)),
-                    *(show_bytes(n) for n in (one.vector_bytes, one.token_bytes)),
+                    *map(show_bytes, (one.vector_bytes, one.token_bytes)),
                     f"{one.encode_s:.0f}",
                     str(one.n_sampled),
                 ]
-                for one in found.encoders
+                for one in costs.encoders
             ],
             width=WIDTH,
         )
-        needed, free = found.needed_bytes / 1e6, found.free_bytes / 1e6
-        click.echo(f"{found.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
+        needed, free = costs.needed_bytes / 1e6, costs.free_bytes / 1e6
+        click.echo(f"{costs.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
         click.echo("No vector was written.")
-    check_space(found.cache_path, n_bytes=found.n_bytes)
+    check_space(costs.cache_path, n_bytes=costs.n_bytes)

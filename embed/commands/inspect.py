@@ -15,20 +15,20 @@ __all__ = ["inspect"]
 
 _PATH = click.Path(path_type=Path)
 setting = setting_options(ExtractSettings)
-own_setting = setting_options(InspectSettings)
+inspect_setting = setting_options(InspectSettings)
 
 
 @click.command(cls=Command)
 @click.argument("catalogue_path", metavar="[CATALOGUE]", type=_PATH, default="data.csv")
 @click.option("--html", "html_path", type=_PATH, default="inspect.html", show_default=True, help="The page.")
 @click.option("--no-html", "has_no_page", is_flag=True, help="Write no page.")
-@own_setting("--label", type=str, help="The column to learn; default: label, category, class or target.")
-@own_setting("--deep", is_flag=True, help="Decode every picture, so that damaged pixels are found too.")
+@inspect_setting("--label", type=str, help="The column to learn; default: label, category, class or target.")
+@inspect_setting("--deep", is_flag=True, help="Decode every picture, so that damaged pixels are found too.")
 @click.option("--no-estimate", is_flag=True, help="Do not measure what extraction will cost; torch is not needed then.")
-@own_setting("--most-pictures", help="Of a catalogue with more rows a sample of so many is looked at.")
-@own_setting("--most-texts", help="Texts whose tokens are counted; of more a sample.")
-@own_setting("--products", "n_products", help="How many are shown on the page.")
-@own_setting("--seed", help="Of the samples.")
+@inspect_setting("--most-pictures", help="Of a catalogue with more rows a sample of so many is looked at.")
+@inspect_setting("--most-texts", help="Texts whose tokens are counted; of more a sample.")
+@inspect_setting("--products", "n_products", help="How many are shown on the page.")
+@inspect_setting("--seed", help="Of the samples.")
 @setting("--id-column", help="Default: id, product_id, sku, …")
 @setting("--image-column", help="Default: image, image_path, filename, …")
 @setting("--text-column", help="Default: text, title, description, productDisplayName, …")
@@ -55,12 +55,6 @@ def inspect(
     no_estimate: bool,
     details: bool,
     as_json: bool,
-    label: str | None,
-    deep: bool,
-    most_pictures: int,
-    most_texts: int,
-    n_products: int,
-    seed: int,
     **options: Any,
 ) -> None:
     """Look at CATALOGUE (default: data.csv) before paying for its extraction; encode nothing, write one page."""
@@ -69,16 +63,10 @@ def inspect(
     from embed.inspection.summary import render_summary
     from embed.inspection.terminal import render_text
 
-    settings = InspectSettings(
-        extract=ExtractSettings(**options),
-        label=label,
-        deep=deep,
-        estimate=not no_estimate,
-        most_pictures=most_pictures,
-        most_texts=most_texts,
-        n_products=n_products,
-        seed=seed,
-    )
+    chosen = {
+        name: options.pop(name) for name in ("label", "deep", "most_pictures", "most_texts", "n_products", "seed")
+    }
+    settings = InspectSettings(extract=ExtractSettings(**options), estimate=not no_estimate, **chosen)
     inspection = run(catalogue_path, settings=settings)
     if not has_no_page:
         write_page(inspection, html_path)

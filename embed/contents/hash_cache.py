@@ -75,7 +75,7 @@ class Hints:
         self._seen_keys = bytearray()
         self._is_used = False
         self._saved_at = time.monotonic()
-        self._is_refused = False  # the file may be good, and is kept until there is all that replaces it
+        self._is_refused = False  # the file may be good, so it is kept until all that replaces it is known
         if not is_ignored:
             self._load()
 
@@ -108,14 +108,14 @@ class Hints:
                 self._seen_identities += of_file
                 self._seen_keys += bytes.fromhex(key)
         if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
-            self._save(is_finished=False)  # hashing may take hours, and a kill shall cost a minute
+            self._save(is_finished=False)  # hashing may take hours, and a run that is killed loses a minute at most
 
     def doubt(self, path: Path, key: str) -> None:
         """Forget everything if it is a hint that gave this key, which the file turned out not to have."""
         if self.find([identity(path)]) == [key]:
             log.warning(
-                "%s has other bytes than when it was hashed, however the same size, inode and times: "
-                "%s is not to be trusted and is removed. The next run reads all files.", path, self.path,
+                "%s has other bytes than when it was hashed, but the same size, inode and times: "
+                "%s cannot be trusted and is removed. The next run reads all files.", path, self.path,
             )  # fmt: skip
             self.path.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
 from cache.out_of_memory import is_out_of_memory
-from embed.contents.file_ranges import MAX_BYTES, Place, PlacedCell, unreadable
+from embed.contents.file_ranges import Place, PlacedCell, read_file, unreadable
 from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
 
@@ -95,29 +95,17 @@ def read_image(place: Path | Place, *, key: str | None = None) -> tuple[str, byt
         UnreadableError: the machine lacks memory or open files.
     """
     try:
-        content = _read_file(place) if isinstance(place, Path) else place.read()
+        content = read_file(place) if isinstance(place, Path) else place.read()
     except ContentError as error:
         if key is not None and str(error) == "missing":
             raise ContentError("changed") from error
         raise
     if not content:
         raise ContentError("empty")
-    found = content_key(content)
-    if key is not None and found != key:
+    actual_key = content_key(content)
+    if key is not None and actual_key != key:
         raise ContentError("changed")
-    return found, content
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:  # few calls: of small pictures a second is 50,000
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise ContentError("too_large")
-            return file.read()
-    except FileNotFoundError as error:
-        raise ContentError("missing") from error
-    except (OSError, MemoryError) as error:
-        raise unreadable(error, path) from error
+    return actual_key, content
 
 
 def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:

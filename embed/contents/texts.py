@@ -61,8 +61,8 @@ class _Blanks(dict[int, str | int]):
     def __missing__(self, code: int) -> str | int:
         character = chr(code)
         is_sign = character in string.punctuation or unicodedata.category(character).startswith("P")
-        self[code] = found = " " if is_sign else code
-        return found
+        self[code] = " " if is_sign else code
+        return self[code]
 
 
 _BLANKS = _Blanks()

@@ -12,10 +12,12 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
-from embed.encoders.weights import files_sha256, huggingface_folder, seeded
+from embed.encoders.weights import expecting, files_sha256, huggingface_folder, origin_fields, seeded
 from embed.errors import SettingError, WeightsError
 
 __all__ = ["Checkpoint", "features_of", "find_checkpoint"]
+
+READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)  # of damaged folders
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Checkpoint:
     @property
     def model_class(self) -> Any:
         """The class that `AutoModel` makes of the config, None where it knows none."""
-        found = transformers.MODEL_MAPPING.get(type(self.config), None)
-        return found[0] if isinstance(found, list | tuple) else found
+        model_class = transformers.MODEL_MAPPING.get(type(self.config), None)
+        return model_class[0] if isinstance(model_class, list | tuple) else model_class
 
     @property
     def has_two_towers(self) -> bool:
@@ -43,16 +45,10 @@ class Checkpoint:
 
     def fields(self) -> dict[str, object]:
         """Return what an encoder's spec says of the model."""
-        fields: dict[str, object] = {
-            "architecture": f"transformers/{type(self.config).__name__}",
-            "config": "defaults",
-        }
-        if self.folder is not None:
-            fields["config"] = "sha256:" + files_sha256([self.folder / "config.json"])
-        if self.is_random or self.folder is None:
-            drawn_by = f"torch {torch.__version__}, transformers {transformers.__version__}"
-            return {**fields, "weights": "random", "seed": self.seed, "drawn_by": drawn_by}
-        return {**fields, "weights": "sha256:" + files_sha256(list(self.folder.glob("model*.safetensors")))}
+        config = "defaults" if self.folder is None else "sha256:" + files_sha256([self.folder / "config.json"])
+        fields: dict[str, object] = {"architecture": f"transformers/{type(self.config).__name__}", "config": config}
+        paths = [] if self.is_random or self.folder is None else list(self.folder.glob("model*.safetensors"))
+        return fields | origin_fields(paths, seed=self.seed, library=f"transformers {transformers.__version__}")
 
     def load(self, *, needs_pooler: Callable[[nn.Module], bool]) -> nn.Module:
         """Return the network in evaluation mode, in fp32 on the CPU.
@@ -67,13 +63,11 @@ class Checkpoint:
         return model.eval().requires_grad_(False)
 
     def _draw(self) -> nn.Module:
-        try:
+        with expecting(f"{self.folder} to describe a network", errors=(ValueError, TypeError, RuntimeError)):
             return transformers.AutoModel.from_config(self.config, trust_remote_code=False)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"Expected {self.folder} to describe a network, but: {str(error)[:300]}") from error
 
     def _read(self, needs_pooler: Callable[[nn.Module], bool]) -> nn.Module:
-        try:
+        with expecting(f"{self.folder} to hold a Hugging Face encoder", errors=READ_ERRORS):
             model, report = transformers.AutoModel.from_pretrained(
                 self.folder,
                 config=self.config,
@@ -84,10 +78,6 @@ class Checkpoint:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # the report names them
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-            raise WeightsError(
-                f"Expected {self.folder} to hold a Hugging Face encoder, but: {str(error)[:300]}"
-            ) from error
         missing = sorted(report["missing_keys"])
         if not needs_pooler(model):
             missing = [name for name in missing if not name.startswith("pooler.")]
@@ -114,13 +104,11 @@ def find_checkpoint(model_name: str, *, modality: str, weights: str, seed: int) 
         )
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    folder: Path | None = None
-    if weights == "pretrained":
-        folder = huggingface_folder(model_name, modality=modality)
-    elif Path(model_name).is_dir():
-        folder = Path(model_name)
-    name = Path(model_name).resolve().name if Path(model_name).is_dir() else model_name.rpartition("/")[2]
+    folder = Path(model_name) if Path(model_name).is_dir() else None
+    name = model_name.rpartition("/")[2] if folder is None else folder.resolve().name
     is_random = weights == "random"
+    if not is_random:
+        folder = huggingface_folder(model_name, modality=modality)
     return Checkpoint(
         folder=folder,
         config=_config(model_name, folder, modality=modality),
@@ -151,10 +139,5 @@ def _config(model_name: str, folder: Path | None, *, modality: str) -> Any:
     if folder is None:
         usual = "bert-base-uncased or a folder" if modality == "text" else "a name of torchvision's or a folder"
         raise WeightsError(f"Random weights need an architecture: {usual} with config.json, but got {model_name!r}.")
-    try:
+    with expecting(f"{folder} to hold the config.json of a known architecture"):  # errors of any kind
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers checks fields with errors of its own
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(
-            f"Expected {folder} to hold the config.json of a known architecture, but: {reason}"
-        ) from error

@@ -16,15 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "default_parallel",
-    "find_devices",
-    "lane_threads",
-    "numbered",
-    "one_core_each",
-    "several_cores",
-    "to_device",
+    "default_parallel", "device_threads", "find_devices", "numbered", "one_core_each", "several_cores", "to_device",
     "to_host",
-]
+]  # fmt: skip
 
 CUDA_PARALLEL = 2  # one batch is copied while the other is computed
 
@@ -37,7 +31,7 @@ def find_devices(choice: str) -> list[torch.device]:
     """
     devices = [_find_device(name) for name in choice.split(",")]
     if len({(device.type, device.index or 0) for device in devices}) < len(devices):
-        raise DeviceError(f"--device must name each device once, however got {choice!r}.")
+        raise DeviceError(f"--device: expected each device once, got {choice!r}.")
     return devices
 
 
@@ -51,14 +45,14 @@ def default_parallel(device: torch.device) -> int:
 
 @contextmanager
 def one_core_each() -> Iterator[Callable[[], None]]:
-    """Yield what a thread calls so that torch computes its work on one core; afterwards all is as before."""
+    """Yield a function by which a thread has torch compute its work on one core; the block's end restores the count."""
     import torch
 
-    before = torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     try:
         yield lambda: torch.set_num_threads(1)
     finally:
-        torch.set_num_threads(before)  # threads to come take this number, whichever thread set it last
+        torch.set_num_threads(n_threads)  # the count that a worker set last leaks to threads that start later
 
 
 @contextmanager
@@ -76,14 +70,14 @@ def several_cores(n_cores: int) -> Iterator[None]:
         torch.set_num_threads(1)
 
 
-def lane_threads(device: torch.device, *, n_lanes: int) -> ThreadPoolExecutor:
+def device_threads(device: torch.device, *, n_threads: int) -> ThreadPoolExecutor:
     """Return threads that compute on a device, each as long as it lives on a CUDA stream of its own.
 
     CUDA's libraries keep plans and workspaces for each thread and stream, so both are few and long-lived.
     """
     import torch
 
-    streams = [_stream(device, number) for number in range(n_lanes)] if device.type == "cuda" else []
+    streams = [_stream(device, number) for number in range(n_threads)] if device.type == "cuda" else []
 
     def start() -> None:
         torch.set_num_threads(1)  # there is nothing to share out, and more would spin on the cores that decode
@@ -93,7 +87,7 @@ def lane_threads(device: torch.device, *, n_lanes: int) -> ThreadPoolExecutor:
             torch.cuda.set_stream(stream)
             stream.wait_stream(torch.cuda.default_stream(device))  # a model that was loaded before may still be copied
 
-    return ThreadPoolExecutor(n_lanes, thread_name_prefix="lane", initializer=start)
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="device", initializer=start)
 
 
 @cache
@@ -105,7 +99,7 @@ def _stream(device: torch.device, number: int) -> torch.cuda.Stream:  # noqa: AR
 
 
 def numbered(device: torch.device) -> torch.device:
-    """Return the device with its number, for each thread has its own notion of which ``cuda`` is."""
+    """Return the device with its number: without one, ``cuda`` is the device that the calling thread has chosen."""
     import torch
 
     if device.type == "cuda" and device.index is None:
@@ -128,9 +122,9 @@ def to_host(tensor: torch.Tensor) -> torch.Tensor:
 
     pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     pinned.copy_(tensor, non_blocking=True)
-    is_there = torch.cuda.Event(blocking=True)
-    is_there.record(torch.cuda.current_stream(tensor.device))
-    is_there.synchronize()
+    copied = torch.cuda.Event(blocking=True)
+    copied.record(torch.cuda.current_stream(tensor.device))
+    copied.synchronize()
     return pinned.clone()  # else whoever keeps the vectors would keep memory that cannot be swapped
 
 
@@ -142,13 +136,13 @@ def _find_device(choice: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]*))?", choice):
         raise DeviceError(
-            f"--device must be auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, however got {choice!r}."
+            f"--device: expected auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, got {choice!r}."
         )
     kind, _, number = choice.partition(":")
     n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count()}[kind]
     if int(number or 0) >= n_devices:
         raise DeviceError(
-            f"--device {choice} must be a device of this machine, however PyTorch {torch.__version__} finds "
+            f"--device: expected a device of this machine, got {choice}, but PyTorch {torch.__version__} finds "
             f"{n_devices} of the kind {kind} here. Use --device auto or cpu."
         )
     return torch.device(choice)

@@ -14,10 +14,10 @@ LAYERS = {"BertLayer", "CamembertLayer", "ElectraLayer", "RobertaLayer", "XLMRob
 
 
 class FirstTokenLayer(nn.Module):
-    """A BERT layer whose first token asks all tokens, and no other asks.
+    """A BERT layer that computes the query of the first token alone; it attends to all tokens.
 
-    What the first token becomes depends on the other tokens' keys and values alone, so the vector is the same and
-    five sixths of the layer's products fall away.
+    The first token's output depends on the other tokens only through their keys and values. So the vector is the same,
+    and five sixths of the layer's products fall away.
 
     Shape:
         hidden_states: (B, L, D)

@@ -72,8 +72,8 @@ class VisionEncoder:
     ) -> None:
         if decode != "exact" or tokens is not None:
             raise SettingError(
-                "--decode fast and --tokens must go with torchvision's models alone, however got them for the Hugging "
-                f"Face model {model_name}. Extract it in a run of its own."
+                "Expected --decode fast and --tokens with torchvision's models alone, got them for the Hugging Face "
+                f"model {model_name}. Extract it in a run of its own without them."
             )
         self.device = torch.device(device)
         self.precision = find_precision(precision, self.device)
@@ -137,9 +137,9 @@ class VisionEncoder:
         """
         if not self.has_two_towers and getattr(self.checkpoint.model_class, "main_input_name", "") != "pixel_values":
             raise WeightsError(
-                "An image encoder must be a vision model, or have a tower of its own for pictures, however "
-                f"{self.checkpoint.folder} holds a {type(self.checkpoint.config).__name__}: ViT, DINOv2, ConvNeXt, "
-                "CLIP and their kinds are."
+                "Expected an image encoder to be a vision model, or to have a tower for pictures, but "
+                f"{self.checkpoint.folder} holds a {type(self.checkpoint.config).__name__}. Use ViT, DINOv2, ConvNeXt, "
+                "CLIP or one of their kinds."
             )
         model: Any = self.checkpoint.load(needs_pooler=lambda model: not _has_class_token(model))
         if self.has_two_towers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from embed.encoders.first_token import keep_first_token
 from embed.encoders.packing import pack, unpacked
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import Encoded, entry_name
-from embed.encoders.weights import files_sha256, vocabulary_files
+from embed.encoders.weights import VOCABULARY_FILES, expecting, files_sha256, matching_files
 from embed.errors import SettingError, WeightsError
 from embed.settings import EncoderChoice, ExtractSettings
 
@@ -87,7 +86,7 @@ class TextEncoder:
         keep_tokens: bool = False,
     ) -> None:
         if pooling not in ("cls", "mean"):
-            raise SettingError(f"--pooling must be cls or mean, however got {pooling!r}.")
+            raise SettingError(f"--pooling: expected cls or mean, got {pooling!r}.")
         self.pooling = pooling
         self.keeps_tokens = keep_tokens
         self.max_length = max_length
@@ -102,12 +101,12 @@ class TextEncoder:
         self.text_config = config.text_config if self.has_two_towers else config
         if getattr(config, "is_encoder_decoder", False) or not hasattr(self.text_config, "vocab_size"):
             raise WeightsError(
-                f"A text encoder must be an encoder alone, or have a tower of its own for texts, however {model_name} "
-                f"is a {type(config).__name__}: BERT, CLIP and their kinds are."
+                f"Expected a text encoder to be an encoder alone, or to have a tower for texts, but {model_name} is a "
+                f"{type(config).__name__}. Use BERT, CLIP or one of their kinds."
             )
         longest = _longest_text(self.text_config, max_length)
         if max_length > longest:
-            raise SettingError(f"--max-length must be at most {longest} for {model_name}, however got {max_length}.")
+            raise SettingError(f"--max-length: expected at most {longest} for {model_name}, got {max_length}.")
         self.is_tower = self.has_two_towers or config.model_type in TOWERS
         if self.is_tower:
             self._check_tower(model_name)
@@ -116,11 +115,13 @@ class TextEncoder:
         usual_name = self.checkpoint.usual_name + ("" if pooling == "cls" else f"-{pooling}")
         usual_name += "-tokens" if keep_tokens else ""
         self.name = entry_name(name, usual_name)
+        tokenizer_paths = matching_files(self.folder, TOKENIZER_FILES)
+        words = f"words hashed to {self.text_config.vocab_size} ids"
         self.spec = EncoderSpec(
             "text",
             {
                 **self.checkpoint.fields(),
-                "tokenizer": self._tokenizer_field(),
+                "tokenizer": "sha256:" + files_sha256(tokenizer_paths) if tokenizer_paths else words,
                 "normalisation": NORMALISATION,
                 "max_length": max_length,
                 "pooling": self._pooling_field(),
@@ -147,15 +148,15 @@ class TextEncoder:
         tokens: dict[int, np.ndarray] = {}
         pooled = []
         for group in groups:
-            vectors, states = self.forward([batch[number] for number in group])
-            pooled.append(vectors)
+            group_vectors, states = self.forward([batch[number] for number in group])
+            pooled.append(group_vectors)
             if self.keeps_tokens:
                 halves = to_host(states.half()).numpy()  # (n, L, D)
                 tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
-        found = unpacked(to_host(torch.cat(pooled).float()).numpy(), groups)  # (B, D)
+        vectors = unpacked(to_host(torch.cat(pooled).float()).numpy(), groups)  # (B, D)
         if not self.keeps_tokens:
-            return found
-        return Encoded(found, Tokens.of([tokens[number] for number in range(len(batch))]))
+            return vectors
+        return Encoded(vectors, Tokens.of([tokens[number] for number in range(len(batch))]))
 
     def pack(self, batch: Sequence[list[int]]) -> list[list[int]]:
         """Return the numbers of the texts that go through the network together, in groups of about one length."""
@@ -192,14 +193,11 @@ class TextEncoder:
     @cached_property
     def tokenizer(self) -> Any:
         """The folder's own tokenizer, or one that hashes words where there is none."""
-        if self.folder is None or not vocabulary_files(self.folder):  # only untrained weights may do without
+        if not matching_files(self.folder, VOCABULARY_FILES):  # only untrained weights may do without
             return HashTokenizer(self.text_config.vocab_size)
-        try:
-            return transformers.AutoTokenizer.from_pretrained(
-                self.folder, local_files_only=True, trust_remote_code=False
-            )
-        except Exception as error:  # tokenizers raise plain exceptions on damaged files
-            raise WeightsError(f"{self.folder} must hold its tokenizer, however: {str(error)[:300]}") from error
+        load = transformers.AutoTokenizer.from_pretrained
+        with expecting(f"{self.folder} to hold its tokenizer"):  # which raises plain exceptions on damaged files
+            return load(self.folder, local_files_only=True, trust_remote_code=False)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -225,37 +223,31 @@ class TextEncoder:
         first, second = model(input_ids=ids).last_hidden_state[:, 0]
         if torch.equal(first, second):
             raise WeightsError(
-                f"With --pooling cls the first token must see the others, however in {self.folder} it sees itself "
+                f"Expected the first token to see the others for --pooling cls, but in {self.folder} it sees itself "
                 "alone, so that all texts would get the same vector. Use --pooling mean, or another text encoder."
             )
 
     def _check_tower(self, model_name: str) -> None:
         if self.keeps_tokens:
             raise SettingError(
-                f"--tokens needs a text encoder whose vector is pooled from its tokens, however {model_name} has a "
+                f"Expected a text encoder whose vector is pooled from its tokens for --tokens, but {model_name} has a "
                 "pooling of its own. Leave --tokens out, or choose another --text-encoder."
             )
         if self.pooling != "cls":
             raise SettingError(
-                f"--pooling must be cls for {model_name}, however got {self.pooling!r}: its own pooling gives its "
-                "texts' vectors."
+                f"--pooling: expected cls for {model_name}, whose own pooling gives its texts' vectors, got "
+                f"{self.pooling!r}. Use cls."
             )
-        if self.folder is None or not vocabulary_files(self.folder):
-            raise WeightsError(f"{self.folder} must hold its tokenizer: the vector stands where the text ends.")
+        if not matching_files(self.folder, VOCABULARY_FILES):
+            raise WeightsError(
+                f"Expected {self.folder} to hold its tokenizer, since the vector stands where the text ends, but it "
+                "holds none. Save it there with save_pretrained."
+            )
 
     def _pooling_field(self) -> str:
         if self.has_two_towers:
             return "text features"
         return "pooled output" if self.is_tower else f"{self.pooling} of the last hidden state"
-
-    def _tokenizer_field(self) -> str:
-        paths = self._tokenizer_paths()
-        return "sha256:" + files_sha256(paths) if paths else f"words hashed to {self.text_config.vocab_size} ids"
-
-    def _tokenizer_paths(self) -> list[Path]:
-        if self.folder is None:
-            return []
-        return sorted({path for pattern in TOKENIZER_FILES for path in self.folder.glob(pattern) if path.is_file()})
 
 
 def _longest_text(config: Any, otherwise: int) -> int:

@@ -13,7 +13,7 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from embed.encoders.weights import PROCESSOR_FILES, files_sha256
+from embed.encoders.weights import PROCESSOR_FILES, expecting, files_sha256
 from embed.errors import WeightsError
 
 __all__ = ["Processor"]
@@ -52,15 +52,9 @@ class Processor:
         Raises:
             WeightsError: it is none that transformers knows.
         """
-        try:
-            return transformers.AutoImageProcessor.from_pretrained(
-                self.folder, local_files_only=True, trust_remote_code=False
-            )
-        except Exception as error:  # transformers checks fields with errors of its own
-            raise WeightsError(
-                f"Expected {self.folder} to hold an image processor that transformers knows "
-                f"(preprocessor_config.json), but: {' '.join(str(error).split())[:300]}"
-            ) from error
+        load = transformers.AutoImageProcessor.from_pretrained
+        with expecting(f"{self.folder} to hold an image processor that transformers knows ({PROCESSOR_FILES[0]})"):
+            return load(self.folder, local_files_only=True, trust_remote_code=False)
 
     def prepare(self, image: Image.Image) -> dict[str, Tensor]:
         """Return the inputs that one picture becomes, by name; pixels are bytes where the processor can be parted.
@@ -83,18 +77,14 @@ class Processor:
     def _normalise(self, pixels: Tensor) -> Tensor:
         process = self.process
         return process.rescale_and_normalize(
-            pixels,
-            process.do_rescale,
-            process.rescale_factor,
-            process.do_normalize,
-            process.image_mean,
+            pixels, process.do_rescale, process.rescale_factor, process.do_normalize, process.image_mean,
             process.image_std,
-        )
+        )  # fmt: skip
 
     @cached_property
     def _is_parted(self) -> bool:
         if getattr(self.process, "do_pad", None):
-            return False  # it pads with zeros once all is normalised, and only what is small
+            return False  # it pads small pictures with zeros after normalising
         return all(self._can_be_parted(image) for image in _noise())
 
     def _can_be_parted(self, image: Image.Image) -> bool:

@@ -35,7 +35,7 @@ def find_precision(choice: str, device: torch.device) -> str:
     if choice in PRECISIONS:
         return choice
     if choice != "auto":
-        raise SettingError(f"--precision must be auto, {', '.join(PRECISIONS)}, however got {choice!r}.")
+        raise SettingError(f"--precision: expected auto, {', '.join(PRECISIONS)}, got {choice!r}.")
     return "bf16" if _has_bf16(device) else "fp32"
 
 
@@ -72,7 +72,7 @@ def _fp32_everywhere() -> Iterator[None]:
 
     backends: Any = torch.backends
     cudnn, mkldnn, products = backends.cudnn, backends.mkldnn, backends.cuda.matmul
-    # One that says "none" goes by the one above it, and reads as that; so the upper ones are read and cleared first.
+    # A place set to "none" takes the setting above it, and reads as that; so the upper ones are read and cleared first.
     places = [backends, cudnn, mkldnn, cudnn.conv, cudnn.rnn, products, mkldnn.conv, mkldnn.rnn, mkldnn.matmul]
     chosen = []
     old_cudnn = _old_cudnn_setting()
@@ -125,5 +125,5 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere is the first that has it
     if device.type == "cpu":
         # Others compute it through fp32, which is slower than fp32 itself.
-        return any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+        return any(is_native for name, is_native in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
     return False

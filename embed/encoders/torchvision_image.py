@@ -22,7 +22,7 @@ from embed.encoders.feature_map import cells, keep_feature_map
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.preprocess import Preprocess
 from embed.encoders.protocol import Encoded, entry_name
-from embed.encoders.weights import files_sha256, load_state, seeded, torchvision_file
+from embed.encoders.weights import load_state, origin_fields, seeded, torchvision_file
 from embed.errors import SettingError, WeightsError
 from embed.settings import EncoderChoice, ExtractSettings, parse_grid
 
@@ -82,9 +82,9 @@ class ImageEncoder:
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise SettingError(
-                f"--image-encoder must be one of torchvision's classification models ({', '.join(ARCHITECTURES)}), "
+                f"--image-encoder: expected one of torchvision's classification models ({', '.join(ARCHITECTURES)}), "
                 "or a Hugging Face vision model: a folder with config.json, or a name on the hub such as "
-                f"facebook/dinov2-small, however got {architecture!r}."
+                f"facebook/dinov2-small, got {architecture!r}."
             )
         self.architecture = architecture
         self.device = torch.device(device)
@@ -97,19 +97,13 @@ class ImageEncoder:
         self.weights_path: Path | None = None
         if weights == "random":
             usual_name = f"{architecture}-random"
-            origin: dict[str, object] = {
-                "weights": "random",
-                "seed": seed,
-                "drawn_by": f"torch {torch.__version__}, torchvision {torchvision.__version__}",
-            }
+        elif weights == "pretrained":
+            self.weights_path, usual_name = torchvision_file(architecture), architecture
         else:
-            if weights == "pretrained":
-                self.weights_path, usual_name = torchvision_file(architecture), architecture
-            else:
-                self.weights_path = Path(weights)
-                stem = self.weights_path.stem
-                usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
-            origin = {"weights": "sha256:" + files_sha256([self.weights_path])}
+            self.weights_path = Path(weights)
+            stem = self.weights_path.stem
+            usual_name = stem if stem.startswith(architecture) else f"{architecture}-{stem}"
+        paths = [] if self.weights_path is None else [self.weights_path]
         self.gate = DecodeGate(decode, self.preprocess, name=usual_name)
         if decode == "fast":
             usual_name += "-fast"
@@ -122,7 +116,7 @@ class ImageEncoder:
             "image",
             {
                 "architecture": f"torchvision/{architecture}",
-                **origin,
+                **origin_fields(paths, seed=seed, library=f"torchvision {torchvision.__version__}"),
                 "layer": "pooled map" if architecture.startswith("squeezenet") else "input of the last linear layer",
                 "pixels": "upright RGB, transparency on white",
                 **self.gate.fields,
@@ -180,7 +174,7 @@ class ImageEncoder:
             except (RuntimeError, ValueError) as error:
                 first = str(error).split("\n\t")[1] if "\n\t" in str(error) else str(error)
                 raise WeightsError(
-                    f"{self.weights_path} must hold the weights of torchvision's {self.architecture}, however: "
+                    f"Expected {self.weights_path} to hold the weights of torchvision's {self.architecture}, but: "
                     f"{first[:300]}"
                 ) from error
         fused = fuse_batch_norm(model.eval().requires_grad_(False))

@@ -9,7 +9,7 @@ import hashlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -22,14 +22,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "PROCESSOR_FILES",
-    "files_sha256",
-    "huggingface_folder",
-    "load_state",
-    "seeded",
-    "torchvision_file",
-    "vocabulary_files",
-]
+    "PROCESSOR_FILES", "VOCABULARY_FILES", "expecting", "files_sha256", "huggingface_folder", "load_state",
+    "matching_files", "origin_fields", "seeded", "torchvision_file",
+]  # fmt: skip
 
 DOWNLOAD_TIMEOUT_S = 15
 _loading = threading.Lock()
@@ -87,9 +82,24 @@ def huggingface_folder(name: str, *, modality: str = "text") -> Path:
     return folder
 
 
-def vocabulary_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that hold a tokenizer's vocabulary."""
-    return sorted({path for pattern in VOCABULARY_FILES for path in folder.glob(pattern) if path.is_file()})
+def matching_files(folder: Path | None, patterns: Iterable[str]) -> list[Path]:
+    """Return the files of a folder whose names match one of the patterns; none where there is no folder."""
+    if folder is None:
+        return []
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+@contextmanager
+def expecting(expectation: str, *, errors: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """Let an error of a library in the block be one of weights, in a line: what was expected, but what the error says.
+
+    Raises:
+        WeightsError: the block raised one of `errors`.
+    """
+    try:
+        yield
+    except errors as error:
+        raise WeightsError(f"Expected {expectation}, but: {' '.join(str(error).split())[:300]}") from error
 
 
 def load_state(path: Path) -> dict[str, torch.Tensor]:
@@ -107,20 +117,30 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"Expected {path} to be a file of tensors alone, but it holds other objects, and loading those could run "
-            "code."
-        ) from error
     except Exception as error:  # damaged files make torch's reader raise anything
-        reason = _first_words(error)
-        raise WeightsError(f"Expected {path} to be a file of tensors alone, but it cannot be read: {reason}") from error
+        reason = f"it cannot be read: {_first_words(error)}"
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it holds other objects, and loading those could run code."
+        raise WeightsError(f"Expected {path} to be a file of tensors alone, but {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(
             f"Expected {path} to hold a state dict (names and tensors), but it holds {type(state).__name__}"
             + (f" of {', '.join(map(str, list(state)[:5]))}." if isinstance(state, dict) else ".")
         )
     return state
+
+
+def origin_fields(paths: list[Path], *, seed: int, library: str) -> dict[str, object]:
+    """Return what an encoder's spec says of where its weights come from: files, or a seed where there are none.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    import torch
+
+    if paths:
+        return {"weights": "sha256:" + files_sha256(paths)}
+    return {"weights": "random", "seed": seed, "drawn_by": f"torch {torch.__version__}, {library}"}
 
 
 def files_sha256(paths: list[Path]) -> str:
@@ -181,7 +201,7 @@ def _is_whole(folder: Path, modality: str) -> bool:
         return False
     if modality == "image":
         return any((folder / name).is_file() for name in PROCESSOR_FILES)
-    return bool(vocabulary_files(folder))
+    return bool(matching_files(folder, VOCABULARY_FILES))
 
 
 def _first_words(error: Exception) -> str:

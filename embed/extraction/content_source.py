@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Contents, content_key
-from cache.cores import count_cores
 from embed.catalogue.catalogue import Catalogue
-from embed.contents.file_ranges import Place, PlacedCell
+from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.contents.texts import clean, normalise
 from embed.errors import CatalogueError, ContentError
-from embed.extraction.thread_map import ordered_map
-from embed.progress import Progress
+from embed.extraction.thread_map import map_pictures
 from embed.settings import ExtractSettings
 
-__all__ = ["Source", "find_source"]
+__all__ = ["Source", "find_source", "find_texts"]
 
-HASHED_TOGETHER = 64  # files a task, so that small files do not cost more to hand out than to hash
+KeyedContent = tuple[str, str, Path | Place | str]  # key, status, place
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,13 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
         UnreadableError: the machine lacks memory or open files.
     """
     cells = catalogue.cells(modality)
-    found = (
-        _texts(cells, is_cleaned=settings.clean_text)
+    contents: Iterator[KeyedContent] = (
+        find_texts(cells, is_cleaned=settings.clean_text)
         if modality == "text"
-        else _images(cells, catalogue, settings, hints)
+        else _find_images(cells, catalogue, settings, hints)
     )
     keys, statuses, places = [], [], {}
-    for key, status, place in found:
+    for key, status, place in contents:
         keys.append(key)
         statuses.append(status)
         if key and key not in places:
@@ -84,10 +82,8 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
     return Source(modality, keys, statuses, places, hints)
 
 
-Found = tuple[str, str, Path | Place | str]  # key, status, place
-
-
-def _texts(cells: list[str], *, is_cleaned: bool) -> Iterator[Found]:
+def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield the key, the status and the text of each cell; key and text are "" where it has none."""
     for cell in cells:
         try:
             text = normalise(cell)
@@ -99,26 +95,22 @@ def _texts(cells: list[str], *, is_cleaned: bool) -> Iterator[Found]:
             yield content_key(text.encode()), OK, text
 
 
-def _images(cells: list[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints) -> Iterator[Found]:
-    n_workers = settings.n_workers or count_cores()
+def _find_images(
+    cells: list[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints
+) -> Iterator[KeyedContent]:
     root = (settings.image_root or catalogue.folder).resolve()
     folders: dict[str, Path] = {}
-    # Pictures of one file are read in their order, for a reader that goes back would begin anew.
-    n_together = 1 if any(isinstance(cell, PlacedCell) for cell in cells) else HASHED_TOGETHER
 
-    def find_files(some_cells: list[str]) -> list[tuple[bytes, Found]]:
+    def find_files(some_cells: Sequence[str]) -> list[tuple[bytes, KeyedContent]]:
         places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in some_cells]
         # Before any is read: what changes from now on has another identity in the next run.
         identities = [identity(place) if isinstance(place, Path) else b"" for place in places]
         known = hints.find(identities)
         return list(zip(identities, map(_image, places, known), strict=True))
 
-    tasks = (cells[start : start + n_together] for start in range(0, len(cells), n_together))
-    with Progress("Hashing pictures", len(cells), unit="file") as progress:
-        for block in ordered_map(find_files, tasks, n_workers=n_workers, n_ahead=4 * n_workers):
-            hints.remember([(of_file, key) for of_file, (key, _, _) in block])
-            progress.advance(len(block))
-            yield from (found for _, found in block)
+    for block in map_pictures(find_files, cells, cells, label="Hashing pictures", n_workers=settings.n_workers):
+        hints.remember([(of_file, key) for of_file, (key, _, _) in block])
+        yield from (content for _, content in block)
 
 
 def _locate(cell: str, root: Path, folders: dict[str, Path], *, allow_outside: bool) -> Path | Place | str:
@@ -129,7 +121,7 @@ def _locate(cell: str, root: Path, folders: dict[str, Path], *, allow_outside: b
         return str(error)
 
 
-def _image(place: Path | Place | str, known: str) -> Found:
+def _image(place: Path | Place | str, known: str) -> KeyedContent:
     if isinstance(place, str):
         return "", place, ""
     if known:
@@ -150,6 +142,6 @@ def _check_found(statuses: list[str], cells: list[str], catalogue: Catalogue, se
         if "outside" in statuses:
             ways.append("permit others with --allow-outside")
         raise CatalogueError(
-            f"The pictures in column {catalogue.roles['image']} must be files below {root}, however none of the "
+            f"Expected the pictures in column {catalogue.roles['image']} to be files below {root}, but none of the "
             f"{len(named)} is: {cells[named[0]]!r} is {statuses[named[0]]}. {', or '.join(ways)}."
         )

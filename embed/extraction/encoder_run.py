@@ -19,7 +19,7 @@ from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
 from embed.extraction.content_source import Source
 from embed.extraction.disk_space import check_space
-from embed.extraction.replica_pool import Lanes
+from embed.extraction.replica_pool import ReplicaPool
 from embed.extraction.thread_map import completed
 from embed.progress import Progress
 from embed.settings import ExtractSettings
@@ -46,7 +46,7 @@ class Batch:
     """What a worker made of some contents: what was encoded, and why others could not be read."""
 
     keys: list[str]
-    encoded: Encoded | None  # one vector per key; None where nothing could be read
+    encoded: Encoded  # one vector per key
     failures: dict[str, str]  # key -> status
 
     @property
@@ -57,19 +57,19 @@ class Batch:
     @property
     def vector_bytes(self) -> int:
         """The bytes of the vectors."""
-        return 0 if self.encoded is None else self.encoded.vectors.nbytes
+        return self.encoded.vectors.nbytes
 
     @property
     def token_bytes(self) -> int:
         """The bytes of the tokens."""
-        return 0 if self.encoded is None or self.encoded.tokens is None else self.encoded.tokens.values.nbytes
+        return 0 if self.encoded.tokens is None else self.encoded.tokens.values.nbytes
 
 
 @dataclass
 class EncoderRun:
     """One encoder at work on one source; its replicas, one a device, share the work.
 
-    Each worker thread takes a batch, reads and decodes it, and has it encoded where a lane is free, so that decoding
+    Each worker thread takes a batch, reads and decodes it, and has the replica pool encode it, so that decoding
     overlaps with encoding, and no more batches are prepared than there are workers. This thread does no more than
     collect what they made and publish it.
     """
@@ -85,8 +85,8 @@ class EncoderRun:
     batches: list[Batch] = field(default_factory=list)  # since the last part
     failures: dict[str, str] = field(default_factory=dict)  # likewise
     known_failures: dict[str, str] = field(default_factory=dict)
-    n_dim: int = 0
-    n_token_dim: int | None = None  # 0: without tokens; None: not known yet
+    dim: int = 0
+    token_dim: int | None = None  # 0: without tokens; None: not known yet
     published_at: float = 0.0
 
     @property
@@ -107,7 +107,7 @@ class EncoderRun:
             have |= inventory.failures[modality].keys()
         missing = plan(self.source.places, have)
         if modality == "text":
-            # Like lengths need little padding; and what takes longest comes first, so that the cores end together.
+            # Texts of one length need little padding; the longest come first, so that the cores end together.
             missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)
         return missing
 
@@ -120,13 +120,13 @@ class EncoderRun:
         started = self.published_at = time.monotonic()
         modality = self.encoder.spec.modality
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
-        self.n_dim, self.n_token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
+        self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
         self.known_failures = inventory.failures[modality]
         missing = self.missing(inventory)
         try:
             with (
                 Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress,
-                closing(self.encode(missing)) as encoded,  # workers and lanes end here, whatever goes wrong
+                closing(self.encode(missing)) as encoded,  # all threads end here, whatever goes wrong
             ):
                 for batch in encoded:
                     is_first = not self.n_encoded
@@ -149,7 +149,7 @@ class EncoderRun:
 
     @property
     def n_workers(self) -> int:
-        """How many threads read and prepare, and have lanes encode."""
+        """How many threads read and prepare, and have the pool encode."""
         return self.settings.n_workers or count_cores()
 
     @property
@@ -163,16 +163,16 @@ class EncoderRun:
             return
         size = batch_size or self.batch_size
         batches = (keys[start : start + size] for start in range(0, len(keys), size))
-        with one_core_each() as start_worker, Lanes(self.replicas, n_callers=self.n_workers) as lanes:
+        with one_core_each() as start_worker, ReplicaPool(self.replicas, n_callers=self.n_workers) as pool:
             yield from completed(
-                lambda batch_keys: self._encode(batch_keys, lanes),
+                lambda batch_keys: self._encode(batch_keys, pool),
                 batches,
                 n_workers=self.n_workers,
                 n_ahead=2 * self.n_workers,
                 start_worker=start_worker,
             )
 
-    def _encode(self, keys: Sequence[str], lanes: Lanes) -> Batch:
+    def _encode(self, keys: Sequence[str], pool: ReplicaPool) -> Batch:
         """Read and prepare some contents, and have them encoded; called by the workers."""
         items: dict[str, Any] = {}
         failures = {}
@@ -181,9 +181,7 @@ class EncoderRun:
                 items[key] = self.encoder.prepare(self.source.read(key))
             except ContentError as error:
                 failures[key] = str(error)
-        if not items:
-            return Batch([], None, failures)
-        return Batch(list(items), lanes.encode(list(items.values())), failures)
+        return Batch(list(items), pool.encode(list(items.values())) if items else joined([]), failures)
 
     def _bytes_of_all(self, keys: Sequence[str], batch: Batch) -> int:
         """Return the bytes that all keys take, judged by one batch: vectors by number, tokens by the texts' lengths."""
@@ -204,7 +202,7 @@ class EncoderRun:
                 self.n_failed += 1
                 if self.known_failures.get(key) != status:
                     self.failures[key] = status
-        if batch.encoded is not None:
+        if batch.keys:
             self._check(batch.encoded, n_contents=len(batch.keys))
             self.batches.append(batch)
             self.n_encoded += len(batch.keys)
@@ -212,22 +210,22 @@ class EncoderRun:
     def _check(self, encoded: Encoded, *, n_contents: int) -> None:
         """Check a batch against the batches before it."""
         vectors = encoded.vectors
-        n_dim = self.n_dim or vectors.shape[-1]
-        wish = f"{self.name} must give {n_contents} finite float32 vectors of {n_dim} dimensions"
-        if vectors.shape != (n_contents, n_dim) or vectors.dtype != np.float32:
-            raise EncoderError(f"{wish}, however it gave {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
+        dim = self.dim or vectors.shape[-1]
+        wish = f"Expected {self.name} to give {n_contents} finite float32 vectors of {dim} dimensions"
+        if vectors.shape != (n_contents, dim) or vectors.dtype != np.float32:
+            raise EncoderError(f"{wish}, got {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
         if not np.isfinite(vectors).all():
             raise EncoderError(
-                f"{wish}, however some have NaN or infinity. Use --precision fp32 with another "
+                f"{wish}, but some have NaN or infinity. Use --precision fp32 with another "
                 f"--{self.encoder.spec.modality}-name, --device cpu, or other weights."
             )
-        n_token_dim = 0 if encoded.tokens is None else encoded.tokens.n_dim
-        if self.n_token_dim not in (None, n_token_dim):
+        token_dim = 0 if encoded.tokens is None else encoded.tokens.n_dim
+        if self.token_dim not in (None, token_dim):
             raise EncoderError(
-                f"{self.name} must give tokens of {self.n_token_dim} dimensions with each vector (0: none), however it "
-                f"gave such of {n_token_dim}. An encoder that is changed needs another spec."
+                f"Expected {self.name} to give tokens of {self.token_dim} dimensions with each vector (0: none), got "
+                f"{token_dim}. Give an encoder that is changed another spec."
             )
-        self.n_dim, self.n_token_dim = n_dim, n_token_dim
+        self.dim, self.token_dim = dim, token_dim
 
     def _is_due(self) -> bool:
         n_bytes = sum(batch.vector_bytes + batch.token_bytes for batch in self.batches)
@@ -236,10 +234,8 @@ class EncoderRun:
     def _publish(self) -> None:
         if self.batches or self.failures:
             keys = [key for batch in self.batches for key in batch.keys]
-            encoded = joined([batch.encoded for batch in self.batches if batch.encoded is not None])
-            part = Part(
-                self.encoder.name, self.encoder.spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens
-            )
-            self.journal.publish(part)
+            encoded = joined([batch.encoded for batch in self.batches])
+            name, spec = self.encoder.name, self.encoder.spec
+            self.journal.publish(Part(name, spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens))
         self.batches, self.failures = [], {}
         self.published_at = time.monotonic()

@@ -79,7 +79,7 @@ def extract(
         n_gone = _count_products_gone(work.cache_path, work.catalogue)
         was_written = seal(work.cache_path, work.journal, products)
         if n_gone:
-            is_part = any(own is not None for own in (settings.where, settings.per_class, settings.sample))
+            is_part = any(chosen is not None for chosen in (settings.where, settings.per_class, settings.sample))
             log.info(
                 "%d products of the cache are not %s: they left it, and their vectors stay%s.",
                 n_gone,
@@ -116,12 +116,12 @@ def estimate(
     """
     settings = settings or ExtractSettings()
     with _work(catalogue_path, cache_path, settings, encoders) as work:
-        found = [estimate_encoder(run, work.inventory) for run in work.runs]
-        n_bytes = sum(one.vector_bytes + one.token_bytes for one in found)
+        estimates = [estimate_encoder(run, work.inventory) for run in work.runs]
+        n_bytes = sum(one.vector_bytes + one.token_bytes for one in estimates)
         return Estimate(
             cache_path=work.cache_path,
             n_products=len(work.catalogue.ids),
-            encoders=found,
+            encoders=estimates,
             n_bytes=n_bytes,
             needed_bytes=needed_bytes(work.cache_path, n_bytes=n_bytes),
             free_bytes=free_bytes(work.cache_path),
@@ -130,7 +130,7 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Work:
-    """What there is to do: the catalogue's contents, what of them is there already, and who encodes the rest."""
+    """What there is to do: the catalogue's contents, which are cached already, and who encodes the rest."""
 
     cache_path: Path
     catalogue: Catalogue

@@ -12,22 +12,22 @@ import numpy as np
 
 from cache.cores import count_cores
 from cache.out_of_memory import is_out_of_memory
-from embed.encoders.device import lane_threads, numbered, several_cores
+from embed.encoders.device import device_threads, numbered, several_cores
 from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import EncoderError
 
-__all__ = ["Lanes"]
+__all__ = ["ReplicaPool"]
 
 log = logging.getLogger("embed_once")
 
 
-class Lanes:
-    """Encodes batches for many threads at once on the replicas of one encoder, one a device; lanes end with the block.
+class ReplicaPool:
+    """Encodes batches for many threads at once on the replicas of one encoder, one a device; used in a ``with`` block.
 
-    On the CPU whoever has a batch encodes it. On another device a lane is a thread that does nothing else, and whoever
-    has a batch waits; a second batch a lane is ready meanwhile, so that the device need not wait.
-    Each replica takes as many batches at once as it says (`n_parallel`), but its first content alone: that one loads
-    the model. What does not fit into a device's memory is encoded in halves, and later batches are no larger.
+    On the CPU the calling thread encodes its batch. Another device has threads that do nothing but encode, which end
+    with the block; the caller waits, and a second batch a thread is ready meanwhile, so that the device need not wait.
+    Each replica takes as many batches at once as it says (`n_parallel`). Its first content is encoded alone, which
+    loads the model. What does not fit into a device's memory is encoded in halves, and later batches are no larger.
 
     Args:
         replicas: encoders of one name and spec.
@@ -36,17 +36,17 @@ class Lanes:
 
     def __init__(self, replicas: Sequence[Encoder], *, n_callers: int = 1) -> None:
         self.replicas = replicas
-        n_lanes = sum(_n_parallel(encoder) for encoder in replicas)
-        self._n_cores = max(1, count_cores() // min(n_callers, n_lanes))
+        n_parallel = sum(_n_parallel(encoder) for encoder in replicas)
+        self._n_cores = max(1, count_cores() // min(n_callers, n_parallel))
         self._threads = [_threads_of(encoder) for encoder in replicas]
-        self._most: dict[int, int] = {}  # a replica's number -> the largest batch that it can hold, where it is known
-        self._fresh = set(range(len(replicas)))
-        self._failure: Exception | None = None  # of the first content, so that nobody loads the model in vain again
+        self._largest: dict[int, int] = {}  # a replica's number -> the most contents that fit, where that is known
+        self._not_loaded = set(range(len(replicas)))
+        self._failure: Exception | None = None  # of the first content, so that the model is not loaded again in vain
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in self._fresh:
+        for number in self._not_loaded:
             self._free.put(number)
 
-    def __enter__(self) -> Lanes:
+    def __enter__(self) -> ReplicaPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,14 +75,14 @@ class Lanes:
         if self._failure is not None:
             raise self._failure
         n_more = _n_parallel(self.replicas[number]) * (1 if self._threads[number] is None else 2) - 1
-        if number not in self._fresh or n_more == 0:
+        if number not in self._not_loaded or n_more == 0:
             return joined(self._encode(number, batch))
         try:
             first = self._encode(number, batch[:1])
         except Exception as error:
             self._failure = error
             raise
-        self._fresh.discard(number)
+        self._not_loaded.discard(number)
         for _ in range(n_more):
             self._free.put(number)
         return joined(first + self._encode(number, batch[1:]))
@@ -91,7 +91,7 @@ class Lanes:
         encoder = self.replicas[number]
         pieces: list[Encoded] = []
         while batch:
-            head = batch[: self._most.get(number, len(batch))]
+            head = batch[: self._largest.get(number, len(batch))]
             try:
                 pieces.append(_checked(encoder, encoder.encode(head)))
             except (MemoryError, RuntimeError) as error:
@@ -107,7 +107,7 @@ class Lanes:
                 batch = batch[len(head) :]
                 continue
             # The error is let go before the memory is given back: its frames hold the tensors.
-            self._most[number] = min(len(head) // 2, self._most.get(number, len(head)))
+            self._largest[number] = min(len(head) // 2, self._largest.get(number, len(head)))
             _give_memory_back()
             log.info(
                 "%s/%s: batches of %d do not fit into the memory, so they are halved.",
@@ -116,14 +116,14 @@ class Lanes:
         return pieces
 
 
-def _checked(encoder: Encoder, found: object) -> Encoded:
-    if isinstance(found, np.ndarray):
-        return Encoded(found)
-    if isinstance(found, Encoded) and isinstance(found.vectors, np.ndarray):
-        return found
+def _checked(encoder: Encoder, output: object) -> Encoded:
+    if isinstance(output, np.ndarray):
+        return Encoded(output)
+    if isinstance(output, Encoded) and isinstance(output.vectors, np.ndarray):
+        return output
     raise EncoderError(
-        f"{encoder.spec.modality}/{encoder.name} must give a numpy array, or embed.Encoded, however its encode gave "
-        f"{type(found).__name__}."
+        f"Expected encode of {encoder.spec.modality}/{encoder.name} to give a numpy array or embed.Encoded, got "
+        f"{type(output).__name__}."
     )
 
 
@@ -138,7 +138,7 @@ def _threads_of(encoder: Encoder) -> ThreadPoolExecutor | None:
     device = getattr(encoder, "device", None)
     if not isinstance(device, torch.device) or device.type == "cpu":
         return None
-    return lane_threads(numbered(device), n_lanes=_n_parallel(encoder))
+    return device_threads(numbered(device), n_threads=_n_parallel(encoder))
 
 
 def _give_memory_back() -> None:

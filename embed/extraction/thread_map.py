@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-__all__ = ["completed", "ordered_map"]
+from cache.cores import count_cores
+from embed.contents.file_ranges import PlacedCell
+from embed.progress import Progress
+
+__all__ = ["completed", "map_pictures", "ordered_map"]
+
+PICTURES_TOGETHER = 64  # a task, so that small files do not cost more to hand out than to read
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,12 +59,30 @@ def completed(
         raise error
 
 
-def ordered_map(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
+def map_pictures(
+    function: Callable[[Sequence[Item]], list[Result]],
+    items: Sequence[Item],
+    cells: Iterable[str],
     *,
-    n_workers: int,
-    n_ahead: int,
+    label: str,
+    n_workers: int | None,
+) -> Iterator[list[Result]]:
+    """Yield in order what threads make of several pictures at a time, and show the progress.
+
+    Pictures inside other files are read one by one in their order: a reader that goes back would begin anew, and decode
+    all of a row group again.
+    """
+    n_workers = n_workers or count_cores()
+    n_together = 1 if any(isinstance(cell, PlacedCell) for cell in cells) else PICTURES_TOGETHER
+    blocks = (items[start : start + n_together] for start in range(0, len(items), n_together))
+    with Progress(label, len(items), unit="file") as progress:
+        for results in ordered_map(function, blocks, n_workers=n_workers, n_ahead=4 * n_workers):
+            progress.advance(len(results))
+            yield results
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, n_workers: int, n_ahead: int
 ) -> Iterator[Result]:
     """Yield ``function(item)`` in order, computed by threads that run at most `n_ahead` items ahead."""
     pending: deque[Future[Result]] = deque()

@@ -22,7 +22,7 @@ class Association:
     n_rows: int
     n_values: int
     v: float | None  # None where it has no meaning: one value, or one row a value
-    tells_label: float  # of the rows with companions of the same value, those whose label the companions tell
+    tells_label: float  # share of the rows with others of the same value whose label those others predict
     told_by_label: float  # the same with column and label exchanged
     is_leak: bool  # the column says the label in other words
     follows: bool  # the column follows from the label

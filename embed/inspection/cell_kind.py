@@ -20,9 +20,9 @@ _CODE = re.compile(r"[^\s,;|]+")
 def kind_of(counts: Mapping[str, int]) -> str:
     """Return one of `KINDS`, judged by how many rows each distinct cell has; words for "no value" do not count.
 
-    It is the kind that metadata is encoded by (`cache.column_types`), but that a column is an id or a text which it
-    would be no good as: it is categorical when a value has two rows on average and is short, or has `LEAST_ROWS`, and
-    an id when nearly every row has a whole number or a word of its own.
+    It is the kind that metadata is encoded by (`cache.column_types`), except that ids and texts, which are of no use as
+    metadata, are told apart. A column is an id when nearly every row has a whole number or a word that no other has. It
+    is categorical when a value has two rows on average and is short, or has `LEAST_ROWS`; else it is text.
 
     >>> kind_of({"3.5": 1, "12": 2, "NaN": 1})
     'number'

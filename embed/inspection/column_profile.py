@@ -60,7 +60,7 @@ class ColumnCounter:
         self.example = self.padded_example = self.mojibake_example = ""
         self.counts: Counter[str] | None = Counter()  # None: there were too many
         self.kind = ""
-        self.n_dropped = 0  # values that were surely there when they were dropped
+        self.n_dropped = 0  # at least so many values there were when they were dropped
         self._n_characters = 0
 
     def add(self, cells: Sequence[str]) -> None:

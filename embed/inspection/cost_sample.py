@@ -71,13 +71,13 @@ def measure_cost(
             chosen = _sample_settings(settings, modalities)
             sample_path = Path(folder) / "data.csv"
             _write_sample(sample_path, rows, roles, root=root, allow_outside=settings.allow_outside)
-            found = estimate(sample_path, Path(folder) / "embeddings.h5", settings=chosen)
+            estimates = estimate(sample_path, Path(folder) / "embeddings.h5", settings=chosen).encoders
     except (CatalogueError, DeviceError, SettingError, WeightsError) as error:
         return Cost([], str(error))
     except OSError as error:
         return Cost([], f"{error}. If the temporary folder is full, name another with TMPDIR.")
     encoders = []
-    for one in found.encoders:
+    for one in estimates:
         n_contents = n_unique[one.name.partition("/")[0]]
         if one.n_missing and one.vector_bytes:
             share = n_contents / one.n_missing

@@ -59,19 +59,19 @@ class Digests:
     def repeats(self, *, n_largest: int) -> Repeats:
         """Return how often digests repeat, and the `n_largest` groups of rows with the same."""
         digests = np.frombuffer(self._digests, dtype=np.int64)  # (N,)
-        there = np.sort(digests)
-        n_none = int(np.searchsorted(there, self.NONE, "right") - np.searchsorted(there, self.NONE, "left"))
-        is_same = there[1:] == there[:-1]  # as the one before
+        ordered = np.sort(digests)
+        n_none = int(np.searchsorted(ordered, self.NONE, "right") - np.searchsorted(ordered, self.NONE, "left"))
+        is_same = ordered[1:] == ordered[:-1]  # as the one before
         n_surplus = int(np.count_nonzero(is_same)) - max(0, n_none - 1)
         edges = np.diff(np.concatenate(([False], is_same, [False])).astype(np.int8))
         starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)  # of each group of two and more
-        are_contents = there[starts] != self.NONE
+        are_contents = ordered[starts] != self.NONE
         starts, counts = starts[are_contents], (ends - starts + 1)[are_contents]
         order = np.argsort(-counts, kind="stable")[:n_largest]
-        largest = [Repeat(int(np.argmax(digests == there[starts[n]])), int(counts[n])) for n in order]
+        largest = [Repeat(int(np.argmax(digests == ordered[starts[n]])), int(counts[n])) for n in order]
         return Repeats(
-            n_rows=len(there) - n_none,
-            n_distinct=len(there) - n_none - n_surplus,
+            n_rows=len(ordered) - n_none,
+            n_distinct=len(ordered) - n_none - n_surplus,
             n_repeated=len(starts),
             largest=sorted(largest, key=lambda repeat: (-repeat.n_rows, repeat.row)),
         )

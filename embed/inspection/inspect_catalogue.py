@@ -74,11 +74,11 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
-        found = asdict(self)
-        del found["settings"]
+        values = asdict(self)
+        del values["settings"]
         if self.cost is not None:
-            found["cost"] |= {"n_bytes": self.cost.n_bytes, "encode_s": self.cost.encode_s}
-        return found
+            values["cost"] |= {"n_bytes": self.cost.n_bytes, "encode_s": self.cost.encode_s}
+        return values
 
 
 def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSettings | None = None) -> Inspection:
@@ -152,12 +152,12 @@ def _count(source: Rows, settings: InspectSettings) -> Tally:
 
 def _repeats(tally: Tally, source: Rows) -> tuple[Repeats, Repeats | None, Repeats | None]:
     """Return the repeats of rows, ids and texts, with the cells of those to be shown."""
-    found = {"row": tally.row_digests.repeats(n_largest=N_REPEATS)}
+    repeats_of = {"row": tally.row_digests.repeats(n_largest=N_REPEATS)}
     if "id" in tally.roles:
-        found["id"] = tally.id_digests.repeats(n_largest=N_REPEATS)
+        repeats_of["id"] = tally.id_digests.repeats(n_largest=N_REPEATS)
     if "text" in tally.roles:
-        found["text"] = tally.texts.digests.repeats(n_largest=N_REPEATS)
-    rows = source.at({repeat.row for repeats in found.values() for repeat in repeats.largest})
+        repeats_of["text"] = tally.texts.digests.repeats(n_largest=N_REPEATS)
+    rows = source.at({repeat.row for repeats in repeats_of.values() for repeat in repeats.largest})
     shown = {role: tally.roles.get(role) for role in ("id", "text")}
     shown["row"] = tally.roles.get("text") or tally.roles.get("image") or next(iter(tally.columns))
     with_cells = {
@@ -168,7 +168,7 @@ def _repeats(tally: Tally, source: Rows) -> tuple[Repeats, Repeats | None, Repea
                 for repeat in repeats.largest
             ],
         )
-        for role, repeats in found.items()
+        for role, repeats in repeats_of.items()
     }
     return with_cells["row"], with_cells.get("id"), with_cells.get("text")
 
@@ -191,9 +191,8 @@ def _choose_products(
     sample: Sequence[tuple[int, Row]], roles: dict[str, str], settings: InspectSettings
 ) -> list[Product]:
     """Return products to show: of the largest classes the same number each, as far as there are, else any."""
-    order = np.random.default_rng(settings.seed).permutation(len(sample)).tolist()
     groups: dict[str, list[Product]] = {}
-    for place in order:
+    for place in np.random.default_rng(settings.seed).permutation(len(sample)).tolist():
         number, row = sample[place]
         cells = {role: row[column] for role, column in roles.items()}
         label = clean_label(cells.get("label", ""))
@@ -217,7 +216,7 @@ def _cost(
         return None
     n_unique = {}
     if pictures is not None:
-        # Of a sample the share of copies is found to be too low, so that this is an upper bound.
+        # A sample shows too small a share of copies, so this is an upper bound.
         n_unique["image"] = round(pictures.repeats.n_distinct * pictures.n_rows / max(1, pictures.n_looked_at))
     if text is not None:
         n_unique["text"] = text.repeats.n_distinct

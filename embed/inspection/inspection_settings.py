@@ -15,7 +15,7 @@ class InspectSettings:
     """Settings of `embed.inspect`.
 
     Raises:
-        SettingError: a value is out of its range, or so many products are asked for.
+        SettingError: a value is out of its range, or `extract` has `per_class` or `sample`.
     """
 
     extract: ExtractSettings = field(default_factory=ExtractSettings)  # columns, texts, where, root, encoders

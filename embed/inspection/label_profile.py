@@ -27,7 +27,7 @@ class LabelProfile:
     smallest: list[tuple[str, int]]  # the smallest first, ten of them
     n_rare: int  # classes with fewer than `MIN_ROWS` rows
     n_rare_rows: int
-    majority_share: float  # of the labelled rows, which always saying the commonest class has right
+    majority_share: float  # accuracy on the labelled rows of always predicting the largest class
 
 
 def profile_label(column: str, counts: Mapping[str, int]) -> LabelProfile:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cache.aside import write_aside
 from cache.pages.page import picture_url, render_page
@@ -140,17 +142,10 @@ def _draw_histogram(axes: Axes, counts: Mapping[int, int], *, colour: str) -> No
     lowest, highest = min(counts), max(counts)
     width = max(1, -(-(highest - lowest + 1) // MOST_BARS))
     edges = [lowest + width * n - 0.5 for n in range((highest - lowest) // width + 2)]
-    heights: Sequence[float] = _heights(counts, lowest=lowest, width=width, n_bars=len(edges) - 1)
+    heights, _ = np.histogram(list(counts), edges, weights=list(counts.values()))
     axes.stairs(heights, edges, fill=True, color=colour)
     axes.yaxis.set_major_formatter(_show_rows)
     axes.set_ylim(bottom=0)
-
-
-def _heights(counts: Mapping[int, int], *, lowest: int, width: int, n_bars: int) -> list[float]:
-    heights = [0.0] * n_bars
-    for value, n in counts.items():
-        heights[(value - lowest) // width] += n
-    return heights
 
 
 def _show_rows(n_rows: float, _: float) -> str:

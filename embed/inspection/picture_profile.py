@@ -10,19 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.cores import count_cores
-from embed.contents.file_ranges import PlacedCell
 from embed.contents.images import decode, locate, measure, read_image
 from embed.contents.statuses import NOT_BAD, OK
 from embed.errors import ContentError
-from embed.extraction.thread_map import ordered_map
+from embed.extraction.thread_map import map_pictures
 from embed.inspection.duplicate_counter import Digests, Repeats
 from embed.inspection.quantiles import find_quantiles
-from embed.progress import Progress
 
 __all__ = ["BadPicture", "Picture", "PictureProfile", "look_at", "profile_pictures"]
 
-TOGETHER = 64  # files a task, so that small files do not cost more to hand out than to read
 MOST_BAD = 1000  # listed by name
 N_SIZES = 20  # the commonest
 N_REPEATS = 10  # the largest groups of copies
@@ -99,7 +95,6 @@ def profile_pictures(
     """
     root = root.resolve()
     folders: dict[str, Path] = {}
-    n_workers = n_workers or count_cores()
 
     def look(block: Sequence[Named]) -> list[Picture]:
         return [
@@ -108,15 +103,11 @@ def profile_pictures(
         ]
 
     pictures: list[Picture] = []
-    # Rows of a table are read one after the other: threads with a block each would be far apart, and decode all of a
-    # row group anew for each of them.
-    together = 1 if any(isinstance(cell, PlacedCell) for _, (_, cell) in named) else TOGETHER
-    blocks = (named[start : start + together] for start in range(0, len(named), together))
-    with Progress("Reading pictures", len(named), unit="file") as progress, warnings.catch_warnings():
+    cells = [cell for _, (_, cell) in named]
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
-        for found in ordered_map(look, blocks, n_workers=n_workers, n_ahead=4 * n_workers):
-            pictures += found
-            progress.advance(len(found))
+        for block in map_pictures(look, named, cells, label="Reading pictures", n_workers=n_workers):
+            pictures += block
     return _summary(column, named, pictures, n_rows=n_rows, root=root, deep=deep)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cache.column_names import USUAL_NAMES
@@ -32,24 +33,19 @@ class Finding:
 
 def find(inspection: Inspection) -> list[Finding]:
     """Return what asks for a decision, the bad things first."""
-    found = [
-        *_of_rows(inspection),
-        *_of_label(inspection),
-        *_of_contents(inspection),
-        *_of_columns(inspection),
-    ]
-    return sorted(found, key=lambda finding: not finding.is_bad)
+    of_subjects = _of_rows(inspection), _of_label(inspection), _of_contents(inspection), _of_columns(inspection)
+    return sorted(chain(*of_subjects), key=lambda finding: not finding.is_bad)
 
 
 def list_repeats(inspection: Inspection) -> list[tuple[str, Repeats]]:
     """Return the exact copies of each kind, under what was compared."""
-    found = [
+    kinds = [
         (f"rows{_but(inspection)}", inspection.repeated_rows),
         ("ids", inspection.repeated_ids),
         ("texts", inspection.text.repeats if inspection.text is not None else None),
         ("pictures", inspection.pictures.repeats if inspection.pictures is not None else None),
     ]
-    return [(what, repeats) for what, repeats in found if repeats is not None]
+    return [(what, repeats) for what, repeats in kinds if repeats is not None]
 
 
 def _but(inspection: Inspection) -> str:

@@ -18,7 +18,7 @@ from embed.inspection.text_profile import TextCounter
 __all__ = ["Tally"]
 
 SAMPLE_ROWS = 2048  # whole rows, for the products shown and for the cost
-COMPARED = ("categorical", "boolean", "number", "date")  # kinds of columns that are held against the label
+COMPARED = ("categorical", "boolean", "number", "date")  # kinds of columns that are compared with the label
 
 
 class Tally:
@@ -67,11 +67,11 @@ class Tally:
         self.n_rows += n
         for name, counter in self.columns.items():
             counter.add(batch[name])
-        own = self.roles.get("id")
+        id_column = self.roles.get("id")
         # Python's hash of strings is one of 64 bits that is drawn anew in each process.
         self.row_digests.add(_not_none(map(hash, self._compared(batch))))
-        ids: Sequence[str] = [str(row) for row in numbers] if own is None else batch[own]
-        if own is not None:
+        ids: Sequence[str] = [str(row) for row in numbers] if id_column is None else batch[id_column]
+        if id_column is not None:
             self.id_digests.add(_not_none(map(hash, ids)))
         self.rows.offer(n, lambda place: (numbers[place], {name: cells[place] for name, cells in batch.items()}))
         if "image" in self.roles:
@@ -81,15 +81,15 @@ class Tally:
             self.texts.add(batch[self.roles["text"]])
         if self.pairs.pairs:
             for name, counter in self.columns.items():
-                if counter.counts is None:  # of so many values, what they have in common with the label is chance
+                if counter.counts is None:  # with so many values, any agreement with the label is chance
                     self.pairs.give_up(name)
             cleaned = {cell: clean_label(cell) for cell in set(batch[self.roles["label"]])}
             self.pairs.add(batch, [cleaned[cell] for cell in batch[self.roles["label"]]])
 
     def _compared(self, batch: Mapping[str, Sequence[str]]) -> Iterator[tuple[str | None, ...]]:
-        """Return of each row what makes it a copy of another: all but the id, and but pictures inside other files.
+        """Return the cells of each row by which copies are found: all but the id and pictures inside other files.
 
-        The names of those are made up by the table or say nothing of their bytes.
+        The names of such pictures are made up by the table, or say nothing of their bytes.
         """
         others: dict[str, Sequence[str | None]] = {
             name: batch[name] for name in self.columns if name != self.roles.get("id")
@@ -113,13 +113,10 @@ class Tally:
 
     def associations(self, profiles: Sequence[ColumnProfile]) -> list[Association]:
         """Return how the columns go with the label, the closest first; those of ids and free text are left out."""
-        found = [
-            associate(profile.name, profile.kind, self.pairs.pairs[profile.name])
-            for profile in profiles
-            if profile.kind in COMPARED and profile.name in self.pairs.pairs
-        ]
-        there = [one for one in found if one is not None]
-        return sorted(there, key=lambda one: (one.v is None, -(one.v or 0.0), one.column))
+        compared = [one for one in profiles if one.kind in COMPARED and one.name in self.pairs.pairs]
+        associations = [associate(one.name, one.kind, self.pairs.pairs[one.name]) for one in compared]
+        labelled = [one for one in associations if one is not None]
+        return sorted(labelled, key=lambda one: (one.v is None, -(one.v or 0.0), one.column))
 
     def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
         """Return the columns that have too many values to be held against the label."""
@@ -127,4 +124,4 @@ class Tally:
 
 
 def _not_none(hashes: Iterable[int]) -> Iterator[int]:
-    return (found or 1 for found in hashes)
+    return (number or 1 for number in hashes)

@@ -1,4 +1,4 @@
-"""The rows that an inspection looks at: a table's, of these those for which ``where`` holds, with their text made."""
+"""The rows that an inspection looks at: those of a table for which ``where`` holds, with joined texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cache.column_names import usual_column
 from embed.catalogue.columns import check_asked, find_column
 from embed.catalogue.open_table import open_table
-from embed.catalogue.row_filter import Where
+from embed.catalogue.row_filter import Where, batches_where
 from embed.contents.texts import join
 from embed.errors import CatalogueError
 from embed.inspection.inspection_settings import InspectSettings
@@ -48,15 +48,7 @@ class Rows:
             CatalogueError: the table is damaged, or has no rows for which the condition holds.
         """
         n_read = n_kept = 0
-        for whole in self._table.batches():
-            start = n_read
-            n_read += len(whole[self.columns[0]])
-            numbers: Sequence[int] = range(start, n_read)
-            batch = dict(whole)
-            if self._where is not None:
-                kept = self._where.rows(whole)
-                numbers = [start + row for row in kept]
-                batch = {name: [cells[row] for row in kept] for name, cells in whole.items()}
+        for n_read, numbers, batch in batches_where(self._table, self._where):  # noqa: B007 - the last one counts
             if len(self.text_columns) > 1:
                 parts = zip(*(batch[name] for name in self.text_columns), strict=True)
                 batch[self.roles["text"]] = [join(cells) for cells in parts]
@@ -73,16 +65,16 @@ class Rows:
             )
 
     def at(self, places: set[int]) -> dict[int, tuple[int, Row]]:
-        """Return the numbers and cells of the rows at some places in what is looked at, reading up to the last."""
-        found: dict[int, tuple[int, Row]] = {}
+        """Return number and cells of the rows at some places among those looked at; reading ends with the last."""
+        rows: dict[int, tuple[int, Row]] = {}
         start = 0
         for numbers, batch in self.batches() if places else ():
             for place in sorted(place for place in places if start <= place < start + len(numbers)):
-                found[place] = numbers[place - start], {name: cells[place - start] for name, cells in batch.items()}
+                rows[place] = numbers[place - start], {name: cells[place - start] for name, cells in batch.items()}
             start += len(numbers)
-            if len(found) == len(places):
+            if len(rows) == len(places):
                 break
-        return found
+        return rows
 
 
 def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]:
@@ -94,8 +86,8 @@ def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]
             check_asked(option, name, columns)
     for name in extract.text_column_names:
         check_asked("--text-columns", name, columns)
-    found = {role: find_column(role, columns, extract) for role in ("id", *MODALITIES)}
+    roles = {role: find_column(role, columns, extract) for role in ("id", *MODALITIES)}
     if extract.text_column_names:
-        found["text"] = ", ".join(extract.text_column_names)
-    found["label"] = settings.label or usual_column("label", columns)
-    return {role: column for role, column in found.items() if column is not None}
+        roles["text"] = ", ".join(extract.text_column_names)
+    roles["label"] = settings.label or usual_column("label", columns)
+    return {role: column for role, column in roles.items() if column is not None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.contents.statuses import OK
 from embed.inspection.recommendations import find
-from embed.inspection.terminal import printable, wrap_cells
+from embed.inspection.terminal import head, printable, reason_of, wrap_cells
 
 if TYPE_CHECKING:
     from embed.inspection.inspect_catalogue import Inspection
@@ -20,26 +20,22 @@ MOST_LINES = 10  # of what asks for a decision
 
 def render_summary(inspection: Inspection) -> str:
     """Return the inspection in some 24 lines of at most 80 letters; where more asks for a decision, that is said."""
-    n_columns = plural(len(inspection.columns), "column")
-    head = wrap_cells(f"{plural(inspection.n_rows, 'row')}, {n_columns}: {inspection.path}")
-    if (where := inspection.settings.extract.where) is not None:
-        head += wrap_cells(f"of {plural(inspection.n_read, 'row')}, where {where}")
-    sections = [head, list(_findings(inspection)), list(_subjects(inspection))]
+    sections = [list(head(inspection)), list(_findings(inspection)), list(_subjects(inspection))]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
 def _findings(inspection: Inspection) -> Iterator[str]:
     """Return the findings that fit, whole ones; a bad one is never left out."""
     n_lines = 0
-    found = find(inspection)
-    for n, finding in enumerate(found):
+    findings = find(inspection)
+    for n, finding in enumerate(findings):
         lines = wrap_cells(finding.text, start="! " if finding.is_bad else "- ")
         n_lines += len(lines)
         if n_lines > MOST_LINES and not finding.is_bad:  # the bad ones come first
-            yield f"- and {len(found) - n} more that may wait (--details)"
+            yield f"- and {len(findings) - n} more that may wait (--details)"
             return
         yield from lines
-    if not found:
+    if not findings:
         yield "Nothing asks for a decision."
 
 
@@ -63,7 +59,7 @@ def _subjects(inspection: Inspection) -> Iterator[str]:
         )
     if (cost := inspection.cost) is not None:
         if cost.reason:
-            yield from wrap_cells(f"What extraction will take was not measured: {cost.reason}")
+            yield from reason_of(cost)
         else:
             n_contents = sum(one.n_contents for one in cost.encoders)
             yield from wrap_cells(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from embed.inspection.picture_profile import PictureProfile
     from embed.inspection.text_profile import TextProfile
 
-__all__ = ["printable", "render_text", "wrap_cells"]
+__all__ = ["head", "printable", "reason_of", "render_text", "wrap_cells"]
 
 WIDTH = 80
 MOST_COLUMNS = 40  # lines of a table
@@ -30,7 +30,7 @@ N_SHOWN = 10
 def render_text(inspection: Inspection) -> str:
     """Return the inspection as lines of at most 80 letters, the numbers first."""
     sections = [
-        _head(inspection),
+        [*head(inspection), *wrap_cells(", ".join(f"{role}: {name}" for role, name in inspection.roles.items()))],
         _findings(inspection),
         _columns(inspection.columns),
         _repeats(inspection),
@@ -50,12 +50,12 @@ def printable(cell: str, width: int) -> str:
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
-def _head(inspection: Inspection) -> Iterator[str]:
+def head(inspection: Inspection) -> Iterator[str]:
+    """Yield what was looked at: how many rows and columns, of which file, and under which condition."""
     n_columns = plural(len(inspection.columns), "column")
     yield from wrap_cells(f"{plural(inspection.n_rows, 'row')}, {n_columns}: {inspection.path}")
     if (where := inspection.settings.extract.where) is not None:
         yield from wrap_cells(f"of {plural(inspection.n_read, 'row')}, where {where}")
-    yield from wrap_cells(", ".join(f"{role}: {column}" for role, column in inspection.roles.items()))
 
 
 def _findings(inspection: Inspection) -> Iterator[str]:
@@ -80,18 +80,11 @@ def _columns(columns: Sequence[ColumnProfile]) -> Iterator[str]:
 
 
 def _repeats(inspection: Inspection) -> Iterator[str]:
-    rows = [
-        [
-            what,
-            f"{repeats.n_rows:,}",
-            f"{repeats.n_distinct:,}",
-            f"{repeats.n_surplus:,}",
-            f"{repeats.largest[0].n_rows:,} × {printable(repeats.largest[0].example, WIDTH)}"
-            if repeats.largest
-            else "",
-        ]
-        for what, repeats in list_repeats(inspection)
-    ]
+    rows = []
+    for what, repeats in list_repeats(inspection):
+        most = [f"{one.n_rows:,} × {printable(one.example, WIDTH)}" for one in repeats.largest[:1]] or [""]
+        numbers = (repeats.n_rows, repeats.n_distinct, repeats.n_surplus)
+        rows.append([what, *(f"{n:,}" for n in numbers), *most])
     yield from _table(["exact copies", "there", "distinct", "copies", "most often"], rows, left={4})
 
 
@@ -171,7 +164,7 @@ def _pictures(pictures: PictureProfile) -> Iterator[str]:
 
 def _cost(cost: Cost) -> Iterator[str]:
     if cost.reason:
-        yield from wrap_cells(f"What extraction will take was not measured: {cost.reason}")
+        yield from reason_of(cost)
         return
     rows = [
         [
@@ -188,6 +181,11 @@ def _cost(cost: Cost) -> Iterator[str]:
         f"{show_bytes(cost.n_bytes)} and {show_seconds(cost.encode_s)} in all on this machine, measured with untrained "
         "weights, which are as fast as trained ones."
     )
+
+
+def reason_of(cost: Cost) -> list[str]:
+    """Return why it is not known what extraction will take."""
+    return wrap_cells(f"What extraction will take was not measured: {cost.reason}")
 
 
 def _quantiles(quantiles: Mapping[str, Mapping[str, float]]) -> Iterator[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cache import content_key
 from embed.contents.statuses import OK
-from embed.contents.texts import HashTokenizer, clean, normalise
-from embed.errors import ContentError
+from embed.contents.texts import HashTokenizer
+from embed.extraction.content_source import find_texts
 from embed.inspection.duplicate_counter import Digests, Repeats
 from embed.inspection.quantiles import find_quantiles
 from embed.inspection.sampling import Sample
@@ -48,29 +47,17 @@ class TextCounter:
 
     def __init__(self, sample_size: int, generator: np.random.Generator, *, clean_text: bool = False) -> None:
         self.clean_text = clean_text
-        self.statuses: Counter[str] = Counter()
+        self.statuses = Counter({OK: 0})
         self.digests = Digests()
         self.sample: Sample[str] = Sample(sample_size, generator)
 
     def add(self, cells: Sequence[str]) -> None:
         """Read the next cells."""
-        texts: list[str] = []
-        self.digests.add(self._digests(cells, texts))
+        contents = list(find_texts(cells, is_cleaned=self.clean_text))
+        texts = [text for key, _, text in contents if key]
+        self.statuses.update(status for _, status, _ in contents)
+        self.digests.add(Digests.of_key(key) for key, _, _ in contents)
         self.sample.offer(len(texts), texts.__getitem__)
-
-    def _digests(self, cells: Sequence[str], texts: list[str]) -> Iterator[int]:
-        for cell in cells:
-            try:
-                text = normalise(cell)
-                if self.clean_text:
-                    text = normalise(clean(text))
-            except ContentError as error:
-                self.statuses[str(error)] += 1
-                yield Digests.NONE
-            else:
-                texts.append(text)
-                yield Digests.of_key(content_key(text.encode()))
-        self.statuses[OK] += len(texts)
 
     def profile(self, column: str, repeats: Repeats, *, text_encoder: str, max_length: int) -> TextProfile:
         """Return what was found, with lengths in tokens of the encoder's tokenizer if it is at hand."""
@@ -111,7 +98,7 @@ def find_tokenizer(text_encoder: str) -> tuple[str, Measure]:
             return WORDS, _count_words
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return name, lambda texts: [len(found.ids) for found in tokenizer.encode_batch(list(texts))]
+        return name, lambda texts: [len(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
     return WORDS, _count_words
 
 
@@ -123,10 +110,10 @@ def local_folder(model_name: str, file_name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(model_name, file_name)
+        cached = try_to_load_from_cache(model_name, file_name)
     except HFValidationError:
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _count_words(texts: Sequence[str]) -> list[int]:

@@ -134,11 +134,11 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
         encoder.preprocess.normalise(torch.stack(list(batch)).to(device), dtype)
         for batch in _batches(prepared, encoder.batch_size)
     ]
-    return _in_lanes(encoder, encoder.model, inputs)
+    return _in_pool(encoder, encoder.model, inputs)
 
 
 class Forward:
-    """An encoder whose contents are whole batches, so that its forward passes run in the lanes that extraction has."""
+    """An encoder whose contents are whole batches, so that its forward passes run as in extraction."""
 
     def __init__(self, encoder: Any, forward: Callable[[Any], torch.Tensor]) -> None:
         self.name, self.spec = encoder.name, encoder.spec
@@ -160,21 +160,21 @@ class Forward:
             return to_host(self.forward(inputs).float()).numpy()
 
 
-def _in_lanes(encoder: Any, forward: Callable[[Any], torch.Tensor], inputs: Sequence[Any]) -> Run:
+def _in_pool(encoder: Any, forward: Callable[[Any], torch.Tensor], inputs: Sequence[Any]) -> Run:
     from cache.cores import count_cores
     from embed.encoders.device import one_core_each
-    from embed.extraction.replica_pool import Lanes
+    from embed.extraction.replica_pool import ReplicaPool
     from embed.extraction.thread_map import completed
 
     if encoder.device.type == "cuda":
-        torch.cuda.synchronize(encoder.device)  # inputs and model were made on another stream than the lanes'
+        torch.cuda.synchronize(encoder.device)  # inputs and model were made on another stream than the pool's
 
     def run() -> object:
         n_cores = count_cores()
-        with one_core_each() as start_worker, Lanes([Forward(encoder, forward)], n_callers=n_cores) as lanes:
+        with one_core_each() as start_worker, ReplicaPool([Forward(encoder, forward)], n_callers=n_cores) as pool:
             return list(
                 completed(
-                    lambda one: lanes.encode([one]),
+                    lambda one: pool.encode([one]),
                     inputs,
                     n_workers=n_cores,
                     n_ahead=2 * n_cores,
@@ -250,8 +250,8 @@ def texts_forward(texts: Sequence[str], folder: Path, device: str, **_: Any) -> 
         for batch in _batches(prepared, encoder.batch_size)
         for group in encoder.pack(batch)
     ]
-    encoder.model  # noqa: B018 - it is loaded before the lanes begin
-    return _in_lanes(encoder, lambda texts: encoder.forward(texts)[0], inputs)
+    encoder.model  # noqa: B018 - it is loaded before the pool begins
+    return _in_pool(encoder, lambda texts: encoder.forward(texts)[0], inputs)
 
 
 def texts_extract(texts: Sequence[str], folder: Path, device: str, **_: Any) -> Run:

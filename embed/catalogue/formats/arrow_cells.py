@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embed.catalogue.columns import find_column
+from cache.reading import raise_if_refused
+from embed.catalogue.columns import check_distinct, find_column
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
-__all__ = ["ArrowColumns", "PictureColumn"]
+__all__ = ["ArrowColumns", "PictureColumn", "reading_arrow"]
 
 log = logging.getLogger("embed_once")
+
+
+@contextmanager
+def reading_arrow(path: Path, kind: str) -> Iterator[None]:
+    """Let an error in the block be one of the catalogue: the file is not of the kind, such as "a Parquet file".
+
+    Raises:
+        CatalogueError: it is not, or not whole.
+        UnreadableError: the system could not read it.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise_if_refused(error, path)
+        raise CatalogueError(f"Expected {path} to be {kind}, but it is not, or not whole: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -58,25 +74,18 @@ class ArrowColumns:
         Raises:
             CatalogueError: two columns have one name.
         """
-        repeated = [name for name, count in Counter(schema.names).items() if count > 1]
-        if repeated:
-            raise CatalogueError(
-                f"Expected columns to have names of their own, but {path} repeats {', '.join(repeated)}."
-            )
-        pictures = {field.name: found for field in schema if (found := _picture_column(field))}
+        check_distinct(schema.names, str(path))
+        pictures = {field.name: picture for field in schema if (picture := _picture_column(field))}
         plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
         chosen = find_column("image", [name for name in schema.names if name in pictures or name in plain], settings)
-        plain += [
-            name
-            for name, picture in pictures.items()
-            if name != chosen and not picture.is_struct and _is_text(first(name))
-        ]
+        others = [name for name, picture in pictures.items() if name != chosen and not picture.is_struct]
+        plain += [name for name in others if _is_text(first(name))]
         for field in schema:
             if field.name != chosen and field.name not in plain:
                 log.info("Column %s holds %s, which is no plain cell: it is left out.", field.name, field.type)
-        picture = pictures.get(chosen or "")
         names = [name for name in schema.names if name in plain or name == chosen]
-        return cls(names, [name for name in names if name in plain], picture, _classes(schema, features or {}))
+        classes = _classes(schema, features or {})
+        return cls(names, [name for name in names if name in plain], pictures.get(chosen or ""), classes)
 
     def of_file(self, schema: Any, features: dict[str, Any]) -> ArrowColumns:
         """Return the same columns with the names of classes that another file of the dataset gives to its numbers."""
@@ -84,14 +93,11 @@ class ArrowColumns:
 
     def cells(self, batch: Any) -> dict[str, list[str]]:
         """Return the plain columns of a record batch as text, {name: N cells}."""
-        found = {}
-        for name in self.plain:
-            column = batch.column(batch.schema.get_field_index(name))
-            if name in self.classes:
-                found[name] = _class_cells(column, self.classes[name])
-            else:
-                found[name] = _text_cells(column)
-        return found
+        columns = {name: batch.column(batch.schema.get_field_index(name)) for name in self.plain}
+        return {
+            name: _class_cells(column, self.classes[name]) if name in self.classes else _text_cells(column)
+            for name, column in columns.items()
+        }
 
 
 def _picture_column(field: Any) -> PictureColumn | None:
@@ -110,20 +116,16 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _is_plain(kind: Any) -> bool:
-    own = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if pa.types.is_nested(own) or pa.types.is_fixed_size_binary(own) or pa.types.is_binary_view(own):
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_nested(inner) or pa.types.is_fixed_size_binary(inner) or pa.types.is_binary_view(inner):
         return False
-    if own is not kind and _is_binary(own):
+    if inner is not kind and _is_binary(inner):
         return False
-    try:
-        pa.nulls(1, kind).cast(pa.large_string())  # of no value at all, a time zone would not be looked up
-    except pa.ArrowException:
-        return False
-    return True
+    return _is_text(pa.nulls(1, kind))  # one null: without any value a time zone would not be looked up
 
 
 def _is_text(values: Any) -> bool:
-    """Return whether bytes are text, as older writers of Parquet leave it."""
+    """Return whether values can be cast to text; so can bytes that are text, as older writers of Parquet leave it."""
     try:
         values.cast(pa.large_string())
     except pa.ArrowException:
@@ -153,13 +155,11 @@ def _class_cells(column: Any, names: list[str]) -> list[str]:
 
 def _classes(schema: Any, features: dict[str, Any]) -> dict[str, list[str]]:
     """Return the names of the classes of Hugging Face's ClassLabel columns."""
-    try:
-        own = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        own = features
+    with suppress(KeyError, TypeError, ValueError, RecursionError):
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     return {
         name: [str(word) for word in feature["names"]]
-        for name, feature in (own.items() if isinstance(own, dict) else ())
+        for name, feature in (features.items() if isinstance(features, dict) else ())
         if isinstance(feature, dict)
         and feature.get("_type") == "ClassLabel"
         and isinstance(feature.get("names"), list)

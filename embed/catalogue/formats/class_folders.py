@@ -83,15 +83,8 @@ class ClassFolders:
 
 
 def _folders(path: Path) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return sorted(
-                entry.name
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-            )
-    except OSError as error:
-        _refused(error)
+    _, names, _ = next(os.walk(path, onerror=_refused))
+    return sorted(name for name in names if not name.startswith(".") and not os.path.islink(path / name))
 
 
 def _refused(error: OSError) -> NoReturn:

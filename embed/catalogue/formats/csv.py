@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.columns import check_distinct
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import MAX_LINE, find_encoding, open_text, read_lines
 from embed.errors import CatalogueError
@@ -30,9 +31,9 @@ log = logging.getLogger("embed_once")
 class CsvTable:
     """The rows of a CSV file as text, read in batches; memory holds no more than one.
 
-    A line with more or fewer cells than the header is no product. Where an unbalanced quote swallows the lines after
-    it, so that the row they make has not the header's cells or its quote is followed by more text, the first of these
-    lines is bad and the others are read for themselves.
+    A line with more or fewer cells than the header is no product. An unbalanced quote makes one row of several lines.
+    Where that row has another number of cells than the header, or text behind its closing quote, the first of these
+    lines is bad, and the others are read again one by one.
 
     Raises:
         CatalogueError: there is no header, it repeats a name, or the file is no text in this encoding.
@@ -98,19 +99,20 @@ class CsvTable:
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         while True:
             lines.taken.clear()
-            error = None
+            is_broken = False
             row: list[str] = []
             try:
                 row = next(reader)
             except StopIteration:
                 return
-            except csv.Error as found:
-                error = found
+            except csv.Error:
+                is_broken = True
                 reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
             is_cut = max(map(len, lines.taken), default=0) >= MAX_LINE
-            if error is None and len(row) == n_columns and not is_cut:
+            if not is_broken and len(row) == n_columns and not is_cut:
                 yield row
                 continue
+            is_open = True
             if len(lines.taken) == 1:
                 if not lines.taken[0].strip():
                     continue  # an empty line
@@ -122,17 +124,13 @@ class CsvTable:
                     yield row
                     continue
                 is_open = not ends
-            else:
-                is_open = True
-            is_long = len(lines.taken[0]) > MAX_CELL
-            reason = self._reason(row, is_open=is_open)
-            self.bad_lines.add(lines.number - len(lines.taken) + 1, LONG if is_long else reason)
+            reason = f"has {len(row)} cell{'s' if len(row) != 1 else ''} and the header {n_columns}"
+            if len(lines.taken[0]) > MAX_CELL:
+                reason = LONG
+            elif is_open:
+                reason = "opens a quote that its row does not close"
+            self.bad_lines.add(lines.number - len(lines.taken) + 1, reason)
             lines.put_back(1)
-
-    def _reason(self, row: list[str], *, is_open: bool) -> str:
-        if is_open:
-            return "opens a quote that its row does not close"
-        return f"has {len(row)} cell{'s' if len(row) != 1 else ''} and the header {len(self.columns)}"
 
     def _header(self, lines: _Lines) -> list[str]:
         try:
@@ -155,12 +153,7 @@ class CsvTable:
                     f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} is not: "
                     f"{name!r}. Name its --encoding."
                 ) from error
-        repeated = [name for name, count in Counter(names).items() if count > 1]
-        if repeated:
-            raise CatalogueError(
-                f"Expected columns to have names of their own, but the header of {self.path} repeats "
-                f"{', '.join(repeated)}. Rename or remove what is too many."
-            )
+        check_distinct(names, f"the header of {self.path}")
         return names
 
     def _find_delimiter(self) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from cache.reading import names_in, raise_if_refused
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.formats.arrow_cells import ArrowColumns, PictureColumn
+from embed.catalogue.formats.arrow_cells import ArrowColumns, PictureColumn, reading_arrow
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
@@ -29,6 +29,7 @@ __all__ = ["SavedDataset"]
 FILE_MAGIC = b"ARROW1"  # of the file format; the other, the stream, has none
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 SPLIT = "split"
+KIND = "an Arrow file"
 
 log = logging.getLogger("embed_once")
 
@@ -84,44 +85,33 @@ class SavedDataset:
                     yield cells
 
     def _schema(self, file: Path) -> Any:
-        try:
-            with pa.memory_map(str(file)) as source:
-                schema = _reader(source, file).schema
-                _shown(schema)  # which looks at all names, that may be no UTF-8 in a damaged file
-                return schema
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise self._damaged(file, error) from error
+        with reading_arrow(file, KIND), pa.memory_map(str(file)) as source:
+            schema = _reader(source, file).schema
+            _shown(schema)  # it reads all names, which may be no UTF-8 in a damaged file
+            return schema
 
     def _record_batches(self, file: Path) -> Iterator[tuple[Any, Any]]:
         """Yield a file's record batches and the whole file as a buffer, nothing of which is copied."""
-        try:
-            with pa.memory_map(str(file)) as source:
-                whole = source.read_buffer()
-                source.seek(0)
-                reader = _reader(source, file)
-                if isinstance(reader, pa.RecordBatchFileReader):
-                    batches = (reader.get_batch(n) for n in range(reader.num_record_batches))
-                else:
-                    if whole.size < 8 or whole.slice(whole.size - 8).to_pybytes() != STREAM_END:
-                        raise CatalogueError(
-                            f"Expected {file} to be a whole Arrow stream, but its end is missing. Fetch or save it "
-                            "again."
-                        )
-                    batches = iter(reader)
-                for batch in batches:
-                    batch.validate(full=True)  # else a damaged file's offsets lead anywhere
-                    yield batch, whole
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(file, error) from error
+        with reading_arrow(file, KIND), pa.memory_map(str(file)) as source:
+            whole = source.read_buffer()
+            source.seek(0)
+            reader = _reader(source, file)
+            if isinstance(reader, pa.RecordBatchFileReader):
+                batches = (reader.get_batch(n) for n in range(reader.num_record_batches))
+            else:
+                if whole.size < 8 or whole.slice(whole.size - 8).to_pybytes() != STREAM_END:
+                    raise CatalogueError(
+                        f"Expected {file} to be a whole Arrow stream, but its end is missing. Fetch or save it again."
+                    )
+                batches = iter(reader)
+            for batch in batches:
+                batch.validate(full=True)  # else a damaged file's offsets lead anywhere
+                yield batch, whole
 
     def _first(self, name: str) -> Any:
         for batch, _ in self._record_batches(self.files[0][1]):
             return batch.column(batch.schema.get_field_index(name)).slice(0, 64)
         return pa.array([])
-
-    def _damaged(self, file: Path, error: Exception) -> CatalogueError:
-        raise_if_refused(error, file)
-        return CatalogueError(f"Expected {file} to be an Arrow file, but it is not, or not whole: {error}")
 
 
 def _shown(schema: Any) -> str:
@@ -139,29 +129,27 @@ def _files(path: Path) -> list[tuple[str | None, Path]]:
     if path.is_file():
         return [(None, path)]
     splits = _json(path / "dataset_dict.json").get("splits")
-    folders: list[tuple[str | None, Path]]
+    folders: list[tuple[str | None, Path]] = [(None, path)]
     if isinstance(splits, list):
         folders = [(str(split), path / _plain_name(split, path)) for split in splits]
-    else:
-        folders = [(None, path)]
-    found: list[tuple[str | None, Path]] = []
+    files: list[tuple[str | None, Path]] = []
     for split, folder in folders:
         named = _json(folder / "state.json").get("_data_files")
         if isinstance(named, list):
             names = [_plain_name(one.get("filename") if isinstance(one, dict) else one, folder) for one in named]
         else:
             names = [name for name in names_in(folder) if name.endswith(".arrow")]
-        found += [(split, folder / name) for name in names]
-    if not found:
+        files += [(split, folder / name) for name in names]
+    if not files:
         raise CatalogueError(
             f"Expected a saved dataset to have Arrow files, but {path} has none. Write it with Dataset.save_to_disk."
         )
-    return found
+    return files
 
 
 def _features(folder: Path) -> dict[str, Any]:
-    found = _json(folder / "dataset_info.json").get("features")
-    return found if isinstance(found, dict) else {}
+    features = _json(folder / "dataset_info.json").get("features")
+    return features if isinstance(features, dict) else {}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -205,8 +193,8 @@ def _pictures(batch: Any, picture: PictureColumn, whole: Any, file: Path, first_
             f"Expected pictures in an Arrow file not to be compressed, but those of {file} are. Use Parquet."
         )
     cells: list[str] = []
-    for row, (path, is_there) in enumerate(zip(paths, column.is_valid().to_pylist(), strict=True)):
-        if is_there:
+    for row, (path, has_bytes) in enumerate(zip(paths, column.is_valid().to_pylist(), strict=True)):
+        if has_bytes:
             place = FilePart(file, start + int(offsets[row]), int(offsets[row + 1] - offsets[row]))
             cells.append(PlacedCell(path or f"{file.name}#{first_row + row}", place))
         else:

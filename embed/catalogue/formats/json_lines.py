@@ -19,7 +19,7 @@ __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
 
-HINT = "Each line must be one JSON object, in UTF-8 or what --encoding names."
+HINT = "Make each line one JSON object, in UTF-8 or what --encoding names."
 
 log = logging.getLogger("embed_once")
 
@@ -150,12 +150,11 @@ def _constant(word: str) -> str | None:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        (repeated, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"it repeats the name {repeated}")
-    return found
+    return values
 
 
 def _cell(value: Any) -> str | None:

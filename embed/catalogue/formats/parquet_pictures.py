@@ -18,7 +18,7 @@ from embed.contents.file_ranges import MAX_BYTES, unreadable
 from embed.contents.statuses import ABSENT
 from embed.errors import ContentError
 
-__all__ = ["ParquetPictures", "ParquetRow", "find_bytes"]
+__all__ = ["ParquetPictures", "ParquetRow", "find_bytes", "open_parquet"]
 
 WINDOW_BYTES = 4 * 2**20
 WINDOW_ROWS = 256
@@ -87,7 +87,7 @@ class ParquetPictures:
 
     def _begin_group(self, row: int) -> None:
         if self._file is None:
-            self._file = pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False)
+            self._file = open_parquet(self.path)
             metadata = self._file.metadata
             self._stops = np.cumsum([metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)])
         number = int(np.searchsorted(self._stops, row, side="right"))
@@ -98,27 +98,28 @@ class ParquetPictures:
         self._next_row, self._stop_row = int(self._stops[number]) - n_rows, int(self._stops[number])
 
 
+def open_parquet(path: Path) -> Any:
+    """Return an open Parquet file, of which no more is read ahead than is asked for."""
+    return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+
+
 def find_bytes(file: Any, column: PictureColumn) -> np.ndarray:
     """Return whether each row of an open file has a picture's bytes, (N,) bool.
 
     A row group's statistics say so where all have or none has; else the column is read.
     """
-    found = np.ones(file.metadata.num_rows, dtype=bool)
-    start = 0
+    has_bytes = []
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
-        (own,) = _chunks(group, column)
-        n_null = own.statistics.null_count if own.statistics is not None and own.statistics.has_null_count else None
-        stop = start + group.num_rows
-        if n_null == group.num_rows:
-            found[start:stop] = False
-        elif n_null != 0:
-            row = start
-            for batch in _windows(file, number, column):
-                found[row : row + batch.num_rows] = _values(batch, column).is_valid().to_numpy(zero_copy_only=False)
-                row += batch.num_rows
-        start = stop
-    return found
+        (chunk,) = _chunks(group, column)
+        statistics = chunk.statistics
+        n_null = statistics.null_count if statistics is not None and statistics.has_null_count else None
+        if n_null in (0, group.num_rows):
+            has_bytes.append(np.full(group.num_rows, n_null == 0))
+        else:
+            windows = _windows(file, number, column)
+            has_bytes += [_values(batch, column).is_valid().to_numpy(zero_copy_only=False) for batch in windows]
+    return np.concatenate([np.zeros(0, dtype=bool), *has_bytes])
 
 
 def _leaf(column: PictureColumn) -> str:
@@ -127,8 +128,8 @@ def _leaf(column: PictureColumn) -> str:
 
 def _chunks(group: Any, column: PictureColumn) -> list[Any]:
     """Return what a row group's metadata says of the column's bytes."""
-    own = [group.column(n) for n in range(group.num_columns)]
-    return [one for one in own if one.path_in_schema == _leaf(column)]
+    chunks = [group.column(n) for n in range(group.num_columns)]
+    return [chunk for chunk in chunks if chunk.path_in_schema == _leaf(column)]
 
 
 def _windows(file: Any, number: int, column: PictureColumn) -> Iterator[Any]:

@@ -57,27 +57,24 @@ class Shards:
         self.is_error = settings.bad_lines == "error"
         self.others: Counter[str] = Counter()  # kinds of members that are not read
         names = Names(path)
-        found = set()
+        kinds: set[str] = set()
         for product in self._products():
-            found |= product.keys() - {"json"}
+            kinds |= product.keys()
             names.add(_object(product))
-        self.columns = ["id", *(column for column in ORDER if column in found)]
+        self.columns = ["id", *(column for column in ORDER if column in kinds)]
         self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain()}
         self.columns += self._json_columns.values()
         if self.others:
-            kinds = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
-            log.info("%s: members of other kinds are left out: %s.", path, kinds)
+            others = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
+            log.info("%s: members of other kinds are left out: %s.", path, others)
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the products shard by shard in the members' order, each column a list of cells."""
         products = self._products()
         n_nested: Counter[str] = Counter()
         while block := list(itertools.islice(products, BATCH_ROWS)):
-            batch = {
-                column: [product.get(column, "") for product in block]
-                for column in ("id", *ORDER)
-                if column in self.columns
-            }
+            columns = [column for column in ("id", *ORDER) if column in self.columns]
+            batch = {column: [product.get(column, "") for product in block] for column in columns}
             objects = [_object(product) for product in block]
             for name, column in self._json_columns.items():
                 n_nested[column] += sum(values.get(name, "") is None for values in objects)
@@ -144,10 +141,10 @@ def find_shards(path: Path) -> list[Path]:
         return [path]
     shards = []
     for name in itertools.islice(_expand(str(path)), MOST_SHARDS):
-        found = [name] if Path(name).is_file() else sorted(glob.glob(name))
-        if not found:
+        matches = [name] if Path(name).is_file() else sorted(glob.glob(name))
+        if not matches:
             raise CatalogueError(f"Expected {path} to name shards that are there, but there is no {name}.")
-        shards += found
+        shards += matches
     return [Path(shard) for shard in shards]
 
 
@@ -188,7 +185,7 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
             block = file.read(tarfile.BLOCKSIZE)
             is_last = not any(piece.strip(b"\0") for piece in iter(lambda: file.read(2**20), b""))
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
-        if getattr(error, "errno", None) != errno.EINVAL:  # a place that no file has, as a damaged header names it
+        if getattr(error, "errno", None) != errno.EINVAL:  # an offset that no file can have, from a damaged header
             raise_if_refused(error, shard)
         raise CatalogueError(
             f"Expected a shard to be a whole tar file, not compressed, but {shard} is not: {error}. Make or fetch it "
