@@ -12,7 +12,7 @@ from torch import Tensor
 from cache.cores import count_cores
 from heads.errors import SettingError
 
-__all__ = ["count_lanes", "describe_device", "find_device", "find_dtype", "give_memory_back", "to_device", "to_host"]
+__all__ = ["count_parallel", "describe_device", "find_device", "find_dtype", "give_memory_back", "to_device", "to_host"]
 
 
 def find_device(choice: str) -> torch.device:
@@ -80,7 +80,7 @@ def give_memory_back(device: torch.device) -> None:
             torch.cuda.empty_cache()
 
 
-def count_lanes(device: torch.device) -> int:
+def count_parallel(device: torch.device) -> int:
     """Return how many stacks are trained beside each other: on the CPU one a core, each computing on its own."""
     if device.type != "cpu":
         return 1

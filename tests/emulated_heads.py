@@ -120,7 +120,9 @@ def _task(*, on_disk: bool, tokens: bool) -> Task:
     if tokens:
         generator = torch.Generator().manual_seed(1)
         for modality, dim in TOKEN_DIMS.items():
-            counts = torch.full((len(task.codes),), 9) if modality == "image" else torch.arange(len(task.codes)) % 5 + 1
+            counts = (
+                torch.full((len(task.targets),), 9) if modality == "image" else torch.arange(len(task.targets)) % 5 + 1
+            )
             counts = counts * task.present[modality]
             values = torch.randn(int(counts.sum()), dim, generator=generator).half()
             own[modality] = ProductTokens(values, torch.cumsum(counts, 0) - counts, counts)

@@ -33,18 +33,18 @@ def small_task(
     """Return training, validation and test rows of classes that occur in `shares`; the classes are always the same."""
     generator, centres = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(99)
     n = sum(n_rows)
-    codes = torch.multinomial(torch.tensor(shares), n, replacement=True, generator=generator)
+    targets = torch.multinomial(torch.tensor(shares), n, replacement=True, generator=generator)
     present = {name: torch.rand(n, generator=generator) >= absent for name in DIMS}
     present["image"] |= ~present["text"]  # no row lacks both
     spreads = {"image": image_spread or spread, "text": spread}
     inputs = {}
     for name, dim in DIMS.items():
-        own = torch.randn(len(shares), dim, generator=centres)[codes]
+        own = torch.randn(len(shares), dim, generator=centres)[targets]
         own += spreads[name] * torch.randn(n, dim, generator=generator)
         inputs[name] = own * present[name][:, None]
     train, validation, test = torch.randperm(n, generator=generator).split(list(n_rows))
     split = Split(train.sort().values.numpy(), validation.sort().values.numpy(), test.sort().values.numpy())
-    return Task(inputs=inputs, present=present, codes=codes, split=split)
+    return Task(inputs=inputs, present=present, targets=targets, split=split)
 
 
 def small_job(name: str, task: Task | None = None, **changes: object) -> Job:

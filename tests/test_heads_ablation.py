@@ -23,7 +23,7 @@ from heads.experiment.fold_inputs import FoldInputs
 from heads.experiment.late_fusion import Weighting
 from heads.experiment.pending_fusions import Pending
 from heads.experiment.problem import pose
-from heads.experiment.result_store import Memo
+from heads.experiment.result_store import ResultCache
 from heads.experiment.results import Trained, outcome_of
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings, TrainSettings
@@ -45,11 +45,11 @@ QUICK = AblationSettings(
 
 def shop(path, *, encoders=("first",), n_products=120, columns=None, **options):
     """Seal a cache of products whose picture and text both tell something of the class; each encoder's pictures do."""
-    codes = np.random.default_rng(0).integers(3, size=n_products)
-    text = class_vectors(codes, 6, spread=1.5, seed=2)
+    targets = np.random.default_rng(0).integers(3, size=n_products)
+    text = class_vectors(targets, 6, spread=1.5, seed=2)
     for place, name in enumerate(encoders):
-        vectors = {"image": class_vectors(codes, 8, spread=2.0, seed=10 + place), "text": text}
-        labels = {"label": [f"class {code}" for code in codes], **(columns or {})}
+        vectors = {"image": class_vectors(targets, 8, spread=2.0, seed=10 + place), "text": text}
+        labels = {"label": [f"class {code}" for code in targets], **(columns or {})}
         synthetic_cache(path, vectors, labels, encoder=name, **options)
     return path
 
@@ -228,9 +228,9 @@ def test_other_vectors_are_not_remembered_and_another_encoder_forgets_nothing(ru
     both = run(replace(QUICK, encoders=("first",)), cache=path)
     assert both.n_trained == 0
     other = tmp_path / "d.h5"
-    codes = np.random.default_rng(0).integers(3, size=120)
-    vectors = {"image": class_vectors(codes, 8, seed=77), "text": class_vectors(codes, 6, spread=1.5, seed=2)}
-    synthetic_cache(other, vectors, {"label": [f"class {code}" for code in codes]}, encoder="first")
+    targets = np.random.default_rng(0).integers(3, size=120)
+    vectors = {"image": class_vectors(targets, 8, seed=77), "text": class_vectors(targets, 6, spread=1.5, seed=2)}
+    synthetic_cache(other, vectors, {"label": [f"class {code}" for code in targets]}, encoder="first")
     report = run(cache=other)
     trained = {row["head"] for row in read_csv(report.run_path / "jobs.csv") if row["source"] == "trained"}
     assert trained == {"image", "early", "late"}
@@ -323,7 +323,7 @@ class StopAfter:
 def test_ctrl_c_keeps_what_is_finished(run, tmp_path, n_done):
     with pytest.raises(KeyboardInterrupt):
         run(watcher=StopAfter(n_done))
-    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+    with ResultCache(tmp_path / "runs" / "memo.sqlite") as memo:
         n_kept = len(memo)
     assert n_done <= n_kept <= 16
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["memo.sqlite"]
@@ -341,7 +341,7 @@ def test_ctrl_c_keeps_what_waits_to_be_looked_at(run, tmp_path, monkeypatch, n_d
     monkeypatch.setattr("heads.experiment.experiment.fit_jobs", all_at_once)
     with pytest.raises(KeyboardInterrupt):
         run(watcher=StopAfter(n_done))
-    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+    with ResultCache(tmp_path / "runs" / "memo.sqlite") as memo:
         assert len(memo) == 16
 
 
@@ -357,7 +357,7 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
     monkeypatch.setattr("heads.ablation.job_runner.outcome_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(replace(QUICK, seeds=(0,), fusions=("early", "late"), n_folds=2, grid={"max_epochs": (1,)}))
-    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+    with ResultCache(tmp_path / "runs" / "memo.sqlite") as memo:
         assert len(memo) >= 3
 
 
@@ -569,7 +569,7 @@ def test_each_fold_is_standardised_by_its_own_training_rows(cache_path):
     encoders = (("image", "first"), ("text", "first"))
     for place, fold in enumerate(problem.folds):
         task = prepared.task(encoders, place)
-        view = open_source(task, torch.empty(0)).view(torch.arange(len(task.codes)), ["image", "text"])
+        view = open_source(task, torch.empty(0)).view(torch.arange(len(task.targets)), ["image", "text"])
         for name, raw in problem.of(dict(encoders), place).inputs.items():
             rows = raw[fold.train].double()
             expected = (raw - rows.mean(0)) / rows.std(0)

@@ -26,7 +26,7 @@ def shop(seed=0):
     order = generator.permutation(N_ROWS)
     folds = [SimpleNamespace(test=np.sort(order[:33])), SimpleNamespace(test=np.sort(order[33:]))]
     return SimpleNamespace(
-        labels=SimpleNamespace(codes=generator.integers(N_CLASSES, size=N_ROWS), classes=["a", "b", "c"]),
+        labels=SimpleNamespace(targets=generator.integers(N_CLASSES, size=N_ROWS), classes=["a", "b", "c"]),
         groups=generator.integers(40, size=N_ROWS),
         folds=folds,
         test_rows=np.concatenate([fold.test for fold in folds]),
@@ -40,15 +40,18 @@ def outcomes_of(problem, configurations, *, luck, validation):
     for one in configurations:
         for seed in SEEDS:
             for place, fold in enumerate(problem.folds):
-                codes = problem.labels.codes[fold.test]
-                guesses = generator.integers(N_CLASSES, size=len(codes))
-                answers = np.where(generator.random(len(codes)) < luck[one], codes, guesses).astype(np.int32)
+                targets = problem.labels.targets[fold.test]
+                guesses = generator.integers(N_CLASSES, size=len(targets))
+                answers = np.where(generator.random(len(targets)) < luck[one], targets, guesses).astype(np.int32)
                 test = {
-                    "accuracy": accuracy_score(codes, answers),
-                    "macro_f1": f1_score(codes, answers, average="macro"),
+                    "accuracy": accuracy_score(targets, answers),
+                    "macro_f1": f1_score(targets, answers, average="macro"),
                 }
                 found[FoldJob(one, place, seed)] = Outcome(
-                    answers=answers, test=test, validation={"macro_f1": validation[one] + 0.01 * seed}, elapsed_s=2.0
+                    predictions=answers,
+                    test=test,
+                    validation={"macro_f1": validation[one] + 0.01 * seed},
+                    elapsed_s=2.0,
                 )
     return found
 
@@ -93,17 +96,17 @@ def test_differences_are_those_of_a_plain_bootstrap(problem, configurations):
     ranking, outcomes = ranked(
         problem, configurations, luck=(0.2, 0.5, 0.6, 0.8, 0.3), validation=(0.5, 0.4, 0.6, 0.8, 0.7)
     )
-    codes, groups = problem.labels.codes[problem.test_rows], problem.groups[problem.test_rows]
+    targets, groups = problem.labels.targets[problem.test_rows], problem.groups[problem.test_rows]
     ids = np.unique(groups)
     draws = np.random.default_rng(3).integers(len(ids), size=(N_RESAMPLES, len(ids)))
 
     def pooled(one, seed):
-        return np.concatenate([outcomes[FoldJob(one, fold, seed)].answers for fold in range(N_FOLDS)])
+        return np.concatenate([outcomes[FoldJob(one, fold, seed)].predictions for fold in range(N_FOLDS)])
 
     def scores(one, rows):
         return np.mean(
             [
-                (accuracy_score(codes[rows], own[rows]), f1_score(codes[rows], own[rows], average="macro"))
+                (accuracy_score(targets[rows], own[rows]), f1_score(targets[rows], own[rows], average="macro"))
                 for own in (pooled(one, seed) for seed in SEEDS)
             ],
             axis=0,

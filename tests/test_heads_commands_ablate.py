@@ -17,7 +17,7 @@ import cache.console.notes
 import heads.commands.live_progress
 from heads.commands.ablate import ablate
 from heads.commands.live_progress import Progress
-from heads.experiment.result_store import Memo
+from heads.experiment.result_store import ResultCache
 from heads.settings import FitSettings
 
 QUICK = ("--max-epochs", 2, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early")
@@ -25,10 +25,10 @@ QUICK = ("--max-epochs", 2, "--hidden", 8, "--resamples", 100, "--folds", 2, "--
 
 @pytest.fixture(scope="module")
 def cache_path(tmp_path_factory):
-    codes = np.arange(120) % 3
-    vectors = {"image": class_vectors(codes, 4, spread=2.0), "text": class_vectors(codes, 6, seed=1)}
+    targets = np.arange(120) % 3
+    vectors = {"image": class_vectors(targets, 4, spread=2.0), "text": class_vectors(targets, 6, seed=1)}
     path = tmp_path_factory.mktemp("cli") / "c.h5"
-    return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in codes]})
+    return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in targets]})
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_ctrl_c_says_that_the_same_line_goes_on(heads_ablate, monkeypatch, tmp_p
     assert "the same line goes on" in result.stderr
     assert "Traceback" not in result.stderr
     monkeypatch.setattr(Progress, "note", note)
-    with Memo(tmp_path / "runs" / "memo.sqlite") as memo:
+    with ResultCache(tmp_path / "runs" / "memo.sqlite") as memo:
         n_kept = len(memo)
     assert 4 <= n_kept <= 6
     assert f"{6 - n_kept} of 6 jobs trained, {n_kept} remembered." in heads_ablate("--details").stdout
@@ -174,7 +174,7 @@ def test_a_signal_stops_the_command_and_keeps_what_is_finished(cache_path, tmp_p
         while running.poll() is None and n_done < 2:
             time.sleep(0.1)
             if memo_path.exists() and memo_path.stat().st_size:
-                with Memo(memo_path) as memo:
+                with ResultCache(memo_path) as memo:
                     n_done = len(memo)
         os.kill(running.pid, signal.SIGINT)
         _, said = running.communicate(timeout=120)
@@ -182,7 +182,7 @@ def test_a_signal_stops_the_command_and_keeps_what_is_finished(cache_path, tmp_p
         running.kill()
     assert running.returncode == 130
     assert "the same line goes on" in said
-    with Memo(memo_path) as memo:
+    with ResultCache(memo_path) as memo:
         assert len(memo) >= 2
 
 
@@ -218,9 +218,9 @@ def test_the_answer_fits_a_screen_and_details_have_the_rest(heads_ablate):
 
 
 def test_untrained_encoders_are_said_to_be_untrained(heads_ablate, tmp_path):
-    codes = np.arange(60) % 2
-    vectors = {"image": class_vectors(codes, 4), "text": class_vectors(codes, 4, seed=1)}
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]}, encoder="random")
+    targets = np.arange(60) % 2
+    vectors = {"image": class_vectors(targets, 4), "text": class_vectors(targets, 4, seed=1)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]}, encoder="random")
     assert re.search(r"UNTRAINED.*\brandom\b", heads_ablate(cache=path).stdout)
     assert "UNTRAINED" not in heads_ablate().stdout
 

@@ -31,9 +31,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cache_path(folder):
-    codes = np.random.default_rng(0).integers(3, size=N)
-    vectors = {"image": class_vectors(codes, 8, spread=2.0, seed=1), "text": class_vectors(codes, 12, seed=2)}
-    return synthetic_cache(folder / "c.h5", vectors, {"label": [f"class {code}" for code in codes]}, present=HAS)
+    targets = np.random.default_rng(0).integers(3, size=N)
+    vectors = {"image": class_vectors(targets, 8, spread=2.0, seed=1), "text": class_vectors(targets, 12, seed=2)}
+    return synthetic_cache(folder / "c.h5", vectors, {"label": [f"class {code}" for code in targets]}, present=HAS)
 
 
 @pytest.fixture(scope="module")

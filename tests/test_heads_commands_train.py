@@ -38,13 +38,13 @@ def folder(tmp_path_factory):
 
 
 def shop(path, *, spread=1.0, encoder="synthetic", columns=None):
-    codes = np.arange(150) % 3
+    targets = np.arange(150) % 3
     vectors = {
-        "image": class_vectors(codes, 8, spread=spread, seed=1),
-        "text": class_vectors(codes, 12, spread=spread, seed=2),
+        "image": class_vectors(targets, 8, spread=spread, seed=1),
+        "text": class_vectors(targets, 12, spread=spread, seed=2),
     }
     columns = {
-        "label": [f"class {code}" for code in codes],
+        "label": [f"class {code}" for code in targets],
         "one": ["same"] * 150,
         "none": [""] * 150,
         **(columns or {}),
@@ -143,13 +143,13 @@ def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_pat
     long_name = "A" + "VeryLong" * 5 + "Name"
     own.write_text(re.sub(r"\bUsual\b", long_name, source))
     name = "an-encoder-of-a-very-long-name-" * 4
-    codes = np.arange(150) % 3
+    targets = np.arange(150) % 3
     vectors = {
-        modality: class_vectors(codes, 8, spread=0.01, seed=n)
+        modality: class_vectors(targets, 8, spread=0.01, seed=n)
         for n, modality in enumerate(("image", "metadata", "text"))
     }
     label = "the column of the kinds that a shop's own people gave to each product by hand"
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {label: [f"{n}" for n in codes]}, encoder=name)
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {label: [f"{n}" for n in targets]}, encoder=name)
     result = heads_train(
         "--label", label, "--fusion", f"early,late,{own}:{long_name}", "--details", "--guard", "--weights", "1,1,1",
         cache=path,
@@ -266,8 +266,10 @@ def test_an_unknown_fusion_lists_those_there_are(heads_train, fusion):
 
 def test_a_modality_that_the_cache_lacks_is_no_fusion_of_it(heads_train, tmp_path):
     """Asked for the text head of a cache of pictures, the image head is no answer."""
-    codes = np.arange(90) % 3
-    path = synthetic_cache(tmp_path / "c.h5", {"image": class_vectors(codes, 8)}, {"label": [f"{n}" for n in codes]})
+    targets = np.arange(90) % 3
+    path = synthetic_cache(
+        tmp_path / "c.h5", {"image": class_vectors(targets, 8)}, {"label": [f"{n}" for n in targets]}
+    )
     assert_one_line(heads_train("--fusion", "text", cache=path), "text", "image")
 
 

@@ -7,9 +7,9 @@ from heads.data.folds import split_folds
 from heads.errors import SplitError
 
 
-def draw(codes, groups, *, n_folds=5, validation_share=0.15, seed=0):
+def draw(targets, groups, *, n_folds=5, validation_share=0.15, seed=0):
     return split_folds(
-        np.asarray(codes),
+        np.asarray(targets),
         np.asarray(groups),
         n_folds=n_folds,
         validation_share=validation_share,
@@ -20,8 +20,8 @@ def draw(codes, groups, *, n_folds=5, validation_share=0.15, seed=0):
 def random_shop(seed, n_rows=600):
     """Return classes of which some rows have none, and groups of one to many rows that go across classes."""
     generator = np.random.default_rng(seed)
-    codes = generator.choice([-1, 0, 1, 2, 3], size=n_rows, p=[0.05, 0.5, 0.25, 0.15, 0.05])
-    return codes, generator.integers(n_rows // 2, size=n_rows)
+    targets = generator.choice([-1, 0, 1, 2, 3], size=n_rows, p=[0.05, 0.5, 0.25, 0.15, 0.05])
+    return targets, generator.integers(n_rows // 2, size=n_rows)
 
 
 def folds_of_rows(folds, n_rows):
@@ -36,15 +36,15 @@ def folds_of_rows(folds, n_rows):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("n_folds", [2, 3, 7])
 def test_every_row_with_a_class_is_tested_once(seed, n_folds):
-    codes, groups = random_shop(seed)
-    found = folds_of_rows(draw(codes, groups, n_folds=n_folds, seed=seed), len(codes))
-    assert [len(own) for own in found] == [int(code >= 0) for code in codes]
+    targets, groups = random_shop(seed)
+    found = folds_of_rows(draw(targets, groups, n_folds=n_folds, seed=seed), len(targets))
+    assert [len(own) for own in found] == [int(code >= 0) for code in targets]
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_group_straddles_the_sides_of_a_fold(seed):
-    codes, groups = random_shop(seed)
-    for fold in draw(codes, groups, seed=seed):
+    targets, groups = random_shop(seed)
+    for fold in draw(targets, groups, seed=seed):
         sides = [set(groups[rows].tolist()) for rows in (fold.train, fold.validation, fold.test)]
         assert not sides[0] & sides[1]
         assert not sides[0] & sides[2]
@@ -53,35 +53,35 @@ def test_no_group_straddles_the_sides_of_a_fold(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_sides_of_a_fold_are_all_rows_with_a_class(seed):
-    codes, groups = random_shop(seed)
-    for fold in draw(codes, groups, seed=seed):
+    targets, groups = random_shop(seed)
+    for fold in draw(targets, groups, seed=seed):
         rows = np.concatenate([fold.train, fold.validation, fold.test])
-        assert sorted(rows.tolist()) == np.flatnonzero(codes >= 0).tolist()
+        assert sorted(rows.tolist()) == np.flatnonzero(targets >= 0).tolist()
         assert all((np.diff(side) > 0).all() for side in (fold.train, fold.validation, fold.test))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_each_fold_has_its_share_of_every_class(seed):
     """Without duplicates the shares are exact but for one row."""
-    codes = np.repeat([0, 1, 2], [50, 23, 11])
-    for fold in draw(codes, np.arange(84), n_folds=5, seed=seed):
+    targets = np.repeat([0, 1, 2], [50, 23, 11])
+    for fold in draw(targets, np.arange(84), n_folds=5, seed=seed):
         for code, count in enumerate((50, 23, 11)):
-            assert abs((codes[fold.test] == code).sum() - count / 5) <= 1
-            assert abs((codes[fold.validation] == code).sum() - 0.15 * count) <= 1.5
+            assert abs((targets[fold.test] == code).sum() - count / 5) <= 1
+            assert abs((targets[fold.validation] == code).sum() - 0.15 * count) <= 1.5
 
 
 def test_many_small_classes_fill_all_folds_alike():
     """Four rows in three folds are one, two and one; without a random start the second fold would have half of all."""
-    codes = np.repeat(np.arange(300), 4)
-    sizes = [len(fold.test) for fold in draw(codes, np.arange(1200), n_folds=3)]
+    targets = np.repeat(np.arange(300), 4)
+    sizes = [len(fold.test) for fold in draw(targets, np.arange(1200), n_folds=3)]
     assert max(sizes) < 450
 
 
 def test_a_group_of_more_than_half_of_its_class_always_trains():
-    codes = np.array([0] * 20 + [1] * 20)
+    targets = np.array([0] * 20 + [1] * 20)
     groups = np.arange(40)
     groups[:11] = 99
-    folds = draw(codes, groups, n_folds=3)
+    folds = draw(targets, groups, n_folds=3)
     found = folds_of_rows(folds, 40)
     assert [len(own) for own in found] == [0] * 11 + [1] * 29
     assert all(set(range(11)) <= set(fold.train.tolist()) for fold in folds)
@@ -96,8 +96,8 @@ def test_a_group_of_half_of_its_class_is_tested():
 
 
 def test_the_generator_draws_the_folds():
-    codes, groups = random_shop(0)
-    same, again, other = (draw(codes, groups, seed=seed) for seed in (3, 3, 4))
+    targets, groups = random_shop(0)
+    same, again, other = (draw(targets, groups, seed=seed) for seed in (3, 3, 4))
     assert all(np.array_equal(one.test, two.test) for one, two in zip(same, again, strict=True))
     assert not all(np.array_equal(one.test, two.test) for one, two in zip(same, other, strict=True))
 

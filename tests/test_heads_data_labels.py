@@ -65,7 +65,7 @@ def test_catalogue_without_columns_says_so(column_of):
 def test_classes_are_sorted_and_codes_are_their_positions():
     labels = labels_of(["shoe", "hat", "shoe", "bag"])
     assert labels.classes == ["bag", "hat", "shoe"]
-    assert labels.codes.tolist() == [2, 1, 2, 0]
+    assert labels.targets.tolist() == [2, 1, 2, 0]
     assert labels.notes == []
 
 
@@ -77,18 +77,18 @@ def test_labels_are_text_whatever_they_look_like():
 def test_white_space_makes_no_class():
     labels = labels_of(["blue shirt", " blue shirt", "blue shirt ", "blue\t shirt", "red shirt"])
     assert labels.classes == ["blue shirt", "red shirt"]
-    assert labels.codes.tolist() == [0, 0, 0, 0, 1]
+    assert labels.targets.tolist() == [0, 0, 0, 0, 1]
 
 
 def test_rows_with_an_empty_cell_are_left_out_and_counted():
     labels = labels_of(["a", "", "b", "  ", "\t", "a"])
-    assert labels.codes.tolist() == [0, -1, 1, -1, -1, 0]
+    assert labels.targets.tolist() == [0, -1, 1, -1, -1, 0]
     assert labels.notes == ["3 rows left out: kind is empty."]
 
 
 def test_rows_without_a_vector_are_left_out_and_counted():
     labels = labels_of(["a", "b", "a", "b"], usable=[True, True, False, True])
-    assert labels.codes.tolist() == [0, 1, -1, 1]
+    assert labels.targets.tolist() == [0, 1, -1, 1]
     assert len(labels.notes) == 1
     assert labels.notes[0].startswith("1 row left out")
 
@@ -101,7 +101,7 @@ def test_an_unusable_row_with_an_empty_cell_is_counted_once():
 def test_small_classes_are_left_out_by_a_rule_that_is_said():
     labels = labels_of([*"aaa", *"bbb", *"cc", "d"], min_rows=3)
     assert labels.classes == ["a", "b"]
-    assert labels.codes.tolist() == [0, 0, 0, 1, 1, 1, -1, -1, -1]
+    assert labels.targets.tolist() == [0, 0, 0, 1, 1, 1, -1, -1, -1]
     assert labels.notes == ["2 classes with fewer than 3 rows left out (3 rows: c, d); --min-rows changes the rule."]
 
 
@@ -141,4 +141,4 @@ def test_labels_that_are_not_unicode_are_classes_too():
     bad = b"caf\xe9".decode(errors="surrogateescape")
     labels = labels_of(["tea", bad, bad])
     assert labels.classes == ["caf\udce9", "tea"]
-    assert labels.codes.tolist() == [1, 0, 0]
+    assert labels.targets.tolist() == [1, 0, 0]

@@ -11,9 +11,9 @@ SEEDS = range(8)
 SIDES = ("train", "validation", "test")
 
 
-def draw(codes, groups, *, seed=0, test_share=0.2, validation_share=0.15):
+def draw(targets, groups, *, seed=0, test_share=0.2, validation_share=0.15):
     return split_rows(
-        np.asarray(codes),
+        np.asarray(targets),
         np.asarray(groups),
         test_share=test_share,
         validation_share=validation_share,
@@ -21,11 +21,11 @@ def draw(codes, groups, *, seed=0, test_share=0.2, validation_share=0.15):
     )
 
 
-def by_column(cells, codes=None, groups=None, *, validation_share=0.25, seed=0):
-    codes = np.arange(len(cells)) % 2 if codes is None else np.asarray(codes)
+def by_column(cells, targets=None, groups=None, *, validation_share=0.25, seed=0):
+    targets = np.arange(len(cells)) % 2 if targets is None else np.asarray(targets)
     groups = np.arange(len(cells)) if groups is None else np.asarray(groups)
     generator = np.random.default_rng(seed)
-    return split_by_column("side", cells, codes, groups, validation_share=validation_share, generator=generator)
+    return split_by_column("side", cells, targets, groups, validation_share=validation_share, generator=generator)
 
 
 def sides_of(split, n_rows):
@@ -41,14 +41,14 @@ def sides_of(split, n_rows):
 def random_shop(seed, n_rows=400):
     """Return classes, and rows of pictures and texts of which many are shared; some products lack one or both."""
     generator = np.random.default_rng(seed)
-    codes = generator.choice(6, size=n_rows, p=[0.4, 0.25, 0.15, 0.1, 0.07, 0.03])
-    codes[generator.random(n_rows) < 0.05] = -1
+    targets = generator.choice(6, size=n_rows, p=[0.4, 0.25, 0.15, 0.1, 0.07, 0.03])
+    targets[generator.random(n_rows) < 0.05] = -1
     contents = []
     for n_contents in (3 * n_rows, 2 * n_rows):
         rows = generator.integers(n_contents, size=n_rows)
         rows[generator.random(n_rows) < 0.1] = -1
         contents.append(rows)
-    return codes, contents
+    return targets, contents
 
 
 def plain_groups(contents):
@@ -85,26 +85,26 @@ def test_groups_are_those_of_a_plain_walk(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_labelled_row_is_on_one_side_and_no_other(seed):
-    codes, contents = random_shop(seed)
-    sides = sides_of(draw(codes, share_content(contents), seed=seed), len(codes))
-    assert [side == "" for side in sides] == (codes == -1).tolist()
+    targets, contents = random_shop(seed)
+    sides = sides_of(draw(targets, share_content(contents), seed=seed), len(targets))
+    assert [side == "" for side in sides] == (targets == -1).tolist()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_picture_and_no_text_stands_on_two_sides(seed):
-    codes, contents = random_shop(seed)
-    sides = sides_of(draw(codes, share_content(contents), seed=seed), len(codes))
+    targets, contents = random_shop(seed)
+    sides = sides_of(draw(targets, share_content(contents), seed=seed), len(targets))
     for rows in contents:
         for content in set(rows.tolist()) - {-1}:
             assert len({sides[row] for row in np.flatnonzero(rows == content)} - {""}) <= 1
 
 
 def test_a_naive_split_leaks_the_duplicates_that_ours_keeps_together():
-    codes, contents = random_shop(0)
+    targets, contents = random_shop(0)
     groups = share_content(contents)
-    order = np.random.default_rng(0).permutation(np.flatnonzero(codes >= 0))
+    order = np.random.default_rng(0).permutation(np.flatnonzero(targets >= 0))
     naive = Split(train=order[100:], validation=order[:0], test=order[:100])
-    split = draw(codes, groups)
+    split = draw(targets, groups)
     for rows in contents:
         assert set(rows[naive.test]) & set(rows[naive.train]) - {-1}
         assert not set(rows[split.test]) & {*rows[split.train], *rows[split.validation]} - {-1}
@@ -116,18 +116,18 @@ def test_a_naive_split_leaks_the_duplicates_that_ours_keeps_together():
 @pytest.mark.parametrize("n_copies", [1, 2])
 @pytest.mark.parametrize(("test_share", "validation_share"), [(0.2, 0.15), (0.3, 0.1), (0.1, 0.4)])
 def test_each_class_has_its_share_on_each_side_within_a_row_or_two(seed, n_copies, test_share, validation_share):
-    codes = np.repeat([0, 1, 2, 3], [200, 60, 24, 10])
-    groups = np.arange(len(codes)) // n_copies
-    split = draw(codes, groups, seed=seed, test_share=test_share, validation_share=validation_share)
+    targets = np.repeat([0, 1, 2, 3], [200, 60, 24, 10])
+    groups = np.arange(len(targets)) // n_copies
+    split = draw(targets, groups, seed=seed, test_share=test_share, validation_share=validation_share)
     for side, share in (("test", test_share), ("validation", validation_share)):
-        found = np.bincount(codes[getattr(split, side)], minlength=4)
-        assert (np.abs(found - share * np.bincount(codes)) <= n_copies).all(), (side, found)
+        found = np.bincount(targets[getattr(split, side)], minlength=4)
+        assert (np.abs(found - share * np.bincount(targets)) <= n_copies).all(), (side, found)
 
 
 def test_same_seed_draws_the_same_split_and_another_seed_another():
-    codes, contents = random_shop(0)
+    targets, contents = random_shop(0)
     groups = share_content(contents)
-    first, same, other = (draw(codes, groups, seed=seed) for seed in (1, 1, 2))
+    first, same, other = (draw(targets, groups, seed=seed) for seed in (1, 1, 2))
     for side in SIDES:
         assert np.array_equal(getattr(first, side), getattr(same, side))
         assert not np.array_equal(getattr(first, side), getattr(other, side))
@@ -135,26 +135,26 @@ def test_same_seed_draws_the_same_split_and_another_seed_another():
 
 def test_every_row_comes_to_be_tested_under_some_seed():
     """Nothing about a row, such as its place in the catalogue, keeps it from the test rows."""
-    codes = np.repeat([0, 1], 10)
-    tested = {row for seed in range(200) for row in draw(codes, np.arange(20), seed=seed).test.tolist()}
+    targets = np.repeat([0, 1], 10)
+    tested = {row for seed in range(200) for row in draw(targets, np.arange(20), seed=seed).test.tolist()}
     assert tested == set(range(20))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_class_that_is_one_big_group_is_learned(seed):
-    codes = np.repeat([0, 1, 2], [50, 50, 30])
-    groups = np.where(codes == 2, 1000, np.arange(130))
-    sides = sides_of(draw(codes, groups, seed=seed), 130)
+    targets = np.repeat([0, 1, 2], [50, 50, 30])
+    groups = np.where(targets == 2, 1000, np.arange(130))
+    sides = sides_of(draw(targets, groups, seed=seed), 130)
     assert set(sides[100:]) == {"train"}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_largest_group_of_each_class_is_learned(seed):
-    codes = np.repeat([0, 1], 50)
+    targets = np.repeat([0, 1], 50)
     groups = np.arange(100)
     groups[10:25] = 10  # of class 0
     groups[70:78] = 70  # of class 1
-    sides = sides_of(draw(codes, groups, seed=seed), 100)
+    sides = sides_of(draw(targets, groups, seed=seed), 100)
     assert set(sides[10:25]) == set(sides[70:78]) == {"train"}
 
 
@@ -162,29 +162,29 @@ def test_the_largest_group_of_each_class_is_learned(seed):
 @pytest.mark.parametrize(("n_large", "n_tested", "n_validated"), [(40, 20, 15), (80, 4, 3)])
 def test_beside_a_large_group_the_others_are_shared_out(seed, n_large, n_tested, n_validated):
     """Of 100 rows: up to half of them leave the shares as they are; more, and the shares are those of the others."""
-    codes = np.repeat([0, 1], [100, 50])
+    targets = np.repeat([0, 1], [100, 50])
     groups = np.where(np.arange(150) < n_large, 1000, np.arange(150))
-    split = draw(codes, groups, seed=seed)
+    split = draw(targets, groups, seed=seed)
     assert abs((split.test < 100).sum() - n_tested) <= 1
     assert abs((split.validation < 100).sum() - n_validated) <= 1
     assert set(range(n_large)) <= set(split.train.tolist())
 
 
 def test_a_group_of_two_classes_stays_together():
-    codes = np.array([0, 1] * 30)
+    targets = np.array([0, 1] * 30)
     groups = np.arange(60) // 2
-    sides = sides_of(draw(codes, groups), 60)
+    sides = sides_of(draw(targets, groups), 60)
     assert sides[::2] == sides[1::2]
     assert set(sides) == set(SIDES)
 
 
 @pytest.mark.parametrize(
-    ("codes", "groups", "empty"),
+    ("targets", "groups", "empty"),
     [([0, 1], [0, 1], "validation|test"), ([0, 0, 1, 1], [0, 0, 0, 0], "validation|test"), ([-1, -1], [0, 1], "train")],
 )
-def test_a_side_without_rows_is_an_error_that_counts(codes, groups, empty):
+def test_a_side_without_rows_is_an_error_that_counts(targets, groups, empty):
     with pytest.raises(SplitError, match=rf"but ({empty}) has too few \(train \d"):
-        draw(codes, groups)
+        draw(targets, groups)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_column_may_use_the_usual_words(words, side):
 
 def test_a_column_is_taken_as_it_is():
     cells = ["test", "train", "", "val", "train", "test", "  ", "train"]
-    sides = sides_of(by_column(cells, codes=[0, 1, 0, 1, -1, 1, 0, 0]), 8)
+    sides = sides_of(by_column(cells, targets=[0, 1, 0, 1, -1, 1, 0, 0]), 8)
     assert sides == ["test", "train", "", "validation", "", "test", "", "train"]
 
 
@@ -222,14 +222,14 @@ def test_a_column_without_one_of_the_sides_is_an_error(cells):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_validation_rows_that_no_cell_names_are_drawn_from_the_training_rows(seed):
-    codes, contents = random_shop(seed)
+    targets, contents = random_shop(seed)
     groups = share_content(contents)
-    cells = np.random.default_rng(seed).choice(["train", "test", ""], p=[0.7, 0.2, 0.1], size=len(codes)).tolist()
-    split = by_column(cells, codes, groups, validation_share=0.25, seed=seed)
-    sides = sides_of(split, len(codes))
+    cells = np.random.default_rng(seed).choice(["train", "test", ""], p=[0.7, 0.2, 0.1], size=len(targets)).tolist()
+    split = by_column(cells, targets, groups, validation_share=0.25, seed=seed)
+    sides = sides_of(split, len(targets))
     for row, cell in enumerate(cells):
         allowed = {"train": {"train", "validation"}, "test": {"test"}, "": {""}}[cell]
-        assert sides[row] in (allowed if codes[row] >= 0 else {""})
+        assert sides[row] in (allowed if targets[row] >= 0 else {""})
     assert not set(groups[split.train]) & set(groups[split.validation])
     assert abs(len(split.validation) / (len(split.train) + len(split.validation)) - 0.25) < 0.05
 
@@ -237,10 +237,10 @@ def test_validation_rows_that_no_cell_names_are_drawn_from_the_training_rows(see
 @pytest.mark.parametrize("validation_share", [0.15, 0.25, 0.5, 0.6])
 def test_validation_rows_are_drawn_from_few_training_rows_too(validation_share):
     """Four rows a class are enough for a training and a validation side."""
-    cells, codes = ["train"] * 8 + ["test"] * 2, np.repeat([0, 1, 0, 1], [4, 4, 1, 1])
-    split = by_column(cells, codes, validation_share=validation_share)
+    cells, targets = ["train"] * 8 + ["test"] * 2, np.repeat([0, 1, 0, 1], [4, 4, 1, 1])
+    split = by_column(cells, targets, validation_share=validation_share)
     assert sorted([*split.train, *split.validation]) == list(range(8))
-    assert np.bincount(codes[split.validation]).tolist() == [round(4 * validation_share)] * 2
+    assert np.bincount(targets[split.validation]).tolist() == [round(4 * validation_share)] * 2
     assert split.test.tolist() == [8, 9]
 
 

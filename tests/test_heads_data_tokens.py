@@ -260,15 +260,15 @@ def test_32_rows_can_be_learned_by_heart_from_the_tokens_alone():
     rows = np.arange(32)
     present = {name: torch.ones(32, dtype=torch.bool) for name in TWO}
     inputs = {name: torch.zeros(32, dim) for name, dim in TWO.items()}
-    codes = torch.randint(N_CLASSES, (32,), generator=torch.Generator().manual_seed(3))
+    targets = torch.randint(N_CLASSES, (32,), generator=torch.Generator().manual_seed(3))
     task = Task(
-        inputs=inputs, present=present, codes=codes, split=Split(train=rows, validation=rows, test=rows),
+        inputs=inputs, present=present, targets=targets, split=Split(train=rows, validation=rows, test=rows),
         tokens=tokens_of(32),
     )  # fmt: skip
     description = replace(description_of("attention", TWO), token_dims=TOKEN_DIMS, n_positions={"image": N_CELLS})
     settings = TrainSettings(max_epochs=40, patience=40, learning_rate=2e-2, weight_decay=0.0)
     head = fit(Job(description, task, settings)).module
-    assert torch.equal(head(inputs, present, batches(task.tokens)).argmax(1), codes)
+    assert torch.equal(head(inputs, present, batches(task.tokens)).argmax(1), targets)
 
 
 class OnDisk:
@@ -287,9 +287,9 @@ def test_tokens_stay_those_of_their_product_where_vectors_are_read_from_the_disk
     generator = torch.Generator().manual_seed(4)
     present = {name: torch.ones(n, dtype=torch.bool) for name in TWO}
     inputs = {name: torch.randn(n, dim, generator=generator) for name, dim in TWO.items()}
-    codes = torch.randint(N_CLASSES, (n,), generator=generator)
+    targets = torch.randint(N_CLASSES, (n,), generator=generator)
     split = Split(train=rows, validation=np.arange(60, 80), test=np.arange(20))
-    task = Task(inputs=inputs, present=present, codes=codes, split=split, tokens=tokens_of(n))
+    task = Task(inputs=inputs, present=present, targets=targets, split=split, tokens=tokens_of(n))
     description = replace(description_of("attention", TWO), token_dims=TOKEN_DIMS, n_positions={"image": N_CELLS})
     on_disk = replace(task, inputs={name: OnDisk(matrix) for name, matrix in inputs.items()})
     from_memory, from_disk = (fit(Job(description, own, TrainSettings(max_epochs=3))) for own in (task, on_disk))
@@ -318,7 +318,7 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
     inputs = {name: torch.zeros(n, dim) for name, dim in TWO.items()}
     shared = ProductTokens(torch.zeros(n_long, 6).half(), torch.zeros(n, dtype=torch.int64), torch.full((n,), n_long))
     task = Task(
-        inputs=inputs, present=present, codes=torch.arange(n) % N_CLASSES,
+        inputs=inputs, present=present, targets=torch.arange(n) % N_CLASSES,
         split=Split(train=rows[:32], validation=rows[32:], test=rows[:0]), tokens={"text": shared},
     )  # fmt: skip
     description = replace(description_of("attention", TWO), token_dims={"text": 6})

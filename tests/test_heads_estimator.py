@@ -260,11 +260,11 @@ def test_cross_validation_and_pipelines_take_it():
 
 @pytest.mark.parametrize("fusion", ["early", "logistic"])
 def test_weights_of_classes_move_the_answers(fusion):
-    codes = np.random.default_rng(1).choice(3, size=300, p=[0.7, 0.2, 0.1])
-    matrix = class_vectors(codes, 9, spread=3)
+    targets = np.random.default_rng(1).choice(3, size=300, p=[0.7, 0.2, 0.1])
+    matrix = class_vectors(targets, 9, spread=3)
 
     def shares(class_weight):
-        fitted = classifier(fusion, class_weight=class_weight, max_epochs=15).fit(matrix, codes)
+        fitted = classifier(fusion, class_weight=class_weight, max_epochs=15).fit(matrix, targets)
         return np.bincount(fitted.predict(matrix), minlength=3) / 300
 
     assert np.array_equal(shares(None), shares({0: 2, 1: 2, 2: 2}))
@@ -284,11 +284,11 @@ def test_class_weights_have_the_mean_1_over_the_rows():
 
 
 def test_each_class_gives_its_share_of_rows_to_stop_by():
-    codes = np.repeat([0, 1, 2, -1], [20, 10, 1, 9])
-    split = draw_holdout(codes, np.array([0.15, 0.3, 0.9]), generator=np.random.default_rng(0))
-    assert np.bincount(codes[split.validation], minlength=3).tolist() == [3, 3, 0]  # a class's last row is trained on
+    targets = np.repeat([0, 1, 2, -1], [20, 10, 1, 9])
+    split = draw_holdout(targets, np.array([0.15, 0.3, 0.9]), generator=np.random.default_rng(0))
+    assert np.bincount(targets[split.validation], minlength=3).tolist() == [3, 3, 0]  # a class's last row is trained on
     assert np.array_equal(np.sort([*split.train, *split.validation]), np.arange(31))
-    others = draw_holdout(codes, np.array([0.15, 0.3, 0.9]), generator=np.random.default_rng(1))
+    others = draw_holdout(targets, np.array([0.15, 0.3, 0.9]), generator=np.random.default_rng(1))
     assert not np.array_equal(split.validation, others.validation)
 
 

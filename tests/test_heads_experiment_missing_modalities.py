@@ -27,11 +27,11 @@ def shop(tmp_path_factory):
     """A run over products of which some lack a picture or a text, with token states of the texts."""
     folder = tmp_path_factory.mktemp("missing")
     generator = np.random.default_rng(0)
-    codes = np.arange(200) % 3
-    vectors = {"image": class_vectors(codes, 6, seed=1), "text": class_vectors(codes, 5, seed=2)}
+    targets = np.arange(200) % 3
+    vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
     tokens = {"text": [generator.standard_normal((1 + n % 4, 5)) for n in range(200)]}
     present = {"image": np.arange(200) % 7 != 0, "text": np.arange(200) % 9 != 0}
-    labels = [f"class {code}" for code in codes]
+    labels = [f"class {code}" for code in targets]
     path = synthetic_cache(folder / "c.h5", vectors, {"label": labels}, present=present, tokens=tokens)
     report = train(path, settings=QUICK, runs_path=folder / "runs")
     found = list(load_heads(report.run_path).values())
@@ -39,7 +39,7 @@ def shop(tmp_path_factory):
         answered = {own.name: own.vectors_of(cache) for own in found}
         rows = np.array([int(row) for row in cache.ids()])
     test = torch.from_numpy(np.sort(np.flatnonzero(np.isin(rows, sides_of(report)))))
-    return report, found, answered["attention"].take(test), codes[test]
+    return report, found, answered["attention"].take(test), targets[test]
 
 
 def sides_of(report):
@@ -47,8 +47,8 @@ def sides_of(report):
     return [int(row) for row in split["test"]]
 
 
-def macro_f1(head, vectors, codes):
-    return scores(codes, head.probabilities(vectors).argmax(1), 3)["macro_f1"]
+def macro_f1(head, vectors, targets):
+    return scores(targets, head.probabilities(vectors).argmax(1), 3)["macro_f1"]
 
 
 def test_subsets_are_all_but_the_empty_one():
@@ -67,22 +67,22 @@ def test_every_head_is_scored_on_every_subset(shop):
 
 @pytest.mark.parametrize("only", ["image", "text"])
 def test_a_subset_is_what_masks_by_hand_give(shop, only):
-    report, found, vectors, codes = shop
+    report, found, vectors, targets = shop
     other = {"image": "text", "text": "image"}[only]
     masked = replace(
         vectors,
-        present=vectors.present | {other: torch.zeros(len(codes), dtype=torch.bool)},
+        present=vectors.present | {other: torch.zeros(len(targets), dtype=torch.bool)},
         inputs=vectors.inputs | {other: torch.full_like(vectors.inputs[other], torch.nan)},
     )
     for head in found:
-        assert report.missing[only][head.name]["macro_f1"] == macro_f1(head, masked, codes)
+        assert report.missing[only][head.name]["macro_f1"] == macro_f1(head, masked, targets)
 
 
 def test_a_modality_that_is_there_alone_gives_its_own_heads_scores_in_late_fusion(shop):
-    _, found, vectors, codes = shop
+    _, found, vectors, targets = shop
     both = (vectors.present["image"] & vectors.present["text"]).numpy()
     rows = torch.from_numpy(np.flatnonzero(both))
-    scored = score_missing(found, vectors.take(rows), codes[both], generator=np.random.default_rng(0))
+    scored = score_missing(found, vectors.take(rows), targets[both], generator=np.random.default_rng(0))
     for only in ("image", "text"):
         assert scored[only]["late"] == scored[only][only]
 
@@ -114,9 +114,9 @@ def test_the_same_seed_hides_the_same_entries():
 
 def test_hidden_tokens_are_not_looked_at(shop):
     """Attention answers as if the text's tokens were not there."""
-    _, found, vectors, codes = shop
+    _, found, vectors, targets = shop
     attention = next(head for head in found if head.name == "attention")
-    nothing = torch.zeros(len(codes), dtype=torch.bool)
+    nothing = torch.zeros(len(targets), dtype=torch.bool)
     hidden = vectors.seen({"image": vectors.present["image"], "text": nothing})
     assert int(hidden.tokens["text"].counts.sum()) == 0
     others = replace(hidden, tokens={"text": replace(hidden.tokens["text"], values=hidden.tokens["text"].values * 3)})
@@ -147,21 +147,21 @@ def test_a_shuffled_modality_takes_its_presence_and_tokens_along(shop):
 
 
 def test_importance_is_the_mean_drop_over_five_shuffles(shop):
-    report, found, vectors, codes = shop
+    report, found, vectors, targets = shop
     generator = np.random.default_rng(QUICK.seed)
     shuffled = {name: [shuffle_modality(vectors, name, generator) for _ in range(5)] for name in ("image", "text")}
     for verdict in report.verdicts:
         head = next(own for own in found if own.name == verdict.fusion)
         for name, own in verdict.importance.items():
-            drops = [macro_f1(head, vectors, codes) - macro_f1(head, one, codes) for one in shuffled[name]]
+            drops = [macro_f1(head, vectors, targets) - macro_f1(head, one, targets) for one in shuffled[name]]
             assert own["macro_f1"].mean == pytest.approx(np.mean(drops))
             assert own["macro_f1"].sd == pytest.approx(np.std(drops, ddof=1))
 
 
 def test_a_modality_that_a_head_does_not_see_is_worth_nothing(shop):
-    _, found, vectors, codes = shop
+    _, found, vectors, targets = shop
     image = next(head for head in found if head.name == "image")
-    drops = measure_importance([image], vectors, codes, generator=np.random.default_rng(0))["image"]
+    drops = measure_importance([image], vectors, targets, generator=np.random.default_rng(0))["image"]
     assert drops["text"]["accuracy"] == Drop(0.0, 0.0, 0.0, 0.0)
     assert drops["image"]["accuracy"].mean > 0
 
@@ -175,6 +175,6 @@ def test_the_interval_of_a_drop_leaves_zero_out_once_in_twenty_times():
 
 
 def test_one_modality_alone_has_nothing_to_miss(tmp_path):
-    codes = np.arange(120) % 2
-    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(codes, 8)}, {"label": [f"{n}" for n in codes]})
+    targets = np.arange(120) % 2
+    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(targets, 8)}, {"label": [f"{n}" for n in targets]})
     assert train(path, settings=replace(QUICK, fusions=()), runs_path=tmp_path / "runs").missing == {}

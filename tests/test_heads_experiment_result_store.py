@@ -15,15 +15,15 @@ from support import ROOT
 from cache import UnreadableError
 from heads.data.splits import Split
 from heads.errors import MemoError
-from heads.experiment.result_store import Memo, _digest, job_key
+from heads.experiment.result_store import ResultCache, _digest, job_key
 from heads.experiment.results import Outcome, Trained, outcome_of
 
 WRITER = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from test_heads_experiment_result_store import outcome
-from heads.experiment.result_store import Memo
-with Memo(sys.argv[1]) as memo:
+from heads.experiment.result_store import ResultCache
+with ResultCache(sys.argv[1]) as memo:
     for number in range(int(sys.argv[3])):
         memo.put(f"{{sys.argv[2]}} {{number}}", outcome(number))
         print(number, flush=True)
@@ -33,7 +33,7 @@ with Memo(sys.argv[1]) as memo:
 def outcome(seed=0, n_rows=50):
     generator = np.random.default_rng(seed)
     return Outcome(
-        answers=generator.integers(9, size=n_rows).astype(np.int32),
+        predictions=generator.integers(9, size=n_rows).astype(np.int32),
         test={"accuracy": generator.random(), "macro_f1": 0.5},
         validation={"accuracy": 0.5, "macro_f1": generator.random()},
         best_epoch=3,
@@ -61,10 +61,10 @@ def start_writer(path, name, n_outcomes):
 
 
 def test_what_is_put_in_comes_out(tmp_path):
-    with Memo(tmp_path / "new" / "m.sqlite") as memo:
+    with ResultCache(tmp_path / "new" / "m.sqlite") as memo:
         memo.put("a", outcome())
         memo.put("b", Outcome(error="it diverged"))
-    with Memo(tmp_path / "new" / "m.sqlite") as memo:
+    with ResultCache(tmp_path / "new" / "m.sqlite") as memo:
         assert_same(remembered(memo, "a"), outcome())
         assert_same(remembered(memo, "b"), Outcome(error="it diverged"))
         assert remembered(memo, "c") is None
@@ -72,13 +72,13 @@ def test_what_is_put_in_comes_out(tmp_path):
 
 
 def test_numbers_that_are_none_are_kept(tmp_path):
-    with Memo(tmp_path / "m.sqlite") as memo:
+    with ResultCache(tmp_path / "m.sqlite") as memo:
         memo.put("a", replace(outcome(), history=[{"train_loss": float("nan")}]))
         assert np.isnan(remembered(memo, "a").history[0]["train_loss"])
 
 
 def test_the_first_outcome_stays(tmp_path):
-    with Memo(tmp_path / "m.sqlite") as memo:
+    with ResultCache(tmp_path / "m.sqlite") as memo:
         memo.put("a", outcome(1))
         memo.put("a", outcome(2))
         assert remembered(memo, "a").test == outcome(1).test
@@ -101,7 +101,7 @@ def test_two_processes_write_and_read_one_memo(tmp_path):
     writers = [start_writer(path, name, 60) for name in ("one", "two")]
     for writer in writers:
         writer.stdout.readline()  # both are at it
-    with Memo(path) as memo:
+    with ResultCache(path) as memo:
         while any(writer.poll() is None for writer in writers):
             remembered(memo, "one 0")
             memo.put(f"three {len(memo)}", outcome())
@@ -122,7 +122,7 @@ def test_a_process_that_is_killed_loses_nothing_that_it_finished(tmp_path, n_don
     told += [int(line) for line in writer.stdout if line.endswith("\n")]
     writer.wait()
     writer.stdout.close()
-    with Memo(path) as memo:
+    with ResultCache(path) as memo:
         for number in told:
             assert_same(remembered(memo, f"one {number}"), outcome(number))
         memo.put("more", outcome())
@@ -134,14 +134,14 @@ def test_a_process_that_is_killed_loses_nothing_that_it_finished(tmp_path, n_don
 
 def test_a_change_to_an_outcome_is_found(tmp_path):
     path = tmp_path / "m.sqlite"
-    with Memo(path) as memo:
+    with ResultCache(path) as memo:
         memo.put("a", outcome())
     for change in ("about = replace(about, '1.5', '1.6')", "answers = zeroblob(204)", "answers = 'x'"):
         connection = sqlite3.connect(path)
         with connection:
             connection.execute(f"UPDATE outcome SET {change}")  # noqa: S608 - our own words
         connection.close()
-        with Memo(path) as memo, pytest.raises(MemoError, match="is damaged or none .* Delete it"):
+        with ResultCache(path) as memo, pytest.raises(MemoError, match="is damaged or none .* Delete it"):
             remembered(memo, "a")
 
 
@@ -160,7 +160,7 @@ def test_a_change_to_an_outcome_is_found(tmp_path):
     ids=str,
 )
 def test_what_is_no_outcome_of_the_fold_is_a_named_error(tmp_path, changes, words):
-    with Memo(tmp_path / "m.sqlite") as memo:
+    with ResultCache(tmp_path / "m.sqlite") as memo:
         memo.put("a", replace(outcome(), **changes))
         with pytest.raises(MemoError, match=rf"is damaged or none .*{words}.* Delete it"):
             remembered(memo, "a")
@@ -170,14 +170,14 @@ def test_what_is_no_outcome_of_the_fold_is_a_named_error(tmp_path, changes, word
 def test_other_fields_are_a_named_error(tmp_path, about):
     """The row's digest is right: whoever wrote it meant it."""
     path = tmp_path / "m.sqlite"
-    with Memo(path) as memo:
+    with ResultCache(path) as memo:
         memo.put("a", outcome())
     connection = sqlite3.connect(path)
-    answers = outcome().answers.tobytes()
+    answers = outcome().predictions.tobytes()
     with connection:
         connection.execute("UPDATE outcome SET about = ?, digest = ?", (about.decode(), _digest("a", about, answers)))
     connection.close()
-    with Memo(path) as memo, pytest.raises(MemoError, match="is damaged or none"):
+    with ResultCache(path) as memo, pytest.raises(MemoError, match="is damaged or none"):
         remembered(memo, "a")
 
 
@@ -185,7 +185,7 @@ def test_other_fields_are_a_named_error(tmp_path, about):
 def test_what_sqlite_takes_for_damage_is_looked_at_again(tmp_path, is_sound):
     """It calls a file malformed when a read of it fails with EIO."""
     path = tmp_path / "m.sqlite"
-    with Memo(path) as memo:
+    with ResultCache(path) as memo:
         for n in range(30):
             memo.put(f"one {n}", outcome())
     if not is_sound:
@@ -198,7 +198,7 @@ def test_what_sqlite_takes_for_damage_is_looked_at_again(tmp_path, is_sound):
 
 def test_a_file_that_cannot_be_looked_at_again_is_not_called_damaged(tmp_path, monkeypatch):
     """The disk fails still, or another process holds the file."""
-    with Memo(tmp_path / "m.sqlite") as memo:
+    with ResultCache(tmp_path / "m.sqlite") as memo:
         memo.put("one", outcome())
 
     def fail(*_, **__):
@@ -211,13 +211,13 @@ def test_a_file_that_cannot_be_looked_at_again_is_not_called_damaged(tmp_path, m
 
 def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):
     path = tmp_path / "m.sqlite"
-    with Memo(path) as memo:
+    with ResultCache(path) as memo:
         for number in range(40):
             memo.put(f"{number}", outcome(number))
     content = bytearray(path.read_bytes())
     content[4096:] = bytes(len(content) - 4096)
     path.write_bytes(content)
-    with Memo(path) as memo, pytest.raises(MemoError, match="Delete it, which loses nothing but the time"):
+    with ResultCache(path) as memo, pytest.raises(MemoError, match="Delete it, which loses nothing but the time"):
         assert [remembered(memo, f"{number}") for number in range(40)] == []
 
 
@@ -226,7 +226,7 @@ def test_another_file_is_no_memo(tmp_path, content):
     path = tmp_path / "m.sqlite"
     path.write_bytes(content)
     with pytest.raises(MemoError, match=r"--memo to be a file that heads-ablate wrote"):
-        Memo(path)
+        ResultCache(path)
     assert path.read_bytes() == content
 
 
@@ -238,33 +238,33 @@ def test_another_program_s_database_is_no_memo_and_stays_as_it_is(tmp_path):
     connection.close()
     before = path.read_bytes()
     with pytest.raises(MemoError, match="another program's database"):
-        Memo(path)
+        ResultCache(path)
     assert path.read_bytes() == before
 
 
 def test_a_memo_of_a_later_version_says_what_to_do(tmp_path):
     path = tmp_path / "m.sqlite"
-    Memo(path).__exit__(None, None, None)
+    ResultCache(path).__exit__(None, None, None)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
     with pytest.raises(MemoError, match="version 2, but it is of version 9. Update embed-once"):
-        Memo(path)
+        ResultCache(path)
 
 
 def test_a_folder_is_no_memo(tmp_path):
     with pytest.raises(MemoError, match="read and written"):
-        Memo(tmp_path)
+        ResultCache(tmp_path)
 
 
 def test_an_outcome_is_of_the_rows_of_its_sides():
     """Rows 3 and 1 validate, rows 0 and 4 test: measured by hand."""
-    codes = np.array([1, 0, -1, 1, 0])
+    targets = np.array([1, 0, -1, 1, 0])
     split = Split(train=np.array([2]), validation=np.array([1, 3]), test=np.array([0, 4]))
     probabilities = {"validation": [[0.9, 0.1], [0.6, 0.4]], "test": [[0.2, 0.8], [0.3, 0.7]]}
     logs = {side: torch.tensor(rows).log() for side, rows in probabilities.items()}
-    found = outcome_of(Trained(None, logs, 1.0, best_epoch=2), codes, split)
-    assert found.answers.tolist() == [1, 1]
+    found = outcome_of(Trained(None, logs, 1.0, best_epoch=2), targets, split)
+    assert found.predictions.tolist() == [1, 1]
     assert found.test["accuracy"] == 0.5
     assert found.test["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)
     assert found.test["log_loss"] == pytest.approx(-(np.log(0.8) + np.log(0.3)) / 2)

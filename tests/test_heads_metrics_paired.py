@@ -10,13 +10,13 @@ from heads.metrics.per_class_changes import tally_classes, wilson_interval
 
 def answers_of(n_won, n_lost, n_both=5, n_neither=3):
     """Return labels, and the answers of two heads of which the first wins and loses so many rows."""
-    codes = np.zeros(n_won + n_lost + n_both + n_neither, dtype=np.int64)
-    first, second = codes.copy(), codes.copy()
+    targets = np.zeros(n_won + n_lost + n_both + n_neither, dtype=np.int64)
+    first, second = targets.copy(), targets.copy()
     second[:n_won] = 1
     first[n_won : n_won + n_lost] = 1
     if n_neither:
         first[-n_neither:], second[-n_neither:] = 1, 2  # both wrong, and not the same way
-    return codes, first, second
+    return targets, first, second
 
 
 def test_mcnemars_test_by_hand():
@@ -48,10 +48,10 @@ def test_heads_that_agree_are_no_evidence():
 
 
 def test_classes_are_won_by_rows():
-    codes = np.array([0, 0, 0, 1, 1, 2, 2, 3])
+    targets = np.array([0, 0, 0, 1, 1, 2, 2, 3])
     first = np.array([0, 0, 0, 0, 0, 2, 0, 3])
     second = np.array([0, 1, 1, 1, 1, 0, 2, 3])
-    tally = tally_classes(codes, first, second, ["a", "b", "c", "d", "never"])
+    tally = tally_classes(targets, first, second, ["a", "b", "c", "d", "never"])
     assert (tally.n_won, tally.n_lost, tally.n_tied) == (1, 1, 2)
     (gain,), (loss,) = tally.gains, tally.losses
     assert (gain.name, gain.support, gain.n_won, gain.n_lost) == ("a", 3, 2, 0)
@@ -60,14 +60,14 @@ def test_classes_are_won_by_rows():
 
 
 def test_three_classes_at_most_are_named_the_largest_changes_first():
-    codes = np.repeat(np.arange(6), 10)
-    second = codes.copy()
+    targets = np.repeat(np.arange(6), 10)
+    second = targets.copy()
     for code, n_wrong in enumerate((1, 5, 2, 4, 3)):
         second[code * 10 : code * 10 + n_wrong] = 5
-    tally = tally_classes(codes, codes, second, list("abcdef"))
+    tally = tally_classes(targets, targets, second, list("abcdef"))
     assert (tally.n_won, tally.n_lost, tally.n_tied) == (5, 0, 1)
     assert [change.name for change in tally.gains] == ["b", "d", "e"]
-    reverse = tally_classes(codes, second, codes, list("abcdef"))
+    reverse = tally_classes(targets, second, targets, list("abcdef"))
     assert [change.name for change in reverse.losses] == ["b", "d", "e"]
     assert reverse.gains == []
 

@@ -15,49 +15,49 @@ K = 6
 def random_answers(seed, n_rows=80):
     """Return labels and answers in which class 4 has no label, 5 no answer, and 3 neither."""
     generator = np.random.default_rng(seed)
-    codes = generator.choice([0, 1, 2, 5], size=n_rows)
-    answers = np.where(generator.random(n_rows) < 0.6, codes, generator.choice([0, 1, 4], size=n_rows))
-    return codes, np.where(answers == 5, 0, answers)
+    targets = generator.choice([0, 1, 2, 5], size=n_rows)
+    answers = np.where(generator.random(n_rows) < 0.6, targets, generator.choice([0, 1, 4], size=n_rows))
+    return targets, np.where(answers == 5, 0, answers)
 
 
 def random_probabilities(seed, n_rows=200):
     generator = np.random.default_rng(seed)
     probabilities = generator.dirichlet(np.full(K, 0.3), size=n_rows) + 1e-6
     probabilities /= probabilities.sum(1, keepdims=True)
-    codes = np.where(generator.random(n_rows) < 0.7, probabilities.argmax(1), generator.integers(K, size=n_rows))
-    return probabilities, codes
+    targets = np.where(generator.random(n_rows) < 0.7, probabilities.argmax(1), generator.integers(K, size=n_rows))
+    return probabilities, targets
 
 
-def resample(codes, answers, groups, *, n_resamples=20, n_classes=K, seed=3):
+def resample(targets, answers, groups, *, n_resamples=20, n_classes=K, seed=3):
     generator = np.random.default_rng(seed)
-    return resampled_scores(codes, answers, groups, n_classes=n_classes, n_resamples=n_resamples, generator=generator)
+    return resampled_scores(targets, answers, groups, n_classes=n_classes, n_resamples=n_resamples, generator=generator)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_scores_are_those_of_scikit_learn(seed):
-    codes, answers = random_answers(seed)
-    assert scores(codes, answers, K) == pytest.approx(
+    targets, answers = random_answers(seed)
+    assert scores(targets, answers, K) == pytest.approx(
         {
-            "accuracy": metrics.accuracy_score(codes, answers),
-            "macro_f1": metrics.f1_score(codes, answers, average="macro", zero_division=0),
-            "balanced_accuracy": metrics.recall_score(codes, answers, average="macro", labels=np.unique(codes)),
+            "accuracy": metrics.accuracy_score(targets, answers),
+            "macro_f1": metrics.f1_score(targets, answers, average="macro", zero_division=0),
+            "balanced_accuracy": metrics.recall_score(targets, answers, average="macro", labels=np.unique(targets)),
         }
     )
 
 
 def test_scores_by_hand():
-    codes, answers = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    targets, answers = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
     # F1 of class 0 is 2*2/(3+2), of class 1 is 2*1/(1+2); recalls are 2/3 and 1
-    assert scores(codes, answers, 3) == pytest.approx(
+    assert scores(targets, answers, 3) == pytest.approx(
         {"accuracy": 3 / 4, "macro_f1": (4 / 5 + 2 / 3) / 2, "balanced_accuracy": (2 / 3 + 1) / 2}
     )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_scores_by_class_are_those_of_scikit_learn(seed):
-    codes, answers = random_answers(seed)
-    found = per_class(codes, answers, list("abcdef"))
-    expected = metrics.precision_recall_fscore_support(codes, answers, labels=range(K), zero_division=0)
+    targets, answers = random_answers(seed)
+    found = per_class(targets, answers, list("abcdef"))
+    expected = metrics.precision_recall_fscore_support(targets, answers, labels=range(K), zero_division=0)
     assert list(found) == list("abcdef")
     for n, name in enumerate(found):
         by_name = dict(zip(("precision", "recall", "f1", "support"), (part[n] for part in expected), strict=True))
@@ -66,10 +66,10 @@ def test_scores_by_class_are_those_of_scikit_learn(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_log_loss_is_that_of_scikit_learn(seed):
-    probabilities, codes = random_probabilities(seed)
-    expected = metrics.log_loss(codes, probabilities, labels=range(K))
-    assert log_loss(probabilities, codes) == pytest.approx(expected)
-    assert log_loss(probabilities.astype(np.float32), codes) == pytest.approx(expected, rel=1e-5)
+    probabilities, targets = random_probabilities(seed)
+    expected = metrics.log_loss(targets, probabilities, labels=range(K))
+    assert log_loss(probabilities, targets) == pytest.approx(expected)
+    assert log_loss(probabilities.astype(np.float32), targets) == pytest.approx(expected, rel=1e-5)
 
 
 def test_log_loss_of_a_label_held_impossible_is_large_and_finite():
@@ -78,15 +78,15 @@ def test_log_loss_of_a_label_held_impossible_is_large_and_finite():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_calibration_error_is_the_mean_gap_of_fifteen_bins(seed):
-    probabilities, codes = random_probabilities(seed)
+    probabilities, targets = random_probabilities(seed)
     expected = 0.0
     for low in np.arange(15) / 15:
         inside = [n for n, row in enumerate(probabilities) if low < row.max() <= low + 1 / 15]
         if inside:
             confidence = np.mean([probabilities[n].max() for n in inside])
-            accuracy = np.mean([probabilities[n].argmax() == codes[n] for n in inside])
-            expected += len(inside) / len(codes) * abs(confidence - accuracy)
-    assert calibration_error(probabilities, codes) == pytest.approx(expected)
+            accuracy = np.mean([probabilities[n].argmax() == targets[n] for n in inside])
+            expected += len(inside) / len(targets) * abs(confidence - accuracy)
+    assert calibration_error(probabilities, targets) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -94,22 +94,22 @@ def test_calibration_error_is_the_mean_gap_of_fifteen_bins(seed):
 )
 def test_calibration_error_by_hand(confidence, n_right, error):
     probabilities = np.tile([confidence, 1 - confidence], (10, 1))
-    codes = np.array([0] * n_right + [1] * (10 - n_right))
-    assert calibration_error(probabilities, codes) == pytest.approx(error, abs=1e-9)
+    targets = np.array([0] * n_right + [1] * (10 - n_right))
+    assert calibration_error(probabilities, targets) == pytest.approx(error, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_resampled_scores_are_those_of_a_slow_bootstrap(seed):
-    codes, answers = random_answers(seed, n_rows=25)
+    targets, answers = random_answers(seed, n_rows=25)
     groups = np.random.default_rng(seed).integers(50, 62, size=25)
-    found = resample(codes, {"early": answers, "perfect": codes}, groups)
+    found = resample(targets, {"early": answers, "perfect": targets}, groups)
     names = np.unique(groups)
     drawn = np.random.default_rng(3).integers(len(names), size=(20, len(names)))
     for n, sample in enumerate(drawn):
         rows = np.concatenate([np.flatnonzero(groups == names[place]) for place in sample])
         expected = (
-            metrics.accuracy_score(codes[rows], answers[rows]),
-            metrics.f1_score(codes[rows], answers[rows], average="macro", zero_division=0),
+            metrics.accuracy_score(targets[rows], answers[rows]),
+            metrics.f1_score(targets[rows], answers[rows], average="macro", zero_division=0),
         )
         assert found["early"][n] == pytest.approx(expected)
         assert found["perfect"][n].tolist() == [1, 1]
@@ -117,25 +117,25 @@ def test_resampled_scores_are_those_of_a_slow_bootstrap(seed):
 
 def test_whole_groups_are_drawn():
     """Of each pair one row is right and one wrong, so that every draw of pairs has an accuracy of one half."""
-    codes, answers = np.array([0, 0] * 20), np.array([0, 1] * 20)
-    in_pairs = resample(codes, {"early": answers}, np.arange(40) // 2)["early"][:, 0]
-    alone = resample(codes, {"early": answers}, np.arange(40))["early"][:, 0]
+    targets, answers = np.array([0, 0] * 20), np.array([0, 1] * 20)
+    in_pairs = resample(targets, {"early": answers}, np.arange(40) // 2)["early"][:, 0]
+    alone = resample(targets, {"early": answers}, np.arange(40))["early"][:, 0]
     assert (in_pairs == 0.5).all()
     assert len(set(alone)) > 3
 
 
 def test_all_heads_are_scored_on_the_same_resamples():
-    codes, answers = random_answers(0)
-    found = resample(codes, {"early": answers, "late": answers.copy()}, np.arange(80))
+    targets, answers = random_answers(0)
+    found = resample(targets, {"early": answers, "late": answers.copy()}, np.arange(80))
     assert np.array_equal(found["early"], found["late"])
 
 
 @pytest.mark.parametrize("cells", [1, 80 * 3, 80 * 7, 80 * 10_000])
 def test_the_size_of_a_block_changes_no_result(monkeypatch, cells):
-    codes, answers = random_answers(0)
-    expected = resample(codes, {"early": answers}, np.arange(80))
+    targets, answers = random_answers(0)
+    expected = resample(targets, {"early": answers}, np.arange(80))
     monkeypatch.setattr(heads.metrics.scores, "BLOCK_CELLS", cells)
-    assert np.array_equal(resample(codes, {"early": answers}, np.arange(80))["early"], expected["early"])
+    assert np.array_equal(resample(targets, {"early": answers}, np.arange(80))["early"], expected["early"])
 
 
 def test_the_interval_cuts_off_one_in_forty_at_each_end():
@@ -269,21 +269,21 @@ def test_the_verdict_compares_on_the_same_resamples():
     assert verdict.to_dict()["sentence"] == verdict.sentence
 
 
-def verdict_of(codes, early, text, groups=None, *, seed=0):
+def verdict_of(targets, early, text, groups=None, *, seed=0):
     answers = {"early": early, "text": text}
-    groups = np.arange(len(codes)) if groups is None else groups
-    resampled = resample(codes, answers, groups, n_resamples=200, n_classes=2, seed=seed)
-    values = {name: np.array(list(scores(codes, answer, 2).values())[:2]) for name, answer in answers.items()}
-    return judge("early", "text", others=["image"], n_rows=len(codes), scores=values, resampled=resampled)
+    groups = np.arange(len(targets)) if groups is None else groups
+    resampled = resample(targets, answers, groups, n_resamples=200, n_classes=2, seed=seed)
+    values = {name: np.array(list(scores(targets, answer, 2).values())[:2]) for name, answer in answers.items()}
+    return judge("early", "text", others=["image"], n_rows=len(targets), scores=values, resampled=resampled)
 
 
 def test_where_there_is_no_difference_the_interval_holds_zero_about_19_times_of_20():
     generator = np.random.default_rng(0)
     holds = {"accuracy": 0, "macro_f1": 0}
     for seed in range(200):
-        codes = generator.integers(2, size=150)
-        early, text = (np.where(generator.random(150) < 0.2, 1 - codes, codes) for _ in range(2))
-        verdict = verdict_of(codes, early, text, seed=seed)
+        targets = generator.integers(2, size=150)
+        early, text = (np.where(generator.random(150) < 0.2, 1 - targets, targets) for _ in range(2))
+        verdict = verdict_of(targets, early, text, seed=seed)
         holds = {name: n + (getattr(verdict, name).sign == 0) for name, n in holds.items()}
     assert all(0.91 <= n / 200 <= 0.98 for n in holds.values()), holds
 
@@ -291,17 +291,17 @@ def test_where_there_is_no_difference_the_interval_holds_zero_about_19_times_of_
 @pytest.mark.parametrize("n_better", [1, 2])
 def test_a_few_rows_are_no_evidence(n_better):
     """Where no more than two rows of a hundred differ, many a resample has none of them."""
-    codes = np.zeros(100, dtype=np.int64)
+    targets = np.zeros(100, dtype=np.int64)
     text = np.where(np.arange(100) < 10 + n_better, 1, 0)
     early = np.where(np.arange(100) < 10, 1, 0)
-    signs = {verdict_of(codes, early, text, seed=seed).accuracy.sign for seed in range(20)}
+    signs = {verdict_of(targets, early, text, seed=seed).accuracy.sign for seed in range(20)}
     assert signs == {0}
 
 
 def test_copies_of_a_row_are_no_more_evidence_than_the_row():
     """Fifteen rows, each ten times: taken one by one they would seem to prove a difference."""
-    codes = np.zeros(150, dtype=np.int64)
+    targets = np.zeros(150, dtype=np.int64)
     groups = np.arange(150) // 10
     early, text = np.where(groups == 0, 1, 0), np.where(groups < 3, 1, 0)
-    assert verdict_of(codes, early, text).accuracy.sign == 1
-    assert verdict_of(codes, early, text, groups).accuracy.sign == 0
+    assert verdict_of(targets, early, text).accuracy.sign == 1
+    assert verdict_of(targets, early, text, groups).accuracy.sign == 0

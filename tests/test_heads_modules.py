@@ -67,8 +67,8 @@ def take(rows, wanted):
     return tuple({name: tensor[wanted] for name, tensor in part.items()} for part in rows)
 
 
-def loss_of(head, rows, codes):
-    return F.cross_entropy(head(*rows), codes)
+def loss_of(head, rows, targets):
+    return F.cross_entropy(head(*rows), targets)
 
 
 def dead_parameters(head, dims):
@@ -153,8 +153,8 @@ def test_what_stands_where_a_modality_is_absent_has_no_influence(name, dims, val
 @every_head
 def test_32_rows_can_be_learned_by_heart(name, dims):
     (inputs, present), rows = rows_of(dims, 32), np.arange(32)
-    codes = torch.randint(N_CLASSES, (32,), generator=torch.Generator().manual_seed(3))
-    task = Task(inputs=inputs, present=present, codes=codes, split=Split(train=rows, validation=rows, test=rows))
+    targets = torch.randint(N_CLASSES, (32,), generator=torch.Generator().manual_seed(3))
+    task = Task(inputs=inputs, present=present, targets=targets, split=Split(train=rows, validation=rows, test=rows))
     settings = TrainSettings(max_epochs=40, patience=40, learning_rate=2e-2, weight_decay=0.0)
     if name == "late":
         members = {
@@ -164,7 +164,7 @@ def test_32_rows_can_be_learned_by_heart(name, dims):
         head = Late(members, weights=dict.fromkeys(dims, 1 / len(dims))).eval()
     else:
         head = fit(Job(description_of(name, dims), task, settings)).module
-    assert torch.equal(head(inputs, present).argmax(1), codes)
+    assert torch.equal(head(inputs, present).argmax(1), targets)
 
 
 @pytest.mark.parametrize("dims", [TWO, THREE], ids=len)
@@ -229,7 +229,7 @@ def test_attention_over_one_modality_is_an_error(modality):
 
 def test_the_first_modality_asks_and_the_others_answer():
     head = CrossAttention(THREE, n_classes=3, hidden_dim=8, n_tokens=2, n_attention_heads=2, dropout=0.0)
-    assert (head.asker, head.answerers) == ("image", ["metadata", "text"])
+    assert (head.query_modality, head.key_modalities) == ("image", ["metadata", "text"])
 
 
 def test_early_over_one_modality_reads_that_modality_alone():

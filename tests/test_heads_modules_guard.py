@@ -38,20 +38,20 @@ def certain(answers, sureness=4.0):
     return (sureness * nn.functional.one_hot(torch.as_tensor(answers), K).float()).log_softmax(1)
 
 
-def wrong_where(codes, rows):
-    answers = codes.clone()
+def wrong_where(targets, rows):
+    answers = targets.clone()
     answers[rows] = (answers[rows] + 1) % K
     return answers
 
 
-def guard_of(fusion, image, text, codes, present=None):
+def guard_of(fusion, image, text, targets, present=None):
     """Fit a guard of the fusion `early` and return what it came to, and its answers."""
-    n = len(codes)
+    n = len(targets)
     present = present or {name: torch.ones(n, dtype=torch.bool) for name in ("image", "text")}
     logs = {"early": fusion, "image": image, "text": text}
     guarded = Guarded(Fixed("early"), {"image": Fixed("image"), "text": Fixed("text")}).eval()
     what = fit_guard(
-        guarded, logs, present, codes,
+        guarded, logs, present, targets,
         fusion="early", best="text", groups=torch.arange(n), generator=np.random.default_rng(0),
     )  # fmt: skip
     return what, guarded(logs, {**present, "early": torch.ones(n, dtype=torch.bool)}), guarded
@@ -119,11 +119,14 @@ def test_the_guard_is_never_worse_on_its_rows(seed):
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guard")
-    codes = np.arange(300) % K
-    vectors = {"image": class_vectors(codes, 6, spread=3, seed=1), "text": class_vectors(codes, 5, spread=2, seed=2)}
+    targets = np.arange(300) % K
+    vectors = {
+        "image": class_vectors(targets, 6, spread=3, seed=1),
+        "text": class_vectors(targets, 5, spread=2, seed=2),
+    }
     tokens = {"text": [np.random.default_rng(n).standard_normal((2, 5)) for n in range(300)]}
     present = {"image": np.arange(300) % 7 != 0, "text": np.arange(300) % 9 != 0}
-    labels = {"label": [f"{code}" for code in codes]}
+    labels = {"label": [f"{code}" for code in targets]}
     path = synthetic_cache(folder / "c.h5", vectors, labels, present=present, tokens=tokens)
     return path, folder
 

@@ -50,12 +50,12 @@ def random_logits(n_rows=40, n_classes=5):
 
 
 def shop(path, *, image_signal=1.0, n_products=1000, **options):
-    codes = np.random.default_rng(0).integers(3, size=n_products)
+    targets = np.random.default_rng(0).integers(3, size=n_products)
     vectors = {
-        "image": class_vectors(codes, 8, spread=3.0, seed=1, signal=image_signal),
-        "text": class_vectors(codes, 12, spread=3.5, seed=2),
+        "image": class_vectors(targets, 8, spread=3.0, seed=1, signal=image_signal),
+        "text": class_vectors(targets, 12, spread=3.5, seed=2),
     }
-    return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in codes]}, **options)
+    return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in targets]}, **options)
 
 
 def softmax(logits):
@@ -87,8 +87,8 @@ def answers_of(report, cache_path):
     """Return each saved head's probabilities for all rows, and the rows of each side."""
     with Cache(cache_path) as cache:
         found = {name: head.probabilities(head.vectors_of(cache)) for name, head in load_heads(report.run_path).items()}
-        codes = np.array([int(cell.split()[1]) for cell in cache.column("label")])
-    return found, codes, sides_of(report)
+        targets = np.array([int(cell.split()[1]) for cell in cache.column("label")])
+    return found, targets, sides_of(report)
 
 
 def sides_of(report):
@@ -144,20 +144,20 @@ def test_a_loaded_head_has_the_temperatures_that_were_fitted(auto, cache_path):
 
 
 def test_fitted_weights_are_no_worse_on_validation_rows_than_the_best_single_head(auto, cache_path):
-    found, codes, sides = answers_of(auto, cache_path)
+    found, targets, sides = answers_of(auto, cache_path)
     rows = sides["validation"]
-    losses = {name: log_loss(matrix[rows], codes[rows]) for name, matrix in found.items()}
+    losses = {name: log_loss(matrix[rows], targets[rows]) for name, matrix in found.items()}
     assert losses["late"] <= min(losses["image"], losses["text"]) + 1e-3
 
 
 def test_fitted_weights_are_no_worse_on_validation_rows_than_any_given_ones(auto, cache_path):
-    found, codes, sides = answers_of(auto, cache_path)
+    found, targets, sides = answers_of(auto, cache_path)
     rows = sides["validation"]
     given = [
-        log_loss(weight * found["image"][rows] + (1 - weight) * found["text"][rows], codes[rows])
+        log_loss(weight * found["image"][rows] + (1 - weight) * found["text"][rows], targets[rows])
         for weight in np.linspace(0, 1, 21)
     ]
-    assert log_loss(found["late"][rows], codes[rows]) <= min(given) + 1e-3
+    assert log_loss(found["late"][rows], targets[rows]) <= min(given) + 1e-3
 
 
 def test_a_modality_of_noise_gets_next_to_no_weight(folder):
@@ -215,7 +215,7 @@ def test_weights_are_of_what_a_row_has(there, expected):
 
 
 def test_the_sweep_file_has_the_scores_of_both_sides(swept, cache_path):
-    found, codes, sides = answers_of(swept, cache_path)
+    found, targets, sides = answers_of(swept, cache_path)
     with (swept.run_path / "sweep.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 21
@@ -225,10 +225,10 @@ def test_the_sweep_file_has_the_scores_of_both_sides(swept, cache_path):
         average = weight * found["image"] + (1 - weight) * found["text"]
         for side in ("validation", "test"):
             rows = sides[side]
-            expected = scores(codes[rows], average[rows].argmax(1), 3)
+            expected = scores(targets[rows], average[rows].argmax(1), 3)
             assert float(line[f"{side}_accuracy"]) == pytest.approx(expected["accuracy"], abs=1e-5)
             assert float(line[f"{side}_macro_f1"]) == pytest.approx(expected["macro_f1"], abs=1e-5)
-            assert float(line[f"{side}_log_loss"]) == pytest.approx(log_loss(average[rows], codes[rows]), abs=1e-4)
+            assert float(line[f"{side}_log_loss"]) == pytest.approx(log_loss(average[rows], targets[rows]), abs=1e-4)
 
 
 def test_the_ends_of_the_sweep_are_the_single_heads(swept):

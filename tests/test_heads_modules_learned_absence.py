@@ -68,7 +68,7 @@ def test_modality_dropout_helps_where_a_modality_is_missing(name):
 
 def accuracy_of(module, task, *, without=None):
     answers = answers_of(module, task, task.split.test, without=without)
-    return float((answers == task.codes[task.split.test]).double().mean())
+    return float((answers == task.targets[task.split.test]).double().mean())
 
 
 def learned(name, task, **changes):
@@ -108,21 +108,21 @@ def test_absence_may_tell():
     """The first class has no text, and its pictures are as all others': zeros would be an average text."""
     task = small_task(n_rows=(400, 100, 300), absent=0.0, spread=1.0)
     inputs, present = dict(task.inputs), dict(task.present)
-    present["text"] = task.codes != 0
+    present["text"] = task.targets != 0
     inputs["image"] = torch.zeros_like(inputs["image"])
     task = replace(task, inputs=inputs, present=present)
     answers = answers_of(learned("gated", task, max_epochs=10), task, task.split.test)
-    codes = task.codes[task.split.test]
-    assert (answers[codes == 0] == 0).double().mean() > 0.95
+    targets = task.targets[task.split.test]
+    assert (answers[targets == 0] == 0).double().mean() > 0.95
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("absence")
-    codes = np.arange(200) % 3
-    vectors = {"image": class_vectors(codes, 8, seed=1), "text": class_vectors(codes, 10, seed=2)}
+    targets = np.arange(200) % 3
+    vectors = {"image": class_vectors(targets, 8, seed=1), "text": class_vectors(targets, 10, seed=2)}
     present = {"image": np.arange(200) % 4 != 0, "text": np.arange(200) % 5 != 1}
-    path = synthetic_cache(folder / "c.h5", vectors, {"label": [f"{code}" for code in codes]}, present=present)
+    path = synthetic_cache(folder / "c.h5", vectors, {"label": [f"{code}" for code in targets]}, present=present)
     settings = TrainSettings(hidden_dim=16, max_epochs=4, n_resamples=100, absent="learned")
     return path, train(path, settings=settings, runs_path=folder / "runs")
 

@@ -17,40 +17,46 @@ TRAIN, VALIDATION = torch.arange(180), torch.arange(180, N_ROWS)
 
 
 def drawn(n_classes, *, seed=0, signal=0.5):
-    """Return inputs, presence and codes of two modalities; some rows lack the picture."""
-    codes = np.random.default_rng(seed).integers(n_classes, size=N_ROWS)
+    """Return inputs, presence and targets of two modalities; some rows lack the picture."""
+    targets = np.random.default_rng(seed).integers(n_classes, size=N_ROWS)
     inputs = {
-        name: torch.from_numpy(class_vectors(codes, dim, signal=signal, seed=seed + dim)) for name, dim in DIMS.items()
+        name: torch.from_numpy(class_vectors(targets, dim, signal=signal, seed=seed + dim))
+        for name, dim in DIMS.items()
     }
     inputs["text"] *= torch.logspace(-1, 1, DIMS["text"])  # nobody promises that they are well scaled
     present = {"image": torch.arange(N_ROWS) % 7 != 0, "text": torch.ones(N_ROWS, dtype=torch.bool)}
     inputs["image"][~present["image"]] = torch.nan
-    return inputs, present, torch.from_numpy(codes)
+    return inputs, present, torch.from_numpy(targets)
 
 
 def joined(inputs):
     return torch.cat([inputs[name].nan_to_num(0.0) for name in sorted(inputs)], dim=1).double().numpy()
 
 
-def fitted(inputs, present, codes, **options):
+def fitted(inputs, present, targets, **options):
     """Return the fit, in double precision and nearer to the solution than anybody needs."""
     inputs = {name: matrix.double() for name, matrix in inputs.items()}
-    options = {"n_classes": int(codes.max()) + 1, "train": TRAIN, "validation": VALIDATION, "tolerance": 1e-8} | options
-    return fit_logistic(inputs, present, codes, **options)
+    options = {
+        "n_classes": int(targets.max()) + 1,
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "tolerance": 1e-8,
+    } | options
+    return fit_logistic(inputs, present, targets, **options)
 
 
-def from_scikit(vectors, codes, strength, **options):
+def from_scikit(vectors, targets, strength, **options):
     model = LogisticRegression(C=strength, tol=1e-9, max_iter=10_000)
-    return model.fit(vectors[TRAIN], codes[TRAIN].numpy(), **options)
+    return model.fit(vectors[TRAIN], targets[TRAIN].numpy(), **options)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 10.0])
 def test_coefficients_and_probabilities_are_scikit_learn_s(n_classes, strength):
-    inputs, present, codes = drawn(n_classes)
-    fit = fitted(inputs, present, codes, strengths=[strength])
+    inputs, present, targets = drawn(n_classes)
+    fit = fitted(inputs, present, targets, strengths=[strength])
     assert fit.converged == [True]
-    model = from_scikit(joined(inputs), codes, strength)
+    model = from_scikit(joined(inputs), targets, strength)
     weights, biases = model.coef_, model.intercept_
     if n_classes == 2:  # scikit-learn has one vector for both
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
@@ -61,24 +67,24 @@ def test_coefficients_and_probabilities_are_scikit_learn_s(n_classes, strength):
 
 
 def test_row_weights_are_scikit_learn_s_sample_weights():
-    inputs, present, codes = drawn(3)
+    inputs, present, targets = drawn(3)
     weights = torch.linspace(0.1, 4, N_ROWS)
-    fit = fitted(inputs, present, codes, strengths=[0.1], row_weights=weights)
-    model = from_scikit(joined(inputs), codes, 0.1, sample_weight=weights[TRAIN].double().numpy())
+    fit = fitted(inputs, present, targets, strengths=[0.1], row_weights=weights)
+    model = from_scikit(joined(inputs), targets, 0.1, sample_weight=weights[TRAIN].double().numpy())
     np.testing.assert_allclose(fit.module.layer.weight.detach(), model.coef_, atol=1e-3)
-    even = fitted(inputs, present, codes, strengths=[0.1])
+    even = fitted(inputs, present, targets, strengths=[0.1])
     assert not np.allclose(even.module.layer.weight.detach(), model.coef_, atol=1e-2)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
-    inputs, present, codes = drawn(4, seed=seed, signal=0.3)
-    fit = fitted(inputs, present, codes)
+    inputs, present, targets = drawn(4, seed=seed, signal=0.3)
+    fit = fitted(inputs, present, targets)
     found = []
     for strength in STRENGTHS:
-        model = from_scikit(joined(inputs), codes, strength)
+        model = from_scikit(joined(inputs), targets, strength)
         probabilities = model.predict_proba(joined(inputs)[VALIDATION])
-        labels = codes[VALIDATION].numpy()
+        labels = targets[VALIDATION].numpy()
         macro_f1 = f1_score(labels, probabilities.argmax(1), average="macro", zero_division=0)
         found.append((macro_f1, -sklearn_log_loss(labels, probabilities)))
     assert fit.strength == STRENGTHS[found.index(max(found))]
@@ -89,8 +95,8 @@ def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
 
 
 def test_strength_of_equal_macro_f1_and_lower_log_loss_is_chosen():
-    inputs, present, codes = drawn(3, signal=5.0)  # everybody is right
-    fit = fitted(inputs, present, codes, strengths=[1e-3, 1e-2, 1e-1])
+    inputs, present, targets = drawn(3, signal=5.0)  # everybody is right
+    fit = fitted(inputs, present, targets, strengths=[1e-3, 1e-2, 1e-1])
     assert fit.macro_f1s == [1.0, 1.0, 1.0]
     assert fit.strength == fit.strengths[int(np.argmin(fit.log_losses))] == 0.1
 
@@ -100,9 +106,9 @@ def test_default_strengths_are_ten_from_1e_4_to_100():
 
 
 def test_class_without_training_rows_is_never_the_answer_and_changes_nothing():
-    inputs, present, codes = drawn(3)
-    plain = fitted(inputs, present, codes, strengths=[1.0])
-    wider = fitted(inputs, present, codes, strengths=[1.0], n_classes=5)
+    inputs, present, targets = drawn(3)
+    plain = fitted(inputs, present, targets, strengths=[1.0])
+    wider = fitted(inputs, present, targets, strengths=[1.0], n_classes=5)
     logits = wider.module(inputs, present)
     assert logits.shape == (N_ROWS, 5)
     assert (logits.log_softmax(1)[:, 3:] < np.log(1e-12)).all()
@@ -110,32 +116,32 @@ def test_class_without_training_rows_is_never_the_answer_and_changes_nothing():
 
 
 def test_two_classes_of_three_are_told_apart_and_the_third_is_never_the_answer():
-    inputs, present, codes = drawn(3)
-    without = TRAIN[codes[TRAIN] != 1]
-    fit = fitted(inputs, present, codes, train=without, strengths=[0.1])
+    inputs, present, targets = drawn(3)
+    without = TRAIN[targets[TRAIN] != 1]
+    fit = fitted(inputs, present, targets, train=without, strengths=[0.1])
     logits = fit.module(inputs, present).detach()
     assert set(logits.argmax(1).tolist()) == {0, 2}
-    model = LogisticRegression(C=0.1, tol=1e-9, max_iter=10_000).fit(joined(inputs)[without], codes[without].numpy())
+    model = LogisticRegression(C=0.1, tol=1e-9, max_iter=10_000).fit(joined(inputs)[without], targets[without].numpy())
     np.testing.assert_allclose(logits[:, [0, 2]].softmax(1), model.predict_proba(joined(inputs)), atol=1e-3)
     assert np.isfinite(fit.log_losses).all()
 
 
 def test_rows_of_the_other_sides_change_nothing():
-    inputs, present, codes = drawn(3)
-    plain = fitted(inputs, present, codes, strengths=[1.0])
+    inputs, present, targets = drawn(3)
+    plain = fitted(inputs, present, targets, strengths=[1.0])
     changed = {name: matrix.clone() for name, matrix in inputs.items()}
     for matrix in changed.values():
         matrix[VALIDATION] += 7
-    others = codes.clone()
+    others = targets.clone()
     others[VALIDATION] = -1  # belong to no class
     same = fitted(changed, present, others, n_classes=3, validation=TRAIN[:50], strengths=[1.0])
     torch.testing.assert_close(same.module.layer.weight, plain.module.layer.weight, atol=0, rtol=0)
 
 
 def test_single_precision_and_the_tolerance_that_is_taken_say_much_the_same():
-    inputs, present, codes = drawn(4)
+    inputs, present, targets = drawn(4)
     options = {"n_classes": 4, "train": TRAIN, "validation": VALIDATION}
-    rough, fine = fit_logistic(inputs, present, codes, **options), fitted(inputs, present, codes)
+    rough, fine = fit_logistic(inputs, present, targets, **options), fitted(inputs, present, targets)
     assert all(rough.converged)
     np.testing.assert_allclose(rough.log_losses, fine.log_losses, rtol=2e-2)
     np.testing.assert_allclose(rough.macro_f1s, fine.macro_f1s, atol=0.03)
@@ -144,8 +150,8 @@ def test_single_precision_and_the_tolerance_that_is_taken_say_much_the_same():
 def test_one_direction_and_a_balanced_line_have_the_solution_by_hand():
     """Rows at -1 and 1 of two classes: the difference w of the classes' weights solves w = C * n / (1 + exp(w))."""
     inputs = {"image": torch.tensor([[-1.0], [1.0]] * 10)}
-    present, codes, rows = {"image": torch.ones(20, dtype=torch.bool)}, torch.tensor([0, 1] * 10), torch.arange(20)
-    fit = fitted(inputs, present, codes, train=rows, validation=rows, strengths=[0.05])
+    present, targets, rows = {"image": torch.ones(20, dtype=torch.bool)}, torch.tensor([0, 1] * 10), torch.arange(20)
+    fit = fitted(inputs, present, targets, train=rows, validation=rows, strengths=[0.05])
     expected = brentq(lambda w: w - 0.05 * 20 / (1 + np.exp(w)), 0, 1)
     weights, biases = fit.module.layer.weight.detach(), fit.module.layer.bias.detach()
     np.testing.assert_allclose(weights[:, 0], [-expected / 2, expected / 2], atol=1e-5)
@@ -172,8 +178,8 @@ def test_a_head_that_was_saved_before_still_loads():
 
 
 def test_fitted_head_is_restored_from_its_state():
-    inputs, present, codes = drawn(3)
-    fit = fitted(inputs, present, codes)
+    inputs, present, targets = drawn(3)
+    fit = fitted(inputs, present, targets)
     restored = Logistic(DIMS, n_classes=3).eval()
     restored.load_state_dict(fit.module.state_dict())
     assert torch.equal(restored(inputs, present), fit.module(inputs, present))

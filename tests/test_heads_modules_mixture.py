@@ -22,24 +22,24 @@ N_CLASSES = 6
 
 
 def members(signals, n_rows=400, *, n_classes=N_CLASSES, seed=0, mislabelled=0.0, absent=0.0):
-    """Return logits, presence and codes: a member of signal 0 says nothing, whatever it says."""
+    """Return logits, presence and targets: a member of signal 0 says nothing, whatever it says."""
     generator = torch.Generator().manual_seed(seed)
-    codes = torch.randint(n_classes, (n_rows,), generator=generator)
+    targets = torch.randint(n_classes, (n_rows,), generator=generator)
     logits = {}
     for name, signal in signals.items():
         noise = torch.randn(n_rows, n_classes, generator=generator)
-        sharper = (noise + signal * nn.functional.one_hot(codes, n_classes)) * max(signal, 1)
+        sharper = (noise + signal * nn.functional.one_hot(targets, n_classes)) * max(signal, 1)
         logits[name] = sharper.log_softmax(1)
     wrong = torch.rand(n_rows, generator=generator) < mislabelled
-    codes = torch.where(wrong, torch.randint(n_classes, (n_rows,), generator=generator), codes)
+    targets = torch.where(wrong, torch.randint(n_classes, (n_rows,), generator=generator), targets)
     present = {name: torch.rand(n_rows, generator=generator) >= absent for name in logits}
-    return logits, present, codes
+    return logits, present, targets
 
 
-def fitted(logits, present, codes, *, groups=None, seed=0, **options):
-    groups = torch.arange(len(codes)) if groups is None else groups
+def fitted(logits, present, targets, *, groups=None, seed=0, **options):
+    groups = torch.arange(len(targets)) if groups is None else groups
     return fit_mixture(
-        logits, present, codes, groups=groups, generator=np.random.default_rng(seed), **{"n_resamples": 50, **options}
+        logits, present, targets, groups=groups, generator=np.random.default_rng(seed), **{"n_resamples": 50, **options}
     )
 
 
@@ -85,9 +85,9 @@ def test_average_without_temperatures_is_late_fusion():
 
 def test_weights_and_temperatures_have_the_least_loss_that_scipy_finds():
     """The plain objective has neither a member for the unexplained rows nor a pull; many rows outweigh them."""
-    logits, present, codes = members({"image": 1.5, "text": 2.0}, 2000, absent=0.2)
+    logits, present, targets = members({"image": 1.5, "text": 2.0}, 2000, absent=0.2)
     has_any = torch.stack(list(present.values())).any(0).numpy()
-    own = codes.numpy()[has_any]
+    own = targets.numpy()[has_any]
 
     def loss(point):
         weight, temperatures = 1 / (1 + math.exp(-point[0])), dict(zip(logits, np.exp(point[1:]), strict=True))
@@ -101,7 +101,7 @@ def test_weights_and_temperatures_have_the_least_loss_that_scipy_finds():
         return -np.log(averages[np.arange(len(own)), own]).mean()
 
     expected = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10}).x
-    found = fitted(logits, present, codes)
+    found = fitted(logits, present, targets)
     assert found.weights["image"] == pytest.approx(1 / (1 + math.exp(-expected[0])), abs=0.02)
     assert found.temperatures["image"] == pytest.approx(math.exp(expected[1]), rel=0.05)
     assert found.temperatures["text"] == pytest.approx(math.exp(expected[2]), rel=0.05)
@@ -110,12 +110,12 @@ def test_weights_and_temperatures_have_the_least_loss_that_scipy_finds():
 
 
 def test_last_temperature_has_the_least_loss_of_the_average():
-    logits, present, codes = members({"image": 1.5, "text": 1.5}, 1000)
-    found = fitted(logits, present, codes)
+    logits, present, targets = members({"image": 1.5, "text": 1.5}, 1000)
+    found = fitted(logits, present, targets)
 
     def loss(temperature):
         other = Mixture(found.weights, found.temperatures, temperature, {})
-        return -mix(logits, present, other).gather(1, codes[:, None]).mean()
+        return -mix(logits, present, other).gather(1, targets[:, None]).mean()
 
     assert loss(found.temperature) < min(loss(0.95 * found.temperature), loss(1.05 * found.temperature))
     assert found.temperature < 1  # an average is less sure than its members
@@ -125,57 +125,57 @@ def test_last_temperature_has_the_least_loss_of_the_average():
 @pytest.mark.parametrize("mislabelled", [0.0, 0.15])
 @pytest.mark.parametrize("n_rows", [40, 1000])
 def test_modality_of_pure_noise_weighs_nothing(n_rows, mislabelled, seed):
-    logits, present, codes = members({"image": 0.0, "text": 3.0}, n_rows, mislabelled=mislabelled, seed=seed)
-    found = fitted(logits, present, codes)
+    logits, present, targets = members({"image": 0.0, "text": 3.0}, n_rows, mislabelled=mislabelled, seed=seed)
+    found = fitted(logits, present, targets)
     assert found.weights["image"] < 0.05
     assert found.intervals["text"][1] > 0.95
 
 
 def test_modality_that_knows_only_the_classes_shares_weighs_nothing():
-    logits, present, codes = members({"text": 3.0}, 3000, mislabelled=0.2)
-    kept = (codes == 0) | (torch.arange(3000) % 5 == 0)
-    text, codes, present = logits["text"][kept], codes[kept], present["text"][kept]
-    logits = {"image": (torch.bincount(codes, minlength=N_CLASSES) + 1).log().expand(len(codes), -1), "text": text}
+    logits, present, targets = members({"text": 3.0}, 3000, mislabelled=0.2)
+    kept = (targets == 0) | (torch.arange(3000) % 5 == 0)
+    text, targets, present = logits["text"][kept], targets[kept], present["text"][kept]
+    logits = {"image": (torch.bincount(targets, minlength=N_CLASSES) + 1).log().expand(len(targets), -1), "text": text}
     present = {"image": present, "text": present}
-    assert fitted(logits, present, codes).weights["image"] < 0.05
+    assert fitted(logits, present, targets).weights["image"] < 0.05
 
 
 def test_better_modality_weighs_more_whatever_the_order():
-    logits, present, codes = members({"image": 1.5, "text": 2.5}, 1000)
-    found = fitted(logits, present, codes)
+    logits, present, targets = members({"image": 1.5, "text": 2.5}, 1000)
+    found = fitted(logits, present, targets)
     assert 0.02 < found.weights["image"] < 0.4
     swapped = {"image": logits["text"], "text": logits["image"]}
-    other = fitted(swapped, {"image": present["text"], "text": present["image"]}, codes)
+    other = fitted(swapped, {"image": present["text"], "text": present["image"]}, targets)
     assert other.weights["text"] == pytest.approx(found.weights["image"], abs=1e-3)
     assert sum(found.weights.values()) == pytest.approx(1)
 
 
 def test_members_temperature_makes_up_for_their_scale():
-    logits, present, codes = members({"image": 1.5, "text": 2.0}, 1000)
-    found = fitted(logits, present, codes)
-    other = fitted({"image": (10 * logits["image"]).log_softmax(1), "text": logits["text"]}, present, codes)
+    logits, present, targets = members({"image": 1.5, "text": 2.0}, 1000)
+    found = fitted(logits, present, targets)
+    other = fitted({"image": (10 * logits["image"]).log_softmax(1), "text": logits["text"]}, present, targets)
     assert other.temperatures["image"] == pytest.approx(10 * found.temperatures["image"], rel=1e-2)
     assert other.weights["image"] == pytest.approx(found.weights["image"], abs=1e-3)
 
 
 def test_weights_of_resamples_are_those_of_one_refit_each():
     """Without pull, and at the temperatures found, each resample's weights are what SciPy finds for it."""
-    logits, present, codes = members({"image": 1.5, "text": 2.0}, 150, absent=0.2)
+    logits, present, targets = members({"image": 1.5, "text": 2.0}, 150, absent=0.2)
     groups = torch.arange(150) // 2
-    found = fitted(logits, present, codes, groups=groups, n_resamples=8, seed=3)
+    found = fitted(logits, present, targets, groups=groups, n_resamples=8, seed=3)
     has_any = torch.stack(list(present.values())).any(0)
-    own_groups, own_codes = groups[has_any].numpy(), codes[has_any]
+    own_groups, own_targets = groups[has_any].numpy(), targets[has_any]
     names, places = np.unique(own_groups, return_inverse=True)
     counts = np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=8)[:, places]
     there = torch.stack([present[name][has_any] for name in logits], dim=1).double().numpy()
     own = [
-        (logits[name][has_any].double() / found.temperatures[name]).softmax(1).gather(1, own_codes[:, None])[:, 0]
+        (logits[name][has_any].double() / found.temperatures[name]).softmax(1).gather(1, own_targets[:, None])[:, 0]
         for name in logits
     ]
-    shares = (np.bincount(own_codes, minlength=N_CLASSES) + 1) / (len(own_codes) + N_CLASSES)
-    likelihoods = np.stack([*own, shares[own_codes]], axis=1)
+    shares = (np.bincount(own_targets, minlength=N_CLASSES) + 1) / (len(own_targets) + N_CLASSES)
+    likelihoods = np.stack([*own, shares[own_targets]], axis=1)
     there = np.concatenate([there, np.ones((len(there), 1))], axis=1)
-    charge = 0.02 + 10 / len(own_codes)
+    charge = 0.02 + 10 / len(own_targets)
     weights = []
     for drawn in counts:
 
@@ -193,19 +193,19 @@ def test_weights_of_resamples_are_those_of_one_refit_each():
 
 
 def test_interval_is_wider_where_rows_are_copies_of_each_other():
-    logits, present, codes = members({"image": 1.5, "text": 2.0}, 300)
+    logits, present, targets = members({"image": 1.5, "text": 2.0}, 300)
     copied = {name: matrix.repeat(5, 1) for name, matrix in logits.items()}
     there = {name: matrix.repeat(5) for name, matrix in present.items()}
     own, others = (
-        fitted(copied, there, codes.repeat(5), groups=groups).intervals["image"]
+        fitted(copied, there, targets.repeat(5), groups=groups).intervals["image"]
         for groups in (torch.arange(300).repeat(5), torch.arange(1500))
     )
     assert own[1] - own[0] > 1.5 * (others[1] - others[0])
 
 
 def test_intervals_hold_the_weights():
-    logits, present, codes = members({"image": 1.5, "metadata": 1.0, "text": 2.0}, 500)
-    found = fitted(logits, present, codes)
+    logits, present, targets = members({"image": 1.5, "metadata": 1.0, "text": 2.0}, 500)
+    found = fitted(logits, present, targets)
     for name, weight in found.weights.items():
         low, high = found.intervals[name]
         assert 0 <= low < weight < high <= 1
@@ -220,12 +220,12 @@ def test_modality_that_weighs_nothing_may_weigh_something_on_a_resample():
 @pytest.mark.parametrize("seed", range(4))
 def test_member_of_little_weight_keeps_about_the_temperature_that_it_has_alone(seed):
     """A handful of rows that it happens to get right would make it as sure as can be."""
-    logits, present, codes = members(
+    logits, present, targets = members(
         {"image": 0.8, "metadata": 0.8, "text": 3.0}, 300, n_classes=20, seed=seed
     )  # fmt: skip
-    found = fitted(logits, present, codes)
+    found = fitted(logits, present, targets)
     for name, temperature in found.temperatures.items():
-        assert temperature > 0.2 * fit_temperature(logits[name], codes)
+        assert temperature > 0.2 * fit_temperature(logits[name], targets)
 
 
 def test_same_generator_gives_the_same_mixture():
@@ -236,51 +236,51 @@ def test_same_generator_gives_the_same_mixture():
 
 @pytest.mark.parametrize("n_rows", [1, 2, 8])
 def test_few_rows_give_weights_all_the_same(n_rows):
-    logits, present, codes = members({"image": 1.0, "text": 2.0}, n_rows)
-    found = fitted(logits, present, codes)
+    logits, present, targets = members({"image": 1.0, "text": 2.0}, n_rows)
+    found = fitted(logits, present, targets)
     assert sum(found.weights.values()) == pytest.approx(1)
     assert mix(logits, present, found).isfinite().all()
     assert all(0 <= low <= high <= 1 for low, high in found.intervals.values())
 
 
 def test_members_that_are_always_right_weigh_alike():
-    _, present, codes = members({"image": 1.0, "text": 1.0}, 100)
-    right = 5.0 * nn.functional.one_hot(codes, N_CLASSES)
-    found = fitted({"image": right, "text": right}, present, codes)
+    _, present, targets = members({"image": 1.0, "text": 1.0}, 100)
+    right = 5.0 * nn.functional.one_hot(targets, N_CLASSES)
+    found = fitted({"image": right, "text": right}, present, targets)
     assert found.weights == pytest.approx({"image": 0.5, "text": 0.5}, abs=1e-3)
 
 
 def test_class_without_rows_or_without_any_voice_does_no_harm():
-    logits, present, codes = members({"image": 0.0, "text": 3.0}, 300)
-    kept = codes != 2
+    logits, present, targets = members({"image": 0.0, "text": 3.0}, 300)
+    kept = targets != 2
     few = fitted(
-        {name: matrix[kept] for name, matrix in logits.items()}, {n: p[kept] for n, p in present.items()}, codes[kept]
+        {name: matrix[kept] for name, matrix in logits.items()}, {n: p[kept] for n, p in present.items()}, targets[kept]
     )
     assert few.weights["image"] < 0.05
     for matrix in logits.values():
         matrix[:, 5] = math.log(1e-12)  # the members never saw it
-    codes[codes == 5] = 4
-    codes[:3] = 5
-    silent = fitted(logits, present, codes)
+    targets[targets == 5] = 4
+    targets[:3] = 5
+    silent = fitted(logits, present, targets)
     assert silent.weights["image"] < 0.05
     assert silent.temperatures["text"] < 10
 
 
 def test_row_that_has_nothing_and_what_stands_in_absent_ones_change_nothing():
-    logits, present, codes = members({"image": 1.5, "text": 2.0}, 200, absent=0.3)
+    logits, present, targets = members({"image": 1.5, "text": 2.0}, 200, absent=0.3)
     assert not torch.stack(list(present.values())).any(0).all()
-    found = fitted(logits, present, codes)
+    found = fitted(logits, present, targets)
     changed = {name: torch.where(present[name][:, None], matrix, torch.nan) for name, matrix in logits.items()}
-    again = fitted(changed, present, codes)
+    again = fitted(changed, present, targets)
     assert again.weights == pytest.approx(found.weights, abs=1e-6)
     some = torch.stack(list(present.values())).any(0)
     torch.testing.assert_close(mix(changed, present, found)[some], mix(logits, present, found)[some])
 
 
 def test_no_row_with_any_modality_is_an_error():
-    logits, present, codes = members({"image": 1.0, "text": 1.0}, 10)
+    logits, present, targets = members({"image": 1.0, "text": 1.0}, 10)
     with pytest.raises(HeadError, match="to have a vector, but none has"):
-        fitted(logits, {name: torch.zeros_like(there) for name, there in present.items()}, codes)
+        fitted(logits, {name: torch.zeros_like(there) for name, there in present.items()}, targets)
 
 
 @pytest.mark.parametrize(
@@ -289,9 +289,9 @@ def test_no_row_with_any_modality_is_an_error():
 def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, monkeypatch):
     monkeypatch.setattr(sweep, "BLOCK_CELLS", 5000)
     signals = {"i": 1.0, "m": 0.5, "t": 1.5}
-    logits, present, codes = members({name: signals[name] for name in names}, 80, absent=0.2)
+    logits, present, targets = members({name: signals[name] for name in names}, 80, absent=0.2)
     present["t"][:] = True
-    points = sweep_simplex(logits, present, codes, step=step)
+    points = sweep_simplex(logits, present, targets, step=step)
     assert len(points) == n_points == len({tuple(point.weights.values()) for point in points})
     for point in points:
         numbers = np.array(list(point.weights.values()))
@@ -300,10 +300,10 @@ def test_sweep_scores_every_weight_as_a_plain_loop_does(names, step, n_points, m
     for point in points[:: max(1, n_points // 20)]:
         expected = Late({name: Said(name) for name in logits}, weights=point.weights)(logits, present).exp()
         answers = expected.argmax(1)
-        assert point.accuracy == pytest.approx(accuracy_score(codes, answers))
-        assert point.macro_f1 == pytest.approx(f1_score(codes, answers, average="macro", zero_division=0))
+        assert point.accuracy == pytest.approx(accuracy_score(targets, answers))
+        assert point.macro_f1 == pytest.approx(f1_score(targets, answers, average="macro", zero_division=0))
         expected = expected.double() / expected.double().sum(1, keepdim=True)
-        assert point.log_loss == pytest.approx(sklearn_log_loss(codes, expected, labels=range(N_CLASSES)), rel=1e-5)
+        assert point.log_loss == pytest.approx(sklearn_log_loss(targets, expected, labels=range(N_CLASSES)), rel=1e-5)
 
 
 @pytest.mark.parametrize("step", [0.0, -0.1, 0.3, 2.0, math.nan])

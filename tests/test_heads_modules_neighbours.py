@@ -23,15 +23,15 @@ LEAST = math.log(1e-12)
 
 
 def drawn(*, seed=0, signal=0.6, shift=0.0):
-    """Return inputs, presence and codes of two modalities; some rows lack the picture."""
-    codes = np.random.default_rng(seed).integers(N_CLASSES, size=N_ROWS)
+    """Return inputs, presence and targets of two modalities; some rows lack the picture."""
+    targets = np.random.default_rng(seed).integers(N_CLASSES, size=N_ROWS)
     inputs = {
-        name: torch.from_numpy(class_vectors(codes, dim, signal=signal, seed=seed + dim)) + shift
+        name: torch.from_numpy(class_vectors(targets, dim, signal=signal, seed=seed + dim)) + shift
         for name, dim in DIMS.items()
     }
     present = {"image": torch.arange(N_ROWS) % 7 != 0, "text": torch.ones(N_ROWS, dtype=torch.bool)}
     inputs["image"][~present["image"]] = torch.nan
-    return inputs, present, torch.from_numpy(codes)
+    return inputs, present, torch.from_numpy(targets)
 
 
 def nothing(n_rows=3):
@@ -52,13 +52,15 @@ def plain_directions(inputs, present):
     return joined / np.linalg.norm(joined, axis=1, keepdims=True)
 
 
-def fitted(fit, inputs, present, codes, **options):
-    return fit(inputs, present, codes, **{"n_classes": N_CLASSES, "train": TRAIN, "validation": VALIDATION, **options})
+def fitted(fit, inputs, present, targets, **options):
+    return fit(
+        inputs, present, targets, **{"n_classes": N_CLASSES, "train": TRAIN, "validation": VALIDATION, **options}
+    )
 
 
-def plain_votes(inputs, present, codes, k, temperature, *, n_classes=N_CLASSES):
+def plain_votes(inputs, present, targets, k, temperature, *, n_classes=N_CLASSES):
     """Return each row's class probabilities from a vote of the nearest training rows, row by row."""
-    directions, labels = plain_directions(inputs, present), codes.numpy()
+    directions, labels = plain_directions(inputs, present), targets.numpy()
     distances, places = NearestNeighbors(n_neighbors=k).fit(directions[TRAIN]).kneighbors(directions)
     votes = np.zeros((N_ROWS, n_classes))
     for row in range(N_ROWS):
@@ -72,30 +74,30 @@ def plain_votes(inputs, present, codes, k, temperature, *, n_classes=N_CLASSES):
 @pytest.mark.parametrize("shift", [0.0, 10.0])
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (7, 0.03), (7, 1.0), (200, 0.07)])
 def test_neighbours_vote_as_in_a_plain_loop(k, temperature, shift):
-    inputs, present, codes = drawn(shift=shift)
-    fit = fitted(fit_neighbours, inputs, present, codes, n_neighbours=[k], temperatures=[temperature])
-    expected = plain_votes(inputs, present, codes, k, temperature)
+    inputs, present, targets = drawn(shift=shift)
+    fit = fitted(fit_neighbours, inputs, present, targets, n_neighbours=[k], temperatures=[temperature])
+    expected = plain_votes(inputs, present, targets, k, temperature)
     answers = fit.module(inputs, present).exp()
     assert answers.dtype == torch.float32
     is_as_expected = np.isclose(answers, expected, atol=2e-3).all(1)
     assert is_as_expected.mean() > 0.99  # rounding may swap the last neighbour of a row
     assert (fit.n_neighbours, fit.temperature) == (k, temperature)
     exact = fitted(
-        fit_neighbours, inputs, present, codes, n_neighbours=[k], temperatures=[temperature], dtype=torch.float32
+        fit_neighbours, inputs, present, targets, n_neighbours=[k], temperatures=[temperature], dtype=torch.float32
     )
     np.testing.assert_allclose(exact.module(inputs, present).exp(), expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_number_of_neighbours_and_temperature_are_those_that_a_plain_loop_chooses(seed):
-    inputs, present, codes = drawn(seed=seed)
+    inputs, present, targets = drawn(seed=seed)
     options = {"n_neighbours": (3, 10, 40), "temperatures": (0.02, 0.1, 0.5)}
-    fit = fitted(fit_neighbours, inputs, present, codes, **options, dtype=torch.float32)
-    labels = codes[VALIDATION].numpy()
+    fit = fitted(fit_neighbours, inputs, present, targets, **options, dtype=torch.float32)
+    labels = targets[VALIDATION].numpy()
     found = {}
     for k in options["n_neighbours"]:
         for temperature in options["temperatures"]:
-            votes = plain_votes(inputs, present, codes, k, temperature)[VALIDATION]
+            votes = plain_votes(inputs, present, targets, k, temperature)[VALIDATION]
             macro_f1 = f1_score(labels, votes.argmax(1), average="macro", zero_division=0)
             found[k, temperature] = (round(macro_f1, 9), np.log(votes[np.arange(len(labels)), labels]).mean())
     best = max(found, key=found.get)
@@ -105,18 +107,18 @@ def test_number_of_neighbours_and_temperature_are_those_that_a_plain_loop_choose
 
 
 def test_neighbours_do_not_depend_on_the_blocks_that_they_are_looked_up_in(monkeypatch):
-    inputs, present, codes = drawn()
-    whole = fitted(fit_neighbours, inputs, present, codes)
+    inputs, present, targets = drawn()
+    whole = fitted(fit_neighbours, inputs, present, targets)
     monkeypatch.setattr(neighbours, "STORED_AT_ONCE", 17)
     monkeypatch.setattr(neighbours, "ASKED_AT_ONCE", 23)
-    blocks = fitted(fit_neighbours, inputs, present, codes)
+    blocks = fitted(fit_neighbours, inputs, present, targets)
     assert (blocks.n_neighbours, blocks.temperature) == (whole.n_neighbours, whole.temperature)
     torch.testing.assert_close(blocks.module(inputs, present), whole.module(inputs, present), atol=1e-4, rtol=1e-4)
 
 
 def test_more_neighbours_than_rows_are_all_rows():
-    inputs, present, codes = drawn()
-    fit = fitted(fit_neighbours, inputs, present, codes, n_neighbours=[500], temperatures=[1.0])
+    inputs, present, targets = drawn()
+    fit = fitted(fit_neighbours, inputs, present, targets, n_neighbours=[500], temperatures=[1.0])
     assert fit.n_neighbours == len(TRAIN)
 
 
@@ -127,19 +129,19 @@ def test_numbers_of_neighbours_and_temperatures_must_be_positive(options):
 
 
 def test_training_rows_without_anything_are_not_stored():
-    inputs, present, codes = drawn()
+    inputs, present, targets = drawn()
     present["text"][:50] = present["image"][:50] = False
-    fit = fitted(fit_neighbours, inputs, present, codes)
+    fit = fitted(fit_neighbours, inputs, present, targets)
     assert len(fit.module.stored) == 150
     with pytest.raises(SettingError, match="but none has"):
-        fitted(fit_neighbours, inputs, {name: torch.zeros_like(there) for name, there in present.items()}, codes)
+        fitted(fit_neighbours, inputs, {name: torch.zeros_like(there) for name, there in present.items()}, targets)
 
 
 def test_centroids_are_scikit_learn_s():
-    inputs, present, codes = drawn(shift=3.0)
-    fit = fitted(fit_centroids, inputs, present, codes)
+    inputs, present, targets = drawn(shift=3.0)
+    fit = fitted(fit_centroids, inputs, present, targets)
     directions = plain_directions(inputs, present)
-    model = NearestCentroid().fit(directions[TRAIN], codes[TRAIN].numpy())
+    model = NearestCentroid().fit(directions[TRAIN], targets[TRAIN].numpy())
     np.testing.assert_allclose(fit.module.centroids, model.centroids_, atol=1e-6)
     answers = fit.module(inputs, present)
     np.testing.assert_array_equal(answers.argmax(1), model.predict(directions))
@@ -149,59 +151,59 @@ def test_centroids_are_scikit_learn_s():
 
 
 def test_temperature_of_centroids_has_the_least_loss_on_validation_rows():
-    inputs, present, codes = drawn()
-    fit = fitted(fit_centroids, inputs, present, codes)
+    inputs, present, targets = drawn()
+    fit = fitted(fit_centroids, inputs, present, targets)
 
     def loss(temperature):
         fit.module.temperature.fill_(temperature)
-        return -fit.module(inputs, present)[VALIDATION, codes[VALIDATION]].double().mean()
+        return -fit.module(inputs, present)[VALIDATION, targets[VALIDATION]].double().mean()
 
     assert loss(fit.temperature) < min(loss(0.95 * fit.temperature), loss(1.05 * fit.temperature))
 
 
 @pytest.mark.parametrize("fit", [fit_neighbours, fit_centroids])
 def test_class_without_training_rows_is_never_the_answer(fit):
-    inputs, present, codes = drawn()
-    codes[TRAIN] = torch.where(codes[TRAIN] == 2, 3, codes[TRAIN])
-    found = fitted(fit, inputs, present, codes)
+    inputs, present, targets = drawn()
+    targets[TRAIN] = torch.where(targets[TRAIN] == 2, 3, targets[TRAIN])
+    found = fitted(fit, inputs, present, targets)
     log_probabilities = found.module(inputs, present)
     assert 2 not in log_probabilities.argmax(1)
     assert (log_probabilities[:, 2] == np.float32(LEAST)).all()
     torch.testing.assert_close(log_probabilities.exp().sum(1), torch.ones(N_ROWS))
     if fit is fit_centroids:  # rows of that class say nothing of the temperature
-        known = VALIDATION[codes[VALIDATION] != 2]
-        assert found.temperature == fitted(fit, inputs, present, codes, validation=known).temperature < 10
+        known = VALIDATION[targets[VALIDATION] != 2]
+        assert found.temperature == fitted(fit, inputs, present, targets, validation=known).temperature < 10
 
 
 @pytest.mark.parametrize("fit", [fit_neighbours, fit_centroids])
 def test_row_that_has_nothing_gets_the_classes_shares(fit):
     few = {"n_neighbours": [5]} if fit is fit_neighbours else {}  # for all rows together vote as the shares are
-    inputs, present, codes = drawn()
-    answers = fitted(fit, inputs, present, codes, **few).module(*nothing())
-    shares = torch.bincount(codes[TRAIN], minlength=N_CLASSES) / len(TRAIN)
+    inputs, present, targets = drawn()
+    answers = fitted(fit, inputs, present, targets, **few).module(*nothing())
+    shares = torch.bincount(targets[TRAIN], minlength=N_CLASSES) / len(TRAIN)
     torch.testing.assert_close(answers, shares.log().expand(3, -1))
 
 
 @pytest.mark.parametrize("fit", [fit_neighbours, fit_centroids])
 def test_what_stands_in_the_other_rows_and_in_absent_ones_changes_nothing(fit):
-    inputs, present, codes = drawn()
-    fit_of = fitted(fit, inputs, present, codes)
+    inputs, present, targets = drawn()
+    fit_of = fitted(fit, inputs, present, targets)
     changed = {name: matrix.clone() for name, matrix in inputs.items()}
     changed["image"][~present["image"]] = 5.0
     torch.testing.assert_close(fit_of.module(changed, present), fit_of.module(inputs, present))
     changed["text"][VALIDATION] += 100
-    again = fitted(fit, changed, present, codes).module.state_dict()
+    again = fitted(fit, changed, present, targets).module.state_dict()
     learned = [name for name in again if name not in ("temperature", "n_neighbours")]
     assert all(torch.equal(again[name], fit_of.module.state_dict()[name]) for name in learned)
 
 
 def test_fitted_heads_are_restored_from_their_state():
-    inputs, present, codes = drawn()
-    neighbours_fit, centroids_fit = (fitted(fit, inputs, present, codes) for fit in (fit_neighbours, fit_centroids))
+    inputs, present, targets = drawn()
+    neighbours_fit, centroids_fit = (fitted(fit, inputs, present, targets) for fit in (fit_neighbours, fit_centroids))
     pairs = [
         (neighbours_fit.module, Neighbours(DIMS, n_classes=N_CLASSES, n_rows=len(TRAIN))),
         (centroids_fit.module, Centroids(DIMS, n_classes=N_CLASSES)),
-        (fit_majority(DIMS, codes, TRAIN, n_classes=N_CLASSES), Majority(DIMS, n_classes=N_CLASSES)),
+        (fit_majority(DIMS, targets, TRAIN, n_classes=N_CLASSES), Majority(DIMS, n_classes=N_CLASSES)),
     ]
     for module, fresh in pairs:
         fresh.load_state_dict(module.state_dict())
@@ -216,30 +218,30 @@ def test_stored_rows_take_half_the_space():
 
 
 def test_majority_answers_with_shares_counted_once_more():
-    codes = torch.tensor([0, 0, 0, 2, 1, 1, 1, 1])
-    module = fit_majority({"text": 2}, codes, torch.arange(4), n_classes=3)
+    targets = torch.tensor([0, 0, 0, 2, 1, 1, 1, 1])
+    module = fit_majority({"text": 2}, targets, torch.arange(4), n_classes=3)
     answers = module({"text": torch.zeros(5, 2)}, {"text": torch.ones(5, dtype=torch.bool)})
     torch.testing.assert_close(answers, torch.tensor([4 / 7, 1 / 7, 2 / 7]).log().expand(5, -1))
 
 
 def test_temperature_has_the_least_loss():
-    codes = torch.arange(N_ROWS) % 5
+    targets = torch.arange(N_ROWS) % 5
     noise = torch.randn(N_ROWS, 5, generator=torch.Generator().manual_seed(0))
-    logits = 9 * (torch.eye(5)[codes] + noise)
+    logits = 9 * (torch.eye(5)[targets] + noise)
 
     def loss(log_temperature):
-        return float(torch.nn.functional.cross_entropy(logits.double() / math.exp(log_temperature), codes))
+        return float(torch.nn.functional.cross_entropy(logits.double() / math.exp(log_temperature), targets))
 
     expected = minimize_scalar(loss, bounds=(-6, 6), method="bounded", options={"xatol": 1e-8}).x
-    assert fit_temperature(logits, codes) == pytest.approx(math.exp(expected), rel=1e-5)
+    assert fit_temperature(logits, targets) == pytest.approx(math.exp(expected), rel=1e-5)
 
 
 def test_temperature_is_bounded_where_all_answers_are_right_or_say_nothing():
-    codes = torch.arange(30) % 3
-    right = torch.eye(3)[codes]
-    assert fit_temperature(right, codes) == 1e-3
-    assert fit_temperature(-right, codes) == 1e3
-    assert fit_temperature(torch.zeros(30, 3), codes) == 1e3
+    targets = torch.arange(30) % 3
+    right = torch.eye(3)[targets]
+    assert fit_temperature(right, targets) == 1e-3
+    assert fit_temperature(-right, targets) == 1e3
+    assert fit_temperature(torch.zeros(30, 3), targets) == 1e3
 
 
 def test_temperature_of_no_rows_or_infinite_logits_is_an_error():

@@ -30,32 +30,32 @@ every_baseline = pytest.mark.parametrize("name", BASELINES)
 
 
 def drawn(n_classes=3, *, seed=0):
-    codes = np.random.default_rng(seed).integers(n_classes, size=N_ROWS)
-    inputs = {name: torch.from_numpy(class_vectors(codes, dim, seed=seed + dim)) for name, dim in DIMS.items()}
+    targets = np.random.default_rng(seed).integers(n_classes, size=N_ROWS)
+    inputs = {name: torch.from_numpy(class_vectors(targets, dim, seed=seed + dim)) for name, dim in DIMS.items()}
     present = {"image": torch.arange(N_ROWS) % 7 != 0, "text": torch.ones(N_ROWS, dtype=torch.bool)}
     inputs["image"][~present["image"]] = torch.nan
-    return inputs, present, torch.from_numpy(codes)
+    return inputs, present, torch.from_numpy(targets)
 
 
 def joined(inputs):
     return torch.cat([inputs[name].nan_to_num(0.0) for name in sorted(inputs)], dim=1).numpy()
 
 
-def fitted(name, inputs, present, codes, **options):
-    options = {"n_classes": int(codes.max()) + 1, "train": TRAIN, "validation": VALIDATION, **options}
-    return fit_baseline(name, inputs, present, codes, **options)
+def fitted(name, inputs, present, targets, **options):
+    options = {"n_classes": int(targets.max()) + 1, "train": TRAIN, "validation": VALIDATION, **options}
+    return fit_baseline(name, inputs, present, targets, **options)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @every_baseline
 def test_probabilities_are_scikit_learn_s(name, n_classes):
-    inputs, present, codes = drawn(n_classes)
-    fit = fitted(name, inputs, present, codes, seed=3)
-    model = MODELS[name](random_state=3).fit(joined(inputs)[TRAIN], codes[TRAIN].numpy())
+    inputs, present, targets = drawn(n_classes)
+    fit = fitted(name, inputs, present, targets, seed=3)
+    model = MODELS[name](random_state=3).fit(joined(inputs)[TRAIN], targets[TRAIN].numpy())
     if name == "sklearn-svm":
         margins = torch.from_numpy(model.decision_function(joined(inputs))).double()
         margins = torch.stack([-margins, margins], 1) if n_classes == 2 else margins
-        assert fit.temperature == pytest.approx(fit_temperature(margins[VALIDATION], codes[VALIDATION]))
+        assert fit.temperature == pytest.approx(fit_temperature(margins[VALIDATION], targets[VALIDATION]))
         expected = (margins / fit.temperature).softmax(1).numpy()
     else:
         assert fit.temperature == 1
@@ -70,9 +70,9 @@ def test_probabilities_are_scikit_learn_s(name, n_classes):
 
 @every_baseline
 def test_class_without_training_rows_is_never_the_answer(name):
-    inputs, present, codes = drawn()
-    codes[TRAIN] = torch.where(codes[TRAIN] == 1, 2, codes[TRAIN])
-    fit = fitted(name, inputs, present, codes, n_classes=5)
+    inputs, present, targets = drawn()
+    targets[TRAIN] = torch.where(targets[TRAIN] == 1, 2, targets[TRAIN])
+    fit = fitted(name, inputs, present, targets, n_classes=5)
     answers = fit.module(inputs, present)
     assert answers.shape == (N_ROWS, 5)
     assert set(answers.argmax(1).tolist()) == {0, 2}
@@ -82,30 +82,32 @@ def test_class_without_training_rows_is_never_the_answer(name):
 
 @every_baseline
 def test_same_seed_gives_the_same_head(name):
-    inputs, present, codes = drawn()
-    one, two = (fitted(name, inputs, present, codes, seed=5).module(inputs, present) for _ in range(2))
+    inputs, present, targets = drawn()
+    one, two = (fitted(name, inputs, present, targets, seed=5).module(inputs, present) for _ in range(2))
     assert torch.equal(one, two)
 
 
 def test_another_seed_gives_another_forest():
-    inputs, present, codes = drawn()
-    one, two = (fitted("sklearn-forest", inputs, present, codes, seed=seed).module(inputs, present) for seed in (5, 6))
+    inputs, present, targets = drawn()
+    one, two = (
+        fitted("sklearn-forest", inputs, present, targets, seed=seed).module(inputs, present) for seed in (5, 6)
+    )
     assert not torch.equal(one, two)
 
 
 @every_baseline
 def test_row_weights_count(name):
-    inputs, present, codes = drawn()
-    weights = torch.where(codes == 0, 1e-6, 1.0)
-    answers = fitted(name, inputs, present, codes, row_weights=weights).module(inputs, present).argmax(1)
-    plain = fitted(name, inputs, present, codes).module(inputs, present).argmax(1)
+    inputs, present, targets = drawn()
+    weights = torch.where(targets == 0, 1e-6, 1.0)
+    answers = fitted(name, inputs, present, targets, row_weights=weights).module(inputs, present).argmax(1)
+    plain = fitted(name, inputs, present, targets).module(inputs, present).argmax(1)
     assert (answers[VALIDATION] == 0).sum() < (plain[VALIDATION] == 0).sum()
 
 
 @every_baseline
 def test_baseline_cannot_be_saved_and_says_so(name):
-    inputs, present, codes = drawn()
-    module = fitted(name, inputs, present, codes).module
+    inputs, present, targets = drawn()
+    module = fitted(name, inputs, present, targets).module
     assert not module.is_saved
     with pytest.raises(HeadError, match="to be made of tensors to be saved, but"):
         module.state_dict()

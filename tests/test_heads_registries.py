@@ -28,9 +28,9 @@ def registered(monkeypatch):
 
 @pytest.fixture
 def cache_path(tmp_path):
-    codes = np.arange(240) % 4
-    vectors = {"image": class_vectors(codes, 5, spread=2.0), "text": class_vectors(codes, 6, seed=1, spread=2.0)}
-    return synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in codes]})
+    targets = np.arange(240) % 4
+    vectors = {"image": class_vectors(targets, 5, spread=2.0), "text": class_vectors(targets, 6, seed=1, spread=2.0)}
+    return synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in targets]})
 
 
 def run(command, *arguments):

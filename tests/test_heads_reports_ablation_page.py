@@ -32,11 +32,11 @@ QUICK = AblationSettings(
 
 
 def shop(path, *, encoders=("first",), label="label"):
-    codes = np.random.default_rng(0).integers(3, size=90)
-    text = class_vectors(codes, 6, spread=1.5, seed=2)
+    targets = np.random.default_rng(0).integers(3, size=90)
+    text = class_vectors(targets, 6, spread=1.5, seed=2)
     for place, name in enumerate(encoders):
-        vectors = {"image": class_vectors(codes, 8, spread=2.0, seed=10 + place), "text": text}
-        synthetic_cache(path, vectors, {label: [f"class {code}" for code in codes]}, encoder=name)
+        vectors = {"image": class_vectors(targets, 8, spread=2.0, seed=10 + place), "text": text}
+        synthetic_cache(path, vectors, {label: [f"class {code}" for code in targets]}, encoder=name)
     return path
 
 

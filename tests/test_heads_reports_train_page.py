@@ -15,7 +15,7 @@ from cache import Cache
 from heads.commands.train import train as command
 from heads.errors import SettingError
 from heads.experiment.best_heads import Choice, choose_heads
-from heads.experiment.predictions import Answers
+from heads.experiment.predictions import Predictions
 from heads.reports.example_products import choose_mistakes, choose_samples
 from heads.reports.report_settings import ReportColumns, ReportSettings, choose_columns
 from heads.runs.folder import load_heads
@@ -30,15 +30,15 @@ LONG_CLASS = "a class of many words " * 9  # 198 characters
 
 def shop(path, *, n_products=150, n_classes=3, modalities=("image", "text"), spread=1.5, columns=None):
     """Seal a cache of products with hostile titles; every other one's picture is not there."""
-    codes = np.arange(n_products) % n_classes
-    vectors = {name: class_vectors(codes, 8, spread=spread, seed=n) for n, name in enumerate(modalities)}
+    targets = np.arange(n_products) % n_classes
+    vectors = {name: class_vectors(targets, 8, spread=spread, seed=n) for n, name in enumerate(modalities)}
     names = [f"class {n}" for n in range(n_classes)]
     names[0], names[1] = LONG_CLASS, f"<b>{HOSTILE}"
     (path.parent / "images").mkdir(parents=True, exist_ok=True)
     for n in range(0, n_products, 2):
         (path.parent / "images" / f"{n}.png").write_bytes(image_bytes((n % 255, 90, 90)))
     cells = {
-        "label": [names[code] for code in codes],
+        "label": [names[code] for code in targets],
         "image": [f"images/{n}.png" for n in range(n_products)],
         "title": [TITLES[n % len(TITLES)] for n in range(n_products)],
     }
@@ -291,10 +291,10 @@ def test_the_best_heads_are_chosen_by_validation_rows_and_guards_are_left_out():
 
 
 def test_mistakes_are_the_surest_first_and_guesses_are_none():
-    answers = Answers(
-        codes=np.array([0, 1, 1, 0, 1]),
+    answers = Predictions(
+        classes=np.array([0, 1, 1, 0, 1]),
         confidences=np.array([0.9, 0.6, 0.8, 0.5, 0.99], dtype=np.float32),
-        there=np.array([True, True, True, True, False]),
+        is_known=np.array([True, True, True, True, False]),
     )
     assert choose_mistakes(answers, np.array([0, 0, 0, 1, 0])).tolist() == [2, 1, 3]
 

@@ -53,10 +53,10 @@ def _no_settings_of_the_user_s(monkeypatch):
 
 @pytest.fixture(scope="module")
 def cache_path(tmp_path_factory):
-    codes = np.arange(120) % 3
-    vectors = {"image": class_vectors(codes, 4, spread=2.0), "text": class_vectors(codes, 6, seed=1)}
+    targets = np.arange(120) % 3
+    vectors = {"image": class_vectors(targets, 4, spread=2.0), "text": class_vectors(targets, 6, seed=1)}
     path = tmp_path_factory.mktemp("tracking") / "c.h5"
-    return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in codes]})
+    return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in targets]})
 
 
 @pytest.fixture

@@ -47,9 +47,9 @@ def test_a_head_that_is_fitted_at_once_is_the_same(name, emulated):
 
 def test_a_whole_training_predicts_the_same(emulated, tmp_path):
     """Late fusion, its fitted weights, guards and controls; and the heads that are saved can be loaded."""
-    codes = np.random.default_rng(0).integers(3, size=140)
-    vectors = {name: class_vectors(codes, dim, spread=2.0, seed=dim) for name, dim in (("image", 8), ("text", 6))}
-    cache = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in codes]})
+    targets = np.random.default_rng(0).integers(3, size=140)
+    vectors = {name: class_vectors(targets, dim, spread=2.0, seed=dim) for name, dim in (("image", 8), ("text", 6))}
+    cache = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in targets]})
     changes = {"weights": "auto", "guard": True, "controls": CONTROLS}
     assert emulated(emulated_heads.difference_of_runs, cache, tmp_path, **changes) < MOST
 

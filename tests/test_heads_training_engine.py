@@ -70,7 +70,7 @@ def assert_same_fit(found, expected, *, atol=0.0):
 
 
 def lanes():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("stack")]
 
 
 # A stack and its heads.
@@ -145,12 +145,12 @@ def test_the_history_is_that_of_the_head_kept():
         {name: matrix[rows] for name, matrix in job.task.inputs.items()},
         {name: mask[rows] for name, mask in job.task.present.items()},
     )
-    best, codes, answers = found.history[found.best_epoch - 1], job.task.codes[rows], logits.argmax(1)
-    assert best["validation_loss"] == pytest.approx(nn.functional.cross_entropy(logits, codes).item(), rel=1e-5)
+    best, targets, answers = found.history[found.best_epoch - 1], job.task.targets[rows], logits.argmax(1)
+    assert best["validation_loss"] == pytest.approx(nn.functional.cross_entropy(logits, targets).item(), rel=1e-5)
     f1 = []
     for code in range(3):
-        hits = int(((answers == code) & (codes == code)).sum())
-        f1.append(2 * hits / int((answers == code).sum() + (codes == code).sum()))
+        hits = int(((answers == code) & (targets == code)).sum())
+        f1.append(2 * hits / int((answers == code).sum() + (targets == code).sum()))
     assert best["validation_macro_f1"] == pytest.approx(np.mean(f1), rel=1e-6)
 
 
@@ -261,9 +261,9 @@ def test_results_come_as_they_are_done(monkeypatch):
     assert was_taken == [True, True]
 
 
-@pytest.mark.parametrize("n_lanes", [1, 2, 5])
-def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_lanes, monkeypatch):
-    monkeypatch.setattr("heads.training.stack_planner.count_lanes", lambda _: n_lanes)
+@pytest.mark.parametrize("n_parallel", [1, 2, 5])
+def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_parallel, monkeypatch):
+    monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: n_parallel)
     jobs = [small_job(name, seed=seed, max_epochs=2) for seed in range(2) for name in ("text", "early", "gated")]
     for job, found in zip(jobs, fits_of(jobs), strict=True):
         assert_same_fit(found, fit(job), atol=1e-5)
@@ -285,7 +285,7 @@ def epochs(monkeypatch):
 def test_a_caller_who_stops_listening_ends_the_training(epochs, monkeypatch):
     endless = {"max_epochs": 2000, "patience": 2000}
     jobs = [small_job("text", max_epochs=1), small_job("early", **endless), small_job("gated", **endless)]
-    monkeypatch.setattr("heads.training.stack_planner.count_lanes", lambda _: 3)
+    monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: 3)
     results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
     assert next(results)[0] == 0
     assert lanes()
@@ -303,7 +303,7 @@ def test_a_mistake_in_one_stack_is_raised_and_ends_the_others(epochs, monkeypatc
         yield from descend(jobs, *arguments, **options)
 
     monkeypatch.setattr(heads.training.scheduler, "descend", failing)
-    monkeypatch.setattr("heads.training.stack_planner.count_lanes", lambda _: 2)
+    monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: 2)
     with pytest.raises(ZeroDivisionError):
         fits_of([small_job("early", max_epochs=2000, patience=2000), small_job("text")])
     assert lanes() == []

@@ -19,12 +19,12 @@ LITTLE = "8K"  # the vectors of `cache_path` are 15 KiB, a window of them 2 KiB
 
 @pytest.fixture
 def cache_path(tmp_path):
-    codes = np.random.default_rng(0).integers(3, size=140)
+    targets = np.random.default_rng(0).integers(3, size=140)
     vectors = {
-        "image": class_vectors(codes, 8, spread=2.0, seed=1),
-        "text": class_vectors(codes, 6, spread=1.5, seed=2),
+        "image": class_vectors(targets, 8, spread=2.0, seed=1),
+        "text": class_vectors(targets, 6, spread=1.5, seed=2),
     }
-    return synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in codes]})
+    return synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in targets]})
 
 
 @pytest.fixture(autouse=True)

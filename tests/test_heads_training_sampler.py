@@ -24,12 +24,12 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def member_of(codes, *, n_classes=4, **changes):
+def member_of(targets, *, n_classes=4, **changes):
     """Return the member of a stack whose training rows are all rows, of these classes."""
-    n_rows = len(codes)
+    n_rows = len(targets)
     task = small_task(n_rows=(n_rows, 1, 1))
-    task = replace(task, codes=torch.zeros(n_rows + 2, dtype=torch.int64))
-    task.codes[torch.from_numpy(task.split.train)] = codes
+    task = replace(task, targets=torch.zeros(n_rows + 2, dtype=torch.int64))
+    task.targets[torch.from_numpy(task.split.train)] = targets
     job = small_job("early", task, **changes)
     return make_member(replace(job, description=replace(job.description, n_classes=n_classes)))
 
@@ -123,7 +123,7 @@ def test_a_batch_holds_the_rows_it_names():
     for step, batch in enumerate(draw_epoch(members)):
         for head, (member, epoch) in enumerate(zip(members, epochs, strict=True)):
             rows = epoch.rows[step]
-            assert torch.equal(batch.codes[head], member.task.codes[rows])
+            assert torch.equal(batch.targets[head], member.task.targets[rows])
             for name, matrix in member.task.inputs.items():
                 assert torch.equal(batch.arguments[0][name][head], matrix[rows])
                 assert torch.equal(batch.arguments[1][name][head], member.task.present[name][rows])
@@ -154,13 +154,13 @@ def test_the_logit_adjustment_is_the_log_of_a_classs_share(times):
 def test_only_training_rows_say_how_often_a_class_occurs(changes):
     """Others' labels do not: every number of the training stays as it was, to the bit."""
     job = small_job("early", small_task(shares=(0.7, 0.2, 0.1)), **changes)
-    split, codes = job.task.split, job.task.codes.clone()
-    codes[torch.from_numpy(split.validation)] = 2
-    codes[torch.from_numpy(split.test)] = 2
-    other = replace(job, task=replace(job.task, codes=codes))
+    split, targets = job.task.split, job.task.targets.clone()
+    targets[torch.from_numpy(split.validation)] = 2
+    targets[torch.from_numpy(split.test)] = 2
+    other = replace(job, task=replace(job.task, targets=targets))
     losses = [[epoch["train_loss"] for epoch in fit(one).history] for one in (job, other)]
     assert losses[0] == losses[1]
-    codes[torch.from_numpy(split.train)[:20]] = 2
+    targets[torch.from_numpy(split.train)[:20]] = 2
     assert losses[0] != [epoch["train_loss"] for epoch in fit(other).history]
 
 
@@ -174,7 +174,7 @@ def test_what_is_for_rare_classes_serves_rare_classes():
     rows, scores = task.split.test, {}
     for place, found in fit_jobs(jobs, device=CPU, dtype=torch.float32):
         answers = answers_of(found.module, task, rows)
-        scores[place] = balanced_accuracy_score(task.codes[torch.from_numpy(rows)], answers)
+        scores[place] = balanced_accuracy_score(task.targets[torch.from_numpy(rows)], answers)
     assert scores[0] < 0.5
     for place, way in enumerate(ways[1:], start=1):
         assert scores[place] > scores[0] + 0.1, way

@@ -31,18 +31,18 @@ N_PRODUCTS = 240
 def shop_columns(*, seed=0):
     """Return columns of a shop; material and price tell something of the label, group follows from it."""
     generator = np.random.default_rng(seed)
-    codes = generator.integers(4, size=N_PRODUCTS)
+    targets = generator.integers(4, size=N_PRODUCTS)
     materials = np.array(["wool", "silk", "קטן", "👟 x"], dtype=object)
-    drawn = np.where(generator.random(N_PRODUCTS) < 0.7, codes, generator.integers(4, size=N_PRODUCTS))
-    prices = (10.0 * codes + generator.normal(0, 8, N_PRODUCTS)).round(2)
+    drawn = np.where(generator.random(N_PRODUCTS) < 0.7, targets, generator.integers(4, size=N_PRODUCTS))
+    prices = (10.0 * targets + generator.normal(0, 8, N_PRODUCTS)).round(2)
     columns = {
-        "label": [f"class {code}" for code in codes],
+        "label": [f"class {code}" for code in targets],
         "material": materials[drawn].tolist(),
         "price": [f"{price}" if n % 9 else "" for n, price in enumerate(prices)],
         "since": [f"20{20 + n % 5}-0{1 + n % 9}-11" for n in range(N_PRODUCTS)],
         "title": [f"a title that is number {n}" for n in range(N_PRODUCTS)],
-        "alias": [f"CLASS {code}" for code in codes],
-        "group": [f"group {code // 2}" for code in codes],
+        "alias": [f"CLASS {code}" for code in targets],
+        "group": [f"group {code // 2}" for code in targets],
         "image": generator.choice(["left", "right"], N_PRODUCTS).tolist(),
         "metadata": generator.choice(["up", "down"], N_PRODUCTS).tolist(),
         "text": generator.choice(["1", "0", ""], N_PRODUCTS).tolist(),
@@ -51,15 +51,15 @@ def shop_columns(*, seed=0):
     }
     for name in COLUMNS:
         columns[name][7] = ""
-    return codes, columns
+    return targets, columns
 
 
 def shop(path, *, altered=None, **options):
-    codes, columns = shop_columns()
+    targets, columns = shop_columns()
     columns |= altered or {}
     vectors = {
-        "image": class_vectors(codes, 8, spread=2.0, seed=1),
-        "text": class_vectors(codes, 6, spread=2.0, seed=2),
+        "image": class_vectors(targets, 8, spread=2.0, seed=1),
+        "text": class_vectors(targets, 6, spread=2.0, seed=2),
     }
     return synthetic_cache(path, vectors, columns, **options)
 
@@ -175,10 +175,10 @@ def test_a_catalogue_with_categories_that_were_never_seen_is_answered(run, tmp_p
 
 def test_a_catalogue_without_a_column_is_a_named_error(run, tmp_path):
     report = run(fusions=("early",))
-    codes, columns = shop_columns()
+    targets, columns = shop_columns()
     del columns["price"]
     other = synthetic_cache(
-        tmp_path / "other.h5", {"image": class_vectors(codes, 8), "text": class_vectors(codes, 6)}, columns
+        tmp_path / "other.h5", {"image": class_vectors(targets, 8), "text": class_vectors(targets, 6)}, columns
     )
     result = invoke(predict_command, other, "--run", report.run_path)
     assert result.exit_code == 1
@@ -201,7 +201,7 @@ def test_a_product_with_metadata_alone_is_trained_on(tmp_path):
     path = shop(tmp_path / "c.h5", present={"image": there, "text": there})
     with Cache(path) as cache:
         problem = pose(cache, QUICK)
-    assert (problem.labels.codes >= 0).sum() == N_PRODUCTS - 1  # product 7 has no metadata either
+    assert (problem.labels.targets >= 0).sum() == N_PRODUCTS - 1  # product 7 has no metadata either
     report = train(path, settings=replace(QUICK, fusions=("early",)), runs_path=tmp_path / "runs")
     assert sum(report.n_rows.values()) == N_PRODUCTS - 1
 
@@ -261,9 +261,9 @@ def test_auto_leaves_out_the_column_that_splits(tmp_path):
 
 
 def test_auto_that_finds_nothing_says_why(tmp_path):
-    codes, columns = shop_columns()
+    targets, columns = shop_columns()
     columns = {name: columns[name] for name in ("label", "empty", "alias")}
-    path = synthetic_cache(tmp_path / "c.h5", {"image": class_vectors(codes, 8)}, columns)
+    path = synthetic_cache(tmp_path / "c.h5", {"image": class_vectors(targets, 8)}, columns)
     with (
         Cache(path) as cache,
         pytest.raises(HeadError, match="auto to find a column, but: .*alias: whoever knows"),
@@ -301,8 +301,8 @@ def test_what_cannot_be_metadata_is_a_named_error(run, changes, message):
 
 
 def test_metadata_of_columns_is_not_mixed_with_vectors_of_that_name(tmp_path):
-    codes, columns = shop_columns()
-    path = synthetic_cache(tmp_path / "c.h5", {"metadata": class_vectors(codes, 8)}, columns)
+    targets, columns = shop_columns()
+    path = synthetic_cache(tmp_path / "c.h5", {"metadata": class_vectors(targets, 8)}, columns)
     with Cache(path) as cache, pytest.raises(SettingError, match="has vectors of that name"):
         pose(cache, QUICK)
     with Cache(path) as cache:  # these are a modality as before
@@ -457,8 +457,8 @@ def test_scikit_learn_s_encoders_are_not_imported_without_metadata(cache_path, t
 
 @pytest.mark.parametrize("columns", [("auto",), ("title",), ("material", "title")])
 def test_counts_that_give_the_label_away_are_refused_whatever_columns_are_there(tmp_path, columns):
-    codes, _ = shop_columns()
-    titles = [" ".join(["word"] * (1 + code) + [f"{n}"]) for n, code in enumerate(codes)]
+    targets, _ = shop_columns()
+    titles = [" ".join(["word"] * (1 + code) + [f"{n}"]) for n, code in enumerate(targets)]
     path = shop(tmp_path / "c.h5", altered={"title": [title.replace("word", "w" * 5) for title in titles]})
     settings = replace(QUICK, metadata_columns=columns, metadata_counts=("title",), fusions=("early",))
     with pytest.raises(HeadError, match="--metadata-counts to leave the answer open, but title"):
@@ -466,13 +466,13 @@ def test_counts_that_give_the_label_away_are_refused_whatever_columns_are_there(
 
 
 def test_a_column_whose_counts_alone_are_used_may_give_the_label_away_in_words(tmp_path):
-    codes, _ = shop_columns()
-    path = shop(tmp_path / "c.h5", altered={"title": [f"shoe{code}" for code in codes]})
+    targets, _ = shop_columns()
+    path = shop(tmp_path / "c.h5", altered={"title": [f"shoe{code}" for code in targets]})
     settings = replace(QUICK, metadata_columns=("price",), metadata_counts=("title",), fusions=("early",))
     with pytest.raises(HeadError, match="to name columns that say something, but title does not"):
         train(path, settings=settings, runs_path=tmp_path / "runs")  # all counts are the same
     path = shop(
-        tmp_path / "d.h5", altered={"title": [f"shoe{code}" + " new" * (n % 3) for n, code in enumerate(codes)]}
+        tmp_path / "d.h5", altered={"title": [f"shoe{code}" + " new" * (n % 3) for n, code in enumerate(targets)]}
     )
     report = train(path, settings=settings, runs_path=tmp_path / "runs")
     assert "title (counts)" in note_of(report, "metadata is made of")

@@ -33,12 +33,12 @@ ALL = ["image", "text", *FUSIONS]
 
 def shop(path, *, n_products=240, n_classes=3, seed=0, columns=None, **options):
     """Seal a cache of products whose picture and text both tell something of the class."""
-    codes = np.random.default_rng(seed).integers(n_classes, size=n_products)
+    targets = np.random.default_rng(seed).integers(n_classes, size=n_products)
     vectors = {
-        "image": class_vectors(codes, 8, spread=2.0, seed=seed + 1),
-        "text": class_vectors(codes, 12, spread=1.5, seed=seed + 2),
+        "image": class_vectors(targets, 8, spread=2.0, seed=seed + 1),
+        "text": class_vectors(targets, 12, spread=1.5, seed=seed + 2),
     }
-    labels = [f"class {code}" for code in codes]
+    labels = [f"class {code}" for code in targets]
     return synthetic_cache(path, vectors, {"label": labels, **(columns or {})}, **options)
 
 
@@ -183,10 +183,10 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(folder, cache_
 
 def test_the_best_single_modality_is_that_of_the_validation_rows(tmp_path):
     """In the test rows the picture is noise; that must not be known when the single head is chosen."""
-    codes, sides = np.arange(300) % 3, [("train", "train", "train", "val", "test")[n % 5] for n in range(300)]
-    image, text = class_vectors(codes, 8, spread=0.1, seed=1), class_vectors(codes, 8, spread=2.0, seed=2)
+    targets, sides = np.arange(300) % 3, [("train", "train", "train", "val", "test")[n % 5] for n in range(300)]
+    image, text = class_vectors(targets, 8, spread=0.1, seed=1), class_vectors(targets, 8, spread=2.0, seed=2)
     image[4::5] = np.random.default_rng(0).standard_normal((60, 8))
-    columns = {"label": [f"{code}" for code in codes], "side": sides}
+    columns = {"label": [f"{code}" for code in targets], "side": sides}
     path = synthetic_cache(tmp_path / "c.h5", {"image": image, "text": text}, columns)
     found = train(path, settings=replace(QUICK, split_column="side"), runs_path=tmp_path / "runs")
     assert found.metrics["image"]["accuracy"] < found.metrics["text"]["accuracy"]
@@ -195,13 +195,13 @@ def test_the_best_single_modality_is_that_of_the_validation_rows(tmp_path):
 
 def test_copies_among_the_test_rows_widen_the_interval(tmp_path):
     """The same vectors twice: once each a product of its own, once ten products share a text."""
-    codes, sides = np.arange(300) % 3, ["train"] * 150 + ["val"] * 50 + ["test"] * 100
-    text = class_vectors(codes, 8, spread=2.5)
-    text[200:], codes[200:] = np.repeat(text[200:210], 10, axis=0), np.repeat(codes[200:210], 10)
+    targets, sides = np.arange(300) % 3, ["train"] * 150 + ["val"] * 50 + ["test"] * 100
+    text = class_vectors(targets, 8, spread=2.5)
+    text[200:], targets[200:] = np.repeat(text[200:210], 10, axis=0), np.repeat(targets[200:210], 10)
     copies = {"text": [f"{n if n < 200 else 200 + n // 10}" for n in range(300)]}
     widths = []
     for contents in (None, copies):
-        columns = {"label": [f"{code}" for code in codes], "side": sides}
+        columns = {"label": [f"{code}" for code in targets], "side": sides}
         path = synthetic_cache(tmp_path / f"{len(widths)}.h5", {"text": text}, columns, contents=contents)
         settings = replace(QUICK, fusions=(), split_column="side")
         low, high = train(path, settings=settings, runs_path=tmp_path / "runs").metrics["text"]["accuracy_interval"]
@@ -248,9 +248,9 @@ def test_the_callers_random_numbers_stay_as_they_were(folder, cache_path):
 
 
 def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
-    codes = np.arange(1600) % 4
-    vectors = {"image": class_vectors(codes, 4, signal=0.0), "text": class_vectors(codes, 16, spread=0.5, seed=1)}
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
+    targets = np.arange(1600) % 4
+    vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 16, spread=0.5, seed=1)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
     found = train(path, settings=QUICK, runs_path=tmp_path / "runs")
     assert found.metrics["text"]["accuracy"] > 0.9 > 0.5 > found.metrics["image"]["accuracy"]
     for fusion in FUSIONS:
@@ -259,9 +259,9 @@ def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
 
 
 def test_a_fusion_that_is_worse_is_said_to_be_worse(tmp_path):
-    codes = np.arange(400) % 4
-    vectors = {"image": class_vectors(codes, 8, signal=0.0), "text": class_vectors(codes, 8, spread=0.1, seed=1)}
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
+    targets = np.arange(400) % 4
+    vectors = {"image": class_vectors(targets, 8, signal=0.0), "text": class_vectors(targets, 8, spread=0.1, seed=1)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
     settings = replace(QUICK, fusions=("late",), weights="1,0")
     found = train(path, settings=settings, runs_path=tmp_path / "runs")
     assert sentence_of(found, "late").startswith("late is worse than text alone (accuracy -")
@@ -269,16 +269,16 @@ def test_a_fusion_that_is_worse_is_said_to_be_worse(tmp_path):
 
 def test_test_rows_never_influence_training(tmp_path):
     """Their vectors and labels are shuffled, and every fitted number stays the same to the bit."""
-    codes = np.arange(240) % 3
-    image, text = class_vectors(codes, 8, seed=1), class_vectors(codes, 12, seed=2)
+    targets = np.arange(240) % 3
+    image, text = class_vectors(targets, 8, seed=1), class_vectors(targets, 12, seed=2)
     sides = np.random.default_rng(3).choice(["train", "validation", "test"], p=[0.6, 0.2, 0.2], size=240)
     tested = np.flatnonzero(sides == "test")
     runs = []
     for name in ("as they are", "shuffled"):
         if name == "shuffled":
             image[tested], text[tested] = 100 * image[tested[::-1]] + 7, -text[tested]
-            codes[tested] = 2 - codes[tested]
-        columns = {"label": [f"{code}" for code in codes], "side": sides.tolist()}
+            targets[tested] = 2 - targets[tested]
+        columns = {"label": [f"{code}" for code in targets], "side": sides.tolist()}
         path = synthetic_cache(tmp_path / f"{name}.h5", {"image": image, "text": text}, columns)
         runs.append(train(path, settings=replace(QUICK, split_column="side"), runs_path=tmp_path / "runs", name=name))
     for name in ALL:
@@ -291,12 +291,12 @@ def test_test_rows_never_influence_training(tmp_path):
 
 def test_training_rows_do_influence_training(tmp_path):
     """The check above can fail."""
-    codes = np.arange(240) % 3
-    text, sides = class_vectors(codes, 12), (["train"] * 3 + ["validation", "test"]) * 48
+    targets = np.arange(240) % 3
+    text, sides = class_vectors(targets, 12), (["train"] * 3 + ["validation", "test"]) * 48
     found = []
     for name in ("as it is", "changed"):
         path = synthetic_cache(
-            tmp_path / f"{name}.h5", {"text": text}, {"label": [f"{code}" for code in codes], "side": sides}
+            tmp_path / f"{name}.h5", {"text": text}, {"label": [f"{code}" for code in targets], "side": sides}
         )
         settings = replace(QUICK, fusions=(), split_column="side")
         found.append(weights_of(train(path, settings=settings, runs_path=tmp_path / "runs").run_path, "text"))
@@ -321,9 +321,9 @@ def test_products_without_a_picture_or_a_text_are_trained_and_tested_too(tmp_pat
 
 
 def test_rows_without_a_label_are_on_no_side(tmp_path):
-    codes = np.arange(240) % 3
-    labels = ["" if n % 6 == 0 else f"{code}" for n, code in enumerate(codes)]
-    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(codes, 8)}, {"label": labels})
+    targets = np.arange(240) % 3
+    labels = ["" if n % 6 == 0 else f"{code}" for n, code in enumerate(targets)]
+    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(targets, 8)}, {"label": labels})
     found = train(path, settings=replace(QUICK, fusions=()), runs_path=tmp_path / "runs")
     assert found.notes == ["40 rows left out: label is empty."]
     split = read_json(found.run_path / "config.json")["split"]
@@ -342,8 +342,8 @@ def test_products_that_share_a_picture_or_a_text_are_on_one_side(tmp_path):
 
 
 def test_a_cache_of_one_modality_has_no_fusion(tmp_path):
-    codes = np.arange(120) % 2
-    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(codes, 8)}, {"label": [f"{n}" for n in codes]})
+    targets = np.arange(120) % 2
+    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(targets, 8)}, {"label": [f"{n}" for n in targets]})
     with pytest.raises(HeadError, match=r"needs two modalities, but there is text alone\. .*--fusion text"):
         train(path, settings=replace(QUICK, fusions=("late",)), runs_path=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
@@ -380,9 +380,9 @@ def test_an_encoder_that_the_cache_lacks_is_an_error(folder, cache_path, encoder
 
 
 def test_three_modalities_are_fused(tmp_path):
-    codes = np.arange(300) % 3
-    vectors = {name: class_vectors(codes, 8, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
+    targets = np.arange(300) % 3
+    vectors = {name: class_vectors(targets, 8, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
     found = train(path, settings=replace(QUICK, weights="1,1,2"), runs_path=tmp_path / "runs")
     assert list(found.metrics) == ["image", "metadata", "text", *FUSIONS]
     assert found.weights == {"image": 0.25, "metadata": 0.25, "text": 0.5}
@@ -418,10 +418,10 @@ def test_one_training_row_is_a_named_error(tmp_path):
 
 def test_classes_without_a_test_row_are_told(tmp_path):
     """The whole of class 2 is one text, which stands with the training rows."""
-    codes = np.random.default_rng(0).integers(3, size=240)
-    contents = {"text": ["one text" if code == 2 else f"{n}" for n, code in enumerate(codes)]}
+    targets = np.random.default_rng(0).integers(3, size=240)
+    contents = {"text": ["one text" if code == 2 else f"{n}" for n, code in enumerate(targets)]}
     found = train(shop(tmp_path / "c.h5", contents=contents), settings=QUICK, runs_path=tmp_path / "runs")
-    n_rows = (codes == 2).sum()
+    n_rows = (targets == 2).sum()
     assert found.notes[0].startswith(f"{n_rows} of 240 rows share pictures or texts with each other")
     assert found.notes[1] == "1 of 3 classes have no test row in this split."
     assert found.metrics["early"]["classes"]["class 2"]["support"] == 0
@@ -536,9 +536,9 @@ def test_what_a_killed_run_of_the_same_process_number_left_hinders_none(tmp_path
 
 def test_labels_that_are_not_unicode_are_kept(tmp_path):
     bad = b"caf\xe9".decode(errors="surrogateescape")
-    codes = np.arange(120) % 2
-    columns = {"label": [(bad, "tea")[code] for code in codes]}
-    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(codes, 8)}, columns)
+    targets = np.arange(120) % 2
+    columns = {"label": [(bad, "tea")[code] for code in targets]}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(targets, 8)}, columns)
     found = train(path, settings=replace(QUICK, fusions=()), runs_path=tmp_path / "runs")
     assert load_heads(found.run_path)["text"].classes == [bad, "tea"]
     assert read_json(found.run_path / "config.json")["classes"] == [bad, "tea"]

@@ -41,10 +41,10 @@ def run_on(folder, vectors, labels, settings, name="c", **options):
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
     """A run in which the picture tells nothing."""
-    codes = np.arange(800) % 4
-    vectors = {"image": class_vectors(codes, 4, signal=0.0), "text": class_vectors(codes, 16, spread=1.5, seed=1)}
+    targets = np.arange(800) % 4
+    vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 16, spread=1.5, seed=1)}
     settings = replace(QUICK, weights="auto", controls=("majority", "logistic"))
-    return run_on(tmp_path_factory.mktemp("noise"), vectors, codes, settings)
+    return run_on(tmp_path_factory.mktemp("noise"), vectors, targets, settings)
 
 
 def test_noise_adds_nothing_weighs_nothing_and_matters_nothing(noise):
@@ -80,9 +80,9 @@ def test_controls_are_no_single_modality_and_no_saved_head(noise):
 
 def test_where_fusion_learns_nothing_the_majority_is_as_good(tmp_path):
     """Of a rare class: where both are as frequent, guessing has a better macro-F1 than the majority."""
-    codes = (np.random.default_rng(0).random(300) < 0.1).astype(np.int64)
-    vectors = {"image": class_vectors(codes, 4, signal=0.0), "text": class_vectors(codes, 4, signal=0.0, seed=1)}
-    found = run_on(tmp_path, vectors, codes, replace(QUICK, controls=("majority",)))
+    targets = (np.random.default_rng(0).random(300) < 0.1).astype(np.int64)
+    vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 4, signal=0.0, seed=1)}
+    found = run_on(tmp_path, vectors, targets, replace(QUICK, controls=("majority",)))
     assert all("control majority" in verdict.warnings[0] for verdict in found.verdicts)
 
 
@@ -105,16 +105,16 @@ def test_exclusive_or_is_won_by_far(tmp_path):
 
 
 def two_runs(folder, alter, settings=EVERYTHING):
-    """Return the runs on some products, and on the same with `alter(image, text, codes, sides)` done to them."""
+    """Return the runs on some products, and on the same with `alter(image, text, targets, sides)` done to them."""
     runs = []
     for name in ("first", "altered"):
-        codes = np.random.default_rng(5).integers(3, size=300)
-        image, text = class_vectors(codes, 8, spread=2.0, seed=1), class_vectors(codes, 12, spread=2.5, seed=2)
+        targets = np.random.default_rng(5).integers(3, size=300)
+        image, text = class_vectors(targets, 8, spread=2.0, seed=1), class_vectors(targets, 12, spread=2.5, seed=2)
         sides = np.random.default_rng(3).choice(["train", "validation", "test"], p=[0.5, 0.25, 0.25], size=300)
         if name == "altered":
-            alter(image, text, codes, sides)
+            alter(image, text, targets, sides)
         columns = {"side": sides.tolist()}
-        runs.append(run_on(folder, {"image": image, "text": text}, codes, settings, name, columns=columns))
+        runs.append(run_on(folder, {"image": image, "text": text}, targets, settings, name, columns=columns))
     return runs
 
 
@@ -130,15 +130,15 @@ def is_same(first, second):
     return all(torch.equal(own, second[head][key]) for head, own_all in first.items() for key, own in own_all.items())
 
 
-def alter_test(image, text, codes, sides):
+def alter_test(image, text, targets, sides):
     rows = np.flatnonzero(sides == "test")
     image[rows], text[rows] = 100 * image[rows[::-1]] + 7, -text[rows]
-    codes[rows] = 2 - codes[rows]
+    targets[rows] = 2 - targets[rows]
 
 
-def alter_validation_labels(_image, _text, codes, sides):
+def alter_validation_labels(_image, _text, targets, sides):
     rows = np.flatnonzero(sides == "validation")
-    codes[rows] = (codes[rows] + 1) % 3
+    targets[rows] = (targets[rows] + 1) % 3
 
 
 def test_nothing_that_is_fitted_sees_a_test_row(tmp_path):
@@ -186,23 +186,23 @@ def test_swapped_sides_are_another_run(tmp_path):
 
 
 def test_no_row_is_on_two_sides(tmp_path):
-    codes = np.arange(240) % 3
+    targets = np.arange(240) % 3
     contents = {"image": [f"{n // 2}" for n in range(240)], "text": [f"{n // 3}" for n in range(240)]}
-    vectors = {"image": class_vectors(codes // 3, 6, seed=1), "text": class_vectors(codes // 3, 5, seed=2)}
-    found = run_on(tmp_path, vectors, codes, replace(QUICK, controls=()), contents=contents)
+    vectors = {"image": class_vectors(targets // 3, 6, seed=1), "text": class_vectors(targets // 3, 5, seed=2)}
+    found = run_on(tmp_path, vectors, targets, replace(QUICK, controls=()), contents=contents)
     sides = [set(rows) for rows in read_json(found.run_path / "config.json")["split"].values()]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 240
 
 
 def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_is_not(tmp_path):
-    codes = np.arange(240) % 3
-    vectors = {"image": class_vectors(codes, 6, seed=1), "text": class_vectors(codes, 5, seed=2)}
+    targets = np.arange(240) % 3
+    vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
     sides = {"side": [("train", "train", "val", "test")[n % 4] for n in range(240)]}
     settings = replace(QUICK, split_column="side", controls=())
     leaking = {"text": [f"{n // 4}" for n in range(240)]}
-    found = run_on(tmp_path, vectors, codes, settings, "leaks", columns=sides, contents=leaking)
+    found = run_on(tmp_path, vectors, targets, settings, "leaks", columns=sides, contents=leaking)
     assert any(re.match(r"60 of 60 test rows share .* lets duplicates straddle", note) for note in found.notes)
-    assert run_on(tmp_path, vectors, codes, settings, "tight", columns=sides).notes == []
+    assert run_on(tmp_path, vectors, targets, settings, "tight", columns=sides).notes == []
 
 
 def test_large_learns_random_labels_by_heart(tmp_path):
@@ -227,9 +227,9 @@ def test_the_usual_size_does_not(tmp_path):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_size_sets_what_no_option_names(tmp_path, size):
-    codes = np.arange(150) % 3
-    vectors = {"image": class_vectors(codes, 6, seed=1), "text": class_vectors(codes, 5, seed=2)}
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
+    targets = np.arange(150) % 3
+    vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
     options = ("--fusion", "early", "--size", size, "--hidden-dim", 16, "--max-epochs", 2, "--runs", tmp_path / "runs")
     result = invoke(train_command, path, *options)
     assert result.exit_code == 0, result.stderr
@@ -251,9 +251,9 @@ def test_controls_are_named():
 
 
 def test_the_command_prints_controls_missing_modalities_and_what_stands_behind_the_verdict(tmp_path):
-    codes = np.arange(150) % 3
-    vectors = {name: class_vectors(codes, 6, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
-    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in codes]})
+    targets = np.arange(150) % 3
+    vectors = {name: class_vectors(targets, 6, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
     options = ("--fusion", "all", "--guard", "--details", "--max-epochs", 2, "--hidden-dim", 16)
     result = invoke(train_command, path, *options, "--runs", tmp_path / "runs")
     assert result.exit_code == 0, result.stderr

@@ -13,7 +13,7 @@ from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment
 from heads.experiment.input_digests import split_sha256, tokens_sha256, vectors_sha256
-from heads.experiment.result_store import Memo, job_key
+from heads.experiment.result_store import ResultCache, job_key
 from heads.experiment.results import Outcome, Trained, failed, outcome_of
 from heads.head_types import head_type
 from heads.modules.plugin import plugin_sha256
@@ -41,21 +41,21 @@ class Bench:
     """
 
     def __init__(
-        self, experiment: Experiment, memo: Memo, *, seeds: Sequence[int], watcher: Watcher | None = None
+        self, experiment: Experiment, result_cache: ResultCache, *, seeds: Sequence[int], watcher: Watcher | None = None
     ) -> None:
         self.problem = problem = experiment.problem
         self.outcomes: dict[FoldJob, Outcome] = {}
         self.trained: set[FoldJob] = set()
         self.n_again = 0  # members trained again for late fusion's sake
         self._experiment = experiment
-        self._memo = memo
+        self._result_cache = result_cache
         self._seeds = seeds
         self._trained_on = describe_device(experiment.device, experiment.dtype)
         self._watcher = watcher
         self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
         self._tokens_sha256 = cache(lambda encoder, version: tokens_sha256(problem.vectors[encoder][version]))
         self._plugin_sha256 = cache(plugin_sha256)
-        self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.codes))
+        self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.targets))
 
     @property
     def is_late_fitted(self) -> bool:
@@ -79,7 +79,7 @@ class Bench:
         missing = []
         for job in jobs:
             n_rows, n_classes = len(self.problem.folds[job.fold].test), len(self.problem.labels.classes)
-            outcome = self._memo.get(self.key(job), n_rows=n_rows, n_classes=n_classes)
+            outcome = self._result_cache.get(self.key(job), n_rows=n_rows, n_classes=n_classes)
             if outcome is None:
                 missing.append(job)
             else:
@@ -145,7 +145,7 @@ class Bench:
         if isinstance(result, HeadError):
             outcome = failed(result)
         else:
-            outcome = outcome_of(result, self.problem.labels.codes, self.problem.folds[job.fold])
+            outcome = outcome_of(result, self.problem.labels.targets, self.problem.folds[job.fold])
         if not isinstance(result, HeadMemoryError):
-            self._memo.put(self.key(job), outcome)
+            self._result_cache.put(self.key(job), outcome)
         self._take(job, outcome, remembered=False)

@@ -131,20 +131,20 @@ def _pooled_scores(
     Both are means over the seeds.
     """
     rows = problem.test_rows
-    codes, n_classes = problem.labels.codes[rows], len(problem.labels.classes)
+    targets, n_classes = problem.labels.targets[rows], len(problem.labels.classes)
     answers, named = {}, {}
     for place, (one, own) in enumerate(jobs.items()):
         seeds = sorted({job.seed for job in own})
         named[one] = [f"{place} {seed}" for seed in seeds]
         for name, seed in zip(named[one], seeds, strict=True):
-            of_seed = sorted((job.fold, outcomes[job].answers) for job in own if job.seed == seed)
+            of_seed = sorted((job.fold, outcomes[job].predictions) for job in own if job.seed == seed)
             answers[name] = np.concatenate([found for _, found in of_seed]).astype(np.int64)
     if not answers:
         return {}, {}
     resampled = resampled_scores(
-        codes, answers, problem.groups[rows], n_classes=n_classes, n_resamples=n_resamples, generator=generator
+        targets, answers, problem.groups[rows], n_classes=n_classes, n_resamples=n_resamples, generator=generator
     )
-    pooled = {name: scores(codes, own, n_classes) for name, own in answers.items()}
+    pooled = {name: scores(targets, own, n_classes) for name, own in answers.items()}
     values = {
         one: np.mean([[pooled[name]["accuracy"], pooled[name]["macro_f1"]] for name in names], axis=0)
         for one, names in named.items()

@@ -207,7 +207,7 @@ class _LearnedByHeart:
 
 
 def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart:
-    rows, codes = subject.rows(FIT_ROWS), subject.labels(FIT_ROWS)
+    rows, targets = subject.rows(FIT_ROWS), subject.labels(FIT_ROWS)
     head, best = subject.fresh(), _LearnedByHeart()
     optimiser = torch.optim.AdamW(
         [parameter for parameter in head.parameters() if parameter.requires_grad], lr=learning_rate
@@ -219,12 +219,12 @@ def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart
                 module.eval()
         logits = head(*arguments(rows))
         optimiser.zero_grad()
-        F.cross_entropy(logits, codes).backward()
+        F.cross_entropy(logits, targets).backward()
         optimiser.step()
         if step % FIT_LOOKS == 0:
             answers = answer(head.eval(), rows)
-            n_right, n_right_training = (int((found.argmax(1) == codes).sum()) for found in (answers, logits))
-            loss = float(F.cross_entropy(answers, codes, reduction="none").median())
+            n_right, n_right_training = (int((found.argmax(1) == targets).sum()) for found in (answers, logits))
+            loss = float(F.cross_entropy(answers, targets, reduction="none").median())
             best = max(best, _LearnedByHeart(n_right, -loss, n_right_training))
             if best.is_enough(math.log(subject.n_classes)):
                 break

@@ -11,7 +11,7 @@ __all__ = ["split_folds"]
 
 
 def split_folds(
-    codes: np.ndarray,
+    targets: np.ndarray,
     groups: np.ndarray,
     *,
     n_folds: int,
@@ -26,20 +26,20 @@ def split_folds(
     not test, as `split_rows` draws them; their share is of all rows.
 
     Shape:
-        codes: (N,) int64, the class of each row, -1 for rows that belong to no side
+        targets: (N,) int64, the class of each row, -1 for rows that belong to no side
         groups: (N,) int64
 
     Raises:
         SplitError: a side of a fold is left empty.
     """
-    lines = lay_lines(codes, groups, generator)
+    lines = lay_lines(targets, groups, generator)
     offsets = generator.random(int(lines.classes.max(initial=-1)) + 1)  # else small classes fill the same folds
     arcs = np.floor((lines.middles + offsets[lines.classes]) % 1 * n_folds).astype(np.int64)
-    tested_in = np.full(len(codes), -1)
+    tested_in = np.full(len(targets), -1)
     tested_in[lines.rows] = np.where(lines.outweighs, n_folds, np.minimum(arcs, n_folds - 1))
     folds = []
     for fold in range(n_folds):
-        left = np.where(tested_in == fold, -1, codes)
+        left = np.where(tested_in == fold, -1, targets)
         share = validation_share * n_folds / (n_folds - 1)  # of the rows that are left
         places = places_on_lines(left, groups, generator)
         is_validation = (places >= 0) & (places < share)

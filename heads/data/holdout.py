@@ -9,18 +9,18 @@ from heads.data.splits import Split
 __all__ = ["draw_holdout"]
 
 
-def draw_holdout(codes: np.ndarray, shares: np.ndarray, *, generator: np.random.Generator) -> Split:
+def draw_holdout(targets: np.ndarray, shares: np.ndarray, *, generator: np.random.Generator) -> Split:
     """Return the rows to train on and those to stop by: of each class its share, and never all of it.
 
     Where that comes to no row, the training rows are both.
 
     Shape:
-        codes: (N,) int64, -1 for rows to leave out
+        targets: (N,) int64, -1 for rows to leave out
         shares: (K,) from 0 to 1
     """
-    rows = generator.permutation(np.flatnonzero(codes >= 0))
-    rows = rows[np.argsort(codes[rows], kind="stable")]  # by class; within it in random order
-    own = codes[rows]
+    rows = generator.permutation(np.flatnonzero(targets >= 0))
+    rows = rows[np.argsort(targets[rows], kind="stable")]  # by class; within it in random order
+    own = targets[rows]
     counts = np.bincount(own, minlength=len(shares))  # (K,)
     ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[own]
     is_chosen = (ranks + 0.5 < shares[own] * counts[own]) & (ranks + 1 < counts[own])

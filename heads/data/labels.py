@@ -19,12 +19,12 @@ class Labels:
     """The classes, sorted, and each row's class.
 
     Shape:
-        codes: (N,) int64, the class's position; -1 where the row is left out
+        targets: (N,) int64, the class's position; -1 where the row is left out
     """
 
     column: str
     classes: list[str]
-    codes: np.ndarray
+    targets: np.ndarray
     notes: list[str]  # what was left out and by which rule
 
 
@@ -82,10 +82,10 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
             f"{int(kept.sum())}: {found or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
             "lower --min-rows."
         )
-    new_codes = np.where(kept, np.cumsum(kept) - 1, -1)
-    codes = np.full(len(cells), -1, dtype=np.int64)
-    codes[usable & labelled] = new_codes[inverse]
-    return Labels(column=column, classes=names[kept].tolist(), codes=codes, notes=notes)
+    new_targets = np.where(kept, np.cumsum(kept) - 1, -1)
+    targets = np.full(len(cells), -1, dtype=np.int64)
+    targets[usable & labelled] = new_targets[inverse]
+    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes)
 
 
 def _some(names: list[str]) -> str:

@@ -93,7 +93,7 @@ class MetadataWish:
             HeadError: a column that is asked for gives the label away or says nothing; or none is left.
         """
         rows = [split.train for split in splits]
-        names = [[labels.classes[code] for code in labels.codes[own].tolist()] for own in rows]
+        names = [[labels.classes[code] for code in labels.targets[own].tolist()] for own in rows]
         faults, count_faults = (
             faults_by_column({name: self._cells[name] for name in own}, names, rows, are_counted=are_counted)
             | {name: GIVES_AWAY for name in own if name == self._label}

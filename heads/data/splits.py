@@ -65,7 +65,12 @@ class Lines:
 
 
 def split_rows(
-    codes: np.ndarray, groups: np.ndarray, *, test_share: float, validation_share: float, generator: np.random.Generator
+    targets: np.ndarray,
+    groups: np.ndarray,
+    *,
+    test_share: float,
+    validation_share: float,
+    generator: np.random.Generator,
 ) -> Split:
     """Return a stratified split in which no group straddles two sides.
 
@@ -75,14 +80,14 @@ def split_rows(
     that of sorting N rows.
 
     Shape:
-        codes: (N,) int64, the class of each row, -1 for rows that belong to no side
+        targets: (N,) int64, the class of each row, -1 for rows that belong to no side
         groups: (N,) int64
 
     Raises:
         SplitError: a side is left empty.
     """
-    side = places_on_lines(codes, groups, generator)
-    used = codes >= 0
+    side = places_on_lines(targets, groups, generator)
+    used = targets >= 0
     split = Split(
         test=np.flatnonzero(used & (side < test_share)),
         validation=np.flatnonzero(used & (side >= test_share) & (side < test_share + validation_share)),
@@ -95,7 +100,7 @@ def split_rows(
 def split_by_column(
     column: str,
     cells: list[str],
-    codes: np.ndarray,
+    targets: np.ndarray,
     groups: np.ndarray,
     *,
     validation_share: float,
@@ -115,11 +120,11 @@ def split_by_column(
             f"Expected --split-column {column} to say train, validation or test, but it says {', '.join(unknown[:5])}."
         )
     sides = np.array([SIDES.get(word, "") for word in words])
-    used = codes >= 0
+    used = targets >= 0
     train, validation, test = (np.flatnonzero(used & (sides == side)) for side in ("train", "validation", "test"))
     if not len(validation) and len(train):
-        inside = np.full_like(codes, -1)
-        inside[train] = codes[train]
+        inside = np.full_like(targets, -1)
+        inside[train] = targets[train]
         places = places_on_lines(inside, groups, generator)[train]
         chosen = places < max(validation_share, places.min() + 1e-9)  # one group at least
         train, validation = train[~chosen], train[chosen]
@@ -134,18 +139,18 @@ def straddlers(split: Split, groups: np.ndarray) -> int:
     return int(np.isin(groups[split.test], seen).sum())
 
 
-def lay_lines(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> Lines:
+def lay_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> Lines:
     """Return each class's groups in random order along a line of length 1, one step a row, the largest group last."""
-    rows = np.flatnonzero(codes >= 0)
+    rows = np.flatnonzero(targets >= 0)
     # A group belongs to the class that most of its rows have; the first of equals.
-    pairs, pair_sizes = np.unique(np.stack([groups[rows], codes[rows]]), axis=1, return_counts=True)
+    pairs, pair_sizes = np.unique(np.stack([groups[rows], targets[rows]]), axis=1, return_counts=True)
     order = np.lexsort((pairs[1], -pair_sizes, pairs[0]))
     group_ids, first = np.unique(pairs[0][order], return_index=True)
-    group_codes = pairs[1][order][first]
+    group_targets = pairs[1][order][first]
     group_sizes = pair_sizes[order][first]  # the rows of its own class: the others only come along
 
     shuffled = generator.permutation(len(group_ids))
-    sizes, classes = group_sizes[shuffled], group_codes[shuffled]
+    sizes, classes = group_sizes[shuffled], group_targets[shuffled]
     by_size = np.lexsort((sizes, classes))  # by class; within it by size, equals in random order
     is_largest = np.zeros(len(shuffled), dtype=bool)
     is_largest[by_size[np.diff(classes[by_size], append=-1) != 0]] = True
@@ -170,13 +175,13 @@ def lay_lines(codes: np.ndarray, groups: np.ndarray, generator: np.random.Genera
     )
 
 
-def places_on_lines(codes: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def places_on_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return where on its class's line the middle of each row's group falls, (N,) from 0 to 1; -1 if unused.
 
     A class's largest group is at 1.
     """
-    lines = lay_lines(codes, groups, generator)
-    places = np.full(len(codes), -1.0)
+    lines = lay_lines(targets, groups, generator)
+    places = np.full(len(targets), -1.0)
     places[lines.rows] = np.where(lines.is_largest, 1.0, lines.middles)
     return places
 

@@ -137,16 +137,16 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         vectors = split_columns(matrix, modalities or {ONLY_MODALITY: matrix.shape[1]})
         fusion = self._find_fusion(list(vectors.dims))
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        codes = np.where(vectors.some_present(), codes, -1)
-        if (n_classes := len(np.unique(codes[codes >= 0]))) < 2:
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        targets = np.where(vectors.some_present(), targets, -1)
+        if (n_classes := len(np.unique(targets[targets >= 0]))) < 2:
             raise LabelError(
                 f"Expected y to have two classes or more, but there is {n_classes} class among the "
-                f"{(codes >= 0).sum()} rows that have vectors."
+                f"{(targets >= 0).sum()} rows that have vectors."
             )
         settings, shares = self._find_settings(fusion, y)
-        split = draw_holdout(codes, shares, generator=np.random.default_rng(settings.seed))
-        labels = Labels("y", [str(name) for name in self.classes_], codes, [])
+        split = draw_holdout(targets, shares, generator=np.random.default_rng(settings.seed))
+        labels = Labels("y", [str(name) for name in self.classes_], targets, [])
         trained = self._train(fusion, vectors, labels, split, settings)
         members = {name: one for name, one in trained.items() if name != fusion} or trained
         histories = {name: one.history for name, one in members.items()}
@@ -256,7 +256,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             ids=[],
             vectors={(name, COLUMNS): [vectors.part([name])] for name in modalities},
             labels=labels,
-            groups=np.arange(len(labels.codes)),
+            groups=np.arange(len(labels.targets)),
             folds=[split],
             fusions=(fusion,),
             notes=[],

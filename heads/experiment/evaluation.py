@@ -11,7 +11,7 @@ import torch
 from heads.experiment.importance import measure_importance
 from heads.experiment.late_fusion import sweep
 from heads.experiment.missing_modalities import score_missing
-from heads.experiment.predictions import Answers
+from heads.experiment.predictions import Predictions
 from heads.experiment.trained_heads import SIDES, Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.mcnemar import mcnemar_test
@@ -36,7 +36,7 @@ class Findings:
     verdicts: list[Verdict]
     missing: dict[str, dict[str, dict[str, float]]]  # what is there -> head -> scores
     sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
-    answers: dict[str, Answers]  # head -> its answers to the test rows
+    answers: dict[str, Predictions]  # head -> its answers to the test rows
     n_altered: int  # test rows that were shuffled or lost modalities
 
 
@@ -48,17 +48,17 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
         sides = {side: roster.probabilities(name, side) for side in SIDES}
         fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
         cards[name] = _scorecard(roster, sides) | fitted
-        answers[name] = Answers.of(sides["test"], roster.is_known(name)[roster.split.test])
+        answers[name] = Predictions.of(sides["test"], roster.is_known(name)[roster.split.test])
     metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, roster.controls))
-    codes = {name: own.codes for name, own in answers.items()}
-    verdicts = _compare(roster, codes, metrics, control_metrics, settings)
+    targets = {name: own.classes for name, own in answers.items()}
+    verdicts = _compare(roster, targets, metrics, control_metrics, settings)
     missing = {}
     some = _some_of(roster.split.test, settings.seed)
     if len(roster.vectors.dims) > 1:
         missing = score_missing(
             list(roster.heads.values()),
             roster.vectors.take(torch.from_numpy(some)),
-            problem.labels.codes[some],
+            problem.labels.targets[some],
             generator=np.random.default_rng(settings.seed),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.trained
@@ -76,9 +76,9 @@ def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
 
 def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
     """Return the scores on the test rows, with those of the other sides beside them."""
-    codes = roster.problem.labels.codes
-    by_side = {side: measure(codes[getattr(roster.split, side)], matrix) for side, matrix in sides.items()}
-    test = codes[roster.split.test]
+    targets = roster.problem.labels.targets
+    by_side = {side: measure(targets[getattr(roster.split, side)], matrix) for side, matrix in sides.items()}
+    test = targets[roster.split.test]
     own = by_side.pop("test")
     return {
         **own,
@@ -97,9 +97,9 @@ def _compare(
 ) -> list[Verdict]:
     """Add intervals to the metrics, and return the verdict on every fusion that has no guard."""
     problem, test = roster.problem, roster.split.test
-    codes = problem.labels.codes[test]
+    targets = problem.labels.targets[test]
     resampled = resampled_scores(
-        codes,
+        targets,
         answers,
         problem.groups[test],
         n_classes=len(problem.labels.classes),
@@ -119,7 +119,7 @@ def _compare(
     fusions = [name for name in roster.fusions if not name.endswith(GUARD)]
     generator = np.random.default_rng(settings.seed)
     importance = measure_importance(
-        [roster.heads[name] for name in fusions], seen, problem.labels.codes[some], generator=generator
+        [roster.heads[name] for name in fusions], seen, problem.labels.targets[some], generator=generator
     )
     verdicts = []
     for name in fusions:
@@ -132,8 +132,8 @@ def _compare(
         verdicts.append(
             replace(
                 verdict,
-                rows=mcnemar_test(codes, answers[name], answers[best]),
-                classes=tally_classes(codes, answers[name], answers[best], problem.labels.classes),
+                rows=mcnemar_test(targets, answers[name], answers[best]),
+                classes=tally_classes(targets, answers[name], answers[best], problem.labels.classes),
                 importance=importance[name],
                 warnings=list(warnings.values()),
                 no_better_than=list(warnings),

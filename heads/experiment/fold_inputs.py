@@ -48,7 +48,7 @@ class FoldInputs:
             self._tasks[encoders, fold] = Task(
                 inputs=vectors.inputs,
                 present=vectors.present,
-                codes=torch.from_numpy(self._problem.labels.codes),
+                targets=torch.from_numpy(self._problem.labels.targets),
                 split=self._problem.folds[fold],
                 tokens=vectors.tokens,
                 standardise=self.standardise(encoders, fold),

@@ -33,7 +33,7 @@ def add_guards(roster: Roster, *, seed: int) -> None:
             guarded,
             {one: roster.trained[one].log_probabilities["validation"] for one in (name, *singles)},
             validation.present,
-            validation.codes,
+            validation.targets,
             fusion=name,
             best=roster.best_single,
             groups=validation.groups,

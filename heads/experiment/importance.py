@@ -23,7 +23,7 @@ N_REPEATS = 5
 def measure_importance(
     heads: Sequence[TrainedHead],
     vectors: Vectors,
-    codes: np.ndarray,
+    targets: np.ndarray,
     *,
     generator: np.random.Generator,
     n_repeats: int = N_REPEATS,
@@ -34,14 +34,14 @@ def measure_importance(
     45, 2001; arXiv 1801.01489), alike for all heads.
 
     Shape:
-        codes: (N,) int64, of the rows of `vectors`
+        targets: (N,) int64, of the rows of `vectors`
     """
     modalities = list(vectors.dims)
     shuffled = (shuffle_modality(vectors, name, generator) for name in modalities for _ in range(n_repeats))
     found: dict[str, list[list[float]]] = {head.name: [] for head in heads}
     for answers in answer_variants(heads, chain([vectors], shuffled)):
         for head in heads:
-            own = scores(codes, answers[head.name], len(head.classes))
+            own = scores(targets, answers[head.name], len(head.classes))
             found[head.name].append([own[name] for name in JUDGED])
     drops = {}
     for head in heads:

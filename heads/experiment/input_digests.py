@@ -39,10 +39,10 @@ def tokens_sha256(vectors: Vectors) -> str:
     )
 
 
-def split_sha256(split: Split, codes: np.ndarray) -> str:
+def split_sha256(split: Split, targets: np.ndarray) -> str:
     """Return the SHA-256 of the rows of each side, and of their classes."""
     rows = {side: _sha256(own.astype("<i8")) for side, own in vars(split).items()}
-    return fields_sha256(rows | {"codes": _sha256(codes.astype("<i8"))})
+    return fields_sha256(rows | {"codes": _sha256(targets.astype("<i8"))})
 
 
 def _sha256(array: np.ndarray) -> str:

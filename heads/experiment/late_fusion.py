@@ -31,12 +31,12 @@ class MemberAnswers:
     Shape:
         log_probabilities: {modality: (n, K)}
         present: {modality: (n,) bool}
-        codes, groups: (n,) int64
+        targets, groups: (n,) int64
     """
 
     log_probabilities: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
-    codes: Tensor
+    targets: Tensor
     groups: Tensor
 
     @classmethod
@@ -52,7 +52,7 @@ class MemberAnswers:
         return cls(
             log_probabilities,
             {name: vectors.present[name][own] for name in log_probabilities},
-            torch.from_numpy(problem.labels.codes)[own],
+            torch.from_numpy(problem.labels.targets)[own],
             torch.from_numpy(problem.groups)[own],
         )
 
@@ -62,7 +62,7 @@ class MemberAnswers:
         logs, present = (
             {name: rows[own] for name, rows in one.items()} for one in (self.log_probabilities, self.present)
         )
-        return MemberAnswers(logs, present, self.codes[own], self.groups[own])
+        return MemberAnswers(logs, present, self.targets[own], self.groups[own])
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def choose_averaging(weighting: Weighting, answers_to: Callable[[str], MemberAns
 def sweep(answers: MemberAnswers) -> list[SweepPoint]:
     """Return the scores of all weights on some rows; the weights are the same for any."""
     step = SWEEP_STEPS.get(len(answers.log_probabilities), COARSE_STEP)
-    return sweep_simplex(answers.log_probabilities, answers.present, answers.codes, step=step)
+    return sweep_simplex(answers.log_probabilities, answers.present, answers.targets, step=step)
 
 
 def weights_in_words(weights: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:

@@ -20,7 +20,7 @@ SHARES = (0.1, 0.3, 0.5)  # of the entries, missing at random
 
 
 def score_missing(
-    heads: Sequence[TrainedHead], vectors: Vectors, codes: np.ndarray, *, generator: np.random.Generator
+    heads: Sequence[TrainedHead], vectors: Vectors, targets: np.ndarray, *, generator: np.random.Generator
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return the scores of each head when only some modalities are there, {what is there: {head: scores}}.
 
@@ -29,7 +29,7 @@ def score_missing(
     heads are trained on what there was; none is trained again.
 
     Shape:
-        codes: (N,) int64, of the rows of `vectors`
+        targets: (N,) int64, of the rows of `vectors`
     """
     shown = {
         "+".join(names): {name: mask & torch.tensor(name in names) for name, mask in vectors.present.items()}
@@ -40,7 +40,7 @@ def score_missing(
     n_classes = len(heads[0].classes)
     answers = answer_variants(heads, (vectors.seen(present) for present in shown.values()))
     return {
-        what: {name: scores(codes, own, n_classes) for name, own in answer.items()}
+        what: {name: scores(targets, own, n_classes) for name, own in answer.items()}
         for what, answer in zip(shown, answers, strict=True)
     }
 

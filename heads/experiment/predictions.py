@@ -6,25 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Answers"]
+__all__ = ["Predictions"]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """A head's answers to n rows.
 
     Shape:
-        codes: (n,) int64, the classes answered
+        classes: (n,) int64
         confidences: (n,) float32, their probabilities
-        there: (n,) bool; the other rows have no vector of what the head sees, and their answers are guesses
+        is_known: (n,) bool; the other rows have no vector of what the head sees, and their answers are guesses
     """
 
-    codes: np.ndarray
+    classes: np.ndarray
     confidences: np.ndarray
-    there: np.ndarray
+    is_known: np.ndarray
 
     @classmethod
-    def of(cls, probabilities: np.ndarray, there: np.ndarray) -> Answers:
+    def of(cls, probabilities: np.ndarray, is_known: np.ndarray) -> Predictions:
         """Return the answers of probabilities, (n, K)."""
-        codes = probabilities.argmax(1)
-        return cls(codes, probabilities[np.arange(len(codes)), codes], there)
+        classes = probabilities.argmax(1)
+        return cls(classes, probabilities[np.arange(len(classes)), classes], is_known)

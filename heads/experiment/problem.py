@@ -235,15 +235,15 @@ def _split(cache: Cache, labels: Labels, groups: np.ndarray, settings: ProblemSe
         LabelError, SplitError: there is no such column, or a side would have too few rows.
     """
     generator, share = np.random.default_rng(settings.draw_seed), settings.validation_share
-    codes, column = labels.codes, settings.split_column
+    targets, column = labels.targets, settings.split_column
     if settings.folds > 1:
-        return split_folds(codes, groups, n_folds=settings.folds, validation_share=share, generator=generator)
+        return split_folds(targets, groups, n_folds=settings.folds, validation_share=share, generator=generator)
     if column is None:
         test_share = settings.test_share
-        return [split_rows(codes, groups, test_share=test_share, validation_share=share, generator=generator)]
+        return [split_rows(targets, groups, test_share=test_share, validation_share=share, generator=generator)]
     if column not in cache.columns():
         raise LabelError(
             f"--split-column: expected one of the catalogue's columns ({', '.join(cache.columns())}), got {column!r}."
         )
     cells = cache.column(column)
-    return [split_by_column(column, cells, codes, groups, validation_share=share, generator=generator)]
+    return [split_by_column(column, cells, targets, groups, validation_share=share, generator=generator)]

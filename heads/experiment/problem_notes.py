@@ -57,12 +57,12 @@ def fold_notes(labels: Labels, groups: np.ndarray, folds: Sequence[Split], *, sp
         return _split_notes(labels, groups, folds[0], split_column)
     tested = np.concatenate([fold.test for fold in folds])
     notes = []
-    if n_untested := int((labels.codes >= 0).sum()) - len(tested):
+    if n_untested := int((labels.targets >= 0).sum()) - len(tested):
         notes.append(
             f"{n_untested} rows share pictures or texts with more than half of their class: they train in every fold, "
             "and are tested in none."
         )
-    if n_lacking := len(labels.classes) - len(np.unique(labels.codes[tested])):
+    if n_lacking := len(labels.classes) - len(np.unique(labels.targets[tested])):
         notes.append(f"{n_lacking} of {len(labels.classes)} classes have no test row in any fold.")
     return notes
 
@@ -74,7 +74,7 @@ def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column:
             f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
             f"{split_column} lets duplicates straddle, and the scores are too good."
         )
-    used = groups[labels.codes >= 0]
+    used = groups[labels.targets >= 0]
     largest = int(np.bincount(used).max())
     if largest > LARGE_GROUP * len(used):
         notes.append(
@@ -82,6 +82,6 @@ def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column:
             "side of the split."
         )
     for side, rows in (("training", split.train), ("test", split.test)):
-        if n_lacking := len(labels.classes) - len(np.unique(labels.codes[rows])):
+        if n_lacking := len(labels.classes) - len(np.unique(labels.targets[rows])):
             notes.append(f"{n_lacking} of {len(labels.classes)} classes have no {side} row in this split.")
     return notes

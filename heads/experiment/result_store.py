@@ -29,7 +29,7 @@ from heads.errors import MemoError
 from heads.experiment.results import Outcome
 from heads.metrics.registry import JUDGED
 
-__all__ = ["ENGINE_VERSION", "Memo", "job_key"]
+__all__ = ["ENGINE_VERSION", "ResultCache", "job_key"]
 
 ENGINE_VERSION = 2  # raised when the same job would come to another outcome
 
@@ -50,7 +50,7 @@ def job_key(fields: Mapping[str, Any]) -> str:
     return fields_sha256({**fields, "engine_version": ENGINE_VERSION})
 
 
-class Memo:
+class ResultCache:
     """The outcomes that are remembered, in a file that is made when it is not there.
 
     Raises:
@@ -71,7 +71,7 @@ class Memo:
             self._connection.close()
             raise
 
-    def __enter__(self) -> Memo:
+    def __enter__(self) -> ResultCache:
         return self
 
     def __exit__(
@@ -112,7 +112,7 @@ class Memo:
             MemoError: the file cannot be written.
         """
         about = json.dumps({name: getattr(outcome, name) for name in ABOUT}).encode()
-        answers = np.ascontiguousarray(outcome.answers, "<i4").tobytes()
+        answers = np.ascontiguousarray(outcome.predictions, "<i4").tobytes()
         with self._named():
             self._connection.execute(
                 "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?)",
@@ -210,4 +210,4 @@ def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outco
             raise ValueError("an outcome is of other rows or classes")
     elif len(answers):
         raise ValueError("an error has answers")
-    return Outcome(answers=answers, **found)
+    return Outcome(predictions=answers, **found)

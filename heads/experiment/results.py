@@ -37,10 +37,10 @@ class Outcome:
     """What came of a job, small enough to keep for thousands: or why nothing did.
 
     Shape:
-        answers: (n,) int32, the class answered for each test row
+        predictions: (n,) int32, the class answered for each test row
     """
 
-    answers: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="<i4"))
+    predictions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="<i4"))
     test: dict[str, float] = field(default_factory=dict)  # score -> value
     validation: dict[str, float] = field(default_factory=dict)
     best_epoch: int = 0
@@ -49,17 +49,17 @@ class Outcome:
     error: str | None = None
 
 
-def outcome_of(trained: Trained, codes: np.ndarray, split: Split) -> Outcome:
+def outcome_of(trained: Trained, targets: np.ndarray, split: Split) -> Outcome:
     """Return what is kept of a job.
 
     Shape:
-        codes: (N,) int64, the class of each row of the catalogue
+        targets: (N,) int64, the class of each row of the catalogue
     """
     validation, test = (trained.log_probabilities[side].exp().numpy() for side in ("validation", "test"))
     return Outcome(
-        answers=test.argmax(1).astype("<i4"),
-        test=measure(codes[split.test], test),
-        validation=measure(codes[split.validation], validation),
+        predictions=test.argmax(1).astype("<i4"),
+        test=measure(targets[split.test], test),
+        validation=measure(targets[split.validation], validation),
         best_epoch=trained.best_epoch,
         history=trained.history,
         elapsed_s=trained.elapsed_s,

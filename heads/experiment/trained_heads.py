@@ -71,8 +71,8 @@ class Roster:
 
     def scores(self, name: str, side: str) -> dict[str, float]:
         """Return a head's scores on one side of the split."""
-        codes = self.problem.labels.codes[getattr(self.split, side)]
-        return scores(codes, self.probabilities(name, side).argmax(1), len(self.problem.labels.classes))
+        targets = self.problem.labels.targets[getattr(self.split, side)]
+        return scores(targets, self.probabilities(name, side).argmax(1), len(self.problem.labels.classes))
 
     def single_answers(self, side: str) -> MemberAnswers:
         """Return what the single heads answer to one side of the split."""

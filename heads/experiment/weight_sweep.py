@@ -30,7 +30,7 @@ class SweepPoint:
 def sweep_simplex(
     log_probabilities: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     step: float = 0.05,
 ) -> list[SweepPoint]:
@@ -42,7 +42,7 @@ def sweep_simplex(
     Shape:
         log_probabilities: {modality: (N, K)} logits or log-probabilities
         present: {modality: (N,)} bool
-        codes: (N,) int64
+        targets: (N,) int64
 
     Raises:
         SettingError: the step does not divide 1.
@@ -54,12 +54,12 @@ def sweep_simplex(
     grid = torch.tensor(list(_compositions(n_steps, len(modalities))), dtype=torch.float64) / n_steps  # (G, M)
     probabilities = torch.stack([log_probabilities[name].double().softmax(1) for name in modalities], dim=1)
     there = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
-    labels, n_classes = codes.cpu().numpy(), probabilities.shape[2]
+    labels, n_classes = targets.cpu().numpy(), probabilities.shape[2]
     points = []
-    for weights in grid.to(there.device).split(max(1, BLOCK_CELLS // max(1, len(codes) * n_classes))):
+    for weights in grid.to(there.device).split(max(1, BLOCK_CELLS // max(1, len(targets) * n_classes))):
         own = row_weights(weights, there[:, None])  # (N, g, M)
         averages = (own / own.sum(2, keepdim=True)) @ probabilities  # (N, g, K)
-        losses = -averages[torch.arange(len(codes)), :, codes].clamp_min(LEAST_PROBABILITY).log().mean(0)  # (g,)
+        losses = -averages[torch.arange(len(targets)), :, targets].clamp_min(LEAST_PROBABILITY).log().mean(0)  # (g,)
         answers = averages.argmax(2).T.cpu().numpy()  # (g, N)
         for numbers, answer, loss in zip(weights.tolist(), answers, losses.tolist(), strict=True):
             found = scores(labels, answer, n_classes)

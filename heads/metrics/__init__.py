@@ -1,1 +1,1 @@
-"""How good answers are, and how sure one can be of it; on arrays alone."""
+"""How good predictions are, and how sure one can be of it; on arrays alone."""

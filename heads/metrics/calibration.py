@@ -1,4 +1,4 @@
-"""Whether a head is as sure as it is right: answers in bins of their probability."""
+"""Whether a head is as sure as it is right: predictions in bins of their probability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Reliability:
     """Answers in bins of equal width of their probability (arXiv 1706.04599, figure 1).
 
     Shape:
-        counts: (15,) int64, the answers in each bin
+        counts: (15,) int64, the predictions in each bin
         confidences, accuracies: (15,), their mean probability and the share of them that is right; NaN in empty bins
     """
 
@@ -26,13 +26,13 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the mean distance of the two, by answers (equation 3)."""
+        """The expected calibration error: the mean distance of the two, by predictions (equation 3)."""
         gaps = np.abs(np.nan_to_num(self.confidences - self.accuracies))
         return float((gaps * self.counts).sum() / max(int(self.counts.sum()), 1))
 
 
 def measure_reliability(confidences: np.ndarray, is_right: np.ndarray) -> Reliability:
-    """Return how often answers of some probability are right; a bin holds its lower edge, the last one 1 as well.
+    """Return how often predictions of some probability are right; a bin holds its lower edge, the last one 1 as well.
 
     Shape:
         confidences: (n,)

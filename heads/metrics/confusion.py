@@ -43,20 +43,20 @@ class Confusions:
         return int(self.counts.sum() - np.trace(self.counts))
 
 
-def count_confusions(codes: np.ndarray, answers: np.ndarray, classes: list[str]) -> Confusions:
+def count_confusions(targets: np.ndarray, predictions: np.ndarray, classes: list[str]) -> Confusions:
     """Return a head's mistakes; up to 20 classes are shown in their order, of more the 20 most confused, these first.
 
     A class takes part in a mistake as the truth or as the answer. Classes without any are left out where not all are
     shown; equals stand in the classes' order.
 
     Shape:
-        codes, answers: (n,) int64
+        targets, predictions: (n,) int64
     """
     n_classes = len(classes)
-    wrong = codes != answers
-    numbers, counts = np.unique(codes[wrong] * n_classes + answers[wrong], return_counts=True)  # (P,)
+    wrong = targets != predictions
+    numbers, counts = np.unique(targets[wrong] * n_classes + predictions[wrong], return_counts=True)  # (P,)
     kinds = np.stack(np.divmod(numbers, n_classes))  # (2, P), truth and answer
-    support = np.bincount(codes, minlength=n_classes)
+    support = np.bincount(targets, minlength=n_classes)
     shown = np.arange(n_classes)
     if n_classes > MOST_CLASSES:
         n_parts = np.bincount(kinds.ravel(), weights=np.tile(counts, 2), minlength=n_classes)
@@ -65,8 +65,8 @@ def count_confusions(codes: np.ndarray, answers: np.ndarray, classes: list[str])
     place = np.full(n_classes, -1)
     place[shown] = np.arange(len(shown))
     matrix = np.zeros((len(shown), len(shown)), dtype=np.int64)
-    inside = (place[codes] >= 0) & (place[answers] >= 0)
-    np.add.at(matrix, (place[codes[inside]], place[answers[inside]]), 1)
+    inside = (place[targets] >= 0) & (place[predictions] >= 0)
+    np.add.at(matrix, (place[targets[inside]], place[predictions[inside]]), 1)
     order = np.argsort(-counts, kind="stable")[:MOST_PAIRS]
     return Confusions(
         classes=[classes[n] for n in shown],

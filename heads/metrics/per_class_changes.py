@@ -1,4 +1,4 @@
-"""Which classes a fusion answers better than a single modality, and which worse."""
+"""Which classes a fusion predictions better than a single modality, and which worse."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ class ClassTally:
     losses: list[ClassChange]
 
 
-def tally_classes(codes: np.ndarray, answers: np.ndarray, others: np.ndarray, classes: list[str]) -> ClassTally:
+def tally_classes(targets: np.ndarray, predictions: np.ndarray, others: np.ndarray, classes: list[str]) -> ClassTally:
     """Return in which classes a head has more rows right than another; classes without a row are in no count.
 
     Shape:
-        codes, answers, others: (n,) int64
+        targets, predictions, others: (n,) int64
     """
-    is_right, other_is_right = answers == codes, others == codes
+    is_right, other_is_right = predictions == targets, others == targets
 
     def counts(rows: np.ndarray) -> np.ndarray:
-        return np.bincount(codes[rows], minlength=len(classes))  # (K,)
+        return np.bincount(targets[rows], minlength=len(classes))  # (K,)
 
-    support = np.bincount(codes, minlength=len(classes))
+    support = np.bincount(targets, minlength=len(classes))
     won, lost = counts(is_right & ~other_is_right), counts(~is_right & other_is_right)
     right, other_right = counts(is_right), counts(other_is_right)
     net = won - lost

@@ -1,4 +1,4 @@
-"""How good a head's answers are: accuracy never alone, and an interval beside it."""
+"""How good a head's predictions are: accuracy never alone, and an interval beside it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ LEAST_PROBABILITY = 1e-15
 BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
 
 
-def scores(codes: np.ndarray, answers: np.ndarray, n_classes: int) -> dict[str, float]:
+def scores(targets: np.ndarray, predictions: np.ndarray, n_classes: int) -> dict[str, float]:
     """Return accuracy, macro-F1 and balanced accuracy; the latter two over the classes that occur.
 
-    Macro-F1 is over the classes among labels or answers, balanced accuracy over those among labels, as scikit-learn
+    Macro-F1 is over the classes among labels or predictions, balanced accuracy over those among labels, as scikit-learn
     has them.
 
     Shape:
-        codes, answers: (n,) int64
+        targets, predictions: (n,) int64
     """
-    hits = np.bincount(codes[codes == answers], minlength=n_classes)
-    labels = np.bincount(codes, minlength=n_classes)
-    answered = np.bincount(answers, minlength=n_classes)
+    hits = np.bincount(targets[targets == predictions], minlength=n_classes)
+    labels = np.bincount(targets, minlength=n_classes)
+    answered = np.bincount(predictions, minlength=n_classes)
     accuracy, macro_f1, balanced = _scores_of_counts(hits, labels, answered)
     return {"accuracy": float(accuracy), "macro_f1": float(macro_f1), "balanced_accuracy": float(balanced)}
 
 
-def per_class(codes: np.ndarray, answers: np.ndarray, classes: list[str]) -> dict[str, dict[str, float]]:
+def per_class(targets: np.ndarray, predictions: np.ndarray, classes: list[str]) -> dict[str, dict[str, float]]:
     """Return precision, recall, F1 and support of each class; 0 where there is nothing to divide by."""
     n_classes = len(classes)
-    hits = np.bincount(codes[codes == answers], minlength=n_classes)
-    labels = np.bincount(codes, minlength=n_classes)
-    answered = np.bincount(answers, minlength=n_classes)
+    hits = np.bincount(targets[targets == predictions], minlength=n_classes)
+    labels = np.bincount(targets, minlength=n_classes)
+    answered = np.bincount(predictions, minlength=n_classes)
     return {
         name: {
             "precision": float(hits[n] / max(answered[n], 1)),
@@ -47,25 +47,25 @@ def per_class(codes: np.ndarray, answers: np.ndarray, classes: list[str]) -> dic
     }
 
 
-def log_loss(probabilities: np.ndarray, codes: np.ndarray) -> float:
+def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """Return the mean negative log-probability of the labels, in nats.
 
     Shape:
         probabilities: (n, K)
-        codes: (n,) int64
+        targets: (n,) int64
     """
-    own = probabilities[np.arange(len(codes)), codes].astype(np.float64)
+    own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     return float(-np.log(np.maximum(own, LEAST_PROBABILITY)).mean())
 
 
-def calibration_error(probabilities: np.ndarray, codes: np.ndarray) -> float:
-    """Return the expected calibration error of the answers, over 15 bins of equal width (arXiv 1706.04599, eq. 3)."""
-    return measure_reliability(probabilities.max(1), probabilities.argmax(1) == codes).error
+def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Return the expected calibration error, over 15 bins of equal width (arXiv 1706.04599, equation 3)."""
+    return measure_reliability(probabilities.max(1), probabilities.argmax(1) == targets).error
 
 
 def resampled_scores(
-    codes: np.ndarray,
-    answers: Mapping[str, np.ndarray],
+    targets: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
     groups: np.ndarray,
     *,
     n_classes: int,
@@ -77,25 +77,25 @@ def resampled_scores(
     Whole groups are drawn: rows that share a picture or a text are no independent evidence.
 
     Shape:
-        codes, groups: (n,) int64
-        answers: {head: (n,) int64}
+        targets, groups: (n,) int64
+        predictions: {head: (n,) int64}
         output: {head: (R, 2)}
     """
     from scipy.sparse import csr_array
 
-    n_rows = len(codes)
+    n_rows = len(targets)
 
     def one_hot(columns: np.ndarray, values: np.ndarray) -> csr_array:
         return csr_array((values, (np.arange(n_rows), columns)), shape=(n_rows, n_classes)).T.tocsr()  # (K, n)
 
     ones = np.ones(n_rows)
-    labels = one_hot(codes, ones)
-    hits = {name: one_hot(codes, (codes == answer).astype(float)) for name, answer in answers.items()}
-    answered = {name: one_hot(answer, ones) for name, answer in answers.items()}
-    collected: dict[str, list[np.ndarray]] = {name: [] for name in answers}
+    labels = one_hot(targets, ones)
+    hits = {name: one_hot(targets, (targets == answer).astype(float)) for name, answer in predictions.items()}
+    answered = {name: one_hot(answer, ones) for name, answer in predictions.items()}
+    collected: dict[str, list[np.ndarray]] = {name: [] for name in predictions}
     for counts in _resamples(groups, n_resamples, generator):  # (n, r)
         n_labels = (labels @ counts).T  # (r, K)
-        for name in answers:
+        for name in predictions:
             accuracy, macro_f1, _ = _scores_of_counts((hits[name] @ counts).T, n_labels, (answered[name] @ counts).T)
             collected[name].append(np.stack([accuracy, macro_f1], axis=1))
     return {name: np.concatenate(blocks) for name, blocks in collected.items()}

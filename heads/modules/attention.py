@@ -24,9 +24,9 @@ __all__ = ["CrossAttention", "build"]
 
 
 class CrossAttention(nn.Module):
-    """The first modality asks, the others answer; the asker is kept by a residual.
+    """Let the first modality's tokens attend to those of the others, and keep its own by a residual.
 
-    The asker's answers are read off its split vector, token by token, and off the mean over its token states.
+    The answer is read off the first modality's split vector, token by token, and off the mean over its token states.
 
     Shape:
         inputs: {modality: (*stack, B, D_modality)} float32, standardised
@@ -55,9 +55,9 @@ class CrossAttention(nn.Module):
     ) -> None:
         super().__init__()
         token_dims, n_positions = token_dims or {}, n_positions or {}
-        self.asker, *self.answerers = sorted(dims)
-        if not self.answerers:
-            raise HeadError(f"Attention needs two modalities or more, but there is {self.asker} alone.")
+        self.query_modality, *self.key_modalities = sorted(dims)
+        if not self.key_modalities:
+            raise HeadError(f"Attention needs two modalities or more, but there is {self.query_modality} alone.")
         if unknown := sorted(set(token_dims) - set(dims)):
             raise HeadError(
                 f"Attention looks at the tokens of its own modalities, {', '.join(sorted(dims))}, but got those of "
@@ -75,7 +75,7 @@ class CrossAttention(nn.Module):
         self.nothing = nn.Parameter(torch.empty(*stack, 1, hidden_dim).uniform_(-0.03, 0.03))
         self.attention = MultiHeadAttention(hidden_dim, n_attention_heads, stack=stack)
         self.norm = LayerNorm(hidden_dim, stack=stack)
-        found_dim = (n_tokens + (self.asker in self.states)) * hidden_dim
+        found_dim = (n_tokens + (self.query_modality in self.states)) * hidden_dim
         self.dropout = Dropout(dropout, found_dim, stack=stack)
         self.classifier = Linear(found_dim, n_classes, stack=stack)
 
@@ -85,18 +85,20 @@ class CrossAttention(nn.Module):
         present: Mapping[str, Tensor],
         tokens: Mapping[str, TokenBatch] | None = None,
     ) -> Tensor:
-        inputs = zero_absent({name: inputs[name] for name in (self.asker, *self.answerers)}, present)
+        inputs = zero_absent({name: inputs[name] for name in (self.query_modality, *self.key_modalities)}, present)
         sides = {name: self._side(name, inputs[name], present[name], tokens or {}) for name in inputs}
-        questions, is_asked = sides[self.asker]  # (*stack, B, Q, H), (*stack, B, Q)
-        nothing = self.nothing.unsqueeze(-3).to(questions.dtype).expand(*questions.shape[:-2], 1, -1)
-        nothing_is_there = is_asked.new_ones(*is_asked.shape[:-1], 1)
-        keys = torch.cat([nothing, *(sides[name][0] for name in self.answerers)], dim=-2)  # (*stack, B, A, H)
-        is_key = torch.cat([nothing_is_there, *(sides[name][1] for name in self.answerers)], dim=-1)  # (*stack, B, A)
-        fused = self.norm(questions + self.attention(questions, keys, is_key))  # (*stack, B, Q, H)
-        n_split = self.tokens[self.asker].n_tokens
+        queries, is_query = sides[self.query_modality]  # (*stack, B, Q, H), (*stack, B, Q)
+        nothing = self.nothing.unsqueeze(-3).to(queries.dtype).expand(*queries.shape[:-2], 1, -1)
+        nothing_is_key = is_query.new_ones(*is_query.shape[:-1], 1)
+        keys = torch.cat([nothing, *(sides[name][0] for name in self.key_modalities)], dim=-2)  # (*stack, B, A, H)
+        is_key = torch.cat(
+            [nothing_is_key, *(sides[name][1] for name in self.key_modalities)], dim=-1
+        )  # (*stack, B, A)
+        fused = self.norm(queries + self.attention(queries, keys, is_key))  # (*stack, B, Q, H)
+        n_split = self.tokens[self.query_modality].n_tokens
         found = fused[..., :n_split, :].flatten(-2)  # (*stack, B, T H)
-        if self.asker in self.states:
-            weights = is_asked[..., n_split:, None].to(fused.dtype)  # (*stack, B, L, 1)
+        if self.query_modality in self.states:
+            weights = is_query[..., n_split:, None].to(fused.dtype)  # (*stack, B, L, 1)
             mean = (fused[..., n_split:, :] * weights).sum(-2) / weights.sum(-2).clamp_min(1)  # (*stack, B, H)
             found = torch.cat([found, mean], dim=-1)
         return self.classifier(self.dropout(found))

@@ -61,7 +61,7 @@ class CentroidsFit:
 def fit_centroids(
     inputs: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     n_classes: int,
     train: Tensor,
@@ -74,10 +74,10 @@ def fit_centroids(
     Shape:
         inputs: {modality: (N, D_modality)} float32, standardised
         present: {modality: (N,)} bool
-        codes: (N,) int64
+        targets: (N,) int64
         train, validation: (n,) int64
     """
-    module = Centroids({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).to(codes.device).eval()
+    module = Centroids({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).to(targets.device).eval()
     module.directions.fit(inputs, present, train)
 
     def rows_of(rows: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -85,16 +85,16 @@ def fit_centroids(
 
     some = torch.stack([present[name] for name in inputs]).any(0)
     train = train[some[train]]
-    counts = torch.bincount(codes[train], minlength=n_classes)
+    counts = torch.bincount(targets[train], minlength=n_classes)
     centroids = module.get_buffer("centroids")
-    centroids.index_add_(0, codes[train], module.directions(*rows_of(train))).div_(counts.clamp_min(1)[:, None])
+    centroids.index_add_(0, targets[train], module.directions(*rows_of(train))).div_(counts.clamp_min(1)[:, None])
     module.get_buffer("shares").copy_(counts / counts.sum())
     is_seen = counts > 0
-    known = validation[is_seen[codes[validation]] & some[validation]]
+    known = validation[is_seen[targets[validation]] & some[validation]]
     if len(known):
         places = is_seen.cumsum(0) - 1  # of the classes seen, among themselves
         logits = module.logits(*rows_of(known))[:, is_seen]
-        module.get_buffer("temperature").fill_(fit_temperature(logits, places[codes[known]]))
+        module.get_buffer("temperature").fill_(fit_temperature(logits, places[targets[known]]))
     return CentroidsFit(module, float(module.get_buffer("temperature")))
 
 

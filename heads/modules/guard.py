@@ -58,7 +58,7 @@ def fit_guard(
     guarded: Guarded,
     log_probabilities: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     fusion: str,
     best: str,
@@ -75,17 +75,17 @@ def fit_guard(
     Shape:
         log_probabilities: {fusion or modality: (n, K)}
         present: {modality: (n,) bool}
-        codes, groups: (n,) int64
+        targets, groups: (n,) int64
     """
     names = [fusion, *guarded.singles]
     answers = torch.stack([log_probabilities[name] for name in names], dim=1)  # (n, 1 + M, K)
-    labels, n_classes = codes.numpy(), answers.shape[2]
+    labels, n_classes = targets.numpy(), answers.shape[2]
     wanted = _macro_f1(log_probabilities[best], labels, n_classes)
-    there = {**present, fusion: torch.ones_like(codes, dtype=torch.bool)}
+    there = {**present, fusion: torch.ones_like(targets, dtype=torch.bool)}
     mixture = fit_mixture(
         {name: log_probabilities[name] for name in names},
         there,
-        codes,
+        targets,
         groups=groups,
         generator=generator,
         n_resamples=1,

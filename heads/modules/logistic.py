@@ -64,7 +64,7 @@ class LogisticFit:
 def fit_logistic(
     inputs: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     n_classes: int,
     train: Tensor,
@@ -84,7 +84,7 @@ def fit_logistic(
     Shape:
         inputs: {modality: (N, D_modality)}, standardised
         present: {modality: (N,)} bool
-        codes: (N,) int64
+        targets: (N,) int64
         train, validation: (n,) int64
         row_weights: (N,) non-negative; 1 where there are none
 
@@ -97,7 +97,7 @@ def fit_logistic(
     strengths = sorted(float(strength) for strength in strengths)
     if not strengths or not all(0 < strength < float("inf") for strength in strengths):
         raise SettingError(f"Expected one strength or more, positive and finite, got {strengths}.")
-    seen = classes_seen(codes[train], n_classes=n_classes).cpu()
+    seen = classes_seen(targets[train], n_classes=n_classes).cpu()
     if seen.sum() < 2:
         raise LabelError("Expected training rows of two classes or more, but they are of one. Add rows.")
     module = Logistic({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).eval()
@@ -105,9 +105,9 @@ def fit_logistic(
     def joined(rows: Tensor) -> Tensor:
         return module.joined({k: inputs[k][rows] for k in inputs}, {k: present[k][rows] for k in inputs}).cpu()
 
-    vectors, labels = joined(train).numpy(), codes[train].cpu().numpy()
+    vectors, labels = joined(train).numpy(), targets[train].cpu().numpy()
     weights = None if row_weights is None else row_weights[train].cpu().numpy()
-    unknown, own_codes = joined(validation), codes[validation].cpu().numpy()
+    unknown, own_targets = joined(validation), targets[validation].cpu().numpy()
     model = LogisticRegression(warm_start=True, tol=tolerance, max_iter=max_steps)
     layers, macro_f1s, log_losses, n_steps, converged = [], [], [], [], []
     for strength in strengths:
@@ -115,11 +115,11 @@ def fit_logistic(
         n_steps.append(int(model.n_iter_.max()))
         layers.append(_layer_of(model, seen, unknown.dtype))
         probabilities = nn.functional.linear(unknown, *layers[-1]).softmax(1).numpy()
-        macro_f1s.append(scores(own_codes, probabilities.argmax(1), n_classes)["macro_f1"])
-        log_losses.append(log_loss(probabilities, own_codes))
+        macro_f1s.append(scores(own_targets, probabilities.argmax(1), n_classes)["macro_f1"])
+        log_losses.append(log_loss(probabilities, own_targets))
     best = max(range(len(strengths)), key=lambda place: (macro_f1s[place], -log_losses[place]))
     module.layer.load_state_dict(dict(zip(("weight", "bias"), layers[best], strict=True)))
-    return LogisticFit(module.to(codes.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)
+    return LogisticFit(module.to(targets.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)
 
 
 def _layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -31,15 +31,15 @@ class Majority(nn.Module):
         return self.get_buffer("log_shares").expand(len(present[self.modalities[0]]), -1).clone()
 
 
-def fit_majority(dims: Mapping[str, int], codes: Tensor, train: Tensor, *, n_classes: int) -> Majority:
+def fit_majority(dims: Mapping[str, int], targets: Tensor, train: Tensor, *, n_classes: int) -> Majority:
     """Return the control fitted to the training rows, each class counted once more than it occurs (Laplace).
 
     Shape:
-        codes: (N,) int64
+        targets: (N,) int64
         train: (n,) int64
     """
-    counts = torch.bincount(codes[train], minlength=n_classes).double() + 1
-    module = Majority(dims, n_classes=n_classes).to(codes.device)
+    counts = torch.bincount(targets[train], minlength=n_classes).double() + 1
+    module = Majority(dims, n_classes=n_classes).to(targets.device)
     module.get_buffer("log_shares").copy_((counts / counts.sum()).log())
     return module.eval()
 
@@ -51,4 +51,4 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    return fit_majority(rows.dims, rows.codes, rows.train, n_classes=rows.n_classes), {}
+    return fit_majority(rows.dims, rows.targets, rows.train, n_classes=rows.n_classes), {}

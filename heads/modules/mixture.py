@@ -69,7 +69,7 @@ def mix(log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], 
 def fit_mixture(
     log_probabilities: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     groups: Tensor,
     generator: np.random.Generator,
@@ -90,7 +90,7 @@ def fit_mixture(
     Shape:
         log_probabilities: {modality: (N, K)} finite
         present: {modality: (N,)} bool
-        codes, groups: (N,) int64
+        targets, groups: (N,) int64
 
     Raises:
         HeadError: no row has any modality, or a logit is not finite.
@@ -100,11 +100,13 @@ def fit_mixture(
     has_any = there.any(1)
     if not has_any.any():
         raise HeadError("Expected some rows to have a vector, but none has. Fit the weights on other rows.")
-    there, codes, groups = there[has_any].double(), codes[has_any], groups[has_any]
+    there, targets, groups = there[has_any].double(), targets[has_any], groups[has_any]
     logits = torch.stack([log_probabilities[name][has_any].double() for name in modalities], dim=1)
     logits = logits.where(there[:, :, None] > 0, 0.0)  # (n, M, K)
-    alone = [fit_temperature(logits[own, m], codes[own]) if own.any() else 1.0 for m, own in enumerate(there.bool().T)]
-    problem = _Problem(logits, there, codes, alone=alone)
+    alone = [
+        fit_temperature(logits[own, m], targets[own]) if own.any() else 1.0 for m, own in enumerate(there.bool().T)
+    ]
+    problem = _Problem(logits, there, targets, alone=alone)
     log_weights, log_temperatures = torch.from_numpy(_minimum(problem.jointly, problem.start)).to(there).chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
     if 1 - log_weights.softmax(0)[-1] < LEAST_VOICE:
@@ -121,7 +123,7 @@ def fit_mixture(
     )
     own_rows = {name: log_probabilities[name][has_any] for name in modalities}
     average = mix(own_rows, {name: present[name][has_any] for name in modalities}, mixture)
-    return replace(mixture, temperature=fit_temperature(average, codes))
+    return replace(mixture, temperature=fit_temperature(average, targets))
 
 
 class _Problem:
@@ -131,11 +133,11 @@ class _Problem:
     the classes' shares.
     """
 
-    def __init__(self, logits: Tensor, there: Tensor, codes: Tensor, *, alone: list[float]) -> None:
+    def __init__(self, logits: Tensor, there: Tensor, targets: Tensor, *, alone: list[float]) -> None:
         n_rows, n_members, n_classes = logits.shape
-        counts = torch.bincount(codes, minlength=n_classes).double() + 1
+        counts = torch.bincount(targets, minlength=n_classes).double() + 1
         log_shares = (counts / counts.sum()).log().expand(n_rows, 1, -1)
-        self.logits, self.codes = torch.cat([logits, log_shares], dim=1), codes  # (n, M + 1, K)
+        self.logits, self.targets = torch.cat([logits, log_shares], dim=1), targets  # (n, M + 1, K)
         self.there = torch.cat([there, there.new_ones(n_rows, 1)], dim=1)  # (n, M + 1)
         self.charge = LEAST_GAIN + LEAST_TOTAL_GAIN / n_rows
         self.log_alone = there.new_tensor([*alone, 1.0]).log()  # (M + 1,)
@@ -144,7 +146,7 @@ class _Problem:
     def log_likelihoods(self, log_temperatures: Tensor) -> Tensor:
         """Return each member's log-probability of the row's class, (n, M + 1)."""
         scaled = self.logits / log_temperatures.exp()[:, None]  # (n, M + 1, K)
-        own = scaled.gather(2, self.codes[:, None, None].expand(-1, scaled.shape[1], 1))[:, :, 0]
+        own = scaled.gather(2, self.targets[:, None, None].expand(-1, scaled.shape[1], 1))[:, :, 0]
         return own - scaled.logsumexp(2)
 
     @torch.enable_grad()

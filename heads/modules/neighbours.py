@@ -46,9 +46,9 @@ class Neighbours(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def nearest(self, directions: Tensor, n_neighbours: int) -> tuple[Tensor, Tensor]:
-        """Return the similarities and codes of the nearest stored rows, the nearest first, (B, k) each."""
+        """Return the similarities and targets of the nearest stored rows, the nearest first, (B, k) each."""
         best = directions.new_full((len(directions), 0), 0.0)
-        codes = torch.zeros_like(best, dtype=torch.int64)
+        targets = torch.zeros_like(best, dtype=torch.int64)
         for stored, stored_codes in zip(
             self.get_buffer("stored").split(STORED_AT_ONCE),
             self.get_buffer("stored_codes").split(STORED_AT_ONCE),
@@ -57,20 +57,20 @@ class Neighbours(nn.Module):
             own = stored.to(directions.dtype)
             found = []
             for asked, their_best, their_codes in zip(
-                directions.split(ASKED_AT_ONCE), best.split(ASKED_AT_ONCE), codes.split(ASKED_AT_ONCE), strict=True
+                directions.split(ASKED_AT_ONCE), best.split(ASKED_AT_ONCE), targets.split(ASKED_AT_ONCE), strict=True
             ):
                 here, places = (asked @ own.T).topk(min(n_neighbours, len(own)), dim=1)
                 either, their = torch.cat([their_best, here], 1), torch.cat([their_codes, stored_codes[places]], 1)
                 values, places = either.topk(min(n_neighbours, either.shape[1]), dim=1)
                 found.append((values, their.gather(1, places)))
-            best, codes = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return best, codes
+            best, targets = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return best, targets
 
-    def vote(self, similarities: Tensor, codes: Tensor, temperature: Tensor | float) -> Tensor:
-        """Return the classes' log-probabilities from the similarities and codes of each row's neighbours, (B, K)."""
+    def vote(self, similarities: Tensor, targets: Tensor, temperature: Tensor | float) -> Tensor:
+        """Return the classes' log-probabilities from the similarities and targets of each row's neighbours, (B, K)."""
         shares = self.get_buffer("shares")
         voices = (similarities / temperature).softmax(1)  # (B, k)
-        votes = voices.new_zeros(len(voices), len(shares)).scatter_add_(1, codes, voices)
+        votes = voices.new_zeros(len(voices), len(shares)).scatter_add_(1, targets, voices)
         return torch.lerp(votes, shares, SHARE_OF_SHARES).log().clamp_min(LEAST_LOG_PROBABILITY)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
@@ -96,7 +96,7 @@ class NeighboursFit:
 def fit_neighbours(
     inputs: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     n_classes: int,
     train: Tensor,
@@ -113,7 +113,7 @@ def fit_neighbours(
     Shape:
         inputs: {modality: (N, D_modality)} float32, standardised
         present: {modality: (N,)} bool
-        codes: (N,) int64
+        targets: (N,) int64
         train, validation: (n,) int64
 
     Raises:
@@ -129,7 +129,7 @@ def fit_neighbours(
     if not len(train):
         raise SettingError("Expected some training rows to have a vector, but none has. Choose other modalities.")
     dims = {name: inputs[name].shape[1] for name in inputs}
-    module = Neighbours(dims, n_classes=n_classes, n_rows=len(train), dtype=dtype).to(codes.device).eval()
+    module = Neighbours(dims, n_classes=n_classes, n_rows=len(train), dtype=dtype).to(targets.device).eval()
     module.directions.fit(inputs, present, train)
 
     def directions_of(rows: Tensor) -> Tensor:
@@ -140,11 +140,11 @@ def fit_neighbours(
     for start in range(0, len(train), STORED_AT_ONCE):
         block = slice(start, start + STORED_AT_ONCE)
         module.get_buffer("stored")[block] = directions_of(train[block]).to(dtype)
-    module.get_buffer("stored_codes").copy_(codes[train])
-    module.get_buffer("shares").copy_(torch.bincount(codes[train], minlength=n_classes) / len(train))
+    module.get_buffer("stored_codes").copy_(targets[train])
+    module.get_buffer("shares").copy_(torch.bincount(targets[train], minlength=n_classes) / len(train))
 
     similarities, neighbours = module.nearest(directions_of(validation), max(n_neighbours))
-    labels = codes[validation].cpu().numpy()
+    labels = targets[validation].cpu().numpy()
     best: tuple[float, float] | None = None
     for k in sorted({min(k, similarities.shape[1]) for k in n_neighbours}):
         for temperature in sorted(temperatures):

@@ -17,7 +17,7 @@ class RowsToFit:
     Shape:
         inputs: {modality: (N, D_modality)} float32, standardised; none where the head needs no vectors
         present: {modality: (N,)} bool; likewise
-        codes: (N,) int64
+        targets: (N,) int64
         train, validation: (n,) int64
         row_weights: (N,) float32, non-negative
     """
@@ -27,7 +27,7 @@ class RowsToFit:
     n_classes: int
     inputs: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
-    codes: Tensor
+    targets: Tensor
     train: Tensor
     validation: Tensor
     row_weights: Tensor
@@ -36,4 +36,4 @@ class RowsToFit:
     @property
     def data(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
         """Inputs, who has them, and the classes."""
-        return self.inputs, self.present, self.codes
+        return self.inputs, self.present, self.targets

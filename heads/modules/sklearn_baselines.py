@@ -85,7 +85,7 @@ def fit_baseline(
     name: str,
     inputs: Mapping[str, Tensor],
     present: Mapping[str, Tensor],
-    codes: Tensor,
+    targets: Tensor,
     *,
     n_classes: int,
     train: Tensor,
@@ -100,7 +100,7 @@ def fit_baseline(
     Shape:
         inputs: {modality: (N, D_modality)} float32, standardised
         present: {modality: (N,)} bool
-        codes: (N,) int64
+        targets: (N,) int64
         train, validation: (n,) int64
         row_weights: (N,) non-negative; 1 where there are none
 
@@ -108,7 +108,7 @@ def fit_baseline(
         SettingError: there is no baseline of this name.
         LabelError: the training rows are all of one class.
     """
-    seen = classes_seen(codes[train], n_classes=n_classes)
+    seen = classes_seen(targets[train], n_classes=n_classes)
     if seen.sum() < 2:
         raise LabelError("Expected the training rows to be of at least two classes, got one. Add rows.")
     module = Baseline({key: inputs[key].shape[1] for key in inputs}, _model(name, seed), seen=seen).eval()
@@ -116,13 +116,13 @@ def fit_baseline(
     def vectors_of(rows: Tensor) -> np.ndarray:
         return module.vectors({key: inputs[key][rows] for key in inputs}, {key: present[key][rows] for key in inputs})
 
-    labels = codes[train].cpu().numpy()
+    labels = targets[train].cpu().numpy()
     weights = None if row_weights is None else row_weights[train].double().cpu().numpy()
     converged = fit_converged(module.model, vectors_of(train), labels, weights)
-    known = validation[seen[codes[validation]]]
+    known = validation[seen[targets[validation]]]
     if not hasattr(module.model, "predict_proba") and len(known):
         places = seen.cumsum(0) - 1  # of the classes seen, among themselves
-        module.temperature = fit_temperature(module.logits(vectors_of(known)), places[codes[known]].cpu())
+        module.temperature = fit_temperature(module.logits(vectors_of(known)), places[targets[known]].cpu())
     return BaselineFit(module, converged, module.temperature)
 
 

@@ -13,15 +13,15 @@ __all__ = ["GREATEST_TEMPERATURE", "LEAST_TEMPERATURE", "fit_temperature"]
 LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-3, 1e3
 
 
-def fit_temperature(logits: Tensor, codes: Tensor) -> float:
-    """Return the temperature at which the mean negative log-likelihood of the codes is least (arXiv 1706.04599).
+def fit_temperature(logits: Tensor, targets: Tensor) -> float:
+    """Return the temperature at which the mean negative log-likelihood of the targets is least (arXiv 1706.04599).
 
     The loss is convex in 1 / temperature, so that its slope has one root; where there is none between 0.001 and 1000,
     the nearer of these is returned: the first when every answer is right, the last when logits tell nothing.
 
     Shape:
         logits: (N, K)
-        codes: (N,) int64
+        targets: (N,) int64
 
     Raises:
         HeadError: there is no row, or a logit is not finite.
@@ -33,10 +33,10 @@ def fit_temperature(logits: Tensor, codes: Tensor) -> float:
     """
     from scipy.optimize import brentq
 
-    if not len(codes) or not logits.isfinite().all():
-        raise HeadError(f"A temperature needs rows of finite logits, but got {len(codes)} rows or infinite ones.")
+    if not len(targets) or not logits.isfinite().all():
+        raise HeadError(f"A temperature needs rows of finite logits, but got {len(targets)} rows or infinite ones.")
     away = logits.double()
-    away = away - away.gather(1, codes[:, None])  # (N, K), how far above the own class's
+    away = away - away.gather(1, targets[:, None])  # (N, K), how far above the own class's
 
     def slope(log_temperature: float) -> float:
         return float(((away * math.exp(-log_temperature)).softmax(1) * away).sum(1).mean())

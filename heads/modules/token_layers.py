@@ -78,7 +78,7 @@ class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention of several heads (arXiv 1706.03762, section 3.2.2).
 
     Shape:
-        questions: (*stack, B, Q, H)
+        queries: (*stack, B, Q, H)
         keys: (*stack, B, A, H)
         is_key: (*stack, B, A) bool; the other places are looked at by nobody
         output: (*stack, B, Q, H)
@@ -90,15 +90,15 @@ class MultiHeadAttention(nn.Module):
         self.question, self.value, self.output = (Linear(hidden_dim, hidden_dim, stack=stack) for _ in range(3))
         self.key = Linear(hidden_dim, hidden_dim, bias=False, stack=stack)  # one would shift all scores alike
 
-    def forward(self, questions: Tensor, keys: Tensor, is_key: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor, is_key: Tensor) -> Tensor:
         asked, known, told = (
             layer(tokens).flatten(0, -3).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (n, heads, T, H / heads)
-            for layer, tokens in ((self.question, questions), (self.key, keys), (self.value, keys))
+            for layer, tokens in ((self.question, queries), (self.key, keys), (self.value, keys))
         )
         mask = is_key.flatten(0, -2)[:, None, None, :]  # (n, 1, 1, A)
-        if self.training and questions.shape[-2] * keys.shape[-2] <= FEW_PAIRS:  # four times the fused kernel's speed
+        if self.training and queries.shape[-2] * keys.shape[-2] <= FEW_PAIRS:  # four times the fused kernel's speed
             scores = (asked * asked.shape[-1] ** -0.5) @ known.mT + MASKED * (~mask).to(asked.dtype)
             answers = scores.softmax(-1) @ told  # (n, heads, Q, H / heads)
         else:  # which never holds all pairs at once
             answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask)
-        return self.output(answers.transpose(1, 2).reshape(questions.shape))
+        return self.output(answers.transpose(1, 2).reshape(queries.shape))

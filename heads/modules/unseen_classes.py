@@ -12,9 +12,9 @@ __all__ = ["LEAST_LOG_PROBABILITY", "classes_seen", "spread_over_classes"]
 LEAST_LOG_PROBABILITY = math.log(1e-12)  # never the answer, and yet a loss that can be averaged
 
 
-def classes_seen(codes: Tensor, *, n_classes: int) -> Tensor:
-    """Return which classes occur among the codes, (K,) bool."""
-    return torch.bincount(codes, minlength=n_classes) > 0
+def classes_seen(targets: Tensor, *, n_classes: int) -> Tensor:
+    """Return which classes occur among the targets, (K,) bool."""
+    return torch.bincount(targets, minlength=n_classes) > 0
 
 
 def spread_over_classes(log_probabilities: Tensor, seen: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cache import Cache
 from cache.errors import CacheError
-from heads.experiment.predictions import Answers
+from heads.experiment.predictions import Predictions
 from heads.experiment.problem import Problem
 from heads.reports.report_settings import ReportColumns
 from heads.reports.thumbnails import Thumbnails
@@ -64,19 +64,19 @@ def choose_samples(n_rows: int, generator: np.random.Generator) -> np.ndarray:
     return np.sort(generator.permutation(n_rows)[:N_CARDS])
 
 
-def choose_mistakes(answers: Answers, codes: np.ndarray) -> np.ndarray:
+def choose_mistakes(predictions: Predictions, targets: np.ndarray) -> np.ndarray:
     """Return the places of a head's surest mistakes, the surest first; guesses of what it cannot see are none.
 
     Shape:
-        codes: (n,) int64
+        targets: (n,) int64
     """
-    wrong = np.flatnonzero((answers.codes != codes) & answers.there)
-    return wrong[np.argsort(-answers.confidences[wrong], kind="stable")][:N_CARDS]
+    wrong = np.flatnonzero((predictions.classes != targets) & predictions.is_known)
+    return wrong[np.argsort(-predictions.confidences[wrong], kind="stable")][:N_CARDS]
 
 
 def show_products(
     problem: Problem,
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, Predictions],
     *,
     best: str,
     cache_path: Path,
@@ -88,8 +88,8 @@ def show_products(
     The cache is opened again for it: while heads are trained nobody needs the cells of all products in memory.
     """
     test = problem.test_rows
-    codes = problem.labels.codes[test]
-    samples, mistakes = choose_samples(len(test), np.random.default_rng(0)), choose_mistakes(answers[best], codes)
+    targets = problem.labels.targets[test]
+    samples, mistakes = choose_samples(len(test), np.random.default_rng(0)), choose_mistakes(answers[best], targets)
     cells = _read_cells(cache_path, problem.content_sha256, columns, test[np.concatenate([samples, mistakes])])
     thumbnails = Thumbnails(image_root or cache_path.parent)
 
@@ -100,8 +100,8 @@ def show_products(
             product_id=problem.ids[row],
             title=title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…",
             picture=thumbnails.url(image),
-            truth=problem.labels.classes[codes[place]],
-            said=[_said(head, own, place, codes, problem.labels.classes) for head, own in answers.items()],
+            truth=problem.labels.classes[targets[place]],
+            said=[_said(head, own, place, targets, problem.labels.classes) for head, own in answers.items()],
         )
 
     cards, wrong = ([card(place) for place in places.tolist()] for places in (samples, mistakes))
@@ -118,11 +118,11 @@ def show_products(
     return replace(gallery, note=note)
 
 
-def _said(head: str, answers: Answers, place: int, codes: np.ndarray, classes: list[str]) -> Said:
-    if not answers.there[place]:
+def _said(head: str, predictions: Predictions, place: int, targets: np.ndarray, classes: list[str]) -> Said:
+    if not predictions.is_known[place]:
         return Said(head, "", 0.0, is_right=False)
-    code = answers.codes[place]
-    return Said(head, classes[code], float(answers.confidences[place]), is_right=bool(code == codes[place]))
+    code = predictions.classes[place]
+    return Said(head, classes[code], float(predictions.confidences[place]), is_right=bool(code == targets[place]))
 
 
 def _read_cells(

@@ -57,8 +57,8 @@ def write_report(
     """Write the report into a run's folder, and return where it is."""
     is_late_fitted = bool(found.weight_intervals or found.sweep)
     chosen = choose_heads(found.metrics, list(found.encoders), is_late_fitted=is_late_fitted)
-    codes = roster.problem.labels.codes[roster.split.test]
-    confusions = count_confusions(codes, findings.answers[chosen.best].codes, roster.problem.labels.classes)
+    targets = roster.problem.labels.targets[roster.split.test]
+    confusions = count_confusions(targets, findings.answers[chosen.best].classes, roster.problem.labels.classes)
     page = render_page(
         TEMPLATE,
         found=found,
@@ -73,7 +73,7 @@ def write_report(
         sections=_sections(found),
         late_weights=weights_in_words(found.weights, found.weight_intervals),
         metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
-        figures=_figures(found, findings, codes),
+        figures=_figures(found, findings, targets),
         colours=HISTORY_COLOURS,
         few_rows=FEW_ROWS,
         overfit=[
@@ -155,7 +155,7 @@ def _altered(n_altered: int, n_rows: int) -> str:
     return "the test rows" if n_altered == n_rows else f"{n_altered:,} of the test rows, drawn at random"
 
 
-def _figures(found: RunReport, findings: Findings, codes: np.ndarray) -> dict[str, Any]:
+def _figures(found: RunReport, findings: Findings, targets: np.ndarray) -> dict[str, Any]:
     return {
         "scores": plot_scores(found.metrics),
         "histories": [
@@ -164,7 +164,7 @@ def _figures(found: RunReport, findings: Findings, codes: np.ndarray) -> dict[st
             if own["history"]
         ],
         "reliabilities": [
-            plot_reliability(name, measure_reliability(own.confidences, own.codes == codes))
+            plot_reliability(name, measure_reliability(own.confidences, own.classes == targets))
             for name, own in findings.answers.items()
         ],
         "missing": plot_missing(found.missing, "+".join(sorted(found.encoders))) if found.missing else None,
@@ -196,9 +196,9 @@ def _sweep(roster: Roster, findings: Findings, averaging: Averaging | None) -> d
     if not points:
         answers = roster.single_answers("test")
         most = max(1, SWEPT_CELLS // len(roster.problem.labels.classes))
-        if len(answers.codes) > most:
-            answers = answers.take(np.sort(np.random.default_rng(0).choice(len(answers.codes), most, replace=False)))
-        points, n_rows = sweep(answers), len(answers.codes)
+        if len(answers.targets) > most:
+            answers = answers.take(np.sort(np.random.default_rng(0).choice(len(answers.targets), most, replace=False)))
+        points, n_rows = sweep(answers), len(answers.targets)
     mixture = averaging.mixture
     is_tempered = {mixture.temperature, *mixture.temperatures.values()} != {1.0}
     return {

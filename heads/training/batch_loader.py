@@ -27,11 +27,11 @@ class Batch(NamedTuple):
     Shape:
         arguments: what heads take: inputs {modality: (J, B, D)}, present {modality: (J, B)}, and tokens if they look at
             such
-        codes: (J, B) int64, -1 where a place is padding
+        targets: (J, B) int64, -1 where a place is padding
     """
 
     arguments: tuple[Mapping, ...]
-    codes: Tensor
+    targets: Tensor
 
 
 def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
@@ -57,8 +57,8 @@ def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
         ]
         views = [member.view(rows[None]) for member, rows in zip(members, padded, strict=True)]
         (batch,) = _batches_of(members, views, None)
-        for codes, rows in zip(batch.codes, own, strict=True):
-            codes[len(rows) :] = -1
+        for targets, rows in zip(batch.targets, own, strict=True):
+            targets[len(rows) :] = -1
         yield batch
 
 
@@ -69,18 +69,18 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
         kept: (J, S, B, M) bool, the modalities that are not dropped
     """
     names = sorted(members[0].job.description.dims)
-    codes = torch.stack([view.codes[view.rows] for view in views])  # (J, S, B)
+    targets = torch.stack([view.targets[view.rows] for view in views])  # (J, S, B)
     present = {name: torch.stack([view.present[name][view.rows] for view in views]) for name in names}
     if kept is not None:
-        present = _without(present, to_device(kept, codes.device))
-    for step in range(codes.shape[1]):
+        present = _without(present, to_device(kept, targets.device))
+    for step in range(targets.shape[1]):
         rows = [view.rows[step] for view in views]
         inputs = {name: _side_by_side([view.inputs[name] for view in views], rows) for name in names}
         arguments: list[Mapping] = [inputs, {name: mask[:, step] for name, mask in present.items()}]
         if members[0].job.description.token_dims:
             (member,) = members  # tokens are ragged: such a head stands alone
             arguments.append(_token_batches(member, views[0].products[step]))
-        yield Batch(tuple(arguments), codes[:, step])
+        yield Batch(tuple(arguments), targets[:, step])
 
 
 def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:

@@ -56,12 +56,12 @@ def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit
     task, description = job.task, job.description
     inputs: Mapping[str, Tensor] = {}
     present: Mapping[str, Tensor] = {}
-    codes = task.codes.to(device)
+    targets = task.targets.to(device)
     if with_vectors:
         names = sorted(description.dims)
-        view = MemorySource(task, torch.empty(0, device=device)).view(torch.arange(len(task.codes)), names)
-        inputs, present, codes = view.inputs, view.present, view.codes
-    counts = torch.bincount(job.train_codes, minlength=description.n_classes)
+        view = MemorySource(task, torch.empty(0, device=device)).view(torch.arange(len(task.targets)), names)
+        inputs, present, targets = view.inputs, view.present, view.targets
+    counts = torch.bincount(job.train_targets, minlength=description.n_classes)
     weights = class_weights(counts, job.settings.class_weights)
     train, validation = (torch.from_numpy(rows).to(device) for rows in (task.split.train, task.split.validation))
     return RowsToFit(
@@ -70,9 +70,9 @@ def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit
         n_classes=description.n_classes,
         inputs=inputs,
         present=present,
-        codes=codes,
+        targets=targets,
         train=train,
         validation=validation,
-        row_weights=weights.to(device)[codes.clamp_min(0)],
+        row_weights=weights.to(device)[targets.clamp_min(0)],
         seed=job.settings.seed,
     )

@@ -68,8 +68,8 @@ def _train(job: Job, module: Any, parameters: list[Tensor], *, batch_size: int, 
         if isinstance(layer, Dropout):
             layer.redraw([torch.Generator()], [0.5], batch_size=batch_size, like=like)
     logits = module(*_batch(job, batch_size, like))
-    codes = torch.zeros(logits.shape[:2], dtype=torch.int64, device=META)
-    loss = F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
+    targets = torch.zeros(logits.shape[:2], dtype=torch.int64, device=META)
+    loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
     torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
 
 

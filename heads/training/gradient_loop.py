@@ -90,18 +90,18 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
         place = places.random()
         for layer in stack.dropouts:
             layer.advance(place)
-        losses = _losses(stack.module(*batch.arguments), batch.codes, weights, shifts)
+        losses = _losses(stack.module(*batch.arguments), batch.targets, weights, shifts)
         optimiser.step(stack.gradients(losses.sum()))
         totals += losses.detach()
         n_steps += 1
     return totals / n_steps
 
 
-def _losses(logits: Tensor, codes: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
+def _losses(logits: Tensor, targets: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
     """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted by their class where that is so."""
     logits = logits.float() if shifts is None else logits.float() + shifts[:, None, :]
-    losses = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").unflatten(0, codes.shape)
-    return (losses if weights is None else losses * weights.gather(1, codes)).mean(1)
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").unflatten(0, targets.shape)
+    return (losses if weights is None else losses * weights.gather(1, targets)).mean(1)
 
 
 @torch.inference_mode()
@@ -115,12 +115,12 @@ def _validate(stack: Stack, members: Sequence[Member]) -> dict[str, Tensor]:
     offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)
     for batch in validation_blocks(members):
         logits = stack.module(*batch.arguments).float()  # (J, B, K)
-        is_row = batch.codes >= 0  # (J, B)
-        codes = batch.codes.clamp_min(0)
-        losses = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").unflatten(0, codes.shape)
+        is_row = batch.targets >= 0  # (J, B)
+        targets = batch.targets.clamp_min(0)
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").unflatten(0, targets.shape)
         totals += (losses * is_row).sum(1)
         answers = torch.where(is_row, logits.argmax(2), n_classes)
-        labels = torch.where(is_row, codes, n_classes)
+        labels = torch.where(is_row, targets, n_classes)
         hits = torch.where(answers == labels, labels, n_classes)
         found = (torch.stack([hits, labels, answers]) + offsets).flatten(1)  # (3, J B)
         counts.scatter_add_(1, found, ones.expand(found.shape))  # bincount would wait for the device to say how many

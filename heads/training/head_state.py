@@ -50,9 +50,9 @@ class Member:
         self.generator = torch.Generator().manual_seed((job.settings.seed + ORDER_SEED) % 2**63)
         self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
         self._train = torch.from_numpy(job.task.split.train)
-        self._train_codes = job.train_codes
+        self._train_targets = job.train_targets
         self._per_class = job.per_class
-        counts = torch.bincount(self._train_codes, minlength=job.description.n_classes)  # (K,)
+        counts = torch.bincount(self._train_targets, minlength=job.description.n_classes)  # (K,)
         self.class_weights = class_weights(counts, job.settings.class_weights)
         self.logit_shifts = job.settings.logit_adjustment * torch.log(counts.clamp_min(1) / len(self._train))
         self.error: HeadError | None = None
@@ -68,7 +68,7 @@ class Member:
 
     def draw_epoch(self) -> Epoch:
         """Return the next epoch: as many batches as are full."""
-        rows = self._train[draw_order(self._train_codes, self._per_class, self.generator)]
+        rows = self._train[draw_order(self._train_targets, self._per_class, self.generator)]
         n_steps = len(rows) // self.batch_size
         rows = rows[: n_steps * self.batch_size].unflatten(0, (n_steps, self.batch_size))
         n_modalities, rate = len(self.job.description.dims), self.job.settings.modality_dropout

@@ -27,12 +27,12 @@ class Task:
     Shape:
         inputs: {modality: (N, D)} tensors or `heads.data.disk_vectors.DiskMatrix`, as in the cache, zeros where absent
         present: {modality: (N,) bool}
-        codes: (N,) int64
+        targets: (N,) int64
     """
 
     inputs: Mapping[str, Any]
     present: Mapping[str, Tensor]
-    codes: Tensor
+    targets: Tensor
     split: Split
     tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
     standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
@@ -43,7 +43,7 @@ class Task:
         return not all(isinstance(matrix, Tensor) for matrix in self.inputs.values())
 
     @property
-    def n_dims(self) -> int:
+    def total_dim(self) -> int:
         """D of all modalities together."""
         return sum(matrix.shape[1] for matrix in self.inputs.values())
 
@@ -62,20 +62,20 @@ class Job:
         return head_type(self.description.name).at_once
 
     @property
-    def train_codes(self) -> Tensor:
+    def train_targets(self) -> Tensor:
         """The class of each training row, (n,) int64."""
-        return self.task.codes[torch.from_numpy(self.task.split.train)]
+        return self.task.targets[torch.from_numpy(self.task.split.train)]
 
     @property
     def per_class(self) -> int | None:
         """How many rows of each class an epoch takes; None: every row once."""
-        return parse_per_class(self.settings.per_class, torch.bincount(self.train_codes).numpy())
+        return parse_per_class(self.settings.per_class, torch.bincount(self.train_targets).numpy())
 
     @property
     def n_epoch_rows(self) -> int:
         """How many rows an epoch has."""
         per_class = self.per_class
-        return len(self.task.split.train) if per_class is None else per_class * len(self.train_codes.unique())
+        return len(self.task.split.train) if per_class is None else per_class * len(self.train_targets.unique())
 
     @property
     def shape(self) -> tuple:

@@ -23,14 +23,14 @@ class View(NamedTuple):
     Shape:
         inputs: {modality: (n, D)}, standardised, in the type that heads compute in
         present: {modality: (n,) bool}
-        codes: (n,) int64
+        targets: (n,) int64
         rows: any shape, int64, positions among the n
         products: of the same shape, int64 and on the CPU, the task's rows themselves
     """
 
     inputs: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
-    codes: Tensor
+    targets: Tensor
     rows: Tensor
     products: Tensor
 
@@ -57,13 +57,13 @@ class MemorySource:
         self._inputs = {name: like.new_empty(tuple(matrix.shape)) for name, matrix in task.inputs.items()}
         _make(task, task.inputs, task.present, into=self._inputs)
         self._present = {name: to_device(mask, like.device) for name, mask in task.present.items()}
-        self._codes = to_device(task.codes, like.device)
+        self._targets = to_device(task.targets, like.device)
 
     def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
         """Return the rows; what holds them is all there is."""
         names = sorted(modalities)
         inputs, present = ({name: own[name] for name in names} for own in (self._inputs, self._present))
-        return View(inputs, present, self._codes, to_device(rows, self.like.device), rows.cpu())
+        return View(inputs, present, self._targets, to_device(rows, self.like.device), rows.cpu())
 
 
 class DiskSource:
@@ -86,7 +86,7 @@ class DiskSource:
             _make(task, read, some_present, into=some_inputs)
         device = self.like.device
         present = {name: to_device(mask, device) for name, mask in present.items()}
-        return View(inputs, present, to_device(task.codes[own], device), to_device(places, device), rows.cpu())
+        return View(inputs, present, to_device(task.targets[own], device), to_device(places, device), rows.cpu())
 
 
 def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor], *, into: Mapping[str, Tensor]) -> None:

@@ -45,20 +45,20 @@ def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:
     return int(text)
 
 
-def draw_order(codes: Tensor, per_class: int | None, generator: torch.Generator) -> Tensor:
+def draw_order(targets: Tensor, per_class: int | None, generator: torch.Generator) -> Tensor:
     """Return positions among the training rows in the order of an epoch.
 
     All of them, each once: in windows of blocks that are drawn from all over, shuffled within the window. Or, of each
     class, `per_class`: drawn without replacement, again and again where the class has fewer.
 
     Shape:
-        codes: (n,) int64, the class of each training row
+        targets: (n,) int64, the class of each training row
         output: (n,) or (K * per_class,) int64, K the classes that occur
     """
     if per_class is not None:
-        drawn = torch.cat([_take(rows, per_class, generator) for rows in _rows_by_class(codes)])
+        drawn = torch.cat([_take(rows, per_class, generator) for rows in _rows_by_class(targets)])
         return drawn[torch.randperm(len(drawn), generator=generator)]
-    n_rows = len(codes)
+    n_rows = len(targets)
     if n_rows <= WINDOW_ROWS:
         return torch.randperm(n_rows, generator=generator)
     n_blocks = -(-n_rows // BLOCK_ROWS)
@@ -68,9 +68,9 @@ def draw_order(codes: Tensor, per_class: int | None, generator: torch.Generator)
     return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in order.split(WINDOW_ROWS)])
 
 
-def _rows_by_class(codes: Tensor) -> list[Tensor]:
-    order = torch.argsort(codes, stable=True)
-    _, counts = codes.unique(return_counts=True)
+def _rows_by_class(targets: Tensor) -> list[Tensor]:
+    order = torch.argsort(targets, stable=True)
+    _, counts = targets.unique(return_counts=True)
     return list(order.split(counts.tolist()))
 
 

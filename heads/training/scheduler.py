@@ -27,7 +27,7 @@ log = logging.getLogger("embed_once")
 
 CPU = torch.device("cpu")
 THREAD_COUNT = ThreadCount()
-MOST_WAITING = 16  # fits that nobody has taken yet; the lanes wait before there are more
+MOST_WAITING = 16  # fits that nobody has taken yet; the threads wait before there are more
 POLL_S = 0.1
 
 
@@ -84,7 +84,7 @@ def fit_jobs(
             found.put(error)
 
     THREAD_COUNT.enter()
-    pool = ThreadPoolExecutor(plan.n_lanes, "lane")
+    pool = ThreadPoolExecutor(plan.n_parallel, "stack")
     try:
         for places in plan.stacks:
             pool.submit(run, places)

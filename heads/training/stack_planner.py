@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from heads.device import count_lanes
+from heads.device import count_parallel
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import build_empty
 from heads.training.footprint import footprint
@@ -31,7 +31,7 @@ class Plan:
     """Places of jobs, stack by stack, the longest work first."""
 
     stacks: list[list[int]]
-    n_lanes: int  # stacks that are trained beside each other
+    n_parallel: int  # stacks that are trained beside each other
     like: Tensor  # (0,), of the type and on the device that heads compute in
 
 
@@ -44,7 +44,7 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
     Raises:
         SettingError: the memory is too small for one window.
     """
-    n_lanes = count_lanes(like.device)
+    n_parallel = count_parallel(like.device)
     most = len(jobs)
     if memory is not None and (window := max(map(_window_bytes, jobs), default=0) * like.element_size()):
         n_windows = memory // window
@@ -53,8 +53,8 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
                 f"--memory: expected room for {WINDOW_ROWS} rows, {math.ceil(window / 2**20)}M at least, got "
                 f"{memory // 2**20}M."
             )
-        n_lanes = min(n_lanes, n_windows)
-        most = n_windows // n_lanes
+        n_parallel = min(n_parallel, n_windows)
+        most = n_windows // n_parallel
     stacks, (alike, most_bytes) = [], _groups(jobs, like)
     for places in alike:
         job_bytes = _job_bytes(jobs[places[0]], like, n_alike=len(places), otherwise=most_bytes)
@@ -63,7 +63,7 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
         work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
         stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
     stacks.sort(key=lambda stack: -stack[0])
-    return Plan([places for _, places in stacks], max(1, min(n_lanes, len(stacks))), like)
+    return Plan([places for _, places in stacks], max(1, min(n_parallel, len(stacks))), like)
 
 
 def stack_bytes(device: torch.device, *, resident: int = 0) -> int:
@@ -98,7 +98,7 @@ def _resident_bytes(task: Task, like: Tensor) -> int:
     """Return what a task's vectors take of a device; the CPU's memory is what `--memory` is about."""
     if like.device.type == "cpu" or task.on_disk:
         return 0
-    return len(task.codes) * task.n_dims * like.element_size()
+    return len(task.targets) * task.total_dim * like.element_size()
 
 
 def _job_bytes(job: Job, like: Tensor, *, n_alike: int, otherwise: int) -> int:
@@ -111,7 +111,7 @@ def _job_bytes(job: Job, like: Tensor, *, n_alike: int, otherwise: int) -> int:
 
 def _window_bytes(job: Job) -> int:
     """Return what a job's rows at hand take, for each byte of a number; 0 where they are in memory anyway."""
-    return WINDOW_ROWS * job.task.n_dims if job.task.on_disk else 0
+    return WINDOW_ROWS * job.task.total_dim if job.task.on_disk else 0
 
 
 def _n_parameters(job: Job) -> int:

@@ -22,7 +22,7 @@ from heads.device import describe_device
 from heads.experiment.configuration import Configuration, configurations_of
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
-from heads.experiment.result_store import ENGINE_VERSION, Memo
+from heads.experiment.result_store import ENGINE_VERSION, ResultCache
 from heads.runs.ablation_folder import write_ablation
 from heads.runs.ablation_report import AblationReport
 from heads.runs.folder import check_name, write_page
@@ -68,8 +68,8 @@ def ablate(
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
     experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
-    with Memo(memo_path) as memo:
-        bench = Bench(experiment, memo, seeds=settings.seeds, watcher=watcher)
+    with ResultCache(memo_path) as result_cache:
+        bench = Bench(experiment, result_cache, seeds=settings.seeds, watcher=watcher)
         configurations = _try_all(bench, settings)
     ranking = rank(
         problem,

@@ -145,7 +145,7 @@ def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, av
             {name: roster.probabilities(name, "test") for name in roster.trained},
             problem.labels.classes,
             answered={name: roster.is_known(name)[test] for name in roster.trained},
-            labels=[problem.labels.classes[code] for code in problem.labels.codes[test]],
+            labels=[problem.labels.classes[code] for code in problem.labels.targets[test]],
         )
     for head in roster.saved.values():
         head.save(folder, golden=roster.vectors, golden_rows=test)

@@ -81,27 +81,27 @@ def machine(device: torch.device) -> dict[str, object]:
 
 
 def drawn(n_rows: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return vectors {modality: (N, D) float32} and codes (N,)."""
-    codes = np.random.default_rng(seed).integers(0, N_CLASSES, n_rows)
+    """Return vectors {modality: (N, D) float32} and targets (N,)."""
+    targets = np.random.default_rng(seed).integers(0, N_CLASSES, n_rows)
     vectors = {
-        name: class_vectors(codes, dim, spread=SPREAD[name], seed=seed + n + 1)
+        name: class_vectors(targets, dim, spread=SPREAD[name], seed=seed + n + 1)
         for n, (name, dim) in enumerate(DIMS.items())
     }
-    return vectors, codes
+    return vectors, targets
 
 
-def tasks_of(vectors: dict[str, np.ndarray], codes: np.ndarray, n_folds: int = N_FOLDS) -> list[Task]:
+def tasks_of(vectors: dict[str, np.ndarray], targets: np.ndarray, n_folds: int = N_FOLDS) -> list[Task]:
     """Return a task for each fold: 20 % to test on, 15 % to stop by, the rest to train on."""
     inputs = {name: torch.from_numpy(matrix) for name, matrix in vectors.items()}
-    present = {name: torch.ones(len(codes), dtype=torch.bool) for name in inputs}
-    folds = np.array_split(np.random.default_rng(9).permutation(len(codes)), N_FOLDS)
+    present = {name: torch.ones(len(targets), dtype=torch.bool) for name in inputs}
+    folds = np.array_split(np.random.default_rng(9).permutation(len(targets)), N_FOLDS)
     found = []
     for n in range(n_folds):
         rest = np.concatenate([fold for m, fold in enumerate(folds) if m != n])
-        n_validation = int(0.15 * len(codes))
+        n_validation = int(0.15 * len(targets))
         split = Split(np.sort(rest[n_validation:]), np.sort(rest[:n_validation]), np.sort(folds[n]))
         standardise = Standardise(DIMS).fit(inputs, present, torch.from_numpy(split.train))
-        found.append(Task(inputs, present, torch.from_numpy(codes), split, standardise=standardise))
+        found.append(Task(inputs, present, torch.from_numpy(targets), split, standardise=standardise))
     return found
 
 
@@ -131,7 +131,7 @@ def test_accuracy(job: Job, fit: Fit) -> float:
     present = {name: job.task.present[name][rows] for name in DIMS}
     with torch.inference_mode():
         answers = fit.module(job.task.standardise(inputs, present), present).argmax(1)
-    return float((answers == job.task.codes[rows]).float().mean())
+    return float((answers == job.task.targets[rows]).float().mean())
 
 
 def training_flops(job: Job, n_epochs: int) -> float:
@@ -158,8 +158,8 @@ def peak_flops(device: torch.device, dtype: torch.dtype, size: int = 2048) -> fl
 
 def fits(*, device: torch.device, n_rows: int, epochs: int, rounds: int, **_: Any) -> list[dict[str, Any]]:
     """Compare 15 fits with scikit-learn's, at several widths and batch sizes."""
-    vectors, codes = drawn(n_rows)
-    tasks = tasks_of(vectors, codes)
+    vectors, targets = drawn(n_rows)
+    tasks = tasks_of(vectors, targets)
     found = []
     click.echo("width  batch  sklearn s  bf16 s  fp32 s  sklearn/bf16  bf16/peak  fp32/peak  acc sklearn  acc bf16")
     for hidden, batch in ((100, 200), (256, 256), (512, 512), (1024, 1024)):
@@ -200,17 +200,17 @@ def sklearn_fits(jobs: Sequence[Job], settings: FitSettings) -> tuple[float, flo
         task = job.task
         ready = task.standardise(task.inputs, task.present)
         matrix = torch.cat([ready[name] for name in sorted(job.description.dims)], dim=1).numpy()
-        codes = task.codes.numpy()
+        targets = task.targets.numpy()
         model = MLPClassifier(
             (settings.hidden_dim,), batch_size=settings.batch_size, max_iter=settings.max_epochs,
             n_iter_no_change=settings.max_epochs, tol=0.0, learning_rate_init=settings.learning_rate,
             random_state=job.settings.seed,
         )  # fmt: skip
-        rows, labels = matrix[task.split.train], codes[task.split.train]
+        rows, labels = matrix[task.split.train], targets[task.split.train]
         started = time.perf_counter()
         model.fit(rows, labels)
         seconds += time.perf_counter() - started
-        accuracies.append(model.score(matrix[task.split.test], codes[task.split.test]))
+        accuracies.append(model.score(matrix[task.split.test], targets[task.split.test]))
     return seconds, statistics.mean(accuracies)
 
 
@@ -244,8 +244,8 @@ def growth(*, device: torch.device, most_rows: int, **_: Any) -> list[dict[str, 
         click.echo(f"{n_rows:9} rows from memory: {seconds:7.2f} s, {found[-1]['microseconds_a_row']:.1f} us a row")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embeddings.h5"
-        vectors, codes = drawn(sizes[-1])
-        synthetic_cache(path, vectors, {"label": [f"class {code:02}" for code in codes]})
+        vectors, targets = drawn(sizes[-1])
+        synthetic_cache(path, vectors, {"label": [f"class {code:02}" for code in targets]})
         del vectors
         line = [sys.executable, __file__, "--child", str(path)]
         started = time.perf_counter()
@@ -319,8 +319,8 @@ def shell(*, n_rows: int, rounds: int, **_: Any) -> dict[str, Any]:
     """Time `heads-train --fusion all` from the shell against `python -c "import torch"`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embeddings.h5"
-        vectors, codes = drawn(n_rows)
-        synthetic_cache(path, vectors, {"label": [f"class {code:02}" for code in codes]})
+        vectors, targets = drawn(n_rows)
+        synthetic_cache(path, vectors, {"label": [f"class {code:02}" for code in targets]})
         lines = {
             "import torch": [sys.executable, "-c", "import torch"],
             "heads-train": [sys.executable, str(ROOT / "bin" / "heads-train"), str(path), "--fusion", "all"],
