@@ -106,7 +106,9 @@ class ProblemSettings:
 
     label: str | None = None  # the column to learn; None: by its usual names
     fusions: tuple[str, ...] = field(default_factory=fusion_names)  # each modality alone is trained in any case
-    weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6" or "auto"; None: equal
+    weights: str | None = (
+        None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto" or, in a training, "sweep"; None: equal
+    )
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: Mapping[str, str] | tuple[str, ...] = ()  # {modality: its only one}, or those to compare
     metadata_columns: tuple[str, ...] | None = None  # of the catalogue, that make the modality metadata; ("auto",)
@@ -162,6 +164,7 @@ class TrainSettings(ProblemSettings, FitSettings):
     def __post_init__(self) -> None:
         FitSettings.__post_init__(self)
         ProblemSettings.__post_init__(self)
+        check(self, "encoders", isinstance(self.encoders, Mapping), "a mapping {modality: encoder}")
         check(self, "controls", set(self.controls) <= set(control_names()), f"some of {', '.join(control_names())}")
 
     @property

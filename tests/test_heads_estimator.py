@@ -301,3 +301,10 @@ def test_importing_heads_imports_neither_scikit_learn_nor_torch():
     code = "import heads, sys; heads.TrainSettings; assert not {'sklearn', 'torch'} & sys.modules.keys()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("weights", ["auto", "sweep"])
+def test_weights_are_given_and_not_fitted(weights):
+    X, y = np.random.default_rng(0).standard_normal((40, 4)), np.arange(40) % 2  # noqa: N806
+    with pytest.raises(SettingError, match="--weights: expected one non-negative number per modality"):
+        FusionClassifier("late", modalities={"image": 2, "text": 2}, weights=weights, max_epochs=1).fit(X, y)

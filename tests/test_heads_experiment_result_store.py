@@ -148,9 +148,9 @@ def test_a_change_to_an_outcome_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"answers": np.zeros(49)}, "other rows or classes"),
-        ({"answers": np.full(50, 9)}, "other rows or classes"),
-        ({"answers": np.full(50, -1)}, "other rows or classes"),
+        ({"predictions": np.zeros(49)}, "other rows or classes"),
+        ({"predictions": np.full(50, 9)}, "other rows or classes"),
+        ({"predictions": np.full(50, -1)}, "other rows or classes"),
         ({"test": {"accuracy": 1.0}}, "lacks scores"),
         ({"validation": {"accuracy": 1.0, "macro_f1": "x"}}, "lacks scores"),
         ({"validation": [1]}, "fields of another type"),

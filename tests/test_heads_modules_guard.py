@@ -1,12 +1,13 @@
 """The guard: no worse on validation rows than the best single head, whatever the fusion is."""
 
+import csv
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from support import class_vectors, synthetic_cache
+from support import ROOT, class_vectors, synthetic_cache
 from torch import nn
 
 from cache import Cache
@@ -14,6 +15,7 @@ from heads.metrics.scores import scores
 from heads.modules.guard import GUARD, Guarded, fit_guard
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
+from heads.workflows.predict import predict
 from heads.workflows.train import train
 
 K = 3
@@ -160,3 +162,20 @@ def test_a_learned_vector_for_what_is_absent_is_saved_in_every_head(shop):
     path, folder = shop
     report = train(path, settings=replace(QUICK, absent="learned"), runs_path=folder / "runs")
     assert list(load_heads(report.run_path)) == ["image", "text", "early", "late", "early+guard", "late+guard"]
+
+
+def test_a_guarded_class_of_ones_own_is_saved_and_answers_again(tmp_path):
+    """The single heads beside it are built-in ones, as wide as was asked for, whatever the class does."""
+    targets = np.arange(120) % K
+    vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{one}" for one in targets]})
+    own = f"{ROOT / 'tests' / 'own_heads.py'}:Usual"
+    settings = replace(QUICK, fusions=(own,), weights=None, hidden_dim=64)
+    report = train(path, settings=settings, runs_path=tmp_path / "runs")
+    with (tmp_path / "answers.csv").open("w", newline="") as file:
+        predict(report.run_path, path, file, plugins=True)
+    with (tmp_path / "answers.csv").open(newline="") as file:
+        answers = {row["id"]: row for row in csv.DictReader(file)}
+    with (report.run_path / "predictions.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert answers[row["id"]]["Usual+guard_probability"] == row["Usual+guard_probability"]

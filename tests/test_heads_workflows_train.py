@@ -549,3 +549,18 @@ def test_a_run_says_what_it_was_computed_on_and_in(folder, cache_path):
     for precision in ("fp32", "bf16"):
         report = train(cache_path, settings=replace(QUICK, fusions=(), precision=precision), runs_path=folder / "on")
         assert read_json(report.run_path / "config.json")["trained_on"] == {"device": "cpu", "precision": precision}
+
+
+def test_ctrl_c_ends_a_training_at_once(cache_path, tmp_path, monkeypatch):
+    """Nothing is kept of it, so nothing is computed for it either."""
+    fitted = []
+
+    def interrupted(*_, **__):
+        fitted.append(None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heads.experiment.late_fusion.fit_mixture", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(cache_path, settings=replace(QUICK, weights="auto"), runs_path=tmp_path / "runs")
+    assert len(fitted) == 1
+    assert not list(tmp_path.rglob("config.json"))

@@ -45,6 +45,7 @@ class AblationSettings(ProblemSettings):
         span({name: values for name, values in self.grid.items() if not isinstance(values, Range)})
         if self.n_trials is not None and self.n_trials < 1:
             raise SettingError(f"--search: expected at least 1 trial, got {self.n_trials}.")
+        check(self, "encoders", not isinstance(self.encoders, Mapping), "a list of encoders")
         if self.weights == "sweep":
             raise SettingError("--weights: expected numbers or auto, got sweep, which is for heads-train alone.")
         check(self, "n_folds", self.n_folds is None or self.n_folds >= 1, "at least 1")

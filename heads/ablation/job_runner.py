@@ -85,7 +85,7 @@ class Bench:
             else:
                 self._take(job, outcome, remembered=True)
         for wave in self._waves(missing):
-            self._experiment.run(wave, self._put)
+            self._experiment.run(wave, self._put, keeps_what_is_done=True)
 
     def key(self, job: FoldJob) -> str:
         """Return the SHA-256 of all that the job's outcome follows from."""

@@ -35,6 +35,7 @@ from heads.experiment.late_fusion import Weighting
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
 from heads.head_types import HEAD_TYPES, SYNONYMS, head_type
+from heads.modules.late import parse_weights
 from heads.modules.plugin import is_plugin
 from heads.modules.saved_head import TrainedHead
 from heads.modules.seeded import head_alone
@@ -266,7 +267,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         experiment = Experiment(
             problem,
             sides=(),
-            weighting=Weighting.parse(_weights_text(self.weights) if is_average else None, modalities),
+            weighting=Weighting(parse_weights(_weights_text(self.weights) if is_average else None, modalities)),
             device=find_device(self.device),
             precision=self.precision,
         )

@@ -110,34 +110,43 @@ class Experiment:
             n_positions=vectors.n_positions if kind.takes_tokens else {},
         )
 
-    def run(self, jobs: Sequence[FoldJob], take: Callable[[FoldJob, Trained | HeadError], None]) -> None:
+    def run(
+        self,
+        jobs: Sequence[FoldJob],
+        take: Callable[[FoldJob, Trained | HeadError], None],
+        *,
+        keeps_what_is_done: bool = False,
+    ) -> None:
         """Train jobs and the members of late ones, and let `take` have what comes of each as soon as it is there.
 
-        After Ctrl-C what is done is still taken; the job at which it came may be taken twice.
+        With `keeps_what_is_done` what is trained when Ctrl-C comes is still taken, and the job at which it came may be
+        taken twice.
 
         Raises:
             SettingError: the memory is too small for one head's vectors.
         """
-        self._inputs.forget()  # other jobs have other folds
         pending = Pending([job for job in jobs if job.members])
         plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
         described = [
             Job(self.describe(job), self._inputs.task(job.configuration.encoders, job.fold), job.settings)
             for job in plain
         ]
-        stop = threading.Event()
+        stop = threading.Event()  # which the scheduler sets when Ctrl-C meets it
         interruption: KeyboardInterrupt | None = None
         fits = fit_jobs(described, device=self.device, dtype=self.dtype, memory=self._memory, stop=stop)
         with closing(cast("Generator[tuple[int, Fit | HeadError], None, None]", fits)) as done:
             for place, fit in done:
+                if stop.is_set() and not keeps_what_is_done:
+                    continue
                 try:
                     self._finish(plain[place], fit, pending, take)
                 except KeyboardInterrupt as error:
-                    if interruption is not None:  # whoever types it twice does not want to wait
+                    if interruption is not None or not keeps_what_is_done:  # twice: one does not want to wait
                         raise
                     interruption = error
                     stop.set()  # and take what is done
                     self._finish(plain[place], fit, pending, take)
+        self._inputs.forget()
         if interruption is not None:
             raise interruption
 

@@ -42,7 +42,9 @@ class FoldInputs:
         return self._vectors[encoders, fold]
 
     def task(self, encoders: Encoders, fold: int) -> Task:
-        """Return what heads learn from."""
+        """Return what heads learn from; where there is one choice of encoders, all heads share its task."""
+        if len(combinations := self._problem.combinations) == 1:
+            encoders = tuple(sorted(combinations[0].items()))
         if (encoders, fold) not in self._tasks:
             vectors = self.vectors(encoders, fold)
             self._tasks[encoders, fold] = Task(

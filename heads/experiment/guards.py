@@ -44,7 +44,8 @@ def add_guards(roster: Roster, *, seed: int) -> None:
                 "%s%s answers as %s alone does: on the validation rows %s is no better.",
                 name, GUARD, roster.best_single, name,
             )  # fmt: skip
-        description = replace(heads[name].description, name=name + GUARD)
+        width = heads[roster.best_single].description.hidden_dim  # a user's own class says nothing of it
+        description = replace(heads[name].description, name=name + GUARD, hidden_dim=width)
         answers = {}
         for side in SIDES:
             rows = torch.from_numpy(getattr(roster.split, side))

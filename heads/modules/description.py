@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from heads.errors import HeadError
@@ -29,6 +29,11 @@ class HeadDescription:
     weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
     token_dims: Mapping[str, int] = field(default_factory=dict)  # of attention: modality -> D of its token states
     n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> cells, where they are always as many
+
+    def single(self, modality: str) -> HeadDescription:
+        """Return what a modality's own head is made of beside an ensemble that is described by this."""
+        plain = replace(self, plugin=None, absent="zeros", weights={}, token_dims={}, n_positions={})
+        return replace(plain, name=modality, dims={modality: self.dims[modality]})
 
     def to_dict(self) -> dict[str, object]:
         """Return the description in JSON's types."""

@@ -46,6 +46,7 @@ class Guarded(Ensemble):
         counts = nn.functional.pad(singles_count.double(), (1, 0), value=1.0)
         weights = self.get_buffer("weights") * counts  # (B, 1 + M)
         weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, self.get_buffer("otherwise"))
+        answers = answers.where(weights[:, :, None] > 0, 0.0)  # NaN may stand where a modality is absent
         return log_average(answers, weights, self.get_buffer("temperatures"), self.get_buffer("temperature")).float()
 
     def set_buffers(self, values: Mapping[str, Tensor]) -> None:

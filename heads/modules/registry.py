@@ -39,8 +39,4 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
 
 def _build_singles(description: HeadDescription, stack: tuple[int, ...]) -> dict[str, nn.Module]:
     """Return each modality's own head."""
-    plain = replace(description, absent="zeros", weights={}, token_dims={}, n_positions={})
-    return {
-        name: build(replace(plain, name=name, dims={name: dim}), stack=stack)
-        for name, dim in sorted(description.dims.items())
-    }
+    return {name: build(description.single(name), stack=stack) for name in sorted(description.dims)}

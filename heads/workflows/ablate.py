@@ -18,7 +18,7 @@ from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
-from heads.device import describe_device
+from heads.device import describe_device, find_device
 from heads.experiment.configuration import Configuration, configurations_of
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
@@ -65,6 +65,7 @@ def ablate(
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     check_name(runs_path, name)
     check_trackers(trackers)
+    find_device(settings.device)  # before all is read
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
     experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
@@ -150,9 +151,7 @@ def _config(
         "fusions": list(problem.fusions),
         "late_weights": weighting.fitted or dict(weighting.given),
         "settings": {**asdict(settings), "grid": grid},
-        "split": [
-            {side: [problem.ids[row] for row in rows] for side, rows in vars(fold).items()} for fold in problem.folds
-        ],
+        "split": [{side: problem.ids_of(rows) for side, rows in vars(fold).items()} for fold in problem.folds],
         "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
         "notes": problem.notes,
         "trained_on": describe_device(experiment.device, experiment.dtype),

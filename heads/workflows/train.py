@@ -13,7 +13,7 @@ import torch
 
 from cache import Cache
 from cache.console.notes import PROGRESS
-from heads.device import describe_device
+from heads.device import describe_device, find_device
 from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
@@ -57,6 +57,7 @@ def train(
     started = time.monotonic()
     check_name(Path(runs_path), name)
     check_trackers(trackers)
+    find_device(settings.device)  # before all is read
     with Cache(cache_path) as cache:
         columns = choose_columns(cache, report or ReportSettings())
         problem = pose(cache, settings)
