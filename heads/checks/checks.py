@@ -16,6 +16,7 @@ from heads.checks.attention_spy import AttentionCalls
 from heads.checks.probe import Subject, answer, arguments, change
 from heads.checks.unregistered_tensors import unregistered
 from heads.modules.dropout import Dropout
+from heads.modules.plugin import shown_error
 
 __all__ = ["CHECKS"]
 
@@ -236,12 +237,14 @@ def _save(subject: Subject) -> str:
     try:
         content = save({name: tensor.contiguous() for name, tensor in head.state_dict().items()})
     except Exception as error:  # noqa: BLE001 - state_dict() is the user's, and may hold anything
-        return f"Expected the head's state_dict() to be tensors of their own, but safetensors says: {_shown(error)}"
+        return (
+            f"Expected the head's state_dict() to be tensors of their own, but safetensors says: {shown_error(error)}"
+        )
     loaded = subject.fresh(other=True)
     try:
         loaded.load_state_dict(load(content))
     except (RuntimeError, KeyError, ValueError) as error:
-        return f"Expected a saved head to load into a new one, but: {_shown(error)}"
+        return f"Expected a saved head to load into a new one, but: {shown_error(error)}"
     changed = (answers != answer(loaded.eval(), rows)).any(1)
     if changed.any():
         return (
@@ -258,10 +261,6 @@ def _share(rows: Tensor) -> str:
 def _some(names: Collection[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(sorted(names)[:MOST_NAMED]) + more
-
-
-def _shown(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 # By the order in which they are made; None is returned where there is nothing to check.

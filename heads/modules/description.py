@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from heads.errors import HeadError
@@ -33,6 +33,11 @@ class HeadDescription:
     def to_dict(self) -> dict[str, object]:
         """Return the description in JSON's types."""
         return asdict(self)
+
+    def single(self, modality: str) -> HeadDescription:
+        """Return what the head of one modality alone is made of, beside this one."""
+        dims = {modality: self.dims[modality]}
+        return replace(self, name=modality, dims=dims, absent="zeros", weights={}, token_dims={}, n_positions={})
 
     @property
     def sizes(self) -> dict[str, Any]:

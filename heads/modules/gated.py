@@ -30,13 +30,7 @@ class Gated(nn.Module):
     """
 
     def __init__(
-        self,
-        dims: Mapping[str, int],
-        *,
-        n_classes: int,
-        hidden_dim: int,
-        dropout: float,
-        stack: tuple[int, ...] = (),
+        self, dims: Mapping[str, int], *, n_classes: int, hidden_dim: int, dropout: float, stack: tuple[int, ...] = ()
     ) -> None:
         super().__init__()
         self.modalities = sorted(dims)

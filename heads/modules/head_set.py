@@ -70,9 +70,7 @@ def _parts(head: TrainedHead, ensemble: Ensemble) -> Iterator[TrainedHead]:
         if modality is None:
             description = replace(whole, name=whole.name.removesuffix(GUARD))
         else:
-            dims = {modality: whole.dims[modality]}
-            plain = replace(whole, absent="zeros", weights={}, token_dims={}, n_positions={})
-            description = replace(plain, name=modality, dims=dims)
+            description = whole.single(modality)
         standardise = head.standardise.part(description.dims, description.token_dims)
         yield replace(head, description=description, module=part, standardise=standardise)
 

@@ -31,6 +31,7 @@ from heads.errors import HeadError
 from heads.json_file import write_json
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
+from heads.modules.plugin import shown_error
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
 
@@ -251,8 +252,7 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
     except HeadError:
         raise
     except _NO_HEAD as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise HeadError(f"Expected {path} to be a head of embed-once, but: {reason}") from error
+        raise HeadError(f"Expected {path} to be a head of embed-once, but: {shown_error(error)}") from error
     if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
         raise HeadError(
             f"Expected the head {path} to answer its golden rows as it did when it was saved, but it answers "
