@@ -90,4 +90,4 @@ def count_parallel(device: torch.device) -> int:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+    return any(has_it for name, has_it in torch.cpu.get_capabilities().items() if name.endswith("bf16"))

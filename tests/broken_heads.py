@@ -39,8 +39,8 @@ class OneKey(Sound):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
-        found, _ = self.attention(image[:, None], text[:, None], text[:, None])  # (B, 1, H)
-        return self.classifier(torch.relu(self.norm(image + found[:, 0])))
+        attended, _ = self.attention(image[:, None], text[:, None], text[:, None])  # (B, 1, H)
+        return self.classifier(torch.relu(self.norm(image + attended[:, 0])))
 
 
 class OneKeyWithoutResidual(OneKey):
@@ -48,8 +48,8 @@ class OneKeyWithoutResidual(OneKey):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
-        found, _ = self.attention(image[:, None], text[:, None], text[:, None])
-        return self.classifier(torch.relu(self.norm(found[:, 0])))
+        attended, _ = self.attention(image[:, None], text[:, None], text[:, None])
+        return self.classifier(torch.relu(self.norm(attended[:, 0])))
 
 
 class TwinKeys(OneKey):
@@ -58,8 +58,8 @@ class TwinKeys(OneKey):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
         keys = torch.stack([text, text], dim=1)  # (B, 2, H)
-        found, _ = self.attention(image[:, None], keys, keys)
-        return self.classifier(torch.relu(self.norm(image + found[:, 0])))
+        attended, _ = self.attention(image[:, None], keys, keys)
+        return self.classifier(torch.relu(self.norm(image + attended[:, 0])))
 
 
 class OwnOneKey(Sound):
@@ -72,8 +72,8 @@ class OwnOneKey(Sound):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
         scores = torch.einsum("bqh,bkh->bqk", self.query(image)[:, None], self.key(text)[:, None])
-        found = scores.softmax(dim=2) @ self.value(text)[:, None]
-        return self.classifier(torch.relu(self.norm(image + found[:, 0])))
+        attended = scores.softmax(dim=2) @ self.value(text)[:, None]
+        return self.classifier(torch.relu(self.norm(image + attended[:, 0])))
 
 
 class OwnTwoKeys(OwnOneKey):
@@ -82,8 +82,8 @@ class OwnTwoKeys(OwnOneKey):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         both = torch.stack(self.projected(inputs, present), dim=1)  # (B, 2, H)
         scores = torch.einsum("bqh,bkh->bqk", self.query(both[:, :1]), self.key(both))
-        found = scores.softmax(dim=2) @ self.value(both)  # (B, 1, H)
-        return self.classifier(torch.relu(self.norm(both[:, 0] + found[:, 0])))
+        attended = scores.softmax(dim=2) @ self.value(both)  # (B, 1, H)
+        return self.classifier(torch.relu(self.norm(both[:, 0] + attended[:, 0])))
 
 
 class LearnedQuestion(OneKey):
@@ -95,8 +95,8 @@ class LearnedQuestion(OneKey):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         both = torch.stack(self.projected(inputs, present), dim=1)  # (B, 2, H)
-        found, _ = self.attention(self.question.expand(len(both), -1, -1), both, both)
-        return self.classifier(torch.relu(self.norm(found[:, 0])))
+        attended, _ = self.attention(self.question.expand(len(both), -1, -1), both, both)
+        return self.classifier(torch.relu(self.norm(attended[:, 0])))
 
 
 class RowsAttendToRows(OneKey):
@@ -104,8 +104,8 @@ class RowsAttendToRows(OneKey):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         image, text = self.projected(inputs, present)
-        found, _ = self.attention(image, text, text)
-        return self.classifier(torch.relu(self.norm(image + found)))
+        attended, _ = self.attention(image, text, text)
+        return self.classifier(torch.relu(self.norm(image + attended)))
 
 
 class FactorsInAList(Sound):
@@ -216,9 +216,11 @@ class NeighboursVector(Sound):
     """A row without a modality gets the vector of the row after it."""
 
     def projected(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> list[Tensor]:
-        zeroed = {name: torch.where(present[name][:, None], own, 0.0) for name, own in inputs.items()}
-        found = {name: torch.where(present[name][:, None], own, own.roll(-1, 0)) for name, own in zeroed.items()}
-        return super().projected(found, {name: torch.ones_like(mask) for name, mask in present.items()})
+        zeroed = {name: torch.where(present[name][:, None], vectors, 0.0) for name, vectors in inputs.items()}
+        shifted = {
+            name: torch.where(present[name][:, None], vectors, vectors.roll(-1, 0)) for name, vectors in zeroed.items()
+        }
+        return super().projected(shifted, {name: torch.ones_like(mask) for name, mask in present.items()})
 
 
 class ReadsTheAbsent(Sound):
@@ -241,7 +243,8 @@ class MeanOfThePresent(Sound):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         n_present = torch.stack(list(present.values()), dim=1).sum(1, keepdim=True)  # (B, 1)
         zeroed = [
-            own * present[name][:, None] for own, name in zip(self.projected(inputs, present), present, strict=True)
+            vectors * present[name][:, None]
+            for vectors, name in zip(self.projected(inputs, present), present, strict=True)
         ]
         return self.classifier(torch.relu(self.norm(sum(zeroed) / n_present)))
 

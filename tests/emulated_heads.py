@@ -58,10 +58,10 @@ def difference_of_fits(name: str, *, dtype: str = "float32", on_disk: bool = Fal
     with a colon is that of a user's class; `tokens` among the changes gives attention tokens.
     """
     jobs = _jobs_of(name, on_disk=on_disk, **changes)
-    expected, found = (_fits_of(jobs, torch.device(device), dtype) for device in (CPU, DEVICE))
+    expected, fits = (_fits_of(jobs, torch.device(device), dtype) for device in (CPU, DEVICE))
     return max(
         _difference(_numbers_of(one, job, device=DEVICE), _numbers_of(other, job, device="cpu"))
-        for job, one, other in zip(jobs, found, expected, strict=True)
+        for job, one, other in zip(jobs, fits, expected, strict=True)
     )
 
 
@@ -69,9 +69,9 @@ def error_of_a_lost_head() -> str:
     """Return what is said of a head that makes a tensor on the CPU."""
     job = small_job("early")
     job = replace(job, description=replace(job.description, name="Lost", plugin="emulated_heads:Lost"))
-    ((_, found),) = _fit(job_list=[job], device=torch.device(DEVICE), dtype="float32")
-    assert isinstance(found, HeadError), found
-    return str(found)
+    ((_, error),) = _fit(job_list=[job], device=torch.device(DEVICE), dtype="float32")
+    assert isinstance(error, HeadError), error
+    return str(error)
 
 
 def difference_of_runs(cache_path: Path, folder: Path, **changes: Any) -> float:
@@ -108,15 +108,15 @@ def _jobs_of(name: str, *, on_disk: bool, tokens: bool = False, **changes: Any) 
         small_job(name if name in (*FUSIONS, *DIMS) else "early", task, seed=seed, max_epochs=n_epochs, **changes)
         for seed, n_epochs in enumerate(N_EPOCHS[:1] if tokens else N_EPOCHS)
     ]
-    own: dict[str, Any] = {"token_dims": TOKEN_DIMS, "n_positions": {"image": 9}} if tokens else {}
+    described: dict[str, Any] = {"token_dims": TOKEN_DIMS, "n_positions": {"image": 9}} if tokens else {}
     if ":" in name:
-        own |= {"name": name.rpartition(":")[2], "plugin": name}
-    return [replace(job, description=replace(job.description, **own)) for job in jobs]
+        described |= {"name": name.rpartition(":")[2], "plugin": name}
+    return [replace(job, description=replace(job.description, **described)) for job in jobs]
 
 
 def _task(*, on_disk: bool, tokens: bool) -> Task:
     task = small_task()
-    own = {}
+    states = {}
     if tokens:
         generator = torch.Generator().manual_seed(1)
         for modality, dim in TOKEN_DIMS.items():
@@ -125,20 +125,20 @@ def _task(*, on_disk: bool, tokens: bool) -> Task:
             )
             counts = counts * task.present[modality]
             values = torch.randn(int(counts.sum()), dim, generator=generator).half()
-            own[modality] = ProductTokens(values, torch.cumsum(counts, 0) - counts, counts)
+            states[modality] = ProductTokens(values, torch.cumsum(counts, 0) - counts, counts)
     standardise = Standardise(DIMS, TOKEN_DIMS if tokens else None)
-    standardise.fit(task.inputs, task.present, torch.from_numpy(task.split.train), tokens=own)
+    standardise.fit(task.inputs, task.present, torch.from_numpy(task.split.train), tokens=states)
     inputs = {modality: OnDisk(matrix) for modality, matrix in task.inputs.items()} if on_disk else task.inputs
-    return replace(task, inputs=inputs, tokens=own, standardise=standardise)
+    return replace(task, inputs=inputs, tokens=states, standardise=standardise)
 
 
 def _fits_of(jobs: Sequence[Job], device: torch.device, dtype: str) -> list[Fit]:
-    found = []
+    fits = []
     for _, fit in sorted(_fit(jobs, device, dtype), key=lambda pair: pair[0]):
         if not isinstance(fit, Fit):
             raise fit
-        found.append(fit)
-    return found
+        fits.append(fit)
+    return fits
 
 
 def _fit(job_list: Sequence[Job], device: torch.device, dtype: str) -> list[tuple[int, Any]]:
@@ -149,10 +149,10 @@ def _fit(job_list: Sequence[Job], device: torch.device, dtype: str) -> list[tupl
 
 def _numbers_of(fit: Fit, job: Job, *, device: str) -> dict[str, Tensor]:
     """Return what a fit came to, and what its head answers on a device."""
-    own = dict([*fit.module.named_parameters(), *fit.module.named_buffers()])  # scikit-learn's models have no state
-    assert all(tensor.device == CPU for tensor in own.values()), "a fit is the CPU's"
+    tensors = dict([*fit.module.named_parameters(), *fit.module.named_buffers()])  # scikit-learn's models have no state
+    assert all(tensor.device == CPU for tensor in tensors.values()), "a fit is the CPU's"
     losses = torch.tensor([list(epoch.values()) for epoch in fit.history])
-    state = {name: tensor.detach().double() for name, tensor in own.items()}
+    state = {name: tensor.detach().double() for name, tensor in tensors.items()}
     module, task = fit.module.to(device), job.task
     rows = torch.from_numpy(task.split.test)
     present = {name: task.present[name][rows].to(device) for name in job.description.dims}
@@ -160,8 +160,8 @@ def _numbers_of(fit: Fit, job: Job, *, device: str) -> dict[str, Tensor]:
     standardise = task.standardise.part(job.description.dims, job.description.token_dims).to(device)
     arguments: list[Any] = [standardise(inputs, present), present]
     if job.description.token_dims:
-        batches = {name: own.take(rows).batch() for name, own in task.tokens.items()}
-        batches = {name: type(own)(*(tensor.to(device) for tensor in own)) for name, own in batches.items()}
+        batches = {name: states.take(rows).batch() for name, states in task.tokens.items()}
+        batches = {name: type(batch)(*(tensor.to(device) for tensor in batch)) for name, batch in batches.items()}
         arguments.append(standardise.tokens(batches))
     with torch.inference_mode():
         answers = module(*arguments)
@@ -169,10 +169,10 @@ def _numbers_of(fit: Fit, job: Job, *, device: str) -> dict[str, Tensor]:
     return {**state, "losses": losses, "answers": answers.cpu()}
 
 
-def _difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    assert found.keys() == expected.keys()
+def _difference(computed: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    assert computed.keys() == expected.keys()
     return max(
-        float((found[name] - other).abs().max() / other.abs().max().clamp_min(1))
+        float((computed[name] - other).abs().max() / other.abs().max().clamp_min(1))
         for name, other in expected.items()
         if other.numel()
     )

@@ -39,9 +39,9 @@ def small_task(
     spreads = {"image": image_spread or spread, "text": spread}
     inputs = {}
     for name, dim in DIMS.items():
-        own = torch.randn(len(shares), dim, generator=centres)[targets]
-        own += spreads[name] * torch.randn(n, dim, generator=generator)
-        inputs[name] = own * present[name][:, None]
+        vectors = torch.randn(len(shares), dim, generator=centres)[targets]
+        vectors += spreads[name] * torch.randn(n, dim, generator=generator)
+        inputs[name] = vectors * present[name][:, None]
     train, validation, test = torch.randperm(n, generator=generator).split(list(n_rows))
     split = Split(train.sort().values.numpy(), validation.sort().values.numpy(), test.sort().values.numpy())
     return Task(inputs=inputs, present=present, targets=targets, split=split)

@@ -78,9 +78,9 @@ def test_every_broken_head_is_looked_at():
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_found_by_the_check_for_it_and_by_no_other(name, seed):
     checks, words = DEFECTS[name]
-    found = failures(check_class(name, seed=seed))
-    assert list(found) == checks, found
-    assert words in found[checks[0]]
+    failed = failures(check_class(name, seed=seed))
+    assert list(failed) == checks, failed
+    assert words in failed[checks[0]]
 
 
 def test_batch_norm_that_is_blind_in_evaluation_mode_is_named():
@@ -88,8 +88,8 @@ def test_batch_norm_that_is_blind_in_evaluation_mode_is_named():
 
 
 def test_a_softmax_over_one_key_is_named():
-    found = failures(check_class("OwnOneKey"))["attend"]
-    assert "a softmax goes over one entry, and is 1 whatever is asked" in found
+    reason = failures(check_class("OwnOneKey"))["attend"]
+    assert "a softmax goes over one entry, and is 1 whatever is asked" in reason
 
 
 @pytest.mark.parametrize("dims", [TWO, {"image": 512, "text": 768}], ids=["small", "usual"])
@@ -132,19 +132,19 @@ def test_one_modality_alone_passes(modality):
 
 @pytest.mark.parametrize("token_dims", [{"image": 7}, {"text": 6}, {"image": 7, "text": 6}], ids=",".join)
 def test_attention_over_tokens_passes(token_dims):
-    own = {"token_dims": token_dims, "n_positions": {"image": 4} if "image" in token_dims else {}}
-    report = check_head(partial(described, name="attention", **own), dims=TWO, n_classes=3, **own)
+    tokens = {"token_dims": token_dims, "n_positions": {"image": 4} if "image" in token_dims else {}}
+    report = check_head(partial(described, name="attention", **tokens), dims=TWO, n_classes=3, **tokens)
     assert report.passed, failures(report)
     assert {finding.check: finding.outcome for finding in report.findings}["attend"] == "ok"
 
 
 def test_tokens_that_are_not_looked_at_are_found():
-    own = {"token_dims": {"text": 6}}
+    tokens = {"token_dims": {"text": 6}}
     report = check_head(
         lambda *arguments, **options: Blind(described(*arguments, **options, name="early")),
         dims=TWO,
         n_classes=3,
-        **own,
+        **tokens,
     )
     assert failures(report) == {
         "fuse": "Expected every modality to have its say, but no answer changes with the text tokens."
@@ -214,8 +214,8 @@ class ScaledDotProducts(SelfAttention):
             [side(torch.where(present[name][:, None], inputs[name], 0.0)) for name, side in self.sides.items()], dim=1
         )
         query, key, value = self.layer(tokens).chunk(3, dim=2)
-        found = F.scaled_dot_product_attention(query=query, key=key, value=value)
-        return self.classifier((tokens + found).mean(1))
+        attended = F.scaled_dot_product_attention(query=query, key=key, value=value)
+        return self.classifier((tokens + attended).mean(1))
 
 
 @pytest.mark.parametrize("head_class", [SelfAttention, ScaledDotProducts])
@@ -223,9 +223,9 @@ def test_attention_among_modalities_passes_with_two_and_not_with_one(head_class)
     report = check_head(head_class, dims=TWO, n_classes=3)
     assert report.passed, failures(report)
     assert {finding.check: finding.outcome for finding in report.findings}["attend"] == "ok"
-    found = failures(check_head(head_class, dims={"text": 10}, n_classes=3))
-    assert list(found) == ["attend"]
-    assert "over a single key" in found["attend"]
+    failed = failures(check_head(head_class, dims={"text": 10}, n_classes=3))
+    assert list(failed) == ["attend"]
+    assert "over a single key" in failed["attend"]
 
 
 def test_unregistered_tensors_are_found_in_containers_and_submodules():
@@ -241,9 +241,9 @@ def test_unregistered_tensors_are_found_in_containers_and_submodules():
 
 def test_drawn_rows_never_lack_everything_and_are_zero_where_absent():
     rows = Subject(broken_heads.Sound, THREE, 3, token_dims={"text": 4}).rows(200, absent=0.7)
-    there = torch.stack([rows.present[name] for name in THREE], dim=1)
-    assert there.any(1).all()
-    assert not there.all()
+    mask = torch.stack([rows.present[name] for name in THREE], dim=1)
+    assert mask.any(1).all()
+    assert not mask.all()
     for name in THREE:
         assert torch.equal(rows.inputs[name].any(1), rows.present[name])
     assert torch.equal(rows.tokens["text"].is_there.any(1), rows.present["text"])
@@ -286,7 +286,9 @@ def test_a_broken_head_is_an_error_and_its_reason_a_result(monkeypatch):
 
 
 def test_details_say_what_is_checked_and_what_was_not():
-    result, detailed = (invoke(check, "early", "--dims", "image=12,text=10", *own) for own in ([], ["--details"]))
+    result, detailed = (
+        invoke(check, "early", "--dims", "image=12,text=10", *options) for options in ([], ["--details"])
+    )
     assert detailed.stdout.startswith(result.stdout)
     rest = detailed.stdout.removeprefix(result.stdout)
     assert "\nalone   an answer does not depend on the other rows of its batch\n" in rest

@@ -26,19 +26,19 @@ def random_shop(seed, n_rows=600):
 
 def folds_of_rows(folds, n_rows):
     """Return the folds that test each row."""
-    found = [[] for _ in range(n_rows)]
+    tested_in = [[] for _ in range(n_rows)]
     for place, fold in enumerate(folds):
         for row in fold.test.tolist():
-            found[row].append(place)
-    return found
+            tested_in[row].append(place)
+    return tested_in
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("n_folds", [2, 3, 7])
 def test_every_row_with_a_class_is_tested_once(seed, n_folds):
     targets, groups = random_shop(seed)
-    found = folds_of_rows(draw(targets, groups, n_folds=n_folds, seed=seed), len(targets))
-    assert [len(own) for own in found] == [int(code >= 0) for code in targets]
+    tested_in = folds_of_rows(draw(targets, groups, n_folds=n_folds, seed=seed), len(targets))
+    assert [len(places) for places in tested_in] == [int(code >= 0) for code in targets]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -82,17 +82,17 @@ def test_a_group_of_more_than_half_of_its_class_always_trains():
     groups = np.arange(40)
     groups[:11] = 99
     folds = draw(targets, groups, n_folds=3)
-    found = folds_of_rows(folds, 40)
-    assert [len(own) for own in found] == [0] * 11 + [1] * 29
+    tested_in = folds_of_rows(folds, 40)
+    assert [len(places) for places in tested_in] == [0] * 11 + [1] * 29
     assert all(set(range(11)) <= set(fold.train.tolist()) for fold in folds)
 
 
 def test_a_group_of_half_of_its_class_is_tested():
     groups = np.arange(40)
     groups[:10] = 99
-    found = folds_of_rows(draw([0] * 20 + [1] * 20, groups, n_folds=3), 40)
-    assert all(len(own) == 1 for own in found)
-    assert len({own[0] for own in found[:10]}) == 1
+    tested_in = folds_of_rows(draw([0] * 20 + [1] * 20, groups, n_folds=3), 40)
+    assert all(len(places) == 1 for places in tested_in)
+    assert len({places[0] for places in tested_in[:10]}) == 1
 
 
 def test_the_generator_draws_the_folds():

@@ -27,7 +27,7 @@ def labels_of(cells, *, min_rows=1, usable=None):
 
 
 @pytest.mark.parametrize(
-    ("columns", "found"),
+    ("columns", "column"),
     [
         (["label"], "label"),
         (["category"], "category"),
@@ -39,8 +39,8 @@ def labels_of(cells, *, min_rows=1, usable=None):
         (["colour", "class", "category"], "category"),
     ],
 )
-def test_label_column_is_found_by_its_usual_names(column_of, columns, found):
-    assert column_of(columns) == found
+def test_label_column_is_found_by_its_usual_names(column_of, columns, column):
+    assert column_of(columns) == column
 
 
 def test_asked_column_wins_over_a_usual_one(column_of):

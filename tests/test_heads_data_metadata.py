@@ -46,9 +46,9 @@ def test_the_parts_of_a_date_are_missing_together():
     cells = {"since": ["2024-02-29", "2023-01-01T10:30:00Z", "", "2024-02-29"], "colour": list("aabb")}
     fitted = fit(cells)
     assert fitted.columns[0].dim == 6
-    found = fitted.transform(cells)
-    np.testing.assert_array_equal(found[2], [0, 1, 0, 0, 0, 0, 0, 1])  # the medians, where the indicator is 1
-    assert found[1, 5] == np.float32(10 / np.std([0, 10, 0]))  # the hour, whose median is 0
+    vectors = fitted.transform(cells)
+    np.testing.assert_array_equal(vectors[2], [0, 1, 0, 0, 0, 0, 0, 1])  # the medians, where the indicator is 1
+    assert vectors[1, 5] == np.float32(10 / np.std([0, 10, 0]))  # the hour, whose median is 0
 
 
 def test_the_order_of_day_and_month_is_kept_for_cells_that_do_not_tell_it():
@@ -90,34 +90,34 @@ def test_an_encoding_of_0_1_0_gives_the_vectors_that_it_gave():
         [0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0],
         [0, 0, 0, 1, 0, 1, 0, 0, 2.8, 0, 0, 0, 0, 0, 1],
     ]
-    found = FittedMetadata.from_spec(EncoderSpec("metadata", fields))
-    np.testing.assert_allclose(found.transform(cells), expected, rtol=1e-6)
-    assert found.spec.fields == fields
+    again = FittedMetadata.from_spec(EncoderSpec("metadata", fields))
+    np.testing.assert_allclose(again.transform(cells), expected, rtol=1e-6)
+    assert again.spec.fields == fields
 
 
 def test_counts_are_those_of_words_and_characters():
     cells = {"title": ["a  red\tshoe", "", "shoe"], "colour": list("aab")}
-    found = fit(cells, counts=["title"]).transform(cells)
+    vectors = fit(cells, counts=["title"]).transform(cells)
     words, characters = [3, 1], [10, 4]
     expected = [  # words, whether there are any, characters
         [1 / np.std(words), 0, 3 / np.std(characters)],
         [0, 1, 0],
         [-1 / np.std(words), 0, -3 / np.std(characters)],
     ]
-    np.testing.assert_allclose(found[:, 2:], expected, rtol=1e-6)
+    np.testing.assert_allclose(vectors[:, 2:], expected, rtol=1e-6)
 
 
 def test_a_category_that_was_never_seen_is_no_error_and_no_category():
     fitted = fit({"colour": ["red", "blue", "red", "blue"]})
-    found = fitted.transform({"colour": ["red", "Red", "purple", "", "  red "]})
-    np.testing.assert_array_equal(found, [[0, 1], [0, 0], [0, 0], [0, 0], [0, 1]])
+    vectors = fitted.transform({"colour": ["red", "Red", "purple", "", "  red "]})
+    np.testing.assert_array_equal(vectors, [[0, 1], [0, 0], [0, 0], [0, 0], [0, 1]])
 
 
 @pytest.mark.parametrize(("cell", "like"), [("1e30", "7"), ("-9", "1"), ("1e400", ""), ("12 cm", ""), ("inf", "nan")])
 def test_a_wild_number_stays_within_the_range_that_was_seen(cell, like):
     fitted = fit({"price": ["1", "3", "7", "3", ""], "colour": list("aabbb")})
-    found, expected = (fitted.transform({"price": [price], "colour": ["a"]}) for price in (cell, like))
-    np.testing.assert_array_equal(found, expected)
+    vectors, expected = (fitted.transform({"price": [price], "colour": ["a"]}) for price in (cell, like))
+    np.testing.assert_array_equal(vectors, expected)
 
 
 def test_only_the_rows_given_are_looked_at():
@@ -127,7 +127,7 @@ def test_only_the_rows_given_are_looked_at():
         "price": ["1", "-900", "5", "2", "oops", "NA", "4"],
         "brand": ["u", "v", "u", "w", "u", "w", "w"],
     }
-    altered = {name: list(own) for name, own in cells.items()}
+    altered = {name: list(values) for name, values in cells.items()}
     for name in altered:
         altered[name][1], altered[name][4] = "2024-01-01", ""
     fitted, others = fit(cells, rows=rows), fit(altered, rows=rows)
@@ -144,7 +144,7 @@ def test_a_spec_is_all_of_an_encoding():
         "brand": [f"brand {n}" for n in range(6)],
         "title": ["a b", "c", "", "d e f", "g", "h"],
     }
-    cells = {name: own * 40 for name, own in cells.items()}
+    cells = {name: values * 40 for name, values in cells.items()}
     cells["brand"] = [f"brand \udcff {n % 120}" for n in range(240)]
     fitted = fit(cells, counts=["title"])
     assert [column.kind for column in fitted.columns] == ["categorical", "number", "date", "hashed", "counts"]
@@ -182,9 +182,9 @@ def test_many_categories_are_hashed_and_what_no_row_hits_is_left_out():
     fitted = fit({"brand": names * 2})
     assert fitted.columns[0].kind == "hashed"
     assert fitted.dim == HASH_WIDTH
-    found = fitted.transform({"brand": ["brand 7", "brand 7", "never seen", ""]})
-    assert (np.abs(found).sum(1) == 1).all()
-    np.testing.assert_array_equal(found[0], found[1])
+    vectors = fitted.transform({"brand": ["brand 7", "brand 7", "never seen", ""]})
+    assert (np.abs(vectors).sum(1) == 1).all()
+    np.testing.assert_array_equal(vectors[0], vectors[1])
     few = fit({"brand": [f"brand {n % 101}" for n in range(1010)]})
     assert few.columns[0].kind == "hashed"
     assert few.dim < 101
@@ -193,8 +193,8 @@ def test_many_categories_are_hashed_and_what_no_row_hits_is_left_out():
 def test_a_rare_category_is_as_one_that_was_never_seen():
     cells = {"colour": ["red"] * 5000 + ["blue"] * 4989 + ["green"] * 10 + ["pink"]}
     fitted = fit(cells)
-    found = fitted.transform({"colour": ["blue", "green", "pink", "never seen"]})
-    np.testing.assert_array_equal(found, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    vectors = fitted.transform({"colour": ["blue", "green", "pink", "never seen"]})
+    np.testing.assert_array_equal(vectors, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
     assert standardised(fitted, cells).abs().max() < 32  # 1 / sqrt of a thousandth
 
 
@@ -204,8 +204,8 @@ def test_prices_do_not_flatten_categories():
         "price": [str(price) for price in generator.lognormal(12, 1, 400).round()],
         "colour": generator.choice(["red", "blue", "green"], 400).tolist(),
     }
-    found = standardised(fit(cells), cells)
-    torch.testing.assert_close(found.std(0), torch.ones(4), rtol=1e-3, atol=0)
+    vectors = standardised(fit(cells), cells)
+    torch.testing.assert_close(vectors.std(0), torch.ones(4), rtol=1e-3, atol=0)
 
 
 def standardised(fitted, cells):

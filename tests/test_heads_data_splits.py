@@ -30,12 +30,12 @@ def by_column(cells, targets=None, groups=None, *, validation_share=0.25, seed=0
 
 def sides_of(split, n_rows):
     """Return each row's side, "" where it has none; a row on two sides is an error."""
-    found = [""] * n_rows
+    sides = [""] * n_rows
     for side in SIDES:
         for row in getattr(split, side).tolist():
-            assert found[row] == ""
-            found[row] = side
-    return found
+            assert sides[row] == ""
+            sides[row] = side
+    return sides
 
 
 def random_shop(seed, n_rows=400):
@@ -120,8 +120,8 @@ def test_each_class_has_its_share_on_each_side_within_a_row_or_two(seed, n_copie
     groups = np.arange(len(targets)) // n_copies
     split = draw(targets, groups, seed=seed, test_share=test_share, validation_share=validation_share)
     for side, share in (("test", test_share), ("validation", validation_share)):
-        found = np.bincount(targets[getattr(split, side)], minlength=4)
-        assert (np.abs(found - share * np.bincount(targets)) <= n_copies).all(), (side, found)
+        counts = np.bincount(targets[getattr(split, side)], minlength=4)
+        assert (np.abs(counts - share * np.bincount(targets)) <= n_copies).all(), (side, counts)
 
 
 def test_same_seed_draws_the_same_split_and_another_seed_another():

@@ -47,18 +47,18 @@ def head_of(token_dims=TOKEN_DIMS, *, seed=0):
 def tokens_of(n_rows=24, *, seed=0, token_dims=TOKEN_DIMS, present=None):
     """Return the tokens of products: nine cells for each picture, one to five states for each text."""
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    tokens = {}
     for name, dim in token_dims.items():
         counts = torch.full((n_rows,), N_CELLS) if name == "image" else torch.arange(n_rows) * 7 % 5 + 1
         if present is not None:
             counts = counts * present[name]
         values = torch.randn(int(counts.sum()), dim, generator=generator).half()
-        found[name] = ProductTokens(values, torch.cumsum(counts, 0) - counts, counts)
-    return found
+        tokens[name] = ProductTokens(values, torch.cumsum(counts, 0) - counts, counts)
+    return tokens
 
 
 def batches(tokens, rows=slice(None), length=None):
-    return {name: own.take(rows).batch(length) for name, own in tokens.items()}
+    return {name: states.take(rows).batch(length) for name, states in tokens.items()}
 
 
 def with_padding(batch, value):
@@ -117,26 +117,26 @@ def test_tokens_of_nobody_are_a_batch_of_padding():
 
 
 def test_tokens_are_standardised_by_the_distinct_contents_of_the_training_rows():
-    own = tokens_of(20)["text"]
-    own.values.mul_(3).add_(20)
+    states = tokens_of(20)["text"]
+    states.values.mul_(3).add_(20)
     rows = torch.arange(12)
-    shared = ProductTokens(own.values, own.starts.clone(), own.counts.clone())
-    shared.starts[11], shared.counts[11] = own.starts[2], own.counts[2]  # a text that two products share
+    shared = ProductTokens(states.values, states.starts.clone(), states.counts.clone())
+    shared.starts[11], shared.counts[11] = states.starts[2], states.counts[2]  # a text that two products share
     standardise = Standardise({}, {"text": 6}).fit({}, {}, rows, tokens={"text": shared})
-    seen = own.values[: int(own.counts[:11].sum())].double().numpy()  # (n, 6)
-    expected = (own.batch().values.double().numpy() - seen.mean(0)) / seen.std(0, ddof=1)
-    expected[~own.batch().is_there.numpy()] = 0
-    found = standardise.tokens({"text": own.batch()})["text"]
-    np.testing.assert_allclose(found.values.numpy(), expected, atol=2e-4)
+    seen = states.values[: int(states.counts[:11].sum())].double().numpy()  # (n, 6)
+    expected = (states.batch().values.double().numpy() - seen.mean(0)) / seen.std(0, ddof=1)
+    expected[~states.batch().is_there.numpy()] = 0
+    standardised = standardise.tokens({"text": states.batch()})["text"]
+    np.testing.assert_allclose(standardised.values.numpy(), expected, atol=2e-4)
 
 
 def test_rows_that_are_not_for_training_do_not_count_for_the_tokens_statistics():
-    own = tokens_of(20)["text"]
-    changed = ProductTokens(own.values.clone(), own.starts, own.counts)
-    changed.values[int(own.starts[12]) :] = 1000
+    states = tokens_of(20)["text"]
+    changed = ProductTokens(states.values.clone(), states.starts, states.counts)
+    changed.values[int(states.starts[12]) :] = 1000
     before, after = (
         Standardise({}, {"text": 6}).fit({}, {}, torch.arange(12), tokens={"text": tokens}).state_dict()
-        for tokens in (own, changed)
+        for tokens in (states, changed)
     )
     assert before.keys() == {"token_mean_text", "token_scale_text"}
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -214,16 +214,16 @@ def test_every_token_changes_the_answer(modality):
 
 
 def test_what_attention_finds_depends_on_the_tokens_that_ask():
-    found = []
+    outputs = []
     head, (inputs, present), tokens = head_of(), rows_of(TWO), batches(tokens_of())
-    head.attention.register_forward_hook(lambda _, __, output: found.append(output.detach()))
+    head.attention.register_forward_hook(lambda _, __, output: outputs.append(output.detach()))
     other = TokenBatch(tokens["image"].values.flip(0), tokens["image"].is_there)
     for image in (tokens["image"], other):
         head(inputs, present, {**tokens, "image": image})
     n_split = head.tokens["image"].n_tokens
-    assert found[0].shape[1] == n_split + N_CELLS
-    assert torch.equal(found[0][:, :n_split], found[1][:, :n_split])
-    assert ((found[0] - found[1])[:, n_split:].abs().amax((1, 2)) > 1e-4).all()
+    assert outputs[0].shape[1] == n_split + N_CELLS
+    assert torch.equal(outputs[0][:, :n_split], outputs[1][:, :n_split])
+    assert ((outputs[0] - outputs[1])[:, n_split:].abs().amax((1, 2)) > 1e-4).all()
 
 
 def test_cells_of_a_map_have_positions_and_words_have_none():
@@ -249,9 +249,9 @@ def test_rows_without_a_modality_have_none_of_its_tokens_and_get_a_number(absent
 def test_tokens_of_an_absent_modality_are_not_looked_at_whatever_they_are(absent, value):
     head, (inputs, present), tokens = head_of(), rows_of(TWO), tokens_of()
     present = {**present, absent: torch.arange(24) % 2 == 0}
-    own, there = batches(tokens)[absent], present[absent][:, None]
-    filled = TokenBatch(torch.where(there[:, :, None], own.values, value), own.is_there)
-    without = TokenBatch(own.values, own.is_there & there)
+    batch, mask = batches(tokens)[absent], present[absent][:, None]
+    filled = TokenBatch(torch.where(mask[:, :, None], batch.values, value), batch.is_there)
+    without = TokenBatch(batch.values, batch.is_there & mask)
     answers = [head(inputs, present, {**batches(tokens), absent: side}) for side in (filled, without)]
     assert torch.equal(*answers)
 
@@ -292,7 +292,7 @@ def test_tokens_stay_those_of_their_product_where_vectors_are_read_from_the_disk
     task = Task(inputs=inputs, present=present, targets=targets, split=split, tokens=tokens_of(n))
     description = replace(description_of("attention", TWO), token_dims=TOKEN_DIMS, n_positions={"image": N_CELLS})
     on_disk = replace(task, inputs={name: OnDisk(matrix) for name, matrix in inputs.items()})
-    from_memory, from_disk = (fit(Job(description, own, TrainSettings(max_epochs=3))) for own in (task, on_disk))
+    from_memory, from_disk = (fit(Job(description, source, TrainSettings(max_epochs=3))) for source in (task, on_disk))
     assert from_memory.history == from_disk.history
 
 
@@ -358,7 +358,10 @@ def matching(path, *, n=N, seed=0, with_tokens=True):
         labels.append(f"value {values[match]}")
     tokens = {"image": image, "text": text}
     # A pooled vector is the mean over the tokens, but for the fillers, whose number would say nothing either.
-    vectors = {"image": np.stack([own.mean(0) for own in image]), "text": np.stack([own.sum(0) / 3 for own in text])}
+    vectors = {
+        "image": np.stack([states.mean(0) for states in image]),
+        "text": np.stack([states.sum(0) / 3 for states in text]),
+    }
     return synthetic_cache(path, vectors, {"label": labels}, tokens=tokens if with_tokens else None)
 
 
@@ -450,13 +453,13 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(cache_path, rep
         some = head.log_probabilities(
             {name: matrix[rows] for name, matrix in inputs.items()},
             {name: mask[rows] for name, mask in present.items()},
-            {name: own.take(rows) for name, own in tokens.items()},
+            {name: states.take(rows) for name, states in tokens.items()},
         )
         assert torch.equal(some, answers[rows])
     assert head.log_probabilities(
         {name: matrix[:0] for name, matrix in inputs.items()},
         {name: mask[:0] for name, mask in present.items()},
-        {name: own.take(slice(0)) for name, own in tokens.items()},
+        {name: states.take(slice(0)) for name, states in tokens.items()},
     ).shape == (0, N_VALUES)
 
 
@@ -471,9 +474,9 @@ def test_memory_of_answers_is_bounded_however_many_tokens_a_row_has(cache_path, 
 
     def answered(rows):
         inputs, present = (
-            {name: own[rows] for name, own in side.items()} for side in (vectors.inputs, vectors.present)
+            {name: every[rows] for name, every in side.items()} for side in (vectors.inputs, vectors.present)
         )
-        tokens = {name: own.take(rows) for name, own in {**vectors.tokens, "text": long}.items()}
+        tokens = {name: states.take(rows) for name, states in {**vectors.tokens, "text": long}.items()}
         return head.log_probabilities(inputs, present, tokens)
 
     answers = answered(torch.arange(N))
@@ -500,8 +503,8 @@ def test_tokens_of_another_number_of_products_than_the_vectors_are_refused(cache
     head = load_head(report.run_path / "attention")
     with Cache(cache_path) as cache:
         vectors = head.vectors_of(cache)
-    inputs, present = ({name: own[:20] for name, own in side.items()} for side in (vectors.inputs, vectors.present))
-    tokens = {name: own.take(torch.arange(n_rows)) for name, own in vectors.tokens.items()}
+    inputs, present = ({name: every[:20] for name, every in side.items()} for side in (vectors.inputs, vectors.present))
+    tokens = {name: states.take(torch.arange(n_rows)) for name, states in vectors.tokens.items()}
     with pytest.raises(HeadError, match=f"as many products as the vectors, 20, got those of {n_rows}"):
         head.log_probabilities(inputs, present, tokens)
 
@@ -571,21 +574,21 @@ def test_tokens_of_a_modality_that_the_head_does_not_have_are_refused(report, tm
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("values", lambda own: own.flatten()),
-        ("values", lambda own: own.float()),
-        ("values", lambda own: own[:-1]),
-        ("values", lambda own: own[:0]),
-        ("starts", lambda own: own - 1),
-        ("starts", lambda own: own + 1),
-        ("starts", lambda own: own.fill_(2**63 - 1)),
-        ("starts", lambda own: own.int()),
-        ("starts", lambda own: own[0]),
-        ("starts", lambda own: own[:-1]),
-        ("counts", lambda own: own.fill_(5_000_000)),
-        ("counts", lambda own: own.fill_(2**63 - 1)),
-        ("counts", lambda own: own - 100),
-        ("counts", lambda own: own.double()),
-        ("counts", lambda own: own[:, None]),
+        ("values", lambda tensor: tensor.flatten()),
+        ("values", lambda tensor: tensor.float()),
+        ("values", lambda tensor: tensor[:-1]),
+        ("values", lambda tensor: tensor[:0]),
+        ("starts", lambda tensor: tensor - 1),
+        ("starts", lambda tensor: tensor + 1),
+        ("starts", lambda tensor: tensor.fill_(2**63 - 1)),
+        ("starts", lambda tensor: tensor.int()),
+        ("starts", lambda tensor: tensor[0]),
+        ("starts", lambda tensor: tensor[:-1]),
+        ("counts", lambda tensor: tensor.fill_(5_000_000)),
+        ("counts", lambda tensor: tensor.fill_(2**63 - 1)),
+        ("counts", lambda tensor: tensor - 100),
+        ("counts", lambda tensor: tensor.double()),
+        ("counts", lambda tensor: tensor[:, None]),
     ],
 )
 def test_golden_tokens_that_are_none_are_refused_before_they_are_looked_at(

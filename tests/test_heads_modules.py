@@ -180,13 +180,13 @@ def test_attention_has_two_keys_or_more(dims, n_tokens):
 @pytest.mark.parametrize("n_tokens", [1, 2, 3])
 def test_what_attention_finds_depends_on_the_question_and_on_the_answer(n_tokens):
     """Looked at before the residual, which would carry the question past a dead attention."""
-    found = []
+    outputs = []
     head = head_of("attention", TWO, n_tokens=n_tokens)
-    head.attention.register_forward_hook(lambda _, __, output: found.append(output.detach()))
+    head.attention.register_forward_hook(lambda _, __, output: outputs.append(output.detach()))
     (inputs, present), (others, _) = rows_of(TWO), rows_of(TWO, seed=1)
     for modality in (None, "image", "text"):
         head({**inputs, modality: others.get(modality)}, present)
-    asked_again, *changed = found
+    asked_again, *changed = outputs
     for matrix in changed:
         assert ((matrix - asked_again).abs().amax((1, 2)) > 1e-4).all()
 
@@ -241,42 +241,42 @@ def test_early_over_one_modality_reads_that_modality_alone():
 @pytest.mark.parametrize("dims", [TWO, THREE], ids=len)
 def test_lowrank_is_a_product_with_the_outer_product_of_all_modalities(dims):
     """The paper's equations 4 and 6, the weight tensor written out; an absent modality leaves the constant 1 alone."""
-    head, (inputs, present), found = head_of("lowrank", dims), rows_of(dims, absent=0.3), []
-    head.norm.register_forward_hook(lambda _, fused, __: found.append(fused[0].detach()))
+    head, (inputs, present), fused_vectors = head_of("lowrank", dims), rows_of(dims, absent=0.3), []
+    head.norm.register_forward_hook(lambda _, fused, __: fused_vectors.append(fused[0].detach()))
     head(inputs, present)
     outer, weights = torch.ones(24, 1), torch.ones(head.rank, 32, 1)
     for name in sorted(dims):
         with_one = torch.cat([inputs[name] * present[name][:, None], torch.ones(24, 1)], dim=1)  # (B, D + 1)
         factor = head.factors[name]
-        own = torch.cat([factor.weight, factor.bias[None]]).T.detach().unflatten(0, (head.rank, 32))
+        factors = torch.cat([factor.weight, factor.bias[None]]).T.detach().unflatten(0, (head.rank, 32))
         outer = (outer[:, :, None] * with_one[:, None]).flatten(1)  # (B, all products)
-        weights = (weights[..., None] * own[:, :, None]).flatten(2)  # (R, H, all products)
-    torch.testing.assert_close(found[0], outer @ weights.sum(0).T, atol=1e-4, rtol=1e-4)
+        weights = (weights[..., None] * factors[:, :, None]).flatten(2)  # (R, H, all products)
+    torch.testing.assert_close(fused_vectors[0], outer @ weights.sum(0).T, atol=1e-4, rtol=1e-4)
 
 
 def test_gates_over_two_modalities_are_a_sigmoid_and_its_rest():
     """The paper's equations for two modalities, with the batch norm before the tanh."""
-    head, (inputs, present), found = head_of("gated", TWO), rows_of(TWO), []
-    head.classifier.register_forward_hook(lambda _, mixed, __: found.append(mixed[0].detach()))
+    head, (inputs, present), mixed_vectors = head_of("gated", TWO), rows_of(TWO), []
+    head.classifier.register_forward_hook(lambda _, mixed, __: mixed_vectors.append(mixed[0].detach()))
     head(inputs, present)
     image, text = (torch.tanh(head.norms[name](head.hidden[name](inputs[name]))).detach() for name in TWO)
     scores = head.gates(torch.cat([inputs["image"], inputs["text"]], dim=1)).detach()
     gate = torch.sigmoid(scores[:, :32] - scores[:, 32:])
-    torch.testing.assert_close(found[0], gate * image + (1 - gate) * text, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed_vectors[0], gate * image + (1 - gate) * text, atol=1e-5, rtol=1e-5)
     assert gate.std() > 0.05
 
 
 @pytest.mark.parametrize("lost", ["image", "metadata", "text"])
 def test_gates_are_closed_to_what_is_absent_and_share_the_rest(lost):
-    head, (inputs, present), found = head_of("gated", THREE), rows_of(THREE), []
-    head.classifier.register_forward_hook(lambda _, mixed, __: found.append(mixed[0].detach()))
+    head, (inputs, present), mixed_vectors = head_of("gated", THREE), rows_of(THREE), []
+    head.classifier.register_forward_hook(lambda _, mixed, __: mixed_vectors.append(mixed[0].detach()))
     head(inputs, {**present, lost: torch.zeros(24, dtype=torch.bool)})
     left = [name for name in THREE if name != lost]
     hidden = [torch.tanh(head.norms[name](head.hidden[name](inputs[name]))).detach() for name in left]
     zeroed = torch.cat([inputs[name] * (name != lost) for name in THREE], dim=1)
     scores = head.gates(zeroed).detach().unflatten(1, (3, 32))[:, [name != lost for name in THREE]]
-    expected = sum(gate * own for gate, own in zip(torch.softmax(scores, dim=1).unbind(1), hidden, strict=True))
-    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-5)
+    expected = sum(gate * vectors for gate, vectors in zip(torch.softmax(scores, dim=1).unbind(1), hidden, strict=True))
+    torch.testing.assert_close(mixed_vectors[0], expected, atol=1e-5, rtol=1e-5)
 
 
 class Fixed(nn.Module):
@@ -313,9 +313,9 @@ def test_late_fusion_is_the_weighted_mean_of_what_a_row_has(weights):
     inputs, present = logits_of(weights)
     answers = late_of(weights)(inputs, present).double().exp().numpy()
     for row in range(50):
-        there = [name for name in weights if present[name][row]]
-        total = sum(weights[name] for name in there)
-        expected = sum(weights[name] / total * softmax(inputs[name][row].double().numpy()) for name in there)
+        names = [name for name in weights if present[name][row]]
+        total = sum(weights[name] for name in names)
+        expected = sum(weights[name] / total * softmax(inputs[name][row].double().numpy()) for name in names)
         np.testing.assert_allclose(answers[row], expected, rtol=2e-6)
 
 
@@ -379,9 +379,9 @@ def test_weights_are_saved_with_the_head():
     ],
 )
 def test_weights_are_read_by_order_or_by_name(text, weights):
-    found = parse_weights(text, ["text", "image"])
-    assert list(found) == ["image", "text"]
-    assert found == pytest.approx(weights, abs=1e-15)
+    parsed = parse_weights(text, ["text", "image"])
+    assert list(parsed) == ["image", "text"]
+    assert parsed == pytest.approx(weights, abs=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,9 @@ def test_where_even_that_is_worse_the_single_head_answers_all():
 def test_the_guard_is_never_worse_on_its_rows(seed):
     generator = torch.Generator().manual_seed(seed)
     logs = [torch.randn(60, K, generator=generator).mul(2).log_softmax(1) + certain(CODES, 1.0) for _ in range(3)]
-    fusion, image, text = (own.log_softmax(1) for own in logs)
+    fusion, image, text = (logits.log_softmax(1) for logits in logs)
     _, answers, _ = guard_of(fusion, image, text, CODES)
-    reached, wanted = (scores(CODES.numpy(), own.argmax(1).numpy(), K)["macro_f1"] for own in (answers, text))
+    reached, wanted = (scores(CODES.numpy(), side.argmax(1).numpy(), K)["macro_f1"] for side in (answers, text))
     assert reached >= wanted
 
 
@@ -139,14 +139,14 @@ def test_every_fusion_gets_a_guarded_one_that_is_saved_and_loaded(shop):
     report = train(path, settings=settings, runs_path=folder / "runs")
     guarded = [name + GUARD for name in settings.fusions]
     assert list(report.metrics) == ["image", "text", *settings.fusions, *guarded]
-    found = load_heads(report.run_path)
+    heads = load_heads(report.run_path)
     split = json.loads((report.run_path / "config.json").read_text())["split"]["test"]
     rows = torch.tensor([int(row) for row in split])
     best = max(("image", "text"), key=lambda name: report.metrics[name]["validation"]["macro_f1"])
     with Cache(path) as cache:
         for name in guarded:
-            own = found[name]
-            answers = own.probabilities(own.vectors_of(cache).take(rows)).argmax(1)
+            head = heads[name]
+            answers = head.probabilities(head.vectors_of(cache).take(rows)).argmax(1)
             assert (answers == rows.numpy() % K).mean() == pytest.approx(report.metrics[name]["accuracy"])
             scored = report.metrics[name]["validation"]["macro_f1"]
             assert scored >= report.metrics[best]["validation"]["macro_f1"] - 1e-9

@@ -86,9 +86,11 @@ def swept(folder, cache_path):
 def answers_of(report, cache_path):
     """Return each saved head's probabilities for all rows, and the rows of each side."""
     with Cache(cache_path) as cache:
-        found = {name: head.probabilities(head.vectors_of(cache)) for name, head in load_heads(report.run_path).items()}
+        answers = {
+            name: head.probabilities(head.vectors_of(cache)) for name, head in load_heads(report.run_path).items()
+        }
         targets = np.array([int(cell.split()[1]) for cell in cache.column("label")])
-    return found, targets, sides_of(report)
+    return answers, targets, sides_of(report)
 
 
 def sides_of(report):
@@ -118,8 +120,8 @@ def test_a_row_of_one_modality_gets_that_heads_answer_at_its_temperature_and_the
 def test_without_temperatures_a_row_of_one_modality_gets_that_heads_answer_to_the_bit():
     inputs, present = random_logits()
     only_text = present["text"] & ~present["image"]
-    found = late_of({"image": 0.3, "text": 0.7})(inputs, present)
-    assert torch.equal(found[only_text], inputs["text"].log_softmax(1)[only_text])
+    answers = late_of({"image": 0.3, "text": 0.7})(inputs, present)
+    assert torch.equal(answers[only_text], inputs["text"].log_softmax(1)[only_text])
 
 
 def test_fitted_weights_are_of_sum_one_and_within_their_intervals(auto):
@@ -130,40 +132,40 @@ def test_fitted_weights_are_of_sum_one_and_within_their_intervals(auto):
 
 
 def test_a_loaded_head_has_the_temperatures_that_were_fitted(auto, cache_path):
-    found, _, _ = answers_of(auto, cache_path)
+    answers, _, _ = answers_of(auto, cache_path)
     late = load_heads(auto.run_path)["late"].module
     temperatures, temperature = late.temperatures.tolist(), float(late.temperature)
     assert len({1.0, *temperatures}) == 3
     assert temperature != 1
     average = sum(
-        weight * softmax(np.log(found[name]) / own)
-        for (name, weight), own in zip(auto.weights.items(), temperatures, strict=True)
+        weight * softmax(np.log(answers[name]) / own_temperature)
+        for (name, weight), own_temperature in zip(auto.weights.items(), temperatures, strict=True)
     )
     expected = softmax(np.log(average) / temperature)
-    np.testing.assert_allclose(found["late"], expected, atol=1e-5)
+    np.testing.assert_allclose(answers["late"], expected, atol=1e-5)
 
 
 def test_fitted_weights_are_no_worse_on_validation_rows_than_the_best_single_head(auto, cache_path):
-    found, targets, sides = answers_of(auto, cache_path)
+    answers, targets, sides = answers_of(auto, cache_path)
     rows = sides["validation"]
-    losses = {name: log_loss(matrix[rows], targets[rows]) for name, matrix in found.items()}
+    losses = {name: log_loss(matrix[rows], targets[rows]) for name, matrix in answers.items()}
     assert losses["late"] <= min(losses["image"], losses["text"]) + 1e-3
 
 
 def test_fitted_weights_are_no_worse_on_validation_rows_than_any_given_ones(auto, cache_path):
-    found, targets, sides = answers_of(auto, cache_path)
+    answers, targets, sides = answers_of(auto, cache_path)
     rows = sides["validation"]
     given = [
-        log_loss(weight * found["image"][rows] + (1 - weight) * found["text"][rows], targets[rows])
+        log_loss(weight * answers["image"][rows] + (1 - weight) * answers["text"][rows], targets[rows])
         for weight in np.linspace(0, 1, 21)
     ]
-    assert log_loss(found["late"][rows], targets[rows]) <= min(given) + 1e-3
+    assert log_loss(answers["late"][rows], targets[rows]) <= min(given) + 1e-3
 
 
 def test_a_modality_of_noise_gets_next_to_no_weight(folder):
     path = shop(folder / "noise.h5", image_signal=0.0)
-    found = train(path, settings=replace(QUICK, weights="auto"), runs_path=folder / "runs")
-    assert found.weights["image"] < 0.1
+    report = train(path, settings=replace(QUICK, weights="auto"), runs_path=folder / "runs")
+    assert report.weights["image"] < 0.1
 
 
 def test_the_weights_of_fitted_fusion_stand_in_the_run_folder(auto):
@@ -186,7 +188,7 @@ def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path
     events = []
 
     def noting(what, function):
-        return lambda *own, **options: events.append(what) or function(*own, **options)
+        return lambda *arguments, **options: events.append(what) or function(*arguments, **options)
 
     monkeypatch.setattr("heads.experiment.late_fusion.sweep_simplex", noting("sweep", sweep_simplex))
     monkeypatch.setattr("heads.experiment.guards.fit_guard", noting("fit_guard", fit_guard))
@@ -198,7 +200,7 @@ def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
+    ("mask", "expected"),
     [
         ([1.0, 1.0, 1.0], [0.0, 0.25, 0.75]),
         ([1.0, 1.0, 0.0], [0.0, 0.25, 0.0]),
@@ -206,23 +208,23 @@ def test_the_sweep_looks_at_test_rows_when_all_heads_are_done(folder, cache_path
         ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
     ],
 )
-def test_weights_are_of_what_a_row_has(there, expected):
+def test_weights_are_of_what_a_row_has(mask, expected):
     weights = torch.tensor([0.0, 0.25, 0.75])
-    assert row_weights(weights, torch.tensor([there])).tolist() == [expected]
-    several = row_weights(torch.stack([weights, weights.flip(0)]), torch.tensor([[there]]))
+    assert row_weights(weights, torch.tensor([mask])).tolist() == [expected]
+    several = row_weights(torch.stack([weights, weights.flip(0)]), torch.tensor([[mask]]))
     assert several.shape == (1, 2, 3)
     assert several[0, 0].tolist() == expected
 
 
 def test_the_sweep_file_has_the_scores_of_both_sides(swept, cache_path):
-    found, targets, sides = answers_of(swept, cache_path)
+    answers, targets, sides = answers_of(swept, cache_path)
     with (swept.run_path / "sweep.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 21
     for line in lines:
         weight = float(line["weight_image"])
         assert weight + float(line["weight_text"]) == pytest.approx(1)
-        average = weight * found["image"] + (1 - weight) * found["text"]
+        average = weight * answers["image"] + (1 - weight) * answers["text"]
         for side in ("validation", "test"):
             rows = sides[side]
             expected = scores(targets[rows], average[rows].argmax(1), 3)
@@ -247,9 +249,9 @@ def test_the_sweep_trains_each_member_once(folder, cache_path, monkeypatch):
         return fit_jobs(jobs, **options)
 
     monkeypatch.setattr("heads.experiment.experiment.fit_jobs", counting)
-    found = train(cache_path, settings=replace(QUICK, weights="sweep"), runs_path=folder / "runs")
+    report = train(cache_path, settings=replace(QUICK, weights="sweep"), runs_path=folder / "runs")
     assert fitted == ["image", "text"]
-    assert len(found.sweep) == 21
+    assert len(report.sweep) == 21
 
 
 def test_weights_to_be_fitted_need_late_fusion():

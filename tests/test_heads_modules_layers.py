@@ -60,9 +60,9 @@ def computed(layer, inputs, weights):
     return {"output": output.detach(), "inputs": grads[0], **dict(zip(names, grads[1:], strict=True))}
 
 
-def assert_all_close(found, expected, **tolerance):
-    assert found.keys() == expected.keys()
-    for name, tensor in found.items():
+def assert_all_close(results, expected, **tolerance):
+    assert results.keys() == expected.keys()
+    for name, tensor in results.items():
         torch.testing.assert_close(tensor, expected[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
 
 
@@ -75,12 +75,12 @@ def weights_like(layer, inputs):
 @every_layer
 @pytest.mark.parametrize("is_trained", [True, False], ids=["training", "evaluation"])
 def test_output_and_gradients_are_those_of_torchs_own_layer(kind, is_trained):
-    layer, own, inputs = layer_of(kind).train(is_trained), torchs_own(kind).train(is_trained), rows_of(ROWS)
+    layer, torchs, inputs = layer_of(kind).train(is_trained), torchs_own(kind).train(is_trained), rows_of(ROWS)
     weights = weights_like(torchs_own(kind), inputs)
-    found, expected = computed(layer, inputs, weights), computed(own, inputs, weights)
+    ours, expected = computed(layer, inputs, weights), computed(torchs, inputs, weights)
     if "linear" in kind:
         expected["weight"] = expected["weight"].T
-    assert_all_close(found, expected, rtol=1e-5, atol=3e-5)
+    assert_all_close(ours, expected, rtol=1e-5, atol=3e-5)
 
 
 @every_layer
@@ -93,10 +93,10 @@ def test_a_layer_in_a_stack_computes_what_it_does_alone(kind, is_trained):
     )
     inputs = rows_of(HEADS, ROWS)
     weights = torch.randn(HEADS, *weights_like(layer_of(kind), inputs[0]).shape)
-    found = computed(stacked, inputs, weights)
+    together = computed(stacked, inputs, weights)
     for place, layer in enumerate(alone):
-        own = {name: tensor[place] for name, tensor in found.items()}
-        assert_all_close(own, computed(layer, inputs[place], weights[place]), rtol=1e-5, atol=3e-5)
+        part = {name: tensor[place] for name, tensor in together.items()}
+        assert_all_close(part, computed(layer, inputs[place], weights[place]), rtol=1e-5, atol=3e-5)
         for name, tensor in layer.state_dict().items():
             torch.testing.assert_close(stacked.state_dict()[name][place], tensor)
 
@@ -121,11 +121,11 @@ def test_bf16_inputs_give_bf16_and_leave_the_weights_as_they_are(kind, stack, is
     layer, inputs = layer_of(kind, stack=stack).train(is_trained), rows_of(*stack, ROWS)
     weights = weights_like(layer_of(kind, stack=stack).train(is_trained), inputs)
     exact = computed(layer_of(kind, stack=stack).train(is_trained), inputs, weights)
-    found = computed(layer, inputs.bfloat16(), weights.bfloat16())
-    kinds = {name: tensor.dtype for name, tensor in found.items()}
-    assert kinds == {name: torch.bfloat16 if name in ("output", "inputs") else torch.float32 for name in found}
+    results = computed(layer, inputs.bfloat16(), weights.bfloat16())
+    kinds = {name: tensor.dtype for name, tensor in results.items()}
+    assert kinds == {name: torch.bfloat16 if name in ("output", "inputs") else torch.float32 for name in results}
     assert {tensor.dtype for tensor in layer.state_dict().values()} == {torch.float32}
-    for name, tensor in found.items():
+    for name, tensor in results.items():
         error = (tensor.float() - exact[name]).norm() / exact[name].norm()
         assert error < 0.02, name
 
@@ -139,8 +139,8 @@ def test_rows_may_stand_in_several_dimensions(kind, shape):
     stacked.load_state_dict(
         {name: tensor.expand(HEADS, *tensor.shape) for name, tensor in layer_of(kind).state_dict().items()}
     )
-    found = stacked(inputs.expand(HEADS, *inputs.shape))
-    torch.testing.assert_close(found, torchs_own(kind)(inputs).expand(found.shape), atol=3e-5, rtol=1e-5)
+    outputs = stacked(inputs.expand(HEADS, *inputs.shape))
+    torch.testing.assert_close(outputs, torchs_own(kind)(inputs).expand(outputs.shape), atol=3e-5, rtol=1e-5)
 
 
 def test_a_linear_map_begins_as_torchs_own_does():
@@ -154,15 +154,15 @@ def test_a_linear_map_begins_as_torchs_own_does():
 
 
 def test_running_statistics_are_those_of_torchs_batch_norm():
-    layer, own = layer_of("batch norm"), torchs_own("batch norm")
+    layer, torchs = layer_of("batch norm"), torchs_own("batch norm")
     for seed in range(4):
         inputs = rows_of(ROWS, seed=seed)
         layer(inputs)
-        own(inputs)
-        torch.testing.assert_close(layer.running_mean, own.running_mean)
-        torch.testing.assert_close(layer.running_var, own.running_var)
+        torchs(inputs)
+        torch.testing.assert_close(layer.running_mean, torchs.running_mean)
+        torch.testing.assert_close(layer.running_var, torchs.running_var)
     before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
-    torch.testing.assert_close(layer.eval()(inputs), own.eval()(inputs))
+    torch.testing.assert_close(layer.eval()(inputs), torchs.eval()(inputs))
     assert all(torch.equal(before[name], tensor) for name, tensor in layer.state_dict().items())
 
 
@@ -177,9 +177,9 @@ def test_batch_norm_keeps_its_digits_where_the_mean_is_large():
 def test_batch_norm_of_one_row_takes_the_statistics_of_the_batches_before(stack):
     layer, inputs = layer_of("batch norm", stack=stack), rows_of(*stack, 1)
     before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
-    found = layer(inputs)
-    torch.testing.assert_close(found, layer.eval()(inputs))
-    assert found.requires_grad
+    outputs = layer(inputs)
+    torch.testing.assert_close(outputs, layer.eval()(inputs))
+    assert outputs.requires_grad
     assert all(torch.equal(before[name], tensor) for name, tensor in layer.state_dict().items())
 
 
@@ -259,9 +259,9 @@ def test_evaluation_drops_nothing(has_masks):
 def test_without_masks_it_is_torchs_own():
     inputs = torch.randn(64, 40)
     torch.manual_seed(3)
-    found = Dropout(0.3, 40)(inputs)
+    dropped = Dropout(0.3, 40)(inputs)
     torch.manual_seed(3)
-    assert torch.equal(found, nn.functional.dropout(inputs, 0.3))
+    assert torch.equal(dropped, nn.functional.dropout(inputs, 0.3))
 
 
 def test_gradients_pass_where_units_stay():
@@ -289,8 +289,8 @@ def test_masks_are_those_of_one_head_after_another(dtype):
         n_dropped = round(rate * 256)
         expected.append(((levels >= n_dropped).float() * (256 / (256 - n_dropped))).to(dtype))
     layer = dropout_of(rates, seeds=seeds, dtype=dtype)
-    found = [masks_of(layer, batch_size=32, place=place) for place in (0.0, 0.9999)]
-    for part, rows in zip(found, (slice(0, 32), slice(63, 95)), strict=True):
+    masks = [masks_of(layer, batch_size=32, place=place) for place in (0.0, 0.9999)]
+    for part, rows in zip(masks, (slice(0, 32), slice(63, 95)), strict=True):
         assert torch.equal(part, torch.stack(expected)[:, rows].float())
 
 

@@ -128,9 +128,9 @@ def report(tmp_path_factory):
 
 
 def test_learned_vectors_are_saved_with_the_head(report):
-    path, found = report
+    path, trained = report
     names = ("early", "attention", "gated", "lowrank")
-    loaded, again = load_heads(found.run_path, names), load_heads(found.run_path, names)
+    loaded, again = load_heads(trained.run_path, names), load_heads(trained.run_path, names)
     for name in names:
         state = loaded[name].module.state_dict()
         assert state["vectors.image"].any()
@@ -149,9 +149,9 @@ def test_learned_vectors_are_saved_with_the_head(report):
 
 def test_heads_of_one_modality_learn_none(report):
     """They answer only for rows that have it; and so the members of late fusion do not either."""
-    _, found = report
+    _, trained = report
     for name in ("image", "text", "late"):
-        head = load_heads(found.run_path)[name]
+        head = load_heads(trained.run_path)[name]
         assert head.description.absent == "zeros"
         assert not [key for key in head.module.state_dict() if "vectors" in key]
 
@@ -162,7 +162,7 @@ def test_a_learned_vector_begins_as_zeros():
     torch.manual_seed(0)
     head = build(description).eval()
     task, rows = small_task(absent=0.4), torch.arange(30)
-    inputs, present = ({key: own[rows] for key, own in part.items()} for part in (task.inputs, task.present))
+    inputs, present = ({key: every[rows] for key, every in part.items()} for part in (task.inputs, task.present))
     other = build(plain).eval()
     other.load_state_dict(head.head.state_dict())
     torch.testing.assert_close(head(inputs, present), other(inputs, present))

@@ -80,16 +80,16 @@ def test_row_weights_are_scikit_learn_s_sample_weights():
 def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
     inputs, present, targets = drawn(4, seed=seed, signal=0.3)
     fit = fitted(inputs, present, targets)
-    found = []
+    reached = []
     for strength in STRENGTHS:
         model = from_scikit(joined(inputs), targets, strength)
         probabilities = model.predict_proba(joined(inputs)[VALIDATION])
         labels = targets[VALIDATION].numpy()
         macro_f1 = f1_score(labels, probabilities.argmax(1), average="macro", zero_division=0)
-        found.append((macro_f1, -sklearn_log_loss(labels, probabilities)))
-    assert fit.strength == STRENGTHS[found.index(max(found))]
-    np.testing.assert_allclose(fit.macro_f1s, [macro_f1 for macro_f1, _ in found])
-    np.testing.assert_allclose(fit.log_losses, [-negative for _, negative in found], rtol=2e-2)
+        reached.append((macro_f1, -sklearn_log_loss(labels, probabilities)))
+    assert fit.strength == STRENGTHS[reached.index(max(reached))]
+    np.testing.assert_allclose(fit.macro_f1s, [macro_f1 for macro_f1, _ in reached])
+    np.testing.assert_allclose(fit.log_losses, [-negative for _, negative in reached], rtol=2e-2)
     assert fit.strengths == list(STRENGTHS)
     assert all(fit.converged)
 

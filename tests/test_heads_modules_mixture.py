@@ -48,9 +48,9 @@ def plain_mixture(logits, present, weights, temperatures):
     n_rows, n_classes = next(iter(logits.values())).shape
     averages = np.zeros((n_rows, n_classes))
     for row in range(n_rows):
-        there = [name for name in logits if present[name][row]]
-        total = sum(weights[name] for name in there)
-        for name in there:
+        names = [name for name in logits if present[name][row]]
+        total = sum(weights[name] for name in names)
+        for name in names:
             voices = np.exp(logits[name][row].double().numpy() / temperatures[name])
             averages[row] += weights[name] / total * voices / voices.sum()
     return averages
@@ -58,10 +58,10 @@ def plain_mixture(logits, present, weights, temperatures):
 
 def test_average_is_that_of_a_plain_loop():
     logits, present, _ = members({"image": 1.0, "text": 2.0}, 60)
-    found = Mixture({"image": 0.3, "text": 0.7}, {"image": 2.0, "text": 0.5}, 1.7, {})
-    sharper = plain_mixture(logits, present, found.weights, found.temperatures) ** (1 / 1.7)
+    mixture = Mixture({"image": 0.3, "text": 0.7}, {"image": 2.0, "text": 0.5}, 1.7, {})
+    sharper = plain_mixture(logits, present, mixture.weights, mixture.temperatures) ** (1 / 1.7)
     expected = sharper / sharper.sum(1, keepdims=True)
-    np.testing.assert_allclose(mix(logits, present, found).exp(), expected, rtol=1e-6)
+    np.testing.assert_allclose(mix(logits, present, mixture).exp(), expected, rtol=1e-6)
 
 
 class Said(nn.Module):
@@ -79,15 +79,15 @@ def test_average_without_temperatures_is_late_fusion():
     logits, present, _ = members({"image": 1.0, "metadata": 0.5, "text": 2.0}, 200, absent=0.5)
     weights = {"image": 0.0, "metadata": 0.4, "text": 0.6}  # some rows have the picture only, some nothing
     expected = Late({name: Said(name) for name in logits}, weights=weights)(logits, present)
-    found = mix(logits, present, Mixture(weights, dict.fromkeys(weights, 1.0), 1.0, {}))
-    torch.testing.assert_close(found.float(), expected)
+    average = mix(logits, present, Mixture(weights, dict.fromkeys(weights, 1.0), 1.0, {}))
+    torch.testing.assert_close(average.float(), expected)
 
 
 def test_weights_and_temperatures_have_the_least_loss_that_scipy_finds():
     """The plain objective has neither a member for the unexplained rows nor a pull; many rows outweigh them."""
     logits, present, targets = members({"image": 1.5, "text": 2.0}, 2000, absent=0.2)
     has_any = torch.stack(list(present.values())).any(0).numpy()
-    own = targets.numpy()[has_any]
+    labels = targets.numpy()[has_any]
 
     def loss(point):
         weight, temperatures = 1 / (1 + math.exp(-point[0])), dict(zip(logits, np.exp(point[1:]), strict=True))
@@ -98,27 +98,27 @@ def test_weights_and_temperatures_have_the_least_loss_that_scipy_finds():
             [(logits[name].double() / temperatures[name]).softmax(1).numpy()[has_any] for name in logits], axis=1
         )
         averages = (weights[:, :, None] * voices).sum(1) / weights.sum(1)[:, None]
-        return -np.log(averages[np.arange(len(own)), own]).mean()
+        return -np.log(averages[np.arange(len(labels)), labels]).mean()
 
     expected = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10}).x
-    found = fitted(logits, present, targets)
-    assert found.weights["image"] == pytest.approx(1 / (1 + math.exp(-expected[0])), abs=0.02)
-    assert found.temperatures["image"] == pytest.approx(math.exp(expected[1]), rel=0.05)
-    assert found.temperatures["text"] == pytest.approx(math.exp(expected[2]), rel=0.05)
-    point = [math.log(found.weights["image"] / found.weights["text"]), *np.log(list(found.temperatures.values()))]
+    mixture = fitted(logits, present, targets)
+    assert mixture.weights["image"] == pytest.approx(1 / (1 + math.exp(-expected[0])), abs=0.02)
+    assert mixture.temperatures["image"] == pytest.approx(math.exp(expected[1]), rel=0.05)
+    assert mixture.temperatures["text"] == pytest.approx(math.exp(expected[2]), rel=0.05)
+    point = [math.log(mixture.weights["image"] / mixture.weights["text"]), *np.log(list(mixture.temperatures.values()))]
     assert loss(point) < loss(expected) + 5e-4
 
 
 def test_last_temperature_has_the_least_loss_of_the_average():
     logits, present, targets = members({"image": 1.5, "text": 1.5}, 1000)
-    found = fitted(logits, present, targets)
+    mixture = fitted(logits, present, targets)
 
     def loss(temperature):
-        other = Mixture(found.weights, found.temperatures, temperature, {})
+        other = Mixture(mixture.weights, mixture.temperatures, temperature, {})
         return -mix(logits, present, other).gather(1, targets[:, None]).mean()
 
-    assert loss(found.temperature) < min(loss(0.95 * found.temperature), loss(1.05 * found.temperature))
-    assert found.temperature < 1  # an average is less sure than its members
+    assert loss(mixture.temperature) < min(loss(0.95 * mixture.temperature), loss(1.05 * mixture.temperature))
+    assert mixture.temperature < 1  # an average is less sure than its members
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -126,9 +126,9 @@ def test_last_temperature_has_the_least_loss_of_the_average():
 @pytest.mark.parametrize("n_rows", [40, 1000])
 def test_modality_of_pure_noise_weighs_nothing(n_rows, mislabelled, seed):
     logits, present, targets = members({"image": 0.0, "text": 3.0}, n_rows, mislabelled=mislabelled, seed=seed)
-    found = fitted(logits, present, targets)
-    assert found.weights["image"] < 0.05
-    assert found.intervals["text"][1] > 0.95
+    mixture = fitted(logits, present, targets)
+    assert mixture.weights["image"] < 0.05
+    assert mixture.intervals["text"][1] > 0.95
 
 
 def test_modality_that_knows_only_the_classes_shares_weighs_nothing():
@@ -142,79 +142,79 @@ def test_modality_that_knows_only_the_classes_shares_weighs_nothing():
 
 def test_better_modality_weighs_more_whatever_the_order():
     logits, present, targets = members({"image": 1.5, "text": 2.5}, 1000)
-    found = fitted(logits, present, targets)
-    assert 0.02 < found.weights["image"] < 0.4
+    mixture = fitted(logits, present, targets)
+    assert 0.02 < mixture.weights["image"] < 0.4
     swapped = {"image": logits["text"], "text": logits["image"]}
     other = fitted(swapped, {"image": present["text"], "text": present["image"]}, targets)
-    assert other.weights["text"] == pytest.approx(found.weights["image"], abs=1e-3)
-    assert sum(found.weights.values()) == pytest.approx(1)
+    assert other.weights["text"] == pytest.approx(mixture.weights["image"], abs=1e-3)
+    assert sum(mixture.weights.values()) == pytest.approx(1)
 
 
 def test_members_temperature_makes_up_for_their_scale():
     logits, present, targets = members({"image": 1.5, "text": 2.0}, 1000)
-    found = fitted(logits, present, targets)
+    mixture = fitted(logits, present, targets)
     other = fitted({"image": (10 * logits["image"]).log_softmax(1), "text": logits["text"]}, present, targets)
-    assert other.temperatures["image"] == pytest.approx(10 * found.temperatures["image"], rel=1e-2)
-    assert other.weights["image"] == pytest.approx(found.weights["image"], abs=1e-3)
+    assert other.temperatures["image"] == pytest.approx(10 * mixture.temperatures["image"], rel=1e-2)
+    assert other.weights["image"] == pytest.approx(mixture.weights["image"], abs=1e-3)
 
 
 def test_weights_of_resamples_are_those_of_one_refit_each():
     """Without pull, and at the temperatures found, each resample's weights are what SciPy finds for it."""
     logits, present, targets = members({"image": 1.5, "text": 2.0}, 150, absent=0.2)
     groups = torch.arange(150) // 2
-    found = fitted(logits, present, targets, groups=groups, n_resamples=8, seed=3)
+    mixture = fitted(logits, present, targets, groups=groups, n_resamples=8, seed=3)
     has_any = torch.stack(list(present.values())).any(0)
-    own_groups, own_targets = groups[has_any].numpy(), targets[has_any]
-    names, places = np.unique(own_groups, return_inverse=True)
+    used_groups, used_targets = groups[has_any].numpy(), targets[has_any]
+    names, places = np.unique(used_groups, return_inverse=True)
     counts = np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=8)[:, places]
-    there = torch.stack([present[name][has_any] for name in logits], dim=1).double().numpy()
-    own = [
-        (logits[name][has_any].double() / found.temperatures[name]).softmax(1).gather(1, own_targets[:, None])[:, 0]
+    mask = torch.stack([present[name][has_any] for name in logits], dim=1).double().numpy()
+    of_target = [
+        (logits[name][has_any].double() / mixture.temperatures[name]).softmax(1).gather(1, used_targets[:, None])[:, 0]
         for name in logits
     ]
-    shares = (np.bincount(own_targets, minlength=N_CLASSES) + 1) / (len(own_targets) + N_CLASSES)
-    likelihoods = np.stack([*own, shares[own_targets]], axis=1)
-    there = np.concatenate([there, np.ones((len(there), 1))], axis=1)
-    charge = 0.02 + 10 / len(own_targets)
+    shares = (np.bincount(used_targets, minlength=N_CLASSES) + 1) / (len(used_targets) + N_CLASSES)
+    likelihoods = np.stack([*of_target, shares[used_targets]], axis=1)
+    mask = np.concatenate([mask, np.ones((len(mask), 1))], axis=1)
+    charge = 0.02 + 10 / len(used_targets)
     weights = []
     for drawn in counts:
 
         def loss(point, drawn=drawn):
             voices = np.exp(np.append(point, 0))
             voices /= voices.sum()
-            logs = np.log((there * likelihoods) @ voices) - np.log(there @ voices)
+            logs = np.log((mask * likelihoods) @ voices) - np.log(mask @ voices)
             return -(drawn * logs).sum() / drawn.sum() - charge * voices[-1]
 
         best = minimize(loss, [3, 3], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12, "maxiter": 2000}).x
         weights.append(1 / (1 + math.exp(best[1] - best[0])))
     low, high = np.quantile(weights, (0.025, 0.975))
-    assert found.intervals["image"] == pytest.approx((low, high), abs=2e-3)
-    assert found.intervals["text"] == pytest.approx((1 - high, 1 - low), abs=2e-3)
+    assert mixture.intervals["image"] == pytest.approx((low, high), abs=2e-3)
+    assert mixture.intervals["text"] == pytest.approx((1 - high, 1 - low), abs=2e-3)
 
 
 def test_interval_is_wider_where_rows_are_copies_of_each_other():
     logits, present, targets = members({"image": 1.5, "text": 2.0}, 300)
     copied = {name: matrix.repeat(5, 1) for name, matrix in logits.items()}
-    there = {name: matrix.repeat(5) for name, matrix in present.items()}
-    own, others = (
-        fitted(copied, there, targets.repeat(5), groups=groups).intervals["image"]
+    repeated = {name: matrix.repeat(5) for name, matrix in present.items()}
+    grouped, others = (
+        fitted(copied, repeated, targets.repeat(5), groups=groups).intervals["image"]
         for groups in (torch.arange(300).repeat(5), torch.arange(1500))
     )
-    assert own[1] - own[0] > 1.5 * (others[1] - others[0])
+    assert grouped[1] - grouped[0] > 1.5 * (others[1] - others[0])
 
 
 def test_intervals_hold_the_weights():
     logits, present, targets = members({"image": 1.5, "metadata": 1.0, "text": 2.0}, 500)
-    found = fitted(logits, present, targets)
-    for name, weight in found.weights.items():
-        low, high = found.intervals[name]
+    mixture = fitted(logits, present, targets)
+    for name, weight in mixture.weights.items():
+        low, high = mixture.intervals[name]
         assert 0 <= low < weight < high <= 1
 
 
 def test_modality_that_weighs_nothing_may_weigh_something_on_a_resample():
-    found = fitted(*members({"image": 0.7, "text": 2.5}, 60, seed=10))
-    assert found.weights["image"] < 1e-3
-    assert found.intervals["image"][1] > 0.02
+    mixture = fitted(*members({"image": 0.7, "text": 2.5}, 60, seed=10))
+    assert mixture.weights["image"] < 1e-3
+    assert mixture.intervals["image"][1] > 0.02
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -223,8 +223,8 @@ def test_member_of_little_weight_keeps_about_the_temperature_that_it_has_alone(s
     logits, present, targets = members(
         {"image": 0.8, "metadata": 0.8, "text": 3.0}, 300, n_classes=20, seed=seed
     )  # fmt: skip
-    found = fitted(logits, present, targets)
-    for name, temperature in found.temperatures.items():
+    mixture = fitted(logits, present, targets)
+    for name, temperature in mixture.temperatures.items():
         assert temperature > 0.2 * fit_temperature(logits[name], targets)
 
 
@@ -237,17 +237,17 @@ def test_same_generator_gives_the_same_mixture():
 @pytest.mark.parametrize("n_rows", [1, 2, 8])
 def test_few_rows_give_weights_all_the_same(n_rows):
     logits, present, targets = members({"image": 1.0, "text": 2.0}, n_rows)
-    found = fitted(logits, present, targets)
-    assert sum(found.weights.values()) == pytest.approx(1)
-    assert mix(logits, present, found).isfinite().all()
-    assert all(0 <= low <= high <= 1 for low, high in found.intervals.values())
+    mixture = fitted(logits, present, targets)
+    assert sum(mixture.weights.values()) == pytest.approx(1)
+    assert mix(logits, present, mixture).isfinite().all()
+    assert all(0 <= low <= high <= 1 for low, high in mixture.intervals.values())
 
 
 def test_members_that_are_always_right_weigh_alike():
     _, present, targets = members({"image": 1.0, "text": 1.0}, 100)
     right = 5.0 * nn.functional.one_hot(targets, N_CLASSES)
-    found = fitted({"image": right, "text": right}, present, targets)
-    assert found.weights == pytest.approx({"image": 0.5, "text": 0.5}, abs=1e-3)
+    mixture = fitted({"image": right, "text": right}, present, targets)
+    assert mixture.weights == pytest.approx({"image": 0.5, "text": 0.5}, abs=1e-3)
 
 
 def test_class_without_rows_or_without_any_voice_does_no_harm():
@@ -269,18 +269,18 @@ def test_class_without_rows_or_without_any_voice_does_no_harm():
 def test_row_that_has_nothing_and_what_stands_in_absent_ones_change_nothing():
     logits, present, targets = members({"image": 1.5, "text": 2.0}, 200, absent=0.3)
     assert not torch.stack(list(present.values())).any(0).all()
-    found = fitted(logits, present, targets)
+    mixture = fitted(logits, present, targets)
     changed = {name: torch.where(present[name][:, None], matrix, torch.nan) for name, matrix in logits.items()}
     again = fitted(changed, present, targets)
-    assert again.weights == pytest.approx(found.weights, abs=1e-6)
+    assert again.weights == pytest.approx(mixture.weights, abs=1e-6)
     some = torch.stack(list(present.values())).any(0)
-    torch.testing.assert_close(mix(changed, present, found)[some], mix(logits, present, found)[some])
+    torch.testing.assert_close(mix(changed, present, mixture)[some], mix(logits, present, mixture)[some])
 
 
 def test_no_row_with_any_modality_is_an_error():
     logits, present, targets = members({"image": 1.0, "text": 1.0}, 10)
     with pytest.raises(HeadError, match="to have a vector, but none has"):
-        fitted(logits, {name: torch.zeros_like(there) for name, there in present.items()}, targets)
+        fitted(logits, {name: torch.zeros_like(mask) for name, mask in present.items()}, targets)
 
 
 @pytest.mark.parametrize(
@@ -314,9 +314,9 @@ def test_step_that_does_not_divide_one_is_an_error(step):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_members_that_know_nothing_weigh_the_same_and_nothing_is_certain(seed):
-    found = fitted(*members({"image": 0.0, "metadata": 0.0, "text": 0.0}, 300, seed=seed, n_classes=20))
-    assert found.weights == pytest.approx(dict.fromkeys(found.weights, 1 / 3))
-    assert set(found.intervals.values()) == {(0.0, 1.0)}
-    shown = weights_in_words(found.weights, found.intervals)
+    mixture = fitted(*members({"image": 0.0, "metadata": 0.0, "text": 0.0}, 300, seed=seed, n_classes=20))
+    assert mixture.weights == pytest.approx(dict.fromkeys(mixture.weights, 1 / 3))
+    assert set(mixture.intervals.values()) == {(0.0, 1.0)}
+    shown = weights_in_words(mixture.weights, mixture.intervals)
     assert shown.startswith("image 0.33, metadata 0.33, text 0.33: equal, because the validation rows do not tell ")
     assert "fitted" not in shown

@@ -45,9 +45,9 @@ def plain_directions(inputs, present):
     columns = []
     for name in sorted(inputs):
         rows = inputs[name].double().numpy()
-        there = present[name].numpy()
-        mean = rows[TRAIN][there[TRAIN]].mean(0)
-        columns.append(np.where(there[:, None], rows - mean, 0.0))
+        mask = present[name].numpy()
+        mean = rows[TRAIN][mask[TRAIN]].mean(0)
+        columns.append(np.where(mask[:, None], rows - mean, 0.0))
     joined = np.concatenate(columns, axis=1)
     return joined / np.linalg.norm(joined, axis=1, keepdims=True)
 
@@ -94,16 +94,16 @@ def test_number_of_neighbours_and_temperature_are_those_that_a_plain_loop_choose
     options = {"n_neighbours": (3, 10, 40), "temperatures": (0.02, 0.1, 0.5)}
     fit = fitted(fit_neighbours, inputs, present, targets, **options, dtype=torch.float32)
     labels = targets[VALIDATION].numpy()
-    found = {}
+    reached = {}
     for k in options["n_neighbours"]:
         for temperature in options["temperatures"]:
             votes = plain_votes(inputs, present, targets, k, temperature)[VALIDATION]
             macro_f1 = f1_score(labels, votes.argmax(1), average="macro", zero_division=0)
-            found[k, temperature] = (round(macro_f1, 9), np.log(votes[np.arange(len(labels)), labels]).mean())
-    best = max(found, key=found.get)
+            reached[k, temperature] = (round(macro_f1, 9), np.log(votes[np.arange(len(labels)), labels]).mean())
+    best = max(reached, key=reached.get)
     assert (fit.n_neighbours, fit.temperature) == best
-    assert fit.macro_f1 == pytest.approx(found[best][0])
-    assert fit.log_loss == pytest.approx(-found[best][1], rel=1e-3)
+    assert fit.macro_f1 == pytest.approx(reached[best][0])
+    assert fit.log_loss == pytest.approx(-reached[best][1], rel=1e-3)
 
 
 def test_neighbours_do_not_depend_on_the_blocks_that_they_are_looked_up_in(monkeypatch):
@@ -134,7 +134,7 @@ def test_training_rows_without_anything_are_not_stored():
     fit = fitted(fit_neighbours, inputs, present, targets)
     assert len(fit.module.stored) == 150
     with pytest.raises(SettingError, match="but none has"):
-        fitted(fit_neighbours, inputs, {name: torch.zeros_like(there) for name, there in present.items()}, targets)
+        fitted(fit_neighbours, inputs, {name: torch.zeros_like(mask) for name, mask in present.items()}, targets)
 
 
 def test_centroids_are_scikit_learn_s():
@@ -165,14 +165,14 @@ def test_temperature_of_centroids_has_the_least_loss_on_validation_rows():
 def test_class_without_training_rows_is_never_the_answer(fit):
     inputs, present, targets = drawn()
     targets[TRAIN] = torch.where(targets[TRAIN] == 2, 3, targets[TRAIN])
-    found = fitted(fit, inputs, present, targets)
-    log_probabilities = found.module(inputs, present)
+    fitted_head = fitted(fit, inputs, present, targets)
+    log_probabilities = fitted_head.module(inputs, present)
     assert 2 not in log_probabilities.argmax(1)
     assert (log_probabilities[:, 2] == np.float32(LEAST)).all()
     torch.testing.assert_close(log_probabilities.exp().sum(1), torch.ones(N_ROWS))
     if fit is fit_centroids:  # rows of that class say nothing of the temperature
         known = VALIDATION[targets[VALIDATION] != 2]
-        assert found.temperature == fitted(fit, inputs, present, targets, validation=known).temperature < 10
+        assert fitted_head.temperature == fitted(fit, inputs, present, targets, validation=known).temperature < 10
 
 
 @pytest.mark.parametrize("fit", [fit_neighbours, fit_centroids])

@@ -28,15 +28,15 @@ def own_job(class_name, task=None, **changes):
 
 
 def fits_of(jobs):
-    return [found for _, found in sorted(fit_jobs(jobs, device=CPU, dtype=torch.float32), key=lambda pair: pair[0])]
+    return [fitted for _, fitted in sorted(fit_jobs(jobs, device=CPU, dtype=torch.float32), key=lambda pair: pair[0])]
 
 
-def assert_same_fit(found, expected, *, atol=1e-6):
-    assert found.best_epoch == expected.best_epoch
-    assert len(found.history) == len(expected.history)
-    for epoch, other in zip(found.history, expected.history, strict=True):
+def assert_same_fit(fitted, expected, *, atol=1e-6):
+    assert fitted.best_epoch == expected.best_epoch
+    assert len(fitted.history) == len(expected.history)
+    for epoch, other in zip(fitted.history, expected.history, strict=True):
         assert epoch == pytest.approx(other, abs=atol)
-    for name, tensor in found.module.state_dict().items():
+    for name, tensor in fitted.module.state_dict().items():
         torch.testing.assert_close(tensor, expected.module.state_dict()[name], atol=atol, rtol=0)
 
 
@@ -56,9 +56,9 @@ def test_a_job_in_a_stack_gets_the_fit_it_gets_alone(random_state):
     jobs = [own_job("Usual", small_task(seed % 2), seed=seed, max_epochs=n) for seed, n in enumerate([4, 1, 3, 4])]
     assert len(plan_stacks(jobs, like=torch.empty(0)).stacks) == 1
     together = fits_of(jobs)
-    assert [len(found.history) for found in together] == [4, 1, 3, 4]
-    for job, found in zip(jobs, together, strict=True):
-        assert_same_fit(found, fit(job))
+    assert [len(fitted.history) for fitted in together] == [4, 1, 3, 4]
+    for job, fitted in zip(jobs, together, strict=True):
+        assert_same_fit(fitted, fit(job))
     with pytest.raises(AssertionError):
         assert_same_fit(together[0], together[3])
 
@@ -66,10 +66,10 @@ def test_a_job_in_a_stack_gets_the_fit_it_gets_alone(random_state):
 def test_dropout_and_batch_statistics_are_those_of_training():
     """Without units dropped another head comes out, and the statistics are no longer those at the start."""
     job = own_job("Usual")
-    found = fit(job).module
-    assert found.norm.num_batches_tracked > 0
-    assert not torch.equal(found.norm.running_mean, torch.zeros(own_heads.HIDDEN_DIM))
-    assert not found.training
+    module = fit(job).module
+    assert module.norm.num_batches_tracked > 0
+    assert not torch.equal(module.norm.running_mean, torch.zeros(own_heads.HIDDEN_DIM))
+    assert not module.training
 
 
 def test_without_dropout_another_head_comes_out(monkeypatch):
@@ -81,22 +81,22 @@ def test_without_dropout_another_head_comes_out(monkeypatch):
 
 def test_a_job_stops_when_its_patience_ends():
     jobs = [own_job("Usual", patience=patience, max_epochs=30, learning_rate=0.05) for patience in (1, 2)]
-    for found, patience in zip(fits_of(jobs), (1, 2), strict=True):
-        assert len(found.history) < 30
-        assert len(found.history) - found.best_epoch == patience
+    for fitted, patience in zip(fits_of(jobs), (1, 2), strict=True):
+        assert len(fitted.history) < 30
+        assert len(fitted.history) - fitted.best_epoch == patience
 
 
 def test_a_buffer_that_is_replaced_is_kept():
     """As many batches as there were: of 120 rows, 16 at a time."""
-    found = fit(own_job("Counting", max_epochs=3, keep="last"))
-    assert found.module.n_batches == 3 * (120 // 16)
+    fitted = fit(own_job("Counting", max_epochs=3, keep="last"))
+    assert fitted.module.n_batches == 3 * (120 // 16)
 
 
 def test_a_parameter_that_is_not_used_harms_nothing():
     """Some are used where something is absent alone, and so not in every batch."""
-    found = fits_of([own_job("Unused", seed=seed, weight_decay=0.0) for seed in range(2)])
-    assert all(one.module.idle.tolist() == [1, 1, 1] for one in found)
-    assert all(one.best_epoch for one in found)
+    fits = fits_of([own_job("Unused", seed=seed, weight_decay=0.0) for seed in range(2)])
+    assert all(one.module.idle.tolist() == [1, 1, 1] for one in fits)
+    assert all(one.best_epoch for one in fits)
 
 
 def test_modality_dropout_takes_a_modality_from_a_class_that_does_not_look(monkeypatch):
@@ -138,9 +138,9 @@ def test_a_faulty_class_is_an_error_of_its_jobs_and_the_others_go_on(random_stat
 
 
 def test_a_class_that_cannot_be_built_is_an_error_of_its_jobs():
-    error, found = fits_of([own_job("Failing"), small_job("early")])
+    error, fitted = fits_of([own_job("Failing"), small_job("early")])
     assert "but its constructor raised KeyError: 'sound'" in str(error)
-    assert_same_fit(found, fit(small_job("early")))
+    assert_same_fit(fitted, fit(small_job("early")))
 
 
 # Random numbers.
@@ -152,10 +152,10 @@ def test_an_empty_head_leaves_the_random_numbers_as_they_were(random_state):
 
 @pytest.mark.parametrize("build", [build_empty, lambda description: build_seeded(description, 0)])
 def test_a_head_is_built_while_nobody_else_draws(monkeypatch, build):
-    found = []
-    monkeypatch.setattr(heads.modules.seeded, "build", lambda *_, **__: found.append(SEEDING.locked()))
+    locked = []
+    monkeypatch.setattr(heads.modules.seeded, "build", lambda *_, **__: locked.append(SEEDING.locked()))
     build(own_job("Usual").description)
-    assert found == [True]
+    assert locked == [True]
 
 
 def test_heads_that_are_built_beside_each_other_begin_as_they_do_alone():
@@ -169,10 +169,10 @@ def test_heads_that_are_built_beside_each_other_begin_as_they_do_alone():
 
     with ThreadPoolExecutor(3) as pool:
         disturbing = pool.submit(disturb)
-        found = list(pool.map(lambda seed: build_seeded(description, seed % 4).state_dict(), range(40)))
+        states = list(pool.map(lambda seed: build_seeded(description, seed % 4).state_dict(), range(40)))
         stop.set()
         disturbing.result()
-    for place, state in enumerate(found):
+    for place, state in enumerate(states):
         assert all(torch.equal(tensor, expected[place % 4][name]) for name, tensor in state.items())
 
 
@@ -200,9 +200,9 @@ def test_other_devices_are_not_seeded(monkeypatch):
 def saved(tmp_path):
     """Return a fit and where its head was saved."""
     job = own_job("Usual")
-    task, found = job.task, fit(job)
+    task, fitted = job.task, fit(job)
     head = TrainedHead(
-        description=found.description, module=found.module, standardise=Standardise(DIMS), label="kind",
+        description=fitted.description, module=fitted.module, standardise=Standardise(DIMS), label="kind",
         classes=["a", "b", "c"], encoders=dict.fromkeys(DIMS, "toy"), specs={},
     )  # fmt: skip
     vectors = Vectors(encoders=dict.fromkeys(DIMS, "toy"), specs={}, inputs=task.inputs, present=task.present)

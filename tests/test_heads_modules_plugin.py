@@ -184,8 +184,10 @@ def test_files_that_are_loaded_beside_each_other_leave_the_path_as_it_was(write,
     for place in range(8):
         folder = tmp_path / f"folder{place}"
         folder.mkdir()
-        own = source.replace("{wait}", f"time.sleep(0.02)\nWIDTH = {place} + sum('folder' in own for own in sys.path)")
-        (folder / "mine_of_a_test.py").write_text(own)
+        changed = source.replace(
+            "{wait}", f"time.sleep(0.02)\nWIDTH = {place} + sum('folder' in path for path in sys.path)"
+        )
+        (folder / "mine_of_a_test.py").write_text(changed)
         names.append(f"{folder}/mine_of_a_test.py:Mine")
     before = list(sys.path)
     with ThreadPoolExecutor(8) as pool:

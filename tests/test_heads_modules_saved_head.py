@@ -391,9 +391,9 @@ def test_vectors_of_the_same_encoder_are_found_under_any_name(tmp_path):
     with Cache(path) as cache:
         specs = {name: cache.spec(name, "renamed") for name in DIMS}
         head = replace(trained("early"), specs=specs, encoders=dict.fromkeys(DIMS, "another name"))
-        found = head.vectors_of(cache)
-    assert found.encoders == {"image": "renamed", "text": "renamed"}
-    np.testing.assert_allclose(found.inputs["text"].numpy(), vectors["text"], rtol=1e-6)
+        vectors_read = head.vectors_of(cache)
+    assert vectors_read.encoders == {"image": "renamed", "text": "renamed"}
+    np.testing.assert_allclose(vectors_read.inputs["text"].numpy(), vectors["text"], rtol=1e-6)
 
 
 def test_a_single_head_needs_its_own_modality_alone(tmp_path):

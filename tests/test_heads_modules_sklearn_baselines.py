@@ -127,7 +127,7 @@ def test_unknown_name_is_an_error():
 
 def test_one_class_is_an_error():
     inputs, present, _ = drawn()
-    with pytest.raises(LabelError, match="at least two classes"):
+    with pytest.raises(LabelError, match="two classes or more"):
         fitted("sklearn-forest", inputs, present, torch.zeros(N_ROWS, dtype=torch.int64))
 
 

@@ -78,11 +78,11 @@ def read_events(folder):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
-    found.Reload()
-    tags = found.Tags()
-    scalars = {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in tags["scalars"]}
-    texts = {tag: found.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in tags["tensors"]}
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    scalars = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags["scalars"]}
+    texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in tags["tensors"]}
     return scalars, texts
 
 
@@ -91,8 +91,8 @@ def read_mlflow(address, experiment="embed-once"):
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=address)
-    found = client.get_experiment_by_name(experiment)
-    return client.search_runs([found.experiment_id], order_by=["attributes.start_time"]), client
+    kept = client.get_experiment_by_name(experiment)
+    return client.search_runs([kept.experiment_id], order_by=["attributes.start_time"]), client
 
 
 def records_of(path):
@@ -229,14 +229,14 @@ def test_wandb_gets_curves_by_epoch_scores_and_settings_offline(keep):
     where, run_path = keep("wandb")
     folder = Path(where.removeprefix("wandb sync "))
     assert folder.is_relative_to(run_path.parent / "wandb")
-    found = read_wandb(folder)
-    assert found["name"] == "a run"
-    assert found["config"]["rate"] == 0.5
-    assert found["config"]["run_folder"] == "/somewhere/a run"
-    assert [line["_step"] for line in found["history"]] == [1, 2, 3]
-    assert [line["early/train_loss"] for line in found["history"]] == [3.0, 2.0, 1.0]
-    assert [line.get("late:x/validation_loss") for line in found["history"]] == [0.5, 0.25, None]
-    assert found["summary"]["early/test/score 7"] == 1.0
+    kept = read_wandb(folder)
+    assert kept["name"] == "a run"
+    assert kept["config"]["rate"] == 0.5
+    assert kept["config"]["run_folder"] == "/somewhere/a run"
+    assert [line["_step"] for line in kept["history"]] == [1, 2, 3]
+    assert [line["early/train_loss"] for line in kept["history"]] == [3.0, 2.0, 1.0]
+    assert [line.get("late:x/validation_loss") for line in kept["history"]] == [0.5, 0.25, None]
+    assert kept["summary"]["early/test/score 7"] == 1.0
 
 
 @pytest.mark.usefixtures("_wandb_ends")
@@ -245,10 +245,10 @@ def test_wandb_s_own_variables_are_honoured_and_children_are_a_group(keep, monke
     monkeypatch.setenv("WANDB_MODE", "offline")
     keep("wandb", TrackedRun("r", {}, {}, children=[TrackedRun("c", {}, {"x": 1.0})]))
     folders = sorted((tmp_path / "theirs" / "wandb").glob("offline-run-*"))
-    found = {own["name"]: own for own in map(read_wandb, folders)}
-    assert set(found) == {"r", "c"}
-    assert {own["group"] for own in found.values()} == {"r"}
-    assert found["c"]["summary"]["x"] == 1.0
+    kept = {one["name"]: one for one in map(read_wandb, folders)}
+    assert set(kept) == {"r", "c"}
+    assert {one["group"] for one in kept.values()} == {"r"}
+    assert kept["c"]["summary"]["x"] == 1.0
 
 
 @pytest.mark.usefixtures("_wandb_ends")
@@ -270,12 +270,12 @@ def test_wandb_keeps_nothing_of_the_machine_the_script_or_the_packages(keep, mon
 @pytest.fixture
 def kept(monkeypatch):
     """What a tracker is told, in its place."""
-    found = []
+    kept = []
     monkeypatch.setattr(
-        "heads.tracking.tensorboard_tracker.to_tensorboard", lambda run, path: found.append((run, path)) or "here"
+        "heads.tracking.tensorboard_tracker.to_tensorboard", lambda run, path: kept.append((run, path)) or "here"
     )
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: name)
-    return found
+    return kept
 
 
 def test_a_training_tells_of_each_head_what_its_run_folder_says(kept, cache_path, tmp_path):
@@ -284,12 +284,12 @@ def test_a_training_tells_of_each_head_what_its_run_folder_says(kept, cache_path
     assert run_path == report.run_path
     assert (run_path / "config.json").exists()
     metrics = json.loads((run_path / "metrics.json").read_text())
-    for head, found in {**metrics["heads"], **metrics["controls"]}.items():
+    for head, measured in {**metrics["heads"], **metrics["controls"]}.items():
         for score in ("accuracy", "macro_f1", "log_loss"):
-            assert run.metrics[f"{head}/test/{score}"] == pytest.approx(found[score])
-        assert run.metrics[f"{head}/validation/macro_f1"] == pytest.approx(found["validation"]["macro_f1"])
+            assert run.metrics[f"{head}/test/{score}"] == pytest.approx(measured[score])
+        assert run.metrics[f"{head}/validation/macro_f1"] == pytest.approx(measured["validation"]["macro_f1"])
         for name in ("train_loss", "validation_loss", "validation_macro_f1"):
-            curve = [epoch[name] for epoch in found["history"]]
+            curve = [epoch[name] for epoch in measured["history"]]
             assert run.curves.get(f"{head}/{name}", []) == pytest.approx(curve)
     assert len(run.curves["early/train_loss"]) == 3
     assert run.parameters["hidden_dim"] == 8
@@ -325,8 +325,8 @@ def test_a_range_that_was_searched_is_one_parameter(tmp_path):
         ranking, naming = Ranking([], None, None, None), None
 
     run = run_of_ablation(Report, AblationSettings(grid=grid, n_trials=2))
-    found = {name: value for name, value in run.parameters.items() if name.startswith("grid")}
-    assert found == {"grid/learning_rate": "0.0001..0.01", "grid/hidden_dim": "8,16"}
+    told = {name: value for name, value in run.parameters.items() if name.startswith("grid")}
+    assert told == {"grid/learning_rate": "0.0001..0.01", "grid/hidden_dim": "8,16"}
 
 
 @mlflow_warns

@@ -56,6 +56,6 @@ def test_a_whole_training_predicts_the_same(emulated, tmp_path):
 
 def test_a_head_that_makes_a_tensor_on_the_cpu_is_found(emulated):
     """The emulation can fail."""
-    found = emulated(emulated_heads.error_of_a_lost_head)
-    assert "Lost" in found
-    assert "must have all tensors on emulated:0" in found
+    error = emulated(emulated_heads.error_of_a_lost_head)
+    assert "Lost" in error
+    assert "must have all tensors on emulated:0" in error

@@ -53,15 +53,15 @@ def stacks_of(jobs):
 
 
 def fits_of(jobs, *, dtype=torch.float32, **options):
-    return [found for _, found in sorted(fit_jobs(jobs, device=CPU, dtype=dtype, **options))]
+    return [fitted for _, fitted in sorted(fit_jobs(jobs, device=CPU, dtype=dtype, **options))]
 
 
-def assert_same_fit(found, expected, *, atol=0.0):
-    assert len(found.history) == len(expected.history)
-    assert found.best_epoch == expected.best_epoch
-    for epoch, other in zip(found.history, expected.history, strict=True):
+def assert_same_fit(fitted, expected, *, atol=0.0):
+    assert len(fitted.history) == len(expected.history)
+    assert fitted.best_epoch == expected.best_epoch
+    for epoch, other in zip(fitted.history, expected.history, strict=True):
         assert epoch == pytest.approx(other, abs=atol, rel=0)
-    state, other = found.module.state_dict(), expected.module.state_dict()
+    state, other = fitted.module.state_dict(), expected.module.state_dict()
     assert state.keys() == other.keys()
     for name, tensor in state.items():
         torch.testing.assert_close(
@@ -69,7 +69,7 @@ def assert_same_fit(found, expected, *, atol=0.0):
         )
 
 
-def lanes():
+def stack_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("stack")]
 
 
@@ -83,9 +83,9 @@ def test_a_job_in_a_stack_gets_the_fit_it_gets_alone(kind, dtype, atol):
     jobs = jobs_of(kind)
     assert len(stacks_of(jobs)) == 1
     together = fits_of(jobs, dtype=dtype)
-    assert [len(found.history) for found in together] == [n_epochs for *_, n_epochs in OWN]
-    for job, found in zip(jobs, together, strict=True):
-        assert_same_fit(found, fit(job, dtype=dtype), atol=atol)
+    assert [len(fitted.history) for fitted in together] == [n_epochs for *_, n_epochs in OWN]
+    for job, fitted in zip(jobs, together, strict=True):
+        assert_same_fit(fitted, fit(job, dtype=dtype), atol=atol)
 
 
 def test_heads_are_in_float32_whatever_they_compute_in():
@@ -120,32 +120,32 @@ def test_a_job_that_stops_leaves_the_stack_and_the_others_go_on(monkeypatch):
     jobs = [small_job("early", seed=seed, max_epochs=n) for seed, n in enumerate([5, 1, 3, 3])]
     together = fits_of(jobs)
     assert sizes == [3, 1]
-    for job, found in zip(jobs, together, strict=True):
-        assert_same_fit(found, fit(job), atol=1e-5)
+    for job, fitted in zip(jobs, together, strict=True):
+        assert_same_fit(fitted, fit(job), atol=1e-5)
 
 
 def test_patience_is_each_jobs_own():
     """The best epoch is the first of the best macro-F1 and, of such, the least loss."""
     jobs = [small_job("early", patience=patience, max_epochs=12, learning_rate=0.05) for patience in (1, 2, 60)]
-    found = fits_of(jobs)
-    assert [len(one.history) - one.best_epoch for one in found[:2]] == [1, 2]
-    assert len(found[2].history) == 12
-    for one in found:
+    fits = fits_of(jobs)
+    assert [len(one.history) - one.best_epoch for one in fits[:2]] == [1, 2]
+    assert len(fits[2].history) == 12
+    for one in fits:
         scores = [(epoch["validation_macro_f1"], -epoch["validation_loss"]) for epoch in one.history]
         assert one.best_epoch == scores.index(max(scores)) + 1
-    for epoch, other in zip(found[0].history, found[2].history, strict=False):
+    for epoch, other in zip(fits[0].history, fits[2].history, strict=False):
         assert epoch == pytest.approx(other, abs=1e-5)
 
 
 def test_the_history_is_that_of_the_head_kept():
     """Validation loss and macro-F1 of the best epoch, computed again."""
     job = small_job("early", max_epochs=6)
-    found, rows = fit(job), torch.from_numpy(job.task.split.validation)
-    logits = found.module(
+    fitted, rows = fit(job), torch.from_numpy(job.task.split.validation)
+    logits = fitted.module(
         {name: matrix[rows] for name, matrix in job.task.inputs.items()},
         {name: mask[rows] for name, mask in job.task.present.items()},
     )
-    best, targets, answers = found.history[found.best_epoch - 1], job.task.targets[rows], logits.argmax(1)
+    best, targets, answers = fitted.history[fitted.best_epoch - 1], job.task.targets[rows], logits.argmax(1)
     assert best["validation_loss"] == pytest.approx(nn.functional.cross_entropy(logits, targets).item(), rel=1e-5)
     f1 = []
     for code in range(3):
@@ -160,15 +160,15 @@ def test_a_job_that_diverges_is_an_error_and_the_others_are_unharmed():
     assert isinstance(error, HeadError)
     assert "the loss of early is not finite in epoch 1" in str(error)
     assert "--learning-rate, which is 1e+30" in str(error)
-    for job, found in ((jobs[0], first), (jobs[2], last)):
-        assert_same_fit(found, fit(job), atol=1e-5)
+    for job, fitted in ((jobs[0], first), (jobs[2], last)):
+        assert_same_fit(fitted, fit(job), atol=1e-5)
     with pytest.raises(HeadError, match="not finite"):
         fit(jobs[1])
 
 
 def test_the_times_of_a_stack_are_shared_out():
     jobs = jobs_of("early")
-    assert all(found.elapsed_s > 0 for found in fits_of(jobs))
+    assert all(fitted.elapsed_s > 0 for fitted in fits_of(jobs))
 
 
 # Stacks.
@@ -254,9 +254,9 @@ def test_results_come_as_they_are_done(monkeypatch):
     monkeypatch.setattr(Member, "note", waiting)
     jobs = [small_job("early", max_epochs=3), small_job("early", seed=1, max_epochs=1)]
     results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
-    place, found = next(results)
+    place, fitted = next(results)
     taken.set()
-    assert (place, len(found.history)) == (1, 1)
+    assert (place, len(fitted.history)) == (1, 1)
     assert [place for place, _ in results] == [0]
     assert was_taken == [True, True]
 
@@ -265,8 +265,8 @@ def test_results_come_as_they_are_done(monkeypatch):
 def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_parallel, monkeypatch):
     monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: n_parallel)
     jobs = [small_job(name, seed=seed, max_epochs=2) for seed in range(2) for name in ("text", "early", "gated")]
-    for job, found in zip(jobs, fits_of(jobs), strict=True):
-        assert_same_fit(found, fit(job), atol=1e-5)
+    for job, fitted in zip(jobs, fits_of(jobs), strict=True):
+        assert_same_fit(fitted, fit(job), atol=1e-5)
 
 
 @pytest.fixture
@@ -288,9 +288,9 @@ def test_a_caller_who_stops_listening_ends_the_training(epochs, monkeypatch):
     monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: 3)
     results = fit_jobs(jobs, device=CPU, dtype=torch.float32)
     assert next(results)[0] == 0
-    assert lanes()
+    assert stack_threads()
     results.close()
-    assert lanes() == []
+    assert stack_threads() == []
     assert 1 <= len(epochs) < 2000
 
 
@@ -306,7 +306,7 @@ def test_a_mistake_in_one_stack_is_raised_and_ends_the_others(epochs, monkeypatc
     monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: 2)
     with pytest.raises(ZeroDivisionError):
         fits_of([small_job("early", max_epochs=2000, patience=2000), small_job("text")])
-    assert lanes() == []
+    assert stack_threads() == []
     assert len(epochs) < 2000
 
 
@@ -319,7 +319,7 @@ def test_the_callers_threads_and_random_numbers_stay_as_they_were(end):
         results = fit_jobs(
             [small_job("early", learning_rate=learning_rate), small_job("text")], device=CPU, dtype=torch.float32
         )
-        kinds = {type(found) for _, found in [next(results), *([] if end == "closed" else results)]}
+        kinds = {type(fitted) for _, fitted in [next(results), *([] if end == "closed" else results)]}
         results.close()
         assert kinds == ({Fit, HeadError} if end == "failed" else {Fit})
         with ThreadPoolExecutor(1) as another:
@@ -361,23 +361,23 @@ def test_stacked_adamw_is_torchs_adamw_for_each_head(shape):
     stacked = [start.clone().requires_grad_(), torch.ones(5, 2, requires_grad=True)]
     optimiser = StackedAdamW(stacked, learning_rates=rates, weight_decays=decays)
     alone = [[start[head].clone().requires_grad_(), torch.ones(2, requires_grad=True)] for head in range(5)]
-    own = [
+    optimisers = [
         torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
         for parameters, rate, decay in zip(alone, rates, decays, strict=True)
     ]
-    heads_there = list(range(5))
+    left = list(range(5))
     for step in range(8):
         grads = [torch.randn(5, *shape, generator=generator), torch.randn(5, 2, generator=generator)]
         if step == 4:  # two leave
-            heads_there = [0, 2, 4]
-            places = torch.tensor(heads_there)
+            left = [0, 2, 4]
+            places = torch.tensor(left)
             stacked = [tensor.detach()[places].requires_grad_() for tensor in stacked]
             optimiser.keep(places, stacked)
-        optimiser.step([grad[heads_there] for grad in grads])
-        for place, head in enumerate(heads_there):
+        optimiser.step([grad[left] for grad in grads])
+        for place, head in enumerate(left):
             for parameter, grad in zip(alone[head], grads, strict=True):
                 parameter.grad = grad[head]
-            own[head].step()
+            optimisers[head].step()
             for tensor, expected in zip(stacked, alone[head], strict=True):
                 torch.testing.assert_close(tensor[place], expected)
     assert not torch.equal(stacked[0][0], stacked[0][2])

@@ -36,15 +36,15 @@ def _small_windows(monkeypatch):
 @pytest.fixture
 def blocks(monkeypatch):
     """How many rows were read at a time for learning."""
-    found = []
+    sizes = []
     view = DiskSource.view
 
     def noting(self, rows, names):
-        found.append(rows.numel())
+        sizes.append(rows.numel())
         return view(self, rows, names)
 
     monkeypatch.setattr(DiskSource, "view", noting)
-    return found
+    return sizes
 
 
 def trained(cache_path, tmp_path, memory):
@@ -69,7 +69,7 @@ def test_heads_train_finds_the_same_from_the_disk(cache_path, tmp_path, blocks):
 
 
 def test_heads_ablate_finds_the_same_from_the_disk(cache_path, tmp_path, blocks):
-    found = []
+    scores = []
     for memory in ("1M", LITTLE):
         settings = AblationSettings(
             fusions=("early", "late"), n_folds=2, seeds=(0, 1), grid={"hidden_dim": (8, 16), "max_epochs": (2,)},
@@ -79,12 +79,12 @@ def test_heads_ablate_finds_the_same_from_the_disk(cache_path, tmp_path, blocks)
         report = ablate(cache_path, settings=settings, runs_path=tmp_path / "runs", memo_path=memo_path)
         assert report.n_trained == 32
         with (report.run_path / "jobs.csv").open(newline="", encoding="utf-8") as file:
-            found.append({
+            scores.append({
                 (row["head"], row["hidden_dim"], row["fold"], row["seed"]): float(row["test_log_loss"])
                 for row in csv.DictReader(file)
             })  # fmt: skip
     assert blocks
-    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
 def test_an_ablation_from_the_disk_remembers_one_from_memory(cache_path, tmp_path):

@@ -62,10 +62,10 @@ def test_a_step_is_counted_with_what_it_keeps_for_its_gradients():
     """A user's linear head by hand: what is there when the weights' gradient is, of a batch of 16 rows."""
     job = own_job("Linear", batch_size=16)
     inputs, weights = (12 + 10) * 16 * 4, (22 * 3 + 3) * 4
-    found = footprint(job, torch.float32)
-    assert found > inputs + weights * (1 + 1 + 3)
+    n_bytes = footprint(job, torch.float32)
+    assert n_bytes > inputs + weights * (1 + 1 + 3)
     more = footprint(own_job("Linear", small_task(n_rows=(12000, 40, 30)), batch_size=64), torch.float32)
-    assert more > found
+    assert more > n_bytes
 
 
 @every_kind
@@ -154,8 +154,8 @@ def test_an_epoch_never_asks_the_device_for_a_number(name):
     stack = Stack([job.description for job in jobs], [0, 1], device=META.device)
     members = [Member(place, job, source) for place, job in enumerate(jobs)]
     optimiser = StackedAdamW(stack.parameters, learning_rates=[1e-3, 2e-3], weight_decays=[0.0, 0.0])
-    found = [_one_epoch(stack, optimiser, members, np.random.default_rng(0)), *_validate(stack, members).values()]
-    assert [(tensor.shape, tensor.device.type) for tensor in found] == [((2,), "meta")] * 3
+    tensors = [_one_epoch(stack, optimiser, members, np.random.default_rng(0)), *_validate(stack, members).values()]
+    assert [(tensor.shape, tensor.device.type) for tensor in tensors] == [((2,), "meta")] * 3
     state = {name: tensor[0] for name, tensor in stack.tensors.items()}
     members[0].note(1.0, 1.0, 1.0, state=state, share_s=0.0)
     assert {tensor.device.type for tensor in members[0]._best_state.values()} == {"meta"}
@@ -174,9 +174,9 @@ def test_neither_does_one_with_tokens():
 
 def test_what_comes_to_the_host_is_a_copy():
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
-    found = to_host(tensors)
-    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
-    assert all(found[name].data_ptr() != tensor.data_ptr() for name, tensor in tensors.items())
+    copies = to_host(tensors)
+    assert all(torch.equal(copies[name], tensor) for name, tensor in tensors.items())
+    assert all(copies[name].data_ptr() != tensor.data_ptr() for name, tensor in tensors.items())
 
 
 # Memory that runs out.
@@ -205,8 +205,8 @@ def test_a_stack_that_does_not_fit_is_trained_in_halves_with_the_same_results(er
     jobs = [small_job("early", seed=seed) for seed in range(5)]
     expected = [fit(job) for job in jobs]
     room(2, error)
-    for found, other in zip(fits_of(jobs), expected, strict=True):
-        assert_same_fit(found, other, atol=1e-5)
+    for fitted, other in zip(fits_of(jobs), expected, strict=True):
+        assert_same_fit(fitted, other, atol=1e-5)
     notes = [record.getMessage() for record in caplog.records if "halves" in record.getMessage()]
     assert notes == [
         f"{n} heads together do not fit into the memory of cpu, so they are trained in halves." for n in (5, 3)
@@ -226,19 +226,21 @@ def test_heads_that_are_done_are_not_trained_again(room, monkeypatch):
 
     monkeypatch.setattr(StackedAdamW, "step", tight)
     monkeypatch.setattr(
-        heads.training.scheduler, "descend", lambda own, *a, **k: trained.append(len(own)) or descend(own, *a, **k)
+        heads.training.scheduler,
+        "descend",
+        lambda stack, *a, **k: trained.append(len(stack)) or descend(stack, *a, **k),
     )
-    for found, other in zip(fits_of(jobs), expected, strict=True):
-        assert_same_fit(found, other, atol=1e-5)
+    for fitted, other in zip(fits_of(jobs), expected, strict=True):
+        assert_same_fit(fitted, other, atol=1e-5)
     assert trained == [3, 1, 1]
 
 
 def test_a_single_head_that_does_not_fit_is_an_error_with_the_way_out(room):
     room(0)
-    found = fits_of([small_job("early", seed=seed) for seed in range(2)])
-    assert all(isinstance(one, HeadMemoryError) for one in found)
-    assert str(found[0]).startswith("Training early expected to fit into the memory of cpu, got: CUDA out of memory.")
-    assert str(found[0]).endswith("use --device cpu, or lower --batch-size or --hidden-dim.")
+    errors = fits_of([small_job("early", seed=seed) for seed in range(2)])
+    assert all(isinstance(one, HeadMemoryError) for one in errors)
+    assert str(errors[0]).startswith("Training early expected to fit into the memory of cpu, got: CUDA out of memory.")
+    assert str(errors[0]).endswith("use --device cpu, or lower --batch-size or --hidden-dim.")
 
 
 def test_another_error_is_none_of_memory(room):
@@ -257,8 +259,8 @@ def test_memory_that_runs_out_in_a_class_of_the_users_own_halves_too(monkeypatch
         return call(self, answer, **options)
 
     monkeypatch.setattr(OneByOne, "_checked", tight)
-    for found, other in zip(fits_of(jobs), expected, strict=True):
-        assert_same_fit(found, other, atol=1e-6)
+    for fitted, other in zip(fits_of(jobs), expected, strict=True):
+        assert_same_fit(fitted, other, atol=1e-6)
 
 
 def test_a_head_that_is_fitted_at_once_says_so_too(monkeypatch):

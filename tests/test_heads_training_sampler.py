@@ -172,8 +172,8 @@ def test_what_is_for_rare_classes_serves_rare_classes():
     ]  # fmt: skip
     jobs = [small_job("early", task, max_epochs=8, **way) for way in ways]
     rows, scores = task.split.test, {}
-    for place, found in fit_jobs(jobs, device=CPU, dtype=torch.float32):
-        answers = answers_of(found.module, task, rows)
+    for place, fitted in fit_jobs(jobs, device=CPU, dtype=torch.float32):
+        answers = answers_of(fitted.module, task, rows)
         scores[place] = balanced_accuracy_score(task.targets[torch.from_numpy(rows)], answers)
     assert scores[0] < 0.5
     for place, way in enumerate(ways[1:], start=1):
@@ -183,9 +183,9 @@ def test_what_is_for_rare_classes_serves_rare_classes():
 def test_a_logit_adjustment_is_of_training_alone():
     """The head kept answers without it, and so its bias no longer favours the frequent class."""
     task = small_task(n_rows=(800, 200, 10), shares=(0.9, 0.05, 0.05), spread=50.0, absent=0.0)  # nothing to see
-    found = [fit(small_job("early", task, logit_adjustment=times, learning_rate=0.01)) for times in (0.0, 1.0)]
+    fits = [fit(small_job("early", task, logit_adjustment=times, learning_rate=0.01)) for times in (0.0, 1.0)]
     rows = task.split.validation
-    shares = [(answers_of(one.module, task, rows) == 0).double().mean().item() for one in found]
+    shares = [(answers_of(one.module, task, rows) == 0).double().mean().item() for one in fits]
     assert shares[0] > 0.9
     assert shares[1] < 0.8
 
@@ -210,9 +210,9 @@ class Counted:
 
     def view(self, rows, modalities):
         self.held.append(sum(window() is not None for window in self._windows))
-        found = self._source.view(rows, modalities)
-        self._windows += [weakref.ref(matrix) for matrix in found.inputs.values()]
-        return found
+        view = self._source.view(rows, modalities)
+        self._windows += [weakref.ref(matrix) for matrix in view.inputs.values()]
+        return view
 
 
 class NotInMemory:

@@ -54,12 +54,12 @@ class AttentionCalls(TorchFunctionMode):
         scale = max(1.0, float(query.detach().abs().max()))  # a learned question may begin with zeros
         question = torch.randn(query.shape, generator=self.generator, dtype=query.dtype) * scale
         with torch.no_grad():
-            found, found_again = (
+            attended, attended_again = (
                 result[0] if isinstance(result, tuple) else result
                 for result in (answer, func(question, key, value, *others, **parts))
             )
-            difference = (found - found_again).abs().max()
-            if difference <= ROUNDING * found.abs().max():
+            difference = (attended - attended_again).abs().max()
+            if difference <= ROUNDING * attended.abs().max():
                 n_keys = key.shape[_KEYS_AT[func]]
                 keys = "a single key" if n_keys == 1 else f"{n_keys} keys (alike, or all but one masked?)"
                 self.defects.append(f"attention over {keys} answers the same whatever is asked")

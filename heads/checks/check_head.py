@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ from heads.checks.probe import Subject
 from heads.errors import HeadError
 from heads.head_types import SYNONYMS, fusion_names, head_type
 from heads.modules.description import HeadDescription
-from heads.modules.plugin import is_plugin, load_plugin
+from heads.modules.plugin import is_plugin, load_plugin, shown_error
 from heads.modules.registry import build as build_described
 from heads.settings import TrainSettings
 
@@ -85,23 +86,13 @@ def check_heads(
     builds = {
         name: load_plugin(name) if is_plugin(name) else partial(_built_in, name=name) for name in dict.fromkeys(wanted)
     }
+    check = partial(check_head, n_classes=n_classes, seed=seed)
     reports = []
     for name, build in builds.items():
-        own_dims = {name: dims[name]} if name in dims else dims
-        reports.append(check_head(build, name=name, dims=own_dims, n_classes=n_classes, seed=seed))
+        reports.append(check(build, name=name, dims={name: dims[name]} if name in dims else dims))
         if head_type(name).takes_tokens:
-            cells = {singles[0]: N_CELLS}
-            reports.append(
-                check_head(
-                    partial(_built_in, name=name, token_dims=dims, n_positions=cells),
-                    name=f"{name}+tokens",
-                    dims=dims,
-                    n_classes=n_classes,
-                    token_dims=dims,
-                    n_positions=cells,
-                    seed=seed,
-                )
-            )
+            tokens: dict[str, Any] = {"token_dims": dims, "n_positions": {singles[0]: N_CELLS}}
+            reports.append(check(partial(build, **tokens), name=f"{name}+tokens", dims=dims, **tokens))
     return reports
 
 
@@ -132,7 +123,7 @@ def check_head(
         if check in in_vain:
             findings.append(Finding(check, "not checked", in_vain[check]))
             continue
-        findings.append(_found(check, subject))
+        findings.append(_finding(check, subject))
         if findings[-1].outcome == "failed" and check == "shape":
             in_vain = dict.fromkeys(CHECKS, "its answers are no answers")
         elif findings[-1].outcome == "failed" and check == "repeat":
@@ -143,7 +134,7 @@ def check_head(
     return report
 
 
-def _found(check: str, subject: Subject) -> Finding:
+def _finding(check: str, subject: Subject) -> Finding:
     with _one_thread(), torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.default_generator.manual_seed(subject.seed)
         try:
@@ -151,8 +142,7 @@ def _found(check: str, subject: Subject) -> Finding:
         except HeadError:
             raise
         except Exception as error:  # noqa: BLE001 - a head is anybody's code, and what it raises is what was found
-            said = " ".join(str(error).split())[:300]
-            reason = f"Expected the head to answer, but it raised {type(error).__name__}: {said}".removesuffix(": ")
+            reason = f"Expected the head to answer, but it raised {shown_error(error)}"
     if reason is None:
         return Finding(check, "not checked", "it calls no attention of PyTorch")
     return Finding(check, "failed" if reason else "ok", reason)

@@ -16,6 +16,7 @@ from heads.checks.attention_spy import AttentionCalls
 from heads.checks.probe import Subject, answer, arguments, change
 from heads.checks.unregistered_tensors import unregistered
 from heads.modules.dropout import Dropout
+from heads.modules.plugin import shown_error
 
 __all__ = ["CHECKS"]
 
@@ -79,11 +80,11 @@ def _learn(subject: Subject) -> str:
     gradients = _largest_gradients(subject, head)
     if not gradients:
         return "Expected a head to have parameters, but it has none."
-    if untouched := [name for name, found in gradients.items() if not found]:
+    if untouched := [name for name, per_batch in gradients.items() if not per_batch]:
         return f"Expected every parameter to get a gradient, but the answers never depend on {_some(untouched)}."
-    if wild := [name for name, found in gradients.items() if not all(map(math.isfinite, found))]:
+    if wild := [name for name, per_batch in gradients.items() if not all(map(math.isfinite, per_batch))]:
         return f"Expected every gradient to be finite, but there are NaN or infinite ones of {_some(wild)}."
-    largest = {name: max(found) for name, found in gradients.items()}
+    largest = {name: max(per_batch) for name, per_batch in gradients.items()}
     rounding = DEAD * max(largest.values())
     dead = {name for name, gradient in largest.items() if gradient <= rounding}
     # A bias may be in vain where its weight is not: that of a key shifts all weights of a softmax alike.
@@ -97,7 +98,7 @@ def _learn(subject: Subject) -> str:
 
 def _largest_gradients(subject: Subject, head: nn.Module) -> dict[str, list[float]]:
     """Return each parameter's largest gradient in each of a few batches, as far as it gets one there."""
-    found: dict[str, list[float]] = {name: [] for name, _ in head.named_parameters()}
+    gradients: dict[str, list[float]] = {name: [] for name, _ in head.named_parameters()}
     for training in (False, True):  # a bias before batch norm shows in evaluation alone
         head.train(training)
         for draw in range(4):
@@ -108,21 +109,21 @@ def _largest_gradients(subject: Subject, head: nn.Module) -> dict[str, list[floa
                 loss.backward()
             for name, parameter in head.named_parameters():
                 if parameter.grad is not None:
-                    found[name].append(float(parameter.grad.abs().max()))  # max() hands NaN on
-    return found
+                    gradients[name].append(float(parameter.grad.abs().max()))  # max() hands NaN on
+    return gradients
 
 
 def _alone(subject: Subject) -> str:
     head, rows = subject.warm(), subject.rows(N_ROWS, absent=0.3)
     answers = answer(head, rows)
     order = torch.randperm(N_ROWS, generator=subject.generator(1))
-    for how, own, found in (
+    for how, before, after in (
         ("in another order", answers[order], answer(head, rows.take(order))),
         ("beside other rows", answers[:4], answer(head, rows.wild(4))[:4]),
         ("beside fewer rows", answers[5:9], answer(head, rows.take(torch.arange(5, 9)))),
         ("alone", answers[3:4], answer(head, rows.take(torch.tensor([3])))),
     ):
-        changed = change(own, found) > SAME
+        changed = change(before, after) > SAME
         if changed.any():
             return (
                 f"Expected an answer to depend on its own row alone, but {_share(changed)} get another one {how}. Do "
@@ -135,10 +136,9 @@ def _alone(subject: Subject) -> str:
 def _fuse(subject: Subject) -> str:
     head, rows, others = subject.warm(), subject.rows(N_ROWS), subject.rows(N_ROWS, draw=1)
     answers = answer(head, rows)
-    altered = {f"the {name} vectors": rows.with_vectors_of(others, name) for name in sorted(subject.dims)}
-    altered |= {f"the {name} tokens": rows.with_tokens_of(others, name) for name in sorted(subject.token_dims)}
-    unused = [what for what, own in altered.items() if (change(answers, answer(head, own)) <= SAME).all()]
-    if unused:
+    altered = {f"the {name} vectors": rows.with_part_of(others, "inputs", name) for name in sorted(subject.dims)}
+    altered |= {f"the {name} tokens": rows.with_part_of(others, "tokens", name) for name in sorted(subject.token_dims)}
+    if unused := [what for what, drawn in altered.items() if (change(answers, answer(head, drawn)) <= SAME).all()]:
         return f"Expected every modality to have its say, but no answer changes with {_some(unused)}."
     return ""
 
@@ -223,7 +223,7 @@ def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart
         optimiser.step()
         if step % FIT_LOOKS == 0:
             answers = answer(head.eval(), rows)
-            n_right, n_right_training = (int((found.argmax(1) == targets).sum()) for found in (answers, logits))
+            n_right, n_right_training = (int((side.argmax(1) == targets).sum()) for side in (answers, logits))
             loss = float(F.cross_entropy(answers, targets, reduction="none").median())
             best = max(best, _LearnedByHeart(n_right, -loss, n_right_training))
             if best.is_enough(math.log(subject.n_classes)):
@@ -237,12 +237,14 @@ def _save(subject: Subject) -> str:
     try:
         content = save({name: tensor.contiguous() for name, tensor in head.state_dict().items()})
     except Exception as error:  # noqa: BLE001 - state_dict() is the user's, and may hold anything
-        return f"Expected the head's state_dict() to be tensors of their own, but safetensors says: {_shown(error)}"
+        return (
+            f"Expected the head's state_dict() to be tensors of their own, but safetensors says: {shown_error(error)}"
+        )
     loaded = subject.fresh(other=True)
     try:
         loaded.load_state_dict(load(content))
     except (RuntimeError, KeyError, ValueError) as error:
-        return f"Expected a saved head to load into a new one, but: {_shown(error)}"
+        return f"Expected a saved head to load into a new one, but: {shown_error(error)}"
     changed = (answers != answer(loaded.eval(), rows)).any(1)
     if changed.any():
         return (
@@ -261,21 +263,10 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:MOST_NAMED]) + more
 
 
-def _shown(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
 # By the order in which they are made; None is returned where there is nothing to check.
 CHECKS: Mapping[str, Callable[[Subject], str | None]] = MappingProxyType(
     {
-        "shape": _shape,
-        "repeat": _repeat,
-        "learn": _learn,
-        "alone": _alone,
-        "fuse": _fuse,
-        "attend": _attend,
-        "absent": _absent,
-        "fit": _fit,
-        "save": _save,
+        check.__name__.removeprefix("_"): check
+        for check in (_shape, _repeat, _learn, _alone, _fuse, _attend, _absent, _fit, _save)
     }
 )

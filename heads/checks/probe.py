@@ -37,9 +37,9 @@ class DrawnRows:
     def take(self, rows: Tensor) -> DrawnRows:
         """Return some of the rows; their tokens are padded to the longest of these, as they are in use."""
         tokens = {}
-        for name, (values, is_there) in self.tokens.items():
-            length = int(is_there[rows].sum(1).max())
-            tokens[name] = TokenBatch(values[rows, :length], is_there[rows, :length])
+        for name, (values, mask) in self.tokens.items():
+            length = int(mask[rows].sum(1).max())
+            tokens[name] = TokenBatch(values[rows, :length], mask[rows, :length])
         return DrawnRows(
             {name: vectors[rows] for name, vectors in self.inputs.items()},
             {name: mask[rows] for name, mask in self.present.items()},
@@ -50,10 +50,12 @@ class DrawnRows:
         """Return the rows with `value` wherever there is nothing: in absent vectors and in the tokens' padding."""
         return replace(
             self,
-            inputs={name: torch.where(self.present[name][:, None], own, value) for name, own in self.inputs.items()},
+            inputs={
+                name: torch.where(self.present[name][:, None], vectors, value) for name, vectors in self.inputs.items()
+            },
             tokens={
-                name: TokenBatch(torch.where(own.is_there[:, :, None], own.values, value), own.is_there)
-                for name, own in self.tokens.items()
+                name: TokenBatch(torch.where(mask[:, :, None], values, value), mask)
+                for name, (values, mask) in self.tokens.items()
             },
         )
 
@@ -62,27 +64,23 @@ class DrawnRows:
         factor = torch.where(torch.arange(len(self)) < n_kept, 1.0, -100.0)[:, None]  # (B, 1)
         return replace(
             self,
-            inputs={name: own * factor for name, own in self.inputs.items()},
+            inputs={name: vectors * factor for name, vectors in self.inputs.items()},
             tokens={
-                name: TokenBatch(own.values * factor[:, :, None], own.is_there) for name, own in self.tokens.items()
+                name: TokenBatch(states * factor[:, :, None], mask) for name, (states, mask) in self.tokens.items()
             },
         )
 
     def without_any(self) -> DrawnRows:
         """Return the rows with no modality present."""
         return DrawnRows(
-            dict(self.inputs),
+            self.inputs,
             {name: torch.zeros_like(mask) for name, mask in self.present.items()},
-            {name: TokenBatch(own.values, torch.zeros_like(own.is_there)) for name, own in self.tokens.items()},
+            {name: TokenBatch(values, torch.zeros_like(mask)) for name, (values, mask) in self.tokens.items()},
         )
 
-    def with_vectors_of(self, others: DrawnRows, modality: str) -> DrawnRows:
-        """Return the rows with one modality's vectors taken from other rows."""
-        return replace(self, inputs={**self.inputs, modality: others.inputs[modality]})
-
-    def with_tokens_of(self, others: DrawnRows, modality: str) -> DrawnRows:
-        """Return the rows with one modality's tokens taken from other rows."""
-        return replace(self, tokens={**self.tokens, modality: others.tokens[modality]})
+    def with_part_of(self, others: DrawnRows, part: str, modality: str) -> DrawnRows:
+        """Return the rows with one modality's `inputs` or `tokens` taken from other rows."""
+        return replace(self, **{part: {**getattr(self, part), modality: getattr(others, part)[modality]}})
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,9 @@ class Subject:
             counts = torch.randint(1, most + 1, (n_rows, 1), generator=generator)
             if name in self.n_positions:
                 counts[:] = most
-            is_there = (torch.arange(most) < counts) & present[name][:, None]  # (B, L)
+            mask = (torch.arange(most) < counts) & present[name][:, None]  # (B, L)
             values = torch.randn(n_rows, most, dim, generator=generator)
-            tokens[name] = TokenBatch(torch.where(is_there[:, :, None], values, 0.0), is_there)
+            tokens[name] = TokenBatch(torch.where(mask[:, :, None], values, 0.0), mask)
         return DrawnRows(inputs, present, tokens)
 
     def generator(self, draw: int) -> torch.Generator:
@@ -152,8 +150,8 @@ class Subject:
 
 def arguments(rows: DrawnRows) -> list[dict]:
     """Return what the head is called with: copies, for it may write into them."""
-    found: list[dict] = [{name: own.clone() for name, own in part.items()} for part in (rows.inputs, rows.present)]
-    return found + ([dict(rows.tokens)] if rows.tokens else [])
+    parts: list[dict] = [{name: part[name].clone() for name in part} for part in (rows.inputs, rows.present)]
+    return parts + ([dict(rows.tokens)] if rows.tokens else [])
 
 
 @torch.inference_mode()

@@ -23,15 +23,15 @@ def unregistered(head: nn.Module) -> list[str]:
     ['factors[0]', 'factors[1].weight']
     """
     registered = {id(parameter) for parameter in head.parameters()}
-    found: dict[int, str] = {}
+    places_by_id: dict[int, str] = {}
     for name, module in head.named_modules():
         prefix = f"{name}." if name else ""
-        places = [(key, value) for key, value in vars(module).items() if key not in _OWN]
-        for key, value in [*places, *module.named_buffers(recurse=False)]:
+        attributes = [(key, value) for key, value in vars(module).items() if key not in _OWN]
+        for key, value in [*attributes, *module.named_buffers(recurse=False)]:
             for place, tensor in _tensors(value, prefix + key, frozenset()):
                 if tensor.requires_grad and id(tensor) not in registered:
-                    found.setdefault(id(tensor), place)
-    return list(found.values())
+                    places_by_id.setdefault(id(tensor), place)
+    return list(places_by_id.values())
 
 
 def _tensors(value: object, place: str, above: frozenset[int]) -> Iterator[tuple[str, Tensor]]:

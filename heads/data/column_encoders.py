@@ -38,7 +38,7 @@ class NumberScale(NamedTuple):
     @property
     def is_sound(self) -> bool:
         """Whether these are numbers that some column could have."""
-        are_finite = all(isinstance(own, int | float) and math.isfinite(own) for own in self)
+        are_finite = all(isinstance(value, int | float) and math.isfinite(value) for value in self)
         return are_finite and self.low <= self.median <= self.high and self.scale > 0
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
@@ -87,8 +87,8 @@ class ColumnEncoding:
         if not self.numbers:
             parsed = parse_booleans(cells) if self.kind == "boolean" else parse_categories(cells)
             return [[word.encode(errors="backslashreplace").decode() for word in parsed] if self.width else parsed]
-        found = numbers_of(self.kind, cells, order=self.order).T
-        return [number.scaled(values) for number, values in zip(self.numbers, found, strict=True)]
+        columns = numbers_of(self.kind, cells, order=self.order).T
+        return [number.scaled(values) for number, values in zip(self.numbers, columns, strict=True)]
 
     def transformers(self) -> list[Any]:
         """Return scikit-learn's transformers of the series; what they do is all in their arguments."""
@@ -114,24 +114,24 @@ class ColumnEncoding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that say something, in JSON's types."""
-        found: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        told: dict[str, Any] = {"name": self.name, "kind": self.kind}
         if self.width:
-            return found | {"width": self.width}
+            return told | {"width": self.width}
         if self.numbers:
             order = {"order": self.order} if self.order else {}
-            return found | order | {"numbers": [own._asdict() for own in self.numbers]}
-        return found | {"categories": list(self.categories)}
+            return told | order | {"numbers": [number._asdict() for number in self.numbers]}
+        return told | {"categories": list(self.categories)}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> ColumnEncoding:
+    def from_dict(cls, told: Mapping[str, Any]) -> ColumnEncoding:
         """Return the encoding that `to_dict` described."""
         return cls(
-            name=str(found["name"]),
-            kind=str(found["kind"]),
-            categories=tuple(map(str, found.get("categories", ()))),
-            numbers=tuple(NumberScale(**own) for own in found.get("numbers", ())),
-            width=int(found.get("width", 0)),
-            order=str(found.get("order", "")),
+            name=str(told["name"]),
+            kind=str(told["kind"]),
+            categories=tuple(map(str, told.get("categories", ()))),
+            numbers=tuple(NumberScale(**number) for number in told.get("numbers", ())),
+            width=int(told.get("width", 0)),
+            order=str(told.get("order", "")),
         )
 
 
@@ -140,12 +140,6 @@ def numbers_of(kind: str, cells: Sequence[str], *, order: str = "") -> np.ndarra
     if kind == "number":
         return parse_numbers(cells)[:, None]
     return parse_dates(cells, order) if kind == "date" else parse_counts(cells)
-
-
-def _n_middle(values: np.ndarray) -> int:
-    """Return how many values are the middle one, (n,): where one value has more than half of the rows, it is that."""
-    middle = len(values) // 2
-    return int((values == np.partition(values, middle)[middle]).sum())
 
 
 def parse_counts(cells: Sequence[str]) -> np.ndarray:

@@ -43,11 +43,11 @@ class DiskMatrix:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         contents = self._contents[rows.numpy()]  # (n,)
-        found = np.zeros((len(contents), self.shape[1]), dtype=np.float32)
+        vectors = np.zeros((len(contents), self.shape[1]), dtype=np.float32)
         order = np.argsort(contents, kind="stable")[int((contents < 0).sum()) :]
         blocks, starts = np.unique(contents[order] // READ_ROWS, return_index=True)
         for block, places in zip(blocks.tolist(), np.split(order, starts[1:]), strict=True):
             first = block * READ_ROWS
-            vectors = self._cache.vector_block(self._modality, self._encoder, first, first + READ_ROWS)
-            found[places] = vectors[contents[places] - first]
-        return torch.from_numpy(found)
+            block_vectors = self._cache.vector_block(self._modality, self._encoder, first, first + READ_ROWS)
+            vectors[places] = block_vectors[contents[places] - first]
+        return torch.from_numpy(vectors)

@@ -11,12 +11,7 @@ __all__ = ["split_folds"]
 
 
 def split_folds(
-    targets: np.ndarray,
-    groups: np.ndarray,
-    *,
-    n_folds: int,
-    validation_share: float,
-    generator: np.random.Generator,
+    targets: np.ndarray, groups: np.ndarray, *, n_folds: int, validation_share: float, generator: np.random.Generator
 ) -> list[Split]:
     """Return stratified folds, each a split in which no group straddles two sides; each row is tested in one of them.
 

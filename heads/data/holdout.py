@@ -20,9 +20,9 @@ def draw_holdout(targets: np.ndarray, shares: np.ndarray, *, generator: np.rando
     """
     rows = generator.permutation(np.flatnonzero(targets >= 0))
     rows = rows[np.argsort(targets[rows], kind="stable")]  # by class; within it in random order
-    own = targets[rows]
-    counts = np.bincount(own, minlength=len(shares))  # (K,)
-    ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[own]
-    is_chosen = (ranks + 0.5 < shares[own] * counts[own]) & (ranks + 1 < counts[own])
+    classes = targets[rows]
+    counts = np.bincount(classes, minlength=len(shares))  # (K,)
+    ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[classes]
+    is_chosen = (ranks + 0.5 < shares[classes] * counts[classes]) & (ranks + 1 < counts[classes])
     train, validation = np.sort(rows[~is_chosen]), np.sort(rows[is_chosen])
     return Split(train=train, validation=validation if len(validation) else train, test=rows[:0])

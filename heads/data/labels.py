@@ -76,10 +76,10 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
             f"({_count(int(counts[~kept].sum()), 'row')}: {_some(names[~kept].tolist())}); --min-rows changes the rule."
         )
     if kept.sum() < 2:
-        found = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
+        counted = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
         raise LabelError(
             f"Expected the column {column!r} to have two classes or more of at least {min_rows} rows, got "
-            f"{int(kept.sum())}: {found or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
+            f"{int(kept.sum())}: {counted or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
             "lower --min-rows."
         )
     new_targets = np.where(kept, np.cumsum(kept) - 1, -1)

@@ -25,10 +25,10 @@ def memory_bytes(text: str | None) -> int:
     """
     if text is None:
         return _physical_bytes() // 2
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
         raise SettingError(f"--memory: expected a size such as 8G or 500M, got {text!r}.")
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    return int(float(match[1]) * UNITS[match[2].upper()])
 
 
 def _physical_bytes() -> int:

@@ -96,16 +96,16 @@ class FittedMetadata:
 
     def transform(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
         """Return the vectors of N products, (N, M) float32; cells that were never seen are no error."""
-        series = [own for column in self.columns for own in column.series(cells[column.name])]
+        series = [values for column in self.columns for values in column.series(cells[column.name])]
         table = np.empty((len(series[0]), len(series)), dtype=object)  # (N, series)
-        for place, own in enumerate(series):
-            table[:, place] = own
+        for place, values in enumerate(series):
+            table[:, place] = values
         encoder = self._encoder()
-        found = np.empty((len(table), self.dim), dtype=np.float32)
+        vectors = np.empty((len(table), self.dim), dtype=np.float32)
         for start in range(0, len(table), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
-            found[block] = encoder.transform(table[block])[:, self.kept]
-        return found
+            vectors[block] = encoder.transform(table[block])[:, self.kept]
+        return vectors
 
     def _encoder(self) -> Any:
         """Return scikit-learn's transformer of the whole table, fitted on rows that say nothing."""
@@ -134,13 +134,13 @@ def fit_metadata(
     Raises:
         HeadError: a column has no cell that says something on these rows, or none of them varies.
     """
-    own = {name: [cells[name][row] for row in rows.tolist()] for name in (*columns, *counts)}
-    fitted = tuple(
-        [_fit_column(name, own[name]) for name in columns]
-        + [_fit_numbers(name, "counts", own[name]) for name in counts]
+    taken = {name: [cells[name][row] for row in rows.tolist()] for name in (*columns, *counts)}
+    fitted = (
+        *(_fit_column(name, taken[name]) for name in columns),
+        *(_fit_numbers(name, "counts", taken[name]) for name in counts),
     )
     every = FittedMetadata(fitted, tuple(range(sum(column.dim for column in fitted))))
-    encoded = every.transform(own)[every.present(own)]
+    encoded = every.transform(taken)[every.present(taken)]
     most = len(encoded) - max(1, LEAST_SHARE * len(encoded))  # rows that may have the commonest value
     kept = [place for place, values in enumerate(encoded.T) if _n_middle(values) <= most]
     if not kept:
@@ -167,10 +167,10 @@ def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:
 def _fit_numbers(name: str, kind: str, cells: Sequence[str]) -> ColumnEncoding:
     order = (date_order(cells) or "") if kind == "date" else ""
     values = numbers_of(kind, cells, order=order)  # (n, numbers)
-    there = values[~np.isnan(values).any(axis=1)]
-    if not len(there):
+    values = values[~np.isnan(values).any(axis=1)]
+    if not len(values):
         raise _empty(name)
-    return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, there.T)), order=order)
+    return ColumnEncoding(name, kind, numbers=tuple(map(NumberScale.of, values.T)), order=order)
 
 
 def _n_middle(values: np.ndarray) -> int:

@@ -44,15 +44,15 @@ def faults_by_column(
         labels: a label for each of the rows, in each fold
         rows: (n,) int64, the training rows of each fold
     """
-    found: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for fold_labels, fold_rows in zip(labels, rows, strict=True):
         places = np.random.default_rng(0).permutation(len(fold_rows))[:MOST_ROWS].tolist()
         some_labels = [fold_labels[place] for place in places]
-        for name in cells.keys() - found.keys():
+        for name in cells.keys() - faults.keys():
             values = [cells[name][fold_rows[place]] for place in places]
             if fault := fault_of(values, some_labels, is_counted=are_counted):
-                found[name] = fault
-    return {name: found[name] for name in cells if name in found}
+                faults[name] = fault
+    return {name: faults[name] for name in cells if name in faults}
 
 
 def fault_of(values: Sequence[str], labels: Sequence[str], *, is_counted: bool = False) -> str | None:
@@ -69,7 +69,7 @@ def fault_of(values: Sequence[str], labels: Sequence[str], *, is_counted: bool =
     if not filled:
         return EMPTY
     if is_counted:
-        values, filled = ([str(own) for own in parse_counts(cells).tolist()] for cells in (values, filled))
+        values, filled = (list(map(str, parse_counts(cells).tolist())) for cells in (values, filled))
     if len(set(values)) == 1:
         return CONSTANT
     if gives_away(values, labels) or gives_away(filled, filled_labels):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,31 +15,13 @@ from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, GIVES_AWAY, fa
 from heads.data.splits import Split
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, SettingError
+from heads.settings import ProblemSettings
 
-__all__ = ["AUTO", "MetadataSettings", "MetadataWish", "is_metadata", "metadata_of", "metadata_vectors"]
+__all__ = ["AUTO", "MetadataWish", "is_metadata", "metadata_of", "metadata_vectors"]
 
 AUTO = ("auto",)
 IS_LABEL = "the label itself"
 IS_SPLIT = "it says which rows are for training"
-
-
-class MetadataSettings(Protocol):
-    """What the columns are chosen by."""
-
-    @property
-    def metadata_columns(self) -> tuple[str, ...] | None: ...
-
-    @property
-    def metadata_counts(self) -> tuple[str, ...]: ...
-
-    @property
-    def allow_leaks(self) -> bool: ...
-
-    @property
-    def modalities(self) -> tuple[str, ...] | None: ...
-
-    @property
-    def split_column(self) -> str | None: ...
 
 
 class MetadataWish:
@@ -50,14 +31,14 @@ class MetadataWish:
         SettingError: a column is none of the catalogue's or asked for twice, or the modality is not to be had.
     """
 
-    def __init__(self, cache: Cache, settings: MetadataSettings, *, label: str) -> None:
+    def __init__(self, cache: Cache, settings: ProblemSettings, *, label: str) -> None:
         self._label = label
         self._allow_leaks = settings.allow_leaks
-        there = cache.columns()
+        names_in_cache = cache.columns()
         asked = settings.metadata_columns or ()
         self._is_auto = asked in (AUTO, *AUTO)  # a plain word from Python means the same
         for option, names in (("columns", () if self._is_auto else asked), ("counts", settings.metadata_counts)):
-            _check_names(f"--metadata-{option}", names, there)
+            _check_names(f"--metadata-{option}", names, names_in_cache)
         if METADATA in cache.content_modalities:
             raise SettingError(
                 f"--metadata-columns make the modality {METADATA}, but {cache.path} has vectors of that name. Leave "
@@ -69,16 +50,16 @@ class MetadataWish:
                 f"{','.join(settings.modalities)}. Add {METADATA}, or leave the columns out."
             )
         # Their order is the catalogue's, so that the same columns are the same encoding.
-        self._columns = [name for name in there if self._is_auto or name in asked]
-        self._counts = [name for name in there if name in settings.metadata_counts]
+        self._columns = [name for name in names_in_cache if self._is_auto or name in asked]
+        self._counts = [name for name in names_in_cache if name in settings.metadata_counts]
         self._split_column = settings.split_column
         self._cells = {name: cache.column(name) for name in dict.fromkeys((*self._columns, *self._counts))}
-        own = self._cells.keys() - ({label, self._split_column} if self._is_auto else set())
-        filled = [[bool(cell.strip()) for cell in self._cells[name]] for name in own]
+        informative = self._cells.keys() - ({label, self._split_column} if self._is_auto else set())
+        filled = [[bool(cell.strip()) for cell in self._cells[name]] for name in informative]
         self.filled = np.logical_or.reduce(filled) if filled else np.zeros(len(cache), dtype=bool)  # (N,)
 
     @staticmethod
-    def of(cache: Cache, settings: MetadataSettings, *, label: str) -> MetadataWish | None:
+    def of(cache: Cache, settings: ProblemSettings, *, label: str) -> MetadataWish | None:
         """Return what is asked for, or None where nothing is."""
         if settings.metadata_columns is None and not settings.metadata_counts:
             return None
@@ -93,19 +74,19 @@ class MetadataWish:
             HeadError: a column that is asked for gives the label away or says nothing; or none is left.
         """
         rows = [split.train for split in splits]
-        names = [[labels.classes[code] for code in labels.targets[own].tolist()] for own in rows]
+        names = [[labels.classes[target] for target in labels.targets[train].tolist()] for train in rows]
         faults, count_faults = (
-            faults_by_column({name: self._cells[name] for name in own}, names, rows, are_counted=are_counted)
-            | {name: GIVES_AWAY for name in own if name == self._label}
-            for own, are_counted in ((self._columns, False), (self._counts, True))
+            faults_by_column({name: self._cells[name] for name in columns}, names, rows, are_counted=are_counted)
+            | {name: GIVES_AWAY for name in columns if name == self._label}
+            for columns, are_counted in ((self._columns, False), (self._counts, True))
         )
         columns, notes = self._left(faults) if self._is_auto else (self._columns, [])
         if not self._is_auto:
             notes += self._check("--metadata-columns", faults)
         notes += self._check("--metadata-counts", count_faults)
-        encodings = [fit_metadata(self._cells, own, columns=columns, counts=self._counts) for own in rows]
-        found = [metadata_vectors(self._cells, fitted) for fitted in encodings]
-        return found, [*notes, *self._about(encodings[0], found[0])]
+        encodings = [fit_metadata(self._cells, train, columns=columns, counts=self._counts) for train in rows]
+        vectors = [metadata_vectors(self._cells, fitted) for fitted in encodings]
+        return vectors, [*notes, *self._about(encodings[0], vectors[0])]
 
     def _left(self, faults: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Return the columns that nothing speaks against, and a note for each thing that speaks against others."""
@@ -115,7 +96,7 @@ class MetadataWish:
         for name in self._columns:
             if fault := unasked.get(name) or faults.get(name):
                 by_fault[fault.format(label=self._label)].append(name)
-        notes = [f"metadata leaves out {', '.join(own)}: {fault}." for fault, own in by_fault.items()]
+        notes = [f"metadata leaves out {', '.join(names)}: {fault}." for fault, names in by_fault.items()]
         if not left and not self._counts:
             raise HeadError(
                 f"Expected --metadata-columns auto to find a column, but: {' '.join(notes)} Name some, or leave it out."
@@ -178,8 +159,8 @@ def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str) -> Vectors:
     Raises:
         HeadError: the cache lacks a column that the head learned from.
     """
-    there = cache.columns()
-    if lacking := [name for name in fitted.names if name not in there]:
+    columns = cache.columns()
+    if lacking := [name for name in fitted.names if name not in columns]:
         raise HeadError(
             f"The head {head!r} needs the columns {', '.join(fitted.names)}, but {cache.path} has no "
             f"{', '.join(lacking)}. Extract a catalogue with these columns; the pictures and texts it shares are not "
@@ -188,10 +169,10 @@ def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str) -> Vectors:
     return metadata_vectors({name: cache.column(name) for name in fitted.names}, fitted)
 
 
-def _check_names(option: str, names: Sequence[str], there: Sequence[str]) -> None:
-    if unknown := [name for name in names if name not in there]:
+def _check_names(option: str, names: Sequence[str], columns: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in columns]:
         raise SettingError(
-            f"{option}: expected some of the catalogue's columns ({', '.join(there) or 'it has none'}), got "
+            f"{option}: expected some of the catalogue's columns ({', '.join(columns) or 'it has none'}), got "
             f"{unknown[0]!r}."
         )
     if twice := [name for name in names if list(names).count(name) > 1]:

@@ -22,7 +22,7 @@ def choose_modalities(
         MissingEntryError: the cache lacks a modality.
         HeadError: there is no vector at all, or metadata is wanted and no column is named.
     """
-    there = cache.modalities
+    available = cache.modalities
     if wanted is not None:
         chosen = [name for name in wanted if not (has_metadata and name == METADATA)]
         if METADATA in chosen and METADATA not in cache.content_modalities:
@@ -33,7 +33,7 @@ def choose_modalities(
         for modality in chosen:
             cache.encoders(modality)
         return chosen, []
-    chosen = [name for name in there if any(cache.dimension(name, one) for one in cache.encoders(name))]
+    chosen = [name for name in available if any(cache.dimension(name, one) for one in cache.encoders(name))]
     if not chosen and not has_metadata:
         raise HeadError(f"Training needs vectors, but {cache.path} has none. Look at it with cache-info.")
-    return chosen, [f"{name} is left out: no product has a vector of it." for name in there if name not in chosen]
+    return chosen, [f"{name} is left out: no product has a vector of it." for name in available if name not in chosen]

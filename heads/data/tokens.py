@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from cache import Cache
 from cache.tokens import MOST_TOKENS
 from heads.errors import HeadError
 
-__all__ = ["ProductTokens", "TokenBatch", "batches_of", "load_tokens", "rows_within"]
+__all__ = ["ProductTokens", "TokenBatch", "load_tokens", "rows_within"]
 
 MOST_PLACES = 2**16  # of tokens in the rows answered together, so that memory is bounded whatever their length
 
@@ -59,11 +58,11 @@ class ProductTokens:
         values, starts, counts = self.values, self.starts, self.counts
         if (
             (values.ndim, values.dtype) != (2, torch.float16)
-            or any((own.ndim, own.dtype) != (1, torch.int64) for own in (starts, counts))
+            or any((tensor.ndim, tensor.dtype) != (1, torch.int64) for tensor in (starts, counts))
             or len(starts) != len(counts)
             or bool(((counts < 0) | (counts > MOST_TOKENS) | (starts < 0) | (starts > len(values) - counts)).any())
         ):
-            shown = ", ".join(f"{name} {own.dtype} of {tuple(own.shape)}" for name, own in vars(self).items())
+            shown = ", ".join(f"{name} {tensor.dtype} of {tuple(tensor.shape)}" for name, tensor in vars(self).items())
             raise HeadError(
                 f"Expected tokens to be (T, D) float16, and each product's up to {MOST_TOKENS} of these T, but there "
                 f"are {shown}, which do not fit. Train again, or restore the file."
@@ -77,12 +76,12 @@ class ProductTokens:
         """Return the tokens of all these products, padded to `length` places or to those of the longest."""
         length = int(self.counts.max()) if length is None else length
         places = torch.arange(length)
-        is_there = places < self.counts[:, None]  # (B, L)
+        mask = places < self.counts[:, None]  # (B, L)
         if not len(self.values):
-            return TokenBatch(torch.zeros(*is_there.shape, self.dim), is_there)
-        rows = torch.where(is_there, self.starts[:, None] + places, 0)  # (B, L)
+            return TokenBatch(torch.zeros(*mask.shape, self.dim), mask)
+        rows = torch.where(mask, self.starts[:, None] + places, 0)  # (B, L)
         values = self.values.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # (B, L, D)
-        return TokenBatch(values.float(), is_there)
+        return TokenBatch(values.float(), mask)
 
     def padded(self, n_more: int) -> ProductTokens:
         """Return the tokens of these products and of `n_more` that have none."""
@@ -91,11 +90,9 @@ class ProductTokens:
 
     def packed(self) -> ProductTokens:
         """Return the tokens of these products alone, one product after the other."""
-        ends = torch.cumsum(self.counts, 0)
-        rows = torch.repeat_interleave(self.starts - (ends - self.counts), self.counts) + torch.arange(
-            int(self.counts.sum())
-        )
-        return ProductTokens(self.values.index_select(0, rows), ends - self.counts, self.counts)
+        starts = torch.cumsum(self.counts, 0) - self.counts
+        rows = torch.repeat_interleave(self.starts - starts, self.counts) + torch.arange(int(self.counts.sum()))
+        return ProductTokens(self.values.index_select(0, rows), starts, self.counts)
 
 
 def load_tokens(cache: Cache, modality: str, encoder: str) -> ProductTokens:
@@ -117,8 +114,3 @@ def rows_within(n_places: int, *, most: int) -> int:
     (256, 128, 1)
     """
     return max(1, min(most, MOST_PLACES // max(n_places, 1)))
-
-
-def batches_of(tokens: Mapping[str, ProductTokens], rows: Tensor) -> dict[str, TokenBatch]:
-    """Return each modality's tokens of some products."""
-    return {name: own.take(rows).batch() for name, own in tokens.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,8 @@ class Vectors:
     @property
     def n_positions(self) -> dict[str, int]:
         """How many tokens each product has, of the modalities where all have as many: the cells of a map."""
-        counts = {modality: own.counts[self.present[modality]].unique() for modality, own in self.tokens.items()}
-        return {modality: int(own) for modality, own in counts.items() if len(own) == 1}
+        counts = {name: states.counts[self.present[name]].unique() for name, states in self.tokens.items()}
+        return {name: int(distinct) for name, distinct in counts.items() if len(distinct) == 1}
 
     @property
     def untrained(self) -> list[str]:
@@ -66,10 +66,7 @@ class Vectors:
         """Return the vectors of some modalities; nothing is copied."""
         names = sorted(modalities)
         return Vectors(
-            **{
-                one.name: {name: getattr(self, one.name)[name] for name in names if name in getattr(self, one.name)}
-                for one in fields(Vectors)
-            }
+            **{part: {name: every[name] for name in names if name in every} for part, every in vars(self).items()}
         )
 
     def take(self, rows: torch.Tensor, *, only: str | None = None) -> Vectors:
@@ -87,36 +84,35 @@ class Vectors:
         return replace(
             self,
             present=dict(present),
-            tokens={name: replace(own, counts=own.counts * present[name]) for name, own in self.tokens.items()},
+            tokens={
+                name: replace(states, counts=states.counts * present[name]) for name, states in self.tokens.items()
+            },
         )
 
     @staticmethod
     def together(several: Iterable[Vectors]) -> Vectors:
         """Return the modalities of several, which are of the same products, sorted by name; nothing is copied."""
-        found = list(several)
-        return Vectors(
-            **{
-                own.name: dict(sorted(pair for vectors in found for pair in getattr(vectors, own.name).items()))
-                for own in fields(Vectors)
-            }
-        )
+        parts: dict[str, dict[str, Any]] = {}
+        for vectors in several:
+            for part, every in vars(vectors).items():
+                parts[part] = parts.get(part, {}) | every
+        return Vectors(**{part: dict(sorted(every.items())) for part, every in parts.items()})
 
     @staticmethod
     def joined(several: Sequence[Vectors]) -> Vectors:
         """Return the rows of several, one after the other; their tokens are of the same contents."""
         first = several[0]
-
         return replace(
             first,
-            inputs={name: torch.cat([own.inputs[name] for own in several]) for name in first.inputs},
-            present={name: torch.cat([own.present[name] for own in several]) for name in first.present},
+            inputs={name: torch.cat([one.inputs[name] for one in several]) for name in first.inputs},
+            present={name: torch.cat([one.present[name] for one in several]) for name in first.present},
             tokens={
                 name: replace(
-                    own,
-                    starts=torch.cat([other.tokens[name].starts for other in several]),
-                    counts=torch.cat([other.tokens[name].counts for other in several]),
+                    states,
+                    starts=torch.cat([one.tokens[name].starts for one in several]),
+                    counts=torch.cat([one.tokens[name].counts for one in several]),
                 )
-                for name, own in first.tokens.items()
+                for name, states in first.tokens.items()
             },
         )
 
@@ -137,15 +133,15 @@ def load_vectors(
     inputs: dict[str, Any] = {}
     present = {}
     for modality, name in names.items():
-        there = cache.present(modality, name)
-        present[modality] = torch.from_numpy(there)
+        mask = cache.present(modality, name)
+        present[modality] = torch.from_numpy(mask)
         if on_disk:
             inputs[modality] = DiskMatrix(
                 cache.path, modality=modality, encoder=name, content_sha256=cache.content_sha256
             )
         else:
             matrix = cache.matrix(modality, name)
-            matrix[~there] = 0
+            matrix[~mask] = 0
             inputs[modality] = torch.from_numpy(matrix)
     specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
     tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}

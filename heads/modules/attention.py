@@ -75,9 +75,9 @@ class CrossAttention(nn.Module):
         self.nothing = nn.Parameter(torch.empty(*stack, 1, hidden_dim).uniform_(-0.03, 0.03))
         self.attention = MultiHeadAttention(hidden_dim, n_attention_heads, stack=stack)
         self.norm = LayerNorm(hidden_dim, stack=stack)
-        found_dim = (n_tokens + (self.query_modality in self.states)) * hidden_dim
-        self.dropout = Dropout(dropout, found_dim, stack=stack)
-        self.classifier = Linear(found_dim, n_classes, stack=stack)
+        fused_dim = (n_tokens + (self.query_modality in self.states)) * hidden_dim
+        self.dropout = Dropout(dropout, fused_dim, stack=stack)
+        self.classifier = Linear(fused_dim, n_classes, stack=stack)
 
     def forward(
         self,
@@ -96,23 +96,23 @@ class CrossAttention(nn.Module):
         )  # (*stack, B, A)
         fused = self.norm(queries + self.attention(queries, keys, is_key))  # (*stack, B, Q, H)
         n_split = self.tokens[self.query_modality].n_tokens
-        found = fused[..., :n_split, :].flatten(-2)  # (*stack, B, T H)
+        vectors = fused[..., :n_split, :].flatten(-2)  # (*stack, B, T H)
         if self.query_modality in self.states:
             weights = is_query[..., n_split:, None].to(fused.dtype)  # (*stack, B, L, 1)
             mean = (fused[..., n_split:, :] * weights).sum(-2) / weights.sum(-2).clamp_min(1)  # (*stack, B, H)
-            found = torch.cat([found, mean], dim=-1)
-        return self.classifier(self.dropout(found))
+            vectors = torch.cat([vectors, mean], dim=-1)
+        return self.classifier(self.dropout(vectors))
 
     def _side(
         self, name: str, vectors: Tensor, present: Tensor, tokens: Mapping[str, TokenBatch]
     ) -> tuple[Tensor, Tensor]:
         """Return a modality's tokens, (*stack, B, T, H), and which of them there are, (*stack, B, T)."""
         split = self.tokens[name](vectors)
-        is_there = present[..., None].expand(split.shape[:-1])
+        mask = present[..., None].expand(split.shape[:-1])
         if name not in self.states:
-            return split, is_there
-        own = TokenBatch(tokens[name].values, tokens[name].is_there & present[..., None])
-        return torch.cat([split, self.states[name](own)], dim=-2), torch.cat([is_there, own.is_there], dim=-1)
+            return split, mask
+        states = TokenBatch(tokens[name].values, tokens[name].is_there & present[..., None])
+        return torch.cat([split, self.states[name](states)], dim=-2), torch.cat([mask, states.is_there], dim=-1)
 
 
 def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
 from heads.modules.directions import Directions
-from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.temperature import fit_temperature
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
 
@@ -45,8 +45,8 @@ class Centroids(nn.Module):
         shares = self.get_buffer("shares")
         logits = self.logits(inputs, present) / self.get_buffer("temperature")
         answers = logits.masked_fill(shares == 0, -torch.inf).log_softmax(1)
-        is_there = torch.stack([present[name] for name in self.directions.modalities]).any(0)
-        return torch.where(is_there[:, None], answers, shares.log()).clamp_min(LEAST_LOG_PROBABILITY)
+        has_any = torch.stack([present[name] for name in self.directions.modalities]).any(0)
+        return torch.where(has_any[:, None], answers, shares.log()).clamp_min(LEAST_LOG_PROBABILITY)
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,18 @@ def fit_centroids(
     """
     module = Centroids({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).to(targets.device).eval()
     module.directions.fit(inputs, present, train)
-
-    def rows_of(rows: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return {name: inputs[name][rows] for name in inputs}, {name: present[name][rows] for name in inputs}
-
-    some = torch.stack([present[name] for name in inputs]).any(0)
-    train = train[some[train]]
+    has_any = torch.stack([present[name] for name in inputs]).any(0)
+    train = train[has_any[train]]
     counts = torch.bincount(targets[train], minlength=n_classes)
     centroids = module.get_buffer("centroids")
-    centroids.index_add_(0, targets[train], module.directions(*rows_of(train))).div_(counts.clamp_min(1)[:, None])
+    directions = module.directions(*take_rows(inputs, present, train))
+    centroids.index_add_(0, targets[train], directions).div_(counts.clamp_min(1)[:, None])
     module.get_buffer("shares").copy_(counts / counts.sum())
     is_seen = counts > 0
-    known = validation[is_seen[targets[validation]] & some[validation]]
+    known = validation[is_seen[targets[validation]] & has_any[validation]]
     if len(known):
         places = is_seen.cumsum(0) - 1  # of the classes seen, among themselves
-        logits = module.logits(*rows_of(known))[:, is_seen]
+        logits = module.logits(*take_rows(inputs, present, known))[:, is_seen]
         module.get_buffer("temperature").fill_(fit_temperature(logits, places[targets[known]]))
     return CentroidsFit(module, float(module.get_buffer("temperature")))
 
@@ -105,4 +102,4 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    return fit_centroids(*rows.data, n_classes=rows.n_classes, train=rows.train, validation=rows.validation).module, {}
+    return fit_centroids(*rows.data, **rows.sides).module, {}

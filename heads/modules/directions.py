@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from heads.modules.standardiser import zero_absent
+from heads.modules.standardiser import concatenate
 
 __all__ = ["Directions"]
 
@@ -33,11 +33,11 @@ class Directions(nn.Module):
     def fit(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: Tensor) -> Directions:
         """Take the means of the rows given, where the modality is present; return self."""
         for modality in self.modalities:
-            own = rows[present[modality][rows]]
-            if len(own):
-                self.get_buffer(f"mean_{modality}").copy_(inputs[modality][own].mean(0, dtype=torch.float64))
+            rows_with = rows[present[modality][rows]]
+            if len(rows_with):
+                self.get_buffer(f"mean_{modality}").copy_(inputs[modality][rows_with].mean(0, dtype=torch.float64))
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         centred = {modality: inputs[modality] - self.get_buffer(f"mean_{modality}") for modality in self.modalities}
-        return F.normalize(torch.cat(list(zero_absent(centred, present).values()), dim=1), dim=1)
+        return F.normalize(concatenate(centred, present, self.modalities), dim=1)

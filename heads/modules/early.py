@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.layers import BatchNorm, Linear
-from heads.modules.standardiser import zero_absent
+from heads.modules.standardiser import concatenate
 
 __all__ = ["Early", "build"]
 
@@ -23,6 +22,7 @@ class Early(nn.Module):
         present: {modality: (*stack, B)} bool
         output: (*stack, B, K) logits
 
+    >>> import torch
     >>> head = Early({"image": 512, "text": 768}, n_classes=10, hidden_dim=256, dropout=0.5)
     >>> vectors = {"image": torch.randn(4, 512), "text": torch.randn(4, 768)}
     >>> head(vectors, {name: torch.ones(4, dtype=torch.bool) for name in vectors}).shape
@@ -30,13 +30,7 @@ class Early(nn.Module):
     """
 
     def __init__(
-        self,
-        dims: Mapping[str, int],
-        *,
-        n_classes: int,
-        hidden_dim: int,
-        dropout: float,
-        stack: tuple[int, ...] = (),
+        self, dims: Mapping[str, int], *, n_classes: int, hidden_dim: int, dropout: float, stack: tuple[int, ...] = ()
     ) -> None:
         super().__init__()
         self.modalities = sorted(dims)
@@ -49,8 +43,7 @@ class Early(nn.Module):
         )
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
-        return self.layers(torch.cat(list(own.values()), dim=-1))
+        return self.layers(concatenate(inputs, present, self.modalities))
 
 
 def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:

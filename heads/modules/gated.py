@@ -30,13 +30,7 @@ class Gated(nn.Module):
     """
 
     def __init__(
-        self,
-        dims: Mapping[str, int],
-        *,
-        n_classes: int,
-        hidden_dim: int,
-        dropout: float,
-        stack: tuple[int, ...] = (),
+        self, dims: Mapping[str, int], *, n_classes: int, hidden_dim: int, dropout: float, stack: tuple[int, ...] = ()
     ) -> None:
         super().__init__()
         self.modalities = sorted(dims)
@@ -49,13 +43,14 @@ class Gated(nn.Module):
         self.classifier = Linear(hidden_dim, n_classes, stack=stack)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        own = zero_absent({name: inputs[name] for name in self.modalities}, present)
+        zeroed = zero_absent({name: inputs[name] for name in self.modalities}, present)
         hidden = torch.stack(
-            [torch.tanh(self.norms[name](self.hidden[name](vectors))) for name, vectors in own.items()], dim=-2
+            [torch.tanh(self.norms[name](self.hidden[name](vectors))) for name, vectors in zeroed.items()], dim=-2
         )  # (*stack, B, M, H)
-        scores = self.gates(torch.cat(list(own.values()), dim=-1)).unflatten(-1, (len(own), -1))  # (*stack, B, M, H)
-        there = torch.stack([present[name] for name in self.modalities], dim=-1)[..., None]  # (*stack, B, M, 1)
-        gates = torch.softmax(scores + CLOSED * (~there).to(scores.dtype), dim=-2)
+        scores = self.gates(torch.cat(list(zeroed.values()), dim=-1))
+        scores = scores.unflatten(-1, (len(zeroed), -1))  # (*stack, B, M, H)
+        mask = torch.stack([present[name] for name in self.modalities], dim=-1)[..., None]  # (*stack, B, M, 1)
+        gates = torch.softmax(scores + CLOSED * (~mask).to(scores.dtype), dim=-2)
         return self.classifier(self.dropout((gates * hidden).sum(-2)))
 
 

@@ -82,10 +82,9 @@ def fit_guard(
     answers = torch.stack([log_probabilities[name] for name in names], dim=1)  # (n, 1 + M, K)
     labels, n_classes = targets.numpy(), answers.shape[2]
     wanted = _macro_f1(log_probabilities[best], labels, n_classes)
-    there = {**present, fusion: torch.ones_like(targets, dtype=torch.bool)}
     mixture = fit_mixture(
         {name: log_probabilities[name] for name in names},
-        there,
+        {**present, fusion: torch.ones_like(targets, dtype=torch.bool)},
         targets,
         groups=groups,
         generator=generator,

@@ -40,10 +40,10 @@ class Late(Ensemble):
         super().__init__()
         self.modalities = sorted(members)
         self.members = nn.ModuleDict({name: members[name] for name in self.modalities})
-        own = temperatures or dict.fromkeys(self.modalities, 1.0)
+        temperatures = temperatures or dict.fromkeys(self.modalities, 1.0)
         for buffer, values in (
             ("weights", [weights[name] for name in self.modalities]),
-            ("temperatures", [own[name] for name in self.modalities]),
+            ("temperatures", [temperatures[name] for name in self.modalities]),
             ("temperature", temperature),
         ):
             self.register_buffer(buffer, torch.tensor(values, dtype=torch.float64))

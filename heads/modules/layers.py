@@ -39,10 +39,10 @@ class Linear(nn.Module):
         weight = self.weight.to(rows.dtype)
         times, add_times = (torch.bmm, torch.baddbmm) if n_stack else (torch.mm, torch.addmm)  # `@` is half as fast
         if self.bias is None:
-            found = times(rows, weight)
+            outputs = times(rows, weight)
         else:
-            found = add_times(self.bias.unsqueeze(-2).to(rows.dtype), rows, weight)  # (*stack, n, out_dim)
-        return found.unflatten(n_stack, inputs.shape[n_stack:-1])
+            outputs = add_times(self.bias.unsqueeze(-2).to(rows.dtype), rows, weight)  # (*stack, n, out_dim)
+        return outputs.unflatten(n_stack, inputs.shape[n_stack:-1])
 
 
 class BatchNorm(nn.Module):
@@ -67,7 +67,7 @@ class BatchNorm(nn.Module):
         # To torch the dimensions of all heads are those of one; it takes the statistics in the parameters' precision,
         # whatever the inputs' is, and not of one row.
         side_by_side = inputs.movedim(-2, 0)  # (B, *stack, dim)
-        found = F.batch_norm(
+        outputs = F.batch_norm(
             side_by_side.flatten(1),
             self.get_buffer("running_mean").view(-1),
             self.get_buffer("running_var").view(-1),
@@ -77,7 +77,7 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.epsilon,
         )
-        return found.view(side_by_side.shape).movedim(0, -2)
+        return outputs.view(side_by_side.shape).movedim(0, -2)
 
 
 class LayerNorm(nn.Module):

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heads.errors import LabelError, SettingError
+from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
 from heads.modules.description import HeadDescription
-from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.sklearn_fit import fit_converged
-from heads.modules.standardiser import zero_absent
+from heads.modules.standardiser import concatenate
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 
 __all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic"]
@@ -38,8 +38,7 @@ class Logistic(nn.Module):
 
     def joined(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Return the concatenation that the layer sees, zeros where a modality is absent, (B, D)."""
-        own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
-        return torch.cat(list(own.values()), dim=1)
+        return concatenate(inputs, present, self.modalities)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         return self.layer(self.joined(inputs, present))
@@ -98,25 +97,22 @@ def fit_logistic(
     if not strengths or not all(0 < strength < float("inf") for strength in strengths):
         raise SettingError(f"Expected one strength or more, positive and finite, got {strengths}.")
     seen = classes_seen(targets[train], n_classes=n_classes).cpu()
-    if seen.sum() < 2:
-        raise LabelError("Expected training rows of two classes or more, but they are of one. Add rows.")
     module = Logistic({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).eval()
 
-    def joined(rows: Tensor) -> Tensor:
-        return module.joined({k: inputs[k][rows] for k in inputs}, {k: present[k][rows] for k in inputs}).cpu()
-
-    vectors, labels = joined(train).numpy(), targets[train].cpu().numpy()
+    vectors, validation_vectors = (
+        module.joined(*take_rows(inputs, present, rows)).cpu() for rows in (train, validation)
+    )
+    labels, validation_labels = (targets[rows].cpu().numpy() for rows in (train, validation))
     weights = None if row_weights is None else row_weights[train].cpu().numpy()
-    unknown, own_targets = joined(validation), targets[validation].cpu().numpy()
     model = LogisticRegression(warm_start=True, tol=tolerance, max_iter=max_steps)
     layers, macro_f1s, log_losses, n_steps, converged = [], [], [], [], []
     for strength in strengths:
-        converged.append(fit_converged(model.set_params(C=strength), vectors, labels, weights))
+        converged.append(fit_converged(model.set_params(C=strength), vectors.numpy(), labels, weights))
         n_steps.append(int(model.n_iter_.max()))
-        layers.append(_layer_of(model, seen, unknown.dtype))
-        probabilities = nn.functional.linear(unknown, *layers[-1]).softmax(1).numpy()
-        macro_f1s.append(scores(own_targets, probabilities.argmax(1), n_classes)["macro_f1"])
-        log_losses.append(log_loss(probabilities, own_targets))
+        layers.append(_layer_of(model, seen, vectors.dtype))
+        probabilities = nn.functional.linear(validation_vectors, *layers[-1]).softmax(1).numpy()
+        macro_f1s.append(scores(validation_labels, probabilities.argmax(1), n_classes)["macro_f1"])
+        log_losses.append(log_loss(probabilities, validation_labels))
     best = max(range(len(strengths)), key=lambda place: (macro_f1s[place], -log_losses[place]))
     module.layer.load_state_dict(dict(zip(("weight", "bias"), layers[best], strict=True)))
     return LogisticFit(module.to(targets.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)
@@ -124,9 +120,9 @@ def fit_logistic(
 
 def _layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return a fitted model's weights (K, D) and intercepts (K,), of all classes, where `seen` (K,) are its own."""
-    coefficients, intercepts = (torch.from_numpy(own).to(dtype) for own in (model.coef_, model.intercept_))
+    coefficients, intercepts = (torch.from_numpy(fitted).to(dtype) for fitted in (model.coef_, model.intercept_))
     if len(coefficients) == 1:  # of two classes it has the difference alone
-        coefficients, intercepts = (torch.cat([-own, own]) / 2 for own in (coefficients, intercepts))
+        coefficients, intercepts = (torch.cat([-second, second]) / 2 for second in (coefficients, intercepts))
     weights = coefficients.new_zeros(len(seen), coefficients.shape[1])
     biases = intercepts.new_full((len(seen),), LEAST_LOG_PROBABILITY)
     weights[seen], biases[seen] = coefficients, intercepts
@@ -140,7 +136,4 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    found = fit_logistic(
-        *rows.data, n_classes=rows.n_classes, train=rows.train, validation=rows.validation, row_weights=rows.row_weights
-    )
-    return found.module, {}
+    return fit_logistic(*rows.data, **rows.sides, row_weights=rows.row_weights).module, {}

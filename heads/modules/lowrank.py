@@ -45,16 +45,15 @@ class LowRank(nn.Module):
         )
         with torch.no_grad():
             for factor in self.factors.values():
-                factor.get_parameter("bias").add_(
-                    1.0
-                )  # begin near a sum of the modalities, not at a product of small numbers
+                # Begin near a sum of the modalities, not at a product of small numbers.
+                factor.get_parameter("bias").add_(1.0)
         self.norm = BatchNorm(hidden_dim, stack=stack)
         self.dropout = Dropout(dropout, hidden_dim, stack=stack)
         self.classifier = Linear(hidden_dim, n_classes, stack=stack)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        own = zero_absent({name: inputs[name] for name in self.modalities}, present)
-        first, *others = (self.factors[name](vectors) for name, vectors in own.items())  # (*stack, B, R H) each
+        zeroed = zero_absent({name: inputs[name] for name in self.modalities}, present)
+        first, *others = (self.factors[name](vectors) for name, vectors in zeroed.items())  # (*stack, B, R H) each
         for other in others:
             first = first * other
         fused = first.unflatten(-1, (self.rank, -1)).sum(-2)  # (*stack, B, H)

@@ -12,6 +12,7 @@ from torch import Tensor
 from heads.errors import HeadError
 from heads.modules.ensemble import BLOCK_ROWS
 from heads.modules.late import pool
+from heads.modules.rows_to_fit import take_rows
 from heads.modules.temperature import fit_temperature
 
 __all__ = ["Mixture", "fit_mixture", "mix"]
@@ -51,14 +52,10 @@ def mix(log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], 
     """
     modalities = sorted(log_probabilities)
     mixed = torch.empty_like(log_probabilities[modalities[0]], dtype=torch.float64)
-    weights, temperatures, temperature = (
-        mixed.new_tensor(values)
-        for values in (
-            [mixture.weights[name] for name in modalities],
-            [mixture.temperatures[name] for name in modalities],
-            mixture.temperature,
-        )
+    weights, temperatures = (
+        mixed.new_tensor([values[name] for name in modalities]) for values in (mixture.weights, mixture.temperatures)
     )
+    temperature = mixed.new_tensor(mixture.temperature)
     for rows in torch.arange(len(mixed), device=mixed.device).split(BLOCK_ROWS):
         answers = torch.stack([log_probabilities[name][rows] for name in modalities], dim=1)  # (B, M, K)
         mask = torch.stack([present[name][rows] for name in modalities], dim=1)  # (B, M)
@@ -96,18 +93,18 @@ def fit_mixture(
         HeadError: no row has any modality, or a logit is not finite.
     """
     modalities = sorted(log_probabilities)
-    there = torch.stack([present[name] for name in modalities], dim=1)  # (N, M)
-    has_any = there.any(1)
+    mask = torch.stack([present[name] for name in modalities], dim=1)  # (N, M)
+    has_any = mask.any(1)
     if not has_any.any():
         raise HeadError("Expected some rows to have a vector, but none has. Fit the weights on other rows.")
-    there, targets, groups = there[has_any].double(), targets[has_any], groups[has_any]
+    mask, targets, groups = mask[has_any].double(), targets[has_any], groups[has_any]
     logits = torch.stack([log_probabilities[name][has_any].double() for name in modalities], dim=1)
-    logits = logits.where(there[:, :, None] > 0, 0.0)  # (n, M, K)
+    logits = logits.where(mask[:, :, None] > 0, 0.0)  # (n, M, K)
     alone = [
-        fit_temperature(logits[own, m], targets[own]) if own.any() else 1.0 for m, own in enumerate(there.bool().T)
+        fit_temperature(logits[rows, m], targets[rows]) if rows.any() else 1.0 for m, rows in enumerate(mask.bool().T)
     ]
-    problem = _Problem(logits, there, targets, alone=alone)
-    log_weights, log_temperatures = torch.from_numpy(_minimum(problem.jointly, problem.start)).to(there).chunk(2)
+    problem = _Problem(logits, mask, targets, alone=alone)
+    log_weights, log_temperatures = torch.from_numpy(_minimum(problem.jointly, problem.start)).to(mask).chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
     if 1 - log_weights.softmax(0)[-1] < LEAST_VOICE:
         weights = torch.full_like(weights, 1 / len(modalities))
@@ -121,8 +118,7 @@ def fit_mixture(
         temperature=1.0,
         intervals=dict(zip(modalities, intervals, strict=False)),
     )
-    own_rows = {name: log_probabilities[name][has_any] for name in modalities}
-    average = mix(own_rows, {name: present[name][has_any] for name in modalities}, mixture)
+    average = mix(*take_rows(log_probabilities, present, has_any), mixture)
     return replace(mixture, temperature=fit_temperature(average, targets))
 
 
@@ -133,39 +129,39 @@ class _Problem:
     the classes' shares.
     """
 
-    def __init__(self, logits: Tensor, there: Tensor, targets: Tensor, *, alone: list[float]) -> None:
+    def __init__(self, logits: Tensor, mask: Tensor, targets: Tensor, *, alone: list[float]) -> None:
         n_rows, n_members, n_classes = logits.shape
         counts = torch.bincount(targets, minlength=n_classes).double() + 1
         log_shares = (counts / counts.sum()).log().expand(n_rows, 1, -1)
         self.logits, self.targets = torch.cat([logits, log_shares], dim=1), targets  # (n, M + 1, K)
-        self.there = torch.cat([there, there.new_ones(n_rows, 1)], dim=1)  # (n, M + 1)
+        self.mask = torch.cat([mask, mask.new_ones(n_rows, 1)], dim=1)  # (n, M + 1)
         self.charge = LEAST_GAIN + LEAST_TOTAL_GAIN / n_rows
-        self.log_alone = there.new_tensor([*alone, 1.0]).log()  # (M + 1,)
-        self.start = torch.cat([there.new_zeros(n_members), there.new_tensor([FIRST_LOG_SHARE]), self.log_alone])
+        self.log_alone = mask.new_tensor([*alone, 1.0]).log()  # (M + 1,)
+        self.start = torch.cat([mask.new_zeros(n_members), mask.new_tensor([FIRST_LOG_SHARE]), self.log_alone])
 
     def log_likelihoods(self, log_temperatures: Tensor) -> Tensor:
         """Return each member's log-probability of the row's class, (n, M + 1)."""
         scaled = self.logits / log_temperatures.exp()[:, None]  # (n, M + 1, K)
-        own = scaled.gather(2, self.targets[:, None, None].expand(-1, scaled.shape[1], 1))[:, :, 0]
-        return own - scaled.logsumexp(2)
+        of_target = scaled.gather(2, self.targets[:, None, None].expand(-1, scaled.shape[1], 1))[:, :, 0]
+        return of_target - scaled.logsumexp(2)
 
     @torch.enable_grad()
     def jointly(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss of weights and temperatures on all rows, and its slopes, (2M + 2,)."""
-        own_point = torch.from_numpy(point).to(self.there).requires_grad_()
-        log_weights, log_temperatures = own_point.chunk(2)
-        voices = log_weights.expand_as(self.there).masked_fill(self.there == 0, -torch.inf)
-        own = self.log_likelihoods(log_temperatures)
-        loss = (voices.logsumexp(1) - (voices + own).logsumexp(1)).mean()
+        variables = torch.from_numpy(point).to(self.mask).requires_grad_()
+        log_weights, log_temperatures = variables.chunk(2)
+        voices = log_weights.expand_as(self.mask).masked_fill(self.mask == 0, -torch.inf)
+        log_likelihoods = self.log_likelihoods(log_temperatures)
+        loss = (voices.logsumexp(1) - (voices + log_likelihoods).logsumexp(1)).mean()
         loss = loss - self.charge * log_weights.softmax(0)[-1]
-        loss = loss + PULL / 2 / len(own) * (log_temperatures - self.log_alone).square().sum()
-        (slopes,) = torch.autograd.grad(loss, own_point)
+        loss = loss + PULL / 2 / len(voices) * (log_temperatures - self.log_alone).square().sum()
+        (slopes,) = torch.autograd.grad(loss, variables)
         return float(loss.detach()), slopes.cpu().numpy()
 
     def likelihoods(self, log_temperatures: Tensor) -> Tensor:
         """Return the likelihoods up to a factor a row, 0 where a member is absent, (n, M + 1)."""
-        own = self.log_likelihoods(log_temperatures).masked_fill(self.there == 0, -torch.inf)
-        return (own - own.amax(1, keepdim=True)).exp()
+        log_likelihoods = self.log_likelihoods(log_temperatures).masked_fill(self.mask == 0, -torch.inf)
+        return (log_likelihoods - log_likelihoods.amax(1, keepdim=True)).exp()
 
 
 @dataclass(frozen=True)
@@ -173,21 +169,21 @@ class _Resample:
     """The negative log-likelihood of weights alone on the n rows of a resample, each with its share of 1.
 
     Shape:
-        likelihoods, there: (n, M + 1) float64
+        likelihoods, mask: (n, M + 1) float64
         shares: (n,) float64
     """
 
     likelihoods: np.ndarray
-    there: np.ndarray
+    mask: np.ndarray
     shares: np.ndarray
     charge: float
 
     def __call__(self, log_weights: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss of weights, whose logarithms (M + 1,) are known up to a constant, and its slopes."""
         weights = _softmax(log_weights)
-        averages, totals = self.likelihoods @ weights, self.there @ weights  # (n,)
+        averages, totals = self.likelihoods @ weights, self.mask @ weights  # (n,)
         value = self.shares @ np.log(totals / averages) - self.charge * weights[-1]
-        slopes = (self.shares / totals) @ self.there - (self.shares / averages) @ self.likelihoods  # of the weights
+        slopes = (self.shares / totals) @ self.mask - (self.shares / averages) @ self.likelihoods  # of the weights
         slopes[-1] -= self.charge
         return value, weights * (slopes - weights @ slopes)
 
@@ -196,14 +192,14 @@ def _intervals(
     problem: _Problem, log_weights: Tensor, log_temperatures: Tensor, drawn: Iterator[np.ndarray]
 ) -> list[tuple[float, float]]:
     """Return what holds each member's weight in 95 % of the resamples, whose rows' shares are (n,)."""
-    likelihoods, there = problem.likelihoods(log_temperatures).cpu().numpy(), problem.there.cpu().numpy()
+    likelihoods, mask = problem.likelihoods(log_temperatures).cpu().numpy(), problem.mask.cpu().numpy()
     start = (log_weights - log_weights.amax()).clamp_min(FIRST_LOG_SHARE)  # who weighs nothing may do so again, or not
-    found = []
+    weights = []
     for shares in drawn:
         rows = shares.nonzero()[0]
-        again = _Resample(likelihoods[rows], there[rows], shares[rows], problem.charge)
-        found.append(_softmax(_minimum(again, start)[:-1]))
-    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+        resample = _Resample(likelihoods[rows], mask[rows], shares[rows], problem.charge)
+        weights.append(_softmax(_minimum(resample, start)[:-1]))
+    low, high = np.quantile(weights, (0.025, 0.975), axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 

@@ -12,7 +12,7 @@ from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
 from heads.modules.description import HeadDescription
 from heads.modules.directions import Directions
-from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
 
 __all__ = ["Neighbours", "NeighboursFit", "build", "fit", "fit_neighbours"]
@@ -54,16 +54,16 @@ class Neighbours(nn.Module):
             self.get_buffer("stored_codes").split(STORED_AT_ONCE),
             strict=True,
         ):
-            own = stored.to(directions.dtype)
-            found = []
+            keys = stored.to(directions.dtype)
+            blocks = []
             for asked, their_best, their_codes in zip(
                 directions.split(ASKED_AT_ONCE), best.split(ASKED_AT_ONCE), targets.split(ASKED_AT_ONCE), strict=True
             ):
-                here, places = (asked @ own.T).topk(min(n_neighbours, len(own)), dim=1)
+                here, places = (asked @ keys.T).topk(min(n_neighbours, len(keys)), dim=1)
                 either, their = torch.cat([their_best, here], 1), torch.cat([their_codes, stored_codes[places]], 1)
                 values, places = either.topk(min(n_neighbours, either.shape[1]), dim=1)
-                found.append((values, their.gather(1, places)))
-            best, targets = (torch.cat(parts) for parts in zip(*found, strict=True))
+                blocks.append((values, their.gather(1, places)))
+            best, targets = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         return best, targets
 
     def vote(self, similarities: Tensor, targets: Tensor, temperature: Tensor | float) -> Tensor:
@@ -76,9 +76,9 @@ class Neighbours(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         nearest = self.nearest(self.directions(inputs, present), int(self.get_buffer("n_neighbours")))
         answers = self.vote(*nearest, self.get_buffer("temperature"))
-        is_there = torch.stack([present[name] for name in self.directions.modalities]).any(0)
+        has_any = torch.stack([present[name] for name in self.directions.modalities]).any(0)
         shares = self.get_buffer("shares").log().clamp_min(LEAST_LOG_PROBABILITY)
-        return torch.where(is_there[:, None], answers, shares)
+        return torch.where(has_any[:, None], answers, shares)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def fit_neighbours(
             f"Expected numbers of neighbours and temperatures to be positive, got {list(n_neighbours)} and "
             f"{list(temperatures)}."
         )
-    some = torch.stack([present[name] for name in inputs]).any(0)
-    train, validation = train[some[train]], validation[some[validation]]
+    has_any = torch.stack([present[name] for name in inputs]).any(0)
+    train, validation = train[has_any[train]], validation[has_any[validation]]
     if not len(train):
         raise SettingError("Expected some training rows to have a vector, but none has. Choose other modalities.")
     dims = {name: inputs[name].shape[1] for name in inputs}
@@ -133,9 +133,7 @@ def fit_neighbours(
     module.directions.fit(inputs, present, train)
 
     def directions_of(rows: Tensor) -> Tensor:
-        return module.directions(
-            {name: inputs[name][rows] for name in inputs}, {name: present[name][rows] for name in inputs}
-        )
+        return module.directions(*take_rows(inputs, present, rows))
 
     for start in range(0, len(train), STORED_AT_ONCE):
         block = slice(start, start + STORED_AT_ONCE)
@@ -145,17 +143,16 @@ def fit_neighbours(
 
     similarities, neighbours = module.nearest(directions_of(validation), max(n_neighbours))
     labels = targets[validation].cpu().numpy()
-    best: tuple[float, float] | None = None
+    tried = []
     for k in sorted({min(k, similarities.shape[1]) for k in n_neighbours}):
         for temperature in sorted(temperatures):
             answers = module.vote(similarities[:, :k], neighbours[:, :k], temperature).exp().cpu().numpy()
-            own = (scores(labels, answers.argmax(1), n_classes)["macro_f1"], -log_loss(answers, labels))
-            if best is None or own > best:
-                best = own
-                module.get_buffer("n_neighbours").fill_(k)
-                module.get_buffer("temperature").fill_(temperature)
-                found = NeighboursFit(module, k, temperature, own[0], -own[1])
-    return found
+            macro_f1 = scores(labels, answers.argmax(1), n_classes)["macro_f1"]
+            tried.append(NeighboursFit(module, k, temperature, macro_f1, log_loss(answers, labels)))
+    best = max(tried, key=lambda fit: (fit.macro_f1, -fit.log_loss))  # the first of equals
+    module.get_buffer("n_neighbours").fill_(best.n_neighbours)
+    module.get_buffer("temperature").fill_(best.temperature)
+    return best
 
 
 def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone
@@ -165,5 +162,5 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and how many rows it stores (`heads.head_types`)."""
-    found = fit_neighbours(*rows.data, n_classes=rows.n_classes, train=rows.train, validation=rows.validation)
-    return found.module, {"n_stored": len(found.module.get_buffer("stored"))}
+    module = fit_neighbours(*rows.data, **rows.sides).module
+    return module, {"n_stored": len(module.get_buffer("stored"))}

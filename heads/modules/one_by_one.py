@@ -81,12 +81,12 @@ class OneByOne:
             return torch.autograd.grad(loss, self.parameters(), allow_unused=True, materialize_grads=True)
 
     def __call__(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        own = {name: tensor.unbind(0) for name, tensor in self._tensors.items()}
+        tensors_by_head = {name: tensor.unbind(0) for name, tensor in self._tensors.items()}
         zeroed = zero_absent(inputs, present)
         self._n_steps += self._template.training
         answers = []
         for place, seed in enumerate(self.seeds):
-            state = {name: tensors[place] for name, tensors in own.items()}
+            state = {name: tensors[place] for name, tensors in tensors_by_head.items()}
             arguments = (
                 {name: vectors[place].float() for name, vectors in zeroed.items()},
                 {name: mask[place] for name, mask in present.items()},
@@ -94,7 +94,9 @@ class OneByOne:
             with self._seeded(seed, next(iter(present.values())).device), blame(self._name, "answer"):
                 after = dict(state)
                 answer = functional_call(self._template, after, arguments)
-                _copy_replaced(after, state)
+                for name in [name for name in state if after[name] is not state[name]]:
+                    with torch.no_grad():  # the class has put another tensor into a buffer's place
+                        state[name].copy_(after[name])
             answers.append(self._checked(answer, n_rows=len(next(iter(arguments[1].values())))))
         return torch.stack(answers)
 
@@ -112,18 +114,10 @@ class OneByOne:
         if not self._template.training:
             yield
             return
-        own_seed = (seed + SEED_STEP * self._n_steps) % 2**63
+        step_seed = (seed + SEED_STEP * self._n_steps) % 2**63
         with SEEDING, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.default_generator.manual_seed(own_seed)
+            torch.default_generator.manual_seed(step_seed)
             if device.type == "cuda":
                 with torch.cuda.device(device):
-                    torch.cuda.manual_seed(own_seed)
+                    torch.cuda.manual_seed(step_seed)
             yield
-
-
-@torch.no_grad()
-def _copy_replaced(found: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Write into the state what the class has put into a buffer's place."""
-    for name, tensor in state.items():
-        if found[name] is not tensor:
-            tensor.copy_(found[name])

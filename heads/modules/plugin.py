@@ -14,16 +14,17 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 from torch import nn
 
 from cache.reading import facts_of
 from heads.errors import HeadError
 
-__all__ = ["blame", "head_name", "is_plugin", "load_plugin", "plugin_sha256"]
+__all__ = ["blame", "head_name", "is_plugin", "load_plugin", "plugin_sha256", "shown_error"]
 
 LOADING = threading.RLock()  # sys.path and sys.modules are of all threads
 FILES: dict[tuple[Path, str], ModuleType] = {}  # by the SHA-256 of what was run
@@ -66,7 +67,7 @@ def load_plugin(name: str) -> Callable[..., nn.Module]:
         except Exception as error:
             raise HeadError(
                 f"Expected {name} to be built from the dims {dict(dims)} and n_classes={n_classes}, but its "
-                f"constructor raised {_shown(error)}."
+                f"constructor raised {shown_error(error)}."
             ) from error
 
     return build
@@ -98,7 +99,7 @@ def blame(name: str, wish: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise HeadError(
-            f"Expected {name} to {wish}, but it raised {_shown(error)}. Look at it with heads-check {name}."
+            f"Expected {name} to {wish}, but it raised {shown_error(error)}. Look at it with heads-check {name}."
         ) from error
 
 
@@ -109,29 +110,27 @@ def _load_class(name: str) -> type[nn.Module]:
             f"Expected a head of your own to be named as module:Class or path/to/file.py:Class, got {name!r}."
         )
     module = _run_file(Path(where)) if where.endswith(".py") else _import(where)
-    found = getattr(module, class_name, None)
-    if found is None:
-        there = ", ".join(own for own, value in vars(module).items() if _is_own_head(value, module)) or "none"
-        raise HeadError(f"Expected {where} to have the class {class_name}, but the heads in it are: {there}.")
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise HeadError(f"Expected {name} to be a subclass of torch.nn.Module, but it is {_kind(found)}.")
+    head_class = getattr(module, class_name, None)
+    if head_class is None:
+        defined = [
+            key for key, value in vars(module).items() if _is_head(value) and value.__module__ == module.__name__
+        ]
+        raise HeadError(
+            f"Expected {where} to have the class {class_name}, but the heads in it are: {', '.join(defined) or 'none'}."
+        )
+    if not _is_head(head_class):
+        raise HeadError(f"Expected {name} to be a subclass of torch.nn.Module, but it is {_kind(head_class)}.")
     try:
-        inspect.signature(found).bind({}, n_classes=2)
+        inspect.signature(head_class).bind({}, n_classes=2)
     except TypeError as error:
         raise HeadError(
             f"Expected {name} to be built as {class_name}(dims, n_classes=K), and have defaults for all else, but "
-            f"its constructor takes {inspect.signature(found)}: {error}."
+            f"its constructor takes {inspect.signature(head_class)}: {error}."
         ) from error
-    if found not in SOURCES and (source := _source_path(found)):
-        SOURCES[found] = _sha256(source)
-    return found
-
-
-def _source_path(head_class: type[nn.Module]) -> Path | None:
-    try:
-        return Path(inspect.getfile(head_class))
-    except (OSError, TypeError):  # it was made where there is no file
-        return None
+    if head_class not in SOURCES:
+        with suppress(OSError, TypeError):  # it was made where there is no file
+            SOURCES[head_class] = _sha256(Path(inspect.getfile(head_class)))
+    return head_class
 
 
 def _sha256(path: Path) -> str:
@@ -143,14 +142,13 @@ def _import(module_name: str) -> ModuleType:
         importlib.invalidate_caches()
         try:
             return importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-                raise HeadError(
-                    f"Expected {module_name} to be a module that Python finds, but there is no {error.name}. Run "
-                    f"this in its folder, or name its file: path/to/{module_name.rpartition('.')[2]}.py:Class."
-                ) from error
-            raise _not_imported(module_name, error) from error
         except Exception as error:
+            lacking = error.name if isinstance(error, ModuleNotFoundError) else None
+            if lacking is not None and f"{module_name}.".startswith(f"{lacking}."):
+                raise HeadError(
+                    f"Expected {module_name} to be a module that Python finds, but there is no {lacking}. Run this in "
+                    f"its folder, or name its file: path/to/{module_name.rpartition('.')[2]}.py:Class."
+                ) from error
             raise _not_imported(module_name, error) from error
 
 
@@ -188,16 +186,17 @@ def _first_on_the_path(folder: Path) -> Iterator[None]:
 
 
 def _not_imported(where: str, error: Exception) -> HeadError:
-    return HeadError(f"Expected {where} to be importable, but importing it raised {_shown(error)}.")
+    return HeadError(f"Expected {where} to be importable, but importing it raised {shown_error(error)}.")
 
 
-def _is_own_head(value: object, module: ModuleType) -> bool:
-    return isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
+def _is_head(value: object) -> TypeGuard[type[nn.Module]]:
+    return isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def _kind(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
 
 
-def _shown(error: Exception) -> str:
+def shown_error(error: Exception) -> str:
+    """Return an error's type and its first words, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")

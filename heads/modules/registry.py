@@ -24,19 +24,18 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
     Raises:
         HeadError: attention is asked for over one modality, a dropout is no rate, or the user's own class is no head.
     """
+
+    def singles() -> dict[str, nn.Module]:
+        return {name: build(description.single(name), stack=stack) for name in sorted(description.dims)}
+
     if description.name.endswith(GUARD):
         fusion = replace(description, name=description.name.removesuffix(GUARD))
-        return Guarded(build(fusion, stack=stack), _build_singles(description, stack))
+        return Guarded(build(fusion, stack=stack), singles())
     if description.plugin is not None:
         return load_plugin(description.plugin)(description.dims, n_classes=description.n_classes)
     kind = head_type(description.name)
     code = import_module(kind.module)
     if kind.is_average:
-        return code.build(description, members=_build_singles(description, stack))
+        return code.build(description, members=singles())
     built = code.build(description, stack=stack)
     return LearnedAbsent(built, description.dims, stack=stack) if description.absent == "learned" else built
-
-
-def _build_singles(description: HeadDescription, stack: tuple[int, ...]) -> dict[str, nn.Module]:
-    """Return each modality's own head."""
-    return {name: build(description.single(name), stack=stack) for name in sorted(description.dims)}

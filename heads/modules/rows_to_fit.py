@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-__all__ = ["RowsToFit"]
+__all__ = ["RowsToFit", "take_rows"]
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,15 @@ class RowsToFit:
     def data(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
         """Inputs, who has them, and the classes."""
         return self.inputs, self.present, self.targets
+
+    @property
+    def sides(self) -> dict[str, Any]:
+        """The number of classes, and which rows are for training and which for validation."""
+        return {"n_classes": self.n_classes, "train": self.train, "validation": self.validation}
+
+
+def take_rows(
+    inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return some rows of each modality, with which of them have it."""
+    return {name: inputs[name][rows] for name in inputs}, {name: present[name][rows] for name in inputs}

@@ -31,6 +31,7 @@ from heads.errors import HeadError
 from heads.json_file import write_json
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
+from heads.modules.plugin import shown_error
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
 
@@ -91,17 +92,15 @@ class TrainedHead:
         """
         rows = torch.arange(len(next(iter(present.values())))) if rows is None else rows
         answers = torch.empty(len(rows), len(self.classes))
-        own_tokens = {name: own.take(rows) for name, own in self._own_tokens(tokens or {}, present).items()}
-        for places, n_missing, lengths in _blocks(len(rows), own_tokens):
+        states = {name: kept.take(rows) for name, kept in self._checked(tokens or {}, present).items()}
+        for places, n_missing, lengths in _blocks(len(rows), states):
             block, mask = (
                 {name: nn.functional.pad(every[name][rows[places]], pad) for name in self.description.dims}
                 for every, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
             )
             arguments: list[Mapping] = [block if are_standardised else self.standardise(block, mask), mask]
-            if own_tokens:
-                batches = {
-                    name: own.take(places).padded(n_missing).batch(lengths[name]) for name, own in own_tokens.items()
-                }
+            if states:
+                batches = {name: states[name].take(places).padded(n_missing).batch(lengths[name]) for name in states}
                 arguments.append(self.standardise.tokens(batches))
             answer = as_log_probabilities(self.module, self.module(*arguments))  # (BLOCK_ROWS, K)
             if answer.shape[1] != len(self.classes):
@@ -116,9 +115,8 @@ class TrainedHead:
         """Return the probability of every class for products of a cache, (N, K) float32."""
         return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
 
-    def _own_tokens(
-        self, tokens: Mapping[str, ProductTokens], present: Mapping[str, Tensor]
-    ) -> dict[str, ProductTokens]:
+    def _checked(self, tokens: Mapping[str, ProductTokens], present: Mapping[str, Tensor]) -> dict[str, ProductTokens]:
+        """Return the tokens that the head looks at, if they are such as it was trained on."""
         for modality, dim in self.description.token_dims.items():
             token_dim = tokens[modality].dim if modality in tokens else None
             if token_dim != dim:
@@ -144,23 +142,18 @@ class TrainedHead:
         encoders = {}
         columns = [FittedMetadata.from_spec(spec) for spec in self.specs.values() if is_metadata(spec)]
         for modality in [name for name in self.description.dims if not is_metadata(self.specs[name])]:
-            fitting = [
-                name
-                for name in cache.encoders(modality)
-                if cache.spec(modality, name).fingerprint == self.specs[modality].fingerprint
-            ]
+            wanted = self.specs[modality]
+            specs = {name: cache.spec(modality, name) for name in cache.encoders(modality)}
+            fitting = [name for name, spec in specs.items() if spec.fingerprint == wanted.fingerprint]
             if not fitting:
-                there = {name: cache.spec(modality, name) for name in cache.encoders(modality)}
                 shown = "; ".join(
-                    f"{name} differs in {', '.join(spec.differences(self.specs[modality])[:4])}"
-                    for name, spec in there.items()
+                    f"{name} differs in {', '.join(spec.differences(wanted)[:4])}" for name, spec in specs.items()
                 )
-                precision = self.specs[modality].fields.get("precision")
-                own = f", --precision {precision} among them" if "precision: " in shown else ""
+                precision = f", --precision {wanted.fields.get('precision')} among them"
                 raise HeadError(
                     f"Expected {cache.path} to have {modality} vectors made as {self.encoders[modality]} was, which "
                     f"the head {self.name!r} learned from, but {shown or 'there are none'}. Extract with the same "
-                    f"encoder and settings{own}."
+                    f"encoder and settings{precision if 'precision: ' in shown else ''}."
                 )
             encoders[modality] = fitting[0]
             if modality in self.description.token_dims and not cache.has_tokens(modality, fitting[0]):
@@ -182,8 +175,8 @@ class TrainedHead:
         tensors |= {f"golden.input.{name}": tensor for name, tensor in inputs.items()}
         tensors |= {f"golden.present.{name}": tensor for name, tensor in present.items()}
         tokens = {name: golden.tokens[name].take(rows).packed() for name in self.description.token_dims}
-        for name, own in tokens.items():
-            tensors |= {f"golden.tokens.{field}.{name}": tensor for field, tensor in vars(own).items()}
+        for name, states in tokens.items():
+            tensors |= {f"golden.tokens.{field}.{name}": tensor for field, tensor in vars(states).items()}
         tensors["golden.output"] = self.log_probabilities(inputs, present, tokens)
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
         about = {
@@ -259,8 +252,7 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
     except HeadError:
         raise
     except _NO_HEAD as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise HeadError(f"Expected {path} to be a head of embed-once, but: {reason}") from error
+        raise HeadError(f"Expected {path} to be a head of embed-once, but: {shown_error(error)}") from error
     if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
         raise HeadError(
             f"Expected the head {path} to answer its golden rows as it did when it was saved, but it answers "
@@ -277,7 +269,7 @@ def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[
     if not tokens:
         yield from ((rows, BLOCK_ROWS - len(rows), {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
         return
-    counts = torch.stack([own.counts for own in tokens.values()], dim=1).clamp_min(1)  # (N, M)
+    counts = torch.stack([states.counts for states in tokens.values()], dim=1).clamp_min(1)  # (N, M)
     lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
     for length in lengths.unique(dim=0) if n_rows else []:
         alike = torch.nonzero((lengths == length).all(1))[:, 0]
@@ -292,8 +284,8 @@ def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) 
         name: ProductTokens(*(tensors[f"golden.tokens.{field}.{name}"] for field in fields))
         for name in description.token_dims
     }
-    for own in golden.values():
-        own.check()  # before anything is allocated on their word
+    for states in golden.values():
+        states.check()  # before anything is allocated on their word
     return golden
 
 

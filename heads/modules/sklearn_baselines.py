@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heads.errors import HeadError, LabelError, SettingError
-from heads.modules.rows_to_fit import RowsToFit
+from heads.errors import HeadError, SettingError
+from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.sklearn_fit import fit_converged
-from heads.modules.standardiser import zero_absent
+from heads.modules.standardiser import concatenate
 from heads.modules.temperature import fit_temperature
 from heads.modules.unseen_classes import classes_seen, spread_over_classes
 
@@ -44,8 +44,7 @@ class Baseline(nn.Module):
 
     def vectors(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> np.ndarray:
         """Return the concatenation that the model sees, (B, D) float32."""
-        own = zero_absent({modality: inputs[modality] for modality in self.modalities}, present)
-        return torch.cat(list(own.values()), dim=1).cpu().numpy()
+        return concatenate(inputs, present, self.modalities).cpu().numpy()
 
     def logits(self, vectors: np.ndarray) -> Tensor:
         """Return what the model says of the classes that it knows: log-probabilities or margins, (B, k) float64."""
@@ -109,12 +108,10 @@ def fit_baseline(
         LabelError: the training rows are all of one class.
     """
     seen = classes_seen(targets[train], n_classes=n_classes)
-    if seen.sum() < 2:
-        raise LabelError("Expected the training rows to be of at least two classes, got one. Add rows.")
     module = Baseline({key: inputs[key].shape[1] for key in inputs}, _model(name, seed), seen=seen).eval()
 
     def vectors_of(rows: Tensor) -> np.ndarray:
-        return module.vectors({key: inputs[key][rows] for key in inputs}, {key: present[key][rows] for key in inputs})
+        return module.vectors(*take_rows(inputs, present, rows))
 
     labels = targets[train].cpu().numpy()
     weights = None if row_weights is None else row_weights[train].double().cpu().numpy()
@@ -145,13 +142,5 @@ def _model(name: str, seed: int) -> Any:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    found = fit_baseline(
-        rows.name,
-        *rows.data,
-        n_classes=rows.n_classes,
-        train=rows.train,
-        validation=rows.validation,
-        row_weights=rows.row_weights,
-        seed=rows.seed % 2**32,  # scikit-learn takes no larger one
-    )
-    return found.module, {}
+    seed = rows.seed % 2**32  # scikit-learn takes no larger one
+    return fit_baseline(rows.name, *rows.data, **rows.sides, row_weights=rows.row_weights, seed=seed).module, {}

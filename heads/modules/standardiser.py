@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.data.tokens import ProductTokens, TokenBatch
 
-__all__ = ["Standardise", "zero_absent"]
+__all__ = ["Standardise", "concatenate", "zero_absent"]
 
 BLOCK_ROWS = 4096  # vectors that are read together
 SUMMED_ROWS = 256  # of them, so that their squares stay in the processor's cache
@@ -26,6 +26,17 @@ def zero_absent(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> 
         present: {modality: (..., B) bool}
     """
     return {name: _zero_rows(vectors, present[name]) for name, vectors in inputs.items()}
+
+
+def concatenate(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], modalities: Iterable[str]) -> Tensor:
+    """Return the modalities' vectors one after the other, zeros where one is absent.
+
+    Shape:
+        inputs: {modality: (..., B, D_modality)}
+        present: {modality: (..., B) bool}
+        output: (..., B, D), D the sum of all D_modality
+    """
+    return torch.cat(list(zero_absent({name: inputs[name] for name in modalities}, present).values()), dim=-1)
 
 
 def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
@@ -65,17 +76,17 @@ class Standardise(nn.Module):
         tokens: Mapping[str, ProductTokens] | None = None,
     ) -> Standardise:
         """Take the statistics of the rows given, where the modality is present; return self."""
-        for modality, own in (tokens or {}).items():
-            n_seen, mean, scale = _token_statistics(own.take(rows))
+        for modality, states in (tokens or {}).items():
+            n_seen, mean, scale = _token_statistics(states.take(rows))
             if n_seen >= 2:
                 self.get_buffer(f"token_mean_{modality}").copy_(mean)
                 self.get_buffer(f"token_scale_{modality}").copy_(_bounded(scale))
         for modality in self.modalities:
-            own_rows = rows[present[modality][rows]]
-            if len(own_rows) < 2:
+            rows_with = rows[present[modality][rows]]
+            if len(rows_with) < 2:
                 continue  # nothing to take them from: the identity stays
-            blocks = (inputs[modality][block] for block in own_rows.split(BLOCK_ROWS))
-            mean, scale = _moments(blocks, len(own_rows), shift=inputs[modality][own_rows[:1]][0].double())
+            blocks = (inputs[modality][block] for block in rows_with.split(BLOCK_ROWS))
+            mean, scale = _moments(blocks, len(rows_with), shift=inputs[modality][rows_with[:1]][0].double())
             self.get_buffer(f"mean_{modality}").copy_(mean)
             self.get_buffer(f"scale_{modality}").copy_(_bounded(scale))
         return self

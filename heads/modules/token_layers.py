@@ -55,20 +55,20 @@ class StateTokens(nn.Module):
         )
 
     def forward(self, batch: TokenBatch) -> Tensor:
-        values, is_there = batch
-        if self.training and self.n_stacked == 1 and values.device.type == "cpu" and not is_there.all():
+        values, mask = batch
+        if self.training and self.n_stacked == 1 and values.device.type == "cpu" and not mask.all():
             # Padding is not paid for; but a device would be waited for to say how much there is, and where answers are
             # asked for, no shape may follow from a row's mates.
-            n_stack = is_there.ndim - 2
-            found = self._project(values[is_there].unflatten(0, (1,) * n_stack + (-1,)))  # (*stack, n, H)
-            states = found.new_zeros(*is_there.shape, found.shape[-1])  # (*stack, B, L, H)
-            states[is_there] = found.flatten(0, -2)
+            n_stack = mask.ndim - 2
+            projected = self._project(values[mask].unflatten(0, (1,) * n_stack + (-1,)))  # (*stack, n, H)
+            states = projected.new_zeros(*mask.shape, projected.shape[-1])  # (*stack, B, L, H)
+            states[mask] = projected.flatten(0, -2)
         else:
-            states = torch.where(is_there[..., None], self._project(values), 0.0)
+            states = torch.where(mask[..., None], self._project(values), 0.0)
         if self.position is None:
             return states
-        own = F.pad(self.position, (0, 0, 0, states.shape[-2] - self.position.shape[-2]))  # negative: cut off
-        return states + own.unsqueeze(-3).to(states.dtype)
+        position = F.pad(self.position, (0, 0, 0, states.shape[-2] - self.position.shape[-2]))  # negative: cut off
+        return states + position.unsqueeze(-3).to(states.dtype)
 
     def _project(self, values: Tensor) -> Tensor:
         return torch.relu(self.norm(self.projection(values)))

@@ -7,14 +7,23 @@ import math
 import torch
 from torch import Tensor
 
+from heads.errors import LabelError
+
 __all__ = ["LEAST_LOG_PROBABILITY", "classes_seen", "spread_over_classes"]
 
 LEAST_LOG_PROBABILITY = math.log(1e-12)  # never the answer, and yet a loss that can be averaged
 
 
 def classes_seen(targets: Tensor, *, n_classes: int) -> Tensor:
-    """Return which classes occur among the targets, (K,) bool."""
-    return torch.bincount(targets, minlength=n_classes) > 0
+    """Return which classes occur among the targets of training rows, (K,) bool.
+
+    Raises:
+        LabelError: they are all of one class.
+    """
+    seen = torch.bincount(targets, minlength=n_classes) > 0
+    if seen.sum() < 2:
+        raise LabelError("Expected the training rows to be of two classes or more, but they are of one. Add rows.")
+    return seen
 
 
 def spread_over_classes(log_probabilities: Tensor, seen: Tensor) -> Tensor:

@@ -23,12 +23,7 @@ __all__ = ["ranking_cells", "write_ablation"]
 
 
 def write_ablation(
-    runs_path: Path,
-    name: str | None,
-    *,
-    bench: Bench,
-    ranking: Ranking,
-    config: Mapping[str, Any],
+    runs_path: Path, name: str | None, *, bench: Bench, ranking: Ranking, config: Mapping[str, Any]
 ) -> Path:
     """Write the folder, and return where it is.
 
@@ -60,18 +55,12 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 def _configuration_cells(configuration: Configuration, modalities: Iterable[str]) -> dict[str, object]:
     encoders = dict(configuration.encoders)
-    settings = {
-        name: _cell(getattr(configuration.settings, name)) if name in configuration.used else "" for name in AXES
-    }
-    return {
-        "head": configuration.head,
-        **{f"{modality}_encoder": encoders.get(modality, "") for modality in modalities},
-        **settings,
-    }
-
-
-def _cell(value: object) -> object:
-    return "all" if value is None else value  # per_class
+    cells: dict[str, object] = {"head": configuration.head}
+    cells |= {f"{modality}_encoder": encoders.get(modality, "") for modality in modalities}
+    for name in AXES:
+        value = getattr(configuration.settings, name) if name in configuration.used else ""
+        cells[name] = "all" if value is None else value  # per_class
+    return cells
 
 
 def _ranked_cells(row: Ranked, modalities: Iterable[str]) -> dict[str, object]:
@@ -80,16 +69,14 @@ def _ranked_cells(row: Ranked, modalities: Iterable[str]) -> dict[str, object]:
         "n_jobs": row.n_jobs,
         "n_failed": row.n_failed,
     }
-    for name in ("validation", "accuracy", "macro_f1"):
-        spread = getattr(row, name)
-        own = "validation_macro_f1" if name == "validation" else name
-        cells[f"{own}_mean"] = spread.mean if spread else ""
-        cells[f"{own}_deviation"] = spread.deviation if spread else ""
+    spreads = {"validation_macro_f1": row.validation, "accuracy": row.accuracy, "macro_f1": row.macro_f1}
+    for name, spread in spreads.items():
+        for part in ("mean", "deviation"):
+            cells[f"{name}_{part}"] = getattr(spread, part) if spread else ""
     for name in ("accuracy_difference", "macro_f1_difference"):
         difference = getattr(row, name)
-        cells[name] = difference.value if difference else ""
-        cells[f"{name}_low"] = difference.low if difference else ""
-        cells[f"{name}_high"] = difference.high if difference else ""
+        for end, part in (("", "value"), ("_low", "low"), ("_high", "high")):
+            cells[name + end] = getattr(difference, part) if difference else ""
     return {**cells, "seconds": row.elapsed_s, "error": row.error or ""}
 
 
@@ -100,7 +87,7 @@ def _job_cells(job: FoldJob, bench: Bench, modalities: Iterable[str]) -> dict[st
         **_configuration_cells(job.configuration, modalities),
         "fold": job.fold,
         "seed": job.seed if job.configuration.is_seeded else "",
-        **{f"{side}_{score}": found.get(score, "") for side, found in by_side.items() for score in METRICS},
+        **{f"{side}_{name}": scores.get(name, "") for side, scores in by_side.items() for name in METRICS},
         "best_epoch": outcome.best_epoch,
         "n_epochs": len(outcome.history),
         "seconds": outcome.elapsed_s,

@@ -111,24 +111,23 @@ def load_heads(
     """
     run_path = Path(run_path)
     try:
-        there = json.loads((run_path / "config.json").read_text(encoding="utf-8"))["heads"]
-        if not there or not all(isinstance(name, str) for name in there):
+        saved = json.loads((run_path / "config.json").read_text(encoding="utf-8"))["heads"]
+        if not saved or not all(isinstance(name, str) for name in saved):
             raise ValueError("no heads")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise_if_refused(error, run_path / "config.json")
         raise RunError(
             f"Expected a run to be a folder that heads-train wrote, but {run_path} is none. See the folders in runs/."
         ) from error
-    unknown = [name for name in names or [] if name not in there]
-    if unknown:
-        raise RunError(f"--head: expected one of {', '.join(there)}, got {unknown[0]}.")
-    return {name: load_head(run_path / name, plugins=plugins) for name in names or there}
+    if unknown := [name for name in names or [] if name not in saved]:
+        raise RunError(f"--head: expected one of {', '.join(saved)}, got {unknown[0]}.")
+    return {name: load_head(run_path / name, plugins=plugins) for name in names or saved}
 
 
 def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: str) -> Path:
-    numbers = [1] if name is not None else range(1, 1_000_000)
-    for number in numbers:
-        path = runs_path / (name if name is not None else f"{_plain(usual_name)}-{number:03}")
+    plain = re.sub(r"[^\w.+-]+", "-", usual_name).strip("-.")[:60] or "run"
+    for number in range(1, 1_000_000) if name is None else [1]:
+        path = runs_path / (f"{plain}-{number:03}" if name is None else name)
         try:
             aside.rename(path)  # fails where a run stands there already: a run is never empty
         except OSError:
@@ -137,10 +136,6 @@ def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: st
         else:
             return path
     raise RunError(f"Expected a run to have a name of its own, but {runs_path / str(name)} exists.")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.")[:60] or "run"
 
 
 def _umask() -> int:

@@ -28,8 +28,8 @@ def to_mlflow(run: TrackedRun, run_path: Path) -> str:
     address = os.environ.get("MLFLOW_TRACKING_URI") or _beside(run_path)
     client = MlflowClient(tracking_uri=address)
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    found = client.get_experiment_by_name(name)
-    experiment_id = found.experiment_id if found else client.create_experiment(name)
+    experiment = client.get_experiment_by_name(name)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
     parent_id = _keep(client, experiment_id, run, {})
     for child in run.children:
         _keep(client, experiment_id, child, {"mlflow.parentRunId": parent_id})
@@ -40,8 +40,8 @@ def _keep(client: Any, experiment_id: str, run: TrackedRun, tags: dict[str, str]
     """Keep one run, and return its id."""
     from mlflow.entities import Metric, Param
 
-    own_tags = {key: run.tags[name][:MOST_CHARACTERS] for name, key in _keys(run.tags).items()}
-    run_id = client.create_run(experiment_id, run_name=run.name, tags={**own_tags, **tags}).info.run_id
+    tags = {key: run.tags[name][:MOST_CHARACTERS] for name, key in _keys(run.tags).items()} | tags
+    run_id = client.create_run(experiment_id, run_name=run.name, tags=tags).info.run_id
     now_ms = int(time.time() * 1000)
     keys = _keys([*run.curves, *run.metrics])
     metrics = [
@@ -77,9 +77,9 @@ def _beside(run_path: Path) -> str:
 def _keys(names: Iterable[str]) -> dict[str, str]:
     """Return for each name one of the characters that MLflow takes, no two the same; what it takes stays as it is."""
     plain = {name: re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII) for name in names}
-    taken = {name for name, own in plain.items() if name == own}
-    for name, own in plain.items():
-        if name != own:
-            plain[name] = next(key for n in count(1) if (key := f"{own} {n}" if n > 1 else own) not in taken)
+    taken = {name for name, key in plain.items() if name == key}
+    for name, usual in plain.items():
+        if name != usual:
+            plain[name] = next(key for n in count(1) if (key := f"{usual} {n}" if n > 1 else usual) not in taken)
             taken.add(plain[name])
     return plain

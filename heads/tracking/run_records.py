@@ -26,13 +26,13 @@ def run_of_training(report: RunReport, settings: TrainSettings) -> TrackedRun:
     heads = {**report.metrics, **report.controls}
     metrics: dict[str, float] = {}
     curves: dict[str, list[float]] = {}
-    for head, found in heads.items():
-        metrics |= {f"{head}/test/{score}": found[score] for score in METRICS}
-        metrics |= {f"{head}/validation/{score}": value for score, value in found["validation"].items()}
-        metrics[f"{head}/seconds"] = found["fit_s"]
-        if found["history"]:
-            metrics[f"{head}/best_epoch"] = found["best_epoch"]
-            curves |= {f"{head}/{name}": [epoch[name] for epoch in found["history"]] for name in CURVES}
+    for head, measured in heads.items():
+        metrics |= {f"{head}/test/{score}": measured[score] for score in METRICS}
+        metrics |= {f"{head}/validation/{score}": value for score, value in measured["validation"].items()}
+        metrics[f"{head}/seconds"] = measured["fit_s"]
+        if measured["history"]:
+            metrics[f"{head}/best_epoch"] = measured["best_epoch"]
+            curves |= {f"{head}/{name}": [epoch[name] for epoch in measured["history"]] for name in CURVES}
     metrics |= {f"late/weight/{modality}": weight for modality, weight in report.weights.items()}
     tags = {f"verdict/{verdict.fusion}": verdict.sentence for verdict in report.verdicts}
     return TrackedRun(
@@ -49,7 +49,7 @@ def run_of_ablation(report: AblationReport, settings: AblationSettings) -> Track
     folder = str(report.run_path.resolve())
     verdict = report.ranking.verdict
     asked = {name: value for name, value in asdict(settings).items() if name != "grid"}  # it takes ranges apart
-    grid = {name: str(own) if isinstance(own, Range) else own for name, own in settings.grid.items()}
+    grid = {name: str(values) if isinstance(values, Range) else values for name, values in settings.grid.items()}
     naming = report.naming
     return TrackedRun(
         name=report.run_path.name,
@@ -73,11 +73,10 @@ def _configuration_run(place: int, row: Ranked, naming: Naming, run_name: str, f
     ):  # fmt: skip
         if spread is not None:
             metrics |= {name: spread.mean, f"{name}_deviation": spread.deviation}
-    for name, own in (("accuracy", row.accuracy_difference), ("macro_f1", row.macro_f1_difference)):
-        if own is not None:
-            metrics |= {f"test/{name}_difference{end}": value for end, value in (
-                ("", own.value), ("_low", own.low), ("_high", own.high)
-            )}  # fmt: skip
+    for name, difference in (("accuracy", row.accuracy_difference), ("macro_f1", row.macro_f1_difference)):
+        if difference is not None:
+            ends = (("", difference.value), ("_low", difference.low), ("_high", difference.high))
+            metrics |= {f"test/{name}_difference{end}": value for end, value in ends}
     return TrackedRun(
         name=f"{run_name}-{place:03}-{configuration.head}",
         parameters=_flat({"head": configuration.head, "encoders": dict(configuration.encoders), **settings}),
@@ -97,8 +96,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, str | int | float | bool]]:
     if isinstance(value, Mapping):
-        for key, own in value.items():
-            yield from _leaves(f"{name}/{key}" if name else str(key), own)
+        for key, part in value.items():
+            yield from _leaves(f"{name}/{key}" if name else str(key), part)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         yield name, ",".join(map(str, value))
     elif value is not None:

@@ -22,7 +22,7 @@ def to_wandb(run: TrackedRun, run_path: Path) -> str:
     folder = Path(os.environ.get("WANDB_DIR") or run_path.parent)
     folder.mkdir(parents=True, exist_ok=True)
     group = run.name if run.children else None
-    addresses = [_keep(own, folder, group) for own in (run, *run.children)]
+    addresses = [_keep(one, folder, group) for one in (run, *run.children)]
     return addresses[0] + (f" and {len(run.children)} more beside it" if run.children else "")
 
 
@@ -31,7 +31,7 @@ def _keep(run: TrackedRun, folder: Path, group: str | None) -> str:
     import wandb
 
     asked = os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY")
-    own = wandb.init(
+    kept = wandb.init(
         project=os.environ.get("WANDB_PROJECT") or PROJECT,
         name=run.name,
         group=group,
@@ -53,8 +53,7 @@ def _keep(run: TrackedRun, folder: Path, group: str | None) -> str:
     )
     n_epochs = max(map(len, run.curves.values()), default=0)
     for epoch in range(1, n_epochs + 1):
-        there = {name: values[epoch - 1] for name, values in run.curves.items() if len(values) >= epoch}
-        own.log(there, step=epoch)
-    own.summary.update(dict(run.metrics))
-    own.finish()
-    return f"wandb sync {Path(own.dir).parent}" if own.offline else str(own.url or own.dir)
+        kept.log({name: values[epoch - 1] for name, values in run.curves.items() if len(values) >= epoch}, step=epoch)
+    kept.summary.update(dict(run.metrics))
+    kept.finish()
+    return f"wandb sync {Path(kept.dir).parent}" if kept.offline else str(kept.url or kept.dir)

@@ -37,18 +37,18 @@ class StackedAdamW:
         self._runs = []
         start = 0
         for (rate, decay), run in groupby(rates):
-            own = slice(start, start := start + len(list(run)))
-            state = [[tensor.detach()[own] for tensor in side] for side in (parameters, self._averages, self._squares)]
+            span = slice(start, start := start + len(list(run)))
+            state = [[tensor.detach()[span] for tensor in side] for side in (parameters, self._averages, self._squares)]
             steps = [torch.full((), float(self._n_steps), device=tensor.device) for tensor in parameters]
-            self._runs.append((own, rate, decay, state, steps))
+            self._runs.append((span, rate, decay, state, steps))
 
     @torch.no_grad()
     def step(self, grads: Sequence[Tensor]) -> None:
         """Move the parameters, in place; `grads` are those of the parameters, in their order."""
         self._n_steps += 1
-        for own, rate, decay, (parameters, averages, squares), steps in self._runs:
+        for span, rate, decay, (parameters, averages, squares), steps in self._runs:
             adamw(
-                parameters, [grad[own] for grad in grads], averages, squares, [], steps,
+                parameters, [grad[span] for grad in grads], averages, squares, [], steps,
                 fused=True, amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
                 lr=rate, weight_decay=decay,
             )  # fmt: skip

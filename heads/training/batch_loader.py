@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from heads.data.tokens import TokenBatch, batches_of, rows_within
+from heads.data.tokens import ProductTokens, TokenBatch, rows_within
 from heads.device import to_device
 from heads.training.head_state import Member
 from heads.training.row_source import View
@@ -47,17 +47,16 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
 
 def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
     """Yield all validation rows in blocks of one size, so that no head's numbers follow from the others'."""
-    n_places = max(sum(int(own.counts.max()) for own in _tokens_of(member).values()) for member in members)
+    n_places = max(sum(int(states.counts.max()) for states in _tokens_of(member).values()) for member in members)
     n_together = rows_within(n_places, most=VALIDATED_TOGETHER)
     for start in range(0, max(len(member.validation) for member in members), n_together):
-        own = [member.validation[start : start + n_together] for member in members]
-        padded = [
-            F.pad(rows, (0, n_together - len(rows)), value=int(member.validation[0]))
-            for rows, member in zip(own, members, strict=True)
-        ]
-        views = [member.view(rows[None]) for member, rows in zip(members, padded, strict=True)]
+        blocks = [member.validation[start : start + n_together] for member in members]
+        views = []
+        for member, rows in zip(members, blocks, strict=True):
+            padded = F.pad(rows, (0, n_together - len(rows)), value=int(member.validation[0]))
+            views.append(member.view(padded[None]))
         (batch,) = _batches_of(members, views, None)
-        for targets, rows in zip(batch.targets, own, strict=True):
+        for targets, rows in zip(batch.targets, blocks, strict=True):
             targets[len(rows) :] = -1
         yield batch
 
@@ -85,36 +84,34 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
 
 def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
     """Return the rows of each table, (J, B, ...); neighbours of one table are taken at once."""
-    found = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
+    taken = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
     start = 0
     for _, run in groupby(tables, key=id):
         stop = start + len(list(run))
-        own = rows[start] if stop == start + 1 else torch.cat(list(rows[start:stop]))
-        torch.index_select(tables[start], 0, own, out=found[start:stop].flatten(0, 1))
+        rows_of_run = rows[start] if stop == start + 1 else torch.cat(list(rows[start:stop]))
+        torch.index_select(tables[start], 0, rows_of_run, out=taken[start:stop].flatten(0, 1))
         start = stop
-    return found
+    return taken
 
 
 def _without(present: Mapping[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
     """Return who is there when modalities are taken from rows that have several, at least one staying."""
-    there = torch.stack(list(present.values()), dim=-1)  # (J, S, B, M)
-    left = there & kept
-    left = torch.where(left.any(-1, keepdim=True), left, there)
+    mask = torch.stack(list(present.values()), dim=-1)  # (J, S, B, M)
+    left = mask & kept
+    left = torch.where(left.any(-1, keepdim=True), left, mask)
     return dict(zip(present, left.unbind(-1), strict=True))
 
 
-def _tokens_of(member: Member) -> Mapping:
+def _tokens_of(member: Member) -> dict[str, ProductTokens]:
     return {name: member.task.tokens[name] for name in member.job.description.token_dims}
 
 
 def _token_batches(member: Member, rows: Tensor) -> dict[str, TokenBatch]:
-    batches = batches_of(_tokens_of(member), rows)
+    batches = {name: states.take(rows).batch() for name, states in _tokens_of(member).items()}
     if member.task.standardise is not None:
         batches = member.task.standardise.tokens(batches)
-    like = member.source.like
+    dtype, device = member.source.like.dtype, member.source.like.device
     return {
-        name: TokenBatch(
-            to_device(own.values[None].to(like.dtype), like.device), to_device(own.is_there[None], like.device)
-        )
-        for name, own in batches.items()
+        name: TokenBatch(to_device(values[None].to(dtype), device), to_device(mask[None], device))
+        for name, (values, mask) in batches.items()
     }

@@ -58,9 +58,8 @@ def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit
     present: Mapping[str, Tensor] = {}
     targets = task.targets.to(device)
     if with_vectors:
-        names = sorted(description.dims)
-        view = MemorySource(task, torch.empty(0, device=device)).view(torch.arange(len(task.targets)), names)
-        inputs, present, targets = view.inputs, view.present, view.targets
+        source = MemorySource(task, torch.empty(0, device=device))
+        inputs, present, *_ = source.view(torch.arange(len(targets)), description.dims)
     counts = torch.bincount(job.train_targets, minlength=description.n_classes)
     weights = class_weights(counts, job.settings.class_weights)
     train, validation = (torch.from_numpy(rows).to(device) for rows in (task.split.train, task.split.validation))

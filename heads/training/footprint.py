@@ -88,11 +88,11 @@ class _Live(TorchDispatchMode):
         self._known = weakref.WeakSet[Any]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(found):
+        results = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(results):
             if isinstance(tensor, Tensor) and tensor.is_meta:
                 self._add(tensor.untyped_storage())
-        return found
+        return results
 
     def _add(self, storage: torch.UntypedStorage) -> None:
         if storage in self._known:

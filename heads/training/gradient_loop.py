@@ -45,8 +45,8 @@ def descend(
     places = np.random.default_rng(PLACE_SEED)
     while members and not (stop and stop.is_set()):
         started = time.monotonic()
-        found = {"train": _one_epoch(stack, optimiser, members, places), **_validate(stack, members)}
-        figures = {name: own.tolist() for name, own in to_host(found).items()}  # the only wait of an epoch
+        measured = {"train": _one_epoch(stack, optimiser, members, places), **_validate(stack, members)}
+        figures = {name: tensor.tolist() for name, tensor in to_host(measured).items()}  # the only wait of an epoch
         share_s = (time.monotonic() - started) / len(members)
         tensors = stack.tensors
         for place, member in enumerate(members):
@@ -70,16 +70,11 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
     """Return each head's mean training loss, (J,)."""
     stack.module.train()
     like = members[0].source.like
-    batch_size = members[0].batch_size
+    generators, rates = zip(*((member.generator, member.job.description.dropout) for member in members), strict=True)
     for layer in stack.dropouts:
-        layer.redraw(
-            [member.generator for member in members],
-            [member.job.description.dropout for member in members],
-            batch_size=batch_size,
-            like=like,
-        )
+        layer.redraw(generators, rates, batch_size=members[0].batch_size, like=like)
     weights, shifts = (
-        None if all(own.eq(neutral).all() for own in table) else to_device(torch.stack(table), like.device)  # (J, K)
+        None if all(row.eq(neutral).all() for row in table) else to_device(torch.stack(table), like.device)  # (J, K)
         for table, neutral in (
             ([member.class_weights for member in members], 1.0),
             ([member.logit_shifts for member in members], 0.0),
@@ -100,8 +95,13 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
 def _losses(logits: Tensor, targets: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
     """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted by their class where that is so."""
     logits = logits.float() if shifts is None else logits.float() + shifts[:, None, :]
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").unflatten(0, targets.shape)
+    losses = _row_losses(logits, targets)
     return (losses if weights is None else losses * weights.gather(1, targets)).mean(1)
+
+
+def _row_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of each row, (J, B), from logits (J, B, K)."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").unflatten(0, targets.shape)
 
 
 @torch.inference_mode()
@@ -117,13 +117,12 @@ def _validate(stack: Stack, members: Sequence[Member]) -> dict[str, Tensor]:
         logits = stack.module(*batch.arguments).float()  # (J, B, K)
         is_row = batch.targets >= 0  # (J, B)
         targets = batch.targets.clamp_min(0)
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").unflatten(0, targets.shape)
-        totals += (losses * is_row).sum(1)
+        totals += (_row_losses(logits, targets) * is_row).sum(1)
         answers = torch.where(is_row, logits.argmax(2), n_classes)
         labels = torch.where(is_row, targets, n_classes)
         hits = torch.where(answers == labels, labels, n_classes)
-        found = (torch.stack([hits, labels, answers]) + offsets).flatten(1)  # (3, J B)
-        counts.scatter_add_(1, found, ones.expand(found.shape))  # bincount would wait for the device to say how many
+        bins = (torch.stack([hits, labels, answers]) + offsets).flatten(1)  # (3, J B)
+        counts.scatter_add_(1, bins, ones.expand(bins.shape))  # bincount would wait for the device to say how many
     hits, labels, answers = counts.unflatten(1, (n_heads, -1))[..., :-1]
     either = labels + answers
     f1 = (2 * hits / either.clamp_min(1)).sum(1) / (either > 0).sum(1).clamp_min(1)

@@ -122,5 +122,5 @@ def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
         return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))
     if len(wish) != len(counts):
         raise SettingError(f"class_weights: expected one number a class ({len(counts)}), got {len(wish)}.")
-    own = torch.tensor(wish, dtype=torch.float64)
-    return (own * (counts.sum() / (counts * own).sum())).float()
+    weights = torch.tensor(wish, dtype=torch.float64)
+    return (weights * (counts.sum() / (counts * weights).sum())).float()

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from heads.device import to_device
-from heads.modules.standardiser import Standardise
 from heads.training.job import Task
 
 __all__ = ["DiskSource", "MemorySource", "Source", "View", "open_source"]
@@ -62,7 +61,7 @@ class MemorySource:
     def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
         """Return the rows; what holds them is all there is."""
         names = sorted(modalities)
-        inputs, present = ({name: own[name] for name in names} for own in (self._inputs, self._present))
+        inputs, present = ({name: every[name] for name in names} for every in (self._inputs, self._present))
         return View(inputs, present, self._targets, to_device(rows, self.like.device), rows.cpu())
 
 
@@ -76,22 +75,22 @@ class DiskSource:
     def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
         """Return the rows; what holds them is made of them alone."""
         task, names = self._task, sorted(modalities)
-        own, places = rows.cpu().unique(return_inverse=True)
-        inputs = {name: self.like.new_empty(len(own), task.inputs[name].shape[1]) for name in names}
-        present = {name: task.present[name][own] for name in names}
-        for start in range(0, len(own), READ_ROWS):
+        distinct, places = rows.cpu().unique(return_inverse=True)
+        inputs = {name: self.like.new_empty(len(distinct), task.inputs[name].shape[1]) for name in names}
+        present = {name: task.present[name][distinct] for name in names}
+        for start in range(0, len(distinct), READ_ROWS):
             block = slice(start, start + READ_ROWS)
-            read = {name: task.inputs[name][own[block]] for name in names}
+            read = {name: task.inputs[name][distinct[block]] for name in names}
             some_inputs, some_present = ({name: all_[name][block] for name in names} for all_ in (inputs, present))
             _make(task, read, some_present, into=some_inputs)
         device = self.like.device
         present = {name: to_device(mask, device) for name, mask in present.items()}
-        return View(inputs, present, to_device(task.targets[own], device), to_device(places, device), rows.cpu())
+        return View(inputs, present, to_device(task.targets[distinct], device), to_device(places, device), rows.cpu())
 
 
 def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor], *, into: Mapping[str, Tensor]) -> None:
     """Write the vectors, standardised, into tensors of the type and on the device that heads compute in."""
-    standardise = _standardise_of(task, read)
+    standardise = None if task.standardise is None else task.standardise.part(read)
     for start in range(0, len(next(iter(read.values()))), MADE_ROWS):
         block = slice(start, start + MADE_ROWS)
         some = {name: vectors[block] for name, vectors in read.items()}
@@ -99,7 +98,3 @@ def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor],
             some = standardise(some, {name: present[name][block] for name in some})
         for name, vectors in some.items():
             into[name][block] = vectors
-
-
-def _standardise_of(task: Task, modalities: Iterable[str]) -> Standardise | None:
-    return None if task.standardise is None else task.standardise.part(modalities)

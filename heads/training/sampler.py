@@ -38,8 +38,8 @@ def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:
     if text is None:
         return None
     if text in ("smallest", "largest"):
-        there = counts[counts > 0]
-        return int(there.min() if text == "smallest" else there.max())
+        sizes = counts[counts > 0]
+        return int(sizes.min() if text == "smallest" else sizes.max())
     if not text.isdecimal() or int(text) < 1:
         raise SettingError(f"--per-class: expected a number from 1, smallest or largest, got {text!r}.")
     return int(text)

@@ -37,10 +37,10 @@ def fit(job: Job, *, device: torch.device = CPU, dtype: torch.dtype = torch.floa
     Raises:
         HeadError: the training does not converge, or the head cannot be built or trained.
     """
-    ((_, found),) = fit_jobs([job], device=device, dtype=dtype)
-    if isinstance(found, HeadError):
-        raise found
-    return found
+    ((_, fitted),) = fit_jobs([job], device=device, dtype=dtype)
+    if isinstance(fitted, HeadError):
+        raise fitted
+    return fitted
 
 
 def fit_jobs(
@@ -62,26 +62,26 @@ def fit_jobs(
     """
     plan = plan_stacks(jobs, like=torch.empty(0, dtype=dtype, device=device), memory=memory)
     sources = _Sources(plan.like)
-    found: queue.SimpleQueue = queue.SimpleQueue()
+    results: queue.SimpleQueue = queue.SimpleQueue()
     free = threading.Semaphore(MOST_WAITING)
     stop = stop or threading.Event()
 
     def give(place: int, fitted: Fit | HeadError) -> None:
         while not (stop.is_set() or free.acquire(timeout=POLL_S)):
             pass
-        found.put((place, fitted))
+        results.put((place, fitted))
 
     def run(places: Sequence[int]) -> None:
         try:
             torch.set_num_threads(1)  # of this thread: a core a stack, so that nothing waits for the slowest core
-            own = [jobs[place] for place in places]
-            if own[0].is_direct:
-                give(places[0], _try_direct(own[0], device))
+            stack = [jobs[place] for place in places]
+            if stack[0].is_direct:
+                give(places[0], _try_direct(stack[0], device))
                 return
-            for place, fitted in _try_descend(own, sources, stop):
+            for place, fitted in _try_descend(stack, sources, stop):
                 give(places[place], fitted)
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
-            found.put(error)
+            results.put(error)
 
     THREAD_COUNT.enter()
     pool = ThreadPoolExecutor(plan.n_parallel, "stack")
@@ -92,7 +92,7 @@ def fit_jobs(
         n_left = len(jobs)
         while n_left and error is None and not stop.is_set():
             try:
-                result = found.get()
+                result = results.get()
             except KeyboardInterrupt as interruption:
                 result = interruption
             free.release()
@@ -103,8 +103,8 @@ def fit_jobs(
                 yield result
         stop.set()
         pool.shutdown(cancel_futures=True)
-        while not found.empty():
-            result = found.get()
+        while not results.empty():
+            result = results.get()
             if not isinstance(result, BaseException):
                 yield result
         if error is not None:
@@ -118,16 +118,14 @@ def fit_jobs(
 def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
     try:
         return fit_direct(job, device=device)
-    except HeadError as error:
-        return error
-    except LabelError as error:  # a fold without rows of a second class
-        return HeadError(str(error))
+    except (HeadError, LabelError) as error:  # of the label: a fold without rows of a second class
+        return error if isinstance(error, HeadError) else HeadError(str(error))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        found = _too_large(job, device, error)
-    give_memory_back(device)
-    return found
+        too_large = _too_large(job, device, error)
+    give_memory_back(device)  # the error is let go by now: its frames held the tensors
+    return too_large
 
 
 def _try_descend(
@@ -141,10 +139,10 @@ def _try_descend(
     while waiting:
         places = waiting.pop()
         missing = list(places)
-        own = [jobs[place] for place in places]
+        stack = [jobs[place] for place in places]
         told: HeadError
         try:
-            for number, fitted in descend(own, [sources.of(job.task) for job in own], stop=stop):
+            for number, fitted in descend(stack, [sources.of(job.task) for job in stack], stop=stop):
                 missing.remove(places[number])
                 yield places[number], fitted
             continue

@@ -105,8 +105,8 @@ def _job_bytes(job: Job, like: Tensor, *, n_alike: int, otherwise: int) -> int:
     """Return what a job takes of its stack's bytes; `otherwise` where that is not known."""
     if like.device.type == "cpu" or n_alike == 1:  # who is alone has no share to keep
         return BYTES_A_PARAMETER * max(1, _n_parameters(job))
-    found = footprint(job, like.dtype)
-    return max(1, otherwise) if found is None else found + _window_bytes(job) * like.element_size()
+    n_bytes = footprint(job, like.dtype)
+    return max(1, otherwise) if n_bytes is None else n_bytes + _window_bytes(job) * like.element_size()
 
 
 def _window_bytes(job: Job) -> int:
