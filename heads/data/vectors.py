@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cache import Cache, EncoderSpec
+from cache import Cache, ContentSpec, EncoderSpec
 from heads.data.disk_vectors import DiskMatrix
 from heads.data.tokens import ProductTokens, load_tokens
 
@@ -30,6 +30,7 @@ class Vectors:
     inputs: dict[str, Any]  # tensors, or what reads them from the disk
     present: dict[str, torch.Tensor]
     tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
+    contents: dict[str, ContentSpec] = field(default_factory=dict)  # how those encoded are made, where it is known
 
     @property
     def dims(self) -> dict[str, int]:
@@ -149,7 +150,8 @@ def load_vectors(
             inputs[modality] = torch.from_numpy(matrix)
     specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
     tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}
-    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens)
+    contents = {modality: spec for modality in names if (spec := cache.content_spec(modality)) is not None}
+    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens, contents=contents)
 
 
 def share_content(rows_by_modality: Sequence[np.ndarray]) -> np.ndarray:
