@@ -49,7 +49,9 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
             "content_sha256": cache.content_sha256,
             "n_products": len(cache),
             "columns": cache.columns(),
-            "contents": {modality: str(cache.content_spec(modality) or "not known") for modality in cache.modalities},
+            "contents": {
+                modality: str(cache.content_spec(modality) or "of columns not known") for modality in cache.modalities
+            },
             "statuses": {modality: dict(Counter(cache.statuses(modality))) for modality in cache.modalities},
             "encoders": [
                 _entry_facts(cache, modality, encoder)

@@ -126,9 +126,10 @@ def test_a_heads_answers_do_not_depend_on_which_others_are_asked(cache_path, run
 
 def test_all_heads_share_one_reading(cache_path, run_path, monkeypatch):
     read = []
-    monkeypatch.setattr(TrainedHead, "vectors_of", lambda head, cache, own=TrainedHead.vectors_of: (
-        read.append(head.name) or own(head, cache)
-    ))  # fmt: skip
+    vectors_of = TrainedHead.vectors_of
+    monkeypatch.setattr(
+        TrainedHead, "vectors_of", lambda *given, **options: read.append(given) or vectors_of(*given, **options)
+    )
     predicted(cache_path, run_path)
     assert len(read) == 1
 
@@ -318,6 +319,7 @@ def test_a_head_of_one_s_own_answers_where_its_code_may_run(cache_path, tmp_path
             assert found[line["id"]]["Mine"] == line["Mine"]
 
 
+TEXTS = replace(QUICK, fusions=("text",), weights=None)
 NAME, BODY = (ContentSpec("text", {"columns": [name]}) for name in ("name", "description"))
 
 
@@ -332,7 +334,7 @@ def made_of(path, spec):
 
 @pytest.fixture
 def name_run(tmp_path):
-    return train(made_of(tmp_path / "a.h5", NAME), settings=QUICK, runs_path=tmp_path / "runs").run_path
+    return train(made_of(tmp_path / "a.h5", NAME), settings=TEXTS, runs_path=tmp_path / "runs").run_path
 
 
 def test_a_cache_of_another_column_is_refused_by_name(name_run, tmp_path):
@@ -358,5 +360,5 @@ def test_what_is_made_alike_or_is_not_known_is_answered(name_run, tmp_path, spec
 
 
 def test_a_head_that_does_not_know_how_its_contents_were_made_answers_all(tmp_path):
-    run = train(made_of(tmp_path / "a.h5", None), settings=QUICK, runs_path=tmp_path / "runs").run_path
+    run = train(made_of(tmp_path / "a.h5", None), settings=TEXTS, runs_path=tmp_path / "runs").run_path
     assert len(predicted(made_of(tmp_path / "b.h5", BODY), run)) == 60
