@@ -14,7 +14,7 @@ from cache.errors import (
 )
 from cache.inventory import Inventory
 from cache.journal import Journal
-from cache.keys import EncoderSpec, content_key
+from cache.keys import ContentSpec, EncoderSpec, content_key
 from cache.part import Part
 from cache.planning import plan
 from cache.products import Contents, Products
@@ -27,6 +27,7 @@ __all__ = [
     "Cache",
     "CacheError",
     "CacheLockedError",
+    "ContentSpec",
     "Contents",
     "DamagedCacheError",
     "EmbedOnceError",

@@ -49,6 +49,9 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
             "content_sha256": cache.content_sha256,
             "n_products": len(cache),
             "columns": cache.columns(),
+            "contents": {
+                modality: str(cache.content_spec(modality) or "of columns not known") for modality in cache.modalities
+            },
             "statuses": {modality: dict(Counter(cache.statuses(modality))) for modality in cache.modalities},
             "encoders": [
                 _entry_facts(cache, modality, encoder)
@@ -75,7 +78,7 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
     more = f" and {len(facts['columns']) - len(columns)} more" if len(columns) < len(facts["columns"]) else ""
     print_wrapped(f"columns: {', '.join(columns)}{more}")
     for modality, counts in facts["statuses"].items():
-        print_wrapped(f"{modality}: {show_statuses(counts)}")
+        print_wrapped(f"{modality}: {show_statuses(counts)} ({facts['contents'][modality]})")
     click.echo()
     has_tokens = any("tokens" in entry for entry in facts["encoders"])
     print_table(

@@ -1,4 +1,4 @@
-"""Names for content and for encoders: a content key, and an encoder's spec with its fingerprint."""
+"""Names for content and for encoders: a content key, and specs with their fingerprints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from cache.errors import NotACacheError
 
-__all__ = ["EncoderSpec", "content_key", "fields_sha256"]
+__all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256"]
 
 
 def content_key(content: bytes) -> str:
@@ -42,11 +42,8 @@ def fields_sha256(fields: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class EncoderSpec:
-    """Everything that changes an encoder's vector: weights, preprocessing, pooling, precision.
-
-    Batch size, worker count, device and paths are left out on purpose: they do not change it.
-    """
+class Spec:
+    """Named values, of JSON's types, that say how something of a modality is made."""
 
     modality: str
     fields: Mapping[str, Any]
@@ -60,7 +57,7 @@ class EncoderSpec:
         """The SHA-256 of the spec, 64 hexadecimal digits."""
         return fields_sha256({"modality": self.modality, "fields": dict(self.fields)})
 
-    def differences(self, other: EncoderSpec) -> list[str]:
+    def differences(self, other: Spec) -> list[str]:
         """Return one ``field: ours, not theirs`` line for each field that is not the same."""
         ours, theirs = ({"modality": spec.modality, **spec.fields} for spec in (self, other))
         lines = []
@@ -77,7 +74,7 @@ class EncoderSpec:
         return json.dumps({"modality": self.modality, **self.fields}, sort_keys=True, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> EncoderSpec:
+    def from_json(cls, text: str) -> Self:
         """Return the spec that `to_json` wrote.
 
         Raises:
@@ -91,8 +88,39 @@ class EncoderSpec:
             return cls(modality=modality, fields=fields)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise NotACacheError(
-                f"Expected an encoder spec to be a JSON object with a modality, but it is not: {error}"
+                f"Expected a spec to be a JSON object with a modality, but it is not: {error}"
             ) from error
+
+
+class EncoderSpec(Spec):
+    """Everything that changes an encoder's vector: weights, preprocessing, pooling, precision.
+
+    Batch size, worker count, device and paths are left out on purpose: they do not change it.
+    """
+
+
+class ContentSpec(Spec):
+    """How a modality's contents are made of a catalogue: ``columns``, and what is done to their cells.
+
+    >>> str(ContentSpec("text", {"columns": ["title", "body"], "join": ". ", "clean": True}))
+    'columns title, body; join: ". "; clean: true'
+    """
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns whose cells it is, in their order."""
+        return list(self.fields.get("columns", []))
+
+    def __str__(self) -> str:
+        names = f"{'column' if len(self.columns) == 1 else 'columns'} {', '.join(self.columns)}"
+        others = [f"{name}: {json.dumps(value)}" for name, value in self.fields.items() if name != "columns"]
+        return "; ".join([*([names] if self.columns else []), *others])
+
+    def renamed(self, other: ContentSpec) -> ContentSpec:
+        """Return the spec with the names of another's columns, where they are as many."""
+        if len(self.columns) != len(other.columns):
+            return self
+        return ContentSpec(self.modality, {**self.fields, "columns": other.columns})
 
 
 def _shortened(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The cache format, version 2, and the one way to open a file of it.
+"""The cache format, version 3, and the one way to open a file of it.
 
 A cache is one HDF5 file that is written once and never changed in place. It needs no more than plain h5py::
 
@@ -32,16 +32,18 @@ path                                    shape     type     meaning
                                                            lone ``.`` are percent-encoded
 ``/catalogue/<modality>/row``           (N,)      i8       the product's row in ``/<modality>``, -1 where it has none
 ``/catalogue/<modality>/status``        (N,)      S16      ``ok``, or why the product has no vector
+``/catalogue/<modality>/spec``          ()        S        since version 3, and only where it is known: JSON: of which
+                                                           columns the contents are made, and how (`cache.keys`)
 ``/digests``                            ()        S        JSON: the SHA-256 of every dataset above (`cache.writer`)
 ======================================  ========  =======  ==========================================================
 
 A *string* is a group of ``utf8`` (bytes, u1) and ``offset`` (N + 1, i8): cell n is ``utf8[offset[n]:offset[n + 1]]``.
 Bytes that were not Unicode are kept (Python's ``surrogateescape``).
 
-The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 2, ``created_by``, and
+The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 3, ``created_by``, and
 ``content_sha256``, the SHA-256 over ``/digests``: two caches with the same one hold the same. They are a number and
-bytes of fixed length. Version 1 had no tokens, and is otherwise the same; it is read for ever, and sealing new parts
-into such a cache makes one of version 2.
+bytes of fixed length. Versions 1 and 2 are read for ever: 1 had no tokens, neither had the specs of contents. Sealing
+into such a cache makes one of version 3.
 
 A *part* of the journal (`cache.part`, `cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with
 ``/key`` (n,), ``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since
@@ -80,8 +82,8 @@ __all__ = [
 
 CACHE_FORMAT = "embed-once cache"
 PART_FORMAT = "embed-once part"
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
 
 _MAX_DEPTH = 5  # /catalogue/column/<name>/utf8 is the deepest path, at 4
 _FILTERS = {"fletcher32"}

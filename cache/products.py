@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cache.keys import ContentSpec
 from cache.layout import column_path
 from cache.writer import encode_strings
 
@@ -15,10 +16,11 @@ __all__ = ["Contents", "Products"]
 
 @dataclass(frozen=True)
 class Contents:
-    """One modality of N products: each one's content key, "" where it has no content, and its status."""
+    """One modality of N products: each one's content key, "" where it has none, its status, and how it is made."""
 
     keys: list[str]
     statuses: list[str]
+    spec: ContentSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -50,4 +52,6 @@ class Products:
             ]
             arrays[f"catalogue/{modality}/row"] = np.array([known.get(key, -1) for key in contents.keys], "i8")
             arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
+            if contents.spec is not None:
+                arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
         return arrays

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import h5py
 
 from cache.errors import DamagedCacheError, NotACacheError
-from cache.keys import EncoderSpec
+from cache.keys import ContentSpec, EncoderSpec
 
 __all__ = ["check_schema"]
 
@@ -61,6 +61,9 @@ def check_schema(file: h5py.File) -> None:
         if f"catalogue/{modality}" in file:
             table(f"catalogue/{modality}/row", "i8", n_products)
             table(f"catalogue/{modality}/status", "S16", n_products)
+            if f"catalogue/{modality}/spec" in file:
+                table(f"catalogue/{modality}/spec", "S")
+                _check_spec(file, f"catalogue/{modality}/spec", ContentSpec, modality)
     _check_nothing_else(file, known)
 
 
@@ -76,12 +79,16 @@ def _check_encoder(
         if n_tokens and not token_dim:  # which take no bytes whatever their number
             raise DamagedCacheError(f"the table {path}/token has {n_tokens} tokens of no dimensions")
         table(f"{path}/token_offset", "i8", n_contents + 1)
+    _check_spec(file, f"{path}/spec", EncoderSpec, modality)
+
+
+def _check_spec(file: h5py.File, path: str, kind: type[EncoderSpec | ContentSpec], modality: str) -> None:
     try:
-        spec = EncoderSpec.from_json(bytes(file[f"{path}/spec"][()]).decode(errors="replace"))
+        spec = kind.from_json(bytes(file[path][()]).decode(errors="replace"))
     except NotACacheError as error:
-        raise DamagedCacheError(f"{path}/spec: {error}") from error
+        raise DamagedCacheError(f"{path}: {error}") from error
     if spec.modality != modality:
-        raise DamagedCacheError(f"{path}/spec is that of another modality")
+        raise DamagedCacheError(f"{path} is that of another modality")
 
 
 def _members(file: h5py.File, path: str) -> list[str]:

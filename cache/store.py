@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
-from cache.keys import EncoderSpec
+from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
 from cache.writer import decode_strings
@@ -118,6 +118,11 @@ class Cache:
     def spec(self, modality: str, encoder: str) -> EncoderSpec:
         """Return all that made the encoder's vectors what they are."""
         return EncoderSpec.from_json(self._text(f"{modality}/{encoder}/spec"))
+
+    def content_spec(self, modality: str) -> ContentSpec | None:
+        """Return how the modality's contents are made of the catalogue; None where that is not known."""
+        path = f"catalogue/{modality}/spec"
+        return ContentSpec.from_json(self._text(path)) if self._has(path) else None
 
     def ids(self) -> list[str]:
         """Return the N products' ids, in the catalogue's order."""
@@ -227,9 +232,8 @@ class Cache:
             MissingEntryError: the cache lacks the modality or the encoder.
         """
         encoder = self.encoder(modality, encoder)
-        vectors = self.vectors(modality, encoder)
+        vectors, present = self.vectors(modality, encoder), self.present(modality, encoder)
         matrix = np.full((len(self), vectors.shape[1]), np.nan, dtype=np.float32)
-        present = self.present(modality, encoder)
         matrix[present] = vectors[self.rows(modality)[present]]
         return matrix
 

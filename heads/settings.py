@@ -115,6 +115,8 @@ class ProblemSettings:
     metadata_counts: tuple[str, ...] = ()  # columns of text, whose counts of words and characters are metadata
     allow_leaks: bool = False  # let columns that give the label away be metadata
     min_rows: int = 10  # classes with fewer rows are left out
+    group_column: str | None = None  # rows of one cell stand on one side of every split, as copies do
+    near_duplicates: float | None = None  # vectors of this cosine are copies, too; None: those equal within rounding
     split_column: str | None = None  # a column that says train, validation or test; None: split by seed
     test_share: float = 0.2  # where there is one fold
     validation_share: float = 0.15  # of all rows, in each fold
@@ -125,6 +127,8 @@ class ProblemSettings:
 
     def __post_init__(self) -> None:
         check(self, "min_rows", self.min_rows >= 1, "at least 1")
+        cosine = self.near_duplicates
+        check(self, "near_duplicates", cosine is None or 0 < cosine <= 1, "a cosine over 0 and up to 1")
         for name in ("test_share", "validation_share"):
             check(self, name, 0 < getattr(self, name) < 1, "between 0 and 1")
         test_share = self.test_share if self.folds == 1 else 1 / self.folds

@@ -13,7 +13,7 @@ import numpy as np
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from cache import Contents, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal
+from cache import Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal
 from embed.contents.images import decode
 from heads.head_types import control_names, fusion_names, names_at_once
 
@@ -90,12 +90,13 @@ def synthetic_cache(
     present: Mapping[str, np.ndarray] | None = None,
     contents: Mapping[str, Sequence[str]] | None = None,
     tokens: Mapping[str, Sequence[np.ndarray]] | None = None,
+    made_of: Mapping[str, ContentSpec] | None = None,
     encoder: str = "synthetic",
 ) -> Path:
     """Seal a cache of given vectors, {modality: (N, D)}, without any encoder; return its path.
 
     `present` (N,) bool says who has a vector; `contents` names each product's content, to make duplicates of some;
-    `tokens` gives N arrays (T_i, D) for some modalities.
+    `tokens` gives N arrays (T_i, D) for some modalities, `made_of` says how contents are made.
     """
     n_products = len(next(iter(vectors.values())))
     kept = {}
@@ -112,7 +113,8 @@ def synthetic_cache(
                 own_tokens = Tokens.of([tokens[modality][n].astype(np.float16) for n in first.values()])
                 spec = EncoderSpec(modality, {**spec.fields, "tokens": True})
             journal.publish(Part(encoder, spec, list(first), part_vectors, {}, own_tokens))
-            kept[modality] = Contents(keys, ["ok" if key else "absent" for key in keys])
+            statuses = ["ok" if key else "absent" for key in keys]
+            kept[modality] = Contents(keys, statuses, (made_of or {}).get(modality))
         products = Products(
             ids=[f"{n:05}" for n in range(n_products)],
             columns={name: list(cells) for name, cells in columns.items()},

@@ -50,8 +50,8 @@ def test_info_tells_what_there_is(path):
     assert len(lines) == 9
     assert lines[0].startswith(f"{path}: 4 products, ")
     assert "columns: label, note" in lines
-    assert "image: 3 ok, 1 absent" in lines
-    assert "text: 4 ok" in lines
+    assert "image: 3 ok, 1 absent (of columns not known)" in lines
+    assert "text: 4 ok (of columns not known)" in lines
     assert ["image/synthetic", "3", "3"] in [line.split() for line in lines]
     assert ["text/synthetic", "3", "2"] in [line.split() for line in lines]
     assert "journal" not in result.stdout
@@ -88,6 +88,7 @@ def test_info_prints_one_json_object(path):
         "bytes": path.stat().st_size,
         "n_products": 4,
         "columns": ["label", "note"],
+        "contents": {"image": "of columns not known", "text": "of columns not known"},
         "statuses": {"image": {"ok": 3, "absent": 1}, "text": {"ok": 4}},
         "encoders": [
             {"name": "image/synthetic", "n_vectors": 3, "dimension": 3, "spec": {"weights": "synthetic"}},

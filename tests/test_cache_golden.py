@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 import pytest
 
-from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
+from cache import Cache, Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
 from cache.layout import FORMAT_VERSION
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
 
 
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 TOKENS = {("image", "resnet18"): "1x3", ("text", "bert"): True}  # since version 2
 
 
@@ -72,6 +72,12 @@ def test_modalities_and_encoders_are_read(cache, version):
     assert cache.spec("text", "bert") == spec_of("text", "bert", version, max_length=32)
     assert [cache.dimension("image", name) for name in ("resnet18", "resnet50")] == [3, 4]
     assert cache.dimension("text", "bert") == 2
+
+
+def test_how_contents_are_made_is_read_where_it_is_known(cache, version):
+    fields = {"columns": ["title", "body"], "join": ". ", "clean": True}
+    assert cache.content_spec("text") == (ContentSpec("text", fields) if version > 2 else None)
+    assert cache.content_spec("image") is None
 
 
 def test_fingerprint_of_a_spec_is_the_one_it_had():

@@ -875,3 +875,29 @@ def test_reader_of_the_old_cache_is_not_disturbed_by_a_seal(tmp_path):
         np.testing.assert_array_equal(reader.matrix("image"), before)
     with Cache(CACHE) as reader:
         assert len(reader) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        ({}, {"columns": ["text"]}),
+        ({"text_column": "label"}, {"columns": ["label"]}),
+        ({"text_columns": "label", "clean_text": True}, {"columns": ["label"], "clean": True}),
+        ({"text_columns": "text,label"}, {"columns": ["text", "label"], "join": ". "}),
+    ],
+)
+def test_the_cache_says_of_what_its_contents_are_made(catalogue, settings, fields):
+    run(catalogue, **settings)
+    with Cache(CACHE) as cache:
+        assert cache.content_spec("text").fields == fields
+        assert cache.content_spec("image").fields == {"columns": ["image"]}
+
+
+def test_texts_of_another_column_that_are_the_same_are_said_to_be_of_that_one(catalogue):
+    """No vector changes, and the catalogue does."""
+    rows = read_rows(catalogue)
+    write_catalogue(catalogue.parent, [{**row, "title": row["text"]} for row in rows])
+    run(catalogue)
+    assert run(catalogue, text_column="title") == (0, 0)
+    with Cache(CACHE) as cache:
+        assert cache.content_spec("text").columns == ["title"]

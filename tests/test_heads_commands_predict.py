@@ -10,7 +10,7 @@ import pytest
 from own_heads import PLAIN_SOURCE
 from support import FUSIONS, class_vectors, invoke, synthetic_cache
 
-from cache import Cache, Contents, Journal, Products, seal
+from cache import Cache, Contents, ContentSpec, Journal, Products, seal
 from heads.commands.predict import predict
 from heads.modules.saved_head import TrainedHead
 from heads.runs.folder import load_heads
@@ -126,9 +126,10 @@ def test_a_heads_answers_do_not_depend_on_which_others_are_asked(cache_path, run
 
 def test_all_heads_share_one_reading(cache_path, run_path, monkeypatch):
     read = []
-    monkeypatch.setattr(TrainedHead, "vectors_of", lambda head, cache, own=TrainedHead.vectors_of: (
-        read.append(head.name) or own(head, cache)
-    ))  # fmt: skip
+    vectors_of = TrainedHead.vectors_of
+    monkeypatch.setattr(
+        TrainedHead, "vectors_of", lambda *given, **options: read.append(given) or vectors_of(*given, **options)
+    )
     predicted(cache_path, run_path)
     assert len(read) == 1
 
@@ -316,3 +317,48 @@ def test_a_head_of_one_s_own_answers_where_its_code_may_run(cache_path, tmp_path
     with (run_path / "predictions.csv").open(newline="") as file:
         for line in csv.DictReader(file):
             assert found[line["id"]]["Mine"] == line["Mine"]
+
+
+TEXTS = replace(QUICK, fusions=("text",), weights=None)
+NAME, BODY = (ContentSpec("text", {"columns": [name]}) for name in ("name", "description"))
+
+
+def made_of(path, spec):
+    """Seal a cache that says how its texts are made; return its path."""
+    targets = np.arange(60) % 3
+    specs = {"text": spec} if spec else {}
+    return synthetic_cache(
+        path, {"text": class_vectors(targets, 6)}, {"label": [f"{one}" for one in targets]}, made_of=specs
+    )
+
+
+@pytest.fixture
+def name_run(tmp_path):
+    return train(made_of(tmp_path / "a.h5", NAME), settings=TEXTS, runs_path=tmp_path / "runs").run_path
+
+
+def test_a_cache_of_another_column_is_refused_by_name(name_run, tmp_path):
+    """A head of names answered descriptions: 1.00 became 0.21, and nothing was said."""
+    result = invoke(predict, made_of(tmp_path / "b.h5", BODY), "--run", name_run)
+    assert_one_line(result)
+    assert "Expected text made of column name, as where the head" in result.stderr
+    assert "is made of column description. Extract it in the same way, or say --renamed" in result.stderr
+
+
+def test_columns_may_be_said_to_be_renamed(name_run, tmp_path):
+    path = made_of(tmp_path / "b.h5", BODY)
+    assert len(predicted(path, name_run, "--renamed")) == 60
+    cleaned = made_of(tmp_path / "c.h5", ContentSpec("text", {"columns": ["description"], "clean": True}))
+    result = invoke(predict, cleaned, "--run", name_run, "--renamed")
+    assert_one_line(result)
+    assert "made of column description; clean: true. Extract it in the same way." in result.stderr
+
+
+@pytest.mark.parametrize("spec", [None, NAME])
+def test_what_is_made_alike_or_is_not_known_is_answered(name_run, tmp_path, spec):
+    assert len(predicted(made_of(tmp_path / "b.h5", spec), name_run)) == 60
+
+
+def test_a_head_that_does_not_know_how_its_contents_were_made_answers_all(tmp_path):
+    run = train(made_of(tmp_path / "a.h5", None), settings=TEXTS, runs_path=tmp_path / "runs").run_path
+    assert len(predicted(made_of(tmp_path / "b.h5", BODY), run)) == 60

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from heads.data.groups import share_content
 from heads.data.splits import Split, split_by_column, split_rows, straddlers
-from heads.data.vectors import share_content
 from heads.errors import SplitError
 
 SEEDS = range(8)

@@ -6,13 +6,15 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from cache import ContentSpec
 from embed.catalogue.columns import check_asked, find_id_column, find_roles
 from embed.catalogue.open_table import open_table
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.subsample import choose_rows
 from embed.catalogue.table import Table, folder_of
-from embed.contents.texts import join
+from embed.contents.texts import SEPARATOR, join
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -36,6 +38,15 @@ class Catalogue:
         if modality == "text" and self.text_columns:
             return [join(cells) for cells in zip(*(self.columns[name] for name in self.text_columns), strict=True)]
         return self.columns[self.roles[modality]]
+
+    def content_spec(self, modality: str, *, is_cleaned: bool) -> ContentSpec:
+        """Return of which columns the modality's contents are made, and how."""
+        columns = [self.roles[modality]]
+        fields: dict[str, Any] = {}
+        if modality == "text":
+            columns = list(self.text_columns) or columns
+            fields = ({"join": SEPARATOR} if len(columns) > 1 else {}) | ({"clean": True} if is_cleaned else {})
+        return ContentSpec(modality, {"columns": columns, **fields})
 
     @property
     def folder(self) -> Path:

@@ -134,7 +134,7 @@ def _show(report: ExtractReport) -> None:
     )
     click.echo()
     for modality, counts in report.statuses.items():
-        print_wrapped(f"{modality}: {show_statuses(counts)}")
+        print_wrapped(f"{modality}: {show_statuses(counts)} ({report.contents[modality]})")
     if report.failures_path is not None:
         print_wrapped(f"What could not be read is listed in {report.failures_path}.")
     cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from embed.contents.statuses import ABSENT
 from embed.errors import ContentError
 
-__all__ = ["HashTokenizer", "clean", "join", "normalise"]
+__all__ = ["SEPARATOR", "HashTokenizer", "clean", "join", "normalise"]
 
+SEPARATOR = ". "  # of several cells that are one text
 NORMALISATION = "NFC, runs of white space to one blank"
 
 
@@ -41,7 +42,7 @@ def join(cells: Iterable[str]) -> str:
     >>> join(["Blue shirt", " ", "Soft cotton"])
     'Blue shirt. Soft cotton'
     """
-    return ". ".join(stripped for cell in cells if (stripped := cell.strip()))
+    return SEPARATOR.join(stripped for cell in cells if (stripped := cell.strip()))
 
 
 def clean(text: str) -> str:

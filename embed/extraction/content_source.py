@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache import Contents, content_key
+from cache import Contents, ContentSpec, content_key
 from embed.catalogue.catalogue import Catalogue
 from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints, identity
@@ -30,6 +30,7 @@ class Source:
     keys: list[str]  # N, "" where the product has no content
     statuses: list[str]  # N, "ok" where it has
     places: dict[str, Path | Place | str]  # key -> the file, the place inside a file, or the text itself
+    spec: ContentSpec  # how the contents are made of the catalogue
     hints: Hints
 
     def read(self, key: str) -> bytes | str:
@@ -55,6 +56,7 @@ class Source:
             statuses=[
                 RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
             ],
+            spec=self.spec,
         )
 
 
@@ -79,7 +81,8 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
             places[key] = place
     if modality == "image":
         _check_found(statuses, cells, catalogue, settings)
-    return Source(modality, keys, statuses, places, hints)
+    spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
+    return Source(modality, keys, statuses, places, spec, hints)
 
 
 def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, str]]:

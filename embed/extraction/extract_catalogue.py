@@ -40,6 +40,7 @@ class ExtractReport:
     cache_path: Path
     n_products: int
     encoders: list[EncoderReport]
+    contents: dict[str, str]  # modality -> of which columns its contents are made, and how
     statuses: dict[str, dict[str, int]]
     failures_path: Path | None  # the list of contents that could not be read, where there are any
     was_written: bool  # whether the cache changed
@@ -91,6 +92,7 @@ def extract(
         cache_path=work.cache_path,
         n_products=len(work.catalogue.ids),
         encoders=reports,
+        contents={modality: str(source.spec) for modality, source in work.sources.items()},
         statuses=statuses,
         failures_path=failures_path,
         was_written=was_written,

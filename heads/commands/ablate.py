@@ -83,6 +83,8 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.option("--grid", "grid_path", type=_PATH, is_eager=True, expose_value=False, callback=_use_grid_file,
               help="A YAML or TOML file of these options; those given here win.")  # fmt: skip
 @setting("--min-rows", help="Classes with fewer rows are left out.")
+@setting("--group-column", help="A column whose cells name a product: its rows stand on one side of every split.")
+@setting("--near-duplicates", type=float, help="The cosine from which vectors are copies; default: equal ones.")
 @setting("--split-column", help="A column that says train, validation or test; makes one fold.")
 @setting("--split-seed", help="Of the folds, the search and the bootstrap.")
 @setting("--test-share", help="Of the rows, where there is one fold.")

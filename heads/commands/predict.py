@@ -24,12 +24,17 @@ _PATH = click.Path(path_type=Path)
 @click.option("--head", "heads", multiple=True, help="One of the run's heads; default: all.")
 @click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
 @click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
-def predict(cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None, plugins: bool) -> None:
+@click.option("--renamed", "is_renamed", is_flag=True, help="Pictures and texts may be columns of other names.")
+def predict(
+    cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None, plugins: bool, is_renamed: bool
+) -> None:
     """Answer every product of CACHE with a run's heads, as CSV."""
     from heads.workflows.predict import predict as answer
 
     with _written_whole(output) if output else nullcontext(sys.stdout) as file:
-        n_products, n_without = answer(run_path, cache_path, file, names=heads or None, plugins=plugins)
+        n_products, n_without = answer(
+            run_path, cache_path, file, names=heads or None, plugins=plugins, is_renamed=is_renamed
+        )
     if output:
         click.echo(f"{output}: answers to {n_products - n_without} of {n_products} products.")
     if n_without:

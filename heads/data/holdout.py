@@ -9,20 +9,30 @@ from heads.data.splits import Split
 __all__ = ["draw_holdout"]
 
 
-def draw_holdout(targets: np.ndarray, shares: np.ndarray, *, generator: np.random.Generator) -> Split:
+def draw_holdout(
+    targets: np.ndarray, shares: np.ndarray, *, generator: np.random.Generator, groups: np.ndarray | None = None
+) -> Split:
     """Return the rows to train on and those to stop by: of each class its share, and never all of it.
 
-    Where that comes to no row, the training rows are both.
+    Rows of one group are on one side, with the class of one of them. Where the share comes to no row, the training rows
+    are both.
 
     Shape:
         targets: (N,) int64, -1 for rows to leave out
         shares: (K,) from 0 to 1
+        groups: (N,) of any type; None: each row is one
     """
     rows = generator.permutation(np.flatnonzero(targets >= 0))
-    rows = rows[np.argsort(targets[rows], kind="stable")]  # by class; within it in random order
-    classes = targets[rows]
+    leaders = np.arange(len(rows))  # the place of the first row of each one's group
+    if groups is not None:
+        _, first, inverse = np.unique(groups[rows], return_index=True, return_inverse=True)
+        leaders = first[inverse]
+    order = np.lexsort((leaders, targets[rows[leaders]]))  # by class; within it the groups in random order
+    rows, leaders, classes = rows[order], leaders[order], targets[rows[leaders]][order]
     counts = np.bincount(classes, minlength=len(shares))  # (K,)
-    ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[classes]
-    is_chosen = (ranks + 0.5 < shares[classes] * counts[classes]) & (ranks + 1 < counts[classes])
+    places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[classes]
+    _, first, inverse, sizes = np.unique(leaders, return_index=True, return_inverse=True, return_counts=True)
+    starts, sizes = places[first][inverse], sizes[inverse]  # of the row's group, on the line of its class
+    is_chosen = (starts + sizes / 2 < shares[classes] * counts[classes]) & (starts + sizes < counts[classes])
     train, validation = np.sort(rows[~is_chosen]), np.sort(rows[is_chosen])
     return Split(train=train, validation=validation if len(validation) else train, test=rows[:0])

@@ -1,4 +1,4 @@
-"""From the cache to matrices: each modality's vectors, who has them, and who shares a content with whom."""
+"""From the cache to matrices: each modality's vectors, and who has them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from cache import Cache, EncoderSpec
+from cache import Cache, ContentSpec, EncoderSpec
 from heads.data.disk_vectors import DiskMatrix
 from heads.data.tokens import ProductTokens, load_tokens
 
-__all__ = ["Vectors", "load_vectors", "share_content"]
+__all__ = ["Vectors", "load_vectors"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Vectors:
     inputs: dict[str, Any]  # tensors, or what reads them from the disk
     present: dict[str, torch.Tensor]
     tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
+    contents: dict[str, ContentSpec] = field(default_factory=dict)  # how those encoded are made, where it is known
 
     @property
     def dims(self) -> dict[str, int]:
@@ -145,27 +146,5 @@ def load_vectors(
             inputs[modality] = torch.from_numpy(matrix)
     specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
     tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}
-    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens)
-
-
-def share_content(rows_by_modality: Sequence[np.ndarray]) -> np.ndarray:
-    """Return a group for each product, the same for all that share a picture or a text, directly or through others.
-
-    Shape:
-        rows_by_modality: (N,) int64 each, the row of the product's content; -1 where it has none
-        output: (N,) int64
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n_products = len(rows_by_modality[0])
-    left, right = [], []
-    n_nodes = n_products  # products first, then each modality's contents
-    for rows in rows_by_modality:
-        has = np.flatnonzero(rows >= 0)
-        left.append(has)
-        right.append(rows[has] + n_nodes)
-        n_nodes += int(rows.max(initial=-1)) + 1
-    edges = (np.concatenate(left), np.concatenate(right))
-    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
-    return connected_components(graph, directed=False)[1][:n_products].astype(np.int64)
+    contents = {modality: spec for modality in names if (spec := cache.content_spec(modality)) is not None}
+    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens, contents=contents)

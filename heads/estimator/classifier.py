@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from heads.data.holdout import draw_holdout
@@ -121,8 +121,10 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.precision = precision
 
-    def fit(self, X: Any, y: Any) -> FusionClassifier:  # noqa: N803 - scikit-learn's name
+    def fit(self, X: Any, y: Any, groups: Any = None) -> FusionClassifier:  # noqa: N803 - scikit-learn's name
         """Train the head on the rows, and return the classifier itself.
+
+        Rows of one of the `groups`, (N,), are held out together, or not at all.
 
         Raises:
             SettingError: a parameter is out of its range.
@@ -146,7 +148,9 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
                 f"{(targets >= 0).sum()} rows that have vectors."
             )
         settings, shares = self._find_settings(fusion, y)
-        split = draw_holdout(targets, shares, generator=np.random.default_rng(settings.seed))
+        groups = None if groups is None else check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
+        check_consistent_length(matrix, groups)
+        split = draw_holdout(targets, shares, generator=np.random.default_rng(settings.seed), groups=groups)
         labels = Labels("y", [str(name) for name in self.classes_], targets, [])
         trained = self._train(fusion, vectors, labels, split, settings)
         members = {name: one for name, one in trained.items() if name != fusion} or trained
@@ -258,6 +262,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             vectors={(name, COLUMNS): [vectors.part([name])] for name in modalities},
             labels=labels,
             groups=np.arange(len(labels.targets)),
+            is_placeholder=np.zeros(len(labels.targets), dtype=bool),
             folds=[split],
             fusions=(fusion,),
             notes=[],

@@ -47,7 +47,7 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     for name, trained in (roster.trained | roster.controls).items():
         sides = {side: roster.probabilities(name, side) for side in SIDES}
         fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
-        cards[name] = _scorecard(roster, sides) | fitted
+        cards[name] = _scorecard(roster, sides) | fitted | _scored_apart(roster, sides["test"])
         answers[name] = Predictions.of(sides["test"], roster.is_known(name)[roster.split.test])
     metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, roster.controls))
     targets = {name: own.classes for name, own in answers.items()}
@@ -85,6 +85,21 @@ def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
         "train_test_gap": by_side["train"]["accuracy"] - own["accuracy"],
         **by_side,
         "classes": per_class(test, sides["test"].argmax(1), roster.problem.labels.classes),
+    }
+
+
+def _scored_apart(roster: Roster, probabilities: np.ndarray) -> dict:
+    """Return the scores on the test rows with a placeholder and on the others, where there are both."""
+    has = roster.problem.is_placeholder[roster.split.test]
+    if has.all() or not has.any():
+        return {}
+    targets = roster.problem.labels.targets[roster.split.test]
+    parts = {"with a placeholder": has, "without": ~has}
+    return {
+        "apart": {
+            name: {"n_rows": int(rows.sum()), **measure(targets[rows], probabilities[rows])}
+            for name, rows in parts.items()
+        }
     }
 
 

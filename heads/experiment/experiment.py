@@ -153,7 +153,7 @@ class Experiment:
     def head(self, job: FoldJob, description: HeadDescription, module: nn.Module) -> TrainedHead:
         """Return a module that a job has trained, with all that is needed to answer."""
         encoders, labels = job.configuration.encoders, self.problem.labels
-        specs = self._inputs.vectors(encoders, job.fold).specs
+        vectors = self._inputs.vectors(encoders, job.fold)
         return TrainedHead(
             description=description,
             module=module,
@@ -161,7 +161,8 @@ class Experiment:
             label=labels.column,
             classes=labels.classes,
             encoders=dict(encoders),
-            specs=specs,
+            specs=vectors.specs,
+            contents=vectors.contents,
         )
 
     def _finish(

@@ -11,13 +11,14 @@ import numpy as np
 
 from cache import Cache
 from heads.data.folds import split_folds
+from heads.data.groups import find_groups
 from heads.data.labels import Labels, find_label_column, make_labels
 from heads.data.memory_budget import memory_bytes
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
 from heads.data.splits import Split, split_by_column, split_rows
-from heads.data.vectors import Vectors, load_vectors, share_content
+from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.problem_notes import coverage_notes, fold_notes, token_notes
 from heads.head_types import HEAD_TYPES, fusion_names, head_type
@@ -39,7 +40,8 @@ class Problem:
     ids: list[str]
     vectors: Mapping[Encoder, Sequence[Vectors]]  # of one modality each: the same in all folds, or one for each
     labels: Labels
-    groups: np.ndarray
+    groups: np.ndarray  # (N,) int64: rows of one group stand on one side of every split
+    is_placeholder: np.ndarray  # (N,) bool: rows of which a content says nothing of the product
     folds: list[Split]
     fusions: tuple[str, ...]
     notes: list[str]
@@ -117,9 +119,15 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     is_known = _rows_in_all(vectors, len(cache))
     is_usable = is_known | wish.filled if wish else is_known
     labels = make_labels(column, cache.column(column), usable=is_usable, min_rows=settings.min_rows)
-    groups = share_content([_readable_rows(cache, modality) for modality in cache.modalities])
-    folds = _split(cache, labels, groups, settings)
-    notes += [*labels.notes, *fold_notes(labels, groups, folds, split_column=settings.split_column)]
+    by_modality: dict[str, list[str]] = {}
+    for modality, name in vectors:
+        by_modality.setdefault(modality, []).append(name)
+    groups = find_groups(
+        cache, labels, encoders=by_modality, column=settings.group_column, cosine=settings.near_duplicates
+    )
+    folds = _split(cache, labels, groups.of_rows, settings)
+    notes += [*labels.notes, *groups.notes]
+    notes += fold_notes(labels, groups.of_rows, folds, split_column=settings.split_column)
     versions: dict[Encoder, Sequence[Vectors]] = {encoder: [one] for encoder, one in vectors.items()}
     if wish:
         versions[METADATA, ENCODER], column_notes = wish.vectors(labels, folds)
@@ -133,7 +141,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         ids=cache.ids(),
         vectors=dict(sorted(versions.items())),
         labels=labels,
-        groups=groups,
+        groups=groups.of_rows,
+        is_placeholder=groups.is_placeholder,
         folds=folds,
         fusions=fusions,
         notes=notes,
@@ -219,13 +228,6 @@ def _rows_in_all(vectors: Mapping[Encoder, Vectors], n_rows: int) -> np.ndarray:
     for (modality, _), one in vectors.items():
         in_all[modality] = in_all.get(modality, True) & one.some_present()
     return np.logical_or.reduce([*in_all.values(), np.zeros(n_rows, dtype=bool)])
-
-
-def _readable_rows(cache: Cache, modality: str) -> np.ndarray:
-    """Return each product's content row, -1 where it could not be read: a page saved as a picture is no duplicate."""
-    rows = cache.rows(modality)
-    readable = np.append(cache.content_statuses(modality) == b"ok", False)
-    return np.where(readable[rows], rows, -1)
 
 
 def _split(cache: Cache, labels: Labels, groups: np.ndarray, settings: ProblemSettings) -> list[Split]:

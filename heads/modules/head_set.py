@@ -20,7 +20,7 @@ from heads.modules.saved_head import TrainedHead
 __all__ = ["answer_all", "vectors_for"]
 
 
-def vectors_for(heads: Sequence[TrainedHead], cache: Cache) -> Vectors:
+def vectors_for(heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False) -> Vectors:
     """Return the vectors of all that heads of one run look at, from any cache that holds such.
 
     Raises:
@@ -34,7 +34,10 @@ def vectors_for(heads: Sequence[TrainedHead], cache: Cache) -> Vectors:
     )
     encoders = {name: encoder for head in heads for name, encoder in head.encoders.items()}
     specs = {name: spec for head in heads for name, spec in head.specs.items()}
-    return replace(widest, description=seen, encoders=encoders, specs=specs).vectors_of(cache)
+    contents = {name: spec for head in heads for name, spec in head.contents.items()}
+    return replace(widest, description=seen, encoders=encoders, specs=specs, contents=contents).vectors_of(
+        cache, is_renamed=is_renamed
+    )
 
 
 def answer_all(heads: Iterable[TrainedHead], vectors: Vectors) -> dict[str, Tensor]:

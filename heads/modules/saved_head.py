@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from cache import Cache, EncoderSpec
+from cache import Cache, ContentSpec, EncoderSpec
 from cache.keys import fields_sha256
 from cache.reading import reading
 from heads.data.metadata import FittedMetadata
@@ -31,6 +31,7 @@ from heads.errors import HeadError
 from heads.json_file import write_json
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
+from heads.modules.head_inputs import check_contents, find_encoder
 from heads.modules.plugin import shown_error
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
@@ -59,6 +60,7 @@ class TrainedHead:
     classes: list[str]
     encoders: Mapping[str, str]  # modality -> the encoder's name in the cache it was trained from
     specs: Mapping[str, EncoderSpec]
+    contents: Mapping[str, ContentSpec] = field(default_factory=dict)  # how what was encoded is made; where it is known
 
     @property
     def name(self) -> str:
@@ -132,36 +134,26 @@ class TrainedHead:
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
-    def vectors_of(self, cache: Cache) -> Vectors:
+    def vectors_of(self, cache: Cache, *, is_renamed: bool = False) -> Vectors:
         """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
+        With `is_renamed` the columns that contents are made of may have other names than in training.
+
         Raises:
-            HeadError: the cache has vectors of this modality, and none from the same encoder spec; or lacks a column.
+            HeadError: the cache has vectors of this modality, and none from the same encoder spec, or of contents that
+                are made otherwise; or lacks a column.
             MissingEntryError: the cache lacks the modality.
         """
-        encoders = {}
         columns = [FittedMetadata.from_spec(spec) for spec in self.specs.values() if is_metadata(spec)]
-        for modality in [name for name in self.description.dims if not is_metadata(self.specs[name])]:
-            wanted = self.specs[modality]
-            specs = {name: cache.spec(modality, name) for name in cache.encoders(modality)}
-            fitting = [name for name, spec in specs.items() if spec.fingerprint == wanted.fingerprint]
-            if not fitting:
-                shown = "; ".join(
-                    f"{name} differs in {', '.join(spec.differences(wanted)[:4])}" for name, spec in specs.items()
-                )
-                precision = f", --precision {wanted.fields.get('precision')} among them"
-                raise HeadError(
-                    f"Expected {cache.path} to have {modality} vectors made as {self.encoders[modality]} was, which "
-                    f"the head {self.name!r} learned from, but {shown or 'there are none'}. Extract with the same "
-                    f"encoder and settings{precision if 'precision: ' in shown else ''}."
-                )
-            encoders[modality] = fitting[0]
-            if modality in self.description.token_dims and not cache.has_tokens(modality, fitting[0]):
-                raise HeadError(
-                    f"Expected {cache.path} to have the tokens of {modality}/{self.encoders[modality]}, which the head "
-                    f"{self.name!r} looks at, but it has vectors alone of {fitting[0]}. Extract with the same encoder "
-                    "and --tokens."
-                )
+        encoded = [name for name in self.description.dims if not is_metadata(self.specs[name])]
+        encoders = {}
+        for modality in encoded:
+            encoders[modality] = find_encoder(
+                cache, self.specs[modality], name=self.encoders[modality], head=self.name,
+                needs_tokens=modality in self.description.token_dims,
+            )  # fmt: skip
+            if modality in self.contents:
+                check_contents(cache, self.contents[modality], head=self.name, is_renamed=is_renamed)
         vectors = load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
         return Vectors.together([vectors, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)])
 
@@ -187,6 +179,7 @@ class TrainedHead:
             "description": self.description.to_dict(),
             "encoders": dict(self.encoders),
             "specs": {name: json.loads(spec.to_json()) for name, spec in self.specs.items()},
+            "contents": {name: json.loads(spec.to_json()) for name, spec in self.contents.items()},
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         (folder / f"{self.name}.safetensors").write_bytes(content)
@@ -242,6 +235,9 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             classes=about["classes"],
             encoders=about["encoders"],
             specs={name: EncoderSpec.from_json(json.dumps(spec)) for name, spec in about["specs"].items()},
+            contents={
+                name: ContentSpec.from_json(json.dumps(spec)) for name, spec in about.get("contents", {}).items()
+            },
         )
         answers = head.log_probabilities(
             _below("golden.input.", tensors), _below("golden.present.", tensors), _golden_tokens(description, tensors)

@@ -22,10 +22,12 @@ def predict(
     *,
     names: Sequence[str] | None = None,
     plugins: bool = False,
+    is_renamed: bool = False,
 ) -> tuple[int, int]:
     """Write each product's answers as CSV; return how many products there are, and how many have no answer.
 
-    Heads of a user's own class are loaded only where `plugins` allows their code to run.
+    Heads of a user's own class are loaded only where `plugins` allows their code to run. With `is_renamed` the columns
+    that contents are made of may have other names than in training.
 
     Raises:
         RunError, HeadError: the run or a head cannot be loaded, or the cache's vectors are from another encoder.
@@ -34,7 +36,7 @@ def predict(
     heads = load_heads(run_path, names, plugins=plugins)
     with Cache(cache_path) as cache:
         ids = cache.ids()
-        vectors = vectors_for(list(heads.values()), cache)
+        vectors = vectors_for(list(heads.values()), cache, is_renamed=is_renamed)
     answers = answer_all(heads.values(), vectors)
     answered = {name: vectors.some_present(head.description.dims) for name, head in heads.items()}
     classes = next(iter(heads.values())).classes

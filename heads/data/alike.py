@@ -1,0 +1,97 @@
+"""Which contents are the same thing under different bytes: their vectors are equal within rounding, or nearly so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from cache import Cache
+
+__all__ = ["alike_contents"]
+
+BLOCK_ROWS = 4096
+N_PROJECTIONS = 16
+N_INDEXED = 6  # of them: a tree of more is slow
+ROUNDING = {"fp32": 1e-3}  # the distance of unit vectors of one content, encoded in batches of other shapes
+COARSE_ROUNDING = 1e-2  # of bf16 and fp16
+
+
+def alike_contents(cache: Cache, modality: str, encoders: Iterable[str], *, cosine: float | None = None) -> np.ndarray:
+    """Return for each content the first one that is alike, itself where none is before it.
+
+    Alike are those that some encoder gives vectors equal within rounding; with `cosine`, also those whose vectors have
+    that cosine or a greater one. What is alike to the same is alike. The time is that of reading the vectors, and with
+    `cosine` that of a product of every two.
+
+    Shape:
+        output: (U,) int64
+    """
+    n_contents = len(cache.keys(modality))
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for encoder in encoders:
+        rows = np.flatnonzero(cache.encoded(modality, encoder))
+        if len(rows) > 1:
+            rounding = ROUNDING.get(str(cache.spec(modality, encoder).fields.get("precision", "fp32")), COARSE_ROUNDING)
+            pairs.append(rows[_equal_pairs(cache, modality, encoder, rows, rounding)])
+            if cosine is not None:
+                pairs.append(rows[_near_pairs(cache, modality, encoder, rows, cosine)])
+    return _first_of_each(np.concatenate(pairs), n_contents)
+
+
+def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, rounding: float) -> np.ndarray:
+    """Return pairs of places among the rows, (P, 2), that connect all vectors which are that near each other.
+
+    Distances are estimated from random projections (Johnson and Lindenstrauss, 1984): what is equal within rounding
+    stays so, and what is not is further apart by orders of magnitude.
+    """
+    from scipy.spatial import cKDTree
+
+    projection = np.random.default_rng(0).standard_normal((cache.dimension(modality, encoder), N_PROJECTIONS))
+    projection = (projection / np.sqrt(N_PROJECTIONS)).astype(np.float32)
+    points = np.concatenate(
+        [
+            unit_vectors(cache, modality, encoder, rows[start : start + BLOCK_ROWS]) @ projection
+            for start in range(0, len(rows), BLOCK_ROWS)
+        ]
+    )  # (U, 16)
+    # Equal ones first fall into one cell each, so that the pairs are few however many are equal.
+    _, first, cells = np.unique(np.round(points / (rounding / 4)), axis=0, return_index=True, return_inverse=True)
+    same_cell = np.stack([first[cells.reshape(-1)], np.arange(len(points))], axis=1)
+    left, right = cKDTree(points[first, :N_INDEXED]).query_pairs(1.5 * rounding, output_type="ndarray").T
+    is_near = np.linalg.norm(points[first[left]] - points[first[right]], axis=1) <= 1.5 * rounding
+    near = np.stack([left, right], axis=1)[is_near]
+    return np.concatenate([same_cell[same_cell[:, 0] != same_cell[:, 1]], first[near]])
+
+
+def _near_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, cosine: float) -> np.ndarray:
+    """Return the pairs of places among the rows, (P, 2), whose vectors have that cosine or a greater one."""
+    blocks = [
+        unit_vectors(cache, modality, encoder, rows[start : start + BLOCK_ROWS])
+        for start in range(0, len(rows), BLOCK_ROWS)
+    ]
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for n, left in enumerate(blocks):
+        for m, right in enumerate(blocks[n:], start=n):
+            first, second = np.nonzero(left @ right.T >= cosine)
+            near = np.stack([first + n * BLOCK_ROWS, second + m * BLOCK_ROWS], axis=1)
+            pairs.append(near[near[:, 0] < near[:, 1]])
+    return np.concatenate(pairs)
+
+
+def unit_vectors(cache: Cache, modality: str, encoder: str, rows: np.ndarray) -> np.ndarray:
+    """Return the vectors of some contents at length 1, (n, D) float32; one of zeros stays."""
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    vectors = cache.vector_block(modality, encoder, start, stop)[rows - start]
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
+
+
+def _first_of_each(pairs: np.ndarray, n_contents: int) -> np.ndarray:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), tuple(pairs.T)), shape=(n_contents, n_contents))
+    sets = connected_components(graph, directed=False)[1]
+    _, first = np.unique(sets, return_index=True)
+    return first[sets].astype(np.int64)

@@ -1,0 +1,161 @@
+"""Which rows are one product or copies of one, and so stand on one side of every split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache import Cache
+from heads.data.alike import alike_contents
+from heads.data.labels import Labels
+from heads.errors import LabelError
+
+__all__ = ["Groups", "find_groups", "find_placeholders", "share_content"]
+
+LEAST_PLACEHOLDER_ROWS = 25
+LEAST_PLACEHOLDER_SHARE = 0.01  # of the rows that have a class
+MOST_CHARACTERS = 40  # of a placeholder that is shown
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The group of each row, and what stands under so many rows and labels that it says nothing of a product.
+
+    Shape:
+        of_rows: (N,) int64
+        is_placeholder: (N,) bool, whether one of the row's contents is such
+    """
+
+    of_rows: np.ndarray
+    is_placeholder: np.ndarray
+    notes: list[str]
+
+
+def find_groups(
+    cache: Cache,
+    labels: Labels,
+    *,
+    encoders: Mapping[str, Sequence[str]],
+    column: str | None = None,
+    cosine: float | None = None,
+) -> Groups:
+    """Return the groups of rows that share a content, contents whose vectors are alike, or a cell of a column.
+
+    A content under many rows of many labels (a "no image" picture, a title that says ``nan``) is a placeholder and
+    joins no rows: all that have it would be one group, in the training rows, and the rest would be scored without them.
+
+    Raises:
+        LabelError: there is no such column.
+    """
+    sources, notes = [], []
+    is_placeholder = np.zeros(len(cache), dtype=bool)
+    for modality in cache.modalities:
+        contents = _readable_contents(cache, modality)
+        alike = alike_contents(cache, modality, encoders.get(modality, ()), cosine=cosine)
+        ids = np.where(contents >= 0, alike[contents], -1) if len(alike) else contents
+        if note := _alike_note(modality, contents, ids, cosine):
+            notes.append(note)
+        for one in find_placeholders(ids, labels.targets):
+            rows = ids == one
+            notes.append(_placeholder_note(cache, modality, rows, labels))
+            is_placeholder |= rows
+            ids = np.where(rows, -1, ids)
+        sources.append(ids)
+    if column is not None:
+        sources.append(_ids_of_cells(cache, column))
+    return Groups(share_content(sources), is_placeholder, notes)
+
+
+def find_placeholders(ids: np.ndarray, targets: np.ndarray) -> list[int]:
+    """Return what stands under many rows and is nearer to the classes' shares of all rows than to a class of its own.
+
+    Many are 25 rows and one in a hundred. A thing's most frequent class has less than the middle between that class's
+    share of all rows at best and 1.
+
+    Shape:
+        ids: (N,) int64, -1 where the row has none
+        targets: (N,) int64, -1 where the row has no class
+    """
+    used = (ids >= 0) & (targets >= 0)
+    n_labelled = int((targets >= 0).sum())
+    if not used.any():
+        return []
+    least_rows = max(LEAST_PLACEHOLDER_ROWS, LEAST_PLACEHOLDER_SHARE * n_labelled)
+    most_frequent = np.bincount(targets[targets >= 0]).max() / n_labelled
+    counts = np.bincount(ids[used])
+    placeholders = []
+    for one in np.flatnonzero(counts >= least_rows).tolist():
+        purity = np.bincount(targets[used & (ids == one)]).max() / counts[one]
+        if purity < (1 + most_frequent) / 2:
+            placeholders.append(one)
+    return placeholders
+
+
+def share_content(ids_by_source: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a group for each product, the same for all that share an id of some source, directly or through others.
+
+    Shape:
+        ids_by_source: (N,) int64 each, such as the row of the product's picture; -1 where it has none
+        output: (N,) int64
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_products = len(ids_by_source[0])
+    left, right = [], []
+    n_nodes = n_products  # products first, then each source's ids
+    for ids in ids_by_source:
+        has = np.flatnonzero(ids >= 0)
+        left.append(has)
+        right.append(ids[has] + n_nodes)
+        n_nodes += int(ids.max(initial=-1)) + 1
+    edges = (np.concatenate(left), np.concatenate(right))
+    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
+    return connected_components(graph, directed=False)[1][:n_products].astype(np.int64)
+
+
+def _readable_contents(cache: Cache, modality: str) -> np.ndarray:
+    """Return each product's content row, -1 where it could not be read: a page saved as a picture is no duplicate."""
+    rows = cache.rows(modality)
+    readable = np.append(cache.content_statuses(modality) == b"ok", False)
+    return np.where(readable[rows], rows, -1)
+
+
+def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
+    if column not in cache.columns():
+        raise LabelError(
+            f"--group-column: expected one of the catalogue's columns ({', '.join(cache.columns())}), got {column!r}."
+        )
+    cells = np.array([cell.strip() for cell in cache.column(column)], dtype=object)
+    ids = np.unique(cells, return_inverse=True)[1].astype(np.int64)
+    return np.where(cells != "", ids, -1)  # who has no cell is a group of its own
+
+
+def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray, cosine: float | None) -> str | None:
+    """Return a note on rows that share a vector, and no content, with others."""
+    has = contents >= 0
+    n_contents = np.bincount(np.unique(np.stack([ids[has], contents[has]]), axis=1)[0], minlength=1)
+    is_joined = np.zeros(len(ids), dtype=bool)
+    is_joined[has] = n_contents[ids[has]] > 1
+    if not is_joined.any():
+        return None
+    what = "equal vectors" if cosine is None else f"vectors equal or of a cosine from {cosine:g}"
+    return (
+        f"{int(is_joined.sum())} rows have {what} of {modality} though the bytes differ (letter case, entities, a "
+        "picture saved again): they count as copies, on one side of the split."
+    )
+
+
+def _placeholder_note(cache: Cache, modality: str, rows: np.ndarray, labels: Labels) -> str:
+    n_rows, n_classes = int(rows.sum()), len(np.unique(labels.targets[rows & (labels.targets >= 0)]))
+    spec = cache.content_spec(modality)
+    shown = ""
+    if spec is not None and spec.columns and spec.columns[0] in cache.columns():
+        cell = cache.column(spec.columns[0])[int(np.flatnonzero(rows)[0])].strip()
+        shown = f" ({cell[:MOST_CHARACTERS]}{'…' if len(cell) > MOST_CHARACTERS else ''})"
+    return (
+        f"one {modality}{shown} stands under {n_rows} rows ({100 * n_rows / len(rows):.0f} %) of {n_classes} classes: "
+        "a placeholder, which makes no copies of them; they are scored apart, too."
+    )

@@ -1,0 +1,60 @@
+"""Whether a cache has what a head was trained on: vectors of the same encoder, of contents made in the same way."""
+
+from __future__ import annotations
+
+from cache import Cache, ContentSpec, EncoderSpec
+from heads.errors import HeadError
+
+__all__ = ["check_contents", "find_encoder"]
+
+MOST_SHOWN = 4  # differences of two specs
+
+
+def find_encoder(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens: bool) -> str:
+    """Return the encoder of a cache that has a spec; `name` is what it was called where the head was trained.
+
+    Raises:
+        HeadError: there is none, or it has no tokens though they are needed; the message says what differs.
+        MissingEntryError: the cache lacks the modality.
+    """
+    modality = spec.modality
+    specs = {one: cache.spec(modality, one) for one in cache.encoders(modality)}
+    fitting = [one for one, other in specs.items() if other.fingerprint == spec.fingerprint]
+    if not fitting:
+        shown = "; ".join(
+            f"{one} differs in {', '.join(other.differences(spec)[:MOST_SHOWN])}" for one, other in specs.items()
+        )
+        precision = spec.fields.get("precision")
+        wish = f", --precision {precision} among them" if "precision: " in shown else ""
+        raise HeadError(
+            f"Expected {cache.path} to have {modality} vectors made as {name} was, which the head {head!r} learned "
+            f"from, but {shown or 'there are none'}. Extract with the same encoder and settings{wish}."
+        )
+    if needs_tokens and not cache.has_tokens(modality, fitting[0]):
+        raise HeadError(
+            f"Expected {cache.path} to have the tokens of {modality}/{name}, which the head {head!r} looks at, but it "
+            f"has vectors alone of {fitting[0]}. Extract with the same encoder and --tokens."
+        )
+    return fitting[0]
+
+
+def check_contents(cache: Cache, trained: ContentSpec, *, head: str, is_renamed: bool) -> None:
+    """Check that a modality's contents are made in a cache as they were made where a head was trained.
+
+    Where a cache of before format version 3 does not say how, nothing is known, and nothing is checked.
+
+    Raises:
+        HeadError: they are made otherwise; the message says how.
+    """
+    answered = cache.content_spec(trained.modality)
+    if answered is None:
+        return
+    compared = answered.renamed(trained) if is_renamed else answered
+    if compared.fingerprint == trained.fingerprint:
+        return
+    is_name = answered.renamed(trained).fingerprint == trained.fingerprint
+    raise HeadError(
+        f"Expected {trained.modality} made of {trained}, as where the head {head!r} was trained, but in {cache.path} "
+        f"it is made of {answered}. Extract it in the same way"
+        + (", or say --renamed if these are the same columns under other names." if is_name else ".")
+    )

@@ -1,0 +1,206 @@
+"""Copies, whatever their bytes, and rows of one product stand on one side; what says nothing joins no rows."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support import class_vectors, invoke, synthetic_cache
+
+from cache import Cache, ContentSpec
+from heads.ablation.ablation_settings import AblationSettings
+from heads.commands.train import train as train_command
+from heads.data.alike import alike_contents
+from heads.data.groups import find_placeholders
+from heads.data.holdout import draw_holdout
+from heads.errors import LabelError, SettingError
+from heads.experiment.problem import pose
+from heads.settings import TrainSettings
+from heads.workflows.train import train
+
+N = 240
+QUICK = TrainSettings(fusions=("text",), hidden_dim=16, max_epochs=2, n_resamples=100, controls=(), precision="fp32")
+
+
+def cache_of(path, vectors, *, labels=None, columns=None, **options):
+    labels = [f"class {n % 3}" for n in range(len(vectors))] if labels is None else labels
+    synthetic_cache(path, {"text": vectors}, {"label": labels, **(columns or {})}, **options)
+    return path
+
+
+def alike(path, **options):
+    with Cache(path) as cache:
+        return alike_contents(cache, "text", ["synthetic"], **options).tolist()
+
+
+def noise(n_rows=N, dim=24, seed=0):
+    return np.random.default_rng(seed).standard_normal((n_rows, dim)).astype(np.float32)
+
+
+def test_vectors_equal_within_rounding_are_alike_and_others_are_not(tmp_path):
+    vectors = noise()
+    vectors[7] = vectors[3] * (1 + 1e-6)
+    vectors[9] = vectors[7] + 1e-6
+    vectors[20] = vectors[3] + 0.05  # another thing, if a near one
+    expected = list(range(N))
+    expected[7] = expected[9] = 3
+    assert alike(cache_of(tmp_path / "c.h5", vectors)) == expected
+
+
+def test_any_number_of_equal_vectors_is_one_thing(tmp_path):
+    vectors = noise(3000)
+    vectors[1000:] = vectors[1000]
+    assert alike(cache_of(tmp_path / "c.h5", vectors)) == [*range(1001), *[1000] * 1999]
+
+
+def test_a_cosine_finds_what_a_plain_product_of_all_vectors_finds(tmp_path):
+    vectors = class_vectors(np.arange(N) % 60, 24, spread=0.02)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = unit @ unit.T >= 0.999
+    expected = [int(np.flatnonzero(row)[0]) for row in np.linalg.matrix_power(near.astype(np.int64), 3) > 0]
+    path = cache_of(tmp_path / "c.h5", vectors)
+    assert alike(path, cosine=0.999) == expected
+    assert len(set(expected)) < N
+    assert alike(path) == list(range(N))
+
+
+def test_a_content_without_a_vector_is_like_none(tmp_path):
+    present = np.arange(N) % 2 == 0
+    assert len(alike(cache_of(tmp_path / "c.h5", noise(), present={"text": present}))) == present.sum()
+
+
+def sides_of(path, settings):
+    """Return the problem, and for each fold the side of each row, "" where it has none."""
+    with Cache(path) as cache:
+        problem = pose(cache, settings)
+    sides = []
+    for fold in problem.folds:
+        of_rows = np.full(len(problem.labels.targets), "", dtype="U10")
+        for side, rows in vars(fold).items():
+            of_rows[rows] = side
+        sides.append(of_rows)
+    return problem, sides
+
+
+def twins(seed=0):
+    """Return N vectors of noise of which each stands twice, but for the last digits; and labels drawn for each two."""
+    vectors = np.repeat(noise(N // 2, seed=seed), 2, axis=0)
+    vectors[1::2] *= 1 + 1e-6
+    labels = np.repeat(np.random.default_rng(seed).integers(2, size=N // 2), 2)
+    return vectors, [f"{one}" for one in labels]
+
+
+@pytest.mark.parametrize("settings", [QUICK, AblationSettings(n_folds=3, fusions=())])
+def test_equal_vectors_of_different_bytes_stand_on_one_side(tmp_path, settings):
+    vectors, labels = twins()
+    problem, folds = sides_of(cache_of(tmp_path / "c.h5", vectors, labels=labels), settings)
+    for sides in folds:
+        assert (sides[::2] == sides[1::2]).all()
+    assert f"{N} rows have equal vectors of text though the bytes differ" in " ".join(problem.notes)
+
+
+@pytest.mark.parametrize("settings", [QUICK, AblationSettings(n_folds=3, fusions=())])
+def test_rows_of_one_cell_of_the_group_column_stand_on_one_side(tmp_path, settings):
+    """A row without a cell is a group of its own."""
+    products = [f"{n // 4}" if n < 200 else " " for n in range(N)]
+    path = cache_of(tmp_path / "c.h5", noise(), columns={"product": products})
+    _, folds = sides_of(path, replace(settings, group_column="product"))
+    for sides in folds:
+        of_products = sides[:200].reshape(-1, 4)
+        assert (of_products == of_products[:, :1]).all()
+        assert len(set(sides[200:])) > 1
+    _, folds = sides_of(path, settings)
+    assert any((sides[:200].reshape(-1, 4) != sides[:200:4][:, None]).any() for sides in folds)
+
+
+def test_random_labels_of_nearly_equal_rows_are_chance_where_a_column_says_which_belong_together(tmp_path):
+    """60 products of four noisy pictures each and a label drawn for each: neighbours answered 92 % right."""
+    generator = np.random.default_rng(1)
+    products = np.repeat(np.arange(400), 4)
+    vectors = noise(400)[products] + 0.1 * generator.standard_normal((1600, 24)).astype(np.float32)
+    labels = [f"{one}" for one in generator.integers(2, size=400)[products]]
+    columns = {"product": [f"{one}" for one in products]}
+    path = cache_of(tmp_path / "c.h5", vectors, labels=labels, columns=columns)
+    settings = replace(QUICK, controls=("neighbours",))
+    apart = train(path, settings=settings, runs_path=tmp_path / "runs").controls["neighbours"]["accuracy"]
+    together = train(path, settings=replace(settings, group_column="product"), runs_path=tmp_path / "runs")
+    assert apart > 0.9
+    assert 0.35 < together.controls["neighbours"]["accuracy"] < 0.65
+
+
+def test_a_group_column_that_is_not_there_lists_those_that_are(tmp_path):
+    path = cache_of(tmp_path / "c.h5", noise())
+    result = invoke(train_command, path, "--group-column", "product")
+    assert result.exit_code == 1
+    assert "--group-column: expected one of the catalogue's columns (label), got 'product'." in result.stderr
+    with Cache(path) as cache, pytest.raises(LabelError):
+        pose(cache, TrainSettings(group_column="product"))
+
+
+@pytest.mark.parametrize("cosine", [0, -0.5, 1.5])
+def test_a_cosine_is_one(cosine):
+    with pytest.raises(SettingError, match="--near-duplicates: expected a cosine"):
+        TrainSettings(near_duplicates=cosine)
+
+
+def test_what_stands_under_many_rows_of_many_labels_is_a_placeholder():
+    """Of 200 rows of four even classes: 60 of all classes; 60 of one; 20 of all, too few; 30, three fourths of one."""
+    targets = np.arange(200) % 4
+    ids = np.full(200, -1)
+    ids[:60] = 0
+    of_one = np.flatnonzero((targets == 1) & (ids < 0))[:35]
+    ids[of_one] = 1
+    few = np.flatnonzero(ids < 0)[:20]
+    ids[few] = 2
+    mostly = np.concatenate(
+        [np.flatnonzero((ids < 0) & (targets == 2))[:22], np.flatnonzero((ids < 0) & (targets == 3))[:7]]
+    )
+    ids[mostly] = 3
+    assert find_placeholders(ids, targets) == [0]
+
+
+def test_a_placeholder_joins_no_rows_is_named_and_scored_apart(tmp_path):
+    """A title of "nan" on 42 % of rows made one group of them, which trained, and the rest was scored without."""
+    is_nan = np.random.default_rng(2).random(N) < 0.42
+    targets = np.arange(N) % 3
+    vectors = class_vectors(targets, 24, spread=0.1)
+    vectors[is_nan] = 1
+    titles = ["nan" if blank else f"thing {n}" for n, blank in enumerate(is_nan)]
+    made_of = {"text": ContentSpec("text", {"columns": ["title"]})}
+    path = cache_of(tmp_path / "c.h5", vectors, columns={"title": titles}, contents={"text": titles}, made_of=made_of)
+    problem, (sides,) = sides_of(path, QUICK)
+    assert {side for side, blank in zip(sides, is_nan, strict=True) if blank} == {"train", "validation", "test"}
+    assert problem.is_placeholder.tolist() == is_nan.tolist()
+    (note,) = [note for note in problem.notes if "placeholder" in note]
+    assert note.startswith(f"one text (nan) stands under {is_nan.sum()} rows (")
+    report = train(path, settings=replace(QUICK, max_epochs=20), runs_path=tmp_path / "runs")
+    apart = json.loads((report.run_path / "metrics.json").read_text())["heads"]["text"]["apart"]
+    assert apart["with a placeholder"]["n_rows"] + apart["without"]["n_rows"] == report.n_rows["test"]
+    assert apart["without"]["accuracy"] > apart["with a placeholder"]["accuracy"]
+
+
+def test_copies_of_one_label_are_no_placeholder(tmp_path):
+    titles = [f"thing {n}" if n % 3 else "the same" for n in range(N)]  # all of class 0
+    path = cache_of(tmp_path / "c.h5", noise(), contents={"text": titles})
+    problem, _ = sides_of(path, QUICK)
+    assert not problem.is_placeholder.any()
+    assert len(set(problem.groups[::3])) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_holdout_takes_whole_groups_and_some_of_each_class(seed):
+    groups = np.random.default_rng(seed).integers(40, size=200)
+    targets = groups % 4
+    split = draw_holdout(targets, np.full(4, 0.2), generator=np.random.default_rng(seed), groups=groups)
+    assert not set(groups[split.train]) & set(groups[split.validation])
+    assert set(targets[split.train]) == set(targets[split.validation]) == set(range(4))
+    assert 0.1 < len(split.validation) / 200 < 0.3
+
+
+def test_a_holdout_without_groups_is_the_one_of_rows_that_are_groups_of_their_own():
+    targets = np.arange(100) % 3
+    plain, grouped = (
+        draw_holdout(targets, np.full(3, 0.15), generator=np.random.default_rng(0), groups=groups)
+        for groups in (None, np.arange(100))
+    )
+    assert plain.validation.tolist() == grouped.validation.tolist()
