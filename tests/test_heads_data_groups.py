@@ -13,7 +13,7 @@ from heads.commands.train import train as train_command
 from heads.data.alike import alike_contents
 from heads.data.groups import find_placeholders
 from heads.data.holdout import draw_holdout
-from heads.errors import LabelError, SettingError
+from heads.errors import LabelError, SettingError, SplitError
 from heads.experiment.problem import pose
 from heads.settings import TrainSettings
 from heads.workflows.train import train
@@ -96,7 +96,7 @@ def test_equal_vectors_of_different_bytes_stand_on_one_side(tmp_path, settings):
     problem, folds = sides_of(cache_of(tmp_path / "c.h5", vectors, labels=labels), settings)
     for sides in folds:
         assert (sides[::2] == sides[1::2]).all()
-    assert f"{N} rows have equal vectors of text though the bytes differ" in " ".join(problem.notes)
+    assert f"{N} rows have the same text as others though its bytes differ (equal vectors" in " ".join(problem.notes)
 
 
 @pytest.mark.parametrize("settings", [QUICK, AblationSettings(n_folds=3, fusions=())])
@@ -204,3 +204,21 @@ def test_a_holdout_without_groups_is_the_one_of_rows_that_are_groups_of_their_ow
         for groups in (None, np.arange(100))
     )
     assert plain.validation.tolist() == grouped.validation.tolist()
+
+
+def test_titles_that_differ_in_letter_case_and_entities_are_copies(tmp_path):
+    """An encoder may make something else of ``&amp;`` than of ``&``, a reader does not."""
+    titles = [f"Men's bag & hat {n // 2}" if n % 2 else f"MEN&#39;S  BAG &amp; hat {n // 2}" for n in range(N)]
+    made_of = {"text": ContentSpec("text", {"columns": ["title"]})}
+    path = cache_of(tmp_path / "c.h5", noise(), columns={"title": titles}, contents={"text": titles}, made_of=made_of)
+    problem, _ = sides_of(path, QUICK)
+    assert (problem.groups[::2] == problem.groups[1::2]).all()
+    assert len(set(problem.groups)) == N // 2
+
+
+def test_a_cosine_that_joins_all_leaves_nothing_to_test_on(tmp_path):
+    """It makes no placeholder of them, which would join none."""
+    vectors = 1 + 0.01 * noise()
+    path = cache_of(tmp_path / "c.h5", vectors)
+    with Cache(path) as cache, pytest.raises(SplitError, match="stay together"):
+        pose(cache, replace(QUICK, near_duplicates=0.9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,17 +53,19 @@ def find_groups(
     sources, notes = [], []
     is_placeholder = np.zeros(len(cache), dtype=bool)
     for modality in cache.modalities:
-        contents = _readable_contents(cache, modality)
-        alike = alike_contents(cache, modality, encoders.get(modality, ()), cosine=cosine)
-        ids = np.where(contents >= 0, alike[contents], -1) if len(alike) else contents
-        if note := _alike_note(modality, contents, ids, cosine):
+        contents, names = _readable_contents(cache, modality), encoders.get(modality, ())
+        ids = _same_things(cache, modality, contents, alike_contents(cache, modality, names))
+        if note := _alike_note(modality, contents, ids):
             notes.append(note)
+        is_known = np.ones(len(cache), dtype=bool)
         for one in find_placeholders(ids, labels.targets):
-            rows = ids == one
-            notes.append(_placeholder_note(cache, modality, rows, labels))
-            is_placeholder |= rows
-            ids = np.where(rows, -1, ids)
-        sources.append(ids)
+            notes.append(_placeholder_note(cache, modality, ids == one, labels))
+            is_known &= ids != one
+        is_placeholder |= ~is_known
+        sources.append(np.where(is_known, ids, -1))
+        if cosine is not None:
+            near = alike_contents(cache, modality, names, cosine=cosine)
+            sources.append(np.where(is_known & (contents >= 0), near[contents], -1))
     if column is not None:
         sources.append(_ids_of_cells(cache, column))
     return Groups(share_content(sources), is_placeholder, notes)
@@ -123,6 +126,20 @@ def _readable_contents(cache: Cache, modality: str) -> np.ndarray:
     return np.where(readable[rows], rows, -1)
 
 
+def _same_things(cache: Cache, modality: str, contents: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Return an id for each row's content, (N,), the same for those that are alike and texts that read alike."""
+    has = contents >= 0
+    if not has.any():
+        return contents
+    ids = [np.where(has, alike[contents], -1)]
+    spec = cache.content_spec(modality)
+    if modality == "text" and spec is not None and spec.columns and set(spec.columns) <= set(cache.columns()):
+        cells = zip(*(cache.column(name) for name in spec.columns), strict=True)
+        folded = [" ".join(html.unescape(" ".join(one)).casefold().split()) for one in cells]
+        ids.append(np.where(has, np.unique(np.array(folded, dtype=object), return_inverse=True)[1], -1))
+    return np.where(has, share_content(ids), -1)
+
+
 def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
     if column not in cache.columns():
         raise LabelError(
@@ -133,18 +150,18 @@ def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
     return np.where(cells != "", ids, -1)  # who has no cell is a group of its own
 
 
-def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray, cosine: float | None) -> str | None:
-    """Return a note on rows that share a vector, and no content, with others."""
+def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray) -> str | None:
+    """Return a note on rows that are the same thing as others under different bytes."""
     has = contents >= 0
     n_contents = np.bincount(np.unique(np.stack([ids[has], contents[has]]), axis=1)[0], minlength=1)
     is_joined = np.zeros(len(ids), dtype=bool)
     is_joined[has] = n_contents[ids[has]] > 1
     if not is_joined.any():
         return None
-    what = "equal vectors" if cosine is None else f"vectors equal or of a cosine from {cosine:g}"
+    why = "equal vectors, or the same text but for letter case and entities" if modality == "text" else "equal vectors"
     return (
-        f"{int(is_joined.sum())} rows have {what} of {modality} though the bytes differ (letter case, entities, a "
-        "picture saved again): they count as copies, on one side of the split."
+        f"{int(is_joined.sum())} rows have the same {modality} as others though its bytes differ ({why}): they count as "
+        "copies, on one side of the split."
     )
 
 
