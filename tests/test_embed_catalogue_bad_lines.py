@@ -176,7 +176,7 @@ def test_json_lines_may_be_compressed():
     assert read(gzip.compress(b'{"id": 1, "text": "red"}\n'), name="c.jsonl.gz")[0] == ["1"]
 
 
-@pytest.mark.parametrize("content", ['{"id": 1}\n{]\n[\n', "[" * 100_000, '[{"id": 1}]'])
+@pytest.mark.parametrize("content", ['{"id": 1}\n{]\n[\n', "[" * 100_000, "[1, 2]"])
 def test_what_is_no_json_lines_is_a_named_error(content):
     with pytest.raises(CatalogueError, match="Make each line one JSON object"):
         read(content, name="c.jsonl")

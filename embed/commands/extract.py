@@ -104,7 +104,7 @@ def extract(
 ) -> None:
     """Encode what of CATALOGUE (default: data.csv) is not in the cache yet.
 
-    CATALOGUE is CSV, JSON Lines or Parquet, a folder of class folders, a saved Hugging Face dataset, or tar shards
+    CATALOGUE is CSV, JSON or Parquet, a folder of class folders, a saved Hugging Face dataset, or tar shards
     ("shard-{000..003}.tar").
     """
     settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)

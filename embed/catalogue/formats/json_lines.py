@@ -1,4 +1,4 @@
-"""JSON Lines as tables: each line is an object, each name a column; what is mostly nested is left out."""
+"""JSON as tables: each line or item of a list is an object, each name a column; what is mostly nested is left out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.formats.json_items import find_items, hint_for
 from embed.catalogue.table import BATCH_ROWS
-from embed.catalogue.text_file import find_encoding, open_text, read_lines
+from embed.catalogue.text_file import find_encoding, open_text
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -19,16 +20,16 @@ __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
 
-HINT = "Make each line one JSON object, in UTF-8 or what --encoding names."
-
 log = logging.getLogger("embed_once")
 
 
 class JsonLinesTable:
-    """The objects of a JSON Lines file as rows of text; the file is read once for the names, and once for the cells.
+    """The objects of a JSON file as rows of text; the file is read once for the names, and once for the cells.
+
+    They stand one a line, in one list, or one behind another on several lines (`embed.catalogue.formats.json_items`).
 
     Numbers stay as they are written, ``null`` and ``NaN`` are empty cells, and so are names that an object lacks. A
-    line that is no object is bad, and so is one with a list or an object where most lines have none.
+    line or item that is no object is bad, and so is one with a list or an object where most have none.
 
     Raises:
         CatalogueError: the file is empty or no text in this encoding, most lines are bad, or one is and `bad_lines`
@@ -44,7 +45,7 @@ class JsonLinesTable:
         for row in self._rows():
             names.add(row)
             n_good += 1
-        self.bad_lines.check_most(n_good, hint=HINT)
+        self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
         self.columns = names.plain()
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
@@ -61,17 +62,18 @@ class JsonLinesTable:
                 batch, n_rows = {name: [] for name in self.columns}, 0
         if n_rows:
             yield batch
-        self.bad_lines.check_most(n_good, hint=HINT)
+        self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
-        self.bad_lines = BadLines(self.path, is_error=self.is_error)
+        self._first_bad = ""
         with open_text(self.path, self.encoding) as file:
-            for number, line in enumerate(read_lines(file), 1):
-                if not line.strip():
-                    continue
+            unit, items = find_items(file, self.path)
+            self.bad_lines = BadLines(self.path, is_error=self.is_error, unit=unit)
+            for number, text in items:
                 try:
-                    row = parse_object(line)
+                    row = parse_object(text)
                 except ValueError as error:
+                    self._first_bad = self._first_bad or text
                     self.bad_lines.add(number, f"is no JSON object: {error}")
                     continue
                 nested = next((name for name in plain if row.get(name, "") is None), None)
