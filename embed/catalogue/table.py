@@ -8,7 +8,7 @@ from typing import Protocol
 
 from embed.catalogue.bad_lines import BadLines
 
-__all__ = ["BATCH_ROWS", "Table", "folder_of"]
+__all__ = ["BATCH_ROWS", "Table", "first_rows", "folder_of"]
 
 BATCH_ROWS = 65_536  # at most, that are at hand at once
 
@@ -30,3 +30,8 @@ class Table(Protocol):
 def folder_of(path: Path) -> Path:
     """Return what the pictures' paths of a table are relative to, if nothing else is said."""
     return path if path.is_dir() else path.parent
+
+
+def first_rows(table: Table) -> dict[str, list[str]]:
+    """Return the cells of a table's first rows, at most `BATCH_ROWS`."""
+    return next(iter(table.batches()), {name: [] for name in table.columns})

@@ -39,6 +39,7 @@ class ExtractReport:
 
     cache_path: Path
     n_products: int
+    columns: dict[str, dict[str, float]]  # taken for id, image, text and label: column -> how full it is, 0 to 1
     encoders: list[EncoderReport]
     statuses: dict[str, dict[str, int]]
     failures_path: Path | None  # the list of contents that could not be read, where there are any
@@ -90,6 +91,7 @@ def extract(
     report = ExtractReport(
         cache_path=work.cache_path,
         n_products=len(work.catalogue.ids),
+        columns=work.catalogue.filled,
         encoders=reports,
         statuses=statuses,
         failures_path=failures_path,

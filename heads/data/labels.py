@@ -29,7 +29,7 @@ class Labels:
 
 
 def find_label_column(cache: Cache, asked: str | None) -> str:
-    """Return the column to learn: the one asked for, or the first of the usual names.
+    """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
 
     Raises:
         LabelError: there is none such; the message lists the columns there are.
@@ -43,7 +43,10 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
                 f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}."
             ) from error
         return asked
-    if (usual := usual_column("label", columns)) is not None:
+    usual = usual_column(
+        "label", columns, lambda name: float(np.mean([bool(cell.strip()) for cell in cache.column(name)]))
+    )
+    if usual is not None:
         return usual
     raise LabelError(
         f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'])}), but its columns are "
