@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["USUAL_NAMES", "share_filled", "usual_column"]
+__all__ = ["USUAL_NAMES", "share_filled", "usual_column", "usual_columns"]
 
 # The most telling first; case, blanks, "_" and "-" do not count.
 USUAL_NAMES = {
@@ -33,14 +33,19 @@ def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], floa
     >>> usual_column("text", ["Title", "Name"], {"Title": 0.1, "Name": 1.0}.__getitem__)
     'Name'
     """
-    by_plain_name: dict[str, str] = {}
-    for column in columns:
-        by_plain_name.setdefault(_plain(column), column)  # the first of equals
-    usual = [by_plain_name[_plain(name)] for name in USUAL_NAMES[role] if _plain(name) in by_plain_name]
+    usual = usual_columns(role, columns)
     if filled is None or len(usual) < 2:
         return next(iter(usual), None)
     shares = [filled(column) for column in usual]
     return next(column for column, share in zip(usual, shares, strict=True) if 2 * share >= max(shares))
+
+
+def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
+    """Return the columns that have one of a role's usual names, the most telling first."""
+    by_plain_name: dict[str, str] = {}
+    for column in columns:
+        by_plain_name.setdefault(_plain(column), column)  # the first of equals
+    return [by_plain_name[_plain(name)] for name in USUAL_NAMES[role] if _plain(name) in by_plain_name]
 
 
 def share_filled(cells: Sequence[str]) -> float:

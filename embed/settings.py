@@ -38,6 +38,7 @@ class ExtractSettings:
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
     clean_text: bool = False  # lower case, and a blank for punctuation: `embed.contents.texts.clean`
+    labels: Path | None = None  # a second table, joined by id
     delimiter: str | None = None  # of a CSV file; None: by its header
     escape: str | None = None  # of quotes in a CSV file; "none": they are doubled; None: by its first lines
     bad_lines: str = "skip"  # or "error"

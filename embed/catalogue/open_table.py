@@ -9,7 +9,11 @@ from importlib import import_module
 from pathlib import Path
 
 from cache.reading import raise_if_refused
+from embed.catalogue.file_patterns import find_files, is_pattern
 from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix
+from embed.catalogue.joined_table import JoinedTable
+from embed.catalogue.product_rows import merge_products
+from embed.catalogue.several_tables import SeveralTables
 from embed.catalogue.table import Table
 from embed.catalogue.text_file import open_bytes
 from embed.errors import CatalogueError
@@ -19,6 +23,7 @@ __all__ = ["open_table", "usual_modalities"]
 
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
 BY_NAME = {one.name: one for one in FORMATS}
+SEVERAL = Format("several tables", "")
 
 
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
@@ -31,22 +36,42 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     """
     settings = settings or ExtractSettings()
     path = Path(path)
+    table = _open_rows(path, settings)
+    if settings.labels is not None:
+        second = open_table(settings.labels, ExtractSettings(bad_lines=settings.bad_lines, encoding=settings.encoding))
+        table = JoinedTable(table, second, settings.labels, settings)
+    return table
+
+
+def _open_rows(path: Path, settings: ExtractSettings) -> Table:
+    """Return the table in a file, or in several, with one row a product."""
     chosen = _folder_format(path) if os.path.isdir(path) else None
     is_file = os.path.isfile(path)  # Path.is_file raises on names that no file can have
     if chosen is None and is_file:
         chosen = _file_format(path)
-    elif chosen is None and _suffix(path) == ".tar" and any(sign in str(path) for sign in "{*?["):
-        chosen = BY_NAME["tar shards"]
+    elif chosen is None and is_pattern(path):
+        chosen = BY_NAME["tar shards"] if _suffix(path) == ".tar" else SEVERAL
     if chosen is None:
         _check_answer(path)
         raise CatalogueError(
             f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
             "the command."
         )
+    if chosen is not SEVERAL:
+        table = _open_one(path, chosen, settings)
+        return merge_products(table, path, settings) if chosen.is_sheet else table
+    files = _tables_in(path) if os.path.isdir(path) else find_files(path)
+    formats = {file: _file_format(file) for file in files}
+    several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
+    return merge_products(several, path, settings) if all(one.is_sheet for one in formats.values()) else several
+
+
+def _open_one(path: Path, chosen: Format, settings: ExtractSettings) -> Table:
     if chosen.package:
         _need(chosen)
     module, _, name = chosen.table.partition(":")
-    return getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
+    table: Table = getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
+    return table
 
 
 def usual_modalities(path: str | Path) -> tuple[str, ...]:
@@ -86,17 +111,26 @@ def _folder_format(path: Path) -> Format:
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
         return BY_NAME["Arrow"]
     shards = sorted(name for name in names if name.lower().endswith(".tar"))
-    # Lists of failures are our own, and no catalogues; JSON beside pictures is often something else.
-    suffixes = {suffix for one in FORMATS for suffix in one.suffixes} - {".json", ".tar"}
-    tables = [name for name in names if _suffix(Path(name)) in suffixes and not name.endswith(".failures.csv")]
-    files = shards + sorted(tables)
+    tables = _tables_in(path)
+    # JSON beside pictures is often something else.
+    files = shards + [file.name for file in tables if _suffix(file) != ".json"]
     folders = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
-    if files and (folder := next(folders, None)) is not None:
+    folder = next(folders, None) if files or tables else None
+    if files and folder is not None:
         raise CatalogueError(
             f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
             f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
+    if tables and not shards and folder is None:
+        return SEVERAL
     return BY_NAME["tar shards" if shards else "class folders"]
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the tables right in a folder, sorted by name; lists of failures are our own, and none."""
+    suffixes = {suffix for one in FORMATS for suffix in one.suffixes} - {".tar"}
+    names = [name for name in os.listdir(folder) if _suffix(Path(name)) in suffixes]
+    return [folder / name for name in sorted(names) if not name.startswith(".") and not name.endswith(".failures.csv")]
 
 
 def _holds_pictures(folder: Path) -> bool:

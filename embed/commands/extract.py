@@ -76,6 +76,7 @@ class ExtractCommand(Command):
 @setting("--label", help="The column whose classes --per-class counts.")
 @setting("--per-class", type=int, help="Of these so many of each class, drawn at random.")
 @setting("--sample", type=int, help="Of these so many in all, drawn at random.")
+@setting("--labels", type=_FOLDER, help="A second table, whose columns are joined by id.")
 @setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its first lines.")
 @setting(
     "--escape", help="What stands before a quote in a cell of CSV, such as \\\\, or none; default: by its first lines."
@@ -107,8 +108,8 @@ def extract(
 ) -> None:
     """Encode what of CATALOGUE (default: data.csv) is not in the cache yet.
 
-    CATALOGUE is CSV, JSON or Parquet, a folder of class folders, a saved Hugging Face dataset, or tar shards
-    ("shard-{000..003}.tar").
+    CATALOGUE is CSV, JSON, Excel or Parquet, several of such ("part-*.csv"), a folder of class folders, a saved
+    Hugging Face dataset, or tar shards ("shard-{000..003}.tar").
     """
     settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)
     if is_estimate:

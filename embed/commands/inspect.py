@@ -36,6 +36,7 @@ inspect_setting = setting_options(InspectSettings)
 @setting("--clean-text", is_flag=True, help="Look at texts in lower case, with blanks for punctuation.")
 @setting("--where", help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not.")
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
+@setting("--labels", type=_PATH, help="A second table, whose columns are joined by id.")
 @setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its first lines.")
 @setting(
     "--escape", help="What stands before a quote in a cell of CSV, such as \\\\, or none; default: by its first lines."

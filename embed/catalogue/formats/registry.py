@@ -19,17 +19,23 @@ class Format:
     suffixes: tuple[str, ...] = ()
     start: bytes | None = None  # a pattern of the first bytes, which say more than a suffix
     is_text: bool = False  # and may be compressed
+    is_sheet: bool = False  # that shops export, with several rows a product
     package: str = ""  # that must be installed
 
 
 FORMATS = (
-    Format("CSV", "csv:CsvTable", (".csv", ".tab", ".tsv"), is_text=True),
+    Format("CSV", "csv:CsvTable", (".csv", ".tab", ".tsv"), is_text=True, is_sheet=True),
     Format(
         "JSON", "json_lines:JsonLinesTable", (".json", ".jsonl", ".ndjson"), rb"""\s*(\{\s*["'}]|\[\s*[\[{"'\]])""",
         is_text=True,
     ),
     Format("Parquet", "parquet:ParquetTable", (".parquet", ".pq"), rb"PAR1", package="pyarrow"),
     Format("Arrow", "huggingface_dataset:SavedDataset", (".arrow",), package="pyarrow"),
+    Format(
+        "Excel", "excel:ExcelTable", (".xlsx", ".xlsm"), rb"PK\x03\x04.{26}(\[Content_Types\]|_rels/|docProps/|xl/)",
+        package="openpyxl", is_sheet=True,
+    ),
+    Format("old Excel", "excel:refuse_old", start=rb"\xd0\xcf\x11\xe0"),
     Format("tar shards", "webdataset:Shards", (".tar",)),
     Format("class folders", "class_folders:ClassFolders"),
 )  # fmt: skip
@@ -42,7 +48,9 @@ def format_of_start(start: bytes) -> Format | None:
     'JSON'
     """
     text = start.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe")  # UTF-16, and marks
-    return next((one for one in FORMATS if one.start and re.match(one.start, text if one.is_text else start)), None)
+    return next(
+        (one for one in FORMATS if one.start and re.match(one.start, text if one.is_text else start, re.DOTALL)), None
+    )
 
 
 def format_of_suffix(suffix: str) -> Format | None:
