@@ -11,7 +11,7 @@ from embed import CatalogueError, ExtractSettings
 from embed.catalogue.open_table import open_table
 
 PRODUCTS = [
-    {"sku": 1000 + n, "name": f"mug {n}, [red] }}", "category": [{"id": "a1", "name": "Kitchen"}], "price": 9.5}
+    {"sku": 1000 + n, "name": f"mug {n}, [red] }}", "kinds": [{"id": "a1", "name": "Kitchen"}], "price": 9.5}
     for n in range(5)
 ]
 ROWS = [{"sku": f"{1000 + n}", "name": f"mug {n}, [red] }}", "price": "9.5"} for n in range(5)]
@@ -88,3 +88,15 @@ def test_an_item_that_is_no_object_is_left_out_and_counted():
 
 def test_a_bad_first_line_is_a_bad_line():
     assert read('{"id": 1\n{"id": 2}\n{"id": 3}\n', "c.jsonl") == [{"id": "2"}, {"id": "3"}]
+
+
+def test_lists_of_labels_and_pictures_stay_as_json(caplog):
+    """So that a level of the label, or one of several pictures, can be chosen."""
+    caplog.set_level("INFO", "embed_once")
+    product = {"id": 1, "Category": [{"id": "a1", "name": "Küche"}], "image": ["a.png", 7], "kinds": [["a", "b"]]}
+    content = json.dumps([product, {**product, "id": 2, "Category": "plain", "kinds": None}])
+    first = {"id": "1", "Category": '[{"id": "a1", "name": "Küche"}]', "image": '["a.png", "7"]'}
+    assert read(content) == [first, {**first, "id": "2", "Category": "plain"}]
+    assert "Column kinds of c.json holds lists or objects" in caplog.text
+    rows = read(content, label="kinds")
+    assert [row["kinds"] for row in rows] == ['[["a", "b"]]', ""]
