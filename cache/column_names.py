@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["USUAL_NAMES", "usual_column"]
+__all__ = ["USUAL_NAMES", "share_filled", "usual_column", "usual_columns"]
 
 # The most telling first; case, blanks, "_" and "-" do not count.
 USUAL_NAMES = {
-    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id"),
+    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id", "handle"),
     "image": (
         "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
-        "picture", "photo", "file_name", "path", "file",
+        "image_src", "picture", "photo", "file_name", "path", "file",
     ),
     "text": (
-        "text", "title", "description", "productDisplayName", "product_title", "product_name",
-        "display_name", "name", "caption",
+        "text", "title", "productDisplayName", "product_title", "product_name", "display_name", "item_name", "name",
+        "caption", "description", "product_description",
     ),
     "label": ("label", "category", "class", "target"),
 }  # fmt: skip
 
 
-def usual_column(role: str, columns: Iterable[str]) -> str | None:
+def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], float] | None = None) -> str | None:
     """Return the column that has the most telling of a role's usual names; None where there is none.
+
+    Where `filled` says how full each of them is, from 0 to 1, one that is less than half as full as the fullest is
+    passed over.
 
     >>> usual_column("image", ["Title", "Image Path"])
     'Image Path'
+    >>> usual_column("text", ["Title", "Name"], {"Title": 0.1, "Name": 1.0}.__getitem__)
+    'Name'
     """
+    usual = usual_columns(role, columns)
+    if filled is None or len(usual) < 2:
+        return next(iter(usual), None)
+    shares = [filled(column) for column in usual]
+    return next(column for column, share in zip(usual, shares, strict=True) if 2 * share >= max(shares))
+
+
+def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
+    """Return the columns that have one of a role's usual names, the most telling first."""
     by_plain_name: dict[str, str] = {}
     for column in columns:
         by_plain_name.setdefault(_plain(column), column)  # the first of equals
-    return next((by_plain_name[_plain(name)] for name in USUAL_NAMES[role] if _plain(name) in by_plain_name), None)
+    return [by_plain_name[_plain(name)] for name in USUAL_NAMES[role] if _plain(name) in by_plain_name]
+
+
+def share_filled(cells: Sequence[str]) -> float:
+    """Return the share of the cells that are more than blanks."""
+    return sum(bool(cell.strip()) for cell in cells) / max(1, len(cells))
 
 
 def _plain(name: str) -> str:

@@ -38,7 +38,9 @@ class ExtractSettings:
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
     clean_text: bool = False  # lower case, and a blank for punctuation: `embed.contents.texts.clean`
+    labels: Path | None = None  # a second table, joined by id
     delimiter: str | None = None  # of a CSV file; None: by its header
+    escape: str | None = None  # of quotes in a CSV file; "none": they are doubled; None: by its first lines
     bad_lines: str = "skip"  # or "error"
     where: str | None = None  # a condition, see `embed.catalogue.row_filter`; None: all products
     label: str | None = None  # the column whose classes `per_class` counts
@@ -93,6 +95,10 @@ class ExtractSettings:
         delimiter = self.csv_delimiter
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
             raise SettingError(f"--delimiter: expected one character, or tab, got {self.delimiter!r}.")
+        if self.escape not in (None, "none") and (
+            len(self.escape) != 1 or self.escape in '"\r\n\0' + (delimiter or "")
+        ):
+            raise SettingError(f"--escape: expected one character, or none, got {self.escape!r}.")
         if self.bad_lines not in ("error", "skip"):
             raise SettingError(f"--bad-lines: expected error or skip, got {self.bad_lines!r}.")
         if self.per_class is not None and self.label is None:

@@ -105,10 +105,9 @@ class ProblemSettings:
     """
 
     label: str | None = None  # the column to learn; None: by its usual names
+    label_level: int | None = None  # of labels that are paths or lists: 1 the first, -1 the last; None: as they are
     fusions: tuple[str, ...] = field(default_factory=fusion_names)  # each modality alone is trained in any case
-    weights: str | None = (
-        None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto" or, in a training, "sweep"; None: equal
-    )
+    weights: str | None = None  # of late fusion: "0.4,0.6", "image=0.4,text=0.6", "auto", "sweep"; None: equal
     modalities: tuple[str, ...] | None = None  # None: all that the cache has
     encoders: Mapping[str, str] | tuple[str, ...] = ()  # {modality: its only one}, or those to compare
     metadata_columns: tuple[str, ...] | None = None  # of the catalogue, that make the modality metadata; ("auto",)
@@ -129,6 +128,8 @@ class ProblemSettings:
         check(self, "min_rows", self.min_rows >= 1, "at least 1")
         cosine = self.near_duplicates
         check(self, "near_duplicates", cosine is None or 0 < cosine <= 1, "a cosine over 0 and up to 1")
+        if self.label_level is not None:
+            check(self, "label_level", self.label_level != 0, "1 for the first level, 2, …, or -1 for the last")
         for name in ("test_share", "validation_share"):
             check(self, name, 0 < getattr(self, name) < 1, "between 0 and 1")
         test_share = self.test_share if self.folds == 1 else 1 / self.folds

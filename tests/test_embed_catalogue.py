@@ -168,10 +168,9 @@ def test_a_header_alone_is_a_named_error(read, content):
         b"PK\x03\x04" + bytes(range(256)) * 8,
         b"\x1f\x8b\x08\0" + bytes(range(256)) * 8,
         b"<!DOCTYPE html>\n<html><body>404, not found</body></html>\n",
-        b'[{"id": 1, "image": "a.png", "text": "red"}]',
         b"PAR1" + bytes(100) + b"PAR1",
     ],
-    ids=["png", "jpeg", "zip", "gzip", "html", "json", "parquet"],
+    ids=["png", "jpeg", "zip", "gzip", "html", "parquet"],
 )
 def test_another_kind_of_file_is_a_named_error(read, content):
     with pytest.raises(CatalogueError):
@@ -265,6 +264,39 @@ def test_the_most_telling_name_wins_wherever_it_stands(read):
     catalogue = read("name,path,description,title,image,id\nn,p,d,t,i,1\n")
     assert catalogue.roles == {"image": "image", "text": "title"}
     assert catalogue.columns == {"name": ["n"], "path": ["p"], "description": ["d"], "title": ["t"], "image": ["i"]}
+
+
+@pytest.mark.parametrize(
+    "header", ["description,Name", "NAME,Description", "description,item_name", "Description,title"]
+)
+def test_a_title_wins_over_a_description(read, header):
+    catalogue = read(f"id,image,{header}\n1,a.png,x,y\n")
+    assert catalogue.roles["text"] not in ("description", "Description")
+
+
+def test_a_full_column_wins_over_one_that_is_nearly_empty(read):
+    """WooCommerce's exports have all columns, most of them empty."""
+    rows = "".join(f"{n},,{n}.png,{'rare' if n == 3 else ''},item {n},{'new' if n < 6 else ' '}\n" for n in range(10))
+    catalogue = read("ID,Image,File,Title,Name,Label\n" + rows)
+    assert catalogue.roles == {"image": "File", "text": "Name"}
+    assert catalogue.filled == {"id": {"ID": 1}, "image": {"File": 1}, "text": {"Name": 1}, "label": {"Label": 0.6}}
+
+
+def test_what_is_asked_for_is_taken_however_empty(read):
+    catalogue = read("id,image,title,name\n1,a.png,,x\n2,b.png,,y\n", text_column="title")
+    assert catalogue.filled["text"] == {"title": 0}
+
+
+def test_how_full_columns_are_is_that_of_the_rows_that_are_taken(read):
+    rows = "".join(f"{n},a.png,{'' if n == 7 else 'x'},{n % 2}\n" for n in range(20))
+    assert read("id,image,text,odd\n" + rows).filled["text"] == {"text": 0.95}
+    catalogue = read("id,image,text,odd\n" + rows, where="odd == '0'", text_columns="text,odd")
+    assert catalogue.filled["text"] == {"text": 1, "odd": 1}
+
+
+def test_handles_that_repeat_are_no_ids(read):
+    assert read("handle,image,text\na,a.png,x\nb,b.png,y\n").ids == ["a", "b"]
+    assert read("handle,image,text\na,a.png,x\na,b.png,y\n").ids == ["0", "1"]
 
 
 def test_columns_that_are_asked_for_are_taken(read):

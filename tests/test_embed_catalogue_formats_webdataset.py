@@ -60,7 +60,7 @@ def test_shards_are_named_by_pattern_or_folder(tmp_path, monkeypatch, pattern, n
 @pytest.mark.parametrize("pattern", ["s-{000..009}.tar", "t-*.tar", "s-{0..999999999999}.tar"])
 def test_a_shard_that_is_not_there_is_named(pattern):
     make_shard("s-000.tar", {"1.txt": b"x"})
-    with pytest.raises(CatalogueError, match="to name shards that are there, but there is no"):
+    with pytest.raises(CatalogueError, match="to name files that are there, but there is no"):
         open_table(pattern)
 
 

@@ -118,6 +118,8 @@ def test_bare_command_encodes_the_catalogue_of_this_folder(shop, counting):
     assert (result.exit_code, result.stderr) == (0, "")
     assert re.sub(r"\d+\.\d", "#", result.stdout).splitlines() == [
         "embeddings.h5: 6 products, sealed, # s in all.",
+        "Taken for id: id (100 % full), image: image (100 % full), text: text (100 %",
+        "full), label: label (100 % full).",
         "",
         "encoder         unique  cached  encoded  failed  seconds",
         "--------------  ------  ------  -------  ------  -------",
@@ -164,6 +166,14 @@ def test_json_is_one_object_and_all_there_is_on_stdout(shop, counting):
     ]
 
 
+def test_what_was_taken_is_printed_with_how_full_it_is_and_never_rounded_up(shop, counting):
+    rows = [{"id": str(n), "image": "images/0.png", "Name": "" if n == 7 else "cup", "title": ""} for n in range(4000)]
+    write_catalogue(shop, rows)
+    result = invoke(embed.commands.extract.extract)
+    line = "Taken for id: id (100 % full), image: image (100 % full), text: Name (99.9 % full)."
+    assert line in " ".join(result.stdout.split())
+
+
 def test_progress_goes_to_stderr(shop, counting, monkeypatch):
     monkeypatch.setattr(embed.progress, "LINE_EVERY_S", 0.0)
     result = invoke(embed.commands.extract.extract, "--json", "--batch-size", 2)
@@ -194,7 +204,8 @@ def test_notes_reach_the_stderr_of_every_run(shop, counting):
     for _ in range(2):
         result = invoke(embed.commands.extract.extract)
         assert result.stderr == (
-            "No column of ids was found (id, product_id, item_id, sku, asin, uid, uniq_id): rows are numbered from 0.\n"
+            "No column of ids was found (id, product_id, item_id, sku, asin, uid, uniq_id, handle): rows are numbered "
+            "from 0.\n"
         )
 
 

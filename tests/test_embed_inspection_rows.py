@@ -47,6 +47,13 @@ def sentences(inspection):
 # Which rows, and which text
 
 
+def test_columns_are_those_that_extraction_takes(tmp_path):
+    rows = [{"id": str(n), "title": "", "Name": f"cup {n}", "label": "", "category": "ab"[n % 2]} for n in range(4)]
+    path = write_catalogue(tmp_path, rows)
+    assert look(path).roles == {"id": "id", "text": "Name", "label": "category"}
+    assert read_catalogue(path, ExtractSettings(modalities=("text",))).roles["text"] == "Name"
+
+
 def test_rows_are_those_that_extraction_takes(tmp_path, monkeypatch):
     monkeypatch.setattr("embed.catalogue.formats.csv.BATCH_ROWS", 5)
     monkeypatch.setattr("embed.catalogue.formats.csv.PIECE_ROWS", 5)

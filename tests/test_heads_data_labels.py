@@ -21,6 +21,14 @@ def column_of(tmp_path):
     return find
 
 
+def test_a_full_column_wins_over_one_that_is_nearly_empty(tmp_path):
+    columns = {"label": ["", "", " ", "a"], "category": ["a", "b", "a", "b"]}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, columns)
+    with Cache(path) as cache:
+        assert find_label_column(cache, None) == "category"
+        assert find_label_column(cache, "label") == "label"
+
+
 def labels_of(cells, *, min_rows=1, usable=None):
     usable = np.ones(len(cells), dtype=bool) if usable is None else np.array(usable)
     return make_labels("kind", cells, usable=usable, min_rows=min_rows)

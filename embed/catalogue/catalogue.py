@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cache import ContentSpec
-from embed.catalogue.columns import check_asked, find_id_column, find_roles
+from cache.column_names import share_filled
+from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
 from embed.catalogue.open_table import open_table
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.subsample import choose_rows
@@ -32,6 +33,7 @@ class Catalogue:
     columns: dict[str, list[str]]
     roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
     text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
+    filled: dict[str, dict[str, float]] = field(default_factory=dict)  # id, modality, label -> column -> how full it is
 
     def cells(self, modality: str) -> list[str]:
         """Return the N cells of the modality's column, or of several joined."""
@@ -68,8 +70,9 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     path = Path(path)
     table = open_table(path, settings)
     where = None if settings.where is None else Where(settings.where, table.columns)
-    roles = find_roles(table.columns, settings, path)
-    id_column = find_id_column(table.columns, settings, path)
+    finder = ColumnFinder(table, settings)
+    roles = find_roles(finder, path)
+    id_column = find_id_column(finder, path)
     if settings.per_class is not None:
         check_asked("--label", settings.label, table.columns)
     n_rows, numbers, columns = _read(table, where)
@@ -91,9 +94,13 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     _tell_subset(len(numbers), n_rows, settings, path)
     ids = [str(n) for n in numbers] if id_column is None else columns[id_column]
     text_columns = settings.text_column_names
+    taken = {"id": id_column, **roles, "label": finder.find("label")}
+    names: dict[str, tuple[str, ...]] = {role: (column,) for role, column in taken.items() if column is not None}
+    names |= {"text": text_columns} if text_columns else {}
+    filled = {role: {name: share_filled(columns[name]) for name in some} for role, some in names.items()}
     if id_column is not None and id_column not in (*roles.values(), *text_columns):
         del columns[id_column]
-    return Catalogue(path=path, ids=ids, columns=columns, roles=roles, text_columns=text_columns)
+    return Catalogue(path=path, ids=ids, columns=columns, roles=roles, text_columns=text_columns, filled=filled)
 
 
 def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, list[str]]]:

@@ -4,52 +4,77 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
-from cache.column_names import USUAL_NAMES, usual_column
+from cache.column_names import USUAL_NAMES, share_filled, usual_column
+from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
-__all__ = ["check_asked", "check_distinct", "find_column", "find_id_column", "find_roles"]
+__all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "find_roles"]
 
 log = logging.getLogger("embed_once")
 
 
-def find_column(role: str, columns: Iterable[str], settings: ExtractSettings) -> str | None:
-    """Return the column that is asked for, or has one of the role's usual names; None where there is none."""
-    asked = getattr(settings, f"{role}_column")
-    if asked is not None:
-        return asked if asked in columns else None
-    return usual_column(role, columns)
+class ColumnFinder:
+    """Finds the columns that are asked for, or have the most telling of the usual names and are not nearly empty.
+
+    How full columns are is looked up in the table's first rows, and only where several have usual names.
+    """
+
+    def __init__(self, table: Table, settings: ExtractSettings) -> None:
+        self.table = table
+        self.columns = table.columns
+        self.settings = settings
+
+    def find(self, role: str) -> str | None:
+        """Return the column of a role (``id``, ``image``, ``text``, ``label``); None where there is none."""
+        asked = getattr(self.settings, "label" if role == "label" else f"{role}_column")
+        if asked is not None:
+            return asked if asked in self.columns else None
+        column = usual_column(role, self.columns, self._filled)
+        if column is not None and role == "id" and column.lower() == "handle":  # which may be a product's, or a group's
+            cells = self.first_rows[column]
+            return column if len(set(cells)) == len(cells) else None
+        return column
+
+    @cached_property
+    def first_rows(self) -> dict[str, list[str]]:
+        """The cells of the table's first rows."""
+        return first_rows(self.table)
+
+    def _filled(self, column: str) -> float:
+        return share_filled(self.first_rows[column])
 
 
-def find_roles(columns: list[str], settings: ExtractSettings, path: Path) -> dict[str, str]:
+def find_roles(finder: ColumnFinder, path: Path) -> dict[str, str]:
     """Return the column of each modality that has one, {modality: column}.
 
     Raises:
         CatalogueError: a modality that is to be encoded has none, or a column that is named is not there.
     """
+    settings = finder.settings
     roles = {}
     for modality in MODALITIES:
         if modality == "text" and settings.text_columns is not None:
             roles[modality] = ", ".join(settings.text_column_names)
             for name in settings.text_column_names:
-                check_asked("--text-columns", name, columns)
+                check_asked("--text-columns", name, finder.columns)
             continue
-        column = _find_column(modality, columns, settings, path, is_needed=modality in settings.modalities)
+        column = _find_column(modality, finder, path, is_needed=modality in settings.modalities)
         if column is not None:
             roles[modality] = column
     return roles
 
 
-def find_id_column(columns: list[str], settings: ExtractSettings, path: Path) -> str | None:
+def find_id_column(finder: ColumnFinder, path: Path) -> str | None:
     """Return the column of ids; None where there is none of a usual name, which is told.
 
     Raises:
         CatalogueError: the column that is named is not there.
     """
-    column = _find_column("id", columns, settings, path, is_needed=settings.id_column is not None)
+    column = _find_column("id", finder, path, is_needed=finder.settings.id_column is not None)
     if column is None:
         log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
     return column
@@ -79,17 +104,15 @@ def check_distinct(names: list[str], place: str) -> None:
         )
 
 
-def _find_column(
-    role: str, columns: list[str], settings: ExtractSettings, path: Path, *, is_needed: bool
-) -> str | None:
-    column = find_column(role, columns, settings)
+def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool) -> str | None:
+    column = finder.find(role)
     if column is not None or not is_needed:
         return column
-    asked = getattr(settings, f"{role}_column")
+    asked = getattr(finder.settings, f"{role}_column")
     if asked is not None:
-        check_asked(f"--{role}-column", asked, columns)
+        check_asked(f"--{role}-column", asked, finder.columns)
     other = ",".join(modality for modality in ("image", "text") if modality != role)
     raise CatalogueError(
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
-        f"{', '.join(columns)}. Name it with --{role}-column, or do without: --modalities {other}."
+        f"{', '.join(finder.columns)}. Name it with --{role}-column, or do without: --modalities {other}."
     )

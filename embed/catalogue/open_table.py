@@ -4,59 +4,81 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 from cache.reading import raise_if_refused
+from embed.catalogue.file_patterns import find_files, is_pattern
+from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix
+from embed.catalogue.joined_table import JoinedTable
+from embed.catalogue.product_rows import merge_products
+from embed.catalogue.several_tables import SeveralTables
 from embed.catalogue.table import Table
+from embed.catalogue.text_file import open_bytes
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
 __all__ = ["open_table", "usual_modalities"]
 
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
-COMPRESSED = (".csv", ".jsonl", ".ndjson", ".tab", ".tsv")  # what may be
-# What is in a folder, or a file's suffix: the module in `formats` that reads it, and the class in it.
-FORMATS = {
-    "class folders": ("class_folders", "ClassFolders"),
-    "dataset": ("huggingface_dataset", "SavedDataset"),
-    "shards": ("webdataset", "Shards"),
-    ".arrow": ("huggingface_dataset", "SavedDataset"),
-    ".jsonl": ("json_lines", "JsonLinesTable"),
-    ".ndjson": ("json_lines", "JsonLinesTable"),
-    ".parquet": ("parquet", "ParquetTable"),
-    ".pq": ("parquet", "ParquetTable"),
-}
-NEED_PYARROW = {"huggingface_dataset": "Arrow", "parquet": "Parquet"}
-TABLES = (".arrow", ".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".tab", ".tsv")
+BY_NAME = {one.name: one for one in FORMATS}
+SEVERAL = Format("several tables", "")
 
 
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
-    """Return the table in a file or folder; what kind it is, its name and its files say.
+    """Return the table in a file or folder; what kind it is, its first bytes, its name and its files say.
 
-    CSV of any delimiter and compression, JSON Lines (``.jsonl``, ``.ndjson``), Parquet (``.parquet``, ``.pq``), Arrow
-    (``.arrow``), a saved Hugging Face dataset, tar shards (``.tar``, a folder or pattern of such), class folders.
+    The formats are those of `embed.catalogue.formats.registry`; what is none of them is CSV.
 
     Raises:
         CatalogueError: there is no such file, it is not what its name says, or a folder holds more than one kind.
     """
     settings = settings or ExtractSettings()
     path = Path(path)
-    suffix = _suffix(path)
-    kind = _folder_kind(path) if os.path.isdir(path) else ""
+    table = _open_rows(path, settings)
+    if settings.labels is not None:
+        second = open_table(settings.labels, ExtractSettings(bad_lines=settings.bad_lines, encoding=settings.encoding))
+        table = JoinedTable(table, second, settings.labels, settings)
+    return table
+
+
+def _open_rows(path: Path, settings: ExtractSettings) -> Table:
+    """Return the table in a file, or in several, with one row a product."""
+    chosen = _folder_format(path) if os.path.isdir(path) else None
     is_file = os.path.isfile(path)  # Path.is_file raises on names that no file can have
-    if suffix == ".tar" and not kind and (is_file or any(sign in str(path) for sign in "{*?[")):
-        kind = "shards"
-    if not kind and not is_file:
+    if chosen is None and is_file:
+        chosen = _file_format(path)
+    elif chosen is None and is_pattern(path):
+        chosen = BY_NAME["tar shards"] if _suffix(path) == ".tar" else SEVERAL
+    if chosen is None:
         _check_answer(path)
         raise CatalogueError(
             f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
             "the command."
         )
-    module, name = FORMATS.get(kind or suffix, ("csv", "CsvTable"))
-    if module in NEED_PYARROW:
-        _need_pyarrow(NEED_PYARROW[module])
-    return getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
+    if chosen is not SEVERAL:
+        table = _open_one(path, chosen, settings)
+        return merge_products(table, path, settings) if chosen.is_sheet else table
+    files = _tables_in(path) if os.path.isdir(path) else find_files(path)
+    formats = {file: _file_format(file) for file in files}
+    several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
+    return merge_products(several, path, settings) if all(one.is_sheet for one in formats.values()) else several
+
+
+def _open_one(path: Path, chosen: Format, settings: ExtractSettings) -> Table:
+    if chosen.package:
+        _need(chosen)
+    module, _, name = chosen.table.partition(":")
+    table: Table = getattr(import_module(f"embed.catalogue.formats.{module}"), name)(path, settings)
+    return table
+
+
+def usual_modalities(path: str | Path) -> tuple[str, ...]:
+    """Return what is encoded of a catalogue if nothing else is asked for: pictures alone of class folders."""
+    if os.path.isdir(path) and _folder_format(Path(path)).name == "class folders":
+        return ("image",)
+    return MODALITIES
 
 
 def _check_answer(path: Path) -> None:
@@ -74,28 +96,41 @@ def _check_answer(path: Path) -> None:
         return
 
 
-def usual_modalities(path: str | Path) -> tuple[str, ...]:
-    """Return what is encoded of a catalogue if nothing else is asked for: pictures alone of class folders."""
-    if os.path.isdir(path) and _folder_kind(Path(path)) == "class folders":
-        return ("image",)
-    return MODALITIES
+def _file_format(path: Path) -> Format:
+    """Return what a file is by its first bytes, else by its suffix, else CSV."""
+    suffix = _suffix(path)
+    start = b""
+    if suffix != ".tar":
+        with suppress(CatalogueError), open_bytes(path) as file:  # what cannot be read is told by what reads it
+            start = file.read(START_BYTES)
+    return format_of_start(start) or format_of_suffix(suffix) or BY_NAME["CSV"]
 
 
-def _folder_kind(path: Path) -> str:
+def _folder_format(path: Path) -> Format:
     names = os.listdir(path)
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
-        return "dataset"
+        return BY_NAME["Arrow"]
     shards = sorted(name for name in names if name.lower().endswith(".tar"))
-    # Lists of failures are our own, and no catalogues.
-    tables = [name for name in names if _suffix(Path(name)) in TABLES and not name.endswith(".failures.csv")]
-    files = shards + sorted(tables)
+    tables = _tables_in(path)
+    # JSON beside pictures is often something else.
+    files = shards + [file.name for file in tables if _suffix(file) != ".json"]
     folders = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
-    if files and (folder := next(folders, None)) is not None:
+    folder = next(folders, None) if files or tables else None
+    if files and folder is not None:
         raise CatalogueError(
             f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
             f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
-    return "shards" if shards else "class folders"
+    if tables and not shards and folder is None:
+        return SEVERAL
+    return BY_NAME["tar shards" if shards else "class folders"]
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the tables right in a folder, sorted by name; lists of failures are our own, and none."""
+    suffixes = {suffix for one in FORMATS for suffix in one.suffixes} - {".tar"}
+    names = [name for name in os.listdir(folder) if _suffix(Path(name)) in suffixes]
+    return [folder / name for name in sorted(names) if not name.startswith(".") and not name.endswith(".failures.csv")]
 
 
 def _holds_pictures(folder: Path) -> bool:
@@ -107,16 +142,19 @@ def _holds_pictures(folder: Path) -> bool:
 
 
 def _suffix(path: Path) -> str:
-    """Return the suffix that says what is in a file: the last one, or the one below those of compression."""
+    """Return the suffix that says what is in a file: the last one, or of text the one below those of compression."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     last = suffixes[-1] if suffixes else ""
     while suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in COMPRESSED else last
+    inner = format_of_suffix(suffixes[-1]) if suffixes else None
+    return suffixes[-1] if inner is not None and inner.is_text else last
 
 
-def _need_pyarrow(kind: str) -> None:
+def _need(chosen: Format) -> None:
     try:
-        import pyarrow  # noqa: F401
+        import_module(chosen.package)
     except ImportError as error:
-        raise CatalogueError(f"{kind} catalogues need the package pyarrow: pip install pyarrow, or use CSV.") from error
+        raise CatalogueError(
+            f"{chosen.name} catalogues need the package {chosen.package}: pip install {chosen.package}, or use CSV."
+        ) from error

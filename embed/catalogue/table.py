@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.file_patterns import is_pattern
 
-__all__ = ["BATCH_ROWS", "Table", "folder_of"]
+__all__ = ["BATCH_ROWS", "Table", "first_rows", "folder_of"]
 
 BATCH_ROWS = 65_536  # at most, that are at hand at once
 
@@ -20,7 +21,11 @@ class Table(Protocol):
     """
 
     columns: list[str]
-    bad_lines: BadLines  # what was left out of the last `batches`, once these are through
+
+    @property
+    def bad_lines(self) -> BadLines:
+        """What was left out of the last `batches`, once these are through."""
+        ...
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield at most `BATCH_ROWS` rows at a time in the catalogue's order, each column a list of cells."""
@@ -28,5 +33,12 @@ class Table(Protocol):
 
 
 def folder_of(path: Path) -> Path:
-    """Return what the pictures' paths of a table are relative to, if nothing else is said."""
-    return path if path.is_dir() else path.parent
+    """Return what pictures' paths in a table are relative to, if nothing else is said; of a pattern what is fixed."""
+    if path.is_dir():
+        return path
+    return next((folder for folder in path.parents if not is_pattern(folder)), path.parent)
+
+
+def first_rows(table: Table) -> dict[str, list[str]]:
+    """Return the cells of a table's first rows, at most `BATCH_ROWS`."""
+    return next(iter(table.batches()), {name: [] for name in table.columns})

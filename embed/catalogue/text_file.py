@@ -9,12 +9,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cache.reading import raise_if_refused, reading
 from embed.errors import CatalogueError
 
-__all__ = ["MAX_LINE", "find_encoding", "open_text", "read_lines"]
+__all__ = ["MAX_LINE", "find_encoding", "open_bytes", "open_text", "read_lines"]
 
 MAX_LINE = 2**25  # characters; a small file can be compressed from a line that fills all memory
 
@@ -51,19 +51,38 @@ def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
         CatalogueError: it is not compressed as its name says, or is no text in this encoding; while it is read, too.
         UnreadableError: the system could not read it.
     """
-    from pandas.io.common import get_handle
-
     try:
-        with get_handle(path, "r", encoding=encoding, errors="surrogateescape", compression="infer") as handles:
-            yield handles.handle
-    except CatalogueError:
-        raise
+        with _opened(path, "r", encoding=encoding, errors="surrogateescape") as file:
+            yield file
     except LookupError as error:
         raise CatalogueError(f"--encoding: expected one that Python knows, got {encoding!r}.") from error
     except UnicodeError as error:
         raise CatalogueError(
             f"Expected the catalogue to be text in {encoding}, but {path} is not: {error}. Name its --encoding."
         ) from error
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading its bytes; its name says how it is compressed.
+
+    Raises:
+        CatalogueError: it is not compressed as its name says; while it is read, too.
+        UnreadableError: the system could not read it.
+    """
+    with _opened(path, "rb") as file:
+        yield file
+
+
+@contextmanager
+def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
+    from pandas.io.common import get_handle
+
+    try:
+        with get_handle(path, mode, compression="infer", is_text=mode == "r", **options) as handles:
+            yield handles.handle
+    except (CatalogueError, LookupError, UnicodeError):
+        raise
     except _COMPRESSION_ERRORS as error:
         raise_if_refused(error, path)
         raise CatalogueError(

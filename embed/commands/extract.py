@@ -66,7 +66,7 @@ class ExtractCommand(Command):
 @setting("--seed", help="Draws random weights, and the products of --per-class and --sample.")
 @setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
 @setting("--image-column", help="Default: image, image_path, filename, …")
-@setting("--text-column", help="Default: text, title, description, productDisplayName, …")
+@setting("--text-column", help="Default: text, title, productDisplayName, name, description, …")
 @setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
 @setting("--clean-text", is_flag=True, help="Encode texts in lower case, with blanks for punctuation.")
 @setting(
@@ -76,7 +76,11 @@ class ExtractCommand(Command):
 @setting("--label", help="The column whose classes --per-class counts.")
 @setting("--per-class", type=int, help="Of these so many of each class, drawn at random.")
 @setting("--sample", type=int, help="Of these so many in all, drawn at random.")
-@setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its header.")
+@setting("--labels", type=_FOLDER, help="A second table, whose columns are joined by id.")
+@setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its first lines.")
+@setting(
+    "--escape", help="What stands before a quote in a cell of CSV, such as \\\\, or none; default: by its first lines."
+)
 @setting(
     "--bad-lines",
     type=click.Choice(["error", "skip"]),
@@ -104,8 +108,8 @@ def extract(
 ) -> None:
     """Encode what of CATALOGUE (default: data.csv) is not in the cache yet.
 
-    CATALOGUE is CSV, JSON Lines or Parquet, a folder of class folders, a saved Hugging Face dataset, or tar shards
-    ("shard-{000..003}.tar").
+    CATALOGUE is CSV, JSON, Excel or Parquet, several of such ("part-*.csv"), a folder of class folders, a saved
+    Hugging Face dataset, or tar shards ("shard-{000..003}.tar").
     """
     settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)
     if is_estimate:
@@ -123,7 +127,13 @@ def extract(
 def _show(report: ExtractReport) -> None:
     """Print what was encoded, what was not, and how to go on."""
     done = "sealed" if report.was_written else "unchanged"
-    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.\n")
+    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+    columns = [
+        f"{role}: {' + '.join(f'{name} ({_show_share(share)})' for name, share in shares.items())}"
+        for role, shares in report.columns.items()
+    ]
+    print_wrapped(f"Taken for {', '.join(columns)}.")
+    click.echo()
     print_table(
         ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
         [
@@ -139,6 +149,11 @@ def _show(report: ExtractReport) -> None:
         print_wrapped(f"What could not be read is listed in {report.failures_path}.")
     cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"
     click.echo(f"Next: heads-train{cache}")
+
+
+def _show_share(share: float) -> str:
+    """Return how full a column is in words; what is not quite full is never called so."""
+    return "100 % full" if share == 1 else f"{min(100 * share, 99.9):.1f} % full" if share else "empty"
 
 
 def _modalities(asked: str | None, catalogue_path: Path) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cache.column_names import usual_column
-from embed.catalogue.columns import check_asked, find_column
+from embed.catalogue.columns import ColumnFinder, check_asked
 from embed.catalogue.open_table import open_table
 from embed.catalogue.row_filter import Where, batches_where
+from embed.catalogue.table import Table
 from embed.contents.texts import join
 from embed.errors import CatalogueError
 from embed.inspection.inspection_settings import InspectSettings
@@ -35,7 +35,7 @@ class Rows:
         self._table = open_table(path, settings.extract)
         self.columns = self._table.columns
         self.text_columns = settings.extract.text_column_names
-        self.roles = _find_roles(self.columns, settings)  # id, image, text, label -> column
+        self.roles = _find_roles(self._table, settings)  # id, image, text, label -> column
         where = settings.extract.where
         self._where = None if where is None else Where(where, self.columns)
         self.n_read = 0  # of the table, and the lines that were left out: by the last `batches` that came to the end
@@ -77,17 +77,18 @@ class Rows:
         return rows
 
 
-def _find_roles(columns: list[str], settings: InspectSettings) -> dict[str, str]:
+def _find_roles(table: Table, settings: InspectSettings) -> dict[str, str]:
     """Return which columns serve for what: those that were named, and others by their usual names."""
     extract = settings.extract
     asked = {f"--{role}-column": getattr(extract, f"{role}_column") for role in ("id", *MODALITIES)}
     for option, name in (asked | {"--label": settings.label}).items():
         if name is not None:
-            check_asked(option, name, columns)
+            check_asked(option, name, table.columns)
     for name in extract.text_column_names:
-        check_asked("--text-columns", name, columns)
-    roles = {role: find_column(role, columns, extract) for role in ("id", *MODALITIES)}
+        check_asked("--text-columns", name, table.columns)
+    finder = ColumnFinder(table, extract)
+    roles = {role: finder.find(role) for role in ("id", *MODALITIES)}
     if extract.text_column_names:
         roles["text"] = ", ".join(extract.text_column_names)
-    roles["label"] = settings.label or usual_column("label", columns)
+    roles["label"] = settings.label or finder.find("label")
     return {role: column for role, column in roles.items() if column is not None}

@@ -55,6 +55,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
 @click.option("--fusion", default="all", show_default=True, help="The fusions to compare, with commas; or all.")
 @setting("--label", help="The column to learn; default: label, category, class or target.")
+@setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
 @click.option("--modalities", metavar="LIST", help="Default: all that the cache has, and metadata.")
 @click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")

@@ -31,6 +31,7 @@ setting = setting_options(TrainSettings)
     help="Of early, attention, gated, lowrank, late; all; or a modality.",
 )
 @setting("--label", help="The column to learn; default: label, category, class or target.")
+@setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @setting(
     "--weights",
     help="Of late fusion: 0.4,0.6 (image,text); image=0.4,text=0.6; auto fits them, and temperatures, on validation "

@@ -9,6 +9,7 @@ import numpy as np
 from cache import Cache, MissingEntryError
 from cache.column_names import USUAL_NAMES, usual_column
 from cache.labels import clean_label
+from heads.data.label_levels import label_at
 from heads.errors import LabelError
 
 __all__ = ["Labels", "find_label_column", "make_labels"]
@@ -29,7 +30,7 @@ class Labels:
 
 
 def find_label_column(cache: Cache, asked: str | None) -> str:
-    """Return the column to learn: the one asked for, or the first of the usual names.
+    """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
 
     Raises:
         LabelError: there is none such; the message lists the columns there are.
@@ -43,7 +44,10 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
                 f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}."
             ) from error
         return asked
-    if (usual := usual_column("label", columns)) is not None:
+    usual = usual_column(
+        "label", columns, lambda name: float(np.mean([bool(cell.strip()) for cell in cache.column(name)]))
+    )
+    if usual is not None:
         return usual
     raise LabelError(
         f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'])}), but its columns are "
@@ -51,8 +55,12 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
     )
 
 
-def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: int) -> Labels:
+def make_labels(
+    column: str, cells: list[str], *, usable: np.ndarray, min_rows: int, level: int | None = None
+) -> Labels:
     """Return the classes of the rows that are usable, have a label, and whose class has at least `min_rows` of them.
+
+    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are.
 
     Shape:
         usable: (N,) bool, the rows that have a vector of some modality
@@ -60,13 +68,15 @@ def make_labels(column: str, cells: list[str], *, usable: np.ndarray, min_rows: 
     Raises:
         LabelError: fewer than two classes are left.
     """
-    cleaned = np.array([clean_label(cell) for cell in cells], dtype=object)
+    classes = {cell: clean_label(cell) if level is None else label_at(cell, level) for cell in set(cells)}
+    cleaned = np.array([classes[cell] for cell in cells], dtype=object)
     labelled = cleaned != ""
+    lack = "is empty" if level is None else f"has no level {level}"
     notes = []
     if not usable.all():
         notes.append(f"{_count(int((~usable).sum()), 'row')} left out: no modality has a vector.")
     if not labelled[usable].all():
-        notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} is empty.")
+        notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} {lack}.")
     # As objects: an array of fixed width would make every cell as wide as the longest.
     names, inverse, counts = np.unique(cleaned[usable & labelled], return_inverse=True, return_counts=True)
     kept = counts >= min_rows

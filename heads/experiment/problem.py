@@ -118,7 +118,9 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
     is_known = _rows_in_all(vectors, len(cache))
     is_usable = is_known | wish.filled if wish else is_known
-    labels = make_labels(column, cache.column(column), usable=is_usable, min_rows=settings.min_rows)
+    labels = make_labels(
+        column, cache.column(column), usable=is_usable, min_rows=settings.min_rows, level=settings.label_level
+    )
     by_modality: dict[str, list[str]] = {}
     for modality, name in vectors:
         by_modality.setdefault(modality, []).append(name)

@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cache.column_names import usual_column
 from cache.reading import raise_if_refused
-from embed.catalogue.columns import check_distinct, find_column
+from embed.catalogue.columns import check_distinct
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -77,7 +78,9 @@ class ArrowColumns:
         check_distinct(schema.names, str(path))
         pictures = {field.name: picture for field in schema if (picture := _picture_column(field))}
         plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
-        chosen = find_column("image", [name for name in schema.names if name in pictures or name in plain], settings)
+        readable = [name for name in schema.names if name in pictures or name in plain]
+        asked = settings.image_column
+        chosen = usual_column("image", readable) if asked is None else asked if asked in readable else None
         others = [name for name, picture in pictures.items() if name != chosen and not picture.is_struct]
         plain += [name for name in others if _is_text(first(name))]
         for field in schema:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import check_distinct
+from embed.catalogue.formats.csv_dialect import DELIMITERS, Dialect, delimiter_of_sep_line, find_dialect
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import MAX_LINE, find_encoding, open_text, read_lines
 from embed.errors import CatalogueError
@@ -22,10 +22,7 @@ __all__ = ["CsvTable"]
 PIECE_ROWS = 1024
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
 LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
-
-log = logging.getLogger("embed_once")
 
 
 class CsvTable:
@@ -42,7 +39,7 @@ class CsvTable:
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
         self.path = path
         self.encoding = find_encoding(path, settings.encoding)
-        self.delimiter = settings.csv_delimiter or self._find_delimiter()
+        self.dialect = find_dialect(path, self.encoding, settings)
         self.is_error = settings.bad_lines == "error"
         self.bad_lines = BadLines(path)
         with open_text(path, self.encoding) as file:
@@ -87,7 +84,7 @@ class CsvTable:
         lines.take(PIECE_ROWS)
         rows: list[list[str]] = []
         with suppress(csv.Error):
-            rows = list(csv.reader(lines.taken, delimiter=self.delimiter, strict=True))
+            rows = list(self.dialect.reader(lines.taken, strict=True))
         is_whole = max(map(len, lines.taken), default=0) < MAX_LINE
         if is_whole and len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}:
             return rows
@@ -96,7 +93,7 @@ class CsvTable:
 
     def _rows(self, lines: _Lines) -> Iterator[list[str]]:
         n_columns = len(self.columns)
-        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        reader = self.dialect.reader(lines, strict=True)
         while True:
             lines.taken.clear()
             is_broken = False
@@ -107,7 +104,7 @@ class CsvTable:
                 return
             except csv.Error:
                 is_broken = True
-                reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+                reader = self.dialect.reader(lines, strict=True)
             is_cut = max(map(len, lines.taken), default=0) >= MAX_LINE
             if not is_broken and len(row) == n_columns and not is_cut:
                 yield row
@@ -119,7 +116,7 @@ class CsvTable:
                 # Text behind a closing quote is sloppy, and harms nothing while the row stays on its line.
                 ends: list[list[str]] = []
                 with suppress(csv.Error):
-                    row, *ends = csv.reader([lines.taken[0], "end"], delimiter=self.delimiter)
+                    row, *ends = self.dialect.reader([lines.taken[0], "end"])
                 if len(row) == n_columns and ends and not is_cut:
                     yield row
                     continue
@@ -129,12 +126,17 @@ class CsvTable:
                 reason = LONG
             elif is_open:
                 reason = "opens a quote that its row does not close"
+            if self.dialect.escape is None and '\\"' in lines.taken[0]:
+                reason += " (if \\\" is a quote in a cell, --escape '\\' reads it so)"
             self.bad_lines.add(lines.number - len(lines.taken) + 1, reason)
             lines.put_back(1)
 
     def _header(self, lines: _Lines) -> list[str]:
+        line = next((line for line in lines if line.strip()), "")
+        if not delimiter_of_sep_line(line):
+            lines.put_back(len(lines.taken) - 1 if line else len(lines.taken))
         try:
-            header = next((row for row in csv.reader(lines, delimiter=self.delimiter) if any(map(str.strip, row))), [])
+            header: list[str] = next((row for row in self.dialect.reader(lines) if any(map(str.strip, row))), [])
         except csv.Error as error:
             raise CatalogueError(f"Expected the catalogue to be a table, but {self.path} is not: {error}.") from error
         names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
@@ -156,29 +158,16 @@ class CsvTable:
         check_distinct(names, f"the header of {self.path}")
         return names
 
-    def _find_delimiter(self) -> str:
-        """Return what separates the header's cells: a tab in .tsv files, else a comma, or what stands there instead."""
-        if {".tsv", ".tab"} & {suffix.lower() for suffix in self.path.suffixes}:
-            return "\t"
-        with open_text(self.path, self.encoding) as file:
-            header = next((line for line in read_lines(file) if line.strip()), "")
-        if "," not in header:
-            for delimiter in list(DELIMITERS)[1:]:
-                if delimiter in header:
-                    log.info("The cells of %s are separated by %s.", self.path, DELIMITERS[delimiter])
-                    return delimiter
-        return ","
-
     def _hint(self) -> str:
         """Return what to do about a file that is no table with this delimiter."""
         with open_text(self.path, self.encoding) as file:
             lines = [line for line in islice(read_lines(file), N_LOOKED_AT) if line.strip() and len(line) <= MAX_CELL]
         for delimiter, name in DELIMITERS.items():
-            counts = _counts(lines, delimiter)
-            if delimiter != self.delimiter and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):
+            counts = _counts(lines, Dialect(delimiter))
+            if delimiter != self.dialect.delimiter and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):
                 asked = "tab" if delimiter == "\t" else f"'{delimiter}'"
                 return f"Its cells look separated by {name}: try --delimiter {asked}."
-        likely = Counter(_counts(lines, self.delimiter)[1:]).most_common(1)
+        likely = Counter(_counts(lines, self.dialect)[1:]).most_common(1)
         if likely and likely[0][0] != len(self.columns):
             return (
                 f"Most have {likely[0][0]} cells where the header has {len(self.columns)}: give each cell a name in "
@@ -187,10 +176,10 @@ class CsvTable:
         return "Name what separates the cells with --delimiter."
 
 
-def _counts(lines: list[str], delimiter: str) -> list[int]:
+def _counts(lines: list[str], dialect: Dialect) -> list[int]:
     """Return how many cells each line has by itself."""
     with _long_cells():
-        return [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
+        return [len(next(dialect.reader([line]), [])) for line in lines]
 
 
 class _Lines:

@@ -1,17 +1,19 @@
-"""JSON Lines as tables: each line is an object, each name a column; what is mostly nested is left out."""
+"""JSON as tables: each line or item of a list is an object, each name a column; what is mostly nested is left out."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cache.column_names import usual_columns
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.formats.json_items import find_items, hint_for
 from embed.catalogue.table import BATCH_ROWS
-from embed.catalogue.text_file import find_encoding, open_text, read_lines
+from embed.catalogue.text_file import find_encoding, open_text
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -19,16 +21,17 @@ __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
 
-HINT = "Make each line one JSON object, in UTF-8 or what --encoding names."
-
 log = logging.getLogger("embed_once")
 
 
 class JsonLinesTable:
-    """The objects of a JSON Lines file as rows of text; the file is read once for the names, and once for the cells.
+    """The objects of a JSON file as rows of text; the file is read once for the names, and once for the cells.
+
+    They stand one a line, in one list, or one behind another on several lines (`embed.catalogue.formats.json_items`).
 
     Numbers stay as they are written, ``null`` and ``NaN`` are empty cells, and so are names that an object lacks. A
-    line that is no object is bad, and so is one with a list or an object where most lines have none.
+    line or item that is no object is bad, and so is one with a list or an object where most have none. Lists of
+    pictures and labels stay as JSON, so that one can be chosen: those of columns that are asked for, or are called so.
 
     Raises:
         CatalogueError: the file is empty or no text in this encoding, most lines are bad, or one is and `bad_lines`
@@ -39,12 +42,13 @@ class JsonLinesTable:
         self.path = path
         self.encoding = find_encoding(path, settings.encoding)
         self.is_error = settings.bad_lines == "error"
+        self.asked = {settings.label, settings.image_column}
         names = Names(path)
         n_good = 0
         for row in self._rows():
             names.add(row)
             n_good += 1
-        self.bad_lines.check_most(n_good, hint=HINT)
+        self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
         self.columns = names.plain()
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
@@ -61,17 +65,21 @@ class JsonLinesTable:
                 batch, n_rows = {name: [] for name in self.columns}, 0
         if n_rows:
             yield batch
-        self.bad_lines.check_most(n_good, hint=HINT)
+        self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
+
+    def _keeps_lists(self, name: str) -> bool:
+        return name in self.asked or any(usual_columns(role, [name]) for role in ("image", "label"))
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
-        self.bad_lines = BadLines(self.path, is_error=self.is_error)
+        self._first_bad = ""
         with open_text(self.path, self.encoding) as file:
-            for number, line in enumerate(read_lines(file), 1):
-                if not line.strip():
-                    continue
+            unit, items = find_items(file, self.path)
+            self.bad_lines = BadLines(self.path, is_error=self.is_error, unit=unit)
+            for number, text in items:
                 try:
-                    row = parse_object(line)
+                    row = parse_object(text, keeps_lists=self._keeps_lists)
                 except ValueError as error:
+                    self._first_bad = self._first_bad or text
                     self.bad_lines.add(number, f"is no JSON object: {error}")
                     continue
                 nested = next((name for name in plain if row.get(name, "") is None), None)
@@ -111,13 +119,18 @@ class Names:
         left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
         for name in left_out:
             log.info(
-                "Column %s of %s holds lists or objects, which are no plain cells: it is left out.", name, self.path
+                "Column %s of %s holds lists or objects, which are no plain cells: it is left out (lists that --label "
+                "names stay).",
+                name,
+                self.path,
             )
         return [name for name in self.n_nested if name not in left_out]
 
 
-def parse_object(text: str) -> dict[str, str | None]:
+def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: False) -> dict[str, str | None]:
     """Return a JSON object's values as cells: text as it is, numbers as written, and None for lists and objects.
+
+    Of the names for which `keeps_lists` holds, lists are cells of JSON.
 
     >>> parse_object('{"id": 7, "price": 1.50, "sold": true, "brand": null, "tags": ["a"]}')
     {'id': '7', 'price': '1.50', 'sold': 'true', 'brand': '', 'tags': None}
@@ -133,7 +146,12 @@ def parse_object(text: str) -> dict[str, str | None]:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(value, dict):
         raise ValueError(f"it is a {_kind(value)}")
-    return {_text(name): _cell(cell) for name, cell in value.items()}
+    return {
+        _text(name): _text(json.dumps(cell, ensure_ascii=False))
+        if isinstance(cell, list) and keeps_lists(name)
+        else _cell(cell)
+        for name, cell in value.items()
+    }
 
 
 def _text(value: str) -> str:

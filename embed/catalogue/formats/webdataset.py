@@ -8,10 +8,8 @@ the last name. Nothing is ever unpacked: a picture is known by its place in the 
 from __future__ import annotations
 
 import errno
-import glob
 import itertools
 import logging
-import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.file_patterns import find_files
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
 from embed.catalogue.table import BATCH_ROWS
@@ -29,12 +28,8 @@ from embed.settings import ExtractSettings
 __all__ = ["Shards", "find_shards"]
 
 MAX_CELL_BYTES = 2**24  # of a text, a label or an object
-MOST_SHARDS = 1_000_000
 COLUMNS = {"cls": "label", "json": "json", "txt": "text"} | {suffix[1:]: "image" for suffix in PICTURE_SUFFIXES}
 ORDER = ("image", "text", "label")
-
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_CHOICE = re.compile(r"\{([^{}]*)\}")
 
 log = logging.getLogger("embed_once")
 
@@ -137,33 +132,7 @@ def find_shards(path: Path) -> list[Path]:
     """
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.suffix.lower() == ".tar" and file.is_file())
-    if path.is_file():
-        return [path]
-    shards = []
-    for name in itertools.islice(_expand(str(path)), MOST_SHARDS):
-        matches = [name] if Path(name).is_file() else sorted(glob.glob(name))
-        if not matches:
-            raise CatalogueError(f"Expected {path} to name shards that are there, but there is no {name}.")
-        shards += matches
-    return [Path(shard) for shard in shards]
-
-
-def _expand(name: str) -> Iterator[str]:
-    """Yield the names that braces stand for: ``{000..003}`` counts, ``{a,b}`` lists."""
-    if match := _RANGE.search(name):
-        first, last = match.groups()
-        if int(first) > int(last):
-            raise CatalogueError(
-                f"Expected braces to count upwards, got {match[0]} in {name}: write {{{last}..{first}}}."
-            )
-        words: Iterator[str] = (f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1))
-    elif match := _CHOICE.search(name):
-        words = iter(match[1].split(","))
-    else:
-        yield name
-        return
-    for word in words:
-        yield from _expand(name[: match.start()] + word + name[match.end() :])
+    return [path] if path.is_file() else find_files(path)
 
 
 def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:

@@ -1,0 +1,57 @@
+"""The files that a pattern names: ``part-{000..003}.csv``, ``part-*.csv``, ``{train,test}.csv``."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from embed.errors import CatalogueError
+
+__all__ = ["find_files", "is_pattern"]
+
+MOST_FILES = 1_000_000
+SIGNS = "{*?["
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_CHOICE = re.compile(r"\{([^{}]*)\}")
+
+
+def is_pattern(path: Path) -> bool:
+    """Return whether a path that is no file stands for several."""
+    return any(sign in str(path) for sign in SIGNS)
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the files that a pattern names: braces in their order, what ``*`` and ``?`` stand for sorted by name.
+
+    Raises:
+        CatalogueError: one of them is not there, or the braces count downwards.
+    """
+    files = []
+    for name in itertools.islice(_expand(str(path)), MOST_FILES):
+        matches = [name] if Path(name).is_file() else sorted(glob.glob(name))
+        if not matches:
+            raise CatalogueError(f"Expected {path} to name files that are there, but there is no {name}.")
+        files += matches
+    return [Path(file) for file in files]
+
+
+def _expand(name: str) -> Iterator[str]:
+    """Yield the names that braces stand for: ``{000..003}`` counts, ``{a,b}`` lists."""
+    if match := _RANGE.search(name):
+        first, last = match.groups()
+        if int(first) > int(last):
+            raise CatalogueError(
+                f"Expected braces to count upwards, got {match[0]} in {name}: write {{{last}..{first}}}."
+            )
+        words: Iterator[str] = (f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1))
+    elif match := _CHOICE.search(name):
+        words = iter(match[1].split(","))
+    else:
+        yield name
+        return
+    for word in words:
+        yield from _expand(name[: match.start()] + word + name[match.end() :])

@@ -1,0 +1,106 @@
+"""How a CSV file separates its cells and writes quotes in them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from embed.catalogue.text_file import open_text, read_lines
+from embed.settings import ExtractSettings
+
+__all__ = ["DELIMITERS", "Dialect", "delimiter_of_sep_line", "find_dialect"]
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+N_LINES = 200  # that are looked at
+BACKSLASH = "\\"
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What stands between cells, and before a quote that does not end its cell, where that is no second quote."""
+
+    delimiter: str
+    escape: str | None = None
+
+    def reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
+        """Return Python's reader of some lines."""
+        return csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape, strict=strict)
+
+
+def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialect:
+    r"""Return the dialect that is asked for, that a line ``sep=;`` names, or on which the first lines agree.
+
+    Lines agree where they have as many cells as the header: a comma within a cell of the header separates none. Quotes
+    are taken to be escaped by backslashes where each backslash stands before a quote or another one, and all lines
+    agree only so. Both are told.
+    """
+    with open_text(path, encoding) as file:
+        lines = [line for line in islice(read_lines(file), N_LINES) if line.strip()]
+    named = delimiter_of_sep_line(lines[0]) if lines else None
+    lines = lines[1:] if named else lines
+    delimiter = settings.csv_delimiter or named or _likely_delimiter(path, lines)
+    if settings.escape is not None:
+        return Dialect(delimiter, None if settings.escape == "none" else settings.escape)
+    dialect = Dialect(delimiter)
+    text = "".join(lines)
+    if BACKSLASH + '"' in text and not re.search(r'\\[^"\\]', re.sub(r"\\\\", "", text)):
+        escaped = Dialect(delimiter, BACKSLASH)
+        if _agreement(dialect, lines) < 1 == _agreement(escaped, lines):
+            log.info('Quotes in cells of %s are written \\": they are read so (--escape none does not).', path)
+            return escaped
+    return dialect
+
+
+def delimiter_of_sep_line(line: str) -> str | None:
+    r"""Return what a first line as Excel understands it names as delimiter; None where it is no such line.
+
+    >>> delimiter_of_sep_line("sep=;\r\n")
+    ';'
+    """
+    match = re.fullmatch(r'"?sep=([^"\r\n])"?\s*', line, re.IGNORECASE)
+    return None if match is None else match[1]
+
+
+def _likely_delimiter(path: Path, lines: list[str]) -> str:
+    """Return a tab in .tsv files, else what gives most cells to lines that agree, else a comma."""
+    if {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes}:
+        return "\t"
+    scores = {}
+    for delimiter in DELIMITERS:
+        n_cells = next(_counts(Dialect(delimiter), lines), 0)
+        scores[delimiter] = _agreement(Dialect(delimiter), lines) ** 2 * n_cells if n_cells > 1 else 0.0
+    if not any(scores.values()):
+        scores |= {delimiter: 1.0 for delimiter in DELIMITERS if lines and delimiter in lines[0]}
+    likely = max(scores, key=scores.__getitem__)  # the first of equals
+    if likely != ",":
+        log.info("The cells of %s are separated by %s.", path, DELIMITERS[likely])
+    return likely
+
+
+def _agreement(dialect: Dialect, lines: list[str]) -> float:
+    """Return the share of rows that have as many cells as the header; the last may be cut."""
+    header, *counts = list(_counts(dialect, lines)) or [0]
+    counts = counts[:-1] if len(counts) > 1 and len(lines) >= N_LINES - 1 else counts
+    return counts.count(header) / len(counts) if counts else 1.0
+
+
+def _counts(dialect: Dialect, lines: list[str]) -> Iterator[int]:
+    """Yield how many cells each row has, and 0 for one with text behind a closing quote."""
+    remaining = iter(lines)
+    reader = dialect.reader(remaining, strict=True)
+    while True:
+        try:
+            yield len(next(reader))
+        except StopIteration:
+            return
+        except csv.Error:
+            yield 0
+            reader = dialect.reader(remaining, strict=True)

@@ -1,0 +1,119 @@
+"""A table with the columns of a second one, joined by id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.columns import ColumnFinder
+from embed.catalogue.table import Table
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
+
+__all__ = ["JoinedTable"]
+
+Batch = dict[str, list[str]]
+
+log = logging.getLogger("embed_once")
+
+
+class JoinedTable:
+    """The rows of a table, and of a second one's columns the cells of its row with the same id, or empty ones.
+
+    Ids stand in the column that is the table's in both, or has a usual name in each; else in the first column of both
+    whose cells in the second are all different. Of another column that both have, the cell that is not
+    empty counts.
+
+    Memory: the second table.
+
+    Raises:
+        CatalogueError: there is no such column, or an id stands in the second table twice.
+    """
+
+    def __init__(self, table: Table, second: Table, path: Path, settings: ExtractSettings) -> None:
+        self.table = table
+        self.path = path  # of the second
+        columns: Batch = {name: [] for name in second.columns}
+        for batch in second.batches():
+            for name, cells in columns.items():
+                cells.extend(batch[name])
+        second.bad_lines.tell()
+        self.key, second_key = _find_keys(table, second, columns, path, settings)
+        ids = columns.pop(second_key)
+        _check_ids(ids, second_key, path)
+        self._places = {one: place for place, one in enumerate(ids)}
+        self._cells = columns
+        self.columns = [*table.columns, *(name for name in columns if name not in table.columns)]
+        self._is_told = False
+
+    @property
+    def bad_lines(self) -> BadLines:
+        """What was left out of the first table by the last `batches`."""
+        return self.table.bad_lines
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in the first table's order, each column a list of cells.
+
+        Raises:
+            CatalogueError: no row has an id of the second table, or two cells of a row contradict each other.
+        """
+        n_rows = n_missing = 0
+        met: set[int] = set()
+        for batch in self.table.batches():
+            places = [self._places.get(one) for one in batch[self.key]]
+            n_rows += len(places)
+            n_missing += places.count(None)
+            met.update(place for place in places if place is not None)
+            for name, cells in self._cells.items():
+                joined = ["" if place is None else cells[place] for place in places]
+                batch[name] = self._one_of(name, batch, joined) if name in batch else joined
+            yield batch
+        if n_rows and not met:
+            raise CatalogueError(
+                f"--labels: expected {self.path} to have ids of the catalogue's {self.key}, but none of its "
+                f"{len(self._places)} is one: {next(iter(self._places), '')!r}. Name their column with --id-column."
+            )
+        if not self._is_told:
+            self._is_told = True
+            log.info(
+                "%s is joined by %s: %d of %d products have no row in it, and empty cells; %d of its %d ids are not in "
+                "the catalogue.",
+                self.path, self.key, n_missing, n_rows, len(self._places) - len(met), len(self._places),
+            )  # fmt: skip
+
+    def _one_of(self, name: str, batch: Batch, joined: list[str]) -> list[str]:
+        for one, cell, other in zip(batch[self.key], batch[name], joined, strict=True):
+            if cell and other and cell != other:
+                raise CatalogueError(
+                    f"--labels: expected {name} of {self.path} to be the catalogue's, but of {one!r} they are "
+                    f"{other!r} and {cell!r}. Rename or remove one of the columns."
+                )
+        return [cell or other for cell, other in zip(batch[name], joined, strict=True)]
+
+
+def _find_keys(table: Table, second: Table, columns: Batch, path: Path, settings: ExtractSettings) -> tuple[str, str]:
+    """Return the columns of ids in both tables."""
+    key = ColumnFinder(table, settings).find("id")
+    if key is not None:
+        if key in columns:
+            return key, key
+        if (usual := ColumnFinder(second, ExtractSettings()).find("id")) is not None:
+            return key, usual
+    for name in table.columns:
+        if name in columns and len(set(columns[name])) == len(columns[name]):
+            return name, name
+    raise CatalogueError(
+        f"--labels: expected {path} and the catalogue to have a column of ids, but their columns are "
+        f"{', '.join(columns)} and {', '.join(table.columns)}. Give it one name in both, and name it with --id-column."
+    )
+
+
+def _check_ids(ids: list[str], column: str, path: Path) -> None:
+    if len(set(ids)) < len(ids):
+        repeated = next(one for place, one in enumerate(ids) if one in ids[:place])
+        raise CatalogueError(
+            f"--labels: expected each id to stand once in {path}, but {column} has {repeated!r} {ids.count(repeated)} "
+            "times. Remove what is too much."
+        )

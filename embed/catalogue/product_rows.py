@@ -1,0 +1,102 @@
+"""Products that a shop wrote in several rows each: the first row has the title, the others variants and pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cache.column_names import usual_column, usual_columns
+from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.table import Table, first_rows
+from embed.settings import ExtractSettings
+
+__all__ = ["ProductRows", "merge_products"]
+
+Batch = dict[str, list[str]]
+
+log = logging.getLogger("embed_once")
+
+
+class ProductRows:
+    """A table of which rows that follow one another with one id, and no title but in the first, are one product.
+
+    Of each column the product has the first cell that is not empty. Memory holds no more than one batch.
+    """
+
+    def __init__(self, table: Table, path: Path, *, key: str, titles: Sequence[str]) -> None:
+        self.table = table
+        self.path = path
+        self.key = key
+        self.titles = titles
+        self.columns = table.columns
+        self._is_told = False
+
+    @property
+    def bad_lines(self) -> BadLines:
+        """What was left out of the last `batches`."""
+        return self.table.bad_lines
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the products in their order, each column a list of cells."""
+        n_rows = n_products = 0
+        last: Batch = {name: [] for name in self.columns}  # one product, that may go on
+        for rows in self.table.batches():
+            n_rows += len(rows[self.key])
+            merged = self._merge({name: last[name] + rows[name] for name in self.columns})
+            last = {name: cells[-1:] for name, cells in merged.items()}
+            whole = {name: cells[:-1] for name, cells in merged.items()}
+            n_products += len(whole[self.key])
+            if whole[self.key]:
+                yield whole
+        n_products += len(last[self.key])
+        if last[self.key]:
+            yield last
+        if not self._is_told:
+            self._is_told = True
+            log.info(
+                "Rows of %s with one %s and no further %s are one product, with the first cell that is not empty: %d "
+                "rows, %d products.",
+                self.path, self.key, " or ".join(self.titles), n_rows, n_products,
+            )  # fmt: skip
+
+    def _merge(self, rows: Batch) -> Batch:
+        goes_on = _going_on(rows, self.key, self.titles)
+        starts = [row for row, is_part in enumerate(goes_on) if not is_part]
+        spans = list(zip(starts, [*starts[1:], len(goes_on)], strict=True))
+        return {
+            name: [
+                cells[start] if end - start == 1 else next(filter(str.strip, cells[start:end]), "")
+                for start, end in spans
+            ]
+            for name, cells in rows.items()
+        }
+
+
+def merge_products(table: Table, path: Path, settings: ExtractSettings) -> Table:
+    """Return the table with one row a product, where its first rows show that products have several.
+
+    They do where ids repeat in rows that follow one another, no such row has a title, and most others have.
+    """
+    key = settings.id_column or usual_column("id", table.columns)
+    asked = [*settings.text_column_names, *filter(None, [settings.text_column])]
+    titles = [name for name in asked or usual_columns("text", table.columns) if name in table.columns and name != key]
+    if key not in table.columns or not titles:
+        return table
+    rows = first_rows(table)
+    is_repeat = [row > 0 and one == rows[key][row - 1] for row, one in enumerate(rows[key])]
+    goes_on = _going_on(rows, key, titles)
+    n_titled = sum(bool(cell.strip()) for name in titles[:1] for cell in rows[name])
+    if not any(goes_on) or goes_on != is_repeat or 2 * n_titled < goes_on.count(False):
+        return table
+    return ProductRows(table, path, key=key, titles=titles)
+
+
+def _going_on(rows: Batch, key: str, titles: Sequence[str]) -> list[bool]:
+    """Return for each row whether it goes on with the product of the row before."""
+    is_titled = [any(map(str.strip, cells)) for cells in zip(*(rows[name] for name in titles), strict=True)]
+    ids = rows[key]
+    return [
+        row > 0 and bool(ids[row].strip()) and ids[row] == ids[row - 1] and not is_titled[row]
+        for row in range(len(ids))
+    ]

@@ -1,0 +1,57 @@
+"""Several tables of the same columns as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from embed.catalogue.bad_lines import N_EXAMPLES, BadLines
+from embed.catalogue.table import Table
+from embed.errors import CatalogueError
+
+__all__ = ["SeveralTables"]
+
+
+class SeveralTables:
+    """The rows of tables one after another, {file: table}; columns may stand in another order.
+
+    Raises:
+        CatalogueError: one has other columns than the first.
+    """
+
+    def __init__(self, path: Path, tables: dict[Path, Table]) -> None:
+        self.path = path
+        self.tables = tables
+        first, *others = tables
+        self.columns = tables[first].columns
+        for other in others:
+            lacking = _without(self.columns, tables[other].columns)
+            extra = _without(tables[other].columns, self.columns)
+            if lacking or extra:
+                parts = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [f"has {', '.join(extra)} too"] * bool(extra)
+                raise CatalogueError(
+                    f"Expected the tables of {path} to have the same columns, but {other} {' and '.join(parts)}, other "
+                    f"than {first}. Name one of them, or give all the same columns; --labels joins one by id."
+                )
+
+    @property
+    def bad_lines(self) -> BadLines:
+        """What was left out of all of them."""
+        of_tables = {file: table.bad_lines for file, table in self.tables.items()}
+        examples = [
+            (number, f"of {file.name} {reason}") for file, bad in of_tables.items() for number, reason in bad.examples
+        ]
+        unit = next(iter(of_tables.values())).unit
+        return BadLines(
+            self.path, unit=unit, count=sum(bad.count for bad in of_tables.values()), examples=examples[:N_EXAMPLES]
+        )
+
+    def batches(self) -> Iterator[dict[str, list[str]]]:
+        """Yield the rows table by table, each column a list of cells."""
+        for table in self.tables.values():
+            for batch in table.batches():
+                yield {name: batch[name] for name in self.columns}
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in set(others)]

@@ -1,0 +1,68 @@
+"""One level of a label that is a path: ``Kitchen > Mugs``, ``Home >> Kitchen``, ``a|b``, or a list of names."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+from cache.labels import clean_label
+
+__all__ = ["label_at", "label_levels"]
+
+SEPARATORS = (">>", ">", "|")  # the first that a cell has
+NAMES = ("name", "value", "title")  # of an object in a list, the first that it has
+MOST_CHARACTERS = 100_000  # of a list
+
+
+def label_at(cell: str, level: int) -> str:
+    """Return the name at a level: 1 is the first, -1 the last; "" where the cell has no such level.
+
+    >>> [label_at("Home >> Kitchen >> Mugs", level) for level in (1, 2, -1, 4)]
+    ['Home', 'Kitchen', 'Mugs', '']
+    """
+    levels = label_levels(cell)
+    place = level - 1 if level > 0 else len(levels) + level
+    return levels[place] if 0 <= place < len(levels) else ""
+
+
+def label_levels(cell: str) -> list[str]:
+    """Return the names of a cell's path, the first level first; of a list of paths those of the first one.
+
+    >>> label_levels('[["Beauty", "Hair Care"], ["Gifts"]]')
+    ['Beauty', 'Hair Care']
+    >>> label_levels('["Clothing >> Shorts"]')
+    ['Clothing', 'Shorts']
+    >>> label_levels('[{"id": "a1", "name": "Kitchen"}, {"id": "b0", "name": "Mugs"}]')
+    ['Kitchen', 'Mugs']
+    """
+    items = _list(cell.strip())
+    while items and isinstance(items[0], list):
+        items = items[0]
+    if items is not None and len(items) != 1:
+        names = [_name(item) for item in items]
+    else:
+        text = _name(items[0]) if items else cell
+        separator = next((one for one in SEPARATORS if one in text), None)
+        names = [text] if separator is None else text.split(separator)
+    return [name for name in map(clean_label, names) if name]
+
+
+def _list(cell: str) -> list[Any] | None:
+    """Return the list that a cell is, as JSON or as Python writes it; None where it is none."""
+    if not cell.startswith("[") or len(cell) > MOST_CHARACTERS:
+        return None
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            return None
+    return value if isinstance(value, list) else None
+
+
+def _name(item: Any) -> str:
+    if isinstance(item, dict):
+        item = next((item[name] for name in NAMES if name in item), "")
+    return "" if item is None or isinstance(item, list | dict) else str(item)

@@ -1,0 +1,116 @@
+"""What separates the cells of a CSV file, and how quotes are written in them: said in it, agreed on, or asked for."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+
+import pytest
+from formats import rows_of
+
+from embed import ExtractSettings, SettingError
+from embed.catalogue.open_table import open_table
+
+
+def read(content, *, name="c.csv", encoding="utf-8", **settings):
+    Path(name).write_bytes(content.encode(encoding))
+    table = open_table(name, ExtractSettings(**settings))
+    return rows_of(table), table.bad_lines
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("line", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;", "\nsep=;"])
+def test_excel_s_first_line_names_the_delimiter(line, end):
+    rows, bad_lines = read(f"{line}\nid;text\n1;red, 9,90\n2;x;y\n".replace("\n", end))
+    assert rows == [{"id": "1", "text": "red, 9,90"}]
+    assert [number for number, _ in bad_lines.examples] == [4 + (line[0] == "\n")]
+
+
+def test_a_tab_may_be_named_so_too():
+    assert read("sep=\t\nid\ttext\n1\ta,b\n")[0] == [{"id": "1", "text": "a,b"}]
+
+
+def test_what_is_asked_for_wins_over_the_first_line():
+    assert read("sep=;\nid|text\n1|a;b\n", delimiter="|")[0] == [{"id": "1", "text": "a;b"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ('"Price, EUR";id;text\n9,90;1;red\n', ["Price, EUR", "id", "text"]),
+        ('id;text;"Price, EUR"\n1;"red; blue";9,90\n2;green, grey, blue;8\n', ["id", "text", "Price, EUR"]),
+        ("id;Price, EUR;text\n1;9,90;red\n2;8,90;blue\n", ["id", "Price, EUR", "text"]),
+        ("id\tsize, cm\ttext\n1\t9,5\tred, blue\n", ["id", "size, cm", "text"]),
+        ('id,a|b,text\n1,c|d,"red, blue"\n2,e|f,x\n', ["id", "a|b", "text"]),
+        ('id,"a;b;c;d",text\n1,x,red\n', ["id", "a;b;c;d", "text"]),
+        ('id|"text, long"\n1|"two\nlines, here"\n', ["id", "text, long"]),
+        ("id,text\n", ["id", "text"]),
+        ("text\nred\nblue\n", ["text"]),
+    ],
+)
+def test_the_delimiter_is_what_header_and_lines_agree_on(content, columns):
+    Path("c.csv").write_text(content)
+    assert open_table("c.csv").columns == columns
+
+
+def test_one_bad_line_of_many_changes_no_delimiter():
+    """Bars agree on all lines, and commas on all but one; commas give more cells."""
+    lines = ["id,a|b,text", *(f"{n},c|d,red" for n in range(9)), "9,c|d,red,too many"]
+    rows, bad_lines = read("\n".join(lines) + "\n")
+    assert len(rows) == 9
+    assert bad_lines.count == 1
+
+
+# Escaped quotes
+
+ESCAPED = 'id,text\n1,"a 12\\" screen, wide"\n2,plain\n3,"\\"quoted\\""\n4,"ends in \\\\"\n'
+READ = ['a 12" screen, wide', "plain", '"quoted"', "ends in \\"]
+
+
+def test_quotes_behind_backslashes_are_found_and_told(caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    rows, bad_lines = read(ESCAPED)
+    assert [row["text"] for row in rows] == READ
+    assert bad_lines.count == 0
+    assert 'Quotes in cells of c.csv are written \\"' in caplog.text
+
+
+def test_what_another_program_writes_is_read_back():
+    written = io.StringIO()
+    rows = [["id", "text"], ["1", 'a 12" screen, "wide"\nand new'], ["2", "back\\slash"], ["3", 'ends in "']]
+    csv.writer(written, escapechar="\\", doublequote=False).writerows(rows)
+    found, _ = read(written.getvalue(), escape="\\")
+    assert [list(row.values()) for row in found] == rows[1:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'id,text\n1,"images\\"\n2,"b\\"\n',  # a backslash that ends a cell, in the usual way
+        'id,text\n1,"a ""12\\"" screen"\n2,b\n',
+        'id,text\n1,"a 12\\" screen, wide"\n2,images\\b.png\n',  # a path, whose backslashes an escape would take
+    ],
+)
+def test_backslashes_that_may_be_others_are_left_alone(content, caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    read(content)
+    assert "Quotes in cells" not in caplog.text
+
+
+def test_a_line_that_an_escape_would_mend_says_so():
+    rows, bad_lines = read('id,text\n1,"a 12\\" screen, wide"\n2,images\\b.png\n')
+    assert [row["id"] for row in rows] == ["2"]
+    assert "--escape '\\' reads it so" in bad_lines.shown()
+    rows, _ = read('id,text\n1,"a 12\\" screen, wide"\n2,b\n', escape="\\")
+    assert [row["text"] for row in rows] == ['a 12" screen, wide', "b"]
+
+
+def test_another_sign_may_escape_and_none_turns_it_off():
+    assert read('id,text\n1,"a ~"b~", c"\n', escape="~")[0] == [{"id": "1", "text": 'a "b", c'}]
+    assert read(ESCAPED + "5,e\n6,f\n", escape="none")[1].count == 1
+
+
+@pytest.mark.parametrize(("escape", "delimiter"), [("", None), ("ab", None), ('"', None), ("\n", None), ("|", "|")])
+def test_what_cannot_escape_is_a_named_error(escape, delimiter):
+    with pytest.raises(SettingError, match="--escape: expected one character, or none"):
+        ExtractSettings(escape=escape, delimiter=delimiter)

@@ -1,0 +1,102 @@
+"""JSON as people have it: lines, lists and objects of many lines, known by the first character, whatever the suffix."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from formats import rows_of
+
+from embed import CatalogueError, ExtractSettings
+from embed.catalogue.open_table import open_table
+
+PRODUCTS = [
+    {"sku": 1000 + n, "name": f"mug {n}, [red] }}", "kinds": [{"id": "a1", "name": "Kitchen"}], "price": 9.5}
+    for n in range(5)
+]
+ROWS = [{"sku": f"{1000 + n}", "name": f"mug {n}, [red] }}", "price": "9.5"} for n in range(5)]
+LAYOUTS = {
+    "lines": "".join(json.dumps(product) + "\n" for product in PRODUCTS),
+    "list on one line": json.dumps(PRODUCTS),
+    "list on many lines": json.dumps(PRODUCTS, indent=1),
+    "list of lines": "[\n" + ",\n".join(map(json.dumps, PRODUCTS)) + "\n]\n",
+    "objects of many lines": "\n".join(json.dumps(product, indent=2) for product in PRODUCTS),
+    "empty lines first": "\n\n" + json.dumps(PRODUCTS, indent=1) + "\n\n",
+}
+
+
+def read(content, name="c.json", **settings):
+    path = Path(name)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return rows_of(open_table(path, ExtractSettings(**settings)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["c.json", "c.jsonl", "c.csv", "c.txt", "c", "meta_Beauty.json.gz", "c.csv.gz"])
+def test_json_is_read_in_any_layout_under_any_name(layout, name):
+    content = LAYOUTS[layout].encode()
+    assert read(gzip.compress(content) if name.endswith(".gz") else content, name) == ROWS
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["c.json", "c.csv"])
+@pytest.mark.parametrize("layout", ["lines", "list on many lines"])
+def test_a_mark_hides_no_json(layout, name, encoding):
+    assert read(LAYOUTS[layout].encode(encoding), name) == ROWS
+
+
+def test_items_longer_than_what_is_read_at_once_are_whole(monkeypatch):
+    monkeypatch.setattr("embed.catalogue.formats.json_items.CHUNK", 7)
+    for layout in LAYOUTS.values():
+        assert read(layout) == ROWS
+
+
+@pytest.mark.parametrize("content", ["{name},id\nred,1\n", "[id],text\n1,red\n", "{a|b}\n"])
+def test_braces_in_the_header_make_no_json_of_a_csv_file(content):
+    Path("c.csv").write_text(content)
+    assert type(open_table("c.csv")).__name__ == "CsvTable"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"id": 1}, {"id": 2}', r"item 3 \(line 1\) is none: the file ends before the list does"),
+        ('[\n{"id": 1},\n{"id": 2 "text": 3}\n]', r"item 2 \(line 3\) is none: Expecting ',' delimiter"),
+        ('[{"id": 1}]\n[{"id": 2}]\n', "goes on behind the list's end"),
+        ('{\n"id": 1\n}\n{\n"id"\n', r"item 2 \(line 4\) is none"),
+        ("[" * 100_000, "nested too deeply"),
+        ('["id", "text"]', "item 1 is no JSON object: it is a text"),
+        ("{'id': 1, 'text': 'red'}\n" * 3, r"are Python's, in single quotes: .*json\.dumps\(ast\.literal_eval"),
+        ("[{'id': 1, 'text': 'red'}]", r"are Python's, in single quotes: .*json\.dumps\(ast\.literal_eval"),
+    ],
+)
+def test_what_is_no_whole_json_is_a_named_error(content, message):
+    with pytest.raises(CatalogueError, match=message):
+        read(content)
+
+
+def test_an_item_that_is_no_object_is_left_out_and_counted():
+    Path("c.json").write_text('[{"id": 1}, 7, {"id": 2}, {"id": 3, "id": 4}]')
+    table = open_table("c.json")
+    assert rows_of(table) == [{"id": "1"}, {"id": "2"}]
+    assert table.bad_lines.shown() == (
+        "item 2 is no JSON object: it is a text or a number; item 4 is no JSON object: it repeats the name id"
+    )
+    with pytest.raises(CatalogueError, match="item 2 is no JSON object"):
+        read('[{"id": 1}, 7]', bad_lines="error")
+
+
+def test_a_bad_first_line_is_a_bad_line():
+    assert read('{"id": 1\n{"id": 2}\n{"id": 3}\n', "c.jsonl") == [{"id": "2"}, {"id": "3"}]
+
+
+def test_lists_of_labels_and_pictures_stay_as_json(caplog):
+    """So that a level of the label, or one of several pictures, can be chosen."""
+    caplog.set_level("INFO", "embed_once")
+    product = {"id": 1, "Category": [{"id": "a1", "name": "Küche"}], "image": ["a.png", 7], "kinds": [["a", "b"]]}
+    content = json.dumps([product, {**product, "id": 2, "Category": "plain", "kinds": None}])
+    first = {"id": "1", "Category": '[{"id": "a1", "name": "Küche"}]', "image": '["a.png", "7"]'}
+    assert read(content) == [first, {**first, "id": "2", "Category": "plain"}]
+    assert "Column kinds of c.json holds lists or objects" in caplog.text
+    rows = read(content, label="kinds")
+    assert [row["kinds"] for row in rows] == ['[["a", "b"]]', ""]

@@ -1,0 +1,89 @@
+"""A second table beside the catalogue, joined by id: `--labels`."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from formats import rows_of
+from support import write_catalogue
+
+from embed import CatalogueError, ExtractSettings, InspectSettings, inspect, read_catalogue
+from embed.catalogue.open_table import open_table
+
+ROWS = [{"id": f"{n:03}", "image": f"{n}.png", "text": f"cup {n}"} for n in range(5)]
+LABELS = "id,label\n003,red\n000,blue\n001,red\n777,red\n"
+
+
+@pytest.fixture
+def join(tmp_path):
+    """Return a function that joins a table of labels to a catalogue, and returns the rows."""
+
+    def rows(labels, catalogue=ROWS, *, name="y.csv", **settings):
+        path = write_catalogue(tmp_path, catalogue)
+        (tmp_path / name).write_text(labels)
+        return rows_of(open_table(path, ExtractSettings(labels=tmp_path / name, **settings)))
+
+    return rows
+
+
+def test_each_product_has_the_cell_of_its_own_id_and_the_others_are_empty(join, caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    rows = join(LABELS)
+    assert [row["label"] for row in rows] == ["blue", "red", "", "red", ""]
+    assert [row["id"] for row in rows] == [row["id"] for row in ROWS]
+    assert caplog.text.count("y.csv is joined by id: 2 of 5 products have no row in it") == 1
+    assert "1 of its 4 ids are not in the catalogue." in caplog.text
+
+
+def test_extraction_and_inspection_see_the_joined_columns(join, tmp_path):
+    join(LABELS)
+    settings = ExtractSettings(labels=tmp_path / "y.csv", where="label == 'red'")
+    catalogue = read_catalogue(tmp_path / "data.csv", settings)
+    assert (catalogue.ids, catalogue.columns["label"]) == (["001", "003"], ["red", "red"])
+    found = inspect(tmp_path / "data.csv", settings=InspectSettings(extract=settings, estimate=False))
+    assert (found.roles["label"], found.n_rows) == ("label", 2)
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "labels", "settings"),
+    [
+        (ROWS, "label,sku\nred,001\n", {}),
+        (ROWS, "label,ID\nred,001\n", {}),
+        ([{"code": row["id"], **row} for row in ROWS], "code,label\n001,red\n", {"id_column": "code"}),
+        ([{"": row["id"], "product_id": "1", "text": row["text"]} for row in ROWS], ",label\n001,red\n", {}),
+        ([{"file": row["image"], "text": row["text"]} for row in ROWS], "file,label\n1.png,red\n", {}),
+    ],
+    ids=["usual names", "another case", "asked for", "nameless in both", "a file's name"],
+)
+def test_the_columns_of_ids_are_found(join, catalogue, labels, settings):
+    assert [row["label"] for row in join(labels, catalogue, **settings)] == ["", "red", "", "", ""]
+
+
+def test_the_second_table_may_be_of_any_format(join):
+    assert join('[{"id": "001", "label": "red"}]', name="y.json")[1]["label"] == "red"
+    assert join("id;label\n001;red\n")[1]["label"] == "red"
+
+
+def test_an_empty_cell_of_a_column_that_both_have_is_filled(join):
+    catalogue = [{**row, "label": ["", "red"][n % 2]} for n, row in enumerate(ROWS)]
+    assert [row["label"] for row in join(LABELS, catalogue)] == ["blue", "red", "", "red", ""]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("id,label\n001,red\n002,x\n001,blue\n", "each id to stand once in .*, but id has '001' 2 times"),
+        ("id,label\n1,red\n2,blue\n", "ids of the catalogue's id, but none of its 2 is one: '1'"),
+        ("code,label\n001,red\n", "a column of ids, but their columns are code, label and id, image, text"),
+        ("id,text\n001,red\n", "text of .* to be the catalogue's, but of '001' they are 'red' and 'cup 1'"),
+    ],
+)
+def test_what_cannot_be_joined_is_a_named_error(join, labels, message):
+    with pytest.raises(CatalogueError, match=message):
+        join(labels)
+
+
+def test_a_second_table_that_is_not_there_is_named(tmp_path):
+    path = write_catalogue(tmp_path, ROWS)
+    with pytest.raises(CatalogueError, match=r"but no\.csv is not there"):
+        open_table(path, ExtractSettings(labels=Path("no.csv")))

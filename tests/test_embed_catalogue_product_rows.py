@@ -1,0 +1,77 @@
+"""Exports of shops: a product is written in several rows, of which the first has the title."""
+
+import logging
+
+import pytest
+from formats import rows_of
+
+from embed import CatalogueError, ExtractSettings, read_catalogue
+from embed.catalogue.open_table import open_table
+
+HEADER = "Handle,Title,Vendor,Type,Option,Image Src\n"
+EXPORT = HEADER + (
+    "cup,A cup,Alba,Mugs,S,cup-0.png\ncup,,,,M,cup-1.png\ncup,,,,L,\n"
+    "plate,A plate,,Plates,S,\nplate,,Bo,,M,plate-1.png\n"
+    "bowl,A bowl,Alba,Bowls,,bowl-0.png\n"
+)
+PRODUCTS = [
+    ["cup", "A cup", "Alba", "Mugs", "S", "cup-0.png"],
+    ["plate", "A plate", "Bo", "Plates", "S", "plate-1.png"],
+    ["bowl", "A bowl", "Alba", "Bowls", "", "bowl-0.png"],
+]
+
+
+def read(folder, content, **settings):
+    path = folder / "export.csv"
+    path.write_text(content)
+    return [list(row.values()) for row in rows_of(open_table(path, ExtractSettings(**settings)))]
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 65_536])
+def test_rows_of_one_handle_are_one_product_with_its_first_cells(tmp_path, monkeypatch, caplog, n_rows):
+    """However batches cut the rows, as long as the first shows that there is something to join."""
+    caplog.set_level(logging.INFO, "embed_once")
+    (tmp_path / "export.csv").write_text(EXPORT)
+    table = open_table(tmp_path / "export.csv")
+    monkeypatch.setattr("embed.catalogue.formats.csv.BATCH_ROWS", n_rows)
+    monkeypatch.setattr("embed.catalogue.formats.csv.PIECE_ROWS", n_rows)
+    assert [list(row.values()) for row in rows_of(table)] == PRODUCTS
+    assert "one Handle and no further Title are one product" in caplog.text
+    assert "6 rows, 3 products." in caplog.text
+
+
+def test_handles_are_the_ids_then(tmp_path):
+    (tmp_path / "export.csv").write_text(EXPORT)
+    catalogue = read_catalogue(tmp_path / "export.csv")
+    assert catalogue.ids == ["cup", "plate", "bowl"]
+    assert catalogue.roles == {"image": "Image Src", "text": "Title"}
+
+
+def test_columns_that_are_asked_for_serve_so_too(tmp_path):
+    content = EXPORT.replace("Handle,Title", "Code,Words")
+    assert read(tmp_path, content, id_column="Code", text_column="Words") == PRODUCTS
+    assert read(tmp_path, content, id_column="Code", text_columns="Words,Option") != PRODUCTS  # each row has an option
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "cup,A cup,,,,\ncup,,,,,\nplate,A plate,,,,\nplate,Another,,,,\n",  # a title of its own
+        "cup,,,,,\ncup,,,,,\nplate,,,,,\nplate,A plate,,,,\n",  # hardly any titles
+    ],
+)
+def test_other_repeats_are_repeated_ids(tmp_path, rows):
+    (tmp_path / "export.csv").write_text(HEADER.replace("Handle", "id") + rows)
+    with pytest.raises(CatalogueError, match="each id to name one product"):
+        read_catalogue(tmp_path / "export.csv", ExtractSettings(modalities=("text",)))
+
+
+def test_a_handle_that_comes_back_later_is_a_repeated_id(tmp_path):
+    (tmp_path / "export.csv").write_text(EXPORT + "cup,,,,XL,\n")
+    with pytest.raises(CatalogueError, match="Handle of .* has 'cup' 2 times"):
+        read_catalogue(tmp_path / "export.csv", ExtractSettings(id_column="Handle"))
+
+
+def test_rows_without_id_are_never_joined(tmp_path):
+    content = HEADER + ",A cup,,,,\n,,,,,\ncup,B,,,,\ncup,,,,,\n"
+    assert len(read(tmp_path, content)) == 4
