@@ -160,8 +160,8 @@ def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray) -> str | N
         return None
     why = "equal vectors, or the same text but for letter case and entities" if modality == "text" else "equal vectors"
     return (
-        f"{int(is_joined.sum())} rows have the same {modality} as others though its bytes differ ({why}): they count as "
-        "copies, on one side of the split."
+        f"{int(is_joined.sum())} rows have the same {modality} as others though its bytes differ ({why}): they count "
+        "as copies, on one side of the split."
     )
 
 
