@@ -35,6 +35,8 @@ class ExtractSettings:
     modalities: tuple[str, ...] = MODALITIES
     id_column: str | None = None  # None: by its usual names
     image_column: str | None = None
+    image_template: tuple[str, ...] | str = ()  # "images/{id}.jpg", several tried in turn; none: by what is there
+    pictures: str = "first"  # or "rows": of cells that list several
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
     clean_text: bool = False  # lower case, and a blank for punctuation: `embed.contents.texts.clean`
@@ -93,6 +95,13 @@ class ExtractSettings:
         delimiter = self.csv_delimiter
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
             raise SettingError(f"--delimiter: expected one character, or tab, got {self.delimiter!r}.")
+        if self.pictures not in ("first", "rows"):
+            raise SettingError(f"--pictures: expected first or rows, got {self.pictures!r}.")
+        if self.image_template and self.image_column is not None:
+            raise SettingError(
+                "Expected pictures to be named by a column (--image-column) or by a template (--image-template), but "
+                "both are given. Put the column into the template, in braces."
+            )
         if self.bad_lines not in ("error", "skip"):
             raise SettingError(f"--bad-lines: expected error or skip, got {self.bad_lines!r}.")
         if self.per_class is not None and self.label is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.catalogue.columns import check_asked, find_id_column, find_roles
-from embed.catalogue.open_table import open_table
+from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.subsample import choose_rows
 from embed.catalogue.table import Table, folder_of
@@ -55,7 +55,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     """
     settings = settings or ExtractSettings()
     path = Path(path)
-    table = open_table(path, settings)
+    table, settings = open_pictured(path, settings)
     where = None if settings.where is None else Where(settings.where, table.columns)
     roles = find_roles(table.columns, settings, path)
     id_column = find_id_column(table.columns, settings, path)

@@ -31,6 +31,10 @@ inspect_setting = setting_options(InspectSettings)
 @inspect_setting("--seed", help="Of the samples.")
 @setting("--id-column", help="Default: id, product_id, sku, …")
 @setting("--image-column", help="Default: image, image_path, filename, …")
+@setting("--image-template", multiple=True, help="Paths made of cells: 'images/{id}.jpg'; several are tried in turn.")
+@setting(
+    "--pictures", type=click.Choice(["first", "rows"]), help="Of cells that list several: the first, or a row each."
+)
 @setting("--text-column", help="Default: text, title, description, productDisplayName, …")
 @setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
 @setting("--clean-text", is_flag=True, help="Look at texts in lower case, with blanks for punctuation.")

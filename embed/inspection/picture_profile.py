@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.contents.images import decode, locate, measure, read_image
 from embed.contents.statuses import NOT_BAD, OK
 from embed.errors import ContentError
@@ -76,6 +77,7 @@ class PictureProfile:
     heights: dict[int, int]
     n_bad: int
     bad: list[BadPicture]  # the first of them
+    explanation: str  # what would lead to those that are not there; "" where nothing is known
 
 
 def profile_pictures(
@@ -139,6 +141,7 @@ def _summary(
         for (_, (product_id, cell)), picture in zip(named, pictures, strict=True)
         if picture.status not in NOT_BAD
     ]
+    missing = [one.cell for one in bad if one.status in EXPLAINED]
     sizes = Counter((picture.width, picture.height) for picture in good)
     aspects = np.array([picture.width / picture.height for picture in good])  # (n_good,)
     return PictureProfile(
@@ -165,4 +168,5 @@ def _summary(
         heights=dict(Counter(picture.height for picture in good)),
         n_bad=len(bad),
         bad=bad[:MOST_BAD],
+        explanation=explain_missing(missing, root, column=column) if missing else "",
     )

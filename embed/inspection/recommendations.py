@@ -148,7 +148,8 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
         )
         yield Finding(
             f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
-            + (" Name their folder with --image-root." if pictures.n_bad == named else ""),
+            + (" " + pictures.explanation if pictures.explanation else "")
+            + (" Name their folder with --image-root." if pictures.n_bad == named and not pictures.explanation else ""),
             is_bad=True,
         )
     if pictures.n_looked_at < pictures.n_rows:
