@@ -35,7 +35,8 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     """Return the table in a file or folder; what kind it is, its name and its files say.
 
     CSV of any delimiter and compression, JSON Lines (``.jsonl``, ``.ndjson``), Parquet (``.parquet``, ``.pq``), Arrow
-    (``.arrow``), a saved Hugging Face dataset, tar shards (``.tar``, a folder or pattern of such), class folders.
+    (``.arrow``), a saved Hugging Face dataset, tar shards (``.tar``, a folder or pattern of such), folders of pictures
+    with metadata files or as classes.
 
     Raises:
         CatalogueError: there is no such file, it is not what its name says, or a folder holds more than one kind.
@@ -53,6 +54,10 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
             f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
             "the command."
         )
+    if kind == "metadata":
+        from embed.catalogue.formats.metadata_folder import MetadataFolder
+
+        return MetadataFolder(path, settings, open_table)
     module, name = FORMATS.get(kind or suffix, ("csv", "CsvTable"))
     if module in NEED_PYARROW:
         _need_pyarrow(NEED_PYARROW[module])
@@ -85,6 +90,10 @@ def _folder_kind(path: Path) -> str:
     names = os.listdir(path)
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
         return "dataset"
+    from embed.catalogue.formats.metadata_folder import metadata_files
+
+    if metadata_files(path):
+        return "metadata"
     shards = sorted(name for name in names if name.lower().endswith(".tar"))
     # Lists of failures are our own, and no catalogues.
     tables = [name for name in names if _suffix(Path(name)) in TABLES and not name.endswith(".failures.csv")]
@@ -99,7 +108,7 @@ def _folder_kind(path: Path) -> str:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    if folder.is_symlink() or not folder.is_dir():
+    if not folder.is_dir():
         return False
     from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
