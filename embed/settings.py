@@ -39,7 +39,7 @@ class ExtractSettings:
     pictures: str = "first"  # or "rows": of cells that list several
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
-    clean_text: bool = False  # lower case, and a blank for punctuation: `embed.contents.texts.clean`
+    clean_text: bool = False  # lower case, no HTML, a blank for punctuation: `embed.contents.texts.clean`
     delimiter: str | None = None  # of a CSV file; None: by its header
     bad_lines: str = "skip"  # or "error"
     where: str | None = None  # a condition, see `embed.catalogue.row_filter`; None: all products

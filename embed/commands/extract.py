@@ -72,7 +72,7 @@ class ExtractCommand(Command):
 )
 @setting("--text-column", help="Default: text, title, description, productDisplayName, …")
 @setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
-@setting("--clean-text", is_flag=True, help="Encode texts in lower case, with blanks for punctuation.")
+@setting("--clean-text", is_flag=True, help="Encode texts in lower case, without HTML, with blanks for punctuation.")
 @setting(
     "--where",
     help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not. 1,299.00 is no number.",

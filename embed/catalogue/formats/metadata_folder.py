@@ -42,8 +42,8 @@ class MetadataFolder:
     """The rows of all metadata files below a folder; columns that one lacks are empty there.
 
     The cells of ``file_name`` become paths relative to the folder. A row's split is the first folder of its picture
-    that is named as splits are (``train``, ``test``); it stands in a column ``split``, unless the files have one. Without
-    a column ``id`` the paths are the ids. Pictures that no metadata names are left out and told.
+    that is named as splits are (``train``, ``test``); it stands in a column ``split``, unless the files have one.
+    Without a column ``id`` the paths are the ids. Pictures that no metadata names are left out and told.
 
     Args:
         path: the folder.
