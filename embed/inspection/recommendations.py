@@ -171,8 +171,8 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
         yield Finding(f"{plural(pictures.repeats.n_surplus, 'copy', 'copies')} of an earlier product's picture.")
     if pictures.n_alike:
         yield Finding(
-            f"{plural(pictures.n_alike, 'further picture file')} with the pixels of another: encoders give both the same "
-            "vector, and no split keeps them together."
+            f"{plural(pictures.n_alike, 'further picture file')} with the pixels of another: encoders give both the "
+            "same vector, and no split keeps them together."
         )
     elif pictures.n_alike is None:
         yield Finding("Pictures of one size are too many to compare pixel by pixel: --deep does.")

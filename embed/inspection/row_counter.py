@@ -26,7 +26,8 @@ class Tally:
 
     Memory: each column's values up to a limit (`embed.inspection.column_profile`), all columns' pairs with the label
     up to another (`embed.inspection.association`), 8 bytes a row for each of the row, its id, its text and
-    that without HTML (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing else grows with the rows.
+    that without HTML (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing else grows with the
+    rows.
 
     Args:
         columns: their names.
