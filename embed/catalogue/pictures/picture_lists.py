@@ -29,6 +29,8 @@ def split_pictures(cell: str) -> list[str] | None:
             return [name.strip() for name in names if name.strip()]
         return None
     for separator in SEPARATORS:
+        if separator not in cell:
+            continue
         names = [part.strip() for part in cell.split(separator) if part.strip()]
         if len(names) > 1 and all(_is_picture(name) for name in names):
             return names

@@ -106,7 +106,7 @@ class PicturedTable:
         for batch in self._table.batches():
             n = len(next(iter(batch.values())))
             if self.templates:
-                batch[self.image] = self._paths(batch, n)
+                batch[self.image] = self._paths(batch)
             lists = [None if isinstance(cell, PlacedCell) else split_pictures(cell) for cell in batch[self.image]]
             n_several += sum(one is not None and len(one) > 1 for one in lists)
             n_pictures += sum(len(one) for one in lists if one is not None and len(one) > 1)
@@ -123,11 +123,11 @@ class PicturedTable:
             self._is_told = True
             self._tell(n_several, n_rows, n_pictures)
 
-    def _paths(self, batch: Batch, n_rows: int) -> list[str]:
+    def _paths(self, batch: Batch) -> list[str]:
         cells = []
-        columns = [batch[name] for name in self._table.columns]
-        for row_cells in zip(*columns, strict=True) if columns else [()] * n_rows:
-            row = dict(zip(self._table.columns, row_cells, strict=True))
+        names = list(dict.fromkeys(name for template in self.templates for name in template.columns))
+        for row_cells in zip(*(batch[name] for name in names), strict=True):
+            row = dict(zip(names, row_cells, strict=True))
             paths = [path for template in self.templates if (path := template.path(row))]
             chosen = next((path for path in paths if (self.root / path).is_file()), None) if len(paths) > 1 else None
             cells.append(chosen or next(iter(paths), ""))
