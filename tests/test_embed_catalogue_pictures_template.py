@@ -175,6 +175,16 @@ def test_the_pictures_are_looked_for_below_the_image_root(tmp_path):
     assert pictures_of(path, image_root=tmp_path / "elsewhere")[0] == "15970.jpg"
 
 
+def test_a_linked_folder_of_pictures_is_looked_into_where_pictures_outside_are_allowed(tmp_path):
+    path = styles(tmp_path / "table")
+    shutil.move(tmp_path / "table" / "images", tmp_path / "elsewhere")
+    (tmp_path / "table" / "images").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path / "table")
+    assert pictures_of(path, allow_outside=True)[0] == "images/15970.jpg"
+    with pytest.raises(CatalogueError, match="to have a column of images"):
+        read_catalogue(path)
+
+
 def test_rows_without_pictures_are_read_as_before(tmp_path):
     path = write_catalogue(tmp_path, STYLES)
     assert read_catalogue(path, ExtractSettings(modalities=("text",))).roles == {"text": "productDisplayName"}

@@ -14,18 +14,19 @@ __all__ = ["MOST_FILES", "pictures_below"]
 MOST_FILES = 500_000  # looked through at most: a search must not take longer than the work
 
 
-def pictures_below(root: Path) -> Iterator[str]:
+def pictures_below(root: Path, *, with_links: bool = False) -> Iterator[str]:
     """Yield the paths of pictures relative to `root`, with ``/`` between; folders that cannot be read are passed over.
 
-    Names that begin with a dot and links to folders are passed over, too. It ends after `MOST_FILES` files.
+    Names that begin with a dot are passed over, and so are links to folders, unless asked for. It ends after
+    `MOST_FILES` files, in a circle of links, too.
     """
-    for path in islice(_files_below(root), MOST_FILES):
+    for path in islice(_files_below(root, with_links=with_links), MOST_FILES):
         if path.lower().endswith(PICTURE_SUFFIXES):
             yield path
 
 
-def _files_below(root: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
+def _files_below(root: Path, *, with_links: bool) -> Iterator[str]:
+    for folder, folders, names in os.walk(root, followlinks=with_links):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = Path(folder).relative_to(root)
         for name in names:

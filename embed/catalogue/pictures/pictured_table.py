@@ -51,7 +51,7 @@ def open_pictured(path: Path, settings: ExtractSettings) -> tuple[Table, Extract
             check_asked("--image-template", name, table.columns)
     image = find_column("image", table.columns, settings)
     if not templates and settings.image_column is None:
-        templates = _search(table, image, root, path)
+        templates = _search(table, image, root, path, with_links=settings.allow_outside)
     if templates:
         image = _free_name(USUAL_NAMES["image"], table.columns)
     if image is None:
@@ -162,7 +162,7 @@ class PicturedTable:
             log.info("%s: the first is taken (--pictures rows makes a row of each).", share)
 
 
-def _search(table: Table, image: str | None, root: Path, path: Path) -> list[ImageTemplate]:
+def _search(table: Table, image: str | None, root: Path, path: Path, *, with_links: bool) -> list[ImageTemplate]:
     """Return the templates that explain a sample of the first rows, and say so.
 
     There are none where a cell of the column `image` names a picture, or nothing explains the rows.
@@ -177,7 +177,7 @@ def _search(table: Table, image: str | None, root: Path, path: Path) -> list[Ima
     rows = [{name: cells[number] for name, cells in batch.items()} for number in numbers]
     if image is not None and any(_names_picture(row[image], root) for row in rows):
         return []
-    found = find_templates(rows, root)
+    found = find_templates(rows, root, with_links=with_links)
     if found is None:
         return []
     shown = ",".join(found.templates)

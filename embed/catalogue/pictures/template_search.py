@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -34,13 +34,13 @@ class FoundTemplates:
     others: list[str]
 
 
-def find_templates(rows: Sequence[Row], root: Path) -> FoundTemplates | None:
+def find_templates(rows: Sequence[Row], root: Path, *, with_links: bool = False) -> FoundTemplates | None:
     """Return the templates by which rows have pictures below `root`; None where there are none that explain them.
 
     Whatever part of a picture's path is a cell of a row makes a candidate: its name without suffix, a word in that, or
-    a folder. Candidates are then tried on all rows.
+    a folder. Candidates are then tried on all rows. `with_links` follows links to folders.
     """
-    candidates = _candidates(rows, root)
+    candidates = _candidates(rows, pictures_below(root, with_links=with_links))
     explained: dict[str, set[int]] = {}
     for text in candidates:
         paths = {number: path for number, row in enumerate(rows) if (path := ImageTemplate(text).path(row))}
@@ -66,7 +66,7 @@ def _plainness(text: str) -> tuple[bool, int, int, int]:
     return "thumb" not in text.lower(), -text.count("{"), -text.count("/"), -len(text)
 
 
-def _candidates(rows: Sequence[Row], root: Path) -> list[str]:
+def _candidates(rows: Sequence[Row], pictures: Iterable[str]) -> list[str]:
     """Return the templates that most pictures speak for."""
     cells: dict[str, dict[str, int]] = defaultdict(dict)  # cell -> column -> the first row that has it
     for number, row in enumerate(rows):
@@ -75,7 +75,7 @@ def _candidates(rows: Sequence[Row], root: Path) -> list[str]:
             if value and len(value) <= LONGEST_CELL and column and not {*"{}:!"} & {*column}:
                 cells[value].setdefault(column, number)
     votes: Counter[str] = Counter()
-    for path in pictures_below(root):
+    for path in pictures:
         votes.update(set(_templates_of(path, cells, rows)))
     return [text for text, _ in votes.most_common(MOST_TRIED)]
 
