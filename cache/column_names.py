@@ -12,7 +12,7 @@ USUAL_NAMES = {
     "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id", "handle"),
     "image": (
         "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
-        "image_src", "picture", "photo", "file_name", "path", "file",
+        "image_src", "picture", "photo", "file_name", "path", "file", "images", "pictures", "photos",
     ),
     "text": (
         "text", "title", "productDisplayName", "product_title", "product_name", "display_name", "item_name", "name",

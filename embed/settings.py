@@ -35,9 +35,11 @@ class ExtractSettings:
     modalities: tuple[str, ...] = MODALITIES
     id_column: str | None = None  # None: by its usual names
     image_column: str | None = None
+    image_template: tuple[str, ...] | str = ()  # "images/{id}.jpg", several tried in turn; none: by what is there
+    pictures: str = "first"  # or "rows": of cells that list several
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
-    clean_text: bool = False  # lower case, and a blank for punctuation: `embed.contents.texts.clean`
+    clean_text: bool = False  # lower case, no HTML, a blank for punctuation: `embed.contents.texts.clean`
     labels: Path | None = None  # a second table, joined by id
     delimiter: str | None = None  # of a CSV file; None: by its header
     escape: str | None = None  # of quotes in a CSV file; "none": they are doubled; None: by its first lines
@@ -99,6 +101,13 @@ class ExtractSettings:
             len(self.escape) != 1 or self.escape in '"\r\n\0' + (delimiter or "")
         ):
             raise SettingError(f"--escape: expected one character, or none, got {self.escape!r}.")
+        if self.pictures not in ("first", "rows"):
+            raise SettingError(f"--pictures: expected first or rows, got {self.pictures!r}.")
+        if self.image_template and self.image_column is not None:
+            raise SettingError(
+                "Expected pictures to be named by a column (--image-column) or by a template (--image-template), but "
+                "both are given. Put the column into the template, in braces."
+            )
         if self.bad_lines not in ("error", "skip"):
             raise SettingError(f"--bad-lines: expected error or skip, got {self.bad_lines!r}.")
         if self.per_class is not None and self.label is None:

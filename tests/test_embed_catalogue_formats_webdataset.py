@@ -202,3 +202,69 @@ def test_lists_in_a_column_of_plain_values_are_empty_cells_and_told(caplog):
     assert [row["size"] for row in rows_of(open_table("s.tar"))] == ["XL", "", "L"]
     assert open_table("s.tar").columns == ["id", "size"]
     assert "Of column size of s.tar, lists or objects are left out, and these cells empty: 1" in caplog.text
+
+
+# --- several pictures a sample, and names with dots
+
+
+def make_views(*, n=4):
+    members = {}
+    for product in range(n):
+        members[f"{product}.front.png"] = image_bytes((product, 0, 0))
+        if product:
+            members[f"{product}.back.PNG"] = image_bytes((product, 9, 9))
+        members[f"{product}.json"] = b'{"title": "a"}'
+    return make_shard("s.tar", members)
+
+
+def test_the_commonest_of_several_pictures_is_taken_and_said(caplog):
+    caplog.set_level("INFO")
+    rows = rows_of(open_table(make_views()))
+    assert [row["image"].place.read() for row in rows] == [image_bytes((n, 0, 0)) for n in range(4)]
+    assert "several pictures a sample (4 .front.png, 3 .back.png): .front.png is taken (--image-column" in caplog.text
+
+
+def test_the_image_column_chooses_a_picture_and_samples_without_it_stay_and_are_counted(caplog):
+    settings = ExtractSettings(image_column="back.png", modalities=("image",))
+    catalogue = read_catalogue(make_views(), settings)
+    assert catalogue.ids == ["0", "1", "2", "3"]
+    assert catalogue.cells("image")[0] == ""
+    assert catalogue.cells("image")[1].place.read() == image_bytes((1, 9, 9))
+    assert "1 of 4 samples of s.tar have no back.png: they stay, without a picture." in caplog.text
+    report = extract("s.tar", CACHE, settings=settings, encoders=[CountingEncoder("image")])
+    assert report.statuses["image"] == {"absent": 1, "ok": 3}
+
+
+def test_a_sample_of_other_pictures_alone_is_not_lost(caplog):
+    make_shard("s.tar", {"1.front.png": image_bytes("red"), "2.front.png": image_bytes("red"), "3.back.png": b"x"})
+    assert [(row["id"], bool(row["image"])) for row in rows_of(open_table("s.tar"))] == [
+        ("1", True), ("2", True), ("3", False),
+    ]  # fmt: skip
+    assert "1 of 3 samples of s.tar have no front.png" in caplog.text
+
+
+def test_one_of_two_plain_pictures_can_be_chosen():
+    make_shard("s.tar", {"1.jpg": image_bytes("red"), "1.png": image_bytes("blue")})
+    catalogue = read_catalogue("s.tar", ExtractSettings(image_column="png", modalities=("image",)))
+    assert catalogue.cells("image")[0].place.read() == image_bytes("blue")
+    assert catalogue.columns["image"][0].place.read() == image_bytes("red")
+
+
+def test_a_plain_picture_goes_before_others_which_are_named(caplog):
+    caplog.set_level("INFO")
+    make_shard("s.tar", {"1.jpg": image_bytes("red"), "1.seg.png": image_bytes("blue")})
+    assert rows_of(open_table("s.tar"))[0]["image"] == "s.tar/1.jpg"
+    assert "left out: 1 .seg.png. --image-column seg.png takes its pictures." in caplog.text
+
+
+def test_names_with_dots_are_whole(caplog):
+    caplog.set_level("INFO")
+    members = {}
+    for n in range(12):
+        members[f"shirt.v1.{n}.jpg"] = image_bytes((n, 0, 0))
+        members[f"shirt.v1.{n}.txt"] = f"shirt {n}".encode()
+    rows = rows_of(open_table(make_shard("s.tar", members)))
+    assert [row["id"] for row in rows] == [f"shirt.v1.{n}" for n in range(12)]
+    assert rows[7]["text"] == "shirt 7"
+    assert rows[7]["image"].place.read() == image_bytes((7, 0, 0))
+    assert "names have dots, so that a sample's name ends at the last one" in caplog.text

@@ -9,7 +9,8 @@ import pytest
 from support import ROOT
 
 from embed import ContentError
-from embed.contents.texts import HashTokenizer, normalise
+from embed.contents.texts import HashTokenizer, has_html, normalise, plain
+from embed.extraction.content_source import find_texts
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,53 @@ def test_ids_stay_within_the_vocabulary(n_tokens):
     assert len(ids) == 502
     assert min(ids) >= 0
     assert max(ids) < n_tokens
+
+
+# --- HTML
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("<p>Tea &amp; cups</p>", " Tea & cups "),
+        ("big<br/>small", "big small"),
+        ("<b>bo</b>ld and <a href='x?a=1'>link</a>", "bold and link"),
+        ("5 &lt; 7", "5 < 7"),
+        ("caf&eacute; &#233; &#xe9;", "café é é"),
+        ("&lt;p&gt;twice &amp;amp; escaped&lt;/p&gt;", " twice & escaped "),
+        ("a<style>p {x: <y>}</style>b<SCRIPT src=x>1 < 2</SCRIPT >c<!-- <b>no</b> -->d", "a b c d"),
+        ("I <3 you, a <b and c, x < y > z", "I <3 you, a <b and c, x < y > z"),
+        ("R&D, AT&T, ?a=1&copy=2, &unknown;", "R&D, AT&T, ?a=1&copy=2, &unknown;"),
+        ("<script>open <style>and <!-- open", " open  and <!-- open"),
+    ],
+)
+def test_html_is_taken_out_and_nothing_else(text, without):
+    assert plain(text) == without
+
+
+@pytest.mark.parametrize(
+    ("text", "is_html"),
+    [
+        ("<p>", True),
+        ("a <br/> b", True),
+        ("&eacute;", True),
+        ("<!-- x", True),
+        ("<3", False),
+        ("R&D;", False),
+        ("", False),
+    ],
+)
+def test_html_is_told_from_signs(text, is_html):
+    assert has_html(text) == is_html
+
+
+@pytest.mark.parametrize("piece", ["<script>", "<!--", "<b ", "&#1", "</style><style>", "<style>x"])
+def test_hostile_html_takes_no_longer(piece):
+    """It would take hours where each opening were followed to the end."""
+    assert isinstance(plain(piece * 200_000), str)
+
+
+def test_cleaned_texts_of_one_meaning_are_one_content():
+    cells = ["Tea &amp; Cups", "<p>tea &#38; cups</p>", "TEA, CUPS"]
+    assert {text for _, _, text in find_texts(cells, is_cleaned=True)} == {"tea cups"}
+    assert len({key for key, _, _ in find_texts(cells, is_cleaned=False)}) == 3

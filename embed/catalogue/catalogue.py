@@ -11,7 +11,7 @@ from typing import Any
 from cache import ContentSpec
 from cache.column_names import share_filled
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
-from embed.catalogue.open_table import open_table
+from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.subsample import choose_rows
 from embed.catalogue.table import Table, folder_of
@@ -33,6 +33,7 @@ class Catalogue:
     columns: dict[str, list[str]]
     roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
     text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
+    templates: tuple[str, ...] = ()  # of the pictures' paths
     filled: dict[str, dict[str, float]] = field(default_factory=dict)  # id, modality, label -> column -> how full it is
 
     def cells(self, modality: str) -> list[str]:
@@ -48,6 +49,8 @@ class Catalogue:
         if modality == "text":
             columns = list(self.text_columns) or columns
             fields = ({"join": SEPARATOR} if len(columns) > 1 else {}) | ({"clean": True} if is_cleaned else {})
+        elif self.templates:
+            columns, fields = [], {"templates": list(self.templates)}
         return ContentSpec(modality, {"columns": columns, **fields})
 
     @property
@@ -68,7 +71,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     """
     settings = settings or ExtractSettings()
     path = Path(path)
-    table = open_table(path, settings)
+    table, settings = open_pictured(path, settings)
     where = None if settings.where is None else Where(settings.where, table.columns)
     finder = ColumnFinder(table, settings)
     roles = find_roles(finder, path)
@@ -100,7 +103,16 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     filled = {role: {name: share_filled(columns[name]) for name in some} for role, some in names.items()}
     if id_column is not None and id_column not in (*roles.values(), *text_columns):
         del columns[id_column]
-    return Catalogue(path=path, ids=ids, columns=columns, roles=roles, text_columns=text_columns, filled=filled)
+    templates = tuple(one.text for one in getattr(table, "templates", ()))
+    return Catalogue(
+        path=path,
+        ids=ids,
+        columns=columns,
+        roles=roles,
+        text_columns=text_columns,
+        templates=templates,
+        filled=filled,
+    )
 
 
 def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, list[str]]]:

@@ -112,7 +112,8 @@ def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool
     if asked is not None:
         check_asked(f"--{role}-column", asked, finder.columns)
     other = ",".join(modality for modality in ("image", "text") if modality != role)
+    template = ", make paths of other columns with --image-template 'images/{id}.jpg'" if role == "image" else ""
     raise CatalogueError(
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
-        f"{', '.join(finder.columns)}. Name it with --{role}-column, or do without: --modalities {other}."
+        f"{', '.join(finder.columns)}. Name it with --{role}-column{template}, or do without: --modalities {other}."
     )

@@ -24,6 +24,7 @@ __all__ = ["open_table", "usual_modalities"]
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
 BY_NAME = {one.name: one for one in FORMATS}
 SEVERAL = Format("several tables", "")
+METADATA = Format("folders with metadata", "")
 
 
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
@@ -57,6 +58,10 @@ def _open_rows(path: Path, settings: ExtractSettings) -> Table:
             f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
             "the command."
         )
+    if chosen is METADATA:
+        from embed.catalogue.formats.metadata_folder import MetadataFolder
+
+        return MetadataFolder(path, settings, open_table)
     if chosen is not SEVERAL:
         table = _open_one(path, chosen, settings)
         return merge_products(table, path, settings) if chosen.is_sheet else table
@@ -110,6 +115,10 @@ def _folder_format(path: Path) -> Format:
     names = os.listdir(path)
     if {"dataset_dict.json", "dataset_info.json", "state.json"} & set(names):
         return BY_NAME["Arrow"]
+    from embed.catalogue.formats.metadata_folder import metadata_files
+
+    if metadata_files(path):
+        return METADATA
     shards = sorted(name for name in names if name.lower().endswith(".tar"))
     tables = _tables_in(path)
     # JSON beside pictures is often something else.
@@ -134,7 +143,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    if folder.is_symlink() or not folder.is_dir():
+    if not folder.is_dir():
         return False
     from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 

@@ -66,9 +66,13 @@ class ExtractCommand(Command):
 @setting("--seed", help="Draws random weights, and the products of --per-class and --sample.")
 @setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
 @setting("--image-column", help="Default: image, image_path, filename, …")
+@setting("--image-template", multiple=True, help="Paths made of cells: 'images/{id}.jpg'; several are tried in turn.")
+@setting(
+    "--pictures", type=click.Choice(["first", "rows"]), help="Of cells that list several: the first, or a row each."
+)
 @setting("--text-column", help="Default: text, title, productDisplayName, name, description, …")
 @setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")
-@setting("--clean-text", is_flag=True, help="Encode texts in lower case, with blanks for punctuation.")
+@setting("--clean-text", is_flag=True, help="Encode texts in lower case, without HTML, with blanks for punctuation.")
 @setting(
     "--where",
     help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not. 1,299.00 is no number.",

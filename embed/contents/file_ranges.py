@@ -10,7 +10,7 @@ from typing import Protocol
 from cache.reading import SHORTAGES, raise_if_refused
 from embed.errors import ContentError
 
-__all__ = ["MAX_BYTES", "FilePart", "Place", "PlacedCell", "read_file", "unreadable"]
+__all__ = ["MAX_BYTES", "FilePart", "Place", "PlacedCell", "is_inside_file", "read_file", "unreadable"]
 
 MAX_BYTES = 256 * 2**20  # of one picture
 
@@ -80,12 +80,17 @@ def unreadable(error: Exception, path: Path) -> ContentError:
 
 
 class PlacedCell(str):
-    """A cell that stands for a picture inside another file: a name to show, and the place to read."""
+    """A cell that stands for a picture inside another file, or behind a link: a name to show, and the place to read."""
 
     __slots__ = ("place",)
-    place: Place
+    place: Place | Path
 
-    def __new__(cls, name: str, place: Place) -> PlacedCell:
+    def __new__(cls, name: str, place: Place | Path) -> PlacedCell:
         cell = super().__new__(cls, name)
         cell.place = place
         return cell
+
+
+def is_inside_file(cell: str) -> bool:
+    """Return whether a cell stands for a picture inside another file."""
+    return isinstance(cell, PlacedCell) and not isinstance(cell.place, Path)

@@ -52,6 +52,8 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
         UnreadableError: the machine lacks memory or open files.
     """
     if isinstance(cell, PlacedCell):
+        if isinstance(cell.place, Path) and not cell.place.is_file():
+            raise ContentError("not_a_file" if cell.place.exists() else "missing")
         return cell.place
     cell = cell.strip()
     if not cell:

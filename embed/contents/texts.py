@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import string
 import unicodedata
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from embed.contents.statuses import ABSENT
 from embed.errors import ContentError
 
-__all__ = ["SEPARATOR", "HashTokenizer", "clean", "join", "normalise"]
+__all__ = ["SEPARATOR", "HashTokenizer", "clean", "has_html", "join", "normalise", "plain"]
 
 SEPARATOR = ". "  # of several cells that are one text
 NORMALISATION = "NFC, runs of white space to one blank"
@@ -46,14 +47,66 @@ def join(cells: Iterable[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text in lower case, with one blank where punctuation and white space was.
+    """Return a text in lower case without HTML, with one blank where punctuation and white space was.
 
     Punctuation is what Unicode calls so, and ASCII's signs; emoji and other symbols stay.
 
-    >>> clean("Men's T-shirt, BLUE!")
-    'men s t shirt blue'
+    >>> clean("Men's T-shirt, <b>BLUE</b> &amp; white!")
+    'men s t shirt blue white'
     """
-    return " ".join(text.lower().translate(_BLANKS).split())
+    return " ".join(plain(text).lower().translate(_BLANKS).split())
+
+
+def has_html(text: str) -> bool:
+    """Return whether a text holds tags or entities.
+
+    >>> has_html("<p>Tea &amp; cups</p>"), has_html("5 < 7 & R&D; <3"), has_html("AT&amp;T")
+    (True, False, True)
+    """
+    return (
+        bool(_TAG.search(text))
+        or "<!--" in text
+        or any(html.unescape(entity) != entity for entity in _ENTITY.findall(text))
+    )
+
+
+def plain(text: str) -> str:
+    """Return a text without HTML: entities are the characters that they stand for, and tags are gone.
+
+    Tags within words leave nothing, others a blank; of scripts, styles and comments nothing stays. What is escaped
+    twice, as in feeds, is unescaped twice.
+
+    >>> plain("<p>T<b>ea</b> &amp;amp; cups</p><br>5 &lt; 7")
+    ' Tea & cups  5 < 7'
+    """
+    for _ in range(2):
+        if "&" in text:
+            text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+        if "<" in text:
+            text = _TAG.sub(lambda tag: "" if tag[1].lower() in _INLINE else " ", _without_hidden(text))
+    return text
+
+
+def _without_hidden(text: str) -> str:
+    """Return a text without scripts, styles and comments, in time linear in its length, however many are not closed."""
+    for start, end in _HIDDEN:
+        pieces, place = [], 0
+        while (opening := start.search(text, place)) and (closing := end.search(text, opening.end())):
+            pieces.append(text[place : opening.start()])
+            place = closing.end()
+        text = " ".join([*pieces, text[place:]])
+    return text
+
+
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)(?:\s[^<>]*|/)?>")
+_HIDDEN = [
+    (re.compile(start, re.IGNORECASE), re.compile(end, re.IGNORECASE))
+    for start, end in (
+        ("<!--", "-->"), (r"<script\b[^<>]*>", r"</script\s*>"), (r"<style\b[^<>]*>", r"</style\s*>"),
+    )
+]  # fmt: skip
+_INLINE = {"a", "b", "em", "font", "i", "mark", "s", "small", "span", "strong", "sub", "sup", "u"}
 
 
 class _Blanks(dict[int, str | int]):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Contents, ContentSpec, content_key
 from embed.catalogue.catalogue import Catalogue
+from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
@@ -18,6 +20,8 @@ from embed.extraction.thread_map import map_pictures
 from embed.settings import ExtractSettings
 
 __all__ = ["Source", "find_source", "find_texts"]
+
+log = logging.getLogger("embed_once")
 
 KeyedContent = tuple[str, str, Path | Place | str]  # key, status, place
 
@@ -80,7 +84,7 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
         if key and key not in places:
             places[key] = place
     if modality == "image":
-        _check_found(statuses, cells, catalogue, settings)
+        _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     return Source(modality, keys, statuses, places, spec, hints)
 
@@ -135,16 +139,30 @@ def _image(place: Path | Place | str, known: str) -> KeyedContent:
         return "", str(error), ""
 
 
-def _check_found(statuses: list[str], cells: list[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
+def _tell_missing(statuses: list[str], cells: list[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
+    """Note what would lead to pictures that are not there.
+
+    Raises:
+        CatalogueError: not one of those that are named is there.
+    """
     named = [n for n, status in enumerate(statuses) if status != ABSENT]
-    if named and all(statuses[n] in ("missing", "outside", "url") for n in named):
-        root = (settings.image_root or catalogue.folder).resolve()
-        ways = ["Name their folder with --image-root"]
-        if "url" in statuses:
-            ways.append("fetch what is a URL")
-        if "outside" in statuses:
-            ways.append("permit others with --allow-outside")
-        raise CatalogueError(
-            f"Expected the pictures in column {catalogue.roles['image']} to be files below {root}, but none of the "
-            f"{len(named)} is: {cells[named[0]]!r} is {statuses[named[0]]}. {', or '.join(ways)}."
-        )
+    missing = [n for n in named if statuses[n] in EXPLAINED]
+    if not missing:
+        return
+    root = (settings.image_root or catalogue.folder).resolve()
+    column = catalogue.roles["image"]
+    explanation = explain_missing([cells[n] for n in missing], root, column=column)
+    if len(missing) < len(named):
+        if explanation:
+            log.warning("Column %s: %s", column, explanation)
+        return
+    ways = ["Name their folder with --image-root"]
+    if "url" in statuses:
+        ways.append("fetch what is a URL")
+    if "outside" in statuses:
+        ways.append("permit others with --allow-outside")
+    remedy = f"{', or '.join(ways)}."
+    raise CatalogueError(
+        f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named)} is: "
+        f"{cells[named[0]]!r} is {statuses[named[0]]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
+    )

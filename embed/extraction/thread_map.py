@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from cache.cores import count_cores
-from embed.contents.file_ranges import PlacedCell
+from embed.contents.file_ranges import is_inside_file
 from embed.progress import Progress
 
 __all__ = ["completed", "map_pictures", "ordered_map"]
@@ -73,7 +73,7 @@ def map_pictures(
     all of a row group again.
     """
     n_workers = n_workers or count_cores()
-    n_together = 1 if any(isinstance(cell, PlacedCell) for cell in cells) else PICTURES_TOGETHER
+    n_together = 1 if any(map(is_inside_file, cells)) else PICTURES_TOGETHER
     blocks = (items[start : start + n_together] for start in range(0, len(items), n_together))
     with Progress(label, len(items), unit="file") as progress:
         for results in ordered_map(function, blocks, n_workers=n_workers, n_ahead=4 * n_workers):

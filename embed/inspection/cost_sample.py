@@ -99,6 +99,7 @@ def _sample_settings(settings: ExtractSettings, modalities: tuple[str, ...]) -> 
         settings,
         modalities=modalities,
         id_column="id", image_column="image", text_column="text", text_columns=None, encoding=None,
+        image_template=(), pictures="first",
         delimiter=",", bad_lines="skip", where=None, label=None, per_class=None, sample=None,
         image_root=None, allow_outside=True,
         image_weights="random", text_weights="random", image_name=None, text_name=None,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.contents.images import decode, locate, measure, read_image
 from embed.contents.statuses import NOT_BAD, OK
 from embed.errors import ContentError
@@ -19,6 +21,7 @@ from embed.inspection.quantiles import find_quantiles
 
 __all__ = ["BadPicture", "Picture", "PictureProfile", "look_at", "profile_pictures"]
 
+MOST_COMPARED_PIXELS = 200_000_000  # that are decoded for it where `deep` is not said, in some seconds
 MOST_BAD = 1000  # listed by name
 N_SIZES = 20  # the commonest
 N_REPEATS = 10  # the largest groups of copies
@@ -38,6 +41,7 @@ class Picture:
     height: int = 0
     mode: str = ""
     format: str = ""
+    pixels: int = 0  # a digest of size and RGB values, where it was decoded
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class PictureProfile:
     is_deep: bool  # every picture was decoded, else its header alone was read
     statuses: dict[str, int]
     repeats: Repeats
+    n_alike: int | None  # files with the pixels of another; None where that would have taken too long
     n_bytes: int  # of the good ones, each row's counted
     byte_quantiles: dict[str, float]
     width_quantiles: dict[str, float]
@@ -76,6 +81,7 @@ class PictureProfile:
     heights: dict[int, int]
     n_bad: int
     bad: list[BadPicture]  # the first of them
+    explanation: str  # what would lead to those that are not there; "" where nothing is known
 
 
 def profile_pictures(
@@ -96,19 +102,40 @@ def profile_pictures(
     root = root.resolve()
     folders: dict[str, Path] = {}
 
-    def look(block: Sequence[Named]) -> list[Picture]:
-        return [
-            look_at(row, cell, root=root, allow_outside=allow_outside, deep=deep, folders=folders)
-            for row, (_, cell) in block
-        ]
+    def look_all(some: Sequence[Named], *, deep: bool, label: str) -> list[Picture]:
+        def look(block: Sequence[Named]) -> list[Picture]:
+            return [
+                look_at(row, cell, root=root, allow_outside=allow_outside, deep=deep, folders=folders)
+                for row, (_, cell) in block
+            ]
 
-    pictures: list[Picture] = []
-    cells = [cell for _, (_, cell) in named]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
-        for block in map_pictures(look, named, cells, label="Reading pictures", n_workers=n_workers):
-            pictures += block
-    return _summary(column, named, pictures, n_rows=n_rows, root=root, deep=deep)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
+            blocks = map_pictures(look, some, [cell for _, (_, cell) in some], label=label, n_workers=n_workers)
+            return [picture for block in blocks for picture in block]
+
+    pictures = look_all(named, deep=deep, label="Reading pictures")
+    places = _comparable(pictures)
+    n_pixels = sum(pictures[place].width * pictures[place].height for place in places)
+    compared: list[Picture] | None = [pictures[place] for place in places]
+    if not deep:
+        chosen = [named[place] for place in places]
+        is_small = n_pixels <= MOST_COMPARED_PIXELS
+        compared = look_all(chosen, deep=True, label="Comparing pixels") if is_small else None
+    n_alike = None
+    if compared is not None:
+        digests = [picture.pixels for picture in compared if picture.pixels]
+        n_alike = len(digests) - len(set(digests))
+    return _summary(column, named, pictures, n_rows=n_rows, root=root, deep=deep, n_alike=n_alike)
+
+
+def _comparable(pictures: Sequence[Picture]) -> list[int]:
+    """Return the places of one picture for each file that has the size of another file, upright or not."""
+    first = {picture.key: place for place, picture in reversed(list(enumerate(pictures))) if picture.status == OK}
+    of_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place in first.values():
+        of_size[tuple(sorted((pictures[place].width, pictures[place].height)))].append(place)
+    return sorted(place for places in of_size.values() if len(places) > 1 for place in places)
 
 
 def look_at(
@@ -119,15 +146,28 @@ def look_at(
     try:
         key, content = read_image(locate(cell, root, allow_outside=allow_outside, folders=folders))
         width, height, mode, kind = measure(content)
-        if deep:
-            decode(content)
+        pixels = _pixels(content) if deep else 0
     except ContentError as error:
         return Picture(row, str(error), key, len(content))
-    return Picture(row, OK, key, len(content), width, height, mode, kind)
+    return Picture(row, OK, key, len(content), width, height, mode, kind, pixels)
+
+
+def _pixels(content: bytes) -> int:
+    """Return a digest of what an encoder sees of a picture: its size, and its RGB values."""
+    image = decode(content)
+    digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
 
 
 def _summary(
-    column: str, named: Sequence[Named], pictures: Sequence[Picture], *, n_rows: int, root: Path, deep: bool
+    column: str,
+    named: Sequence[Named],
+    pictures: Sequence[Picture],
+    *,
+    n_rows: int,
+    root: Path,
+    deep: bool,
+    n_alike: int | None,
 ) -> PictureProfile:
     digests = Digests()
     digests.add(Digests.of_key(picture.key) for picture in pictures)
@@ -139,6 +179,7 @@ def _summary(
         for (_, (product_id, cell)), picture in zip(named, pictures, strict=True)
         if picture.status not in NOT_BAD
     ]
+    missing = [one.cell for one in bad if one.status in EXPLAINED]
     sizes = Counter((picture.width, picture.height) for picture in good)
     aspects = np.array([picture.width / picture.height for picture in good])  # (n_good,)
     return PictureProfile(
@@ -149,6 +190,7 @@ def _summary(
         is_deep=deep,
         statuses=dict(Counter(picture.status for picture in pictures)),
         repeats=replace(repeats, largest=largest),
+        n_alike=n_alike,
         n_bytes=sum(picture.n_bytes for picture in good),
         byte_quantiles=find_quantiles([picture.n_bytes for picture in good]),
         width_quantiles=find_quantiles([picture.width for picture in good]),
@@ -165,4 +207,5 @@ def _summary(
         heights=dict(Counter(picture.height for picture in good)),
         n_bad=len(bad),
         bad=bad[:MOST_BAD],
+        explanation=explain_missing(missing, root, column=column) if missing else "",
     )

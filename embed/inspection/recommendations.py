@@ -138,6 +138,16 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
             f"{plural(text.repeats.n_surplus, 'copy', 'copies')} of an earlier product's text: each is encoded once, "
             "and a split keeps such products on one side."
         )
+    if text.n_alike:
+        yield Finding(
+            f"{plural(text.n_alike, 'further text')} of an earlier product but for letter case and HTML: encoders may "
+            "give both the same vector, and no split keeps them together."
+        )
+    if text.n_html:
+        yield Finding(
+            f"{plural(text.n_html, 'text')} with HTML tags or entities, such as {_shortened(text.html_example)!r}: "
+            "--clean-text takes them out."
+        )
 
 
 def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
@@ -148,7 +158,8 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
         )
         yield Finding(
             f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
-            + (" Name their folder with --image-root." if pictures.n_bad == named else ""),
+            + (" " + pictures.explanation if pictures.explanation else "")
+            + (" Name their folder with --image-root." if pictures.n_bad == named and not pictures.explanation else ""),
             is_bad=True,
         )
     if pictures.n_looked_at < pictures.n_rows:
@@ -158,6 +169,13 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
         )
     if pictures.repeats.n_surplus:
         yield Finding(f"{plural(pictures.repeats.n_surplus, 'copy', 'copies')} of an earlier product's picture.")
+    if pictures.n_alike:
+        yield Finding(
+            f"{plural(pictures.n_alike, 'further picture file')} with the pixels of another: encoders give both the "
+            "same vector, and no split keeps them together."
+        )
+    elif pictures.n_alike is None:
+        yield Finding("Pictures of one size are too many to compare pixel by pixel: --deep does.")
 
 
 def _of_columns(inspection: Inspection) -> Iterator[Finding]:
@@ -180,6 +198,10 @@ def _of_columns(inspection: Inspection) -> Iterator[Finding]:
             yield Finding(f"{what}: {_names(having)}.", is_bad=is_bad)
     if empty := [column.name for column in columns if column.kind == "empty"]:
         yield Finding(f"Columns without any value: {_names(empty)}.")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _names(names: list[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from cache.labels import clean_label
-from embed.contents.file_ranges import PlacedCell
+from embed.contents.file_ranges import is_inside_file
 from embed.inspection.association import Association, PairCounter, associate
 from embed.inspection.column_profile import ColumnCounter, ColumnProfile
 from embed.inspection.duplicate_counter import Digests
@@ -25,8 +25,9 @@ class Tally:
     """Counts a catalogue's rows as they come, by batches.
 
     Memory: each column's values up to a limit (`embed.inspection.column_profile`), all columns' pairs with the label
-    up to another (`embed.inspection.association`), 8 bytes a row for each of the row, its id and its text
-    (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing else grows with the rows.
+    up to another (`embed.inspection.association`), 8 bytes a row for each of the row, its id, its text and
+    that without HTML (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing else grows with the
+    rows.
 
     Args:
         columns: their names.
@@ -95,9 +96,9 @@ class Tally:
             name: batch[name] for name in self.columns if name != self.roles.get("id")
         }
         image = self.roles.get("image", "")
-        if any(isinstance(cell, PlacedCell) for cell in others.get(image, ())):
+        if any(is_inside_file(cell or "") for cell in others.get(image, ())):
             self.has_placed = True
-            others[image] = [None if isinstance(cell, PlacedCell) else cell for cell in others[image]]
+            others[image] = [None if is_inside_file(cell or "") else cell for cell in others[image]]
             if len(others) == 1:
                 return iter(())  # of nothing but pictures nothing is compared
         return zip(*others.values(), strict=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from embed.catalogue.columns import ColumnFinder, check_asked
-from embed.catalogue.open_table import open_table
+from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.table import Table
 from embed.contents.texts import join
@@ -32,7 +33,8 @@ class Rows:
 
     def __init__(self, path: Path, settings: InspectSettings) -> None:
         self.path = path
-        self._table = open_table(path, settings.extract)
+        self._table, extract = open_pictured(path, settings.extract)
+        settings = replace(settings, extract=extract)
         self.columns = self._table.columns
         self.text_columns = settings.extract.text_column_names
         self.roles = _find_roles(self._table, settings)  # id, image, text, label -> column

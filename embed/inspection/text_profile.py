@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from embed.contents.statuses import OK
-from embed.contents.texts import HashTokenizer
+from embed.contents.texts import HashTokenizer, has_html, plain
 from embed.extraction.content_source import find_texts
 from embed.inspection.duplicate_counter import Digests, Repeats
 from embed.inspection.quantiles import find_quantiles
@@ -40,6 +40,9 @@ class TextProfile:
     lengths: dict[int, int]  # texts by number of tokens
     n_cut: int  # of the measured: texts longer than `max_length`
     tokens_cut_share: float  # of the measured texts' tokens
+    n_html: int  # texts with tags or entities
+    html_example: str
+    n_alike: int  # whose text an earlier row has but for letter case and HTML, and that are no exact copies
 
 
 class TextCounter:
@@ -49,6 +52,9 @@ class TextCounter:
         self.clean_text = clean_text
         self.statuses = Counter({OK: 0})
         self.digests = Digests()
+        self.plain_digests = Digests()
+        self.n_html = 0
+        self.html_example = ""
         self.sample: Sample[str] = Sample(sample_size, generator)
 
     def add(self, cells: Sequence[str]) -> None:
@@ -57,6 +63,11 @@ class TextCounter:
         texts = [text for key, _, text in contents if key]
         self.statuses.update(status for _, status, _ in contents)
         self.digests.add(Digests.of_key(key) for key, _, _ in contents)
+        # Python's hash of strings is one of 64 bits that is drawn anew in each process.
+        self.plain_digests.add((hash(" ".join(plain(t).casefold().split())) or 1) if t else 0 for _, _, t in contents)
+        with_html = [text for text in texts if has_html(text)]
+        self.n_html += len(with_html)
+        self.html_example = self.html_example or next(iter(with_html), "")
         self.sample.offer(len(texts), texts.__getitem__)
 
     def profile(self, column: str, repeats: Repeats, *, text_encoder: str, max_length: int) -> TextProfile:
@@ -77,6 +88,9 @@ class TextCounter:
             mean_length=float(lengths.mean()) if len(lengths) else 0.0,
             lengths=dict(sorted(Counter(lengths.tolist()).items())),
             n_cut=int(np.count_nonzero(lengths > max_length)),
+            n_html=self.n_html,
+            html_example=self.html_example,
+            n_alike=self.plain_digests.repeats(n_largest=0).n_surplus - repeats.n_surplus,
             tokens_cut_share=float(np.maximum(lengths - max_length, 0).sum() / max(1, lengths.sum())),
         )
 

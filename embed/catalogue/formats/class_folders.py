@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import NoReturn
 from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.table import BATCH_ROWS
+from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -21,7 +23,10 @@ __all__ = ["PICTURE_SUFFIXES", "ClassFolders"]
 PICTURE_SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
 )  # fmt: skip
-SPLITS = {"dev", "test", "train", "training", "val", "valid", "validation"}
+SPLITS = {"dev", "eval", "evaluation", "test", "testing", "train", "training", "val", "valid", "validation"}
+N_NAMED = 3  # tables that are told of
+
+_TABLE = re.compile(r"\.(arrow|csv|jsonl?|ndjson|parquet|pq|tab|tsv|xlsx)(\.(bz2|gz|xz|zip|zst))?$", re.IGNORECASE)
 
 log = logging.getLogger("embed_once")
 
@@ -29,10 +34,11 @@ log = logging.getLogger("embed_once")
 class ClassFolders:
     """The pictures below a folder in the layout of torchvision's ImageFolder.
 
-    ``id`` and ``image`` are a picture's path below the folder, ``label`` is the name of the first folder on it. Where
-    the first folders are splits (``train``, ``val``, ``test``) and one holds class folders, that is column ``split``,
-    and the label is the second; pictures right in a split, which have no label, are left out and told. Names that begin
-    with a dot and links to folders are passed over.
+    ``id`` and ``image`` are a picture's path below the folder, ``label`` is the name of the first folder on it. Folders
+    named as splits are (``train``, ``val``, ``test``), above the class folders or in them, are no classes but column
+    ``split``; pictures right in a split, which have no label, are left out and told, and so are tables. Names that
+    begin with a dot are passed over. Links to folders are followed, but for those that lead into the catalogue, or to
+    what was followed before.
 
     Raises:
         CatalogueError: there are no class folders, or one cannot be read.
@@ -41,50 +47,111 @@ class ClassFolders:
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
         self.path = path
         self.bad_lines = BadLines(path)  # there are none
-        tops = _folders(path)
-        self.has_splits = all(top.lower() in SPLITS for top in tops) and any(_folders(path / top) for top in tops)
+        self._tables: list[str] = []
+        self.split_at, self.label_at = _layout(path)  # which folder of a path is which, from 0
         if next(self._pictures(Counter()), None) is None:
+            tables = f" {self._shown_tables()} Name one as the catalogue." if self._tables else ""
+            splits = ", and splits are no classes" if self.split_at == 0 else ""
             raise CatalogueError(
-                "Expected the catalogue to be a file, a saved dataset, or a folder of .tar files or of class "
-                f"folders, but {path} is a folder without class folders that hold pictures."
+                "Expected the catalogue to be a file, a saved dataset, or a folder of .tar files, of class folders or "
+                f"of pictures with metadata.csv, but {path} is a folder without class folders that hold "
+                f"pictures{splits}.{tables}"
             )
         if settings.modalities == ("image",):
             log.info("%s holds class folders, which have no texts: pictures alone are encoded.", path)
-        self.columns = ["id", "image", "label"] + (["split"] if self.has_splits else [])
+        self.columns = ["id", "image", "label"] + (["split"] if self.split_at is not None else [])
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the pictures in the order of their folders' names and their own."""
         left_out: Counter[str] = Counter()
         pictures = self._pictures(left_out)
         while block := list(islice(pictures, BATCH_ROWS)):
-            batch = {"id": block, "image": list(block)}
+            batch = {"id": [str(cell) for cell in block], "image": block}
             parts = [picture.split("/") for picture in block]
-            batch["label"] = [part[1 if self.has_splits else 0] for part in parts]
-            if self.has_splits:
-                batch["split"] = [part[0] for part in parts]
+            batch["label"] = [part[self.label_at] for part in parts]
+            if self.split_at is not None:
+                batch["split"] = [part[self.split_at] if len(part) > self.split_at + 1 else "" for part in parts]
             yield batch
         for what, n in left_out.items():
             log.info("%d %s are left out of %s.", n, what, self.path)
+        if self._tables:
+            log.warning("%s They are not read: the folders' names are the labels.", self._shown_tables())
+
+    def _shown_tables(self) -> str:
+        more = f" and {len(self._tables) - N_NAMED} more" if len(self._tables) > N_NAMED else ""
+        return f"{self.path} holds tables among its pictures: {', '.join(self._tables[:N_NAMED])}{more}."
 
     def _pictures(self, left_out: Counter[str]) -> Iterator[str]:
-        n_above = 2 if self.has_splits else 1
-        for folder, folders, names in os.walk(self.path, onerror=_refused):
+        self._tables = []
+        links = _Links(self.path)
+        for folder, folders, names in os.walk(self.path, onerror=_refused, followlinks=True):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            if n_links := sum(os.path.islink(os.path.join(folder, name)) for name in folders):
-                left_out["links to folders"] += n_links
+            folders[:] = [name for name in folders if links.is_followed(folder, name, left_out)]
             relative = Path(folder).relative_to(self.path)
+            linked = links.target_of(folder)
             for name in sorted(name for name in names if not name.startswith(".")):
+                path = (relative / name).as_posix()
                 if not name.lower().endswith(PICTURE_SUFFIXES):
-                    left_out["files whose names are no picture's"] += 1
-                elif len(relative.parts) < n_above:
+                    if relative.parts and _TABLE.search(name):
+                        self._tables.append(path)
+                    else:
+                        left_out["files whose names are no picture's"] += 1
+                elif len(relative.parts) <= self.label_at:
                     left_out["pictures outside of class folders"] += 1
                 else:
-                    yield (relative / name).as_posix()
+                    yield path if linked is None else PlacedCell(path, linked / name)
+
+
+class _Links:
+    """Links to folders that a walk comes upon, and which of them it follows."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.targets: set[Path] = set()
+
+    def is_followed(self, folder: str, name: str, left_out: Counter[str]) -> bool:
+        """Return whether to go into a folder; a link is counted where not."""
+        if not os.path.islink(os.path.join(folder, name)):
+            return True
+        target = Path(os.path.realpath(os.path.join(folder, name)))
+        if target.is_relative_to(self.root):
+            left_out["links to folders of its own"] += 1
+            return False
+        if not self.targets.isdisjoint((target, *target.parents)) or Path(folder).resolve().is_relative_to(target):
+            left_out["links to folders that were followed before"] += 1
+            return False
+        self.targets.add(target)
+        return True
+
+    def target_of(self, folder: str) -> Path | None:
+        """Return where a folder is that stands outside of the catalogue's; None for one in it."""
+        if not self.targets:
+            return None
+        target = Path(os.path.realpath(folder))
+        return None if target.is_relative_to(self.root) else target
+
+
+def _layout(path: Path) -> tuple[int | None, int]:
+    """Return which folder of a picture's path is its split, if any, and which its label."""
+    tops = _folders(path)
+    if _are_splits(tops):
+        return 0, 1
+    inner = {top: _folders(path / top) for top in tops}
+    if any(inner.values()) and all(name.lower() in SPLITS for names in inner.values() for name in names):
+        is_wrapped = len(tops) == 1 and any(_folders(path / tops[0] / name) for name in inner[tops[0]])
+        return 1, 2 if is_wrapped else 0
+    return None, 0
+
+
+def _are_splits(names: list[str]) -> bool:
+    """Return whether folders are splits: all are named so, or two, as a class of that name is alone."""
+    n_splits = sum(name.lower() in SPLITS for name in names)
+    return n_splits > 1 or 0 < n_splits == len(names)
 
 
 def _folders(path: Path) -> list[str]:
     _, names, _ = next(os.walk(path, onerror=_refused))
-    return sorted(name for name in names if not name.startswith(".") and not os.path.islink(path / name))
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def _refused(error: OSError) -> NoReturn:

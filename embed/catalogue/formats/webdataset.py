@@ -2,7 +2,9 @@
 
 Of ``shard-000.tar`` with ``shirts/7.jpg``, ``shirts/7.txt`` and ``shirts/7.json``, the product ``shirts/7`` has a
 picture, a text, and a column for each name in the JSON object; ``.cls`` is the label. The stem ends at the first dot of
-the last name. Nothing is ever unpacked: a picture is known by its place in the shard.
+the last name, so that ``7.front.png`` and ``7.back.png`` are two pictures of ``7``, of which one is read; where nearly
+each picture would be of a kind of its own (``v1.25.jpg``), it ends at the last dot. Nothing is ever unpacked: a picture
+is known by its place in the shard.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from embed.settings import ExtractSettings
 __all__ = ["Shards", "find_shards"]
 
 MAX_CELL_BYTES = 2**24  # of a text, a label or an object
+MOST_VIEWS = 8  # kinds of pictures in a sample; more, each of which is rare, are names with dots
 COLUMNS = {"cls": "label", "json": "json", "txt": "text"} | {suffix[1:]: "image" for suffix in PICTURE_SUFFIXES}
 ORDER = ("image", "text", "label")
 
@@ -51,34 +54,76 @@ class Shards:
         self.shards = find_shards(path)
         self.is_error = settings.bad_lines == "error"
         self.others: Counter[str] = Counter()  # kinds of members that are not read
-        names = Names(path)
-        kinds: set[str] = set()
-        for product in self._products():
-            kinds |= product.keys()
-            names.add(_object(product))
-        self.columns = ["id", *(column for column in ORDER if column in kinds)]
+        self.asked = settings.image_column or ""  # a kind of members, such as front.png, or any column
+        self.view = ""  # the kind that is the picture, where none is plain
+        self.ends_at_last_dot = False
+        kinds, names = self._scan()
+        if self._choose_view(kinds):
+            kinds, names = self._scan()
+        self._order = [self.asked, *(column for column in ORDER if column != self.asked)]
+        self.columns = ["id", *(column for column in self._order if column in kinds)]
         self._json_columns = {name: f"json.{name}" if name in self.columns else name for name in names.plain()}
         self.columns += self._json_columns.values()
         if self.others:
             others = ", ".join(f"{n} .{kind}" for kind, n in self.others.most_common(5))
-            log.info("%s: members of other kinds are left out: %s.", path, others)
+            view = next((kind for kind in self.others if _is_view(kind)), None)
+            hint = f" --image-column {view} takes its pictures." if view else ""
+            log.info("%s: members of other kinds are left out: %s.%s", path, others, hint)
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the products shard by shard in the members' order, each column a list of cells."""
         products = self._products()
         n_nested: Counter[str] = Counter()
+        n_products = n_without = 0
         while block := list(itertools.islice(products, BATCH_ROWS)):
-            columns = [column for column in ("id", *ORDER) if column in self.columns]
+            columns = [column for column in ("id", *self._order) if column in self.columns]
             batch = {column: [product.get(column, "") for product in block] for column in columns}
             objects = [_object(product) for product in block]
             for name, column in self._json_columns.items():
                 n_nested[column] += sum(values.get(name, "") is None for values in objects)
                 batch[column] = [values.get(name) or "" for values in objects]
+            n_products += len(block)
+            n_without += sum(not cell for cell in batch.get(self._picture, ()))
             yield batch
+        if n_without and (self.view or _is_view(self.asked)):
+            log.warning(
+                "%d of %d samples of %s have no %s: they stay, without a picture.",
+                n_without, n_products, self.path, self.view or self.asked,
+            )  # fmt: skip
         for column, n in (+n_nested).items():
             log.warning(
                 "Of column %s of %s, lists or objects are left out, and these cells empty: %d.", column, self.path, n
             )
+
+    @property
+    def _picture(self) -> str:
+        return self.asked if self.asked in self.columns else "image"
+
+    def _scan(self) -> tuple[set[str], Names]:
+        """Return the columns that members give, and the names in their objects."""
+        names = Names(self.path)
+        kinds: set[str] = set()
+        for product in self._products():
+            kinds |= product.keys()
+            names.add(_object(product))
+        return kinds, names
+
+    def _choose_view(self, kinds: set[str]) -> bool:
+        """Choose what is a sample's picture, where names have more than one dot; return whether that changes it."""
+        views = Counter({kind: n for kind, n in self.others.items() if _is_view(kind)})
+        if not views or self.asked in kinds:
+            return False
+        if len(views) > MOST_VIEWS and views.total() < 2 * len(views):
+            self.ends_at_last_dot = True
+            log.info("%s: names have dots, so that a sample's name ends at the last one.", self.path)
+        elif "image" not in kinds:
+            self.view = views.most_common(1)[0][0]
+            shown = ", ".join(f"{n} .{kind}" for kind, n in views.most_common(MOST_VIEWS))
+            log.info(
+                "%s has several pictures a sample (%s): .%s is taken (--image-column names another).",
+                self.path, shown, self.view,
+            )  # fmt: skip
+        return bool(self.view) or self.ends_at_last_dot
 
     def _products(self) -> Iterator[Product]:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="member")
@@ -101,27 +146,37 @@ class Shards:
             ValueError: it is bad.
         """
         folder, _, last = name.rpartition("/")
-        stem, dot, kind = last.partition(".")
+        stem, dot, kind = last.rpartition(".") if self.ends_at_last_dot else last.partition(".")
+        kind = kind.lower()
         if member.isdir() or not stem or not dot:
             return
-        column = COLUMNS.get(kind.lower())
+        product_id = f"{folder}/{stem}" if folder else stem
+        column = "image" if self.view and kind == self.view else COLUMNS.get(kind)
+        if self.asked and kind == self.asked.lower():
+            column = self.asked
         if column is None:
             self.others[kind] += 1
+            if _is_view(kind) and (self.view or _is_view(self.asked)):
+                products.setdefault(product_id, {"id": product_id})  # else the sample would be lost
             return
         if not member.isreg() or member.issparse():
             raise ValueError("is no regular file")
-        product_id = f"{folder}/{stem}" if folder else stem
         if column in products.get(product_id, {}):
             raise ValueError(f"is the second {column} of {product_id}")
         place = FilePart(shard, member.offset_data, member.size)
         cell: str = PlacedCell(f"{shard.name}/{name}", place)
-        if column != "image":
+        if not kind.endswith(PICTURE_SUFFIXES) and f".{kind}" not in PICTURE_SUFFIXES:
             if member.size > MAX_CELL_BYTES:
                 raise ValueError(f"has {member.size} bytes")
             cell = place.read().decode("utf-8-sig", "surrogateescape")
         if column == "json":
             parse_object(cell)
         products.setdefault(product_id, {"id": product_id})[column] = cell.strip() if column == "label" else cell
+
+
+def _is_view(kind: str) -> bool:
+    """Return whether members of a kind are one of several pictures: ``front.png``."""
+    return "." in kind and kind.lower().endswith(PICTURE_SUFFIXES)
 
 
 def find_shards(path: Path) -> list[Path]:

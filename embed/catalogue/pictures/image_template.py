@@ -1,0 +1,80 @@
+"""A picture's path made of a row's cells: ``images/{id}.jpg``."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+
+from embed.errors import SettingError
+
+__all__ = ["ImageTemplate", "split_templates"]
+
+_COMMA = re.compile(r",(?![^{}]*\})")  # but none inside braces
+
+
+class ImageTemplate:
+    """Literal text and columns in braces, each with a format of Python's where one is wanted.
+
+    ``{id:0>6}`` fills up with zeros on the left, as ``{id:06d}`` does of numbers, and ``{id:.3}`` takes the first three
+    letters.
+
+    >>> ImageTemplate("images/{id:.2}/{id}.jpg").path({"id": "15970"})
+    'images/15/15970.jpg'
+
+    Raises:
+        SettingError: it has no column, or braces that Python's formats do not know.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            parts = list(string.Formatter().parse(text))
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
+        self._parts = [(literal, name, spec or "") for literal, name, spec, _ in parts]
+        self.columns = list(dict.fromkeys(name for _, name, _ in self._parts if name is not None))
+        if not self.columns or not all(self.columns):
+            raise self._wrong("it names no column in braces")
+        for _, name, spec in self._parts:
+            if name is not None:
+                try:
+                    _formatted("0", spec)
+                except ValueError as error:
+                    raise self._wrong(str(error)) from error
+
+    def path(self, row: Mapping[str, str]) -> str:
+        """Return the path for a row's cells; "" where a cell that it needs is empty, or no number where it must be."""
+        path = ""
+        for literal, name, spec in self._parts:
+            path += literal
+            if name is not None:
+                cell = row[name].strip()
+                try:
+                    formatted = _formatted(cell, spec)
+                except ValueError:
+                    return ""
+                if not cell:
+                    return ""
+                path += formatted
+        return path
+
+    def _wrong(self, reason: str) -> SettingError:
+        return SettingError(
+            "--image-template: expected a path with columns in braces, such as 'images/{id}.jpg', got "
+            f"{self.text!r}: {reason}."
+        )
+
+
+def split_templates(texts: str | Iterable[str]) -> Sequence[ImageTemplate]:
+    """Return the templates of one text or of several, each of which may hold some with commas between.
+
+    Raises:
+        SettingError: one is no template.
+    """
+    texts = [texts] if isinstance(texts, str) else texts
+    return [ImageTemplate(part.strip()) for text in texts for part in _COMMA.split(text)]
+
+
+def _formatted(cell: str, spec: str) -> str:
+    return format(int(cell), spec) if spec.endswith("d") else format(cell, spec)

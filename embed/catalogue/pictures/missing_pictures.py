@@ -1,0 +1,116 @@
+"""Why pictures that a catalogue names are not there: the cheap explanations, tried on a sample of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from embed.amounts import plural
+from embed.catalogue.pictures.files import pictures_below
+
+__all__ = ["EXPLAINED", "explain_missing"]
+
+EXPLAINED = ("missing", "outside", "url")  # statuses of cells that a file of another name may stand for
+N_LOOKED_AT = 200
+LEAST_SHARE = 0.1  # of these, to be worth a word
+
+
+@dataclass(frozen=True)
+class _Explanation:
+    """How a file's path differs from the cell that should have named it."""
+
+    reasons: tuple[str, ...]
+    template: str  # that makes it from the cell; "" where none does
+
+
+def explain_missing(cells: Sequence[str], root: Path, *, column: str) -> str:
+    """Return in a sentence what would lead the cells to files below `root`; "" where nothing simple does.
+
+    Args:
+        cells: those whose pictures are not there.
+        root: what their paths are relative to.
+        column: the name of their column, for a template.
+    """
+    step = max(1, len(cells) // N_LOOKED_AT)
+    sample = [cell.strip() for cell in cells[::step]][:N_LOOKED_AT]
+    files = _files_like(sample, root)
+    counts: Counter[_Explanation] = Counter()
+    examples: dict[_Explanation, tuple[str, str]] = {}
+    for cell in sample:
+        for explanation, path in {_explain(cell, path, column): path for path in files[cell]}.items():
+            counts[explanation] += 1
+            examples.setdefault(explanation, (cell, path))
+    if not counts:
+        return ""
+    explanation, n = max(counts.items(), key=lambda pair: (pair[1], -len(pair[0].reasons)))
+    if n < max(LEAST_SHARE * len(sample), min(2, len(sample))):
+        return ""
+    cell, path = examples[explanation]
+    remedy = "Write them so in the catalogue."
+    if explanation.template:
+        remedy = f"Try --image-template '{explanation.template}' instead of the column."
+    return (
+        f"{plural(len(cells), 'picture')} {'is' if len(cells) == 1 else 'are'} not there; of {len(sample)} looked at, "
+        f"{n} {'is' if n == 1 else 'are'} there "
+        f"{', '.join(explanation.reasons)}, as {cell[:100]!r} is {path!r}. {remedy}"
+    )
+
+
+def _files_like(cells: Sequence[str], root: Path) -> Mapping[str, list[str]]:
+    """Return for each cell the files below `root` of its name, whatever the folder, the suffix and the case."""
+    cells_of: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        name = PurePosixPath(_plain(cell)).name.lower()
+        if name:
+            for key in (name, PurePosixPath(name).stem):
+                cells_of[key].add(cell)
+    files: dict[str, list[str]] = defaultdict(list)
+    for path in pictures_below(root):
+        name = path.rpartition("/")[2].lower()
+        for cell in cells_of.get(name, set()) | cells_of.get(name.rpartition(".")[0], set()):
+            files[cell].append(path)
+    return files
+
+
+def _explain(cell: str, path: str, column: str) -> _Explanation:
+    """Return how the path of a file differs from a cell of about its name."""
+    plain = _plain(cell)
+    reasons = []
+    if "://" in cell:
+        reasons.append("under the URL's last name")
+    elif "\\" in cell:
+        reasons.append("with / for \\")
+    folder, name = str(PurePosixPath(plain).parent), PurePosixPath(plain).name
+    path_folder, path_name = str(PurePosixPath(path).parent), PurePosixPath(path).name
+    if "://" not in cell and folder.lower() != path_folder.lower():
+        reasons.append(f"in {path_folder}/" if path_folder != "." else "in the folder itself")
+    is_same = name == path_name
+    if name.lower() != path_name.lower():
+        suffix = PurePosixPath(path_name).suffix
+        reasons.append(f"with the suffix {suffix}" if PurePosixPath(name).suffix else f"with {suffix} behind")
+        is_same = path_name.startswith(PurePosixPath(name).stem)
+    if not is_same or (folder != path_folder and folder.lower() == path_folder.lower()):
+        reasons.append("in other letter case")
+    if not reasons:
+        reasons.append("under a plainer name")
+    return _Explanation(tuple(reasons), _template(cell, path, column))
+
+
+def _template(cell: str, path: str, column: str) -> str:
+    """Return the template that makes the path from the cell by what stands before and behind it; "" for none."""
+    before, found, behind = path.rpartition(cell)
+    is_literal = not {*"{}"} & {*path} and column and not {*"{}:!"} & {*column}
+    return f"{before}{{{column}}}{behind}" if found and cell and is_literal else ""
+
+
+def _plain(cell: str) -> str:
+    """Return a cell with slashes for backslashes, of a URL its path, without what stands before and behind it."""
+    path = cell
+    if "://" in cell:
+        with suppress(ValueError):  # of what only looks like a URL
+            path = urlsplit(cell).path
+    return unquote(path.replace("\\", "/")).partition("?")[0].lstrip("/")

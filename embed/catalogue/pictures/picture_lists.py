@@ -1,0 +1,49 @@
+"""Cells that list several pictures of one product."""
+
+from __future__ import annotations
+
+import ast
+import json
+from contextlib import suppress
+
+from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
+
+__all__ = ["split_pictures"]
+
+SEPARATORS = "|;\n,"
+
+
+def split_pictures(cell: str) -> list[str] | None:
+    """Return the pictures that a cell lists, None where it is no list.
+
+    A list is written as JSON or as Python writes one, or has ``|``, ``;``, ``,`` or line ends between names all of
+    which end as pictures do: a comma in a name makes no list.
+
+    >>> split_pictures("a.jpg, b.png"), split_pictures('["a.jpg"]'), split_pictures("Smith, John.jpg")
+    (['a.jpg', 'b.png'], ['a.jpg'], None)
+    """
+    cell = cell.strip()
+    if cell.startswith("[") and cell.endswith("]"):
+        names = _parse(cell)
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return [name.strip() for name in names if name.strip()]
+        return None
+    for separator in SEPARATORS:
+        if separator not in cell:
+            continue
+        names = [part.strip() for part in cell.split(separator) if part.strip()]
+        if len(names) > 1 and all(_is_picture(name) for name in names):
+            return names
+    return None
+
+
+def _parse(cell: str) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(cell)
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return ast.literal_eval(cell)
+    return None
+
+
+def _is_picture(name: str) -> bool:
+    return name.partition("?")[0].lower().endswith(PICTURE_SUFFIXES)

@@ -1,0 +1,202 @@
+"""A table with one picture a row, whether a column names it, lists it among others, or a template makes its path."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from cache.column_names import USUAL_NAMES
+from embed.amounts import plural
+from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.columns import ColumnFinder, check_asked
+from embed.catalogue.open_table import open_table
+from embed.catalogue.pictures.image_template import ImageTemplate, split_templates
+from embed.catalogue.pictures.picture_lists import split_pictures
+from embed.catalogue.pictures.template_search import find_templates
+from embed.catalogue.table import BATCH_ROWS, Table, folder_of
+from embed.contents.file_ranges import PlacedCell
+from embed.settings import ExtractSettings
+
+__all__ = ["PicturedTable", "open_pictured"]
+
+N_SAMPLED = 200  # rows, to find a template
+PRODUCT_NAMES = ("product", "product_of_picture", "picture_product")
+ID_NAMES = ("id", "row_id", "picture_id")
+
+log = logging.getLogger("embed_once")
+
+Batch = dict[str, list[str]]
+
+
+def open_pictured(path: Path, settings: ExtractSettings) -> tuple[Table, ExtractSettings]:
+    """Return the table in a file or folder with one picture a row, and the settings that name its columns.
+
+    A template makes a new column of paths. Where none is given, and no column of a usual name leads to a picture, one
+    is looked for.
+
+    Raises:
+        CatalogueError: the table cannot be read, or a template names a column that is not there.
+        SettingError: a template is none.
+    """
+    table = open_table(path, settings)
+    root = settings.image_root or folder_of(path)
+    templates = list(split_templates(settings.image_template)) if settings.image_template else []
+    for template in templates:
+        for name in template.columns:
+            check_asked("--image-template", name, table.columns)
+    image = ColumnFinder(table, settings).find("image")
+    if not templates and settings.image_column is None:
+        templates = _search(table, image, root, path, with_links=settings.allow_outside)
+    if templates:
+        image = _free_name(USUAL_NAMES["image"], table.columns)
+    if image is None:
+        return table, settings
+    pictured = PicturedTable(table, image, templates, root=root, settings=settings, path=path)
+    return pictured, replace(
+        settings, image_column=image, image_template=(), id_column=pictured.id_column or settings.id_column
+    )
+
+
+class PicturedTable:
+    """Another table's rows, each with one picture at most.
+
+    Args:
+        table: the other table.
+        image: the column of pictures; with `templates` a new one.
+        templates: tried in turn; a row has the path of the first that leads to a file, else of the first.
+        root: what paths are relative to.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        image: str,
+        templates: Sequence[ImageTemplate],
+        *,
+        root: Path,
+        settings: ExtractSettings,
+        path: Path,
+    ) -> None:
+        self._table = table
+        self.image = image
+        self.templates = templates
+        self.root = root
+        self.path = path
+        self.has_rows = settings.pictures == "rows"
+        self.columns = list(table.columns) + ([image] if templates else [])
+        self.id_column = ColumnFinder(table, settings).find("id")
+        self.product_column = ""
+        if self.has_rows:
+            if self.id_column is None:
+                self.id_column = _free_name(ID_NAMES, self.columns)
+                self.columns.insert(0, self.id_column)
+            self.product_column = _free_name(PRODUCT_NAMES, self.columns)
+            self.columns.append(self.product_column)
+        self.bad_lines: BadLines = table.bad_lines
+        self._is_told = False
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in the table's order, each column a list of cells."""
+        n_rows = n_several = n_pictures = 0
+        for batch in self._table.batches():
+            n = len(next(iter(batch.values())))
+            if self.templates:
+                batch[self.image] = self._paths(batch)
+            lists = [None if isinstance(cell, PlacedCell) else split_pictures(cell) for cell in batch[self.image]]
+            n_several += sum(one is not None and len(one) > 1 for one in lists)
+            n_pictures += sum(len(one) for one in lists if one is not None and len(one) > 1)
+            if self.has_rows:
+                yield from self._expanded(batch, lists, first_row=n_rows)
+            else:
+                for row, one in enumerate(lists):
+                    if one is not None:
+                        batch[self.image][row] = one[0] if one else ""
+                yield batch
+            n_rows += n
+        self.bad_lines = self._table.bad_lines
+        if n_several and not self._is_told:
+            self._is_told = True
+            self._tell(n_several, n_rows, n_pictures)
+
+    def _paths(self, batch: Batch) -> list[str]:
+        cells = []
+        names = list(dict.fromkeys(name for template in self.templates for name in template.columns))
+        for row_cells in zip(*(batch[name] for name in names), strict=True):
+            row = dict(zip(names, row_cells, strict=True))
+            paths = [path for template in self.templates if (path := template.path(row))]
+            chosen = next((path for path in paths if (self.root / path).is_file()), None) if len(paths) > 1 else None
+            cells.append(chosen or next(iter(paths), ""))
+        return cells
+
+    def _expanded(self, batch: Batch, lists: Sequence[list[str] | None], *, first_row: int) -> Iterator[Batch]:
+        """Yield a row for each picture of each row, at most `BATCH_ROWS` at a time."""
+        pictures = [
+            one or [""] if one is not None else [cell] for one, cell in zip(lists, batch[self.image], strict=True)
+        ]
+        rows = [row for row, names in enumerate(pictures) for _ in names]
+        ids = batch.get(self.id_column or "") or [str(first_row + row) for row in range(len(pictures))]
+        expanded = {name: [cells[row] for row in rows] for name, cells in batch.items()}
+        expanded[self.image] = list(chain.from_iterable(pictures))
+        expanded[self.product_column] = [ids[row] for row in rows]
+        expanded[self.id_column or ""] = [
+            f"{product}#{number}" if number > 1 else product
+            for product, names in zip(ids, pictures, strict=True)
+            for number in range(1, len(names) + 1)
+        ]
+        for start in range(0, len(rows), BATCH_ROWS):
+            yield {name: expanded[name][start : start + BATCH_ROWS] for name in self.columns}
+
+    def _tell(self, n_several: int, n_rows: int, n_pictures: int) -> None:
+        share = f"{100 * n_several / n_rows:.3g} % of the rows of {self.path} list several pictures in {self.image}"
+        if self.has_rows:
+            log.info(
+                "%s: each of the %d has a row of its own, and column %s says which belong to one product.",
+                share, n_pictures, self.product_column,
+            )  # fmt: skip
+        else:
+            log.info("%s: the first is taken (--pictures rows makes a row of each).", share)
+
+
+def _search(table: Table, image: str | None, root: Path, path: Path, *, with_links: bool) -> list[ImageTemplate]:
+    """Return the templates that explain a sample of the first rows, and say so.
+
+    There are none where a cell of the column `image` names a picture, or nothing explains the rows.
+    """
+    batches = table.batches()
+    with closing(batches):  # type: ignore[type-var]
+        batch = next(batches, None)
+    if not batch:
+        return []
+    n_rows = len(next(iter(batch.values())))
+    numbers = range(0, n_rows, max(1, n_rows // N_SAMPLED))
+    rows = [{name: cells[number] for name, cells in batch.items()} for number in numbers]
+    if image is not None and any(_names_picture(row[image], root) for row in rows):
+        return []
+    found = find_templates(rows, root, with_links=with_links)
+    if found is None:
+        return []
+    shown = ",".join(found.templates)
+    others = f" So would {found.others[0]}: --image-template names the one to take." if found.others else ""
+    log.info(
+        "No column of %s names pictures; --image-template '%s' does, for %d of %s looked at.%s",
+        path, shown, found.n_explained, plural(found.n_sampled, "row"), others,
+    )  # fmt: skip
+    return [ImageTemplate(text) for text in found.templates]
+
+
+def _names_picture(cell: str, root: Path) -> bool:
+    """Return whether a cell, or the first of those that it lists, is a file."""
+    if isinstance(cell, PlacedCell):
+        return True
+    names = split_pictures(cell) or [cell.strip()]
+    return bool(names[0]) and os.path.isfile(root / names[0])
+
+
+def _free_name(names: Sequence[str], columns: Sequence[str]) -> str:
+    """Return the first name that no column has."""
+    return next((name for name in names if name not in columns), "_".join([names[0], *columns]))
