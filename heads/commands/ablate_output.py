@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cache.console.command import WIDTH, print_wrapped
-from heads.ablation.ranking_table import MOST_FAILURES, ranking_lines, verdict_text
+from heads.ablation.ranking_table import MOST_FAILURES, differences_text, ranking_lines, verdict_text
 from heads.experiment.best_heads import LATE_FITTED
 from heads.runs.ablation_report import AblationReport
 
@@ -32,6 +32,8 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
     most_failures = MOST_FAILURES if details else 1
     for line in ranking_lines(report.ranking, report.naming, top=shown, most_failures=most_failures):
         click.echo(line)
+    if together := differences_text(report.ranking):
+        print_wrapped(together)
     if report.is_late_fitted:
         print_wrapped(LATE_FITTED)
     if details:
@@ -45,8 +47,8 @@ def _show_details(report: AblationReport) -> None:
     click.echo()
     print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
     print_wrapped(
-        "Ranked by macro-F1 on the validation rows (val); the rest is of the test rows, which chose nothing: the top "
-        "row is not the luckiest of them."
+        "Ranked by macro-F1 on the validation rows (val), the mean over folds; the rest is of the test rows of all "
+        "folds together, which chose nothing: the top row is not the luckiest of them. ± sd is over folds and seeds."
     )
     again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
     click.echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")

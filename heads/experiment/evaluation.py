@@ -14,11 +14,12 @@ from heads.experiment.missing_modalities import score_missing
 from heads.experiment.predictions import Predictions
 from heads.experiment.trained_heads import SIDES, Roster
 from heads.experiment.weight_sweep import SweepPoint
+from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
 from heads.metrics.registry import measure
 from heads.metrics.scores import per_class, resampled_scores
-from heads.metrics.verdict import Verdict, interval, judge, warn_of_control
+from heads.metrics.verdict import Verdict, judge, warn_of_control
 from heads.modules.guard import GUARD
 from heads.settings import TrainSettings
 
@@ -121,14 +122,16 @@ def _compare(
     importance = measure_importance(
         [roster.heads[name] for name in fusions], seen, problem.labels.targets[some], generator=generator
     )
+    judged = {
+        single: judge(
+            fusions, single, others=others if single == best else [], groups=problem.groups[test],
+            scores=values, resampled=resampled, margin=settings.margin / 100,
+        )
+        for single in (best, *control_metrics)
+    }  # fmt: skip
     verdicts = []
-    for name in fusions:
-        verdict = judge(name, best, others=others, n_rows=len(test), scores=values, resampled=resampled)
-        against = {
-            control: judge(name, control, others=[], n_rows=len(test), scores=values, resampled=resampled)
-            for control in control_metrics
-        }
-        warnings = {control: warning for control, one in against.items() if (warning := warn_of_control(one))}
+    for name, verdict, *against in zip(fusions, *judged.values(), strict=True):
+        warnings = {one.single: warning for one in against if (warning := warn_of_control(one))}
         verdicts.append(
             replace(
                 verdict,

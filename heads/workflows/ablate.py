@@ -77,6 +77,7 @@ def ablate(
         bench.outcomes,
         n_resamples=settings.n_resamples,
         generator=np.random.default_rng(settings.split_seed),
+        margin=settings.margin / 100,
     )
     config = _config(experiment, settings, ranking, cache_path=cache_path, command=command)
     run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
