@@ -88,11 +88,12 @@ def test_one_group_and_heads_that_never_differ_are_no_evidence():
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_of_nine_fusions_that_are_no_better_one_is_called_better_in_few_problems(grouped):
-    """Nominal are 5 %; with intervals for each by itself 30 to 40 % of the problems have a wrong one."""
+    """Nominal are 5 %; with intervals for each by itself a fifth has one, and a third or more a wrong interval."""
     found = measure(n_problems=60, n_fusions=9, grouped=grouped, differ=False, n_resamples=200)
     assert found["better"] <= 0.1
     assert found["covered"] >= 0.85
-    assert found["alone"] <= 0.75
+    assert found["better alone"] >= 0.1
+    assert found["covered alone"] <= 0.75
 
 
 @pytest.mark.parametrize("n_fusions", [1, 5])

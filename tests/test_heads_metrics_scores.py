@@ -171,7 +171,7 @@ DIFFERENCES = {
     "worse": Difference(-0.05, -0.09, -0.01),
 }
 EQUAL = "text alone is as good as early: the image adds less than 2 points here"
-UNDECIDED = "whether early is better than text alone is undecided: 777 test rows cannot tell, about 7,000 would"
+UNDECIDED = "early against text alone is undecided: 777 test rows cannot tell, about 7,000 would"
 BETTER = "early is better than text alone"
 WORSE = "early is worse than text alone"
 
@@ -259,8 +259,7 @@ def test_as_many_rows_as_are_said_would_decide(value, half, n_rows):
         ("equal", "image's own head is as good as logistic: they are within 2 points"),
         (
             "undecided",
-            "whether logistic is better than image's own head is undecided: "
-            "777 test rows cannot tell, about 7,000 would",
+            "logistic against image's own head is undecided: 777 test rows cannot tell, about 7,000 would",
         ),
         ("better", "logistic is better than image's own head"),
         ("worse", "logistic is worse than image's own head"),

@@ -67,12 +67,11 @@ def verdict_text(ranking: Ranking, naming: Naming) -> str:
 
 
 def differences_text(ranking: Ranking) -> str:
-    """Return what the table's intervals hold for; empty where the verdict's is the only one, or none is."""
+    """Return what the table's intervals hold for, on one line; empty where there is one at most."""
     n_differences = sum(row.macro_f1_difference is not None for row in ranking.rows)
     if n_differences < 2:
         return ""
-    verdict = "; the verdict's, of one fusion that was chosen before, are narrower" if ranking.verdict else ""
-    return f"The table's 95 % intervals hold for all {n_differences} differences together{verdict}."
+    return f"The table's 95 % intervals hold for all {n_differences} differences together."
 
 
 def _cells(row: Ranked) -> list[str]:

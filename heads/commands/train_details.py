@@ -55,6 +55,7 @@ def _show_scores(report: RunReport) -> None:
         [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown],
         width=WIDTH,
     )
+    print_wrapped("ECE of few rows is above zero by chance: calibrated perfectly, a head would show its floor.")
     epochs = [
         f"{name} {scored['best_epoch']} of {len(scored['history'])}"
         for name, scored in [*report.metrics.items(), *report.controls.items()]

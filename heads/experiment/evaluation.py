@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from heads.data.draws import generator_of
 from heads.experiment.importance import measure_importance
 from heads.experiment.late_fusion import sweep
 from heads.experiment.missing_modalities import score_missing
@@ -60,7 +61,7 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
             list(roster.heads.values()),
             roster.vectors.take(torch.from_numpy(some)),
             problem.labels.targets[some],
-            generator=np.random.default_rng(settings.seed),
+            generator=generator_of(settings.seed, "missing entries"),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.trained
     points = sweep(roster.single_answers("test")) if is_swept else []
@@ -72,7 +73,7 @@ def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
     """Return the rows that are answered many times over, with vectors altered: all, or as many as fit everywhere."""
     if len(rows) <= ALTERED_ROWS:
         return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, ALTERED_ROWS, replace=False))
+    return np.sort(generator_of(seed, "altered rows").choice(rows, ALTERED_ROWS, replace=False))
 
 
 def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
@@ -105,7 +106,7 @@ def _compare(
         problem.groups[test],
         n_classes=len(problem.labels.classes),
         n_resamples=settings.n_resamples,
-        generator=np.random.default_rng(settings.seed),
+        generator=generator_of(settings.seed, "bootstrap"),
     )
     values = {}
     for name, found in [*metrics.items(), *control_metrics.items()]:
@@ -118,7 +119,7 @@ def _compare(
     some = _some_of(test, settings.seed)
     seen = roster.vectors.take(torch.from_numpy(some))
     fusions = [name for name in roster.fusions if not name.endswith(GUARD)]
-    generator = np.random.default_rng(settings.seed)
+    generator = generator_of(settings.seed, "shuffles")
     importance = measure_importance(
         [roster.heads[name] for name in fusions], seen, problem.labels.targets[some], generator=generator
     )

@@ -100,7 +100,7 @@ class Verdict:
         signed = [name for name, answer in answers.items() if answer in ("better", "worse")]
         if not signed:
             told = f"{self.n_rows:,} test rows cannot tell, about {self.rows_to_decide:,} would"
-            return f"whether {self.fusion} is better than {alone} is undecided: {told}"
+            return f"{self.fusion} against {alone} is undecided: {told}"
         first = answers[signed[0]]
         words = f"{self.fusion} is {first} than {alone}"
         if set(answers.values()) == {first}:
