@@ -71,7 +71,8 @@ def differences_text(ranking: Ranking) -> str:
     n_differences = sum(row.macro_f1_difference is not None for row in ranking.rows)
     if n_differences < 2:
         return ""
-    return f"The table's 95 % intervals hold for all {n_differences} differences together."
+    which = "both" if n_differences == 2 else f"all {n_differences:,}"
+    return f"The table's 95 % intervals hold for {which} differences together."
 
 
 def _cells(row: Ranked) -> list[str]:
