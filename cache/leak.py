@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-__all__ = ["LEAK", "gives_away", "pairs_give_away", "told_by_others", "told_by_pairs"]
+__all__ = ["HINT", "LEAK", "gives_away", "pairs_give_away", "pairs_hint", "told_by_others", "told_by_pairs"]
 
 LEAK = 0.98  # the share of rows with companions from which on a column counts as giving the label away
+HINT = 0.8  # from which on it is worth a look: a copy of the label with slips or gaps tells as much
 
 
 def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float, float]:
@@ -56,9 +57,22 @@ def gives_away(values: Sequence[str], labels: Sequence[str]) -> bool:
 
 def pairs_give_away(pairs: Mapping[tuple[str, str], int]) -> bool:
     """Return what `gives_away` does, from the number of rows of each pair of a value and a label."""
+    return _tell(pairs, LEAK)
+
+
+def pairs_hint(pairs: Mapping[tuple[str, str], int]) -> bool:
+    """Return whether a column tells the label of `HINT` of the rows or more, as `gives_away` counts, but not of `LEAK`.
+
+    >>> pairs_hint({("a", "x"): 46, ("a", "y"): 4, ("b", "y"): 45, ("b", "x"): 5})
+    True
+    """
+    return _tell(pairs, HINT) and not _tell(pairs, LEAK)
+
+
+def _tell(pairs: Mapping[tuple[str, str], int], least: float) -> bool:
     told, n_companions = told_by_pairs(pairs)
     of_labels: Counter[str] = Counter()
     for (_, label), count in pairs.items():
         of_labels[label] += count
     commonest = max(of_labels.values(), default=0) / max(sum(of_labels.values()), 1)
-    return told >= LEAK and n_companions > 0.5 and 1 - told <= (1 - commonest) / 2 and commonest < 1
+    return told >= least and n_companions > 0.5 and 1 - told <= (1 - commonest) / 2 and commonest < 1

@@ -120,6 +120,7 @@ class ProblemSettings:
     test_share: float = 0.2  # where there is one fold
     validation_share: float = 0.15  # of all rows, in each fold
     n_resamples: int = 1000  # of the bootstrap
+    margin: float = 2.0  # points of a score that do not matter: a difference surely within them is none
     memory: str | None = None  # such as 8G, for vectors; larger caches are trained from the disk; None: half of all
     device: str = "auto"
     precision: str = "auto"
@@ -136,6 +137,7 @@ class ProblemSettings:
         leaves_some = test_share + self.validation_share < 1
         check(self, "validation_share", leaves_some, "less than what the test rows leave")
         check(self, "n_resamples", self.n_resamples >= 100, "at least 100")
+        check(self, "margin", 0 < self.margin < 100, "points above 0 and below 100")
         check(self, "precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
         if self.weights is not None and "late" not in self.fusions:
             raise SettingError(

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cache.leak import LEAK, gives_away, told_by_others
+from cache.leak import LEAK, gives_away, pairs_give_away, pairs_hint, told_by_others
 
 
 def plainly(values, labels):
@@ -55,3 +55,16 @@ def test_no_rows_tell_nothing():
 )
 def test_a_leak_is_the_label_in_other_words(values, labels, is_leak):
     assert gives_away(values, labels) is is_leak
+
+
+@pytest.mark.parametrize(
+    ("n_wrong", "is_hint"), [(0, False), (2, False), (6, True), (20, True), (45, False), (100, False)]
+)
+def test_a_column_that_nearly_tells_the_label_is_a_hint_and_no_leak(n_wrong, is_hint):
+    """Of 200 rows so many have the other class's value."""
+    labels = ["x", "y"] * 100
+    values = [("b" if label == "x" else "a") if n < n_wrong else label for n, label in enumerate(labels)]
+    values = [{"x": "a", "y": "b"}.get(value, value) for value in values]
+    pairs = Counter(zip(values, labels, strict=True))
+    assert pairs_hint(pairs) is is_hint
+    assert not (is_hint and pairs_give_away(pairs))

@@ -10,11 +10,12 @@ from sklearn.metrics import accuracy_score, f1_score
 from heads.ablation.grid import span
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Spread, rank
-from heads.ablation.ranking_table import ranking_lines, verdict_text
+from heads.ablation.ranking_table import differences_text, ranking_lines, verdict_text
 from heads.commands.live_progress import Progress
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.results import Outcome
-from heads.metrics.verdict import interval
+from heads.metrics.differences import compare
+from heads.metrics.scores import scores as scores_of
 
 BOTH = {"image": "a", "text": "b"}
 N_ROWS, N_CLASSES, N_FOLDS, SEEDS, N_RESAMPLES = 60, 3, 2, (0, 1), 100
@@ -114,27 +115,64 @@ def test_differences_are_those_of_a_plain_bootstrap(problem, configurations):
 
     every = np.arange(N_ROWS)
     samples = [np.concatenate([np.flatnonzero(groups == ids[group]) for group in draw]) for draw in draws]
+    values = {row.configuration: scores(row.configuration, every) for row in ranking.rows}
+    resampled = {one: np.array([scores(one, rows) for rows in samples]) for one in values}
+    others = [one for one in values if one != ranking.single]
+
+    def differences(heads):
+        return compare(heads, ranking.single, scores=values, resampled=resampled, n_groups=len(ids))
+
     for row in ranking.rows:
         if row.configuration == ranking.single:
             assert row.macro_f1_difference is None
             continue
-        value = scores(row.configuration, every) - scores(ranking.single, every)
-        resampled = np.array([scores(row.configuration, rows) - scores(ranking.single, rows) for rows in samples])
-        low, high = interval(value, resampled)
-        for n, found in enumerate((row.accuracy_difference, row.macro_f1_difference)):
-            assert (found.value, found.low, found.high) == pytest.approx((value[n], low[n], high[n]))
+        for found, expected in zip(
+            (row.accuracy_difference, row.macro_f1_difference), differences(others)[row.configuration], strict=True
+        ):
+            assert vars(found) == pytest.approx(vars(expected))
+    for found, expected in zip(
+        (ranking.verdict.accuracy, ranking.verdict.macro_f1), differences([ranking.fusion])[ranking.fusion], strict=True
+    ):
+        assert vars(found) == pytest.approx(vars(expected))
+    first = ranking.rows[0]
+    assert first.configuration == ranking.fusion
+    assert first.accuracy_difference.low < ranking.verdict.accuracy.low  # one of four, and one test
+    assert ranking.verdict.n_together == 1
 
 
-def test_means_are_over_folds_and_seeds(problem, configurations):
+def test_scores_are_over_the_test_rows_of_all_folds_and_agree_with_the_differences(problem, configurations):
+    """A mean of the folds' macro-F1 is another number, and stood beside differences of the other sign."""
     ranking, outcomes = ranked(
         problem, configurations, luck=(0.2, 0.5, 0.6, 0.8, 0.3), validation=(0.5, 0.4, 0.6, 0.8, 0.7)
     )
-    row = ranking.rows[0]
-    values = [outcome.test["accuracy"] for job, outcome in outcomes.items() if job.configuration == row.configuration]
-    assert row.accuracy.mean == pytest.approx(np.mean(values))
-    assert row.accuracy.deviation == pytest.approx(np.std(values, ddof=1))
-    assert row.validation.mean == pytest.approx(0.805)
-    assert (row.n_jobs, row.elapsed_s) == (4, 8.0)
+    targets = problem.labels.targets[problem.test_rows]
+    single = next(row for row in ranking.rows if row.configuration == ranking.single)
+    for row in ranking.rows:
+        for score in ("accuracy", "macro_f1"):
+            spread, jobs = getattr(row, score), [job for job in outcomes if job.configuration == row.configuration]
+            pooled = [
+                scores_of(
+                    targets,
+                    np.concatenate([outcomes[FoldJob(row.configuration, fold, seed)].predictions for fold in (0, 1)]),
+                    N_CLASSES,
+                )[score]
+                for seed in SEEDS
+            ]
+            assert spread.mean == pytest.approx(np.mean(pooled))
+            assert spread.deviation == pytest.approx(np.std([outcomes[job].test[score] for job in jobs], ddof=1))
+            if row is not single:
+                difference = getattr(row, f"{score}_difference")
+                assert difference.value == pytest.approx(spread.mean - getattr(single, score).mean)
+    assert ranking.rows[0].validation.mean == pytest.approx(0.805)
+    assert (ranking.rows[0].n_jobs, ranking.rows[0].elapsed_s) == (4, 8.0)
+
+
+def test_the_table_says_what_its_intervals_hold_for(problem, configurations):
+    ranking, _ = ranked(problem, configurations, luck=(0.2, 0.5, 0.6, 0.8, 0.3), validation=(0.5, 0.4, 0.6, 0.8, 0.7))
+    assert "hold for all 4 differences together." in differences_text(ranking)
+    two, _ = ranked(problem, [configurations[n] for n in (2, 3)], luck=(0.3, 0.4), validation=(0.5, 0.6))
+    assert differences_text(two) == ""
+    assert vars(two.rows[0].accuracy_difference) == vars(two.verdict.accuracy)
 
 
 def test_one_job_has_no_deviation():

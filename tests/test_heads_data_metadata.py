@@ -7,7 +7,17 @@ import torch
 from cache import EncoderSpec
 from heads.data import metadata
 from heads.data.metadata import HASH_WIDTH, FittedMetadata, fit_metadata
-from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, FREE_TEXT, GIVES_AWAY, LONG_TEXT, NAMES, fault_of
+from heads.data.metadata_columns import (
+    CONSTANT,
+    EMPTY,
+    FOLLOWS,
+    FREE_TEXT,
+    GIVES_AWAY,
+    LONG_TEXT,
+    NAMES,
+    fault_of,
+    hints,
+)
 from heads.errors import HeadError
 from heads.modules.standardiser import Standardise
 
@@ -335,3 +345,22 @@ def test_an_encoding_that_is_not_sound_is_refused_before_anything_is_made_of_it(
     FittedMetadata.from_spec(EncoderSpec("metadata", SOUND))
     with pytest.raises(HeadError, match="to say how its columns are encoded"):
         FittedMetadata.from_spec(EncoderSpec("metadata", fields))
+
+
+def test_columns_that_nearly_tell_the_label_or_do_so_together_are_named():
+    """Neither bit of a class alone tells it; a copy with slips does nearly; noise, an id and a gender do not."""
+    generator = np.random.default_rng(0)
+    codes = generator.integers(4, size=800)
+    labels = [f"class {code}" for code in codes]
+    slips = np.where(generator.random(800) < 0.1, generator.integers(4, size=800), codes)
+    cells = {
+        "copy": [f"other words {code}" for code in slips],
+        "high": [str(code // 2) for code in codes],
+        "low": [str(code % 2) for code in codes],
+        "noise": [str(code) for code in generator.integers(4, size=800)],
+        "id": [f"P{n}" for n in range(800)],
+    }
+    found = hints(cells, labels, np.arange(800))
+    assert found == {("copy",): pytest.approx(0.925, abs=0.02), ("high", "low"): 1.0}
+    assert hints(cells, labels[:400], np.arange(400)).keys() == found.keys()
+    assert fault_of(cells["copy"], labels) is None  # no leak by the rule, which stays strict

@@ -10,6 +10,7 @@ from support import class_vectors, synthetic_cache
 
 import heads.experiment.input_variants
 from cache import Cache
+from heads.data.draws import generator_of
 from heads.experiment.importance import measure_importance, shuffle_modality
 from heads.experiment.input_variants import answer_variants
 from heads.experiment.missing_modalities import SHARES, drop_entries, score_missing, subsets
@@ -148,7 +149,7 @@ def test_a_shuffled_modality_takes_its_presence_and_tokens_along(shop):
 
 def test_importance_is_the_mean_drop_over_five_shuffles(shop):
     report, found, vectors, targets = shop
-    generator = np.random.default_rng(QUICK.seed)
+    generator = generator_of(QUICK.seed, "shuffles")
     shuffled = {name: [shuffle_modality(vectors, name, generator) for _ in range(5)] for name in ("image", "text")}
     for verdict in report.verdicts:
         head = next(own for own in found if own.name == verdict.fusion)

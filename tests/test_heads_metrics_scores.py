@@ -5,8 +5,9 @@ import pytest
 from sklearn import metrics
 
 import heads.metrics.scores
+from heads.metrics.differences import Difference, interval
 from heads.metrics.scores import calibration_error, log_loss, per_class, resampled_scores, scores
-from heads.metrics.verdict import Difference, Verdict, interval, judge
+from heads.metrics.verdict import Verdict, judge
 
 SEEDS = range(6)
 K = 6
@@ -165,70 +166,101 @@ def test_a_difference_is_shown_in_points():
 
 DIFFERENCES = {
     "better": Difference(0.05, 0.01, 0.09),
-    "same": Difference(0.00, -0.015, 0.015),
-    "unknown": Difference(0.01, -0.02, 0.04),
+    "equal": Difference(0.00, -0.015, 0.015),
+    "undecided": Difference(0.01, -0.02, 0.04),
     "worse": Difference(-0.05, -0.09, -0.01),
 }
-AS_GOOD = "text alone is as good as early: the image adds nothing here"
-NOT_KNOWN = (
-    "text alone is as good as early as far as 777 test rows can tell: that the image adds something is not certain"
-)
+EQUAL = "text alone is as good as early: the image adds less than 2 points here"
+UNDECIDED = "early against text alone is undecided: 777 test rows cannot tell, about 7,000 would"
 BETTER = "early is better than text alone"
 WORSE = "early is worse than text alone"
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "macro_f1", "words"),
-    [
-        ("same", "same", AS_GOOD),
-        ("unknown", "unknown", NOT_KNOWN),
-        ("same", "unknown", NOT_KNOWN),
-        ("unknown", "same", NOT_KNOWN),
-        ("better", "better", BETTER),
-        ("worse", "worse", WORSE),
-        ("worse", "same", WORSE),
-        ("unknown", "worse", WORSE),
-        ("better", "same", f"{BETTER} in accuracy and no different in macro-F1"),
-        ("unknown", "better", f"{BETTER} in macro-F1 and no different in accuracy"),
-        ("better", "worse", f"{BETTER} in accuracy and worse in macro-F1"),
-        ("worse", "better", f"{BETTER} in macro-F1 and worse in accuracy"),
-    ],
-)
-def test_the_verdict_is_said_in_words(accuracy, macro_f1, words):
-    verdict = Verdict("early", "text", ["image"], 777, DIFFERENCES[accuracy], DIFFERENCES[macro_f1])
-    numbers = f"(accuracy {DIFFERENCES[accuracy]}, macro-F1 {DIFFERENCES[macro_f1]})."
-    assert verdict.sentence == f"{words} {numbers}"
+def verdict_on(accuracy, macro_f1, n_rows=777, **options):
+    return Verdict("early", "text", ["image"], n_rows, accuracy, macro_f1, **options)
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "macro_f1", "outcome"),
+    ("accuracy", "macro_f1", "outcome", "words"),
     [
-        ("better", "better", "better"),
-        ("better", "unknown", "better"),
-        ("same", "better", "better"),
-        ("worse", "worse", "worse"),
-        ("worse", "unknown", "worse"),
-        ("same", "worse", "worse"),
-        ("same", "same", "equal"),
-        ("same", "unknown", "undecided"),
-        ("unknown", "unknown", "undecided"),
-        ("better", "worse", "undecided"),
-        ("worse", "better", "undecided"),
+        ("better", "better", "better", BETTER),
+        ("better", "equal", "better", f"{BETTER} in accuracy and as good in macro-F1"),
+        ("better", "undecided", "better", f"{BETTER} in accuracy; in macro-F1 it is undecided"),
+        ("equal", "better", "better", f"{BETTER} in macro-F1 and as good in accuracy"),
+        ("undecided", "better", "better", f"{BETTER} in macro-F1; in accuracy it is undecided"),
+        ("worse", "worse", "worse", WORSE),
+        ("worse", "equal", "worse", f"{WORSE} in accuracy and as good in macro-F1"),
+        ("undecided", "worse", "worse", f"{WORSE} in macro-F1; in accuracy it is undecided"),
+        ("equal", "equal", "equal", EQUAL),
+        ("undecided", "undecided", "undecided", UNDECIDED),
+        ("equal", "undecided", "undecided", UNDECIDED),
+        ("undecided", "equal", "undecided", UNDECIDED),
+        ("better", "worse", "undecided", f"{BETTER} in accuracy and worse in macro-F1"),
+        ("worse", "better", "undecided", f"{WORSE} in accuracy and better in macro-F1"),
     ],
 )
-def test_the_outcome_is_one_word_that_agrees_with_the_sentence(accuracy, macro_f1, outcome):
-    verdict = Verdict("early", "text", ["image"], 777, DIFFERENCES[accuracy], DIFFERENCES[macro_f1])
+def test_the_verdict_is_one_of_four_words_and_a_sentence_that_agrees(accuracy, macro_f1, outcome, words):
+    verdict = verdict_on(DIFFERENCES[accuracy], DIFFERENCES[macro_f1])
     assert verdict.outcome == verdict.to_dict()["outcome"] == outcome
-    assert ("adds nothing here" in verdict.words) == (outcome == "equal")
-    assert (verdict.fusion + " is worse" in verdict.words) == (outcome == "worse")
-    assert (verdict.fusion + " is better" in verdict.words) == ("better" in (accuracy, macro_f1))
+    numbers = f"(accuracy {DIFFERENCES[accuracy]}, macro-F1 {DIFFERENCES[macro_f1]})."
+    assert verdict.sentence == verdict.to_dict()["sentence"] == f"{words} {numbers}"
+
+
+def test_a_wide_interval_that_holds_zero_is_no_equality():
+    """Of +3.1 [-10.9, +17.3] it was said that text alone is as good."""
+    wide = Difference(0.031, -0.109, 0.173)
+    verdict = verdict_on(wide, wide, n_rows=80)
+    assert verdict.outcome == "undecided"
+    assert "as good" not in verdict.words
+    # the half-width is 14.1 points, the margin 2: 80 * (14.1 / 2)^2 = 3976.2
+    assert verdict.rows_to_decide == verdict.to_dict()["rows_to_decide"] == 4000
+    assert "80 test rows cannot tell, about 4,000 would" in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "margin", "answer"),
+    [
+        (0.01, 0.001, 0.019, 0.02, "better"),  # sure, if small
+        (-0.01, -0.019, -0.001, 0.02, "worse"),
+        (0.0, -0.019, 0.019, 0.02, "equal"),
+        (0.0, -0.02, 0.019, 0.02, "undecided"),  # on the margin
+        (0.0, -0.019, 0.019, 0.01, "undecided"),
+        (0.0, -0.08, 0.08, 0.1, "equal"),
+        (-0.02, -0.03, 0.001, 0.02, "undecided"),  # possibly worse by more than the margin
+        (0.0, 0.0, 0.0, 0.02, "equal"),
+    ],
+)
+def test_an_interval_says_one_of_four_things(value, low, high, margin, answer):
+    assert Difference(value, low, high).answer(margin) == answer
+
+
+def test_a_sure_difference_within_the_margin_is_better_and_said_to_be_small():
+    small = Difference(0.01, 0.001, 0.019)
+    assert verdict_on(small, small).words == f"{BETTER}, by less than 2 points"
+    assert verdict_on(small, small, margin=0.01).words == BETTER
+    assert verdict_on(small, DIFFERENCES["better"]).words == BETTER
+    assert verdict_on(*[Difference(0, -0.004, 0.004)] * 2, margin=0.01).words.endswith("adds less than 1 point here")
+
+
+@pytest.mark.parametrize(("value", "half", "n_rows"), [(0.0, 0.03, 500), (0.01, 0.015, 500), (0.001, 0.2, 100)])
+def test_as_many_rows_as_are_said_would_decide(value, half, n_rows):
+    """Intervals shrink with the root of the rows: at the rows that are named this difference is not undecided."""
+    before = Difference(value, value - half, value + half)
+    needed = verdict_on(before, before, n_rows=n_rows).rows_to_decide
+    half *= np.sqrt(n_rows / needed)
+    after = Difference(value, value - half, value + half)
+    assert needed > n_rows
+    assert verdict_on(after, after, n_rows=needed).outcome != "undecided"
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("same", "image's own head is as good as logistic"),
-        ("unknown", "image's own head is as good as logistic as far as 777 test rows can tell"),
+        ("equal", "image's own head is as good as logistic: they are within 2 points"),
+        (
+            "undecided",
+            "logistic against image's own head is undecided: 777 test rows cannot tell, about 7,000 would",
+        ),
         ("better", "logistic is better than image's own head"),
         ("worse", "logistic is worse than image's own head"),
     ],
@@ -238,35 +270,37 @@ def test_where_there_is_one_modality_no_other_one_is_spoken_of(kind, words):
     assert verdict.sentence == f"{words} (accuracy {DIFFERENCES[kind]}, macro-F1 {DIFFERENCES[kind]})."
 
 
-@pytest.mark.parametrize(("n_rows", "is_certain"), [(60, False), (150, False), (151, True)])
-def test_few_rows_without_a_difference_are_no_certainty(n_rows, is_certain):
-    """In 60 rows none differs: one in twenty of all products may."""
-    none = Difference(0.0, 0.0, 0.0)
-    words = Verdict("early", "text", ["image"], n_rows, none, none).words
-    assert ("the image adds nothing here" in words) is is_certain
-    assert (f"as far as {n_rows} test rows can tell" in words) is not is_certain
+@pytest.mark.parametrize(
+    ("n_rows", "n_groups", "is_certain"),
+    [(60, None, False), (150, None, False), (151, None, True), (1000, 150, False), (1000, 151, True)],
+)
+def test_few_rows_without_a_difference_are_no_certainty(n_rows, n_groups, is_certain):
+    """In 60 rows none differs: one in twenty of all products may. Duplicates are one row of evidence."""
+    verdict = verdict_on(*[Difference(0.0, 0.0, 0.0)] * 2, n_rows=n_rows, n_groups=n_groups)
+    assert verdict.outcome == ("equal" if is_certain else "undecided")
+    assert is_certain or 150 < verdict.rows_to_decide * (n_groups or n_rows) / n_rows < 170
 
 
-def test_several_modalities_that_add_nothing_are_all_named():
-    verdict = Verdict("late", "text", ["image", "metadata"], 777, DIFFERENCES["same"], DIFFERENCES["same"])
-    assert "the image and metadata add nothing here" in verdict.sentence
+def test_several_modalities_that_add_little_are_all_named():
+    verdict = Verdict("late", "text", ["image", "metadata"], 777, DIFFERENCES["equal"], DIFFERENCES["equal"])
+    assert "the image and metadata add less than 2 points here" in verdict.sentence
 
 
 def test_the_verdict_compares_on_the_same_resamples():
     """Both heads vary much from draw to draw, their difference does not."""
     luck = np.random.default_rng(0).normal(size=(500, 2))
-    verdict = judge(
-        "early",
+    (verdict,) = judge(
+        ["early"],
         "text",
         others=["image"],
-        n_rows=77,
+        groups=np.arange(77) // 2,
         scores={"early": np.array([0.8, 0.7]), "text": np.array([0.7, 0.75])},
         resampled={"early": luck + np.array([0.1, -0.05]), "text": luck},
     )
     assert (verdict.accuracy.value, verdict.macro_f1.value) == pytest.approx((0.1, -0.05))
     assert (verdict.accuracy.low, verdict.accuracy.high) == pytest.approx((0.1, 0.1))
     assert (verdict.accuracy.sign, verdict.macro_f1.sign) == (1, -1)
-    assert verdict.to_dict()["sentence"] == verdict.sentence
+    assert (verdict.n_rows, verdict.n_groups, verdict.n_together) == (77, 39, 1)
 
 
 def verdict_of(targets, early, text, groups=None, *, seed=0):
@@ -274,18 +308,18 @@ def verdict_of(targets, early, text, groups=None, *, seed=0):
     groups = np.arange(len(targets)) if groups is None else groups
     resampled = resample(targets, answers, groups, n_resamples=200, n_classes=2, seed=seed)
     values = {name: np.array(list(scores(targets, answer, 2).values())[:2]) for name, answer in answers.items()}
-    return judge("early", "text", others=["image"], n_rows=len(targets), scores=values, resampled=resampled)
+    return judge(["early"], "text", others=["image"], groups=groups, scores=values, resampled=resampled)[0]
 
 
 def test_where_there_is_no_difference_the_interval_holds_zero_about_19_times_of_20():
     generator = np.random.default_rng(0)
-    holds = {"accuracy": 0, "macro_f1": 0}
+    n_held = 0
     for seed in range(200):
         targets = generator.integers(2, size=150)
         early, text = (np.where(generator.random(150) < 0.2, 1 - targets, targets) for _ in range(2))
         verdict = verdict_of(targets, early, text, seed=seed)
-        holds = {name: n + (getattr(verdict, name).sign == 0) for name, n in holds.items()}
-    assert all(0.91 <= n / 200 <= 0.98 for n in holds.values()), holds
+        n_held += verdict.accuracy.sign == verdict.macro_f1.sign == 0
+    assert 0.91 <= n_held / 200 <= 0.98
 
 
 @pytest.mark.parametrize("n_better", [1, 2])

@@ -125,7 +125,7 @@ def test_what_failed_is_shown_with_its_error(page_of):
         errors = cells(page, "ranking", 11)
         assert errors[:3] == [""] * 3
         assert all("failed in 4 of 4 jobs" in error and "Lower --learning-rate" in error for error in errors[3:])
-        assert sum("Lower --learning-rate" in error for error in cells(page, "jobs", 16)) == 12
+        assert sum("Lower --learning-rate" in error for error in cells(page, "jobs", 17)) == 12
         sort(page, "jobs", "best epoch")
         assert cells(page, "jobs", 12)[-12:] == [""] * 12
 

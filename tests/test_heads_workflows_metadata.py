@@ -126,7 +126,9 @@ def test_metadata_that_tells_most_is_the_single_head_to_beat(run):
     report = run(fusions=("early",), max_epochs=30, metadata_columns=("alias",), allow_leaks=True)
     assert report.verdicts[0].single == "metadata"
     assert report.metrics["metadata"]["accuracy"] == 1
-    assert report.verdicts[0].sentence.startswith("metadata alone is")
+    assert (
+        report.verdicts[0].outcome == "undecided"
+    )  # none of 48 rows differs, which is too few for a margin of 2 points
 
 
 def test_cells_of_test_and_validation_rows_change_no_training(cache_path, tmp_path):

@@ -50,7 +50,8 @@ def noise(tmp_path_factory):
 def test_noise_adds_nothing_weighs_nothing_and_matters_nothing(noise):
     assert noise.weights["image"] < 0.1
     for verdict in noise.verdicts:
-        assert verdict.sentence.startswith(f"text alone is as good as {verdict.fusion}")
+        assert verdict.outcome in ("equal", "undecided")
+        assert verdict.n_together == len(noise.verdicts) > 1
         for drop in verdict.importance["image"].values():
             assert drop.low <= 0 <= drop.high
         assert verdict.importance["text"]["accuracy"].low > 0
@@ -67,7 +68,7 @@ def test_a_control_that_is_as_good_is_warned_of(noise):
     """The classes are Gaussian, so that no head can beat logistic regression; the majority can be beaten."""
     for verdict in noise.verdicts:
         (warning,) = verdict.warnings
-        assert warning.startswith(f"Careful: the control logistic is as good as {verdict.fusion}")
+        assert warning.startswith(f"Careful: the control logistic may be as good as {verdict.fusion}")
     assert noise.controls["majority"]["accuracy"] < 0.5 < noise.controls["logistic"]["accuracy"]
 
 

@@ -11,15 +11,20 @@ import numpy as np
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.problem import Problem
 from heads.experiment.results import Outcome
+from heads.metrics.differences import Difference, compare
 from heads.metrics.scores import resampled_scores, scores
-from heads.metrics.verdict import Difference, Verdict, interval, judge
+from heads.metrics.verdict import MARGIN, Verdict, judge
 
 __all__ = ["Ranked", "Ranking", "Spread", "rank"]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A score's mean over folds and seeds, and its standard deviation."""
+    """A score, and its standard deviation over folds and seeds.
+
+    That of validation rows is the mean over folds and seeds. Test rows are scored as the differences are: over those of
+    all folds together, the mean over the seeds. A macro-F1 of each fold, averaged, is another number.
+    """
 
     mean: float
     deviation: float
@@ -63,13 +68,16 @@ def rank(
     *,
     n_resamples: int,
     generator: np.random.Generator,
+    margin: float = MARGIN,
 ) -> Ranking:
     """Return the ranking of configurations by their mean macro-F1 on the validation rows.
 
     The best of many by its test rows would be too good: it was lucky there, too. So the validation rows choose the best
-    single modality and the best fusion, and the test rows, which chose nothing, tell the difference. Differences are
-    over the test rows of all folds together, each row tested once, and averaged over the seeds; their intervals come
-    from a bootstrap that draws whole groups of duplicates, the same for all.
+    single modality and the best fusion, and the test rows, which chose nothing, tell the difference. The verdict is on
+    these two, one test; the differences of all configurations are many, and their intervals hold for all together.
+
+    Scores and differences are over the test rows of all folds together, each row tested once, and averaged over the
+    seeds. Intervals come from a bootstrap that draws whole groups of duplicates, the same for all.
 
     Shape:
         jobs: {configuration: its jobs by seed and fold}
@@ -82,21 +90,22 @@ def rank(
     single = next((one for one in good if one.is_single), None)
     fusion = next((one for one in good if not one.is_single), None)
     values, resampled = _pooled_scores(problem, {one: jobs[one] for one in good}, outcomes, n_resamples, generator)
-    ranked = []
-    for one in good:
-        accuracy = macro_f1 = None
-        if single is not None and one != single:
-            accuracy, macro_f1 = _differences(values[one] - values[single], resampled[one] - resampled[single])
-        ranked.append(replace(rows[one], accuracy_difference=accuracy, macro_f1_difference=macro_f1))
+    groups = problem.groups[problem.test_rows]
+    differences: Mapping[Configuration, Sequence[Difference]] = {}
+    if single is not None:
+        others, n_groups = [one for one in good if one != single], len(np.unique(groups))
+        differences = compare(others, single, scores=values, resampled=resampled, n_groups=n_groups)
+    ranked = [_ranked(rows[one], values[one], differences.get(one)) for one in good]
     verdict = None
     if single is not None and fusion is not None:
-        verdict = judge(
-            fusion.head,
+        (verdict,) = judge(
+            [fusion.head],
             single.head,
             others=[modality for modality, _ in fusion.encoders if modality != single.head],
-            n_rows=len(problem.test_rows),
+            groups=groups,
             scores={fusion.head: values[fusion], single.head: values[single]},
             resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
+            margin=margin,
         )
     return Ranking([*ranked, *(row for row in rows.values() if row.validation is None)], single, fusion, verdict)
 
@@ -152,7 +161,13 @@ def _pooled_scores(
     return values, {one: np.mean([resampled[name] for name in names], axis=0) for one, names in named.items()}
 
 
-def _differences(value: np.ndarray, resampled: np.ndarray) -> tuple[Difference, Difference]:
-    low, high = interval(value, resampled)
-    accuracy, macro_f1 = (Difference(float(value[n]), float(low[n]), float(high[n])) for n in (0, 1))
-    return accuracy, macro_f1
+def _ranked(row: Ranked, pooled: np.ndarray, differences: Sequence[Difference] | None) -> Ranked:
+    """Return a row with its scores over the test rows of all folds together in the place of the means over folds."""
+    spreads = {
+        name: replace(getattr(row, name), mean=float(value))
+        for name, value in zip(("accuracy", "macro_f1"), pooled, strict=True)
+    }
+    if differences is None:
+        return replace(row, **spreads)
+    accuracy, macro_f1 = differences
+    return replace(row, **spreads, accuracy_difference=accuracy, macro_f1_difference=macro_f1)

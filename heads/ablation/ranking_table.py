@@ -7,7 +7,7 @@ import textwrap
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking, Spread
 
-__all__ = ["MOST_FAILURES", "ranking_lines", "verdict_text"]
+__all__ = ["MOST_FAILURES", "differences_text", "ranking_lines", "verdict_text"]
 
 WIDTH = 80
 GAP = "  "
@@ -64,6 +64,15 @@ def verdict_text(ranking: Ranking, naming: Naming) -> str:
     fusion, single = naming.name(ranking.fusion), naming.name(ranking.single)
     chosen = f"Chosen on the validation rows: {fusion} among the fusions, {single} among the single modalities."
     return f"{chosen} On the test rows: {ranking.verdict.sentence}"
+
+
+def differences_text(ranking: Ranking) -> str:
+    """Return what the table's intervals hold for, on one line; empty where there is one at most."""
+    n_differences = sum(row.macro_f1_difference is not None for row in ranking.rows)
+    if n_differences < 2:
+        return ""
+    which = "both" if n_differences == 2 else f"all {n_differences:,}"
+    return f"The table's 95 % intervals hold for {which} differences together."
 
 
 def _cells(row: Ranked) -> list[str]:

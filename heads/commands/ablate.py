@@ -91,6 +91,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--test-share", help="Of the rows, where there is one fold.")
 @setting("--validation-share", help="Of all rows, in each fold; they stop the training and choose the best.")
 @setting("--resamples", "n_resamples", help="Of the bootstrap.")
+@setting("--margin", help="Points that do not matter: a difference surely within them is equal.")
 @setting("--memory", help="For vectors, such as 8G; more are read from the disk; default: half of the machine's.")
 @setting("--device", help="cpu, cuda, cuda:N; auto is CUDA where there is one.")
 @setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")

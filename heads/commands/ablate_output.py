@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cache.console.command import WIDTH, print_wrapped
-from heads.ablation.ranking_table import MOST_FAILURES, ranking_lines, verdict_text
+from heads.ablation.ranking_table import MOST_FAILURES, differences_text, ranking_lines, verdict_text
 from heads.experiment.best_heads import LATE_FITTED
 from heads.runs.ablation_report import AblationReport
 
@@ -30,6 +30,8 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
     n_rows = len(report.ranking.rows)
     shown = top or (n_rows if details else TOP)
     most_failures = MOST_FAILURES if details else 1
+    if together := differences_text(report.ranking):
+        print_wrapped(together)
     for line in ranking_lines(report.ranking, report.naming, top=shown, most_failures=most_failures):
         click.echo(line)
     if report.is_late_fitted:
@@ -45,8 +47,9 @@ def _show_details(report: AblationReport) -> None:
     click.echo()
     print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
     print_wrapped(
-        "Ranked by macro-F1 on the validation rows (val); the rest is of the test rows, which chose nothing: the top "
-        "row is not the luckiest of them."
+        "Ranked by macro-F1 on the validation rows (val), the mean over folds; the rest is of the test rows of all "
+        "folds together, which chose nothing: the top row is not the luckiest of them. ± sd is over folds and seeds. "
+        "The verdict is on one fusion that was chosen before: its intervals hold for its two scores, and are narrower."
     )
     again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
     click.echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")

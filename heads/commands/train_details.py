@@ -9,6 +9,7 @@ import click
 from cache.console.command import WIDTH, print_table, print_wrapped
 from heads.experiment.late_fusion import weights_in_words
 from heads.metrics.registry import JUDGED, METRICS
+from heads.metrics.verdict import together_in_words
 from heads.modules.guard import GUARD
 from heads.runs.run_report import RunReport
 
@@ -33,7 +34,10 @@ def show_details(report: RunReport) -> None:
 
 
 def _show_verdicts(report: RunReport) -> None:
-    click.echo(f"\nFusion minus {report.verdicts[0].single}, in points with 95 % intervals:\n")
+    first = report.verdicts[0]
+    click.echo()
+    print_wrapped(f"Fusion minus {first.single}, in points. {together_in_words(first.n_together)}")
+    click.echo()
     for verdict in report.verdicts:
         for sentence in (verdict.sentence, *verdict.warnings):
             print_wrapped(sentence)
@@ -51,6 +55,7 @@ def _show_scores(report: RunReport) -> None:
         [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown],
         width=WIDTH,
     )
+    print_wrapped("ECE of few rows is above zero by chance: calibrated perfectly, a head would show its floor.")
     epochs = [
         f"{name} {scored['best_epoch']} of {len(scored['history'])}"
         for name, scored in [*report.metrics.items(), *report.controls.items()]

@@ -11,7 +11,7 @@ import torch
 from cache import Cache, EncoderSpec
 from heads.data.labels import Labels
 from heads.data.metadata import ENCODER, METADATA, FittedMetadata, fit_metadata
-from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, GIVES_AWAY, faults_by_column
+from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, GIVES_AWAY, faults_by_column, hints
 from heads.data.splits import Split
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, SettingError
@@ -84,6 +84,7 @@ class MetadataWish:
         if not self._is_auto:
             notes += self._check("--metadata-columns", faults)
         notes += self._check("--metadata-counts", count_faults)
+        notes += self._hints([name for name in columns if name not in faults], names[0], rows[0])
         encodings = [fit_metadata(self._cells, train, columns=columns, counts=self._counts) for train in rows]
         vectors = [metadata_vectors(self._cells, fitted) for fitted in encodings]
         return vectors, [*notes, *self._about(encodings[0], vectors[0])]
@@ -121,6 +122,15 @@ class MetadataWish:
                 known = f"Is it known of products whose {self._label} is not?"
                 notes.append(f"metadata has {name}: {fault.format(label=self._label)}. {known}")
         return notes
+
+    def _hints(self, columns: Sequence[str], labels: Sequence[str], rows: np.ndarray) -> list[str]:
+        """Return a note on each column, or two together, that tell most rows' label and are no leak by the rule."""
+        label, found = self._label, hints({name: self._cells[name] for name in columns}, labels, rows)
+        return [
+            f"{' and '.join(names)} {'tells' if len(names) == 1 else 'together tell'} {label} in {100 * share:.0f} % "
+            f"of the rows, nearly as a copy of it would. Is that known of products whose {label} is not?"
+            for names, share in found.items()
+        ]
 
     def _about(self, fitted: FittedMetadata, vectors: Vectors) -> list[str]:
         """Return a note on what the columns were taken for, and one on products that have none."""

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from heads.data.draws import generator_of
 from heads.experiment.importance import measure_importance
 from heads.experiment.late_fusion import sweep
 from heads.experiment.missing_modalities import score_missing
 from heads.experiment.predictions import Predictions
 from heads.experiment.trained_heads import SIDES, Roster
 from heads.experiment.weight_sweep import SweepPoint
+from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
 from heads.metrics.registry import measure
 from heads.metrics.scores import per_class, resampled_scores
-from heads.metrics.verdict import Verdict, interval, judge, warn_of_control
+from heads.metrics.verdict import Verdict, judge, warn_of_control
 from heads.modules.guard import GUARD
 from heads.settings import TrainSettings
 
@@ -59,7 +61,7 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
             list(roster.heads.values()),
             roster.vectors.take(torch.from_numpy(some)),
             problem.labels.targets[some],
-            generator=np.random.default_rng(settings.seed),
+            generator=generator_of(settings.seed, "missing entries"),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.trained
     points = sweep(roster.single_answers("test")) if is_swept else []
@@ -71,7 +73,7 @@ def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
     """Return the rows that are answered many times over, with vectors altered: all, or as many as fit everywhere."""
     if len(rows) <= ALTERED_ROWS:
         return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, ALTERED_ROWS, replace=False))
+    return np.sort(generator_of(seed, "altered rows").choice(rows, ALTERED_ROWS, replace=False))
 
 
 def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
@@ -119,7 +121,7 @@ def _compare(
         problem.groups[test],
         n_classes=len(problem.labels.classes),
         n_resamples=settings.n_resamples,
-        generator=np.random.default_rng(settings.seed),
+        generator=generator_of(settings.seed, "bootstrap"),
     )
     values = {}
     for name, found in [*metrics.items(), *control_metrics.items()]:
@@ -132,18 +134,20 @@ def _compare(
     some = _some_of(test, settings.seed)
     seen = roster.vectors.take(torch.from_numpy(some))
     fusions = [name for name in roster.fusions if not name.endswith(GUARD)]
-    generator = np.random.default_rng(settings.seed)
+    generator = generator_of(settings.seed, "shuffles")
     importance = measure_importance(
         [roster.heads[name] for name in fusions], seen, problem.labels.targets[some], generator=generator
     )
+    judged = {
+        single: judge(
+            fusions, single, others=others if single == best else [], groups=problem.groups[test],
+            scores=values, resampled=resampled, margin=settings.margin / 100,
+        )
+        for single in (best, *control_metrics)
+    }  # fmt: skip
     verdicts = []
-    for name in fusions:
-        verdict = judge(name, best, others=others, n_rows=len(test), scores=values, resampled=resampled)
-        against = {
-            control: judge(name, control, others=[], n_rows=len(test), scores=values, resampled=resampled)
-            for control in control_metrics
-        }
-        warnings = {control: warning for control, one in against.items() if (warning := warn_of_control(one))}
+    for name, verdict, *against in zip(fusions, *judged.values(), strict=True):
+        warnings = {one.single: warning for one in against if (warning := warn_of_control(one))}
         verdicts.append(
             replace(
                 verdict,

@@ -7,9 +7,9 @@ import time
 from copy import deepcopy
 from dataclasses import replace
 
-import numpy as np
 import torch
 
+from heads.data.draws import generator_of
 from heads.experiment.results import Trained
 from heads.experiment.trained_heads import SIDES, Roster
 from heads.head_types import head_type
@@ -37,7 +37,7 @@ def add_guards(roster: Roster, *, seed: int) -> None:
             fusion=name,
             best=roster.best_single,
             groups=validation.groups,
-            generator=np.random.default_rng(seed),
+            generator=generator_of(seed, "guards"),
         )
         if what.startswith("single"):
             log.info(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heads.data.draws import generator_of
 from heads.data.vectors import Vectors
 from heads.experiment.problem import Problem
 from heads.experiment.weight_sweep import SweepPoint, sweep_simplex
@@ -105,7 +106,7 @@ def choose_averaging(weighting: Weighting, answers_to: Callable[[str], MemberAns
         return Averaging(Mixture.of(weighting.given))
     validation = answers_to("validation")
     if weighting.fitted == "auto":
-        generator = np.random.default_rng(weighting.seed)
+        generator = generator_of(weighting.seed, "late weights")
         return Averaging(fit_mixture(**vars(validation), generator=generator, n_resamples=weighting.n_resamples))
     points = sweep(validation)
     best = max(points, key=lambda point: (point.macro_f1, point.accuracy, -point.log_loss))

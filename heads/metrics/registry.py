@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics.scores import calibration_error, log_loss, scores
+from heads.metrics.scores import calibration_error, calibration_floor, log_loss, scores
 
 __all__ = ["JUDGED", "METRICS", "Metric", "measure"]
 
@@ -53,6 +53,7 @@ METRICS = {
     "balanced_accuracy": Metric("balanced", _of_counts("balanced_accuracy")),
     "log_loss": Metric("log loss", lambda targets, _, probabilities: log_loss(probabilities, targets), False, True),
     "calibration_error": Metric("ECE", lambda targets, _, given: calibration_error(given, targets), False, True),
+    "calibration_floor": Metric("ECE floor", lambda targets, _, given: calibration_floor(given, targets), False),
 }
 
 

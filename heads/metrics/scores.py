@@ -8,7 +8,7 @@ import numpy as np
 
 from heads.metrics.calibration import measure_reliability
 
-__all__ = ["calibration_error", "log_loss", "per_class", "resampled_scores", "scores"]
+__all__ = ["calibration_error", "calibration_floor", "log_loss", "per_class", "resampled_scores", "scores"]
 
 LEAST_PROBABILITY = 1e-15
 BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
@@ -61,6 +61,11 @@ def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """Return the expected calibration error, over 15 bins of equal width (arXiv 1706.04599, equation 3)."""
     return measure_reliability(probabilities.max(1), probabilities.argmax(1) == targets).error
+
+
+def calibration_floor(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Return the expected calibration error that these probabilities would show were they perfectly calibrated."""
+    return measure_reliability(probabilities.max(1), probabilities.argmax(1) == targets).floor
 
 
 def resampled_scores(

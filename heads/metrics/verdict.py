@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 import numpy as np
 
+from heads.metrics.differences import Answer, Difference, compare
 from heads.metrics.mcnemar import McNemar
 from heads.metrics.per_class_changes import ClassTally
 from heads.metrics.score_drop import Drop
 
-__all__ = ["Difference", "Verdict", "interval", "judge", "warn_of_control"]
+__all__ = ["MARGIN", "Verdict", "judge", "together_in_words", "warn_of_control"]
 
-WORTHWHILE = 0.02  # a gain that is surely below two points is called none
+MARGIN = 0.02  # that a difference may have and not matter, where no other is told
 RULE_OF_THREE = 3  # what was seen in none of n rows may still happen in 3 / n of them (95 %)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Fused minus single in one score, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the interval leaves zero out, else 0."""
-        return int(self.low > 0) - int(self.high < 0)
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A fusion compared with the single modality that was best on the validation rows.
 
-    The intervals draw whole groups of rows that share a picture or a text; McNemar's test takes rows for independent.
+    The intervals draw whole groups of rows that share a picture or a text, and hold together for both scores of all
+    the fusions that are judged at once; McNemar's test takes rows for independent and each fusion by itself.
     """
 
     fusion: str
@@ -48,6 +33,9 @@ class Verdict:
     n_rows: int  # test rows
     accuracy: Difference
     macro_f1: Difference
+    margin: float = MARGIN
+    n_groups: int | None = None  # of the test rows; None: each is its own
+    n_together: int = 1  # fusions that the intervals hold for together
     rows: McNemar | None = None  # won and lost against the single modality
     classes: ClassTally | None = None  # the same, class by class
     importance: Mapping[str, Mapping[str, Drop]] = field(default_factory=dict)  # modality -> score -> its drop
@@ -65,68 +53,101 @@ class Verdict:
         return f"accuracy {self.accuracy}, macro-F1 {self.macro_f1}"
 
     @property
-    def outcome(self) -> Literal["better", "worse", "equal", "undecided"]:
+    def outcome(self) -> Answer:
         """The verdict in one word.
 
         A gain in one of the two scores is enough for better, a loss in one for worse, and both at once are undecided.
-        Where both intervals hold zero, the fusion is equal if it is surely no gain of `WORTHWHILE`.
+        Else the fusion is equal where both intervals lie within the margin.
         """
-        signs = {self.accuracy.sign, self.macro_f1.sign}
-        if signs == {0}:
-            return "equal" if self._highest < WORTHWHILE else "undecided"
-        if {1, -1} <= signs:
+        answers = set(self._answers.values())
+        if {"better", "worse"} <= answers:
             return "undecided"
-        return "better" if 1 in signs else "worse"
+        return next(answer for answer in ("better", "worse", "undecided", "equal") if answer in answers)
 
     @property
-    def _highest(self) -> float:
-        """The highest gain that the test rows leave possible."""
-        return max(self.accuracy.high, self.macro_f1.high, RULE_OF_THREE / self.n_rows)
+    def margin_in_words(self) -> str:
+        """The margin in points."""
+        return f"{100 * self.margin:g} point{'' if self.margin == 0.01 else 's'}"
+
+    @property
+    def _answers(self) -> dict[str, Answer]:
+        """What each score says; rows without a difference say equal only where they are enough for the margin."""
+        answers = {"accuracy": self.accuracy.answer(self.margin), "macro-F1": self.macro_f1.answer(self.margin)}
+        is_few = (self.n_groups or self.n_rows) * self.margin <= RULE_OF_THREE
+        return {name: "undecided" if is_few and own == "equal" else own for name, own in answers.items()}
+
+    @property
+    def rows_to_decide(self) -> int | None:
+        """About how many test rows would make an undecided verdict another, to two digits; None where none would."""
+        undecided = [name for name, answer in self._answers.items() if answer == "undecided"]
+        if self.outcome != "undecided" or not undecided:
+            return None
+        times = [RULE_OF_THREE / self.margin / (self.n_groups or self.n_rows)]
+        times += [getattr(self, name.lower().replace("-", "_")).rows_to_decide(self.margin) for name in undecided]
+        needed = math.floor(self.n_rows * max(1, *times)) + 1
+        digit = 10 ** max(len(str(needed)) - 2, 0)
+        return math.ceil(needed / digit) * digit
 
     @property
     def words(self) -> str:
         """The verdict without its numbers."""
-        signs = {self.accuracy.sign, self.macro_f1.sign}
+        answers, points = self._answers, self.margin_in_words
         rest, adds = " and ".join(self.others), "adds" if len(self.others) == 1 else "add"
         alone = f"{self.single} alone" if self.others else f"{self.single}'s own head"  # both see the same
         if self.outcome == "equal":
-            why = f": the {rest} {adds} nothing here" if self.others else ""
-            return f"{alone} is as good as {self.fusion}{why}"
-        if signs == {0}:
-            why = f": that the {rest} {adds} something is not certain" if self.others else ""
-            return f"{alone} is as good as {self.fusion} as far as {self.n_rows} test rows can tell{why}"
-        if signs == {1}:
-            return f"{self.fusion} is better than {alone}"
-        if 1 not in signs:
-            return f"{self.fusion} is worse than {alone}"
-        gained, other = ("accuracy", "macro-F1") if self.accuracy.sign == 1 else ("macro-F1", "accuracy")
-        other_is = "worse" if -1 in signs else "no different"
-        return f"{self.fusion} is better than {alone} in {gained} and {other_is} in {other}"
+            why = f"the {rest} {adds} less than {points} here" if self.others else f"they are within {points}"
+            return f"{alone} is as good as {self.fusion}: {why}"
+        signed = [name for name, answer in answers.items() if answer in ("better", "worse")]
+        if not signed:
+            told = f"{self.n_rows:,} test rows cannot tell, about {self.rows_to_decide:,} would"
+            return f"{self.fusion} against {alone} is undecided: {told}"
+        first = answers[signed[0]]
+        words = f"{self.fusion} is {first} than {alone}"
+        if set(answers.values()) == {first}:
+            is_small = self.accuracy.is_within(self.margin) and self.macro_f1.is_within(self.margin)
+            return f"{words}, by less than {points}" if is_small else words
+        (second,) = answers.keys() - {signed[0]}
+        then = {"equal": f" and as good in {second}", "undecided": f"; in {second} it is undecided"}
+        return f"{words} in {signed[0]}{then.get(answers[second], f' and {answers[second]} in {second}')}"
 
     def to_dict(self) -> dict[str, object]:
         """Return the verdict in JSON's types."""
-        return asdict(self) | {"outcome": self.outcome, "sentence": self.sentence}
+        more = {"outcome": self.outcome, "rows_to_decide": self.rows_to_decide, "sentence": self.sentence}
+        return asdict(self) | more
 
 
 def judge(
-    fusion: str,
+    fusions: Sequence[str],
     single: str,
     *,
     others: list[str],
-    n_rows: int,
-    scores: dict[str, np.ndarray],
-    resampled: dict[str, np.ndarray],
-) -> Verdict:
-    """Return the verdict on a fusion from paired scores.
+    groups: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    resampled: Mapping[str, np.ndarray],
+    margin: float = MARGIN,
+) -> list[Verdict]:
+    """Return the verdict on each of some fusions from paired scores; their intervals hold for all together.
 
     Shape:
+        groups: (n,) the group of duplicates of each test row
         scores: {head: (2,)}, accuracy and macro-F1
         resampled: {head: (R, 2)}, the same on resamples that all heads share
     """
-    value = scores[fusion] - scores[single]
-    low, high = interval(value, resampled[fusion] - resampled[single])
-    accuracy, macro_f1 = (Difference(float(value[n]), float(low[n]), float(high[n])) for n in (0, 1))
-    return Verdict(fusion, single, others, n_rows, accuracy, macro_f1)
+    n_groups = len(np.unique(groups))
+    differences = compare(fusions, single, scores=scores, resampled=resampled, n_groups=n_groups)
+    return [
+        Verdict(
+            fusion, single, others, len(groups), accuracy, macro_f1,
+            margin=margin, n_groups=n_groups, n_together=len(fusions),
+        )
+        for fusion, (accuracy, macro_f1) in differences.items()
+    ]  # fmt: skip
+
+
+def together_in_words(n_fusions: int) -> str:
+    """Return what the intervals of so many fusions hold for."""
+    what = f"all {n_fusions} fusions and both scores" if n_fusions > 1 else "both scores"
+    return f"The 95 % intervals hold for {what} together."
 
 
 def warn_of_control(verdict: Verdict) -> str | None:
@@ -134,25 +155,5 @@ def warn_of_control(verdict: Verdict) -> str | None:
     signs = {verdict.accuracy.sign, verdict.macro_f1.sign}
     if 1 in signs:
         return None
-    if -1 in signs:
-        what = f"better than {verdict.fusion}"
-    else:
-        what = f"as good as {verdict.fusion} as far as {verdict.n_rows} test rows can tell"
-    return (
-        f"Careful: the control {verdict.single} is {what} (fusion minus control: "
-        f"accuracy {verdict.accuracy}, macro-F1 {verdict.macro_f1})."
-    )
-
-
-def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
-    """Return the 95 % bootstrap interval of a score: (2, ...), low and high.
-
-    It is widened by the resamples' bias: rare classes drop out of resamples, and macro-F1 is another without them.
-
-    Shape:
-        value: (...) the score itself
-        resampled: (R, ...) the score of each resample
-    """
-    low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
-    bias = value - resampled.mean(axis=0)
-    return np.stack([low + np.minimum(bias, 0), high + np.maximum(bias, 0)])
+    what = {"worse": "is better than", "equal": "is as good as"}.get(verdict.outcome, "may be as good as")
+    return f"Careful: the control {verdict.single} {what} {verdict.fusion} (fusion minus control: {verdict.numbers})."

@@ -12,7 +12,7 @@ from cache.pages.page import render_page
 from heads.ablation.job_runner import Bench
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
-from heads.ablation.ranking_table import verdict_text
+from heads.ablation.ranking_table import differences_text, verdict_text
 from heads.ablation.setting_effects import axes_of
 from heads.experiment.best_heads import LATE_FITTED
 from heads.experiment.configuration import FoldJob
@@ -84,6 +84,7 @@ def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -
         with_encoders=bool(naming.modalities),
         untrained=problem.untrained,
         verdict=verdict_text(ranking, naming),
+        differences=differences_text(ranking),
         tone=_tone(ranking),
         single=ranking.single.head if ranking.single else None,
         late_fitted=LATE_FITTED if bench.is_late_fitted else None,
@@ -111,10 +112,7 @@ def _tone(ranking: Ranking) -> str:
     """Return whether the verdict is good or bad news for the best fusion, or neither."""
     if ranking.verdict is None:
         return ""
-    signs = {ranking.verdict.accuracy.sign, ranking.verdict.macro_f1.sign}
-    return {frozenset({1}): "good", frozenset({0, 1}): "good", frozenset({-1}): "bad", frozenset({-1, 0}): "bad"}.get(
-        frozenset(signs), ""
-    )
+    return {"better": "good", "worse": "bad"}.get(ranking.verdict.outcome, "")
 
 
 def _figures(

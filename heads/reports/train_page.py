@@ -19,7 +19,7 @@ from heads.metrics.calibration import measure_reliability
 from heads.metrics.confusion import Confusions, count_confusions
 from heads.metrics.overfitting import OVERFIT_RULE, warn_of_overfit
 from heads.metrics.registry import JUDGED, METRICS
-from heads.metrics.verdict import Verdict
+from heads.metrics.verdict import Verdict, together_in_words
 from heads.modules.guard import GUARD
 from heads.reports.example_products import show_products
 from heads.reports.report_settings import ReportColumns, ReportSettings
@@ -120,8 +120,8 @@ def _headline(found: RunReport, chosen: Choice) -> dict[str, Any]:
 
 def _spaced(verdict: Verdict) -> str:
     return (
-        f"On {verdict.n_rows} test rows, {verdict.fusion} minus {verdict.single} alone, in points with 95 % "
-        f"intervals: {verdict.numbers}."
+        f"On {verdict.n_rows} test rows, {verdict.fusion} minus {verdict.single} alone, in points: {verdict.numbers}. "
+        f"{together_in_words(verdict.n_together)}"
     )
 
 

@@ -18,6 +18,7 @@ from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
+from heads.data.draws import generator_of
 from heads.device import describe_device, find_device
 from heads.experiment.configuration import Configuration, configurations_of
 from heads.experiment.experiment import Experiment
@@ -77,7 +78,8 @@ def ablate(
         {one: bench.jobs_of(one) for one in configurations},
         bench.outcomes,
         n_resamples=settings.n_resamples,
-        generator=np.random.default_rng(settings.split_seed),
+        generator=generator_of(settings.split_seed, "bootstrap"),
+        margin=settings.margin / 100,
     )
     config = _config(experiment, settings, ranking, cache_path=cache_path, command=command)
     run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
