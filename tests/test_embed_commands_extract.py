@@ -126,8 +126,8 @@ def test_bare_command_encodes_the_catalogue_of_this_folder(shop, counting):
         "image/counting       6       0        6       0      #",
         "text/counting        6       0        6       0      #",
         "",
-        "image: 6 ok",
-        "text: 6 ok",
+        "image: 6 ok (column image)",
+        "text: 6 ok (column text)",
         "Next: heads-train",
     ]
     again = invoke(embed.commands.extract.extract)
@@ -140,7 +140,7 @@ def test_statuses_and_the_list_of_failures_are_shown(shop, counting):
     (shop / "images" / "2.png").write_text("<html>")
     result = invoke(embed.commands.extract.extract)
     assert result.exit_code == 0
-    assert "image: 4 ok, 1 missing, 1 not_an_image\n" in result.stdout
+    assert "image: 4 ok, 1 missing, 1 not_an_image (column image)\n" in result.stdout
     listed = re.search(r"What could not be read is listed in (\S+)\.$", result.stdout, re.MULTILINE).group(1)
     assert len((shop / listed).read_text().splitlines()) == 3
 

@@ -17,7 +17,7 @@ from support import CountingEncoder, image_bytes, invoke, small_catalogue, vecto
 import embed.commands.extract
 import embed.contents.hash_cache
 import embed.extraction.content_source
-from cache import Cache
+from cache import Cache, ContentSpec
 from embed import ContentError, ExtractSettings, extract
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import decode, read_image
@@ -578,7 +578,7 @@ def test_source_without_a_hint_says_what_changed(tmp_path):
     with Hints(tmp_path / "hints", folder=tmp_path) as hints:
         hints.remember([])
     source = embed.extraction.content_source.Source(
-        "image", ["0" * 64], ["ok"], {"0" * 64: tmp_path / "gone.png"}, hints
+        "image", ["0" * 64], ["ok"], {"0" * 64: tmp_path / "gone.png"}, ContentSpec("image", {}), hints
     )
     with pytest.raises(ContentError, match="changed"):
         source.read("0" * 64)

@@ -222,3 +222,12 @@ def test_a_cosine_that_joins_all_leaves_nothing_to_test_on(tmp_path):
     path = cache_of(tmp_path / "c.h5", vectors)
     with Cache(path) as cache, pytest.raises(SplitError, match="stay together"):
         pose(cache, replace(QUICK, near_duplicates=0.9))
+
+
+def test_what_an_encoder_does_not_tell_apart_is_no_copy_and_its_copies_still_are(tmp_path):
+    """All texts have one vector, and every text stands twice."""
+    titles = [f"thing {n // 2}" for n in range(N)]
+    path = cache_of(tmp_path / "c.h5", np.ones((N, 4), dtype=np.float32), contents={"text": titles})
+    problem, (sides,) = sides_of(path, QUICK)
+    assert (sides[::2] == sides[1::2]).all()
+    assert len(set(problem.groups)) == N // 2

@@ -31,7 +31,7 @@ def alike_contents(cache: Cache, modality: str, encoders: Iterable[str], *, cosi
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for encoder in encoders:
         rows = np.flatnonzero(cache.encoded(modality, encoder))
-        if len(rows) > 1:
+        if len(rows) > 1 and not cache.has_tokens(modality, encoder):  # which tell apart what vectors do not
             rounding = ROUNDING.get(str(cache.spec(modality, encoder).fields.get("precision", "fp32")), COARSE_ROUNDING)
             pairs.append(rows[_equal_pairs(cache, modality, encoder, rows, rounding)])
             if cosine is not None:

@@ -54,18 +54,22 @@ def find_groups(
     is_placeholder = np.zeros(len(cache), dtype=bool)
     for modality in cache.modalities:
         contents, names = _readable_contents(cache, modality), encoders.get(modality, ())
-        ids = _same_things(cache, modality, contents, alike_contents(cache, modality, names))
-        if note := _alike_note(modality, contents, ids):
+        has = contents >= 0
+        texts = _same_texts(cache, modality, contents)
+        alike = np.where(has, alike_contents(cache, modality, names)[contents], -1) if has.any() else contents
+        if note := _alike_note(modality, contents, np.where(has, share_content([texts, alike]), -1)):
             notes.append(note)
-        is_known = np.ones(len(cache), dtype=bool)
-        for one in find_placeholders(ids, labels.targets):
-            notes.append(_placeholder_note(cache, modality, ids == one, labels))
-            is_known &= ids != one
-        is_placeholder |= ~is_known
-        sources.append(np.where(is_known, ids, -1))
+        says_nothing = np.zeros(len(cache), dtype=bool)
+        for ids in (texts, alike):  # what an encoder makes one vector of may be many things, whose copies stay copies
+            known = np.where(says_nothing, -1, ids)
+            for one in find_placeholders(known, labels.targets):
+                notes.append(_placeholder_note(cache, modality, known == one, labels))
+                says_nothing |= known == one
+            sources.append(np.where(says_nothing, -1, ids))
+        is_placeholder |= says_nothing
         if cosine is not None:
             near = alike_contents(cache, modality, names, cosine=cosine)
-            sources.append(np.where(is_known & (contents >= 0), near[contents], -1))
+            sources.append(np.where(has & ~says_nothing, near[contents], -1))
     if column is not None:
         sources.append(_ids_of_cells(cache, column))
     return Groups(share_content(sources), is_placeholder, notes)
@@ -126,18 +130,16 @@ def _readable_contents(cache: Cache, modality: str) -> np.ndarray:
     return np.where(readable[rows], rows, -1)
 
 
-def _same_things(cache: Cache, modality: str, contents: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """Return an id for each row's content, (N,), the same for those that are alike and texts that read alike."""
-    has = contents >= 0
-    if not has.any():
-        return contents
-    ids = [np.where(has, alike[contents], -1)]
+def _same_texts(cache: Cache, modality: str, contents: np.ndarray) -> np.ndarray:
+    """Return an id for each row's content, (N,), the same for texts that differ in letter case and entities alone."""
     spec = cache.content_spec(modality)
-    if modality == "text" and spec is not None and spec.columns and set(spec.columns) <= set(cache.columns()):
-        cells = zip(*(cache.column(name) for name in spec.columns), strict=True)
-        folded = [" ".join(html.unescape(" ".join(one)).casefold().split()) for one in cells]
-        ids.append(np.where(has, np.unique(np.array(folded, dtype=object), return_inverse=True)[1], -1))
-    return np.where(has, share_content(ids), -1)
+    if modality != "text" or spec is None or not spec.columns or not set(spec.columns) <= set(cache.columns()):
+        return contents.copy()
+    cells = zip(*(cache.column(name) for name in spec.columns), strict=True)
+    folded = [" ".join(html.unescape(" ".join(one)).casefold().split()) for one in cells]
+    same = np.unique(np.array(folded, dtype=object), return_inverse=True)[1]
+    has = contents >= 0
+    return np.where(has, share_content([contents, np.where(has, same, -1)]), -1)
 
 
 def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
