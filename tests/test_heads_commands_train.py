@@ -117,7 +117,7 @@ def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
         assert line.startswith(name)
         assert numbers[:6] == percents
         assert numbers[6] == f"{100 * found['train_test_gap']:.1f}"
-    others = [line for line in table_of(stdout, "head .*log loss")[2:] if not line.startswith("(")]
+    others = [line for line in table_of(stdout, "head .*log loss")[2:] if not line.startswith("(")][: len(metrics)]
     for line, (name, found) in zip(others, metrics.items(), strict=True):
         assert line.startswith(name)
         shares = [f"{found[score]:.3f}" for score in ("log_loss", "calibration_error", "calibration_floor")]
