@@ -10,7 +10,7 @@ from support import class_vectors, invoke, synthetic_cache
 from cache import Cache, ContentSpec
 from heads.ablation.ablation_settings import AblationSettings
 from heads.commands.train import train as train_command
-from heads.data.alike import alike_contents
+from heads.data.alike import alike_contents, near_contents
 from heads.data.groups import find_placeholders
 from heads.data.holdout import draw_holdout
 from heads.errors import LabelError, SettingError, SplitError
@@ -28,9 +28,12 @@ def cache_of(path, vectors, *, labels=None, columns=None, **options):
     return path
 
 
-def alike(path, **options):
+def alike(path, cosine=None):
     with Cache(path) as cache:
-        return alike_contents(cache, "text", ["synthetic"], **options).tolist()
+        firsts = alike_contents(cache, "text", ["synthetic"])
+        if cosine is not None:
+            firsts = near_contents(cache, "text", ["synthetic"], cosine=cosine, alike=firsts)
+        return firsts.tolist()
 
 
 def noise(n_rows=N, dim=24, seed=0):

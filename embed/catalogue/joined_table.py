@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,8 +113,9 @@ def _find_keys(table: Table, second: Table, columns: Batch, path: Path, settings
 
 def _check_ids(ids: list[str], column: str, path: Path) -> None:
     if len(set(ids)) < len(ids):
-        repeated = next(one for place, one in enumerate(ids) if one in ids[:place])
+        counts = Counter(ids)
+        repeated = next(one for one in ids if counts[one] > 1)
         raise CatalogueError(
-            f"--labels: expected each id to stand once in {path}, but {column} has {repeated!r} {ids.count(repeated)} "
+            f"--labels: expected each id to stand once in {path}, but {column} has {repeated!r} {counts[repeated]} "
             "times. Remove what is too much."
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from cache import Cache
 
-__all__ = ["alike_contents"]
+__all__ = ["alike_contents", "near_contents"]
 
 BLOCK_ROWS = 4096
 N_PROJECTIONS = 16
@@ -17,26 +17,43 @@ ROUNDING = {"fp32": 1e-3}  # the distance of unit vectors of one content, encode
 COARSE_ROUNDING = 1e-2  # of bf16 and fp16
 
 
-def alike_contents(cache: Cache, modality: str, encoders: Iterable[str], *, cosine: float | None = None) -> np.ndarray:
-    """Return for each content the first one that is alike, itself where none is before it.
+def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.ndarray:
+    """Return for each content the first one to which some encoder gives an equal vector, itself where none is before.
 
-    Alike are those that some encoder gives vectors equal within rounding; with `cosine`, also those whose vectors have
-    that cosine or a greater one. What is alike to the same is alike. The time is that of reading the vectors, and with
-    `cosine` that of a product of every two.
+    Equal is within rounding; what is alike to the same is alike. The time is that of reading the vectors.
 
     Shape:
         output: (U,) int64
     """
-    n_contents = len(cache.keys(modality))
     pairs = [np.empty((0, 2), dtype=np.int64)]
+    for encoder, rows in _compared(cache, modality, encoders):
+        rounding = ROUNDING.get(str(cache.spec(modality, encoder).fields.get("precision", "fp32")), COARSE_ROUNDING)
+        pairs.append(rows[_equal_pairs(cache, modality, encoder, rows, rounding)])
+    return _first_of_each(np.concatenate(pairs), len(cache.keys(modality)))
+
+
+def near_contents(
+    cache: Cache, modality: str, encoders: Iterable[str], *, cosine: float, alike: np.ndarray
+) -> np.ndarray:
+    """Return what `alike_contents` did, with those that have vectors of that cosine or a greater one taken together.
+
+    The time is that of a product of every two vectors.
+
+    Shape:
+        alike, output: (U,) int64
+    """
+    pairs = [np.stack([alike, np.arange(len(alike))], axis=1)]
+    for encoder, rows in _compared(cache, modality, encoders):
+        pairs.append(rows[_near_pairs(cache, modality, encoder, rows, cosine)])
+    return _first_of_each(np.concatenate(pairs), len(alike))
+
+
+def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the encoders whose vectors are compared, and the contents that have such."""
     for encoder in encoders:
         rows = np.flatnonzero(cache.encoded(modality, encoder))
         if len(rows) > 1 and not cache.has_tokens(modality, encoder):  # which tell apart what vectors do not
-            rounding = ROUNDING.get(str(cache.spec(modality, encoder).fields.get("precision", "fp32")), COARSE_ROUNDING)
-            pairs.append(rows[_equal_pairs(cache, modality, encoder, rows, rounding)])
-            if cosine is not None:
-                pairs.append(rows[_near_pairs(cache, modality, encoder, rows, cosine)])
-    return _first_of_each(np.concatenate(pairs), n_contents)
+            yield encoder, rows
 
 
 def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, rounding: float) -> np.ndarray:
@@ -49,12 +66,8 @@ def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, ro
 
     projection = np.random.default_rng(0).standard_normal((cache.dimension(modality, encoder), N_PROJECTIONS))
     projection = (projection / np.sqrt(N_PROJECTIONS)).astype(np.float32)
-    points = np.concatenate(
-        [
-            unit_vectors(cache, modality, encoder, rows[start : start + BLOCK_ROWS]) @ projection
-            for start in range(0, len(rows), BLOCK_ROWS)
-        ]
-    )  # (U, 16)
+    blocks = _unit_blocks(cache, modality, encoder, rows)
+    points = np.concatenate([vectors @ projection for vectors in blocks])  # (U, 16)
     # Equal ones first fall into one cell each, so that the pairs are few however many are equal.
     _, first, cells = np.unique(np.round(points / (rounding / 4)), axis=0, return_index=True, return_inverse=True)
     same_cell = np.stack([first[cells.reshape(-1)], np.arange(len(points))], axis=1)
@@ -66,10 +79,7 @@ def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, ro
 
 def _near_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, cosine: float) -> np.ndarray:
     """Return the pairs of places among the rows, (P, 2), whose vectors have that cosine or a greater one."""
-    blocks = [
-        unit_vectors(cache, modality, encoder, rows[start : start + BLOCK_ROWS])
-        for start in range(0, len(rows), BLOCK_ROWS)
-    ]
+    blocks = list(_unit_blocks(cache, modality, encoder, rows))
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for n, left in enumerate(blocks):
         for m, right in enumerate(blocks[n:], start=n):
@@ -79,12 +89,14 @@ def _near_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, cos
     return np.concatenate(pairs)
 
 
-def unit_vectors(cache: Cache, modality: str, encoder: str, rows: np.ndarray) -> np.ndarray:
-    """Return the vectors of some contents at length 1, (n, D) float32; one of zeros stays."""
-    start, stop = int(rows[0]), int(rows[-1]) + 1
-    vectors = cache.vector_block(modality, encoder, start, stop)[rows - start]
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
+def _unit_blocks(cache: Cache, modality: str, encoder: str, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the vectors of some contents at length 1, (n, D) float32 each; one of zeros stays."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        first, end = int(block[0]), int(block[-1]) + 1
+        vectors = cache.vector_block(modality, encoder, first, end)[block - first]
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        yield vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _first_of_each(pairs: np.ndarray, n_contents: int) -> np.ndarray:

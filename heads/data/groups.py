@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
-from heads.data.alike import alike_contents
+from heads.data.alike import alike_contents, near_contents
 from heads.data.labels import Labels
 from heads.errors import LabelError
 
@@ -56,7 +56,8 @@ def find_groups(
         contents, names = _readable_contents(cache, modality), encoders.get(modality, ())
         has = contents >= 0
         texts = _same_texts(cache, modality, contents)
-        alike = np.where(has, alike_contents(cache, modality, names)[contents], -1) if has.any() else contents
+        firsts = alike_contents(cache, modality, names)
+        alike = np.where(has, firsts[contents], -1) if has.any() else contents
         if note := _alike_note(modality, contents, np.where(has, share_content([texts, alike]), -1)):
             notes.append(note)
         says_nothing = np.zeros(len(cache), dtype=bool)
@@ -67,8 +68,8 @@ def find_groups(
                 says_nothing |= known == one
             sources.append(np.where(says_nothing, -1, ids))
         is_placeholder |= says_nothing
-        if cosine is not None:
-            near = alike_contents(cache, modality, names, cosine=cosine)
+        if cosine is not None and has.any():
+            near = near_contents(cache, modality, names, cosine=cosine, alike=firsts)
             sources.append(np.where(has & ~says_nothing, near[contents], -1))
     if column is not None:
         sources.append(_ids_of_cells(cache, column))

@@ -50,10 +50,7 @@ class Problem:
     @property
     def encoders(self) -> dict[str, list[str]]:
         """The encoders of each modality."""
-        names: dict[str, list[str]] = {}
-        for modality, name in self.vectors:
-            names.setdefault(modality, []).append(name)
-        return names
+        return _by_modality(self.vectors)
 
     @property
     def combinations(self) -> list[dict[str, str]]:
@@ -121,11 +118,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     labels = make_labels(
         column, cache.column(column), usable=is_usable, min_rows=settings.min_rows, level=settings.label_level
     )
-    by_modality: dict[str, list[str]] = {}
-    for modality, name in vectors:
-        by_modality.setdefault(modality, []).append(name)
     groups = find_groups(
-        cache, labels, encoders=by_modality, column=settings.group_column, cosine=settings.near_duplicates
+        cache, labels, encoders=_by_modality(vectors), column=settings.group_column, cosine=settings.near_duplicates
     )
     folds = _split(cache, labels, groups.of_rows, settings)
     notes += [*labels.notes, *groups.notes]
@@ -150,6 +144,13 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         notes=notes,
         content_sha256=cache.content_sha256,
     )
+
+
+def _by_modality(encoders: Iterable[Encoder]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for modality, name in encoders:
+        names.setdefault(modality, []).append(name)
+    return names
 
 
 def _choose_one_each(cache: Cache, modalities: Sequence[str], asked: Mapping[str, str]) -> list[Encoder]:

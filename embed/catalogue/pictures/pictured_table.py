@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -49,14 +48,15 @@ def open_pictured(path: Path, settings: ExtractSettings) -> tuple[Table, Extract
     for template in templates:
         for name in template.columns:
             check_asked("--image-template", name, table.columns)
-    image = ColumnFinder(table, settings).find("image")
+    finder = ColumnFinder(table, settings)
+    image = finder.find("image")
     if not templates and settings.image_column is None:
-        templates = _search(table, image, root, path, with_links=settings.allow_outside)
+        templates = _search(finder, image, root, path)
     if templates:
         image = _free_name(USUAL_NAMES["image"], table.columns)
     if image is None:
         return table, settings
-    pictured = PicturedTable(table, image, templates, root=root, settings=settings, path=path)
+    pictured = PicturedTable(finder, image, templates, root=root, path=path)
     return pictured, replace(
         settings, image_column=image, image_template=(), id_column=pictured.id_column or settings.id_column
     )
@@ -66,7 +66,7 @@ class PicturedTable:
     """Another table's rows, each with one picture at most.
 
     Args:
-        table: the other table.
+        finder: the other table, and who finds its columns.
         image: the column of pictures; with `templates` a new one.
         templates: tried in turn; a row has the path of the first that leads to a file, else of the first.
         root: what paths are relative to.
@@ -74,22 +74,21 @@ class PicturedTable:
 
     def __init__(
         self,
-        table: Table,
+        finder: ColumnFinder,
         image: str,
         templates: Sequence[ImageTemplate],
         *,
         root: Path,
-        settings: ExtractSettings,
         path: Path,
     ) -> None:
-        self._table = table
+        self._table = table = finder.table
         self.image = image
         self.templates = templates
         self.root = root
         self.path = path
-        self.has_rows = settings.pictures == "rows"
+        self.has_rows = finder.settings.pictures == "rows"
         self.columns = list(table.columns) + ([image] if templates else [])
-        self.id_column = ColumnFinder(table, settings).find("id")
+        self.id_column = finder.find("id")
         self.product_column = ""
         if self.has_rows:
             if self.id_column is None:
@@ -162,22 +161,20 @@ class PicturedTable:
             log.info("%s: the first is taken (--pictures rows makes a row of each).", share)
 
 
-def _search(table: Table, image: str | None, root: Path, path: Path, *, with_links: bool) -> list[ImageTemplate]:
+def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> list[ImageTemplate]:
     """Return the templates that explain a sample of the first rows, and say so.
 
     There are none where a cell of the column `image` names a picture, or nothing explains the rows.
     """
-    batches = table.batches()
-    with closing(batches):  # type: ignore[type-var]
-        batch = next(batches, None)
-    if not batch:
+    batch = finder.first_rows
+    n_rows = len(next(iter(batch.values()), []))
+    if not n_rows:
         return []
-    n_rows = len(next(iter(batch.values())))
     numbers = range(0, n_rows, max(1, n_rows // N_SAMPLED))
     rows = [{name: cells[number] for name, cells in batch.items()} for number in numbers]
     if image is not None and any(_names_picture(row[image], root) for row in rows):
         return []
-    found = find_templates(rows, root, with_links=with_links)
+    found = find_templates(rows, root, with_links=finder.settings.allow_outside)
     if found is None:
         return []
     shown = ",".join(found.templates)
