@@ -19,6 +19,10 @@ USUAL_NAMES = {
         "caption", "description", "product_description",
     ),
     "label": ("label", "category", "class", "target"),
+    "group": (
+        "item_group_id", "product_group_id", "group_id", "handle", "parent_id", "parent_asin", "parent_sku", "parent",
+        "product_id", "item_id", "style_id", "product", "product_group", "asin", "sku",
+    ),
 }  # fmt: skip
 
 

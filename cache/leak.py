@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
-__all__ = ["HINT", "LEAK", "gives_away", "pairs_give_away", "pairs_hint", "told_by_others", "told_by_pairs"]
+__all__ = [
+    "HINT",
+    "LEAK",
+    "NearLeak",
+    "find_near_leaks",
+    "gives_away",
+    "is_beyond_chance",
+    "pairs_give_away",
+    "pairs_hint",
+    "told_by_others",
+    "told_by_pairs",
+]
+
+Pairs = Mapping[tuple[Any, Any], int]  # of a value and a label, the rows
 
 LEAK = 0.98  # the share of rows with companions from which on a column counts as giving the label away
 HINT = 0.8  # from which on it is worth a look: a copy of the label with slips or gaps tells as much
+LEAST_ERRORS = 20  # of the constant answer: of fewer that a column errs half as often is chance, where there are many
+MOST_PAIRED = 20  # columns that are looked at in pairs
+
+
+@dataclass(frozen=True)
+class NearLeak:
+    """A column, or two together, that tell the label of most rows."""
+
+    columns: tuple[str, ...]
+    share: float  # of the rows with companions
+
+    def sentence(self, label: str) -> str:
+        """Return that in words.
+
+        >>> print(NearLeak(("at",), 0.93).sentence("kind"))
+        at tells kind in 93 % of the rows, nearly as a copy of it would. Is that known of products whose kind is not?
+        """
+        tell = "tells" if len(self.columns) == 1 else "together tell"
+        return (
+            f"{' and '.join(self.columns)} {tell} {label} in {100 * self.share:.0f} % of the rows, nearly as a copy of "
+            f"it would. Is that known of products whose {label} is not?"
+        )
 
 
 def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float, float]:
@@ -28,13 +66,13 @@ def told_by_others(values: Sequence[str], labels: Sequence[str]) -> tuple[float,
     return told_by_pairs(Counter(zip(values, labels, strict=True)))
 
 
-def told_by_pairs(pairs: Mapping[tuple[str, str], int]) -> tuple[float, float]:
+def told_by_pairs(pairs: Pairs) -> tuple[float, float]:
     """Return what `told_by_others` does, from the number of rows of each pair of a value and a label.
 
     >>> told_by_pairs({("a", "x"): 3, ("a", "y"): 1})
     (0.75, 1.0)
     """
-    counts: dict[str, list[int]] = defaultdict(list)  # of each value, its labels' rows
+    counts: dict[Hashable, list[int]] = defaultdict(list)  # of each value, its labels' rows
     for (value, _), count in pairs.items():
         counts[value].append(count)
     n_told = n_companions = 0
@@ -55,24 +93,67 @@ def gives_away(values: Sequence[str], labels: Sequence[str]) -> bool:
     return pairs_give_away(Counter(zip(values, labels, strict=True)))
 
 
-def pairs_give_away(pairs: Mapping[tuple[str, str], int]) -> bool:
+def pairs_give_away(pairs: Pairs) -> bool:
     """Return what `gives_away` does, from the number of rows of each pair of a value and a label."""
     return _tell(pairs, LEAK)
 
 
-def pairs_hint(pairs: Mapping[tuple[str, str], int]) -> bool:
+def pairs_hint(pairs: Pairs) -> bool:
     """Return whether a column tells the label of `HINT` of the rows or more, as `gives_away` counts, but not of `LEAK`.
+
+    Of many columns, or pairs of them, one tells few rows by chance, so the rows must be enough to know.
 
     >>> pairs_hint({("a", "x"): 46, ("a", "y"): 4, ("b", "y"): 45, ("b", "x"): 5})
     True
     """
-    return _tell(pairs, HINT) and not _tell(pairs, LEAK)
+    return _tell(pairs, HINT) and not _tell(pairs, LEAK) and is_beyond_chance(pairs, told_by_pairs(pairs)[0])
 
 
-def _tell(pairs: Mapping[tuple[str, str], int], least: float) -> bool:
+def is_beyond_chance(pairs: Pairs, told: float) -> bool:
+    """Return whether to tell so many labels is more than columns of noise come to.
+
+    The column must err at most half as often as the constant answer, and that on rows with companions at least
+    `LEAST_ERRORS` times.
+    """
+    errors = 1 - _commonest(pairs)
+    n_companions = told_by_pairs(pairs)[1] * sum(pairs.values())
+    return 1 - told <= errors / 2 and errors * n_companions >= LEAST_ERRORS
+
+
+def find_near_leaks(cells: Mapping[str, Sequence[Hashable]], labels: Sequence[str]) -> list[NearLeak]:
+    """Return columns, and pairs of them, that tell the label of most rows and are no leak by the rule, with the share.
+
+    Pairs are of columns that tell little by themselves; they may give the label away by the rule, too.
+
+    Shape:
+        cells: {column: N cells}, of columns that nothing else speaks against
+        labels: N
+    """
+    near_leaks: list[NearLeak] = []
+    for name, values in cells.items():
+        pairs = Counter(zip(values, labels, strict=True))
+        if pairs_hint(pairs):
+            near_leaks.append(NearLeak((name,), told_by_pairs(pairs)[0]))
+    loud = {name for one in near_leaks for name in one.columns}
+    quiet = [name for name in cells if name not in loud][:MOST_PAIRED]
+    for first, second in combinations(quiet, 2):
+        both = zip(cells[first], cells[second], strict=True)
+        together = Counter(zip(both, labels, strict=True))
+        told = told_by_pairs(together)[0]
+        if pairs_hint(together) or (pairs_give_away(together) and is_beyond_chance(together, told)):
+            near_leaks.append(NearLeak((first, second), told))
+    return near_leaks
+
+
+def _tell(pairs: Pairs, least: float) -> bool:
     told, n_companions = told_by_pairs(pairs)
-    of_labels: Counter[str] = Counter()
-    for (_, label), count in pairs.items():
-        of_labels[label] += count
-    commonest = max(of_labels.values(), default=0) / max(sum(of_labels.values()), 1)
+    commonest = _commonest(pairs)
     return told >= least and n_companions > 0.5 and 1 - told <= (1 - commonest) / 2 and commonest < 1
+
+
+def _commonest(pairs: Pairs) -> float:
+    """Return the share of the rows that have the commonest label."""
+    of_labels: Counter[Hashable] = Counter()
+    for (_, label), n in pairs.items():
+        of_labels[label] += n
+    return max(of_labels.values(), default=0) / max(sum(of_labels.values()), 1)

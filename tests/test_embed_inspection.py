@@ -6,8 +6,10 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn import draw_catalogue
 from formats import NEED_PYARROW, WRITERS
@@ -83,6 +85,35 @@ def test_columns_that_give_the_label_away_and_its_parents_are_named(shop):
     }  # fmt: skip
     assert any(text.startswith("article gives category away") for text in sentences(found))
     assert any(text.startswith("world follows from category") for text in sentences(found))
+
+
+def test_columns_of_products_and_near_copies_of_the_label_are_named(tmp_path):
+    """A handle of four rows, a copy with 3 % slips, and two columns that together tell it; noise is not named."""
+    draw, rows = np.random.default_rng(0).integers, []
+    for n in range(600):
+        label, key = n // 4 % 3, draw(3)
+        shelf = (label + 1) % 3 if n % 33 == 0 else label
+        rows.append({
+            "id": f"{n}", "category": f"c{label}", "handle": f"h{n // 4}", "shelf": f"s{shelf}", "key": f"{key}",
+            "lock": f"{(label + key) % 3}", "noise": f"{draw(3)}", "code": f"{draw(300)}",
+        })  # fmt: skip
+    catalogue = write_catalogue(tmp_path / "shop", rows)
+    found = inspect(catalogue, settings=QUICK)
+    named = sentences(found)
+    assert (
+        "handle: 150 values over 600 rows, each of one category: products of one handle are alike; pass "
+        "--group-column handle to heads-train."
+    ) in named
+    words = "nearly as a copy of it would. Is that known of products whose category is not?"
+    assert f"shelf tells category in 97 % of the rows, {words}" in named
+    assert f"key and lock together tell category in 100 % of the rows, {words}" in named
+    assert not [text for text in named if "noise" in text or "code" in text]
+    values = found.to_dict()
+    assert [one["column"] for one in values["group_columns"]] == ["handle"]
+    assert [one["columns"] for one in values["near_leaks"]] == [("shelf",), ("key", "lock")]
+    assert "pass --group-column handle" in render_summary(found).replace("\n  ", " ")
+    without = inspect(catalogue, settings=replace(QUICK, extract=ExtractSettings(where="category == 'c0'")))
+    assert [one.column for one in without.group_columns] == ["handle"]  # by its name, where no label can tell
 
 
 def test_columns_of_too_many_values_are_said_to_be_left_out(shop, monkeypatch):

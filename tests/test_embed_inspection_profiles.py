@@ -8,6 +8,7 @@ import scipy.stats
 from support import image_bytes
 from tiny_models import write_two_towers
 
+from cache.group_columns import find_group_column
 from cache.leak import gives_away, told_by_others
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.inspection import association, column_profile
@@ -278,6 +279,28 @@ def test_pairs_of_a_batch_are_counted_column_by_column_within_the_limit(monkeypa
     counter.add({name: list("abcdefgh") for name in names}, list("xxxxyyyy"))
     assert counter.given_up == names
     assert max(held) == 8  # the pairs of one column, not of ten
+
+
+def test_of_a_column_that_is_given_up_some_values_are_counted_on_with_all_their_rows(monkeypatch):
+    monkeypatch.setattr(association, "MOST_PAIRS", 600)
+    monkeypatch.setattr(association, "MOST_SAMPLED", 200)
+    counter = PairCounter(["handle"])
+    for start in range(0, 3000, 500):  # 1,000 values of three rows
+        rows = range(start, start + 500)
+        counter.add({"handle": [f"h{row // 3}" for row in rows]}, [f"class {row // 3 % 2}" for row in rows])
+    sample = counter.sampled["handle"]
+    assert set(sample.pairs.values()) == {3}
+    assert sample.times == 8
+    found = find_group_column("handle", sample.pairs, times=sample.times)
+    assert found.sentence("kind").startswith(f"handle: some {8 * len(sample.pairs):,} values")
+    assert 700 < found.n_values < 1300
+
+
+def test_a_column_with_gaps_gives_the_label_away_where_it_is_filled():
+    pairs = {("a", "x"): 120, ("b", "y"): 80, ("", "x"): 400, ("", "y"): 400}
+    assert associate("column", "categorical", pairs).is_leak
+    few = {("a", "x"): 2, ("b", "y"): 2, ("", "x"): 100, ("", "y"): 100}
+    assert not associate("column", "categorical", few).is_leak  # which may be chance
 
 
 def test_label_distribution_counts_the_tail():

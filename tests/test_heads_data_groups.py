@@ -182,6 +182,31 @@ def test_a_placeholder_joins_no_rows_is_named_and_scored_apart(tmp_path):
     assert apart["without"]["accuracy"] > apart["with a placeholder"]["accuracy"]
 
 
+def test_a_column_of_products_is_named_where_its_rows_are_no_copies(tmp_path):
+    """The handle's rows have vectors of their own; once it is given, or its rows are copies, nothing is said."""
+    handles = [f"h{n // 12}-{n % 3}" for n in range(N)]  # four rows, of one label
+    path = cache_of(tmp_path / "c.h5", noise(), columns={"handle": handles, "colour": [f"{n % 7}" for n in range(N)]})
+
+    def notes(path, **changes):
+        with Cache(path) as cache:
+            return [note for note in pose(cache, replace(QUICK, **changes)).notes if "--group-column" in note]
+
+    assert notes(path) == [
+        "handle: 60 values over 240 rows, each of one label: products of one handle are alike, yet can stand on both "
+        "sides of the split; --group-column handle keeps them together."
+    ]
+    assert notes(path, group_column="handle") == []
+    copies = cache_of(tmp_path / "d.h5", noise(), columns={"handle": handles}, contents={"text": handles})
+    assert notes(copies) == []
+
+
+def test_words_for_nothing_in_a_group_column_join_no_rows(tmp_path):
+    cells = ["NaN" if n % 4 else f"h{n // 16}" for n in range(N)]
+    path = cache_of(tmp_path / "c.h5", noise(), columns={"handle": cells})
+    problem, _ = sides_of(path, replace(QUICK, group_column="handle"))
+    assert np.bincount(problem.groups).max() == 4
+
+
 def test_copies_of_one_label_are_no_placeholder(tmp_path):
     titles = [f"thing {n}" if n % 3 else "the same" for n in range(N)]  # all of class 0
     path = cache_of(tmp_path / "c.h5", noise(), contents={"text": titles})

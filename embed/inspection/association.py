@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cache.leak import pairs_give_away, told_by_pairs
+from cache.column_types import is_missing
+from cache.leak import is_beyond_chance, pairs_give_away, told_by_pairs
 
 __all__ = ["Association", "PairCounter", "associate", "cramers_v"]
 
 MOST_PAIRS = 500_000  # of a value and a label
+MOST_SAMPLED = 20_000  # pairs of a column that has too many
 
 
 @dataclass(frozen=True)
@@ -32,24 +35,52 @@ class PairCounter:
     """Counts the rows of each pair of a value and a label, for several columns.
 
     All columns together have at most `MOST_PAIRS` pairs (some 120 MB) and those of one column's batch: where there are
-    more, the column that has most is given up.
+    more, the column that has most is given up: of it a sample of values is counted on, with all their rows.
     """
 
     def __init__(self, columns: Iterable[str]) -> None:
         self.pairs: dict[str, Counter[tuple[str, str]]] = {column: Counter() for column in columns}
         self.given_up: list[str] = []
+        self.sampled: dict[str, ValueSample] = {}
 
     def add(self, batch: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
         """Count more rows: the cells of each column, and the labels."""
+        fresh = set(self.pairs)  # whose rows of this batch are counted here
         for column in list(self.pairs):
             self.pairs.get(column, Counter()).update(zip(batch[column], labels, strict=True))
             while sum(map(len, self.pairs.values())) > MOST_PAIRS:
                 self.give_up(max(self.pairs, key=lambda name: len(self.pairs[name])))
+        for column, sample in self.sampled.items():
+            if column not in fresh:
+                sample.add(Counter(zip(batch[column], labels, strict=True)))
 
     def give_up(self, column: str) -> None:
-        """Count a column no longer."""
-        if self.pairs.pop(column, None) is not None:
+        """Count a column no longer, but for a sample of its values."""
+        if (pairs := self.pairs.pop(column, None)) is not None:
             self.given_up.append(column)
+            self.sampled[column] = ValueSample()
+            self.sampled[column].add(pairs)
+
+
+class ValueSample:
+    """The pairs of those values of a column whose checksum is a multiple of `times`, which doubles as they become many.
+
+    So each value is in the sample with all of its rows, or not at all.
+    """
+
+    def __init__(self) -> None:
+        self.times = 1
+        self.pairs: Counter[tuple[str, str]] = Counter()
+
+    def add(self, pairs: Mapping[tuple[str, str], int]) -> None:
+        """Count more rows."""
+        self.pairs.update({pair: n for pair, n in pairs.items() if self._has(pair[0])})
+        while len(self.pairs) > MOST_SAMPLED:
+            self.times *= 2
+            self.pairs = Counter({pair: n for pair, n in self.pairs.items() if self._has(pair[0])})
+
+    def _has(self, value: str) -> bool:
+        return zlib.crc32(value.encode("utf-8", "surrogateescape")) % self.times == 0
 
 
 def associate(column: str, kind: str, pairs: Mapping[tuple[str, str], int]) -> Association | None:
@@ -66,9 +97,15 @@ def associate(column: str, kind: str, pairs: Mapping[tuple[str, str], int]) -> A
         v=cramers_v(labelled),
         tells_label=told_by_pairs(labelled)[0],
         told_by_label=told_by_pairs(exchanged)[0],
-        is_leak=pairs_give_away(labelled),
+        is_leak=pairs_give_away(labelled) or _gives_away_where_filled(labelled),
         follows=pairs_give_away(exchanged),
     )
+
+
+def _gives_away_where_filled(pairs: Mapping[tuple[str, str], int]) -> bool:
+    """Return whether a column with gaps tells the label where it has values, in enough rows to know."""
+    filled = {pair: n for pair, n in pairs.items() if not is_missing(pair[0], "number")}
+    return pairs_give_away(filled) and is_beyond_chance(filled, told_by_pairs(filled)[0])
 
 
 def cramers_v(pairs: Mapping[tuple[str, str], int]) -> float | None:

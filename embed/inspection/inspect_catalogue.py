@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from cache.group_columns import GroupColumn
 from cache.labels import clean_label
+from cache.leak import NearLeak
 from embed.catalogue.table import folder_of
 from embed.inspection.association import Association
 from embed.inspection.column_profile import ColumnProfile
@@ -62,6 +64,8 @@ class Inspection:
     label: LabelProfile | None
     associations: list[Association]
     not_compared: list[str]  # columns of too many values
+    near_leaks: list[NearLeak]  # columns, or two together, that tell the label of most rows; in a sample
+    group_columns: list[GroupColumn]  # which seem to say what rows are of one product, the likeliest first
     text: TextProfile | None
     pictures: PictureProfile | None
     products: list[Product]
@@ -96,6 +100,7 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     roles = source.roles
     tally = _count(source, settings)
     columns = tally.profiles()
+    associations = tally.associations(columns)
     rows, ids, texts = _repeats(tally, source)
     root = (extract.image_root or folder_of(path)).resolve()
     pictures = _pictures(tally, root, settings)
@@ -118,8 +123,10 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
         not_in_rows=[role for role, is_out in (("id", "id" in roles), ("image", tally.has_placed)) if is_out],
         repeated_ids=ids,
         label=None if label_counts is None else profile_label(roles["label"], label_counts),
-        associations=tally.associations(columns),
+        associations=associations,
         not_compared=tally.not_compared(columns),
+        near_leaks=tally.near_leaks(associations),
+        group_columns=tally.group_columns(),
         text=text,
         pictures=pictures,
         products=_choose_products(sample, roles, settings),

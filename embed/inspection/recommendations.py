@@ -75,9 +75,22 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column{_but(inspection)}.{apart}"
         )
+    yield from _of_products(inspection)
     for role, what in (("image", "pictures"), ("text", "texts")):
         if role not in inspection.roles:
             yield Finding(f"No column of {what} was found by its name: --{role}-column names it.")
+
+
+def _of_products(inspection: Inspection) -> Iterator[Finding]:
+    """Say which column names products of several rows; of several such columns the likeliest has the figures."""
+    if not inspection.group_columns:
+        return
+    first, *others = inspection.group_columns
+    also = f" {_names([one.column for one in others])} may do so, too." if others else ""
+    yield Finding(
+        f"{first.sentence(inspection.roles.get('label'))}; pass --group-column {first.column} to heads-train.{also}",
+        is_bad=True,
+    )
 
 
 def _of_label(inspection: Inspection) -> Iterator[Finding]:
@@ -108,13 +121,17 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             f"{100 * label.majority_share:.1f} % of the rows are {label.classes[0][0]!r}: accuracy says little here."
         )
-    if leaks := [one.column for one in inspection.associations if one.is_leak]:
+    groups = {one.column for one in inspection.group_columns}
+    if leaks := [one.column for one in inspection.associations if one.is_leak and one.column not in groups]:
         verb = "gives" if len(leaks) == 1 else "give"
         yield Finding(
             f"{_names(leaks)} {verb} {column} away: the other rows of a value tell the label. As an input of a head "
             "that would be cheating, unless new products come with it.",
             is_bad=True,
         )
+    for near_leak in inspection.near_leaks:
+        if not groups.intersection(near_leak.columns):
+            yield Finding(near_leak.sentence(column))
     if parents := [one.column for one in inspection.associations if one.follows and not one.is_leak]:
         verb = "follows" if len(parents) == 1 else "follow"
         yield Finding(f"{_names(parents)} {verb} from {column}, as a coarser name for it does.")

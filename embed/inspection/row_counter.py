@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from cache.group_columns import GroupColumn, find_group_column, has_group_name
 from cache.labels import clean_label
+from cache.leak import NearLeak, find_near_leaks
 from embed.contents.file_ranges import is_inside_file
 from embed.inspection.association import Association, PairCounter, associate
 from embed.inspection.column_profile import ColumnCounter, ColumnProfile
@@ -25,9 +27,9 @@ class Tally:
     """Counts a catalogue's rows as they come, by batches.
 
     Memory: each column's values up to a limit (`embed.inspection.column_profile`), all columns' pairs with the label
-    up to another (`embed.inspection.association`), 8 bytes a row for each of the row, its id, its text and
-    that without HTML (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing else grows with the
-    rows.
+    up to another and a sample of them beyond it (`embed.inspection.association`), 8 bytes a row for each of the row,
+    its id, its text and that without HTML (`embed.inspection.duplicate_counter`), and samples of fixed sizes. Nothing
+    else grows with the rows.
 
     Args:
         columns: their names.
@@ -60,7 +62,8 @@ class Tally:
         self.pictures: Sample[tuple[int, tuple[str, str]]] = Sample(n_pictures, pictures)  # row, (id, cell)
         self.texts = TextCounter(n_texts, texts, clean_text=clean_text)
         apart = {*(roles.get(role) for role in ("id", "image", "text", "label")), *text_columns}
-        self.pairs = PairCounter(name for name in columns if "label" in roles and name not in apart)
+        others = [name for name in columns if name not in apart]
+        self.pairs = PairCounter(name for name in others if "label" in roles or has_group_name(name))
 
     def add(self, numbers: Sequence[int], batch: Mapping[str, Sequence[str]]) -> None:
         """Count the next rows: their numbers in the table, from 0, and the cells of each column."""
@@ -80,12 +83,18 @@ class Tally:
             self.pictures.offer(n, lambda place: (numbers[place], (ids[place], cells[place])))
         if "text" in self.roles:
             self.texts.add(batch[self.roles["text"]])
-        if self.pairs.pairs:
+        if self.pairs.pairs or self.pairs.sampled:
             for name, counter in self.columns.items():
                 if counter.counts is None:  # with so many values, any agreement with the label is chance
                     self.pairs.give_up(name)
-            cleaned = {cell: clean_label(cell) for cell in set(batch[self.roles["label"]])}
-            self.pairs.add(batch, [cleaned[cell] for cell in batch[self.roles["label"]]])
+            self.pairs.add(batch, self._labels(batch, n))
+
+    def _labels(self, batch: Mapping[str, Sequence[str]], n_rows: int) -> list[str]:
+        if "label" not in self.roles:
+            return [""] * n_rows
+        cells = batch[self.roles["label"]]
+        cleaned = {cell: clean_label(cell) for cell in set(cells)}
+        return [cleaned[cell] for cell in cells]
 
     def _compared(self, batch: Mapping[str, Sequence[str]]) -> Iterator[tuple[str | None, ...]]:
         """Return the cells of each row by which copies are found: all but the id and pictures inside other files.
@@ -119,9 +128,26 @@ class Tally:
         labelled = [one for one in associations if one is not None]
         return sorted(labelled, key=lambda one: (one.v is None, -(one.v or 0.0), one.column))
 
+    def near_leaks(self, associations: Sequence[Association]) -> list[NearLeak]:
+        """Return which columns, or two together, nearly give the label away, of a sample of rows and those compared."""
+        if not associations:
+            return []
+        rows = [(clean_label(row[self.roles["label"]]), row) for _, (_, row) in self.rows.items()]
+        labelled = [(label, row) for label, row in rows if label]
+        names = [one.column for one in associations if not (one.is_leak or one.follows)]
+        cells = {name: [row[name] for _, row in labelled] for name in self.columns if name in names}
+        return find_near_leaks(cells, [label for label, _ in labelled])
+
+    def group_columns(self) -> list[GroupColumn]:
+        """Return the columns that seem to say which rows are of one product, the likeliest first."""
+        likely = [find_group_column(name, pairs) for name, pairs in self.pairs.pairs.items()]
+        likely += [find_group_column(name, one.pairs, times=one.times) for name, one in self.pairs.sampled.items()]
+        return sorted((one for one in likely if one), key=lambda one: (not one.is_named, -one.told, one.n_values))
+
     def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
         """Return the columns that have too many values to be held against the label."""
-        return [one.name for one in profiles if one.kind in COMPARED and one.name in self.pairs.given_up]
+        given_up = self.pairs.given_up if "label" in self.roles else []
+        return [one.name for one in profiles if one.kind in COMPARED and one.name in given_up]
 
 
 def _not_none(hashes: Iterable[int]) -> Iterator[int]:

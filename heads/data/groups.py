@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
+from cache.column_types import is_missing
 from heads.data.alike import alike_contents, near_contents
 from heads.data.labels import Labels
 from heads.errors import LabelError
@@ -150,7 +151,10 @@ def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
         )
     cells = np.array([cell.strip() for cell in cache.column(column)], dtype=object)
     ids = np.unique(cells, return_inverse=True)[1].astype(np.int64)
-    return np.where(cells != "", ids, -1)  # who has no cell is a group of its own
+    has = np.array(
+        [not is_missing(cell, "number") for cell in cells]
+    )  # who has no cell, or "nan", is a group of its own
+    return np.where(has, ids, -1)
 
 
 def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray) -> str | None:

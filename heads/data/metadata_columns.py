@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations, compress
+from itertools import compress
 
 import numpy as np
 
 from cache.column_types import guess_kind, is_missing
-from cache.leak import gives_away, pairs_give_away, pairs_hint, told_by_pairs
+from cache.leak import NearLeak, find_near_leaks, gives_away
 from heads.data.column_encoders import parse_counts
 from heads.data.metadata import MOST_CATEGORIES
 
@@ -26,7 +25,6 @@ LONG_TEXT = "the values are a text of several words"
 
 MOST_ROWS = 100_000  # of a fold that are looked at
 MOST_HINT_ROWS = 20_000  # that are looked at for columns that tell the label nearly or together
-MOST_PAIRED = 20  # columns that are looked at in pairs
 MOSTLY = 0.5  # of the values
 LONG_WORDS = 4.0  # on average, from which on many values are a text
 
@@ -58,10 +56,8 @@ def faults_by_column(
     return {name: faults[name] for name in cells if name in faults}
 
 
-def hints(cells: Mapping[str, Sequence[str]], labels: Sequence[str], rows: np.ndarray) -> dict[tuple[str, ...], float]:
-    """Return which columns, or pairs of them, tell the label of most rows, {names: share}, and are no leak by the rule.
-
-    Pairs are of columns that tell little by themselves.
+def hints(cells: Mapping[str, Sequence[str]], labels: Sequence[str], rows: np.ndarray) -> list[NearLeak]:
+    """Return what `find_near_leaks` does of the training rows; of very many rows some are looked at.
 
     Shape:
         cells: {column: N cells}, of columns that nothing speaks against
@@ -69,20 +65,8 @@ def hints(cells: Mapping[str, Sequence[str]], labels: Sequence[str], rows: np.nd
         rows: (n,) int64, the training rows
     """
     places = np.random.default_rng(0).permutation(len(rows))[:MOST_HINT_ROWS].tolist()
-    some = [labels[place] for place in places]
-    values = {name: [own[rows[place]] for place in places] for name, own in cells.items()}
-    found: dict[tuple[str, ...], float] = {}
-    for name, own in values.items():
-        pairs = Counter(zip(own, some, strict=True))
-        if pairs_hint(pairs):
-            found[(name,)] = told_by_pairs(pairs)[0]
-    quiet = [name for name in values if (name,) not in found][:MOST_PAIRED]
-    for first, second in combinations(quiet, 2):
-        both = [f"{len(one)} {one} {other}" for one, other in zip(values[first], values[second], strict=True)]
-        pairs = Counter(zip(both, some, strict=True))
-        if pairs_hint(pairs) or pairs_give_away(pairs):
-            found[(first, second)] = told_by_pairs(pairs)[0]
-    return found
+    some = {name: [column[rows[place]] for place in places] for name, column in cells.items()}
+    return find_near_leaks(some, [labels[place] for place in places])
 
 
 def fault_of(values: Sequence[str], labels: Sequence[str], *, is_counted: bool = False) -> str | None:

@@ -125,12 +125,8 @@ class MetadataWish:
 
     def _hints(self, columns: Sequence[str], labels: Sequence[str], rows: np.ndarray) -> list[str]:
         """Return a note on each column, or two together, that tell most rows' label and are no leak by the rule."""
-        label, found = self._label, hints({name: self._cells[name] for name in columns}, labels, rows)
-        return [
-            f"{' and '.join(names)} {'tells' if len(names) == 1 else 'together tell'} {label} in {100 * share:.0f} % "
-            f"of the rows, nearly as a copy of it would. Is that known of products whose {label} is not?"
-            for names, share in found.items()
-        ]
+        near_leaks = hints({name: self._cells[name] for name in columns}, labels, rows)
+        return [near_leak.sentence(self._label) for near_leak in near_leaks]
 
     def _about(self, fitted: FittedMetadata, vectors: Vectors) -> list[str]:
         """Return a note on what the columns were taken for, and one on products that have none."""

@@ -20,7 +20,7 @@ from heads.data.modalities import choose_modalities
 from heads.data.splits import Split, split_by_column, split_rows
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
-from heads.experiment.problem_notes import coverage_notes, fold_notes, token_notes
+from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
 from heads.head_types import HEAD_TYPES, fusion_names, head_type
 from heads.modules.plugin import head_name, is_plugin
 from heads.settings import ProblemSettings
@@ -123,6 +123,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     )
     folds = _split(cache, labels, groups.of_rows, settings)
     notes += [*labels.notes, *groups.notes]
+    if settings.group_column is None:
+        notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)
     notes += fold_notes(labels, groups.of_rows, folds, split_column=settings.split_column)
     versions: dict[Encoder, Sequence[Vectors]] = {encoder: [one] for encoder, one in vectors.items()}
     if wish:

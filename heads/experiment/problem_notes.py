@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from cache import Cache
+from cache.group_columns import find_group_column, has_group_name
 from heads.data.labels import Labels
 from heads.data.splits import Split, straddlers
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 
-__all__ = ["coverage_notes", "fold_notes", "token_notes"]
+__all__ = ["coverage_notes", "fold_notes", "group_notes", "token_notes"]
 
+MOST_ROWS = 100_000  # of more, only columns with a usual name are looked at for products of several rows
+LEAST_PARTED = 0.05  # of the rows, of products whose rows are no copies of each other
 LARGE_GROUP = 0.05  # of the rows, from which on a group of duplicates is worth a note
 
 
@@ -49,6 +52,41 @@ def token_notes(several: Iterable[Vectors]) -> list[str]:
             fewest, most = int(counts.min()), int(counts.max())
             shown.append(f"{modality} ({most if fewest == most else f'{fewest} to {most}'})")
     return [f"attention looks at the tokens of {' and '.join(shown)}."] if shown else []
+
+
+def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_column: str | None) -> list[str]:
+    """Return a note on the column that most likely says which rows are of one product, where the groups part such rows.
+
+    Shape:
+        groups: (N,) int64
+    """
+    made_of = [spec.columns for modality in cache.content_modalities if (spec := cache.content_spec(modality))]
+    left_out = {labels.column, split_column, *(name for names in made_of for name in names)}
+    names = [*labels.classes, ""]  # who has no class has the last
+    named = [names[target] for target in labels.targets.tolist()]
+    likely = []
+    for column in cache.columns():
+        if column in left_out or (len(cache) > MOST_ROWS and not has_group_name(column)):
+            continue
+        cells = [cell.strip() for cell in cache.column(column)]
+        found = find_group_column(column, Counter(zip(cells, named, strict=True)))
+        if found and (share := _share_parted(cells, groups)) >= LEAST_PARTED:
+            likely.append((not found.is_named, -share, found))
+    if not likely:
+        return []
+    best = min(likely, key=lambda one: one[:2])[-1]
+    return [
+        f"{best.sentence(labels.column)}, yet can stand on both sides of the split; --group-column {best.column} keeps "
+        "them together."
+    ]
+
+
+def _share_parted(cells: Sequence[str], groups: np.ndarray) -> float:
+    """Return the share of the rows whose cell has others in another group."""
+    values = np.unique(np.array(cells, dtype=object), return_inverse=True)[1]
+    n_groups = np.bincount(np.unique(np.stack([values, groups]), axis=1)[0])
+    is_filled = np.array([bool(cell) for cell in cells])
+    return float((is_filled & (n_groups[values] > 1)).mean())
 
 
 def fold_notes(labels: Labels, groups: np.ndarray, folds: Sequence[Split], *, split_column: str | None) -> list[str]:
