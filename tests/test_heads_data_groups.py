@@ -9,13 +9,17 @@ from support import class_vectors, invoke, synthetic_cache
 
 from cache import Cache, ContentSpec
 from heads.ablation.ablation_settings import AblationSettings
+from heads.commands.ablate_output import show_report as show_ablation
 from heads.commands.train import train as train_command
+from heads.commands.train_output import show_report as show_training
 from heads.data.alike import alike_contents, near_contents
 from heads.data.groups import find_placeholders
 from heads.data.holdout import draw_holdout
 from heads.errors import LabelError, SettingError, SplitError
 from heads.experiment.problem import pose
+from heads.reports.report_settings import ReportSettings
 from heads.settings import TrainSettings
+from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 
 N = 240
@@ -26,6 +30,13 @@ def cache_of(path, vectors, *, labels=None, columns=None, **options):
     labels = [f"class {n % 3}" for n in range(len(vectors))] if labels is None else labels
     synthetic_cache(path, {"text": vectors}, {"label": labels, **(columns or {})}, **options)
     return path
+
+
+def ablation_of(settings):
+    shared = ("fusions", "n_resamples", "precision")
+    return AblationSettings(
+        n_folds=2, grid={"max_epochs": (2,), "hidden_dim": (16,)}, **{name: getattr(settings, name) for name in shared}
+    )
 
 
 def alike(path, cosine=None):
@@ -162,7 +173,7 @@ def test_what_stands_under_many_rows_of_many_labels_is_a_placeholder():
     assert find_placeholders(ids, targets) == [0]
 
 
-def test_a_placeholder_joins_no_rows_is_named_and_scored_apart(tmp_path):
+def test_a_placeholder_joins_no_rows_is_named_and_scored_apart(tmp_path, capsys):
     """A title of "nan" on 42 % of rows made one group of them, which trained, and the rest was scored without."""
     is_nan = np.random.default_rng(2).random(N) < 0.42
     targets = np.arange(N) % 3
@@ -176,10 +187,32 @@ def test_a_placeholder_joins_no_rows_is_named_and_scored_apart(tmp_path):
     assert problem.is_placeholder.tolist() == is_nan.tolist()
     (note,) = [note for note in problem.notes if "placeholder" in note]
     assert note.startswith(f"one text (nan) stands under {is_nan.sum()} rows (")
-    report = train(path, settings=replace(QUICK, max_epochs=20), runs_path=tmp_path / "runs")
+    settings = replace(QUICK, max_epochs=20)
+    report = train(path, settings=settings, runs_path=tmp_path / "runs", report=ReportSettings())
     apart = json.loads((report.run_path / "metrics.json").read_text())["heads"]["text"]["apart"]
     assert apart["with a placeholder"]["n_rows"] + apart["without"]["n_rows"] == report.n_rows["test"]
     assert apart["without"]["accuracy"] > apart["with a placeholder"]["accuracy"]
+    shown = [f"{100 * own['accuracy']:.1f}/{100 * own['macro_f1']:.1f}" for own in apart.values()]
+    show_training(report, details=True, missing=False)
+    printed = capsys.readouterr().out
+    header = [f"{part} ({own['n_rows']})" for part, own in apart.items()]
+    assert "  ".join(header) in printed
+    assert ["text", *shown] in [line.split() for line in printed.splitlines()]
+    page = report.report_path.read_text()
+    assert f"<th>{header[0]}</th><th>{header[1]}</th>" in page
+    assert note[:40] in page
+    show_training(report, details=False, missing=False)
+    assert "with a placeholder" not in capsys.readouterr().out  # the note has told it
+    of_all = ablate(path, settings=ablation_of(settings), runs_path=tmp_path / "runs")
+    (row,) = of_all.ranking.rows
+    assert sum(one["n_rows"] for one in row.apart.values()) == N  # each tested once
+    weighted = sum(one["n_rows"] * one["accuracy"] for one in row.apart.values())
+    assert weighted == pytest.approx(N * row.accuracy.mean)
+    show_ablation(of_all, details=True, top=None)
+    printed = capsys.readouterr().out
+    assert f"with a placeholder ({is_nan.sum()})  without ({N - is_nan.sum()})" in printed
+    assert f"<th>with a placeholder ({is_nan.sum()})</th>" in (of_all.run_path / "report.html").read_text()
+    assert "accuracy_with_a_placeholder" in (of_all.run_path / "ranking.csv").read_text()
 
 
 def test_a_column_of_products_is_named_where_its_rows_are_no_copies(tmp_path):

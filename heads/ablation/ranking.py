@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.problem import Problem
 from heads.experiment.results import Outcome
+from heads.metrics.apart import score_apart
 from heads.metrics.differences import Difference, compare
 from heads.metrics.scores import resampled_scores, scores
 from heads.metrics.verdict import MARGIN, Verdict, judge
@@ -49,6 +50,7 @@ class Ranked:
     macro_f1: Spread | None = None
     accuracy_difference: Difference | None = None  # to the best single modality; None for itself
     macro_f1_difference: Difference | None = None
+    apart: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # rows with a placeholder, and without
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,17 @@ def rank(
     )
     single = next((one for one in good if one.is_single), None)
     fusion = next((one for one in good if not one.is_single), None)
-    values, resampled = _pooled_scores(problem, {one: jobs[one] for one in good}, outcomes, n_resamples, generator)
+    answers = {one: _answers(jobs[one], outcomes) for one in good}
+    values, resampled = _pooled_scores(problem, answers, n_resamples, generator)
     groups = problem.groups[problem.test_rows]
     differences: Mapping[Configuration, Sequence[Difference]] = {}
     if single is not None:
         others, n_groups = [one for one in good if one != single], len(np.unique(groups))
         differences = compare(others, single, scores=values, resampled=resampled, n_groups=n_groups)
-    ranked = [_ranked(rows[one], values[one], differences.get(one)) for one in good]
+    ranked = [
+        replace(_ranked(rows[one], values[one], differences.get(one)), apart=_scored_apart(problem, answers[one]))
+        for one in good
+    ]
     verdict = None
     if single is not None and fusion is not None:
         (verdict,) = judge(
@@ -128,10 +134,18 @@ def _summary(configuration: Configuration, outcomes: Sequence[Outcome]) -> Ranke
     )
 
 
+def _answers(jobs: Sequence[FoldJob], outcomes: Mapping[FoldJob, Outcome]) -> list[np.ndarray]:
+    """Return for each seed the answers to the test rows of all folds, (n,) int64."""
+    answers = []
+    for seed in sorted({job.seed for job in jobs}):
+        of_seed = sorted((job.fold, outcomes[job].predictions) for job in jobs if job.seed == seed)
+        answers.append(np.concatenate([found for _, found in of_seed]).astype(np.int64))
+    return answers
+
+
 def _pooled_scores(
     problem: Problem,
-    jobs: Mapping[Configuration, Sequence[FoldJob]],
-    outcomes: Mapping[FoldJob, Outcome],
+    answers: Mapping[Configuration, Sequence[np.ndarray]],
     n_resamples: int,
     generator: np.random.Generator,
 ) -> tuple[dict[Configuration, np.ndarray], dict[Configuration, np.ndarray]]:
@@ -139,26 +153,34 @@ def _pooled_scores(
 
     Both are means over the seeds.
     """
-    rows = problem.test_rows
-    targets, n_classes = problem.labels.targets[rows], len(problem.labels.classes)
-    answers, named = {}, {}
-    for place, (one, own) in enumerate(jobs.items()):
-        seeds = sorted({job.seed for job in own})
-        named[one] = [f"{place} {seed}" for seed in seeds]
-        for name, seed in zip(named[one], seeds, strict=True):
-            of_seed = sorted((job.fold, outcomes[job].predictions) for job in own if job.seed == seed)
-            answers[name] = np.concatenate([found for _, found in of_seed]).astype(np.int64)
     if not answers:
         return {}, {}
+    rows = problem.test_rows
+    targets, n_classes = problem.labels.targets[rows], len(problem.labels.classes)
+    named = {one: [f"{place} {n}" for n in range(len(own))] for place, (one, own) in enumerate(answers.items())}
+    by_name = {name: own for one in answers for name, own in zip(named[one], answers[one], strict=True)}
     resampled = resampled_scores(
-        targets, answers, problem.groups[rows], n_classes=n_classes, n_resamples=n_resamples, generator=generator
+        targets, by_name, problem.groups[rows], n_classes=n_classes, n_resamples=n_resamples, generator=generator
     )
-    pooled = {name: scores(targets, own, n_classes) for name, own in answers.items()}
-    values = {
-        one: np.mean([[pooled[name]["accuracy"], pooled[name]["macro_f1"]] for name in names], axis=0)
-        for one, names in named.items()
-    }
+    values = {one: _mean_scores(targets, own, n_classes) for one, own in answers.items()}
     return values, {one: np.mean([resampled[name] for name in names], axis=0) for one, names in named.items()}
+
+
+def _mean_scores(targets: np.ndarray, answers: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
+    """Return accuracy and macro-F1, (2,), the means over the seeds."""
+    by_seed = [scores(targets, own, n_classes) for own in answers]
+    return np.mean([[own["accuracy"], own["macro_f1"]] for own in by_seed], axis=0)
+
+
+def _scored_apart(problem: Problem, answers: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
+    rows = problem.test_rows
+    targets, n_classes = problem.labels.targets[rows], len(problem.labels.classes)
+
+    def measure(some: np.ndarray) -> dict[str, float]:
+        accuracy, macro_f1 = _mean_scores(targets[some], [own[some] for own in answers], n_classes).tolist()
+        return {"accuracy": accuracy, "macro_f1": macro_f1}
+
+    return score_apart(problem.is_placeholder[rows], measure)
 
 
 def _ranked(row: Ranked, pooled: np.ndarray, differences: Sequence[Difference] | None) -> Ranked:

@@ -6,6 +6,7 @@ import click
 
 from cache.console.command import WIDTH, print_wrapped
 from heads.ablation.ranking_table import MOST_FAILURES, differences_text, ranking_lines, verdict_text
+from heads.commands.train_details import show_apart
 from heads.experiment.best_heads import LATE_FITTED
 from heads.runs.ablation_report import AblationReport
 
@@ -37,6 +38,9 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
     if report.is_late_fitted:
         print_wrapped(LATE_FITTED)
     if details:
+        show_apart(
+            [(report.naming.name(row.configuration), {"apart": row.apart}) for row in report.ranking.rows[:shown]]
+        )
         _show_details(report)
     page = report.run_path / "report.html"
     click.echo(f"\n{page if page.exists() else report.run_path}  ({report.elapsed_s:.1f} s)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,9 +14,10 @@ from heads.metrics.verdict import together_in_words
 from heads.modules.guard import GUARD
 from heads.runs.run_report import RunReport
 
-__all__ = ["percent", "rows_of_heads", "show_details", "show_missing"]
+__all__ = ["percent", "rows_of_heads", "show_apart", "show_details", "show_missing"]
 
 LONGEST_HEAD = 15  # characters of the built-in heads' names, and some more
+APART = "Accuracy/macro-F1 on the test rows with a placeholder (one content of many rows and classes), and without:"
 MOST_POINTS = 21  # of a sweep
 MOST_WEIGHTS = 7  # characters of late's weights in the table; the line below has them in any case
 
@@ -24,6 +26,7 @@ def show_details(report: RunReport) -> None:
     """Print all that was found of each head and each fusion."""
     click.echo()
     _show_scores(report)
+    show_apart([(name, report.metrics[head]) for head, name in rows_of_heads(report)])
     _show_weights(report)
     if report.verdicts:
         _show_comparisons(report)
@@ -64,6 +67,22 @@ def _show_scores(report: RunReport) -> None:
     if epochs:
         click.echo()
         print_wrapped(f"The best epoch of those trained: {', '.join(epochs)}.")
+
+
+def show_apart(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Print accuracy and macro-F1 of each head on the test rows with a placeholder and on the others, where both are.
+
+    Args:
+        rows: what is shown of a head, and its scores.
+    """
+    scored = [(name, own["apart"]) for name, own in rows if own.get("apart")]
+    if not scored:
+        return
+    click.echo()
+    print_wrapped(APART)
+    click.echo()
+    header = [f"{part} ({own['n_rows']:,})" for part, own in scored[0][1].items()]
+    print_table(["head", *header], [[name, *map(_pair, parts.values())] for name, parts in scored], width=WIDTH)
 
 
 def rows_of_heads(report: RunReport) -> list[tuple[str, str]]:
@@ -165,7 +184,7 @@ def _show_comparisons(report: RunReport) -> None:
     print_table(["fusion", "rows", "p", "classes", *report.verdicts[0].importance], rows, width=WIDTH)
 
 
-def _pair(scored: dict[str, float]) -> str:
+def _pair(scored: Mapping[str, float]) -> str:
     return f"{percent(scored['accuracy'])}/{percent(scored['macro_f1'])}"
 
 

@@ -15,6 +15,7 @@ from heads.experiment.missing_modalities import score_missing
 from heads.experiment.predictions import Predictions
 from heads.experiment.trained_heads import SIDES, Roster
 from heads.experiment.weight_sweep import SweepPoint
+from heads.metrics.apart import score_apart
 from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
@@ -92,17 +93,10 @@ def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
 
 def _scored_apart(roster: Roster, probabilities: np.ndarray) -> dict:
     """Return the scores on the test rows with a placeholder and on the others, where there are both."""
-    has = roster.problem.is_placeholder[roster.split.test]
-    if has.all() or not has.any():
-        return {}
-    targets = roster.problem.labels.targets[roster.split.test]
-    parts = {"with a placeholder": has, "without": ~has}
-    return {
-        "apart": {
-            name: {"n_rows": int(rows.sum()), **measure(targets[rows], probabilities[rows])}
-            for name, rows in parts.items()
-        }
-    }
+    test = roster.split.test
+    targets = roster.problem.labels.targets[test]
+    apart = score_apart(roster.problem.is_placeholder[test], lambda rows: measure(targets[rows], probabilities[rows]))
+    return {"apart": apart} if apart else {}
 
 
 def _compare(

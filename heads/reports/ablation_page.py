@@ -89,6 +89,7 @@ def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -
         single=ranking.single.head if ranking.single else None,
         late_fitted=LATE_FITTED if bench.is_late_fitted else None,
         rows=shown[:MOST_ROWS],
+        apart=next((one.row.apart for one in good if one.row.apart), None),
         n_rows=len(shown),
         n_failed=len(shown) - len(good),
         figures=_figures(good, ranking, naming, jobs, looks),

@@ -64,6 +64,7 @@ def write_report(
         found=found,
         run_name=found.run_path.name,
         rows=_rows(found),
+        apart=_parts(found.metrics.values()),
         altered=_altered(findings.n_altered, found.n_rows["test"]),
         best=chosen.best,
         best_single=chosen.single,
@@ -149,6 +150,11 @@ def _sections(found: RunReport) -> list[tuple[str, str]]:
 def _rows(found: RunReport) -> list[tuple[str, dict]]:
     """Return the lines of the table of heads; controls stand in brackets."""
     return [*found.metrics.items(), *((f"({name})", own) for name, own in found.controls.items())]
+
+
+def _parts(scored: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many test rows have a placeholder and how many have none; nothing where all are alike."""
+    return {part: own["n_rows"] for one in scored for part, own in one.get("apart", {}).items()}
 
 
 def _altered(n_altered: int, n_rows: int) -> str:

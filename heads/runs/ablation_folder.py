@@ -77,6 +77,9 @@ def _ranked_cells(row: Ranked, modalities: Iterable[str]) -> dict[str, object]:
         difference = getattr(row, name)
         for end, part in (("", "value"), ("_low", "low"), ("_high", "high")):
             cells[name + end] = getattr(difference, part) if difference else ""
+    for part, scored in row.apart.items():  # where there are placeholders
+        for name in ("accuracy", "macro_f1"):
+            cells[f"{name}_{part.replace(' ', '_')}"] = scored[name]
     return {**cells, "seconds": row.elapsed_s, "error": row.error or ""}
 
 
