@@ -28,6 +28,7 @@ def shop(seed=0):
     folds = [SimpleNamespace(test=np.sort(order[:33])), SimpleNamespace(test=np.sort(order[33:]))]
     return SimpleNamespace(
         labels=SimpleNamespace(targets=generator.integers(N_CLASSES, size=N_ROWS), classes=["a", "b", "c"]),
+        is_placeholder=np.zeros(N_ROWS, dtype=bool),
         groups=generator.integers(40, size=N_ROWS),
         folds=folds,
         test_rows=np.concatenate([fold.test for fold in folds]),

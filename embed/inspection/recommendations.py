@@ -157,8 +157,8 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
         )
     if text.n_alike:
         yield Finding(
-            f"{plural(text.n_alike, 'further text')} of an earlier product but for letter case and HTML: encoders may "
-            "give both the same vector, and no split keeps them together."
+            f"{plural(text.n_alike, 'further text')} of an earlier product but for letter case and HTML: training "
+            "takes for copies those that differ in letter case and entities alone, or have one vector."
         )
     if text.n_html:
         yield Finding(
@@ -189,7 +189,7 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
     if pictures.n_alike:
         yield Finding(
             f"{plural(pictures.n_alike, 'further picture file')} with the pixels of another: encoders give both the "
-            "same vector, and no split keeps them together."
+            "same vector, and a split keeps such products on one side."
         )
     elif pictures.n_alike is None:
         yield Finding("Pictures of one size are too many to compare pixel by pixel: --deep does.")

@@ -69,6 +69,8 @@ def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_colum
         if column in left_out or (len(cache) > MOST_ROWS and not has_group_name(column)):
             continue
         cells = [cell.strip() for cell in cache.column(column)]
+        if len(set(cells)) == len(cells):
+            continue
         found = find_group_column(column, Counter(zip(cells, named, strict=True)))
         if found and (share := _share_parted(cells, groups)) >= LEAST_PARTED:
             likely.append((not found.is_named, -share, found))
