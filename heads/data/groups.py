@@ -151,10 +151,8 @@ def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
         )
     cells = np.array([cell.strip() for cell in cache.column(column)], dtype=object)
     ids = np.unique(cells, return_inverse=True)[1].astype(np.int64)
-    has = np.array(
-        [not is_missing(cell, "number") for cell in cells]
-    )  # who has no cell, or "nan", is a group of its own
-    return np.where(has, ids, -1)
+    has = np.array([not is_missing(cell, "number") for cell in cells])
+    return np.where(has, ids, -1)  # who has no cell, or one such as "nan", is a group of its own
 
 
 def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray) -> str | None:
