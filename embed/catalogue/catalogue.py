@@ -34,6 +34,7 @@ class Catalogue:
     roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
     text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
     templates: tuple[str, ...] = ()  # of the pictures' paths
+    has_means: bool = False  # whether a product of several pictures has the mean of their vectors
     filled: dict[str, dict[str, float]] = field(default_factory=dict)  # id, modality, label -> column -> how full it is
 
     def cells(self, modality: str) -> list[str]:
@@ -51,6 +52,8 @@ class Catalogue:
             fields = ({"join": SEPARATOR} if len(columns) > 1 else {}) | ({"clean": True} if is_cleaned else {})
         elif self.templates:
             columns, fields = [], {"templates": list(self.templates)}
+        if modality == "image" and self.has_means:
+            fields["pictures"] = "mean"
         return ContentSpec(modality, {"columns": columns, **fields})
 
     @property
@@ -111,6 +114,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         roles=roles,
         text_columns=text_columns,
         templates=templates,
+        has_means=getattr(table, "has_means", False),
         filled=filled,
     )
 
