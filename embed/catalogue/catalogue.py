@@ -13,6 +13,7 @@ from cache.column_names import share_filled
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
+from embed.catalogue.stray_cells import tell_stray_bytes
 from embed.catalogue.subsample import choose_rows
 from embed.catalogue.table import Table, folder_of
 from embed.contents.texts import SEPARATOR, join
@@ -98,6 +99,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         numbers = [numbers[row] for row in rows]
         columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
     _tell_subset(len(numbers), n_rows, settings, path)
+    tell_stray_bytes(columns, path)
     ids = [str(n) for n in numbers] if id_column is None else columns[id_column]
     text_columns = settings.text_column_names
     taken = {"id": id_column, **roles, "label": finder.find("label")}

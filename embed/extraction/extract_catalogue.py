@@ -16,6 +16,7 @@ from pathlib import Path
 from cache import Cache, Inventory, Journal, Products, seal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
+from cache.stray_bytes import open_csv
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.hash_cache import Hints
 from embed.contents.statuses import MEANINGS, NOT_BAD
@@ -222,7 +223,7 @@ def _list_failures(
     if not lines:
         path.unlink(missing_ok=True)
         return None, counts
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with open_csv(path) as file:
         writer = csv.writer(file)
         writer.writerow(["id", "modality", "status", "meaning", "cell"])
         writer.writerows(lines)
