@@ -14,7 +14,8 @@ from cache.errors import (
 )
 from cache.inventory import Inventory
 from cache.journal import Journal
-from cache.keys import ContentSpec, EncoderSpec, content_key
+from cache.keys import ContentSpec, EncoderSpec, content_key, mean_key
+from cache.means import publish_means
 from cache.part import Part
 from cache.planning import plan
 from cache.products import Contents, Products
@@ -44,7 +45,9 @@ __all__ = [
     "UnreadableError",
     "UnsafeFileError",
     "content_key",
+    "mean_key",
     "plan",
+    "publish_means",
     "seal",
     "verify",
 ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["USUAL_NAMES", "share_filled", "usual_column", "usual_columns"]
+__all__ = ["PICTURE_KEYS", "USUAL_NAMES", "share_filled", "usual_column", "usual_columns"]
+
+# Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
+PICTURE_KEYS = "picture_keys"
 
 # The most telling first; case, blanks, "_" and "-" do not count.
 USUAL_NAMES = {

@@ -123,7 +123,8 @@ class Inventory:
             keys = list(self.keys.get(modality, {}))
             n_sealed = self._n_sealed.get(modality, 0)
             sealed, unsealed = keys[:n_sealed], set(keys[n_sealed:])
-            wanted = products.contents[modality].keys if modality in products.contents else []
+            contents = products.contents.get(modality)
+            wanted = [] if contents is None else [*contents.keys, *contents.kept]
             ordered = [key for key in dict.fromkeys(wanted) if key in unsealed]
             others = sorted(unsealed.difference(ordered))
             self.keys[modality] = {key: row for row, key in enumerate([*sealed, *ordered, *others])}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from cache.errors import NotACacheError
 
-__all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256"]
+__all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256", "mean_key"]
 
 
 def content_key(content: bytes) -> str:
@@ -22,6 +22,14 @@ def content_key(content: bytes) -> str:
     'e3b0c44298fc'
     """
     return hashlib.sha256(content).hexdigest()
+
+
+def mean_key(keys: Iterable[str]) -> str:
+    """Return the key of the mean of several contents' vectors, the same whatever their order.
+
+    Its bytes are no picture's: those begin with a length.
+    """
+    return fields_sha256({"mean_of": sorted(set(keys))})
 
 
 def fields_sha256(fields: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ U is the number of unique contents of a modality, N the number of products, D an
 path                                    shape     type     meaning
 ======================================  ========  =======  ==========================================================
 ``/<modality>/key``                     (U,)      S64      SHA-256 of the content: of the image file's bytes, or of
-                                                           the normalised text in UTF-8
+                                                           the normalised text in UTF-8; or of several keys, whose
+                                                           vectors' mean it has (`cache.keys.mean_key`)
 ``/<modality>/status``                  (U,)      S16      ``ok``, or why the content could not be read
 ``/<modality>/<encoder>/vector``        (U, D)    f4       one vector per key; NaN where there is none
 ``/<modality>/<encoder>/encoded``       (U,)      bool     whether there is a vector

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,15 @@ __all__ = ["Contents", "Products"]
 
 @dataclass(frozen=True)
 class Contents:
-    """One modality of N products: each one's content key, "" where it has none, its status, and how it is made."""
+    """One modality of N products: each one's content key, "" where it has none, its status, and how it is made.
+
+    The contents that are kept beside those, in their order, are what the products' means are made of.
+    """
 
     keys: list[str]
     statuses: list[str]
     spec: ContentSpec | None = None
+    kept: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

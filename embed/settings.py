@@ -36,7 +36,7 @@ class ExtractSettings:
     id_column: str | None = None  # None: by its usual names
     image_column: str | None = None
     image_template: tuple[str, ...] | str = ()  # "images/{id}.jpg", several tried in turn; none: by what is there
-    pictures: str = "first"  # or "rows": of cells that list several
+    pictures: str = "first"  # or "mean" of their vectors, or "rows": of cells that list several
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
     clean_text: bool = False  # lower case, no HTML, a blank for punctuation: `embed.contents.texts.clean`
@@ -101,8 +101,13 @@ class ExtractSettings:
             len(self.escape) != 1 or self.escape in '"\r\n\0' + (delimiter or "")
         ):
             raise SettingError(f"--escape: expected one character, or none, got {self.escape!r}.")
-        if self.pictures not in ("first", "rows"):
-            raise SettingError(f"--pictures: expected first or rows, got {self.pictures!r}.")
+        if self.pictures not in ("first", "mean", "rows"):
+            raise SettingError(f"--pictures: expected first, mean or rows, got {self.pictures!r}.")
+        if self.pictures == "mean" and self.tokens is not None:
+            raise SettingError(
+                "Expected vectors alone with --pictures mean, but --tokens asks for tokens, which have no mean. Leave "
+                "one of the two out."
+            )
         if self.image_template and self.image_column is not None:
             raise SettingError(
                 "Expected pictures to be named by a column (--image-column) or by a template (--image-template), but "

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cache.stray_bytes import shown_values
+
 __all__ = ["write_json"]
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a value; what is not Unicode in it is escaped, and read back as it was."""
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
+def write_json(path: Path, value: object, *, is_exact: bool = False) -> None:
+    r"""Write a value; bytes that are not Unicode stand as ``\xe9``, which any program reads.
+
+    Where it `is_exact`, Python reads them back as they were, and other programs may refuse the file.
+    """
+    text = json.dumps(value if is_exact else shown_values(value), indent=1, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

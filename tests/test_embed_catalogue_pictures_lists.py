@@ -111,6 +111,6 @@ def test_an_inspection_counts_the_pictures_of_its_rows(catalogue):
 
 
 def test_a_way_that_is_not_known_is_refused(catalogue):
-    with pytest.raises(SettingError, match="--pictures: expected first or rows, got 'mean'"):
-        ExtractSettings(pictures="mean")
+    with pytest.raises(SettingError, match="--pictures: expected first, mean or rows, got 'median'"):
+        ExtractSettings(pictures="median")
     assert invoke(embed.commands.extract.extract, catalogue, "--pictures", "last").exit_code == 2

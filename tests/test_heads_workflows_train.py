@@ -543,7 +543,7 @@ def test_labels_that_are_not_unicode_are_kept(tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(targets, 8)}, columns)
     found = train(path, settings=replace(QUICK, fusions=()), runs_path=tmp_path / "runs")
     assert load_heads(found.run_path)["text"].classes == [bad, "tea"]
-    assert read_json(found.run_path / "config.json")["classes"] == [bad, "tea"]
+    assert read_json(found.run_path / "config.json")["classes"] == [r"caf\xe9", "tea"]
 
 
 def test_a_run_says_what_it_was_computed_on_and_in(folder, cache_path):

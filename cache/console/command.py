@@ -14,6 +14,7 @@ import click
 
 from cache.console.notes import log_to_stderr
 from cache.errors import EmbedOnceError
+from cache.stray_bytes import SHOWN, shown, shown_values
 
 __all__ = [
     "WIDTH",
@@ -61,8 +62,9 @@ class Command(click.Command):
 
     def main(self, *args: Any, **options: Any) -> Any:
         log_to_stderr()
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # ids and titles may hold what is not Unicode
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=SHOWN)  # ids and titles may hold what is not Unicode
         try:
             return super().main(*args, **{**options, "standalone_mode": False}) or sys.exit(0)
         except click.exceptions.Exit as stop:
@@ -89,7 +91,7 @@ class Command(click.Command):
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    click.echo(json.dumps(value, indent=1, default=str))
+    click.echo(json.dumps(shown_values(value), indent=1, default=lambda other: shown(str(other))))
 
 
 def print_wrapped(text: str) -> None:

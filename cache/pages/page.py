@@ -12,6 +12,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cache.stray_bytes import shown
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -42,7 +44,7 @@ def render_page(template_path: str | Path, **values: Any) -> str:
         script_hash=Markup(f"sha256-{digest}"),  # noqa: S704 - digits and letters
         **values,
     )
-    return page.encode(errors="backslashreplace").decode()  # cells may hold what is not Unicode
+    return shown(page)
 
 
 def picture_url(picture: Image.Image, *, side: int = THUMBNAIL_SIDE) -> str:

@@ -13,6 +13,7 @@ from cache.column_names import share_filled
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
+from embed.catalogue.stray_cells import tell_stray_bytes
 from embed.catalogue.subsample import choose_rows
 from embed.catalogue.table import Table, folder_of
 from embed.contents.texts import SEPARATOR, join
@@ -34,6 +35,7 @@ class Catalogue:
     roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
     text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
     templates: tuple[str, ...] = ()  # of the pictures' paths
+    has_means: bool = False  # whether a product of several pictures has the mean of their vectors
     filled: dict[str, dict[str, float]] = field(default_factory=dict)  # id, modality, label -> column -> how full it is
 
     def cells(self, modality: str) -> list[str]:
@@ -51,6 +53,8 @@ class Catalogue:
             fields = ({"join": SEPARATOR} if len(columns) > 1 else {}) | ({"clean": True} if is_cleaned else {})
         elif self.templates:
             columns, fields = [], {"templates": list(self.templates)}
+        if modality == "image" and self.has_means:
+            fields["pictures"] = "mean"
         return ContentSpec(modality, {"columns": columns, **fields})
 
     @property
@@ -95,6 +99,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         numbers = [numbers[row] for row in rows]
         columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
     _tell_subset(len(numbers), n_rows, settings, path)
+    tell_stray_bytes(columns, path)
     ids = [str(n) for n in numbers] if id_column is None else columns[id_column]
     text_columns = settings.text_column_names
     taken = {"id": id_column, **roles, "label": finder.find("label")}
@@ -111,6 +116,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         roles=roles,
         text_columns=text_columns,
         templates=templates,
+        has_means=getattr(table, "has_means", False),
         filled=filled,
     )
 

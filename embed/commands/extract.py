@@ -68,7 +68,9 @@ class ExtractCommand(Command):
 @setting("--image-column", help="Default: image, image_path, filename, …")
 @setting("--image-template", multiple=True, help="Paths made of cells: 'images/{id}.jpg'; several are tried in turn.")
 @setting(
-    "--pictures", type=click.Choice(["first", "rows"]), help="Of cells that list several: the first, or a row each."
+    "--pictures",
+    type=click.Choice(["first", "mean", "rows"]),
+    help="Of cells that list several: the first, the mean of their vectors, or a row each.",
 )
 @setting("--text-column", help="Default: text, title, productDisplayName, name, description, …")
 @setting("--text-columns", help="Several, with commas: their non-empty cells joined with '. ' are the text.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from cache import Contents, ContentSpec, content_key
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
+from embed.catalogue.pictures.picture_lists import PictureList
 from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
@@ -19,11 +21,20 @@ from embed.errors import CatalogueError, ContentError
 from embed.extraction.thread_map import map_pictures
 from embed.settings import ExtractSettings
 
-__all__ = ["Source", "find_source", "find_texts"]
+__all__ = ["ListedPicture", "Source", "find_source", "find_texts"]
 
 log = logging.getLogger("embed_once")
 
 KeyedContent = tuple[str, str, Path | Place | str]  # key, status, place
+
+
+@dataclass(frozen=True)
+class ListedPicture:
+    """One of several pictures of a product."""
+
+    key: str  # "" where there is none
+    status: str
+    cell: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Source:
     places: dict[str, Path | Place | str]  # key -> the file, the place inside a file, or the text itself
     spec: ContentSpec  # how the contents are made of the catalogue
     hints: Hints
+    pictures: dict[int, list[ListedPicture]] = field(default_factory=dict)  # of products that have several, by row
 
     def read(self, key: str) -> bytes | str:
         """Return the content of a key.
@@ -72,6 +84,8 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
         UnreadableError: the machine lacks memory or open files.
     """
     cells = catalogue.cells(modality)
+    lists = [_names(cell) for cell in cells] if modality == "image" and catalogue.has_means else []
+    cells = list(chain.from_iterable(lists)) if lists else cells
     contents: Iterator[KeyedContent] = (
         find_texts(cells, is_cleaned=settings.clean_text)
         if modality == "text"
@@ -86,7 +100,18 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
     if modality == "image":
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
-    return Source(modality, keys, statuses, places, spec, hints)
+    pictures: dict[int, list[ListedPicture]] = {}
+    if lists:
+        every = map(ListedPicture, keys, statuses, cells)
+        by_product = [list(islice(every, len(names))) for names in lists]
+        pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}
+        keys, statuses = [listed[0].key for listed in by_product], [listed[0].status for listed in by_product]
+    return Source(modality, keys, statuses, places, spec, hints, pictures)
+
+
+def _names(cell: str) -> list[str]:
+    """Return the pictures that a cell lists where all are taken, else the cell alone."""
+    return cell.names if isinstance(cell, PictureList) else [cell]
 
 
 def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, str]]:

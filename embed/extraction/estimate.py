@@ -62,11 +62,15 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
     elapsed_s = time.monotonic() - started
     n_sampled = sum(batch.n_contents for batch in batches)
     scale = len(missing) / max(1, n_sampled)
+    lacking = set(missing)
+    members = {frozenset(one.key for one in listed if one.key) for listed in run.source.pictures.values()}
+    n_means = sum(len(keys) > 1 and not lacking.isdisjoint(keys) for keys in members)
+    vector_bytes = sum(batch.vector_bytes for batch in batches)
     return EncoderEstimate(
         name=run.name,
         n_unique=len(run.source.places),
         n_missing=len(missing),
-        vector_bytes=round(sum(batch.vector_bytes for batch in batches) * scale),
+        vector_bytes=round(vector_bytes * (scale + n_means / max(1, n_sampled))),
         token_bytes=round(sum(batch.token_bytes for batch in batches) * scale),
         encode_s=elapsed_s * len(missing) / max(1, n_timed),
         n_sampled=n_sampled,

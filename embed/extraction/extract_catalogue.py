@@ -8,13 +8,15 @@ import stat
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, Inventory, Journal, Products, seal
+from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
+from cache.stray_bytes import open_csv
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.hash_cache import Hints
 from embed.contents.statuses import MEANINGS, NOT_BAD
@@ -26,6 +28,7 @@ from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.estimate import Estimate, estimate_encoder
+from embed.extraction.picture_means import BrokenPicture, add_means
 from embed.settings import ExtractSettings
 
 __all__ = ["ExtractReport", "estimate", "extract"]
@@ -73,11 +76,7 @@ def extract(
     with _work(catalogue_path, cache_path, settings, encoders) as work:
         reports = [run.encode_missing(work.inventory) for run in work.runs]
         changed = {key for run in work.runs for key in run.changed}
-        products = Products(
-            ids=work.catalogue.ids,
-            columns=work.catalogue.columns,
-            contents={modality: source.contents(changed) for modality, source in work.sources.items()},
-        )
+        products, broken = _products(work, changed)
         n_gone = _count_products_gone(work.cache_path, work.catalogue)
         was_written = seal(work.cache_path, work.journal, products)
         if n_gone:
@@ -88,7 +87,7 @@ def extract(
                 f"taken of {work.catalogue.path}" if is_part else f"in {work.catalogue.path}",
                 " (all come back without --where, --per-class and --sample)" if is_part else "",
             )
-        failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources))
+        failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
         cache_path=work.cache_path,
         n_products=len(work.catalogue.ids),
@@ -177,6 +176,20 @@ def _work(
         yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
 
 
+def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
+    """Return the products for the cache, and the pictures that are left out of means."""
+    columns: Mapping[str, list[str]] = work.catalogue.columns
+    contents = {modality: source.contents(changed) for modality, source in work.sources.items()}
+    broken: list[BrokenPicture] = []
+    pictures = work.sources["image"].pictures if "image" in work.sources else {}
+    if pictures:
+        encoded = Inventory(work.cache_path, work.journal)
+        means = add_means(contents["image"], pictures, encoded, left_out=changed)
+        contents["image"], broken = means.contents, means.broken
+        columns = {**columns, PICTURE_KEYS: means.keys}
+    return Products(ids=work.catalogue.ids, columns=columns, contents=contents), broken
+
+
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
     if facts_of(cache_path) is None:
         return 0
@@ -185,9 +198,12 @@ def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
 
 
 def _list_failures(
-    cache_path: Path, catalogue: Catalogue, modalities: list[str]
+    cache_path: Path, catalogue: Catalogue, modalities: list[str], *, broken: list[BrokenPicture]
 ) -> tuple[Path | None, dict[str, dict[str, int]]]:
-    """Write ``<cache>.failures.csv``, one line a product and modality; remove an old one where all is well."""
+    """Write ``<cache>.failures.csv``, one line a product and modality, and a picture that is broken beside sound ones.
+
+    An old one is removed where all is well.
+    """
     path = cache_path.with_name(cache_path.name + ".failures.csv")
     lines = []
     counts = {}
@@ -201,10 +217,13 @@ def _list_failures(
                 for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)
                 if status not in NOT_BAD
             ]
+    lines += [
+        (catalogue.ids[one.row], "image", one.status, MEANINGS.get(one.status, ""), one.cell[:200]) for one in broken
+    ]
     if not lines:
         path.unlink(missing_ok=True)
         return None, counts
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with open_csv(path) as file:
         writer = csv.writer(file)
         writer.writerow(["id", "modality", "status", "meaning", "cell"])
         writer.writerows(lines)

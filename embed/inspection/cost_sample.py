@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cache.stray_bytes import open_csv
 from embed.contents.images import locate
 from embed.errors import CatalogueError, ContentError, DeviceError, SettingError, WeightsError
 from embed.inspection.text_profile import local_folder
@@ -121,7 +122,7 @@ def _write_sample(
     root = root.resolve()
     folders: dict[str, Path] = {}
     n_bytes = 0
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with open_csv(path) as file:
         writer = csv.writer(file)
         writer.writerow(["id", "image", "text"])
         for number, row in enumerate(rows):

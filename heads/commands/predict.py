@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import IO
 import click
 
 from cache.console.command import Command
+from cache.stray_bytes import open_csv
 
 __all__ = ["predict"]
 
@@ -31,6 +33,8 @@ def predict(
     """Answer every product of CACHE with a run's heads, as CSV."""
     from heads.workflows.predict import predict as answer
 
+    if isinstance(sys.stdout, io.TextIOWrapper) and not output:
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # as in a file
     with _written_whole(output) if output else nullcontext(sys.stdout) as file:
         n_products, n_without = answer(
             run_path, cache_path, file, names=heads or None, plugins=plugins, is_renamed=is_renamed
@@ -46,7 +50,7 @@ def _written_whole(path: Path) -> Iterator[IO[str]]:
     """Give a file that takes the place of `path` when the block ends well, and leaves it alone otherwise."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with open_csv(aside) as file:
             yield file
         os.replace(aside, path)
     finally:

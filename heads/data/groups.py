@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
+from cache.column_names import PICTURE_KEYS
 from cache.column_types import is_missing
 from heads.data.alike import alike_contents, near_contents
 from heads.data.labels import Labels
@@ -70,8 +71,11 @@ def find_groups(
             sources.append(np.where(says_nothing, -1, ids))
         is_placeholder |= says_nothing
         if cosine is not None and has.any():
-            near = near_contents(cache, modality, names, cosine=cosine, alike=firsts)
-            sources.append(np.where(has & ~says_nothing, near[contents], -1))
+            firsts = near_contents(cache, modality, names, cosine=cosine, alike=firsts)
+            sources.append(np.where(has & ~says_nothing, firsts[contents], -1))
+        shared, picture_notes = _share_pictures(cache, modality, contents, firsts, labels)
+        sources += shared
+        notes += picture_notes
     if column is not None:
         sources.append(_ids_of_cells(cache, column))
     return Groups(share_content(sources), is_placeholder, notes)
@@ -109,20 +113,58 @@ def share_content(ids_by_source: Sequence[np.ndarray]) -> np.ndarray:
         ids_by_source: (N,) int64 each, such as the row of the product's picture; -1 where it has none
         output: (N,) int64
     """
+    rows, shifted_ids = [], []
+    n_ids = 0
+    for ids in ids_by_source:
+        has = np.flatnonzero(ids >= 0)
+        rows.append(has)
+        shifted_ids.append(ids[has] + n_ids)
+        n_ids += int(ids.max(initial=-1)) + 1
+    return _joined(np.concatenate(rows), np.concatenate(shifted_ids), n_rows=len(ids_by_source[0]))
+
+
+def _joined(rows: np.ndarray, ids: np.ndarray, *, n_rows: int) -> np.ndarray:
+    """Return a group for each of the rows, (n_rows,), the same for rows that have an id in common.
+
+    Shape:
+        rows, ids: (E,) int64, a row and one of the ids that it has
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n_products = len(ids_by_source[0])
-    left, right = [], []
-    n_nodes = n_products  # products first, then each source's ids
-    for ids in ids_by_source:
-        has = np.flatnonzero(ids >= 0)
-        left.append(has)
-        right.append(ids[has] + n_nodes)
-        n_nodes += int(ids.max(initial=-1)) + 1
-    edges = (np.concatenate(left), np.concatenate(right))
-    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n_nodes, n_nodes))
-    return connected_components(graph, directed=False)[1][:n_products].astype(np.int64)
+    n_nodes = n_rows + int(ids.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, ids + n_rows)), shape=(n_nodes, n_nodes))
+    return connected_components(graph, directed=False)[1][:n_rows].astype(np.int64)
+
+
+def _share_pictures(
+    cache: Cache, modality: str, contents: np.ndarray, firsts: np.ndarray, labels: Labels
+) -> tuple[list[np.ndarray], list[str]]:
+    """Return groups, (N,) each, of rows that have one of several pictures in common, and notes on placeholders.
+
+    There are none unless rows have the mean of several pictures.
+    """
+    spec = cache.content_spec(modality)
+    if spec is None or spec.fields.get("pictures") != "mean" or PICTURE_KEYS not in cache.columns():
+        return [], []
+    place_of = {key: place for place, key in enumerate(cache.keys(modality).astype(str).tolist())}
+    cells = cache.column(PICTURE_KEYS)
+    pairs = [(row, place_of[key]) for row, cell in enumerate(cells) for key in cell.split() if key in place_of]
+    pairs += [(row, one) for row, one in enumerate(contents.tolist()) if one >= 0 and not cells[row]]
+    rows, pictures = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    groups, notes = [], []
+    says_nothing = np.zeros(len(rows), dtype=bool)
+    for ids in (pictures, firsts[pictures]):
+        known = np.where(says_nothing, -1, ids)
+        for one in find_placeholders(known, labels.targets[rows]):
+            says_nothing |= known == one
+            if n_listed := sum(bool(cells[row]) for row in rows[known == one].tolist()):
+                notes.append(
+                    f"one {modality} is among the several of {n_listed} rows of many classes: a placeholder, which "
+                    "makes no copies of them."
+                )
+        groups.append(_joined(rows[~says_nothing], ids[~says_nothing], n_rows=len(cache)))
+    return groups, notes
 
 
 def _readable_contents(cache: Cache, modality: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from cache import Cache, MissingEntryError
 from cache.column_names import USUAL_NAMES, usual_column
 from cache.labels import clean_label
+from cache.stray_bytes import STRAY, shown
 from heads.data.label_levels import label_at
 from heads.errors import LabelError
 
@@ -80,6 +81,13 @@ def make_labels(
     # As objects: an array of fixed width would make every cell as wide as the longest.
     names, inverse, counts = np.unique(cleaned[usable & labelled], return_inverse=True, return_counts=True)
     kept = counts >= min_rows
+    is_stray = np.array([bool(STRAY.search(name)) for name in names], dtype=bool)
+    if is_stray.any():
+        notes.append(
+            f"{_count(int(counts[is_stray].sum()), 'row')} of {_count(int(is_stray.sum()), 'class', 'classes')} have "
+            f"labels that are not Unicode ({_some(list(map(shown, names[is_stray])))}): they are learnt and answered "
+            "as they are. embed-extract --encoding reads a CSV or JSON catalogue in its own encoding."
+        )
     if not kept.all():
         notes.append(
             f"{_count(int((~kept).sum()), 'class', 'classes')} with fewer than {min_rows} rows left out "

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cache.stray_bytes import open_csv
 from heads.data.draws import generator_of
 from heads.data.vectors import Vectors
 from heads.experiment.problem import Problem
@@ -135,7 +136,7 @@ def weights_in_words(weights: Mapping[str, float], intervals: Mapping[str, tuple
 def write_sweep(path: Path, averaging: Averaging, test_points: Sequence[SweepPoint]) -> None:
     """Write one CSV line a choice of weights: its validation scores, which chose, and test scores, which did not."""
     fields = ("accuracy", "macro_f1", "log_loss")
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with open_csv(path) as file:
         writer = csv.writer(file)
         names = list(averaging.mixture.weights)
         sides = ("validation", "test")

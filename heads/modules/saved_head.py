@@ -183,7 +183,7 @@ class TrainedHead:
             "weights_sha256": hashlib.sha256(content).hexdigest(),
         }
         (folder / f"{self.name}.safetensors").write_bytes(content)
-        write_json(folder / f"{self.name}.json", about | {"sha256": fields_sha256(about)})
+        write_json(folder / f"{self.name}.json", about | {"sha256": fields_sha256(about)}, is_exact=True)
 
 
 def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:

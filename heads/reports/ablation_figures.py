@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cache.pages.plot import COLOURS, draw, svg
+from cache.stray_bytes import shown
 from heads.ablation.ranking import Ranked
 from heads.ablation.setting_effects import Axis
 from heads.experiment.configuration import FoldJob
@@ -65,7 +66,7 @@ def short_name(text: str, most: int = MOST_CHARACTERS) -> str:
     >>> short_name("early image of-a-very-long-name text another lr 0.001")
     'early image of-a-v…another lr 0.001'
     """
-    text = " ".join(text.encode(errors="backslashreplace").decode().split())
+    text = " ".join(shown(text).split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     kept = most // 2
     return text if len(text) <= most else f"{text[:kept]}…{text[-(most - kept - 1) :]}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cache.stray_bytes import open_csv
 from heads.ablation.job_runner import Bench
 from heads.ablation.ranking import Ranked, Ranking
 from heads.experiment.configuration import AXES, Configuration, FoldJob
@@ -47,7 +48,7 @@ def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str,
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with open_csv(path) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

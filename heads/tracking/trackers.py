@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from cache.stray_bytes import shown, shown_values
 from heads.errors import SettingError, TrackError
 
 __all__ = ["TRACKERS", "TrackedRun", "Tracker", "check_trackers", "parse_trackers", "track"]
@@ -81,6 +82,7 @@ def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
         TrackError: one failed, or several; it has the report, for the run is kept.
     """
     failures = []
+    run = _shown(run)
     for name in names:
         try:
             module, function = TRACKERS[name]
@@ -97,3 +99,14 @@ def track(names: Sequence[str], run: TrackedRun, *, report: Any) -> None:
             f"kept at {report.run_path}.",
             report=report,
         )
+
+
+def _shown(run: TrackedRun) -> TrackedRun:
+    """Return the run with texts that any client takes."""
+    return replace(
+        run,
+        name=shown(run.name),
+        parameters=shown_values(run.parameters),
+        tags=shown_values(run.tags),
+        children=[_shown(child) for child in run.children],
+    )

@@ -13,6 +13,7 @@ import torch
 
 from cache import Cache
 from cache.console.notes import PROGRESS
+from cache.stray_bytes import open_csv
 from heads.device import describe_device, find_device
 from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
@@ -139,7 +140,7 @@ def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, av
     write_json(folder / "metrics.json", found)
     if averaging and averaging.validation_points:
         write_sweep(folder / "sweep.csv", averaging, findings.sweep)
-    with (folder / "predictions.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with open_csv(folder / "predictions.csv") as file:
         write_answers(
             file,
             problem.ids_of(test),

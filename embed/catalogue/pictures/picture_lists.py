@@ -8,9 +8,21 @@ from contextlib import suppress
 
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
-__all__ = ["split_pictures"]
+__all__ = ["PictureList", "split_pictures"]
 
 SEPARATORS = "|;\n,"
+
+
+class PictureList(str):
+    """A cell that lists several pictures: it is the first of them, and knows all."""
+
+    __slots__ = ("names",)
+    names: list[str]
+
+    def __new__(cls, names: list[str]) -> PictureList:
+        cell = super().__new__(cls, names[0])
+        cell.names = names
+        return cell
 
 
 def split_pictures(cell: str) -> list[str] | None:

@@ -9,16 +9,17 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from cache.column_names import USUAL_NAMES
+from cache.column_names import PICTURE_KEYS, USUAL_NAMES
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_asked
 from embed.catalogue.open_table import open_table
 from embed.catalogue.pictures.image_template import ImageTemplate, split_templates
-from embed.catalogue.pictures.picture_lists import split_pictures
+from embed.catalogue.pictures.picture_lists import PictureList, split_pictures
 from embed.catalogue.pictures.template_search import find_templates
 from embed.catalogue.table import BATCH_ROWS, Table, folder_of
 from embed.contents.file_ranges import PlacedCell
+from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
 __all__ = ["PicturedTable", "open_pictured"]
@@ -87,6 +88,7 @@ class PicturedTable:
         self.root = root
         self.path = path
         self.has_rows = finder.settings.pictures == "rows"
+        self.has_means = finder.settings.pictures == "mean"
         self.columns = list(table.columns) + ([image] if templates else [])
         self.id_column = finder.find("id")
         self.product_column = ""
@@ -96,6 +98,10 @@ class PicturedTable:
                 self.columns.insert(0, self.id_column)
             self.product_column = _free_name(PRODUCT_NAMES, self.columns)
             self.columns.append(self.product_column)
+        if self.has_means and PICTURE_KEYS in self.columns:
+            raise CatalogueError(
+                f"Expected no column {PICTURE_KEYS} in {path}, since --pictures mean makes one. Rename it."
+            )
         self.bad_lines: BadLines = table.bad_lines
         self._is_told = False
 
@@ -114,7 +120,8 @@ class PicturedTable:
             else:
                 for row, one in enumerate(lists):
                     if one is not None:
-                        batch[self.image][row] = one[0] if one else ""
+                        several = self.has_means and len(one) > 1
+                        batch[self.image][row] = PictureList(one) if several else one[0] if one else ""
                 yield batch
             n_rows += n
         self.bad_lines = self._table.bad_lines
@@ -157,8 +164,13 @@ class PicturedTable:
                 "%s: each of the %d has a row of its own, and column %s says which belong to one product.",
                 share, n_pictures, self.product_column,
             )  # fmt: skip
+        elif self.has_means:
+            log.info("%s: the mean of their vectors is taken, of %d pictures in all.", share, n_pictures)
         else:
-            log.info("%s: the first is taken (--pictures rows makes a row of each).", share)
+            log.info(
+                "%s: the first is taken (--pictures mean takes the mean of their vectors, rows makes a row of each).",
+                share,
+            )
 
 
 def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> list[ImageTemplate]:
