@@ -27,6 +27,7 @@ __all__ = [
     "check_head",
     "load_head",
     "load_heads",
+    "modality_importance",
     "train",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "check_head": "heads.checks.check_head",
     "load_head": "heads.modules.saved_head",
     "load_heads": "heads.runs.folder",
+    "modality_importance": "heads.estimator.modality_importance",
     "train": "heads.workflows.train",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -12,9 +13,19 @@ from torch import nn
 
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, SettingError
+from heads.estimator.partial_vectors import count_partial, has_vector
 from heads.head_types import HEAD_TYPES
 
-__all__ = ["ONLY_MODALITY", "check_modalities", "finite_wish", "is_by_modality", "join_columns", "split_columns"]
+__all__ = [
+    "ONLY_MODALITY",
+    "check_modalities",
+    "columns_of",
+    "finite_wish",
+    "is_by_modality",
+    "join_columns",
+    "split_columns",
+    "warn_of_partial",
+]
 
 ONLY_MODALITY = "vectors"  # the name of all columns where none is given
 
@@ -82,32 +93,56 @@ def join_columns(X: Mapping[str, Any], modalities: Mapping[str, int] | None) -> 
 
 
 def split_columns(matrix: np.ndarray, modalities: Mapping[str, int]) -> Vectors:
-    """Return the vectors of each modality; who has NaN in all its columns lacks it.
+    """Return the vectors of each modality, zeros where a row has none; NaN where one that it has is not known in part.
 
     Shape:
         matrix: (N, sum of D) float32
 
     Raises:
-        HeadError: the columns are not as many; or a vector is NaN in part.
+        HeadError: the columns are not as many.
     """
     if sum(modalities.values()) != matrix.shape[1]:
         raise HeadError(
             f"Expected modalities to name all columns of X, which has {matrix.shape[1]}, but they name "
             f"{sum(modalities.values())}: {_shown(modalities)}."
         )
-    ends = np.cumsum(list(modalities.values()))
     inputs, present = {}, {}
-    for name, own in sorted(zip(modalities, np.split(matrix, ends[:-1], axis=1), strict=True)):
-        is_nan = np.isnan(own)  # (N, D)
-        is_absent = is_nan.all(axis=1)
-        if len(partial := np.flatnonzero(is_nan.any(axis=1) & ~is_absent)):
-            raise HeadError(
-                f"Expected a row to have all numbers of its {name} vector, or NaN throughout where it has none, but "
-                f"{len(partial)} rows have NaN in part, the first is row {partial[0]}."
-            )
-        inputs[name] = torch.from_numpy(np.where(is_absent[:, None], np.float32(0), own))
-        present[name] = torch.from_numpy(~is_absent)
+    for name, columns in sorted(columns_of(modalities).items()):
+        is_there = has_vector(matrix[:, columns])
+        inputs[name] = torch.from_numpy(np.where(is_there[:, None], matrix[:, columns], np.float32(0)))
+        present[name] = torch.from_numpy(is_there)
     return Vectors(encoders={}, specs={}, inputs=inputs, present=present)
+
+
+def columns_of(modalities: Mapping[str, int]) -> dict[str, slice]:
+    """Return which columns are each modality's.
+
+    >>> columns_of({"text": 2, "image": 3})
+    {'text': slice(0, 2, None), 'image': slice(2, 5, None)}
+    """
+    ends = np.cumsum(list(modalities.values())).tolist()
+    return {name: slice(end - dim, end) for (name, dim), end in zip(modalities.items(), ends, strict=True)}
+
+
+def warn_of_partial(matrix: np.ndarray, modalities: Mapping[str, int]) -> bool:
+    """Warn where rows have some numbers of a vector and lack others, and return whether there are such.
+
+    Shape:
+        matrix: (N, sum of D)
+    """
+    counts = {name: count_partial(matrix[:, columns]) for name, columns in columns_of(modalities).items()}
+    told = [
+        f"{name}: {n_filled} rows are filled, {n_absent} lack it"
+        for name, (n_filled, n_absent) in counts.items()
+        if n_filled or n_absent
+    ]
+    if told:
+        warnings.warn(
+            "Some rows have NaN in part of a vector. Where they have half of it or more, the training rows' means are "
+            f"the rest; with less they count as rows that lack it ({'; '.join(told)}).",
+            stacklevel=3,
+        )
+    return bool(told)
 
 
 def _shown(modalities: Mapping[str, int]) -> str:

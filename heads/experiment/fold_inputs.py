@@ -29,6 +29,8 @@ class FoldInputs:
         self._problem = problem
         self._sides = sides
         self._most_bytes = most_bytes
+        weights = problem.sample_weights
+        self._sample_weights = None if weights is None else torch.from_numpy(weights)
         self._rows: dict[int, Tensor] = {}
         self._standardised: dict[tuple[Encoder, int], Tensor] = {}
         self._vectors: dict[tuple[Encoders, int], Vectors] = {}
@@ -54,6 +56,7 @@ class FoldInputs:
                 split=self._problem.folds[fold],
                 tokens=vectors.tokens,
                 standardise=self.standardise(encoders, fold),
+                sample_weights=self._sample_weights,
             )
         return self._tasks[encoders, fold]
 
@@ -112,5 +115,7 @@ class FoldInputs:
             one, split = self._problem.one(encoder, fold), self._problem.folds[fold]
             standardise = Standardise(one.dims, one.token_dims)
             train = torch.from_numpy(split.train)
-            self._standardise[encoder, fold] = standardise.fit(one.inputs, one.present, train, tokens=one.tokens)
+            self._standardise[encoder, fold] = standardise.fit(
+                one.inputs, one.present, train, tokens=one.tokens, weights=self._sample_weights
+            )
         return self._standardise[encoder, fold]

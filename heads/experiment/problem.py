@@ -46,6 +46,7 @@ class Problem:
     fusions: tuple[str, ...]
     notes: list[str]
     content_sha256: str
+    sample_weights: np.ndarray | None = None  # (N,) float64: how often each row counts; None: once
 
     @property
     def encoders(self) -> dict[str, list[str]]:

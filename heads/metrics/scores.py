@@ -14,18 +14,22 @@ LEAST_PROBABILITY = 1e-15
 BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
 
 
-def scores(targets: np.ndarray, predictions: np.ndarray, n_classes: int) -> dict[str, float]:
+def scores(
+    targets: np.ndarray, predictions: np.ndarray, n_classes: int, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """Return accuracy, macro-F1 and balanced accuracy; the latter two over the classes that occur.
 
     Macro-F1 is over the classes among labels or predictions, balanced accuracy over those among labels, as scikit-learn
-    has them.
+    has them. A row of weight 2 counts as two rows; without weights each counts once.
 
     Shape:
         targets, predictions: (n,) int64
+        weights: (n,) non-negative
     """
-    hits = np.bincount(targets[targets == predictions], minlength=n_classes)
-    labels = np.bincount(targets, minlength=n_classes)
-    answered = np.bincount(predictions, minlength=n_classes)
+    is_hit = targets == predictions
+    hits = np.bincount(targets[is_hit], None if weights is None else weights[is_hit], minlength=n_classes)
+    labels = np.bincount(targets, weights, minlength=n_classes)
+    answered = np.bincount(predictions, weights, minlength=n_classes)
     accuracy, macro_f1, balanced = _scores_of_counts(hits, labels, answered)
     return {"accuracy": float(accuracy), "macro_f1": float(macro_f1), "balanced_accuracy": float(balanced)}
 
@@ -47,15 +51,17 @@ def per_class(targets: np.ndarray, predictions: np.ndarray, classes: list[str]) 
     }
 
 
-def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean negative log-probability of the labels, in nats.
+def log_loss(probabilities: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the mean negative log-probability of the labels, in nats; of rows that have weights the weighted mean.
 
     Shape:
         probabilities: (n, K)
         targets: (n,) int64
+        weights: (n,) non-negative
     """
     own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    return float(-np.log(np.maximum(own, LEAST_PROBABILITY)).mean())
+    losses = -np.log(np.maximum(own, LEAST_PROBABILITY))
+    return float(losses.mean() if weights is None else np.average(losses, weights=weights))
 
 
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -121,13 +127,18 @@ def _resamples(groups: np.ndarray, n_resamples: int, generator: np.random.Genera
 def _scores_of_counts(
     hits: np.ndarray, labels: np.ndarray, answered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return accuracy, macro-F1 and balanced accuracy from counts per class, (..., K) each."""
-    total = np.maximum(labels.sum(-1), 1)
+    """Return accuracy, macro-F1 and balanced accuracy from counts or weights per class, (..., K) each."""
+    total = _or_one(labels.sum(-1))
     either = labels + answered
     occurs = either > 0
-    f1 = 2 * hits / np.maximum(either, 1)
+    f1 = 2 * hits / _or_one(either)
     macro_f1 = f1.sum(-1) / np.maximum(occurs.sum(-1), 1)
     has_label = labels > 0
-    recall = hits / np.maximum(labels, 1)
+    recall = hits / _or_one(labels)
     balanced = recall.sum(-1) / np.maximum(has_label.sum(-1), 1)
     return hits.sum(-1) / total, macro_f1, balanced
+
+
+def _or_one(totals: np.ndarray) -> np.ndarray:
+    """Return what can be divided by."""
+    return np.where(totals > 0, totals, 1)

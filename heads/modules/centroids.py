@@ -66,6 +66,7 @@ def fit_centroids(
     n_classes: int,
     train: Tensor,
     validation: Tensor,
+    sample_weights: Tensor | None = None,
 ) -> CentroidsFit:
     """Return the class means of the training rows, with the temperature of least loss on the validation rows.
 
@@ -76,22 +77,26 @@ def fit_centroids(
         present: {modality: (N,)} bool
         targets: (N,) int64
         train, validation: (n,) int64
+        sample_weights: (N,) float64, how often each row counts; None: once
     """
     module = Centroids({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).to(targets.device).eval()
-    module.directions.fit(inputs, present, train)
+    module.directions.fit(inputs, present, train, weights=sample_weights)
     has_any = torch.stack([present[name] for name in inputs]).any(0)
     train = train[has_any[train]]
-    counts = torch.bincount(targets[train], minlength=n_classes)
+    weights = None if sample_weights is None else sample_weights[train]
+    counts = torch.bincount(targets[train], weights, minlength=n_classes)
     centroids = module.get_buffer("centroids")
     directions = module.directions(*take_rows(inputs, present, train))
-    centroids.index_add_(0, targets[train], directions).div_(counts.clamp_min(1)[:, None])
+    directions = directions if weights is None else directions * weights.to(directions)[:, None]
+    centroids.index_add_(0, targets[train], directions).div_(counts.where(counts > 0, 1)[:, None])
     module.get_buffer("shares").copy_(counts / counts.sum())
     is_seen = counts > 0
     known = validation[is_seen[targets[validation]] & has_any[validation]]
     if len(known):
         places = is_seen.cumsum(0) - 1  # of the classes seen, among themselves
         logits = module.logits(*take_rows(inputs, present, known))[:, is_seen]
-        module.get_buffer("temperature").fill_(fit_temperature(logits, places[targets[known]]))
+        weights = None if sample_weights is None else sample_weights[known]
+        module.get_buffer("temperature").fill_(fit_temperature(logits, places[targets[known]], weights))
     return CentroidsFit(module, float(module.get_buffer("temperature")))
 
 

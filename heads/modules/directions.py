@@ -30,12 +30,29 @@ class Directions(nn.Module):
         for modality in self.modalities:
             self.register_buffer(f"mean_{modality}", torch.zeros(dims[modality]))
 
-    def fit(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: Tensor) -> Directions:
-        """Take the means of the rows given, where the modality is present; return self."""
+    def fit(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        rows: Tensor,
+        *,
+        weights: Tensor | None = None,
+    ) -> Directions:
+        """Take the means of the rows given, where the modality is present; return self.
+
+        Shape:
+            weights: (N,) float64, how often each row counts; None: once
+        """
         for modality in self.modalities:
             rows_with = rows[present[modality][rows]]
-            if len(rows_with):
-                self.get_buffer(f"mean_{modality}").copy_(inputs[modality][rows_with].mean(0, dtype=torch.float64))
+            if not len(rows_with):
+                continue
+            vectors = inputs[modality][rows_with]
+            if weights is None:
+                mean = vectors.mean(0, dtype=torch.float64)
+            else:
+                mean = weights[rows_with] @ vectors.double() / weights[rows_with].sum()
+            self.get_buffer(f"mean_{modality}").copy_(mean)
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:

@@ -70,6 +70,7 @@ def fit_logistic(
     validation: Tensor,
     strengths: Sequence[float] = STRENGTHS,
     row_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     tolerance: float = 1e-5,
     max_steps: int = 1000,
 ) -> LogisticFit:
@@ -85,7 +86,8 @@ def fit_logistic(
         present: {modality: (N,)} bool
         targets: (N,) int64
         train, validation: (n,) int64
-        row_weights: (N,) non-negative; 1 where there are none
+        row_weights: (N,) non-negative, of the training rows' losses; 1 where there are none
+        sample_weights: (N,) non-negative, of the validation rows; likewise
 
     Raises:
         SettingError: a strength is not positive and finite, or there is none.
@@ -103,7 +105,10 @@ def fit_logistic(
         module.joined(*take_rows(inputs, present, rows)).cpu() for rows in (train, validation)
     )
     labels, validation_labels = (targets[rows].cpu().numpy() for rows in (train, validation))
-    weights = None if row_weights is None else row_weights[train].cpu().numpy()
+    weights, validation_weights = (
+        None if given is None else given[rows].cpu().numpy()
+        for given, rows in ((row_weights, train), (sample_weights, validation))
+    )
     model = LogisticRegression(warm_start=True, tol=tolerance, max_iter=max_steps)
     layers, macro_f1s, log_losses, n_steps, converged = [], [], [], [], []
     for strength in strengths:
@@ -111,8 +116,9 @@ def fit_logistic(
         n_steps.append(int(model.n_iter_.max()))
         layers.append(_layer_of(model, seen, vectors.dtype))
         probabilities = nn.functional.linear(validation_vectors, *layers[-1]).softmax(1).numpy()
-        macro_f1s.append(scores(validation_labels, probabilities.argmax(1), n_classes)["macro_f1"])
-        log_losses.append(log_loss(probabilities, validation_labels))
+        answers = probabilities.argmax(1)
+        macro_f1s.append(scores(validation_labels, answers, n_classes, validation_weights)["macro_f1"])
+        log_losses.append(log_loss(probabilities, validation_labels, validation_weights))
     best = max(range(len(strengths)), key=lambda place: (macro_f1s[place], -log_losses[place]))
     module.layer.load_state_dict(dict(zip(("weight", "bias"), layers[best], strict=True)))
     return LogisticFit(module.to(targets.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)

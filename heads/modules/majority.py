@@ -31,14 +31,18 @@ class Majority(nn.Module):
         return self.get_buffer("log_shares").expand(len(present[self.modalities[0]]), -1).clone()
 
 
-def fit_majority(dims: Mapping[str, int], targets: Tensor, train: Tensor, *, n_classes: int) -> Majority:
+def fit_majority(
+    dims: Mapping[str, int], targets: Tensor, train: Tensor, *, n_classes: int, sample_weights: Tensor | None = None
+) -> Majority:
     """Return the control fitted to the training rows, each class counted once more than it occurs (Laplace).
 
     Shape:
         targets: (N,) int64
         train: (n,) int64
+        sample_weights: (N,) float64, how often each row counts; None: once
     """
-    counts = torch.bincount(targets[train], minlength=n_classes).double() + 1
+    weights = None if sample_weights is None else sample_weights[train]
+    counts = torch.bincount(targets[train], weights, minlength=n_classes).double() + 1
     module = Majority(dims, n_classes=n_classes).to(targets.device)
     module.get_buffer("log_shares").copy_((counts / counts.sum()).log())
     return module.eval()
@@ -51,4 +55,5 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    return fit_majority(rows.dims, rows.targets, rows.train, n_classes=rows.n_classes), {}
+    weights = rows.sample_weights
+    return fit_majority(rows.dims, rows.targets, rows.train, n_classes=rows.n_classes, sample_weights=weights), {}

@@ -18,6 +18,7 @@ from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
 __all__ = ["Neighbours", "NeighboursFit", "build", "fit", "fit_neighbours"]
 
 STORED_AT_ONCE, ASKED_AT_ONCE = 16_384, 1_024  # rows: similarities are computed in blocks of so many
+MOST_COPIES, MOST_STORED = 100, 100_000  # of each row and in all: as few rows may count more
 SHARE_OF_SHARES = 0.01  # of the answer is the classes' shares, so that no vote at all is no certainty
 
 
@@ -101,6 +102,7 @@ def fit_neighbours(
     n_classes: int,
     train: Tensor,
     validation: Tensor,
+    sample_weights: Tensor | None = None,
     n_neighbours: Sequence[int] = (5, 10, 20, 50, 100, 200),
     temperatures: Sequence[float] = (0.01, 0.03, 0.07, 0.2),
     dtype: torch.dtype = torch.float16,
@@ -108,16 +110,18 @@ def fit_neighbours(
     """Return the head whose k and temperature have the best macro-F1 on the validation rows; ties go to the log loss.
 
     The neighbours of the validation rows are looked up once, for all k and temperatures. Training rows that have
-    nothing are not stored.
+    nothing are not stored; the others are, as often as they count.
 
     Shape:
         inputs: {modality: (N, D_modality)} float32, standardised
         present: {modality: (N,)} bool
         targets: (N,) int64
         train, validation: (n,) int64
+        sample_weights: (N,) float64, how often each row counts; None: once
 
     Raises:
-        SettingError: a number of neighbours or a temperature is not positive, or no training row has anything.
+        SettingError: a number of neighbours or a temperature is not positive, a training row does not count a whole
+            number of times, or none has anything.
     """
     if min(n_neighbours, default=0) < 1 or not min(temperatures, default=0) > 0:
         raise SettingError(
@@ -128,6 +132,7 @@ def fit_neighbours(
     train, validation = train[has_any[train]], validation[has_any[validation]]
     if not len(train):
         raise SettingError("Expected some training rows to have a vector, but none has. Choose other modalities.")
+    train = _as_often_as_they_count(train, sample_weights)
     dims = {name: inputs[name].shape[1] for name in inputs}
     module = Neighbours(dims, n_classes=n_classes, n_rows=len(train), dtype=dtype).to(targets.device).eval()
     module.directions.fit(inputs, present, train)
@@ -143,16 +148,39 @@ def fit_neighbours(
 
     similarities, neighbours = module.nearest(directions_of(validation), max(n_neighbours))
     labels = targets[validation].cpu().numpy()
+    weights = None if sample_weights is None else sample_weights[validation].cpu().numpy()
     tried = []
     for k in sorted({min(k, similarities.shape[1]) for k in n_neighbours}):
         for temperature in sorted(temperatures):
             answers = module.vote(similarities[:, :k], neighbours[:, :k], temperature).exp().cpu().numpy()
-            macro_f1 = scores(labels, answers.argmax(1), n_classes)["macro_f1"]
-            tried.append(NeighboursFit(module, k, temperature, macro_f1, log_loss(answers, labels)))
+            macro_f1 = scores(labels, answers.argmax(1), n_classes, weights)["macro_f1"]
+            tried.append(NeighboursFit(module, k, temperature, macro_f1, log_loss(answers, labels, weights)))
     best = max(tried, key=lambda fit: (fit.macro_f1, -fit.log_loss))  # the first of equals
     module.get_buffer("n_neighbours").fill_(best.n_neighbours)
     module.get_buffer("temperature").fill_(best.temperature)
     return best
+
+
+def _as_often_as_they_count(rows: Tensor, sample_weights: Tensor | None) -> Tensor:
+    """Return the rows, each as often as its weight says: one of weight 2 is two of the nearest.
+
+    Raises:
+        SettingError: a weight is not a whole number, or more rows would be stored than a head should hold.
+    """
+    if sample_weights is None:
+        return rows
+    weights = sample_weights[rows]
+    if not weights.equal(weights.round()):
+        raise SettingError(
+            "Expected sample_weight to be whole numbers for neighbours, which stores a row as often as it counts, got "
+            f"{float(weights[weights != weights.round()][0]):g}. Round them, or take another head."
+        )
+    if weights.sum() > max(MOST_COPIES * len(rows), MOST_STORED):
+        raise SettingError(
+            f"Expected sample_weight to be small whole numbers for neighbours, which stores a row as often as it "
+            f"counts, got {len(rows)} rows of {weights.sum():g} altogether. Divide them by what they have in common."
+        )
+    return rows.repeat_interleave(weights.long())
 
 
 def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone

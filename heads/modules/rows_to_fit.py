@@ -15,12 +15,16 @@ __all__ = ["RowsToFit", "take_rows"]
 class RowsToFit:
     """N rows with their classes; the training rows are learned from, and the validation rows choose.
 
+    A row counts as often as its sample weight says, on both sides; a training row's loss is weighted by `row_weights`,
+    in which the weights of classes are, too.
+
     Shape:
         inputs: {modality: (N, D_modality)} float32, standardised; none where the head needs no vectors
         present: {modality: (N,)} bool; likewise
         targets: (N,) int64
         train, validation: (n,) int64
         row_weights: (N,) float32, non-negative
+        sample_weights: (N,) float64, positive; None: 1 each
     """
 
     name: str  # of the head
@@ -32,6 +36,7 @@ class RowsToFit:
     train: Tensor
     validation: Tensor
     row_weights: Tensor
+    sample_weights: Tensor | None
     seed: int
 
     @property
@@ -41,8 +46,13 @@ class RowsToFit:
 
     @property
     def sides(self) -> dict[str, Any]:
-        """The number of classes, and which rows are for training and which for validation."""
-        return {"n_classes": self.n_classes, "train": self.train, "validation": self.validation}
+        """The number of classes, which rows are for training and which for validation, and how often each counts."""
+        return {
+            "n_classes": self.n_classes,
+            "train": self.train,
+            "validation": self.validation,
+            "sample_weights": self.sample_weights,
+        }
 
 
 def take_rows(

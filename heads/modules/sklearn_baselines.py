@@ -90,6 +90,7 @@ def fit_baseline(
     train: Tensor,
     validation: Tensor,
     row_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
     seed: int = 0,
 ) -> BaselineFit:
     """Return scikit-learn's model fitted to the training rows, with its own defaults; see `BASELINES` for the names.
@@ -101,7 +102,8 @@ def fit_baseline(
         present: {modality: (N,)} bool
         targets: (N,) int64
         train, validation: (n,) int64
-        row_weights: (N,) non-negative; 1 where there are none
+        row_weights: (N,) non-negative, of the training rows' losses; 1 where there are none
+        sample_weights: (N,) non-negative, of the validation rows; likewise
 
     Raises:
         SettingError: there is no baseline of this name.
@@ -119,7 +121,9 @@ def fit_baseline(
     known = validation[seen[targets[validation]]]
     if not hasattr(module.model, "predict_proba") and len(known):
         places = seen.cumsum(0) - 1  # of the classes seen, among themselves
-        module.temperature = fit_temperature(module.logits(vectors_of(known)), places[targets[known]].cpu())
+        known_weights = None if sample_weights is None else sample_weights[known].cpu()
+        logits, labels_of_known = module.logits(vectors_of(known)), places[targets[known]].cpu()
+        module.temperature = fit_temperature(logits, labels_of_known, known_weights)
     return BaselineFit(module, converged, module.temperature)
 
 

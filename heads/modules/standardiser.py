@@ -74,8 +74,15 @@ class Standardise(nn.Module):
         rows: Tensor,
         *,
         tokens: Mapping[str, ProductTokens] | None = None,
+        weights: Tensor | None = None,
     ) -> Standardise:
-        """Take the statistics of the rows given, where the modality is present; return self."""
+        """Take the statistics of the rows given, where the modality is present; return self.
+
+        Tokens have no weights: each distinct content counts once, in however many rows it stands.
+
+        Shape:
+            weights: (N,) float64, how often each row counts; None: once
+        """
         for modality, states in (tokens or {}).items():
             n_seen, mean, scale = _token_statistics(states.take(rows))
             if n_seen >= 2:
@@ -85,8 +92,10 @@ class Standardise(nn.Module):
             rows_with = rows[present[modality][rows]]
             if len(rows_with) < 2:
                 continue  # nothing to take them from: the identity stays
+            counts = None if weights is None else weights[rows_with]
             blocks = (inputs[modality][block] for block in rows_with.split(BLOCK_ROWS))
-            mean, scale = _moments(blocks, len(rows_with), shift=inputs[modality][rows_with[:1]][0].double())
+            shift = inputs[modality][rows_with[:1]][0].double()
+            mean, scale = _moments(blocks, len(rows_with), shift=shift, weights=counts)
             self.get_buffer(f"mean_{modality}").copy_(mean)
             self.get_buffer(f"scale_{modality}").copy_(_bounded(scale))
         return self
@@ -134,17 +143,25 @@ def _token_statistics(tokens: ProductTokens) -> tuple[int, Tensor, Tensor]:
     return n_seen, *_moments(blocks, n_seen, shift=shift)
 
 
-def _moments(blocks: Iterable[Tensor], n_rows: int, *, shift: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(
+    blocks: Iterable[Tensor], n_rows: int, *, shift: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation of rows that come in blocks, (D,) float64 each.
+
+    A row of weight 2 counts as two. Weights that come to less than one a row only say how rows compare.
 
     The sums are of what is left without `shift`, a row that is near the mean, so that the squares lose no digits.
     """
     total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
+    start = 0
     for block in blocks:
         for rows in block.split(SUMMED_ROWS):
             values = rows.double() - shift  # (n, D)
-            total += values.sum(0)
-            squares += values.square_().sum(0)
-    mean = total / max(n_rows, 1)
-    variance = (squares - n_rows * mean.square()) / max(n_rows - 1, 1)
+            counts = None if weights is None else weights[start : (start := start + len(rows))]
+            total += values.sum(0) if counts is None else counts @ values
+            squares += values.square_().sum(0) if counts is None else counts @ values.square_()
+    n_counted = max(n_rows, 1) if weights is None else float(weights.sum())
+    mean = total / n_counted
+    n_free = n_counted - n_counted / max(n_counted, n_rows)  # less one
+    variance = (squares - n_counted * mean.square()) / (n_free or 1)
     return mean + shift, variance.clamp_min(0).sqrt()

@@ -13,7 +13,7 @@ __all__ = ["GREATEST_TEMPERATURE", "LEAST_TEMPERATURE", "fit_temperature"]
 LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-3, 1e3
 
 
-def fit_temperature(logits: Tensor, targets: Tensor) -> float:
+def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
     """Return the temperature at which the mean negative log-likelihood of the targets is least (arXiv 1706.04599).
 
     The loss is convex in 1 / temperature, so that its slope has one root; where there is none between 0.001 and 1000,
@@ -22,6 +22,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     Shape:
         logits: (N, K)
         targets: (N,) int64
+        weights: (N,) of the rows in the mean, of a positive sum; None: all alike
 
     Raises:
         HeadError: there is no row, or a logit is not finite.
@@ -39,7 +40,8 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     away = away - away.gather(1, targets[:, None])  # (N, K), how far above the own class's
 
     def slope(log_temperature: float) -> float:
-        return float(((away * math.exp(-log_temperature)).softmax(1) * away).sum(1).mean())
+        slopes = ((away * math.exp(-log_temperature)).softmax(1) * away).sum(1)  # (N,)
+        return float(slopes.mean() if weights is None else slopes @ weights.to(slopes) / weights.sum())
 
     least, greatest = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
     if slope(greatest) >= 0:

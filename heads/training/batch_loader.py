@@ -28,10 +28,12 @@ class Batch(NamedTuple):
         arguments: what heads take: inputs {modality: (J, B, D)}, present {modality: (J, B)}, and tokens if they look at
             such
         targets: (J, B) int64, -1 where a place is padding
+        row_weights: (J, B) float32; None: 1 each
     """
 
     arguments: tuple[Mapping, ...]
     targets: Tensor
+    row_weights: Tensor | None
 
 
 def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
@@ -70,6 +72,12 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
     names = sorted(members[0].job.description.dims)
     targets = torch.stack([view.targets[view.rows] for view in views])  # (J, S, B)
     present = {name: torch.stack([view.present[name][view.rows] for view in views]) for name in names}
+    weights = [
+        member.row_weights[view.products]
+        for member, view in zip(members, views, strict=True)
+        if member.row_weights is not None  # of all heads of a stack or of none
+    ]
+    row_weights = to_device(torch.stack(weights), targets.device) if weights else None
     if kept is not None:
         present = _without(present, to_device(kept, targets.device))
     for step in range(targets.shape[1]):
@@ -79,7 +87,7 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
         if members[0].job.description.token_dims:
             (member,) = members  # tokens are ragged: such a head stands alone
             arguments.append(_token_batches(member, views[0].products[step]))
-        yield Batch(tuple(arguments), targets[:, step])
+        yield Batch(tuple(arguments), targets[:, step], None if row_weights is None else row_weights[:, step])
 
 
 def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:

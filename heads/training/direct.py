@@ -60,8 +60,10 @@ def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit
     if with_vectors:
         source = MemorySource(task, torch.empty(0, device=device))
         inputs, present, *_ = source.view(torch.arange(len(targets)), description.dims)
-    counts = torch.bincount(job.train_targets, minlength=description.n_classes)
-    weights = class_weights(counts, job.settings.class_weights)
+    row_weights = class_weights(job.class_counts, job.settings.class_weights).to(device)[targets.clamp_min(0)]
+    sample_weights = None if task.sample_weights is None else task.sample_weights.to(device)
+    if sample_weights is not None:
+        row_weights = (row_weights * sample_weights).float()
     train, validation = (torch.from_numpy(rows).to(device) for rows in (task.split.train, task.split.validation))
     return RowsToFit(
         name=description.name,
@@ -72,6 +74,7 @@ def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit
         targets=targets,
         train=train,
         validation=validation,
-        row_weights=weights.to(device)[targets.clamp_min(0)],
+        row_weights=row_weights,
+        sample_weights=sample_weights,
         seed=job.settings.seed,
     )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from heads.device import to_device, to_host
 from heads.errors import HeadError
 from heads.training.adamw import StackedAdamW
-from heads.training.batch_loader import draw_epoch, validation_blocks
+from heads.training.batch_loader import Batch, draw_epoch, validation_blocks
 from heads.training.head_state import Member
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source
@@ -85,18 +85,19 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
         place = places.random()
         for layer in stack.dropouts:
             layer.advance(place)
-        losses = _losses(stack.module(*batch.arguments), batch.targets, weights, shifts)
+        losses = _losses(stack.module(*batch.arguments), batch, weights, shifts)
         optimiser.step(stack.gradients(losses.sum()))
         totals += losses.detach()
         n_steps += 1
     return totals / n_steps
 
 
-def _losses(logits: Tensor, targets: Tensor, weights: Tensor | None, shifts: Tensor | None) -> Tensor:
-    """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted by their class where that is so."""
+def _losses(logits: Tensor, batch: Batch, class_weights: Tensor | None, shifts: Tensor | None) -> Tensor:
+    """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted where that is so."""
     logits = logits.float() if shifts is None else logits.float() + shifts[:, None, :]
-    losses = _row_losses(logits, targets)
-    return (losses if weights is None else losses * weights.gather(1, targets)).mean(1)
+    losses = _row_losses(logits, batch.targets)
+    losses = losses if class_weights is None else losses * class_weights.gather(1, batch.targets)
+    return (losses if batch.row_weights is None else losses * batch.row_weights).mean(1)
 
 
 def _row_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -111,20 +112,22 @@ def _validate(stack: Stack, members: Sequence[Member]) -> dict[str, Tensor]:
     n_heads, n_classes = len(members), members[0].job.description.n_classes
     device = members[0].source.like.device
     counts = torch.zeros(3, n_heads * (n_classes + 1), device=device)  # hits, labels, answers; the last one is padding
-    totals, ones = torch.zeros(n_heads, device=device), torch.ones(1, device=device)
+    totals, n_counted = torch.zeros(n_heads, device=device), torch.zeros(n_heads, device=device)
     offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)
     for batch in validation_blocks(members):
         logits = stack.module(*batch.arguments).float()  # (J, B, K)
         is_row = batch.targets >= 0  # (J, B)
         targets = batch.targets.clamp_min(0)
-        totals += (_row_losses(logits, targets) * is_row).sum(1)
+        weights = is_row.float() if batch.row_weights is None else batch.row_weights * is_row  # (J, B)
+        totals += (_row_losses(logits, targets) * weights).sum(1)
+        n_counted += weights.sum(1)
         answers = torch.where(is_row, logits.argmax(2), n_classes)
         labels = torch.where(is_row, targets, n_classes)
         hits = torch.where(answers == labels, labels, n_classes)
         bins = (torch.stack([hits, labels, answers]) + offsets).flatten(1)  # (3, J B)
-        counts.scatter_add_(1, bins, ones.expand(bins.shape))  # bincount would wait for the device to say how many
+        spread = weights.flatten().expand(bins.shape)
+        counts.scatter_add_(1, bins, spread)  # bincount would wait for the device to say how many
     hits, labels, answers = counts.unflatten(1, (n_heads, -1))[..., :-1]
     either = labels + answers
-    f1 = (2 * hits / either.clamp_min(1)).sum(1) / (either > 0).sum(1).clamp_min(1)
-    n_rows = to_device(torch.tensor([len(member.validation) for member in members]), device)
-    return {"validation": totals / n_rows, "macro_f1": f1}
+    f1 = (2 * hits / either.where(either > 0, 1)).sum(1) / (either > 0).sum(1).clamp_min(1)
+    return {"validation": totals / n_counted, "macro_f1": f1}

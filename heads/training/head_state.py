@@ -39,6 +39,7 @@ class Member:
     Shape:
         train, validation: (n,) int64, rows of the task
         class_weights, logit_shifts: (K,) float32
+        row_weights: (N,) float32, of mean 1 over the training rows, of all rows of the task; None: 1 each
     """
 
     def __init__(self, place: int, job: Job, source: Source) -> None:
@@ -52,9 +53,13 @@ class Member:
         self._train = torch.from_numpy(job.task.split.train)
         self._train_targets = job.train_targets
         self._per_class = job.per_class
-        counts = torch.bincount(self._train_targets, minlength=job.description.n_classes)  # (K,)
+        counts = job.class_counts  # (K,)
+        self.row_weights: Tensor | None = None
+        if (weights := job.task.sample_weights) is not None:
+            self.row_weights = (weights / weights[self._train].mean()).float()
         self.class_weights = class_weights(counts, job.settings.class_weights)
-        self.logit_shifts = job.settings.logit_adjustment * torch.log(counts.clamp_min(1) / len(self._train))
+        shares = (counts.where(counts > 0, 1) / counts.sum()).float()
+        self.logit_shifts = job.settings.logit_adjustment * torch.log(shares)
         self.error: HeadError | None = None
         self._history: list[dict[str, float]] = []
         self._best = (-1.0, -math.inf)
@@ -110,7 +115,7 @@ def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
     """Return weights of mean 1 over the training rows: all equal, such that every class weighs the same, or as wished.
 
     Shape:
-        counts, output: (K,), the training rows of each class
+        counts, output: (K,), the training rows of each class, or what their weights come to
         wish: ``equal``, ``balanced``, or (K,) positive numbers
 
     Raises:
@@ -119,7 +124,7 @@ def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
     if wish == "equal":
         return torch.ones(len(counts))
     if wish == "balanced":
-        return counts.sum() / ((counts > 0).sum() * counts.clamp_min(1))
+        return (counts.sum() / ((counts > 0).sum() * counts.where(counts > 0, 1))).float()
     if len(wish) != len(counts):
         raise SettingError(f"class_weights: expected one number a class ({len(counts)}), got {len(wish)}.")
     weights = torch.tensor(wish, dtype=torch.float64)

@@ -22,12 +22,13 @@ __all__ = ["Fit", "Job", "Task"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a head learns from: vectors of N products, their tokens, their classes, and the split.
+    """What a head learns from: vectors of N products, their tokens, classes and weights, and the split.
 
     Shape:
         inputs: {modality: (N, D)} tensors or `heads.data.disk_vectors.DiskMatrix`, as in the cache, zeros where absent
         present: {modality: (N,) bool}
         targets: (N,) int64
+        sample_weights: (N,) float64, positive for the rows of the split
     """
 
     inputs: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Task:
     split: Split
     tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
     standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
+    sample_weights: Tensor | None = None  # None: each row counts once
 
     @property
     def on_disk(self) -> bool:
@@ -67,6 +69,13 @@ class Job:
         return self.task.targets[torch.from_numpy(self.task.split.train)]
 
     @property
+    def class_counts(self) -> Tensor:
+        """How many training rows each class has, (K,); where rows have weights, what these come to."""
+        weights = self.task.sample_weights
+        own = None if weights is None else weights[torch.from_numpy(self.task.split.train)]
+        return torch.bincount(self.train_targets, own, minlength=self.description.n_classes)
+
+    @property
     def per_class(self) -> int | None:
         """How many rows of each class an epoch takes; None: every row once."""
         return parse_per_class(self.settings.per_class, torch.bincount(self.train_targets).numpy())
@@ -86,7 +95,8 @@ class Job:
             plain["alone"] = id(self)
         n_steps = self.n_epoch_rows // batch_size
         drops = self.settings.modality_dropout > 0
-        return (batch_size, n_steps, drops, *sorted((name, str(value)) for name, value in plain.items()))
+        is_weighted = self.task.sample_weights is not None
+        return (batch_size, n_steps, drops, is_weighted, *sorted((name, str(value)) for name, value in plain.items()))
 
 
 @dataclass(frozen=True)
