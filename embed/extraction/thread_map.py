@@ -34,21 +34,22 @@ def completed(
     running is finished and yielded, and then the error is raised.
     """
     rest = iter(items)
-    pending: set[Future[Result]] = set()
+    pending: dict[Future[Result], None] = {}  # in their order, so that what is done at once is yielded in it
     error: BaseException | None = None
     with ThreadPoolExecutor(n_workers, thread_name_prefix="worker", initializer=start_worker) as pool:
         try:
             while error is None:
                 try:
                     for item in islice(rest, n_ahead - len(pending)):
-                        pending.add(pool.submit(function, item))
-                    done = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
+                        pending[pool.submit(function, item)] = None
+                    finished = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
+                    done = [future for future in pending if future in finished]
                 except KeyboardInterrupt as interrupt:
-                    error, done = interrupt, set()
+                    error, done = interrupt, []
                 if not pending and error is None:
                     return
-                pending -= done
                 for future in done:
+                    del pending[future]
                     if (failure := future.exception()) is None:
                         yield future.result()
                     else:
