@@ -1,6 +1,8 @@
 """Vectors of products in memory: known ones are read, new ones encoded once, whoever asks at the same time."""
 
+import os
 import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -51,6 +53,23 @@ def test_what_embed_extract_encoded_is_not_encoded_again(tmp_path):
         assert cache.ids() == catalogue_before
         assert np.array_equal(cache.matrix("image"), expected["image"])
     assert verify(path) == []
+
+
+def test_known_products_take_no_lock_and_read_no_picture(tmp_path, monkeypatch):
+    """So they can be had from a cache that cannot be written, and while it is written."""
+    catalogue = small_catalogue(tmp_path / "shop")
+    past = time.time() - 10
+    for picture in (catalogue.parent / "images").iterdir():
+        os.utime(picture, (past, past))  # the time of change stays: this moment
+    time.sleep(0.15)
+    products, settings = pd.read_csv(catalogue, dtype=str), embed.ExtractSettings(image_root=catalogue.parent)
+    encoders = [CountingEncoder("image"), CountingEncoder("text")]
+    first, _ = product_vectors(products, tmp_path / "c.h5", encoders=encoders, settings=settings)
+    assert (tmp_path / "c.h5.hints").is_file()
+    monkeypatch.setattr("embed.extraction.content_source.read_image", lambda *_, **__: pytest.fail("it was read"))
+    with Journal(tmp_path / "c.h5"):
+        again, _ = product_vectors(products, tmp_path / "c.h5", encoders=encoders, settings=settings)
+    assert all(np.array_equal(one.vectors, other.vectors) for one, other in zip(first, again, strict=True))
 
 
 def test_a_few_new_contents_wait_in_the_journal_and_are_read_from_there(tmp_path):

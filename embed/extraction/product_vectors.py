@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cache import CacheLockedError, Journal
+from cache import CacheError, Journal
 from embed.amounts import plural
 from embed.catalogue.data_frame import read_frame
 from embed.contents.hash_cache import Hints
@@ -81,8 +81,8 @@ def product_vectors(
         vectors, statuses = team.find(sources[modality])
         name = modality if counts[modality] == 1 else re.sub(r"\W", "_", f"{modality}_{team.encoder.name}")
         results.append(ProductVectors(name, vectors, statuses))
-    if "image" in sources:
-        with suppress(CacheLockedError), Journal(path):  # who writes now has other work
+    if hints.has_news:
+        with suppress(CacheError), Journal(path):  # it may be locked, or on a disk to read alone
             hints.save()
     _tell_bad(results)
     return sorted(results, key=lambda one: one.name), settings
