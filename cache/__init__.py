@@ -22,6 +22,7 @@ from cache.products import Contents, Products
 from cache.sealing import seal
 from cache.store import Cache
 from cache.tokens import Tokens
+from cache.vectors_by_key import VectorsByKey
 from cache.verification import verify
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "UnknownVersionError",
     "UnreadableError",
     "UnsafeFileError",
+    "VectorsByKey",
     "content_key",
     "mean_key",
     "plan",

@@ -55,7 +55,7 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
             "statuses": {modality: dict(Counter(cache.statuses(modality))) for modality in cache.modalities},
             "encoders": [
                 _entry_facts(cache, modality, encoder)
-                for modality in cache.modalities
+                for modality in cache.content_modalities
                 for encoder in cache.encoders(modality)
             ],
             "n_unsealed_parts": len(Journal(cache_path).paths()),
@@ -72,7 +72,7 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
     if n_parts := facts["n_unsealed_parts"]:
         print_wrapped(
             f"{n_parts} {'part waits' if n_parts == 1 else 'parts wait'} in the journal: an extraction is running or "
-            "was stopped; embed-extract goes on where it was."
+            "was stopped, or Python added them; embed-extract goes on where it was."
         )
     columns = facts["columns"] if details else facts["columns"][:MOST_COLUMNS]
     more = f" and {len(facts['columns']) - len(columns)} more" if len(columns) < len(facts["columns"]) else ""

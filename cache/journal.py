@@ -36,13 +36,13 @@ _DAMAGED = ".damaged"
 
 
 class Journal:
-    """The parts beside one cache, held by one writer inside a ``with`` block.
+    """The parts beside one cache, held by one writer inside a ``with`` block; `is_patient` waits for other writers.
 
     Raises:
         CacheLockedError: another process is writing the same cache.
     """
 
-    def __init__(self, cache_path: str | Path) -> None:
+    def __init__(self, cache_path: str | Path, *, is_patient: bool = False) -> None:
         cache_path = Path(cache_path)
         if not cache_path.name:
             raise CacheError(
@@ -50,11 +50,12 @@ class Journal:
             )
         self.folder = cache_path.with_name(cache_path.name + ".journal")
         self._lock = WriterLock(self.folder / "lock")
+        self._is_patient = is_patient
         self._is_lasting = False  # whether the folder itself is known to be on the disk
 
     def __enter__(self) -> Journal:
         try:
-            self._lock.acquire()
+            self._lock.acquire(is_patient=self._is_patient)
             for name in names_in(self.folder):
                 if name.endswith(".tmp"):
                     (self.folder / name).unlink()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from cache.errors import CacheLockedError
 
 __all__ = ["WriterLock"]
 
+log = logging.getLogger("embed_once")
+
 ATTEMPTS = 1000  # each may fail because another writer removes its lock meanwhile
+LOOK_AGAIN_S = 0.05  # while another process holds it
 
 
 class WriterLock:
@@ -22,12 +27,25 @@ class WriterLock:
         self.path = path
         self._descriptor: int | None = None
 
-    def acquire(self) -> None:
-        """Take the lock.
+    def acquire(self, *, is_patient: bool = False) -> None:
+        """Take the lock; `is_patient` waits for as long as another process holds it, and says so.
 
         Raises:
             CacheLockedError: another process holds it; the message names that process.
         """
+        is_told = False
+        while True:
+            try:
+                return self._acquire()
+            except CacheLockedError as error:
+                if not is_patient or not isinstance(error.__cause__, BlockingIOError):
+                    raise
+                if not is_told:
+                    log.info("Waiting until %s is free.", self.path)
+                is_told = True
+            time.sleep(LOOK_AGAIN_S)
+
+    def _acquire(self) -> None:
         if not any(self._try() for _ in range(ATTEMPTS)):
             raise CacheLockedError(f"Expected the lock {self.path} to be a file in a folder, but it cannot be made.")
 

@@ -28,8 +28,10 @@ __all__ = ["seal"]
 Tables = dict[tuple[str, str], TokenTable]  # by modality and encoder
 
 
-def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
+def seal(cache_path: str | Path, journal: Journal, products: Products | None) -> bool:
     """Put the journal's parts and the catalogue into the cache; return whether there was anything to write.
+
+    Where `products` is None, the cache keeps the catalogue that it has; a new cache has an empty one.
 
     The old file is read and never written. Memory is bounded by the blocks of `BLOCK_ROWS` vectors or tokens, and the
     keys.
@@ -40,8 +42,8 @@ def seal(cache_path: str | Path, journal: Journal, products: Products) -> bool:
     """
     cache_path = Path(cache_path)
     inventory = Inventory(cache_path, journal)
-    inventory.order(products)
-    catalogue = products.arrays(inventory.keys, inventory.failures)
+    inventory.order(products or Products([], {}, {}))
+    catalogue = _kept_catalogue(inventory) if products is None else products.arrays(inventory.keys, inventory.failures)
     if not inventory.part_paths and facts_of(cache_path) is not None and _is_the_same(cache_path, catalogue):
         return False
     tables = {where: TokenTable(inventory, *where) for where, entry in inventory.entries.items() if entry.n_token_dim}
@@ -107,6 +109,20 @@ def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterato
                 if inside.any():
                     block[wanted[inside] - start] = vectors_of(file)[inside]
             yield block
+
+
+def _kept_catalogue(inventory: Inventory) -> dict[str, np.ndarray]:
+    """Return the catalogue's arrays as the sealed cache has them, but for the statuses of contents read since."""
+    if facts_of(inventory.cache_path) is None:
+        return Products([], {}, {}).arrays({}, {})
+    with Cache(inventory.cache_path) as cache:
+        catalogue = {path: cache._read(path) for path in cache.digests if path.startswith("catalogue/")}
+        for modality in cache.modalities:
+            rows, failures = cache.rows(modality), inventory.failures[modality]
+            new = np.array([failures.get(key, "ok") for key in inventory.keys[modality]] or [""], dtype="S16")  # (U,)
+            path = f"catalogue/{modality}/status"
+            catalogue[path] = np.where(rows < 0, catalogue[path], new[rows])
+    return catalogue
 
 
 def _is_the_same(cache_path: Path, catalogue: dict[str, np.ndarray]) -> bool:

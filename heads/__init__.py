@@ -8,6 +8,7 @@ import embed_once  # noqa: F401 - it refuses another module named cache
 __all__ = [
     "AblationReport",
     "AblationSettings",
+    "CachedEmbeddings",
     "CheckReport",
     "CrossAttention",
     "Early",
@@ -34,6 +35,7 @@ __all__ = [
 _HOMES = {
     "AblationReport": "heads.runs.ablation_report",
     "AblationSettings": "heads.ablation.ablation_settings",
+    "CachedEmbeddings": "heads.estimator.cached_embeddings",
     "CheckReport": "heads.checks.check_head",
     "CrossAttention": "heads.modules.attention",
     "Early": "heads.modules.early",

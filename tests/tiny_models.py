@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tokenizers
 import torch
 import transformers as hf
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 WORDS = ["blue", "red", "shirt", "shoes", "cotton", "a", *(f"word{n}" for n in range(40))]
 SIZE = 32
@@ -73,6 +77,18 @@ def write_two_towers(folder: Path, kind: str, *, seed: int = 0) -> Path:
     _draw(config, seed).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def sentence_model(folder: Path, *, seed: int = 0) -> SentenceTransformer:
+    """Return a small BERT with a mean pooling and two prompts, as sentence-transformers has it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    tokenizer = _word_tokenizer(has_mask=True)
+    _draw(hf.BertConfig(**TEXT, vocab_size=len(tokenizer)), seed).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    modules = [Transformer(str(folder)), Pooling(TEXT["hidden_size"])]
+    return SentenceTransformer(modules=modules, device="cpu", prompts={"query": "red ", "shout": "blue "})
 
 
 def _draw(config: hf.PretrainedConfig, seed: int) -> torch.nn.Module:

@@ -110,6 +110,15 @@ class Hints:
         if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
             self._save(is_finished=False)  # hashing may take hours, and a run that is killed loses a minute at most
 
+    @property
+    def has_news(self) -> bool:
+        """Whether this run saw files of which there was no hint."""
+        return not np.isin(np.frombuffer(bytes(self._seen_identities), dtype="S16"), self._table[0]).all()
+
+    def save(self) -> None:
+        """Add the hints of this run to those that are kept."""
+        self._save(is_finished=False)
+
     def doubt(self, path: Path, key: str) -> None:
         """Forget everything if it is a hint that gave this key, which the file turned out not to have."""
         if self.find([identity(path)]) == [key]:

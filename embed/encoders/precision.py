@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from embed.errors import SettingError
 if TYPE_CHECKING:
     import torch
 
-    from cache import Inventory
+    from cache import EncoderSpec
 
 __all__ = ["PRECISIONS", "dtype_of", "exact_fp32", "find_precision", "keep_precision"]
 
@@ -106,13 +106,16 @@ def _old_cudnn_setting() -> bool | None:
         return None
 
 
-def keep_precision(encoders: Iterable[Any], inventory: Inventory) -> None:
-    """Set encoders, not loaded yet, to the precision that the cache has their vectors in already."""
+def keep_precision(encoders: Iterable[Any], specs: Mapping[tuple[str, str], EncoderSpec]) -> None:
+    """Set encoders, not loaded yet, to the precision that the cache has their vectors in already.
+
+    `specs` are the cache's: (modality, encoder's name) -> spec.
+    """
     for encoder in encoders:
-        entry = inventory.entries.get((encoder.spec.modality, encoder.name))
-        differences = entry.spec.differences(encoder.spec) if entry is not None else []
-        if entry is not None and [line.partition(":")[0] for line in differences] == ["precision"]:
-            encoder.precision, encoder.spec = str(entry.spec.fields["precision"]), entry.spec
+        spec = specs.get((encoder.spec.modality, encoder.name))
+        differences = spec.differences(encoder.spec) if spec is not None else []
+        if spec is not None and [line.partition(":")[0] for line in differences] == ["precision"]:
+            encoder.precision, encoder.spec = str(spec.fields["precision"]), spec
             log.info(
                 "%s/%s goes on in %s, as the cache has it.", encoder.spec.modality, encoder.name, encoder.precision
             )

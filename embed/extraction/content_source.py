@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any, Protocol
 
 from cache import Contents, ContentSpec, content_key
 from embed.catalogue.catalogue import Catalogue
@@ -21,9 +22,37 @@ from embed.errors import CatalogueError, ContentError
 from embed.extraction.thread_map import map_pictures
 from embed.settings import ExtractSettings
 
-__all__ = ["ListedPicture", "Source", "find_source", "find_texts"]
+__all__ = ["ContentSource", "ListedPicture", "Source", "find_source", "find_texts"]
 
 log = logging.getLogger("embed_once")
+
+
+class ContentSource(Protocol):
+    """N contents of one modality by their keys, and where each unique one is read."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """N keys, "" where there is no content."""
+        ...
+
+    @property
+    def statuses(self) -> Sequence[str]:
+        """N statuses, "ok" where there is a content."""
+        ...
+
+    @property
+    def places(self) -> Mapping[str, Any]:
+        """By key a text, or whatever else leads to the content."""
+        ...
+
+    def read(self, key: str) -> Any:
+        """Return the content of a key.
+
+        Raises:
+            ContentError: it can no longer be had.
+        """
+        ...
+
 
 KeyedContent = tuple[str, str, Path | Place | str]  # key, status, place
 
@@ -76,11 +105,13 @@ class Source:
         )
 
 
-def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints) -> Source:
+def find_source(
+    modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints, needs_pictures: bool = True
+) -> Source:
     """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
 
     Raises:
-        CatalogueError: not one of the pictures that the catalogue names is there.
+        CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
         UnreadableError: the machine lacks memory or open files.
     """
     cells = catalogue.cells(modality)
@@ -97,7 +128,7 @@ def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, 
         statuses.append(status)
         if key and key not in places:
             places[key] = place
-    if modality == "image":
+    if modality == "image" and needs_pictures:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     pictures: dict[int, list[ListedPicture]] = {}

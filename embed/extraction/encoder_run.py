@@ -17,7 +17,7 @@ from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
-from embed.extraction.content_source import Source
+from embed.extraction.content_source import ContentSource
 from embed.extraction.disk_space import check_space
 from embed.extraction.replica_pool import ReplicaPool
 from embed.extraction.thread_map import completed
@@ -75,7 +75,7 @@ class EncoderRun:
     """
 
     replicas: Sequence[Encoder]
-    source: Source
+    source: ContentSource
     cache_path: Path
     journal: Journal
     settings: ExtractSettings

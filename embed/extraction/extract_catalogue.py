@@ -161,7 +161,7 @@ def _work(
         made = make_encoders(settings) if encoders is None else encoders
         inventory = Inventory(cache_path, journal)
         if encoders is None and settings.precision == "auto":
-            keep_precision(made, inventory)
+            keep_precision(made, {where: entry.spec for where, entry in inventory.entries.items()})
         teams = replicas(made)
         for encoder, *_ in teams:
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work

@@ -21,6 +21,7 @@ from heads.estimator.input_columns import (
     finite_wish,
     is_by_modality,
     join_columns,
+    named_modalities,
     split_columns,
     warn_of_partial,
 )
@@ -41,12 +42,13 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     """Classify vectors of one modality or several with a head of this package, as scikit-learn's classifiers do.
 
     `fusion` is a fusion, a modality's name, a head that is fitted at once (such as ``logistic``), or a class of your
-    own (``module:Class``, ``file.py:Class``). `modalities` says what the columns of X are, in their order; None is one
-    modality of all columns, over which ``early`` and ``late`` are that modality's own head. Where several are declared,
-    a row that has NaN in more than half of a modality's columns lacks it; in half or less, the means of the training
-    rows stand for what is missing. Rows that have nothing are not trained on. Metadata is a modality as any other: a
-    matrix of numbers, such as a `ColumnTransformer` makes of columns. X may also be a dict of matrices, {modality:
-    (N, D)}, for `fit` and `predict` themselves: scikit-learn's cross-validation wants one matrix.
+    own (``module:Class``, ``file.py:Class``). `modalities` says what the columns of X are, in their order; None takes
+    that from a DataFrame whose columns are named as `CachedEmbeddings` names them, and else is one modality of all
+    columns, over which ``early`` and ``late`` are that modality's own head. Where there are several, a row that has NaN
+    in more than half of a modality's columns lacks it; in half or less, the means of the training rows stand for what
+    is missing. Rows that have nothing are not trained on. Metadata is a modality as any other: a matrix of numbers,
+    such as a `ColumnTransformer` makes of columns. X may also be a dict of matrices, {modality: (N, D)}, for `fit` and
+    `predict` themselves: scikit-learn's cross-validation wants one matrix.
 
     `class_weight` is None, ``balanced``, or {class: positive number}, 1 where none is said. `weights` are those of late
     fusion: {modality: number}, or "0.4,0.6" in the order of the sorted names; None: equal. The other parameters are
@@ -122,7 +124,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             LabelError: there are fewer than two classes among the rows that have vectors.
             HeadError: the columns are not those of the modalities; training does not converge.
         """
-        modalities = None if self.modalities is None else check_modalities(self.modalities)
+        declared = named_modalities(X) if self.modalities is None else self.modalities
+        modalities = None if declared is None else check_modalities(declared)
         if is_by_modality(X):
             X, modalities = join_columns(X, modalities)  # noqa: N806
             check_modalities(modalities)

@@ -23,6 +23,7 @@ __all__ = [
     "finite_wish",
     "is_by_modality",
     "join_columns",
+    "named_modalities",
     "split_columns",
     "warn_of_partial",
 ]
@@ -52,6 +53,23 @@ def check_modalities(modalities: object) -> dict[str, int]:
                 f"Expected a modality's name to be a word that means nothing else here, got {name!r}. Choose another."
             )
     return {name: int(dim) for name, dim in modalities.items()}
+
+
+def named_modalities(X: object) -> dict[str, int] | None:  # noqa: N803 - scikit-learn's name
+    """Return the modalities, {name: D}, that a DataFrame's columns are named after; None where they are not.
+
+    Each has its columns side by side, ``image__0``, ``image__1`` and so on, as `CachedEmbeddings` names them, and there
+    are two or more.
+    """
+    names = [str(name) for name in getattr(X, "columns", ())]
+    modalities: dict[str, int] = {}
+    for name in names:
+        modality, _, number = name.rpartition("__")
+        if number != str(modalities.setdefault(modality, 0)):
+            return None
+        modalities[modality] += 1
+    ordered = [f"{name}__{number}" for name, dim in modalities.items() for number in range(dim)]
+    return modalities if len(modalities) > 1 and all(modalities) and names == ordered else None
 
 
 def is_by_modality(X: object) -> bool:  # noqa: N803 - scikit-learn's name

@@ -22,7 +22,7 @@ from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
-__all__ = ["PicturedTable", "open_pictured"]
+__all__ = ["PicturedTable", "open_pictured", "with_pictures"]
 
 N_SAMPLED = 200  # rows, to find a template
 PRODUCT_NAMES = ("product", "product_of_picture", "picture_product")
@@ -36,14 +36,23 @@ Batch = dict[str, list[str]]
 def open_pictured(path: Path, settings: ExtractSettings) -> tuple[Table, ExtractSettings]:
     """Return the table in a file or folder with one picture a row, and the settings that name its columns.
 
-    A template makes a new column of paths. Where none is given, and no column of a usual name leads to a picture, one
-    is looked for.
-
     Raises:
         CatalogueError: the table cannot be read, or a template names a column that is not there.
         SettingError: a template is none.
     """
-    table = open_table(path, settings)
+    return with_pictures(open_table(path, settings), path, settings)
+
+
+def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[Table, ExtractSettings]:
+    """Return a table with one picture a row, and the settings that name its columns; `path` is where it stands.
+
+    A template makes a new column of paths. Where none is given, and no column of a usual name leads to a picture, one
+    is looked for.
+
+    Raises:
+        CatalogueError: a template names a column that is not there.
+        SettingError: a template is none.
+    """
     root = settings.image_root or folder_of(path)
     templates = list(split_templates(settings.image_template)) if settings.image_template else []
     for template in templates:

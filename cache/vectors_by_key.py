@@ -1,0 +1,127 @@
+"""Vectors by content key, from a cache and from the parts that wait beside it; no writer's lock is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import DamagedCacheError
+from cache.journal import Journal
+from cache.keys import EncoderSpec
+from cache.part import Part
+from cache.part_file import load_part
+from cache.reading import facts_of
+from cache.store import Cache
+from cache.writer import CHUNK_ROWS
+
+__all__ = ["VectorsByKey"]
+
+
+class VectorsByKey:
+    """One encoder's vectors in a cache that others may be writing: what is published is found, sealed or not.
+
+    A cache that is not there holds nothing, and neither does one whose vectors of this name have another spec: writing
+    there is what names the difference. The keys of the sealed file, and the parts that wait, stay in memory.
+    """
+
+    def __init__(self, cache_path: str | Path, encoder: str, spec: EncoderSpec) -> None:
+        self.cache_path = Path(cache_path)
+        self.encoder = encoder
+        self.spec = spec
+        self._lock = threading.Lock()
+        self._parts: dict[Path, Part] = {}  # those of this encoder that wait in the journal
+        self._content_sha256 = ""  # of the sealed file whose keys these are
+        self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
+        self._failures: dict[str, str] = {}  # key -> status, of contents without any
+
+    def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        """Return the vectors of N contents, who has one, and the statuses of those that could not be read.
+
+        Shape:
+            keys: N, "" where there is no content
+            output: (N, D) float32, NaN where there is none; (N,) bool; {key: status}. D is 0 where nothing is found.
+
+        Raises:
+            DamagedCacheError, UnreadableError, NotACacheError, UnknownVersionError: the cache or a part cannot be read.
+        """
+        with self._lock:
+            return self._find(keys)
+
+    def _find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        self._load_parts()  # before the cache: what is sealed meanwhile stands there
+        pieces = [self._sealed(keys), *(_of_part(part, keys) for part in self._parts.values())]
+        dim = max(vectors.shape[1] for _, vectors in pieces)
+        matrix = np.full((len(keys), dim), np.nan, dtype=np.float32)  # (N, D)
+        is_found = np.zeros(len(keys), dtype=bool)
+        for numbers, vectors in pieces:
+            if len(numbers):
+                matrix[numbers] = vectors
+                is_found[numbers] = True
+        failures = self._failures | {key: why for part in self._parts.values() for key, why in part.failures.items()}
+        missing = {key for key, is_there in zip(keys, is_found.tolist(), strict=True) if key and not is_there}
+        return matrix, is_found, {key: failures[key] for key in missing & failures.keys()}
+
+    def _load_parts(self) -> None:
+        start = f"{self.spec.modality}.{self.encoder}."
+        paths = [path for path in Journal(self.cache_path).paths() if path.name.startswith(start)]
+        self._parts = {path: part for path, part in self._parts.items() if path in paths}
+        for path in paths:
+            if path not in self._parts:
+                try:
+                    part = load_part(path)
+                except (FileNotFoundError, DamagedCacheError):
+                    continue  # sealed meanwhile; or set aside by the next writer, who has its work done again
+                if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
+                    self._parts[path] = part
+
+    def _sealed(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the contents that have a vector in the sealed cache, and these."""
+        nothing = np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
+        if facts_of(self.cache_path) is None:
+            return nothing
+        with Cache(self.cache_path) as cache:
+            if self._content_sha256 != cache.content_sha256:
+                self._load_keys(cache)
+                self._content_sha256 = cache.content_sha256
+            rows = np.array([self._rows.get(key.encode(), -1) for key in keys], dtype=np.int64)
+            numbers = np.flatnonzero(rows >= 0)
+            if not len(numbers):
+                return nothing
+            return numbers, self._read(cache, rows[numbers])
+
+    def _load_keys(self, cache: Cache) -> None:
+        modality = self.spec.modality
+        self._rows, self._failures = {}, {}
+        if modality not in cache.content_modalities:
+            return
+        keys, statuses = cache.keys(modality), cache.content_statuses(modality)
+        self._failures = {
+            keys[row].decode(): statuses[row].decode() for row in np.flatnonzero(statuses != b"ok").tolist()
+        }
+        if self.encoder not in cache.encoders(modality):
+            return
+        if cache.spec(modality, self.encoder).fingerprint == self.spec.fingerprint:
+            rows = np.flatnonzero(cache.encoded(modality, self.encoder))
+            self._rows = dict(zip(keys[rows].tolist(), rows.tolist(), strict=True))
+
+    def _read(self, cache: Cache, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors in some rows, (n, D); of the file, no chunks are read but those that hold them."""
+        modality = self.spec.modality
+        vectors = np.empty((len(rows), cache.dimension(modality, self.encoder)), dtype=np.float32)
+        chunks = rows // CHUNK_ROWS
+        for chunk in np.unique(chunks).tolist():
+            start = chunk * CHUNK_ROWS
+            block = cache.vector_block(modality, self.encoder, start, start + CHUNK_ROWS)
+            vectors[chunks == chunk] = block[rows[chunks == chunk] - start]
+        return vectors
+
+
+def _of_part(part: Part, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the contents that have a vector in a part, and these."""
+    rows = {key: row for row, key in enumerate(part.keys)}
+    wanted = np.array([rows.get(key, -1) for key in keys], dtype=np.int64)
+    numbers = np.flatnonzero(wanted >= 0)
+    return numbers, part.vectors[wanted[numbers]]
