@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,11 +16,15 @@ __all__ = ["Contents", "Products"]
 
 @dataclass(frozen=True)
 class Contents:
-    """One modality of N products: each one's content key, "" where it has none, its status, and how it is made."""
+    """One modality of N products: each one's content key, "" where it has none, its status, and how it is made.
+
+    Some contents are kept as they are (`cache.samples`).
+    """
 
     keys: list[str]
     statuses: list[str]
     spec: ContentSpec | None = None
+    samples: Mapping[str, bytes] = field(default_factory=dict)  # key -> content
 
 
 @dataclass(frozen=True)
@@ -54,4 +58,8 @@ class Products:
             arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
+            if contents.samples:
+                arrays[f"catalogue/{modality}/sample_key"] = np.array(list(contents.samples), dtype="S64")
+                cells = [content.decode("utf-8", "surrogateescape") for content in contents.samples.values()]
+                arrays |= {f"catalogue/{modality}/sample/{n}": array for n, array in encode_strings(cells).items()}
         return arrays

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Contents, ContentSpec, content_key
+from cache.samples import choose_samples
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.contents.file_ranges import Place
@@ -61,7 +62,15 @@ class Source:
                 RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
             ],
             spec=self.spec,
+            samples=choose_samples(self.places.keys() - left_out, self._sample),
         )
+
+    def _sample(self, key: str) -> bytes | None:
+        try:
+            content = self.read(key)
+        except ContentError:
+            return None
+        return content.encode() if isinstance(content, str) else content
 
 
 def find_source(modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints) -> Source:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cache import Inventory, Journal, Part, plan
 from cache.cores import count_cores
+from cache.known_vectors import KnownVectors
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, Encoder, joined
@@ -27,6 +28,7 @@ from embed.settings import ExtractSettings
 __all__ = ["EncoderReport", "EncoderRun"]
 
 BATCH_SIZE = 32  # of an encoder that does not say what suits it
+TAKEN_ROWS = 8192  # taken from another cache at once
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,19 @@ class EncoderRun:
             # Texts of one length need little padding; the longest come first, so that the cores end together.
             missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)
         return missing
+
+    def take_known(self, inventory: Inventory, known: KnownVectors) -> int:
+        """Take vectors that another cache has of what the inventory lacks, part by part; return how many."""
+        missing, n_taken = self.missing(inventory), 0
+        entry = inventory.entry(self.encoder.spec.modality, self.encoder.name, self.encoder.spec)
+        for start in range(0, len(missing), TAKEN_ROWS):
+            taken = known.find(missing[start : start + TAKEN_ROWS])
+            if taken:
+                vectors = np.stack(list(taken.values()))
+                self.journal.publish(Part(self.encoder.name, self.encoder.spec, list(taken), vectors, {}))
+                entry.keys.update(taken)
+                n_taken += len(taken)
+        return n_taken
 
     def encode_missing(self, inventory: Inventory) -> EncoderReport:
         """Encode what the inventory lacks, and publish it part by part.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, Inventory, Journal, Products, seal
+from cache.known_vectors import KnownVectors
 from cache.reading import facts_of
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.hash_cache import Hints
@@ -71,6 +72,8 @@ def extract(
     settings = settings or ExtractSettings()
     started = time.monotonic()
     with _work(catalogue_path, cache_path, settings, encoders) as work:
+        for path in settings.reuse:
+            _take_known(path, work)
         reports = [run.encode_missing(work.inventory) for run in work.runs]
         changed = {key for run in work.runs for key in run.changed}
         products = Products(
@@ -175,6 +178,16 @@ def _work(
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
         yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
+
+
+def _take_known(path: Path, work: _Work) -> None:
+    """Take from another cache what it has of the work; of tokens it has none that could be taken alone."""
+    with Cache(path) as cache:
+        for run in work.runs:
+            if "tokens" not in run.encoder.spec.fields:
+                n_taken = run.take_known(work.inventory, KnownVectors(cache, run.encoder.spec))
+                if n_taken:
+                    log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
 
 
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
