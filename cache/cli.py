@@ -100,6 +100,8 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
             click.echo(f"\n{entry['name']}")
             for name, value in sorted(entry["spec"].items()):
                 click.echo(f"  {name:16}{value}")
+            for name, notes in sorted(entry["side_notes"].items()):
+                print_wrapped(f"  made with {name}: {', '.join(f'{what} {value}' for what, value in notes.items())}")
 
 
 def _token_cells(entry: dict[str, Any]) -> list[str]:
@@ -111,12 +113,13 @@ def _token_cells(entry: dict[str, Any]) -> list[str]:
 
 
 def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
-    encoded = cache.encoded(modality, encoder)
+    encoded, spec = cache.encoded(modality, encoder), cache.spec(modality, encoder)
     facts: dict[str, Any] = {
         "name": f"{modality}/{encoder}",
         "n_vectors": int(encoded.sum()),
         "dimension": cache.dimension(modality, encoder),
-        "spec": dict(cache.spec(modality, encoder).fields),
+        "spec": dict(spec.fields),
+        "side_notes": dict(spec.side_notes),
     }
     if cache.has_tokens(modality, encoder):
         counts, dim = cache.token_counts(modality, encoder), cache.token_dimension(modality, encoder)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cache.errors import NotACacheError
 
 __all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256", "mean_key"]
+
+SIDE_NOTES = "side_notes"  # among the fields in JSON, and in none of a spec's own
 
 
 def content_key(content: bytes) -> str:
@@ -100,11 +102,43 @@ class Spec:
             ) from error
 
 
+@dataclass(frozen=True)
 class EncoderSpec(Spec):
     """Everything that changes an encoder's vector: weights, preprocessing, pooling, precision.
 
-    Batch size, worker count, device and paths are left out on purpose: they do not change it.
+    Batch size, worker count, device and paths are left out on purpose: they do not change it. What else is worth
+    knowing of how the vectors came to be, such as versions of libraries, stands in ``side_notes``, which tell no specs
+    apart.
+
+    >>> spec = EncoderSpec("text", {"pooling": "cls"}, side_notes={"libraries": {"torch": "2.14"}})
+    >>> spec == EncoderSpec("text", {"pooling": "cls"}), EncoderSpec.from_json(spec.to_json()).side_notes
+    (True, {'libraries': {'torch': '2.14'}})
     """
+
+    side_notes: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "side_notes", json.loads(json.dumps(dict(self.side_notes), allow_nan=False)))
+
+    def to_json(self) -> str:
+        """Return the spec and its side notes as one JSON object."""
+        notes = {SIDE_NOTES: dict(self.side_notes)} if self.side_notes else {}
+        return json.dumps({"modality": self.modality, **self.fields, **notes}, sort_keys=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the spec that `to_json` wrote.
+
+        Raises:
+            NotACacheError: the text is no such object.
+        """
+        spec = super().from_json(text)
+        fields = dict(spec.fields)
+        notes = fields.pop(SIDE_NOTES, {})
+        if not isinstance(notes, dict):
+            raise NotACacheError(f"Expected the side notes of a spec to be a JSON object, got {type(notes).__name__}.")
+        return cls(spec.modality, fields, side_notes=notes)
 
 
 class ContentSpec(Spec):

@@ -1,4 +1,4 @@
-"""The cache format, version 3, and the one way to open a file of it.
+"""The cache format, version 4, and the one way to open a file of it.
 
 A cache is one HDF5 file that is written once and never changed in place. It needs no more than plain h5py::
 
@@ -26,7 +26,8 @@ path                                    shape     type     meaning
 ``/<modality>/<encoder>/token_offset``  (U + 1,)  i8       with them: content n has the tokens from ``token_offset[n]``
                                                            to ``token_offset[n + 1]``: none without a vector, else one
                                                            to 65,536; where there are tokens, D' is 1 or more
-``/<modality>/<encoder>/spec``          ()        S        JSON: all that changes the vector (`cache.keys`)
+``/<modality>/<encoder>/spec``          ()        S        JSON: all that changes the vector (`cache.keys`), and since
+                                                           version 4 ``side_notes``, which do not
 ``/catalogue/id``                       (N,)      string   the product's id, in the catalogue's order
 ``/catalogue/columns``                  (C,)      string   the names of the other columns, in their order
 ``/catalogue/column/<name>``            (N,)      string   their cells as written; in the name ``%``, ``/`` and a
@@ -35,16 +36,19 @@ path                                    shape     type     meaning
 ``/catalogue/<modality>/status``        (N,)      S16      ``ok``, or why the product has no vector
 ``/catalogue/<modality>/spec``          ()        S        since version 3, and only where it is known: JSON: of which
                                                            columns the contents are made, and how (`cache.keys`)
+``/catalogue/<modality>/sample_key``    (S,)      S64      since version 4, and only where there are any: the keys of
+                                                           some contents that are kept as they are (`cache.samples`)
+``/catalogue/<modality>/sample``        (S,)      string   with them: the contents
 ``/digests``                            ()        S        JSON: the SHA-256 of every dataset above (`cache.writer`)
 ======================================  ========  =======  ==========================================================
 
 A *string* is a group of ``utf8`` (bytes, u1) and ``offset`` (N + 1, i8): cell n is ``utf8[offset[n]:offset[n + 1]]``.
 Bytes that were not Unicode are kept (Python's ``surrogateescape``).
 
-The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 3, ``created_by``, and
+The root has the attributes ``format`` = ``embed-once cache``, ``format_version`` = 4, ``created_by``, and
 ``content_sha256``, the SHA-256 over ``/digests``: two caches with the same one hold the same. They are a number and
-bytes of fixed length. Versions 1 and 2 are read for ever: 1 had no tokens, neither had the specs of contents. Sealing
-into such a cache makes one of version 3.
+bytes of fixed length. Versions 1 to 3 are read for ever: 1 had no tokens, 1 and 2 no specs of contents, and none
+side notes. Sealing into such a cache makes one of version 4.
 
 A *part* of the journal (`cache.part`, `cache.journal`) is a file of its own, ``format`` = ``embed-once part``, with
 ``/key`` (n,), ``/vector`` (n, D), ``/failed_key`` (m,), ``/failed_status`` (m,), ``/spec`` and ``/encoder``; since
@@ -83,8 +87,8 @@ __all__ = [
 
 CACHE_FORMAT = "embed-once cache"
 PART_FORMAT = "embed-once part"
-FORMAT_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
 
 _MAX_DEPTH = 5  # /catalogue/column/<name>/utf8 is the deepest path, at 4
 _FILTERS = {"fletcher32"}

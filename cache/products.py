@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,12 +19,14 @@ class Contents:
     """One modality of N products: each one's content key, "" where it has none, its status, and how it is made.
 
     The contents that are kept beside those, in their order, are what the products' means are made of.
+    Some contents are kept as they are (`cache.samples`).
     """
 
     keys: list[str]
     statuses: list[str]
     spec: ContentSpec | None = None
     kept: Sequence[str] = ()
+    samples: Mapping[str, bytes] = field(default_factory=dict)  # key -> content
 
 
 @dataclass(frozen=True)
@@ -58,4 +60,8 @@ class Products:
             arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
+            if contents.samples:
+                arrays[f"catalogue/{modality}/sample_key"] = np.array(list(contents.samples), dtype="S64")
+                cells = [content.decode("utf-8", "surrogateescape") for content in contents.samples.values()]
+                arrays |= {f"catalogue/{modality}/sample/{n}": array for n, array in encode_strings(cells).items()}
         return arrays

@@ -64,6 +64,8 @@ def check_schema(file: h5py.File) -> None:
             if f"catalogue/{modality}/spec" in file:
                 table(f"catalogue/{modality}/spec", "S")
                 _check_spec(file, f"catalogue/{modality}/spec", ContentSpec, modality)
+            if f"catalogue/{modality}/sample_key" in file:
+                strings(f"catalogue/{modality}/sample", table(f"catalogue/{modality}/sample_key", "S64", None)[0])
     _check_nothing_else(file, known)
 
 

@@ -124,6 +124,13 @@ class Cache:
         path = f"catalogue/{modality}/spec"
         return ContentSpec.from_json(self._text(path)) if self._has(path) else None
 
+    def samples(self, modality: str) -> dict[str, str]:
+        """Return the contents that are kept as they are, as strings by key (`cache.samples`)."""
+        path = f"catalogue/{modality}/sample"
+        if not self._has(f"{path}_key"):
+            return {}
+        return dict(zip(self._ascii(f"{path}_key").astype(str).tolist(), self._strings(path), strict=True))
+
     def ids(self) -> list[str]:
         """Return the N products' ids, in the catalogue's order."""
         return self._strings("catalogue/id")

@@ -37,6 +37,20 @@ class VectorsByKey:
         self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
         self._failures: dict[str, str] = {}  # key -> status, of contents without any
 
+    @classmethod
+    def of_spec(cls, cache_path: str | Path, spec: EncoderSpec) -> VectorsByKey | None:
+        """Return the vectors that were made in one way, whatever their name in a cache; None where it has none.
+
+        Raises:
+            DamagedCacheError, UnreadableError, NotACacheError, UnknownVersionError: the cache cannot be read.
+        """
+        if facts_of(Path(cache_path)) is None:
+            return None
+        with Cache(cache_path) as cache:
+            names = cache.encoders(spec.modality) if spec.modality in cache.content_modalities else []
+            made = [name for name in names if cache.spec(spec.modality, name).fingerprint == spec.fingerprint]
+        return cls(cache_path, made[0], spec) if made else None
+
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Return the vectors of N contents, who has one, and the statuses of those that could not be read.
 

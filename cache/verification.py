@@ -10,6 +10,7 @@ from cache.errors import CacheError, EmbedOnceError, UnreadableError
 from cache.journal import Journal
 from cache.layout import datasets
 from cache.part_file import load_part
+from cache.samples import read_samples
 from cache.store import Cache
 from cache.writer import BLOCK_ROWS, content_sha256, dataset_digest
 
@@ -71,6 +72,7 @@ def _table_problems(cache: Cache) -> list[str]:
         cache.column(name)
     for modality in cache.modalities:
         cache.rows(modality)
+        read_samples(cache, modality)
     for modality in cache.content_modalities:  # those of catalogues past, too
         keys = cache.keys(modality)
         if len(np.unique(keys)) != len(keys):

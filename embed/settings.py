@@ -69,6 +69,7 @@ class ExtractSettings:
     retry_failed: bool = False
     rehash: bool = False  # read every picture, whatever the hints beside the cache say
     max_bad: str | None = None  # "1%" or "20"; None: no limit
+    reuse: tuple[Path, ...] = ()  # other caches, whose vectors are taken where they are those of the same encoder
     part_bytes: int = 32 * 2**20
     part_s: float = 5.0
 

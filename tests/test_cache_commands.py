@@ -91,8 +91,20 @@ def test_info_prints_one_json_object(path):
         "contents": {"image": "of columns not known", "text": "of columns not known"},
         "statuses": {"image": {"ok": 3, "absent": 1}, "text": {"ok": 4}},
         "encoders": [
-            {"name": "image/synthetic", "n_vectors": 3, "dimension": 3, "spec": {"weights": "synthetic"}},
-            {"name": "text/synthetic", "n_vectors": 3, "dimension": 2, "spec": {"weights": "synthetic"}},
+            {
+                "name": "image/synthetic",
+                "n_vectors": 3,
+                "dimension": 3,
+                "spec": {"weights": "synthetic"},
+                "side_notes": {},
+            },
+            {
+                "name": "text/synthetic",
+                "n_vectors": 3,
+                "dimension": 2,
+                "spec": {"weights": "synthetic"},
+                "side_notes": {},
+            },
         ],
         "n_unsealed_parts": 0,
     }

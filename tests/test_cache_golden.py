@@ -11,12 +11,13 @@ import pytest
 
 from cache import Cache, Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
 from cache.layout import FORMAT_VERSION
+from cache.samples import read_samples
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
 
 
-VERSIONS = (1, 2, 3)
+VERSIONS = (1, 2, 3, 4)
 TOKENS = {("image", "resnet18"): "1x3", ("text", "bert"): True}  # since version 2
 
 
@@ -80,6 +81,17 @@ def test_how_contents_are_made_is_read_where_it_is_known(cache, version):
     assert cache.content_spec("image") is None
 
 
+def test_contents_that_are_kept_as_they_are_are_read(cache, version):
+    assert read_samples(cache, "text") == ({keys_of("a red scarf")[0]: b"a red scarf"} if version > 3 else {})
+    assert read_samples(cache, "image") == {}
+
+
+def test_side_notes_are_read_and_tell_no_specs_apart(cache, version):
+    notes = {"libraries": {"torch": "2.14.1"}}
+    assert cache.spec("text", "bert").side_notes == (notes if version > 3 else {})
+    assert cache.spec("image", "resnet50").side_notes == {}
+
+
 def test_fingerprint_of_a_spec_is_the_one_it_had():
     """SHA-256 over each field's name and JSON, both prefixed by their lengths, computed without our code."""
     fingerprint = "45ae293fce70117efa2d104e0c6752fb29d1cfe9f8282484f856f34f37a0498d"
@@ -139,7 +151,7 @@ def test_tokens_are_read(cache, version):
 def test_script_still_makes_the_same_content(cache, version, tmp_path):
     """Whoever changes what is stored must raise the version: the digest over all values tells.
 
-    Version 2 added tables and left those of version 1 as they were, so that its script holds, too.
+    Each version added something and left what was there as it was, so that the older scripts hold, too.
     """
     source = importlib.util.spec_from_file_location("make_cache", GOLDEN / f"make_cache_v{version}.py")
     script = importlib.util.module_from_spec(source)

@@ -13,6 +13,7 @@ from support import FUSIONS, class_vectors, invoke, synthetic_cache
 from cache import Cache, Contents, ContentSpec, Journal, Products, seal
 from heads.commands.predict import predict
 from heads.modules.saved_head import TrainedHead
+from heads.prediction.run import Run
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
@@ -47,9 +48,13 @@ def own_run(run_path, tmp_path):
     return shutil.copytree(run_path, tmp_path / "run")
 
 
+FRONT = ["answer", "probability", "answer_2", "probability_2", "answer_3", "probability_3", "disagree"]
+
+
 def answers_of(text):
-    """Return each product's answers by its id."""
-    return {line.pop("id"): line for line in csv.DictReader(io.StringIO(text, newline=""))}
+    """Return each product's answers by its id: those of each head, in the columns behind the one that counts."""
+    lines = {line.pop("id"): line for line in csv.DictReader(io.StringIO(text, newline=""))}
+    return {product: {name: line[name] for name in line if name not in FRONT} for product, line in lines.items()}
 
 
 def predicted(cache_path, run_path, *arguments):
@@ -124,6 +129,21 @@ def test_a_heads_answers_do_not_depend_on_which_others_are_asked(cache_path, run
     }
 
 
+def test_the_answer_that_counts_stands_first(cache_path, run_path):
+    for arguments, head in ([[], Run(run_path).head], [["--head", "text", "--head", "late"], "text"]):
+        result = invoke(predict, cache_path, "--run", run_path, *arguments)
+        lines = list(csv.DictReader(io.StringIO(result.stdout, newline="")))
+        assert list(lines[0])[: len(FRONT) + 1] == ["id", *FRONT]
+        for line in lines:
+            assert (line["answer"], line["probability"]) == (line[head], line[f"{head}_probability"])
+            chances = [float(line[name] or 0) for name in ("probability", "probability_2", "probability_3")]
+            assert chances == sorted(chances, reverse=True)
+            assert sum(chances) == pytest.approx(1 if line["answer"] else 0, abs=1e-5)  # of three classes
+            assert (line["disagree"] == "yes") == bool(
+                "" not in (line["text"], line.get("image", "")) and line["text"] != line.get("image", line["text"])
+            )
+
+
 def test_all_heads_share_one_reading(cache_path, run_path, monkeypatch):
     read = []
     vectors_of = TrainedHead.vectors_of
@@ -146,11 +166,11 @@ def test_no_network_answers_twice(cache_path, run_path, monkeypatch):
     monkeypatch.setattr(TrainedHead, "log_probabilities", noting)
     heads = load_heads(run_path)
     answered.clear()  # the golden rows
-    monkeypatch.setattr("heads.workflows.predict.load_heads", lambda *_, **__: heads)
+    monkeypatch.setattr("heads.prediction.run.load_heads", lambda *_, **__: heads)
     predicted(cache_path, run_path)
     assert sorted(answered) == sorted(name for name in NAMES if name != "late")
     answered.clear()
-    monkeypatch.setattr("heads.workflows.predict.load_heads", lambda *_, **__: {"late": heads["late"]})
+    monkeypatch.setattr("heads.prediction.run.load_heads", lambda *_, **__: {"late": heads["late"]})
     predicted(cache_path, run_path)
     assert sorted(answered) == ["image", "text"]
 
@@ -182,8 +202,9 @@ def test_a_single_heads_products_need_its_own_modality(cache_path, run_path):
 
 def test_output_goes_to_the_file_that_is_named(cache_path, run_path, tmp_path):
     result = invoke(predict, cache_path, "--run", run_path, "-o", tmp_path / "answers.csv")
-    answered = f"{tmp_path / 'answers.csv'}: answers to {N - N_WITHOUT} of {N} products.\n"
-    assert (result.exit_code, result.stdout) == (0, answered)
+    answered = f"{tmp_path / 'answers.csv'}: answers of {Run(run_path).head} to {N - N_WITHOUT} of {N} products; "
+    assert result.exit_code == 0
+    assert result.stdout.startswith(answered + "picture and text disagree on ")
     written = (tmp_path / "answers.csv").read_text(encoding="utf-8")
     assert answers_of(written) == predicted(cache_path, run_path)
 

@@ -246,7 +246,7 @@ def test_a_missing_file_is_named(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("format_version", 2), ("format_version", 4), ("format_version", "3"), ("format", "other")]
+    ("field", "value"), [("format_version", 2), ("format_version", 5), ("format_version", "4"), ("format", "other")]
 )
 def test_another_version_is_refused_by_name(tmp_path, field, value):
     saved(tmp_path, "early")

@@ -102,6 +102,7 @@ class ExtractCommand(Command):
 @setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
 @setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
+@setting("--reuse", type=_FOLDER, multiple=True, help="Another cache, whose vectors of the same encoders are taken.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from embed.encoders.protocol import Encoder
+from embed.encoders.side_notes import with_side_notes
 from embed.errors import SettingError
-from embed.settings import MODALITIES, ExtractSettings
+from embed.settings import MODALITIES, EncoderChoice, ExtractSettings
 
 __all__ = ["make_encoders", "replicas"]
 
@@ -33,12 +34,18 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
     from embed.encoders.device import find_devices
 
     return [
-        _family(modality, choice.model).build(choice, settings, device)
+        _build(modality, choice, settings, device)
         for device in find_devices(settings.device)
         for modality in MODALITIES
         if modality in settings.modalities
         for choice in settings.choices(modality)
     ]
+
+
+def _build(modality: str, choice: EncoderChoice, settings: ExtractSettings, device: Any) -> Encoder:
+    encoder = _family(modality, choice.model).build(choice, settings, device)
+    encoder.spec = with_side_notes(encoder.spec, choice, settings)
+    return encoder
 
 
 def _family(modality: str, model: str) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cache import Contents, ContentSpec, content_key
+from cache.samples import choose_samples
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.catalogue.pictures.picture_lists import PictureList
@@ -102,7 +103,15 @@ class Source:
                 RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
             ],
             spec=self.spec,
+            samples=choose_samples(self.places.keys() - left_out, self._sample),
         )
+
+    def _sample(self, key: str) -> bytes | None:
+        try:
+            content = self.read(key)
+        except ContentError:
+            return None
+        return content.encode() if isinstance(content, str) else content
 
 
 def find_source(

@@ -6,12 +6,13 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cache import Inventory, Journal, Part, plan
+from cache import Inventory, Journal, Part, VectorsByKey, plan
 from cache.cores import count_cores
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
@@ -27,6 +28,7 @@ from embed.settings import ExtractSettings
 __all__ = ["EncoderReport", "EncoderRun"]
 
 BATCH_SIZE = 32  # of an encoder that does not say what suits it
+TAKEN_ROWS = 8192  # taken from another cache at once
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,20 @@ class EncoderRun:
             # Texts of one length need little padding; the longest come first, so that the cores end together.
             missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)
         return missing
+
+    def take_known(self, inventory: Inventory, known: VectorsByKey) -> int:
+        """Take vectors that another cache has of what the inventory lacks, part by part; return how many."""
+        missing, n_taken = self.missing(inventory), 0
+        entry = inventory.entry(self.encoder.spec.modality, self.encoder.name, self.encoder.spec)
+        for start in range(0, len(missing), TAKEN_ROWS):
+            keys = missing[start : start + TAKEN_ROWS]
+            vectors, is_known, _ = known.find(keys)
+            if is_known.any():
+                taken = list(compress(keys, is_known))
+                self.journal.publish(Part(self.encoder.name, self.encoder.spec, taken, vectors[is_known], {}))
+                entry.keys.update(taken)
+                n_taken += len(taken)
+        return n_taken
 
     def encode_missing(self, inventory: Inventory) -> EncoderReport:
         """Encode what the inventory lacks, and publish it part by part.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Inventory
+from embed.extraction.content_source import ListedPicture
 from embed.extraction.encoder_run import EncoderRun
 
 __all__ = ["EncoderEstimate", "Estimate", "estimate_encoder"]
@@ -63,7 +65,8 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
     n_sampled = sum(batch.n_contents for batch in batches)
     scale = len(missing) / max(1, n_sampled)
     lacking = set(missing)
-    members = {frozenset(one.key for one in listed if one.key) for listed in run.source.pictures.values()}
+    pictures: Mapping[int, list[ListedPicture]] = getattr(run.source, "pictures", {})
+    members = {frozenset(one.key for one in listed if one.key) for listed in pictures.values()}
     n_means = sum(len(keys) > 1 and not lacking.isdisjoint(keys) for keys in members)
     vector_bytes = sum(batch.vector_bytes for batch in batches)
     return EncoderEstimate(

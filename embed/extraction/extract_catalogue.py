@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache import Cache, Inventory, Journal, Products, seal
+from cache import Cache, Inventory, Journal, Products, VectorsByKey, seal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
 from cache.stray_bytes import open_csv
@@ -74,6 +74,8 @@ def extract(
     settings = settings or ExtractSettings()
     started = time.monotonic()
     with _work(catalogue_path, cache_path, settings, encoders) as work:
+        for path in settings.reuse:
+            _take_known(path, work)
         reports = [run.encode_missing(work.inventory) for run in work.runs]
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
@@ -188,6 +190,15 @@ def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPict
         contents["image"], broken = means.contents, means.broken
         columns = {**columns, PICTURE_KEYS: means.keys}
     return Products(ids=work.catalogue.ids, columns=columns, contents=contents), broken
+
+
+def _take_known(path: Path, work: _Work) -> None:
+    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none."""
+    for run in work.runs:
+        known = VectorsByKey.of_spec(path, run.encoder.spec)
+        if known is not None and "tokens" not in run.encoder.spec.fields:
+            n_taken = run.take_known(work.inventory, known)
+            log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
 
 
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import click
 
 from cache.console.command import Command
-from cache.stray_bytes import open_csv
+from heads.commands.encoder_options import encoder_options
 
 __all__ = ["predict"]
 
@@ -21,37 +16,57 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command(cls=Command)
-@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.argument("source_path", metavar="[SOURCE]", type=_PATH, default="embeddings.h5")
 @click.option("--run", "run_path", type=_PATH, required=True, help="A folder that heads-train wrote.")
-@click.option("--head", "heads", multiple=True, help="One of the run's heads; default: all.")
-@click.option("-o", "--output", type=_PATH, help="The CSV file to write; default: stdout.")
+@click.option(
+    "--head", "heads", multiple=True,
+    help="One of the run's heads, the first is the answer that counts; default: all, and the best on validation rows.",
+)  # fmt: skip
+@click.option("-o", "--output", type=_PATH, help="A .csv, .jsonl or .parquet file; default: CSV to stdout.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="So many of the likeliest classes.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1),
+    help="Products whose answer is less probable go to review.csv beside the output.",
+)  # fmt: skip
+@click.option("--cache", "cache_path", type=_PATH, help="Where a catalogue's vectors are kept; default: beside it.")
+@click.option("--id-column", help="Of a catalogue; default: by its usual names.")
+@click.option("--image-column", help="Of a catalogue; default: as in training.")
+@click.option("--text-columns", help="Of a catalogue, several with commas; default: as in training.")
+@click.option("--image-root", type=_PATH, help="What a catalogue's image paths are relative to; default: its folder.")
+@encoder_options
 @click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
 @click.option("--renamed", "is_renamed", is_flag=True, help="Pictures and texts may be columns of other names.")
 def predict(
-    cache_path: Path, run_path: Path, heads: tuple[str, ...], output: Path | None, plugins: bool, is_renamed: bool
+    source_path: Path,
+    run_path: Path,
+    heads: tuple[str, ...],
+    output: Path | None,
+    top: int,
+    encoders: dict[str, str],
+    device: str,
+    **options: Any,
 ) -> None:
-    """Answer every product of CACHE with a run's heads, as CSV."""
+    """Answer every product of SOURCE with a run's heads.
+
+    SOURCE is a cache (default: embeddings.h5), or a catalogue of new products, of which what is in no cache yet is
+    encoded first, with the encoders of the run.
+    """
+    from heads.prediction.catalogue_cache import RawColumns
     from heads.workflows.predict import predict as answer
 
-    if isinstance(sys.stdout, io.TextIOWrapper) and not output:
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # as in a file
-    with _written_whole(output) if output else nullcontext(sys.stdout) as file:
-        n_products, n_without = answer(
-            run_path, cache_path, file, names=heads or None, plugins=plugins, is_renamed=is_renamed
+    named = {name: options.pop(name) for name in ("id_column", "image_column", "text_columns", "image_root")}
+    columns = RawColumns(**named) if any(value is not None for value in named.values()) else None
+    report = answer(
+        run_path, source_path, output, names=heads or None, n_top=top, device=device, encoders=encoders,
+        columns=columns, **options,
+    )  # fmt: skip
+    if output is not None:
+        n_answered = report.n_products - report.n_without
+        click.echo(
+            f"{output}: answers of {report.head} to {n_answered} of {report.n_products} products; picture and text "
+            f"disagree on {report.n_disagree}."
         )
-    if output:
-        click.echo(f"{output}: answers to {n_products - n_without} of {n_products} products.")
-    if n_without:
-        click.echo(f"{n_without} of {n_products} products have no vector and get no answer.", err=True)
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[IO[str]]:
-    """Give a file that takes the place of `path` when the block ends well, and leaves it alone otherwise."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open_csv(aside) as file:
-            yield file
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    if report.review_path is not None:
+        click.echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)
+    if report.n_without:
+        click.echo(f"{report.n_without} of {report.n_products} products have no vector and get no answer.", err=True)

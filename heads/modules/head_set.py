@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,9 @@ from heads.modules.saved_head import TrainedHead
 __all__ = ["answer_all", "vectors_for"]
 
 
-def vectors_for(heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False) -> Vectors:
+def vectors_for(
+    heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False, may_lack: Collection[str] = ()
+) -> Vectors:
     """Return the vectors of all that heads of one run look at, from any cache that holds such.
 
     Raises:
@@ -36,7 +38,7 @@ def vectors_for(heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool 
     specs = {name: spec for head in heads for name, spec in head.specs.items()}
     contents = {name: spec for head in heads for name, spec in head.contents.items()}
     return replace(widest, description=seen, encoders=encoders, specs=specs, contents=contents).vectors_of(
-        cache, is_renamed=is_renamed
+        cache, is_renamed=is_renamed, may_lack=may_lack
     )
 
 

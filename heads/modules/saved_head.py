@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,8 @@ from heads.modules.standardiser import Standardise
 
 __all__ = ["TrainedHead", "load_head"]
 
-HEAD_VERSION = 3
+HEAD_VERSION = 4
+READABLE_VERSIONS = (3, 4)  # 3 had no side notes in its specs
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
 TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
 TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
@@ -134,10 +135,11 @@ class TrainedHead:
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
-    def vectors_of(self, cache: Cache, *, is_renamed: bool = False) -> Vectors:
+    def vectors_of(self, cache: Cache, *, is_renamed: bool = False, may_lack: Collection[str] = ()) -> Vectors:
         """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
-        With `is_renamed` the columns that contents are made of may have other names than in training.
+        With `is_renamed` the columns that contents are made of may have other names than in training. Of a modality
+        that the cache may lack no product has anything then.
 
         Raises:
             HeadError: the cache has vectors of this modality, and none from the same encoder spec, or of contents that
@@ -146,16 +148,37 @@ class TrainedHead:
         """
         columns = [FittedMetadata.from_spec(spec) for spec in self.specs.values() if is_metadata(spec)]
         encoded = [name for name in self.description.dims if not is_metadata(self.specs[name])]
+        lacking = [name for name in encoded if name in may_lack and name not in cache.modalities]
         encoders = {}
-        for modality in encoded:
+        for modality in [name for name in encoded if name not in lacking]:
             encoders[modality] = find_encoder(
                 cache, self.specs[modality], name=self.encoders[modality], head=self.name,
                 needs_tokens=modality in self.description.token_dims,
             )  # fmt: skip
             if modality in self.contents:
                 check_contents(cache, self.contents[modality], head=self.name, is_renamed=is_renamed)
-        vectors = load_vectors(cache, encoders=encoders, tokens_of=self.description.token_dims)
-        return Vectors.together([vectors, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)])
+        vectors = load_vectors(
+            cache, encoders=encoders, tokens_of=[name for name in self.description.token_dims if name in encoders]
+        )
+        nothing = [self._nothing(modality, len(cache)) for modality in lacking]
+        return Vectors.together(
+            [vectors, *nothing, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)]
+        )
+
+    def _nothing(self, modality: str, n_products: int) -> Vectors:
+        """Return one modality of products that have nothing of it."""
+        tokens = {}
+        if modality in self.description.token_dims:
+            values = torch.zeros(0, self.description.token_dims[modality], dtype=torch.float16)
+            none = torch.zeros(n_products, dtype=torch.int64)
+            tokens[modality] = ProductTokens(values, starts=none, counts=none)
+        return Vectors(
+            encoders={modality: self.encoders[modality]},
+            specs={modality: self.specs[modality]},
+            inputs={modality: torch.zeros(n_products, self.description.dims[modality])},
+            present={modality: torch.zeros(n_products, dtype=torch.bool)},
+            tokens=tokens,
+        )
 
     def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
         """Write the head's two files into `folder`, with up to eight golden rows."""
@@ -203,10 +226,10 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             content = path.with_suffix(".safetensors").read_bytes()
         if not isinstance(about, dict):
             raise HeadError(f"Expected {path} to be a JSON object, but it is none. Train again, or restore it.")
-        if about["format"] != "embed-once head" or about["format_version"] != HEAD_VERSION:
+        if about["format"] != "embed-once head" or about["format_version"] not in READABLE_VERSIONS:
             raise HeadError(
-                f"Expected {path} to be a head of version {HEAD_VERSION}, but it is {about['format']} "
-                f"{about['format_version']}. Update embed-once, or train again."
+                f"Expected {path} to be a head of version {' or '.join(map(str, READABLE_VERSIONS))}, but it is "
+                f"{about['format']} {about['format_version']}. Update embed-once, or train again."
             )
         if about.pop("sha256") != fields_sha256(about):
             raise HeadError(f"Expected {path} to be as it was written, but it was altered. Train again, or restore it.")

@@ -1,45 +1,92 @@
-"""Answering the products of a cache with the heads of a run."""
+"""Answering the products of a cache or of a catalogue with the heads of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from cache import Cache
-from heads.modules.head_set import answer_all, vectors_for
-from heads.runs.folder import load_heads, write_answers
+from heads.modules.head_set import vectors_for
+from heads.prediction.answer_files import AnswerTable, format_of, write_answers
+from heads.prediction.catalogue_cache import RawColumns, extract_for, is_cache, usual_cache_path
+from heads.prediction.run import Run
 
-__all__ = ["predict"]
+__all__ = ["PredictReport", "predict"]
+
+REVIEW = "review.csv"
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """How many products were answered, and where the answers are."""
+
+    head: str  # whose answer counts
+    n_products: int
+    n_without: int  # have no vector of anything that the heads look at
+    n_disagree: int
+    n_review: int  # are less probable than asked for
+    review_path: Path | None
+    cache_path: Path
 
 
 def predict(
     run_path: str | Path,
-    cache_path: str | Path,
-    file: IO[str],
+    source_path: str | Path,
+    output_path: str | Path | None = None,
     *,
     names: Sequence[str] | None = None,
-    plugins: bool = False,
+    n_top: int = 3,
+    threshold: float | None = None,
     is_renamed: bool = False,
-) -> tuple[int, int]:
-    """Write each product's answers as CSV; return how many products there are, and how many have no answer.
+    cache_path: str | Path | None = None,
+    columns: RawColumns | None = None,
+    device: str = "auto",
+    encoders: Mapping[str, str] | None = None,
+    plugins: bool = False,
+) -> PredictReport:
+    """Write the answers to the products of a cache, or of a catalogue, which is extracted first; None: to stdout.
 
+    A catalogue is extracted with the run's encoders into `cache_path`, else ``<its name>.embeddings.h5`` beside it.
+    With `threshold`, products whose answer is less probable, or that have none, go to ``review.csv`` beside the output.
     Heads of a user's own class are loaded only where `plugins` allows their code to run. With `is_renamed` the columns
     that contents are made of may have other names than in training.
 
     Raises:
-        RunError, HeadError: the run or a head cannot be loaded, or the cache's vectors are from another encoder.
-        CacheError: the cache cannot be read.
+        RunError, HeadError: the run or a head cannot be loaded, or the vectors are from another encoder.
+        CatalogueError, WeightsError, CacheError: the catalogue, an encoder or the cache cannot be read.
     """
-    heads = load_heads(run_path, names, plugins=plugins)
-    with Cache(cache_path) as cache:
+    source_path = Path(source_path)
+    output = None if output_path is None else Path(output_path)
+    if output is not None:
+        format_of(output)  # before any work
+    run = Run(run_path, heads=names, device=device, encoders=encoders, plugins=plugins)
+    absent: frozenset[str] = frozenset()
+    if is_cache(source_path):
+        vectors_path = source_path
+    else:
+        vectors_path = usual_cache_path(source_path) if cache_path is None else Path(cache_path)
+        absent = extract_for(run, source_path, vectors_path, columns=columns)
+        is_renamed = is_renamed or columns is not None
+    with Cache(vectors_path) as cache:
         ids = cache.ids()
-        vectors = vectors_for(list(heads.values()), cache, is_renamed=is_renamed)
-    answers = answer_all(heads.values(), vectors)
-    answered = {name: vectors.some_present(head.description.dims) for name, head in heads.items()}
-    classes = next(iter(heads.values())).classes
-    probabilities = {name: logs.exp().numpy() for name, logs in answers.items()}
-    write_answers(file, ids, probabilities, classes, answered=answered)
-    return len(ids), int((~np.stack(list(answered.values())).any(0)).sum())
+        vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, may_lack=absent)
+    answers = run.answers(vectors)
+    rows = np.arange(len(ids))
+    doubtful = np.zeros(len(ids), dtype=bool) if threshold is None else answers.confidence < threshold
+    write_answers(output, AnswerTable(ids, answers, rows[~doubtful].tolist(), n_top))
+    review_path = None
+    if threshold is not None:
+        review_path = (output.parent if output is not None else Path()) / REVIEW
+        write_answers(review_path, AnswerTable(ids, answers, rows[doubtful].tolist(), n_top))
+    return PredictReport(
+        head=run.head,
+        n_products=len(ids),
+        n_without=int((~np.stack(list(answers.answered.values())).any(0)).sum()),
+        n_disagree=int(answers.disagree.sum()),
+        n_review=int(doubtful.sum()),
+        review_path=review_path,
+        cache_path=vectors_path,
+    )

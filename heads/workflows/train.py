@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from heads.experiment.problem import pose
 from heads.experiment.trained_heads import SIDES, Roster, train_heads
 from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
+from heads.runs.encoder_samples import EncoderSamples, samples_of, save_encoder_samples
 from heads.runs.folder import check_name, write_answers, write_run
 from heads.runs.run_report import RunReport
 from heads.settings import TrainSettings
@@ -62,6 +63,7 @@ def train(
     with Cache(cache_path) as cache:
         columns = choose_columns(cache, report or ReportSettings())
         problem = pose(cache, settings)
+        samples = samples_of(cache, problem.combinations[0])
     experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
     roster = train_heads(experiment, settings)
     if settings.guard:
@@ -80,7 +82,7 @@ def train(
         Path(runs_path),
         name,
         problem.labels.column,
-        lambda folder: _write(folder, roster, config=config, findings=findings, averaging=averaging),
+        lambda folder: _write(folder, roster, config=config, findings=findings, averaging=averaging, samples=samples),
     )
     found = RunReport(
         run_path=run_path,
@@ -125,7 +127,15 @@ def _about(roster: Roster, experiment: Experiment) -> dict:
     }
 
 
-def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, averaging: Averaging | None) -> None:
+def _write(
+    folder: Path,
+    roster: Roster,
+    *,
+    config: dict,
+    findings: Findings,
+    averaging: Averaging | None,
+    samples: Mapping[str, EncoderSamples],
+) -> None:
     """Write the run's files."""
     problem, test = roster.problem, roster.split.test
     write_json(folder / "config.json", config)
@@ -151,3 +161,4 @@ def _write(folder: Path, roster: Roster, *, config: dict, findings: Findings, av
         )
     for head in roster.saved.values():
         head.save(folder, golden=roster.vectors, golden_rows=test)
+    save_encoder_samples(folder, samples)

@@ -1,0 +1,131 @@
+"""The files that answers are written to: a format is a function here, and a line of `FORMATS`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cache.stray_bytes import shown_values
+from heads.errors import HeadError
+from heads.prediction.answers import Answers
+
+__all__ = ["FORMATS", "AnswerTable", "format_of", "write_answers"]
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """What is said of some of N products: their rows, and so many of the likeliest classes."""
+
+    ids: Sequence[str]
+    answers: Answers
+    rows: Sequence[int]
+    n_top: int
+
+    @property
+    def columns(self) -> dict[str, type]:
+        """The flat columns and what their cells are."""
+        columns: dict[str, type] = {"id": str, "answer": str, "probability": float}
+        for place in range(2, self.n_top + 1):
+            columns |= {f"answer_{place}": str, f"probability_{place}": float}
+        columns["disagree"] = bool
+        for name in self.answers.probabilities:
+            columns |= {name: str, f"{name}_probability": float}
+        return columns
+
+    def cells(self) -> Iterator[list[Any]]:
+        """Yield the cells of each product in the columns' order; None where there is no answer."""
+        answers = self.answers
+        for row in self.rows:
+            nothing: list[tuple[Any, Any]] = [(None, None)] * self.n_top
+            said = [*answers.top(row, self.n_top), *nothing][: self.n_top]
+            heads = [answers.of(name, row) or (None, None) for name in answers.probabilities]
+            yield [
+                self.ids[row],
+                *(cell for pair in said for cell in pair),
+                bool(answers.disagree[row]),
+                *(cell for pair in heads for cell in pair),
+            ]
+
+
+def write_answers(path: Path | None, table: AnswerTable) -> None:
+    """Write answers in the format of the path's suffix, whole or not at all; None: as CSV to stdout.
+
+    Raises:
+        HeadError: there is no such format, or its library is not installed.
+    """
+    if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # as in a file
+        _write_csv(sys.stdout, table)
+        return
+    write = FORMATS[format_of(path)]
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as raw, io.TextIOWrapper(raw, "utf-8", "surrogateescape", newline="") as file:
+            write(file, table)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def format_of(path: Path) -> str:
+    """Return the suffix that names a file's format.
+
+    Raises:
+        HeadError: it names none.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise HeadError(f"--output: expected a file that ends in {', '.join(FORMATS)}, got {path}.")
+    return path.suffix.lower()
+
+
+def _write_csv(file: IO[str], table: AnswerTable) -> None:
+    """One line a product; cells without an answer are empty."""
+    writer = csv.writer(file)
+    writer.writerow(table.columns)
+    for cells in table.cells():
+        writer.writerow([_shown(cell) for cell in cells])
+
+
+def _shown(cell: str | float | bool | None) -> str:
+    if isinstance(cell, bool):
+        return "yes" if cell else ""
+    return "" if cell is None else cell if isinstance(cell, str) else f"{cell:.6f}"
+
+
+def _write_jsonl(file: IO[str], table: AnswerTable) -> None:
+    """One JSON object a line, as `Prediction.to_dict` and the server give it."""
+    for row in table.rows:
+        said = table.answers.prediction(row, top=table.n_top).to_dict()
+        said.pop("statuses")
+        file.write(json.dumps(shown_values({"id": table.ids[row], **said}), ensure_ascii=False) + "\n")
+
+
+def _write_parquet(file: io.TextIOWrapper, table: AnswerTable) -> None:
+    """The columns of the CSV file, typed; nulls where there is no answer."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise HeadError("Parquet files need pyarrow. Install it with: pip install 'embed-once[parquet]'.") from error
+    types = {str: pyarrow.string(), float: pyarrow.float32(), bool: pyarrow.bool_()}
+    columns = list(zip(*table.cells(), strict=True)) or [() for _ in table.columns]
+    arrays = [
+        pyarrow.array(shown_values(cells), types[kind])
+        for cells, kind in zip(columns, table.columns.values(), strict=True)
+    ]
+    parquet.write_table(pyarrow.table(arrays, names=list(table.columns)), file.buffer)
+
+
+FORMATS: dict[str, Callable[[Any, AnswerTable], None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+}

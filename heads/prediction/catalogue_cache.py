@@ -1,0 +1,125 @@
+"""A catalogue of raw products becomes a cache with what heads look at: this needs an encoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache import ContentSpec
+from cache.reading import reading
+from heads.errors import HeadError
+from heads.prediction.run import Run
+
+if TYPE_CHECKING:
+    from embed.settings import ExtractSettings
+
+__all__ = ["RawColumns", "extract_for", "is_cache", "usual_cache_path"]
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class RawColumns:
+    """Where a catalogue of raw products has what heads look at; None: where the catalogue of the training had it."""
+
+    id_column: str | None = None
+    image_column: str | None = None
+    text_columns: str | None = None  # several with commas
+    image_root: Path | None = None
+
+
+def is_cache(path: Path) -> bool:
+    """Return whether a path names a cache, which may be missing yet; else it is a catalogue."""
+    if path.suffix in (".h5", ".hdf5") or not path.is_file():
+        return not path.is_dir() and path.suffix in (".h5", ".hdf5")
+    with reading(path), path.open("rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def usual_cache_path(catalogue_path: Path) -> Path:
+    """Return where the vectors of a catalogue are kept: beside it.
+
+    >>> usual_cache_path(Path("shop/new.csv.gz")).name
+    'new.embeddings.h5'
+    """
+    stem = catalogue_path.name.split(".")[0] or "catalogue"
+    return catalogue_path.with_name(f"{''.join(c if c not in '*?[]{}' else '_' for c in stem)}.embeddings.h5")
+
+
+def extract_for(
+    run: Run, catalogue_path: Path, cache_path: Path, *, columns: RawColumns | None = None
+) -> frozenset[str]:
+    """Encode what of a catalogue is in no cache yet, and return the modalities that it has nothing of.
+
+    Vectors that the cache of the training has are taken from there.
+
+    Raises:
+        HeadError: the catalogue has nothing of what the heads look at, or an encoder is another by now.
+        CatalogueError, CacheError: as `embed.extract`.
+    """
+    from embed import extract
+
+    settings, absent = _settings(run, catalogue_path, columns or RawColumns())
+    encoders = [encoder for modality, encoder in run.encoders.items() if modality not in absent]
+    extract(catalogue_path, cache_path, settings=settings, encoders=encoders)
+    return absent
+
+
+def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSettings, frozenset[str]]:
+    """Return how the catalogue's contents are made as in training, and the modalities that it has nothing of."""
+    from embed.catalogue.open_table import open_table
+    from embed.settings import ExtractSettings
+
+    known = open_table(path, ExtractSettings()).columns
+    fields: dict[str, Any] = {}
+    absent = set()
+    for modality in run.encoders:
+        spec = run.contents.get(modality)
+        made = _made_as(spec, columns) if spec is not None else _asked(modality, columns)
+        if modality == "image" and "image_template" in made and columns.image_column is None:
+            fields |= made
+        elif spec is not None and not _named(modality, made) & set(known):
+            absent.add(modality)
+            log.warning(
+                "%s has no column %s: its products are answered without %s.",
+                path, ", ".join(sorted(_named(modality, made))), modality,
+            )  # fmt: skip
+        else:
+            fields |= made
+    present = tuple(modality for modality in run.encoders if modality not in absent)
+    if not present:
+        raise HeadError(
+            f"Expected {path} to have what the heads of {run.path} look at, but it has none of their columns "
+            f"({', '.join(known[:20])}). Name its columns with --image-column and --text-columns."
+        )
+    fields |= {"id_column": columns.id_column, "image_root": columns.image_root}
+    reuse = () if run.cache_path is None else (run.cache_path,)
+    return ExtractSettings(modalities=present, reuse=reuse, **fields), frozenset(absent)
+
+
+def _made_as(spec: ContentSpec, columns: RawColumns) -> dict[str, Any]:
+    """Return the settings of an extraction that makes a modality's contents as a spec says, of columns of any name."""
+    asked = _asked(spec.modality, columns)
+    if spec.modality == "image":
+        if asked:
+            return asked
+        if spec.fields.get("templates"):
+            return {"image_template": tuple(spec.fields["templates"])}
+        return {"image_column": spec.columns[0], **({"pictures": one} if (one := spec.fields.get("pictures")) else {})}
+    names = asked.get("text_columns", ",".join(spec.columns)).split(",")
+    made: dict[str, Any] = {"text_columns": ",".join(names)} if len(names) > 1 else {"text_column": names[0]}
+    return made | ({"clean_text": True} if spec.fields.get("clean") else {})
+
+
+def _asked(modality: str, columns: RawColumns) -> dict[str, Any]:
+    if modality == "image":
+        return {} if columns.image_column is None else {"image_column": columns.image_column}
+    return {} if columns.text_columns is None else {"text_columns": columns.text_columns}
+
+
+def _named(modality: str, made: Mapping[str, Any]) -> set[str]:
+    names = made.get("text_columns") or made.get(f"{modality}_column") or ""
+    return set(names.split(",")) - {""}

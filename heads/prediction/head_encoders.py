@@ -1,0 +1,112 @@
+"""The encoders that heads learned from, built again: what needs an encoder asks for them here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cache import EncoderSpec
+from heads.data.metadata_request import is_metadata
+from heads.errors import HeadError
+from heads.modules.saved_head import TrainedHead
+from heads.runs.encoder_samples import EncoderSamples
+
+if TYPE_CHECKING:
+    from embed.encoders.protocol import Encoder
+
+__all__ = ["check_parity", "encoders_of"]
+
+LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
+MOST_SHOWN = 4  # differences of two specs
+
+
+def encoders_of(
+    heads: Iterable[TrainedHead], *, device: str = "auto", changed: Mapping[str, str] | None = None
+) -> dict[str, Encoder]:
+    """Return the encoder of each modality that heads of one run look at, metadata's aside; none is loaded yet.
+
+    `changed` replaces settings that an encoder was built from where it was extracted: ``image_encoder``,
+    ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies elsewhere by now.
+
+    Raises:
+        HeadError: an encoder cannot be built as it was; the message names what differs.
+        WeightsError, DeviceError, SettingError: its weights or the device cannot be had.
+    """
+    specs: dict[str, EncoderSpec] = {}
+    names: dict[str, str] = {}
+    for head in heads:
+        specs |= {modality: spec for modality, spec in head.specs.items() if not is_metadata(spec)}
+        names |= head.encoders
+    return {
+        modality: _build(spec, names[modality], device=device, changed=changed or {})
+        for modality, spec in sorted(specs.items())
+    }
+
+
+def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> Encoder:
+    from embed.encoders.factory import make_encoders
+    from embed.encoders.side_notes import settings_of
+
+    modality = spec.modality
+    ours = {option: value for option, value in changed.items() if option.startswith(f"{modality}_")}
+    settings = settings_of(spec, ours, device=device)
+    if settings is None:
+        raise HeadError(
+            f"Expected the head to say how its {modality} encoder {name} is built, but it was extracted without such "
+            f"notes. Name it with --{modality}-encoder and --{modality}-weights."
+        )
+    encoder = make_encoders(settings)[0]
+    if differences := encoder.spec.differences(spec):
+        raise HeadError(
+            f"Expected the {modality} encoder to be made as {name} was, which the heads learned from, but here it has "
+            f"{'; '.join(differences[:MOST_SHOWN])}. Name the same with --{modality}-encoder and --{modality}-weights."
+        )
+    encoder.name = name
+    return encoder
+
+
+def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderSamples]) -> None:
+    """Encode contents whose vectors are known again, and check that the same comes out.
+
+    Raises:
+        HeadError: it does not; the message says by how much, and which libraries are of other versions here.
+    """
+    for modality in sorted(encoders.keys() & samples.keys()):
+        encoder, kept = encoders[modality], samples[modality]
+        contents: Sequence[bytes | str] = (
+            [content.decode("utf-8", "surrogateescape") for content in kept.contents]
+            if modality == "text"
+            else kept.contents
+        )
+        vectors = _vectors(encoder.encode([encoder.prepare(content) for content in contents]))
+        least = LEAST_COSINE[str(encoder.spec.fields.get("precision", "fp32"))]
+        cosine = float(_cosines(vectors, kept.vectors).min(initial=1.0))
+        if not cosine >= least:
+            raise HeadError(
+                f"Expected the {modality} encoder {encoder.name} to give the vectors that the heads learned from, but "
+                f"of {len(contents)} contents kept with the run one comes out with a cosine of {cosine:.5f} to its "
+                f"vector, less than {least}. {_other_versions(encoder.spec)} Extract and train again with what is "
+                "here, or install what the vectors were made with."
+            )
+
+
+def _other_versions(spec: EncoderSpec) -> str:
+    from embed.encoders.side_notes import library_versions
+
+    then, now = spec.side_notes.get("libraries", {}), library_versions()
+    lines = [f"{name} is {now.get(name)}, was {then[name]}" for name in sorted(then) if now.get(name) != then[name]]
+    return f"Other versions here: {', '.join(lines)}." if lines else "All libraries are of the same versions."
+
+
+def _vectors(encoded: object) -> np.ndarray:
+    return np.asarray(getattr(encoded, "vectors", encoded))
+
+
+def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the cosine of each row with its counterpart, (n,); 0 where the shapes are not the same."""
+    if one.shape != other.shape:
+        return np.zeros(len(one))
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return np.sum(one * other, axis=1, dtype=np.float64) / np.maximum(norms, np.finfo(np.float32).tiny)

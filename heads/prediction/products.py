@@ -1,0 +1,201 @@
+"""Products that are in no cache, from what is known of them to vectors: this needs an encoder."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from cache import ContentSpec, Tokens, VectorsByKey, content_key
+from heads.data.metadata import FittedMetadata
+from heads.data.metadata_request import is_metadata, metadata_vectors
+from heads.data.tokens import ProductTokens
+from heads.data.vectors import Vectors
+from heads.errors import HeadError
+from heads.modules.saved_head import TrainedHead
+
+if TYPE_CHECKING:
+    from embed.encoders.protocol import Encoder
+
+__all__ = ["Product", "ProductEncoder", "picture_bytes"]
+
+MOST_KEPT = 10_000  # vectors that were asked for last
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is known of one product: the bytes of its picture's file, its text, its cells of other columns."""
+
+    image: bytes | None = None
+    text: str | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A content ready to be looked up; without a key, why there is none."""
+
+    key: str
+    status: str
+    value: bytes | str = ""
+
+
+class ProductEncoder:
+    """Turns products into the vectors that the heads of one run look at; what was encoded before is not again.
+
+    It may be called from several threads; each encoder works for one at a time.
+    """
+
+    def __init__(
+        self, heads: Sequence[TrainedHead], encoders: Mapping[str, Encoder], *, known: Path | None = None
+    ) -> None:
+        self._encoders = encoders
+        self._specs = {name: spec for head in heads for name, spec in head.specs.items()}
+        self._names = {name: encoder for head in heads for name, encoder in head.encoders.items()}
+        self._dims = {name: dim for head in heads for name, dim in head.description.dims.items()}
+        self._token_dims = {name: dim for head in heads for name, dim in head.description.token_dims.items()}
+        self._contents: dict[str, ContentSpec] = {name: spec for head in heads for name, spec in head.contents.items()}
+        self._metadata = next(
+            (FittedMetadata.from_spec(spec) for spec in self._specs.values() if is_metadata(spec)), None
+        )
+        self._known = {
+            modality: vectors
+            for modality, encoder in encoders.items()
+            if known is not None and modality not in self._token_dims
+            if (vectors := VectorsByKey.of_spec(known, encoder.spec)) is not None
+        }
+        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._locks = {modality: threading.Lock() for modality in encoders}
+        self._keeping = threading.Lock()
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The columns that metadata is made of."""
+        return [] if self._metadata is None else self._metadata.names
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that texts are made of, as far as that is known."""
+        return self._contents["text"].columns if "text" in self._contents else []
+
+    def vectors(self, products: Sequence[Product]) -> tuple[Vectors, list[dict[str, str]]]:
+        """Return the vectors of N products, and each one's status by modality: ``ok``, or why there is no vector.
+
+        Raises:
+            WeightsError: an encoder cannot be loaded.
+        """
+        parts, statuses = [], [dict[str, str]() for _ in products]
+        for modality in self._encoders:
+            contents = [self._content(modality, product) for product in products]
+            found = self._encode(modality, contents)
+            for row, content in enumerate(contents):
+                failure = found.get(content.key) if content.key else content.status
+                statuses[row][modality] = failure if isinstance(failure, str) else "ok"
+            values = [None if isinstance(one := found.get(content.key), str) else one for content in contents]
+            parts.append(self._together(modality, values))
+        if self._metadata is not None:
+            cells = {name: [product.cells.get(name, "") for product in products] for name in self._metadata.names}
+            vectors = metadata_vectors(cells, self._metadata)
+            parts.append(vectors)
+            (present,) = vectors.present.values()
+            for row, is_there in enumerate(present.tolist()):
+                statuses[row]["metadata"] = "ok" if is_there else "absent"
+        return Vectors.together(parts), statuses
+
+    def _content(self, modality: str, product: Product) -> _Content:
+        from embed.contents.texts import clean, normalise
+        from embed.errors import ContentError
+
+        try:
+            if modality == "text":
+                spec = self._contents.get("text")
+                text = normalise(product.text or "")
+                if spec is not None and spec.fields.get("clean"):
+                    text = normalise(clean(text))
+                return _Content(content_key(text.encode()), "ok", text)
+        except ContentError as error:
+            return _Content("", str(error))
+        if not product.image:
+            return _Content("", "absent" if product.image is None else "empty")
+        return _Content(content_key(product.image), "ok", product.image)
+
+    def _encode(self, modality: str, contents: Sequence[_Content]) -> dict[str, Any]:
+        """Return what each content is encoded to, by key: a vector with its tokens, or the status of a failure."""
+        from embed.errors import ContentError
+
+        wanted = {content.key: content.value for content in contents if content.key}
+        with self._keeping:
+            found: dict[str, Any] = {key: self._kept[modality, key] for key in wanted if (modality, key) in self._kept}
+        if modality in self._known:
+            missing = [key for key in wanted if key not in found]
+            vectors, is_known, _ = self._known[modality].find(missing)
+            found |= {key: (vectors[n], None) for n, key in enumerate(missing) if is_known[n]}
+        encoder, prepared = self._encoders[modality], {}
+        for key, value in wanted.items():
+            if key not in found:
+                try:
+                    prepared[key] = encoder.prepare(value)
+                except ContentError as error:
+                    found[key] = str(error)
+        if prepared:
+            with self._locks[modality]:
+                encoded: Any = encoder.encode(list(prepared.values()))
+            vectors, tokens = getattr(encoded, "vectors", encoded), getattr(encoded, "tokens", None)
+            found |= {key: (vectors[n], None if tokens is None else tokens[n]) for n, key in enumerate(prepared)}
+        with self._keeping:
+            for key, value in found.items():
+                if not isinstance(value, str):  # failures are looked at again
+                    self._kept[modality, key] = value
+                    self._kept.move_to_end((modality, key))
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    def _together(self, modality: str, values: Sequence[tuple[np.ndarray, np.ndarray | None] | None]) -> Vectors:
+        matrix = np.zeros((len(values), self._dims[modality]), dtype=np.float32)  # (N, D)
+        for row, value in enumerate(values):
+            if value is not None:
+                matrix[row] = value[0]
+        tokens = {}
+        if modality in self._token_dims:
+            nothing = np.zeros((0, self._token_dims[modality]), dtype=np.float16)
+            kept = Tokens.of([nothing if value is None or value[1] is None else value[1] for value in values])
+            tokens[modality] = ProductTokens(
+                torch.from_numpy(kept.values), torch.from_numpy(kept.offsets[:-1]), torch.from_numpy(kept.counts)
+            )
+        return Vectors(
+            encoders={modality: self._names[modality]},
+            specs={modality: self._specs[modality]},
+            inputs={modality: torch.from_numpy(matrix)},
+            present={modality: torch.tensor([value is not None for value in values])},
+            tokens=tokens,
+        )
+
+
+def picture_bytes(picture: object) -> bytes | None:
+    """Return the bytes of a picture that is given as a path, as bytes, or as one of Pillow's.
+
+    Raises:
+        HeadError: it is nothing of these, or the file cannot be read.
+    """
+    if picture is None or isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, bytearray | memoryview):
+        return bytes(picture)
+    if isinstance(picture, str | Path):
+        try:
+            return Path(picture).read_bytes()
+        except OSError as error:
+            raise HeadError(f"Expected a picture at {picture}, but it cannot be read: {error.strerror}.") from error
+    if callable(save := getattr(picture, "save", None)):
+        buffer = io.BytesIO()
+        save(buffer, format="PNG")  # which loses nothing
+        return buffer.getvalue()
+    raise HeadError(f"Expected a picture as a path, bytes or a PIL image, got {type(picture).__name__}.")

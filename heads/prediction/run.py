@@ -1,0 +1,199 @@
+"""`Run`: a run folder that answers products; for raw ones it needs an encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cache import ContentSpec
+from cache.reading import raise_if_refused
+from heads.data.vectors import Vectors
+from heads.errors import HeadError, RunError
+from heads.experiment.best_heads import choose_heads
+from heads.modules.saved_head import TrainedHead
+from heads.prediction.answers import Answers, Prediction, answers_of
+from heads.prediction.head_encoders import check_parity, encoders_of
+from heads.prediction.products import Product, ProductEncoder, picture_bytes
+from heads.runs.encoder_samples import load_encoder_samples
+from heads.runs.folder import load_heads
+
+__all__ = ["Run"]
+
+
+class Run:
+    """The heads of a run folder, and the encoders that turn products into what they look at.
+
+    The answer that counts is that of `head`: the one asked for first, else the best by macro-F1 on the run's validation
+    rows. Encoders are built, and tried on contents that the run keeps, when the first raw product comes.
+
+    Args:
+        path: a folder that `heads.train` wrote.
+        heads: names of the heads to load, the one whose answer counts first; None: all.
+        device: where encoders work: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        encoders: settings that an encoder is built from and that are others here, such as
+            ``{"image_weights": "elsewhere/resnet18.safetensors"}``.
+        cache_path: a cache whose vectors are known; None: the one of the training, if it is still there.
+        plugins: load heads of a user's own class, which runs its code.
+
+    Raises:
+        RunError: the folder is no run, or has no such head.
+        HeadError: a head cannot be loaded.
+        UnreadableError: the system could not read a file of the run.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        heads: Sequence[str] | None = None,
+        device: str = "auto",
+        encoders: Mapping[str, str] | None = None,
+        cache_path: str | Path | None = None,
+        plugins: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.heads: dict[str, TrainedHead] = load_heads(path, heads, plugins=plugins)
+        self.config = _read(self.path / "config.json")
+        self.head = heads[0] if heads else _best(self.path, self.heads)
+        self.cache_path = _find_cache(self.path, self.config) if cache_path is None else Path(cache_path)
+        self._device = device
+        self._changed = encoders
+        self._encoders: dict[str, Any] | None = None
+        self._products: ProductEncoder | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> Run:
+        """Return ``Run(path, **options)``."""
+        return cls(path, **options)
+
+    @property
+    def label(self) -> str:
+        """The column that was learned."""
+        return next(iter(self.heads.values())).label
+
+    @property
+    def classes(self) -> list[str]:
+        """The K classes."""
+        return next(iter(self.heads.values())).classes
+
+    @property
+    def contents(self) -> dict[str, ContentSpec]:
+        """How each modality's contents were made of the catalogue, where it is known."""
+        return {name: spec for head in self.heads.values() for name, spec in head.contents.items()}
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """The encoder of each modality but metadata; at the first call they are built, and tried on the run's samples.
+
+        Raises:
+            HeadError: an encoder cannot be built as it was, or gives other vectors than those that were learned from.
+            WeightsError, DeviceError, SettingError: its weights or the device cannot be had.
+        """
+        if self._encoders is None:
+            encoders = encoders_of(self.heads.values(), device=self._device, changed=self._changed)
+            check_parity(encoders, load_encoder_samples(self.path))
+            self._encoders = encoders
+        return self._encoders
+
+    @property
+    def products(self) -> ProductEncoder:
+        """What turns products into vectors.
+
+        Raises:
+            HeadError, WeightsError, DeviceError, SettingError: as of `encoders`.
+        """
+        if self._products is None:
+            self._products = ProductEncoder(list(self.heads.values()), self.encoders, known=self.cache_path)
+        return self._products
+
+    def predict(
+        self, *, image: object = None, text: object = None, top: int = 3, **columns: object
+    ) -> Prediction | list[Prediction]:
+        """Return what the run says of one product, or of as many as the lists are long.
+
+        Args:
+            image: a path, the bytes of a file, or a PIL image; or a list of such, with None where there is none.
+            text: a text, or a list of such.
+            top: so many of the likeliest classes.
+            columns: cells of the columns that metadata, or the texts, are made of; or lists of such.
+
+        Raises:
+            HeadError: a column is unknown, lists differ in length, or as `products` says.
+        """
+        given = {"image": image, "text": text, **columns}
+        self._check_columns(columns)
+        lengths = {name: len(value) for name, value in given.items() if isinstance(value, list | tuple)}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise HeadError(f"Expected lists of one length, one entry a product, got {shown}.")
+        n_products = next(iter(lengths.values()), 1)
+        rows = [
+            {name: value[row] if name in lengths else value for name, value in given.items()}  # type: ignore[index]
+            for row in range(n_products)
+        ]
+        predictions = self.predict_products([self._product(row) for row in rows], top=top)
+        return predictions if lengths else predictions[0]
+
+    def predict_products(self, products: Sequence[Product], *, top: int = 3) -> list[Prediction]:
+        """Return what the run says of each product.
+
+        Raises:
+            HeadError: as `products` says.
+        """
+        vectors, statuses = self.products.vectors(products)
+        answers = self.answers(vectors)
+        return [answers.prediction(row, top=top, statuses=status) for row, status in enumerate(statuses)]
+
+    def answers(self, vectors: Vectors) -> Answers:
+        """Return what the heads say of products whose vectors are at hand."""
+        return answers_of(self.heads, vectors, head=self.head)
+
+    def _product(self, given: Mapping[str, Any]) -> Product:
+        cells = {name: "" if value is None else str(value) for name, value in given.items() if name != "image"}
+        text = cells.pop("text")
+        text_columns = self.products.text_columns
+        if given["text"] is None and set(text_columns) & cells.keys():
+            from embed.contents.texts import join
+
+            text = join(cells.get(name, "") for name in text_columns)
+        return Product(picture_bytes(given["image"]), text or None, cells)
+
+    def _check_columns(self, columns: Mapping[str, object]) -> None:
+        known = [*self.products.metadata_columns, *self.products.text_columns]
+        if unknown := [name for name in columns if name not in known]:
+            raise HeadError(
+                "Expected image, text"
+                + (f" and cells of {', '.join(dict.fromkeys(known))}" if known else "")
+                + f", got {unknown[0]}. Leave it out: the run's heads do not look at it."
+            )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError) as error:
+        raise_if_refused(error, path)
+        raise RunError(
+            f"Expected {path} to be as heads-train wrote it, but: {error}. Train again, or restore it."
+        ) from error
+    return value
+
+
+def _best(run_path: Path, heads: Mapping[str, TrainedHead]) -> str:
+    """Return the best of the heads by the validation rows; the last one where the run does not say."""
+    try:
+        scores = _read(run_path / "metrics.json")["heads"]
+        modalities = {name for head in heads.values() for name in head.description.dims}
+        return choose_heads({name: scores[name] for name in heads}, sorted(modalities & heads.keys())).best
+    except (RunError, LookupError, TypeError, ValueError):
+        return list(heads)[-1]
+
+
+def _find_cache(run_path: Path, config: Mapping[str, Any]) -> Path | None:
+    name = config.get("cache")
+    places = [Path(str(name)), run_path.parent.parent / str(name)] if name else []
+    return next((path for path in places if path.is_file()), None)

@@ -1,0 +1,92 @@
+"""Contents that a run keeps with the vectors it learned from, so that encoders can be tried before they are believed.
+
+They stand in ``encoder_samples.safetensors``: ``<modality>.vector`` (n, D) float32, and ``<modality>.content.<i>``, the
+bytes of a picture's file or of a normalised text, uint8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from cache import Cache
+from cache.reading import reading
+from cache.samples import read_samples
+from heads.errors import RunError
+
+__all__ = ["EncoderSamples", "load_encoder_samples", "samples_of", "save_encoder_samples"]
+
+FILE = "encoder_samples.safetensors"
+
+
+@dataclass(frozen=True)
+class EncoderSamples:
+    """Some contents of one modality, and what its encoder made of them.
+
+    Shape:
+        vectors: (n, D) float32
+    """
+
+    contents: list[bytes]
+    vectors: np.ndarray
+
+
+def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSamples]:
+    """Return the contents that a cache keeps as they are, with their vectors, of the modalities that have such."""
+    samples = {}
+    for modality in sorted(encoders.keys() & set(cache.modalities)):
+        encoder = encoders[modality]
+        rows = {key: row for row, key in enumerate(cache.keys(modality).astype(str).tolist())}
+        is_encoded = cache.encoded(modality, encoder)
+        contents = {
+            row: content
+            for key, content in read_samples(cache, modality).items()
+            if (row := rows.get(key)) is not None and is_encoded[row]
+        }
+        if contents:
+            vectors = [cache.vector_block(modality, encoder, row, row + 1)[0] for row in contents]
+            samples[modality] = EncoderSamples(list(contents.values()), np.stack(vectors))
+    return samples
+
+
+def save_encoder_samples(folder: Path, samples: Mapping[str, EncoderSamples]) -> None:
+    """Write the samples into a run's folder; nothing where there are none."""
+    tensors = {f"{modality}.vector": kept.vectors for modality, kept in samples.items()}
+    for modality, kept in samples.items():
+        for number, content in enumerate(kept.contents):
+            tensors[f"{modality}.content.{number}"] = np.frombuffer(content, dtype=np.uint8)
+    if tensors:
+        (folder / FILE).write_bytes(save(tensors))
+
+
+def load_encoder_samples(run_path: Path) -> dict[str, EncoderSamples]:
+    """Return the samples of a run by modality; none of a run that has none.
+
+    Raises:
+        RunError: the file is damaged.
+        UnreadableError: the system could not read it.
+    """
+    path = run_path / FILE
+    try:
+        with reading(path):
+            tensors = load(path.read_bytes())
+        modalities = [name.removesuffix(".vector") for name in tensors if name.endswith(".vector")]
+        return {
+            modality: EncoderSamples(
+                [tensors[f"{modality}.content.{n}"].tobytes() for n in range(len(tensors[f"{modality}.vector"]))],
+                tensors[f"{modality}.vector"],
+            )
+            for modality in modalities
+        }
+    except FileNotFoundError:
+        return {}
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"Expected {path} to hold contents and their vectors, but it is damaged ({error}). Train again, or restore "
+            "it from a copy."
+        ) from error

@@ -1,0 +1,322 @@
+"""Raw products are answered as products of a cache are, by encoders that are known to be the same."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+from support import image_bytes, invoke, write_catalogue
+from test_embed_encoders import write_folder
+from tiny_models import write_vision
+
+from cache import Cache
+from embed import ExtractSettings, extract
+from embed.encoders.huggingface_text import TextEncoder
+from heads import HeadError, Run, RunError, TrainSettings, train
+from heads.commands.predict import predict
+from heads.prediction.answers import Answers
+from heads.prediction.products import Product
+
+N = 60
+COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
+QUICK = TrainSettings(
+    fusions=("late", "early"), label="kind", metadata_columns=("season",), hidden_dim=16, max_epochs=4, n_resamples=100
+)
+
+
+def rows_of(n_products, *, start=0):
+    return [
+        {
+            "id": f"{n:03}",
+            "image": f"images/{n}.png",
+            "text": f"{'red' if n % 2 else 'blue'} word{n // 8} word{n % 8 + 30}",
+            "season": ("summer", "winter", "")[n % 3],
+            "kind": "red" if n % 2 else "blue",
+        }
+        for n in range(start, start + n_products)
+    ]
+
+
+def pictures_of(rows):
+    return {row["image"]: image_bytes((*COLOURS[row["kind"]][:2], 4 * int(row["id"]) % 256)) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A folder with two small encoders, a catalogue, its cache and a run."""
+    folder = tmp_path_factory.mktemp("shop")
+    rows = rows_of(N)
+    catalogue = write_catalogue(folder, rows, pictures_of(rows))
+    settings = ExtractSettings(
+        image_encoder=str(write_vision(folder / "vit", "vit")),
+        text_encoder=str(write_folder(folder / "bert")),
+        precision="fp32",
+    )
+    extract(catalogue, folder / "c.h5", settings=settings)
+    train(folder / "c.h5", settings=QUICK, runs_path=folder / "runs", name="run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(shop):
+    return Run.load(shop / "runs/run")
+
+
+@pytest.fixture
+def own_run(shop, tmp_path):
+    """A copy of the run, to be damaged."""
+    return shutil.copytree(shop / "runs/run", tmp_path / "run")
+
+
+def new_catalogue(folder, rows):
+    return write_catalogue(folder, rows, pictures_of([row | {"kind": "red"} for row in rows]))
+
+
+def predicted(run_path, source, *arguments):
+    result = invoke(predict, source, "--run", run_path, *arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def lines_of(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_products_are_answered_as_their_rows_in_the_cache(shop, run):
+    written = {line["id"]: line for line in lines_of(predicted(run.path, shop / "c.h5").stdout)}
+    for row in rows_of(N)[:8]:
+        said = run.predict(image=shop / row["image"], text=row["text"], season=row["season"])
+        assert said.answer == written[row["id"]]["answer"]
+        assert said.probability == pytest.approx(float(written[row["id"]]["probability"]), abs=1e-5)
+        assert said.statuses == {"image": "ok", "text": "ok", "metadata": "ok" if row["season"] else "absent"}
+        for name, answer in said.by_head.items():
+            assert (answer[0] if answer else "") == written[row["id"]][name]
+
+
+def test_what_no_cache_knows_is_encoded_to_the_same_answer(shop):
+    """A cache of another place is none of the run's: everything is encoded anew."""
+    alone = Run.load(shop / "runs/run", cache_path=shop / "nothing.h5")
+    with_cache = Run.load(shop / "runs/run", cache_path=shop / "c.h5")
+    for row in rows_of(4):
+        given = {"image": shop / row["image"], "text": row["text"]}
+        assert alone.predict(**given).probability == pytest.approx(with_cache.predict(**given).probability, abs=1e-5)
+
+
+def test_known_content_is_answered_without_an_encoder(shop, monkeypatch):
+    run = Run.load(shop / "runs/run", cache_path=shop / "c.h5")
+    assert run.products  # its encoders are tried
+    for encoder in run.encoders.values():
+        monkeypatch.setattr(encoder, "encode", None)
+    row = rows_of(1)[0]
+    assert run.predict(image=shop / row["image"], text=row["text"]).answer
+    with pytest.raises(TypeError):
+        run.predict(text="never seen")
+
+
+def test_pictures_may_be_paths_bytes_or_images(shop, run):
+    path = shop / "images/3.png"
+    said = [run.predict(image=one) for one in (path, str(path), path.read_bytes(), Image.open(path))]
+    assert len({one.answer for one in said}) == 1
+    assert [one.probability for one in said] == pytest.approx([said[0].probability] * 4, abs=1e-6)
+
+
+def test_lists_are_several_products(shop, run):
+    one, other = run.predict(image=[shop / "images/1.png", None], text=["red shirt 1", "blue shirt"], top=1)
+    assert [one.statuses["image"], other.statuses["image"]] == ["ok", "absent"]
+    assert len(one.top) == 1
+    assert other.by_head["image"] is None
+    with pytest.raises(HeadError, match=r"Expected lists of one length, .* got image 1, text 2"):
+        run.predict(image=[None], text=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("picture", "status"),
+    [
+        (b"", "empty"),
+        (b"no picture", "not_an_image"),
+        (image_bytes(size=(90, 90), kind="JPEG")[:-200], "truncated"),
+        (None, "absent"),
+    ],
+)
+def test_picture_that_is_none_has_a_status_and_the_rest_answers(run, picture, status):
+    said = run.predict(image=picture, text="red shirt")
+    assert said.statuses["image"] == status
+    assert said.by_head["image"] is None
+    assert said.by_head["text"] == run.predict(text="red shirt").by_head["text"]
+
+
+def test_product_of_which_nothing_is_known_has_no_answer(run):
+    said = run.predict()
+    assert (said.answer, said.top, said.probability) == (None, [], 0.0)
+    assert said.to_dict()["answer"] is None
+
+
+def test_unknown_column_is_named(run):
+    with pytest.raises(HeadError, match=r"Expected image, text and cells of season, text, got colour\. Leave it out"):
+        run.predict(text="red", colour="red")
+
+
+def test_picture_that_cannot_be_read_is_named(run, tmp_path):
+    with pytest.raises(HeadError, match=r"Expected a picture at .*none\.png, but it cannot be read"):
+        run.predict(image=tmp_path / "none.png")
+    with pytest.raises(HeadError, match="Expected a picture as a path, bytes or a PIL image, got int"):
+        run.predict(image=3)
+
+
+def test_catalogue_is_extracted_beside_it_and_known_products_are_not_encoded_again(shop, tmp_path, monkeypatch):
+    rows = rows_of(6, start=N - 3)  # three of them are known
+    source = new_catalogue(tmp_path / "new", [{key: row[key] for key in row if key != "kind"} for row in rows])
+    n_texts = []
+    encode = TextEncoder.encode
+    monkeypatch.setattr(TextEncoder, "encode", lambda self, batch: n_texts.append(len(batch)) or encode(self, batch))
+    lines = lines_of(predicted(shop / "runs/run", source).stdout)
+    assert [line["id"] for line in lines] == [row["id"] for row in rows]
+    assert sum(n_texts) - 4 == 3  # four of the run's samples are encoded to try the encoder
+    n_texts.clear()
+    assert lines_of(predicted(shop / "runs/run", source).stdout) == lines
+    assert sum(n_texts) == 4
+    with Cache(tmp_path / "new/data.embeddings.h5") as cache:
+        assert cache.ids() == [row["id"] for row in rows]
+
+
+def test_catalogue_is_answered_as_its_products_in_python(shop, run, tmp_path):
+    rows = rows_of(5, start=100)
+    source = new_catalogue(tmp_path / "new", rows)
+    predicted(run.path, source, "-o", tmp_path / "out.jsonl", "--cache", tmp_path / "v.h5")
+    said = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for row, line in zip(rows, said, strict=True):
+        alone = run.predict(image=source.parent / row["image"], text=row["text"], season=row["season"])
+        assert line["answer"] == alone.answer
+        assert line["probability"] == pytest.approx(alone.probability, abs=1e-5)
+
+
+def test_catalogue_without_pictures_is_answered_by_the_rest(shop, tmp_path, caplog):
+    rows = [{"id": row["id"], "text": row["text"], "season": row["season"]} for row in rows_of(4)]
+    source = write_catalogue(tmp_path / "new", rows)
+    lines = lines_of(predicted(shop / "runs/run", source).stdout)
+    assert "has no column image: its products are answered without image" in caplog.text
+    assert {line["image"] for line in lines} == {""}
+    assert all(line["answer"] for line in lines)
+
+
+def test_columns_of_other_names_are_named(shop, tmp_path):
+    rows = [{"id": row["id"], "picture": row["image"], "headline": row["text"], "season": ""} for row in rows_of(4)]
+    source = write_catalogue(tmp_path / "new", rows, pictures_of(rows_of(4)))
+    result = invoke(predict, source, "--run", shop / "runs/run")
+    assert result.exit_code == 1
+    assert "Name its columns with --image-column and --text-columns" in result.stderr
+    named = predicted(shop / "runs/run", source, "--image-column", "picture", "--text-columns", "headline")
+    as_trained = predicted(shop / "runs/run", shop / "c.h5")
+    same = lines_of(as_trained.stdout)[:4]
+    assert [line["image"] for line in lines_of(named.stdout)] == [line["image"] for line in same]
+
+
+def test_doubtful_answers_go_to_a_review(shop, tmp_path):
+    every = lines_of(predicted(shop / "runs/run", shop / "c.h5").stdout)
+    threshold = sorted(float(line["probability"]) for line in every)[N // 2]
+    predicted(shop / "runs/run", shop / "c.h5", "-o", tmp_path / "out.csv", "--threshold", f"{threshold + 1e-5:.6f}")
+    sure, rest = (lines_of((tmp_path / name).read_text()) for name in ("out.csv", "review.csv"))
+    assert len(rest) >= N // 2
+    assert sorted(line["id"] for line in [*sure, *rest]) == [line["id"] for line in every]
+    assert max(float(line["probability"]) for line in rest) < min(float(line["probability"]) for line in sure)
+
+
+def test_all_formats_say_the_same(shop, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for suffix in ("csv", "jsonl", "parquet"):
+        predicted(shop / "runs/run", shop / "c.h5", "-o", tmp_path / f"out.{suffix}", "--top", "2")
+    lines = lines_of((tmp_path / "out.csv").read_text())
+    objects = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert len(lines) == len(objects) == len(table) == N
+    for line, thing, row in zip(lines, objects, table, strict=True):
+        assert line["answer"] == thing["answer"] == row["answer"]
+        assert line["answer_2"] == thing["top"][1]["answer"] == row["answer_2"]
+        assert float(line["probability"]) == pytest.approx(row["probability"], abs=1e-6)
+        assert (line["disagree"] == "yes") == thing["disagree"] == row["disagree"]
+        assert line["text"] == thing["heads"]["text"]["answer"] == row["text"]
+
+
+def test_unknown_format_is_refused_before_any_work(shop, tmp_path):
+    result = invoke(predict, shop / "c.h5", "--run", shop / "runs/run", "-o", tmp_path / "out.xml")
+    assert result.exit_code == 1
+    assert "--output: expected a file that ends in .csv, .jsonl, .parquet, got" in result.stderr
+
+
+def test_best_head_of_the_validation_rows_is_the_answer(run):
+    scores = json.loads((run.path / "metrics.json").read_text())["heads"]
+    best = max(scores, key=lambda name: scores[name]["validation"]["macro_f1"])
+    assert scores[run.head]["validation"]["macro_f1"] == scores[best]["validation"]["macro_f1"]
+    assert Run.load(run.path, heads=["early", "text"]).head == "early"
+
+
+def test_other_weights_are_refused_by_name(shop, tmp_path):
+    other = str(write_vision(tmp_path / "vit", "vit", seed=7))
+    run = Run.load(shop / "runs/run", encoders={"image_encoder": other})
+    with pytest.raises(HeadError, match=r"Expected the image encoder to be made as .*, but here it has weights: "):
+        run.predict(text="red")
+
+
+def test_encoder_that_moved_is_named_and_found_again(shop, own_run, tmp_path):
+    for path in own_run.glob("*.json"):
+        about = path.read_text().replace(str(shop), str(tmp_path / "gone"))
+        path.write_text(about)
+    moved = invoke(predict, shop / "data.csv", "--run", own_run, "--cache", tmp_path / "v.h5")
+    assert moved.exit_code == 1  # the head's own digest does not allow it to be altered
+    assert "was altered" in moved.stderr
+    copied = shutil.copytree(shop / "vit", tmp_path / "elsewhere")
+    said = Run.load(shop / "runs/run", encoders={"image_encoder": str(copied)}).predict(text="red")
+    assert said.answer
+
+
+def test_vectors_that_come_out_otherwise_are_refused(own_run):
+    """As if a library had changed what the encoder does: the run's own vectors are others."""
+    tensors = load_file(own_run / "encoder_samples.safetensors")
+    tensors["text.vector"] = np.roll(tensors["text.vector"], 1, axis=1)
+    save_file(tensors, own_run / "encoder_samples.safetensors")
+    with pytest.raises(HeadError, match=r"Expected the text encoder .* a cosine of .* All libraries are of the same"):
+        Run.load(own_run).predict(text="red")
+
+
+def test_damaged_samples_are_named(own_run):
+    path = own_run / "encoder_samples.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"Expected .*encoder_samples\.safetensors to hold contents and their vectors"):
+        Run.load(own_run).predict(text="red")
+
+
+def test_run_without_samples_is_not_tried(own_run):
+    (own_run / "encoder_samples.safetensors").unlink()
+    assert Run.load(own_run).predict(text="red").answer
+
+
+def test_modalities_disagree_where_two_answer_otherwise():
+    probabilities = {"image": [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]], "text": [[0.8, 0.2], [0.3, 0.7], [0.9, 0.1]]}
+    answers = Answers(
+        head="image",
+        classes=["a", "b"],
+        modalities=["image", "text"],
+        probabilities={name: np.array(rows, dtype=np.float32) for name, rows in probabilities.items()},
+        answered={"image": np.array([True, True, False]), "text": np.ones(3, dtype=bool)},
+    )
+    assert answers.disagree.tolist() == [False, True, False]
+    assert answers.confidence.tolist() == pytest.approx([0.9, 0.9, 0])
+    assert answers.top(1, 5) == [("a", pytest.approx(0.9)), ("b", pytest.approx(0.1))]
+
+
+def test_many_products_are_kept_no_longer_than_there_is_room(run, monkeypatch):
+    monkeypatch.setattr("heads.prediction.products.MOST_KEPT", 3)
+    run.predict_products([Product(text=f"red {n}") for n in range(9)])
+    assert len(run.products._kept) == 3
+
+
+def test_cache_says_how_its_encoders_are_built(shop):
+    with Cache(shop / "c.h5") as cache:
+        notes = cache.spec("image", cache.encoder("image")).side_notes
+    assert notes["settings"]["image_encoder"] == str(Path(shop / "vit").resolve())
+    assert {"torch", "transformers"} <= notes["libraries"].keys()
