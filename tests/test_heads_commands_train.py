@@ -376,7 +376,7 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
     assert_one_line(
-        heads_train(cache=path), "to have format version 1 or version 2 or version 3, got 99", "Update embed-once"
+        heads_train(cache=path), "version 3 or version 4, got 99", "Update embed-once"
     )
 
 
