@@ -587,7 +587,7 @@ def overwrite_with_text(path):
         (truncate, ["is damaged"]),
         (halve, ["is damaged"]),
         (keep_only_the_signature, ["is damaged"]),
-        (raise_version, ["to have format version 1 or version 2 or version 3, got 99", "Update embed-once"]),
+        (raise_version, ["version 3 or version 4, got 99", "Update embed-once"]),
         (make_foreign, ["to be a file of the format 'embed-once cache'"]),
         (empty, ["to be an HDF5 file"]),
         (overwrite_with_text, ["to be an HDF5 file"]),
