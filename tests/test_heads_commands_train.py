@@ -22,6 +22,8 @@ from heads.errors import SettingError
 from heads.settings import TrainSettings, parse_fusions
 from heads.training.scheduler import fit_jobs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ALL = ["image", "text", *FUSIONS]
 DETAILED = r"head +acc "  # the table behind the answer's
 

@@ -18,6 +18,8 @@ from heads.experiment.problem import pose
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 N = 240
 QUICK = TrainSettings(fusions=("text",), hidden_dim=16, max_epochs=2, n_resamples=100, controls=(), precision="fp32")
 

@@ -15,6 +15,8 @@ from heads.errors import SettingError
 from heads.settings import SIZES, TrainSettings, parse_controls
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=32, max_epochs=10, n_resamples=100)
 EVERYTHING = replace(
     QUICK,
