@@ -126,8 +126,7 @@ def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
         assert line.split()[-4:] == [f"{100 * found['balanced_accuracy']:.1f}", *shares]
 
 
-@pytest.mark.parametrize("weights", ["0.4,0.6", "1,2"])
-@pytest.mark.parametrize("spread", [0.01, 3.0], ids=["all right", "some wrong"])
+@pytest.mark.parametrize(("weights", "spread"), [("0.4,0.6", 0.01), ("1,2", 3.0)], ids=["all right", "some wrong"])
 def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
     """Also where every interval is as wide as it can be: 100.0–100.0."""
     result = heads_train(

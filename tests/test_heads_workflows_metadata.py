@@ -453,8 +453,9 @@ def test_scikit_learn_s_encoders_are_not_imported_without_metadata(cache_path, t
     assert done.returncode == 0, done.stderr
     assert "sklearn" not in modules
     done, modules = modules_after(
-        "heads-train", cache_path, *options, "--metadata-columns", "price", "--name", "another", folder=tmp_path
-    )
+        "heads-train", cache_path, *options, "--no-report", "--metadata-columns", "price", "--name", "another",
+        folder=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "sklearn" in modules
 
