@@ -122,10 +122,9 @@ def open_checked(
     try:
         with file.reading():
             _check_version(file, path, file_format)
-            for _ in datasets(file):
-                pass
+            items = dict(_walk(file, "", depth=_MAX_DEPTH, seen=set()))
             if file_format == CACHE_FORMAT:
-                check_schema(file)
+                check_schema(items)
                 if attribute(file, "content_sha256") is None:
                     raise DamagedCacheError("the attribute content_sha256 is missing")
     except (UnreadableError, NotACacheError, UnknownVersionError):
@@ -140,30 +139,15 @@ def open_checked(
     return file
 
 
-def datasets(group: h5py.Group, *, depth: int = _MAX_DEPTH, seen: set[int] | None = None) -> Iterator[h5py.Dataset]:
+def datasets(group: h5py.Group) -> Iterator[h5py.Dataset]:
     """Yield every dataset below `group`, each checked to be plain stored numbers or bytes.
 
     Raises:
         UnsafeFileError: a link leads elsewhere or in a circle, or a dataset takes its data from elsewhere or nowhere.
     """
-    seen = set() if seen is None else seen
-    if depth == 0:
-        raise UnsafeFileError(f"{group.name} lies deeper than the format goes.")
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise UnsafeFileError(f"{group.name.rstrip('/')}/{name} is a link to elsewhere.")
-        item = group[name]
-        address = h5py.h5o.get_info(item.id).addr
-        if address in seen:
-            raise UnsafeFileError(f"{group.name.rstrip('/')}/{name} is a second name of something else.")
-        seen.add(address)
-        if isinstance(item, h5py.Group):
-            yield from datasets(item, depth=depth - 1, seen=seen)
-        elif isinstance(item, h5py.Dataset):
-            _check_storage(item)
+    for _, item in _walk(group, "", depth=_MAX_DEPTH, seen=set()):
+        if isinstance(item, h5py.Dataset):
             yield item
-        else:
-            raise UnsafeFileError(f"{item.name} is neither a group nor a dataset.")
 
 
 def attribute(file: h5py.File, name: str) -> str | int | None:
@@ -193,6 +177,32 @@ def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
             f"Expected {path} to have format version {' or version '.join(map(str, READABLE_VERSIONS))}, got "
             f"{version}. Update embed-once, or write a new cache with embed-extract -o."
         )
+
+
+def _walk(
+    group: h5py.Group, path: str, *, depth: int, seen: set[int]
+) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+    """Yield all that is below a group of this path, each with its own path, checked as `datasets` says."""
+    if depth == 0:
+        raise UnsafeFileError(f"{group.name} lies deeper than the format goes.")
+    for name in group.id:  # by h5py's lower functions: `group[name]` makes a file object for each
+        place = path + name.decode(errors="surrogateescape")
+        if group.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+            raise UnsafeFileError(f"/{place} is a link to elsewhere.")
+        stored = h5py.h5o.open(group.id, name)
+        address = h5py.h5o.get_info(stored).addr
+        if address in seen:
+            raise UnsafeFileError(f"/{place} is a second name of something else.")
+        seen.add(address)
+        if isinstance(stored, h5py.h5g.GroupID):
+            yield place, (item := h5py.Group(stored))
+            yield from _walk(item, f"{place}/", depth=depth - 1, seen=seen)
+        elif isinstance(stored, h5py.h5d.DatasetID):
+            dataset = h5py.Dataset(stored, readonly=True)
+            _check_storage(dataset)
+            yield place, dataset
+        else:
+            raise UnsafeFileError(f"/{place} is neither a group nor a dataset.")
 
 
 def _check_storage(dataset: h5py.Dataset) -> None:

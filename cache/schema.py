@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import h5py
 
@@ -12,8 +12,11 @@ from cache.keys import ContentSpec, EncoderSpec
 __all__ = ["check_schema"]
 
 
-def check_schema(file: h5py.File) -> None:
-    """Check the tables of a cache against `cache.layout`; the values in them are not read, but for the specs.
+Items = Mapping[str, h5py.Group | h5py.Dataset]
+
+
+def check_schema(items: Items) -> None:
+    """Check all that a cache has, by its path, against `cache.layout`; no values are read, but for the specs.
 
     Raises:
         DamagedCacheError: a table is missing, too many, or of another type or shape.
@@ -21,7 +24,7 @@ def check_schema(file: h5py.File) -> None:
     known: set[str] = set()
 
     def table(path: str, kind: str, *shape: int | None) -> tuple[int, ...]:
-        dataset = file.get(path)
+        dataset = items.get(path)
         if not isinstance(dataset, h5py.Dataset):
             raise DamagedCacheError(f"the table {path} is missing")
         if (
@@ -46,66 +49,64 @@ def check_schema(file: h5py.File) -> None:
     table("digests", "S")
     n_products = strings("catalogue/id", None)
     n_columns = strings("catalogue/columns", None)
-    columns = _members(file, "catalogue/column") if n_columns else []
+    columns = _members(items, "catalogue/column") if n_columns else []
     if len(columns) != n_columns:
         raise DamagedCacheError(f"the catalogue names {n_columns} columns and has {len(columns)}")
     for name in columns:
         strings(f"catalogue/column/{name}", n_products)
-    modalities = [name for name in file if name not in ("catalogue", "digests")]
+    modalities = [name for name in items if "/" not in name and name not in ("catalogue", "digests")]
     for modality in modalities:
         n_contents = table(f"{modality}/key", "S64", None)[0]
         table(f"{modality}/status", "S16", n_contents)
-        for encoder in _members(file, modality):
+        for encoder in _members(items, modality):
             if encoder not in ("key", "status"):
-                _check_encoder(file, table, modality, encoder, n_contents)
-        if f"catalogue/{modality}" in file:
+                _check_encoder(items, table, modality, encoder, n_contents)
+        if f"catalogue/{modality}" in items:
             table(f"catalogue/{modality}/row", "i8", n_products)
             table(f"catalogue/{modality}/status", "S16", n_products)
-            if f"catalogue/{modality}/spec" in file:
+            if f"catalogue/{modality}/spec" in items:
                 table(f"catalogue/{modality}/spec", "S")
-                _check_spec(file, f"catalogue/{modality}/spec", ContentSpec, modality)
-            if f"catalogue/{modality}/sample_key" in file:
+                _check_spec(items, f"catalogue/{modality}/spec", ContentSpec, modality)
+            if f"catalogue/{modality}/sample_key" in items:
                 strings(f"catalogue/{modality}/sample", table(f"catalogue/{modality}/sample_key", "S64", None)[0])
-    _check_nothing_else(file, known)
+    _check_nothing_else(items, known)
 
 
 def _check_encoder(
-    file: h5py.File, table: Callable[..., tuple[int, ...]], modality: str, encoder: str, n_contents: int
+    items: Items, table: Callable[..., tuple[int, ...]], modality: str, encoder: str, n_contents: int
 ) -> None:
     path = f"{modality}/{encoder}"
     table(f"{path}/vector", "f4", n_contents, None)
     table(f"{path}/encoded", "b", n_contents)
     table(f"{path}/spec", "S")
-    if f"{path}/token" in file or f"{path}/token_offset" in file:
+    if f"{path}/token" in items or f"{path}/token_offset" in items:
         n_tokens, token_dim = table(f"{path}/token", "f2", None, None)
         if n_tokens and not token_dim:  # which take no bytes whatever their number
             raise DamagedCacheError(f"the table {path}/token has {n_tokens} tokens of no dimensions")
         table(f"{path}/token_offset", "i8", n_contents + 1)
-    _check_spec(file, f"{path}/spec", EncoderSpec, modality)
+    _check_spec(items, f"{path}/spec", EncoderSpec, modality)
 
 
-def _check_spec(file: h5py.File, path: str, kind: type[EncoderSpec | ContentSpec], modality: str) -> None:
+def _check_spec(items: Items, path: str, kind: type[EncoderSpec | ContentSpec], modality: str) -> None:
     try:
-        spec = kind.from_json(bytes(file[path][()]).decode(errors="replace"))
+        spec = kind.from_json(bytes(items[path][()]).decode(errors="replace"))
     except NotACacheError as error:
         raise DamagedCacheError(f"{path}: {error}") from error
     if spec.modality != modality:
         raise DamagedCacheError(f"{path} is that of another modality")
 
 
-def _members(file: h5py.File, path: str) -> list[str]:
-    group = file.get(path)
+def _members(items: Items, path: str) -> list[str]:
+    group = items.get(path)
     if not isinstance(group, h5py.Group):
         raise DamagedCacheError(f"the group {path} is missing")
     return list(group)
 
 
-def _check_nothing_else(file: h5py.File, known: set[str]) -> None:
+def _check_nothing_else(items: Items, known: set[str]) -> None:
     groups = {path.rpartition("/")[0] for path in known}
     groups |= {path.rpartition("/")[0] for path in groups} | {"catalogue/column"}
 
-    def look(path: str, item: object) -> None:
+    for path, item in items.items():
         if path not in (known if isinstance(item, h5py.Dataset) else groups):
             raise DamagedCacheError(f"{path} is no part of the format")
-
-    file.visititems(look)

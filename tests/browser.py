@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-__all__ = ["opened"]
+__all__ = ["close", "opened"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_running = ExitStack()
 
 
 @contextmanager
@@ -21,24 +23,38 @@ def opened(path: Path, *, width: int = 1200, height: int = 900, dark: bool = Fal
 
     Where there is no Chromium the test is skipped, and says so.
     """
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine: the page is not opened")
     fetched: list[str] = []
     complaints: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            page = browser.new_page(
-                viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-            )
-            page.on("request", lambda request: fetched.append(request.url))
-            page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.goto(path.resolve().as_uri())
-            yield page
-            others = [url for url in fetched if not url.startswith("data:") and url != path.resolve().as_uri()]
-            assert not complaints, complaints
-            assert not others, f"the page fetched {others}"
-        finally:
-            browser.close()
+    colours = "dark" if dark else "light"
+    page = _browser().new_page(viewport={"width": width, "height": height}, color_scheme=colours)
+    try:
+        page.on("request", lambda request: fetched.append(request.url))
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path.resolve().as_uri())
+        yield page
+        others = [url for url in fetched if not url.startswith("data:") and url != path.resolve().as_uri()]
+        assert not complaints, complaints
+        assert not others, f"the page fetched {others}"
+    finally:
+        page.close()
+
+
+def close() -> None:
+    """Close the browser that `opened` started, if it did: Playwright's loop runs until then, and hinders asyncio."""
+    _running.close()
+    _browser.cache_clear()
+
+
+@functools.cache
+def _browser() -> Any:
+    """Return the one browser of a module's tests; each page has a profile of its own."""
+    from playwright.sync_api import sync_playwright
+
+    playwright = _running.enter_context(sync_playwright())
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    _running.callback(browser.close)
+    return browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import socket
@@ -23,8 +24,27 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _connect = socket.socket.connect
 
 
+def pytest_collection_finish() -> None:
+    """Spare Python to look for garbage among a million objects of tests and libraries again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def _fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where matplotlib keeps its list of fonts, which takes it two seconds to make, for all processes of tests."""
+    return tmp_path_factory.mktemp("fonts")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_browser_is_left() -> Iterator[None]:
+    yield
+    if browser := sys.modules.get("browser"):
+        browser.close()
+
+
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _alone(tmp_path: Path, _fonts: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)
@@ -32,7 +52,9 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TORCH_HOME", str(home / "torch"))
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("MPLCONFIGDIR", str(_fonts))
     monkeypatch.setattr(socket.socket, "connect", _refuse)
+    monkeypatch.setattr(os, "fsync", _know)
     yield
     left = sorted(path.name for path in home.iterdir())
     assert not {"embeddings.h5", "runs", "data.csv"} & set(left), "a test wrote to a command's default path"
@@ -47,6 +69,17 @@ def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if torch := sys.modules.get("torch"):  # which may have asked: the tests that are marked do, when they are collected
         for backend in (torch.cuda, torch.backends.mps):
             monkeypatch.setattr(backend, "is_available", functools.cache(lambda: False))  # torch looks for __wrapped__
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Leave out what most of a small training's time goes to: its figures are put together, and not made SVG of.
+
+    For modules that look at no page; those on pages, and the real products' tests, draw all.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cache.pages.plot._render", lambda *_: "<svg ></svg>")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +97,11 @@ def emulated() -> Iterator[Callable[..., Any]]:
 
     with own_process() as call:
         yield call
+
+
+def _know(descriptor: int) -> None:
+    """Take the place of `os.fsync`, for which a core idles some milliseconds a thousand times: none cuts the power."""
+    os.fstat(descriptor)  # a wrong one is as wrong
 
 
 def _refuse(self: socket.socket, address: object) -> None:

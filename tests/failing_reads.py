@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import gc
 import io
 import json
 import os
@@ -28,11 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas  # noqa: F401 - reads the catalogue
 import PIL.Image
+import scipy.spatial  # noqa: F401 - finds equal vectors
 import torch
 from support import CountingEncoder
 
 torch.set_num_threads(1)  # a pool of threads would not outlive the fork
-PIL.Image.preinit()
+PIL.Image.init()
 
 import embed.commands.extract  # noqa: E402
 import embed.extraction.extract_catalogue  # noqa: E402
@@ -63,6 +65,7 @@ class WordEncoder(CountingEncoder):
 
 def main() -> None:
     """Serve orders until stdin ends."""
+    gc.freeze()  # or each child would copy the pages of all objects that it looks through for garbage
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

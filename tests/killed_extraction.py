@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import functools
+import gc
 import json
 import os
 import signal
@@ -35,12 +36,16 @@ import embed.commands.extract  # noqa: E402
 import embed.extraction.content_source  # noqa: E402
 from cache import Journal  # noqa: E402
 from embed import ImageEncoder, TextEncoder  # noqa: E402
+from embed.encoders.precision import dtype_of  # noqa: E402
 
 
 def main() -> None:
     """Serve orders until stdin ends."""
     for encoder in (ImageEncoder(weights="random"), TextEncoder(sys.argv[1], weights="random")):
-        encoder.model  # noqa: B018 - what a model imports is imported now
+        # Every child would draw the same network, which takes it nine tenths of its time.
+        kept = property(lambda self, network=encoder.model: network.to(dtype_of(self.precision)))
+        type(encoder).model = kept
+    gc.freeze()  # or each child would copy the pages of all objects that it looks through for garbage
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -42,8 +42,8 @@ def pages_with(language):
     return [page for page in PAGES if any(block.language == language for block in blocks_of(page))]
 
 
-@pytest.fixture(scope="session")
-def manual_folder(tmp_path_factory):
+@pytest.fixture(scope="module")
+def manual_folder(tmp_path_factory, undrawn):
     """The folder in which all transcripts were run, and what they printed."""
     folder = tmp_path_factory.mktemp("manual")
     with pytest.MonkeyPatch.context() as patch:

@@ -33,6 +33,8 @@ from heads.training.row_source import open_source
 from heads.training.scheduler import fit, fit_jobs
 from heads.workflows.ablate import ablate
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = AblationSettings(
     fusions=("early", "late"),
     grid={"hidden_dim": (16,), "max_epochs": (3,)},

@@ -20,6 +20,8 @@ from heads.commands.live_progress import Progress
 from heads.experiment.result_store import ResultCache
 from heads.settings import FitSettings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = ("--max-epochs", 2, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early")
 
 

@@ -18,6 +18,8 @@ from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 N = 200
 NAMES = ["image", "text", *FUSIONS]
 QUICK = TrainSettings(hidden_dim=32, max_epochs=8, n_resamples=100, weights="0.3,0.7")

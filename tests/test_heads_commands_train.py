@@ -22,6 +22,8 @@ from heads.errors import SettingError
 from heads.settings import TrainSettings, parse_fusions
 from heads.training.scheduler import fit_jobs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ALL = ["image", "text", *FUSIONS]
 DETAILED = r"head +acc "  # the table behind the answer's
 
@@ -124,8 +126,7 @@ def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
         assert line.split()[-4:] == [f"{100 * found['balanced_accuracy']:.1f}", *shares]
 
 
-@pytest.mark.parametrize("weights", ["0.4,0.6", "1,2"])
-@pytest.mark.parametrize("spread", [0.01, 3.0], ids=["all right", "some wrong"])
+@pytest.mark.parametrize(("weights", "spread"), [("0.4,0.6", 0.01), ("1,2", 3.0)], ids=["all right", "some wrong"])
 def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
     """Also where every interval is as wide as it can be: 100.0–100.0."""
     result = heads_train(
@@ -375,9 +376,7 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
     path = shutil.copy(cache_path, tmp_path / "c.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
-    assert_one_line(
-        heads_train(cache=path), "version 3 or version 4, got 99", "Update embed-once"
-    )
+    assert_one_line(heads_train(cache=path), "version 3 or version 4, got 99", "Update embed-once")
 
 
 @pytest.mark.parametrize(

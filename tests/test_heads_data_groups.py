@@ -22,6 +22,8 @@ from heads.settings import TrainSettings
 from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 N = 240
 QUICK = TrainSettings(fusions=("text",), hidden_dim=16, max_epochs=2, n_resamples=100, controls=(), precision="fp32")
 

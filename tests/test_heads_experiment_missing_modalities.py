@@ -20,6 +20,8 @@ from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = TrainSettings(fusions=("early", "attention", "late"), hidden_dim=16, max_epochs=4, n_resamples=100)
 
 

@@ -18,6 +18,8 @@ from heads.settings import TrainSettings
 from heads.workflows.predict import predict
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 K = 3
 QUICK = TrainSettings(
     fusions=("early", "late"), hidden_dim=16, max_epochs=4, n_resamples=100, controls=(), guard=True, weights="0.5,0.5"

@@ -23,6 +23,8 @@ from heads.settings import TrainSettings
 from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 COLUMNS = ("material", "price", "since")
 QUICK = TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", metadata_columns=COLUMNS)
 N_PRODUCTS = 240
@@ -451,8 +453,9 @@ def test_scikit_learn_s_encoders_are_not_imported_without_metadata(cache_path, t
     assert done.returncode == 0, done.stderr
     assert "sklearn" not in modules
     done, modules = modules_after(
-        "heads-train", cache_path, *options, "--metadata-columns", "price", "--name", "another", folder=tmp_path
-    )
+        "heads-train", cache_path, *options, "--no-report", "--metadata-columns", "price", "--name", "another",
+        folder=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "sklearn" in modules
 

@@ -27,6 +27,8 @@ from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = TrainSettings(hidden_dim=32, max_epochs=10, n_resamples=100)
 ALL = ["image", "text", *FUSIONS]
 

@@ -15,6 +15,8 @@ from heads.errors import SettingError
 from heads.settings import SIZES, TrainSettings, parse_controls
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=32, max_epochs=10, n_resamples=100)
 EVERYTHING = replace(
     QUICK,
@@ -255,8 +257,8 @@ def test_the_command_prints_controls_missing_modalities_and_what_stands_behind_t
     targets = np.arange(150) % 3
     vectors = {name: class_vectors(targets, 6, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
-    options = ("--fusion", "all", "--guard", "--details", "--max-epochs", 2, "--hidden-dim", 16)
-    result = invoke(train_command, path, *options, "--runs", tmp_path / "runs")
+    options = ("--guard", "--max-epochs", 2, "--hidden-dim", 16, "--runs", tmp_path / "runs")
+    result = invoke(train_command, path, "--fusion", "all", "--details", *options)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert max(map(len, lines[:-1])) <= 80
@@ -264,8 +266,8 @@ def test_the_command_prints_controls_missing_modalities_and_what_stands_behind_t
     assert any(line.startswith("(majority)") for line in lines)
     assert any(line.startswith("fusion ") and line.endswith("text") for line in lines)
     assert "10% missing" in result.stdout
-    without = invoke(train_command, path, *options[:3], *options[4:], "--runs", tmp_path / "runs")
+    without = invoke(train_command, path, "--fusion", "early", *options)
     assert "10% missing" not in without.stdout
-    asked = invoke(train_command, path, *options[:3], "--missing", *options[4:], "--runs", tmp_path / "runs")
+    asked = invoke(train_command, path, "--fusion", "early", "--missing", *options)
     assert "10% missing" in asked.stdout
     assert "(majority)" not in asked.stdout

@@ -7,6 +7,7 @@ All values are escaped, and the page's own policy lets a browser run nothing but
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cache.stray_bytes import shown
 
 if TYPE_CHECKING:
+    import jinja2
     from PIL import Image
 
 __all__ = ["picture_url", "render_page"]
@@ -25,24 +27,19 @@ THUMBNAIL_SIDE = 192  # pixels: cards are about 150 wide, screens finer
 
 def render_page(template_path: str | Path, **values: Any) -> str:
     """Return the page that a template makes of values; a name that it asks for and nobody gave is an error."""
-    import jinja2
     from markupsafe import Markup
 
     template_path = Path(template_path)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([template_path.parent, FOLDER]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "count": _count}
     script = (FOLDER / "sortable.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template(template_path.name).render(
-        script=Markup(script),  # noqa: S704 - it is our own
-        script_hash=Markup(f"sha256-{digest}"),  # noqa: S704 - digits and letters
-        **values,
+    page = (
+        _environment(template_path.parent)
+        .get_template(template_path.name)
+        .render(
+            script=Markup(script),  # noqa: S704 - it is our own
+            script_hash=Markup(f"sha256-{digest}"),  # noqa: S704 - digits and letters
+            **values,
+        )
     )
     return shown(page)
 
@@ -54,6 +51,22 @@ def picture_url(picture: Image.Image, *, side: int = THUMBNAIL_SIDE) -> str:
     content = io.BytesIO()
     small.save(content, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+@functools.cache
+def _environment(folder: Path) -> jinja2.Environment:
+    """Return what renders the templates of a folder; it compiles each of them once."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, FOLDER]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "count": _count}
+    return environment
 
 
 def _percent(value: float, digits: int = 1) -> str:

@@ -48,16 +48,25 @@ def svg(figure: Figure, *, label: str) -> Markup:
 
     Call it inside the block of `draw`.
     """
-    import matplotlib
     from markupsafe import Markup, escape
+
+    drawn = re.sub(
+        r"^.*?<svg ", f'<svg role="img" aria-label="{escape(label)}" ', _render(figure, label), flags=re.DOTALL
+    )
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    for stand_in, variable in ((_INK, "ink"), (_QUIET, "quiet"), (_GROUND, "ground")):
+        drawn = drawn.replace(stand_in, f"var(--{variable})")
+    return Markup(drawn)  # noqa: S704 - matplotlib escapes the texts in it
+
+
+def _render(figure: Figure, label: str) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     content = io.StringIO()
     matplotlib.rcParams["svg.hashsalt"] = label  # the names of clips and markers are the page's: none may be another's
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the browser has fonts that matplotlib lacks
-        figure.savefig(content, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    drawn = re.sub(r"^.*?<svg ", f'<svg role="img" aria-label="{escape(label)}" ', content.getvalue(), flags=re.DOTALL)
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    for stand_in, variable in ((_INK, "ink"), (_QUIET, "quiet"), (_GROUND, "ground")):
-        drawn = drawn.replace(stand_in, f"var(--{variable})")
-    return Markup(drawn)  # noqa: S704 - matplotlib escapes the texts in it
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(figure).print_svg(content, metadata=metadata)  # `savefig` would draw all twice
+    return content.getvalue()
