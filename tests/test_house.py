@@ -40,8 +40,9 @@ ARROWS = {
     "heads.reports": "ablation experiment metrics modules runs",
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
-    "heads.workflows": "ablation data experiment metrics modules reports runs tracking training",
-    "heads.commands": "ablation checks data experiment metrics modules reports runs tracking workflows",
+    "heads.export": "data experiment modules",
+    "heads.workflows": "ablation data experiment export metrics modules reports runs tracking training",
+    "heads.commands": "ablation checks data experiment export metrics modules reports runs tracking workflows",
 }
 
 
@@ -162,9 +163,9 @@ def test_imports_follow_the_arrows(path):
         assert {found for name in names if (found := room_of(name)) and found.startswith(package)} <= allowed(room)
 
 
-def test_no_file_of_heads_needs_an_encoder_yet():
+def test_files_of_heads_that_need_an_encoder_are_named_here():
     found = [path.name for path in FILES if NEEDS_AN_ENCODER in path.read_text(encoding="utf-8").split("\n")[0]]
-    assert found == []
+    assert found == ["validation_texts.py"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
