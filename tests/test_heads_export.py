@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from support import class_vectors, invoke, synthetic_cache
-from tiny_models import TEXT
+from support import class_vectors, image_bytes, invoke, synthetic_cache
+from tiny_models import TEXT, write_two_towers, write_vision
 from torch import nn
 
 import heads
 from cache import ContentSpec
 from embed.encoders.decode_gate import DecodeGate
+from embed.encoders.huggingface_image import VisionEncoder
 from embed.encoders.huggingface_text import TextEncoder
 from embed.encoders.preprocess import Preprocess
 from embed.encoders.torchvision_image import ImageEncoder
@@ -25,6 +26,7 @@ from heads.export import formats, int8
 from heads.export.check import check_answers
 from heads.export.formats import FORMATS, Format
 from heads.export.graph import HeadGraph, trace
+from heads.export.networks import network_of
 from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subsets
 from heads.modules.layers import Linear
 from heads.modules.registry import build
@@ -232,6 +234,20 @@ def test_image_encoder_and_head_are_one_graph(run_path, image_encoder, text_enco
     assert min(report.cosines.values()) > 0.9999
     assert report.agreements["onnx"].largest < 1e-4
     assert "text_ids" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2", "convnextv2", "clip"])
+def test_network_gives_the_vectors_of_its_encoder(tmp_path, kind):
+    write = write_two_towers if kind == "clip" else write_vision
+    encoder = VisionEncoder(str(write(tmp_path / kind, kind)), precision="fp32")
+    network = network_of("image", encoder)
+    prepared = [encoder.prepare(image_bytes((n, 90, 200 - n), size=(40 + n, 60))) for n in (3, 50)]
+    with torch.no_grad():
+        vectors = network(network.batch([*prepared, None]))[:2]
+        program = torch.export.export(network, (network.batch(prepared),))
+        traced = program.module()(network.batch(prepared))
+    torch.testing.assert_close(vectors.numpy(), encoder.encode(prepared), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(traced, vectors)
 
 
 def test_command_exports_the_best_head_into_the_run(run_path, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -15,6 +17,8 @@ from heads.errors import ExportError
 from heads.export.graph_input import BATCH, LENGTH, SHORTEST, GraphInput
 
 __all__ = ["Network", "network_of"]
+
+PIXELS = "pixel_values"  # what all image processors call them
 
 
 class Network(nn.Module, ABC):
@@ -49,6 +53,33 @@ class PixelNetwork(Network):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         outputs = self.model(self.preprocess.normalise(inputs[self.inputs[0].name], torch.float32))
         return outputs[0] if isinstance(outputs, tuple) else outputs  # it may give its feature map, too
+
+
+class ProcessedNetwork(Network):
+    """A Hugging Face vision model over what its processor prepares: ``{modality}_pixels`` (B, 3, H, W)."""
+
+    def __init__(self, modality: str, encoder: Any) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(encoder.model).float()
+        self.encoder = encoder
+        samples = [encoder.prepare(_picture(*size)) for size in ((300, 200), (200, 300))]
+        kinds = {(tuple(one), *((values.dtype, values.shape) for values in one.values())) for one in samples}
+        if len(kinds) > 1 or list(samples[0]) != [PIXELS]:
+            raise ExportError(
+                f"Expected the {modality} encoder {encoder.name} to make all pictures one size for --with-encoder, but "
+                "it keeps their shapes. Export the head without it."
+            )
+        self.nothing = torch.zeros_like(samples[0][PIXELS])
+        sizes = (BATCH, *self.nothing.shape)
+        self.inputs = [GraphInput(f"{modality}_pixels", modality, self.nothing.dtype, sizes)]
+
+    def batch(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
+        pixels = [self.nothing if one is None else one[PIXELS] for one in prepared]
+        return {self.inputs[0].name: torch.stack(pixels)}
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        pixels = self.encoder.processor.finish({PIXELS: inputs[self.inputs[0].name]}, torch.float32)
+        return self.encoder.pooled(self.model, pixels).float()
 
 
 class TokenNetwork(Network):
@@ -91,9 +122,17 @@ def network_of(modality: str, encoder: Any) -> Network:
     """
     if hasattr(encoder, "preprocess"):
         return PixelNetwork(modality, encoder).eval()
+    if hasattr(encoder, "processor"):
+        return ProcessedNetwork(modality, encoder).eval()
     if hasattr(encoder, "pooled"):
         return TokenNetwork(modality, encoder).eval()
     raise ExportError(
-        f"Expected the {modality} encoder {encoder.name} to be one of torchvision's models or a Hugging Face text "
-        f"encoder, but it is a {type(encoder).__name__}. Export the head without it."
+        f"Expected the {modality} encoder {encoder.name} to be of torchvision's or Hugging Face's, but it is a "
+        f"{type(encoder).__name__}. Export the head without it."
     )
+
+
+def _picture(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "grey").save(file, "PNG")
+    return file.getvalue()
