@@ -40,18 +40,21 @@ FUSIONS = ("attention", "gated", "late", "lowrank", "logistic", "neighbours", "c
 @pytest.fixture(scope="module")
 def text_encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
-    transformers.BertConfig(**{**TEXT, "vocab_size": 300}).save_pretrained(folder)
+    transformers.BertConfig(**{**TEXT, "num_hidden_layers": 1, "vocab_size": 300}).save_pretrained(folder)
     return TextEncoder(str(folder), weights="random", max_length=12, pooling="mean")
 
 
 @pytest.fixture(scope="module")
 def image_encoder():
-    """ResNet-18 over pictures of 32 pixels."""
+    """An encoder of pictures of 32 pixels, of one convolution."""
     from torchvision.transforms._presets import ImageClassification
 
     encoder = ImageEncoder("resnet18", weights="random")
     encoder.preprocess = Preprocess(ImageClassification(crop_size=SIDE, resize_size=SIDE + 4))
     encoder.gate = DecodeGate("exact", encoder.preprocess, name="small")
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 512)
+    vars(encoder)["model"] = nn.Sequential(*layers).eval()
     return encoder
 
 
@@ -121,7 +124,7 @@ def with_module(head, module, **description):
 
 def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
     """Every subset of modalities, rows without any, batches of 1, 2 and 7; a row that has no key among them."""
-    names = ["attention", "late+guard", "lowrank", "logistic", "neighbours", "centroids", "majority"]
+    names = ["attention", "late", "lowrank", "logistic", "neighbours", "centroids", "majority"]
     several = [trained[name] for name in names]
     dims = several[0].description.dims
     learned = build(dataclasses.replace(trained["gated"].description, absent="learned"))
@@ -226,14 +229,13 @@ def test_model_card_has_the_run_s_facts_and_its_code_runs(exported, run_path, mo
     assert answers[0] == answers[1]
 
 
-def test_image_encoder_and_head_are_one_graph(run_path, image_encoder, text_encoder, tmp_path):
-    settings = heads.ExportSettings(with_encoders=("all",))
-    encoders = {"image": image_encoder, "text": text_encoder}
-    report = heads.export_head(run_path, head="gated", settings=settings, output=tmp_path / "out", encoders=encoders)
+def test_image_encoder_and_head_are_one_graph(run_path, image_encoder, tmp_path):
+    settings, encoders = heads.ExportSettings(with_encoders=("image",)), {"image": image_encoder}
+    report = heads.export_head(run_path, head="lowrank", settings=settings, output=tmp_path / "out", encoders=encoders)
     assert f"image_pixels uint8 (batch, {SIDE}, {SIDE}, 3)" in map(str, report.inputs)
-    assert min(report.cosines.values()) > 0.9999
-    assert report.agreements["onnx"].largest < 1e-4
-    assert "text_ids" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert report.cosines["image"] > 0.9999
+    assert report.agreements["onnx"].largest < 1e-5
+    assert "image_pixels" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "convnextv2", "clip"])
@@ -250,13 +252,13 @@ def test_network_gives_the_vectors_of_its_encoder(tmp_path, kind):
     torch.testing.assert_close(traced, vectors)
 
 
-def test_command_exports_the_best_head_into_the_run(run_path, tmp_path):
+def test_command_exports_a_head_into_the_run(run_path, tmp_path):
     copied = shutil.copytree(run_path, tmp_path / "runs" / "copy")
-    done = invoke(export, copied, "--format", "pt2", "--head", "attention")
+    done = invoke(export, copied, "--format", "pt2", "--head", "late+guard")
     assert done.exit_code == 0, done.output
     assert "model.pt2 answers 58 rows as PyTorch does" in done.stdout
-    assert sorted(path.name for path in (copied / "export" / "attention").iterdir()) == ["README.md", "model.pt2"]
-    assert sorted(path.name for path in (copied / "export").iterdir()) == ["attention"]
+    assert sorted(path.name for path in (copied / "export" / "late+guard").iterdir()) == ["README.md", "model.pt2"]
+    assert sorted(path.name for path in (copied / "export").iterdir()) == ["late+guard"]
 
 
 # A format of a few lines, which is all that the following need.
