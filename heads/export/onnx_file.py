@@ -28,7 +28,7 @@ def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> Non
     """Write the program as one file; ``about`` becomes the model's metadata.
 
     Raises:
-        ExportError: an operation of the program has no counterpart in ONNX.
+        ExportError: an operation of the program has no counterpart in ONNX, or one file of it would pass 2 GB.
     """
     import onnx
 
@@ -45,13 +45,15 @@ def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> Non
                 verbose=False,
             )
             model = exported.model_proto
+        _name_sizes(model)
+        onnx.helper.set_model_props(model, dict(about))
+        onnx.save(model, path)
+    except OSError:  # of the disk
+        raise
     except Exception as error:  # the exporter raises of many kinds
         raise ExportError(
-            f"Expected the head to be made of what ONNX has, but: {shown_error(error)}. Export it with --format pt2."
+            f"Expected the head to fit into one ONNX file, but: {shown_error(error)}. Export it with --format pt2."
         ) from error
-    _name_sizes(model)
-    onnx.helper.set_model_props(model, dict(about))
-    onnx.save(model, path)
 
 
 def opened(path: Path) -> Answer:
