@@ -7,6 +7,7 @@ from typing import Any
 from cache.errors import EmbedOnceError, SettingError
 
 __all__ = [
+    "ExportError",
     "HeadError",
     "HeadMemoryError",
     "LabelError",
@@ -48,3 +49,7 @@ class TrackError(EmbedOnceError, RuntimeError):
     def __init__(self, message: str, *, report: Any) -> None:
         super().__init__(message)
         self.report = report
+
+
+class ExportError(EmbedOnceError, RuntimeError):
+    """A head cannot be exported, or what was exported answers otherwise."""

@@ -145,7 +145,7 @@ def test_command_lines_within_sentences_are_right(span):
 
 def options_named(text):
     """Return the long options that a text names."""
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

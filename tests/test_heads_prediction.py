@@ -18,6 +18,7 @@ from cache import Cache
 from embed import ExtractSettings, extract
 from embed.encoders.huggingface_text import TextEncoder
 from heads import HeadError, Run, RunError, TrainSettings, train
+from heads.commands.export import export
 from heads.commands.predict import predict
 from heads.prediction.answers import Answers
 from heads.prediction.products import Product
@@ -320,3 +321,22 @@ def test_cache_says_how_its_encoders_are_built(shop):
         notes = cache.spec("image", cache.encoder("image")).side_notes
     assert notes["settings"]["image_encoder"] == str(Path(shop / "vit").resolve())
     assert {"torch", "transformers"} <= notes["libraries"].keys()
+
+
+def test_a_head_is_exported_with_the_encoders_it_learned_from(shop, tmp_path):
+    """They are built again without being named, and tried on the contents that the run keeps."""
+    result = invoke(
+        export,
+        shop / "runs/run",
+        "--head",
+        "early",
+        "--with-encoder",
+        "text",
+        "--format",
+        "pt2",
+        "-o",
+        tmp_path / "out",
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "The text vectors in it have a cosine of 1.0" in result.stdout
+    assert (tmp_path / "out/model.pt2").is_file()

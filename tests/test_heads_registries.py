@@ -12,6 +12,7 @@ from extra_registrations import HEAD, SCORE
 from support import class_vectors, synthetic_cache
 
 import embed.encoders.factory
+from cache import EncoderSpec
 from embed import ExtractSettings, make_encoders
 from heads.commands.ablate import ablate
 from heads.commands.check import check
@@ -79,7 +80,11 @@ def test_a_registered_family_builds_the_encoders_that_it_knows(monkeypatch):
 
         @staticmethod
         def build(choice, settings, device):
-            return type("Mine", (), {"name": choice.model, "device": device, "spec": settings})()
+            return type(
+                "Mine",
+                (),
+                {"name": choice.model, "device": device, "spec": EncoderSpec("image", {"model": choice.model})},
+            )()
 
     monkeypatch.setitem(embed.encoders.factory.FAMILIES, "image", ["mine", "embed.encoders.torchvision_image"])
     monkeypatch.setitem(sys.modules, "mine", Family)

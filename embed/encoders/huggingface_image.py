@@ -115,8 +115,10 @@ class VisionEncoder:
     def _vectors(self, batch: Sequence[dict[str, Tensor]]) -> Tensor:
         """Return the vectors of pictures of one size, (n, D)."""
         stacked = {name: to_device(torch.stack([inputs[name] for inputs in batch]), self.device) for name in batch[0]}
-        inputs = self.processor.finish(stacked, dtype_of(self.precision))
-        model: Any = self.model
+        return self.pooled(self.model, self.processor.finish(stacked, dtype_of(self.precision)))
+
+    def pooled(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the vectors that this model or a copy of it gives, (n, D), of what the processor finished."""
         if self.has_two_towers:
             return features_of(model.get_image_features(**inputs))
         output = model(**inputs)

@@ -176,8 +176,16 @@ class TextEncoder:
         mask = None
         if min(lengths) < longest:  # the mask costs time, and mostly there is nothing to mask
             mask = to_device((torch.arange(longest) < torch.tensor(lengths)[:, None]).long(), self.device)  # (n, L)
-        inputs = {"input_ids": to_device(ids, self.device), "attention_mask": mask}
-        model: Any = self.model
+        return self.pooled(self.model, to_device(ids, self.device), mask)
+
+    def pooled(self, model: Any, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does, by this model or a copy of it.
+
+        Shape:
+            ids: (n, L) int64
+            mask: (n, L) int64, 0 where there is padding; None where there is none
+        """
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if self.has_two_towers:
             return features_of(model.get_text_features(**inputs)), torch.empty(0)
         output = model(**inputs)

@@ -8,13 +8,20 @@ from typing import Any
 
 import click
 
-__all__ = ["encoder_options"]
+__all__ = ["encoder_file_options", "encoder_options"]
 
 NAMES = ("image_encoder", "image_weights", "text_encoder", "text_weights")
 
 
 def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--device`` and the options that name an encoder's files; it gets `device` and `encoders`."""
+    return click.option("--device", default="auto", show_default=True, help="Of encoders: auto, cpu, cuda, cuda:N.")(
+        encoder_file_options(command)
+    )
+
+
+def encoder_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that name an encoder's files; it gets `encoders`."""
 
     @functools.wraps(command)
     def called(**options: Any) -> Any:
@@ -25,6 +32,4 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         modality, _, what = name.partition("_")
         text = f"Where the {modality} encoder's {'weights are' if what == 'weights' else 'model is'} by now; default: "
         called = click.option(f"--{modality}-{what}", help=text + "where it was extracted from.")(called)
-    return click.option("--device", default="auto", show_default=True, help="Of encoders: auto, cpu, cuda, cuda:N.")(
-        called
-    )
+    return called

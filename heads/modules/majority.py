@@ -28,7 +28,7 @@ class Majority(nn.Module):
         self.register_buffer("log_shares", torch.full((n_classes,), 1 / n_classes).log())
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002 - a head's
-        return self.get_buffer("log_shares").expand(len(present[self.modalities[0]]), -1).clone()
+        return self.get_buffer("log_shares").expand(present[self.modalities[0]].shape[0], -1).clone()
 
 
 def fit_majority(

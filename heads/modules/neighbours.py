@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 
 from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
@@ -45,10 +46,15 @@ class Neighbours(nn.Module):
         self.register_buffer("shares", torch.full((n_classes,), 1 / n_classes))
         self.register_buffer("n_neighbours", torch.ones((), dtype=torch.int64))
         self.register_buffer("temperature", torch.ones(()))
+        self.n_exported: int | None = None  # in a graph the number of neighbours is a constant
+
+    def before_export(self) -> None:
+        """Make a constant of the number of neighbours, which decides about shapes."""
+        self.n_exported = int(self.get_buffer("n_neighbours"))
 
     def nearest(self, directions: Tensor, n_neighbours: int) -> tuple[Tensor, Tensor]:
         """Return the similarities and targets of the nearest stored rows, the nearest first, (B, k) each."""
-        best = directions.new_full((len(directions), 0), 0.0)
+        best = directions.new_full((directions.shape[0], 0), 0.0)
         targets = torch.zeros_like(best, dtype=torch.int64)
         for stored, stored_codes in zip(
             self.get_buffer("stored").split(STORED_AT_ONCE),
@@ -58,7 +64,7 @@ class Neighbours(nn.Module):
             keys = stored.to(directions.dtype)
             blocks = []
             for asked, their_best, their_codes in zip(
-                directions.split(ASKED_AT_ONCE), best.split(ASKED_AT_ONCE), targets.split(ASKED_AT_ONCE), strict=True
+                *(_blocks(every) for every in (directions, best, targets)), strict=True
             ):
                 here, places = (asked @ keys.T).topk(min(n_neighbours, len(keys)), dim=1)
                 either, their = torch.cat([their_best, here], 1), torch.cat([their_codes, stored_codes[places]], 1)
@@ -71,15 +77,21 @@ class Neighbours(nn.Module):
         """Return the classes' log-probabilities from the similarities and targets of each row's neighbours, (B, K)."""
         shares = self.get_buffer("shares")
         voices = (similarities / temperature).softmax(1)  # (B, k)
-        votes = voices.new_zeros(len(voices), len(shares)).scatter_add_(1, targets, voices)
+        votes = voices.new_zeros(voices.shape[0], len(shares)).scatter_add_(1, targets, voices)
         return torch.lerp(votes, shares, SHARE_OF_SHARES).log().clamp_min(LEAST_LOG_PROBABILITY)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        nearest = self.nearest(self.directions(inputs, present), int(self.get_buffer("n_neighbours")))
+        n_neighbours = self.n_exported or int(self.get_buffer("n_neighbours"))
+        nearest = self.nearest(self.directions(inputs, present), n_neighbours)
         answers = self.vote(*nearest, self.get_buffer("temperature"))
         has_any = torch.stack([present[name] for name in self.directions.modalities]).any(0)
         shares = self.get_buffer("shares").log().clamp_min(LEAST_LOG_PROBABILITY)
         return torch.where(has_any[:, None], answers, shares)
+
+
+def _blocks(rows: Tensor) -> Sequence[Tensor]:
+    """Return rows in blocks that bound memory; as one in an exported graph, which takes any number of them."""
+    return [rows] if is_exporting() else rows.split(ASKED_AT_ONCE)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 
 from heads.data.tokens import ProductTokens, TokenBatch
 
@@ -40,7 +41,7 @@ def concatenate(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], mod
 
 
 def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
-    if vectors.device.type != "cpu":  # where looking at the mask would wait for the device
+    if vectors.device.type != "cpu" or is_exporting():  # where looking at the mask would wait, or not be possible
         return torch.where(kept[..., None], vectors, 0.0)
     if kept.all():  # on the CPU `where` costs as much as a matrix product
         return vectors
@@ -122,7 +123,7 @@ class Standardise(nn.Module):
     def _token_batch(self, modality: str, batch: TokenBatch) -> TokenBatch:
         mean, scale = self.get_buffer(f"token_mean_{modality}"), self.get_buffer(f"token_scale_{modality}")
         scaled = torch.addcmul(-mean / scale, batch.values, 1 / scale)  # in one pass: these are the largest arrays
-        if not batch.is_there.all():
+        if is_exporting() or not batch.is_there.all():
             scaled = torch.where(batch.is_there[:, :, None], scaled, 0.0)
         return TokenBatch(scaled, batch.is_there)
 

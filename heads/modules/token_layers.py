@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 from torch.nn import functional as F
 
 from heads.data.tokens import TokenBatch
@@ -99,6 +100,10 @@ class MultiHeadAttention(nn.Module):
         if self.training and queries.shape[-2] * keys.shape[-2] <= FEW_PAIRS:  # four times the fused kernel's speed
             scores = (asked * asked.shape[-1] ** -0.5) @ known.mT + MASKED * (~mask).to(asked.dtype)
             answers = scores.softmax(-1) @ told  # (n, heads, Q, H / heads)
+        elif is_exporting():  # what runs an exported graph gives a row without any key numbers of its own, or NaN
+            has_key = mask.any(-1, keepdim=True)
+            answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask | ~has_key)
+            answers = torch.where(has_key, answers, 0.0)
         else:  # which never holds all pairs at once
             answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask)
         return self.output(answers.transpose(1, 2).reshape(queries.shape))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,19 +75,14 @@ def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderS
     """
     for modality in sorted(encoders.keys() & samples.keys()):
         encoder, kept = encoders[modality], samples[modality]
-        contents: Sequence[bytes | str] = (
-            [content.decode("utf-8", "surrogateescape") for content in kept.contents]
-            if modality == "text"
-            else kept.contents
-        )
-        vectors = _vectors(encoder.encode([encoder.prepare(content) for content in contents]))
+        vectors = _vectors(encoder.encode([encoder.prepare(content) for content in kept.readable]))
         least = LEAST_COSINE[str(encoder.spec.fields.get("precision", "fp32"))]
         cosine = float(_cosines(vectors, kept.vectors).min(initial=1.0))
         if not cosine >= least:
             raise HeadError(
                 f"Expected the {modality} encoder {encoder.name} to give the vectors that the heads learned from, but "
-                f"of {len(contents)} contents kept with the run one comes out with a cosine of {cosine:.5f} to its "
-                f"vector, less than {least}. {_other_versions(encoder.spec)} Extract and train again with what is "
+                f"of {len(kept.contents)} contents kept with the run one comes out with a cosine of {cosine:.5f} to "
+                f"its vector, less than {least}. {_other_versions(encoder.spec)} Extract and train again with what is "
                 "here, or install what the vectors were made with."
             )
 

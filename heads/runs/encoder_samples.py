@@ -22,6 +22,7 @@ from heads.errors import RunError
 __all__ = ["EncoderSamples", "load_encoder_samples", "samples_of", "save_encoder_samples"]
 
 FILE = "encoder_samples.safetensors"
+TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class EncoderSamples:
 
     contents: list[bytes]
     vectors: np.ndarray
+    is_text: bool = False
+
+    @property
+    def readable(self) -> list[bytes] | list[str]:
+        """The contents as an encoder takes them: bytes of pictures, or texts."""
+        return [content.decode() for content in self.contents] if self.is_text else self.contents
 
 
 def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSamples]:
@@ -50,7 +57,7 @@ def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSa
         }
         if contents:
             vectors = [cache.vector_block(modality, encoder, row, row + 1)[0] for row in contents]
-            samples[modality] = EncoderSamples(list(contents.values()), np.stack(vectors))
+            samples[modality] = EncoderSamples(list(contents.values()), np.stack(vectors), modality == TEXT)
     return samples
 
 
@@ -80,6 +87,7 @@ def load_encoder_samples(run_path: Path) -> dict[str, EncoderSamples]:
             modality: EncoderSamples(
                 [tensors[f"{modality}.content.{n}"].tobytes() for n in range(len(tensors[f"{modality}.vector"]))],
                 tensors[f"{modality}.vector"],
+                modality == TEXT,
             )
             for modality in modalities
         }

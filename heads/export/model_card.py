@@ -1,0 +1,92 @@
+"""The model card: what a head is, what it was found to do, where it is weak, and how its files are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heads.export.check import Agreement
+from heads.export.graph_input import GraphInput
+from heads.export.int8 import Int8Report
+from heads.export.run_facts import RunFacts
+from heads.modules.saved_head import TrainedHead
+
+__all__ = ["render_card"]
+
+TEMPLATE = Path(__file__).with_name("model_card.md")
+MOST_CLASSES = 30  # that are named
+MOST_NOTES = 12
+
+
+def render_card(
+    facts: RunFacts,
+    head: TrainedHead,
+    *,
+    inputs: Sequence[GraphInput],
+    agreements: Mapping[str, Agreement],
+    encoded: Sequence[str],
+    int8: Int8Report | None,
+) -> str:
+    """Return the card as Markdown, with the header that Hugging Face's hub reads.
+
+    ``agreements`` are by format; ``encoded`` are the modalities whose encoder is in the files.
+    """
+    import jinja2
+    import yaml
+
+    scores = facts.metrics["heads"]
+    singles = [name for name in facts.config["encoders"] if name in scores]
+    shown = list(dict.fromkeys([head.name, *singles]))
+    verdicts = [one["sentence"] for one in facts.metrics["verdicts"] if one["fusion"] == head.name]
+    environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        header=yaml.safe_dump(_header(head, scores[head.name], agreements), sort_keys=False, allow_unicode=True),
+        head=head,
+        scores={name: scores[name] for name in shown},
+        split={side: len(ids) for side, ids in facts.config["split"].items()},
+        verdict=verdicts[0] if verdicts else None,
+        missing={what: found[head.name] for what, found in facts.metrics["missing"].items() if head.name in found},
+        untrained=facts.config["untrained_encoders"],
+        notes=facts.metrics["notes"][:MOST_NOTES],
+        classes=head.classes[:MOST_CLASSES],
+        n_more=len(head.classes[MOST_CLASSES:]),
+        inputs=inputs,
+        zeros={one.name: _zeros(one) for one in inputs},
+        agreements=agreements,
+        encoded=encoded,
+        int8=int8,
+        versions=facts.config.get("versions", {}),
+        content_sha256=facts.config.get("cache_content_sha256", ""),
+    )
+
+
+def _header(head: TrainedHead, scores: Mapping[str, Any], agreements: Mapping[str, Agreement]) -> dict[str, Any]:
+    result = {
+        "task": {"type": "classification", "name": f"{head.label} of products"},
+        "dataset": {"type": "catalogue", "name": f"a product catalogue, column {head.label}", "split": "test"},
+        "metrics": [
+            {"type": "accuracy", "name": "Accuracy", "value": round(scores["accuracy"], 4)},
+            {"type": "f1", "name": "Macro-F1", "value": round(scores["macro_f1"], 4)},
+        ],
+    }
+    return {
+        "library_name": "onnx" if "onnx" in agreements else "pytorch",
+        "tags": ["embed-once", "classification", "products", *sorted(head.description.dims)],
+        "metrics": ["accuracy", "f1"],
+        "model-index": [{"name": head.name, "results": [result]}],
+    }
+
+
+def _zeros(one: GraphInput) -> str:
+    """Return Python that makes the input for two products."""
+    if one.name == f"{one.modality}_present":
+        return "np.array([True, True])"
+    sizes = [2, *(size if isinstance(size, int) else 4 for size in one.sizes[1:])]
+    kind = str(one.dtype).removeprefix("torch.")
+    maker = "ones" if kind == "bool" else "zeros"
+    return f'np.{maker}(({", ".join(map(str, sizes))}), "{kind}")'

@@ -1,0 +1,99 @@
+"""The rows that an export must answer as PyTorch does: golden rows, and drawn ones of every subset of modalities."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from heads.data.tokens import ProductTokens
+from heads.export.graph_input import SHORTEST
+from heads.modules.saved_head import TrainedHead
+
+__all__ = ["BATCHES", "ProbeRows", "drawn_rows", "golden_rows", "graph_inputs", "subsets"]
+
+BATCHES = (1, 2, 7)
+MOST_DRAWN_TOKENS = 6
+NEVER_SEEN = float("nan")  # what stands where a modality is absent
+
+
+@dataclass(frozen=True)
+class ProbeRows:
+    """Rows, what the saved head answers, and the batches that they are asked in.
+
+    Shape:
+        inputs: {graph's input: tensor of N rows}
+        expected: (N, K) log-probabilities
+        batches: (n,) int64 each
+    """
+
+    inputs: Mapping[str, Tensor]
+    expected: Tensor
+    batches: Sequence[Tensor]
+
+
+def golden_rows(head: TrainedHead, path: Path) -> ProbeRows:
+    """Return the rows that were saved with a head in ``<path>.safetensors``, with the answers that they had."""
+    saved = load_file(path.with_name(f"{path.name}.safetensors"))
+    names = list(head.description.dims)
+    tokens = {
+        name: ProductTokens(*(saved[f"golden.tokens.{field}.{name}"] for field in ("values", "starts", "counts")))
+        for name in head.description.token_dims
+    }
+    inputs = {name: saved[f"golden.input.{name}"] for name in names}
+    present = {name: saved[f"golden.present.{name}"] for name in names}
+    expected = saved["golden.output"]
+    return ProbeRows(graph_inputs(head, inputs, present, tokens), expected, [torch.arange(len(expected))])
+
+
+def drawn_rows(head: TrainedHead, *, seed: int = 0) -> ProbeRows:
+    """Return rows drawn around the training rows' means: as many of each subset of modalities as the largest batch."""
+    generator = torch.Generator().manual_seed(seed)
+    described = head.description
+    present, batches = subsets(list(described.dims))
+    n_rows = len(next(iter(present.values())))
+    statistics = dict(head.standardise.named_buffers())
+    inputs = {}
+    for name, dim in described.dims.items():
+        drawn = torch.randn(n_rows, dim, generator=generator)
+        vectors = statistics[f"mean_{name}"] + 2 * statistics[f"scale_{name}"] * drawn
+        inputs[name] = torch.where(present[name][:, None], vectors, NEVER_SEEN)
+    tokens = {}
+    for name, dim in described.token_dims.items():
+        counts = torch.randint(1, MOST_DRAWN_TOKENS + 1, (n_rows,), generator=generator)
+        counts = counts.clamp(min=described.n_positions.get(name, 1)) * present[name]
+        drawn = torch.randn(int(counts.sum()), dim, generator=generator)
+        values = statistics[f"token_mean_{name}"] + statistics[f"token_scale_{name}"] * drawn
+        tokens[name] = ProductTokens(values.half(), counts.cumsum(0) - counts, counts)
+    expected = head.log_probabilities(inputs, present, tokens)
+    return ProbeRows(graph_inputs(head, inputs, present, tokens), expected, batches)
+
+
+def subsets(modalities: Sequence[str]) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Return rows of every subset of modalities, none included, as masks; and batches of one subset and of many."""
+    most = max(BATCHES)
+    chosen = torch.tensor(list(itertools.product([True, False], repeat=len(modalities))))  # (S, M)
+    rows = chosen.repeat_interleave(most, dim=0)  # (S * most, M)
+    pure = torch.arange(len(rows)).split(most)
+    mixed = torch.arange(0, len(rows), most + 1).repeat(most)[: len(rows)]  # each from another subset than the last
+    batches = [several[:size] for several in (*pure, mixed) for size in BATCHES]
+    return {name: rows[:, place] for place, name in enumerate(modalities)}, batches
+
+
+def graph_inputs(
+    head: TrainedHead,
+    vectors: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    tokens: Mapping[str, ProductTokens],
+) -> dict[str, Tensor]:
+    """Return what a graph takes, by its inputs' names."""
+    inputs = dict(vectors) | {f"{name}_present": mask for name, mask in present.items()}
+    for name, states in tokens.items():
+        batch = states.batch(head.description.n_positions.get(name) or max(SHORTEST, int(states.counts.max())))
+        inputs |= {f"{name}_tokens": batch.values, f"{name}_token_mask": batch.is_there}
+    return inputs

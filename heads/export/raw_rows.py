@@ -1,0 +1,109 @@
+"""Pictures and texts that a graph with encoders must answer as the encoders and the head do one after the other."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from heads.errors import ExportError
+from heads.export.networks import Network
+from heads.export.probe_rows import BATCHES, ProbeRows, drawn_rows, subsets
+from heads.modules.saved_head import TrainedHead
+
+__all__ = ["LEAST_COSINE", "RawRows", "raw_rows"]
+
+LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}  # of a network's vectors in fp32 and the encoder's own
+SIDE = 256  # pixels of a drawn picture
+WORDS = ("a", "the", "blue", "striped", "cotton", "shirt", "with", "and", "men's", "women's", "100%", "42", "café")
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """The rows, and the least cosine of a vector in the graph and the encoder's, {modality: cosine}."""
+
+    rows: ProbeRows
+    cosines: Mapping[str, float]
+
+
+def raw_rows(
+    head: TrainedHead,
+    networks: Mapping[str, Network],
+    encoders: Mapping[str, Any],
+    *,
+    contents: Mapping[str, Sequence[Any]],
+) -> RawRows:
+    """Return pictures and texts, each subset of modalities with the same, and what encoders and head answer.
+
+    They are the `contents` there are, and others that are drawn.
+
+    Where an encoder computes in 16 bits, the answers are those to its network's vectors in fp32, and the vectors are
+    held against its own.
+
+    Raises:
+        ExportError: a network's vectors are not those of its encoder.
+    """
+    generator = np.random.default_rng(0)
+    most = max(BATCHES)
+    present, batches = subsets(list(head.description.dims))
+    n_subsets = 2 ** len(present)
+    plain = drawn_rows(head)
+    inputs, vectors, cosines = dict(plain.inputs), {}, {}
+    for name in head.description.dims:
+        if name not in networks:
+            vectors[name] = inputs[name]
+            continue
+        several = [*contents.get(name, []), *_DRAWN[name](generator, most)][:most]
+        prepared = [encoders[name].prepare(content) for content in several]
+        made = _encoded(encoders[name], prepared)  # (most, D)
+        with torch.no_grad():
+            traced = networks[name](networks[name].batch(prepared))
+        cosines[name] = _least_cosine(traced, made, name=name, precision=encoders[name].precision)
+        chosen = made if encoders[name].precision == "fp32" else traced
+        vectors[name] = chosen.repeat(n_subsets, 1)
+        kept = [one if is_there else None for one, is_there in zip(prepared * n_subsets, present[name], strict=True)]
+        del inputs[name]
+        inputs |= networks[name].batch(kept)
+    expected = head.log_probabilities(vectors, present)
+    return RawRows(ProbeRows(inputs, expected, batches), cosines)
+
+
+def _encoded(encoder: Any, prepared: Sequence[Any]) -> Tensor:
+    vectors = encoder.encode(prepared)
+    return torch.from_numpy(np.asarray(getattr(vectors, "vectors", vectors)))  # without tokens, where it keeps such
+
+
+def _least_cosine(traced: Tensor, made: Tensor, *, name: str, precision: str) -> float:
+    cosine = float(F.cosine_similarity(traced.double(), made.double(), dim=1).min())
+    if not cosine >= LEAST_COSINE[precision]:
+        raise ExportError(
+            f"Expected the {name} network to give the vectors that its encoder gives in {precision}, within a cosine "
+            f"of {LEAST_COSINE[precision]}, but one has {cosine:.5f}. Export the head without it."
+        )
+    return cosine
+
+
+def _pictures(generator: np.random.Generator, n: int) -> list[bytes]:
+    """Return blots of colour, which have edges and surfaces, as PNG files."""
+    files = []
+    for _ in range(n):
+        small = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        file = io.BytesIO()
+        small.resize((SIDE, SIDE + 40), Image.Resampling.BICUBIC).save(file, "PNG")
+        files.append(file.getvalue())
+    return files
+
+
+def _texts(generator: np.random.Generator, n: int) -> list[str]:
+    """Return texts of different lengths."""
+    return [" ".join(generator.choice(WORDS, 1 + 2 * place)) for place in range(n)]
+
+
+_DRAWN: dict[str, Callable[[np.random.Generator, int], list[Any]]] = {"image": _pictures, "text": _texts}

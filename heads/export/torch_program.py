@@ -1,0 +1,35 @@
+"""torch.export: a program that PyTorch loads without the code that made it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from heads.export.formats import Answer
+
+__all__ = ["opened", "write"]
+
+
+def write(program: ExportedProgram, path: Path, about: Mapping[str, str]) -> None:
+    """Write the program; ``about`` is kept as its extra files."""
+    with path.open("wb") as file, warnings.catch_warnings():  # of a path torch demands a suffix
+        warnings.simplefilter("ignore")  # weights that share memory, which are of the CPU here
+        torch.export.save(program, file, extra_files=dict(about))
+
+
+def opened(path: Path) -> Answer:
+    """Return what answers by PyTorch."""
+    with path.open("rb") as file:
+        program = torch.export.load(file).module()
+
+    def answer(inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            probabilities, logs = program(inputs=dict(inputs))
+        return probabilities, logs
+
+    return answer

@@ -1,0 +1,63 @@
+"""The validation rows of a run, read again from the cache that it was trained from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache import Cache
+from cache.labels import clean_label
+from heads.data.label_levels import label_at
+from heads.data.vectors import Vectors
+from heads.errors import ExportError
+from heads.modules.saved_head import TrainedHead
+
+__all__ = ["ValidationRows", "read_validation_rows"]
+
+
+@dataclass(frozen=True)
+class ValidationRows:
+    """Products that chose among heads, and were not trained on.
+
+    Shape:
+        rows: (n,) int64, the products' places in the cache
+        targets: (n,) int64
+    """
+
+    cache_path: Path
+    vectors: Vectors  # of these products
+    rows: np.ndarray
+    targets: np.ndarray
+
+
+def read_validation_rows(head: TrainedHead, config: Mapping[str, Any], cache_path: Path) -> ValidationRows:
+    """Return the validation rows of a run's configuration, as a head sees them.
+
+    Raises:
+        ExportError: the cache is gone, or no longer has these products with these labels.
+        CacheError, HeadError: the cache cannot be read, or its vectors are from another encoder.
+    """
+    way_out = "Name the cache with --cache, or leave --int8 out."
+    if not cache_path.exists():
+        raise ExportError(
+            f"Expected the run's cache at {cache_path}, to measure int8 on validation rows, but it is gone. {way_out}"
+        )
+    ids, level = config["split"]["validation"], config["settings"].get("label_level")
+    with Cache(cache_path) as cache:
+        places = {one: place for place, one in enumerate(cache.ids())}
+        rows = [places[one] for one in ids if one in places]
+        cells = cache.column(head.label)
+        labels = [clean_label(cells[row]) if level is None else label_at(cells[row], level) for row in rows]
+        codes = {name: code for code, name in enumerate(head.classes)}
+        if len(rows) < len(ids) or not rows or not codes.keys() >= set(labels):
+            raise ExportError(
+                f"Expected {cache_path} to have the run's {len(ids)} validation rows with their labels, but it has "
+                f"{sum(label in codes for label in labels)}. {way_out}"
+            )
+        vectors = head.vectors_of(cache).take(torch.tensor(rows))
+    return ValidationRows(cache_path, vectors, np.array(rows), np.array([codes[label] for label in labels]))
