@@ -325,18 +325,8 @@ def test_cache_says_how_its_encoders_are_built(shop):
 
 def test_a_head_is_exported_with_the_encoders_it_learned_from(shop, tmp_path):
     """They are built again without being named, and tried on the contents that the run keeps."""
-    result = invoke(
-        export,
-        shop / "runs/run",
-        "--head",
-        "early",
-        "--with-encoder",
-        "text",
-        "--format",
-        "pt2",
-        "-o",
-        tmp_path / "out",
-    )
+    named = ("--head", "early", "--with-encoder", "text", "--format", "pt2")
+    result = invoke(export, shop / "runs/run", *named, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     assert "The text vectors in it have a cosine of 1.0" in result.stdout
     assert (tmp_path / "out/model.pt2").is_file()

@@ -80,11 +80,8 @@ def test_a_registered_family_builds_the_encoders_that_it_knows(monkeypatch):
 
         @staticmethod
         def build(choice, settings, device):
-            return type(
-                "Mine",
-                (),
-                {"name": choice.model, "device": device, "spec": EncoderSpec("image", {"model": choice.model})},
-            )()
+            spec = EncoderSpec("image", {"seed": settings.seed})
+            return type("Mine", (), {"name": choice.model, "device": device, "spec": spec})()
 
     monkeypatch.setitem(embed.encoders.factory.FAMILIES, "image", ["mine", "embed.encoders.torchvision_image"])
     monkeypatch.setitem(sys.modules, "mine", Family)
