@@ -42,6 +42,9 @@ function percent(share) {
   return share > 0 && digits === "0.0" ? "< 0.1 %" : `${digits} %`;
 }
 
+const quiet = (words) => make("span", { classes: "quiet" }, words);
+const datum = (share) => make("data", { value: share }, percent(share));
+
 function number(element, share) {
   element.value = String(share);
   element.textContent = percent(share);
@@ -54,8 +57,8 @@ function bar(share, kind) {
 }
 
 function bars(answers, kind) {
-  return answers.map((one) => make("li", {}, make("span", { classes: "name", dir: "auto", title: one.answer }, one.answer),
-    bar(one.probability, kind), make("data", { value: one.probability }, percent(one.probability))));
+  return answers.map(({ answer, probability }) => make("li", {},
+    make("span", { classes: "name", dir: "auto", title: answer }, answer), bar(probability, kind), datum(probability)));
 }
 
 function inWords(modality, status) {
@@ -123,7 +126,11 @@ function complain(place, error, again, tries = 1) {
     again(tries + 1);
   };
   const rest = make("span", { classes: "quiet", ariaHidden: "true" });
-  const button = make("button", { type: "button", classes: "plain", onclick: () => (calm(place), again(1)) }, "Try again");
+  const button = make("button", { type: "button", classes: "plain" }, "Try again");
+  button.addEventListener("click", () => {
+    calm(place);
+    again(1);
+  });
   place.append(make("span", {}, error.message, " ", rest), button);
   place.hidden = false;
   if (error.status !== 503 || tries >= MOST_TRIES) return;
@@ -158,6 +165,7 @@ async function update(tries = 1) {
   } catch (error) {
     if (signal.aborted) return undefined;
     $("answer").classList.add("stale");
+    $("similar").ariaBusy = "false";
     complain($("trouble"), error, update, tries);
     return undefined;
   } finally {
@@ -170,11 +178,11 @@ async function findSimilar(tries = 1) {
   similarTurn.abort();
   const { signal } = similarTurn = new AbortController();
   calm($("similar-trouble"));
-  if (!about.n_products) return;
+  $("similar").hidden = !about.n_products || said.answer === null;
+  if ($("similar").hidden) return;
   const usable = ["fused", ...about.modalities.filter((name) => said.statuses[name] === "ok")];
   for (const radio of $("by").querySelectorAll("input")) radio.disabled = !usable.includes(radio.value);
   if ($("by").querySelector(":checked").disabled) $("by").querySelector("input").checked = true;
-  $("similar").hidden = false;
   $("similar").ariaBusy = "true";
   try {
     const by = $("by").querySelector(":checked").value;
@@ -213,36 +221,46 @@ function showAnswer(answer) {
   if (known) number($("probability"), answer.probability);
   else $("probability").textContent = "";
   $("top").replaceChildren(...bars(answer.top, "fused"));
-  const votes = Object.groupBy(Object.keys(answer.explain.probabilities).filter((name) => answer.heads[name]), (name) => answer.heads[name].answer);
   $("disagree").hidden = !answer.disagree;
-  $("disagree").textContent = `They disagree: ${Object.entries(votes).map(([one, names]) => `${named(names)} ${names.length > 1 ? "say" : "says"} ${one}`).join("; ")}.`;
+  $("disagree").textContent = `They disagree: ${votes(answer)}.`;
   $("modalities").replaceChildren(...about.modalities.map((name) => modalityRow(name, answer)));
   $("heads").replaceChildren(...Object.entries(answer.heads).map(([name, one]) => make("li", {},
     make("span", { classes: "head" }, name), make("span", { dir: "auto" }, one ? one.answer : "no answer"),
-    make("span", { classes: "quiet" }, one ? percent(one.probability) : ""))));
-  $("spoken").textContent = known ? `${answer.answer}, ${percent(answer.probability)}. ${answer.disagree ? $("disagree").textContent : ""}` : "No answer.";
+    quiet(one ? percent(one.probability) : ""))));
   $("peek").textContent = known ? `${answer.answer}, ${percent(answer.probability)}` : "no answer";
+  $("spoken").textContent = `${$("peek").textContent}. ${answer.disagree ? $("disagree").textContent : ""}`;
   showLate();
+}
+
+/** Return which modalities say what, in words. */
+function votes(answer) {
+  const answers = new Map();
+  for (const name of Object.keys(answer.explain.probabilities)) {
+    const one = answer.heads[name]?.answer;
+    if (one !== undefined) answers.set(one, [...(answers.get(one) ?? []), name]);
+  }
+  return [...answers].map(([one, names]) => `${named(names)} ${names.length > 1 ? "say" : "says"} ${one}`).join("; ");
 }
 
 function modalityRow(name, answer) {
   const status = answer.statuses[name] ?? "absent";
-  const row = make("li", { classes: status === "ok" ? "" : "missing" }, make("span", { classes: `head dot ${name}` }, name));
+  const head = make("span", { classes: `head dot ${name}` }, name);
+  if (status !== "ok") return make("li", { classes: "missing" }, head, quiet(inWords(name, status)));
+  const row = make("li", {}, head);
   const alone = answer.heads[name];
-  if (status !== "ok") row.append(make("span", { classes: "quiet" }, inWords(name, status)));
-  else if (!alone) row.append(make("span", { classes: "quiet" }, "used, but has no head of its own in this run"));
-  else row.append(make("b", { dir: "auto" }, alone.answer), bar(alone.probability, name), make("data", { value: alone.probability }, percent(alone.probability)));
-  if (status !== "ok") return row;
+  const share = alone?.probability;
+  if (alone) row.append(make("b", { dir: "auto" }, alone.answer), bar(share, name), datum(share));
+  else row.append(quiet("counts, but has no head of its own in this run"));
   const without = answer.explain.without[name];
   const differs = without && without.answer !== answer.answer;
-  row.append(make("span", { classes: `without ${differs ? "warn" : "quiet"}` }, without
-    ? `Without it: ${differs ? without.answer : `still ${without.answer}`}, ${percent(without.probability)}` : "Without it: no answer"));
+  const words = without ? `${differs ? "" : "still "}${without.answer}, ${percent(without.probability)}` : "no answer";
+  row.append(make("span", { classes: `without ${differs ? "warn" : "quiet"}` }, `Without it: ${words}`));
   return row;
 }
 
 function card(product, signal) {
   const frame = make("div", { classes: "frame" });
-  const blank = () => frame.replaceChildren(make("span", { classes: "quiet" }, "no picture"));
+  const blank = () => frame.replaceChildren(quiet("no picture"));
   const show = (source) => frame.replaceChildren(make("img", { alt: "", onerror: blank, src: source }));
   if (!product.picture || new URL(product.picture, location).origin !== location.origin) blank();
   else if (!token) show(product.picture);
@@ -250,14 +268,15 @@ function card(product, signal) {
     show(URL.createObjectURL(blob)); // an <img> sends no token
     frame.firstChild.onload = (event) => URL.revokeObjectURL(event.target.src);
   }).catch(blank);
+  const classes = product.label === said.answer ? "good" : "";
   return make("li", {}, frame, make("p", { classes: "title", dir: "auto" }, product.title || product.id),
-    make("p", { classes: "facts" }, make("span", { dir: "auto", classes: product.label === said.answer ? "good" : "" }, product.label ?? ""),
+    make("p", { classes: "facts" }, make("span", { dir: "auto", classes }, product.label ?? ""),
       make("data", { value: product.similarity, title: "cosine similarity" }, product.similarity.toFixed(2))));
 }
 
 // ---- late fusion
 
-/** Average probabilities as heads/modules/late.py does: weights renormalised over what is given, alike where all are 0. */
+/** Average as heads/modules/late.py does: weights are renormalised over what is given, and alike where all are 0. */
 function pool(explain, by) {
   const given = Object.keys(by).filter((name) => explain.probabilities[name]);
   const total = given.reduce((sum, name) => sum + by[name], 0);
@@ -290,10 +309,11 @@ function reweighed(name, weight) {
 }
 
 function trainedWeights() {
-  const names = Object.keys(about.late_weights ?? {});
-  const wanted = names.length ? names : about.modalities.filter((name) => about.heads.includes(name));
-  const total = names.reduce((sum, name) => sum + about.late_weights[name], 0);
-  return Object.fromEntries(wanted.map((name) => [name, names.length ? about.late_weights[name] / total : 1 / wanted.length]));
+  const alike = () => Object.fromEntries(about.heads.map((name) => [name, 1]));
+  const trained = about.late_weights ?? alike();
+  const names = about.modalities.filter((name) => name in trained);
+  const total = names.reduce((sum, name) => sum + trained[name], 0);
+  return Object.fromEntries(names.map((name) => [name, trained[name] / total]));
 }
 
 function showLate() {
@@ -309,15 +329,18 @@ function showLate() {
   const moved = Object.keys(weights).some((name) => Math.abs(weights[name] - trained[name]) > 1e-9);
   const [before] = likeliest(explain, trained, 1);
   $("trained").disabled = !moved;
-  $("late-trained").textContent = moved ? `${about.late_weights ? "as trained" : "at equal weights"}: ${before.answer}, ${percent(before.probability)}` : "";
+  const when = about.late_weights ? "as trained" : "at equal weights";
+  $("late-trained").textContent = moved ? `${when}: ${before.answer}, ${percent(before.probability)}` : "";
+  const total = given.reduce((sum, name) => sum + weights[name], 0);
   for (const slider of $("sliders").querySelectorAll("input")) {
     const share = weights[slider.name];
+    const counts = percent(total > 0 ? share / total : 1 / given.length);
     const absent = !explain.probabilities[slider.name];
     slider.value = 100 * share;
     slider.style.setProperty("--share", `${100 * share}%`);
     slider.closest("div").classList.toggle("missing", absent);
-    slider.ariaValueText = `${percent(share)}: ${best.answer}, ${percent(best.probability)}`;
-    slider.nextElementSibling.textContent = absent ? "not given" : percent(share);
+    slider.nextElementSibling.textContent = absent ? "not given" : counts;
+    slider.ariaValueText = `${slider.nextElementSibling.textContent}: ${best.answer}, ${percent(best.probability)}`;
   }
   showStrip(given);
 }
@@ -357,7 +380,8 @@ function makeSliders() {
       event.preventDefault();
       move((Math.round(100 * weights[name]) + step) / 100);
     });
-    return make("div", { classes: "slider" }, make("label", { htmlFor: slider.id, classes: `dot ${name}` }, name), slider, make("output", { htmlFor: slider.id }));
+    const label = make("label", { htmlFor: slider.id, classes: `dot ${name}` }, name);
+    return make("div", { classes: "slider" }, label, slider, make("output", { htmlFor: slider.id, ariaLive: "off" }));
   }));
 }
 
@@ -372,7 +396,8 @@ function take(file) {
   $("drop-icon").toggleAttribute("hidden", Boolean(picture));
   $("remove").hidden = !picture;
   $("picture-words").textContent = picture ? "Replace the picture" : "Choose a picture";
-  $("picture-hint").textContent = picture ? `${picture.name}, ${Math.max(1, Math.round(picture.size / 1000)).toLocaleString()} kB` : "or drop it anywhere, or paste it";
+  const size = picture && Math.max(1, Math.round(picture.size / 1000)).toLocaleString();
+  $("picture-hint").textContent = picture ? `${picture.name}, ${size} kB` : "or drop it anywhere, or paste it";
   $("picture-status").hidden = true;
   if (picture) $("preview").src = URL.createObjectURL(picture);
   else $("preview").removeAttribute("src");
@@ -380,7 +405,10 @@ function take(file) {
 }
 
 function listen() {
-  $("preview").addEventListener("error", () => ($("preview").hidden = true)); // of a kind that a browser cannot show
+  $("preview").addEventListener("error", () => { // of a kind that a browser cannot show
+    $("preview").hidden = true;
+    $("drop-icon").toggleAttribute("hidden", false);
+  });
   $("picture").addEventListener("change", () => $("picture").files.length && take($("picture").files[0]));
   $("remove").addEventListener("click", () => {
     take(null);
@@ -391,7 +419,9 @@ function listen() {
     take(null);
     $("picture").focus();
   }));
-  $("product").addEventListener("input", (event) => event.target !== $("picture") && changed(event.target.matches("select") ? 0 : DEBOUNCE_MS));
+  $("product").addEventListener("input", ({ target }) => {
+    if (target !== $("picture")) changed(target.matches("select") ? 0 : DEBOUNCE_MS);
+  });
   $("by").addEventListener("change", () => findSimilar());
   $("trained").addEventListener("click", () => {
     weights = trainedWeights();
@@ -411,7 +441,9 @@ function listen() {
     if (file) event.preventDefault();
     if (file) take(file);
   });
-  new IntersectionObserver(([seen]) => ($("peek").hidden = !said || seen.isIntersecting || seen.boundingClientRect.top < 0)).observe($("top"));
+  new IntersectionObserver(([{ isIntersecting, boundingClientRect }]) => {
+    $("peek").hidden = !said || isIntersecting || boundingClientRect.top < 0;
+  }).observe($("top"));
   let depth = 0; // dragenter and dragleave come for each element on the way
   const drag = (type, act) => document.addEventListener(type, (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
@@ -431,15 +463,16 @@ function listen() {
 function cell({ name, kind, categories }) {
   const id = `cell-${name}`;
   const options = (categories ?? []).map((one) => make("option", { value: one }, one));
-  let field;
-  if (options.length && options.length <= MOST_OPTIONS) field = make("select", { id, name }, make("option", { value: "" }, "not known"), ...options);
-  else field = make("input", { id, name, type: kind === "date" ? "date" : "text", inputMode: kind === "number" ? "decimal" : "text" });
-  const parts = [make("label", { htmlFor: id }, name), field];
-  if (options.length > MOST_OPTIONS) {
-    parts.push(make("datalist", { id: `${id}-options` }, ...options));
-    field.setAttribute("list", `${id}-options`);
+  const row = make("div", { classes: "field" }, make("label", { htmlFor: id }, name));
+  if (options.length && options.length <= MOST_OPTIONS) {
+    row.append(make("select", { id, name }, make("option", { value: "" }, "not known"), ...options));
+    return row;
   }
-  return make("div", { classes: "field" }, ...parts);
+  const inputMode = kind === "number" ? "decimal" : "text";
+  const field = make("input", { id, name, type: kind === "date" ? "date" : "text", inputMode });
+  field.setAttribute("list", `${id}-options`);
+  row.append(field, make("datalist", { id: `${id}-options` }, ...options));
+  return row;
 }
 
 async function start(tries = 1) {
@@ -452,13 +485,15 @@ async function start(tries = 1) {
   document.title = `Which ${about.label}?`;
   $("question").replaceChildren("Which ", make("em", { dir: "auto" }, about.label), " is it?");
   const alike = about.n_products ? ` · ${about.n_products.toLocaleString()} known products` : "";
-  $("about").textContent = `${about.classes.length.toLocaleString()} classes · answered by ${about.head}, one of ${about.heads.length} heads${alike}`;
+  const by = `answered by ${about.head}, one of ${about.heads.length} heads`;
+  $("about").textContent = `${about.classes.length.toLocaleString()} classes · ${by}${alike}`;
   $("picture-field").hidden = !about.modalities.includes("image");
   $("text-field").hidden = !about.modalities.includes("text");
-  $("text-columns").textContent = about.text_columns.length ? about.text_columns.join(", ") : "";
+  $("text-columns").textContent = about.text_columns.join(", ");
   $("cells").replaceChildren(...about.metadata_columns.map(cell));
   const ways = ["fused", ...about.modalities.filter((name) => name !== "metadata")];
-  $("by").append(...ways.map((name, n) => make("label", {}, make("input", { type: "radio", name: "by", value: name, defaultChecked: !n }), make("span", {}, name))));
+  $("by").append(...ways.map((value, n) => make("label", {},
+    make("input", { type: "radio", name: "by", value, defaultChecked: !n }), make("span", {}, value))));
   makeSliders();
   changed();
 }
