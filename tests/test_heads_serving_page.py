@@ -33,17 +33,24 @@ CLASSES = ["Bags", "Shoes", "Topwear", "Watches"]
 ABOUT = {
     "label": "subCategory",
     "classes": CLASSES,
-    "heads": ["image", "text", "metadata", "early", "late"],
+    "heads": {
+        "early": ["image", "metadata", "text"],
+        "image": ["image"],
+        "late": ["image", "text"],
+        "metadata": ["metadata"],
+        "text": ["text"],
+    },
     "head": "early",
-    "modalities": ["image", "text", "metadata"],
+    "modalities": ["image", "metadata", "text"],
     "metadata_columns": [
         {"name": "gender", "kind": "categorical", "categories": ["Boys", "Girls", "Men", "Women"]},
-        {"name": "price", "kind": "number", "categories": None},
+        {"name": "price", "kind": "number", "categories": []},
     ],
     "text_columns": ["productDisplayName"],
     "late_weights": {"image": 0.35, "text": 0.65},
     "n_products": 6,
-    "needs_token": False,
+    "similar_by": ["fused", "image", "text"],
+    "limits": {"body_bytes": 2**24, "characters": 10_000},
 }
 PROBABILITIES = {"image": [0.07, 0.81, 0.1, 0.02], "text": [0.05, 0.15, 0.78, 0.02], "metadata": [0.3, 0.2, 0.4, 0.1]}
 
@@ -69,12 +76,11 @@ class StubServer(ThreadingHTTPServer):
 def predict(server: StubServer, fields: dict[str, object]) -> dict[str, object]:
     """Return the answer to a product, as the server's contract has it."""
     image, text = fields.get("image"), fields.get("text")
+    if image is not None and not image.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+        raise ValueError("Expected a picture, got one that is no picture of a format that is read. Send a JPEG or PNG.")
     cells = {column["name"] for column in server.about["metadata_columns"]} & fields.keys()
-    statuses = {"image": "absent", "text": "ok" if text else "absent", "metadata": "ok" if cells else "absent"}
-    if image is not None:
-        statuses["image"] = (
-            "ok" if image[:4] in (b"\x89PNG", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1") else "not_an_image"
-        )
+    found = {"image": image is not None, "metadata": bool(cells), "text": bool(text)}
+    statuses = {name: "ok" if is_given else "absent" for name, is_given in found.items()}
     given = [name for name, status in statuses.items() if status == "ok"]
     probabilities = {name: server.probabilities(name) for name in given}
 
@@ -147,10 +153,11 @@ class Handler(BaseHTTPRequestHandler):
             fields[part.get_param("name", header="content-disposition")] = (
                 value if part.get_filename() else value.decode()
             )
-        if self.path == "/predict":
-            self.reply(predict(self.server, fields))
-        else:
-            self.reply({"products": self.similar(fields)})
+        try:
+            answer = predict(self.server, {"top": "1", **fields})
+            self.reply(answer if self.path == "/predict" else {"products": self.similar(fields)})
+        except ValueError as error:
+            self.reply({"error": str(error)}, status=422)
 
     def similar(self, fields: dict[str, object]) -> list[dict[str, object]]:
         products = self.server.products[: int(str(fields["n"]))]
@@ -211,7 +218,7 @@ def opened(server, browser):
     for page in pages:
         page.unroute_all(behavior="ignoreErrors")
         page.close()
-    refused = re.compile(r"Failed to load resource: .*(status of (401|413|500|503)|ERR_FAILED)")  # the tests' own
+    refused = re.compile(r"Failed to load resource: .*(status of (401|422|500|503)|ERR_FAILED)")  # the tests' own
     assert not [text for text in complaints if not refused.search(text)]
     assert not [url for url in fetched if not url.startswith((server.url, f"blob:{server.url}", "data:"))]
 
@@ -248,13 +255,13 @@ def late_by_hand(explain, weights):
     names = sorted(weights)
     given = explain["probabilities"]
     rows = [given.get(name, [float("nan")] * len(explain["classes"])) for name in names]
-    temperatures = explain.get("temperatures", {})
+    temperatures = explain.get("late_temperatures") or {}
     logs = pool(
         torch.tensor([rows], dtype=torch.float64).log(),
         torch.tensor([[name in given for name in names]]),
         torch.tensor([weights[name] for name in names], dtype=torch.float64),
         torch.tensor([temperatures.get(name, 1.0) for name in names], dtype=torch.float64),
-        torch.tensor(explain.get("temperature", 1.0), dtype=torch.float64),
+        torch.tensor(explain.get("late_temperature") or 1.0, dtype=torch.float64),
     )
     return dict(zip(explain["classes"], logs.exp()[0].tolist(), strict=True))
 
@@ -272,7 +279,7 @@ def test_a_dropped_picture_and_a_title_are_answered_with_what_each_says_and_with
     said = answered(page, lambda: give(page, "drop"))
     assert page.locator("#best").inner_text() == said["answer"]
     assert page.evaluate("document.querySelector('#preview').naturalWidth") == 8
-    assert page.locator("#modalities li").nth(1).inner_text().split("\n") == ["text", "no text given"]
+    assert page.locator("#modalities li").last.inner_text().split("\n") == ["text", "no text given"]
     said = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
     said = answered(page, lambda: page.get_by_label("gender").select_option("Men"))
     assert said["statuses"] == {"image": "ok", "metadata": "ok", "text": "ok"}
@@ -285,7 +292,7 @@ def test_a_dropped_picture_and_a_title_are_answered_with_what_each_says_and_with
     )
     alone = [row.split("\n") for row in page.locator("#modalities li").all_inner_texts()]
     assert [row[:2] for row in alone] == [
-        [name, said["heads"][name]["answer"]] for name in ("image", "text", "metadata")
+        [name, said["heads"][name]["answer"]] for name in ("image", "metadata", "text")
     ]
     without = said["explain"]["without"]["image"]
     assert without["answer"] in alone[0][-1]
@@ -324,9 +331,9 @@ def test_a_slider_changes_the_late_answer_as_the_house_s_late_fusion_would(opene
 @pytest.mark.parametrize(
     "changes",
     [
-        {"temperatures": {"image": 1.7, "text": 0.6}, "temperature": 1.3},
-        {"temperature": 0.8, "absent": "text"},
-        {"zero": "image"},
+        {"late_temperatures": {"image": 1.7, "metadata": 1.0, "text": 0.6}, "late_temperature": 1.3},
+        {"late_temperature": 0.8, "absent": "text"},
+        {"late_temperatures": None, "zero": "image"},
     ],
 )
 def test_the_page_averages_as_the_house_does_where_temperatures_were_fitted_or_weights_are_0(opened, changes):
@@ -350,12 +357,25 @@ def test_a_pasted_picture_is_taken_and_can_be_removed(opened):
     assert page.locator("#preview").get_attribute("src") is None
 
 
-def test_a_file_that_is_no_picture_is_named_in_words(opened):
+def test_a_file_that_is_no_picture_is_refused_in_the_server_s_words_until_it_is_removed(opened):
     page = opened()
     answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
-    answered(page, lambda: give(page, "drop", b"%PDF-1.7", "notes.pdf"))
-    assert page.locator("#picture-status").inner_text() == "Not used: the file is no picture that can be read."
+    give(page, "drop", b"%PDF-1.7", "notes.pdf")
+    page.wait_for_selector("#trouble:has-text('Expected a picture, got one that is no picture')")
+    assert page.locator("#trouble button").count() == 0  # it would be refused again
     assert page.locator("#preview").is_hidden()
+    answered(page, lambda: page.get_by_role("button", name="Remove the picture").click())
+    assert page.locator("#trouble").is_hidden()
+
+
+def test_a_picture_that_is_not_used_is_said_in_words_where_the_server_answers_without_it(opened):
+    page = opened()
+    said = answered(page, lambda: page.get_by_label("Title").fill("a striped shirt"))
+    said["statuses"]["image"] = "truncated"
+    page.route("**/predict", lambda route: route.fulfill(json=said))
+    answered(page, lambda: give(page, "drop"))
+    assert page.locator("#picture-status").inner_text() == "Not used: the picture ends early or is damaged."
+    assert page.locator("#modalities li").first.inner_text().endswith("the picture ends early or is damaged")
 
 
 def test_a_request_that_is_overtaken_is_ended_and_never_shown(opened):
@@ -386,12 +406,12 @@ def test_a_busy_server_is_said_and_asked_again(opened):
 def test_what_a_server_refuses_is_said_and_can_be_tried_again(opened):
     page = opened()
     page.wait_for_selector("#cells select", state="attached")
-    gone, large = {"error": "The cache is gone."}, {"error": "The picture is too large."}
+    gone, failed = {"error": "The cache is gone."}, {"error": "Something failed."}
     page.route("**/similar", lambda route: route.fulfill(status=500, json=gone), times=1)
     page.route("**/predict", lambda route: route.abort(), times=1)
-    page.route("**/predict", lambda route: route.fulfill(status=413, json=large), times=1)  # the last one comes first
+    page.route("**/predict", lambda route: route.fulfill(status=500, json=failed), times=1)  # the last one comes first
     give(page, "drop")
-    for words in (large["error"], "The server does not answer. Is heads-serve still running?"):
+    for words in (failed["error"], "The server does not answer. Is heads-serve still running?"):
         page.wait_for_selector(f"#trouble:has-text('{words}')")
         page.locator("#trouble").get_by_role("button", name="Try again").click()
     page.wait_for_selector(f"#similar-trouble:has-text('{gone['error']}')")

@@ -126,13 +126,15 @@ function complain(place, error, again, tries = 1) {
     again(tries + 1);
   };
   const rest = make("span", { classes: "quiet", ariaHidden: "true" });
+  place.append(make("span", {}, error.message, " ", rest));
+  place.hidden = false;
+  if (error.status >= 400 && error.status < 500 && error.status !== 429) return; // it would be refused again
   const button = make("button", { type: "button", classes: "plain" }, "Try again");
   button.addEventListener("click", () => {
     calm(place);
     again(1);
   });
-  place.append(make("span", {}, error.message, " ", rest), button);
-  place.hidden = false;
+  place.append(button);
   if (error.status !== 503 || tries >= MOST_TRIES) return;
   let seconds = Math.ceil(error.wait);
   const tell = () => (rest.textContent = `Another try in ${seconds} s.`);
@@ -178,11 +180,12 @@ async function findSimilar(tries = 1) {
   similarTurn.abort();
   const { signal } = similarTurn = new AbortController();
   calm($("similar-trouble"));
-  $("similar").hidden = !about.n_products || said.answer === null;
+  const radios = [...$("by").querySelectorAll("input")];
+  const given = radios.filter((radio) => said.statuses[radio.value] === "ok");
+  $("similar").hidden = !about.n_products || !given.length;
   if ($("similar").hidden) return;
-  const usable = ["fused", ...about.modalities.filter((name) => said.statuses[name] === "ok")];
-  for (const radio of $("by").querySelectorAll("input")) radio.disabled = !usable.includes(radio.value);
-  if ($("by").querySelector(":checked").disabled) $("by").querySelector("input").checked = true;
+  for (const radio of radios) radio.disabled = radio.value !== "fused" && !given.includes(radio);
+  if ($("by").querySelector(":checked").disabled) radios.find((radio) => !radio.disabled).checked = true;
   $("similar").ariaBusy = "true";
   try {
     const by = $("by").querySelector(":checked").value;
@@ -283,13 +286,13 @@ function pool(explain, by) {
   const mixed = new Array(explain.classes.length).fill(0);
   for (const name of given) {
     const share = total > 0 ? by[name] / total : 1 / given.length;
-    tempered(explain.probabilities[name], explain.temperatures?.[name]).forEach((one, k) => (mixed[k] += share * one));
+    tempered(explain.probabilities[name], explain.late_temperatures?.[name]).forEach((one, k) => (mixed[k] += share * one));
   }
-  return tempered(mixed, explain.temperature);
+  return tempered(mixed, explain.late_temperature);
 }
 
-function tempered(probabilities, temperature = 1) {
-  if (temperature === 1) return probabilities;
+function tempered(probabilities, temperature) {
+  if ((temperature ?? 1) === 1) return probabilities;
   const powers = probabilities.map((one) => one ** (1 / temperature));
   const total = powers.reduce((sum, one) => sum + one, 0);
   return powers.map((one) => one / total);
@@ -308,8 +311,10 @@ function reweighed(name, weight) {
     : (1 - weight) * (rest > 0 ? weights[other] / rest : 1 / others.length)]));
 }
 
+const headNames = () => Array.isArray(about.heads) ? about.heads : Object.keys(about.heads);
+
 function trainedWeights() {
-  const alike = () => Object.fromEntries(about.heads.map((name) => [name, 1]));
+  const alike = () => Object.fromEntries(headNames().map((name) => [name, 1]));
   const trained = about.late_weights ?? alike();
   const names = about.modalities.filter((name) => name in trained);
   const total = names.reduce((sum, name) => sum + trained[name], 0);
@@ -388,6 +393,12 @@ function makeSliders() {
 // ---- input
 
 function take(file) {
+  const most = about?.limits?.body_bytes ?? Infinity;
+  if (file && file.size > most) {
+    $("picture-status").textContent = `Not taken: the server reads ${Math.floor(most / 1e6)} MB at most.`;
+    $("picture-status").hidden = false;
+    return;
+  }
   if ($("preview").src) URL.revokeObjectURL($("preview").src);
   picture = file ?? null;
   $("picture").value = "";
@@ -485,13 +496,14 @@ async function start(tries = 1) {
   document.title = `Which ${about.label}?`;
   $("question").replaceChildren("Which ", make("em", { dir: "auto" }, about.label), " is it?");
   const alike = about.n_products ? ` · ${about.n_products.toLocaleString()} known products` : "";
-  const by = `answered by ${about.head}, one of ${about.heads.length} heads`;
+  const by = `answered by ${about.head}, one of ${headNames().length} heads`;
   $("about").textContent = `${about.classes.length.toLocaleString()} classes · ${by}${alike}`;
   $("picture-field").hidden = !about.modalities.includes("image");
   $("text-field").hidden = !about.modalities.includes("text");
   $("text-columns").textContent = about.text_columns.join(", ");
   $("cells").replaceChildren(...about.metadata_columns.map(cell));
-  const ways = ["fused", ...about.modalities.filter((name) => name !== "metadata")];
+  const ways = about.similar_by ?? ["fused", ...about.modalities.filter((name) => name !== "metadata")];
+  $("text").maxLength = about.limits?.characters ?? -1;
   $("by").append(...ways.map((value, n) => make("label", {},
     make("input", { type: "radio", name: "by", value, defaultChecked: !n }), make("span", {}, value))));
   makeSliders();
