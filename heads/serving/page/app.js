@@ -303,12 +303,14 @@ function likeliest(explain, by, n) {
     .sort((one, other) => other.probability - one.probability).slice(0, n);
 }
 
-/** Return weights of sum 1 in which `name` has `weight`; the others keep their proportions. */
+/** Return weights of sum 1 in which `name` has `weight`; the others keep their proportions, or have the trained ones. */
 function reweighed(name, weight) {
   const others = Object.keys(weights).filter((other) => other !== name);
-  const rest = others.reduce((sum, other) => sum + weights[other], 0);
-  return Object.fromEntries(Object.keys(weights).map((other) => [other, other === name ? weight
-    : (1 - weight) * (rest > 0 ? weights[other] / rest : 1 / others.length)]));
+  const sum = (by) => others.reduce((total, other) => total + by[other], 0);
+  const alike = Object.fromEntries(others.map((other) => [other, 1]));
+  const by = [weights, trainedWeights(), alike].find((one) => sum(one) > 0);
+  const shares = others.map((other) => [other, (1 - weight) * by[other] / sum(by)]);
+  return { ...weights, ...Object.fromEntries(shares), [name]: weight };
 }
 
 const headNames = () => Array.isArray(about.heads) ? about.heads : Object.keys(about.heads);
@@ -473,7 +475,7 @@ function listen() {
 
 function cell({ name, kind, categories }) {
   const id = `cell-${name}`;
-  const options = (categories ?? []).map((one) => make("option", { value: one }, one));
+  const options = (categories ?? []).filter(Boolean).map((one) => make("option", { value: one }, one));
   const row = make("div", { classes: "field" }, make("label", { htmlFor: id }, name));
   if (options.length && options.length <= MOST_OPTIONS) {
     row.append(make("select", { id, name }, make("option", { value: "" }, "not known"), ...options));
