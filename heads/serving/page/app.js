@@ -502,7 +502,8 @@ async function start(tries = 1) {
   $("about").textContent = `${about.classes.length.toLocaleString()} classes · ${by}${alike}`;
   $("picture-field").hidden = !about.modalities.includes("image");
   $("text-field").hidden = !about.modalities.includes("text");
-  $("text-columns").textContent = about.text_columns.join(", ");
+  const columns = about.text_columns.join(", ");
+  $("text-columns").textContent = columns.toLowerCase() === "title" ? "" : columns; // the field is called so
   $("cells").replaceChildren(...about.metadata_columns.map(cell));
   const ways = about.similar_by ?? ["fused", ...about.modalities.filter((name) => name !== "metadata")];
   $("text").maxLength = about.limits?.characters ?? -1;
