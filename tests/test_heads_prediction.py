@@ -196,12 +196,13 @@ def test_catalogue_is_answered_as_its_products_in_python(shop, run, tmp_path):
         assert line["probability"] == pytest.approx(alone.probability, abs=1e-5)
 
 
-def test_catalogue_without_pictures_is_answered_by_the_rest(shop, tmp_path, caplog):
-    rows = [{"id": row["id"], "text": row["text"], "season": row["season"]} for row in rows_of(4)]
+def test_catalogue_of_texts_alone_is_answered_by_the_rest(shop, tmp_path, caplog):
+    rows = [{"id": row["id"], "text": row["text"]} for row in rows_of(4)]
     source = write_catalogue(tmp_path / "new", rows)
     lines = lines_of(predicted(shop / "runs/run", source).stdout)
     assert "has no column image: its products are answered without image" in caplog.text
-    assert {line["image"] for line in lines} == {""}
+    assert "has no column season: its products are answered without metadata" in caplog.text
+    assert {line["image"] for line in lines} == {line["metadata"] for line in lines} == {""}
     assert all(line["answer"] for line in lines)
 
 

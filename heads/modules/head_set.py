@@ -21,7 +21,7 @@ __all__ = ["answer_all", "vectors_for"]
 
 
 def vectors_for(
-    heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False, may_lack: Collection[str] = ()
+    heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False, without: Collection[str] = ()
 ) -> Vectors:
     """Return the vectors of all that heads of one run look at, from any cache that holds such.
 
@@ -38,7 +38,7 @@ def vectors_for(
     specs = {name: spec for head in heads for name, spec in head.specs.items()}
     contents = {name: spec for head in heads for name, spec in head.contents.items()}
     return replace(widest, description=seen, encoders=encoders, specs=specs, contents=contents).vectors_of(
-        cache, is_renamed=is_renamed, may_lack=may_lack
+        cache, is_renamed=is_renamed, without=without
     )
 
 

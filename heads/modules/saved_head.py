@@ -135,22 +135,21 @@ class TrainedHead:
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
-    def vectors_of(self, cache: Cache, *, is_renamed: bool = False, may_lack: Collection[str] = ()) -> Vectors:
+    def vectors_of(self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = ()) -> Vectors:
         """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
-        With `is_renamed` the columns that contents are made of may have other names than in training. Of a modality
-        that the cache may lack no product has anything then.
+        With `is_renamed` the columns that contents are made of may have other names than in training. `without` are
+        modalities of which the products are known to have nothing.
 
         Raises:
             HeadError: the cache has vectors of this modality, and none from the same encoder spec, or of contents that
                 are made otherwise; or lacks a column.
             MissingEntryError: the cache lacks the modality.
         """
-        columns = [FittedMetadata.from_spec(spec) for spec in self.specs.values() if is_metadata(spec)]
-        encoded = [name for name in self.description.dims if not is_metadata(self.specs[name])]
-        lacking = [name for name in encoded if name in may_lack and name not in cache.modalities]
+        specs = {name: self.specs[name] for name in self.description.dims if name not in without}
+        columns = [FittedMetadata.from_spec(spec) for spec in specs.values() if is_metadata(spec)]
         encoders = {}
-        for modality in [name for name in encoded if name not in lacking]:
+        for modality in [name for name, spec in specs.items() if not is_metadata(spec)]:
             encoders[modality] = find_encoder(
                 cache, self.specs[modality], name=self.encoders[modality], head=self.name,
                 needs_tokens=modality in self.description.token_dims,
@@ -160,7 +159,7 @@ class TrainedHead:
         vectors = load_vectors(
             cache, encoders=encoders, tokens_of=[name for name in self.description.token_dims if name in encoders]
         )
-        nothing = [self._nothing(modality, len(cache)) for modality in lacking]
+        nothing = [self._nothing(modality, len(cache)) for modality in self.description.dims if modality in without]
         return Vectors.together(
             [vectors, *nothing, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)]
         )

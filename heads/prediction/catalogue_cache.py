@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import ContentSpec
 from cache.reading import reading
+from heads.data.metadata import METADATA
 from heads.errors import HeadError
 from heads.prediction.run import Run
 
@@ -83,10 +84,7 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
             fields |= made
         elif spec is not None and not _named(modality, made) & set(known):
             absent.add(modality)
-            log.warning(
-                "%s has no column %s: its products are answered without %s.",
-                path, ", ".join(sorted(_named(modality, made))), modality,
-            )  # fmt: skip
+            _tell_absent(path, sorted(_named(modality, made)), modality)
         else:
             fields |= made
     present = tuple(modality for modality in run.encoders if modality not in absent)
@@ -95,9 +93,16 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
             f"Expected {path} to have what the heads of {run.path} look at, but it has none of their columns "
             f"({', '.join(known[:20])}). Name its columns with --image-column and --text-columns."
         )
+    if run.metadata_columns and not set(run.metadata_columns) & set(known):
+        absent.add(METADATA)
+        _tell_absent(path, run.metadata_columns, METADATA)
     fields |= {"id_column": columns.id_column, "image_root": columns.image_root}
     reuse = () if run.cache_path is None else (run.cache_path,)
     return ExtractSettings(modalities=present, reuse=reuse, **fields), frozenset(absent)
+
+
+def _tell_absent(path: Path, columns: Sequence[str], modality: str) -> None:
+    log.warning("%s has no column %s: its products are answered without %s.", path, ", ".join(columns), modality)
 
 
 def _made_as(spec: ContentSpec, columns: RawColumns) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from cache import ContentSpec
 from cache.reading import raise_if_refused
+from heads.data.metadata import FittedMetadata
+from heads.data.metadata_request import is_metadata
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, RunError
 from heads.experiment.best_heads import choose_heads
@@ -82,6 +84,12 @@ class Run:
     def contents(self) -> dict[str, ContentSpec]:
         """How each modality's contents were made of the catalogue, where it is known."""
         return {name: spec for head in self.heads.values() for name, spec in head.contents.items()}
+
+    @property
+    def metadata_columns(self) -> list[str]:
+        """The columns that metadata is made of."""
+        specs = {name: spec for head in self.heads.values() for name, spec in head.specs.items()}
+        return [name for spec in specs.values() if is_metadata(spec) for name in FittedMetadata.from_spec(spec).names]
 
     @property
     def encoders(self) -> dict[str, Any]:
@@ -161,7 +169,7 @@ class Run:
         return Product(picture_bytes(given["image"]), text or None, cells)
 
     def _check_columns(self, columns: Mapping[str, object]) -> None:
-        known = [*self.products.metadata_columns, *self.products.text_columns]
+        known = [*self.metadata_columns, *self.products.text_columns]
         if unknown := [name for name in columns if name not in known]:
             raise HeadError(
                 "Expected image, text"

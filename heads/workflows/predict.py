@@ -72,7 +72,7 @@ def predict(
         is_renamed = is_renamed or columns is not None
     with Cache(vectors_path) as cache:
         ids = cache.ids()
-        vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, may_lack=absent)
+        vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, without=absent)
     answers = run.answers(vectors)
     rows = np.arange(len(ids))
     doubtful = np.zeros(len(ids), dtype=bool) if threshold is None else answers.confidence < threshold

@@ -1,0 +1,135 @@
+"""The container's steps, run as a script where there is no engine: what is installed, who runs it, and its health."""
+
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from support import ROOT
+
+DOCKERFILE = ROOT / "Dockerfile"
+CONTAINER = ROOT / "docs" / "container"
+LIBRARIES = "/opt/embed-once"  # where the image's environment is
+
+
+def instructions():
+    """Return the Dockerfile's instructions in their order, [(name, rest)], continued lines joined."""
+    text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text(encoding="utf-8"))
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [tuple(line.split(" ", 1)) for line in lines]
+
+
+def only(name):
+    """Return the rest of the one instruction of a name."""
+    (rest,) = [rest for one, rest in instructions() if one == name]
+    return rest
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A folder in which COPY and RUN were done; pip has no index, and the libraries are lent."""
+    root = tmp_path_factory.mktemp("image")
+    environment = {
+        "PATH": f"{root}{LIBRARIES}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(root),
+        "TORCH_INDEX": "",
+        **dict.fromkeys(("PIP_NO_INDEX", "PIP_NO_DEPS"), "1"),
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one as the option's own sense
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    for name, rest in instructions():
+        if name == "COPY":
+            *sources, target = rest.replace("/src", f"{root}/src").split()
+            for source in sources:
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    Path(target).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / source, target)
+        elif name == "RUN":
+            script = rest.replace(LIBRARIES, f"{root}{LIBRARIES}").replace("/src", f"{root}/src")
+            done = subprocess.run(
+                ["/bin/sh", "-ec", script], env=environment, cwd=root, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, (script, done.stderr)
+            if "venv" in script:
+                lend(root)
+    return root
+
+
+def lend(root):
+    """Give the image's environment the libraries that are here: there is no index to take them from."""
+    python = f"{root}{LIBRARIES}/bin/python"
+    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    (Path(site) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+
+def test_image_has_the_server_and_nothing_of_the_checkout(image):
+    assert not (image / "src").exists()
+    asked = "import heads, heads.serving.page, sys; print(heads.__file__)"
+    python = f"{image}{LIBRARIES}/bin/python"
+    where = subprocess.run([python, "-c", asked], cwd=image, capture_output=True, text=True, check=False)
+    assert where.stdout.startswith(f"{image}{LIBRARIES}"), where.stderr
+    (command,) = re.findall(r'"(.+?)"', only("ENTRYPOINT"))
+    done = subprocess.run(
+        [f"{image}{LIBRARIES}/bin/{command}", "--help"], cwd=image, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    options = [word for word in re.findall(r'"(.+?)"', only("CMD")) if word.startswith("--")]
+    assert options
+    assert all(option in done.stdout for option in options)
+
+
+def test_page_is_among_what_is_installed(image):
+    (page,) = Path(f"{image}{LIBRARIES}").rglob("heads/serving/page/index.html")
+    assert {path.name for path in page.parent.iterdir()} >= {"app.js", "style.css"}
+
+
+def test_image_is_not_root_and_weights_come_from_no_network():
+    user, group = map(int, only("USER").split(":"))
+    assert user
+    assert group
+    assert "HF_HUB_OFFLINE=1" in " ".join(rest for name, rest in instructions() if name == "ENV")
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_health_is_that_the_server_is_ready(status, code):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    asked = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (check,) = re.findall(r'CMD python -c "(.+)"$', only("HEALTHCHECK"))
+        check = check.replace(":8000", f":{server.server_port}")
+        done = subprocess.run([sys.executable, "-c", check], capture_output=True, check=False)
+        server.shutdown()
+    assert done.returncode == code
+    assert asked == ["/readyz"]
+
+
+def test_compose_serves_the_image_to_this_machine_alone_and_prometheus_asks_it():
+    compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text(encoding="utf-8"))
+    heads = compose["services"]["heads"]
+    assert (CONTAINER / heads["build"]["context"]).resolve() == ROOT
+    assert all(port.startswith("127.0.0.1:") for one in compose["services"].values() for port in one["ports"])
+    assert heads["read_only"]
+    mounted = [volume.split(":")[-2:] for volume in heads["volumes"]]
+    assert mounted == [["/run", "ro"], ["/weights", "ro"]]
+    scraped = yaml.safe_load((CONTAINER / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"][0]
+    (target,) = scraped["static_configs"][0]["targets"]
+    assert target == f"heads:{only('EXPOSE')}"
