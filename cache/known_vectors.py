@@ -33,6 +33,12 @@ class KnownVectors:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def knows(self, key: str) -> bool:
+        """Return whether the content of a key has a vector; nothing is read for it."""
+        wanted = np.bytes_(key.encode())
+        place = int(np.searchsorted(self._keys, wanted))
+        return place < len(self) and bool(self._keys[place] == wanted)
+
     def find(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of those keys that are known, {key: (D,) float32}."""
         if not len(self) or not keys:

@@ -41,8 +41,10 @@ ARROWS = {
     "heads.reports": "ablation experiment metrics modules runs",
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
+    "heads.serving": "data modules prediction reports",
     "heads.workflows": "ablation data experiment metrics modules prediction reports runs tracking training",
-    "heads.commands": "ablation checks data experiment metrics modules prediction reports runs tracking workflows",
+    "heads.commands": "ablation checks data experiment metrics modules prediction reports runs serving tracking "
+    "workflows",
 }
 
 
