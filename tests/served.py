@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 from support import image_bytes, write_catalogue
 from tiny_models import write_two_towers, write_vision
 
 import embed
 import heads
+from cache import Cache
+from heads.serving.app import make_app
+from heads.serving.cached_products import CachedProducts
+from heads.serving.gate import Gate
+from heads.serving.measurements import Measurements
+from heads.serving.serve_settings import ServeSettings
+from heads.serving.service import Service
 
 N_PRODUCTS = 60
 COLOURS = ("red", "blue")
@@ -57,3 +68,37 @@ def served(folder: Path) -> Served:
     )  # fmt: skip
     report = heads.train(cache_path, settings=quick, runs_path=folder / "runs")
     return Served(report.run_path, cache_path, catalogue_path)
+
+
+class Client:
+    """Asks an application in this process, each request in an event loop of its own."""
+
+    def __init__(self, app: Any, *, headers: Mapping[str, str] | None = None) -> None:
+        self.app, self.headers = app, headers
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1:8000", headers=self.headers
+            ) as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+
+def client_of(run: heads.Run, cache_path: Path | None, **limits: Any) -> tuple[Client, Service]:
+    """Return a client of an application whose encoders are loaded, and the service behind it."""
+    settings = ServeSettings(**limits)
+    products = None if cache_path is None else CachedProducts(list(run.heads.values()), Cache(cache_path))
+    service = Service(run, products, settings, Measurements())
+    service.load()
+    app = Gate(make_app(service), settings=settings, measurements=service.measurements)
+    token = {} if settings.token is None else {"Authorization": f"Bearer {settings.token}"}
+    return Client(app, headers=token), service

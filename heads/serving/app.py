@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from heads.reports.thumbnails import Thumbnails
@@ -55,7 +55,8 @@ def make_app(service: Service, *, image_root: Path | None = None, lifespan: Life
             _add_file(app, path, (PAGE / name).read_bytes(), kind)
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(HTTPException, _refuse_plainly)
-    app.add_exception_handler(ClientGoneError, _give_up)
+    for gone in (ClientGoneError, ClientDisconnect):  # while it waits, and while it sends
+        app.add_exception_handler(gone, _give_up)
     app.add_exception_handler(Exception, _apologise)
     return app
 

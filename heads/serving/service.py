@@ -186,6 +186,7 @@ class Service:
 async def _in_time(request: Request, answers: asyncio.Future[Any], *, deadline: float) -> Any:
     """Return what a future comes to, if the client waits for it and it comes in time; else it is cancelled."""
     gone = asyncio.ensure_future(_hung_up(request))
+    answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, or asyncio complains
     try:
         await asyncio.wait([answers, gone], timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
         if answers.done():
