@@ -86,15 +86,21 @@ class Server:
 
 
 def _listen(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # Of a socket that is not said to be TCP's asyncio does not turn Nagle's algorithm off: each answer takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
     except OSError as error:
+        listener.close()
         raise OSError(
             error.errno,
             f"Expected {settings.host} port {settings.port} to be free to listen at, but: {error.strerror}. Name "
             "another --port or --host.",
         ) from error
+    return listener
 
 
 @contextmanager
