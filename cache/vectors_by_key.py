@@ -33,7 +33,8 @@ class VectorsByKey:
         self.spec = spec
         self._lock = threading.Lock()
         self._parts: dict[Path, Part] = {}  # those of this encoder that wait in the journal
-        self._content_sha256 = ""  # of the sealed file whose keys these are
+        self._cache: Cache | None = None  # the sealed file, open
+        self._identity: tuple[int, ...] = ()  # of it; a seal puts another in its place
         self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
         self._failures: dict[str, str] = {}  # key -> status, of contents without any
 
@@ -50,6 +51,17 @@ class VectorsByKey:
             names = cache.encoders(spec.modality) if spec.modality in cache.content_modalities else []
             made = [name for name in names if cache.spec(spec.modality, name).fingerprint == spec.fingerprint]
         return cls(cache_path, made[0], spec) if made else None
+
+    def knows(self, key: str) -> bool:
+        """Return whether the content of a key has a vector; none is read for it.
+
+        Raises:
+            DamagedCacheError, UnreadableError, NotACacheError, UnknownVersionError: the cache or a part cannot be read.
+        """
+        with self._lock:
+            self._load_parts()
+            self._opened()
+            return key.encode() in self._rows or any(key in part.keys for part in self._parts.values())
 
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Return the vectors of N contents, who has one, and the statuses of those that could not be read.
@@ -93,18 +105,26 @@ class VectorsByKey:
 
     def _sealed(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the contents that have a vector in the sealed cache, and these."""
-        nothing = np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
-        if facts_of(self.cache_path) is None:
-            return nothing
-        with Cache(self.cache_path) as cache:
-            if self._content_sha256 != cache.content_sha256:
+        cache = self._opened()
+        rows = np.array([self._rows.get(key.encode(), -1) for key in keys], dtype=np.int64)
+        numbers = np.flatnonzero(rows >= 0)
+        if cache is None or not len(numbers):
+            return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
+        return numbers, self._read(cache, rows[numbers])
+
+    def _opened(self) -> Cache | None:
+        """Return the sealed cache, opened anew and its keys read where it is another file than before."""
+        facts = facts_of(self.cache_path)
+        identity = () if facts is None else (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        if identity != self._identity:
+            if self._cache is not None:
+                self._cache.close()
+            self._cache, self._identity, self._rows, self._failures = None, (), {}, {}
+            if facts is not None:
+                cache = Cache(self.cache_path)
                 self._load_keys(cache)
-                self._content_sha256 = cache.content_sha256
-            rows = np.array([self._rows.get(key.encode(), -1) for key in keys], dtype=np.int64)
-            numbers = np.flatnonzero(rows >= 0)
-            if not len(numbers):
-                return nothing
-            return numbers, self._read(cache, rows[numbers])
+                self._cache, self._identity = cache, identity
+        return self._cache
 
     def _load_keys(self, cache: Cache) -> None:
         modality = self.spec.modality

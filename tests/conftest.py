@@ -104,6 +104,14 @@ def _know(descriptor: int) -> None:
     os.fstat(descriptor)  # a wrong one is as wrong
 
 
+@pytest.fixture(scope="session")
+def served_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small run with its cache and its encoders: a `Served`."""
+    from served import served  # torch is for those who ask
+
+    return served(tmp_path_factory.mktemp("served"))
+
+
 def _refuse(self: socket.socket, address: object) -> None:
     host = address[0] if isinstance(address, tuple) else ""
     if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):

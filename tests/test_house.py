@@ -42,9 +42,10 @@ ARROWS = {
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
     "heads.export": "data experiment modules",
+    "heads.serving": "data modules prediction reports",
     "heads.workflows": "ablation data experiment export metrics modules prediction reports runs tracking training",
     "heads.commands": (
-        "ablation checks data experiment export metrics modules prediction reports runs tracking workflows"
+        "ablation checks data experiment export metrics modules prediction reports runs serving tracking workflows"
     ),
 }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import jinja2
     from PIL import Image
 
-__all__ = ["picture_url", "render_page"]
+__all__ = ["jpeg_url", "picture_url", "render_page", "small_jpeg"]
 
 FOLDER = Path(__file__).parent
 THUMBNAIL_SIDE = 192  # pixels: cards are about 150 wide, screens finer
@@ -46,11 +46,21 @@ def render_page(template_path: str | Path, **values: Any) -> str:
 
 def picture_url(picture: Image.Image, *, side: int = THUMBNAIL_SIDE) -> str:
     """Return an RGB picture as a data URL, scaled down to fit a square and compressed anew."""
+    return jpeg_url(small_jpeg(picture, side=side))
+
+
+def jpeg_url(content: bytes) -> str:
+    """Return a JPEG file as a data URL."""
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()
+
+
+def small_jpeg(picture: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
+    """Return an RGB picture as a JPEG file, scaled down to fit a square and compressed anew."""
     small = picture.copy()
     small.thumbnail((side, side))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    return content.getvalue()
 
 
 @functools.cache

@@ -62,6 +62,7 @@ class TrainedHead:
     encoders: Mapping[str, str]  # modality -> the encoder's name in the cache it was trained from
     specs: Mapping[str, EncoderSpec]
     contents: Mapping[str, ContentSpec] = field(default_factory=dict)  # how what was encoded is made; where it is known
+    block_rows: int = BLOCK_ROWS  # answered at once, few where few products come at a time
 
     @property
     def name(self) -> str:
@@ -96,7 +97,7 @@ class TrainedHead:
         rows = torch.arange(len(next(iter(present.values())))) if rows is None else rows
         answers = torch.empty(len(rows), len(self.classes))
         states = {name: kept.take(rows) for name, kept in self._checked(tokens or {}, present).items()}
-        for places, n_missing, lengths in _blocks(len(rows), states):
+        for places, n_missing, lengths in _blocks(len(rows), states, block_rows=self.block_rows):
             block, mask = (
                 {name: nn.functional.pad(every[name][rows[places]], pad) for name in self.description.dims}
                 for every, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
@@ -279,21 +280,23 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
     return head
 
 
-def _blocks(n_rows: int, tokens: Mapping[str, ProductTokens]) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
+def _blocks(
+    n_rows: int, tokens: Mapping[str, ProductTokens], *, block_rows: int
+) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
     """Yield the rows that are answered together, how many the block lacks, and each modality's places for tokens.
 
     Both the size of a row's block and the places follow from the row's own tokens, and not from the other rows.
     """
     if not tokens:
-        yield from ((rows, BLOCK_ROWS - len(rows), {}) for rows in torch.arange(n_rows).split(BLOCK_ROWS) if n_rows)
+        yield from ((rows, block_rows - len(rows), {}) for rows in torch.arange(n_rows).split(block_rows) if n_rows)
         return
     counts = torch.stack([states.counts for states in tokens.values()], dim=1).clamp_min(1)  # (N, M)
     lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
     for length in lengths.unique(dim=0) if n_rows else []:
         alike = torch.nonzero((lengths == length).all(1))[:, 0]
-        block_rows = rows_within(int(length.sum()), most=TOKEN_BLOCK_ROWS)
-        for rows in alike.split(block_rows):
-            yield rows, block_rows - len(rows), dict(zip(tokens, length.tolist(), strict=True))
+        n_together = rows_within(int(length.sum()), most=min(TOKEN_BLOCK_ROWS, block_rows))
+        for rows in alike.split(n_together):
+            yield rows, n_together - len(rows), dict(zip(tokens, length.tolist(), strict=True))
 
 
 def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -> dict[str, ProductTokens]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Product", "ProductEncoder", "picture_bytes"]
 
 MOST_KEPT = 10_000  # vectors that were asked for last
+DEFAULT_BATCH = 64  # contents, of an encoder that does not say what suits it
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ class ProductEncoder:
         """The columns that texts are made of, as far as that is known."""
         return self._contents["text"].columns if "text" in self._contents else []
 
+    def is_known(self, product: Product) -> bool:
+        """Return whether a product's vectors are at hand, so that no encoder is needed for it."""
+        contents = {modality: self._content(modality, product) for modality in self._encoders}
+        return all(
+            not content.key
+            or (modality, content.key) in self._kept
+            or (modality in self._known and self._known[modality].knows(content.key))
+            for modality, content in contents.items()
+        )
+
     def vectors(self, products: Sequence[Product]) -> tuple[Vectors, list[dict[str, str]]]:
         """Return the vectors of N products, and each one's status by modality: ``ok``, or why there is no vector.
 
@@ -137,18 +148,21 @@ class ProductEncoder:
             missing = [key for key in wanted if key not in found]
             vectors, is_known, _ = self._known[modality].find(missing)
             found |= {key: (vectors[n], None) for n, key in enumerate(missing) if is_known[n]}
-        encoder, prepared = self._encoders[modality], {}
-        for key, value in wanted.items():
-            if key not in found:
+        encoder = self._encoders[modality]
+        missing = [key for key in wanted if key not in found]
+        batch_size = getattr(encoder, "batch_size", DEFAULT_BATCH)
+        for start in range(0, len(missing), batch_size):  # so that memory does not grow with the products
+            prepared = {}
+            for key in missing[start : start + batch_size]:
                 try:
-                    prepared[key] = encoder.prepare(value)
+                    prepared[key] = encoder.prepare(wanted[key])
                 except ContentError as error:
                     found[key] = str(error)
-        if prepared:
-            with self._locks[modality]:
-                encoded: Any = encoder.encode(list(prepared.values()))
-            vectors, tokens = getattr(encoded, "vectors", encoded), getattr(encoded, "tokens", None)
-            found |= {key: (vectors[n], None if tokens is None else tokens[n]) for n, key in enumerate(prepared)}
+            if prepared:
+                with self._locks[modality]:
+                    encoded: Any = encoder.encode(list(prepared.values()))
+                vectors, tokens = getattr(encoded, "vectors", encoded), getattr(encoded, "tokens", None)
+                found |= {key: (vectors[n], None if tokens is None else tokens[n]) for n, key in enumerate(prepared)}
         with self._keeping:
             for key, value in found.items():
                 if not isinstance(value, str):  # failures are looked at again

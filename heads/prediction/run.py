@@ -131,7 +131,6 @@ class Run:
             HeadError: a column is unknown, lists differ in length, or as `products` says.
         """
         given = {"image": image, "text": text, **columns}
-        self._check_columns(columns)
         lengths = {name: len(value) for name, value in given.items() if isinstance(value, list | tuple)}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -141,7 +140,7 @@ class Run:
             {name: value[row] if name in lengths else value for name, value in given.items()}  # type: ignore[index]
             for row in range(n_products)
         ]
-        predictions = self.predict_products([self._product(row) for row in rows], top=top)
+        predictions = self.predict_products([self.product(**row) for row in rows], top=top)
         return predictions if lengths else predictions[0]
 
     def predict_products(self, products: Sequence[Product], *, top: int = 3) -> list[Prediction]:
@@ -158,15 +157,21 @@ class Run:
         """Return what the heads say of products whose vectors are at hand."""
         return answers_of(self.heads, vectors, head=self.head)
 
-    def _product(self, given: Mapping[str, Any]) -> Product:
-        cells = {name: "" if value is None else str(value) for name, value in given.items() if name != "image"}
-        text = cells.pop("text")
+    def product(self, *, image: object = None, text: object = None, **columns: object) -> Product:
+        """Return a product made of what `predict` takes.
+
+        Raises:
+            HeadError: a column is unknown, or as `products` says.
+        """
+        self._check_columns(columns)
+        cells = {name: "" if value is None else str(value) for name, value in columns.items()}
+        words = "" if text is None else str(text)
         text_columns = self.products.text_columns
-        if given["text"] is None and set(text_columns) & cells.keys():
+        if text is None and set(text_columns) & cells.keys():
             from embed.contents.texts import join
 
-            text = join(cells.get(name, "") for name in text_columns)
-        return Product(picture_bytes(given["image"]), text or None, cells)
+            words = join(cells.get(name, "") for name in text_columns)
+        return Product(picture_bytes(image), words or None, cells)
 
     def _check_columns(self, columns: Mapping[str, object]) -> None:
         known = [*self.metadata_columns, *self.products.text_columns]

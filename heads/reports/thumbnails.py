@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cache.pages.page import picture_url
+from cache.pages.page import jpeg_url, small_jpeg
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,14 +30,19 @@ class Thumbnails:
         self.root = root.resolve()
 
     def url(self, cell: str) -> str | None:
-        """Return the picture that a cell names as a small data URL; None where there is none to show, for any reason.
+        """Return the picture that a cell names as a small data URL; None where there is none to show."""
+        content = self.jpeg(cell)
+        return None if content is None else jpeg_url(content)
 
-        What is shown is compressed anew: text, profiles and whatever else a file holds stay out of the page.
+    def jpeg(self, cell: str) -> bytes | None:
+        """Return the picture that a cell names as a small JPEG file; None where there is none to show, for any reason.
+
+        What is shown is compressed anew: text, profiles and whatever else a file holds stay out of it.
         """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's, of odd EXIF blocks; sizes are checked here
-                return picture_url(_decode(self._read(cell)))
+                return small_jpeg(_decode(self._read(cell)))
         except Exception:  # noqa: BLE001 - decoders raise anything on damaged data; the card says "no picture"
             return None
 

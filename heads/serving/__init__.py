@@ -1,0 +1,1 @@
+"""A run behind HTTP: products in, answers, explanations and similar products out."""

@@ -1,0 +1,155 @@
+"""From questions about products to what the heads say: one batch at a time, and what each answer is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from heads.data.vectors import Vectors
+from heads.modules.late import Late
+from heads.prediction.answers import Answers, answers_of
+from heads.prediction.products import Product
+from heads.prediction.run import Run
+from heads.serving.cached_products import CachedProducts
+
+__all__ = ["Answerer", "Outcome", "Question"]
+
+BLOCK_ROWS = 32  # answered at once by a head: of few products most of a larger block would be padding
+
+
+@dataclass(frozen=True)
+class Question:
+    """A product, or the row of one in the cache; `is_explained`: the answer without each modality is wanted, too."""
+
+    product: Product | int
+    is_explained: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answers to a batch, and the place of one product in it."""
+
+    answers: Answers
+    place: int
+    statuses: dict[str, str]
+    vectors: Vectors
+    without: dict[str, tuple[str, float] | None]  # modality -> the answer that counts, with it taken away
+
+    def to_dict(self, *, top: int) -> dict[str, Any]:
+        """Return what is said of the product in JSON's types."""
+        return self.answers.prediction(self.place, top=top, statuses=self.statuses).to_dict()
+
+    def vector(self, modality: str) -> np.ndarray | None:
+        """Return the product's vector of a modality, (D,) float32; None where it has none."""
+        if not bool(self.vectors.present[modality][self.place]):
+            return None
+        return self.vectors.inputs[modality][self.place].numpy()
+
+
+class Answerer:
+    """Answers batches of questions with all heads of a run; it may be called from several threads."""
+
+    def __init__(self, run: Run, products: CachedProducts | None) -> None:
+        self._run, self._products = run, products
+        self._heads = {name: replace(head, block_rows=BLOCK_ROWS) for name, head in run.heads.items()}
+        self._explained = list(self._heads[run.head].description.dims)
+        self.alone = [name for name, head in run.heads.items() if list(head.description.dims) == [name]]
+        self.late = next((name for name, head in run.heads.items() if _late(head.module) is not None), None)
+
+    def answer(self, questions: Sequence[Question]) -> list[Outcome]:
+        """Return what the heads say of each product, in the order of the questions."""
+        outcomes: dict[int, Outcome] = {}
+        in_cache = [n for n, question in enumerate(questions) if isinstance(question.product, int)]
+        others = [n for n, question in enumerate(questions) if not isinstance(question.product, int)]
+        if in_cache and self._products is not None:
+            rows: list[Any] = [questions[n].product for n in in_cache]
+            outcomes |= self._outcomes(questions, in_cache, *self._products.vectors(rows))
+        if others:
+            raw: list[Any] = [questions[n].product for n in others]
+            outcomes |= self._outcomes(questions, others, *self._run.products.vectors(raw))
+        return [outcomes[n] for n in range(len(questions))]
+
+    def explanation(self, outcome: Outcome) -> dict[str, Any]:
+        """Return what an explained answer is made of, in JSON's types."""
+        answers, place = outcome.answers, outcome.place
+        late = None if self.late is None else _late(self._run.heads[self.late].module)
+        about: dict[str, Any] = {
+            "classes": answers.classes,
+            "probabilities": {
+                name: answers.probabilities[name][place].tolist()
+                for name in self.alone
+                if answers.answered[name][place]
+            },
+            "without": {
+                modality: None if answer is None else {"answer": answer[0], "probability": answer[1]}
+                for modality, answer in outcome.without.items()
+            },
+        }
+        return about | late_facts(late, self.late)
+
+    def late_facts(self) -> dict[str, Any]:
+        """Return how the late fusion averages, in JSON's types."""
+        return late_facts(None if self.late is None else _late(self._run.heads[self.late].module), self.late)
+
+    def _outcomes(
+        self,
+        questions: Sequence[Question],
+        numbers: Sequence[int],
+        vectors: Vectors,
+        statuses: Sequence[dict[str, str]],
+    ) -> dict[int, Outcome]:
+        answers = answers_of(self._heads, vectors, head=self._run.head)
+        without = self._without(vectors, [questions[n].is_explained for n in numbers])
+        return {n: Outcome(answers, place, statuses[place], vectors, without[place]) for place, n in enumerate(numbers)}
+
+    def _without(self, vectors: Vectors, asked: Sequence[bool]) -> list[dict[str, tuple[str, float] | None]]:
+        """Return, for each product that it is asked of, the answer that counts with each modality taken away."""
+        pairs = [
+            (place, modality)
+            for place, is_asked in enumerate(asked)
+            for modality in self._explained
+            if is_asked and vectors.present[modality][place]
+        ]
+        without: list[dict[str, tuple[str, float] | None]] = [{} for _ in asked]
+        if pairs:
+            taken = vectors.take(torch.tensor([place for place, _ in pairs]))
+            seen = taken.seen(
+                {
+                    name: taken.present[name] & torch.tensor([name != left_out for _, left_out in pairs])
+                    for name in taken.dims
+                }
+            )
+            head = self._run.head
+            answers = answers_of({head: self._heads[head]}, seen, head=head)
+            for row, (place, modality) in enumerate(pairs):
+                without[place][modality] = answers.of(head, row)
+        return without
+
+
+def late_facts(late: Late | None, name: str | None) -> dict[str, Any]:
+    """Return how a late fusion averages: all that it takes to compute its answer again.
+
+    With the shares w of the modalities that a product has, renormalised, and each p of one modality's head: p is raised
+    to the power of 1 / its temperature and normalised; the answer is the sum of w * p, raised to the power of
+    1 / ``late_temperature`` and normalised. Where all that a product has weighs 0, what it has counts alike.
+    """
+    if late is None:
+        return {
+            "late_head": None, "late": None, "late_weights": None, "late_temperatures": None, "late_temperature": None
+        }  # fmt: skip
+    weights, temperatures = late.get_buffer("weights").tolist(), late.get_buffer("temperatures").tolist()
+    return {
+        "late_head": name,
+        "late": "linear",
+        "late_weights": dict(zip(late.modalities, weights, strict=True)),
+        "late_temperatures": dict(zip(late.modalities, temperatures, strict=True)),
+        "late_temperature": float(late.get_buffer("temperature")),
+    }
+
+
+def _late(module: torch.nn.Module) -> Late | None:
+    return module if isinstance(module, Late) else None

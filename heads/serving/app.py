@@ -1,0 +1,236 @@
+"""The application: which path answers what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from heads.reports.thumbnails import Thumbnails
+from heads.serving.about import about
+from heads.serving.answerer import Outcome, Question
+from heads.serving.given import Given, read_many, read_one
+from heads.serving.options import count_of, flag_of, word_of
+from heads.serving.refusal import ClientGoneError, Json, Refusal
+from heads.serving.schemas import FAILURES, MANY_PRODUCTS, ONE_PRODUCT, Answered, ManyAnswered, Similar, one_of
+from heads.serving.service import Service
+from heads.serving.similar_products import most_similar
+
+__all__ = ["make_app"]
+
+PAGE = Path(__file__).parent / "page"
+PAGE_FILES = {
+    "/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"), "/style.css": ("style.css", "text/css")
+}  # fmt: skip
+N_SIMILAR = 8
+N_TOP = 3
+DESCRIPTION = "Answers of trained heads to products: a picture, a text, and cells of columns; or an id of the cache."
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
+
+def make_app(service: Service, *, image_root: Path | None = None, lifespan: Lifespan | None = None) -> FastAPI:
+    """Return the application of a service.
+
+    Args:
+        service: what it asks.
+        image_root: what the pictures' paths in the cache are relative to; None: the cache's folder.
+        lifespan: what to do before the first request and after the last.
+    """
+    app = FastAPI(
+        title="embed-once", description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan,
+    )  # fmt: skip
+    _add_predictions(app, service)
+    _add_products(app, service, image_root)
+    _add_states(app, service)
+    for path, (name, kind) in PAGE_FILES.items():
+        if (PAGE / name).is_file():
+            _add_file(app, path, (PAGE / name).read_bytes(), kind)
+    app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(HTTPException, _refuse_plainly)
+    for gone in (ClientGoneError, ClientDisconnect):  # while it waits, and while it sends
+        app.add_exception_handler(gone, _give_up)
+    app.add_exception_handler(Exception, _apologise)
+    return app
+
+
+def _add_predictions(app: FastAPI, service: Service) -> None:
+    settings = service.settings
+
+    @app.post("/predict", responses={200: {"model": Answered}, **FAILURES}, openapi_extra=ONE_PRODUCT)
+    async def predict(request: Request) -> Response:
+        """Say what a product is: from its picture, its text and its columns, or from its id in the cache."""
+        service.check_ready()
+        given, options = await read_one(request, settings, names=("top", "explain"))
+        top = count_of(options, "top", default=N_TOP, most=settings.max_top)
+        is_explained = flag_of(options, "explain")
+        product, key = service.asked(given)
+        if not is_explained and (answer := service.recent.get((key, top))) is not None:
+            service.measurements.repeat()
+            return Json(answer)
+        [outcome] = await service.answer(request, [Question(product, is_explained=is_explained)])
+        service.check_picture(outcome, given)
+        value = _said(service, outcome, top=top, is_explained=is_explained)
+        answer = Json.encoded(value)
+        if not is_explained:
+            service.recent.keep((key, top), answer)
+        return Json(answer)
+
+    @app.post("/predict/batch", responses={200: {"model": ManyAnswered}, **FAILURES}, openapi_extra=MANY_PRODUCTS)
+    async def predict_batch(request: Request) -> Response:
+        """Say what each of some products is; one that is none gets its own error."""
+        service.check_ready()
+        products, options = await read_many(request, settings, names=("top", "explain"))
+        top = count_of(options, "top", default=N_TOP, most=settings.max_top)
+        is_explained = flag_of(options, "explain")
+        said: dict[int, dict[str, Any]] = {}
+        asked: dict[int, tuple[Given, Question]] = {}
+        for n, given in enumerate(products):
+            try:
+                if isinstance(given, Refusal):
+                    raise given
+                asked[n] = given, Question(service.asked(given)[0], is_explained=is_explained)
+            except Refusal as refusal:
+                said[n] = {"error": str(refusal), "status": refusal.status}
+        outcomes = await service.answer(request, [question for _, question in asked.values()])
+        for (n, (given, _)), outcome in zip(asked.items(), outcomes, strict=True):
+            try:
+                service.check_picture(outcome, given)
+                said[n] = _said(service, outcome, top=top, is_explained=is_explained)
+            except Refusal as refusal:
+                said[n] = {"error": str(refusal), "status": refusal.status}
+        return Json({"predictions": [said[n] for n in range(len(products))]})
+
+
+def _said(service: Service, outcome: Outcome, *, top: int, is_explained: bool) -> dict[str, Any]:
+    explained = {"explain": service.answerer.explanation(outcome)} if is_explained else {}
+    return outcome.to_dict(top=top) | explained
+
+
+def _add_products(app: FastAPI, service: Service, image_root: Path | None) -> None:
+    settings, known = service.settings, service.products
+    thumbnails = None if known is None else Thumbnails(image_root or known.cache.path.parent)
+    options: dict[str, dict[str, Any]] = {
+        "n": {"type": "integer", "default": N_SIMILAR, "minimum": 1},
+        "by": {"type": "string", "enum": ["fused", "image", "text"], "default": "fused"},
+    }
+
+    @app.post("/similar", responses={200: {"model": Similar}, **FAILURES}, openapi_extra=one_of(**options))
+    async def similar(request: Request) -> Response:
+        """Find the products of the cache that are most like one.
+
+        A similarity is a cosine: of the pictures, of the texts, or (`fused`) the mean of those of the modalities that
+        both products have. Every product is compared. One that is named by its id is left out.
+        """
+        service.check_ready()
+        products = service.known()
+        given, options = await read_one(request, settings, names=("n", "by"))
+        n = count_of(options, "n", default=N_SIMILAR, most=settings.max_top)
+        by = word_of(options, "by", default="fused", words=("fused", *products.tables))
+        product, _ = service.asked(given)
+        [outcome] = await service.answer(request, [Question(product)])
+        service.check_picture(outcome, given)
+        wanted = list(products.tables) if by == "fused" else [by]
+        query = {name: vector for name in wanted if (vector := outcome.vector(name)) is not None}
+        if not query:
+            raise Refusal(
+                422, f"Expected a product with {' or '.join(wanted)}, got one without. Send it, or name another `by`."
+            )
+        but = product if isinstance(product, int) else None
+        nearest = await asyncio.to_thread(most_similar, products.tables, query, n=n, but=but)
+        return Json(
+            {
+                "by": by,
+                "modalities": sorted(query),
+                "products": [
+                    {
+                        "id": products.ids[row],
+                        "similarity": similarity,
+                        "title": products.title(row),
+                        "picture": f"/products/{row}/picture" if products.picture_cell(row) else None,
+                        "label": products.label(row),
+                    }
+                    for row, similarity in nearest
+                ],
+            }
+        )
+
+    @app.get(
+        "/products/{row}/picture",
+        responses={200: {"content": {"image/jpeg": {}}, "description": "a small JPEG"}, **FAILURES},
+    )
+    async def picture(row: str) -> Response:
+        """Show the picture of the product in a row of the cache, scaled down."""
+        products = service.known()
+        # A row is digits alone: the file is the one that the catalogue names, below the image root.
+        is_row = row.isascii() and row.isdigit() and len(row) < 12 and int(row) < len(products)
+        content = None
+        if is_row and thumbnails is not None and (cell := products.picture_cell(int(row))):
+            content = await asyncio.to_thread(thumbnails.jpeg, cell)
+        if content is None:
+            raise Refusal(404, "Expected the row of a product whose picture lies below --image-root, got another.")
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
+
+
+def _add_states(app: FastAPI, service: Service) -> None:
+    facts = Json.encoded(about(service))
+
+    @app.get("/about")
+    async def tell_about() -> Response:
+        """Say what this server was taught, what it looks at, and which products it knows."""
+        return Json(facts)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Say that the process lives."""
+        return Json({"status": "ok"})
+
+    @app.get("/readyz", responses={503: FAILURES[503]})
+    async def readyz() -> Response:
+        """Say whether products are answered: encoders are loaded, and give the vectors that they gave."""
+        service.check_ready()
+        return Json({"status": "ready"})
+
+    @app.get("/metrics", responses={200: {"content": {"text/plain": {}}, "description": "Prometheus's text format"}})
+    async def metrics() -> Response:
+        """Return figures for Prometheus."""
+        return Response(service.measurements.text(), headers={"Content-Type": service.measurements.content_type})
+
+
+def _add_file(app: FastAPI, path: str, content: bytes, kind: str) -> None:
+    async def page(_: Request) -> Response:
+        return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    app.add_route(path, page, include_in_schema=False)
+
+
+async def _refuse(_: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)  # noqa: S101 - that is what it is registered for
+    return refusal.response()
+
+
+async def _refuse_plainly(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
+    if error.status_code == 404:
+        message = "Expected a path of this server, got another. /openapi.json lists them."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"Expected {allowed or 'another method'} for this path, got {request.method}. Use it."
+    else:
+        message = str(error.detail)
+    return Json({"error": message}, status=error.status_code, headers=error.headers)
+
+
+async def _give_up(*_: Any) -> Response:
+    return Response(status_code=499)  # nobody reads it; it is counted
+
+
+async def _apologise(*_: Any) -> Response:
+    return Json({"error": "This is a mistake in embed-once, not in your request. Please report it."}, status=500)

@@ -1,0 +1,184 @@
+"""The products of the cache that a server knows: their vectors, found by id, and what is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from cache import Cache, Tokens
+from cache.column_names import usual_column
+from heads.data.metadata import METADATA, FittedMetadata
+from heads.data.metadata_request import is_metadata, metadata_vectors
+from heads.data.tokens import ProductTokens
+from heads.data.vectors import Vectors
+from heads.modules.head_inputs import check_contents, find_encoder
+from heads.modules.saved_head import TrainedHead
+
+__all__ = ["CachedProducts", "VectorTable"]
+
+MOST_IN_MEMORY_BYTES = 2 * 2**30  # of all vectors; more stay on the disk
+BLOCK_ROWS = 16_384  # contents compared at once
+MOST_CHARACTERS = 160  # of a title
+
+
+@dataclass(frozen=True)
+class VectorTable:
+    """The vectors of one modality's U contents, and which of them each of N products has.
+
+    Shape:
+        rows: (N,) int64
+        present: (N,) bool, which products have a vector
+        held: (U, D) float32, the vectors; None where they stay on the disk
+    """
+
+    cache: Cache
+    modality: str
+    encoder: str
+    rows: np.ndarray
+    present: np.ndarray
+    held: np.ndarray | None
+
+    @cached_property
+    def norms(self) -> np.ndarray:
+        """The length of each vector, (U,) float32."""
+        return np.concatenate([np.linalg.norm(block, axis=1) for block in self._blocks()] or [np.zeros(0)])
+
+    def take(self, products: Sequence[int]) -> np.ndarray:
+        """Return the vectors of some products, (n, D) float32; zeros where there is none."""
+        dim = self.cache.dimension(self.modality, self.encoder)
+        matrix = np.zeros((len(products), dim), dtype=np.float32)
+        for place, product in enumerate(products):
+            if self.present[product]:
+                row = int(self.rows[product])
+                matrix[place] = self._block(row, row + 1)[0]
+        return matrix
+
+    def tokens(self, products: Sequence[int]) -> ProductTokens:
+        """Return the tokens of some products."""
+        dim = self.cache.token_dimension(self.modality, self.encoder)
+        states = []
+        for product in products:
+            start, stop = self._token_offsets[self.rows[product] :][:2] if self.present[product] else (0, 0)
+            states.append(self.cache.token_values(self.modality, self.encoder, int(start), int(stop)))
+        kept = Tokens.of([one.reshape(-1, dim) for one in states])
+        return ProductTokens(
+            torch.from_numpy(kept.values), torch.from_numpy(kept.offsets[:-1]), torch.from_numpy(kept.counts)
+        )
+
+    def cosines(self, vector: np.ndarray) -> np.ndarray:
+        """Return each product's cosine with a vector (D,), (N,) float32; only where it is present does it say anything.
+
+        Exact: every content is compared, in blocks.
+        """
+        unit = vector / max(float(np.linalg.norm(vector)), float(np.finfo(np.float32).tiny))
+        products = [block @ unit for block in self._blocks()] or [np.zeros(0, dtype=np.float32)]
+        cosines = np.concatenate(products) / np.maximum(self.norms, np.finfo(np.float32).tiny)
+        return np.append(cosines, 0.0)[np.where(self.present, self.rows, -1)]
+
+    @cached_property
+    def _token_offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.cache.token_counts(self.modality, self.encoder))])
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        n_contents = len(self.cache.keys(self.modality))
+        for start in range(0, n_contents, BLOCK_ROWS):
+            yield self._block(start, min(start + BLOCK_ROWS, n_contents))
+
+    def _block(self, start: int, stop: int) -> np.ndarray:
+        if self.held is not None:
+            return self.held[start:stop]
+        return self.cache.vector_block(self.modality, self.encoder, start, stop)
+
+
+class CachedProducts:
+    """The N products of a cache.
+
+    Args:
+        heads: of one run, at least one.
+        cache: stays open.
+
+    Raises:
+        HeadError, MissingEntryError: the cache has not what the heads look at, or made otherwise.
+    """
+
+    def __init__(self, heads: Sequence[TrainedHead], cache: Cache) -> None:
+        self.cache = cache
+        self.ids = cache.ids()
+        self._places = {name: row for row, name in reversed(list(enumerate(self.ids)))}  # the first of equal ids
+        self._specs = {name: spec for head in heads for name, spec in head.specs.items()}
+        self._names = {name: encoder for head in heads for name, encoder in head.encoders.items()}
+        self._token_dims = {name: dim for head in heads for name, dim in head.description.token_dims.items()}
+        self._metadata = None
+        self._cells: dict[str, list[str]] = {}
+        self.tables: dict[str, VectorTable] = {}
+        encoders = {}
+        for modality, spec in sorted(self._specs.items()):
+            if is_metadata(spec):
+                self._metadata = FittedMetadata.from_spec(spec)
+                self._cells = {name: cache.column(name) for name in self._metadata.names}
+                continue
+            encoders[modality] = find_encoder(
+                cache, spec, name=self._names[modality], head=heads[0].name, needs_tokens=modality in self._token_dims
+            )
+            for head in heads:
+                if modality in head.contents:
+                    check_contents(cache, head.contents[modality], head=head.name, is_renamed=True)
+        sizes = [4 * len(cache.keys(name)) * cache.dimension(name, encoder) for name, encoder in encoders.items()]
+        for modality, encoder in encoders.items():
+            self.tables[modality] = VectorTable(
+                cache, modality, encoder, cache.rows(modality), cache.present(modality, encoder),
+                cache.vectors(modality, encoder) if sum(sizes) <= MOST_IN_MEMORY_BYTES else None,
+            )  # fmt: skip
+        self._statuses = {name: cache.statuses(name) for name in self.tables}
+        columns = cache.columns()
+        text, image = cache.content_spec("text"), cache.content_spec("image")
+        named = text.columns if text is not None else [usual_column("text", columns) or ""]
+        self._titles = [cache.column(name) for name in named if name in columns]
+        name = image.columns[0] if image is not None and image.columns else usual_column("image", columns)
+        self._pictures = cache.column(name) if name in columns else []
+        label = heads[0].label
+        self._labels = cache.column(label) if label in columns else []
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, product_id: str) -> int | None:
+        """Return the row of a product, the first that has this id; None where none has it."""
+        return self._places.get(product_id)
+
+    def vectors(self, rows: Sequence[int]) -> tuple[Vectors, list[dict[str, str]]]:
+        """Return the vectors of n products, and each one's status by modality."""
+        statuses = [{name: every[row] for name, every in self._statuses.items()} for row in rows]
+        parts = [
+            Vectors(
+                encoders={name: self._names[name]},
+                specs={name: self._specs[name]},
+                inputs={name: torch.from_numpy(table.take(rows))},
+                present={name: torch.from_numpy(table.present[list(rows)])},
+                tokens={name: table.tokens(rows)} if name in self._token_dims else {},
+            )
+            for name, table in self.tables.items()
+        ]
+        if self._metadata is not None:
+            cells = {name: [every[row] for row in rows] for name, every in self._cells.items()}
+            parts.append(metadata_vectors(cells, self._metadata))
+            for status, is_there in zip(statuses, parts[-1].present[METADATA].tolist(), strict=True):
+                status[METADATA] = "ok" if is_there else "absent"
+        return Vectors.together(parts), statuses
+
+    def title(self, row: int) -> str:
+        """Return what a product is called: its text, shortened."""
+        title = ". ".join(cell for every in self._titles if (cell := every[row].strip()))
+        return title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…"
+
+    def label(self, row: int) -> str | None:
+        """Return a product's class in the cache; None where the cache does not say."""
+        return (self._labels[row] or None) if self._labels else None
+
+    def picture_cell(self, row: int) -> str:
+        """Return the cell that names a product's picture, empty where nothing does."""
+        return self._pictures[row].strip() if self._pictures else ""

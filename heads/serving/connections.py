@@ -1,0 +1,64 @@
+"""uvicorn's connections, with patience that ends: a request's head must come in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["GRACE_S", "connections_of"]
+
+GRACE_S = 0.3  # that a connection stays open for a request that is on its way when the server stops
+
+
+class PatientProtocol(H11Protocol):
+    """Close connections on which no request begins in time, and none at once when the server stops.
+
+    uvicorn bounds only the time between two requests: a client that sends nothing, or a byte now and then, would stay.
+    """
+
+    header_s = 10.0
+    _header_task: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_header()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_idle:
+            self._await_header()
+        elif self._header_task is not None:
+            self._header_task.cancel()
+            self._header_task = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._header_task is not None:
+            self._header_task.cancel()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        self.loop.call_later(GRACE_S, self._end)
+
+    def _end(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being received or answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_header(self) -> None:
+        if self._header_task is None:
+            self._header_task = self.loop.call_later(self.header_s, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self._header_task = None
+        if self._is_idle and not self.transport.is_closing():
+            self.transport.close()
+
+
+def connections_of(header_s: float) -> type[PatientProtocol]:
+    """Return the class of connections that wait so long for a request's head."""
+    return type("Connections", (PatientProtocol,), {"header_s": header_s})

@@ -1,0 +1,73 @@
+"""What a server counts and times, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Measurements"]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Measurements:
+    """The figures of one server; labels are of few values each, whatever is asked."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter("embed_once_requests", "Requests answered.", ["endpoint", "status"], registry=registry)
+        self._seconds = Histogram(
+            "embed_once_request_seconds", "From a request's first byte to its answer.", ["endpoint"],
+            buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self._in_flight = Gauge("embed_once_requests_in_flight", "Requests being answered.", registry=registry)
+        self._waiting = Gauge(
+            "embed_once_products_waiting", "Products that wait for a batch.", ["lane"], registry=registry
+        )
+        self._sizes = Histogram(
+            "embed_once_batch_products", "Products answered together.", ["lane"], buckets=SIZES, registry=registry
+        )
+        self._batch_seconds = Histogram(
+            "embed_once_batch_seconds", "For a batch to be answered.", ["lane"], buckets=SECONDS, registry=registry
+        )
+        self._dropped = Counter(
+            "embed_once_products_dropped", "Products dropped before their batch.", ["lane", "reason"], registry=registry
+        )
+        self._repeated = Counter(
+            "embed_once_repeated_answers", "Requests answered as one shortly before.", registry=registry
+        )
+
+    def text(self) -> bytes:
+        """Return all figures in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def begin(self) -> None:
+        """Note that a request has come."""
+        self._in_flight.inc()
+
+    def end(self, endpoint: str, status: int, seconds: float) -> None:
+        """Note that a request was answered."""
+        self._in_flight.dec()
+        self._requests.labels(endpoint, str(status)).inc()
+        self._seconds.labels(endpoint).observe(seconds)
+
+    def repeat(self) -> None:
+        """Note that an answer was at hand."""
+        self._repeated.inc()
+
+    def watch(self, lane: str, n_waiting: Callable[[], float]) -> None:
+        """Ask a lane how many products wait whenever figures are wanted."""
+        self._waiting.labels(lane).set_function(n_waiting)
+
+    def drop(self, lane: str, reason: str) -> None:
+        """Note that a product was dropped before its batch."""
+        self._dropped.labels(lane, reason).inc()
+
+    def batch(self, lane: str, n_products: int, seconds: float) -> None:
+        """Note that a batch was answered."""
+        self._sizes.labels(lane).observe(n_products)
+        self._batch_seconds.labels(lane).observe(seconds)

@@ -1,0 +1,76 @@
+"""`serve`: a run loaded, its products found, and requests answered until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from cache import Cache
+from cache.errors import EmbedOnceError
+from heads.errors import HeadError
+from heads.prediction.run import Run
+from heads.serving.serve_settings import ServeSettings
+
+__all__ = ["serve"]
+
+log = logging.getLogger("embed_once")
+
+LIBRARIES = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
+
+
+def serve(
+    run_path: str | Path,
+    settings: ServeSettings | None = None,
+    *,
+    heads: Sequence[str] | None = None,
+    cache_path: str | Path | None = None,
+    image_root: str | Path | None = None,
+    device: str = "auto",
+    encoders: Mapping[str, str] | None = None,
+    plugins: bool = False,
+    tell: Callable[[str], None] = log.info,
+) -> None:
+    """Answer requests with the heads of a run, until SIGTERM or Ctrl-C; what was taken on is answered before the end.
+
+    Args:
+        run_path: a folder that `heads.train` wrote.
+        settings: where to listen, and the limits.
+        heads: names of the heads to load, the one whose answer counts first; None: all.
+        cache_path: the products that are known by their ids; None: the cache of the training, if it is still there.
+        image_root: what the pictures' paths in the cache are relative to; None: its folder.
+        device: where encoders work.
+        encoders: as `Run` takes them.
+        plugins: load heads of a user's own class, which runs its code.
+        tell: is told the address once requests are taken.
+
+    Raises:
+        RunError, HeadError: the run or a head cannot be loaded, or an encoder gives other vectors than it gave.
+        CacheError, FileNotFoundError: the cache that is named cannot be read.
+        WeightsError, DeviceError, SettingError: an encoder cannot be had.
+        OSError: the address cannot be listened at.
+    """
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise HeadError(
+            f"Expected what a server needs to be installed, but there is no {', '.join(missing)}. Install it with: "
+            "pip install 'embed-once[serve]'."
+        )
+    from heads.serving.cached_products import CachedProducts
+    from heads.serving.server import Server
+
+    settings = settings or ServeSettings()
+    run = Run(run_path, heads=heads, device=device, encoders=encoders, cache_path=cache_path, plugins=plugins)
+    products = None
+    if run.cache_path is None:
+        log.warning("The cache of the training is gone: products are answered, but none is known by its id.")
+    else:
+        try:
+            products = CachedProducts(list(run.heads.values()), Cache(run.cache_path))
+        except (EmbedOnceError, FileNotFoundError) as error:
+            if cache_path is not None:
+                raise
+            log.warning("Products are answered, but none is known by its id. %s", error)
+    if not settings.is_loopback and settings.token is None:
+        log.warning("Everybody who reaches %s may ask this server: no --token is named.", settings.host)
+    Server(run, products, settings, image_root=None if image_root is None else Path(image_root)).run(tell)

@@ -1,0 +1,114 @@
+"""`Server`: a socket, uvicorn, and encoders that are loaded while it listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from cache.errors import EmbedOnceError
+from heads.prediction.run import Run
+from heads.serving.app import make_app
+from heads.serving.cached_products import CachedProducts
+from heads.serving.connections import connections_of
+from heads.serving.gate import Gate
+from heads.serving.measurements import Measurements
+from heads.serving.serve_settings import ServeSettings
+from heads.serving.service import Service
+
+__all__ = ["Server"]
+
+log = logging.getLogger("embed_once")
+
+BACKLOG = 2048  # connections that the system holds until they are taken
+SPARE_S = 5.0  # after the last deadline, before what is left is cancelled
+
+
+class Server:
+    """Listens from the start; products are answered as soon as the encoders are loaded and tried.
+
+    Raises:
+        OSError: the address cannot be listened at.
+    """
+
+    def __init__(
+        self, run: Run, products: CachedProducts | None, settings: ServeSettings, *, image_root: Path | None = None
+    ) -> None:
+        self._settings = settings
+        self._listener = _listen(settings)
+        self._service = Service(run, products, settings, Measurements())
+        self._failure: EmbedOnceError | None = None
+        app = make_app(self._service, image_root=image_root, lifespan=self._lifespan)
+        config = uvicorn.Config(
+            Gate(app, settings=settings, measurements=self._service.measurements),
+            http=connections_of(settings.header_s), ws="none", lifespan="on", backlog=BACKLOG, access_log=False,
+            log_level="error", server_header=False, proxy_headers=False,
+            timeout_graceful_shutdown=int(settings.deadline_s + SPARE_S),
+        )  # fmt: skip
+        self._uvicorn = uvicorn.Server(config)
+
+    def run(self, tell: Callable[[str], None]) -> None:
+        """Answer requests until SIGTERM or SIGINT; `tell` is told the address.
+
+        Raises:
+            HeadError, WeightsError, DeviceError, SettingError: the encoders cannot be had, or give other vectors.
+        """
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        tell(f"http://{host}:{self._listener.getsockname()[1]}")
+        with _signals_end_quietly():
+            self._uvicorn.run(sockets=[self._listener])
+        if self._failure is not None:
+            raise self._failure
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Any) -> AsyncIterator[None]:
+        loading = asyncio.create_task(asyncio.to_thread(self._load))
+        yield
+        await loading
+        await asyncio.to_thread(self._service.close)
+
+    def _load(self) -> None:
+        start = time.perf_counter()
+        try:
+            self._service.load()
+            log.info("Ready: the encoders were loaded and tried in %.1f s.", time.perf_counter() - start)
+        except EmbedOnceError as error:
+            self._failure = error
+            self._uvicorn.should_exit = True
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # Of a socket that is not said to be TCP's asyncio does not turn Nagle's algorithm off: each answer takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            error.errno,
+            f"Expected {settings.host} port {settings.port} to be free to listen at, but: {error.strerror}. Name "
+            "another --port or --host.",
+        ) from error
+    return listener
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """Let uvicorn, which raises the signal that ended it again, raise it in vain: to be told to stop is no failure."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

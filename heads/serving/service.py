@@ -1,0 +1,206 @@
+"""`Service`: a run that is ready to answer, its two lanes of batches, and what it answered shortly before."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+
+from heads.errors import HeadError
+from heads.prediction.products import Product
+from heads.prediction.run import Run
+from heads.serving.answerer import Answerer, Outcome, Question
+from heads.serving.batching import Batching, FullError
+from heads.serving.cached_products import CachedProducts
+from heads.serving.gate import deadline_of
+from heads.serving.given import Given
+from heads.serving.measurements import Measurements
+from heads.serving.refusal import ClientGoneError, Refusal
+from heads.serving.serve_settings import ServeSettings
+
+__all__ = ["RecentAnswers", "Service"]
+
+MOST_RECENT = 10_000  # answers that were given last, about 1 kB each
+BAD_PICTURES = {
+    "too_large": (413, "has too many pixels, or is more than 50 times as long as wide. Scale it down."),
+    "empty": (422, "has no bytes. Send one."),
+    "not_an_image": (422, "is no picture of a format that is read. Send a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."),
+    "truncated": (422, "ends early or is damaged. Send all of it."),
+    "unsupported_mode": (422, "has numbers of no known scale. Save it with 8 or 16 bits."),
+    "changed": (503, "could not be decoded for lack of memory. Try again."),
+}
+
+
+class RecentAnswers:
+    """The answers that were given last, by what was asked; it is used in one event loop alone."""
+
+    def __init__(self, most: int = MOST_RECENT) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+
+    def get(self, key: Hashable) -> bytes | None:
+        """Return an answer that was kept."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, key: Hashable, answer: bytes) -> None:
+        """Keep an answer, and forget the oldest of too many."""
+        self._kept[key] = answer
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+class Service:
+    """What endpoints ask: products go into the lane of what is known, or the one that encodes, and come out answered.
+
+    What is known waits for no encoder.
+    """
+
+    def __init__(
+        self, run: Run, products: CachedProducts | None, settings: ServeSettings, measurements: Measurements
+    ) -> None:
+        self.run, self.products, self.settings, self.measurements = run, products, settings, measurements
+        self.answerer = Answerer(run, products)
+        self.recent = RecentAnswers()
+        self.is_ready = False
+        self._lanes = {
+            name: Batching[Question, Outcome](
+                self.answerer.answer,
+                name=f"heads-serve {name}",
+                max_batch=settings.max_batch,
+                max_waiting=settings.max_waiting,
+                dropped=functools.partial(measurements.drop, name),
+                answered=functools.partial(measurements.batch, name),
+            )
+            for name in ("known", "encoded")
+        }
+        for name, lane in self._lanes.items():
+            measurements.watch(name, lane.n_waiting)
+
+    def load(self) -> None:
+        """Build the encoders, try them on what the run keeps, and load what is loaded late.
+
+        Raises:
+            HeadError, WeightsError, DeviceError, SettingError: as of `Run.products`.
+        """
+        _ = self.run.products
+        for encoder in self.run.encoders.values():
+            _ = getattr(encoder, "model", None)  # of a run that keeps no samples nothing has loaded it yet
+        self.is_ready = True
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def check_ready(self) -> None:
+        """Refuse while encoders are loaded.
+
+        Raises:
+            Refusal: 503.
+        """
+        if not self.is_ready:
+            raise Refusal(503, "Expected the encoders to be loaded, but they are not yet. Try again.", retry_after_s=1)
+
+    def known(self) -> CachedProducts:
+        """Return the products of the cache.
+
+        Raises:
+            Refusal: 404, there is none.
+        """
+        if self.products is None:
+            raise Refusal(404, "Expected a cache with products, but this server has none. Start it with --cache.")
+        return self.products
+
+    def asked(self, given: Given) -> tuple[Product | int, Hashable]:
+        """Return the product, or the row of one in the cache, and a key that only the same has.
+
+        Raises:
+            Refusal: 404, the id is unknown; 422, a column is.
+        """
+        if given.product_id is not None:
+            row = self.known().row(given.product_id)
+            if row is None:
+                raise Refusal(404, f"Expected the id of a product in the cache, got {given.product_id[:80]!r}.")
+            return row, row
+        key = (given.image and hashlib.sha256(given.image).digest(), given.text, tuple(sorted(given.columns.items())))
+        return self._product(given), key
+
+    async def answer(self, request: Request, questions: Sequence[Question]) -> list[Outcome]:
+        """Return what is said of each product.
+
+        Raises:
+            Refusal: 503, too many wait; 504, it took too long.
+            ClientGoneError: the client hung up; what waits is dropped.
+        """
+        lanes = ["known" if self._is_known(question) else "encoded" for question in questions]
+        deadline = deadline_of(request.scope)
+        futures: dict[int, asyncio.Future[Outcome]] = {}
+        try:
+            for name, lane in self._lanes.items():
+                numbers = [n for n, chosen in enumerate(lanes) if chosen == name]
+                submitted = lane.submit([questions[n] for n in numbers], deadline=deadline)
+                futures |= dict(zip(numbers, submitted, strict=True))
+        except FullError as error:
+            for future in futures.values():
+                future.cancel()
+            raise Refusal(
+                503, "Expected fewer products at once, got more than can wait. Try again.", retry_after_s=1
+            ) from error
+        together = asyncio.gather(*(futures[n] for n in range(len(questions))))
+        return await _in_time(request, together, deadline=deadline)
+
+    def check_picture(self, outcome: Outcome, given: Given) -> None:
+        """Refuse a picture that is none, or a text that is not Unicode.
+
+        Raises:
+            Refusal: 413, 422 or 503.
+        """
+        status = outcome.statuses.get("image", "ok")
+        if given.image is not None and status in BAD_PICTURES:
+            code, what = BAD_PICTURES[status]
+            raise Refusal(code, f"Expected a picture, got one that {what}", retry_after_s=1 if code == 503 else None)
+        if outcome.statuses.get("text") == "not_unicode":
+            raise Refusal(422, "Expected the text to be Unicode, got lone surrogates. Send it as UTF-8.")
+
+    def _product(self, given: Given) -> Product:
+        reserved = given.columns.keys() & {"image", "text"}
+        try:
+            if reserved:
+                raise HeadError(f"Expected {min(reserved)} beside the columns, got it among them. Send it as itself.")
+            return self.run.product(image=given.image, text=given.text, **given.columns)
+        except HeadError as error:
+            raise Refusal(422, str(error)) from error
+
+    def _is_known(self, question: Question) -> bool:
+        return isinstance(question.product, int) or self.run.products.is_known(question.product)
+
+
+async def _in_time(request: Request, answers: asyncio.Future[Any], *, deadline: float) -> Any:
+    """Return what a future comes to, if the client waits for it and it comes in time; else it is cancelled."""
+    gone = asyncio.ensure_future(_hung_up(request))
+    answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, or asyncio complains
+    try:
+        await asyncio.wait([answers, gone], timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+        if answers.done():
+            return answers.result()
+        if gone.done():
+            raise ClientGoneError
+        raise TimeoutError
+    except TimeoutError as error:
+        raise Refusal(504, "Expected an answer in time, but too much was asked before. Try again later.") from error
+    finally:
+        answers.cancel()
+        gone.cancel()
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

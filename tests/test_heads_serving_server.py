@@ -1,0 +1,198 @@
+"""A server that is started, loaded and stopped for real, and that does not start where it could only answer wrongly."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from safetensors.numpy import load_file, save_file
+from support import ROOT, image_bytes, invoke
+
+from heads.commands.serve import serve
+
+
+def start(served_run, folder, *arguments):
+    """Start a server in a process of its own; return it once it answers."""
+    command = [sys.executable, ROOT / "bin" / "heads-serve", served_run.run_path, "--port", "0", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        )
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:"), (folder / "log").read_text()
+    end = time.monotonic() + 120
+    while httpx.get(f"{url}/readyz", timeout=30).status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return SimpleNamespace(process=process, url=url, port=int(url.rpartition(":")[2]), log=folder / "log")
+
+
+def stop(server, number):
+    """Tell a server to stop; return its exit code."""
+    server.process.send_signal(number)
+    with server.process.stdout:
+        return server.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(served_run, tmp_path_factory):
+    server = start(served_run, tmp_path_factory.mktemp("server"), "--deadline", "20")
+    yield server
+    if server.process.poll() is None:
+        stop(server, signal.SIGINT)
+
+
+async def ask(port, body, *, headers=()):
+    """Send a JSON request on a connection of its own; return the status, None where there was no answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        lines = [
+            "POST /predict HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Connection: close",
+            f"Content-Length: {len(body)}", *headers,
+        ]  # fmt: skip
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        answer = await reader.read()
+        return int(answer.split(b" ")[1]) if answer else None
+    finally:
+        writer.close()
+
+
+def connect(port, content):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(content)
+    return connection
+
+
+def figure(server, name):
+    lines = httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def test_a_thousand_requests_at_once_are_answered_or_told_to_come_again(server):
+    """While clients that send nothing, or half of a request, hang on."""
+    hanging = [connect(server.port, b"") for _ in range(20)]
+    hanging += [connect(server.port, b"POST /predict HTTP/1.1\r\nContent-Le") for _ in range(20)]
+    half = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
+    hanging += [connect(server.port, half) for _ in range(20)]
+
+    async def run():
+        bodies = [json.dumps({"id": "p1"} if n % 2 else {"text": f"word{n} of {n}"}).encode() for n in range(1000)]
+        return await asyncio.gather(*(ask(server.port, body) for body in bodies))
+
+    statuses = asyncio.run(run())
+    for connection in hanging:
+        connection.close()
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= 100
+    assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 200
+
+
+def test_clients_that_hung_up_cost_no_forward_pass(server):
+    """Each of many sends a picture that takes long and hangs up at once; what waits then is dropped."""
+    content = large_picture()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(content) + 4}\r\n\r\n"
+    before = figure(server, "embed_once_products_dropped_total")
+    for n in range(60):
+        connect(server.port, head.encode() + content + f"{n:04}".encode()).close()
+    end = time.monotonic() + 60
+    while figure(server, "embed_once_products_waiting") or figure(server, "embed_once_requests_in_flight") > 1:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert figure(server, "embed_once_products_dropped_total") > before
+
+
+def test_body_in_chunks_without_end_is_cut_off(server):
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 20_000
+    with connect(server.port, head) as connection, pytest.raises((ConnectionError, TimeoutError)):
+        connection.sendall(chunks)
+    assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 200
+
+
+def test_request_too_large_is_answered_before_the_connection_ends(server):
+    done = httpx.post(
+        f"{server.url}/predict", content=b"x" * (17 * 2**20), headers={"Content-Type": "image/png"}, timeout=60
+    )
+    assert done.status_code == 413
+
+
+def large_picture():
+    return image_bytes("navy", size=(2000, 2000))
+
+
+def copied(served_run, folder):
+    return shutil.copytree(served_run.run_path, folder / "run")
+
+
+def assert_refused(result, *words):
+    assert result.exit_code == 1, result.stderr
+    error = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(error) == 1
+    assert all(word in error[0] for word in words), error
+
+
+def test_flipped_bit_in_a_head_is_found_at_the_start(served_run, tmp_path):
+    path = copied(served_run, tmp_path) / "early.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+    assert_refused(invoke(serve, path.parent, "--port", 0), "early.safetensors", "Train again")
+
+
+def test_run_of_a_newer_version_says_so(served_run, tmp_path):
+    path = copied(served_run, tmp_path) / "early.json"
+    path.write_text(path.read_text().replace('"format_version": 4', '"format_version": 5'))
+    assert_refused(invoke(serve, path.parent, "--port", 0), "version 3 or 4", "Update embed-once")
+
+
+def test_encoder_that_gives_other_vectors_ends_the_server(served_run, tmp_path):
+    path = copied(served_run, tmp_path) / "encoder_samples.safetensors"
+    tensors = {name: tensor.copy() for name, tensor in load_file(path).items()}
+    tensors["image.vector"] = -tensors["image.vector"]
+    save_file(tensors, path)
+    result = invoke(serve, path.parent, "--port", 0, "--device", "cpu")
+    assert_refused(result, "image encoder", "cosine")
+
+
+def test_cache_that_is_named_must_be_one(served_run, tmp_path):
+    assert_refused(invoke(serve, served_run.run_path, "--port", 0, "--cache", tmp_path / "no.h5"), "no.h5")
+
+
+def test_port_in_use_and_a_token_of_nothing_are_named(served_run, server):
+    assert_refused(invoke(serve, served_run.run_path, "--port", server.port), str(server.port), "--port")
+    assert_refused(invoke(serve, served_run.run_path, "--token", "ä"), "--token")
+
+
+def test_stop_loses_no_request_that_was_accepted(server):  # the last test, since it ends the server
+    """SIGTERM while many wait for pictures that take long: all get their answers, and the exit code is 0."""
+    contents = [large_picture() + str(n).encode() for n in range(12)]
+
+    async def run():
+        async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=30)) as client:
+            asked = [
+                asyncio.create_task(
+                    client.post(f"{server.url}/predict", content=content, headers={"Content-Type": "image/png"})
+                )
+                for content in contents
+            ]
+            while (await asyncio.to_thread(figure, server, "embed_once_requests_in_flight")) < 1 + len(contents):
+                await asyncio.sleep(0.02)
+                assert not all(task.done() for task in asked)
+            n_before = sum(task.done() for task in asked)
+            code = await asyncio.to_thread(stop, server, signal.SIGTERM)
+            return n_before, code, await asyncio.gather(*asked)
+
+    n_before, code, answers = asyncio.run(run())
+    assert [answer.status_code for answer in answers] == [200] * len(contents)
+    assert n_before < len(contents)
+    assert code == 0
+    assert server.log.read_text().count("\n") == 1, server.log.read_text()  # that it was ready
