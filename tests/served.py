@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from support import image_bytes, write_catalogue
+from support import ROOT, image_bytes, write_catalogue
 from tiny_models import write_two_towers, write_vision
 
 import embed
@@ -68,6 +75,41 @@ def served(folder: Path) -> Served:
     )  # fmt: skip
     report = heads.train(cache_path, settings=quick, runs_path=folder / "runs")
     return Served(report.run_path, cache_path, catalogue_path)
+
+
+def start(run: Served, folder: Path, *arguments: object) -> SimpleNamespace:
+    """Start a server in a process of its own; return it once it answers."""
+    command = [sys.executable, ROOT / "bin" / "heads-serve", run.run_path, "--port", "0", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        )
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:"), (folder / "log").read_text()
+    end = time.monotonic() + 120
+    while httpx.get(f"{url}/readyz", timeout=30).status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return SimpleNamespace(process=process, url=url, port=int(url.rpartition(":")[2]), log=folder / "log")
+
+
+def stop(server: SimpleNamespace, number: int) -> int:
+    """Tell a server to stop; return its exit code."""
+    server.process.send_signal(number)
+    with server.process.stdout:
+        return server.process.wait(60)
+
+
+@contextmanager
+def started(run: Served, folder: Path, *arguments: object) -> Iterator[SimpleNamespace]:
+    """Yield a server in a process of its own, which is stopped at the end unless it was."""
+    server = start(run, folder, *arguments)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            stop(server, signal.SIGINT)
 
 
 class Client:

@@ -6,188 +6,27 @@ Refusals and delays are put between page and server, so that all else is what a 
 from __future__ import annotations
 
 import base64
-import email.parser
-import email.policy
-import hashlib
-import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 import torch
 from browser import CHROMIUM
-from support import ROOT, image_bytes
+from served import started
+from support import image_bytes
 
 from heads.modules.late import pool
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-TYPES = {"index.html": "text/html; charset=utf-8", "app.js": "text/javascript", "style.css": "text/css"}
-CLASSES = ["Bags", "Shoes", "Topwear", "Watches"]
-ABOUT = {
-    "label": "subCategory",
-    "classes": CLASSES,
-    "heads": {
-        "early": ["image", "metadata", "text"],
-        "image": ["image"],
-        "late": ["image", "text"],
-        "metadata": ["metadata"],
-        "text": ["text"],
-    },
-    "head": "early",
-    "modalities": ["image", "metadata", "text"],
-    "metadata_columns": [
-        {"name": "gender", "kind": "categorical", "categories": ["", "Boys", "Girls", "Men", "Women"]},
-        {"name": "price", "kind": "number", "categories": []},
-    ],
-    "text_columns": ["productDisplayName"],
-    "late_weights": {"image": 0.35, "text": 0.65},
-    "n_products": 6,
-    "similar_by": ["fused", "image", "text"],
-    "limits": {"body_bytes": 2**24, "characters": 10_000},
-}
+CLASSES = ["blue shirt", "blue shoes", "red shirt", "red shoes"]
 PROBABILITIES = {"image": [0.07, 0.81, 0.1, 0.02], "text": [0.05, 0.15, 0.78, 0.02], "metadata": [0.3, 0.2, 0.4, 0.1]}
 
 
-class StubServer(ThreadingHTTPServer):
-    """Answers as ``heads-serve`` does, of tables: a picture says shoes, a text says topwear."""
-
-    daemon_threads = True
-    about = ABOUT
-    token = ""
-    products: ClassVar = [(f"{n:03}", f"Product number {n}", CLASSES[n % 4], f"p{n}.png") for n in range(6)]
-
-    def handle_error(self, *_: object) -> None:
-        """Say nothing of a page that left before its answer."""
-
-    def picture(self, name: str) -> bytes:
-        return image_bytes(hashlib.sha256(name.encode()).hexdigest()[:6].join(["#", ""]), size=(32, 32))
-
-    def probabilities(self, modality: str) -> list[float]:
-        return PROBABILITIES[modality]
-
-
-def predict(server: StubServer, fields: dict[str, object]) -> dict[str, object]:
-    """Return the answer to a product, as the server's contract has it."""
-    image, text = fields.get("image"), fields.get("text")
-    if image is not None and not image.startswith((b"\x89PNG", b"\xff\xd8\xff")):
-        raise ValueError("Expected a picture, got one that is no picture of a format that is read. Send a JPEG or PNG.")
-    cells = {column["name"] for column in server.about["metadata_columns"]} & fields.keys()
-    found = {"image": image is not None, "metadata": bool(cells), "text": bool(text)}
-    statuses = {name: "ok" if is_given else "absent" for name, is_given in found.items()}
-    given = [name for name, status in statuses.items() if status == "ok"]
-    probabilities = {name: server.probabilities(name) for name in given}
-
-    def of(names: list[str]) -> list[dict[str, object]]:
-        means = [sum(column) / len(names) for column in zip(*(probabilities[name] for name in names), strict=True)]
-        pairs = sorted(zip(means, server.about["classes"], strict=True), reverse=True)
-        return [{"answer": answer, "probability": probability} for probability, answer in pairs]
-
-    top = of(given) if given else []
-    alone = {name: of([name])[0] if name in given else None for name in ABOUT["modalities"]}
-    votes = {one["answer"] for name, one in alone.items() if one and name != "metadata"}
-    rest = {name: [other for other in given if other != name] for name in ABOUT["modalities"]}
-    explain = {
-        "classes": server.about["classes"],
-        "probabilities": probabilities,
-        "late_weights": server.about["late_weights"],
-        "late_temperatures": {"image": 0.8, "text": 0.9},
-        "late_temperature": 1.2,
-        "without": {name: of(others)[0] if others else None for name, others in rest.items()},
-    }
-    late = max(late_by_hand(explain, explain["late_weights"]).items(), key=lambda pair: pair[1])
-    return {
-        "answer": top[0]["answer"] if top else None,
-        "probability": top[0]["probability"] if top else None,
-        "top": top[: int(str(fields["top"]))],
-        "heads": {**alone, "early": top[0] if top else None, "late": {"answer": late[0], "probability": late[1]}},
-        "disagree": len(votes) > 1,
-        "statuses": statuses,
-        "explain": explain,
-    }
-
-
-class Handler(BaseHTTPRequestHandler):
-    """The routes of the contract."""
-
-    server: StubServer
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's own name
-        pass
-
-    def reply(self, content: object, *, status: int = 200, kind: str = "application/json") -> None:
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in (("Content-Type", kind), ("Content-Length", len(body)), ("Content-Security-Policy", POLICY)):
-            self.send_header(name, str(value))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def may(self) -> bool:
-        if not self.server.token or self.headers.get("Authorization") == f"Bearer {self.server.token}":
-            return True
-        self.reply({"error": "Expected a token, got none or another."}, status=401)
-        return False
-
-    def do_GET(self) -> None:
-        name = self.path.strip("/") or "index.html"
-        if name in TYPES:
-            self.reply((ROOT / "heads" / "serving" / "page" / name).read_bytes(), kind=TYPES[name])
-        elif self.may():
-            self.reply(
-                self.server.about if name == "about" else self.server.picture(name),
-                kind="application/json" if name == "about" else "image/png",
-            )
-
-    def do_POST(self) -> None:
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        if not self.may():
-            return
-        parts = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + content).iter_parts()
-        fields = {}
-        for part in parts:
-            value = part.get_payload(decode=True)
-            fields[part.get_param("name", header="content-disposition")] = (
-                value if part.get_filename() else value.decode()
-            )
-        try:
-            answer = predict(self.server, {"top": "1", **fields})
-            self.reply(answer if self.path == "/predict" else {"products": self.similar(fields)})
-        except ValueError as error:
-            self.reply({"error": str(error)}, status=422)
-
-    def similar(self, fields: dict[str, object]) -> list[dict[str, object]]:
-        products = self.server.products[: int(str(fields["n"]))]
-        if fields["by"] == "text":
-            products = products[::-1]
-        return [
-            {
-                "id": name,
-                "similarity": 0.97 - 0.03 * n,
-                "title": title,
-                "label": label,
-                "picture": picture and f"/{picture}",
-            }
-            for n, (name, title, label, picture) in enumerate(products)
-        ]
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[SimpleNamespace]:
-    """A server of the contract: its ``url``."""
-    with StubServer(("127.0.0.1", 0), Handler) as stub:
-        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield SimpleNamespace(url=f"http://127.0.0.1:{stub.server_port}/")
-        stub.shutdown()
-        thread.join()
+def server(served_run, tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """A server in a process of its own: its ``url``."""
+    with started(served_run, tmp_path_factory.mktemp("server")) as server:
+        yield SimpleNamespace(url=f"{server.url}/")
 
 
 @pytest.fixture(scope="module")
@@ -454,7 +293,7 @@ def test_nothing_is_wider_than_the_screen_whatever_names_are_like(opened, width,
 
     def lengthen(route):
         text = route.fetch().text()
-        for name in (*CLASSES, "Product"):
+        for name in (*CLASSES, "cotton"):
             text = text.replace(name, name + "W" * 120)
         route.fulfill(body=text, content_type="application/json")
 

@@ -2,53 +2,24 @@
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from types import SimpleNamespace
 
 import httpx
 import pytest
 from safetensors.numpy import load_file, save_file
-from support import ROOT, image_bytes, invoke
+from served import started, stop
+from support import image_bytes, invoke
 
 from heads.commands.serve import serve
 
 
-def start(served_run, folder, *arguments):
-    """Start a server in a process of its own; return it once it answers."""
-    command = [sys.executable, ROOT / "bin" / "heads-serve", served_run.run_path, "--port", "0", "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-        )
-    url = process.stdout.readline().strip()
-    assert url.startswith("http://127.0.0.1:"), (folder / "log").read_text()
-    end = time.monotonic() + 120
-    while httpx.get(f"{url}/readyz", timeout=30).status_code != 200:
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return SimpleNamespace(process=process, url=url, port=int(url.rpartition(":")[2]), log=folder / "log")
-
-
-def stop(server, number):
-    """Tell a server to stop; return its exit code."""
-    server.process.send_signal(number)
-    with server.process.stdout:
-        return server.process.wait(60)
-
-
 @pytest.fixture(scope="module")
 def server(served_run, tmp_path_factory):
-    server = start(served_run, tmp_path_factory.mktemp("server"), "--deadline", "20")
-    yield server
-    if server.process.poll() is None:
-        stop(server, signal.SIGINT)
+    with started(served_run, tmp_path_factory.mktemp("server"), "--deadline", "20") as server:
+        yield server
 
 
 async def ask(port, body, *, headers=()):
