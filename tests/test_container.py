@@ -69,6 +69,8 @@ def lend(root):
     python = f"{root}{LIBRARIES}/bin/python"
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    for bundled in Path(site).glob("setuptools*"):  # Python 3.11's, too old to build with; later ones bring none
+        shutil.rmtree(bundled)
     (Path(site) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
 
