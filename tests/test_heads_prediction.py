@@ -14,9 +14,11 @@ from support import image_bytes, invoke, write_catalogue
 from test_embed_encoders import write_folder
 from tiny_models import write_vision
 
-from cache import Cache
+from cache import Cache, EncoderSpec
 from embed import ExtractSettings, extract
 from embed.encoders.huggingface_text import TextEncoder
+from embed.encoders.side_notes import with_side_notes
+from embed.settings import EncoderChoice
 from heads import HeadError, Run, RunError, TrainSettings, train
 from heads.commands.export import export
 from heads.commands.predict import predict
@@ -331,3 +333,17 @@ def test_a_head_is_exported_with_the_encoders_it_learned_from(shop, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "The text vectors in it have a cosine of 1.0" in result.stdout
     assert (tmp_path / "out/model.pt2").is_file()
+
+
+def test_names_are_no_folders_that_happen_to_be_called_so(tmp_path, monkeypatch):
+    for name in ("resnet18", "random", "bert"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    images = EncoderSpec("image", {"architecture": "torchvision/resnet18"})
+    texts = EncoderSpec("text", {"architecture": "transformers/BertConfig"})
+    noted = [
+        with_side_notes(spec, EncoderChoice(model, "random", None, ""), ExtractSettings()).side_notes["settings"]
+        for spec, model in ((images, "resnet18"), (texts, "bert"))
+    ]
+    assert (noted[0]["image_encoder"], noted[0]["image_weights"]) == ("resnet18", "random")
+    assert noted[1]["text_encoder"] == str((tmp_path / "bert").resolve())

@@ -18,6 +18,7 @@ from embed.settings import EncoderChoice, ExtractSettings
 __all__ = ["LIBRARIES", "library_versions", "settings_of", "with_side_notes"]
 
 LIBRARIES = ("numpy", "pillow", "tokenizers", "torch", "torchvision", "transformers")
+WORDS = ("pretrained", "random")  # of weights, that name no file
 SETTINGS = {"image": ("seed", "decode", "tokens"), "text": ("seed", "max_length", "tokens")}  # beside the choice
 
 
@@ -25,7 +26,9 @@ def with_side_notes(spec: EncoderSpec, choice: EncoderChoice, settings: ExtractS
     """Return the spec with notes on the settings that its encoder is built from, and on the libraries there are."""
     modality = spec.modality
     asked = {name: getattr(settings, name) for name in SETTINGS[modality]}
-    asked |= {f"{modality}_encoder": _place(choice.model), f"{modality}_weights": _place(choice.weights)}
+    is_name = str(spec.fields.get("architecture")).startswith("torchvision/")  # whatever folders there are
+    asked |= {f"{modality}_encoder": choice.model if is_name else _place(choice.model)}
+    asked |= {f"{modality}_weights": choice.weights if choice.weights in WORDS else _place(choice.weights)}
     asked |= {"pooling": choice.pooling} if choice.pooling else {}
     return replace(spec, side_notes={"settings": asked, "libraries": library_versions()})
 
