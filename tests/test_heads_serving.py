@@ -372,6 +372,22 @@ def test_token_opens_all_but_the_page_and_the_states(run):
         assert [other.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
+def test_page_from_elsewhere_cannot_have_its_own_name_lead_here(client, run):
+    names = [
+        "localhost:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        "evil.example",
+        "127.0.0.1.evil.example:8000",
+        "localhost.evil",
+    ]
+    statuses = [client.get("/about", headers={"Host": name}).status_code for name in names]
+    assert statuses == [200, 200, 200, 421, 421, 421]
+    for limits in ({"host": "0.0.0.0"}, {"token": "swordfish"}):  # noqa: S104 - nothing listens
+        named, _ = client_of(run, None, **limits)
+        assert named.get("/about", headers={"Host": "shop.example"}).status_code == 200
+
+
 def test_every_answer_has_the_strict_policy(client):
     for path in ("/healthz", "/nothing", "/about", "/"):
         headers = client.get(path).headers

@@ -14,7 +14,6 @@ from typing import Any
 
 import uvicorn
 
-from cache.errors import EmbedOnceError
 from heads.prediction.run import Run
 from heads.serving.app import make_app
 from heads.serving.cached_products import CachedProducts
@@ -45,7 +44,7 @@ class Server:
         self._settings = settings
         self._listener = _listen(settings)
         self._service = Service(run, products, settings, Measurements())
-        self._failure: EmbedOnceError | None = None
+        self._failure: Exception | None = None
         app = make_app(self._service, image_root=image_root, lifespan=self._lifespan)
         config = uvicorn.Config(
             Gate(app, settings=settings, measurements=self._service.measurements),
@@ -80,7 +79,7 @@ class Server:
         try:
             self._service.load()
             log.info("Ready: the encoders were loaded and tried in %.1f s.", time.perf_counter() - start)
-        except EmbedOnceError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where the server has ended
             self._failure = error
             self._uvicorn.should_exit = True
 
