@@ -59,7 +59,7 @@ class Answerer:
         self._n_threads = torch.get_num_threads()
         self._explained = list(self._heads[run.head].description.dims)
         self.alone = [name for name, head in run.heads.items() if list(head.description.dims) == [name]]
-        self.late = next((name for name, head in run.heads.items() if _late(head.module) is not None), None)
+        self.late = next((name for name, head in run.heads.items() if self._can_be_averaged(_late(head.module))), None)
 
     def answer(self, questions: Sequence[Question]) -> list[Outcome]:
         """Return what the heads say of each product, in the order of the questions."""
@@ -96,6 +96,10 @@ class Answerer:
     def late_facts(self) -> dict[str, Any]:
         """Return how the late fusion averages, in JSON's types."""
         return late_facts(None if self.late is None else _late(self._run.heads[self.late].module), self.late)
+
+    def _can_be_averaged(self, late: Late | None) -> bool:
+        """Return whether this is a late fusion, and the answers that it averages are told, too."""
+        return late is not None and set(late.modalities) <= set(self.alone)
 
     def _outcomes(
         self,

@@ -134,6 +134,8 @@ def _add_products(app: FastAPI, service: Service, image_root: Path | None) -> No
         """
         service.check_ready()
         products = service.known()
+        if not products.tables:
+            raise Refusal(404, "Expected heads that look at pictures or texts, got none. Serve others, too.")
         given, options = await read_one(request, settings, names=("n", "by"))
         n = count_of(options, "n", default=N_SIMILAR, most=settings.max_top)
         by = word_of(options, "by", default="fused", words=("fused", *products.tables))
