@@ -23,7 +23,7 @@ from heads.serving.measurements import Measurements
 from heads.serving.serve_settings import ServeSettings
 from heads.serving.service import Service
 
-__all__ = ["Server"]
+__all__ = ["Server", "listen"]
 
 log = logging.getLogger("embed_once")
 
@@ -42,7 +42,7 @@ class Server:
         self, run: Run, products: CachedProducts | None, settings: ServeSettings, *, image_root: Path | None = None
     ) -> None:
         self._settings = settings
-        self._listener = _listen(settings)
+        self._listener = listen(settings)
         self._service = Service(run, products, settings, Measurements())
         self._failure: Exception | None = None
         app = make_app(self._service, image_root=image_root, lifespan=self._lifespan)
@@ -84,7 +84,12 @@ class Server:
             self._uvicorn.should_exit = True
 
 
-def _listen(settings: ServeSettings) -> socket.socket:
+def listen(settings: ServeSettings) -> socket.socket:
+    """Return a socket that listens where the settings say.
+
+    Raises:
+        OSError: the address cannot be listened at.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Of a socket that is not said to be TCP's asyncio does not turn Nagle's algorithm off: each answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
