@@ -6,8 +6,10 @@ import io
 import json
 import os
 import struct
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,6 +116,26 @@ def test_what_is_known_needs_no_encoder(client, run, monkeypatch):
     assert client.post("/predict", json={"text": "never seen"}).status_code == 500
 
 
+def test_what_is_known_waits_for_no_encoder(client, run, monkeypatch):
+    may_end, has_begun = threading.Event(), threading.Event()
+    encode = run.encoders["text"].encode
+
+    def slow(batch):
+        has_begun.set()
+        assert may_end.wait(20)
+        return encode(batch)
+
+    monkeypatch.setattr(run.encoders["text"], "encode", slow)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(client.post, "/predict", json={"text": "what takes long"})
+        assert has_begun.wait(20)
+        assert client.post("/predict", json={"id": "p20"}).status_code == 200
+        assert client.post("/predict", json={"text": title(22)}).status_code == 200
+        assert not asked.done()
+        may_end.set()
+        assert asked.result().status_code == 200
+
+
 def test_explanation_is_all_it_takes_to_compute_late_fusion_again(client, run, served_run):
     """By the formula of the manual: raise, normalise, average by the weights of what answered, raise, normalise."""
     for product in ({"id": "p3"}, {"id": "p5"}, {"text": TITLE}, {**PRODUCT, "image": encoded(picture(2))}):
@@ -135,6 +157,18 @@ def test_explanation_is_all_it_takes_to_compute_late_fusion_again(client, run, s
         late = powers / powers.sum()
         assert run.classes[late.argmax()] == said["heads"]["late"]["answer"]
         assert late.max() == pytest.approx(said["heads"]["late"]["probability"], abs=1e-5)
+
+
+def test_heads_that_are_served_alone_have_nothing_to_average_and_may_have_nothing_to_compare(served_run):
+    run = heads.Run.load(served_run.run_path, heads=["late"], device="cpu")
+    late, _ = client_of(run, served_run.cache_path)
+    explain = late.post("/predict?explain=true", json={"id": "p3"}).json()["explain"]
+    assert (explain["probabilities"], explain["late"], explain["late_weights"]) == ({}, None, None)
+    run = heads.Run.load(served_run.run_path, heads=["metadata"], device="cpu")
+    metadata, _ = client_of(run, served_run.cache_path)
+    assert metadata.post("/predict", json={"columns": {"gender": "Men"}}).json()["heads"].keys() == {"metadata"}
+    assert metadata.post("/similar", json={"id": "p3"}).status_code == 404
+    assert metadata.get("/about").json()["similar_by"] == []
 
 
 def test_explanation_says_what_the_answer_would_be_without_each_modality(client, run):
@@ -370,6 +404,22 @@ def test_token_opens_all_but_the_page_and_the_states(run):
         for done in (other.post("/predict", json=PRODUCT), other.get("/about"), other.get("/metrics"), other.get("/x")):
             assert (done.status_code, done.headers["www-authenticate"]) == (401, "Bearer")
         assert [other.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+def test_page_from_elsewhere_cannot_have_its_own_name_lead_here(client, run):
+    names = [
+        "localhost:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        "evil.example",
+        "127.0.0.1.evil.example:8000",
+        "localhost.evil",
+    ]
+    statuses = [client.get("/about", headers={"Host": name}).status_code for name in names]
+    assert statuses == [200, 200, 200, 421, 421, 421]
+    for limits in ({"host": "0.0.0.0"}, {"token": "swordfish"}):  # noqa: S104 - nothing listens
+        named, _ = client_of(run, None, **limits)
+        assert named.get("/about", headers={"Host": "shop.example"}).status_code == 200
 
 
 def test_every_answer_has_the_strict_policy(client):

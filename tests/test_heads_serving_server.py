@@ -52,7 +52,7 @@ def test_a_thousand_requests_at_once_are_answered_or_told_to_come_again(server):
     """While clients that send nothing, or half of a request, hang on."""
     hanging = [connect(server.port, b"") for _ in range(20)]
     hanging += [connect(server.port, b"POST /predict HTTP/1.1\r\nContent-Le") for _ in range(20)]
-    half = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
+    half = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
     hanging += [connect(server.port, half) for _ in range(20)]
 
     async def run():
@@ -70,7 +70,8 @@ def test_a_thousand_requests_at_once_are_answered_or_told_to_come_again(server):
 def test_clients_that_hung_up_cost_no_forward_pass(server):
     """Each of many sends a picture that takes long and hangs up at once; what waits then is dropped."""
     content = large_picture()
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(content) + 4}\r\n\r\n"
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    head += f"Content-Length: {len(content) + 4}\r\n\r\n"
     before = figure(server, "embed_once_products_dropped_total")
     for n in range(60):
         connect(server.port, head.encode() + content + f"{n:04}".encode()).close()
@@ -82,7 +83,7 @@ def test_clients_that_hung_up_cost_no_forward_pass(server):
 
 
 def test_body_in_chunks_without_end_is_cut_off(server):
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 20_000
     with connect(server.port, head) as connection, pytest.raises((ConnectionError, TimeoutError)):
         connection.sendall(chunks)

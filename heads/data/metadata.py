@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -100,15 +101,15 @@ class FittedMetadata:
         table = np.empty((len(series[0]), len(series)), dtype=object)  # (N, series)
         for place, values in enumerate(series):
             table[:, place] = values
-        encoder = self._encoder()
         vectors = np.empty((len(table), self.dim), dtype=np.float32)
         for start in range(0, len(table), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
-            vectors[block] = encoder.transform(table[block])[:, self.kept]
+            vectors[block] = self._encoder.transform(table[block])[:, self.kept]
         return vectors
 
+    @cached_property
     def _encoder(self) -> Any:
-        """Return scikit-learn's transformer of the whole table, fitted on rows that say nothing."""
+        """scikit-learn's transformer of the whole table, fitted on rows that say nothing."""
         from sklearn.compose import ColumnTransformer
 
         each = [(transformer, column) for column in self.columns for transformer in column.transformers()]

@@ -56,12 +56,14 @@ class Answerer:
     def __init__(self, run: Run, products: CachedProducts | None) -> None:
         self._run, self._products = run, products
         self._heads = {name: replace(head, block_rows=BLOCK_ROWS) for name, head in run.heads.items()}
+        self._n_threads = torch.get_num_threads()
         self._explained = list(self._heads[run.head].description.dims)
         self.alone = [name for name, head in run.heads.items() if list(head.description.dims) == [name]]
-        self.late = next((name for name, head in run.heads.items() if _late(head.module) is not None), None)
+        self.late = next((name for name, head in run.heads.items() if self._can_be_averaged(_late(head.module))), None)
 
     def answer(self, questions: Sequence[Question]) -> list[Outcome]:
         """Return what the heads say of each product, in the order of the questions."""
+        torch.set_num_threads(self._n_threads)  # for this thread, which may have begun while another had one core
         outcomes: dict[int, Outcome] = {}
         in_cache = [n for n, question in enumerate(questions) if isinstance(question.product, int)]
         others = [n for n, question in enumerate(questions) if not isinstance(question.product, int)]
@@ -95,6 +97,10 @@ class Answerer:
         """Return how the late fusion averages, in JSON's types."""
         return late_facts(None if self.late is None else _late(self._run.heads[self.late].module), self.late)
 
+    def _can_be_averaged(self, late: Late | None) -> bool:
+        """Return whether this is a late fusion, and the answers that it averages are told, too."""
+        return late is not None and set(late.modalities) <= set(self.alone)
+
     def _outcomes(
         self,
         questions: Sequence[Question],
@@ -102,8 +108,13 @@ class Answerer:
         vectors: Vectors,
         statuses: Sequence[dict[str, str]],
     ) -> dict[int, Outcome]:
-        answers = answers_of(self._heads, vectors, head=self._run.head)
-        without = self._without(vectors, [questions[n].is_explained for n in numbers])
+        # On so few rows the cores would wait for each other longer than they compute.
+        torch.set_num_threads(1)
+        try:
+            answers = answers_of(self._heads, vectors, head=self._run.head)
+            without = self._without(vectors, [questions[n].is_explained for n in numbers])
+        finally:
+            torch.set_num_threads(self._n_threads)
         return {n: Outcome(answers, place, statuses[place], vectors, without[place]) for place, n in enumerate(numbers)}
 
     def _without(self, vectors: Vectors, asked: Sequence[bool]) -> list[dict[str, tuple[str, float] | None]]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
+import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heads.serving.measurements import Measurements
 from heads.serving.refusal import Refusal
-from heads.serving.serve_settings import ServeSettings
+from heads.serving.serve_settings import ServeSettings, is_loopback
 
 __all__ = ["Gate", "deadline_of"]
-
-log = logging.getLogger("embed_once")
 
 FREE = {"/", "/app.js", "/style.css", "/healthz", "/readyz"}  # without a token: none says anything of products
 UNBOUNDED = {"/healthz", "/readyz", "/metrics"}  # answered however many requests there are
@@ -49,6 +48,7 @@ class Gate:
     def __init__(self, app: ASGIApp, *, settings: ServeSettings, measurements: Measurements) -> None:
         self._app, self._settings, self._measurements = app, settings, measurements
         self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
+        self._is_private = settings.token is None and is_loopback(settings.host)
         self._n_requests = 0
         self._body_bytes = 0  # of all requests that are being answered
 
@@ -93,7 +93,14 @@ class Gate:
             raise Refusal(503, "Expected fewer large requests at once, got too many. Try again.", retry_after_s=1)
 
     def _admit(self, scope: Scope) -> None:
-        """Refuse a request without the token, or one too many."""
+        """Refuse a request without the token, to another name than this machine's, or one too many."""
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        if self._is_private and not _is_ours(host):
+            # A page from elsewhere may have a name of its own lead here, and would read what it is answered.
+            raise Refusal(
+                421,
+                f"Expected this machine's own name, got {host[:80]!r}. Ask 127.0.0.1, or start with --token or --host.",
+            )
         if self._token is not None and scope["path"] not in FREE:
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             if not hmac.compare_digest(given, self._token):
@@ -161,6 +168,12 @@ class _Body:
             f"Expected at most {self._settings.max_body_mb:g} MB, got more. Send less.",
             headers={"Connection": "close"},
         )
+
+
+@lru_cache(maxsize=256)
+def _is_ours(host: str) -> bool:
+    """Return whether a Host header names this machine, with or without a port."""
+    return is_loopback(re.sub(r":\d*$", "", host).strip("[]"))
 
 
 def _endpoint(scope: Scope) -> str:

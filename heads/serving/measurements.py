@@ -19,6 +19,7 @@ class Measurements:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        self._by_endpoint: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter("embed_once_requests", "Requests answered.", ["endpoint", "status"], registry=registry)
         self._seconds = Histogram(
             "embed_once_request_seconds", "From a request's first byte to its answer.", ["endpoint"],
@@ -52,8 +53,16 @@ class Measurements:
     def end(self, endpoint: str, status: int, seconds: float) -> None:
         """Note that a request was answered."""
         self._in_flight.dec()
-        self._requests.labels(endpoint, str(status)).inc()
-        self._seconds.labels(endpoint).observe(seconds)
+        count, times = self._of(endpoint, status)
+        count.inc()
+        times.observe(seconds)
+
+    def _of(self, endpoint: str, status: int) -> tuple[Counter, Histogram]:
+        """Return the figures of an endpoint and a status; finding them by their labels takes a tenth of an answer."""
+        if (endpoint, status) not in self._by_endpoint:
+            figures = self._requests.labels(endpoint, str(status)), self._seconds.labels(endpoint)
+            self._by_endpoint[endpoint, status] = figures
+        return self._by_endpoint[endpoint, status]
 
     def repeat(self) -> None:
         """Note that an answer was at hand."""

@@ -11,7 +11,7 @@ from cache import Cache
 from cache.errors import EmbedOnceError
 from heads.errors import HeadError
 from heads.prediction.run import Run
-from heads.serving.serve_settings import ServeSettings
+from heads.serving.serve_settings import ServeSettings, is_loopback
 
 __all__ = ["serve"]
 
@@ -71,6 +71,6 @@ def serve(
             if cache_path is not None:
                 raise
             log.warning("Products are answered, but none is known by its id. %s", error)
-    if not settings.is_loopback and settings.token is None:
+    if not is_loopback(settings.host) and settings.token is None:
         log.warning("Everybody who reaches %s may ask this server: no --token is named.", settings.host)
     Server(run, products, settings, image_root=None if image_root is None else Path(image_root)).run(tell)

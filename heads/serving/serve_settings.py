@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cache.errors import SettingError
 
-__all__ = ["ServeSettings"]
+__all__ = ["ServeSettings", "is_loopback"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,14 @@ class ServeSettings:
         """How many bytes a request's body may have."""
         return int(self.max_body_mb * 2**20)
 
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address is one that only this machine reaches; none is of HTTP of old.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("example.org")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("localhost", "")

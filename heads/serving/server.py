@@ -14,7 +14,6 @@ from typing import Any
 
 import uvicorn
 
-from cache.errors import EmbedOnceError
 from heads.prediction.run import Run
 from heads.serving.app import make_app
 from heads.serving.cached_products import CachedProducts
@@ -24,7 +23,7 @@ from heads.serving.measurements import Measurements
 from heads.serving.serve_settings import ServeSettings
 from heads.serving.service import Service
 
-__all__ = ["Server"]
+__all__ = ["Server", "listen"]
 
 log = logging.getLogger("embed_once")
 
@@ -43,9 +42,9 @@ class Server:
         self, run: Run, products: CachedProducts | None, settings: ServeSettings, *, image_root: Path | None = None
     ) -> None:
         self._settings = settings
-        self._listener = _listen(settings)
+        self._listener = listen(settings)
         self._service = Service(run, products, settings, Measurements())
-        self._failure: EmbedOnceError | None = None
+        self._failure: Exception | None = None
         app = make_app(self._service, image_root=image_root, lifespan=self._lifespan)
         config = uvicorn.Config(
             Gate(app, settings=settings, measurements=self._service.measurements),
@@ -80,12 +79,17 @@ class Server:
         try:
             self._service.load()
             log.info("Ready: the encoders were loaded and tried in %.1f s.", time.perf_counter() - start)
-        except EmbedOnceError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where the server has ended
             self._failure = error
             self._uvicorn.should_exit = True
 
 
-def _listen(settings: ServeSettings) -> socket.socket:
+def listen(settings: ServeSettings) -> socket.socket:
+    """Return a socket that listens where the settings say.
+
+    Raises:
+        OSError: the address cannot be listened at.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Of a socket that is not said to be TCP's asyncio does not turn Nagle's algorithm off: each answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

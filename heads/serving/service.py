@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import json
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Hashable, Sequence
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -24,7 +25,9 @@ from heads.serving.measurements import Measurements
 from heads.serving.refusal import ClientGoneError, Refusal
 from heads.serving.serve_settings import ServeSettings
 
-__all__ = ["RecentAnswers", "Service"]
+__all__ = ["RecentAnswers", "Service", "in_time"]
+
+Result = TypeVar("Result")
 
 MOST_RECENT = 10_000  # answers that were given last, about 1 kB each
 BAD_PICTURES = {
@@ -130,8 +133,9 @@ class Service:
             if row is None:
                 raise Refusal(404, f"Expected the id of a product in the cache, got {given.product_id[:80]!r}.")
             return row, row
-        key = (given.image and hashlib.sha256(given.image).digest(), given.text, tuple(sorted(given.columns.items())))
-        return self._product(given), key
+        picture = "" if given.image is None else hashlib.sha256(given.image).hexdigest()
+        parts = json.dumps([picture, given.text, sorted(given.columns.items())])
+        return self._product(given), hashlib.sha256(parts.encode()).digest()  # short, whatever was sent
 
     async def answer(self, request: Request, questions: Sequence[Question]) -> list[Outcome]:
         """Return what is said of each product.
@@ -154,8 +158,7 @@ class Service:
             raise Refusal(
                 503, "Expected fewer products at once, got more than can wait. Try again.", retry_after_s=1
             ) from error
-        together = asyncio.gather(*(futures[n] for n in range(len(questions))))
-        return await _in_time(request, together, deadline=deadline)
+        return await in_time(request, asyncio.gather(*(futures[n] for n in range(len(questions)))))
 
     def check_picture(self, outcome: Outcome, given: Given) -> None:
         """Refuse a picture that is none, or a text that is not Unicode.
@@ -183,8 +186,15 @@ class Service:
         return isinstance(question.product, int) or self.run.products.is_known(question.product)
 
 
-async def _in_time(request: Request, answers: asyncio.Future[Any], *, deadline: float) -> Any:
-    """Return what a future comes to, if the client waits for it and it comes in time; else it is cancelled."""
+async def in_time(request: Request, answer: Awaitable[Result]) -> Result:
+    """Return what something comes to, if the client waits for it and it comes in time; else it is cancelled.
+
+    Raises:
+        Refusal: 504.
+        ClientGoneError: the client hung up.
+    """
+    answers = asyncio.ensure_future(answer)
+    deadline = deadline_of(request.scope)
     gone = asyncio.ensure_future(_hung_up(request))
     answers.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, or asyncio complains
     try:

@@ -68,7 +68,7 @@ def command(quick: bool, device: str, json_path: Path | None) -> None:
         folder = Path(name)
         click.echo("preparing a run", err=True)
         run_path, cache_path = prepare(folder, n_products=100 if quick else 400, device=device)
-        n_new = 24 if quick else 640
+        n_new = 124 if quick else 640
         pictures = [path.read_bytes() for path in draw_pictures(folder / "new", n_pictures=n_new, size=SIZE, seed=9)]
         titles = [f"new {title} {n}" for n, title in enumerate(draw_titles(n_new, seed=9))]
         figures["empty"] = empty(folder, seconds=1.0 if quick else 5.0)
@@ -153,7 +153,7 @@ def answers(
     asyncio.run(load(port, [kept]))
     figures["cached again"] = {str(n): timed(port, lambda: kept, n_clients=n, seconds=seconds) for n in CLIENTS}
     new = iter([form(picture, title) for picture, title in zip(pictures, titles, strict=True)])
-    shares = (4, 8, 12) if quick else (40, 150, 450)
+    shares = (4, 24, 96) if quick else (40, 150, 450)
     figures["uncached"] = {
         str(n): measured(port, [next(new) for _ in range(share)], n_clients=n)
         for n, share in zip(CLIENTS, shares, strict=True)
