@@ -375,9 +375,7 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
     path = shutil.copy(cache_path, tmp_path / "c.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
-    assert_one_line(
-        heads_train(cache=path), "version 3 or version 4, got 99", "Update embed-once"
-    )
+    assert_one_line(heads_train(cache=path), "version 3 or version 4, got 99", "Update embed-once")
 
 
 @pytest.mark.parametrize(
