@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cache import ContentSpec
 from cache.reading import raise_if_refused
 from heads.data.vectors import Vectors
@@ -114,7 +116,8 @@ class Run:
         """Return what the run says of one product, or of as many as the lists are long.
 
         Args:
-            image: a path, the bytes of a file, or a PIL image; or a list of such, with None where there is none.
+            image: a path, the bytes of a file, or a PIL image; or a list of such, with None where there is none. Lists
+                may also be a Series or an array; None and NaN are nothing.
             text: a text, or a list of such.
             top: so many of the likeliest classes.
             columns: cells of the columns that metadata, or the texts, are made of; or lists of such.
@@ -122,7 +125,7 @@ class Run:
         Raises:
             HeadError: a column is unknown, lists differ in length, or as `products` says.
         """
-        given = {"image": image, "text": text, **columns}
+        given = {name: _listed(value) for name, value in {"image": image, "text": text, **columns}.items()}
         self._check_columns(columns)
         lengths = {name: len(value) for name, value in given.items() if isinstance(value, list | tuple)}
         if len(set(lengths.values())) > 1:
@@ -151,6 +154,7 @@ class Run:
         return answers_of(self.heads, vectors, head=self.head)
 
     def _product(self, given: Mapping[str, Any]) -> Product:
+        given = {name: None if _is_nothing(value) else value for name, value in given.items()}
         cells = {name: "" if value is None else str(value) for name, value in given.items() if name != "image"}
         text = cells.pop("text")
         text_columns = self.products.text_columns
@@ -168,6 +172,17 @@ class Run:
                 + (f" and cells of {', '.join(dict.fromkeys(known))}" if known else "")
                 + f", got {unknown[0]}. Leave it out: the run's heads do not look at it."
             )
+
+
+def _listed(value: object) -> object:
+    """Return the list that a Series or an array of one dimension is; all else as it is."""
+    return list(value.tolist()) if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") else value
+
+
+def _is_nothing(value: object) -> bool:
+    """Return whether a value is None, or what numpy and pandas have where nothing is."""
+    is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _read(path: Path) -> dict[str, Any]:
