@@ -93,9 +93,9 @@ def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderS
 
 
 def _other_versions(spec: EncoderSpec) -> str:
-    from embed.encoders.side_notes import library_versions
+    from embed.encoders.side_notes import library_versions, versions_then
 
-    then, now = spec.side_notes.get("libraries", {}), library_versions()
+    then, now = versions_then(spec), library_versions()
     lines = [f"{name} is {now.get(name)}, was {then[name]}" for name in sorted(then) if now.get(name) != then[name]]
     return f"Other versions here: {', '.join(lines)}." if lines else "All libraries are of the same versions."
 
