@@ -125,7 +125,7 @@ def read_frame(products: Any, settings: ExtractSettings | None) -> tuple[Catalog
         )
     if asked.pictures == "mean":
         raise SettingError(
-            "Expected pictures=first for products in memory, got mean: means are made by embed.extract alone. Extract a "
+            "Expected pictures=first for products in memory, got mean: embed.extract alone makes means. Extract a "
             "catalogue with --pictures mean."
         )
     if (needed := _needed_columns(asked)) and needed <= set(map(str, frame.columns)):
