@@ -111,11 +111,10 @@ def test_what_no_cache_knows_is_encoded_to_the_same_answer(shop):
 
 def test_known_content_is_answered_without_an_encoder(shop, monkeypatch):
     run = Run.load(shop / "runs/run", cache_path=shop / "c.h5")
-    assert run.products  # its encoders are tried
     for encoder in run.encoders.values():
         monkeypatch.setattr(encoder, "encode", None)
     row = rows_of(1)[0]
-    assert run.predict(image=shop / row["image"], text=row["text"]).answer
+    assert run.predict(image=shop / row["image"], text=row["text"]).answer  # nor is one tried
     with pytest.raises(TypeError):
         run.predict(text="never seen")
 
@@ -217,7 +216,7 @@ def test_catalogue_is_extracted_beside_it_and_known_products_are_not_encoded_aga
     assert sum(n_texts) - 4 == 3  # four of the run's samples are encoded to try the encoder
     n_texts.clear()
     assert lines_of(predicted(shop / "runs/run", source).stdout) == lines
-    assert sum(n_texts) == 4
+    assert n_texts == []
     with Cache(tmp_path / "new/data.embeddings.h5") as cache:
         assert cache.ids() == [row["id"] for row in rows]
 
@@ -280,7 +279,7 @@ def test_who_has_no_answer_goes_to_the_review_and_is_not_counted(shop, tmp_path)
     source = write_catalogue(tmp_path / "new", rows)
     out = tmp_path / "out.csv"
     result = predicted(shop / "runs/run", source, "--head", "text", "-o", out, "--threshold", "0")
-    assert "answers of text to 1 of 2 products" in result.stdout
+    assert "answers of text to 1 of 2 products.\n" in result.stdout
     assert [line["id"] for line in lines_of((tmp_path / "review.csv").read_text())] == ["b"]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from heads.runs.encoder_samples import EncoderSamples
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
 
-__all__ = ["check_parity", "encoders_of"]
+__all__ = ["TriedEncoder", "check_parity", "encoders_of"]
 
 LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 MOST_SHOWN = 4  # differences of two specs
@@ -65,6 +66,35 @@ def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, s
         )
     encoder.name = name
     return encoder
+
+
+class TriedEncoder:
+    """An encoder that is tried on contents whose vectors are known before it encodes any other; all else is its own."""
+
+    def __init__(self, encoder: Encoder, samples: EncoderSamples | None) -> None:
+        self.name = encoder.name
+        self.spec = encoder.spec
+        self.prepare = encoder.prepare
+        self._encoder = encoder
+        self._samples = samples
+        self._trying = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._encoder, name)
+
+    def encode(self, batch: Sequence[Any]) -> Any:
+        """Return what the encoder gives.
+
+        Raises:
+            HeadError: as of `check_parity`, at the first call.
+        """
+        with self._trying:
+            if self._samples is not None:
+                check_parity({self.spec.modality: self._encoder}, {self.spec.modality: self._samples})
+                self._samples = None
+        return self._encoder.encode(batch)
 
 
 def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderSamples]) -> None:

@@ -16,7 +16,7 @@ from heads.errors import HeadError, RunError
 from heads.experiment.best_heads import choose_heads
 from heads.modules.saved_head import TrainedHead
 from heads.prediction.answers import Answers, Prediction, answers_of
-from heads.prediction.head_encoders import check_parity, encoders_of
+from heads.prediction.head_encoders import TriedEncoder, encoders_of
 from heads.prediction.products import Product, ProductEncoder, picture_bytes
 from heads.runs.encoder_samples import load_encoder_samples
 from heads.runs.folder import load_heads
@@ -28,7 +28,8 @@ class Run:
     """The heads of a run folder, and the encoders that turn products into what they look at.
 
     The answer that counts is that of `head`: the one asked for first, else the best by macro-F1 on the run's validation
-    rows. Encoders are built, and tried on contents that the run keeps, when the first raw product comes.
+    rows. Encoders are built when the first raw product comes, and tried on contents that the run keeps when one comes
+    that no cache knows.
 
     Args:
         path: a folder that `heads.train` wrote.
@@ -87,16 +88,18 @@ class Run:
 
     @property
     def encoders(self) -> dict[str, Any]:
-        """The encoder of each modality but metadata; at the first call they are built, and tried on the run's samples.
+        """The encoder of each modality but metadata, built at the first call.
+
+        Each is tried on the run's samples when it is to encode something: a `HeadError` if it gives other vectors.
 
         Raises:
-            HeadError: an encoder cannot be built as it was, or gives other vectors than those that were learned from.
+            HeadError: an encoder cannot be built as it was.
             WeightsError, DeviceError, SettingError: its weights or the device cannot be had.
         """
         if self._encoders is None:
             encoders = encoders_of(self.heads.values(), device=self._device, changed=self._changed)
-            check_parity(encoders, load_encoder_samples(self.path))
-            self._encoders = encoders
+            samples = load_encoder_samples(self.path)
+            self._encoders = {name: TriedEncoder(one, samples.get(name)) for name, one in encoders.items()}
         return self._encoders
 
     @property

@@ -29,7 +29,7 @@ class PredictReport:
     n_products: int
     n_answered: int  # by the head that counts
     n_without: int  # have no vector of anything that the heads look at
-    n_disagree: int
+    n_disagree: int | None  # None where fewer than two modalities are answered alone
     n_review: int  # are less probable than asked for
     review_path: Path | None
     cache_path: Path
@@ -94,7 +94,7 @@ def predict(
         n_products=len(ids),
         n_answered=int(answers.answered[run.head].sum()),
         n_without=int((~np.stack(list(answers.answered.values())).any(0)).sum()),
-        n_disagree=int(answers.disagree.sum()),
+        n_disagree=int(answers.disagree.sum()) if len(answers.modalities) > 1 else None,
         n_review=int(doubtful.sum()),
         review_path=review_path,
         cache_path=vectors_path,
