@@ -101,7 +101,10 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
             for name, value in sorted(entry["spec"].items()):
                 click.echo(f"  {name:16}{value}")
             for name, notes in sorted(entry["side_notes"].items()):
-                print_wrapped(f"  made with {name}: {', '.join(f'{what} {value}' for what, value in notes.items())}")
+                shown = (
+                    ", ".join(f"{what} {value}" for what, value in notes.items()) if isinstance(notes, dict) else notes
+                )
+                print_wrapped(f"  made with {name}: {shown}")
 
 
 def _token_cells(entry: dict[str, Any]) -> list[str]:

@@ -159,10 +159,19 @@ class ContentSpec(Spec):
         return "; ".join([*([names] if self.columns else []), *others])
 
     def renamed(self, other: ContentSpec) -> ContentSpec:
-        """Return the spec with the names of another's columns, where they are as many."""
-        if len(self.columns) != len(other.columns):
+        """Return the spec with the names of another's columns, where they are as many.
+
+        Templates of paths are one column of another name: they, too, say where a content is and not what becomes of it.
+
+        >>> spec = ContentSpec("image", {"columns": [], "templates": ["images/{id}.jpg"], "pictures": "mean"})
+        >>> spec.renamed(ContentSpec("image", {"columns": ["picture"]})).fields
+        {'pictures': 'mean', 'columns': ['picture']}
+        """
+        if (len(self.columns) or 1) != (len(other.columns) or 1):
             return self
-        return ContentSpec(self.modality, {**self.fields, "columns": other.columns})
+        names = ("columns", "templates")
+        fields = {name: value for name, value in self.fields.items() if name not in names}
+        return ContentSpec(self.modality, fields | {name: other.fields[name] for name in names if name in other.fields})
 
 
 def _shortened(text: str) -> str:

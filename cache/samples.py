@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable
 
 from cache.errors import DamagedCacheError
@@ -21,7 +22,7 @@ def choose_samples(keys: Iterable[str], read: Callable[[str], bytes | None]) -> 
     `read` gives the content of a key, None where it cannot.
     """
     samples: dict[str, bytes] = {}
-    for key in sorted(keys)[:N_TRIED]:  # keys are digests, so that their order says nothing of the contents
+    for key in heapq.nsmallest(N_TRIED, keys):  # keys are digests, so that their order says nothing of the contents
         content = read(key)
         if content is not None and len(content) <= MOST_BYTES:
             samples[key] = content

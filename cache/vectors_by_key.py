@@ -33,6 +33,7 @@ class VectorsByKey:
         self.spec = spec
         self._lock = threading.Lock()
         self._parts: dict[Path, Part] = {}  # those of this encoder that wait in the journal
+        self._part_failures: dict[Path, dict[str, str]] = {}  # of all encoders' that wait: a content fails for all
         self._cache: Cache | None = None  # the sealed file, open
         self._identity: tuple[int, ...] = ()  # of it; a seal puts another in its place
         self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
@@ -86,20 +87,22 @@ class VectorsByKey:
             if len(numbers):
                 matrix[numbers] = vectors
                 is_found[numbers] = True
-        failures = self._failures | {key: why for part in self._parts.values() for key, why in part.failures.items()}
+        failures = self._failures | {key: why for some in self._part_failures.values() for key, why in some.items()}
         missing = {key for key, is_there in zip(keys, is_found.tolist(), strict=True) if key and not is_there}
         return matrix, is_found, {key: failures[key] for key in missing & failures.keys()}
 
     def _load_parts(self) -> None:
-        start = f"{self.spec.modality}.{self.encoder}."
-        paths = [path for path in Journal(self.cache_path).paths() if path.name.startswith(start)]
+        start = f"{self.spec.modality}."
+        paths = {path: None for path in Journal(self.cache_path).paths() if path.name.startswith(start)}
         self._parts = {path: part for path, part in self._parts.items() if path in paths}
+        self._part_failures = {path: some for path, some in self._part_failures.items() if path in paths}
         for path in paths:
-            if path not in self._parts:
+            if path not in self._part_failures:
                 try:
                     part = load_part(path)
                 except (FileNotFoundError, DamagedCacheError):
                     continue  # sealed meanwhile; or set aside by the next writer, who has its work done again
+                self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
                 if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
                     self._parts[path] = part
 

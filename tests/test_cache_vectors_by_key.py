@@ -44,6 +44,13 @@ def test_vectors_come_in_the_order_of_the_keys_from_the_cache_and_from_parts(pat
                 assert seal(path, journal, None)
 
 
+def test_what_another_encoder_could_not_read_is_known_before_it_is_sealed(path):
+    publish(path, ["c"], [[5, 6]], failures=["d"])
+    _, is_found, failures = VectorsByKey(path, "other", EncoderSpec("text", {"weights": "others"})).find(keys_of("d"))
+    assert not is_found.any()
+    assert failures == {keys_of("d")[0]: "truncated"}
+
+
 def test_a_cache_that_is_not_there_or_of_another_spec_holds_nothing(path, tmp_path):
     for reader in (
         VectorsByKey(tmp_path / "none.h5", "synthetic", SPEC),

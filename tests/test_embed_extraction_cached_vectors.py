@@ -11,7 +11,7 @@ from PIL import Image
 from support import CountingEncoder, image_bytes, small_catalogue
 
 import embed
-from cache import Cache, Journal, SpecConflictError, verify
+from cache import Cache, CacheError, EncoderSpec, Journal, SpecConflictError, verify
 from embed.catalogue.data_frame import cell_of, read_frame
 from embed.extraction import cached_vectors
 from embed.extraction.product_vectors import product_vectors
@@ -218,3 +218,31 @@ def test_settings_that_would_change_the_rows_are_refused():
 
 def test_missing_values_are_empty_cells():
     assert [cell_of(value) for value in (None, float("nan"), pd.NA, pd.NaT, 3, "x")] == ["", "", "", "", "3", "x"]
+
+
+def test_vectors_of_another_cache_are_taken_and_one_that_is_not_there_is_named(tmp_path, caplog):
+    catalogue = small_catalogue(tmp_path / "shop")
+    encoders = [CountingEncoder("image"), CountingEncoder("text")]
+    embed.extract(catalogue, tmp_path / "a.h5", encoders=encoders)
+    n_encoded = [encoder.n_encoded for encoder in encoders]
+    reusing = embed.ExtractSettings(reuse=(tmp_path / "a.h5",))
+    embed.extract(catalogue, tmp_path / "b.h5", settings=reusing, encoders=encoders)
+    assert [encoder.n_encoded for encoder in encoders] == n_encoded
+    with Cache(tmp_path / "a.h5") as one, Cache(tmp_path / "b.h5") as other:
+        assert all(np.array_equal(one.matrix(name), other.matrix(name)) for name in ("image", "text"))
+    others = [CountingEncoder("image", name="another"), CountingEncoder("text", name="another")]
+    for encoder in others:
+        encoder.spec = EncoderSpec(encoder.spec.modality, {"weights": "another"})
+    with caplog.at_level("INFO"):
+        embed.extract(catalogue, tmp_path / "b.h5", settings=reusing, encoders=others)
+    assert f"text/another: no vectors are taken from {tmp_path / 'a.h5'}: it has none made in this way." in caplog.text
+    gone = embed.ExtractSettings(reuse=(tmp_path / "none.h5",))
+    with pytest.raises(CacheError, match=r"--reuse: expected a cache at .*none\.h5, got nothing there"):
+        embed.extract(catalogue, tmp_path / "b.h5", settings=gone, encoders=encoders)
+
+
+def test_a_mean_of_pictures_is_refused_and_not_taken_for_the_first(tmp_path):
+    products = pd.DataFrame({"image": ["a.png|b.png"]})
+    settings = embed.ExtractSettings(pictures="mean")
+    with pytest.raises(embed.SettingError, match="Expected pictures=first for products in memory, got mean"):
+        product_vectors(products, tmp_path / "c.h5", settings=settings, encoders=[CountingEncoder("image")])

@@ -405,3 +405,14 @@ def test_amounts_have_three_digits():
         "0.0 s", "10 s", "99 s", "2 min", "2.0 h", "4.0 days"
     ]  # fmt: skip
     assert [plural(1, "class", "classes"), plural(1200, "class", "classes")] == ["1 class", "1,200 classes"]
+
+
+def test_a_column_that_is_given_up_for_another_before_its_turn_loses_no_rows(monkeypatch):
+    monkeypatch.setattr("embed.inspection.association.MOST_PAIRS", 100)
+    counter = PairCounter(["first", "second"])
+    handles = [f"h{n}" for n in range(60)]
+    counter.add({"first": ["a"] * 60, "second": handles}, [""] * 60)
+    # There is room for "second" no longer while the rows of "first" are counted.
+    counter.add({"first": handles[:45] + ["h0"] * 15, "second": handles}, [""] * 60)
+    assert list(counter.sampled) == ["second"]
+    assert sum(counter.sampled["second"].pairs.values()) == 120

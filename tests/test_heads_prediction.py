@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
@@ -14,7 +15,7 @@ from support import image_bytes, invoke, write_catalogue
 from test_embed_encoders import write_folder
 from tiny_models import write_vision
 
-from cache import Cache, EncoderSpec
+from cache import Cache, ContentSpec, EncoderSpec
 from embed import ExtractSettings, extract
 from embed.encoders.huggingface_text import TextEncoder
 from embed.encoders.side_notes import with_side_notes
@@ -23,7 +24,8 @@ from heads import HeadError, Run, RunError, TrainSettings, train
 from heads.commands.export import export
 from heads.commands.predict import predict
 from heads.prediction.answers import Answers
-from heads.prediction.products import Product
+from heads.prediction.catalogue_cache import RawColumns, _made_as, usual_cache_path
+from heads.prediction.products import Product, picture_bytes
 
 N = 60
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
@@ -112,11 +114,10 @@ def test_what_no_cache_knows_is_encoded_to_the_same_answer(shop):
 
 def test_known_content_is_answered_without_an_encoder(shop, monkeypatch):
     run = Run.load(shop / "runs/run", cache_path=shop / "c.h5")
-    assert run.products  # its encoders are tried
     for encoder in run.encoders.values():
         monkeypatch.setattr(encoder, "encode", None)
     row = rows_of(1)[0]
-    assert run.predict(image=shop / row["image"], text=row["text"]).answer
+    assert run.predict(image=shop / row["image"], text=row["text"]).answer  # nor is one tried
     with pytest.raises(TypeError):
         run.predict(text="never seen")
 
@@ -126,6 +127,42 @@ def test_pictures_may_be_paths_bytes_or_images(shop, run):
     said = [run.predict(image=one) for one in (path, str(path), path.read_bytes(), Image.open(path))]
     assert len({one.answer for one in said}) == 1
     assert [one.probability for one in said] == pytest.approx([said[0].probability] * 4, abs=1e-6)
+
+
+def test_image_in_memory_is_answered_as_its_file(run):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 24, 3), dtype=np.uint8)
+    pixels[:20] = 0
+    turned, file = Image.Exif(), io.BytesIO()
+    turned[0x0112] = 6  # the camera lay on its side
+    Image.fromarray(pixels).save(file, "PNG", exif=turned)
+    printed = Image.fromarray(pixels).convert("CMYK")
+    for image, other in ((Image.open(file), file.getvalue()), (printed, printed.convert("RGB"))):
+        products = [Product(image=picture_bytes(one)) for one in (image, other)]
+        one, two = run.products.vectors(products)[0].inputs["image"]
+        np.testing.assert_allclose(one, two, atol=1e-5)
+    with pytest.raises(HeadError, match="Expected an image of 8 or 16 bits, got mode F"):
+        run.predict(image=Image.new("F", (8, 8)))
+
+
+def test_series_are_lists_and_nan_is_nothing(run):
+    frame = pd.DataFrame({"text": ["red word1", None, float("nan")], "image": [float("nan")] * 3})
+    frame["season"] = [pd.NA, "winter", np.nan]
+    said = run.predict(text=frame["text"], image=frame["image"], season=frame["season"])
+    assert [one.statuses["text"] for one in said] == ["ok", "absent", "absent"]
+    assert [one.statuses["metadata"] for one in said] == ["absent", "ok", "absent"]
+    assert len(run.predict(text=np.array(["red word1", "blue word2"]))) == 2
+    assert said[0] == run.predict(text="red word1")
+
+
+def test_many_new_products_are_encoded_in_batches(run, monkeypatch):
+    encoder, sizes = run.encoders["text"], []
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "batch_size", 4)
+    monkeypatch.setattr(encoder, "encode", lambda batch: sizes.append(len(batch)) or encode(batch))
+    texts = [f"red word{n} word{n + 9}" for n in range(10)]
+    several = run.predict(text=texts)
+    assert sizes == [4, 4, 2]
+    assert [one.answer for one in several] == [run.predict(text=text).answer for text in texts]
 
 
 def test_lists_are_several_products(shop, run):
@@ -182,7 +219,7 @@ def test_catalogue_is_extracted_beside_it_and_known_products_are_not_encoded_aga
     assert sum(n_texts) - 4 == 3  # four of the run's samples are encoded to try the encoder
     n_texts.clear()
     assert lines_of(predicted(shop / "runs/run", source).stdout) == lines
-    assert sum(n_texts) == 4
+    assert n_texts == []
     with Cache(tmp_path / "new/data.embeddings.h5") as cache:
         assert cache.ids() == [row["id"] for row in rows]
 
@@ -228,6 +265,43 @@ def test_doubtful_answers_go_to_a_review(shop, tmp_path):
     assert len(rest) >= N // 2
     assert sorted(line["id"] for line in [*sure, *rest]) == [line["id"] for line in every]
     assert max(float(line["probability"]) for line in rest) < min(float(line["probability"]) for line in sure)
+
+
+def test_answers_take_the_place_of_nothing_else(shop, tmp_path):
+    rows = [{"id": row["id"], "text": row["text"], "season": ""} for row in rows_of(3)]
+    source = write_catalogue(tmp_path / "new", rows)
+    arguments = ("--run", shop / "runs/run", "--threshold", "0.5", "-o")
+    for output in (source, source.with_name("review.csv")):
+        result = invoke(predict, source, *arguments, output)
+        assert result.exit_code == 1
+        assert "--output: expected another file than that of what" in result.stderr
+    assert len(lines_of(source.read_text())) == 3
+
+
+def test_who_has_no_answer_goes_to_the_review_and_is_not_counted(shop, tmp_path):
+    rows = [{"id": "a", "text": "red word1", "season": ""}, {"id": "b", "text": "", "season": "winter"}]
+    source = write_catalogue(tmp_path / "new", rows)
+    out = tmp_path / "out.csv"
+    result = predicted(shop / "runs/run", source, "--head", "text", "-o", out, "--threshold", "0")
+    assert "answers of text to 1 of 2 products.\n" in result.stdout
+    assert [line["id"] for line in lines_of((tmp_path / "review.csv").read_text())] == ["b"]
+
+
+def test_pictures_are_found_by_a_column_where_training_had_a_template(shop):
+    """Which column or template names a file is nothing that is done to it; that it is the mean of several, is."""
+    template = ContentSpec("image", {"columns": [], "templates": ["images/{id}.jpg"], "pictures": "mean"})
+    made = _made_as(template, RawColumns(image_column="picture"))
+    assert made == {"image_column": "picture", "pictures": "mean"}
+    assert _made_as(template, RawColumns()) == {"image_template": ("images/{id}.jpg",), "pictures": "mean"}
+    column = ContentSpec("image", {"columns": ["picture"], "pictures": "mean"})
+    assert column.renamed(template) == template
+    assert ContentSpec("image", {"columns": ["picture"]}).renamed(template) != template
+
+
+def test_vectors_of_a_catalogue_are_kept_beside_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert usual_cache_path(Path(".")) == tmp_path.with_name(f"{tmp_path.stem}.embeddings.h5")
+    assert usual_cache_path(Path("a/shop-*.csv.zst")) == Path("a/shop-_.embeddings.h5")
 
 
 def test_all_formats_say_the_same(shop, tmp_path):
@@ -317,6 +391,13 @@ def test_many_products_are_kept_no_longer_than_there_is_room(run, monkeypatch):
     monkeypatch.setattr("heads.prediction.products.MOST_KEPT", 3)
     run.predict_products([Product(text=f"red {n}") for n in range(9)])
     assert len(run.products._kept) == 3
+
+
+def test_what_is_kept_of_products_is_bounded_in_bytes(run, monkeypatch):
+    monkeypatch.setattr("heads.prediction.products.MOST_KEPT_BYTES", 3 * 4 * run.products._dims["text"])
+    run.predict_products([Product(text=f"red {n} shirt") for n in range(9)])
+    kept = [one[0].nbytes for one in run.products._kept.values()]
+    assert sum(kept) == run.products._n_kept_bytes == 3 * 4 * run.products._dims["text"]
 
 
 def test_cache_says_how_its_encoders_are_built(shop):

@@ -123,6 +123,11 @@ def read_frame(products: Any, settings: ExtractSettings | None) -> tuple[Catalog
             "Expected settings that make one row of vectors of each product, but "
             f"{', '.join(unfit) or 'pictures=rows'} would not. Choose rows beforehand."
         )
+    if asked.pictures == "mean":
+        raise SettingError(
+            "Expected pictures=first for products in memory, got mean: embed.extract alone makes means. Extract a "
+            "catalogue with --pictures mean."
+        )
     if (needed := _needed_columns(asked)) and needed <= set(map(str, frame.columns)):
         frame = frame.loc[:, [str(name) in needed for name in frame.columns]]
     table, found = with_pictures(FrameTable(frame), PLACE, asked)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import builtins
 import copyreg
-import dis
 import enum
 import functools
 import hashlib
 import json
 import os
 import re
-import sys
 import types
 import weakref
 from collections.abc import Iterator, Mapping
@@ -22,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from embed.encoders.user_code import all_names, code_as_data, global_names, is_of_a_library, parts_of
 from embed.errors import SettingError
 
 __all__ = ["Description", "describe"]
@@ -36,6 +35,9 @@ BESIDE = frozenset({
     "files_loaded", "generation_config", "is_local", "local_files_only", "model_card_data", "module_kwargs",
     "name_or_path", "pretrained_cfg", "torch_dtype", "transformers_version", "warnings_issued",
 })  # fmt: skip
+# Whether a module is in training is no setting, for what encodes may change it first; these then work otherwise.
+OF_TWO_MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+N_LOOKED_AT = 64  # numbers of a tensor, to tell whether it was written to
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, np.ufunc)
 
 
@@ -44,6 +46,7 @@ class Description:
 
     def __init__(self) -> None:
         self._digests: dict[str, tuple[weakref.ref[Tensor], tuple[Any, ...], str]] = {}
+        self.of_two_modes: dict[str, nn.Module] = {}  # by path: parts that work otherwise while a model is trained
 
     def fields(self, model: object) -> dict[str, str]:
         """Return the model's class, and the SHA-256 of its weights and of all else that it is made of.
@@ -53,6 +56,7 @@ class Description:
         """
         describer = _Describer(self._digests)
         settings = describer.describe(model, "model")
+        self.of_two_modes = describer.of_two_modes
         return {"class": _name(type(model)), "weights": _sha256(describer.weights), "settings": _sha256(settings)}
 
 
@@ -69,9 +73,12 @@ class _Describer:
     def __init__(self, digests: dict[str, tuple[weakref.ref[Tensor], tuple[Any, ...], str]]) -> None:
         self.digests = digests
         self.weights: dict[str, str] = {}  # the tensors of networks, by path
+        self.of_two_modes: dict[str, nn.Module] = {}
         self._above: set[int] = set()  # ids of what is being described
 
     def describe(self, value: Any, path: str) -> Any:
+        if isinstance(value, enum.Enum) and not is_of_a_library(type(value).__module__):
+            return [value.name, self.describe(value.value, path)]
         if value is None or isinstance(value, bool | int | str):
             return value.name if isinstance(value, enum.Enum) else value
         if isinstance(value, float | complex):
@@ -124,11 +131,13 @@ class _Describer:
 
     def _state(self, value: Any, path: str) -> Any:
         if isinstance(value, nn.Module):
+            if isinstance(value, OF_TWO_MODES):
+                self.of_two_modes[path] = value
             for name, tensor in [*value._parameters.items(), *value._buffers.items()]:
                 if tensor is not None:
                     self.weights[f"{path}.{name}"] = self._weight(tensor, f"{path}.{name}")
             settings = {name: one for name, one in vars(value).items() if name not in MODULE_INTERNALS}
-            is_library = _is_of_a_library(type(value).__module__)
+            is_library = is_of_a_library(type(value).__module__)
             return [self._attributes(settings, path, is_library=is_library), self._attributes(value._modules, path)]
         if hasattr(value, "get_vocab") and hasattr(value, "special_tokens_map"):
             return self._tokenizer(value, path)
@@ -137,15 +146,18 @@ class _Describer:
         if type(value).__module__.partition(".")[0] == "tokenizers" and hasattr(value, "to_str"):
             return _without_padding(value.to_str())
         try:
-            make, args, *state = value.__reduce_ex__(4)  # as it is pickled, so that what C keeps is not overlooked
+            reduced = value.__reduce_ex__(4)  # as it is pickled, so that what C keeps is not overlooked
         except Exception as error:  # what refuses to be pickled does so in any way
             raise SettingError(
                 f"Expected all that changes the vectors to be data that can be hashed, but {path} is "
                 f"{_name(type(value))}, which is not. Say what the model is: embed.cached(model, "
                 'spec={"model": "its name and version"}).'
             ) from error
+        if isinstance(reduced, str):  # the name of a global, such as a function behind `functools.lru_cache`
+            return [reduced, self.describe(getattr(value, "__wrapped__", None), path)]
+        make, args, *state = reduced
         if isinstance(state[0] if state else None, dict):
-            state[0] = self._attributes(state[0], path, is_library=_is_of_a_library(type(value).__module__))
+            state[0] = self._attributes(state[0], path, is_library=is_of_a_library(type(value).__module__))
         args = args[1:] if make is copyreg.__newobj__ else args  # type: ignore[attr-defined]
         return self.describe([args, *(list(one) if isinstance(one, Iterator) else one for one in state)], path)
 
@@ -173,31 +185,42 @@ class _Describer:
         return self._attributes(parts, path)
 
     def _class(self, kind: type, path: str) -> Any:
-        """Name a class; of a user's, whose version nobody tells, also describe the code."""
-        return [_name(kind)] + [
-            [name, self.describe(function, f"{path}.{name}")]
+        """Name a class; of a user's, whose version nobody tells, also describe the code and what else stands in it."""
+        members = [[one.name, self.describe(one.value, path)] for one in kind] if issubclass(kind, enum.Enum) else []
+        return [_name(kind), *members] + [
+            [name, self.describe(part, f"{path}.{name}")]
             for one in kind.__mro__
-            if not _is_of_a_library(one.__module__) and getattr(builtins, one.__name__, None) is not one
+            if not is_of_a_library(one.__module__) and getattr(builtins, one.__name__, None) is not one
             for name, attribute in sorted(vars(one).items())
             if name != "__init__"  # what it did is in the attributes
-            for function in _functions_of(attribute)
+            for part in parts_of(name, attribute, has_values=not issubclass(kind, enum.Enum))
         ]
 
     def _function(self, function: Any, path: str) -> Any:
         module = getattr(function, "__module__", None) or "builtins"
-        if not isinstance(function, types.FunctionType) or _is_of_a_library(module):
+        if not isinstance(function, types.FunctionType) or is_of_a_library(module):
             return f"{module}.{getattr(function, '__qualname__', function.__name__)}"
-        names = {name for name in _global_names(function.__code__) if name in function.__globals__}
+        names = {name for name in global_names(function.__code__) if name in function.__globals__}
         cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         return [
-            self._code(function.__code__, path),
-            {name: self.describe(function.__globals__[name], f"{path} → {name}") for name in sorted(names)},
+            code_as_data(function.__code__),
+            {
+                name: self._used(function.__globals__[name], all_names(function.__code__), f"{path} → {name}")
+                for name in sorted(names)
+            },
             [self.describe(one, path) for one in (cells, function.__defaults__, function.__kwdefaults__)],
         ]
 
-    def _code(self, code: types.CodeType, path: str) -> Any:
-        constants = [self._code(one, path) if isinstance(one, types.CodeType) else repr(one) for one in code.co_consts]
-        return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), constants]
+    def _used(self, value: Any, names: set[str], path: str) -> Any:
+        """Describe what code takes from outside; of a user's module what it has of the names that the code says."""
+        if not isinstance(value, types.ModuleType) or is_of_a_library(value.__name__) or id(value) in self._above:
+            return self.describe(value, path)
+        self._above.add(id(value))
+        try:
+            inside = {name: vars(value)[name] for name in sorted(names & vars(value).keys())}
+            return [value.__name__, {name: self._used(one, names, f"{path}.{name}") for name, one in inside.items()}]
+        finally:
+            self._above.discard(id(value))
 
     def _weight(self, tensor: Tensor, path: str) -> str:
         """Return a tensor's digest, anew where it is another, or was written to."""
@@ -206,9 +229,9 @@ class _Describer:
                 f"Expected the weights to be in memory, but {path} is {tensor.layout} on {tensor.device}. Load the "
                 'model whole, or say what it is: embed.cached(model, spec={"model": "its name and version"}).'
             )
-        # Writing to .data counts no version, but hardly leaves the first number as it was.
-        first = tensor.detach()[(0,) * tensor.ndim].item() if tensor.numel() else 0
-        stamp = (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype, first)
+        # Writing to .data counts no version, but hardly leaves numbers from all over as they were.
+        some = tensor.detach().reshape(-1)[:: max(1, tensor.numel() // N_LOOKED_AT)].tolist()
+        stamp = (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype, some)
         reference, old_stamp, digest = self.digests.get(path, (None, None, ""))
         if reference is None or reference() is not tensor or old_stamp != stamp:
             digest = _digest(tensor, path)
@@ -235,34 +258,11 @@ def _without_padding(text: str) -> str:
     return _sha256(whole)
 
 
-def _functions_of(attribute: object) -> list[Any]:
-    if isinstance(attribute, property):
-        return [one for one in (attribute.fget,) if isinstance(one, types.FunctionType)]
-    function = getattr(attribute, "__func__", getattr(attribute, "func", attribute))  # of static and cached ones
-    return [function] if isinstance(function, types.FunctionType) else []
-
-
-def _global_names(code: types.CodeType) -> set[str]:
-    names = {str(one.argval) for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    return names.union(*(_global_names(one) for one in code.co_consts if isinstance(one, types.CodeType)))
-
-
 def _is_filled(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not None
     except ValueError:
         return False
-
-
-@functools.cache
-def _is_of_a_library(module: str) -> bool:
-    """Return whether a module is one of Python's or an installed one, whose releases are not told apart here."""
-    if module in ("__main__", "builtins"):  # a script, a notebook whose kernel is installed, or code without a module
-        return False
-    if module.partition(".")[0] in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file is not None and bool({"site-packages", "dist-packages"} & set(re.split(r"[/\\]", file)))
 
 
 def _name(kind: type) -> str:

@@ -140,7 +140,7 @@ class CachedModel:
             output = chosen or OUTPUTS[0]
             cached_vectors = self._cached(spec, output)
             encoder = cast("_ModelEncoder", cached_vectors.encoder)
-            encoder.call = call.function
+            encoder.call = lambda contents: self._evaluated(call.function(contents))
             n_batches = encoder.n_batches
             try:
                 vectors, _ = cached_vectors.find(held)
@@ -166,6 +166,16 @@ class CachedModel:
     def _opens_files(self) -> bool:
         modalities = getattr(self.model, "modalities", None)
         return isinstance(modalities, list | tuple) and any(one != "text" for one in modalities)
+
+    def _evaluated(self, result: Any) -> Any:
+        """Return what the model gave, if it was not as in training: the same content would get another vector."""
+        for path, part in self._description.of_two_modes.items():
+            if part.training and getattr(part, "p", True):
+                raise EncoderError(
+                    f"Expected the model to be in evaluation mode, but {path} ({type(part).__name__}) works as in "
+                    "training. Call .eval() of the network first."
+                )
+        return result
 
     def _check_unchanged(self, fields: Mapping[str, Any]) -> None:
         changed = [name for name, value in self._model_fields().items() if value != fields[name]]

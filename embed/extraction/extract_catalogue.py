@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache import Cache, Inventory, Journal, Products, VectorsByKey, seal
+from cache import Cache, CacheError, Inventory, Journal, Products, VectorsByKey, seal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
 from cache.stray_bytes import open_csv
@@ -193,10 +193,19 @@ def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPict
 
 
 def _take_known(path: Path, work: _Work) -> None:
-    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none."""
+    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none.
+
+    Raises:
+        CacheError: there is no such cache.
+    """
+    if facts_of(path) is None:
+        raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
     for run in work.runs:
         known = VectorsByKey.of_spec(path, run.encoder.spec)
-        if known is not None and "tokens" not in run.encoder.spec.fields:
+        if known is None or "tokens" in run.encoder.spec.fields:
+            what = "tokens are encoded anew" if known is not None else "it has none made in this way"
+            log.info("%s: no vectors are taken from %s: %s.", run.name, path, what)
+        else:
             n_taken = run.take_known(work.inventory, known)
             log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
 

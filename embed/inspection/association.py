@@ -45,13 +45,15 @@ class PairCounter:
 
     def add(self, batch: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
         """Count more rows: the cells of each column, and the labels."""
-        fresh = set(self.pairs)  # whose rows of this batch are counted here
+        counted = set()
         for column in list(self.pairs):
-            self.pairs.get(column, Counter()).update(zip(batch[column], labels, strict=True))
+            if column in self.pairs:  # or it was given up before its turn
+                self.pairs[column].update(zip(batch[column], labels, strict=True))
+                counted.add(column)
             while sum(map(len, self.pairs.values())) > MOST_PAIRS:
                 self.give_up(max(self.pairs, key=lambda name: len(self.pairs[name])))
         for column, sample in self.sampled.items():
-            if column not in fresh:
+            if column not in counted:
                 sample.add(Counter(zip(batch[column], labels, strict=True)))
 
     def give_up(self, column: str) -> None:

@@ -61,10 +61,9 @@ def predict(
         columns=columns, **options,
     )  # fmt: skip
     if output is not None:
-        n_answered = report.n_products - report.n_without
+        disagree = "" if report.n_disagree is None else f"; picture and text disagree on {report.n_disagree}"
         click.echo(
-            f"{output}: answers of {report.head} to {n_answered} of {report.n_products} products; picture and text "
-            f"disagree on {report.n_disagree}."
+            f"{output}: answers of {report.head} to {report.n_answered} of {report.n_products} products{disagree}."
         )
     if report.review_path is not None:
         click.echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RawColumns", "extract_for", "is_cache", "usual_cache_path"]
 
+COMPRESSIONS = (".bz2", ".gz", ".xz", ".zip", ".zst")
+
 log = logging.getLogger("embed_once")
 
 
@@ -43,10 +45,13 @@ def is_cache(path: Path) -> bool:
 def usual_cache_path(catalogue_path: Path) -> Path:
     """Return where the vectors of a catalogue are kept: beside it.
 
-    >>> usual_cache_path(Path("shop/new.csv.gz")).name
-    'new.embeddings.h5'
+    >>> usual_cache_path(Path("shop/new.csv.gz")).name, usual_cache_path(Path("sales.2026.csv")).name
+    ('new.embeddings.h5', 'sales.2026.embeddings.h5')
     """
-    stem = catalogue_path.name.split(".")[0] or "catalogue"
+    if catalogue_path.name in ("", ".."):  # as of the folder "."
+        catalogue_path = catalogue_path.resolve()
+    name = Path(catalogue_path.name)
+    stem = (name.with_suffix("") if name.suffix in COMPRESSIONS else name).stem or "catalogue"
     return catalogue_path.with_name(f"{''.join(c if c not in '*?[]{}' else '_' for c in stem)}.embeddings.h5")
 
 
@@ -109,11 +114,12 @@ def _made_as(spec: ContentSpec, columns: RawColumns) -> dict[str, Any]:
     """Return the settings of an extraction that makes a modality's contents as a spec says, of columns of any name."""
     asked = _asked(spec.modality, columns)
     if spec.modality == "image":
+        several = {"pictures": one} if (one := spec.fields.get("pictures")) else {}
         if asked:
-            return asked
+            return asked | several
         if spec.fields.get("templates"):
-            return {"image_template": tuple(spec.fields["templates"])}
-        return {"image_column": spec.columns[0], **({"pictures": one} if (one := spec.fields.get("pictures")) else {})}
+            return {"image_template": tuple(spec.fields["templates"])} | several
+        return {"image_column": spec.columns[0]} | several
     names = asked.get("text_columns", ",".join(spec.columns)).split(",")
     made: dict[str, Any] = {"text_columns": ",".join(names)} if len(names) > 1 else {"text_column": names[0]}
     return made | ({"clean_text": True} if spec.fields.get("clean") else {})

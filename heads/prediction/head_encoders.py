@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from heads.runs.encoder_samples import EncoderSamples
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
 
-__all__ = ["check_parity", "encoders_of"]
+__all__ = ["TriedEncoder", "check_parity", "encoders_of"]
 
 LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 MOST_SHOWN = 4  # differences of two specs
@@ -67,6 +68,43 @@ def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, s
     return encoder
 
 
+class TriedEncoder:
+    """An encoder that is tried on contents whose vectors are known before it encodes any other; all else is its own."""
+
+    def __init__(self, encoder: Encoder, samples: EncoderSamples | None) -> None:
+        self.name = encoder.name
+        self.spec = encoder.spec
+        self.prepare = encoder.prepare
+        self._encoder = encoder
+        self._samples = samples
+        self._trying = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._encoder, name)
+
+    def try_out(self) -> None:
+        """Try it on the contents, unless it was before.
+
+        Raises:
+            HeadError: as of `check_parity`.
+        """
+        with self._trying:
+            if self._samples is not None:
+                check_parity({self.spec.modality: self._encoder}, {self.spec.modality: self._samples})
+                self._samples = None
+
+    def encode(self, batch: Sequence[Any]) -> Any:
+        """Return what the encoder gives.
+
+        Raises:
+            HeadError: as of `check_parity`, at the first call.
+        """
+        self.try_out()
+        return self._encoder.encode(batch)
+
+
 def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderSamples]) -> None:
     """Encode contents whose vectors are known again, and check that the same comes out.
 
@@ -88,9 +126,9 @@ def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderS
 
 
 def _other_versions(spec: EncoderSpec) -> str:
-    from embed.encoders.side_notes import library_versions
+    from embed.encoders.side_notes import library_versions, versions_then
 
-    then, now = spec.side_notes.get("libraries", {}), library_versions()
+    then, now = versions_then(spec), library_versions()
     lines = [f"{name} is {now.get(name)}, was {then[name]}" for name in sorted(then) if now.get(name) != then[name]]
     return f"Other versions here: {', '.join(lines)}." if lines else "All libraries are of the same versions."
 

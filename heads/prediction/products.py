@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from cache import ContentSpec, Tokens, VectorsByKey, content_key
 from heads.data.metadata import FittedMetadata
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Product", "ProductEncoder", "picture_bytes"]
 
-MOST_KEPT = 10_000  # vectors that were asked for last
-DEFAULT_BATCH = 64  # contents, of an encoder that does not say what suits it
+MOST_KEPT = 10_000  # contents that were asked for last
+MOST_KEPT_BYTES = 2**28  # of their vectors and tokens
+BATCH_SIZE = 32  # of an encoder that does not say what suits it
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class ProductEncoder:
             if (vectors := VectorsByKey.of_spec(known, encoder.spec)) is not None
         }
         self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._n_kept_bytes = 0
         self._locks = {modality: threading.Lock() for modality in encoders}
         self._keeping = threading.Lock()
 
@@ -139,38 +141,51 @@ class ProductEncoder:
 
     def _encode(self, modality: str, contents: Sequence[_Content]) -> dict[str, Any]:
         """Return what each content is encoded to, by key: a vector with its tokens, or the status of a failure."""
-        from embed.errors import ContentError
-
         wanted = {content.key: content.value for content in contents if content.key}
         with self._keeping:
             found: dict[str, Any] = {key: self._kept[modality, key] for key in wanted if (modality, key) in self._kept}
-        if modality in self._known:
-            missing = [key for key in wanted if key not in found]
-            vectors, is_known, _ = self._known[modality].find(missing)
-            found |= {key: (vectors[n], None) for n, key in enumerate(missing) if is_known[n]}
-        encoder = self._encoders[modality]
         missing = [key for key in wanted if key not in found]
-        batch_size = getattr(encoder, "batch_size", DEFAULT_BATCH)
-        for start in range(0, len(missing), batch_size):  # so that memory does not grow with the products
-            prepared = {}
-            for key in missing[start : start + batch_size]:
-                try:
-                    prepared[key] = encoder.prepare(wanted[key])
-                except ContentError as error:
-                    found[key] = str(error)
-            if prepared:
-                with self._locks[modality]:
-                    encoded: Any = encoder.encode(list(prepared.values()))
-                vectors, tokens = getattr(encoded, "vectors", encoded), getattr(encoded, "tokens", None)
-                found |= {key: (vectors[n], None if tokens is None else tokens[n]) for n, key in enumerate(prepared)}
-        with self._keeping:
-            for key, value in found.items():
-                if not isinstance(value, str):  # failures are looked at again
-                    self._kept[modality, key] = value
-                    self._kept.move_to_end((modality, key))
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+        if missing and modality in self._known:
+            vectors, is_known, _ = self._known[modality].find(missing)
+            found |= {key: (vectors[n].copy(), None) for n, key in enumerate(missing) if is_known[n]}
+            missing = [key for key in missing if key not in found]
+        size = int(getattr(self._encoders[modality], "batch_size", BATCH_SIZE))
+        for start in range(0, len(missing), size):
+            found |= self._encode_batch(modality, {key: wanted[key] for key in missing[start : start + size]})
+        self._keep(modality, found)
         return found
+
+    def _encode_batch(self, modality: str, batch: Mapping[str, bytes | str]) -> dict[str, Any]:
+        """Return what `_encode` does, of contents by their keys, which are no more than suits the encoder."""
+        from embed.errors import ContentError
+
+        encoder = self._encoders[modality]
+        results: dict[str, Any] = {}
+        prepared = {}
+        for key, value in batch.items():
+            try:
+                prepared[key] = encoder.prepare(value)
+            except ContentError as error:
+                results[key] = str(error)
+        if prepared:
+            with self._locks[modality]:
+                encoded: Any = encoder.encode(list(prepared.values()))
+            vectors, tokens = getattr(encoded, "vectors", encoded), getattr(encoded, "tokens", None)
+            for n, key in enumerate(prepared):  # copies, for a view would keep the whole batch
+                results[key] = (vectors[n].copy(), None if tokens is None else tokens[n].copy())
+        return results
+
+    def _keep(self, modality: str, results: Mapping[str, Any]) -> None:
+        """Keep what was asked for last, as much as there is room for."""
+        with self._keeping:
+            for key, value in results.items():
+                if isinstance(value, str):  # failures are looked at again
+                    continue
+                self._n_kept_bytes += _n_bytes(value) - _n_bytes(self._kept.get((modality, key), (None, None)))
+                self._kept[modality, key] = value
+                self._kept.move_to_end((modality, key))
+            while len(self._kept) > MOST_KEPT or self._n_kept_bytes > MOST_KEPT_BYTES:
+                self._n_kept_bytes -= _n_bytes(self._kept.popitem(last=False)[1])
 
     def _together(self, modality: str, values: Sequence[tuple[np.ndarray, np.ndarray | None] | None]) -> Vectors:
         matrix = np.zeros((len(values), self._dims[modality]), dtype=np.float32)  # (N, D)
@@ -193,11 +208,15 @@ class ProductEncoder:
         )
 
 
+def _n_bytes(value: tuple[np.ndarray | None, np.ndarray | None]) -> int:
+    return sum(one.nbytes for one in value if one is not None)
+
+
 def picture_bytes(picture: object) -> bytes | None:
-    """Return the bytes of a picture that is given as a path, as bytes, or as one of Pillow's.
+    """Return the bytes of a picture that is given as a path, as bytes, or as one of Pillow's, which becomes upright.
 
     Raises:
-        HeadError: it is nothing of these, or the file cannot be read.
+        HeadError: it is nothing of these, the file cannot be read, or the numbers of an image have no known scale.
     """
     if picture is None or isinstance(picture, bytes):
         return picture
@@ -208,8 +227,14 @@ def picture_bytes(picture: object) -> bytes | None:
             return Path(picture).read_bytes()
         except OSError as error:
             raise HeadError(f"Expected a picture at {picture}, but it cannot be read: {error.strerror}.") from error
-    if callable(save := getattr(picture, "save", None)):
-        buffer = io.BytesIO()
-        save(buffer, format="PNG")  # which loses nothing
-        return buffer.getvalue()
+    if isinstance(picture, Image.Image):
+        from embed.catalogue.data_frame import HeldPicture
+        from embed.errors import ContentError
+
+        try:
+            return HeldPicture(picture).read()
+        except ContentError as error:
+            raise HeadError(
+                f"Expected an image of 8 or 16 bits, got mode {picture.mode}, whose scale is unknown. Convert it."
+            ) from error
     raise HeadError(f"Expected a picture as a path, bytes or a PIL image, got {type(picture).__name__}.")

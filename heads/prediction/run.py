@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cache import ContentSpec
 from cache.reading import raise_if_refused
 from heads.data.metadata import FittedMetadata
@@ -16,7 +18,7 @@ from heads.errors import HeadError, RunError
 from heads.experiment.best_heads import choose_heads
 from heads.modules.saved_head import TrainedHead
 from heads.prediction.answers import Answers, Prediction, answers_of
-from heads.prediction.head_encoders import check_parity, encoders_of
+from heads.prediction.head_encoders import TriedEncoder, encoders_of
 from heads.prediction.products import Product, ProductEncoder, picture_bytes
 from heads.runs.encoder_samples import load_encoder_samples
 from heads.runs.folder import load_heads
@@ -28,7 +30,8 @@ class Run:
     """The heads of a run folder, and the encoders that turn products into what they look at.
 
     The answer that counts is that of `head`: the one asked for first, else the best by macro-F1 on the run's validation
-    rows. Encoders are built, and tried on contents that the run keeps, when the first raw product comes.
+    rows. Encoders are built when the first raw product comes, and tried on contents that the run keeps when one comes
+    that no cache knows.
 
     Args:
         path: a folder that `heads.train` wrote.
@@ -93,16 +96,18 @@ class Run:
 
     @property
     def encoders(self) -> dict[str, Any]:
-        """The encoder of each modality but metadata; at the first call they are built, and tried on the run's samples.
+        """The encoder of each modality but metadata, built at the first call.
+
+        Each is tried on the run's samples when it is to encode something: a `HeadError` if it gives other vectors.
 
         Raises:
-            HeadError: an encoder cannot be built as it was, or gives other vectors than those that were learned from.
+            HeadError: an encoder cannot be built as it was.
             WeightsError, DeviceError, SettingError: its weights or the device cannot be had.
         """
         if self._encoders is None:
             encoders = encoders_of(self.heads.values(), device=self._device, changed=self._changed)
-            check_parity(encoders, load_encoder_samples(self.path))
-            self._encoders = encoders
+            samples = load_encoder_samples(self.path)
+            self._encoders = {name: TriedEncoder(one, samples.get(name)) for name, one in encoders.items()}
         return self._encoders
 
     @property
@@ -122,7 +127,8 @@ class Run:
         """Return what the run says of one product, or of as many as the lists are long.
 
         Args:
-            image: a path, the bytes of a file, or a PIL image; or a list of such, with None where there is none.
+            image: a path, the bytes of a file, or a PIL image; or a list of such, with None where there is none. Lists
+                may also be a Series or an array; None and NaN are nothing.
             text: a text, or a list of such.
             top: so many of the likeliest classes.
             columns: cells of the columns that metadata, or the texts, are made of; or lists of such.
@@ -130,7 +136,7 @@ class Run:
         Raises:
             HeadError: a column is unknown, lists differ in length, or as `products` says.
         """
-        given = {"image": image, "text": text, **columns}
+        given = {name: _listed(value) for name, value in {"image": image, "text": text, **columns}.items()}
         lengths = {name: len(value) for name, value in given.items() if isinstance(value, list | tuple)}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -164,14 +170,14 @@ class Run:
             HeadError: a column is unknown, or as `products` says.
         """
         self._check_columns(columns)
-        cells = {name: "" if value is None else str(value) for name, value in columns.items()}
-        words = "" if text is None else str(text)
+        cells = {name: "" if _is_nothing(value) else str(value) for name, value in columns.items()}
+        words = "" if _is_nothing(text) else str(text)
         text_columns = self.products.text_columns
-        if text is None and set(text_columns) & cells.keys():
+        if _is_nothing(text) and set(text_columns) & cells.keys():
             from embed.contents.texts import join
 
             words = join(cells.get(name, "") for name in text_columns)
-        return Product(picture_bytes(image), words or None, cells)
+        return Product(picture_bytes(None if _is_nothing(image) else image), words or None, cells)
 
     def _check_columns(self, columns: Mapping[str, object]) -> None:
         known = [*self.metadata_columns, *self.products.text_columns]
@@ -181,6 +187,17 @@ class Run:
                 + (f" and cells of {', '.join(dict.fromkeys(known))}" if known else "")
                 + f", got {unknown[0]}. Leave it out: the run's heads do not look at it."
             )
+
+
+def _listed(value: object) -> object:
+    """Return the list that a Series or an array of one dimension is; all else as it is."""
+    return list(value.tolist()) if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") else value
+
+
+def _is_nothing(value: object) -> bool:
+    """Return whether a value is None, or what numpy and pandas have where nothing is."""
+    is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _read(path: Path) -> dict[str, Any]:

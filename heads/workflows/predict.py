@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cache import Cache
+from heads.errors import HeadError
 from heads.modules.head_set import vectors_for
 from heads.prediction.answer_files import AnswerTable, format_of, write_answers
 from heads.prediction.catalogue_cache import RawColumns, extract_for, is_cache, usual_cache_path
@@ -25,8 +27,9 @@ class PredictReport:
 
     head: str  # whose answer counts
     n_products: int
+    n_answered: int  # by the head that counts
     n_without: int  # have no vector of anything that the heads look at
-    n_disagree: int
+    n_disagree: int | None  # None where fewer than two modalities are answered alone
     n_review: int  # are less probable than asked for
     review_path: Path | None
     cache_path: Path
@@ -55,13 +58,14 @@ def predict(
     that contents are made of may have other names than in training.
 
     Raises:
-        RunError, HeadError: the run or a head cannot be loaded, or the vectors are from another encoder.
+        RunError, HeadError: the run or a head cannot be loaded, the vectors are from another encoder, or the answers
+            would take the place of the catalogue or of the review.
         CatalogueError, WeightsError, CacheError: the catalogue, an encoder or the cache cannot be read.
     """
     source_path = Path(source_path)
     output = None if output_path is None else Path(output_path)
     if output is not None:
-        format_of(output)  # before any work
+        _check_output(output, source_path, has_review=threshold is not None)  # before any work
     run = Run(run_path, heads=names, device=device, encoders=encoders, plugins=plugins)
     absent: frozenset[str] = frozenset()
     if is_cache(source_path):
@@ -75,7 +79,11 @@ def predict(
         vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, without=absent)
     answers = run.answers(vectors)
     rows = np.arange(len(ids))
-    doubtful = np.zeros(len(ids), dtype=bool) if threshold is None else answers.confidence < threshold
+    doubtful = (
+        np.zeros(len(ids), dtype=bool)
+        if threshold is None
+        else ~answers.answered[run.head] | (answers.confidence < threshold)
+    )
     write_answers(output, AnswerTable(ids, answers, rows[~doubtful].tolist(), n_top))
     review_path = None
     if threshold is not None:
@@ -84,9 +92,25 @@ def predict(
     return PredictReport(
         head=run.head,
         n_products=len(ids),
+        n_answered=int(answers.answered[run.head].sum()),
         n_without=int((~np.stack(list(answers.answered.values())).any(0)).sum()),
-        n_disagree=int(answers.disagree.sum()),
+        n_disagree=int(answers.disagree.sum()) if len(answers.modalities) > 1 else None,
         n_review=int(doubtful.sum()),
         review_path=review_path,
         cache_path=vectors_path,
     )
+
+
+def _check_output(output: Path, source_path: Path, *, has_review: bool) -> None:
+    """Check that the answers have a format, and a file of their own.
+
+    Raises:
+        HeadError: they have not.
+    """
+    format_of(output)
+    others = {source_path: "what is answered"} | (
+        {output.with_name(REVIEW): "what is to be looked at"} if has_review else {}
+    )
+    for path, what in others.items():
+        if os.path.realpath(path) == os.path.realpath(output):
+            raise HeadError(f"--output: expected another file than that of {what}, got {output}. Name another.")
