@@ -84,16 +84,20 @@ class TriedEncoder:
             raise AttributeError(name)
         return getattr(self._encoder, name)
 
-    def encode(self, batch: Sequence[Any]) -> Any:
-        """Return what the encoder gives.
+    def check(self) -> None:
+        """Try the encoder now, if that was not done yet.
 
         Raises:
-            HeadError: as of `check_parity`, at the first call.
+            HeadError: as of `check_parity`.
         """
         with self._trying:
             if self._samples is not None:
                 check_parity({self.spec.modality: self._encoder}, {self.spec.modality: self._samples})
                 self._samples = None
+
+    def encode(self, batch: Sequence[Any]) -> Any:
+        """Return what the encoder gives; raises what `check` does, at the first call."""
+        self.check()
         return self._encoder.encode(batch)
 
 
