@@ -84,8 +84,8 @@ class TriedEncoder:
             raise AttributeError(name)
         return getattr(self._encoder, name)
 
-    def try_out(self) -> None:
-        """Try it on the contents, unless it was before.
+    def check(self) -> None:
+        """Try the encoder now, if that was not done yet.
 
         Raises:
             HeadError: as of `check_parity`.
@@ -96,12 +96,8 @@ class TriedEncoder:
                 self._samples = None
 
     def encode(self, batch: Sequence[Any]) -> Any:
-        """Return what the encoder gives.
-
-        Raises:
-            HeadError: as of `check_parity`, at the first call.
-        """
-        self.try_out()
+        """Return what the encoder gives; raises what `check` does, at the first call."""
+        self.check()
         return self._encoder.encode(batch)
 
 
@@ -113,14 +109,19 @@ def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderS
     """
     for modality in sorted(encoders.keys() & samples.keys()):
         encoder, kept = encoders[modality], samples[modality]
-        vectors = _vectors(encoder.encode([encoder.prepare(content) for content in kept.readable]))
+        contents: Sequence[bytes | str] = (
+            [content.decode("utf-8", "surrogateescape") for content in kept.contents]
+            if modality == "text"
+            else kept.contents
+        )
+        vectors = _vectors(encoder.encode([encoder.prepare(content) for content in contents]))
         least = LEAST_COSINE[str(encoder.spec.fields.get("precision", "fp32"))]
         cosine = float(_cosines(vectors, kept.vectors).min(initial=1.0))
         if not cosine >= least:
             raise HeadError(
                 f"Expected the {modality} encoder {encoder.name} to give the vectors that the heads learned from, but "
-                f"of {len(kept.contents)} contents kept with the run one comes out with a cosine of {cosine:.5f} to "
-                f"its vector, less than {least}. {_other_versions(encoder.spec)} Extract and train again with what is "
+                f"of {len(contents)} contents kept with the run one comes out with a cosine of {cosine:.5f} to its "
+                f"vector, less than {least}. {_other_versions(encoder.spec)} Extract and train again with what is "
                 "here, or install what the vectors were made with."
             )
 

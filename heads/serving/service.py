@@ -95,7 +95,7 @@ class Service:
         """
         _ = self.run.products
         for encoder in self.run.encoders.values():
-            encoder.try_out()
+            encoder.check()
             _ = getattr(encoder, "model", None)  # of a run that keeps no samples nothing has loaded it yet
         self.is_ready = True
 
