@@ -26,7 +26,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came, which stops what Ctrl-C does."""
 
 
-def terminate(number: int, frame: FrameType | None) -> NoReturn:
+def terminate(*_: object) -> NoReturn:
     """Handle SIGTERM."""
     raise Terminated
 

@@ -146,7 +146,7 @@ def test_long_dataset_is_stopped_between_its_blocks(monkeypatch):
 
 def test_handler_that_does_not_raise_is_called_and_stays():
     calls = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    before = signal.signal(signal.SIGTERM, lambda number, _: calls.append(number))
     try:
         with signals_held():
             os.kill(os.getpid(), signal.SIGTERM)
