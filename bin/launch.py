@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ NEEDED = ("click", "h5py", "numpy", "torch", "transformers")  # of those in setu
 
 def run(module: str, command: str) -> None:
     """Run a command of a module, such as ``heads.commands.train`` and ``train``."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command takes it over, there is nothing to tell
     sys.path[0] = str(ROOT)  # the checkout comes first, and this folder goes
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         made = subprocess.run([ROOT / "bin" / "environment"], stdout=subprocess.PIPE, text=True, check=False)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from cache.errors import CacheLockedError
+from cache.stop_signals import signals_held
 
 __all__ = ["WriterLock"]
 
@@ -51,7 +52,7 @@ class WriterLock:
 
     def _try(self) -> bool:
         """Try to take the lock; False if the last holder removed the folder or the file meanwhile."""
-        with ExitStack() as undo, suppress(FileExistsError, FileNotFoundError):
+        with signals_held(), ExitStack() as undo, suppress(FileExistsError, FileNotFoundError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             undo.callback(os.close, descriptor)
@@ -75,8 +76,9 @@ class WriterLock:
 
     def release(self) -> None:
         """Remove the lock's file and let go."""
-        if self._descriptor is not None:
-            with suppress(OSError):  # the disk may be read-only by now; the lock is freed all the same
-                self.path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+        with signals_held():
+            if self._descriptor is not None:
+                with suppress(OSError):  # the disk may be read-only by now; the lock is freed all the same
+                    self.path.unlink(missing_ok=True)
+                os.close(self._descriptor)
+                self._descriptor = None

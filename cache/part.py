@@ -14,6 +14,7 @@ import numpy as np
 from cache.errors import CacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
+from cache.stop_signals import signals_held
 from cache.tokens import MOST_TOKENS, Tokens
 from cache.writer import Writer
 
@@ -80,7 +81,7 @@ def encode_part(part: Part) -> bytes:
     """Return the bytes of the part's file."""
     # The file is built in memory, so that a full disk meets plain bytes and not a half-written HDF5 library.
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=("v110", "v110")) as file:
+    with signals_held(), h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         writer = Writer(file, file_format=PART_FORMAT)
         writer.text("encoder", part.encoder)
         writer.text("spec", part.spec.to_json())

@@ -19,6 +19,7 @@ from cache.layout import CACHE_FORMAT, open_checked
 from cache.part_file import load_vectors
 from cache.products import Products
 from cache.reading import facts_of
+from cache.stop_signals import signals_held
 from cache.store import Cache
 from cache.token_table import TokenTable
 from cache.writer import BLOCK_ROWS, Writer, array_digest
@@ -63,7 +64,7 @@ def seal(cache_path: str | Path, journal: Journal, products: Products | None) ->
 
 
 def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
-    with PatientFile(aside) as raw:
+    with signals_held(), PatientFile(aside) as raw:
         with h5py.File(raw, "w", libver=("v110", "v110")) as file:
             _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue, tables)
         raw.check()

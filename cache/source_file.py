@@ -2,7 +2,7 @@
 
 HDF5 keeps the errno of a failed read to itself, or takes what it could not read for a table that is not there. So it
 gets its bytes from a `SourceFile`, which remembers the first failure and gives zeros from then on, and a `CheckedFile`
-raises that failure after each use. No exception passes through the library itself.
+raises that failure after each use. No exception passes through the library itself, and no signal does.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import h5py
 from cache.errors import UnreadableError
 from cache.out_of_memory import is_out_of_memory
 from cache.reading import raise_if_refused, reading
+from cache.stop_signals import signals_held
 
 __all__ = ["CheckedFile", "Identity", "SourceFile"]
 
@@ -40,7 +41,6 @@ class SourceFile(io.RawIOBase):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.error: OSError | MemoryError | None = None
-        self._interrupt: KeyboardInterrupt | None = None
         self._place = 0
         self._descriptor = -1
         with reading(path):
@@ -67,10 +67,7 @@ class SourceFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: object) -> int:
-        """Fill the buffer from the position, with zeros after a failure or the file's end; return how much was read.
-
-        A Ctrl-C that comes meanwhile is raised by `check`, too.
-        """
+        """Fill the buffer from the position, with zeros after a failure or the file's end; return how much was read."""
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         n_read = 0
         while self.error is None and n_read < len(view):
@@ -78,8 +75,6 @@ class SourceFile(io.RawIOBase):
                 n_more = os.preadv(self._descriptor, [view[n_read:]], self._place + n_read)
             except (OSError, MemoryError) as error:
                 self.error = error.with_traceback(None)  # its frames hold HDF5's arguments, which hold this file
-            except KeyboardInterrupt as interrupt:
-                self._interrupt = interrupt.with_traceback(None)
             else:
                 n_read += n_more
                 if not n_more:
@@ -109,13 +104,9 @@ class SourceFile(io.RawIOBase):
 
         Raises:
             UnreadableError: a read failed; from then on all that was read is worth nothing.
-            KeyboardInterrupt: Ctrl-C came meanwhile; what was read is whole.
         """
         if self.error is not None:
             raise_if_refused(self.error, self.path)
-        interrupt, self._interrupt = self._interrupt, None
-        if interrupt is not None:
-            raise interrupt
 
     def close(self) -> None:
         """Close the file."""
@@ -130,12 +121,13 @@ class CheckedFile(h5py.File):
 
     def __init__(self, source: SourceFile | io.BytesIO) -> None:
         self.source = source
-        try:
-            super().__init__(source, "r")
-        except Exception as error:  # noqa: BLE001 - it goes on
-            # h5py's frames hold a property list whose release calls Python, so they must not outlive the interpreter.
-            raise error.with_traceback(None)  # noqa: B904 - it is the same error
-        _open_files[id(self)] = self
+        with signals_held():
+            try:
+                super().__init__(source, "r")
+            except Exception as error:  # noqa: BLE001 - it goes on
+                # h5py's frames hold a property list whose release calls Python: they must not outlive the interpreter.
+                raise error.with_traceback(None)  # noqa: B904 - it is the same error
+            _open_files[id(self)] = self
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -144,21 +136,23 @@ class CheckedFile(h5py.File):
         Raises:
             UnreadableError: a read failed, now or before.
         """
-        try:
-            yield
-        except UnreadableError:
-            raise
-        except Exception as error:
+        with signals_held():
+            try:
+                yield
+            except UnreadableError:
+                raise
+            except Exception as error:
+                self._check()
+                if isinstance(self.source, SourceFile) and is_out_of_memory(error):
+                    raise_if_refused(error, self.source.path)
+                raise
             self._check()
-            if isinstance(self.source, SourceFile) and is_out_of_memory(error):
-                raise_if_refused(error, self.source.path)
-            raise
-        self._check()
 
     def close(self) -> None:
         """Close the file and its source."""
-        super().close()
-        self.source.close()
+        with signals_held():
+            super().close()
+            self.source.close()
 
     def _check(self) -> None:
         if isinstance(self.source, SourceFile):

@@ -11,6 +11,7 @@ from cache.journal import Journal
 from cache.layout import datasets
 from cache.part_file import load_part
 from cache.samples import read_samples
+from cache.stop_signals import raise_held_signals
 from cache.store import Cache
 from cache.writer import BLOCK_ROWS, content_sha256, dataset_digest
 
@@ -74,6 +75,7 @@ def _table_problems(cache: Cache) -> list[str]:
         cache.rows(modality)
         read_samples(cache, modality)
     for modality in cache.content_modalities:  # those of catalogues past, too
+        raise_held_signals()
         keys = cache.keys(modality)
         if len(np.unique(keys)) != len(keys):
             problems.append(f"Expected {modality}/key to be unique, but some keys are repeated.")

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cache.layout import FORMAT_VERSION
+from cache.stop_signals import raise_held_signals
 from cache.tokens import offsets_of
 
 __all__ = ["Writer", "array_digest", "content_sha256", "dataset_digest", "decode_strings", "encode_strings"]
@@ -23,7 +24,7 @@ BLOCK_ROWS = 64 * CHUNK_ROWS
 class Writer:
     """Writes datasets into an open file and keeps each one's digest, by its path.
 
-    `check` is called after each block, and may raise what went wrong with the file below.
+    `check` is called after each block, and may raise what went wrong with the file below; so may Ctrl-C.
     """
 
     def __init__(self, file: h5py.File, *, file_format: str, check: Callable[[], None] = lambda: None) -> None:
@@ -69,6 +70,7 @@ class Writer:
                 start += len(block)
             digest.update(np.ascontiguousarray(block).data)
             self.check()
+            raise_held_signals()
         self.digests[path] = digest.hexdigest()
 
     def finish(self) -> None:
@@ -112,6 +114,7 @@ def dataset_digest(dataset: h5py.Dataset) -> str:
         return array_digest(np.asarray(dataset[()], dtype=dataset.dtype))
     digest = _start_digest(dataset.shape, dataset.dtype)
     for start in range(0, len(dataset), BLOCK_ROWS):
+        raise_held_signals()
         digest.update(np.ascontiguousarray(dataset[start : start + BLOCK_ROWS]).data)
     return digest.hexdigest()
 

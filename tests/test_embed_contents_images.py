@@ -4,8 +4,11 @@ import hashlib
 import io
 import os
 import struct
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,7 +17,9 @@ from support import image_bytes
 
 from embed import ContentError
 from embed.contents import images
+from embed.contents.decode_budget import DecodeBudget
 from embed.contents.images import decode, locate, read_image, to_rgb
+from embed.contents.jpeg_scans import MAX_SCANS
 from embed.contents.statuses import MEANINGS
 
 # Pillow warns of malformed metadata and of large pictures; extraction ignores that, as the statuses say it.
@@ -381,6 +386,92 @@ def test_16_bit_colour_is_scaled_and_not_clipped():
 def test_floating_point_pictures_have_no_known_scale():
     assert status_of(decode, saved(Image.fromarray(RAMP / np.float32(65535)), "TIFF")) == "unsupported_mode"
     assert status_of(to_rgb, Image.new("F", (4, 4))) == "unsupported_mode"
+
+
+# Memory and time
+
+
+def striped_pictures():
+    """Yield a picture of each mode that takes several steps to RGB, by name."""
+    alpha = drawing().convert("L").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for mode in ("RGBA", "LA", "PA"):
+        image = drawing().convert(mode)
+        if mode != "PA":
+            image.putalpha(alpha)
+        yield mode, image
+    for mode, transparency in (("1", 255), ("L", 60), ("P", 3), ("P", bytes(range(256))), ("RGB", (0, 0, 0))):
+        image = drawing().convert(mode)
+        image.info["transparency"] = transparency
+        yield f"{mode} with {type(transparency).__name__}", image
+    yield "I;16", Image.fromarray(np.arange(32 * 48, dtype=np.uint16).reshape(32, 48) * 42)
+    image = Image.fromarray(np.arange(32 * 48, dtype=np.uint16).reshape(32, 48) * 42)
+    image.info["transparency"] = 4200
+    yield "I;16 with int", image
+    yield "I;16B", Image.frombytes("I;16B", (48, 32), np.arange(32 * 48, dtype=">u2").tobytes())
+
+
+@pytest.mark.parametrize("image", [pytest.param(image, id=name) for name, image in striped_pictures()])
+@pytest.mark.parametrize("strip_pixels", [1, 5 * 48, 31 * 48])
+def test_pictures_come_out_of_strips_as_they_do_whole(monkeypatch, image, strip_pixels):
+    whole = to_rgb(image)
+    monkeypatch.setattr(images, "STRIP_PIXELS", strip_pixels)
+    assert to_rgb(image).tobytes() == whole.tobytes()
+    assert len(np.unique(np.asarray(whole))) > 1
+
+
+def of_scans(n_scans, *, before=b""):
+    """Return a progressive JPEG whose last scan comes again and again, with a segment before all."""
+    content = saved(drawing(), "JPEG", progressive=True)
+    start = content.rindex(b"\xff\xda")
+    scan, n_more = content[start:-2], n_scans - content.count(b"\xff\xda")
+    segment = b"\xff\xe5" + struct.pack(">H", len(before) + 2) + before
+    return content[:2] + segment + content[2:-2] + n_more * scan + content[-2:]
+
+
+def test_a_jpeg_of_too_many_scans_is_too_large_and_not_decoded():
+    assert status_of(decode, of_scans(MAX_SCANS + 1)) == "too_large"
+    assert status_of(images.measure, of_scans(MAX_SCANS + 1)) == "too_large"
+
+
+def test_what_looks_like_scans_in_a_thumbnail_or_after_the_end_is_none():
+    expected = pixels_of(of_scans(20))
+    look_alikes = 200 * b"\xff\xda"
+    assert np.array_equal(pixels_of(of_scans(20, before=look_alikes)), expected)
+    assert np.array_equal(pixels_of(of_scans(20) + look_alikes), expected)
+    assert status_of(decode, of_scans(MAX_SCANS + 1, before=look_alikes)) == "too_large"
+
+
+def test_threads_take_no_more_than_the_budget_and_one_that_exceeds_it_goes_alone():
+    budget = DecodeBudget(100 * 2**20)
+    taken, most = [], []
+
+    def take(n_bytes):
+        with budget.take(n_bytes):
+            taken.append(n_bytes)
+            most.append(sum(taken))
+            time.sleep(0.001)
+            taken.remove(n_bytes)
+
+    sizes = [30 * 2**20, 40 * 2**20, 150 * 2**20, 60 * 2**20] * 5
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, sizes))
+    assert len(most) == len(sizes)
+    assert max(n_bytes for n_bytes in most if n_bytes != 150 * 2**20) <= 100 * 2**20
+
+
+def test_what_fails_in_the_budget_gives_its_bytes_back():
+    budget = DecodeBudget(2**25)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), budget.take(2**25):
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("kind", "pixel_bytes"), [("PNG", 12), ("WEBP", 16)])
+def test_decoding_takes_what_its_header_says(monkeypatch, kind, pixel_bytes):
+    asked = []
+    monkeypatch.setattr(images.DECODE_BUDGET, "take", lambda n_bytes: asked.append(n_bytes) or nullcontext())
+    decode(saved(drawing(), kind))
+    assert asked == [48 * 32 * pixel_bytes]
 
 
 # Upright

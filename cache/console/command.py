@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -14,6 +17,7 @@ import click
 
 from cache.console.notes import log_to_stderr
 from cache.errors import EmbedOnceError
+from cache.stop_signals import Terminated, terminate
 from cache.stray_bytes import SHOWN, shown, shown_values
 
 __all__ = [
@@ -53,14 +57,27 @@ def setting_options(settings: type) -> Callable[..., Callable[[Any], Any]]:
 
 
 class Command(click.Command):
-    """Exit codes: 0 done, 1 a named error, 2 usage, 3 unexpected, 130 Ctrl-C.
+    """Exit codes: 0 done, 1 a named error, 2 usage, 3 unexpected, 130 Ctrl-C, 143 SIGTERM.
 
     Results go to stdout; progress, notes and errors go to stderr.
     """
 
     interrupted = "Stopped."
 
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Do all that the process is for."""
+        try:
+            return self.main(*args, **options)
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):  # while Python ends, there is nobody to raise anything to
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
+
     def main(self, *args: Any, **options: Any) -> Any:
+        with _stopping_on_signals():
+            return self._main(*args, **options)
+
+    def _main(self, *args: Any, **options: Any) -> Any:
         log_to_stderr()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -75,8 +92,8 @@ class Command(click.Command):
         except (KeyboardInterrupt, click.Abort) as stop:
             if isinstance(stop.__cause__, EOFError):
                 _fail_unexpectedly(stop.__cause__)  # click takes it for Ctrl-D at a prompt; we have none
-            click.echo(f"\n{self.interrupted}", err=True)
-            sys.exit(130)
+            click.echo("\n" * isinstance(stop, KeyboardInterrupt) + self.interrupted, err=True)  # click begins the line
+            sys.exit(143 if Terminated in (type(stop), type(stop.__cause__)) else 130)
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output went away, as `head` does
             sys.exit(1)
@@ -87,6 +104,22 @@ class Command(click.Command):
             _fail(str(error) if error.strerror is None else f"{error.strerror}: {error.filename or ''}".rstrip(": "))
         except Exception as error:  # noqa: BLE001 - the last line of defence, and it shows all it knows
             _fail_unexpectedly(error)
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    """Let SIGTERM stop the block as Ctrl-C does, and Ctrl-C itself, unless one of them is to be ignored."""
+    wanted = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.getsignal(number) for number in wanted}
+    is_main = threading.current_thread() is threading.main_thread()
+    default = [number for number in wanted if is_main and before[number] == signal.SIG_DFL]
+    try:
+        for number in default:
+            signal.signal(number, wanted[number])
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, before[number])
 
 
 def print_json(value: Any) -> None:

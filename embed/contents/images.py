@@ -7,7 +7,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
 from cache.out_of_memory import is_out_of_memory
+from embed.contents.decode_budget import DECODE_BUDGET, decoding_bytes
 from embed.contents.file_ranges import Place, PlacedCell, read_file, unreadable
+from embed.contents.jpeg_scans import has_too_many_scans
 from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
 
@@ -26,6 +28,7 @@ __all__ = ["decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of decompression bombs
 MAX_ASPECT = 50  # the shorter side is resized to 256, so that a 1 x 5000 strip would become 983 MB
+STRIP_PIXELS = 2**22  # of a picture that takes several steps to RGB
 
 NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 
@@ -114,7 +117,7 @@ def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
     """Return the picture upright and in RGB.
 
     Where `least_side` is given, a JPEG is scaled by 1/2, 1/4 or 1/8 while it is decoded, as far as both its sides keep
-    so many pixels.
+    so many pixels. Threads share a budget of memory, and wait for each other.
 
     Raises:
         ContentError: it is no picture, is damaged, or is too large to decode.
@@ -122,8 +125,9 @@ def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
     with _opened(content) as image:
         if least_side is not None:
             image.draft(None, (least_side, least_side))  # other formats have nothing to scale
-        image.load()
-        return to_rgb(image)
+        with DECODE_BUDGET.take(decoding_bytes(image.size, image.format)):
+            image.load()
+            return to_rgb(image)
 
 
 def measure(content: bytes) -> tuple[int, int, str, str]:
@@ -143,6 +147,8 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS or max(width, height) > MAX_ASPECT * min(width, height):
+                raise ContentError("too_large")
+            if image.format in ("JPEG", "MPO") and has_too_many_scans(content):
                 raise ContentError("too_large")
             yield image
     except ContentError:
@@ -181,17 +187,38 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("F", "I"):
         raise ContentError("unsupported_mode")
     if image.mode.startswith("I"):
-        # Pillow's own conversion clips at 255, so that 16-bit grey turns white.
-        grey = np.asarray(image).astype(np.uint32)  # (H, W), 0 to 65535
-        grey[grey == image.info.get("transparency", 65535)] = 65535
-        rgb = Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+        rgb = _in_strips(image, _scaled)
     elif image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        rgb = _in_strips(image, _composed)
     else:
         rgb = image.convert("RGB")
     transpose = _TRANSPOSE.get(_orientation(image))
     return rgb if transpose is None else rgb.transpose(transpose)
+
+
+def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Return the picture converted strip by strip, so that the steps on the way never stand in memory whole."""
+    width, height = image.size
+    n_rows = max(1, STRIP_PIXELS // width)
+    if n_rows >= height:
+        return convert(image)
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, height, n_rows):
+        rgb.paste(convert(image.crop((0, top, width, min(top + n_rows, height)))), (0, top))
+    return rgb
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    """Return 16-bit grey in RGB: Pillow's own conversion clips at 255, so that it turns white."""
+    grey = np.asarray(image).astype(np.uint32)  # (H, W), 0 to 65535
+    grey[grey == image.info.get("transparency", 65535)] = 65535
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _composed(image: Image.Image) -> Image.Image:
+    """Return a picture with transparency on white."""
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -18,7 +18,7 @@ MEANINGS = {
     "empty": "the file has no bytes",
     "not_an_image": "the file is no picture of a format that is read",
     "truncated": "the picture's data ends early or is damaged",
-    "too_large": "the picture has too many bytes or pixels, or is more than 50 times as long as wide",
+    "too_large": "the picture has too many bytes, pixels or JPEG scans, or is more than 50 times as long as wide",
     "unsupported_mode": "the picture's numbers have no known scale (floating point, 32 bits)",
     "not_unicode": "the text is not valid UTF-8; --encoding names another",
     "not_encoded": "no encoder has seen it yet",

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 MOST_RECENT = 10_000  # answers that were given last, about 1 kB each
 BAD_PICTURES = {
-    "too_large": (413, "has too many pixels, or is more than 50 times as long as wide. Scale it down."),
+    "too_large": (413, "has too many pixels or JPEG scans, or is more than 50 times as long as wide. Scale it down."),
     "empty": (422, "has no bytes. Send one."),
     "not_an_image": (422, "is no picture of a format that is read. Send a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."),
     "truncated": (422, "ends early or is damaged. Send all of it."),
