@@ -127,7 +127,7 @@ class CheckedFile(h5py.File):
             except Exception as error:  # noqa: BLE001 - it goes on
                 # h5py's frames hold a property list whose release calls Python: they must not outlive the interpreter.
                 raise error.with_traceback(None)  # noqa: B904 - it is the same error
-            _open_files[id(self)] = self
+            _open_files[id(self)] = weakref.ref(self)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -153,17 +153,20 @@ class CheckedFile(h5py.File):
         with signals_held():
             super().close()
             self.source.close()
+            _open_files.pop(id(self), None)
 
     def _check(self) -> None:
         if isinstance(self.source, SourceFile):
             self.source.check()
 
 
-_open_files: weakref.WeakValueDictionary[int, CheckedFile] = weakref.WeakValueDictionary()
+# Not a WeakValueDictionary: a signal that meets its callbacks is lost.
+_open_files: dict[int, weakref.ref[CheckedFile]] = {}
 
 
 @atexit.register
 def _close_open_files() -> None:
     """Close files that were left open: HDF5 would close them after Python has shut down, call into it, and crash."""
-    for file in list(_open_files.values()):
-        file.close()
+    for reference in list(_open_files.values()):
+        if (file := reference()) is not None:
+            file.close()

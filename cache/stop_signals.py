@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 __all__ = ["Terminated", "raise_held_signals", "signals_held", "terminate"]
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
 
 _handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # in whose place `_hold` stands
 _arrived: set[int] = set()  # and are held

@@ -70,7 +70,7 @@ def test_ctrl_c_before_any_operation_of_a_seal_ends_it_as_ctrl_c_and_keeps_all(s
     folders = copies(shop, tmp_path, monkeypatch)
     next(folders)
     done = operations(seal_all)
-    for nth in first_and_last(done, every=100):
+    for nth in first_and_last(done, every=100)[::2]:
         operation = done[nth]
         next(folders)
         with pytest.raises(KeyboardInterrupt):

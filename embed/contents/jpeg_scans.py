@@ -6,7 +6,7 @@ import re
 
 __all__ = ["MAX_SCANS", "has_too_many_scans"]
 
-MAX_SCANS = 100  # encoders write some ten; Annex G of ITU-T T.81 would allow about 900 that are of use
+MAX_SCANS = 100  # encoders write some ten
 
 _END, _START_OF_SCAN = 0xD9, 0xDA
 _MARKER = re.compile(rb"\xff+([^\0\xff\x01\xd0-\xd8])")  # none that may stand in a scan, or without a length
