@@ -25,10 +25,14 @@ __all__ = ["seal"]
 Tables = dict[tuple[str, str], TokenTable]  # by modality and encoder
 
 
-def seal(cache_path: str | Path, journal: Journal, products: Products | None) -> bool:
+def seal(
+    cache_path: str | Path, journal: Journal, products: Products | None, *, inventory: Inventory | None = None
+) -> bool:
     """Put the journal's parts and the catalogue into the cache; return whether there was anything to write.
 
-    Where `products` is None, the cache keeps the catalogue that it has; a new cache has an empty one.
+    Where `products` is None, the cache keeps the catalogue that it has; a new cache has an empty one. An `inventory` of
+    the cache and the journal that was made before is brought up to date, in place of one that is made anew, and is of
+    no use afterwards.
 
     The old file is read and never written. Memory is bounded by the blocks of `BLOCK_ROWS` vectors or tokens, and the
     keys.
@@ -38,7 +42,11 @@ def seal(cache_path: str | Path, journal: Journal, products: Products | None) ->
         UnreadableError: the old cache or a part could not be read; likewise.
     """
     cache_path = Path(cache_path)
-    inventory = Inventory(cache_path, journal)
+    if inventory is None:
+        inventory = Inventory(cache_path, journal)
+    else:
+        inventory.update()
+    inventory.entries = {where: entry for where, entry in inventory.entries.items() if entry.sealed or entry.parts}
     inventory.order(products or Products([], {}, {}))
     catalogue = _kept_catalogue(inventory) if products is None else products.arrays(inventory.keys, inventory.failures)
     if not inventory.part_paths and facts_of(cache_path) is not None and _is_the_same(cache_path, catalogue):

@@ -91,17 +91,19 @@ class VectorsByKey:
         return matrix, is_found, {key: failures[key] for key in missing & failures.keys()}
 
     def _load_parts(self) -> None:
-        start = f"{self.spec.modality}.{self.encoder}."
-        paths = [path for path in Journal(self.cache_path).paths() if path.name.startswith(start)]
-        self._parts = {path: part for path, part in self._parts.items() if path in paths}
-        for path in paths:
-            if path not in self._parts:
-                try:
-                    part = load_part(path)
-                except (FileNotFoundError, DamagedCacheError):
-                    continue  # sealed meanwhile; or set aside by the next writer, who has its work done again
-                if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
-                    self._parts[path] = part
+        """Read the parts that came; until two lists of them are alike, for a writer may be merging some meanwhile."""
+        journal, paths, before = Journal(self.cache_path), [], None
+        while paths != before:
+            before, paths = paths, journal.paths_of(self.spec.modality, self.encoder)
+            self._parts = {path: part for path, part in self._parts.items() if path in paths}
+            for path in paths:
+                if path not in self._parts:
+                    try:
+                        part = load_part(path)
+                    except (FileNotFoundError, DamagedCacheError):
+                        continue  # merged or sealed meanwhile; or set aside by the next writer, who has it done again
+                    if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
+                        self._parts[path] = part
 
     def _sealed(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the contents that have a vector in the sealed cache, and these."""

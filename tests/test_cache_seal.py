@@ -609,3 +609,36 @@ def test_no_vector_of_a_part_is_read_for_more_than_one_block(cache_path, monkeyp
     assert max(read) <= 4
     with Cache(cache_path) as cache:
         assert np.array_equal(cache.matrix("image"), expected("one", shuffled))
+
+
+def test_an_inventory_that_is_brought_up_to_date_seals_what_a_new_one_does(cache_path, waiting, tmp_path, monkeypatch):
+    """Parts that are published, damaged and removed after it was made; the cache's own keys are read once."""
+    publish(cache_path, ["e"], failures=["d"])
+    expected_path = tmp_path / "expected" / "c.h5"
+    with Journal(cache_path) as journal:
+        inventory = Inventory(cache_path, journal)
+        inventory.entry("image", "never used", spec_of("never used"))
+        journal.publish(Part("one", spec_of("one"), [key("torn")], np.array([vector("one", "torn")]), {}))
+        shutil.copytree(cache_path.parent, expected_path.parent)
+        with monkeypatch.context() as patch:
+            patch.setattr(Cache, "keys", lambda *_: pytest.fail("they were read again"))
+            inventory.update()
+        assert seal(cache_path, journal, waiting, inventory=inventory)
+    with Journal(expected_path) as journal:
+        seal(expected_path, journal, waiting)
+    assert read(cache_path) == read(expected_path)
+
+
+@pytest.mark.parametrize("loss", ["damaged", "gone"])
+def test_an_inventory_forgets_what_a_lost_part_held(cache_path, waiting, loss):
+    with Journal(cache_path) as journal:
+        inventory = Inventory(cache_path, journal)
+        path = inventory.entries["image", "one"].parts[0].file.path
+        if loss == "gone":
+            path.unlink()
+        else:
+            path.rename(path.with_name(path.name + ".damaged"))
+        assert seal(cache_path, journal, waiting, inventory=inventory)
+    with Cache(cache_path) as cache:
+        assert cache.statuses("image") == ["ok", "ok", "not_encoded", "ok", "not_encoded", "absent"]
+    assert verify(cache_path) == []
