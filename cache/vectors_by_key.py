@@ -92,7 +92,9 @@ class VectorsByKey:
 
     def _load_parts(self) -> None:
         """Read the parts that came; until two lists of them are alike, for a writer may be merging some meanwhile."""
-        journal, paths, before = Journal(self.cache_path), [], None
+        journal = Journal(self.cache_path)
+        paths: list[Path] = []
+        before: list[Path] | None = None
         while paths != before:
             before, paths = paths, journal.paths_of(self.spec.modality, self.encoder)
             self._parts = {path: part for path, part in self._parts.items() if path in paths}
