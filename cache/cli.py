@@ -41,6 +41,7 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
     from cache.journal import Journal
     from cache.reading import reading
     from cache.store import Cache
+    from cache.waiting_vectors import count_waiting
 
     with Cache(cache_path) as cache, reading(cache_path):
         facts: dict[str, Any] = {
@@ -59,6 +60,7 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
                 for encoder in cache.encoders(modality)
             ],
             "n_unsealed_parts": len(Journal(cache_path).paths()),
+            "n_unsealed_vectors": count_waiting(cache),
         }
     if as_json:
         print_json(facts)
@@ -70,8 +72,10 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
     """Print what the cache holds; with `details` also what made each of its vectors."""
     click.echo(f"{facts['cache']}: {facts['n_products']} products, {facts['bytes'] / 1e6:.1f} MB")
     if n_parts := facts["n_unsealed_parts"]:
+        vectors = ", ".join(f"{count} of {name}" for name, count in facts["n_unsealed_vectors"].items())
         print_wrapped(
-            f"{n_parts} {'part waits' if n_parts == 1 else 'parts wait'} in the journal: an extraction is running or "
+            f"{n_parts} {'part waits' if n_parts == 1 else 'parts wait'} in the journal (vectors not sealed yet: "
+            f"{vectors or 'none'}): an extraction is running or "
             "was stopped, or Python added them; embed-extract goes on where it was."
         )
     columns = facts["columns"] if details else facts["columns"][:MOST_COLUMNS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,8 @@ class Entry:
                     f"say so in its spec. Remove {path}."
                 )
             self.n_dim, self.n_token_dim = dim, token_dim
+        if not self.sealed and not self.parts:
+            self.spec = part.spec  # whoever asked for the entry may have made none of its vectors
         self.parts.append(Waiting(file, part.keys, counts))
         self.keys.update(part.keys)
 
@@ -77,6 +80,23 @@ class Inventory:
     def __init__(self, cache_path: str | Path, journal: Journal) -> None:
         self.cache_path = Path(cache_path)
         self.journal = journal
+        self._load()
+
+    def update(self) -> None:
+        """Take in the parts that were published since; each is read once.
+
+        Where a part has gone that was known, because it was merged or set aside, all is read anew.
+
+        Raises:
+            SpecConflictError, UnreadableError: as at first.
+        """
+        paths, known = self.journal.paths(), set(self.part_paths)
+        if known.issubset(paths):
+            self._add_parts(path for path in paths if path not in known)
+        else:
+            self._load()
+
+    def _load(self) -> None:
         self.keys: dict[str, dict[str, int]] = {}  # modality -> key -> row, the sealed rows first
         self.failures: dict[str, dict[str, str]] = {}  # modality -> key -> status
         self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
@@ -85,7 +105,10 @@ class Inventory:
         if facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 self._add_cache(cache)
-        for file, part in journal.parts():
+        self._add_parts(self.journal.paths())
+
+    def _add_parts(self, paths: Iterable[Path]) -> None:
+        for file, part in self.journal.parts(paths):
             modality = part.spec.modality
             entry = self.entry(modality, part.encoder, part.spec)
             entry.add(file, part)

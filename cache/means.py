@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from cache.inventory import Entry, Inventory
 from cache.part import Part
-from cache.part_file import load_vectors
+from cache.part_file import PartVectors
 from cache.store import Cache
 from cache.writer import BLOCK_ROWS
 
@@ -47,7 +46,7 @@ class _VectorReader:
         self._inventory, self._where = inventory, (modality, encoder)
         self._entry: Entry = inventory.entries[modality, encoder]
         self._places = {key: (n, row) for n, part in enumerate(self._entry.parts) for row, key in enumerate(part.keys)}
-        self._vectors_of = lru_cache(maxsize=4)(load_vectors)
+        self._parts: dict[int, PartVectors] = {}  # those that were asked for, by their number
 
     def read(self, keys: Sequence[str]) -> np.ndarray:
         """Return the vectors of keys that all have one, (n, D) float32."""
@@ -56,7 +55,10 @@ class _VectorReader:
         for n in np.unique(places[:, 0]).tolist():
             chosen = np.flatnonzero(places[:, 0] == n)
             if n >= 0:
-                vectors[chosen] = self._vectors_of(self._entry.parts[n].file)[places[chosen, 1]]
+                if n not in self._parts:
+                    self._parts[n] = PartVectors(self._entry.parts[n].file)
+                rows, which = np.unique(places[chosen, 1], return_inverse=True)
+                vectors[chosen] = self._parts[n].take(rows)[which]
             else:
                 self._read_sealed(vectors, chosen, keys)
         return vectors

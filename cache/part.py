@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -15,10 +16,10 @@ from cache.errors import CacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.stop_signals import signals_held
-from cache.tokens import MOST_TOKENS, Tokens
+from cache.tokens import MOST_TOKENS, Tokens, offsets_of
 from cache.writer import Writer
 
-__all__ = ["Part", "decode_part", "encode_part"]
+__all__ = ["Part", "decode_part", "encode_part", "merged_part"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Part:
     vectors: np.ndarray
     failures: dict[str, str]  # key -> status
     tokens: Tokens | None = None
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """The dimensions of its vectors and of its tokens, 0 without such."""
+        return self.vectors.shape[1], 0 if self.tokens is None else self.tokens.n_dim
 
     def __post_init__(self) -> None:
         for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
@@ -75,6 +81,24 @@ class Part:
             f"Expected finite {what}, but {self.spec.modality}/{self.encoder} gave NaN or infinity "
             f"for the content {self.keys[row][:12]}…. Try --device cpu, or other weights."
         )
+
+
+def merged_part(parts: Sequence[Part]) -> Part:
+    """Return all that several parts of one encoder hold, one after the other; vectors and tokens have the same dims."""
+    whole = [part for part in parts if part.keys] or parts[:1]  # one without vectors does not know their dimension
+    several = [part.tokens for part in whole if part.tokens is not None]
+    tokens = None
+    if several:
+        counts = np.concatenate([some.counts for some in several])
+        tokens = Tokens(np.concatenate([some.values for some in several]), offsets_of(counts))
+    return Part(
+        encoder=whole[0].encoder,
+        spec=whole[0].spec,
+        keys=[key for part in whole for key in part.keys],
+        vectors=np.concatenate([part.vectors for part in whole]),
+        failures={key: status for part in parts for key, status in part.failures.items()},
+        tokens=tokens,
+    )
 
 
 def encode_part(part: Part) -> bytes:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import nullcontext
-from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -16,12 +13,12 @@ from cache.errors import CacheError, UnreadableError
 from cache.inventory import Inventory
 from cache.journal import Journal
 from cache.layout import CACHE_FORMAT, open_checked
-from cache.part_file import load_vectors
 from cache.products import Products
 from cache.reading import facts_of
 from cache.stop_signals import signals_held
 from cache.store import Cache
 from cache.token_table import TokenTable
+from cache.vector_table import VectorTable
 from cache.writer import BLOCK_ROWS, Writer, array_digest
 
 __all__ = ["seal"]
@@ -29,10 +26,14 @@ __all__ = ["seal"]
 Tables = dict[tuple[str, str], TokenTable]  # by modality and encoder
 
 
-def seal(cache_path: str | Path, journal: Journal, products: Products | None) -> bool:
+def seal(
+    cache_path: str | Path, journal: Journal, products: Products | None, *, inventory: Inventory | None = None
+) -> bool:
     """Put the journal's parts and the catalogue into the cache; return whether there was anything to write.
 
-    Where `products` is None, the cache keeps the catalogue that it has; a new cache has an empty one.
+    Where `products` is None, the cache keeps the catalogue that it has; a new cache has an empty one. An `inventory` of
+    the cache and the journal that was made before is brought up to date, in place of one that is made anew, and is of
+    no use afterwards.
 
     The old file is read and never written. Memory is bounded by the blocks of `BLOCK_ROWS` vectors or tokens, and the
     keys.
@@ -42,7 +43,11 @@ def seal(cache_path: str | Path, journal: Journal, products: Products | None) ->
         UnreadableError: the old cache or a part could not be read; likewise.
     """
     cache_path = Path(cache_path)
-    inventory = Inventory(cache_path, journal)
+    if inventory is None:
+        inventory = Inventory(cache_path, journal)
+    else:
+        inventory.update()
+    inventory.entries = {where: entry for where, entry in inventory.entries.items() if entry.sealed or entry.parts}
     inventory.order(products or Products([], {}, {}))
     catalogue = _kept_catalogue(inventory) if products is None else products.arrays(inventory.keys, inventory.failures)
     if not inventory.part_paths and facts_of(cache_path) is not None and _is_the_same(cache_path, catalogue):
@@ -79,37 +84,15 @@ def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray]
         writer.array(f"{modality}/key", np.array(list(rows), dtype="S64"))
         writer.array(f"{modality}/status", np.array([failures.get(key, "ok") for key in rows], dtype="S16"))
     for (modality, encoder), entry in inventory.entries.items():
-        rows = inventory.keys[modality]
         where = f"{modality}/{encoder}"
         writer.text(f"{where}/spec", entry.spec.to_json())
-        writer.array(f"{where}/encoded", np.array([key in entry.keys for key in rows], dtype=bool))
-        blocks = _vector_blocks(inventory, modality, encoder)
-        writer.blocks(f"{where}/vector", (len(rows), entry.n_dim), np.dtype("f4"), blocks)
-        if table := tables.get((modality, encoder)):
-            writer.array(f"{where}/token_offset", table.offsets)
-            writer.blocks(f"{where}/token", table.shape, np.dtype("f2"), table.blocks(BLOCK_ROWS))
+        vectors = VectorTable(inventory, modality, encoder)
+        writer.array(f"{where}/encoded", vectors.encoded)
+        writer.blocks(f"{where}/vector", vectors.shape, np.dtype("f4"), vectors.blocks(BLOCK_ROWS))
+        if tokens := tables.get((modality, encoder)):
+            writer.array(f"{where}/token_offset", tokens.offsets)
+            writer.blocks(f"{where}/token", tokens.shape, np.dtype("f2"), tokens.blocks(BLOCK_ROWS))
     writer.finish()
-
-
-def _vector_blocks(inventory: Inventory, modality: str, encoder: str) -> Iterator[np.ndarray]:
-    """Yield the vectors of one encoder in the order of the keys, from the old file and from the parts."""
-    entry = inventory.entries[modality, encoder]
-    rows = inventory.keys[modality]
-    part_rows = [(part.file, np.array([rows[key] for key in part.keys], dtype=np.int64)) for part in entry.parts]
-    vectors_of = lru_cache(maxsize=4)(load_vectors)
-    with Cache(inventory.cache_path) if entry.sealed else nullcontext() as cache:
-        for start in range(0, len(rows), BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, len(rows))
-            block = np.full((stop - start, entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
-            if cache is not None:
-                old = cache.vector_block(modality, encoder, start, stop)
-                if old.size:  # it has no dimensions if no content could be read
-                    block[: len(old)] = old
-            for file, wanted in part_rows:
-                inside = (wanted >= start) & (wanted < stop)
-                if inside.any():
-                    block[wanted[inside] - start] = vectors_of(file)[inside]
-            yield block
 
 
 def _kept_catalogue(inventory: Inventory) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ from contextlib import nullcontext
 import numpy as np
 
 from cache.inventory import Inventory
-from cache.part_file import PartFile, PartTokens
+from cache.last_copies import LastCopies
+from cache.part_file import PartTokens
 from cache.store import Cache
 from cache.tokens import offsets_of, row_ranges
 
@@ -34,15 +35,11 @@ class TokenTable:
                     old = cache.token_counts(modality, encoder)
                     self._old_offsets = offsets_of(old)
                     counts[: len(old)] = old
-        # A content may be in several parts: only its last copy is taken, as for the vectors.
-        self._part_of, self._row_of = np.full((2, len(rows)), -1, dtype=np.int64)  # -1: its tokens are in the old file
-        self._part_files: list[PartFile] = []
-        for part in self._entry.parts:
-            if part.keys and part.token_counts is not None:
-                contents = np.array([rows[key] for key in part.keys], dtype=np.int64)  # (n,)
-                counts[contents] = part.token_counts
-                self._part_of[contents], self._row_of[contents] = len(self._part_files), np.arange(len(contents))
-                self._part_files.append(part.file)
+        self._parts = [part for part in self._entry.parts if part.token_counts is not None and part.keys]
+        self._copies = LastCopies(self._parts, rows)
+        part_counts = [part.token_counts for part in self._parts if part.token_counts is not None]
+        for number, contents in self._copies.by_part(0, len(rows)):
+            counts[contents] = part_counts[number][self._copies.row_of[contents]]
         self.offsets = offsets_of(counts)
 
     @property
@@ -62,7 +59,7 @@ class TokenTable:
             output: (B, D) float16 each
         """
         n_contents = len(self.offsets) - 1
-        parts = [PartTokens(file) for file in self._part_files]
+        parts = [PartTokens(part.file) for part in self._parts]
         with Cache(self._inventory.cache_path) if len(self._old_offsets) > 1 else nullcontext() as cache:
             start = 0
             while start < n_contents:
@@ -80,12 +77,9 @@ class TokenTable:
 
         if cache is not None and start < len(self._old_offsets) - 1:
             old = self._old_offsets[start : stop + 1]
-            kept = np.flatnonzero(self._part_of[start : start + len(old) - 1] < 0)
+            kept = np.flatnonzero(self._copies.part_of[start : start + len(old) - 1] < 0)
             rows = row_ranges(old[kept] - old[0], old[kept + 1] - old[kept])
             block[rows_of(start + kept)] = cache.token_values(*self._where, int(old[0]), int(old[-1]))[rows]
-        # Sort by part and by row in the part, then split where the next part begins.
-        contents = start + np.lexsort((self._row_of[start:stop], self._part_of[start:stop]))
-        for rows in np.split(contents, np.flatnonzero(np.diff(self._part_of[contents])) + 1):
-            if (part := self._part_of[rows[0]]) >= 0:
-                block[rows_of(rows)] = parts[part].take(self._row_of[rows])
+        for number, contents in self._copies.by_part(start, stop):
+            block[rows_of(contents)] = parts[number].take(self._copies.row_of[contents])
         return block

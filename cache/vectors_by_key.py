@@ -92,19 +92,26 @@ class VectorsByKey:
         return matrix, is_found, {key: failures[key] for key in missing & failures.keys()}
 
     def _load_parts(self) -> None:
-        start = f"{self.spec.modality}."
-        paths = {path: None for path in Journal(self.cache_path).paths() if path.name.startswith(start)}
-        self._parts = {path: part for path, part in self._parts.items() if path in paths}
-        self._part_failures = {path: some for path, some in self._part_failures.items() if path in paths}
-        for path in paths:
-            if path not in self._part_failures:
-                try:
-                    part = load_part(path)
-                except (FileNotFoundError, DamagedCacheError):
-                    continue  # sealed meanwhile; or set aside by the next writer, who has its work done again
-                self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
-                if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
-                    self._parts[path] = part
+        """Read the parts that came; until two lists of them are alike, for a writer may be merging some meanwhile."""
+        journal, start = Journal(self.cache_path), f"{self.spec.modality}."
+        paths: list[Path] = []
+        before: list[Path] | None = None
+        while paths != before:
+            before, paths = paths, [path for path in journal.paths() if path.name.startswith(start)]
+            self._parts = {path: part for path, part in self._parts.items() if path in paths}
+            self._part_failures = {path: some for path, some in self._part_failures.items() if path in paths}
+            for path in paths:
+                if path not in self._part_failures:
+                    self._load_part(path)
+
+    def _load_part(self, path: Path) -> None:
+        try:
+            part = load_part(path)
+        except (FileNotFoundError, DamagedCacheError):
+            return  # merged or sealed meanwhile; or set aside by the next writer, who has its work done again
+        self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
+        if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
+            self._parts[path] = part
 
     def _sealed(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the contents that have a vector in the sealed cache, and these."""

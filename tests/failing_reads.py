@@ -101,7 +101,7 @@ def _run(
         os._exit(code)
 
 
-def _stop(*_: Any) -> None:
+def _stop(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 

@@ -32,6 +32,7 @@ import torch
 
 torch.set_num_threads(1)  # a pool of threads would not outlive the fork
 
+import cache.journal  # noqa: E402
 import embed.commands.extract  # noqa: E402
 import embed.extraction.content_source  # noqa: E402
 from cache import Journal  # noqa: E402
@@ -142,6 +143,7 @@ def _watch(log: int, die_at: int | None) -> None:
     embed.commands.extract.ExtractSettings = functools.partial(
         embed.commands.extract.ExtractSettings, part_bytes=1
     )  # each batch is a part
+    cache.journal.MERGED_PARTS = 2
 
 
 if __name__ == "__main__":

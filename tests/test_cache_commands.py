@@ -14,6 +14,7 @@ from support import ROOT, invoke, synthetic_cache
 from cache import Cache, EncoderSpec, Journal, Part, content_key
 from cache.cli import info, verify
 
+NEW = (content_key(b"new"),)
 COMMANDS = pytest.mark.parametrize("command", [info, verify], ids=["cache-info", "cache-verify"])
 
 
@@ -34,12 +35,10 @@ def damaged(path):
     return path
 
 
-def leave_a_part(path):
-    part = Part(
-        "synthetic", EncoderSpec("image", {"weights": "synthetic"}), [content_key(b"new")], np.ones((1, 3), "f4"), {}
-    )
+def leave_a_part(path, *, keys=NEW, encoder="synthetic"):
+    spec = EncoderSpec("image", {"weights": "synthetic"})
     with Journal(path) as journal:
-        return journal.publish(part)
+        return journal.publish(Part(encoder, spec, list(keys), np.ones((len(keys), 3), "f4"), {}))
 
 
 def test_info_tells_what_there_is(path):
@@ -107,13 +106,29 @@ def test_info_prints_one_json_object(path):
             },
         ],
         "n_unsealed_parts": 0,
+        "n_unsealed_vectors": {},
     }
 
 
-def test_info_tells_of_parts_that_wait(path):
+def test_info_tells_of_parts_that_wait_and_of_their_vectors(path):
     leave_a_part(path)
-    assert json.loads(invoke(info, path, "--json").stdout)["n_unsealed_parts"] == 1
-    assert "1 part waits in the journal" in invoke(info, path).stdout
+    facts = json.loads(invoke(info, path, "--json").stdout)
+    assert (facts["n_unsealed_parts"], facts["n_unsealed_vectors"]) == (1, {"image/synthetic": 1})
+    said = "1 part waits in the journal (vectors not sealed yet: 1 of image/synthetic)"
+    assert said in invoke(info, path).stdout.replace("\n", " ")
+
+
+def test_info_counts_no_vector_twice_and_none_that_is_sealed(path):
+    """A writer that is killed may leave parts that are merged or sealed; a damaged one has nothing to count."""
+    with Cache(path) as cache:
+        sealed = cache.keys("image")[0].decode()
+    keys = [sealed, *(content_key(name) for name in (b"new", b"newer"))]
+    leave_a_part(path)
+    damaged = leave_a_part(path, keys=keys[1:2], encoder="other")
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    leave_a_part(path, keys=keys)
+    facts = json.loads(invoke(info, path, "--json").stdout)
+    assert (facts["n_unsealed_parts"], facts["n_unsealed_vectors"]) == (3, {"image/synthetic": 2})
 
 
 def test_info_of_a_cache_without_contents_is_no_error(tmp_path):

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -17,13 +18,16 @@ from support import ROOT
 
 from cache import (
     CacheError,
+    EmbedOnceError,
     EncoderSpec,
     Inventory,
     Journal,
     NotACacheError,
     Part,
+    Tokens,
     UnknownVersionError,
     UnreadableError,
+    VectorsByKey,
     content_key,
 )
 from cache.layout import PART_FORMAT
@@ -303,3 +307,120 @@ def test_parts_of_a_killed_writer_are_still_there(cache_path):
         assert inventory.entry("image", "drawn", SPEC).keys == set(part_of("red", "green", "blue").keys)
         there = {path.name for path in journal.folder.iterdir()}
         assert there == {"lock", *(path.name for path in journal.paths())}
+
+
+def publish_and_merge(journal, *names, **options):
+    path = journal.publish(part_of(*names, **options))
+    journal.merge("image", "drawn")
+    return path
+
+
+def test_parts_are_merged_as_they_grow_in_number_and_nothing_is_lost(cache_path, journal):
+    other = journal.publish(part_of("red", encoder="other"))
+    counts = []
+    for n in range(30):
+        publish_and_merge(journal, f"{n}a", f"{n}b", failures=[f"{n}c"])
+        counts.append(len(journal.paths()) - 1)
+    assert max(counts) <= 7 + 7
+    inventory = Inventory(cache_path, journal)
+    expected = part_of(*(f"{n}{letter}" for n in range(30) for letter in "ab"))
+    entry = inventory.entries["image", "drawn"]
+    assert entry.keys == set(expected.keys)
+    assert inventory.failures["image"].keys() == {content_key(f"{n}c".encode()) for n in range(30)}
+    vectors, is_found, _ = VectorsByKey(cache_path, "drawn", SPEC).find(expected.keys)
+    assert is_found.all()
+    assert np.array_equal(vectors, expected.vectors)
+    assert load_part(other).keys == part_of("red").keys
+
+
+def test_a_large_part_is_never_merged(journal, monkeypatch):
+    monkeypatch.setattr("cache.journal.LARGE_PART_BYTES", 1)
+    for n in range(9):
+        publish_and_merge(journal, str(n))
+    assert len(journal.paths()) == 9
+
+
+def test_parts_of_failures_alone_and_with_tokens_are_merged(journal):
+    parts = [Part("drawn", SPEC, [], np.zeros((0, 0), np.float32), {content_key(b"torn"): "truncated"})]
+    for n in range(7):
+        vectors = part_of(f"{n}a", f"{n}b")
+        tokens = Tokens.of([np.full((rows, 2), n, np.float16) for rows in (1 + n, 2)])
+        parts.append(Part("drawn", SPEC, vectors.keys, vectors.vectors, {}, tokens))
+    for part in parts:
+        journal.publish(part)
+    journal.merge("image", "drawn")
+    merged = load_part(journal.paths()[0])
+    assert len(journal.paths()) == 1
+    assert merged.failures == parts[0].failures
+    assert len(merged.keys) == 14
+    for part in parts[1:]:
+        for row, one in enumerate(part.keys):
+            assert merged.tokens[merged.keys.index(one)].tolist() == part.tokens[row].tolist()
+
+
+def test_damaged_part_is_set_aside_by_a_merge_and_the_others_are_kept(cache_path, journal):
+    paths = [journal.publish(part_of(str(n))) for n in range(8)]
+    flip_a_bit(paths[3])
+    journal.merge("image", "drawn")
+    assert paths[3].with_name(f"{paths[3].name}.damaged").exists()
+    assert len(journal.paths()) == 1
+    assert Inventory(cache_path, journal).entries["image", "drawn"].keys == set(part_of(*"0124567").keys)
+
+
+def test_parts_of_other_dimensions_or_specs_are_not_merged(cache_path, journal):
+    for n in range(7):
+        journal.publish(part_of(str(n)))
+    for strange in (
+        Part("drawn", SPEC, part_of("x").keys, np.ones((1, 4), np.float32), {}),
+        Part("drawn", EncoderSpec("image", {"weights": "others"}), part_of("x").keys, np.ones((1, 3), np.float32), {}),
+    ):
+        path = journal.publish(strange)
+        journal.merge("image", "drawn")
+        assert len(journal.paths()) == 8
+        with pytest.raises(EmbedOnceError):
+            Inventory(cache_path, journal)
+        path.unlink()
+
+
+def test_a_merge_that_the_disk_refuses_leaves_all_parts(journal, monkeypatch):
+    parts = [journal.publish(part_of(str(n))) for n in range(8)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        with pytest.raises(CacheError, match="same line"):
+            journal.merge("image", "drawn")
+    assert journal.paths() == sorted(parts)
+
+
+def test_whoever_reads_while_parts_are_merged_finds_all(cache_path, journal, monkeypatch):
+    """The parts go between the reader's list of them and their reading."""
+    for n in range(8):
+        journal.publish(part_of(str(n)))
+
+    def merging(path):
+        journal.merge("image", "drawn")
+        return load_part(path)
+
+    monkeypatch.setattr("cache.vectors_by_key.load_part", merging)
+    expected = part_of(*"01234567")
+    vectors, is_found, _ = VectorsByKey(cache_path, "drawn", SPEC).find(expected.keys)
+    assert is_found.all()
+    assert np.array_equal(vectors, expected.vectors)
+
+
+def test_a_reader_beside_a_writer_finds_all_that_was_acknowledged(cache_path, journal):
+    names, is_done = [], threading.Event()
+
+    def write():
+        for n in range(25):
+            publish_and_merge(journal, str(n))
+            names.append(str(n))
+        is_done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reader = VectorsByKey(cache_path, "drawn", SPEC)
+    while not is_done.is_set():
+        known = list(names)
+        assert reader.find(part_of(*known).keys)[1].all()
+    writer.join()
+    assert reader.find(part_of(*names).keys)[1].all()

@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from support import ROOT, vector_of
@@ -17,6 +18,7 @@ from cache import (
     Cache,
     CacheError,
     Contents,
+    DamagedCacheError,
     EncoderSpec,
     Inventory,
     Journal,
@@ -30,6 +32,8 @@ from cache import (
     sealing,
     verify,
 )
+from cache.part_file import PartFile, PartVectors
+from cache.source_file import SourceFile
 
 DIM = 3
 
@@ -555,3 +559,86 @@ def test_part_that_a_full_disk_refuses_leaves_the_others(many, small_disk):
     with pytest.raises(CacheError, match=r"1000 vectors could not be written .*No space left on device"):
         publish(path, [f"new {n}" for n in range(1000)])
     assert files(path.parent) == before
+
+
+def part_file_of(path):
+    """Return the part's file as it is now."""
+    with SourceFile(path) as source:
+        return PartFile(path, source.identity)
+
+
+def rows_part(cache_path, n_rows):
+    """Publish a part of n rows whose vectors tell their numbers; return its path and the vectors."""
+    vectors = np.arange(2 * n_rows, dtype=np.float32).reshape(n_rows, 2)
+    with Journal(cache_path) as journal:
+        return journal.publish(Part("one", spec_of("one"), [key(str(n)) for n in range(n_rows)], vectors, {})), vectors
+
+
+def test_a_few_vectors_of_a_part_are_read_across_its_chunks(cache_path):
+    path, vectors = rows_part(cache_path, 2500)
+    part = PartVectors(part_file_of(path))
+    for rows in ([], [0], [2499], [1022, 1023, 1024, 1025, 2048], list(range(2500))):
+        assert part.take(np.array(rows, dtype=np.int64)).tolist() == vectors[rows].tolist()
+
+
+def test_vectors_of_a_part_may_stand_in_one_piece_and_not_in_pieces_of_rows(cache_path):
+    path, vectors = rows_part(cache_path, 9)
+    for chunks in (None, (3, 1)):
+        with h5py.File(path, "r+") as file:
+            del file["vector"]
+            file.create_dataset("vector", data=vectors, chunks=chunks)
+        if chunks is None:
+            assert PartVectors(part_file_of(path)).take(np.array([1, 7])).tolist() == vectors[[1, 7]].tolist()
+        else:
+            with pytest.raises(DamagedCacheError, match="row by row"):
+                PartVectors(part_file_of(path))
+
+
+def test_no_vector_of_a_part_is_read_for_more_than_one_block(cache_path, monkeypatch):
+    """Texts are encoded by length and sealed in another order: else the bytes read grow with the square."""
+    names = [str(n) for n in range(40)]
+    for start in (0, 20):
+        publish(cache_path, names[start : start + 20])
+    read = []
+    take = PartVectors.take
+    monkeypatch.setattr(PartVectors, "take", lambda part, rows: read.append(len(rows)) or take(part, rows))
+    monkeypatch.setattr(sealing, "BLOCK_ROWS", 4)
+    shuffled = [names[n] for n in np.random.default_rng(0).permutation(40)]
+    sealed(cache_path, products_of(shuffled))
+    assert sum(read) == 40
+    assert max(read) <= 4
+    with Cache(cache_path) as cache:
+        assert np.array_equal(cache.matrix("image"), expected("one", shuffled))
+
+
+def test_an_inventory_that_is_brought_up_to_date_seals_what_a_new_one_does(cache_path, waiting, tmp_path, monkeypatch):
+    """Parts that are published, damaged and removed after it was made; the cache's own keys are read once."""
+    publish(cache_path, ["e"], failures=["d"])
+    expected_path = tmp_path / "expected" / "c.h5"
+    with Journal(cache_path) as journal:
+        inventory = Inventory(cache_path, journal)
+        inventory.entry("image", "never used", spec_of("never used"))
+        journal.publish(Part("one", spec_of("one"), [key("torn")], np.array([vector("one", "torn")]), {}))
+        shutil.copytree(cache_path.parent, expected_path.parent)
+        with monkeypatch.context() as patch:
+            patch.setattr(Cache, "keys", lambda *_: pytest.fail("they were read again"))
+            inventory.update()
+        assert seal(cache_path, journal, waiting, inventory=inventory)
+    with Journal(expected_path) as journal:
+        seal(expected_path, journal, waiting)
+    assert read(cache_path) == read(expected_path)
+
+
+@pytest.mark.parametrize("loss", ["damaged", "gone"])
+def test_an_inventory_forgets_what_a_lost_part_held(cache_path, waiting, loss):
+    with Journal(cache_path) as journal:
+        inventory = Inventory(cache_path, journal)
+        path = inventory.entries["image", "one"].parts[0].file.path
+        if loss == "gone":
+            path.unlink()
+        else:
+            path.rename(path.with_name(path.name + ".damaged"))
+        assert seal(cache_path, journal, waiting, inventory=inventory)
+    with Cache(cache_path) as cache:
+        assert cache.statuses("image") == ["ok", "ok", "not_encoded", "ok", "not_encoded", "absent"]
+    assert verify(cache_path) == []

@@ -29,7 +29,7 @@ from cache import (
     seal,
     verify,
 )
-from cache.part_file import PartTokens, load_vectors
+from cache.part_file import PartTokens, PartVectors
 from cache.reading import facts_of, names_in
 
 ERRNOS = [errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES]
@@ -244,7 +244,7 @@ def test_part_that_is_another_file_than_the_one_that_was_hashed_is_refused_and_k
             file.path.unlink()
             file.path.write_bytes(content)
         for file, own in zip(files, tokens, strict=True):
-            for use in (lambda: load_vectors(file), lambda: PartTokens(file), lambda: own.take(np.array([0]))):  # noqa: B023
+            for use in (lambda: PartVectors(file), lambda: PartTokens(file), lambda: own.take(np.array([0]))):  # noqa: B023
                 with pytest.raises(CacheError, match="to stay as it was when its digest was checked"):
                     use()
         assert set(files_of(path.parent)) - {path.relative_to(path.parent)} >= {

@@ -146,6 +146,16 @@ def test_report_says_what_was_done(catalogue):
     assert (second.statuses, second.was_written, second.failures_path) == (first.statuses, False, FAILURES)
 
 
+def test_a_run_reads_the_keys_of_its_cache_once_to_plan_and_to_seal(catalogue, monkeypatch):
+    run(catalogue)
+    catalogue.write_text(catalogue.read_text().replace("product number 1", "another"))
+    read = []
+    keys = Cache.keys
+    monkeypatch.setattr(Cache, "keys", lambda self, modality: read.append(modality) or keys(self, modality))
+    assert run(catalogue) == (0, 1)
+    assert sorted(read) == ["image", "text"]
+
+
 def test_second_run_of_real_encoders_touches_no_model(catalogue, small_bert, monkeypatch):
     settings = ExtractSettings(
         image_weights="random", text_encoder=str(small_bert), text_weights="random", device="cpu"

@@ -194,7 +194,7 @@ def test_every_rename_stands_between_two_fsyncs(undisturbed):
     """First the bytes are brought to the disk, then the name: a power cut leaves no name without its bytes."""
     steps = [line["step"] for line in map(json.loads, (undisturbed / "log").read_text().splitlines()) if "step" in line]
     around = [steps[n - 1 : n + 2] for n, step in enumerate(steps) if step == "replace"]
-    assert around == [["fsync", "replace", "fsync"]] * 6  # the hints, four parts and the cache
+    assert around == [["fsync", "replace", "fsync"]] * 8  # the hints, four parts, two of them merged, the cache
     assert steps.index("unlink", steps.index("create_dataset")) > len(steps) - steps[::-1].index("replace")
 
 

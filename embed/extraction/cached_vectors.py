@@ -20,7 +20,7 @@ from embed.settings import ExtractSettings
 
 __all__ = ["CachedVectors"]
 
-MOST_PARTS = 64  # that wait in the journal
+MOST_PARTS = 16  # that wait in the journal, after small ones were merged; every reader holds them in memory
 SEALED_SHARE = 4  # sealing writes the whole cache anew, so it waits until a quarter of that is new
 
 
@@ -93,9 +93,10 @@ class CachedVectors:
         with Journal(self.cache_path, is_patient=True) as journal, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
             run = EncoderRun(self.replicas, source, self.cache_path, journal, self.settings)
-            run.encode_missing(Inventory(self.cache_path, journal))
+            inventory = Inventory(self.cache_path, journal)
+            run.encode_missing(inventory)
             if self._is_due(journal):
-                seal(self.cache_path, journal, None)
+                seal(self.cache_path, journal, None, inventory=inventory)
 
     def _is_due(self, journal: Journal) -> bool:
         sealed = facts_of(self.cache_path)

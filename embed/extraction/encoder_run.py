@@ -123,6 +123,7 @@ class EncoderRun:
             if is_known.any():
                 taken = list(compress(keys, is_known))
                 self.journal.publish(Part(self.encoder.name, self.encoder.spec, taken, vectors[is_known], {}))
+                self.journal.merge(self.encoder.spec.modality, self.encoder.name)
                 entry.keys.update(taken)
                 n_taken += len(taken)
         return n_taken
@@ -253,5 +254,6 @@ class EncoderRun:
             encoded = joined([batch.encoded for batch in self.batches])
             name, spec = self.encoder.name, self.encoder.spec
             self.journal.publish(Part(name, spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens))
-        self.batches, self.failures = [], {}
+            self.batches, self.failures = [], {}
+            self.journal.merge(spec.modality, name)
         self.published_at = time.monotonic()

@@ -80,7 +80,7 @@ def extract(
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
         n_gone = _count_products_gone(work.cache_path, work.catalogue)
-        was_written = seal(work.cache_path, work.journal, products)
+        was_written = seal(work.cache_path, work.journal, products, inventory=work.inventory)
         if n_gone:
             is_part = any(chosen is not None for chosen in (settings.where, settings.per_class, settings.sample))
             log.info(
@@ -185,8 +185,8 @@ def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPict
     broken: list[BrokenPicture] = []
     pictures = work.sources["image"].pictures if "image" in work.sources else {}
     if pictures:
-        encoded = Inventory(work.cache_path, work.journal)
-        means = add_means(contents["image"], pictures, encoded, left_out=changed)
+        work.inventory.update()
+        means = add_means(contents["image"], pictures, work.inventory, left_out=changed)
         contents["image"], broken = means.contents, means.broken
         columns = {**columns, PICTURE_KEYS: means.keys}
     return Products(ids=work.catalogue.ids, columns=columns, contents=contents), broken

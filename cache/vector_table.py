@@ -1,0 +1,58 @@
+"""One encoder's vectors for the new file, gathered from the old file and from the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import numpy as np
+
+from cache.inventory import Inventory
+from cache.last_copies import LastCopies
+from cache.part_file import PartVectors
+from cache.store import Cache
+
+__all__ = ["VectorTable"]
+
+
+class VectorTable:
+    """The vectors of all contents in the order of the keys, read block by block; no vector is read twice.
+
+    Shape:
+        encoded: (U,) bool, whether a content has a vector
+    """
+
+    def __init__(self, inventory: Inventory, modality: str, encoder: str) -> None:
+        self._inventory, self._where = inventory, (modality, encoder)
+        self._entry = inventory.entries[modality, encoder]
+        self._parts = [part for part in self._entry.parts if part.keys]
+        self._copies = LastCopies(self._parts, inventory.keys[modality])
+        self.encoded = self._copies.part_of >= 0
+        if self._entry.sealed:
+            with Cache(inventory.cache_path) as cache:
+                old = cache.encoded(modality, encoder)
+                self.encoded[: len(old)] |= old
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(U, D)."""
+        return len(self.encoded), self._entry.n_dim
+
+    def blocks(self, block_rows: int) -> Iterator[np.ndarray]:
+        """Yield all vectors in blocks of that many rows, NaN where there is none.
+
+        Shape:
+            output: (B, D) float32 each
+        """
+        parts = [PartVectors(part.file) for part in self._parts]
+        with Cache(self._inventory.cache_path) if self._entry.sealed else nullcontext() as cache:
+            for start in range(0, len(self.encoded), block_rows):
+                stop = min(start + block_rows, len(self.encoded))
+                block = np.full((stop - start, self._entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
+                if cache is not None:
+                    old = cache.vector_block(*self._where, start, stop)
+                    if old.size:  # it has no dimensions if no content could be read
+                        block[: len(old)] = old
+                for number, contents in self._copies.by_part(start, stop):
+                    block[contents - start] = parts[number].take(self._copies.row_of[contents])
+                yield block

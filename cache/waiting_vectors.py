@@ -1,0 +1,42 @@
+"""How many vectors wait in the journal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cache.errors import DamagedCacheError, NotACacheError
+from cache.journal import Journal
+from cache.keys import EncoderSpec
+from cache.layout import PART_FORMAT, open_checked
+from cache.store import Cache
+
+__all__ = ["count_waiting"]
+
+
+def count_waiting(cache: Cache) -> dict[str, int]:
+    """Return the number of contents whose vectors wait to be sealed, by ``<modality>/<encoder>``, sorted.
+
+    Nothing but keys is read. A part that goes meanwhile, or is damaged, counts for none: `cache.verification` names it.
+
+    Raises:
+        UnreadableError: the system could not read a part.
+    """
+    keys: dict[tuple[str, str], list[np.ndarray]] = {}
+    for path in Journal(cache.path).paths():
+        try:
+            with open_checked(path, file_format=PART_FORMAT) as file, file.reading():
+                modality = EncoderSpec.from_json(file["spec"][()].decode()).modality
+                keys.setdefault((modality, file["encoder"][()].decode()), []).append(file["key"][:])
+        except (FileNotFoundError, DamagedCacheError, NotACacheError, KeyError, ValueError):
+            continue
+    return {
+        f"{modality}/{encoder}": len(np.setdiff1d(np.concatenate(several), _sealed(cache, modality, encoder)))
+        for (modality, encoder), several in sorted(keys.items())
+    }
+
+
+def _sealed(cache: Cache, modality: str, encoder: str) -> np.ndarray:
+    """Return the keys that have a vector in the sealed cache: whoever was killed may have left their parts."""
+    if modality not in cache.content_modalities or encoder not in cache.encoders(modality):
+        return np.array([], dtype="S64")
+    return cache.keys(modality)[cache.encoded(modality, encoder)]
