@@ -19,6 +19,8 @@ from cache.means import publish_means
 from cache.part import Part
 from cache.planning import plan
 from cache.products import Contents, Products
+from cache.rebuilding.merging import merge
+from cache.rebuilding.unused import drop_unused, find_unused
 from cache.sealing import seal
 from cache.store import Cache
 from cache.tokens import Tokens
@@ -47,7 +49,10 @@ __all__ = [
     "UnsafeFileError",
     "VectorsByKey",
     "content_key",
+    "drop_unused",
+    "find_unused",
     "mean_key",
+    "merge",
     "plan",
     "publish_means",
     "seal",
