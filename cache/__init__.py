@@ -12,6 +12,9 @@ from cache.errors import (
     UnreadableError,
     UnsafeFileError,
 )
+from cache.exchange.exporting import export_vectors
+from cache.exchange.import_settings import ImportSettings
+from cache.exchange.importing import import_vectors
 from cache.inventory import Inventory
 from cache.journal import Journal
 from cache.keys import ContentSpec, EncoderSpec, content_key, mean_key
@@ -36,6 +39,7 @@ __all__ = [
     "DamagedCacheError",
     "EmbedOnceError",
     "EncoderSpec",
+    "ImportSettings",
     "Inventory",
     "Journal",
     "MissingEntryError",
@@ -50,7 +54,9 @@ __all__ = [
     "VectorsByKey",
     "content_key",
     "drop_unused",
+    "export_vectors",
     "find_unused",
+    "import_vectors",
     "mean_key",
     "merge",
     "plan",

@@ -15,7 +15,7 @@ from cache.store import Cache
 __all__ = ["Catalogue", "agreed_or_sorted", "first_seen", "joined_products", "products_of"]
 
 NO_VECTOR_YET = "not_encoded"  # of a product whose cache lacks the modality
-WAY_OUT = "Name the cache whose products are right with --catalogue, and extract again what it lacks."
+MERGING = "Name the cache whose products are right with --catalogue, and extract again what it lacks."
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,14 @@ def agreed_or_sorted(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def joined_products(
-    catalogues: Sequence[Catalogue], *, in_order: Callable[[Sequence[Sequence[str]]], list[str]]
+    catalogues: Sequence[Catalogue],
+    *,
+    in_order: Callable[[Sequence[Sequence[str]]], list[str]],
+    way_out: str = MERGING,
 ) -> Products:
     """Return the products of all catalogues; `in_order` puts their ids in order, and the names of columns.
+
+    `way_out` says what to do where they differ.
 
     A product that is in several has the cells and contents that any of them has.
 
@@ -84,23 +89,23 @@ def joined_products(
     rows = [[row_of[one] for one in each.products.ids] for each in catalogues]
     columns = {}
     for name in in_order([list(each.products.columns) for each in catalogues]):
-        joined = _Joined(ids, f"column {name}")
+        joined = _Joined(ids, f"column {name}", way_out)
         for each, places in zip(catalogues, rows, strict=True):
             if name in each.products.columns:
                 joined.add(each.path, places, each.products.columns[name])
         columns[name] = [cell or "" for cell in joined.cells]
     modalities = sorted({modality for each in catalogues for modality in each.products.contents})
-    contents = {modality: _joined_contents(modality, catalogues, rows, ids) for modality in modalities}
+    contents = {modality: _joined_contents(modality, catalogues, rows, ids, way_out) for modality in modalities}
     return Products(ids, columns, contents)
 
 
 class _Joined:
     """A cell of each product, and the first catalogue that has it."""
 
-    def __init__(self, ids: list[str], what: str) -> None:
+    def __init__(self, ids: list[str], what: str, way_out: str) -> None:
         self.cells: list[str | None] = [None] * len(ids)
         self._paths: list[Path | None] = [None] * len(ids)
-        self._ids, self._what = ids, what
+        self._ids, self._what, self._way_out = ids, what, way_out
 
     def add(self, path: Path, rows: Sequence[int], cells: Sequence[str]) -> None:
         """Take a catalogue's cells where there is none yet.
@@ -114,7 +119,7 @@ class _Joined:
             raise CacheError(
                 f"Expected a product to be the same in all caches, but {len(differing)} differ between "
                 f"{self._paths[row]} and {path}, such as {self._ids[row]!r}: {self._what} is "
-                f"{_shortened(self.cells[row] or '')} and {_shortened(cells[differing[0]])}. {WAY_OUT}"
+                f"{_shortened(self.cells[row] or '')} and {_shortened(cells[differing[0]])}. {self._way_out}"
             )
         for row, cell in zip(rows, cells, strict=True):
             if self.cells[row] is None:
@@ -122,9 +127,9 @@ class _Joined:
 
 
 def _joined_contents(
-    modality: str, catalogues: Sequence[Catalogue], rows: Sequence[Sequence[int]], ids: list[str]
+    modality: str, catalogues: Sequence[Catalogue], rows: Sequence[Sequence[int]], ids: list[str], way_out: str
 ) -> Contents:
-    joined = _Joined(ids, f"the content of {modality}")
+    joined = _Joined(ids, f"the content of {modality}", way_out)
     statuses = [NO_VECTOR_YET] * len(ids)
     spec: ContentSpec | None = None
     spec_path = None
@@ -136,7 +141,7 @@ def _joined_contents(
         if spec is not None and contents.spec is not None and contents.spec.fingerprint != spec.fingerprint:
             raise SpecConflictError(
                 f"Expected {modality} to be made of the catalogue in one way, but it differs between {spec_path} and "
-                f"{each.path}: {'; '.join(spec.differences(contents.spec))}. {WAY_OUT}"
+                f"{each.path}: {'; '.join(spec.differences(contents.spec))}. {way_out}"
             )
         if spec is None:
             spec, spec_path = contents.spec, each.path
