@@ -105,7 +105,7 @@ def _rows(vectors: GivenVectors) -> Iterator[tuple[int, np.ndarray]]:
     start = 0
     for given in vectors.blocks():
         with np.errstate(over="ignore"):
-            block = given.astype(np.float32)
+            block = given.astype(np.float32, copy=False)
         bad = ~np.isfinite(block).all(axis=1) & ~np.isnan(block).all(axis=1)
         if bad.any():
             raise CacheError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from cache.aside import write_aside
 from cache.errors import CacheError
@@ -102,13 +102,15 @@ def _dim(file: parquet.ParquetFile, column: str) -> int:
 def _matrix(array: pyarrow.Array, dim: int, path: Path) -> np.ndarray:
     """Return lists as (n, D), NaN where one is null."""
     given = array.drop_null()
-    lengths = {len(values) for values in given} - {dim}
+    lengths = set(compute.unique(compute.list_value_length(given)).to_pylist()) - {dim}
     if lengths:
         raise CacheError(
             f"Expected the vectors of {path} to have {dim} numbers each, as the first has, got one of {min(lengths)}."
         )
-    matrix = np.full((len(array), dim), np.nan, dtype=np.float32)
-    values = given.flatten().cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+    values = given.flatten().to_numpy(zero_copy_only=False)
+    if len(given) == len(array):
+        return values.reshape(len(given), dim)
+    matrix = np.full((len(array), dim), np.nan, dtype=values.dtype)
     matrix[array.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(len(given), dim)
     return matrix
 
