@@ -12,6 +12,9 @@ from cache.errors import (
     UnreadableError,
     UnsafeFileError,
 )
+from cache.exchange.exporting import export_vectors
+from cache.exchange.import_settings import ImportSettings
+from cache.exchange.importing import import_vectors
 from cache.inventory import Inventory
 from cache.journal import Journal
 from cache.keys import ContentSpec, EncoderSpec, content_key, mean_key
@@ -19,6 +22,8 @@ from cache.means import publish_means
 from cache.part import Part
 from cache.planning import plan
 from cache.products import Contents, Products
+from cache.rebuilding.merging import merge
+from cache.rebuilding.unused import drop_unused, find_unused
 from cache.sealing import seal
 from cache.store import Cache
 from cache.tokens import Tokens
@@ -34,6 +39,7 @@ __all__ = [
     "DamagedCacheError",
     "EmbedOnceError",
     "EncoderSpec",
+    "ImportSettings",
     "Inventory",
     "Journal",
     "MissingEntryError",
@@ -47,7 +53,12 @@ __all__ = [
     "UnsafeFileError",
     "VectorsByKey",
     "content_key",
+    "drop_unused",
+    "export_vectors",
+    "find_unused",
+    "import_vectors",
     "mean_key",
+    "merge",
     "plan",
     "publish_means",
     "seal",

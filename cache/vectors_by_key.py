@@ -15,7 +15,7 @@ from cache.part import Part
 from cache.part_file import load_part
 from cache.reading import facts_of
 from cache.store import Cache
-from cache.writer import CHUNK_ROWS
+from cache.vector_rows import read_rows
 
 __all__ = ["VectorsByKey"]
 
@@ -120,7 +120,7 @@ class VectorsByKey:
         numbers = np.flatnonzero(rows >= 0)
         if cache is None or not len(numbers):
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
-        return numbers, self._read(cache, rows[numbers])
+        return numbers, read_rows(cache, self.spec.modality, self.encoder, rows[numbers])
 
     def _opened(self) -> Cache | None:
         """Return the sealed cache, opened anew and its keys read where it is another file than before."""
@@ -150,17 +150,6 @@ class VectorsByKey:
         if cache.spec(modality, self.encoder).fingerprint == self.spec.fingerprint:
             rows = np.flatnonzero(cache.encoded(modality, self.encoder))
             self._rows = dict(zip(keys[rows].tolist(), rows.tolist(), strict=True))
-
-    def _read(self, cache: Cache, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors in some rows, (n, D); of the file, no chunks are read but those that hold them."""
-        modality = self.spec.modality
-        vectors = np.empty((len(rows), cache.dimension(modality, self.encoder)), dtype=np.float32)
-        chunks = rows // CHUNK_ROWS
-        for chunk in np.unique(chunks).tolist():
-            start = chunk * CHUNK_ROWS
-            block = cache.vector_block(modality, self.encoder, start, start + CHUNK_ROWS)
-            vectors[chunks == chunk] = block[rows[chunks == chunk] - start]
-        return vectors
 
 
 def _of_part(part: Part, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

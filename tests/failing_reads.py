@@ -42,7 +42,8 @@ import heads.commands.predict  # noqa: E402
 import heads.commands.train  # noqa: E402
 import heads.workflows.train  # noqa: E402
 from cache import Journal, Tokens  # noqa: E402
-from cache.cli import info, verify  # noqa: E402
+from cache.commands.info import info  # noqa: E402
+from cache.commands.verify import verify  # noqa: E402
 from embed.encoders.protocol import Encoded  # noqa: E402
 
 COMMANDS = {

@@ -12,7 +12,8 @@ import pytest
 from support import ROOT, invoke, synthetic_cache
 
 from cache import Cache, EncoderSpec, Journal, Part, content_key
-from cache.cli import info, verify
+from cache.commands.info import info
+from cache.commands.verify import verify
 
 NEW = (content_key(b"new"),)
 COMMANDS = pytest.mark.parametrize("command", [info, verify], ids=["cache-info", "cache-verify"])

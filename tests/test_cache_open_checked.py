@@ -28,8 +28,8 @@ from cache import (
     UnsafeFileError,
     verify,
 )
-from cache.cli import info as cache_info
-from cache.cli import verify as cache_verify
+from cache.commands.info import info as cache_info
+from cache.commands.verify import verify as cache_verify
 from cache.layout import CACHE_FORMAT, FORMAT_VERSION, PART_FORMAT, open_checked
 
 HERE = Path(__file__)

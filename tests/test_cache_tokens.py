@@ -26,7 +26,7 @@ from cache import (
     sealing,
     verify,
 )
-from cache.cli import info
+from cache.commands.info import info
 from cache.layout import open_checked
 from cache.part_file import PartFile, PartTokens, load_part
 from cache.source_file import SourceFile

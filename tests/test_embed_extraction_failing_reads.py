@@ -241,7 +241,7 @@ import resource, sys
 sys.path[:0] = sys.argv[1:3]
 import click, h5py, numpy
 from cache import Inventory, Journal
-from cache.cli import verify
+from cache.commands.verify import verify
 from cache.console.command import Command
 
 @click.command(cls=Command)

@@ -13,7 +13,8 @@ import transformers
 from support import invoke
 
 from cache import Cache
-from cache.cli import info, verify
+from cache.commands.info import info
+from cache.commands.verify import verify
 from embed.commands.extract import extract
 from heads.commands.predict import predict
 from heads.commands.train import train

@@ -186,7 +186,7 @@ def test_help_answers_without_torch(name, tmp_path):
     assert not modules & HEAVY
 
 
-@pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
+@pytest.mark.parametrize("name", ["cache-info", "cache-verify", "cache-gc"])
 def test_cache_commands_never_import_torch(name, tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(3)}, {"label": ["a", "b", "c"]})
     done, modules = modules_after(name, path, folder=tmp_path)
@@ -237,7 +237,7 @@ def test_every_other_file_in_bin_is_a_tool_of_the_checkout():
 def test_command_is_named_after_its_package_and_function(name):
     module, function = SCRIPTS[name].split(":")
     package = module.split(".")[0].replace("embed_once", "cache")  # whose commands start beside it
-    assert name == f"{package}-{function.replace('_', '-')}"
+    assert name == f"{package}-{function.rstrip('_').replace('_', '-')}"
     assert callable(getattr(importlib.import_module(module), function))
 
 

@@ -1,14 +1,14 @@
-"""`cache-info` and `cache-verify`."""
+"""`cache-info`."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cache.commands.arguments import cache_argument
 from cache.console.command import (
     WIDTH,
     Command,
@@ -23,13 +23,9 @@ from cache.console.command import (
 if TYPE_CHECKING:
     from cache.store import Cache
 
-__all__ = ["info", "verify"]
+__all__ = ["info"]
 
 MOST_COLUMNS = 10  # whose names are shown without --details
-
-cache_argument = click.argument(
-    "cache_path", metavar="[CACHE]", type=click.Path(path_type=Path), default="embeddings.h5"
-)
 
 
 @click.command(cls=Command)
@@ -138,18 +134,3 @@ def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
             "bytes": 2 * int(counts.sum()) * dim,
         }
     return facts
-
-
-@click.command(cls=Command)
-@cache_argument
-@json_option
-def verify(cache_path: Path, as_json: bool) -> None:
-    """Check every checksum and reference of the cache; exit with 1 if anything is wrong."""
-    from cache.verification import verify as find_problems
-
-    problems = find_problems(cache_path)
-    if as_json:
-        print_json({"cache": str(cache_path), "problems": problems})
-    else:
-        click.echo("\n".join(problems) or f"{cache_path} is intact.")
-    sys.exit(1 if problems else 0)

@@ -1,0 +1,1 @@
+"""Vectors that go to other programs and come from them."""

@@ -1,0 +1,1 @@
+"""The formats that vectors are exchanged in, one a file."""

@@ -1,0 +1,57 @@
+"""The formats that vectors are exchanged in. None of their code is imported here.
+
+A new format is a file in this folder and a line below. Where vectors are exported in it, the file has a function
+``write(path, table)``, which writes a `cache.exchange.product_table.ProductTable`. Where they are imported, it has
+``opened(path, column)``, which returns a `cache.exchange.given_vectors.GivenVectors`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cache.errors import CacheError
+
+__all__ = ["FORMATS", "Format", "format_of"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format by the suffix of its files; a folder has none."""
+
+    suffix: str
+    module: str  # in this folder
+    uses: Sequence[str]  # "export", "import"
+    package: str = ""  # that it needs
+
+
+FORMATS = (
+    Format(".npy", "npy", ("import",)),
+    Format(".npz", "npz", ("export",)),
+    Format(".parquet", "parquet", ("export", "import"), "pyarrow"),
+    Format("", "huggingface", ("export",), "pyarrow"),
+)
+
+
+def format_of(path: Path, use: str) -> Any:
+    """Return the module of the format that a path's suffix names, for "export" or for "import".
+
+    Raises:
+        CacheError: there is no such format, or its package is not installed.
+    """
+    usable = {one.suffix: one for one in FORMATS if use in one.uses}
+    one = usable.get(path.suffix.lower())
+    if one is None:
+        suffixes = ", ".join(suffix for suffix in usable if suffix)
+        folder = ", or a folder" if "" in usable else ""
+        raise CacheError(f"Expected a file that ends in {suffixes}{folder} for the {use}, got {path}. Name another.")
+    if one.package and importlib.util.find_spec(one.package) is None:
+        raise CacheError(
+            f"Expected {one.package} to be installed, which {path} needs, got none. Install it with "
+            "pip install 'embed-once[parquet]'."
+        )
+    return import_module(f"cache.exchange.formats.{one.module}")

@@ -1,0 +1,92 @@
+"""`ProductTable`: a row a product, as other programs take it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from cache.errors import CacheError, MissingEntryError
+from cache.store import Cache
+from cache.vector_rows import read_rows
+
+__all__ = ["ProductTable"]
+
+BLOCK_BYTES = 2**26  # of vectors that are held at once
+
+
+class ProductTable:
+    """The products of a cache in the catalogue's order; columns are named by where they stand in the cache.
+
+    ``id``, the catalogue's columns, then for each modality ``image/key`` and ``image/status``, and for each encoder
+    ``image/<encoder>``: its vector, NaN where there is none.
+
+    Args:
+        cache: an open one.
+        encoders: (modality, name) of those whose vectors are wanted; None: all that have any.
+        columns: of the catalogue; None: all.
+
+    Raises:
+        MissingEntryError: there is no such encoder or column, or no vector at all.
+        CacheError: two columns have one name.
+    """
+
+    def __init__(
+        self, cache: Cache, *, encoders: Sequence[tuple[str, str]] | None = None, columns: Sequence[str] | None = None
+    ) -> None:
+        self._cache = cache
+        if encoders is None:
+            pairs = [(modality, name) for modality in cache.modalities for name in cache.encoders(modality)]
+        else:
+            pairs = [(modality, cache.encoder(modality, name)) for modality, name in encoders]
+        self.dims: dict[tuple[str, str], int] = {
+            pair: dim
+            for pair in pairs
+            if (dim := cache.dimension(*pair))  # without any vector it has none
+        }
+        if not self.dims:
+            raise MissingEntryError(f"Expected {cache.path} to have vectors of products, got none. Run embed-extract.")
+        self.texts: dict[str, list[str]] = {"id": cache.ids()}
+        modalities = list(dict.fromkeys(modality for modality, _ in self.dims))
+        names = ["id", *(cache.columns() if columns is None else columns)]
+        names += [f"{modality}/{what}" for modality in modalities for what in ("key", "status")]
+        names += [self.name_of(pair) for pair in self.dims]
+        if repeated := [name for name, n in Counter(names).items() if n > 1]:
+            raise CacheError(
+                f"Expected columns to have names of their own, but {', '.join(repeated)} would be there twice. Choose "
+                "others of the catalogue with --columns."
+            )
+        self.texts |= {name: cache.column(name) for name in (cache.columns() if columns is None else columns)}
+        self._rows = {modality: cache.rows(modality) for modality in modalities}  # (N,) each
+        for modality, rows in self._rows.items():
+            keys = np.append(cache.keys(modality), b"").astype(str)  # the last is that of row -1
+            self.texts[f"{modality}/key"] = keys[rows].tolist()
+            self.texts[f"{modality}/status"] = cache.statuses(modality)
+        self._present = {pair: cache.present(*pair) for pair in self.dims}
+
+    def __len__(self) -> int:
+        return len(self.texts["id"])
+
+    @staticmethod
+    def name_of(pair: tuple[str, str]) -> str:
+        """Return the name of an encoder's column."""
+        return "/".join(pair)
+
+    def vectors(self, pair: tuple[str, str], start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an encoder's vectors of some products, and who has one.
+
+        Shape:
+            output: (stop - start, D) float32, NaN where there is none; (stop - start,) bool
+        """
+        present = self._present[pair][start:stop]
+        vectors = np.full((len(present), self.dims[pair]), np.nan, dtype=np.float32)
+        vectors[present] = read_rows(self._cache, *pair, self._rows[pair[0]][start:stop][present])
+        return vectors, present
+
+    def blocks(self, *, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield from where to where products go, of `first` to `last`, whose vectors fill a block."""
+        n_rows = max(1, BLOCK_BYTES // (4 * sum(self.dims.values())))
+        last = len(self) if last is None else last
+        for start in range(first, last, n_rows):
+            yield start, min(start + n_rows, last)

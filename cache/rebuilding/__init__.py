@@ -1,0 +1,1 @@
+"""New caches made of whole ones: several merged, or one without what no product uses."""

@@ -1,0 +1,85 @@
+"""Several caches as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.errors import CacheError
+from cache.journal import Journal
+from cache.products import Products
+from cache.reading import facts_of
+from cache.rebuilding.catalogue import Catalogue, agreed_or_sorted, joined_products, products_of
+from cache.rebuilding.rebuild import rebuild
+from cache.rebuilding.source import Source
+from cache.store import Cache
+
+__all__ = ["MergeReport", "merge"]
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What a merged cache holds."""
+
+    cache_path: Path
+    n_caches: int  # that were read, the one that was there before included
+    n_products: int
+    n_vectors: dict[str, int]  # by modality/encoder
+    was_written: bool  # False where it held all of it before
+
+
+def merge(
+    cache_paths: Sequence[str | Path], output_path: str | Path, *, catalogue_path: str | Path | None = None
+) -> MergeReport:
+    """Write a cache of all that several caches, and the parts that wait beside them, hold.
+
+    A cache that is at `output_path` is one of them. The same caches give the same cache, whatever their order and
+    whichever are merged first. Its products are those of all, in the order of the caches where these have the same
+    ones, else sorted by their ids; or those of `catalogue_path` alone.
+
+    Raises:
+        FileNotFoundError: there is no such cache.
+        SpecConflictError: vectors of one name were made in different ways, or contents of one modality were.
+        CacheError: a product is another one in another cache, a cache cannot be read, or the disk is full.
+    """
+    output_path = Path(output_path).resolve()
+    with Journal(output_path) as journal, ExitStack() as opened:
+        has_old = facts_of(output_path) is not None or bool(journal.paths())
+        paths = _different([*cache_paths, *([output_path] if has_old else [])])
+        sources = [opened.enter_context(Source(path)) for path in paths]
+        sources.sort(key=lambda source: source.identity)  # so that their order says nothing
+        products = _products(sources, catalogue_path)
+        merged_parts = journal.paths()
+        was_written = rebuild(output_path, journal, sources, products)
+        for path in merged_parts:
+            path.unlink()
+    with Cache(output_path) as cache:
+        n_vectors = {
+            f"{modality}/{encoder}": int(cache.encoded(modality, encoder).sum())
+            for modality in cache.content_modalities
+            for encoder in cache.encoders(modality)
+        }
+        return MergeReport(output_path, len(sources), len(cache), n_vectors, was_written)
+
+
+def _different(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the paths without those of a file that is among them already."""
+    return list({Path(path).resolve(): Path(path) for path in paths}.values())
+
+
+def _products(sources: Sequence[Source], catalogue_path: str | Path | None) -> Products:
+    if catalogue_path is not None:
+        wanted = Path(catalogue_path).resolve()
+        chosen = [source for source in sources if source.path.resolve() == wanted and source.cache is not None]
+        if not chosen:
+            raise CacheError(
+                f"--catalogue: expected one of the caches that are merged, got {catalogue_path}. Name it among them."
+            )
+    else:
+        chosen = [source for source in sources if source.cache is not None]
+    catalogues = [Catalogue(source.path, products_of(source.cache)) for source in chosen if source.cache is not None]
+    catalogues.sort(key=lambda each: each.path)  # as messages name them; their order changes nothing else
+    some = [each for each in catalogues if each.products.ids]  # without those made from Python, which have none
+    return joined_products(some or catalogues, in_order=agreed_or_sorted)

@@ -1,0 +1,159 @@
+"""`Source`: a cache and the parts that wait beside it, as what a new cache is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import CacheError, DamagedCacheError
+from cache.journal import Journal
+from cache.keys import EncoderSpec
+from cache.part import Part
+from cache.part_file import PartFile, load_part_file
+from cache.reading import facts_of
+from cache.store import Cache
+from cache.tokens import Tokens, offsets_of
+from cache.writer import BLOCK_ROWS
+
+__all__ = ["Source"]
+
+log = logging.getLogger("embed_once")
+
+BLOCK_BYTES = 2**26  # of the vectors and tokens that are read at once
+
+
+@dataclass(frozen=True)
+class _WaitingPart:
+    """What of a part is kept in memory."""
+
+    file: PartFile
+    encoder: str
+    spec: EncoderSpec
+    dims: tuple[int, int]  # of vectors and tokens, 0 and 0 without a vector
+    failures: dict[str, str]
+
+
+class Source:
+    """A cache that is read and never written, whoever writes it meanwhile; there may be parts alone, or a file alone.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        CacheError: as opening a cache, or a part, does.
+    """
+
+    def __init__(self, path: str | Path, *, has_parts: bool = True) -> None:
+        self.path = Path(path)
+        self.parts: list[_WaitingPart] = []
+        for part_path in Journal(path).paths() if has_parts else []:  # before the cache: what is sealed stands there
+            self._add_part(part_path)
+        # One file is held open: another that is put in its place may have its rows in another order.
+        self.cache = Cache(path) if not self.parts or facts_of(path) is not None else None
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.cache is not None:
+            self.cache.close()
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells it from all sources that hold something else, wherever they are."""
+        digest = "" if self.cache is None else self.cache.content_sha256
+        return (digest, *sorted(part.file.path.name for part in self.parts))
+
+    def specs(self) -> dict[tuple[str, str], EncoderSpec]:
+        """Return the specs of all encoders, by modality and name.
+
+        Raises:
+            CacheError: a part was made in another way than the cache has under its name.
+        """
+        specs = {}
+        if self.cache is not None:
+            for modality in self.cache.content_modalities:
+                for encoder in self.cache.encoders(modality):
+                    specs[modality, encoder] = self.cache.spec(modality, encoder)
+        for part in self.parts:
+            specs.setdefault((part.spec.modality, part.encoder), part.spec)
+        return specs
+
+    def dims(self, modality: str, encoder: str) -> set[tuple[int, int]]:
+        """Return of which dimensions an encoder's vectors and tokens are; one pair, unless something is wrong."""
+        dims = {part.dims for part in self._parts_of(modality, encoder)}
+        if self.cache is not None and (modality, encoder) in self.specs():
+            dims.add((self.cache.dimension(modality, encoder), self.cache.token_dimension(modality, encoder)))
+        return {pair for pair in dims if pair[0]}
+
+    def failures(self, modality: str) -> dict[str, str]:
+        """Return the statuses of contents that could not be read, by key."""
+        failures = {}
+        if self.cache is not None and modality in self.cache.content_modalities:
+            keys, statuses = self.cache.keys(modality), self.cache.content_statuses(modality)
+            failures = {
+                keys[row].decode(): statuses[row].decode() for row in np.flatnonzero(statuses != b"ok").tolist()
+            }
+        for part in self.parts:
+            if part.spec.modality == modality:
+                failures |= part.failures
+        return failures
+
+    def blocks(self, modality: str, encoder: str) -> Iterator[tuple[list[str], np.ndarray, Tokens | None]]:
+        """Yield keys, their vectors and their tokens, if any, in blocks of some `BLOCK_BYTES`.
+
+        Raises:
+            UnreadableError, DamagedCacheError: the cache cannot be read.
+            CacheError: a part is not there any more.
+        """
+        if self.cache is not None and (modality, encoder) in self.specs():
+            yield from _sealed_blocks(self.cache, modality, encoder)
+        for waiting in self._parts_of(modality, encoder):
+            part = self._load(waiting.file.path)[1]
+            yield part.keys, part.vectors, part.tokens
+
+    def _parts_of(self, modality: str, encoder: str) -> list[_WaitingPart]:
+        return [part for part in self.parts if (part.spec.modality, part.encoder) == (modality, encoder)]
+
+    def _add_part(self, path: Path) -> None:
+        try:
+            file, part = self._load(path)
+        except DamagedCacheError as error:
+            log.warning("%s It is left out.", error)
+            return
+        dims = (part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim) if part.keys else (0, 0)
+        self.parts.append(_WaitingPart(file, part.encoder, part.spec, dims, part.failures))
+
+    def _load(self, path: Path) -> tuple[PartFile, Part]:
+        try:
+            return load_part_file(path)
+        except FileNotFoundError as error:
+            raise CacheError(
+                f"Expected {self.path} to stay as it is while it is read, but its part {path.name} is gone: another "
+                "process is writing it. Wait for that to end and type the same line again."
+            ) from error
+
+
+def _sealed_blocks(cache: Cache, modality: str, encoder: str) -> Iterator[tuple[list[str], np.ndarray, Tokens | None]]:
+    keys, encoded = cache.keys(modality), cache.encoded(modality, encoder)
+    has_tokens = cache.has_tokens(modality, encoder)
+    counts = cache.token_counts(modality, encoder) if has_tokens else np.zeros(len(keys), dtype=np.int64)
+    token_offsets = offsets_of(counts)
+    n_bytes = 4 * cache.dimension(modality, encoder) + 2 * cache.token_dimension(modality, encoder) * counts
+    byte_offsets = offsets_of(n_bytes)  # (U + 1,)
+    start = 0
+    while start < len(keys):
+        stop = int(np.searchsorted(byte_offsets, byte_offsets[start] + BLOCK_BYTES, side="right")) - 1
+        stop = min(max(start + 1, stop), start + BLOCK_ROWS, len(keys))
+        rows = np.flatnonzero(encoded[start:stop])
+        if len(rows):
+            tokens = None
+            if has_tokens:
+                begin, end = token_offsets[[start, stop]].tolist()
+                values = cache.token_values(modality, encoder, begin, end)
+                tokens = Tokens(values, token_offsets[start : stop + 1] - begin).take(rows)
+            vectors = cache.vector_block(modality, encoder, start, stop)[rows]
+            yield keys[start:stop][rows].astype(str).tolist(), vectors, tokens
+        start = stop

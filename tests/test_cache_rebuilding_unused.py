@@ -1,0 +1,128 @@
+"""Dropping what no product uses: told first, and never more than that."""
+
+import json
+
+import numpy as np
+import pytest
+from small_caches import key_of, part_of, seen, shop_cache
+from support import invoke
+
+from cache import (
+    Cache,
+    CacheError,
+    Contents,
+    EncoderSpec,
+    Journal,
+    Part,
+    Products,
+    drop_unused,
+    find_unused,
+    mean_key,
+    seal,
+    verify,
+)
+from cache.commands.gc import gc
+
+
+@pytest.fixture
+def path(tmp_path):
+    return shop_cache(
+        tmp_path / "c.h5", {"1": "red", "2": "torn", "3": ""}, others=["old", "older"], samples=["red"],
+        failures={"torn": "truncated"}, columns={"label": ["a", "b", "c"]}, has_tokens=True,
+    )  # fmt: skip
+
+
+def words_in(path, words):
+    with Cache(path) as cache:
+        keys = cache.keys("image").astype(str).tolist()
+        return [word for word in words if key_of(word) in keys]
+
+
+def test_nothing_is_changed_until_it_is_meant(path):
+    before = path.read_bytes()
+    result = invoke(gc, path)
+    assert " ".join(result.stdout.split()).endswith(
+        "no product uses 2 of 4 image contents (0.0 MB of vectors). Nothing is changed yet: cache-gc --yes drops them."
+    )
+    assert path.read_bytes() == before
+    assert [one.name for one in path.parent.glob("*.h5*")] == ["c.h5"]
+
+
+def test_what_is_used_stays_as_it_was(path):
+    before = seen(path)
+    with Cache(path) as cache:
+        tokens = cache.tokens("image")[0]
+    result = invoke(gc, path, "--yes", "--json")
+    assert json.loads(result.stdout) == {
+        "cache": str(path), "was_written": True, "counts": {"image": 2}, "n_contents": {"image": 4},
+        "n_bytes": 2 * 3 * 4 + 8 * 2 * 2, "n_unsealed_parts": 0,
+    }  # fmt: skip
+    after = seen(path)
+    assert (after["ids"], after["products"]) == (before["ids"], before["products"])
+    assert after["contents"] == {"image": {key_of("red").encode(): b"ok", key_of("torn").encode(): b"truncated"}}
+    with Cache(path) as cache:
+        np.testing.assert_array_equal(cache.tokens("image")[0], tokens)
+        assert list(cache.samples("image")) == [key_of("red")]
+    assert verify(path) == []
+    assert " ".join(invoke(gc, path, "--yes").stdout.split()) == f"{path}: products use all contents."
+
+
+def test_samples_and_pictures_that_means_are_made_of_are_used(tmp_path):
+    path = tmp_path / "c.h5"
+    members = [key_of("front"), key_of("back")]
+    spec = EncoderSpec("image", {"weights": "drawn"})
+    with Journal(path) as journal:
+        journal.publish(part_of(["front", "back", "kept", "old"]))
+        journal.publish(Part("net", spec, [mean_key(members)], np.ones((1, 3), "f4"), {}))
+        contents = Contents([mean_key(members)], ["ok"], samples={key_of("kept"): b"kept"})
+        seal(path, journal, Products(["1"], {"picture_keys": [" ".join(members)]}, {"image": contents}))
+    assert drop_unused(path).counts == {"image": 1}
+    assert words_in(path, ["front", "back", "kept", "old"]) == ["front", "back", "kept"]
+    with Cache(path) as cache:
+        assert cache.matrix("image").tolist() == [[1, 1, 1]]
+
+
+def test_parts_that_wait_stay(path):
+    with Journal(path) as journal:
+        journal.publish(part_of(["coming"], has_tokens=True))
+    assert drop_unused(path).n_unsealed_parts == 1
+    assert "1 part waits in the journal and stays" not in invoke(gc, path).stdout  # there is nothing to drop by now
+    with Journal(path) as journal:
+        seal(path, journal, None)
+    assert words_in(path, ["red", "old", "coming"]) == ["red", "coming"]
+
+
+def test_modality_of_an_earlier_catalogue_goes_whole(path):
+    text = EncoderSpec("text", {"weights": "drawn"})
+    with Journal(path) as journal:
+        journal.publish(part_of(["a tea"], spec=text))
+        seal(path, journal, Products(["1"], {}, {"text": Contents([key_of("a tea")], ["ok"])}))
+    assert drop_unused(path).counts == {"image": 4, "text": 0}
+    with Cache(path) as cache:
+        assert cache.content_modalities == ["text"]
+
+
+def test_encoder_without_a_vector_of_use_keeps_its_name_and_spec(path):
+    with Journal(path) as journal:
+        journal.publish(part_of(["old"], encoder="other"))
+        seal(path, journal, None)
+    drop_unused(path)
+    with Cache(path) as cache:
+        assert cache.encoders("image") == ["net", "other"]
+        assert not cache.encoded("image", "other").any()
+    assert verify(path) == []
+
+
+def test_cache_without_products_is_refused(tmp_path):
+    path = shop_cache(tmp_path / "c.h5", {}, others=["red"])
+    for find in (find_unused, drop_unused):
+        with pytest.raises(CacheError, match="to have products, got none, so that all its vectors would go"):
+            find(path)
+    assert words_in(path, ["red"]) == ["red"]
+
+
+def test_missing_cache_is_named_and_leaves_nothing_behind(tmp_path):
+    result = invoke(gc, tmp_path / "none.h5", "--yes")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: Expected a cache, but")
+    assert list(tmp_path.glob("*.h5*")) == []
