@@ -130,6 +130,7 @@ class CheckedFile(h5py.File):
 
     def __init__(self, source: SourceFile | io.BytesIO) -> None:
         self.source = source
+        self.n_bytes = source.n_bytes if isinstance(source, SourceFile) else source.getbuffer().nbytes
         try:
             super().__init__(source, "r")
         except Exception as error:  # noqa: BLE001 - it goes on
