@@ -12,6 +12,7 @@ import numpy as np
 from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
 from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
+from cache.memory_budget import check_memory
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
 from cache.writer import decode_strings
 
@@ -232,16 +233,23 @@ class Cache:
         rows = self.rows(modality)
         return (rows >= 0) & np.append(self.encoded(modality, encoder), False)[rows]
 
-    def matrix(self, modality: str, encoder: str | None = None) -> np.ndarray:
+    def matrix(self, modality: str, encoder: str | None = None, *, memory: str | None = None) -> np.ndarray:
         """Return one vector a product, (N, D) float32 in the catalogue's order; NaN where there is none.
+
+        `memory` is what the matrix may take, such as ``8G``; None: half of what the machine has.
 
         Raises:
             MissingEntryError: the cache lacks the modality or the encoder.
+            CacheError: the matrix takes more than `memory`.
         """
         encoder = self.encoder(modality, encoder)
-        vectors, present = self.vectors(modality, encoder), self.present(modality, encoder)
-        matrix = np.full((len(self), vectors.shape[1]), np.nan, dtype=np.float32)
-        matrix[present] = vectors[self.rows(modality)[present]]
+        present, dim = self.present(modality, encoder), self.dimension(modality, encoder)
+        check_memory(len(present), dim, memory=memory, what=f"the vectors of {modality}/{encoder}")
+        if not present.any():
+            return np.full((len(present), dim), np.nan, dtype=np.float32)
+        # Products without a content take the first one's vector for now: nothing is held but contents and products.
+        matrix = self.vectors(modality, encoder).take(self.rows(modality), axis=0, mode="clip")  # (N, D)
+        matrix[~present] = np.nan
         return matrix
 
     def _strings(self, path: str) -> list[str]:

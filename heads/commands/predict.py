@@ -34,6 +34,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--text-columns", help="Of a catalogue, several with commas; default: as in training.")
 @click.option("--image-root", type=_PATH, help="What a catalogue's image paths are relative to; default: its folder.")
 @encoder_options
+@click.option("--memory", help="For vectors, such as 8G; default: half of the machine's.")
 @click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
 @click.option("--renamed", "is_renamed", is_flag=True, help="Pictures and texts may be columns of other names.")
 def predict(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from cache import Cache, ContentSpec, EncoderSpec
 from cache.keys import fields_sha256
+from cache.memory_budget import check_memory
 from cache.reading import reading
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_of
@@ -136,17 +137,22 @@ class TrainedHead:
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
-    def vectors_of(self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = ()) -> Vectors:
+    def vectors_of(
+        self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = (), memory: str | None = None
+    ) -> Vectors:
         """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
         With `is_renamed` the columns that contents are made of may have other names than in training. `without` are
-        modalities of which the products are known to have nothing.
+        modalities of which the products are known to have nothing. All may take `memory`, as of `Cache.matrix`.
 
         Raises:
             HeadError: the cache has vectors of this modality, and none from the same encoder spec, or of contents that
                 are made otherwise; or lacks a column.
             MissingEntryError: the cache lacks the modality.
+            CacheError: the vectors take more than `memory`.
         """
+        total_dim = sum(self.description.dims.values())
+        check_memory(len(cache), total_dim, memory=memory, what=f"the vectors of {', '.join(self.description.dims)}")
         specs = {name: self.specs[name] for name in self.description.dims if name not in without}
         columns = [FittedMetadata.from_spec(spec) for spec in specs.values() if is_metadata(spec)]
         encoders = {}
@@ -158,7 +164,10 @@ class TrainedHead:
             if modality in self.contents:
                 check_contents(cache, self.contents[modality], head=self.name, is_renamed=is_renamed)
         vectors = load_vectors(
-            cache, encoders=encoders, tokens_of=[name for name in self.description.token_dims if name in encoders]
+            cache,
+            encoders=encoders,
+            tokens_of=[name for name in self.description.token_dims if name in encoders],
+            memory=memory,
         )
         nothing = [self._nothing(modality, len(cache)) for modality in self.description.dims if modality in without]
         return Vectors.together(
