@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cache.errors import CacheError, SpecConflictError
+from cache.errors import SpecConflictError
 from cache.journal import Journal
 from cache.keys import EncoderSpec
 from cache.part import Part
@@ -25,7 +27,15 @@ class Waiting:
 
     file: PartFile
     keys: list[str]
+    failures: dict[str, str]  # key -> status
+    dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
     token_counts: np.ndarray | None
+
+    @classmethod
+    def of(cls, file: PartFile, part: Part) -> Waiting:
+        """Return what is kept of a part while its vectors are on the disk."""
+        n_token_dim, counts = (0, None) if part.tokens is None else (part.tokens.n_dim, part.tokens.counts)
+        return cls(file, part.keys, part.failures, (part.vectors.shape[1], n_token_dim), counts)
 
 
 @dataclass
@@ -39,31 +49,21 @@ class Entry:
     keys: set[str] = field(default_factory=set)
     parts: list[Waiting] = field(default_factory=list)
 
-    def add(self, file: PartFile, part: Part) -> None:
-        """Note what a part holds.
+    def add(self, waiting: Waiting) -> None:
+        """Note what a part holds, whose dimensions are known to be the entry's."""
+        if waiting.keys:
+            self.n_dim, self.n_token_dim = waiting.dims
+        self.parts.append(waiting)
+        self.keys.update(waiting.keys)
 
-        Raises:
-            CacheError: its vectors or tokens are of other dimensions than those before.
-        """
-        path = file.path
-        where = f"{part.spec.modality}/{part.encoder}"
-        counts = None if part.tokens is None else part.tokens.counts
-        if part.keys:
-            dim, token_dim = part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim
-            if self.n_dim not in (0, dim):
-                raise CacheError(
-                    f"Expected {where} to have {self.n_dim} dimensions, but the journal's part {path.name} has "
-                    f"{dim}. Remove {path}."
-                )
-            if self.n_dim and self.n_token_dim != token_dim:
-                raise CacheError(
-                    f"Expected {where} to have {_tokens_of(self.n_token_dim)} for all its contents, but the "
-                    f"journal's part {path.name} has {_tokens_of(token_dim)}. An encoder that gives tokens must "
-                    f"say so in its spec. Remove {path}."
-                )
-            self.n_dim, self.n_token_dim = dim, token_dim
-        self.parts.append(Waiting(file, part.keys, counts))
-        self.keys.update(part.keys)
+    def usual_dims(self, parts: Iterable[Waiting]) -> tuple[int, int]:
+        """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
+        if self.n_dim:
+            return self.n_dim, self.n_token_dim
+        counts: Counter[tuple[int, int]] = Counter()
+        for part in parts:
+            counts[part.dims] += len(part.keys)
+        return max(counts, key=lambda dims: (counts[dims], dims))
 
 
 class Inventory:
@@ -85,15 +85,12 @@ class Inventory:
         if facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 self._add_cache(cache)
+        waiting: dict[tuple[str, str], list[Waiting]] = {}
         for file, part in journal.parts():
-            modality = part.spec.modality
-            entry = self.entry(modality, part.encoder, part.spec)
-            entry.add(file, part)
-            self.part_paths.append(file.path)
-            rows = self.keys.setdefault(modality, {})
-            for key in [*part.keys, *part.failures]:
-                rows.setdefault(key, len(rows))
-            self.failures[modality] |= part.failures
+            self.entry(part.spec.modality, part.encoder, part.spec)
+            waiting.setdefault((part.spec.modality, part.encoder), []).append(Waiting.of(file, part))
+        for (modality, encoder), parts in waiting.items():
+            self._add_parts(modality, encoder, parts)
         for (modality, _), entry in self.entries.items():
             for key in entry.keys & self.failures[modality].keys():
                 del self.failures[modality][key]  # it failed once and was read later
@@ -128,6 +125,25 @@ class Inventory:
             ordered = [key for key in dict.fromkeys(wanted) if key in unsealed]
             others = sorted(unsealed.difference(ordered))
             self.keys[modality] = {key: row for row, key in enumerate([*sealed, *ordered, *others])}
+
+    def _add_parts(self, modality: str, encoder: str, parts: Sequence[Waiting]) -> None:
+        """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
+        entry, rows = self.entries[modality, encoder], self.keys.setdefault(modality, {})
+        dims = entry.usual_dims(parts)
+        for part in parts:
+            if part.keys and part.dims != dims:
+                self.journal.set_aside(
+                    part.file.path,
+                    f"Expected {modality}/{encoder} to have vectors of {dims[0]} dimensions and "
+                    f"{_tokens_of(dims[1])}, but the journal's part {part.file.path.name} has {part.dims[0]} and "
+                    f"{_tokens_of(part.dims[1])}.",
+                )
+                continue
+            entry.add(part)
+            self.part_paths.append(part.file.path)
+            for key in [*part.keys, *part.failures]:
+                rows.setdefault(key, len(rows))
+            self.failures[modality] |= part.failures
 
     def _add_cache(self, cache: Cache) -> None:
         for modality in cache.content_modalities:
