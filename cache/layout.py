@@ -216,7 +216,9 @@ def _check_storage(dataset: h5py.Dataset) -> None:
         raise UnsafeFileError(f"expected {dataset.name} to hold numbers or bytes, got {dataset.dtype}.")
     filters = {properties.get_filter(n)[0] for n in range(properties.get_nfilters())}  # a name may be anything
     if not filters <= _FILTERS:
-        raise UnsafeFileError(f"{dataset.name} is filtered by HDF5's {', '.join(map(str, sorted(filters - _FILTERS)))}.")
+        raise UnsafeFileError(
+            f"{dataset.name} is filtered by HDF5's {', '.join(map(str, sorted(filters - _FILTERS)))}."
+        )
     if dataset.nbytes > dataset.id.get_storage_size():
         raise UnsafeFileError(
             f"{dataset.name} claims {dataset.nbytes} bytes and stores {dataset.id.get_storage_size()}."

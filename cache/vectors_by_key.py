@@ -84,8 +84,8 @@ class VectorsByKey:
         if len(dims) > 1:
             raise DamagedCacheError(
                 f"Expected the vectors of {self.spec.modality}/{self.encoder} to have one number of dimensions, got "
-                f"{' and '.join(map(str, sorted(dims)))} in {self.cache_path} and its journal. Run embed-extract, which "
-                "sets aside the parts of the journal that do not fit."
+                f"{' and '.join(map(str, sorted(dims)))} in {self.cache_path} and its journal. Run embed-extract, "
+                "which sets aside the parts of the journal that do not fit."
             )
         dim = max(dims, default=0)
         matrix = np.full((len(keys), dim), np.nan, dtype=np.float32)  # (N, D)

@@ -550,9 +550,7 @@ def in_the_oldest_layout(path, change):
     other = path.with_name("other.h5")
     with h5py.File(path) as file, h5py.File(other, "w", libver=("earliest", "v108")) as copied:
         copied.attrs.update(file.attrs)
-        file.visititems(
-            lambda name, item: put(name, item[()])(copied) if isinstance(item, h5py.Dataset) else None
-        )
+        file.visititems(lambda name, item: put(name, item[()])(copied) if isinstance(item, h5py.Dataset) else None)
         change(copied)
     return other
 

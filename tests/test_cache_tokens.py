@@ -332,7 +332,9 @@ def test_entry_has_tokens_for_all_its_contents_or_for_none(path, where, first, c
         stray = journal.publish(other)
         assert Inventory(path, journal).entries["text", "words"].keys == set(one.keys)
         assert [found.name for found in stray.parent.glob("*.damaged")] == [stray.name + ".damaged"]
-    assert f"the journal's part {stray.name} has 2 and {'no tokens' if other is without else 'tokens of'}" in caplog.text
+    assert (
+        f"the journal's part {stray.name} has 2 and {'no tokens' if other is without else 'tokens of'}" in caplog.text
+    )
 
 
 def test_part_whose_tokens_have_another_dimension_is_set_aside(path, caplog):

@@ -858,7 +858,7 @@ def test_a_part_of_another_dimension_is_set_aside_and_its_contents_encoded_again
     key = content_key((catalogue.parent / "images" / "0.png").read_bytes())
     with Journal(CACHE) as journal:
         stray = journal.publish(Part(narrow.name, narrow.spec, [key], np.ones((1, 3), np.float32), {}))
-    with pytest.raises(EmbedOnceError, match="to give 2 finite float32 vectors of 3 dimensions, got .* Mend its encode"):
+    with pytest.raises(EmbedOnceError, match="to give 2 finite float32 vectors of 3 dimensions"):
         run(catalogue, CountingEncoder("image"), batch_size=2, n_workers=1)
     assert f"as the journal's part {stray.name} has, got 4" in caplog.text
     assert sum(run(catalogue)) >= 8

@@ -96,6 +96,7 @@ def test_a_run_folder_holds_everything(report):
     files = {f"{name}.{kind}" for name in ALL for kind in ("json", "safetensors")}
     assert {path.name for path in report.run_path.iterdir()} == files | {
         "config.json",
+        "manifest.json",
         "metrics.json",
         "predictions.csv",
     }

@@ -120,7 +120,12 @@ class Vectors:
 
 
 def load_vectors(
-    cache: Cache, *, encoders: Mapping[str, str | None], tokens_of: Iterable[str] = (), on_disk: bool = False, memory: str | None = None
+    cache: Cache,
+    *,
+    encoders: Mapping[str, str | None],
+    tokens_of: Iterable[str] = (),
+    on_disk: bool = False,
+    memory: str | None = None,
 ) -> Vectors:
     """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
+from cache.memory_budget import memory_bytes
 from heads.data.folds import split_folds
 from heads.data.groups import find_groups
 from heads.data.labels import Labels, find_label_column, make_labels
-from cache.memory_budget import memory_bytes
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities

@@ -21,7 +21,12 @@ __all__ = ["answer_all", "vectors_for"]
 
 
 def vectors_for(
-    heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False, without: Collection[str] = (), memory: str | None = None
+    heads: Sequence[TrainedHead],
+    cache: Cache,
+    *,
+    is_renamed: bool = False,
+    without: Collection[str] = (),
+    memory: str | None = None,
 ) -> Vectors:
     """Return the vectors of all that heads of one run look at, from any cache that holds such.
 

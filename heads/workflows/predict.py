@@ -53,8 +53,8 @@ def predict(
     A catalogue is extracted with the run's encoders into `cache_path`, else ``<its name>.embeddings.h5`` beside it.
     With `threshold`, products whose answer is less probable, or that have none, go to ``review.csv`` beside the output.
     Heads of a user's own class are loaded only where `plugins` allows their code to run. With `is_renamed` the columns
-    that contents are made of may have other names than in training. Vectors may take `memory`, such as ``8G``; None: half
-    of what the machine has.
+    that contents are made of may have other names than in training. Vectors may take `memory`, such as ``8G``; None:
+    half of what the machine has.
 
     Raises:
         RunError, HeadError: the run or a head cannot be loaded, or the vectors are from another encoder.

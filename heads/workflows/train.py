@@ -25,6 +25,7 @@ from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.runs.encoder_samples import EncoderSamples, samples_of, save_encoder_samples
 from heads.runs.folder import check_name, write_answers, write_run
+from heads.runs.run_files import write_manifest
 from heads.runs.run_report import RunReport
 from heads.settings import TrainSettings
 from heads.tracking.run_records import run_of_training
@@ -162,3 +163,4 @@ def _write(
     for head in roster.saved.values():
         head.save(folder, golden=roster.vectors, golden_rows=test)
     save_encoder_samples(folder, samples)
+    write_manifest(folder)
