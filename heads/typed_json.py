@@ -50,10 +50,11 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, UnreadableError, ValueError: as `read_plain_file` does; or the file holds no JSON object.
     """
+    content = read_plain_file(path, most_bytes=MOST_JSON_BYTES)
     try:
-        value = json.loads(read_plain_file(path, most_bytes=MOST_JSON_BYTES).decode())
-    except RecursionError as error:
-        raise ValueError(f"{path.name} is nested too deeply") from error
+        value = json.loads(content.decode())
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path.name} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path.name} is no JSON object")
     return value

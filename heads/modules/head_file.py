@@ -59,14 +59,19 @@ class HeadFile:
         """Return the specs of the encoders.
 
         Raises:
-            ValueError, HeadError: one is none, or that of another modality.
+            ValueError: one is none, or that of another modality.
         """
         specs = {name: EncoderSpec.from_json(json.dumps(spec)) for name, spec in self.specs.items()}
         for name, spec in specs.items():
             if spec.modality != name:
                 raise ValueError(f"the spec of {name} is that of {spec.modality[:40]!r}")
-            if is_metadata(spec) and FittedMetadata.from_spec(spec).dim != self.description["dims"].get(name):
-                raise ValueError(f"{name} has other dimensions than its columns give")
+            if is_metadata(spec):
+                try:
+                    dim = FittedMetadata.from_spec(spec).dim
+                except HeadError as error:
+                    raise ValueError(error) from error
+                if dim != self.description["dims"].get(name):
+                    raise ValueError(f"{name} has other dimensions than its columns give")
         return specs
 
     def content_specs(self) -> dict[str, ContentSpec]:
