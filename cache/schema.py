@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import h5py
@@ -9,7 +10,9 @@ import h5py
 from cache.errors import DamagedCacheError, NotACacheError
 from cache.keys import ContentSpec, EncoderSpec
 
-__all__ = ["check_part_schema", "check_schema"]
+__all__ = ["PLAIN_NAME", "check_part_schema", "check_schema"]
+
+PLAIN_NAME = re.compile(r"[\w+-][\w.+-]*")  # of modalities and encoders
 
 Items = Mapping[str, h5py.Group | h5py.Dataset]
 
@@ -31,10 +34,12 @@ def check_schema(items: Items) -> None:
         tables.strings(f"catalogue/column/{name}", n_products)
     modalities = [name for name in items if "/" not in name and name not in ("catalogue", "digests")]
     for modality in modalities:
+        _check_name(modality)
         n_contents = tables.table(f"{modality}/key", "S64", None)[0]
         tables.table(f"{modality}/status", "S16", n_contents)
         for encoder in _members(items, modality):
             if encoder not in ("key", "status"):
+                _check_name(encoder)
                 tables.encoded(f"{modality}/{encoder}/", n_contents)
                 tables.check_empty(f"{modality}/{encoder}/")
                 tables.table(f"{modality}/{encoder}/encoded", "b", n_contents)
@@ -120,6 +125,11 @@ class _Tables:
         for path, item in self._items.items():
             if path not in (self._known if isinstance(item, h5py.Dataset) else groups):
                 raise DamagedCacheError(f"{path} is no part of the format")
+
+
+def _check_name(name: str) -> None:
+    if not PLAIN_NAME.fullmatch(name):
+        raise DamagedCacheError(f"expected a name of letters, digits, '.', '_', '+' and '-', got {name!r}")
 
 
 def _check_spec(items: Items, path: str, kind: type[EncoderSpec | ContentSpec], modality: str) -> None:

@@ -14,9 +14,11 @@ from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
 from cache.memory_budget import check_memory
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
-from cache.writer import decode_strings
+from cache.writer import array_digest, content_sha256, decode_strings
 
 __all__ = ["Cache"]
+
+MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their chunks
 
 
 class Cache:
@@ -33,6 +35,7 @@ class Cache:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file = open_checked(path)
+        self._unread: dict[str, str] = {}  # the digests of what has not been read yet
 
     def __enter__(self) -> Cache:
         return self
@@ -283,7 +286,24 @@ class Cache:
 
     def _read(self, path: str, rows: slice | None = None) -> np.ndarray:
         with self._reading(path):
-            return self._file[path][() if rows is None else rows]
+            dataset = self._file[path]
+            array = dataset[() if rows is None else rows]
+            has_checksums = dataset.fletcher32
+        if rows is None and path != "digests" and not (has_checksums and array.nbytes > MOST_HASHED_BYTES):
+            self._check_digest(path, np.asarray(array, dtype=dataset.dtype))
+        return array
+
+    def _check_digest(self, path: str, array: np.ndarray) -> None:
+        """Check what was read for the first time: checksums are of chunks alone, and specs have none."""
+        if not self._unread:
+            self._unread = self.digests
+            if content_sha256(self._unread) != self.content_sha256:
+                raise self._damaged("digests", "it does not match content_sha256")
+        expected = self._unread.get(path)
+        if expected != "":
+            if expected != array_digest(array):
+                raise self._damaged(path, "it does not match its digest")
+            self._unread[path] = ""
 
     def _shape(self, path: str) -> tuple[int, ...]:
         with self._reading(path):

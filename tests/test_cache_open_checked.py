@@ -19,6 +19,7 @@ from support import ROOT, invoke, synthetic_cache
 from cache import (
     Cache,
     CacheError,
+    ContentSpec,
     DamagedCacheError,
     Inventory,
     Journal,
@@ -617,3 +618,55 @@ def test_filters_are_known_by_their_number_whatever_name_they_have(path):
     other.write_bytes(content.replace(b"scaleoffset\0", b"fletcher32\0\0"))
     with pytest.raises(UnsafeFileError, match="is filtered by HDF5's 6"):
         Cache(other)
+
+
+# What is read is checked: checksums are of chunks alone, and a spec has none.
+
+
+@pytest.mark.parametrize("name", ["image/synthetic/spec", "catalogue/text/spec", "digests"])
+def test_a_flip_in_what_has_no_checksum_is_found_when_it_is_read(tmp_path, name):
+    made_of = {"text": ContentSpec("text", {"columns": ["label"]})}
+    vectors = {"image": np.zeros((2, 3)), "text": np.zeros((2, 3))}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": ["a", "b"]}, made_of=made_of)
+    with h5py.File(path) as file:
+        place, text = file[name].id.get_offset(), bytes(file[name][()])
+    content = bytearray(path.read_bytes())
+    content[place + text.index(b"synthetic" if b"synthetic" in text else b"label") + 2] ^= 1
+    path.write_bytes(content)
+    with Cache(path) as cache, pytest.raises(DamagedCacheError, match="does not match"):  # noqa: PT012 - any of them
+        cache.spec("image", "synthetic")
+        cache.content_spec("text")
+    assert verify(path)
+
+
+def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch):
+    monkeypatch.setattr("cache.store.MOST_HASHED_BYTES", 0)
+    monkeypatch.setattr("cache.store.array_digest", lambda array: pytest.fail("hashed") if array.ndim else "")
+    with Cache(path) as cache:
+        assert cache.matrix("image").shape == (4, 3)
+
+
+def test_what_was_read_once_is_not_hashed_again(path, monkeypatch):
+    with Cache(path) as cache:
+        cache.ids()
+        monkeypatch.setattr("cache.store.array_digest", lambda _: pytest.fail("hashed"))
+        assert len(cache.ids()) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("catalogue/image/status", np.array([b"ok", b"\xff", b"ok", b"ok"], "S16")),
+        put("image/status", np.array([b"ok", b"\xff", b"ok"], "S16")),
+        put("catalogue/image/spec", np.bytes_(b'{"modality": "image", "columns": 3}')),
+        put("catalogue/image/spec", np.bytes_(b'{"modality": "image", "columns": [3]}')),
+        lambda file: file.move("image/synthetic", "image/a\x1b[2Jb"),
+        lambda file: file.move("image", "im age"),
+        put("catalogue/columns/utf8", np.frombuffer(b"labelmore", np.uint8)),
+    ],
+)
+def test_what_cannot_be_read_is_not_said_to_be_intact(path, change):
+    """All digests are right."""
+    changed(path, change, digests_fit=True)
+    assert verify(path)
+    assert ends_well(path, cache_info)

@@ -80,12 +80,7 @@ class HeadFile:
         Raises:
             ValueError: one is no such spec.
         """
-        specs = {name: ContentSpec.from_json(json.dumps(spec)) for name, spec in self.contents.items()}
-        for spec in specs.values():
-            columns = spec.fields.get("columns", [])
-            if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-                raise ValueError("the columns of a content are no list of names")
-        return specs
+        return {name: ContentSpec.from_json(json.dumps(spec)) for name, spec in self.contents.items()}
 
 
 def read_head_file(path: Path) -> HeadFile:
