@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cache.console.command import Command
+from cache.console.echo import echo
 from heads.commands.encoder_options import encoder_options
 
 __all__ = ["predict"]
@@ -63,11 +64,11 @@ def predict(
     )  # fmt: skip
     if output is not None:
         n_answered = report.n_products - report.n_without
-        click.echo(
+        echo(
             f"{output}: answers of {report.head} to {n_answered} of {report.n_products} products; picture and text "
             f"disagree on {report.n_disagree}."
         )
     if report.review_path is not None:
-        click.echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)
+        echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)
     if report.n_without:
-        click.echo(f"{report.n_without} of {report.n_products} products have no vector and get no answer.", err=True)
+        echo(f"{report.n_without} of {report.n_products} products have no vector and get no answer.", err=True)

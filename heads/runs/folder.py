@@ -13,20 +13,23 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from cache.aside import write_aside
+from cache.errors import CacheLockedError
+from cache.lock import WriterLock
 from cache.reading import facts_of
 from cache.stray_bytes import shown, shown_values
 from heads.errors import RunError
 from heads.modules.saved_head import TrainedHead, load_head
 from heads.runs.run_files import Config, check_manifest, read_config
 
-__all__ = ["check_name", "load_heads", "write_answers", "write_page", "write_run"]
+__all__ = ["check_name", "load_heads", "reserved", "write_answers", "write_page", "write_run"]
 
 
 def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callable[[Path], None]) -> Path:
@@ -70,6 +73,32 @@ def check_name(runs_path: Path, name: str | None) -> None:
         raise RunError(
             f"Expected a run to have a name of its own, but {runs_path / name} exists. Choose another --name."
         )
+
+
+@contextmanager
+def reserved(runs_path: Path, name: str | None) -> Iterator[None]:
+    """Keep a run's name from other trainings in the block, so that nobody trains for nothing.
+
+    Raises:
+        RunError: there is a run of that name already, another process makes one, or it is no name for a folder.
+    """
+    check_name(runs_path, name)
+    if name is None:
+        yield
+        return
+    lock = WriterLock(runs_path / f".{name}.lock")
+    try:
+        lock.acquire()
+    except CacheLockedError as error:
+        raise RunError(
+            f"Expected a run to have a name of its own, but another process makes {runs_path / name}. Choose another "
+            "--name."
+        ) from error
+    try:
+        check_name(runs_path, name)
+        yield
+    finally:
+        lock.release()
 
 
 def write_answers(
