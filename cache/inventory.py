@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from cache.errors import CacheError, SpecConflictError
+from cache.errors import SpecConflictError
 from cache.journal import Journal
 from cache.keys import EncoderSpec
 from cache.part import Part
@@ -25,8 +26,17 @@ class Waiting:
     """A part that is not sealed yet: whose vectors it holds, and how many tokens each has."""
 
     file: PartFile
+    spec: EncoderSpec
     keys: list[str]
+    failures: dict[str, str]  # key -> status
+    dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
     token_counts: np.ndarray | None
+
+    @classmethod
+    def of(cls, file: PartFile, part: Part) -> Waiting:
+        """Return what is kept of a part while its vectors are on the disk."""
+        counts = None if part.tokens is None else part.tokens.counts
+        return cls(file, part.spec, part.keys, part.failures, part.dims, counts)
 
 
 @dataclass
@@ -40,33 +50,23 @@ class Entry:
     keys: set[str] = field(default_factory=set)
     parts: list[Waiting] = field(default_factory=list)
 
-    def add(self, file: PartFile, part: Part) -> None:
-        """Note what a part holds.
-
-        Raises:
-            CacheError: its vectors or tokens are of other dimensions than those before.
-        """
-        path = file.path
-        where = f"{part.spec.modality}/{part.encoder}"
-        counts = None if part.tokens is None else part.tokens.counts
-        if part.keys:
-            dim, token_dim = part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim
-            if self.n_dim not in (0, dim):
-                raise CacheError(
-                    f"Expected {where} to have {self.n_dim} dimensions, but the journal's part {path.name} has "
-                    f"{dim}. Remove {path}."
-                )
-            if self.n_dim and self.n_token_dim != token_dim:
-                raise CacheError(
-                    f"Expected {where} to have {_tokens_of(self.n_token_dim)} for all its contents, but the "
-                    f"journal's part {path.name} has {_tokens_of(token_dim)}. An encoder that gives tokens must "
-                    f"say so in its spec. Remove {path}."
-                )
-            self.n_dim, self.n_token_dim = dim, token_dim
+    def add(self, waiting: Waiting) -> None:
+        """Note what a part holds, whose dimensions are known to be the entry's."""
+        if waiting.keys:
+            self.n_dim, self.n_token_dim = waiting.dims
         if not self.sealed and not self.parts:
-            self.spec = part.spec  # whoever asked for the entry may have made none of its vectors
-        self.parts.append(Waiting(file, part.keys, counts))
-        self.keys.update(part.keys)
+            self.spec = waiting.spec  # whoever asked for the entry may have made none of its vectors
+        self.parts.append(waiting)
+        self.keys.update(waiting.keys)
+
+    def usual_dims(self, parts: Iterable[Waiting]) -> tuple[int, int]:
+        """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
+        if self.n_dim:
+            return self.n_dim, self.n_token_dim
+        counts: Counter[tuple[int, int]] = Counter()
+        for part in parts:
+            counts[part.dims] += len(part.keys)
+        return max(counts, key=lambda dims: (counts[dims], dims))
 
 
 class Inventory:
@@ -108,15 +108,12 @@ class Inventory:
         self._add_parts(self.journal.paths())
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
+        waiting: dict[tuple[str, str], list[Waiting]] = {}
         for file, part in self.journal.parts(paths):
-            modality = part.spec.modality
-            entry = self.entry(modality, part.encoder, part.spec)
-            entry.add(file, part)
-            self.part_paths.append(file.path)
-            rows = self.keys.setdefault(modality, {})
-            for key in [*part.keys, *part.failures]:
-                rows.setdefault(key, len(rows))
-            self.failures[modality] |= part.failures
+            self.entry(part.spec.modality, part.encoder, part.spec)
+            waiting.setdefault((part.spec.modality, part.encoder), []).append(Waiting.of(file, part))
+        for (modality, encoder), parts in waiting.items():
+            self._add_fitting(modality, encoder, parts)
         for (modality, _), entry in self.entries.items():
             for key in entry.keys & self.failures[modality].keys():
                 del self.failures[modality][key]  # it failed once and was read later
@@ -151,6 +148,25 @@ class Inventory:
             ordered = [key for key in dict.fromkeys(wanted) if key in unsealed]
             others = sorted(unsealed.difference(ordered))
             self.keys[modality] = {key: row for row, key in enumerate([*sealed, *ordered, *others])}
+
+    def _add_fitting(self, modality: str, encoder: str, parts: Sequence[Waiting]) -> None:
+        """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
+        entry, rows = self.entries[modality, encoder], self.keys.setdefault(modality, {})
+        dims = entry.usual_dims(parts)
+        for part in parts:
+            if part.keys and part.dims != dims:
+                self.journal.set_aside(
+                    part.file.path,
+                    f"Expected {modality}/{encoder} to have vectors of {dims[0]} dimensions and "
+                    f"{_tokens_of(dims[1])}, but the journal's part {part.file.path.name} has {part.dims[0]} and "
+                    f"{_tokens_of(part.dims[1])}.",
+                )
+                continue
+            entry.add(part)
+            self.part_paths.append(part.file.path)
+            for key in [*part.keys, *part.failures]:
+                rows.setdefault(key, len(rows))
+            self.failures[modality] |= part.failures
 
     def _add_cache(self, cache: Cache) -> None:
         for modality in cache.content_modalities:

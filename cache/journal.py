@@ -12,9 +12,9 @@ harmless.
 
 Parts are only removed after `cache.sealing` has put them into the cache, or merging into another part. One whose bytes
 were read without error and do not match the digest in its name is set aside, as ``<name>.damaged``, and its work is
-done again. One that the system cannot read for now, or that is whole and not understood, stays where it is and stops
-the run. A part is parsed from the very bytes that were hashed, and what is read of it later comes from a file that is
-still the same.
+done again; so is one whose vectors have other dimensions than the sealed ones, or than most. One that the system cannot
+read for now, or that is whole and not understood, stays where it is and stops the run. A part is parsed from the very
+bytes that were hashed, and what is read of it later comes from a file that is still the same.
 """
 
 from __future__ import annotations
@@ -164,13 +164,12 @@ class Journal:
             try:
                 whole = load_part_file(path)
             except DamagedCacheError as error:
-                aside = self._set_aside(path)
-                log.warning("%s It is set aside as %s. Its contents will be encoded again.", error, aside.name)
+                self.set_aside(path, str(error))
             else:
                 yield whole
 
-    def _set_aside(self, path: Path) -> Path:
-        """Rename a damaged part to a free name that is not a part's, and return that."""
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Rename a part that is not to be used to a free name that is not a part's, and say so with the reason."""
         number = 1
         aside = path.with_name(path.name + _DAMAGED)
         while facts_of(aside, follow_symlinks=False) is not None:
@@ -178,4 +177,4 @@ class Journal:
             aside = path.with_name(f"{path.name}.{number}{_DAMAGED}")
         os.rename(path, aside)
         fsync_folder(self.folder)
-        return aside
+        log.warning("%s It is set aside as %s. Its contents will be encoded again.", reason, aside.name)

@@ -153,6 +153,19 @@ class ContentSpec(Spec):
         """The columns whose cells it is, in their order."""
         return list(self.fields.get("columns", []))
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the spec that `to_json` wrote.
+
+        Raises:
+            NotACacheError: the text is no such object, or its columns are no list of names.
+        """
+        spec = super().from_json(text)
+        columns = spec.fields.get("columns", [])
+        if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+            raise NotACacheError("Expected the columns of a content's spec to be a list of names, but they are none.")
+        return spec
+
     def __str__(self) -> str:
         names = f"{'column' if len(self.columns) == 1 else 'columns'} {', '.join(self.columns)}"
         others = [f"{name}: {json.dumps(value)}" for name, value in self.fields.items() if name != "columns"]

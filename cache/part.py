@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from cache.errors import CacheError
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
+from cache.schema import PLAIN_NAME
 from cache.stop_signals import signals_held
 from cache.tokens import MOST_TOKENS, Tokens, offsets_of
 from cache.writer import Writer
@@ -45,7 +45,7 @@ class Part:
 
     def __post_init__(self) -> None:
         for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
-            if not re.fullmatch(r"[\w+-][\w.+-]*", name) or name in taken:
+            if not PLAIN_NAME.fullmatch(name) or name in taken:
                 raise CacheError(
                     "Expected names of modalities and encoders to be made of letters, digits, '.', '_', '+' and '-', "
                     f"and to be none of {', '.join(taken)}, got {name!r}. Choose another name."

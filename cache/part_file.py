@@ -76,8 +76,8 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
         if is_out_of_memory(error):
             raise_if_refused(error, path)
         raise NotACacheError(
-            f"Expected {path} to be a part of the journal, got whole bytes that cannot be read as one ({error}). "
-            "Update embed-once, or move it elsewhere to have its contents encoded again."
+            f"Expected {path} to be a part of the journal, got whole bytes that cannot be read as one "
+            f"({error.__cause__ or error}). Update embed-once, or move it elsewhere to have its contents encoded again."
         ) from error
 
 

@@ -121,6 +121,7 @@ class CheckedFile(h5py.File):
 
     def __init__(self, source: SourceFile | io.BytesIO) -> None:
         self.source = source
+        self.n_bytes = source.n_bytes if isinstance(source, SourceFile) else source.getbuffer().nbytes
         with signals_held():
             try:
                 super().__init__(source, "r")

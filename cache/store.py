@@ -12,10 +12,13 @@ import numpy as np
 from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
 from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
+from cache.memory_budget import check_memory
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
-from cache.writer import decode_strings
+from cache.writer import array_digest, content_sha256, decode_strings
 
 __all__ = ["Cache"]
+
+MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their chunks
 
 
 class Cache:
@@ -32,6 +35,7 @@ class Cache:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file = open_checked(path)
+        self._unread: dict[str, str] = {}  # the digests of what has not been read yet
 
     def __enter__(self) -> Cache:
         return self
@@ -232,16 +236,23 @@ class Cache:
         rows = self.rows(modality)
         return (rows >= 0) & np.append(self.encoded(modality, encoder), False)[rows]
 
-    def matrix(self, modality: str, encoder: str | None = None) -> np.ndarray:
+    def matrix(self, modality: str, encoder: str | None = None, *, memory: str | None = None) -> np.ndarray:
         """Return one vector a product, (N, D) float32 in the catalogue's order; NaN where there is none.
+
+        `memory` is what the matrix may take, such as ``8G``; None: half of what the machine has.
 
         Raises:
             MissingEntryError: the cache lacks the modality or the encoder.
+            CacheError: the matrix takes more than `memory`.
         """
         encoder = self.encoder(modality, encoder)
-        vectors, present = self.vectors(modality, encoder), self.present(modality, encoder)
-        matrix = np.full((len(self), vectors.shape[1]), np.nan, dtype=np.float32)
-        matrix[present] = vectors[self.rows(modality)[present]]
+        present, dim = self.present(modality, encoder), self.dimension(modality, encoder)
+        check_memory(len(present), dim, memory=memory, what=f"the vectors of {modality}/{encoder}")
+        if not present.any():
+            return np.full((len(present), dim), np.nan, dtype=np.float32)
+        # Products without a content take the first one's vector for now: nothing is held but contents and products.
+        matrix = self.vectors(modality, encoder).take(self.rows(modality), axis=0, mode="clip")  # (N, D)
+        matrix[~present] = np.nan
         return matrix
 
     def _strings(self, path: str) -> list[str]:
@@ -275,7 +286,24 @@ class Cache:
 
     def _read(self, path: str, rows: slice | None = None) -> np.ndarray:
         with self._reading(path):
-            return self._file[path][() if rows is None else rows]
+            dataset = self._file[path]
+            array = dataset[() if rows is None else rows]
+            has_checksums = dataset.fletcher32
+        if rows is None and path != "digests" and not (has_checksums and array.nbytes > MOST_HASHED_BYTES):
+            self._check_digest(path, np.asarray(array, dtype=dataset.dtype))
+        return array
+
+    def _check_digest(self, path: str, array: np.ndarray) -> None:
+        """Check what was read for the first time: checksums are of chunks alone, and specs have none."""
+        if not self._unread:
+            self._unread = self.digests
+            if content_sha256(self._unread) != self.content_sha256:
+                raise self._damaged("digests", "it does not match content_sha256")
+        expected = self._unread.get(path)
+        if expected != "":
+            if expected != array_digest(array):
+                raise self._damaged(path, "it does not match its digest")
+            self._unread[path] = ""
 
     def _shape(self, path: str) -> tuple[int, ...]:
         with self._reading(path):

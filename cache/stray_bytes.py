@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["SHOWN", "STRAY", "open_csv", "shown", "shown_values"]
+__all__ = ["SHOWN", "STRAY", "open_csv", "printable", "shown", "shown_values"]
 
 SHOWN = "embed_once.shown"  # an error handler for encoding
 STRAY = re.compile("[\udc80-\udcff]")
+# Also what turns the direction of a line, which makes a name look like another.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def open_csv(path: Path) -> IO[str]:
@@ -26,6 +28,16 @@ def shown(text: str) -> str:
     caf\xe9
     """
     return text.encode(errors=SHOWN).decode()
+
+
+def printable(text: str) -> str:
+    r"""Return a text for a terminal, which obeys control characters: all but line ends and tabs are escaped.
+
+    >>> print(printable("\x1b[2Jred\n\u202eder"))
+    \x1b[2Jred
+    \u202eder
+    """
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def shown_values(value: Any) -> Any:

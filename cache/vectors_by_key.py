@@ -80,13 +80,20 @@ class VectorsByKey:
     def _find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         self._load_parts()  # before the cache: what is sealed meanwhile stands there
         pieces = [self._sealed(keys), *(_of_part(part, keys) for part in self._parts.values())]
-        dim = max(vectors.shape[1] for _, vectors in pieces)
+        pieces = [(numbers, vectors) for numbers, vectors in pieces if len(numbers)]
+        dims = {vectors.shape[1] for _, vectors in pieces}
+        if len(dims) > 1:
+            raise DamagedCacheError(
+                f"Expected the vectors of {self.spec.modality}/{self.encoder} to have one number of dimensions, got "
+                f"{' and '.join(map(str, sorted(dims)))} in {self.cache_path} and its journal. Run embed-extract, "
+                "which sets aside the parts of the journal that do not fit."
+            )
+        dim = max(dims, default=0)
         matrix = np.full((len(keys), dim), np.nan, dtype=np.float32)  # (N, D)
         is_found = np.zeros(len(keys), dtype=bool)
         for numbers, vectors in pieces:
-            if len(numbers):
-                matrix[numbers] = vectors
-                is_found[numbers] = True
+            matrix[numbers] = vectors
+            is_found[numbers] = True
         failures = self._failures | {key: why for some in self._part_failures.values() for key, why in some.items()}
         missing = {key for key, is_there in zip(keys, is_found.tolist(), strict=True) if key and not is_there}
         return matrix, is_found, {key: failures[key] for key in missing & failures.keys()}

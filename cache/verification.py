@@ -73,13 +73,17 @@ def _table_problems(cache: Cache) -> list[str]:
         cache.column(name)
     for modality in cache.modalities:
         cache.rows(modality)
+        cache.statuses(modality)
+        cache.content_spec(modality)
         read_samples(cache, modality)
     for modality in cache.content_modalities:  # those of catalogues past, too
         raise_held_signals()
         keys = cache.keys(modality)
+        cache.content_statuses(modality)
         if len(np.unique(keys)) != len(keys):
             problems.append(f"Expected {modality}/key to be unique, but some keys are repeated.")
         for encoder in cache.encoders(modality):
+            cache.spec(modality, encoder)
             vectors, encoded = cache.vectors(modality, encoder), cache.encoded(modality, encoder)
             if not np.isfinite(vectors[encoded]).all() or not np.isnan(vectors[~encoded]).all():
                 problems.append(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-import click
 from tqdm import tqdm
+
+from cache.console.echo import echo
 
 __all__ = ["Progress"]
 
@@ -48,4 +49,4 @@ class Progress:
             if self.n_items is not None:
                 of_all, left = f" of {self.n_items}", f", {(self.n_items - self.n_done) / rate:.0f} s left"
             unit = self.unit if (self.n_done if self.n_items is None else self.n_items) == 1 else f"{self.unit}s"
-            click.echo(f"{self.label}: {self.n_done}{of_all} {unit}, {rate:.0f} a second{left}", err=True)
+            echo(f"{self.label}: {self.n_done}{of_all} {unit}, {rate:.0f} a second{left}", err=True)

@@ -19,6 +19,7 @@ from support import ROOT, invoke, synthetic_cache
 from cache import (
     Cache,
     CacheError,
+    ContentSpec,
     DamagedCacheError,
     Inventory,
     Journal,
@@ -540,3 +541,132 @@ def main(path):
 
 if __name__ == "__main__":
     main(sys.argv[1])
+
+
+# More claimed than stored.
+
+
+def in_the_oldest_layout(path, change):
+    """Copy a cache into HDF5's oldest layout, whose index has no checksums, with a change; return the copy's path."""
+    other = path.with_name("other.h5")
+    with h5py.File(path) as file, h5py.File(other, "w", libver=("earliest", "v108")) as copied:
+        copied.attrs.update(file.attrs)
+        file.visititems(lambda name, item: put(name, item[()])(copied) if isinstance(item, h5py.Dataset) else None)
+        change(copied)
+    return other
+
+
+def sharing_blocks(path):
+    """Make all rows of the pictures' vectors one block of the file, 64 times in the index, and cut off the others."""
+    places = []
+
+    def change(shared):
+        put("image/key", np.array([b"%064d" % n for n in range(64)]))(shared)
+        put("image/status", np.full(64, b"ok", dtype="S16"))(shared)
+        put("image/synthetic/encoded", np.ones(64, dtype=bool))(shared)
+        del shared["image/synthetic/vector"]
+        shared.create_dataset("image/synthetic/vector", (64, 4096), "f4", chunks=(1, 4096))
+        shared.flush()
+        vectors = shared["image/synthetic/vector"]
+        for n in range(64):
+            vectors[n] = n
+        places.extend(vectors.id.get_chunk_info(n).byte_offset for n in range(64))
+
+    content = in_the_oldest_layout(path, change).read_bytes()
+    end = min(places) + 4 * 4096
+    assert sorted(places) == [min(places) + n * 4 * 4096 for n in range(64)]
+    assert len(content) == end + 63 * 4 * 4096
+    for place in places:
+        content = content.replace(struct.pack("<Q", place), struct.pack("<Q", min(places)))
+    path.write_bytes(content[:40] + struct.pack("<Q", end) + content[48:end])  # where the superblock has the end
+    with h5py.File(path) as file:
+        assert (file["image/synthetic/vector"][[0, 63]] == 0).all()  # HDF5 has no objection
+
+
+def test_chunks_that_share_a_block_are_refused(path):
+    """Each table alone looks whole, and all of them together are larger than the file."""
+    sharing_blocks(path)
+    with pytest.raises(UnsafeFileError, match="its datasets claim 10.* bytes together, and it has"):
+        Cache(path)
+    assert ends_well(path, cache_verify)
+
+
+@pytest.mark.parametrize("dim", [1, 10**8, 2**60])
+def test_dimensions_of_no_contents_are_refused(path, dim):
+    def change(file):
+        for name, kind, shape in (("key", "S64", (0,)), ("status", "S16", (0,)), ("synthetic/encoded", "?", (0,))):
+            del file[f"image/{name}"]
+            file.create_dataset(f"image/{name}", shape, kind)
+        del file["image/synthetic/vector"]
+        file.create_dataset("image/synthetic/vector", (0, dim), "f4")
+        file["catalogue/image/row"][:] = -1
+
+    changed(path, change, digests_fit=True)
+    with pytest.raises(DamagedCacheError, match=f"image/synthetic/vector has {dim} dimensions of no rows"):
+        Cache(path)
+    assert verify(path)
+
+
+def test_filters_are_known_by_their_number_whatever_name_they_have(path):
+    def change(file):
+        del file["catalogue/image/row"]
+        file.create_dataset("catalogue/image/row", data=np.arange(4), chunks=(4,), scaleoffset=0)
+
+    other = in_the_oldest_layout(path, change)
+    content = other.read_bytes()
+    assert content.count(b"scaleoffset\0") == 1
+    other.write_bytes(content.replace(b"scaleoffset\0", b"fletcher32\0\0"))
+    with pytest.raises(UnsafeFileError, match="is filtered by HDF5's 6"):
+        Cache(other)
+
+
+# What is read is checked: checksums are of chunks alone, and a spec has none.
+
+
+@pytest.mark.parametrize("name", ["image/synthetic/spec", "catalogue/text/spec", "digests"])
+def test_a_flip_in_what_has_no_checksum_is_found_when_it_is_read(tmp_path, name):
+    made_of = {"text": ContentSpec("text", {"columns": ["label"]})}
+    vectors = {"image": np.zeros((2, 3)), "text": np.zeros((2, 3))}
+    path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": ["a", "b"]}, made_of=made_of)
+    with h5py.File(path) as file:
+        place, text = file[name].id.get_offset(), bytes(file[name][()])
+    content = bytearray(path.read_bytes())
+    content[place + text.index(b"synthetic" if b"synthetic" in text else b"label") + 2] ^= 1
+    path.write_bytes(content)
+    with Cache(path) as cache, pytest.raises(DamagedCacheError, match="does not match"):  # noqa: PT012 - any of them
+        cache.spec("image", "synthetic")
+        cache.content_spec("text")
+    assert verify(path)
+
+
+def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch):
+    monkeypatch.setattr("cache.store.MOST_HASHED_BYTES", 0)
+    monkeypatch.setattr("cache.store.array_digest", lambda array: pytest.fail("hashed") if array.ndim else "")
+    with Cache(path) as cache:
+        assert cache.matrix("image").shape == (4, 3)
+
+
+def test_what_was_read_once_is_not_hashed_again(path, monkeypatch):
+    with Cache(path) as cache:
+        cache.ids()
+        monkeypatch.setattr("cache.store.array_digest", lambda _: pytest.fail("hashed"))
+        assert len(cache.ids()) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("catalogue/image/status", np.array([b"ok", b"\xff", b"ok", b"ok"], "S16")),
+        put("image/status", np.array([b"ok", b"\xff", b"ok"], "S16")),
+        put("catalogue/image/spec", np.bytes_(b'{"modality": "image", "columns": 3}')),
+        put("catalogue/image/spec", np.bytes_(b'{"modality": "image", "columns": [3]}')),
+        lambda file: file.move("image/synthetic", "image/a\x1b[2Jb"),
+        lambda file: file.move("image", "im age"),
+        put("catalogue/columns/utf8", np.frombuffer(b"labelmore", np.uint8)),
+    ],
+)
+def test_what_cannot_be_read_is_not_said_to_be_intact(path, change):
+    """All digests are right."""
+    changed(path, change, digests_fit=True)
+    assert verify(path)
+    assert ends_well(path, cache_info)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support import synthetic_cache
 
-from cache import Cache, MissingEntryError
+from cache import Cache, CacheError, MissingEntryError
 
 
 @pytest.fixture
@@ -74,3 +74,13 @@ def test_a_notebook_shows_tokens_too(tmp_path):
     tokens = {"text": [np.zeros((2, 5))] * 3}
     with Cache(synthetic_cache(tmp_path / "c.h5", {"text": np.eye(3)}, {}, tokens=tokens)) as cache:
         assert repr(cache).endswith("3 products\ntext/synthetic 3 × 3 (tokens of 5)")
+
+
+def test_a_matrix_that_takes_more_than_memory_permits_is_a_named_error(tmp_path):
+    """All products share one content, so that the cache is small and the matrix is not."""
+    vectors = np.tile(np.arange(1000), (1000, 1))
+    path = synthetic_cache(tmp_path / "c.h5", {"image": vectors}, {}, contents={"image": ["same"] * 1000})
+    with Cache(path) as cache:
+        with pytest.raises(CacheError, match="at most 4.0 MB of memory, got 1000 rows of 1000 dimensions, 4.0 MB"):
+            cache.matrix("image", memory="3.8M")
+        assert (cache.matrix("image", memory="4M") == vectors).all()

@@ -16,7 +16,7 @@ import pytest
 from drawn import draw_catalogue
 from support import CountingEncoder, image_bytes, small_catalogue, vector_of, write_catalogue
 
-from cache import Cache, EmbedOnceError, Journal, SpecConflictError, content_key, verify
+from cache import Cache, EmbedOnceError, Journal, Part, SpecConflictError, content_key, verify
 from embed import (
     CatalogueError,
     ContentError,
@@ -859,6 +859,23 @@ def test_bad_vectors_are_a_named_error_and_never_stored(catalogue, spoil, part_b
         run(catalogue, Bad(spoil), batch_size=2, part_bytes=part_bytes, n_workers=1)  # the first batch comes first
     assert not CACHE.exists()
     assert sum(run(catalogue)) >= 8
+    assert_each_row_has_its_own_vector(catalogue)
+
+
+def test_a_part_of_another_dimension_is_set_aside_and_its_contents_encoded_again(catalogue, caplog):
+    """It names itself, and no later run fails for it; which of both is right, the encoder says."""
+    narrow = Bad(lambda vectors, _: vectors[:, :3])
+    key = content_key((catalogue.parent / "images" / "0.png").read_bytes())
+    with Journal(CACHE) as journal:
+        stray = journal.publish(Part(narrow.name, narrow.spec, [key], np.ones((1, 3), np.float32), {}))
+    with pytest.raises(EmbedOnceError, match="to give 2 finite float32 vectors of 3 dimensions"):
+        run(catalogue, CountingEncoder("image"), batch_size=2, n_workers=1)
+    assert f"as the journal's part {stray.name} has, got 4" in caplog.text
+    assert sum(run(catalogue)) >= 8
+    with Journal(CACHE) as journal:  # now one that does not fit what is sealed
+        journal.publish(Part(narrow.name, narrow.spec, ["f" * 64], np.ones((1, 3), np.float32), {}))
+    run(catalogue)
+    assert "to have vectors of 4 dimensions and no tokens" in caplog.text
     assert_each_row_has_its_own_vector(catalogue)
 
 

@@ -385,3 +385,11 @@ def test_what_is_made_alike_or_is_not_known_is_answered(name_run, tmp_path, spec
 def test_a_head_that_does_not_know_how_its_contents_were_made_answers_all(tmp_path):
     run = train(made_of(tmp_path / "a.h5", None), settings=TEXTS, runs_path=tmp_path / "runs").run_path
     assert len(predicted(made_of(tmp_path / "b.h5", BODY), run)) == 60
+
+
+def test_more_vectors_than_memory_permits_are_an_error_before_any_is_read(cache_path, run_path):
+    """N products of one content take N times its bytes: a small file is no measure."""
+    result = invoke(predict, cache_path, "--run", run_path, "--memory", "15K")
+    assert result.exit_code == 1
+    assert "got 200 rows of 20 dimensions, 0.0 MB. Permit more with memory=1M (--memory)" in result.stderr
+    assert invoke(predict, cache_path, "--run", run_path, "--memory", "16K", "--head", "image").exit_code == 0

@@ -339,6 +339,7 @@ def test_cache_that_is_gone_is_named_before_anything_is_traced(run_path, tmp_pat
     copied = shutil.copytree(run_path, tmp_path / "runs" / "copy")
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"cache": "gone.h5"}))
+    (copied / "manifest.json").unlink()
     done = invoke(export, copied, "--int8", "--head", "text")
     assert done.exit_code == 1
     assert "gone.h5, to measure int8 on validation rows, but it is gone. Name the cache with --cache" in done.stderr

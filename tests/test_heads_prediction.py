@@ -74,8 +74,10 @@ def run(shop):
 
 @pytest.fixture
 def own_run(shop, tmp_path):
-    """A copy of the run, to be damaged."""
-    return shutil.copytree(shop / "runs/run", tmp_path / "run")
+    """A copy of the run, to be damaged; it has no digests but those of its heads."""
+    copied = shutil.copytree(shop / "runs/run", tmp_path / "run")
+    (copied / "manifest.json").unlink()
+    return copied
 
 
 def new_catalogue(folder, rows):

@@ -23,7 +23,7 @@ from cache.errors import EmbedOnceError, MissingEntryError
 from heads.errors import HeadError, LabelError, RunError, SettingError, SplitError
 from heads.modules.late import parse_weights
 from heads.modules.saved_head import TrainedHead
-from heads.runs.folder import load_heads
+from heads.runs.folder import load_heads, reserved
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
@@ -96,6 +96,7 @@ def test_a_run_folder_holds_everything(report):
     files = {f"{name}.{kind}" for name in ALL for kind in ("json", "safetensors")}
     assert {path.name for path in report.run_path.iterdir()} == files | {
         "config.json",
+        "manifest.json",
         "metrics.json",
         "predictions.csv",
     }
@@ -484,6 +485,17 @@ def test_a_taken_name_is_refused_before_anything_is_trained(tmp_path, cache_path
         train(cache_path, settings=settings, runs_path=tmp_path / "runs", name="mine")
     assert {path.name: path.read_bytes() for path in first.run_path.iterdir()} == content
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine"]
+
+
+def test_a_name_is_taken_while_another_process_trains(tmp_path, cache_path, monkeypatch):
+    monkeypatch.setitem(train.__globals__, "pose", lambda *_: pytest.fail("something was read"))
+    runs_path = tmp_path / "runs"
+    with (
+        reserved(runs_path, "mine"),
+        pytest.raises(RunError, match=r"another process makes .*runs/mine\."),
+    ):
+        train(cache_path, runs_path=runs_path, name="mine")
+    assert list(runs_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../elsewhere", "/elsewhere", "a\nb", "a\0b"])

@@ -41,7 +41,7 @@ ARROWS = {
     "heads.reports": "ablation experiment metrics modules runs",
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
-    "heads.export": "data experiment modules",
+    "heads.export": "data experiment modules runs",
     "heads.serving": "data modules prediction reports",
     "heads.workflows": "ablation data experiment export metrics modules prediction reports runs tracking training",
     "heads.commands": (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
-from support import CountingEncoder, invoke
+from cache.cli import info
+from support import CountingEncoder, invoke, synthetic_cache
 
 from cache.stray_bytes import shown, shown_values
 from embed import ExtractSettings, extract, read_catalogue
@@ -68,6 +70,7 @@ def test_the_list_of_failures_has_the_bytes_of_the_catalogue(latin):
 def test_every_other_file_is_unicode_and_shows_the_bytes_as_an_escape(latin):
     folder, *_ = latin
     paths = [path for path in folder.glob("runs/*/*.*") if path.suffix in (".json", ".html")]
+    paths = [path for path in paths if path.name != "manifest.json"]  # names and digests alone
     assert len(paths) == 6  # text.json among them, whose classes are those of the answers
     for path in paths:
         text = path.read_text(encoding="utf-8")
@@ -137,3 +140,18 @@ def test_trackers_get_texts_that_are_unicode(monkeypatch, tmp_path):
     track(("tensorboard",), run, report=type("Report", (), {"run_path": tmp_path})())
     assert seen[0].tags == {"verdict": r"caf\xe9"}
     assert seen[0].children[0].parameters == {"label": r"th\xe9"}
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(tmp_path):
+    """A name must not clear the screen, set the title, or end a line that we began."""
+    name = "a\x1b[2J\x9b31m\rb\x7f\u202ec\n"
+    path = synthetic_cache(tmp_path / "c.h5", {"image": np.zeros((2, 3))}, {name: ["x", "y"]})
+    for arguments in ([path], [path, "--details"], [path, "--json"]):
+        done = invoke(info, *arguments)
+        assert done.exit_code == 0
+        assert not set(done.output) & set("\x1b\x9b\r\u202e")
+    assert r"a\x1b[2J\x9b31m\rb\x7f\u202ec" in invoke(info, path).output
+    failed = invoke(train, path, "--label", "z\x1b]0;title\x07")
+    assert failed.exit_code == 1
+    assert not set(failed.output) & set("\x1b\x07")
+    assert name in json.loads(invoke(info, path, "--json").stdout)["columns"]

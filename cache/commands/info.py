@@ -19,6 +19,7 @@ from cache.console.command import (
     print_wrapped,
     show_statuses,
 )
+from cache.console.echo import echo
 
 if TYPE_CHECKING:
     from cache.store import Cache
@@ -66,7 +67,7 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
 
 def _show(facts: dict[str, Any], *, details: bool) -> None:
     """Print what the cache holds; with `details` also what made each of its vectors."""
-    click.echo(f"{facts['cache']}: {facts['n_products']} products, {facts['bytes'] / 1e6:.1f} MB")
+    echo(f"{facts['cache']}: {facts['n_products']} products, {facts['bytes'] / 1e6:.1f} MB")
     if n_parts := facts["n_unsealed_parts"]:
         vectors = ", ".join(f"{count} of {name}" for name, count in facts["n_unsealed_vectors"].items())
         print_wrapped(
@@ -79,7 +80,7 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
     print_wrapped(f"columns: {', '.join(columns)}{more}")
     for modality, counts in facts["statuses"].items():
         print_wrapped(f"{modality}: {show_statuses(counts)} ({facts['contents'][modality]})")
-    click.echo()
+    echo()
     has_tokens = any("tokens" in entry for entry in facts["encoders"])
     print_table(
         ["encoder", "vectors", "dimensions", *(["tokens", "a vector", "dimensions", "MB"] if has_tokens else [])],
@@ -95,11 +96,11 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
         width=WIDTH,
     )
     if details:
-        click.echo(f"\ncontent  {facts['content_sha256']}")
+        echo(f"\ncontent  {facts['content_sha256']}")
         for entry in facts["encoders"]:
-            click.echo(f"\n{entry['name']}")
+            echo(f"\n{entry['name']}")
             for name, value in sorted(entry["spec"].items()):
-                click.echo(f"  {name:16}{value}")
+                echo(f"  {name:16}{value}")
             for name, notes in sorted(entry["side_notes"].items()):
                 shown = (
                     ", ".join(f"{what} {value}" for what, value in notes.items()) if isinstance(notes, dict) else notes

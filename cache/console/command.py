@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 import click
 
+from cache.console.echo import echo
 from cache.console.notes import log_to_stderr
 from cache.errors import EmbedOnceError
 from cache.stop_signals import Terminated, terminate
-from cache.stray_bytes import SHOWN, shown, shown_values
+from cache.stray_bytes import SHOWN, printable, shown, shown_values
 
 __all__ = [
     "WIDTH",
@@ -92,7 +93,7 @@ class Command(click.Command):
         except (KeyboardInterrupt, click.Abort) as stop:
             if isinstance(stop.__cause__, EOFError):
                 _fail_unexpectedly(stop.__cause__)  # click takes it for Ctrl-D at a prompt; we have none
-            click.echo("\n" * isinstance(stop, KeyboardInterrupt) + self.interrupted, err=True)  # click begins the line
+            echo("\n" * isinstance(stop, KeyboardInterrupt) + self.interrupted, err=True)  # click begins the line
             sys.exit(143 if Terminated in (type(stop), type(stop.__cause__)) else 130)
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output went away, as `head` does
@@ -129,7 +130,7 @@ def print_json(value: Any) -> None:
 
 def print_wrapped(text: str) -> None:
     """Print a paragraph on stdout, in lines that fit the width."""
-    click.echo(click.wrap_text(text, width=WIDTH, preserve_paragraphs=True))
+    echo(click.wrap_text(printable(text), width=WIDTH, preserve_paragraphs=True))
 
 
 def print_table(header: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
@@ -137,13 +138,14 @@ def print_table(header: list[str], rows: list[list[str]], *, width: int | None =
 
     Where they are wider than `width`, cells of the first are shortened.
     """
+    rows = [[printable(cell).replace("\n", "\\n") for cell in cells] for cells in rows]
     widths = [max(len(cells[n]) for cells in [header, *rows]) for n in range(len(header))]
     if width is not None:
         widths[0] = max(LEAST_NAME, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
     for cells in [header, ["-" * column_width for column_width in widths], *rows]:
         first = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
         padded = [first.ljust(widths[0])] + [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
-        click.echo("  ".join(padded).rstrip())
+        echo("  ".join(padded).rstrip())
 
 
 def show_statuses(counts: Mapping[str, int]) -> str:
@@ -153,11 +155,11 @@ def show_statuses(counts: Mapping[str, int]) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo("Error: " + " ".join(message.split()), err=True)
+    echo("Error: " + " ".join(message.split()), err=True)
     sys.exit(1)
 
 
 def _fail_unexpectedly(error: BaseException) -> NoReturn:
-    traceback.print_exception(error)
-    click.echo("This is a mistake in embed-once, not in your data. Please report it.", err=True)
+    echo("".join(traceback.format_exception(error)), err=True)
+    echo("This is a mistake in embed-once, not in your data. Please report it.", err=True)
     sys.exit(3)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-import click
+from cache.console.echo import echo
 
 __all__ = ["PROGRESS", "NoteHandler", "log_to_stderr"]
 
@@ -31,7 +31,7 @@ class NoteHandler(logging.Handler):
             if self._clock() - self._told_s < LINE_EVERY_S:
                 return
             self._told_s = self._clock()
-        click.echo(self.format(record), err=True)
+        echo(self.format(record), err=True)
 
 
 def log_to_stderr() -> None:

@@ -19,6 +19,7 @@ from cache.console.command import (
     setting_options,
     show_statuses,
 )
+from cache.console.echo import echo
 from embed.amounts import show_bytes
 from embed.settings import ExtractSettings
 
@@ -134,13 +135,13 @@ def extract(
 def _show(report: ExtractReport) -> None:
     """Print what was encoded, what was not, and how to go on."""
     done = "sealed" if report.was_written else "unchanged"
-    click.echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
+    echo(f"{report.cache_path}: {report.n_products} products, {done}, {report.elapsed_s:.1f} s in all.")
     columns = [
         f"{role}: {' + '.join(f'{name} ({_show_share(share)})' for name, share in shares.items())}"
         for role, shares in report.columns.items()
     ]
     print_wrapped(f"Taken for {', '.join(columns)}.")
-    click.echo()
+    echo()
     print_table(
         ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
         [
@@ -149,13 +150,13 @@ def _show(report: ExtractReport) -> None:
         ],
         width=WIDTH,
     )
-    click.echo()
+    echo()
     for modality, counts in report.statuses.items():
         print_wrapped(f"{modality}: {show_statuses(counts)} ({report.contents[modality]})")
     if report.failures_path is not None:
         print_wrapped(f"What could not be read is listed in {report.failures_path}.")
     cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"
-    click.echo(f"Next: heads-train{cache}")
+    echo(f"Next: heads-train{cache}")
 
 
 def _show_share(share: float) -> str:
@@ -194,6 +195,6 @@ def _estimate(catalogue_path: Path, cache_path: Path, settings: ExtractSettings,
             width=WIDTH,
         )
         needed, free = costs.needed_bytes / 1e6, costs.free_bytes / 1e6
-        click.echo(f"{costs.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
-        click.echo("No vector was written.")
+        echo(f"{costs.cache_path}: needs {needed:.1f} MB while it seals, {free:.0f} MB are free.")
+        echo("No vector was written.")
     check_space(costs.cache_path, n_bytes=costs.n_bytes)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
+from cache.console.echo import echo
 from embed.inspection.inspection_settings import InspectSettings
 from embed.settings import ExtractSettings
 
@@ -81,6 +82,6 @@ def inspect(
     if as_json:
         print_json(inspection.to_dict())
         return
-    click.echo(render_text(inspection) if details else render_summary(inspection))
+    echo(render_text(inspection) if details else render_summary(inspection))
     if not has_no_page:
-        click.echo(f"\n{html_path}")
+        echo(f"\n{html_path}")

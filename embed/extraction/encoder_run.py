@@ -14,6 +14,7 @@ import numpy as np
 
 from cache import Inventory, Journal, Part, VectorsByKey, plan
 from cache.cores import count_cores
+from cache.inventory import Entry
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, Encoder, joined
@@ -87,6 +88,7 @@ class EncoderRun:
     batches: list[Batch] = field(default_factory=list)  # since the last part
     failures: dict[str, str] = field(default_factory=dict)  # likewise
     known_failures: dict[str, str] = field(default_factory=dict)
+    entry: Entry | None = None  # what there was of it before
     dim: int = 0
     token_dim: int | None = None  # 0: without tokens; None: not known yet
     published_at: float = 0.0
@@ -137,6 +139,7 @@ class EncoderRun:
         started = self.published_at = time.monotonic()
         modality = self.encoder.spec.modality
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
+        self.entry = entry
         self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
         self.known_failures = inventory.failures[modality]
         missing = self.missing(inventory)
@@ -230,7 +233,9 @@ class EncoderRun:
         dim = self.dim or vectors.shape[-1]
         wish = f"Expected {self.name} to give {n_contents} finite float32 vectors of {dim} dimensions"
         if vectors.shape != (n_contents, dim) or vectors.dtype != np.float32:
-            raise EncoderError(f"{wish}, got {vectors.dtype} of shape {vectors.shape}. Mend its encode.")
+            if vectors.ndim == 2 and vectors.shape[1] != dim:
+                self._doubt_dimension(vectors.shape[1], n_contents)
+            raise EncoderError(f"{wish}, got {vectors.dtype} of shape {vectors.shape}. Mend its encode, or try again.")
         if not np.isfinite(vectors).all():
             raise EncoderError(
                 f"{wish}, but some have NaN or infinity. Use --precision fp32 with another "
@@ -243,6 +248,19 @@ class EncoderRun:
                 f"{token_dim}. Give an encoder that is changed another spec."
             )
         self.dim, self.token_dim = dim, token_dim
+
+    def _doubt_dimension(self, dim: int, n_contents: int) -> None:
+        """Keep nothing that would have later runs fail, where it is not known which of two dimensions is right."""
+        entry = self.entry
+        if entry is None or not entry.n_dim:
+            self.batches = []  # one of this run's own is wrong
+        elif not entry.sealed and not self.n_encoded and len(entry.keys) <= n_contents:
+            for part in entry.parts:
+                self.journal.set_aside(
+                    part.file.path,
+                    f"Expected {self.name} to give {entry.n_dim} dimensions, as the journal's part "
+                    f"{part.file.path.name} has, got {dim} for as many contents or more.",
+                )
 
     def _is_due(self) -> bool:
         n_bytes = sum(batch.vector_bytes + batch.token_bytes for batch in self.batches)

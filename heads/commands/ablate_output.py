@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from cache.console.command import WIDTH, print_wrapped
+from cache.console.echo import echo
 from heads.ablation.ranking_table import MOST_FAILURES, differences_text, ranking_lines, verdict_text
 from heads.commands.train_details import show_apart
 from heads.experiment.best_heads import LATE_FITTED
@@ -25,16 +24,16 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
         some = f" ({', '.join(report.untrained)})"
         print_wrapped(f"UNTRAINED encoders{some}: these numbers say nothing about real ones.")
     if verdict := verdict_text(report.ranking, report.naming):
-        click.echo()
+        echo()
         print_wrapped(verdict)
-    click.echo()
+    echo()
     n_rows = len(report.ranking.rows)
     shown = top or (n_rows if details else TOP)
     most_failures = MOST_FAILURES if details else 1
     if together := differences_text(report.ranking):
         print_wrapped(together)
     for line in ranking_lines(report.ranking, report.naming, top=shown, most_failures=most_failures):
-        click.echo(line)
+        echo(line)
     if report.is_late_fitted:
         print_wrapped(LATE_FITTED)
     if details:
@@ -43,12 +42,12 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
         )
         _show_details(report)
     page = report.run_path / "report.html"
-    click.echo(f"\n{page if page.exists() else report.run_path}  ({report.elapsed_s:.1f} s)")
+    echo(f"\n{page if page.exists() else report.run_path}  ({report.elapsed_s:.1f} s)")
 
 
 def _show_details(report: AblationReport) -> None:
     encoders = [f"{modality}: {', '.join(names)}" for modality, names in report.encoders.items()]
-    click.echo()
+    echo()
     print_wrapped("  ".join(encoders) if len("  ".join(encoders)) <= WIDTH else "\n\n".join(encoders))
     print_wrapped(
         "Ranked by macro-F1 on the validation rows (val), the mean over folds; the rest is of the test rows of all "
@@ -56,7 +55,7 @@ def _show_details(report: AblationReport) -> None:
         "The verdict is on one fusion that was chosen before: its intervals hold for its two scores, and are narrower."
     )
     again = f" ({_count(report.n_again, 'single head')} again, for late)" if report.n_again else ""
-    click.echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
+    echo(f"{report.n_trained} of {report.n_jobs} jobs trained{again}, {report.n_remembered} remembered.")
 
 
 def _count(n: int, one: str) -> str:

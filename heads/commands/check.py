@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cache.console.command import Command, details_option, json_option, print_json, print_table, print_wrapped
+from cache.console.echo import echo
 from heads.checks.check_settings import DIMS, N_CLASSES, parse_dims
 from heads.errors import HeadError
 
@@ -61,7 +62,7 @@ def check(heads: tuple[str, ...], dims: str, classes: int, seed: int, details: b
 def _show(reports: list[CheckReport], *, details: bool) -> None:
     """Print whether all passed, a row a head, and why a check failed; with `details` also why one was not made."""
     n_passed = sum(report.passed for report in reports)
-    click.echo(f"{n_passed} of {len(reports)} heads pass every check.\n")
+    echo(f"{n_passed} of {len(reports)} heads pass every check.\n")
     checks = [finding.check for finding in reports[0].findings]
     # Of a class of your own its name is enough in the table: a path would push it off the screen.
     rows = [
@@ -70,15 +71,15 @@ def _show(reports: list[CheckReport], *, details: bool) -> None:
     print_table(["head", *checks], rows)
     for report in reports:
         for finding in report.failures:
-            click.echo()
+            echo()
             print_wrapped(f"{report.name}, {finding.check}: {finding.reason}")
     if details:
         _show_details(reports)
 
 
 def _show_details(reports: list[CheckReport]) -> None:
-    click.echo()
-    click.echo(EXPLAINED.removeprefix("\b\n"))
+    echo()
+    echo(EXPLAINED.removeprefix("\b\n"))
     for report in reports:
         left_out: dict[str, list[str]] = {}  # reason -> checks
         for finding in report.findings:

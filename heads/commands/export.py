@@ -17,6 +17,7 @@ from cache.console.command import (
     print_wrapped,
     setting_options,
 )
+from cache.console.echo import echo
 from heads.commands.encoder_options import encoder_file_options
 from heads.export.export_settings import ExportSettings, parse_names
 from heads.export.formats import FORMATS
@@ -85,10 +86,10 @@ def _show(report: ExportReport) -> None:
     if report.int8:
         _show_int8(report.int8)
     for modality, cosine in report.cosines.items():
-        click.echo(f"The {modality} vectors in it have a cosine of {cosine:.6f} or more with the encoder's own.")
-    click.echo()
+        echo(f"The {modality} vectors in it have a cosine of {cosine:.6f} or more with the encoder's own.")
+    echo()
     print_table(["file", "kB"], [[name, f"{size / 1000:,.0f}"] for name, size in report.files.items()], width=WIDTH)
-    click.echo(f"\n{report.folder}")
+    echo(f"\n{report.folder}")
 
 
 def _show_int8(report: Int8Report) -> None:

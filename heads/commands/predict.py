@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cache.console.command import Command
+from cache.console.echo import echo
 from heads.commands.encoder_options import encoder_options
 
 __all__ = ["predict"]
@@ -34,6 +35,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--text-columns", help="Of a catalogue, several with commas; default: as in training.")
 @click.option("--image-root", type=_PATH, help="What a catalogue's image paths are relative to; default: its folder.")
 @encoder_options
+@click.option("--memory", help="For vectors, such as 8G; default: half of the machine's.")
 @click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")
 @click.option("--renamed", "is_renamed", is_flag=True, help="Pictures and texts may be columns of other names.")
 def predict(
@@ -62,10 +64,8 @@ def predict(
     )  # fmt: skip
     if output is not None:
         disagree = "" if report.n_disagree is None else f"; picture and text disagree on {report.n_disagree}"
-        click.echo(
-            f"{output}: answers of {report.head} to {report.n_answered} of {report.n_products} products{disagree}."
-        )
+        echo(f"{output}: answers of {report.head} to {report.n_answered} of {report.n_products} products{disagree}.")
     if report.review_path is not None:
-        click.echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)
+        echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)
     if report.n_without:
-        click.echo(f"{report.n_without} of {report.n_products} products have no vector and get no answer.", err=True)
+        echo(f"{report.n_without} of {report.n_products} products have no vector and get no answer.", err=True)

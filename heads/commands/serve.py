@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cache.console.command import Command, setting_options
+from cache.console.echo import echo
 from heads.commands.encoder_options import encoder_options
 from heads.serving.serve_settings import ServeSettings
 
@@ -51,4 +52,4 @@ def serve(
     from heads.serving.serve import serve as run_server
 
     settings = ServeSettings(host=host, port=port, token=token, deadline_s=deadline_s, max_body_mb=max_body_mb)
-    run_server(run_path, settings, heads=heads or None, tell=click.echo, **options)
+    run_server(run_path, settings, heads=heads or None, tell=echo, **options)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
-
 from cache.console.command import WIDTH, print_table, print_wrapped
+from cache.console.echo import echo
 from heads.experiment.late_fusion import weights_in_words
 from heads.metrics.registry import JUDGED, METRICS
 from heads.metrics.verdict import together_in_words
@@ -24,7 +23,7 @@ MOST_WEIGHTS = 7  # characters of late's weights in the table; the line below ha
 
 def show_details(report: RunReport) -> None:
     """Print all that was found of each head and each fusion."""
-    click.echo()
+    echo()
     _show_scores(report)
     show_apart([(name, report.metrics[head]) for head, name in rows_of_heads(report)])
     _show_weights(report)
@@ -38,9 +37,9 @@ def show_details(report: RunReport) -> None:
 
 def _show_verdicts(report: RunReport) -> None:
     first = report.verdicts[0]
-    click.echo()
+    echo()
     print_wrapped(f"Fusion minus {first.single}, in points. {together_in_words(first.n_together)}")
-    click.echo()
+    echo()
     for verdict in report.verdicts:
         for sentence in (verdict.sentence, *verdict.warnings):
             print_wrapped(sentence)
@@ -52,7 +51,7 @@ def _show_scores(report: RunReport) -> None:
     header = ["head", "acc", "95 %", "macro-F1", "95 %", "gap", "s"]
     print_table(header, [[name, *_cells(scored)] for name, scored in shown], width=WIDTH)
     others = {name: metric for name, metric in METRICS.items() if name not in JUDGED}
-    click.echo()
+    echo()
     print_table(
         ["head", *(metric.label for metric in others.values())],
         [[name, *(metric.show(own[score]) for score, metric in others.items())] for name, own in shown],
@@ -65,7 +64,7 @@ def _show_scores(report: RunReport) -> None:
         if scored["history"]
     ]
     if epochs:
-        click.echo()
+        echo()
         print_wrapped(f"The best epoch of those trained: {', '.join(epochs)}.")
 
 
@@ -78,9 +77,9 @@ def show_apart(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     scored = [(name, own["apart"]) for name, own in rows if own.get("apart")]
     if not scored:
         return
-    click.echo()
+    echo()
     print_wrapped(APART)
-    click.echo()
+    echo()
     header = [f"{part} ({own['n_rows']:,})" for part, own in scored[0][1].items()]
     print_table(["head", *header], [[name, *map(_pair, parts.values())] for name, parts in scored], width=WIDTH)
 
@@ -118,7 +117,7 @@ def _show_weights(report: RunReport) -> None:
         best = max(points, key=lambda point: (point.weights == report.weights, point.macro_f1))
         if len(points) > MOST_POINTS:
             points = sorted(points, key=lambda point: -point.macro_f1)[:MOST_POINTS]
-        click.echo("\nlate on the validation rows, by weights; sweep.csv has the test rows beside them:\n")
+        echo("\nlate on the validation rows, by weights; sweep.csv has the test rows beside them:\n")
         print_table(
             [*best.weights, "acc", "macro-F1", "loss", ""],
             [
@@ -134,7 +133,7 @@ def _show_weights(report: RunReport) -> None:
         )
     if not report.weights:
         return
-    click.echo()
+    echo()
     shown = weights_in_words(report.weights, report.weight_intervals)
     print_wrapped(f"late averages the probabilities with the weights {shown}.")
 
@@ -142,12 +141,12 @@ def _show_weights(report: RunReport) -> None:
 def show_missing(report: RunReport) -> None:
     """Print accuracy and macro-F1 of each head without some modalities, a few columns at a time."""
     columns = [what for what in report.missing if what != "+".join(report.encoders)]
-    click.echo()
+    echo()
     print_wrapped("Accuracy/macro-F1 with these modalities alone, and with entries missing at random:")
     n_shown = max(1, (WIDTH - LONGEST_HEAD) // (2 + max(map(len, [*columns, "100.0/100.0"]))))
     for start in range(0, len(columns), n_shown):
         shown = columns[start : start + n_shown]
-        click.echo()
+        echo()
         print_table(
             ["head", *shown],
             [[head, *(_pair(report.missing[what][head]) for what in shown)] for head in report.metrics],
@@ -162,9 +161,9 @@ def _show_comparisons(report: RunReport) -> None:
         "(which takes rows for independent); classes with more rows right, fewer, as many; points of accuracy and "
         "macro-F1 lost where a modality is shuffled among the test rows."
     )
-    click.echo()
+    echo()
     print_wrapped(text)
-    click.echo()
+    echo()
     rows = []
     for verdict in report.verdicts:
         if verdict.rows is None or verdict.classes is None:

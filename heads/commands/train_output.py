@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
 from cache.console.command import WIDTH, print_table, print_wrapped
+from cache.console.echo import echo
 from heads.commands.train_details import percent, rows_of_heads, show_details, show_missing
 from heads.experiment.best_heads import choose_heads
 from heads.runs.run_report import RunReport
@@ -15,17 +14,17 @@ __all__ = ["show_report"]
 def show_report(report: RunReport, *, details: bool, missing: bool) -> None:
     """Print a run: what it was trained on, a row a head, the verdict on the best fusion, and where all of it is."""
     _show_problem(report)
-    click.echo()
+    echo()
     _show_heads(report)
-    click.echo()
+    echo()
     _show_verdict(report)
     if details:
         show_details(report)
     elif missing and report.missing:
         show_missing(report)
     if details or (missing and report.missing):
-        click.echo()
-    click.echo(f"{report.report_path or report.run_path}  ({report.elapsed_s:.1f} s)")
+        echo()
+    echo(f"{report.report_path or report.run_path}  ({report.elapsed_s:.1f} s)")
 
 
 def _show_problem(report: RunReport) -> None:

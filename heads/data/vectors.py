@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from cache import Cache, ContentSpec, EncoderSpec
+from cache.memory_budget import check_memory
 from heads.data.disk_vectors import DiskMatrix
 from heads.data.tokens import ProductTokens, load_tokens
 
@@ -119,18 +120,27 @@ class Vectors:
 
 
 def load_vectors(
-    cache: Cache, *, encoders: Mapping[str, str | None], tokens_of: Iterable[str] = (), on_disk: bool = False
+    cache: Cache,
+    *,
+    encoders: Mapping[str, str | None],
+    tokens_of: Iterable[str] = (),
+    on_disk: bool = False,
+    memory: str | None = None,
 ) -> Vectors:
     """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
 
     `tokens_of` names the modalities whose token states are wanted too: they are large. With `on_disk` the vectors are
-    read when they are asked for, by rows.
+    read when they are asked for, by rows; else they may take `memory`, as of `Cache.matrix`.
 
     Raises:
         MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
+        CacheError: the vectors take more than `memory`.
         HeadError: the cache was written anew since it was opened, and vectors are to stay on the disk.
     """
     names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
+    if not on_disk:
+        total_dim = sum(cache.dimension(modality, name) for modality, name in names.items())
+        check_memory(len(cache), total_dim, memory=memory, what=f"the vectors of {', '.join(names)}")
     inputs: dict[str, Any] = {}
     present = {}
     for modality, name in names.items():
@@ -141,7 +151,7 @@ def load_vectors(
                 cache.path, modality=modality, encoder=name, content_sha256=cache.content_sha256
             )
         else:
-            matrix = cache.matrix(modality, name)
+            matrix = cache.matrix(modality, name, memory=memory)
             matrix[~mask] = 0
             inputs[modality] = torch.from_numpy(matrix)
     specs = {modality: cache.spec(modality, name) for modality, name in names.items()}

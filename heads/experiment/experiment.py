@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from heads.data.memory_budget import memory_bytes
+from cache.memory_budget import memory_bytes
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.configuration import FoldJob

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
+from cache.memory_budget import memory_bytes
 from heads.data.folds import split_folds
 from heads.data.groups import find_groups
 from heads.data.labels import Labels, find_label_column, make_labels
-from heads.data.memory_budget import memory_bytes
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
@@ -224,7 +224,9 @@ def _load(
     vectors = {}
     for modality, name in encoders:
         tokens_of = [modality] if with_tokens and cache.has_tokens(modality, name) else []
-        vectors[modality, name] = load_vectors(cache, encoders={modality: name}, tokens_of=tokens_of, on_disk=on_disk)
+        vectors[modality, name] = load_vectors(
+            cache, encoders={modality: name}, tokens_of=tokens_of, on_disk=on_disk, memory=settings.memory
+        )
     return vectors
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heads.errors import RunError
 from heads.export.check import Agreement
 from heads.export.graph_input import GraphInput
 from heads.export.int8 import Int8Report
@@ -31,14 +32,36 @@ def render_card(
     """Return the card as Markdown, with the header that Hugging Face's hub reads.
 
     ``agreements`` are by format; ``encoded`` are the modalities whose encoder is in the files.
+
+    Raises:
+        RunError: the run does not say what was found.
     """
+    import jinja2
+
+    try:
+        return _rendered(facts, head, inputs, agreements, encoded, int8)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, jinja2.TemplateError) as error:
+        raise RunError(
+            f"Expected {facts.path} to say what was found of {head.name}, but its metrics.json does not ({error!r}). "
+            "Restore it, or train again."
+        ) from error
+
+
+def _rendered(
+    facts: RunFacts,
+    head: TrainedHead,
+    inputs: Sequence[GraphInput],
+    agreements: Mapping[str, Agreement],
+    encoded: Sequence[str],
+    int8: Int8Report | None,
+) -> str:
     import jinja2
     import yaml
 
-    scores = facts.metrics["heads"]
-    singles = [name for name in facts.config["encoders"] if name in scores]
+    scores = facts.metrics.heads
+    singles = [name for name in facts.config.encoders if name in scores]
     shown = list(dict.fromkeys([head.name, *singles]))
-    verdicts = [one["sentence"] for one in facts.metrics["verdicts"] if one["fusion"] == head.name]
+    verdicts = [one["sentence"] for one in facts.metrics.verdicts if one["fusion"] == head.name]
     environment = jinja2.Environment(  # noqa: S701 - Markdown, not HTML
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
@@ -48,11 +71,11 @@ def render_card(
         header=yaml.safe_dump(_header(head, scores[head.name], agreements), sort_keys=False, allow_unicode=True),
         head=head,
         scores={name: scores[name] for name in shown},
-        split={side: len(ids) for side, ids in facts.config["split"].items()},
+        split={side: len(ids) for side, ids in facts.config.split.items()},
         verdict=verdicts[0] if verdicts else None,
-        missing={what: found[head.name] for what, found in facts.metrics["missing"].items() if head.name in found},
-        untrained=facts.config["untrained_encoders"],
-        notes=facts.metrics["notes"][:MOST_NOTES],
+        missing={what: found[head.name] for what, found in facts.metrics.missing.items() if head.name in found},
+        untrained=facts.config.untrained_encoders,
+        notes=facts.metrics.notes[:MOST_NOTES],
         classes=head.classes[:MOST_CLASSES],
         n_more=len(head.classes[MOST_CLASSES:]),
         inputs=inputs,
@@ -60,8 +83,8 @@ def render_card(
         agreements=agreements,
         encoded=encoded,
         int8=int8,
-        versions=facts.config.get("versions", {}),
-        content_sha256=facts.config.get("cache_content_sha256", ""),
+        versions=facts.config.versions,
+        content_sha256=facts.config.cache_content_sha256,
     )
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from cache.reading import raise_if_refused
 from heads.errors import RunError
 from heads.experiment.best_heads import choose_heads
+from heads.runs.run_files import Config, read_config
+from heads.typed_json import read_object, typed
 
-__all__ = ["RunFacts", "read_run"]
+__all__ = ["Metrics", "RunFacts", "read_run"]
 
-CONFIG = ("cache", "classes", "encoders", "heads", "label", "settings", "split", "untrained_encoders")
-METRICS = ("heads", "missing", "notes", "verdicts")
+
+@dataclass(frozen=True)
+class Metrics:
+    """A run's ``metrics.json``, as far as a model card says of it."""
+
+    heads: dict[str, dict[str, Any]]
+    missing: dict[str, dict[str, Any]]
+    notes: list[str]
+    verdicts: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -23,19 +30,26 @@ class RunFacts:
     """A run's ``config.json`` and ``metrics.json``."""
 
     path: Path
-    config: Mapping[str, Any]
-    metrics: Mapping[str, Any]
+    config: Config
+    metrics: Metrics
 
     @property
     def best_head(self) -> str:
-        """The saved head of the best macro-F1 on the validation rows, as the report chooses."""
-        saved = {name: scores for name, scores in self.metrics["heads"].items() if name in self.config["heads"]}
-        return choose_heads(saved, list(self.config["encoders"])).best
+        """The saved head of the best macro-F1 on the validation rows, as the report chooses.
+
+        Raises:
+            RunError: the run does not say how good its heads are.
+        """
+        saved = {name: scores for name, scores in self.metrics.heads.items() if name in self.config.heads}
+        try:
+            return choose_heads(saved, list(self.config.encoders)).best
+        except (LookupError, TypeError, ValueError) as error:
+            raise _no_run(self.path, f"metrics.json has no scores: {error!r}") from error
 
     @property
     def cache_path(self) -> Path:
         """Where the run's cache is: as it was named, from here or from the folder that holds the runs' folder."""
-        named = Path(self.config["cache"])
+        named = Path(self.config.cache or "")
         beside = self.path.resolve().parent.parent / named
         return beside if not named.exists() and beside.exists() else named
 
@@ -48,17 +62,19 @@ def read_run(run_path: str | Path) -> RunFacts:
         UnreadableError: the system could not read a file of it.
     """
     run_path = Path(run_path)
-    facts = []
-    for name, keys in (("config.json", CONFIG), ("metrics.json", METRICS)):
-        try:
-            read = json.loads((run_path / name).read_text(encoding="utf-8"))
-            if missing := [key for key in keys if key not in read]:
-                raise ValueError(f"it lacks {missing[0]}")
-        except (OSError, ValueError, TypeError) as error:
-            raise_if_refused(error, run_path / name)
-            raise RunError(
-                f"Expected a run to be a folder that heads-train wrote, but {run_path} is none ({name}: {error}). See "
-                "the folders in runs/."
-            ) from error
-        facts.append(read)
-    return RunFacts(run_path, *facts)
+    config = read_config(run_path)
+    try:
+        if missing := [one.name for one in fields(Config)[:-2] if getattr(config, one.name) is None]:
+            raise ValueError(f"config.json lacks {missing[0]}")
+        metrics = typed(Metrics, read_object(run_path / "metrics.json"), where="metrics.json", more=True)
+    except (OSError, ValueError) as error:
+        raise_if_refused(error, run_path / "metrics.json")
+        raise _no_run(run_path, error) from error
+    return RunFacts(run_path, config, metrics)
+
+
+def _no_run(run_path: Path, why: object) -> RunError:
+    return RunError(
+        f"Expected a run to be a folder that heads-train wrote, but {run_path} is none ({why}). See the folders in "
+        "runs/."
+    )

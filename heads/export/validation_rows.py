@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from heads.data.label_levels import label_at
 from heads.data.vectors import Vectors
 from heads.errors import ExportError
 from heads.modules.saved_head import TrainedHead
+from heads.runs.run_files import Config
 
 __all__ = ["ValidationRows", "read_validation_rows"]
 
@@ -35,7 +34,7 @@ class ValidationRows:
     targets: np.ndarray
 
 
-def read_validation_rows(head: TrainedHead, config: Mapping[str, Any], cache_path: Path) -> ValidationRows:
+def read_validation_rows(head: TrainedHead, config: Config, cache_path: Path) -> ValidationRows:
     """Return the validation rows of a run's configuration, as a head sees them.
 
     Raises:
@@ -47,7 +46,7 @@ def read_validation_rows(head: TrainedHead, config: Mapping[str, Any], cache_pat
         raise ExportError(
             f"Expected the run's cache at {cache_path}, to measure int8 on validation rows, but it is gone. {way_out}"
         )
-    ids, level = config["split"]["validation"], config["settings"].get("label_level")
+    ids, level = config.split.get("validation", []), config.settings.get("label_level")
     with Cache(cache_path) as cache:
         places = {one: place for place, one in enumerate(cache.ids())}
         rows = [places[one] for one in ids if one in places]

@@ -21,12 +21,17 @@ __all__ = ["answer_all", "vectors_for"]
 
 
 def vectors_for(
-    heads: Sequence[TrainedHead], cache: Cache, *, is_renamed: bool = False, without: Collection[str] = ()
+    heads: Sequence[TrainedHead],
+    cache: Cache,
+    *,
+    is_renamed: bool = False,
+    without: Collection[str] = (),
+    memory: str | None = None,
 ) -> Vectors:
     """Return the vectors of all that heads of one run look at, from any cache that holds such.
 
     Raises:
-        HeadError, MissingEntryError: as of `TrainedHead.vectors_of`.
+        HeadError, MissingEntryError, CacheError: as of `TrainedHead.vectors_of`.
     """
     widest = max(heads, key=lambda head: len(head.description.dims) + len(head.description.token_dims))
     seen = replace(
@@ -38,7 +43,7 @@ def vectors_for(
     specs = {name: spec for head in heads for name, spec in head.specs.items()}
     contents = {name: spec for head in heads for name, spec in head.contents.items()}
     return replace(widest, description=seen, encoders=encoders, specs=specs, contents=contents).vectors_of(
-        cache, is_renamed=is_renamed, without=without
+        cache, is_renamed=is_renamed, without=without, memory=memory
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cache import Cache, ContentSpec, EncoderSpec
 from cache.keys import fields_sha256
-from cache.reading import reading
+from cache.memory_budget import check_memory
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_of
 from heads.data.tokens import ProductTokens, rows_within
@@ -31,19 +31,18 @@ from heads.errors import HeadError
 from heads.json_file import write_json
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
+from heads.modules.head_file import HEAD_VERSION, N_GOLDEN, check_golden, read_head_file
 from heads.modules.head_inputs import check_contents, find_encoder
 from heads.modules.plugin import shown_error
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
+from heads.typed_json import read_plain_file
 
 __all__ = ["TrainedHead", "load_head"]
 
-HEAD_VERSION = 4
-READABLE_VERSIONS = (3, 4)  # 3 had no side notes in its specs
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
 TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
 TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
-N_GOLDEN = 8
 _NO_HEAD = (  # what comes of files that are none
     LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, SafetensorError
 )  # fmt: skip
@@ -136,17 +135,22 @@ class TrainedHead:
                 )
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
-    def vectors_of(self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = ()) -> Vectors:
+    def vectors_of(
+        self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = (), memory: str | None = None
+    ) -> Vectors:
         """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
         With `is_renamed` the columns that contents are made of may have other names than in training. `without` are
-        modalities of which the products are known to have nothing.
+        modalities of which the products are known to have nothing. All may take `memory`, as of `Cache.matrix`.
 
         Raises:
             HeadError: the cache has vectors of this modality, and none from the same encoder spec, or of contents that
                 are made otherwise; or lacks a column.
             MissingEntryError: the cache lacks the modality.
+            CacheError: the vectors take more than `memory`.
         """
+        total_dim = sum(self.description.dims.values())
+        check_memory(len(cache), total_dim, memory=memory, what=f"the vectors of {', '.join(self.description.dims)}")
         specs = {name: self.specs[name] for name in self.description.dims if name not in without}
         columns = [FittedMetadata.from_spec(spec) for spec in specs.values() if is_metadata(spec)]
         encoders = {}
@@ -158,7 +162,10 @@ class TrainedHead:
             if modality in self.contents:
                 check_contents(cache, self.contents[modality], head=self.name, is_renamed=is_renamed)
         vectors = load_vectors(
-            cache, encoders=encoders, tokens_of=[name for name in self.description.token_dims if name in encoders]
+            cache,
+            encoders=encoders,
+            tokens_of=[name for name in self.description.token_dims if name in encoders],
+            memory=memory,
         )
         nothing = [self._nothing(modality, len(cache)) for modality in self.description.dims if modality in without]
         return Vectors.together(
@@ -218,28 +225,20 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
         HeadError: a file is missing or damaged, is of another version, or the golden rows get other answers.
         UnreadableError: the system could not read a file.
     """
-    path = Path(path).with_suffix(".json")
+    path = Path(path)
+    path = path.with_name(f"{path.name.removesuffix('.json').removesuffix('.safetensors')}.json")
+    weights_path = path.with_name(f"{path.stem}.safetensors")
     try:
-        with reading(path):
-            about = json.loads(path.read_text(encoding="utf-8"))
-        with reading(path.with_suffix(".safetensors")):
-            content = path.with_suffix(".safetensors").read_bytes()
-        if not isinstance(about, dict):
-            raise HeadError(f"Expected {path} to be a JSON object, but it is none. Train again, or restore it.")
-        if about["format"] != "embed-once head" or about["format_version"] not in READABLE_VERSIONS:
+        about = read_head_file(path)
+        content = read_plain_file(weights_path)
+        if hashlib.sha256(content).hexdigest() != about.weights_sha256:
             raise HeadError(
-                f"Expected {path} to be a head of version {' or '.join(map(str, READABLE_VERSIONS))}, but it is "
-                f"{about['format']} {about['format_version']}. Update embed-once, or train again."
-            )
-        if about.pop("sha256") != fields_sha256(about):
-            raise HeadError(f"Expected {path} to be as it was written, but it was altered. Train again, or restore it.")
-        if hashlib.sha256(content).hexdigest() != about["weights_sha256"]:
-            raise HeadError(
-                f"Expected {path.with_suffix('.safetensors')} to be the file that {path.name} describes, but it is "
+                f"Expected {weights_path} to be the file that {path.name} describes, but it is "
                 "another. Train again, or restore it."
             )
         tensors = load(content)
-        description = HeadDescription(**about["description"])
+        description, specs, contents = about.described, about.encoder_specs(), about.content_specs()
+        check_golden(tensors)
         if description.plugin is not None and not plugins:
             raise HeadError(
                 f"Expected {path} to be a built-in head, but it is of the class {description.plugin}, whose code runs "
@@ -254,13 +253,11 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             description=description,
             module=module.eval().requires_grad_(False),
             standardise=standardise.eval(),
-            label=about["label"],
-            classes=about["classes"],
-            encoders=about["encoders"],
-            specs={name: EncoderSpec.from_json(json.dumps(spec)) for name, spec in about["specs"].items()},
-            contents={
-                name: ContentSpec.from_json(json.dumps(spec)) for name, spec in about.get("contents", {}).items()
-            },
+            label=about.label,
+            classes=about.classes,
+            encoders=about.encoders,
+            specs=specs,
+            contents=contents,
         )
         answers = head.log_probabilities(
             _below("golden.input.", tensors), _below("golden.present.", tensors), _golden_tokens(description, tensors)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cache.stray_bytes import shown_values
+from cache.stray_bytes import printable, shown_values
 from heads.errors import HeadError
 from heads.prediction.answers import Answers
 
@@ -63,7 +63,7 @@ def write_answers(path: Path | None, table: AnswerTable) -> None:
     if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # as in a file
-        _write_csv(sys.stdout, table)
+        _write_csv(_Terminal() if sys.stdout.isatty() else sys.stdout, table)
         return
     write = FORMATS[format_of(path)]
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -84,6 +84,13 @@ def format_of(path: Path) -> str:
     if path.suffix.lower() not in FORMATS:
         raise HeadError(f"--output: expected a file that ends in {', '.join(FORMATS)}, got {path}.")
     return path.suffix.lower()
+
+
+class _Terminal(io.StringIO):
+    """Lines for a person who looks at them: control characters of ids stand escaped."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(f"{printable(text.rstrip())}\n")
 
 
 def _write_csv(file: IO[str], table: AnswerTable) -> None:

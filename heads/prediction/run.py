@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from cache import ContentSpec
-from cache.reading import raise_if_refused
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata
 from heads.data.vectors import Vectors
-from heads.errors import HeadError, RunError
+from heads.errors import HeadError
 from heads.experiment.best_heads import choose_heads
 from heads.modules.saved_head import TrainedHead
 from heads.prediction.answers import Answers, Prediction, answers_of
@@ -22,6 +20,8 @@ from heads.prediction.head_encoders import TriedEncoder, encoders_of
 from heads.prediction.products import Product, ProductEncoder, picture_bytes
 from heads.runs.encoder_samples import load_encoder_samples
 from heads.runs.folder import load_heads
+from heads.runs.run_files import Config, read_config
+from heads.typed_json import read_object
 
 __all__ = ["Run"]
 
@@ -60,7 +60,7 @@ class Run:
     ) -> None:
         self.path = Path(path)
         self.heads: dict[str, TrainedHead] = load_heads(path, heads, plugins=plugins)
-        self.config = _read(self.path / "config.json")
+        self.config = read_config(self.path)
         self.head = heads[0] if heads else _best(self.path, self.heads)
         self.cache_path = _find_cache(self.path, self.config) if cache_path is None else Path(cache_path)
         self._device = device
@@ -200,30 +200,17 @@ def _is_nothing(value: object) -> bool:
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
-        raise_if_refused(error, path)
-        raise RunError(
-            f"Expected {path} to be as heads-train wrote it, but: {error}. Train again, or restore it."
-        ) from error
-    return value
-
-
 def _best(run_path: Path, heads: Mapping[str, TrainedHead]) -> str:
     """Return the best of the heads by the validation rows; the last one where the run does not say."""
     try:
-        scores = _read(run_path / "metrics.json")["heads"]
+        scores = read_object(run_path / "metrics.json")["heads"]
         modalities = {name for head in heads.values() for name in head.description.dims}
         return choose_heads({name: scores[name] for name in heads}, sorted(modalities & heads.keys())).best
-    except (RunError, LookupError, TypeError, ValueError):
+    except (FileNotFoundError, LookupError, TypeError, ValueError):
         return list(heads)[-1]
 
 
-def _find_cache(run_path: Path, config: Mapping[str, Any]) -> Path | None:
-    name = config.get("cache")
-    places = [Path(str(name)), run_path.parent.parent / str(name)] if name else []
+def _find_cache(run_path: Path, config: Config) -> Path | None:
+    name = config.cache
+    places = [Path(name), run_path.parent.parent / name] if name else []
     return next((path for path in places if path.is_file()), None)

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from cache import Cache
-from cache.reading import reading
 from cache.samples import read_samples
 from heads.errors import RunError
+from heads.typed_json import read_plain_file
 
 __all__ = ["EncoderSamples", "load_encoder_samples", "samples_of", "save_encoder_samples"]
 
@@ -80,10 +80,9 @@ def load_encoder_samples(run_path: Path) -> dict[str, EncoderSamples]:
     """
     path = run_path / FILE
     try:
-        with reading(path):
-            tensors = load(path.read_bytes())
+        tensors = load(read_plain_file(path))
         modalities = [name.removesuffix(".vector") for name in tensors if name.endswith(".vector")]
-        return {
+        samples = {
             modality: EncoderSamples(
                 [tensors[f"{modality}.content.{n}"].tobytes() for n in range(len(tensors[f"{modality}.vector"]))],
                 tensors[f"{modality}.vector"],
@@ -91,6 +90,10 @@ def load_encoder_samples(run_path: Path) -> dict[str, EncoderSamples]:
             )
             for modality in modalities
         }
+        for kept in samples.values():
+            if kept.vectors.ndim != 2 or kept.vectors.dtype != np.float32 or len(kept.readable) != len(kept.vectors):
+                raise ValueError(f"vectors of {kept.vectors.dtype} and shape {kept.vectors.shape}")
+        return samples
     except FileNotFoundError:
         return {}
     except (SafetensorError, LookupError, TypeError, ValueError) as error:

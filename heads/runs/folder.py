@@ -1,30 +1,35 @@
 """The run folder: all that a training found, in files that anybody can read.
 
 ``config.json`` says how to do it again, ``metrics.json`` what was measured, ``predictions.csv`` each head's answer for
-each test product, and each head stands in ``<head>.safetensors`` and ``<head>.json``. The folder appears whole or
-not at all; ``report.html`` is put into it afterwards.
+each test product, and each head stands in ``<head>.safetensors`` and ``<head>.json``; ``manifest.json`` has the digests
+of all of them (`heads.runs.run_files`). The folder appears whole or not at all; ``report.html`` is put into it
+afterwards.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from cache.aside import write_aside
-from cache.reading import facts_of, raise_if_refused
+from cache.errors import CacheLockedError
+from cache.lock import WriterLock
+from cache.reading import facts_of
+from cache.stray_bytes import shown, shown_values
 from heads.errors import RunError
 from heads.modules.saved_head import TrainedHead, load_head
+from heads.runs.run_files import Config, check_manifest, read_config
 
-__all__ = ["check_name", "load_heads", "write_answers", "write_page", "write_run"]
+__all__ = ["check_name", "load_heads", "reserved", "write_answers", "write_page", "write_run"]
 
 
 def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callable[[Path], None]) -> Path:
@@ -70,6 +75,32 @@ def check_name(runs_path: Path, name: str | None) -> None:
         )
 
 
+@contextmanager
+def reserved(runs_path: Path, name: str | None) -> Iterator[None]:
+    """Keep a run's name from other trainings in the block, so that nobody trains for nothing.
+
+    Raises:
+        RunError: there is a run of that name already, another process makes one, or it is no name for a folder.
+    """
+    check_name(runs_path, name)
+    if name is None:
+        yield
+        return
+    lock = WriterLock(runs_path / f".{name}.lock")
+    try:
+        lock.acquire()
+    except CacheLockedError as error:
+        raise RunError(
+            f"Expected a run to have a name of its own, but another process makes {runs_path / name}. Choose another "
+            "--name."
+        ) from error
+    try:
+        check_name(runs_path, name)
+        yield
+    finally:
+        lock.release()
+
+
 def write_answers(
     file: IO[str],
     ids: Sequence[str],
@@ -110,18 +141,32 @@ def load_heads(
         UnreadableError: the system could not read a file of the run.
     """
     run_path = Path(run_path)
-    try:
-        saved = json.loads((run_path / "config.json").read_text(encoding="utf-8"))["heads"]
-        if not saved or not all(isinstance(name, str) for name in saved):
-            raise ValueError("no heads")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise_if_refused(error, run_path / "config.json")
-        raise RunError(
-            f"Expected a run to be a folder that heads-train wrote, but {run_path} is none. See the folders in runs/."
-        ) from error
-    if unknown := [name for name in names or [] if name not in saved]:
-        raise RunError(f"--head: expected one of {', '.join(saved)}, got {unknown[0]}.")
-    return {name: load_head(run_path / name, plugins=plugins) for name in names or saved}
+    config = read_config(run_path)
+    if unknown := [name for name in names or [] if name not in config.heads]:
+        raise RunError(f"--head: expected one of {', '.join(config.heads)}, got {unknown[0]}.")
+    wanted = list(names or config.heads)
+    check_manifest(run_path, without=set(config.heads).difference(wanted))
+    heads = {name: load_head(run_path / name, plugins=plugins) for name in wanted}
+    _check_one_run(run_path, config, heads)
+    return heads
+
+
+def _check_one_run(run_path: Path, config: Config, heads: Mapping[str, TrainedHead]) -> None:
+    """Check that heads are of one run: they answer with the same classes, and look at the same vectors."""
+    first = next(iter(heads.values()))
+    seen: dict[str, tuple[str, int]] = {}
+    for name, head in heads.items():
+        differs = (head.label, head.classes) != (first.label, first.classes)
+        differs |= config.label not in (None, shown(head.label))
+        differs |= config.classes not in ([], shown_values(head.classes))
+        for modality, dim in head.description.dims.items():
+            vectors = (head.specs[modality].fingerprint, dim)
+            differs |= seen.setdefault(modality, vectors) != vectors
+        if differs:
+            raise RunError(
+                f"Expected all heads of {run_path} to be of one training, but {name} has other classes, or learned "
+                "from other vectors. Restore the folder, or train again."
+            )
 
 
 def _put_in_place(aside: Path, runs_path: Path, name: str | None, usual_name: str) -> Path:

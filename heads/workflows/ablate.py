@@ -26,7 +26,7 @@ from heads.experiment.problem import pose
 from heads.experiment.result_store import ENGINE_VERSION, ResultCache
 from heads.runs.ablation_folder import write_ablation
 from heads.runs.ablation_report import AblationReport
-from heads.runs.folder import check_name, write_page
+from heads.runs.folder import reserved, write_page
 from heads.tracking.run_records import run_of_ablation
 from heads.tracking.trackers import check_trackers, track
 
@@ -64,25 +64,25 @@ def ablate(
     started = time.monotonic()
     runs_path = Path(runs_path)
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
-    check_name(runs_path, name)
-    check_trackers(trackers)
-    find_device(settings.device)  # before all is read
-    with Cache(cache_path) as cache:
-        problem = pose(cache, settings)
-    experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
-    with ResultCache(memo_path) as result_cache:
-        bench = Bench(experiment, result_cache, seeds=settings.seeds, watcher=watcher)
-        configurations = _try_all(bench, settings)
-    ranking = rank(
-        problem,
-        {one: bench.jobs_of(one) for one in configurations},
-        bench.outcomes,
-        n_resamples=settings.n_resamples,
-        generator=generator_of(settings.split_seed, "bootstrap"),
-        margin=settings.margin / 100,
-    )
-    config = _config(experiment, settings, ranking, cache_path=cache_path, command=command)
-    run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
+    with reserved(runs_path, name):
+        check_trackers(trackers)
+        find_device(settings.device)  # before all is read
+        with Cache(cache_path) as cache:
+            problem = pose(cache, settings)
+        experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
+        with ResultCache(memo_path) as result_cache:
+            bench = Bench(experiment, result_cache, seeds=settings.seeds, watcher=watcher)
+            configurations = _try_all(bench, settings)
+        ranking = rank(
+            problem,
+            {one: bench.jobs_of(one) for one in configurations},
+            bench.outcomes,
+            n_resamples=settings.n_resamples,
+            generator=generator_of(settings.split_seed, "bootstrap"),
+            margin=settings.margin / 100,
+        )
+        config = _config(experiment, settings, ranking, cache_path=cache_path, command=command)
+        run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
     if with_report:
         from heads.reports.ablation_page import render_ablation  # matplotlib and Jinja2 take half a second
 

@@ -49,18 +49,21 @@ def predict(
     device: str = "auto",
     encoders: Mapping[str, str] | None = None,
     plugins: bool = False,
+    memory: str | None = None,
 ) -> PredictReport:
     """Write the answers to the products of a cache, or of a catalogue, which is extracted first; None: to stdout.
 
     A catalogue is extracted with the run's encoders into `cache_path`, else ``<its name>.embeddings.h5`` beside it.
     With `threshold`, products whose answer is less probable, or that have none, go to ``review.csv`` beside the output.
     Heads of a user's own class are loaded only where `plugins` allows their code to run. With `is_renamed` the columns
-    that contents are made of may have other names than in training.
+    that contents are made of may have other names than in training. Vectors may take `memory`, such as ``8G``; None:
+    half of what the machine has.
 
     Raises:
         RunError, HeadError: the run or a head cannot be loaded, the vectors are from another encoder, or the answers
             would take the place of the catalogue or of the review.
-        CatalogueError, WeightsError, CacheError: the catalogue, an encoder or the cache cannot be read.
+        CatalogueError, WeightsError, CacheError: the catalogue, an encoder or the cache cannot be read; or vectors take
+            more than `memory`.
     """
     source_path = Path(source_path)
     output = None if output_path is None else Path(output_path)
@@ -76,7 +79,7 @@ def predict(
         is_renamed = is_renamed or columns is not None
     with Cache(vectors_path) as cache:
         ids = cache.ids()
-        vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, without=absent)
+        vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, without=absent, memory=memory)
     answers = run.answers(vectors)
     rows = np.arange(len(ids))
     doubtful = (

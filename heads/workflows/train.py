@@ -24,7 +24,8 @@ from heads.experiment.trained_heads import SIDES, Roster, train_heads
 from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.runs.encoder_samples import EncoderSamples, samples_of, save_encoder_samples
-from heads.runs.folder import check_name, write_answers, write_run
+from heads.runs.folder import reserved, write_answers, write_run
+from heads.runs.run_files import write_manifest
 from heads.runs.run_report import RunReport
 from heads.settings import TrainSettings
 from heads.tracking.run_records import run_of_training
@@ -57,33 +58,35 @@ def train(
     """
     settings = settings or TrainSettings()
     started = time.monotonic()
-    check_name(Path(runs_path), name)
-    check_trackers(trackers)
-    find_device(settings.device)  # before all is read
-    with Cache(cache_path) as cache:
-        columns = choose_columns(cache, report or ReportSettings())
-        problem = pose(cache, settings)
-        samples = samples_of(cache, problem.combinations[0])
-    experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
-    roster = train_heads(experiment, settings)
-    if settings.guard:
-        add_guards(roster, seed=settings.seed)
-    findings = find_out(roster, settings)
-    averaging = roster.trained["late"].averaging if "late" in roster.trained else None
-    mixture = averaging.mixture if averaging else None
-    config = {
-        "command": list(command) if command else None,
-        "cache": str(cache_path),
-        "settings": asdict(settings),
-        "late_weights": dict(mixture.weights if mixture else experiment.weighting.given),
-        **_about(roster, experiment),
-    }
-    run_path = write_run(
-        Path(runs_path),
-        name,
-        problem.labels.column,
-        lambda folder: _write(folder, roster, config=config, findings=findings, averaging=averaging, samples=samples),
-    )
+    with reserved(Path(runs_path), name):
+        check_trackers(trackers)
+        find_device(settings.device)  # before all is read
+        with Cache(cache_path) as cache:
+            columns = choose_columns(cache, report or ReportSettings())
+            problem = pose(cache, settings)
+            samples = samples_of(cache, problem.combinations[0])
+        experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
+        roster = train_heads(experiment, settings)
+        if settings.guard:
+            add_guards(roster, seed=settings.seed)
+        findings = find_out(roster, settings)
+        averaging = roster.trained["late"].averaging if "late" in roster.trained else None
+        mixture = averaging.mixture if averaging else None
+        config = {
+            "command": list(command) if command else None,
+            "cache": str(cache_path),
+            "settings": asdict(settings),
+            "late_weights": dict(mixture.weights if mixture else experiment.weighting.given),
+            **_about(roster, experiment),
+        }
+        run_path = write_run(
+            Path(runs_path),
+            name,
+            problem.labels.column,
+            lambda folder: _write(
+                folder, roster, config=config, findings=findings, averaging=averaging, samples=samples
+            ),
+        )
     found = RunReport(
         run_path=run_path,
         label=problem.labels.column,
@@ -162,3 +165,4 @@ def _write(
     for head in roster.saved.values():
         head.save(folder, golden=roster.vectors, golden_rows=test)
     save_encoder_samples(folder, samples)
+    write_manifest(folder)

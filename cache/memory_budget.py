@@ -1,4 +1,4 @@
-"""How much memory a training may take."""
+"""How much memory vectors may take."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from heads.errors import SettingError
+from cache.errors import CacheError, SettingError
 
-__all__ = ["memory_bytes"]
+__all__ = ["check_memory", "memory_bytes"]
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -29,6 +29,23 @@ def memory_bytes(text: str | None) -> int:
     if match is None or float(match[1]) == 0:
         raise SettingError(f"--memory: expected a size such as 8G or 500M, got {text!r}.")
     return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def check_memory(n_rows: int, dim: int, *, memory: str | None, what: str) -> None:
+    """Check that a float32 matrix of so many rows and dimensions takes no more than `memory` says.
+
+    Products share contents, so that a matrix of products may be far larger than the cache that it comes from.
+
+    Raises:
+        CacheError: it takes more.
+        SettingError: the text is no size.
+    """
+    n_bytes, most = 4 * n_rows * dim, memory_bytes(memory)
+    if n_bytes > most:
+        raise CacheError(
+            f"Expected {what} to take at most {most / 1e6:,.1f} MB of memory, got {n_rows} rows of {dim} dimensions, "
+            f"{n_bytes / 1e6:,.1f} MB. Permit more with memory={n_bytes // 2**20 + 1}M (--memory), or read fewer."
+        )
 
 
 def _physical_bytes() -> int:

@@ -1,0 +1,112 @@
+"""What a run's folder says of the run, checked before it is believed: its digests, and the types of its JSON files.
+
+``manifest.json``, written last, has the SHA-256 of every other file that a training writes. ``report.html`` and exports
+come later and are not in it; nothing reads them. Older runs have none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cache.reading import raise_if_refused
+from heads.errors import RunError
+from heads.typed_json import check_plain_name, read_object, read_plain_file, typed
+
+__all__ = ["Config", "check_manifest", "read_config", "write_manifest"]
+
+MANIFEST = "manifest.json"
+MOST_HEADS = 1000
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run's ``config.json``, as far as it is read again; the oldest runs have the heads alone."""
+
+    heads: list[str]
+    cache: str | None = None
+    label: str | None = None
+    classes: list[str] = field(default_factory=list)
+    encoders: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, list[str]] = field(default_factory=dict)
+    untrained_encoders: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    cache_content_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.heads) <= MOST_HEADS or len(set(self.heads)) < len(self.heads):
+            raise ValueError(f"it names {len(self.heads)} heads, where 1 to {MOST_HEADS} distinct ones are expected")
+        for name in self.heads:
+            check_plain_name(name)
+
+
+def read_config(run_path: Path) -> Config:
+    """Return what a run's ``config.json`` says.
+
+    Raises:
+        RunError: the folder is no run.
+        UnreadableError: the system could not read it.
+    """
+    try:
+        return typed(Config, read_object(run_path / "config.json"), where="config.json", more=True)
+    except (OSError, ValueError) as error:
+        raise_if_refused(error, run_path / "config.json")
+        raise RunError(
+            f"Expected a run to be a folder that heads-train wrote, but {run_path} is none ({error}). See the folders "
+            "in runs/."
+        ) from error
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the digests of all files of a run's folder."""
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_bytes(_encoded(digests))
+
+
+def check_manifest(run_path: Path, *, without: Iterable[str] = ()) -> None:
+    """Check that the files of a run are as they were written, but for those of the heads `without`.
+
+    Raises:
+        RunError: one is gone or was altered, or the manifest itself.
+        UnreadableError: the system could not read one.
+    """
+    not_read = {f"{name}.{kind}" for name in without for kind in ("json", "safetensors")}
+    try:
+        content = read_plain_file(run_path / MANIFEST, most_bytes=2**20)
+    except FileNotFoundError:
+        return  # a run of an older version
+    except ValueError as error:
+        raise _altered(run_path / MANIFEST, error) from error
+    try:
+        digests = json.loads(content)
+        if not isinstance(digests, dict) or _encoded(digests) != content:
+            raise ValueError("it is not as it was written")
+        for name in digests:
+            check_plain_name(name)
+    except (ValueError, RecursionError) as error:
+        raise _altered(run_path / MANIFEST, error) from error
+    for name, digest in digests.items():
+        if name in not_read:
+            continue
+        try:
+            if hashlib.sha256(read_plain_file(run_path / name)).hexdigest() != digest:
+                raise ValueError("its digest is another")
+        except (FileNotFoundError, ValueError) as error:
+            why = f"{name} is not there" if isinstance(error, FileNotFoundError) else error
+            raise _altered(run_path / name, why) from error
+
+
+def _encoded(digests: dict[str, Any]) -> bytes:
+    return json.dumps(digests, indent=1, ensure_ascii=True).encode()
+
+
+def _altered(path: Path, why: object) -> RunError:
+    return RunError(
+        f"Expected {path} to be as heads-train wrote it, but: {why}. Restore it, or train again; if you changed it "
+        f"yourself, remove {MANIFEST} beside it."
+    )
