@@ -375,13 +375,13 @@ def test_conflict_is_found_before_any_work(cache_path):
             inventory.entry("image", "one", spec_of("one", pooling="mean"))
 
 
-def test_part_of_another_dimension_is_refused_and_everything_kept(cache_path, waiting):
+def test_part_of_another_dimension_is_set_aside_and_all_else_sealed(cache_path, waiting):
     with Journal(cache_path) as journal:
-        journal.publish(Part("one", spec_of("one"), [key("e")], np.ones((1, DIM + 1), np.float32), {}))
-    before = files(cache_path.parent)
-    with pytest.raises(CacheError, match=r"one to have . dimensions, but .* has ."):
-        sealed(cache_path, waiting)
-    assert files(cache_path.parent) == before
+        stray = journal.publish(Part("one", spec_of("one"), [key("e")], np.ones((1, DIM + 1), np.float32), {}))
+    sealed(cache_path, waiting)
+    assert [path.name for path in stray.parent.glob("*.h5*")] == [f"{stray.name}.damaged"]
+    with Cache(cache_path) as cache:
+        assert cache.dimension(spec_of("one").modality, "one") == DIM
 
 
 def test_new_file_is_on_the_disk_before_its_name_and_parts_go_last(cache_path, waiting, monkeypatch):
