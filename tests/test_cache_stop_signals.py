@@ -14,8 +14,8 @@ import pytest
 from stopped_at import first_and_last, operations, stopped_at
 
 from cache import Cache, EncoderSpec, Journal, Tokens, seal
-from cache.cli import info
-from cache.cli import verify as verify_command
+from cache.commands.info import info
+from cache.commands.verify import verify as verify_command
 from cache.console.command import Command
 from cache.part import Part
 from cache.stop_signals import Terminated, raise_held_signals, signals_held, terminate

@@ -7,7 +7,7 @@ import pytest
 from support import invoke, synthetic_cache
 
 from cache import Cache, EncoderSpec
-from cache.cli import info
+from cache.commands.info import info
 from embed import ExtractSettings, SettingError
 from embed.encoders.factory import make_encoders
 from embed.encoders.side_notes import settings_of, versions_then

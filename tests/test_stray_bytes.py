@@ -7,9 +7,9 @@ import json
 
 import numpy as np
 import pytest
-from cache.cli import info
 from support import CountingEncoder, invoke, synthetic_cache
 
+from cache.commands.info import info
 from cache.stray_bytes import shown, shown_values
 from embed import ExtractSettings, extract, read_catalogue
 from embed.catalogue.stray_cells import tell_stray_bytes
