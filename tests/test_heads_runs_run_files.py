@@ -73,6 +73,11 @@ def refused(run_path, match=None, **options):
     assert str(run_path) in str(caught.value)
 
 
+def plainly(changes):
+    """Return a test's name without the places of functions in memory, which are others in each process."""
+    return re.sub(r"<function .*? at 0x\w+>", "made", str(changes))
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -94,7 +99,7 @@ def test_names_of_heads_are_plain_and_distinct(run_path, value):
         {"encoders": {"image": 3}}, {"settings": []}, {"split": {"test": "all"}}, {"split": {"test": [1]}},
         {"cache": 3}, {"cache": ["c.h5"]}, {"label": "another"}, {"classes": ["a", "b", "c"]},
     ],
-    ids=lambda changes: re.sub(r"<function .*? at 0x\w+>", "made", str(changes)),  # of functions, whose places in memory differ
+    ids=plainly,
 )  # fmt: skip
 def test_config_says_what_it_should_or_is_refused(run_path, changes):
     edit(run_path / "config.json", **changes)
@@ -117,7 +122,7 @@ def test_config_says_what_it_should_or_is_refused(run_path, changes):
         {"description": lambda kept: {**kept, "dims": {**kept["dims"], "text": True}}},
         {"description": lambda kept: {**kept, "n_classes": 4}}, {"weights_sha256": 3}, {"format_version": [4]},
     ],
-    ids=lambda changes: re.sub(r"<function .*? at 0x\w+>", "made", str(changes)),  # of functions, whose places in memory differ
+    ids=plainly,
 )  # fmt: skip
 def test_a_head_says_what_it_should_or_is_refused(run_path, changes):
     """Its own digest is right each time."""
