@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Set
 
 from cache.errors import DamagedCacheError
 from cache.keys import content_key
 from cache.store import Cache
 
-__all__ = ["choose_samples", "read_samples"]
+__all__ = ["MOST_BYTES", "choose_samples", "read_samples"]
 
 N_SAMPLES = 4
 N_TRIED = 32
 MOST_BYTES = 2**18  # of one content
 
 
-def choose_samples(keys: Iterable[str], read: Callable[[str], bytes | None]) -> dict[str, bytes]:
-    """Return some contents by their keys, the same for the same keys; large ones are passed over.
+def choose_samples(
+    keys: Set[str], read: Callable[[str], bytes | None], *, kept: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Return some contents by their keys; large ones are passed over.
 
-    `read` gives the content of a key, None where it cannot.
+    Those that are `kept` stay while there are enough of them, so that nothing is read anew. `read` gives the content of
+    a key, None where it cannot or where that is large.
     """
-    samples: dict[str, bytes] = {}
+    samples = {key: kept[key] for key in sorted(kept) if key in keys}
+    if len(samples) == N_SAMPLES:
+        return samples
+    samples = {}
     for key in heapq.nsmallest(N_TRIED, keys):  # keys are digests, so that their order says nothing of the contents
-        content = read(key)
+        content = kept[key] if key in kept else read(key)
         if content is not None and len(content) <= MOST_BYTES:
             samples[key] = content
         if len(samples) == N_SAMPLES:

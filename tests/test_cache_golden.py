@@ -11,7 +11,7 @@ import pytest
 
 from cache import Cache, Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
 from cache.layout import FORMAT_VERSION
-from cache.samples import read_samples
+from cache.samples import choose_samples, read_samples
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
@@ -193,3 +193,16 @@ def test_cache_of_version_1_becomes_one_of_the_current_version_when_it_is_extend
         assert cache.vectors("image", "resnet18")[:2].tolist() == [[0, 1.5, 3], [4.5, 6, 7.5]]
         assert not cache.has_tokens("image", "resnet18")
     assert verify(path) == []
+
+
+def test_samples_that_are_kept_are_not_read_again_and_others_fill_up():
+    contents = {content_key(f"{n}".encode()): f"{n}".encode() for n in range(9)}
+    read = []
+    first = choose_samples(contents.keys(), lambda key: read.append(key) or contents[key], kept={})
+    assert list(first) == sorted(contents)[:4]
+    assert choose_samples(contents.keys(), lambda key: pytest.fail(key), kept=first) == first
+    read.clear()
+    left = contents.keys() - {next(iter(first))}
+    assert choose_samples(left, lambda key: read.append(key) or contents[key], kept=first).keys() <= left
+    assert len(read) == 1
+    assert choose_samples(contents.keys(), lambda key: b"x" * 2**19, kept={}) == {}

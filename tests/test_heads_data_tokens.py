@@ -434,10 +434,10 @@ def test_a_loaded_head_answers_as_the_saved_one_to_the_bit(cache_path, report, t
 def test_answers_are_those_of_the_runs_predictions(cache_path, report):
     result = invoke(predict, cache_path, "--run", report.run_path)
     assert result.exit_code == 0, result.stderr
-    answered = {line.split(",")[0]: line for line in result.stdout.splitlines()}
+    answered = {line.split(",")[0]: line.split(",")[8:] for line in result.stdout.splitlines()}  # each head's
     for line in (report.run_path / "predictions.csv").read_text(encoding="utf-8").splitlines()[1:]:
         product, _, *cells = line.split(",")
-        assert answered[product] == ",".join([product, *cells])
+        assert answered[product] == cells
 
 
 def test_an_answer_does_not_depend_on_which_other_rows_are_asked(cache_path, report):

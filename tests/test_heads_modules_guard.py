@@ -174,8 +174,7 @@ def test_a_guarded_class_of_ones_own_is_saved_and_answers_again(tmp_path):
     own = f"{ROOT / 'tests' / 'own_heads.py'}:Usual"
     settings = replace(QUICK, fusions=(own,), weights=None, hidden_dim=64)
     report = train(path, settings=settings, runs_path=tmp_path / "runs")
-    with (tmp_path / "answers.csv").open("w", newline="") as file:
-        predict(report.run_path, path, file, plugins=True)
+    predict(report.run_path, path, tmp_path / "answers.csv", plugins=True)
     with (tmp_path / "answers.csv").open(newline="") as file:
         answers = {row["id"]: row for row in csv.DictReader(file)}
     with (report.run_path / "predictions.csv").open(newline="") as file:

@@ -11,6 +11,7 @@ import torch
 from small_jobs import CPU, DIMS, small_job, small_task
 
 import heads.modules.seeded
+from cache import EncoderSpec
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 from heads.modules.one_by_one import SEEDING
@@ -201,11 +202,12 @@ def saved(tmp_path):
     """Return a fit and where its head was saved."""
     job = own_job("Usual")
     task, fitted = job.task, fit(job)
+    specs = {modality: EncoderSpec(modality, {"weights": "toy"}) for modality in DIMS}
     head = TrainedHead(
         description=fitted.description, module=fitted.module, standardise=Standardise(DIMS), label="kind",
-        classes=["a", "b", "c"], encoders=dict.fromkeys(DIMS, "toy"), specs={},
+        classes=["a", "b", "c"], encoders=dict.fromkeys(DIMS, "toy"), specs=specs,
     )  # fmt: skip
-    vectors = Vectors(encoders=dict.fromkeys(DIMS, "toy"), specs={}, inputs=task.inputs, present=task.present)
+    vectors = Vectors(encoders=dict.fromkeys(DIMS, "toy"), specs=specs, inputs=task.inputs, present=task.present)
     head.save(tmp_path, golden=vectors, golden_rows=np.arange(8))
     return head, vectors, tmp_path / "Usual.json"
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from served import started, stop
 from support import image_bytes, invoke
 
+from cache.keys import fields_sha256
 from heads.commands.serve import serve
 
 
@@ -117,12 +118,16 @@ def test_flipped_bit_in_a_head_is_found_at_the_start(served_run, tmp_path):
     content = bytearray(path.read_bytes())
     content[-40] ^= 1
     path.write_bytes(content)
-    assert_refused(invoke(serve, path.parent, "--port", 0), "early.safetensors", "Train again")
+    assert_refused(invoke(serve, path.parent, "--port", 0), "early.safetensors", "train again")
 
 
 def test_run_of_a_newer_version_says_so(served_run, tmp_path):
     path = copied(served_run, tmp_path) / "early.json"
     path.write_text(path.read_text().replace('"format_version": 4', '"format_version": 5'))
+    (path.parent / "manifest.json").unlink()  # which would say that it was changed
+    about = json.loads(path.read_text())
+    del about["sha256"]
+    path.write_text(json.dumps(about | {"sha256": fields_sha256(about)}))
     assert_refused(invoke(serve, path.parent, "--port", 0), "version 3 or 4", "Update embed-once")
 
 
@@ -131,6 +136,7 @@ def test_encoder_that_gives_other_vectors_ends_the_server(served_run, tmp_path):
     tensors = {name: tensor.copy() for name, tensor in load_file(path).items()}
     tensors["image.vector"] = -tensors["image.vector"]
     save_file(tensors, path)
+    (path.parent / "manifest.json").unlink()
     result = invoke(serve, path.parent, "--port", 0, "--device", "cpu")
     assert_refused(result, "image encoder", "cosine")
 

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from embed.encoders.device import to_host
 from embed.encoders.user_code import all_names, code_as_data, global_names, is_of_a_library, parts_of
 from embed.errors import SettingError
 
@@ -240,7 +241,7 @@ class _Describer:
 
 
 def _digest(tensor: Tensor, path: str) -> str:
-    values = tensor.detach().cpu().contiguous()
+    values = to_host(tensor.detach()).contiguous()
     try:
         content = values.flatten().view(torch.uint8).numpy().tobytes() if values.numel() else b""
     except RuntimeError as error:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cache import EncoderSpec
 from embed.encoders.description import Description, describe
+from embed.encoders.device import to_host
 from embed.encoders.protocol import entry_name
 from embed.errors import EncoderError, SettingError
 from embed.extraction.cached_vectors import CachedVectors
@@ -270,7 +271,7 @@ class _ModelEncoder:
         result = self.call(list(batch))
         kind = "tensor" if isinstance(result, torch.Tensor) else "array"
         if isinstance(result, torch.Tensor):
-            result = result.detach().cpu()
+            result = to_host(result.detach())
             result = (result.float() if result.dtype == torch.bfloat16 else result).numpy()
         dtype = result.dtype if isinstance(result, np.ndarray) else type(result).__name__
         if f"{kind} {dtype}" not in OUTPUTS or result.ndim != 2 or len(result) != len(batch):

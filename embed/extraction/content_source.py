@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cache import Contents, ContentSpec, content_key
-from cache.samples import choose_samples
+from cache.reading import facts_of
+from cache.samples import MOST_BYTES, choose_samples
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.catalogue.pictures.picture_lists import PictureList
@@ -95,18 +96,24 @@ class Source:
                 self.hints.doubt(place, key)
             raise ContentError(RETRIED) from error
 
-    def contents(self, left_out: set[str]) -> Contents:
-        """Return keys and statuses for the cache; the products of the keys left out have changed under our hands."""
+    def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
+        """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.
+
+        `kept` are the contents that the cache has as they are.
+        """
         return Contents(
             keys=["" if key in left_out else key for key in self.keys],
             statuses=[
                 RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
             ],
             spec=self.spec,
-            samples=choose_samples(self.places.keys() - left_out, self._sample),
+            samples=choose_samples(self.places.keys() - left_out, self._sample, kept=kept),
         )
 
     def _sample(self, key: str) -> bytes | None:
+        place = self.places[key]
+        if isinstance(place, Path) and (facts := facts_of(place)) is not None and facts.st_size > MOST_BYTES:
+            return None
         try:
             content = self.read(key)
         except ContentError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from cache import Cache, CacheError, Inventory, Journal, Products, VectorsByKey, seal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
+from cache.samples import read_samples
 from cache.stray_bytes import open_csv
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.hash_cache import Hints
@@ -181,7 +182,10 @@ def _work(
 def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
     """Return the products for the cache, and the pictures that are left out of means."""
     columns: Mapping[str, list[str]] = work.catalogue.columns
-    contents = {modality: source.contents(changed) for modality, source in work.sources.items()}
+    kept = _kept_samples(work.cache_path)
+    contents = {
+        modality: source.contents(changed, kept=kept.get(modality, {})) for modality, source in work.sources.items()
+    }
     broken: list[BrokenPicture] = []
     pictures = work.sources["image"].pictures if "image" in work.sources else {}
     if pictures:
@@ -190,6 +194,14 @@ def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPict
         contents["image"], broken = means.contents, means.broken
         columns = {**columns, PICTURE_KEYS: means.keys}
     return Products(ids=work.catalogue.ids, columns=columns, contents=contents), broken
+
+
+def _kept_samples(cache_path: Path) -> dict[str, dict[str, bytes]]:
+    """Return the contents that the cache keeps as they are, by modality and key."""
+    if facts_of(cache_path) is None:
+        return {}
+    with Cache(cache_path) as cache:
+        return {modality: read_samples(cache, modality) for modality in cache.modalities}
 
 
 def _take_known(path: Path, work: _Work) -> None:
