@@ -200,9 +200,9 @@ def test_samples_that_are_kept_are_not_read_again_and_others_fill_up():
     read = []
     first = choose_samples(contents.keys(), lambda key: read.append(key) or contents[key], kept={})
     assert list(first) == sorted(contents)[:4]
-    assert choose_samples(contents.keys(), lambda key: pytest.fail(key), kept=first) == first
+    assert choose_samples(contents.keys(), pytest.fail, kept=first) == first
     read.clear()
     left = contents.keys() - {next(iter(first))}
     assert choose_samples(left, lambda key: read.append(key) or contents[key], kept=first).keys() <= left
     assert len(read) == 1
-    assert choose_samples(contents.keys(), lambda key: b"x" * 2**19, kept={}) == {}
+    assert choose_samples(contents.keys(), lambda _: b"x" * 2**19, kept={}) == {}
