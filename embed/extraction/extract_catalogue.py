@@ -217,8 +217,7 @@ def _take_known(path: Path, work: _Work) -> None:
         if known is None or "tokens" in run.encoder.spec.fields:
             what = "tokens are encoded anew" if known is not None else "it has none made in this way"
             log.info("%s: no vectors are taken from %s: %s.", run.name, path, what)
-        else:
-            n_taken = run.take_known(work.inventory, known)
+        elif n_taken := run.take_known(work.inventory, known):
             log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
 
 
