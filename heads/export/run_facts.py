@@ -9,7 +9,7 @@ from typing import Any
 from cache.reading import raise_if_refused
 from heads.errors import RunError
 from heads.experiment.best_heads import choose_heads
-from heads.runs.run_files import Config, read_config
+from heads.runs.run_files import Config, find_cache, read_config
 from heads.typed_json import read_object, typed
 
 __all__ = ["Metrics", "RunFacts", "read_run"]
@@ -48,10 +48,8 @@ class RunFacts:
 
     @property
     def cache_path(self) -> Path:
-        """Where the run's cache is: as it was named, from here or from the folder that holds the runs' folder."""
-        named = Path(self.config.cache or "")
-        beside = self.path.resolve().parent.parent / named
-        return beside if not named.exists() and beside.exists() else named
+        """Where the run's cache is."""
+        return find_cache(self.path, self.config)
 
 
 def read_run(run_path: str | Path) -> RunFacts:

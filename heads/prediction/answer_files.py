@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cache.stray_bytes import printable, shown_values
+from cache.aside import write_aside
+from cache.stray_bytes import open_csv, printable, shown_values
 from heads.errors import HeadError
 from heads.prediction.answers import Answers
 
@@ -66,13 +66,12 @@ def write_answers(path: Path | None, table: AnswerTable) -> None:
         _write_csv(_Terminal() if sys.stdout.isatty() else sys.stdout, table)
         return
     write = FORMATS[format_of(path)]
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as raw, io.TextIOWrapper(raw, "utf-8", "surrogateescape", newline="") as file:
+
+    def write_to(aside: Path) -> None:
+        with open_csv(aside) as file:
             write(file, table)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+
+    write_aside(path, write_to, folder=path.parent)
 
 
 def format_of(path: Path) -> str:

@@ -79,11 +79,6 @@ class ProductEncoder:
         self._keeping = threading.Lock()
 
     @property
-    def metadata_columns(self) -> list[str]:
-        """The columns that metadata is made of."""
-        return [] if self._metadata is None else self._metadata.names
-
-    @property
     def text_columns(self) -> list[str]:
         """The columns that texts are made of, as far as that is known."""
         return self._contents["text"].columns if "text" in self._contents else []
@@ -123,18 +118,12 @@ class ProductEncoder:
         return Vectors.together(parts), statuses
 
     def _content(self, modality: str, product: Product) -> _Content:
-        from embed.contents.texts import clean, normalise
-        from embed.errors import ContentError
+        from embed.extraction.content_source import find_texts
 
-        try:
-            if modality == "text":
-                spec = self._contents.get("text")
-                text = normalise(product.text or "")
-                if spec is not None and spec.fields.get("clean"):
-                    text = normalise(clean(text))
-                return _Content(content_key(text.encode()), "ok", text)
-        except ContentError as error:
-            return _Content("", str(error))
+        if modality == "text":
+            spec = self._contents.get("text")
+            is_cleaned = spec is not None and bool(spec.fields.get("clean"))
+            return _Content(*next(find_texts([product.text or ""], is_cleaned=is_cleaned)))
         if not product.image:
             return _Content("", "absent" if product.image is None else "empty")
         return _Content(content_key(product.image), "ok", product.image)

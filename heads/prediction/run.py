@@ -20,7 +20,7 @@ from heads.prediction.head_encoders import TriedEncoder, encoders_of
 from heads.prediction.products import Product, ProductEncoder, picture_bytes
 from heads.runs.encoder_samples import load_encoder_samples
 from heads.runs.folder import load_heads
-from heads.runs.run_files import Config, read_config
+from heads.runs.run_files import find_cache, read_config
 from heads.typed_json import read_object
 
 __all__ = ["Run"]
@@ -62,7 +62,8 @@ class Run:
         self.heads: dict[str, TrainedHead] = load_heads(path, heads, plugins=plugins)
         self.config = read_config(self.path)
         self.head = heads[0] if heads else _best(self.path, self.heads)
-        self.cache_path = _find_cache(self.path, self.config) if cache_path is None else Path(cache_path)
+        usual = find_cache(self.path, self.config)
+        self.cache_path = Path(cache_path) if cache_path is not None else usual if usual.is_file() else None
         self._device = device
         self._changed = encoders
         self._encoders: dict[str, Any] | None = None
@@ -208,9 +209,3 @@ def _best(run_path: Path, heads: Mapping[str, TrainedHead]) -> str:
         return choose_heads({name: scores[name] for name in heads}, sorted(modalities & heads.keys())).best
     except (FileNotFoundError, LookupError, TypeError, ValueError):
         return list(heads)[-1]
-
-
-def _find_cache(run_path: Path, config: Config) -> Path | None:
-    name = config.cache
-    places = [Path(name), run_path.parent.parent / name] if name else []
-    return next((path for path in places if path.is_file()), None)

@@ -17,7 +17,7 @@ from cache.reading import raise_if_refused
 from heads.errors import RunError
 from heads.typed_json import check_plain_name, read_object, read_plain_file, typed
 
-__all__ = ["Config", "check_manifest", "read_config", "write_manifest"]
+__all__ = ["Config", "check_manifest", "find_cache", "read_config", "write_manifest"]
 
 MANIFEST = "manifest.json"
 MOST_HEADS = 1000
@@ -43,6 +43,13 @@ class Config:
             raise ValueError(f"it names {len(self.heads)} heads, where 1 to {MOST_HEADS} distinct ones are expected")
         for name in self.heads:
             check_plain_name(name)
+
+
+def find_cache(run_path: Path, config: Config) -> Path:
+    """Return where a run's cache is: as it was named, from here or from the folder that holds the runs' folder."""
+    named = Path(config.cache or "")
+    beside = run_path.resolve().parent.parent / named
+    return beside if not named.exists() and beside.exists() else named
 
 
 def read_config(run_path: Path) -> Config:
