@@ -17,10 +17,10 @@ from heads.errors import ExportError
 from heads.export.networks import Network
 from heads.export.probe_rows import BATCHES, ProbeRows, drawn_rows, subsets
 from heads.modules.saved_head import TrainedHead
+from heads.runs.encoder_samples import LEAST_COSINE
 
-__all__ = ["LEAST_COSINE", "RawRows", "raw_rows"]
+__all__ = ["RawRows", "raw_rows"]
 
-LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}  # of a network's vectors in fp32 and the encoder's own
 SIDE = 256  # pixels of a drawn picture
 WORDS = ("a", "the", "blue", "striped", "cotton", "shirt", "with", "and", "men's", "women's", "100%", "42", "café")
 

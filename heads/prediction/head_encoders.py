@@ -12,14 +12,13 @@ from cache import EncoderSpec
 from heads.data.metadata_request import is_metadata
 from heads.errors import HeadError
 from heads.modules.saved_head import TrainedHead
-from heads.runs.encoder_samples import EncoderSamples
+from heads.runs.encoder_samples import LEAST_COSINE, EncoderSamples
 
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
 
 __all__ = ["TriedEncoder", "check_parity", "encoders_of"]
 
-LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 MOST_SHOWN = 4  # differences of two specs
 
 

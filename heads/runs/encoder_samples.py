@@ -19,9 +19,10 @@ from cache.samples import read_samples
 from heads.errors import RunError
 from heads.typed_json import read_plain_file
 
-__all__ = ["EncoderSamples", "load_encoder_samples", "samples_of", "save_encoder_samples"]
+__all__ = ["LEAST_COSINE", "EncoderSamples", "load_encoder_samples", "samples_of", "save_encoder_samples"]
 
 FILE = "encoder_samples.safetensors"
+LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}  # of one content's vectors, by precision
 TEXT = "text"
 
 

@@ -28,7 +28,7 @@ from heads.export.validation_rows import ValidationRows, read_validation_rows
 from heads.export.validation_texts import read_texts
 from heads.modules.saved_head import TrainedHead
 from heads.prediction.head_encoders import check_parity, encoders_of
-from heads.runs.encoder_samples import load_encoder_samples
+from heads.runs.encoder_samples import EncoderSamples, load_encoder_samples
 from heads.runs.folder import load_heads
 
 __all__ = ["ExportReport", "export_head"]
@@ -84,9 +84,10 @@ def export_head(
     trained = load_heads(facts.path, [name], plugins=plugins)[name]
     folder = Path(output) if output else facts.path / USUAL_FOLDER / name
     _check_folder(folder)
-    networks, encoders = _networks(trained, facts, settings.with_encoders, encoders, encoder_files)
+    samples = load_encoder_samples(facts.path) if settings.with_encoders else {}
+    networks, encoders = _networks(trained, settings.with_encoders, encoders, encoder_files, samples)
     graph = HeadGraph(trained, networks).eval()
-    several, cosines = _probe(trained, facts, networks, encoders)
+    several, cosines = _probe(trained, facts, networks, encoders, samples)
     rows = _validation_rows(trained, facts, cache_path) if settings.int8 else None
     log.info("Tracing %s.", name)
     program = trace(graph)
@@ -110,10 +111,10 @@ def export_head(
 
 def _networks(
     head: TrainedHead,
-    facts: RunFacts,
     modalities: Sequence[str],
     encoders: Mapping[str, Any] | None,
     encoder_files: Mapping[str, str] | None,
+    samples: Mapping[str, EncoderSamples],
 ) -> tuple[dict[str, Network], Mapping[str, Any]]:
     """Return the networks of the modalities whose encoder is to be in the graph, and the encoders."""
     encoded = [name for name in sorted(head.description.dims) if not is_metadata(head.specs[name])]
@@ -130,18 +131,20 @@ def _networks(
         )
     if wanted and encoders is None:
         encoders = encoders_of([head], device="cpu", changed=encoder_files)
-        check_parity(encoders, load_encoder_samples(facts.path))
+        check_parity(encoders, samples)
     return {name: network_of(name, (encoders or {})[name]) for name in wanted}, encoders or {}
 
 
 def _probe(
-    head: TrainedHead, facts: RunFacts, networks: Mapping[str, Network], encoders: Mapping[str, Any]
+    head: TrainedHead,
+    facts: RunFacts,
+    networks: Mapping[str, Network],
+    encoders: Mapping[str, Any],
+    samples: Mapping[str, EncoderSamples],
 ) -> tuple[list[ProbeRows], Mapping[str, float]]:
     if networks:
-        kept = load_encoder_samples(facts.path)
-        raw = raw_rows(
-            head, networks, encoders, contents={name: kept[name].readable for name in networks if name in kept}
-        )
+        contents = {name: samples[name].readable for name in networks if name in samples}
+        raw = raw_rows(head, networks, encoders, contents=contents)
         return [raw.rows], raw.cosines
     return [golden_rows(head, facts.path / head.name), drawn_rows(head)], {}
 
