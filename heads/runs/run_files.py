@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cache.reading import raise_if_refused
+from cache.reading import facts_of, raise_if_refused, reading
 from heads.errors import RunError
 from heads.typed_json import check_plain_name, read_object, read_plain_file, typed
 
@@ -46,10 +46,18 @@ class Config:
 
 
 def find_cache(run_path: Path, config: Config) -> Path:
-    """Return where a run's cache is: as it was named, from here or from the folder that holds the runs' folder."""
+    """Return where a run's cache is: as it was named, from here or from the folder that holds the runs' folder.
+
+    Raises:
+        UnreadableError: it cannot be told whether it is there.
+    """
     named = Path(config.cache or "")
-    beside = run_path.resolve().parent.parent / named
-    return beside if not named.exists() and beside.exists() else named
+    if facts_of(named) is None:
+        with reading(run_path):
+            beside = run_path.resolve(strict=True).parent.parent / named
+        if facts_of(beside) is not None:
+            return beside
+    return named
 
 
 def read_config(run_path: Path) -> Config:
