@@ -155,7 +155,7 @@ def test_what_another_device_came_to_is_not_remembered(run, monkeypatch):
     run()
     named = {"device": "a GPU", "precision": "fp32"}
     with monkeypatch.context() as patch:
-        patch.setattr("heads.ablation.job_runner.describe_device", lambda *_: named)
+        patch.setattr("heads.ablation.engines.local_engine.describe_device", lambda *_: named)
         assert run().n_trained == 16
         assert run().n_trained == 0
     assert run().n_trained == 0
@@ -356,7 +356,7 @@ def test_a_result_that_ctrl_c_meets_is_kept(run, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return outcome_of(*arguments, **options)
 
-    monkeypatch.setattr("heads.ablation.job_runner.outcome_of", interrupted)
+    monkeypatch.setattr("heads.ablation.engines.local_engine.outcome_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(replace(QUICK, seeds=(0,), fusions=("early", "late"), n_folds=2, grid={"max_epochs": (1,)}))
     with ResultCache(tmp_path / "runs" / "memo.sqlite") as memo:
@@ -538,7 +538,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_trained(run, fitted, tmp
 
 def test_waves_bound_what_is_at_hand_and_change_nothing(run, monkeypatch, tmp_path):
     together = run()
-    monkeypatch.setattr("heads.ablation.job_runner.WAVE_BYTES", 1)
+    monkeypatch.setattr("heads.ablation.engines.local_engine.WAVE_BYTES", 1)
     calls = []
     monkeypatch.setattr(
         "heads.experiment.experiment.fit_jobs",

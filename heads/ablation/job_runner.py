@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from functools import cache
+from collections.abc import Sequence
 from typing import Protocol
 
-from heads.device import describe_device
-from heads.errors import HeadError, HeadMemoryError
+from heads.ablation.engines.protocol import Done, Engine
+from heads.ablation.job_keys import JobKeys
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment
-from heads.experiment.input_digests import split_sha256, tokens_sha256, vectors_sha256
-from heads.experiment.result_store import ResultCache, job_key
-from heads.experiment.results import Outcome, Trained, failed, outcome_of
+from heads.experiment.result_store import ResultCache
+from heads.experiment.results import Outcome
 from heads.head_types import head_type
-from heads.modules.plugin import plugin_sha256
 
 __all__ = ["Bench", "Watcher"]
-
-WAVE_BYTES = 4 * 2**30  # of answers that late fusion waits for, at a time
 
 
 class Watcher(Protocol):
@@ -41,21 +34,24 @@ class Bench:
     """
 
     def __init__(
-        self, experiment: Experiment, result_cache: ResultCache, *, seeds: Sequence[int], watcher: Watcher | None = None
+        self,
+        experiment: Experiment,
+        result_cache: ResultCache,
+        *,
+        engine: Engine,
+        seeds: Sequence[int],
+        watcher: Watcher | None = None,
     ) -> None:
-        self.problem = problem = experiment.problem
+        self.problem = experiment.problem
         self.outcomes: dict[FoldJob, Outcome] = {}
         self.trained: set[FoldJob] = set()
         self.n_again = 0  # members trained again for late fusion's sake
         self._experiment = experiment
         self._result_cache = result_cache
+        self._engine = engine
+        self._keys = JobKeys(experiment, trained_on=engine.trained_on)
         self._seeds = seeds
-        self._trained_on = describe_device(experiment.device, experiment.dtype)
         self._watcher = watcher
-        self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
-        self._tokens_sha256 = cache(lambda encoder, version: tokens_sha256(problem.vectors[encoder][version]))
-        self._plugin_sha256 = cache(plugin_sha256)
-        self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.targets))
 
     @property
     def is_late_fitted(self) -> bool:
@@ -79,73 +75,26 @@ class Bench:
         missing = []
         for job in jobs:
             n_rows, n_classes = len(self.problem.folds[job.fold].test), len(self.problem.labels.classes)
-            outcome = self._result_cache.get(self.key(job), n_rows=n_rows, n_classes=n_classes)
+            outcome = self._result_cache.get(self._keys.of(job), n_rows=n_rows, n_classes=n_classes)
             if outcome is None:
                 missing.append(job)
             else:
-                self._take(job, outcome, remembered=True)
-        for wave in self._waves(missing):
-            self._experiment.run(wave, self._put, keeps_what_is_done=True)
+                self._note(job, outcome, remembered=True)
+        if missing:
+            self._engine.train(missing, self._take)
 
-    def key(self, job: FoldJob) -> str:
-        """Return the SHA-256 of all that the job's outcome follows from."""
-        description = self._experiment.describe(job)
-        versions = {encoder: self.problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
-        return job_key(
-            {
-                "vectors": {
-                    encoder[0]: self._vectors_sha256(encoder, version) for encoder, version in versions.items()
-                },
-                "tokens": {
-                    encoder[0]: self._tokens_sha256(encoder, version)
-                    for encoder, version in versions.items()
-                    if encoder[0] in description.token_dims
-                },
-                "label": self.problem.labels.column,
-                "classes": self.problem.labels.classes,
-                "split": self._split_sha256(job.fold),
-                "description": description.to_dict(),
-                "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
-                "settings": asdict(job.settings),
-                "trained_on": self._trained_on,
-            }
-        )
+    def _take(self, done: Done) -> None:
+        """Take what comes of a job, and remember it."""
+        if done.job in self.outcomes:
+            self.n_again += 1
+            return
+        if done.is_lasting:
+            self._result_cache.put(self._keys.of(done.job), done.outcome)
+        self._note(done.job, done.outcome, remembered=False)
 
-    def _take(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:
+    def _note(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:
         self.outcomes[job] = outcome
         if not remembered:
             self.trained.add(job)
         if self._watcher:
             self._watcher.note(job, outcome, remembered=remembered)
-
-    def _waves(self, jobs: Sequence[FoldJob]) -> Iterator[list[FoldJob]]:
-        """Yield jobs that are trained at once: all, unless the answers that late fusion waits for are too many."""
-        cells = defaultdict(list)
-        for job in jobs:
-            cells[job.fold, job.seed].append(job)
-        wave: list[FoldJob] = []
-        wave_bytes = 0
-        n_classes = len(self.problem.labels.classes)
-        for (fold, _), own in sorted(cells.items()):
-            split = self.problem.folds[fold]
-            n_members = len({member for job in own for member in job.members})
-            cell_bytes = n_members * (len(split.validation) + len(split.test)) * n_classes * 4
-            if wave and wave_bytes + cell_bytes > WAVE_BYTES:
-                yield wave
-                wave, wave_bytes = [], 0
-            wave, wave_bytes = wave + own, wave_bytes + cell_bytes
-        if wave:
-            yield wave
-
-    def _put(self, job: FoldJob, result: Trained | HeadError) -> None:
-        """Take what comes of a job, and remember it unless memory was missing, of which there may be more next time."""
-        if job in self.outcomes:
-            self.n_again += 1
-            return
-        if isinstance(result, HeadError):
-            outcome = failed(result)
-        else:
-            outcome = outcome_of(result, self.problem.labels.targets, self.problem.folds[job.fold])
-        if not isinstance(result, HeadMemoryError):
-            self._result_cache.put(self.key(job), outcome)
-        self._take(job, outcome, remembered=False)

@@ -15,6 +15,7 @@ import torch
 from cache import Cache
 from cache.console.notes import PROGRESS
 from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.engines.local_engine import LocalEngine
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
@@ -71,7 +72,8 @@ def ablate(
             problem = pose(cache, settings)
         experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
         with ResultCache(memo_path) as result_cache:
-            bench = Bench(experiment, result_cache, seeds=settings.seeds, watcher=watcher)
+            engine = LocalEngine(experiment)
+            bench = Bench(experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher)
             configurations = _try_all(bench, settings)
         ranking = rank(
             problem,

@@ -1,0 +1,52 @@
+"""The key that a job's outcome is remembered by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+
+from heads.experiment.configuration import FoldJob
+from heads.experiment.experiment import Experiment
+from heads.experiment.input_digests import split_sha256, tokens_sha256, vectors_sha256
+from heads.experiment.result_store import job_key
+from heads.modules.plugin import plugin_sha256
+
+__all__ = ["JobKeys"]
+
+
+class JobKeys:
+    """The SHA-256 of all that each job's outcome follows from, on the device that `trained_on` describes."""
+
+    def __init__(self, experiment: Experiment, *, trained_on: Mapping[str, str]) -> None:
+        problem = experiment.problem
+        self._experiment = experiment
+        self._trained_on = dict(trained_on)
+        self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
+        self._tokens_sha256 = cache(lambda encoder, version: tokens_sha256(problem.vectors[encoder][version]))
+        self._plugin_sha256 = cache(plugin_sha256)
+        self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.targets))
+
+    def of(self, job: FoldJob) -> str:
+        """Return a job's key."""
+        problem, description = self._experiment.problem, self._experiment.describe(job)
+        versions = {encoder: problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
+        return job_key(
+            {
+                "vectors": {
+                    encoder[0]: self._vectors_sha256(encoder, version) for encoder, version in versions.items()
+                },
+                "tokens": {
+                    encoder[0]: self._tokens_sha256(encoder, version)
+                    for encoder, version in versions.items()
+                    if encoder[0] in description.token_dims
+                },
+                "label": problem.labels.column,
+                "classes": problem.labels.classes,
+                "split": self._split_sha256(job.fold),
+                "description": description.to_dict(),
+                "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
+                "settings": asdict(job.settings),
+                "trained_on": self._trained_on,
+            }
+        )
