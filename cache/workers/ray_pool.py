@@ -77,12 +77,13 @@ class RayPool:
         self._workers: list[_Seat] = []
         self._starts_failed = 0  # since a worker lived
         self._had_worker = False
-        self._grew_s = float("-inf")
+        self._grew_s = float("-inf")  # when it was looked whether there is room for more
         self._connection = ExitStack()
 
     def __enter__(self) -> RayPool:
         self._ray = import_ray()
         self._connection.enter_context(connected(self._ray, self.settings.address))
+        self._needs = self.settings.needs([node["Resources"] for node in self._ray.nodes() if node["Alive"]])
         return self
 
     def __exit__(
@@ -101,6 +102,7 @@ class RayPool:
             EmbedOnceError: a worker raised it.
         """
         queue = _Queue(tasks, describe)
+        self._grew_s = float("-inf")
         started_s = time.monotonic()
         while queue.n_left:
             self._grow(queue.n_left)
@@ -126,16 +128,20 @@ class RayPool:
             if not self._had_worker and time.monotonic() - started_s > self.settings.deadline_s:
                 raise self._no_room()
 
+    @property
+    def n_wanted(self) -> int:
+        """How many workers there are to be: as many as were asked for, or as there is room for now."""
+        if self.settings.n_workers is not None:
+            return self.settings.n_workers
+        room = self._ray.cluster_resources()
+        return max(1, int(min(room.get(name, 0.0) // need for name, need in self._needs.items())))
+
     def _grow(self, n_left: int) -> None:
         """Start workers, where there is work and room for more."""
-        wanted = self.settings.n_workers
-        if wanted is None:
-            if self._workers and time.monotonic() - self._grew_s < GROW_EVERY_S:
-                return
-            self._grew_s = time.monotonic()
-            there = self._ray.cluster_resources()
-            wanted = max(1, int(min(there.get(name, 0.0) // need for name, need in self.settings.needs.items())))
-        while len(self._workers) < min(wanted, n_left):
+        if self._workers and time.monotonic() - self._grew_s < GROW_EVERY_S:
+            return
+        self._grew_s = time.monotonic()
+        while len(self._workers) < min(self.n_wanted, n_left):
             self._start()
 
     def _start(self) -> None:
@@ -144,9 +150,10 @@ class RayPool:
                 f"Expected workers to start, but {ATTEMPTS} died before they did anything. See Ray's logs, and give "
                 "them more memory."
             )
-        options = {"num_cpus": self.settings.cpus_per_worker, "num_gpus": self.settings.gpus_per_worker}
+        options = {"num_cpus": self._needs["CPU"], "num_gpus": self.settings.gpus_per_worker}
         actor = self._ray.remote(worker_class()).options(max_restarts=0, max_task_retries=0, **options).remote()
-        self._workers.append(_Seat(actor, actor.start.remote(*start_arguments(self._kind, self._arguments))))
+        start = start_arguments(self._kind, self._arguments, n_cores=int(self._needs["CPU"]))
+        self._workers.append(_Seat(actor, actor.start.remote(*start)))
 
     def _finished(self) -> list[_Seat]:
         busy = {worker.result: worker for worker in self._workers if worker.result is not None}
@@ -175,6 +182,7 @@ class RayPool:
             self._starts_failed += 1
         log.warning("A worker is gone: %s", " ".join(str(reason).split())[:200])
         self._workers.remove(worker)
+        self._grew_s = float("-inf")
         self._end(worker)
         if worker.task is not None:
             queue.give_back(worker.task)
@@ -186,9 +194,9 @@ class RayPool:
             log.debug("%s", error)
 
     def _no_room(self) -> WorkerError:
-        needs = " and ".join(f"{need:g} {name}" for name, need in self.settings.needs.items())
-        there = self._ray.cluster_resources()
-        has = " and ".join(f"{there.get(name, 0):g} {name}" for name in self.settings.needs)
+        needs = " and ".join(f"{need:g} {name}" for name, need in self._needs.items())
+        room = self._ray.cluster_resources()
+        has = " and ".join(f"{room.get(name, 0):g} {name}" for name in self._needs)
         return WorkerError(
             f"Expected the cluster to start a worker that needs {needs} within {self.settings.deadline_s:.0f} s, but "
             f"none did (it has {has} in all). Ask for less, or wait until it has room."

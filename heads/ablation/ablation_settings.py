@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cache.workers.ray_cluster import RaySettings
+from heads.ablation.engines.registry import ENGINES
 from heads.ablation.grid import Range, span
 from heads.errors import SettingError
 from heads.experiment.configuration import AXES
@@ -33,6 +35,8 @@ class AblationSettings(ProblemSettings):
     n_folds: int | None = None  # None: 5, or 1 where a column splits; 1 is one split as that of `heads.train`
     seeds: tuple[int, ...] = (0,)  # of initial weights and order; the folds are the same for all
     split_seed: int = 0
+    engine: str = "local"  # where jobs are trained
+    ray: RaySettings = field(default_factory=RaySettings)  # of the engine ray
 
     def __post_init__(self) -> None:
         for name, values in self.grid.items():
@@ -55,6 +59,7 @@ class AblationSettings(ProblemSettings):
         good = is_list and all(0 <= seed < 2**63 for seed in self.seeds)
         check(self, "seeds", good, "a number of seeds, or different ones from 0 on")
         check(self, "split_seed", 0 <= self.split_seed < 2**63, "at least 0 and less than 2^63")
+        check(self, "engine", self.engine in ENGINES, " or ".join(ENGINES))
         super().__post_init__()
 
     @property

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
+from cache.console.ray_options import ray_options, take_ray_settings
 from heads.ablation.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
+from heads.ablation.engines.registry import ENGINES
 from heads.ablation.grid import parse_axis
 from heads.ablation.grid_file import read_grid_file
 from heads.errors import TrackError
@@ -95,6 +97,8 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--memory", help="For vectors, such as 8G; more are read from the disk; default: half of the machine's.")
 @setting("--device", help="cpu, cuda, cuda:N; auto is CUDA where there is one.")
 @setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
+@setting("--engine", type=click.Choice(list(ENGINES)), help="Where jobs are trained: here, or by workers of Ray.")
+@ray_options()
 @click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label, -ablation and a number.")
 @click.option("--memo", "memo_path", type=_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
@@ -136,6 +140,7 @@ def ablate(
         metadata_columns=parse_columns(metadata_columns),
         metadata_counts=parse_columns(metadata_counts) or (),
         seeds=parse_seeds(seeds),
+        ray=take_ray_settings(options),
         grid={field: parse_axis(field, text) for field, text in texts.items() if text is not None},
         **options,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import torch
 from cache import Cache
 from cache.console.notes import PROGRESS
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.engines.local_engine import LocalEngine
+from heads.ablation.engines.registry import engine_type
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
 from heads.data.draws import generator_of
-from heads.device import describe_device, find_device
+from heads.device import find_device
 from heads.experiment.configuration import Configuration, configurations_of
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
@@ -67,14 +67,19 @@ def ablate(
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     with reserved(runs_path, name):
         check_trackers(trackers)
-        find_device(settings.device)  # before all is read
+        engine_kind = engine_type(settings.engine)
+        here = settings if engine_kind.trains_here else replace(settings, device="cpu")
+        find_device(here.device)  # before all is read
         with Cache(cache_path) as cache:
             problem = pose(cache, settings)
-        experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
-        with ResultCache(memo_path) as result_cache:
-            engine = LocalEngine(experiment)
+        experiment = Experiment.of(problem, here, sides=("validation", "test"), keeps_modules=False)
+        with (
+            ResultCache(memo_path) as result_cache,
+            engine_kind.open(experiment, Path(cache_path), settings) as engine,
+        ):
             bench = Bench(experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher)
             configurations = _try_all(bench, settings)
+            trained_on = dict(engine.trained_on)
         ranking = rank(
             problem,
             {one: bench.jobs_of(one) for one in configurations},
@@ -83,7 +88,7 @@ def ablate(
             generator=generator_of(settings.split_seed, "bootstrap"),
             margin=settings.margin / 100,
         )
-        config = _config(experiment, settings, ranking, cache_path=cache_path, command=command)
+        config = _config(experiment, settings, ranking, cache_path=cache_path, command=command, trained_on=trained_on)
         run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
     if with_report:
         from heads.reports.ablation_page import render_ablation  # matplotlib and Jinja2 take half a second
@@ -140,6 +145,7 @@ def _config(
     *,
     cache_path: str | Path,
     command: Sequence[str] | None,
+    trained_on: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return all that is needed to do it again, and the verdict."""
     problem, weighting = experiment.problem, experiment.weighting
@@ -158,6 +164,6 @@ def _config(
         "split": [{side: problem.ids_of(rows) for side, rows in vars(fold).items()} for fold in problem.folds],
         "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
         "notes": problem.notes,
-        "trained_on": describe_device(experiment.device, experiment.dtype),
+        "trained_on": dict(trained_on),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "engine": ENGINE_VERSION},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from heads.ablation.engines.protocol import Done
 from heads.device import describe_device
@@ -20,9 +21,17 @@ WAVE_BYTES = 4 * 2**30  # of answers that late fusion waits for, at a time
 class LocalEngine:
     """All jobs at once, in stacks on all cores, unless the answers that late fusion waits for are too many."""
 
+    trains_here = True
+
     def __init__(self, experiment: Experiment) -> None:
         self.trained_on = describe_device(experiment.device, experiment.dtype)
         self._experiment = experiment
+
+    @classmethod
+    @contextmanager
+    def open(cls, experiment: Experiment, *_: object) -> Iterator[LocalEngine]:
+        """Yield the engine; it needs no more than the experiment."""
+        yield cls(experiment)
 
     def train(self, jobs: Sequence[FoldJob], take: Callable[[Done], None]) -> None:
         """Train jobs, and let `take` have what comes of each."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from heads.ablation.ablation_settings import AblationSettings
 from heads.experiment.configuration import FoldJob
+from heads.experiment.experiment import Experiment
 from heads.experiment.results import Outcome
 
 __all__ = ["Done", "Engine"]
@@ -21,6 +25,14 @@ class Done(NamedTuple):
 
 class Engine(Protocol):
     """Whoever trains jobs; the same job comes to the same outcome with each that trains on the same kind of device."""
+
+    trains_here: bool  # so that the device must be one of this machine
+
+    @classmethod
+    def open(
+        cls, experiment: Experiment, cache_path: Path, settings: AblationSettings
+    ) -> AbstractContextManager[Engine]:
+        """Return what the engine is open in, for an experiment on that cache."""
 
     @property
     def trained_on(self) -> Mapping[str, str]:
