@@ -1,6 +1,8 @@
 """Dropping what no product uses: told first, and never more than that."""
 
+import datetime
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,7 +56,7 @@ def test_what_is_used_stays_as_it_was(path):
         tokens = cache.tokens("image")[0]
     result = invoke(gc, path, "--yes", "--json")
     assert json.loads(result.stdout) == {
-        "cache": str(path), "was_written": True, "counts": {"image": 2}, "n_contents": {"image": 4},
+        "cache": str(path), "was_written": True, "counts": {"image": 2}, "n_kept": 0, "n_contents": {"image": 4},
         "n_bytes": 2 * 3 * 4 + 8 * 2 * 2, "n_unsealed_parts": 0,
     }  # fmt: skip
     after = seen(path)
@@ -126,3 +128,65 @@ def test_missing_cache_is_named_and_leaves_nothing_behind(tmp_path):
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: Expected a cache, but")
     assert list(tmp_path.glob("*.h5*")) == []
+
+
+@pytest.fixture
+def calendar(monkeypatch):
+    """Sets the day that it is."""
+
+    def it_is(day):
+        today = SimpleNamespace(today=lambda: datetime.date(2026, 1, 1) + datetime.timedelta(day))
+        monkeypatch.setattr("cache.rebuilding.unused.datetime", SimpleNamespace(date=today))
+
+    it_is(0)
+    return it_is
+
+
+def test_what_is_not_unused_for_long_enough_stays(path, calendar):
+    """The first call notes; a call without --yes does so too; what is not unused any more begins anew."""
+    result = invoke(gc, path, "--keep-days", "30")
+    said = "no contents to drop. 2 are not known to be unused for 30 days, and stay."
+    assert " ".join(result.stdout.split()).endswith(said)
+    calendar(29)
+    assert drop_unused(path, keep_days=30).counts == {"image": 0}
+    assert words_in(path, ["old", "older"]) == ["old", "older"]
+    with Journal(path) as journal, Cache(path) as cache:
+        keys = cache.keys("image").astype(str).tolist()
+        ids, red = cache.ids(), cache.keys("image")[cache.rows("image")[0]].decode()
+        contents = Contents([red, key_of("old"), key_of("torn")], ["ok", "ok", "truncated"])
+        assert set(contents.keys) <= set(keys)
+        seal(path, journal, Products(ids, {}, {"image": contents}))
+    invoke(gc, path, "--keep-days", "30")
+    with Journal(path) as journal:
+        seal(path, journal, Products(["1"], {}, {"image": Contents([red], ["ok"])}))
+    calendar(30)
+    unused = drop_unused(path, keep_days=30)
+    assert (unused.counts, unused.n_kept) == ({"image": 1}, 2)  # older; old and torn are unused since today
+    assert words_in(path, ["old", "older", "torn"]) == ["old", "torn"]
+
+
+def test_a_clock_that_was_set_back_drops_nothing_early(path, calendar):
+    calendar(100)
+    invoke(gc, path, "--keep-days", "30")
+    calendar(0)
+    assert find_unused(path, keep_days=30).n == 0
+    calendar(29)
+    assert find_unused(path, keep_days=30).n == 0
+    calendar(30)
+    assert find_unused(path, keep_days=30).n == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no table", None], ids=["empty", "cut", "text", "other"])
+def test_a_damaged_list_of_days_drops_nothing_early(path, calendar, content, caplog):
+    invoke(gc, path, "--keep-days", "30")
+    days = path.with_name("c.h5.unused")
+    if content is None:
+        with days.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        days.write_bytes(content)
+    calendar(40)
+    assert find_unused(path, keep_days=30).n == 0
+    assert "days begin anew" in caplog.text
+    calendar(70)
+    assert drop_unused(path, keep_days=30).n == 2

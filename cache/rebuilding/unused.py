@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cache.journal import Journal
 from cache.rebuilding.catalogue import products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
+from cache.rebuilding.unused_since import days_unused
 from cache.store import Cache
 
 __all__ = ["Unused", "drop_unused", "find_unused"]
@@ -23,7 +24,8 @@ __all__ = ["Unused", "drop_unused", "find_unused"]
 class Unused:
     """The contents that no product uses, and what they take."""
 
-    counts: dict[str, int]  # by modality
+    counts: dict[str, int]  # by modality, without those that are kept
+    n_kept: int  # since they are not unused for long enough
     n_contents: dict[str, int]  # of all
     n_bytes: int  # of their vectors and tokens
     n_unsealed_parts: int  # which are left as they are
@@ -34,21 +36,22 @@ class Unused:
         return sum(self.counts.values())
 
 
-def find_unused(cache_path: str | Path) -> Unused:
-    """Return what `drop_unused` would drop; nothing is written.
+def find_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
+    """Return what `drop_unused` would drop; the cache is not changed.
 
     Raises:
         CacheError: the cache has no products, or cannot be read.
     """
     with Cache(cache_path) as cache:
-        return _unused(cache, _used_keys(cache))
+        return _unused(cache, _used_keys(cache), keep_days)[0]
 
 
-def drop_unused(cache_path: str | Path) -> Unused:
+def drop_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
     """Write the cache anew without the contents that no product uses; return what they were.
 
-    Used are the products' contents, the pictures that means are made of, and the samples. Parts that wait beside the
-    cache stay as they are: they are of a catalogue that is not sealed yet.
+    Used are the products' contents, the pictures that means are made of, and the samples. With `keep_days` those stay
+    that an earlier call has not found unused at least so many days ago (`cache.rebuilding.unused_since`). Parts that
+    wait beside the cache stay as they are: they are of a catalogue that is not sealed yet.
 
     Raises:
         CacheError: the cache has no products, cannot be read, or is written by another process; or the disk is full.
@@ -58,10 +61,9 @@ def drop_unused(cache_path: str | Path) -> Unused:
     with Journal(cache_path) as journal, Source(cache_path, has_parts=False) as source:
         cache = source.cache
         assert cache is not None  # noqa: S101 - a source without parts is a file
-        used = _used_keys(cache)
-        unused = _unused(cache, used)
+        unused, wanted = _unused(cache, _used_keys(cache), keep_days)
         if unused.n:
-            rebuild(cache_path, journal, [source], products_of(cache), wanted=used)
+            rebuild(cache_path, journal, [source], products_of(cache), wanted=wanted)
     return unused
 
 
@@ -82,15 +84,36 @@ def _used_keys(cache: Cache) -> dict[str, set[str]]:
     return used
 
 
-def _unused(cache: Cache, used: Mapping[str, set[str]]) -> Unused:
-    counts, n_contents, n_bytes = {}, {}, 0
-    for modality in cache.content_modalities:
-        some = used.get(modality, set())
-        is_unused = np.array([key not in some for key in cache.keys(modality).astype(str).tolist()], dtype=bool)  # (U,)
-        counts[modality], n_contents[modality] = int(is_unused.sum()), len(is_unused)
-        for encoder in cache.encoders(modality):
-            n_bytes += 4 * cache.dimension(modality, encoder) * counts[modality]
-            if cache.has_tokens(modality, encoder):
-                n_tokens = int(cache.token_counts(modality, encoder)[is_unused].sum())
-                n_bytes += 2 * cache.token_dimension(modality, encoder) * n_tokens
-    return Unused(counts, n_contents, n_bytes, len(Journal(cache.path).paths()))
+def _unused(cache: Cache, used: dict[str, set[str]], keep_days: int) -> tuple[Unused, dict[str, set[str]]]:
+    """Return what is to be dropped, and the keys that stay, by modality."""
+    keys = {modality: cache.keys(modality) for modality in cache.content_modalities}  # (U,) each
+    masks = {
+        modality: np.array([key not in used.get(modality, ()) for key in of_modality.astype(str).tolist()], dtype=bool)
+        for modality, of_modality in keys.items()
+    }
+    wanted, n_kept = dict(used), 0
+    if keep_days:
+        unused = {modality: of_modality[masks[modality]] for modality, of_modality in keys.items()}
+        for modality, days in days_unused(Path(cache.path), unused, today=datetime.date.today().toordinal()).items():
+            kept = unused[modality][days < keep_days]
+            masks[modality][masks[modality]] = days >= keep_days
+            if len(kept):
+                wanted[modality] = wanted.get(modality, set()) | set(kept.astype(str).tolist())
+                n_kept += len(kept)
+    n_bytes = sum(
+        _n_bytes(cache, modality, encoder, mask)
+        for modality, mask in masks.items()
+        for encoder in cache.encoders(modality)
+    )
+    counts = {modality: int(mask.sum()) for modality, mask in masks.items()}
+    n_contents = {modality: len(mask) for modality, mask in masks.items()}
+    return Unused(counts, n_kept, n_contents, n_bytes, len(Journal(cache.path).paths())), wanted
+
+
+def _n_bytes(cache: Cache, modality: str, encoder: str, mask: np.ndarray) -> int:
+    """Return what the vectors and tokens of some contents take."""
+    n_bytes = 4 * cache.dimension(modality, encoder) * int(mask.sum())
+    if cache.has_tokens(modality, encoder):
+        n_tokens = int(cache.token_counts(modality, encoder)[mask].sum())
+        n_bytes += 2 * cache.token_dimension(modality, encoder) * n_tokens
+    return n_bytes
