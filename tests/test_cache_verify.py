@@ -18,7 +18,7 @@ from support import ROOT, synthetic_cache
 from cache import Cache, CacheError, DamagedCacheError, EncoderSpec, Journal, Part, content_key, verify
 from cache.tokens import MOST_TOKENS
 
-N_FLIPS, N_CUTS = 400, 40
+N_FLIPS, N_CUTS = 120, 20
 
 
 @pytest.fixture(scope="module")
