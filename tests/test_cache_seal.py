@@ -505,6 +505,7 @@ def seal_elsewhere(path, *, limit):
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.003, 0.1, 0.5, 0.9, 0.999])
 def test_write_that_fails_midway_loses_nothing_and_shows_no_traceback(many, tmp_path, share):
     """A limit on the size of files makes HDF5's own writes fail, at the start, in the vectors, or at the very end."""

@@ -271,6 +271,7 @@ def test_tables_of_a_modality_that_the_catalogue_no_longer_has_are_checked_too(p
     assert any(named in problem for problem in verify(changed(path, change, digests_fit=True)))
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_and_every_cut_is_found_or_harmless(whole, tmp_path):
     """A process of its own does it, which the system stops if damage makes HDF5 run in circles, or crash."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}

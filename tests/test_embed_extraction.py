@@ -29,6 +29,8 @@ from embed import (
 )
 from embed.contents.images import decode
 
+pytestmark = pytest.mark.slow
+
 CACHE = Path("cache.h5")
 FAILURES = Path("cache.h5.failures.csv")
 

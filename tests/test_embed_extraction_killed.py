@@ -20,6 +20,8 @@ from support import ROOT, image_bytes, small_catalogue, synthetic_cache, write_c
 from cache import Cache, Journal, verify
 from cache.part_file import load_part
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     {"id": "000", "image": "a.png", "text": "a first product", "label": "x"},
     {"id": "001", "image": "b.png", "text": "a second one", "label": "y"},

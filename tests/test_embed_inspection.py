@@ -28,6 +28,8 @@ from embed.inspection.summary import render_summary
 from embed.inspection.terminal import printable, render_text
 from embed.settings import ExtractSettings
 
+pytestmark = pytest.mark.slow
+
 QUICK = InspectSettings(estimate=False)
 SHOES = ["boot", "sandal", "pump", "clog"]
 
