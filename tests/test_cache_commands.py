@@ -229,6 +229,7 @@ def run(name, *arguments, **options):
     return subprocess.run([sys.executable, ROOT / "bin" / name, *arguments], env=environment, check=False, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
 def test_path_that_is_not_unicode_can_be_printed(name, path, tmp_path):
     try:

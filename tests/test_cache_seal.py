@@ -535,6 +535,7 @@ def small_disk(tmp_path):
     subprocess.run([umount, "-l", folder], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_free", [0, 4096, 50_000, 200_000])
 def test_full_disk_loses_nothing(many, small_disk, n_free):
     source, undisturbed, _ = many

@@ -31,7 +31,7 @@ NOT_RUN = []  # places of blocks with `<!-- not run: reason -->`; each reason st
 
 COMMANDS = console_scripts()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-OTHER_OPTIONS = {"--help"}
+OTHER_OPTIONS = {"--help", "--quick"}  # of every command; of bin/test
 
 
 def name_of(page):

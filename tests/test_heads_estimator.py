@@ -55,7 +55,7 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [FusionClassifier(), FusionClassifier("late", max_epochs=8), FusionClassifier("logistic")],
+    [FusionClassifier(max_epochs=20), FusionClassifier("late", max_epochs=8), FusionClassifier("logistic")],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_finds_nothing_wrong(estimator, check):

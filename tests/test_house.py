@@ -229,7 +229,7 @@ def test_every_command_has_a_launcher_and_is_in_the_readme(name):
 
 
 def test_every_other_file_in_bin_is_a_tool_of_the_checkout():
-    assert {path.name for path in (ROOT / "bin").iterdir()} - SCRIPTS.keys() == {
+    assert {path.name for path in (ROOT / "bin").iterdir()} - SCRIPTS.keys() - {"__pycache__"} == {
         "demo",
         "environment",
         "launch.py",

@@ -48,6 +48,7 @@ def columns_of(content):
     return {name: [line[name] for line in lines] for name in lines[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("-o",)])
 def test_predictions_have_the_bytes_of_the_catalogue(latin, tmp_path, more):
     folder, *_ = latin
