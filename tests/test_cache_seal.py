@@ -434,6 +434,7 @@ def failing(monkeypatch, function, step):
         yield calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "n_steps"), [("fsync", 2), ("replace", 1)])
 def test_seal_that_fails_at_any_step_loses_nothing(
     cache_path, waiting, undisturbed, monkeypatch, tmp_path, function, n_steps

@@ -97,6 +97,7 @@ def test_each_missing_dataset_is_named(whole, tmp_path):
         assert name.split("/utf8")[0].split("/offset")[0] in " ".join(verify(changed(path, drop(name)))), name
 
 
+@pytest.mark.slow
 def test_each_changed_dataset_is_found_though_every_checksum_of_hdf5_is_right(whole, tmp_path):
     """HDF5 wrote the change itself, so that only the digests can tell."""
     for n, name in enumerate(datasets_of(whole)):
