@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -21,7 +22,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell starts background commands deaf to Ctrl-C, and what they start inherits that; tests send it to real processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_SLOW_FILE = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.slow\b", re.MULTILINE)
 _connect = socket.socket.connect
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of which no test is wanted: of a slow one the libraries alone take seconds."""
+    is_test = config.option.markexpr == "not slow" and collection_path.suffix == ".py"
+    return True if is_test and _SLOW_FILE.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests: where one of them came last, the other cores would wait for it."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_collection_finish() -> None:
@@ -73,13 +87,30 @@ def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[None]:
-    """Leave out what most of a small training's time goes to: its figures are put together, and not made SVG of.
+    """Leave out what most of a small training's time goes to: a figure of each kind is put together, none made SVG of.
 
     For modules that look at no page; those on pages, and the real products' tests, draw all.
     """
+    from heads.reports import ablation_page, train_page
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cache.pages.plot._render", lambda *_: "<svg ></svg>")
+        for page in (ablation_page, train_page):
+            for name in (name for name in vars(page) if name.startswith(("draw_", "plot_"))):
+                patch.setattr(page, name, _once(getattr(page, name)))
         yield
+
+
+def _once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what calls a function once, and answers ever after what came of that."""
+    answers: list[Any] = []
+
+    def answer(*arguments: Any, **options: Any) -> Any:
+        if not answers:
+            answers.append(function(*arguments, **options))
+        return answers[0]
+
+    return answer
 
 
 @pytest.fixture(scope="session")

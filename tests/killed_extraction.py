@@ -1,6 +1,6 @@
 """Extractions that kill themselves, on order: a process that imports the libraries once and forks a child for each.
 
-Its argument is the folder of a text encoder. An order is one line of JSON on stdin::
+An order is one line of JSON on stdin::
 
     {"folder": where to run, "arguments": of embed-extract, "log": a file's name, "die_at": a number or null}
 
@@ -28,24 +28,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import h5py
 import pandas  # noqa: F401 - reads the catalogue
+import PIL.Image
 import torch
+from support import CountingEncoder
 
 torch.set_num_threads(1)  # a pool of threads would not outlive the fork
+PIL.Image.init()
 
 import cache.journal  # noqa: E402
 import embed.commands.extract  # noqa: E402
 import embed.extraction.content_source  # noqa: E402
+import embed.extraction.extract_catalogue  # noqa: E402
 from cache import Journal  # noqa: E402
-from embed import ImageEncoder, TextEncoder  # noqa: E402
-from embed.encoders.precision import dtype_of  # noqa: E402
 
 
 def main() -> None:
     """Serve orders until stdin ends."""
-    for encoder in (ImageEncoder(weights="random"), TextEncoder(sys.argv[1], weights="random")):
-        # Every child would draw the same network, which takes it nine tenths of its time.
-        kept = property(lambda self, network=encoder.model: network.to(dtype_of(self.precision)))
-        type(encoder).model = kept
     gc.freeze()  # or each child would copy the pages of all objects that it looks through for garbage
     for line in sys.stdin:
         child = os.fork()
@@ -130,16 +128,17 @@ def _watch(log: int, die_at: int | None) -> None:
         stepping_create_dataset,
         noted_publish,
     )
-    for encoder in (ImageEncoder, TextEncoder):
-        before(encoder, "encode")
-        encode = encoder.encode
+    before(CountingEncoder, "encode")
+    encode = CountingEncoder.encode
 
-        def noted_encode(self: Any, batch: Any, encode: Callable = encode) -> Any:
-            vectors = encode(self, batch)
-            note(encoded=len(batch))
-            return vectors
+    def noted_encode(self: CountingEncoder, batch: Any) -> Any:
+        vectors = encode(self, batch)
+        note(encoded=len(batch))
+        return vectors
 
-        encoder.encode = noted_encode
+    CountingEncoder.encode = noted_encode  # type: ignore[method-assign]
+    encoders = [CountingEncoder("image"), CountingEncoder("text")]  # a network would take nine tenths of the time
+    embed.extraction.extract_catalogue.make_encoders = lambda _: encoders
     embed.commands.extract.ExtractSettings = functools.partial(
         embed.commands.extract.ExtractSettings, part_bytes=1
     )  # each batch is a part

@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 from support import ROOT
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = ROOT / "tests" / "benchmarks" / "gpu.py"
 

@@ -229,6 +229,7 @@ def run(name, *arguments, **options):
     return subprocess.run([sys.executable, ROOT / "bin" / name, *arguments], env=environment, check=False, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
 def test_path_that_is_not_unicode_can_be_printed(name, path, tmp_path):
     try:
@@ -241,6 +242,7 @@ def test_path_that_is_not_unicode_can_be_printed(name, path, tmp_path):
         assert done.stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cache-info", "cache-verify"])
 def test_reader_that_goes_away_is_no_mistake_of_ours(name, path):
     read_end, write_end = os.pipe()
@@ -253,6 +255,7 @@ def test_reader_that_goes_away_is_no_mistake_of_ours(name, path):
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_output_that_cannot_be_written_is_a_named_error(path):
     with open("/dev/full", "wb") as full:

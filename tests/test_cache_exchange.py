@@ -129,6 +129,7 @@ def test_what_was_exported_comes_back_as_it_was(shop, tmp_path):
     assert verify(tmp_path / "back.h5") == []
 
 
+@pytest.mark.slow
 def test_heads_trained_on_what_came_back_have_the_same_scores(tmp_path):
     pytest.importorskip("pyarrow")
     import heads

@@ -296,6 +296,7 @@ with Journal(sys.argv[1]) as journal:
 """
 
 
+@pytest.mark.slow
 def test_parts_of_a_killed_writer_are_still_there(cache_path):
     command = [sys.executable, "-c", KILLED, cache_path, ROOT, Path(__file__).parent]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:

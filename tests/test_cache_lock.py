@@ -10,6 +10,8 @@ from support import ROOT
 
 from cache import CacheError, CacheLockedError, Journal
 
+pytestmark = pytest.mark.slow
+
 HOLDS = """
 import sys
 sys.path.insert(0, sys.argv[2])

@@ -513,6 +513,7 @@ def sparse_terabytes(path):
         terabytes(file, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [heap_without_end, web_of_groups, sparse_terabytes], ids=lambda make: make.__name__)
 def test_bomb_is_refused_in_moderate_time_and_memory(path, make):
     make(path)

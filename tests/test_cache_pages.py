@@ -7,6 +7,8 @@ from PIL import Image
 from cache.pages.page import picture_url, render_page
 from cache.pages.plot import COLOURS, draw, svg
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>document.title = 'run'</script><img src='https://example.org/x.png' onerror='alert(1)'>"
 TEMPLATE = """{% extends "page.html" %}
 {% block title %}A page{% endblock %}

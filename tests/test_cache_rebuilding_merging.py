@@ -59,6 +59,7 @@ def test_merged_cache_has_the_products_and_vectors_of_all(two, tmp_path):
         assert set(cache.samples("image")) == {key_of("red"), key_of("blue")}
 
 
+@pytest.mark.slow
 def test_order_of_the_caches_changes_nothing(two, tmp_path):
     third = shop_cache(tmp_path / "c.h5", {"0": "green"}, columns={"label": ["g"]})
     merge([*two, third], tmp_path / "x.h5")
@@ -221,6 +222,7 @@ def test_full_disk_leaves_what_was_there(two, tmp_path, monkeypatch):
     assert not Journal(tmp_path / "out.h5").folder.exists()
 
 
+@pytest.mark.slow
 def test_command_tells_in_a_line_what_there_is(two, tmp_path):
     result = invoke(merge_command, *two, "-o", tmp_path / "out.h5")
     assert result.exit_code == 0, result.stderr

@@ -434,6 +434,7 @@ def failing(monkeypatch, function, step):
         yield calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "n_steps"), [("fsync", 2), ("replace", 1)])
 def test_seal_that_fails_at_any_step_loses_nothing(
     cache_path, waiting, undisturbed, monkeypatch, tmp_path, function, n_steps
@@ -505,6 +506,7 @@ def seal_elsewhere(path, *, limit):
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.003, 0.1, 0.5, 0.9, 0.999])
 def test_write_that_fails_midway_loses_nothing_and_shows_no_traceback(many, tmp_path, share):
     """A limit on the size of files makes HDF5's own writes fail, at the start, in the vectors, or at the very end."""
@@ -534,6 +536,7 @@ def small_disk(tmp_path):
     subprocess.run([umount, "-l", folder], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_free", [0, 4096, 50_000, 200_000])
 def test_full_disk_loses_nothing(many, small_disk, n_free):
     source, undisturbed, _ = many

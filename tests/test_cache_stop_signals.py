@@ -21,6 +21,8 @@ from cache.part import Part
 from cache.stop_signals import Terminated, raise_held_signals, signals_held, terminate
 from cache.writer import Writer
 
+pytestmark = pytest.mark.slow
+
 KEYS = [f"{n:064x}" for n in range(3)]
 
 

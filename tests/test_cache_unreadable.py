@@ -32,6 +32,8 @@ from cache import (
 from cache.part_file import PartTokens, PartVectors
 from cache.reading import facts_of, names_in
 
+pytestmark = pytest.mark.slow
+
 ERRNOS = [errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES]
 NAMES = [f"product {n}" for n in range(6)]
 UNWANTED = ("damage", "delete", "remove", "restore", "set aside")

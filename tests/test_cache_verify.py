@@ -18,7 +18,7 @@ from support import ROOT, synthetic_cache
 from cache import Cache, CacheError, DamagedCacheError, EncoderSpec, Journal, Part, content_key, verify
 from cache.tokens import MOST_TOKENS
 
-N_FLIPS, N_CUTS = 400, 40
+N_FLIPS, N_CUTS = 120, 20
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,7 @@ def test_each_missing_dataset_is_named(whole, tmp_path):
         assert name.split("/utf8")[0].split("/offset")[0] in " ".join(verify(changed(path, drop(name)))), name
 
 
+@pytest.mark.slow
 def test_each_changed_dataset_is_found_though_every_checksum_of_hdf5_is_right(whole, tmp_path):
     """HDF5 wrote the change itself, so that only the digests can tell."""
     for n, name in enumerate(datasets_of(whole)):
@@ -271,6 +272,7 @@ def test_tables_of_a_modality_that_the_catalogue_no_longer_has_are_checked_too(p
     assert any(named in problem for problem in verify(changed(path, change, digests_fit=True)))
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_and_every_cut_is_found_or_harmless(whole, tmp_path):
     """A process of its own does it, which the system stops if damage makes HDF5 run in circles, or crash."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}

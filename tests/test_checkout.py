@@ -1,6 +1,7 @@
 """What a newcomer meets: commands of a fresh clone, the environment they make, a wheel, and a foreign `cache`."""
 
 import configparser
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from drawn import draw_catalogue
 from support import ROOT
+
+pytestmark = pytest.mark.slow
 
 COMMANDS = ("embed-extract", "heads-train", "cache-info")
 
@@ -78,6 +81,20 @@ def test_torch_comes_from_the_index_that_is_named(environment, tmp_path):
     assert asked_of_pip(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ((), "-n auto --dist loadfile --no-loadscope-reorder"),
+        (("--quick", "-x"), "-n auto --dist loadfile --no-loadscope-reorder -m not slow -x"),
+        (("tests/test_house.py", "-q"), "tests/test_house.py -q"),
+    ],
+)
+def test_tests_run_in_parallel_or_as_the_arguments_say(asked, told, environment, tmp_path):
+    run(ROOT / "bin" / "environment", "test,lint", env=environment)
+    (tmp_path / "made" / "bin" / "python").write_text('#!/bin/sh\necho "$@"\n')
+    assert run(ROOT / "bin" / "test", *asked, env=environment).stdout == f"-m pytest {told}\n"
+
+
 @pytest.mark.parametrize("command", ["cache-info", "cache-verify", "embed-extract", "heads-train"])
 def test_a_foreign_module_named_cache_is_named(command, tmp_path):
     (tmp_path / "cache.py").write_text("")
@@ -108,9 +125,12 @@ def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
     assert done.returncode == 0, done.stderr
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # after what is installed
     draw_catalogue(tmp_path / "shop", n_products=60)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert", "vocab_size": 500, **sizes}))
     lines = (
         ("embed-inspect", "--no-estimate"),
-        ("embed-extract", "--image-weights", "random", "--text-weights", "random", "--modalities", "text"),
+        ("embed-extract", "--modalities", "text", "--text-encoder", tmp_path / "bert", "--text-weights", "random"),
         ("heads-train", "--max-epochs", "1", "--min-rows", "2"),
         ("cache-info",),
     )

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from support import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOCKERFILE = ROOT / "Dockerfile"
 CONTAINER = ROOT / "docs" / "container"
 LIBRARIES = "/opt/embed-once"  # where the image's environment is

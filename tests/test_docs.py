@@ -31,7 +31,7 @@ NOT_RUN = []  # places of blocks with `<!-- not run: reason -->`; each reason st
 
 COMMANDS = console_scripts()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-OTHER_OPTIONS = {"--help"}
+OTHER_OPTIONS = {"--help", "--quick"}  # of every command; of bin/test
 
 
 def name_of(page):
@@ -69,6 +69,7 @@ def test_blocks_that_are_not_run_are_named_here():
     assert [block.place for block in BLOCKS if block.not_run] == NOT_RUN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
 def test_transcripts_are_what_the_commands_print(page, manual_folder):
     """But for figures; ``python tests/transcripts.py`` writes them anew."""
@@ -77,6 +78,7 @@ def test_transcripts_are_what_the_commands_print(page, manual_folder):
     assert [without_figures(one) for one in shown] == [without_figures(one) for one in printed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
 def test_python_blocks_run(page, manual_folder, tmp_path, monkeypatch):
     """One after the other, in one namespace, beside the drawn catalogue and its cache."""

@@ -192,6 +192,7 @@ def test_ids_that_repeat_among_those_taken_are_named_by_their_rows():
         read_catalogue("c.csv", ExtractSettings(modalities=("text",), where="id != '1'"))
 
 
+@pytest.mark.slow
 def test_the_cache_holds_the_products_taken_and_keeps_the_vectors_of_others(tmp_path):
     catalogue = small_catalogue(tmp_path / "shop", 10)
 

@@ -27,6 +27,8 @@ from cache import Cache, Journal, verify
 from cache.part_file import load_part
 from embed import extract
 
+pytestmark = pytest.mark.slow
+
 LOOP = sys.modules[extract.__module__]
 
 # embed-extract with encoders that need no model; the first argument limits the size of a file.

@@ -18,6 +18,8 @@ import heads.commands.train
 from cache import Cache, verify
 from embed import extract
 
+pytestmark = pytest.mark.slow
+
 EXTRACT = ["data.csv", "-o", "e.h5", "--batch-size", "2", "--workers", "1", "--json"]
 TRAIN = ["e.h5", "--fusion", "text", "--controls", "none", "--max-epochs", "1", "--no-report", "--name", "first"]
 

@@ -65,6 +65,7 @@ def test_words_and_signs_are_hashed_between_the_special_tokens():
     assert ids == [101, *map(hashed, ["blue", "t", "-", "shirt", ",", "größe", "42", "!"]), 102]
 
 
+@pytest.mark.slow
 def test_ids_are_the_same_in_every_process():
     tokenize = "HashTokenizer(30_522)('Blue shirt 日本', max_length=32)"
     code = f"from embed.contents.texts import HashTokenizer; print(*{tokenize})"

@@ -29,6 +29,8 @@ from torchvision.models import ResNet18_Weights, get_model, get_model_weights
 from embed import ExtractSettings, ImageEncoder, SettingError, TextEncoder, WeightsError, make_encoders
 from embed.encoders.weights import load_state
 
+pytestmark = pytest.mark.slow
+
 RESNET18_FILE = "resnet18-f37072fd.pth"
 
 

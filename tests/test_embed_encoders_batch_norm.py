@@ -7,6 +7,8 @@ from torchvision.models import get_model
 
 from embed.encoders.batch_norm import fuse_batch_norm
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(architecture):
     """Return a network in evaluation mode whose batch norms are no identities, and a picture for it."""

@@ -11,6 +11,7 @@ from cache import Cache
 from embed import ExtractSettings, ImageEncoder, TextEncoder, extract
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]

@@ -13,6 +13,8 @@ from embed import EncoderError, ExtractSettings, ImageEncoder, SettingError, ext
 from embed.contents.images import decode
 from embed.encoders.decode_gate import BothWays, DecodeGate
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(size, *, kind="JPEG", seed=0, **options):
     """Return a smooth random picture as a file's bytes."""

@@ -7,6 +7,8 @@ import pytest
 from support import write_catalogue
 from tiny_models import VISION, write_two_towers, write_vision
 
+pytestmark = pytest.mark.slow
+
 MOST = 1e-5
 MOST_OF_HALVES = 1e-3  # tokens are kept in half precision, whose last digit may be another
 BERT = {

@@ -16,6 +16,8 @@ from tiny_models import SIZE, VISION, WORDS, write_two_towers, write_vision
 
 from embed import SettingError, TextEncoder, VisionEncoder, WeightsError
 
+pytestmark = pytest.mark.slow
+
 CONTENTS = [PICTURES[name] for name in ("RGB png", "L jpeg", "turned jpeg", "wide png", "tiny png", "RGBA png")]
 TOWERS = ("clip", "clip of old", "siglip", "siglip2", "chinese_clip")
 TEXTS = [

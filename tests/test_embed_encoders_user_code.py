@@ -10,6 +10,8 @@ import embed
 from embed.encoders.description import Description
 from embed.encoders.user_code import code_as_data
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 import abc, enum, functools
 

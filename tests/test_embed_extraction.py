@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import os
 import random
 import shutil
@@ -28,6 +27,8 @@ from embed import (
     make_encoders,
 )
 from embed.contents.images import decode
+
+pytestmark = pytest.mark.slow
 
 CACHE = Path("cache.h5")
 FAILURES = Path("cache.h5.failures.csv")
@@ -443,12 +444,11 @@ def test_failures_found_before_a_stop_are_kept_too(tmp_path):
 
 
 def test_ctrl_c_at_any_line_of_the_loop_ends_as_ctrl_c_and_mixes_nothing(tmp_path):
-    """The interrupt comes before the first line, the second, and so on, until the run ends unharmed."""
+    """The interrupt comes before each line, where it is run for the first and for the last time."""
     catalogue = small_catalogue(tmp_path / "shop", 3)
     source_file = extract.__code__.co_filename
 
-    def interrupt_before(nth):
-        lines = itertools.count(1)
+    def interrupt_before(nth, lines):
         last = None
 
         def trace(frame, event, argument):
@@ -458,23 +458,34 @@ def test_ctrl_c_at_any_line_of_the_loop_ends_as_ctrl_c_and_mixes_nothing(tmp_pat
             # From Python 3.12 on a comprehension comes to its line again, and there an exception of the tracer's own
             # passes by the `with` around it, which a signal's does not.
             is_new, last = last != (frame, frame.f_lineno), (frame, frame.f_lineno)
-            if event == "line" and is_new and next(lines) == nth:
-                raise KeyboardInterrupt
+            if event == "line" and is_new:
+                lines.append(frame.f_lineno)
+                if len(lines) == nth:
+                    raise KeyboardInterrupt
             return trace
 
         return trace
 
-    before = sys.gettrace()
-    for nth in itertools.count(1):
-        image, rest = CountingEncoder("image"), CountingEncoder("image")
-        stopped = False
-        sys.settrace(interrupt_before(nth))
+    def run_until(nth):
+        """Return the encoder and the lines that were run."""
+        image, lines, before = CountingEncoder("image"), [], sys.gettrace()
+        sys.settrace(interrupt_before(nth, lines))
         try:
             run(catalogue, image, batch_size=1, n_workers=1, part_bytes=40)
         except KeyboardInterrupt:
-            stopped = True
+            assert len(lines) == nth
         finally:
             sys.settrace(before)
+        return image, lines
+
+    _, lines = run_until(None)
+    CACHE.unlink()
+    last = {line: nth for nth, line in enumerate(lines, 1)}
+    numbers = {lines.index(line) + 1 for line in last} | set(last.values())
+    assert len(numbers) > 50
+    for nth in sorted(numbers):
+        image, _ = run_until(nth)
+        rest = CountingEncoder("image")
         run(catalogue, rest, batch_size=2)
         assert image.n_encoded + rest.n_encoded <= 3 + 3, nth  # at most the part that was not published yet
         with Cache(CACHE) as cache:
@@ -482,9 +493,6 @@ def test_ctrl_c_at_any_line_of_the_loop_ends_as_ctrl_c_and_mixes_nothing(tmp_pat
             np.testing.assert_array_equal(cache.matrix("image"), expected)
         assert sorted(os.listdir()) == [CACHE.name, CACHE.name + ".hints"]
         CACHE.unlink()
-        if not stopped:
-            break
-    assert nth > 50
 
 
 # --- failures are remembered

@@ -21,6 +21,8 @@ from cache import Cache, verify
 from embed.encoders.description import Description
 from embed.extraction.held_contents import keyed
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["red shirt", "blue shoes", "red shirt", "a cotton shirt that is much longer", "", "  Red\tSHIRT "]
 
 

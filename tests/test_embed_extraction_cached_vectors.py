@@ -16,6 +16,8 @@ from embed.catalogue.data_frame import cell_of, read_frame
 from embed.extraction import cached_vectors
 from embed.extraction.product_vectors import product_vectors
 
+pytestmark = pytest.mark.slow
+
 
 def frame(n=4):
     return pd.DataFrame({"title": [f"text {row}" for row in range(n)], "price": range(n)})

@@ -16,6 +16,8 @@ import embed.extraction.extract_catalogue
 from cache import Cache, CacheError
 from embed import ExtractSettings, estimate, extract
 
+pytestmark = pytest.mark.slow
+
 Usage = namedtuple("Usage", "total used free")
 
 

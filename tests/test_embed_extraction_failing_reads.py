@@ -23,6 +23,8 @@ from support import ROOT, class_vectors, image_bytes, synthetic_cache, write_cat
 from cache import Cache, verify
 from cache.part_file import load_part
 
+pytestmark = pytest.mark.slow
+
 ERRNOS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES)
 N_AT_ONCE = 2
 EXTRACT = ["data.csv", "-o", "e.h5", "--batch-size", "2", "--workers", "1"]

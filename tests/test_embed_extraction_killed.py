@@ -20,6 +20,8 @@ from support import ROOT, image_bytes, small_catalogue, synthetic_cache, write_c
 from cache import Cache, Journal, verify
 from cache.part_file import load_part
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     {"id": "000", "image": "a.png", "text": "a first product", "label": "x"},
     {"id": "001", "image": "b.png", "text": "a second one", "label": "y"},
@@ -48,15 +50,10 @@ STEPS = {
 class Extractions:
     """Runs embed-extract in children of one process that has all libraries in memory."""
 
-    def __init__(self, catalogue, text_encoder):
-        self.server = subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "killed_extraction.py", text_encoder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.arguments = [str(catalogue), "-o", "e.h5", "--batch-size", "2", "--workers", "1", "--device", "cpu"]
-        self.arguments += ["--image-weights", "random", "--text-weights", "random", "--text-encoder", str(text_encoder)]
+    def __init__(self, catalogue):
+        line = [sys.executable, ROOT / "tests" / "killed_extraction.py"]
+        self.server = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.arguments = [str(catalogue), "-o", "e.h5", "--batch-size", "2", "--workers", "1"]
 
     def run(self, folder, *, die_at=None, log="log"):
         """Return the exit code, or minus the signal, and the log."""
@@ -78,11 +75,7 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def extractions(shop):
-    config = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config |= {"intermediate_size": 16, "vocab_size": 2000, "max_position_embeddings": 64}
-    (shop.parent / "small-bert").mkdir()
-    (shop.parent / "small-bert" / "config.json").write_text(json.dumps(config))
-    extractions = Extractions(shop, shop.parent / "small-bert")
+    extractions = Extractions(shop)
     yield extractions
     extractions.close()
 
@@ -139,9 +132,17 @@ def assert_is_as_undisturbed(folder, undisturbed):
     assert not (folder / "e.h5.journal").exists()
 
 
+def numbers_to_die_at(extractions, start, folder):
+    """Return the numbers of the first and the last step of each kind, and one that is past the end."""
+    _, log = extractions.run(Path(shutil.copytree(start, folder)))
+    steps = [line["step"] for line in log if "step" in line]
+    last = {step: number for number, step in enumerate(steps, 1)}
+    return [*sorted({steps.index(step) + 1 for step in steps} | set(last.values())), len(steps) + 1]
+
+
 @pytest.mark.parametrize("n_sealed", [0, 3], ids=["from nothing", "onto a sealed cache"])
 def test_killed_before_any_step_the_same_command_encodes_the_rest(extractions, undisturbed, shop, tmp_path, n_sealed):
-    """The kill comes before the first step, the second, and so on, until a run ends unharmed."""
+    """The kill comes before each step, until a run ends unharmed; onto a cache before each kind's first and last."""
     start = tmp_path / "start"
     start.mkdir()
     if n_sealed:
@@ -152,7 +153,7 @@ def test_killed_before_any_step_the_same_command_encodes_the_rest(extractions, u
     sealed = keys_on_disk(start / "e.h5")
     assert len(sealed) == (4 if n_sealed else 0)
     killed_at = []
-    for die_at in itertools.count(1):
+    for die_at in numbers_to_die_at(extractions, start, tmp_path / "watched") if n_sealed else itertools.count(1):
         folder = Path(shutil.copytree(start, tmp_path / str(die_at)))
         code, log = extractions.run(folder, die_at=die_at)
         if code == 0:

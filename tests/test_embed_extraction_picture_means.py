@@ -22,6 +22,8 @@ from heads.data.labels import make_labels
 from heads.errors import HeadError
 from heads.modules.head_inputs import check_contents
 
+pytestmark = pytest.mark.slow
+
 CACHE = Path("c.h5")
 MEAN = ExtractSettings(modalities=("image",), pictures="mean")
 PICTURES = {f"{name}.png": image_bytes((n, 0, 0)) for n, name in enumerate("abcdef")} | {"x.png": b"no picture"}

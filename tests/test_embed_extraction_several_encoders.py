@@ -15,6 +15,8 @@ from embed.commands.extract import extract
 from embed.encoders.factory import replicas
 from heads.commands.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):

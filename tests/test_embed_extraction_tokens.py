@@ -13,6 +13,8 @@ from cache import Cache, Tokens
 from embed import Encoded, ExtractSettings, ImageEncoder, SettingError, TextEncoder, extract
 from embed.encoders.weights import seeded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pictures():

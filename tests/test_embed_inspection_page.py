@@ -9,6 +9,8 @@ from embed.commands.inspect import inspect as command
 from embed.inspection.page import write_page
 from embed.inspection.terminal import render_text
 
+pytestmark = pytest.mark.slow
+
 MARKUP = "<script>document.title='run'</script><img src='https://example.org/x.png' onerror='alert(1)'>"
 QUICK = InspectSettings(estimate=False)
 

@@ -281,6 +281,7 @@ def test_full_temporary_folder_is_a_reason_and_no_crash(tmp_path, monkeypatch):
 # The page
 
 
+@pytest.mark.slow
 def test_table_of_columns_fits_a_window(tmp_path):
     rows = [
         {"id": str(n), "base colour": "x" * 39 + "abcdefghij"[n % 10], "season": f"season of the year {n % 5}",

@@ -1,4 +1,4 @@
-"""The whole way on a real catalogue: every fifteenth product, untrained encoders, a few seconds."""
+"""The whole way on a real catalogue: every 25th product, untrained encoders, a few seconds."""
 
 import csv
 import hashlib
@@ -19,13 +19,15 @@ from embed.commands.extract import extract
 from heads.commands.predict import predict
 from heads.commands.train import train
 
-EVERY = 15
+pytestmark = pytest.mark.slow
+
+EVERY = 25
 BROKEN = {"missing": 20, "truncated": 21, "empty": 22, "not_an_image": 23}  # row by status
 
 
 @pytest.fixture(scope="module")
 def folder(fashion, tmp_path_factory):
-    """A copy of every fifteenth product, four of whose pictures are broken and two of whose titles are gone."""
+    """A copy of every 25th product, four of whose pictures are broken and two of whose titles are gone."""
     folder = tmp_path_factory.mktemp("fashion")
     with (fashion / "styles.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[::EVERY]

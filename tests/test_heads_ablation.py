@@ -33,7 +33,7 @@ from heads.training.row_source import open_source
 from heads.training.scheduler import fit, fit_jobs
 from heads.workflows.ablate import ablate
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = AblationSettings(
     fusions=("early", "late"),

@@ -17,6 +17,8 @@ from heads.experiment.results import Outcome
 from heads.metrics.differences import compare
 from heads.metrics.scores import scores as scores_of
 
+pytestmark = pytest.mark.slow
+
 BOTH = {"image": "a", "text": "b"}
 N_ROWS, N_CLASSES, N_FOLDS, SEEDS, N_RESAMPLES = 60, 3, 2, (0, 1), 100
 

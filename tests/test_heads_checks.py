@@ -23,6 +23,8 @@ from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
 from heads.modules.registry import build
 
+pytestmark = pytest.mark.slow
+
 TWO = {"image": 12, "text": 10}
 THREE = {"image": 12, "metadata": 5, "text": 10}
 BROKEN = "tests/broken_heads.py"

@@ -20,7 +20,7 @@ from heads.commands.live_progress import Progress
 from heads.experiment.result_store import ResultCache
 from heads.settings import FitSettings
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = ("--max-epochs", 2, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early")
 

@@ -18,7 +18,7 @@ from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 N = 200
 NAMES = ["image", "text", *FUSIONS]

@@ -22,7 +22,7 @@ from heads.errors import SettingError
 from heads.settings import TrainSettings, parse_fusions
 from heads.training.scheduler import fit_jobs
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 ALL = ["image", "text", *FUSIONS]
 DETAILED = r"head +acc "  # the table behind the answer's

@@ -9,6 +9,7 @@ from heads.training.footprint import footprint
 from heads.training.scheduler import fit, fit_jobs
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]

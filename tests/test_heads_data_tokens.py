@@ -29,7 +29,7 @@ from heads.training.job import Job, Task
 from heads.training.scheduler import fit
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 TOKEN_DIMS = {"image": 7, "text": 6}
 N_CELLS = 9

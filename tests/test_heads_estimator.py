@@ -21,6 +21,8 @@ from heads.settings import FitSettings
 from heads.training.head_state import class_weights
 from heads.training.thread_count import ThreadCount
 
+pytestmark = pytest.mark.slow
+
 MODALITIES = {"text": 5, "image": 4}  # not in the order of the names
 TEXT, IMAGE = slice(0, 5), slice(5, 9)
 CODES = np.arange(90) % 3
@@ -53,7 +55,7 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [FusionClassifier(), FusionClassifier("late", max_epochs=8), FusionClassifier("logistic")],
+    [FusionClassifier(max_epochs=20), FusionClassifier("late", max_epochs=8), FusionClassifier("logistic")],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_finds_nothing_wrong(estimator, check):

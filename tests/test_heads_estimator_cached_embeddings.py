@@ -21,6 +21,8 @@ from embed.encoders.huggingface_text import TextEncoder
 from embed.extraction import product_vectors
 from heads.estimator.input_columns import named_modalities
 
+pytestmark = pytest.mark.slow
+
 TITLES = [f"{'red' if n % 2 else 'blue'} shirt {n}" for n in range(24)]
 LABELS = np.array(["odd" if n % 2 else "even" for n in range(24)])
 

@@ -13,6 +13,8 @@ from heads import FusionClassifier, SettingError
 from heads.data.holdout import draw_holdout
 from heads.metrics.scores import log_loss, scores
 
+pytestmark = pytest.mark.slow
+
 CODES = np.arange(60) % 3
 X = np.hstack([class_vectors(CODES, 5, spread=1.5, seed=1), class_vectors(CODES, 4, spread=1.5, seed=2)])
 X[::7, :5] = np.nan  # rows without the text

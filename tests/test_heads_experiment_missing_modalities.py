@@ -60,6 +60,7 @@ def test_subsets_are_all_but_the_empty_one():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_head_is_scored_on_every_subset(shop):
     report, found, *_ = shop
     assert list(report.missing) == ["image", "text", "image+text", "10% missing", "30% missing", "50% missing"]

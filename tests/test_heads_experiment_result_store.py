@@ -18,6 +18,8 @@ from heads.errors import MemoError
 from heads.experiment.result_store import ResultCache, _digest, job_key
 from heads.experiment.results import Outcome, Trained, outcome_of
 
+pytestmark = pytest.mark.slow
+
 WRITER = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]

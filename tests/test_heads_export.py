@@ -33,6 +33,8 @@ from heads.modules.registry import build
 from heads.modules.token_layers import MultiHeadAttention
 from heads.runs.folder import load_heads
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, SIDE = 90, 32
 FUSIONS = ("attention", "gated", "late", "lowrank", "logistic", "neighbours", "centroids", "majority")
 

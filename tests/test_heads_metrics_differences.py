@@ -86,6 +86,7 @@ def test_one_group_and_heads_that_never_differ_are_no_evidence():
     assert compare([], "text", scores=scores, resampled=resampled, n_groups=3) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 def test_of_nine_fusions_that_are_no_better_one_is_called_better_in_few_problems(grouped):
     """Nominal are 5 %; with intervals for each by itself a fifth has one, and a third or more a wrong interval."""

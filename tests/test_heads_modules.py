@@ -151,6 +151,7 @@ def test_what_stands_where_a_modality_is_absent_has_no_influence(name, dims, val
 
 
 @every_head
+@pytest.mark.slow
 def test_32_rows_can_be_learned_by_heart(name, dims):
     (inputs, present), rows = rows_of(dims, 32), np.arange(32)
     targets = torch.randint(N_CLASSES, (32,), generator=torch.Generator().manual_seed(3))

@@ -18,7 +18,7 @@ from heads.settings import TrainSettings
 from heads.workflows.predict import predict
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 K = 3
 QUICK = TrainSettings(

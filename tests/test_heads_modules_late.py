@@ -24,7 +24,7 @@ from heads.settings import TrainSettings
 from heads.training.scheduler import fit_jobs
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = TrainSettings(fusions=("late",), hidden_dim=32, max_epochs=10, n_resamples=100, controls=())
 

@@ -16,7 +16,7 @@ from heads.training.batch_loader import draw_epoch
 from heads.training.scheduler import fit
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 
 def masks_of(rate, *, absent=0.3, n_epochs=3, name="early"):

@@ -12,6 +12,8 @@ from support import class_vectors
 from heads.errors import LabelError, SettingError
 from heads.modules.logistic import STRENGTHS, Logistic, fit_logistic
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, DIMS = 260, {"image": 9, "text": 6}
 TRAIN, VALIDATION = torch.arange(180), torch.arange(180, N_ROWS)
 

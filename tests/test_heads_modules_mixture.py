@@ -18,6 +18,8 @@ from heads.modules.late import Late
 from heads.modules.mixture import Mixture, fit_mixture, mix
 from heads.modules.temperature import fit_temperature
 
+pytestmark = pytest.mark.slow
+
 N_CLASSES = 6
 
 

@@ -14,6 +14,8 @@ from torch import nn
 from heads.errors import HeadError
 from heads.modules.plugin import is_plugin, load_plugin, plugin_sha256
 
+pytestmark = pytest.mark.slow
+
 DIMS = {"image": 5, "text": 3}
 HEAD = """
 from torch import nn

@@ -18,6 +18,8 @@ from heads.modules.late import Late
 from heads.modules.sklearn_baselines import BASELINES, fit_baseline
 from heads.modules.temperature import fit_temperature
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, DIMS = 240, {"image": 4, "text": 3}
 TRAIN, VALIDATION = torch.arange(160), torch.arange(160, N_ROWS)
 MODELS = {

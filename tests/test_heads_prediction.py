@@ -27,6 +27,8 @@ from heads.prediction.answers import Answers
 from heads.prediction.catalogue_cache import RawColumns, _made_as, usual_cache_path
 from heads.prediction.products import Product, picture_bytes
 
+pytestmark = pytest.mark.slow
+
 N = 60
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 QUICK = TrainSettings(

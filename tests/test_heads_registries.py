@@ -20,6 +20,8 @@ from heads.commands.train import train
 from heads.head_types import HEAD_TYPES
 from heads.metrics.registry import METRICS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def registered(monkeypatch):

@@ -18,6 +18,8 @@ from heads.reports.ablation_figures import looks_of, pareto_front, short_name
 from heads.settings import FitSettings
 from heads.workflows.ablate import ablate
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<img src=x onerror='document.title=1'>{{ 7*7 }} & 商品 \\d $x_1$"
 LONG = "an-encoder-with-a-name-that-no-phone-is-wide-enough-for-" * 2
 QUICK = AblationSettings(

@@ -12,6 +12,8 @@ from support import image_bytes
 import heads.reports.thumbnails
 from heads.reports.thumbnails import Thumbnails
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def root(tmp_path):

@@ -22,6 +22,8 @@ from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.slow
+
 QUICK = TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, min_rows=1)
 HOSTILE = "<script>document.title = 'run'</script><img src='https://example.org/x.png' onerror='alert(1)'>"
 TITLES = (HOSTILE, "=1+1", "חולצה כחולה", "a dress \N{DRESS}", "caf\udce9", "long " * 100, "")

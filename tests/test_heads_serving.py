@@ -24,6 +24,8 @@ from heads.serving.app import PAGE, make_app
 from heads.serving.gate import POLICY, Gate
 from heads.serving.measurements import Measurements
 
+pytestmark = pytest.mark.slow
+
 TITLE = "a blue cotton shirt"
 PRODUCT = {"text": TITLE, "columns": {"gender": "Men"}}
 

@@ -68,6 +68,7 @@ def test_what_comes_while_a_batch_is_answered_is_answered_together(batching, wor
     assert asyncio.run(run()) == [1, 4, 9, 16, 25, 36]
     batching.close()  # the last batch is noted after its answers are there
     assert worker.batches == [[1], [2, 3, 4, 5], [6]]
+    batching.close()  # its thread tells of a batch after it has answered
     assert batching.noted == ([], [1, 4, 1])
 
 

@@ -13,6 +13,8 @@ from heads.serving.similar_products import most_similar
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
+pytestmark = pytest.mark.slow
+
 N = 80
 ROWS = [7, 0, 11, 11, 79]
 HAS = {"image": np.arange(N) % 7 != 0, "text": np.arange(N) % 11 != 0}  # rows 0 and 77 have nothing

@@ -18,6 +18,8 @@ from support import image_bytes
 
 from heads.modules.late import pool
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["blue shirt", "blue shoes", "red shirt", "red shoes"]
 PROBABILITIES = {"image": [0.07, 0.81, 0.1, 0.02], "text": [0.05, 0.15, 0.78, 0.02], "metadata": [0.3, 0.2, 0.4, 0.1]}
 

@@ -16,6 +16,8 @@ from support import image_bytes, invoke
 from cache.keys import fields_sha256
 from heads.commands.serve import serve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(served_run, tmp_path_factory):

@@ -24,7 +24,7 @@ from heads.tracking.trackers import TRACKERS, TrackedRun, check_trackers, parse_
 from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 TRAIN = TrainSettings(fusions=("early", "late"), hidden_dim=8, max_epochs=3, n_resamples=100, precision="fp32")
 ABLATE = AblationSettings(

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from support import CONTROLS, DIRECT, FUSIONS, class_vectors, synthetic_cache
 
+pytestmark = pytest.mark.slow
+
 STEPWISE = ("image", *(name for name in FUSIONS if name != "late"))  # late fusion is made of such: whole runs have it
 CHANGES = {
     "learned absence": {"absent": "learned"},

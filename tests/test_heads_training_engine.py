@@ -22,6 +22,8 @@ from heads.training.scheduler import fit, fit_jobs
 from heads.training.stack import Stack
 from heads.training.stack_planner import plan_stacks
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "image": {}, "early": {}, "attention": {}, "gated": {}, "lowrank": {},
     "early, learned absence": {"absent": "learned"}, "attention, learned absence": {"absent": "learned"},

@@ -13,7 +13,7 @@ from heads.settings import TrainSettings
 from heads.training.row_source import DiskSource
 from heads.workflows.ablate import ablate
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 WINDOW_ROWS = 32
 LITTLE = "8K"  # the vectors of `cache_path` are 15 KiB, a window of them 2 KiB

@@ -29,6 +29,8 @@ from heads.training.scheduler import fit
 from heads.training.stack import Stack
 from heads.training.stack_planner import plan_stacks, stack_bytes
 
+pytestmark = pytest.mark.slow
+
 META = torch.empty(0, device="meta")
 WANT = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),

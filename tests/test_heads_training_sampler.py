@@ -164,6 +164,7 @@ def test_only_training_rows_say_how_often_a_class_occurs(changes):
     assert losses[0] != [epoch["train_loss"] for epoch in fit(other).history]
 
 
+@pytest.mark.slow
 def test_what_is_for_rare_classes_serves_rare_classes():
     """Nineteen rows in twenty are of one of three overlapping classes."""
     task = small_task(n_rows=(800, 200, 1000), shares=(0.95, 0.03, 0.02), spread=3.0, absent=0.0)

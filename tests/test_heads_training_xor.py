@@ -7,7 +7,7 @@ from support import FUSIONS, class_vectors, synthetic_cache
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 # The defaults but for the epochs, so that what a user gets is what is tested.
 SETTINGS = TrainSettings(max_epochs=5, n_resamples=200, weights="0.5,0.5", precision="fp32", device="cpu")

@@ -23,7 +23,7 @@ from heads.settings import TrainSettings
 from heads.workflows.ablate import ablate
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 COLUMNS = ("material", "price", "since")
 QUICK = TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", metadata_columns=COLUMNS)

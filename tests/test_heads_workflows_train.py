@@ -27,7 +27,7 @@ from heads.runs.folder import load_heads, reserved
 from heads.settings import TrainSettings
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = TrainSettings(hidden_dim=32, max_epochs=10, n_resamples=100)
 ALL = ["image", "text", *FUSIONS]

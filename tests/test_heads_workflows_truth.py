@@ -15,7 +15,7 @@ from heads.errors import SettingError
 from heads.settings import SIZES, TrainSettings, parse_controls
 from heads.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=32, max_epochs=10, n_resamples=100)
 EVERYTHING = replace(
@@ -210,8 +210,8 @@ def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_i
 
 def test_large_learns_random_labels_by_heart(tmp_path):
     generator = np.random.default_rng(0)
-    vectors = {name: generator.standard_normal((300, 24)) for name in ("image", "text")}
-    labels = generator.integers(4, size=300)
+    vectors = {name: generator.standard_normal((160, 24)) for name in ("image", "text")}
+    labels = generator.integers(4, size=160)
     settings = TrainSettings(fusions=("early",), n_resamples=100, controls=(), **SIZES["large"])
     scored = run_on(tmp_path, vectors, labels, settings).metrics
     assert {name: own["train"]["accuracy"] for name, own in scored.items()} == {"image": 1, "text": 1, "early": 1}

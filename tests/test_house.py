@@ -176,6 +176,7 @@ def test_few_files_of_heads_need_an_encoder_and_they_import_it_in_functions_alon
         assert not {name.split(".")[0] for name in imports_of(ast.unparse(top))} & {"embed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_answers_without_torch(name, tmp_path):
     done, modules = modules_after(name, "--help", folder=tmp_path)
@@ -186,6 +187,7 @@ def test_help_answers_without_torch(name, tmp_path):
     assert not modules & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cache-info", "cache-verify", "cache-gc"])
 def test_cache_commands_never_import_torch(name, tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(3)}, {"label": ["a", "b", "c"]})
@@ -195,6 +197,7 @@ def test_cache_commands_never_import_torch(name, tmp_path):
     assert not modules & HEAVY
 
 
+@pytest.mark.slow
 def test_inspection_without_an_estimate_never_imports_torch(tmp_path):
     path = small_catalogue(tmp_path / "shop")
     done, modules = modules_after("embed-inspect", path, "--no-estimate", folder=tmp_path)
@@ -204,6 +207,7 @@ def test_inspection_without_an_estimate_never_imports_torch(tmp_path):
     assert not modules & HEAVY
 
 
+@pytest.mark.slow
 def test_training_imports_no_encoder_s_library(tmp_path):
     codes = np.arange(60) % 2
     vectors = {"image": class_vectors(codes, 4), "text": class_vectors(codes, 3, seed=1)}
@@ -225,7 +229,7 @@ def test_every_command_has_a_launcher_and_is_in_the_readme(name):
 
 
 def test_every_other_file_in_bin_is_a_tool_of_the_checkout():
-    assert {path.name for path in (ROOT / "bin").iterdir()} - SCRIPTS.keys() == {
+    assert {path.name for path in (ROOT / "bin").iterdir()} - SCRIPTS.keys() - {"__pycache__"} == {
         "demo",
         "environment",
         "launch.py",

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 from support import ROOT
+
+pytestmark = pytest.mark.slow
 
 # A machine with a GPU, as far as PyTorch says; what is asked of it is one pytest run with the suite's conftest.py.
 PYTEST = """

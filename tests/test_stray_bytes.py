@@ -48,6 +48,7 @@ def columns_of(content):
     return {name: [line[name] for line in lines] for name in lines[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("-o",)])
 def test_predictions_have_the_bytes_of_the_catalogue(latin, tmp_path, more):
     folder, *_ = latin
@@ -62,6 +63,7 @@ def test_predictions_have_the_bytes_of_the_catalogue(latin, tmp_path, more):
     assert [both[one] for one in written["id"]] == written["text"]
 
 
+@pytest.mark.slow
 def test_the_list_of_failures_has_the_bytes_of_the_catalogue(latin):
     folder, *_ = latin
     assert columns_of((folder / "c.h5.failures.csv").read_bytes())["cell"] == ["thé vert"]
