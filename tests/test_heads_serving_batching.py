@@ -47,8 +47,7 @@ def batching(worker):
     batching.noted = dropped, sizes
     yield batching
     worker.may_begin.set()
-    if batching._thread.is_alive():
-        batching.close()
+    batching.close()
 
 
 def begun(batching, worker):
@@ -66,7 +65,6 @@ def test_what_comes_while_a_batch_is_answered_is_answered_together(batching, wor
         return await asyncio.gather(*futures)
 
     assert asyncio.run(run()) == [1, 4, 9, 16, 25, 36]
-    batching.close()  # the last batch is noted after its answers are there
     assert worker.batches == [[1], [2, 3, 4, 5], [6]]
     batching.close()  # its thread tells of a batch after it has answered
     assert batching.noted == ([], [1, 4, 1])
