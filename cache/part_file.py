@@ -12,6 +12,7 @@ from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownV
 from cache.layout import PART_FORMAT, open_checked
 from cache.out_of_memory import is_out_of_memory
 from cache.part import Part, decode_part
+from cache.plain_rows import PlainRows
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
@@ -96,23 +97,7 @@ class PartVectors:
         self._file = part_file
         path = part_file.path
         with open_checked(path, file_format=PART_FORMAT, source=part_file.open()) as file, file.reading():
-            vectors = file["vector"]
-            self._dim, self._dtype = vectors.shape[1], vectors.dtype
-            self._chunk_rows, chunk_dim = vectors.chunks or vectors.shape
-            n_chunks = vectors.id.get_num_chunks() if vectors.chunks else 0
-            chunks = [vectors.id.get_chunk_info(number) for number in range(n_chunks)]
-            if not vectors.chunks:
-                self._places = np.array([vectors.id.get_offset() or 0])
-        if chunk_dim != self._dim:
-            raise DamagedCacheError(
-                f"Expected the journal's part {path.name} to have its vectors row by row, got pieces of rows. Move it "
-                "elsewhere to have its contents encoded again."
-            )
-        if chunks:
-            self._places = np.empty(len(chunks), dtype=np.int64)  # the byte where each chunk begins
-            self._places[[chunk.chunk_offset[0] // self._chunk_rows for chunk in chunks]] = [
-                chunk.byte_offset for chunk in chunks
-            ]
+            self._rows = PlainRows(file["vector"], file.source)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors in some rows; no others are read.
@@ -124,17 +109,8 @@ class PartVectors:
         Raises:
             UnreadableError, CacheError: as for the part itself.
         """
-        chunks = rows // self._chunk_rows
-        starts = np.append(0, np.flatnonzero((np.diff(rows) != 1) | (np.diff(chunks) != 0)) + 1)[: len(rows)]
-        counts = np.diff(np.append(starts, len(rows)))  # (runs of neighbours,)
-        row_bytes = self._dim * self._dtype.itemsize
-        places = self._places[chunks[starts]] + rows[starts] % self._chunk_rows * row_bytes
         with self._file.open() as source:
-            content = b"".join(
-                source.bytes_at(place, n_bytes)
-                for place, n_bytes in zip(places.tolist(), (counts * row_bytes).tolist(), strict=True)
-            )
-        return np.frombuffer(content, dtype=self._dtype).reshape(len(rows), self._dim)
+            return self._rows.take(rows, source)
 
 
 class PartTokens:

@@ -13,6 +13,7 @@ from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
 from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
 from cache.memory_budget import check_memory
+from cache.plain_rows import PlainRows
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
 from cache.writer import array_digest, content_sha256, decode_strings
 
@@ -175,6 +176,11 @@ class Cache:
     def vector_block(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
         """Return the vectors of the contents from `start` to `stop`, (stop - start, D) float32."""
         return self._read(f"{modality}/{encoder}/vector", slice(start, stop))
+
+    def plain_rows(self, modality: str, encoder: str) -> PlainRows:
+        """Return an encoder's vectors as bytes of the file, for `cache.vector_rows`, which checks them."""
+        with self._reading(path := f"{modality}/{encoder}/vector"):
+            return PlainRows(self._file[path], self._file.source)
 
     def dimension(self, modality: str, encoder: str) -> int:
         """Return D."""

@@ -15,7 +15,7 @@ from cache.part import Part
 from cache.part_file import load_part
 from cache.reading import facts_of
 from cache.store import Cache
-from cache.vector_rows import read_rows
+from cache.vector_rows import VectorRows
 
 __all__ = ["VectorsByKey"]
 
@@ -35,6 +35,7 @@ class VectorsByKey:
         self._parts: dict[Path, Part] = {}  # those of this encoder that wait in the journal
         self._part_failures: dict[Path, dict[str, str]] = {}  # of all encoders' that wait: a content fails for all
         self._cache: Cache | None = None  # the sealed file, open
+        self._vectors: VectorRows | None = None  # of it, once some are wanted
         self._identity: tuple[int, ...] = ()  # of it; a seal puts another in its place
         self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
         self._failures: dict[str, str] = {}  # key -> status, of contents without any
@@ -127,7 +128,9 @@ class VectorsByKey:
         numbers = np.flatnonzero(rows >= 0)
         if cache is None or not len(numbers):
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
-        return numbers, read_rows(cache, self.spec.modality, self.encoder, rows[numbers])
+        if self._vectors is None:
+            self._vectors = VectorRows(cache, self.spec.modality, self.encoder)
+        return numbers, self._vectors.take(rows[numbers])
 
     def _opened(self) -> Cache | None:
         """Return the sealed cache, opened anew and its keys read where it is another file than before."""
@@ -136,7 +139,7 @@ class VectorsByKey:
         if identity != self._identity:
             if self._cache is not None:
                 self._cache.close()
-            self._cache, self._identity, self._rows, self._failures = None, (), {}, {}
+            self._cache, self._vectors, self._identity, self._rows, self._failures = None, None, (), {}, {}
             if facts is not None:
                 cache = Cache(self.cache_path)
                 self._load_keys(cache)
