@@ -24,8 +24,8 @@ class PlainRows:
         self.chunk_rows, chunk_dim = dataset.chunks or dataset.shape
         if chunk_dim != self.dim:
             raise DamagedCacheError(
-                f"Expected {source.path} to have its vectors row by row, got pieces of rows. Move it elsewhere to have its "
-                "contents encoded again."
+                f"Expected {source.path} to have its vectors row by row, got pieces of rows. Move it elsewhere to have "
+                "its contents encoded again."
             )
         if dataset.chunks:
             chunks: list[h5py.h5d.StoreInfo] = []

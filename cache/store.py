@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
 from cache.memory_budget import check_memory
 from cache.plain_rows import PlainRows
+from cache.source_file import SourceFile
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
 from cache.writer import array_digest, content_sha256, decode_strings
 
@@ -180,7 +182,7 @@ class Cache:
     def plain_rows(self, modality: str, encoder: str) -> PlainRows:
         """Return an encoder's vectors as bytes of the file, for `cache.vector_rows`, which checks them."""
         with self._reading(path := f"{modality}/{encoder}/vector"):
-            return PlainRows(self._file[path], self._file.source)
+            return PlainRows(self._file[path], cast("SourceFile", self._file.source))
 
     def dimension(self, modality: str, encoder: str) -> int:
         """Return D."""

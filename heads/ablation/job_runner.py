@@ -145,7 +145,8 @@ class Bench:
         if isinstance(result, HeadError):
             outcome = failed(result)
         else:
-            outcome = outcome_of(result, self.problem.labels.targets, self.problem.folds[job.fold])
+            labels, split = self.problem.labels, self.problem.folds[job.fold]
+            outcome = outcome_of(result, labels.targets, split, n_classes=len(labels.classes))
         if not isinstance(result, HeadMemoryError):
             self._result_cache.put(self.key(job), outcome)
         self._take(job, outcome, remembered=False)

@@ -69,7 +69,7 @@ def ablate(
         find_device(settings.device)  # before all is read
         with Cache(cache_path) as cache:
             problem = pose(cache, settings)
-        experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
+        experiment = Experiment.of(problem, settings, sides=("validation", "test"))
         with ResultCache(memo_path) as result_cache:
             bench = Bench(experiment, result_cache, seeds=settings.seeds, watcher=watcher)
             configurations = _try_all(bench, settings)
