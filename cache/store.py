@@ -16,8 +16,9 @@ from cache.layout import attribute, column_path, open_checked
 from cache.memory_budget import check_memory
 from cache.plain_rows import PlainRows
 from cache.source_file import SourceFile
+from cache.string_column import StringColumn
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
-from cache.writer import array_digest, content_sha256, decode_strings
+from cache.writer import BLOCK_ROWS, array_digest, content_sha256, decode_strings
 
 __all__ = ["Cache"]
 
@@ -140,7 +141,12 @@ class Cache:
 
     def ids(self) -> list[str]:
         """Return the N products' ids, in the catalogue's order."""
-        return self._strings("catalogue/id")
+        return list(self.id_column())
+
+    def id_column(self) -> StringColumn:
+        """Return the N products' ids as they are kept, which takes less memory."""
+        utf8 = self._read("catalogue/id/utf8")
+        return StringColumn(utf8, self._offsets("catalogue/id/offset", len(utf8)))
 
     def columns(self) -> list[str]:
         """Return the names of the catalogue's other columns, in their order."""
@@ -237,7 +243,10 @@ class Cache:
 
     def statuses(self, modality: str) -> list[str]:
         """Return each product's status, N strings: ``ok``, or why it has no vector."""
-        return self._ascii(f"catalogue/{modality}/status").astype(str).tolist()
+        statuses = self._ascii(f"catalogue/{modality}/status")
+        shared: dict[bytes, str] = {}  # one object for each status that occurs
+        blocks = (statuses[start : start + BLOCK_ROWS].tolist() for start in range(0, len(statuses), BLOCK_ROWS))
+        return [shared.setdefault(one, one.decode()) for block in blocks for one in block]
 
     def present(self, modality: str, encoder: str) -> np.ndarray:
         """Return which products have a vector, (N,) bool."""
