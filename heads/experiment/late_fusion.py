@@ -34,7 +34,7 @@ __all__ = [
 
 SWEEP_STEPS = {2: 0.05, 3: 0.1}  # by the number of modalities: 21 and 66 points
 COARSE_STEP = 0.2
-FITTED_CELLS = 2**25  # rows times classes that weights are fitted on: what whole answers may take
+FITTED_CELLS = 2**24  # rows times classes that weights are fitted on, in float64 and several copies
 
 
 @dataclass(frozen=True)
