@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from cache.encoded_keys import EncodedKeys
 from cache.errors import SpecConflictError
 from cache.journal import Journal
 from cache.keys import EncoderSpec
@@ -17,6 +18,7 @@ from cache.part_file import PartFile
 from cache.products import Products
 from cache.reading import facts_of
 from cache.store import Cache
+from cache.writer import BLOCK_ROWS
 
 __all__ = ["Entry", "Inventory", "Waiting"]
 
@@ -47,7 +49,7 @@ class Entry:
     n_dim: int = 0  # while there is no vector
     n_token_dim: int = 0  # where the encoder gives no tokens
     sealed: bool = False
-    keys: set[str] = field(default_factory=set)
+    keys: EncodedKeys = field(default_factory=lambda: EncodedKeys({}, np.zeros(0, dtype=bool)))
     parts: list[Waiting] = field(default_factory=list)
 
     def add(self, waiting: Waiting) -> None:
@@ -140,14 +142,17 @@ class Inventory:
         """Put the rows that are not sealed yet into the catalogue's order, whatever order they were encoded in."""
         for modality in {*self.keys, *products.contents}:
             self.failures.setdefault(modality, {})
-            keys = list(self.keys.get(modality, {}))
             n_sealed = self._n_sealed.get(modality, 0)
+            if len(self.keys.setdefault(modality, {})) == n_sealed:
+                continue
+            keys = list(self.keys[modality])
             sealed, unsealed = keys[:n_sealed], set(keys[n_sealed:])
             contents = products.contents.get(modality)
             wanted = [] if contents is None else [*contents.keys, *contents.kept]
             ordered = [key for key in dict.fromkeys(wanted) if key in unsealed]
             others = sorted(unsealed.difference(ordered))
-            self.keys[modality] = {key: row for row, key in enumerate([*sealed, *ordered, *others])}
+            self.keys[modality].clear()  # the same one, by which entries know their sealed keys
+            self.keys[modality].update((key, row) for row, key in enumerate([*sealed, *ordered, *others]))
 
     def _add_fitting(self, modality: str, encoder: str, parts: Sequence[Waiting]) -> None:
         """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
@@ -170,22 +175,26 @@ class Inventory:
 
     def _add_cache(self, cache: Cache) -> None:
         for modality in cache.content_modalities:
-            keys = cache.keys(modality).astype(str).tolist()
-            statuses = cache.content_statuses(modality).astype(str).tolist()
-            self.keys[modality] = {key: row for row, key in enumerate(keys)}
+            keys = cache.keys(modality)
+            statuses = cache.content_statuses(modality)
+            failed = np.flatnonzero(statuses != b"ok")
+            self.failures[modality] = dict(zip(_strings(keys[failed]), _strings(statuses[failed]), strict=True))
+            self.keys[modality] = {key: row for row, key in enumerate(_strings(keys))}
             self._n_sealed[modality] = len(keys)
-            self.failures[modality] = {
-                key: status for key, status in zip(keys, statuses, strict=True) if status != "ok"
-            }
             for encoder in cache.encoders(modality):
-                encoded = cache.encoded(modality, encoder)
                 self.entries[modality, encoder] = Entry(
                     spec=cache.spec(modality, encoder),
                     n_dim=cache.dimension(modality, encoder),
                     n_token_dim=cache.token_dimension(modality, encoder),
                     sealed=True,
-                    keys={key for key, is_encoded in zip(keys, encoded.tolist(), strict=True) if is_encoded},
+                    keys=EncodedKeys(self.keys[modality], cache.encoded(modality, encoder)),
                 )
+
+
+def _strings(array: np.ndarray) -> Iterator[str]:
+    """Yield strings of bytes in ASCII; an array of them as strings would take four times the memory."""
+    for start in range(0, len(array), BLOCK_ROWS):
+        yield from array[start : start + BLOCK_ROWS].astype(str).tolist()
 
 
 def _tokens_of(dim: int) -> str:

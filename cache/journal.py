@@ -5,10 +5,12 @@ rename is on the disk too, the work in it is done for good. There is no index th
 the folder lists. Two writers of the same work write the same name or two parts with the same keys, and both are
 harmless.
 
-Parts of one encoder are merged as they grow in number: `MERGED_PARTS` of like size become one, until it has
-`LARGE_PART_BYTES`. So there are never more than one for as many bytes, and some thirty small ones. The merged part is
-published like any other before those that are in it are removed: whoever is killed between leaves copies, which are
-harmless.
+Parts of one encoder are merged as they grow in number: `MERGED_PARTS` of like size become one, until it is large. Large
+is a share of 1/`LARGE_PARTS` of all that waits for the encoder, but no less than `LARGE_PART_BYTES` and no more than
+`MOST_LARGE_PART_BYTES`, for a part is made and checked in memory. So there are at most 64 large parts up to 4 GiB, one
+for each 64 MiB beyond (one for 256 where each is published at 32), and some thirty small ones; and no byte is written
+more often than the logarithm of that, some six times. The merged part is published like any other before those that are
+in it are removed: whoever is killed between leaves copies, which are harmless.
 
 Parts are only removed after `cache.sealing` has put them into the cache, or merging into another part. One whose bytes
 were read without error and do not match the digest in its name is set aside, as ``<name>.damaged``, and its work is
@@ -39,7 +41,8 @@ __all__ = ["Journal"]
 log = logging.getLogger("embed_once")
 
 MERGED_PARTS = 8
-LARGE_PART_BYTES = 2**23
+LARGE_PARTS = 64
+LARGE_PART_BYTES, MOST_LARGE_PART_BYTES = 2**23, 2**26
 
 _DAMAGED = ".damaged"
 
@@ -127,11 +130,13 @@ class Journal:
 
     def _like_parts(self, modality: str, encoder: str) -> list[Path]:
         """Return the smallest parts of an encoder that are to be merged, none where no size has enough of them."""
+        facts = {path: facts_of(path) for path in self.paths_of(modality, encoder)}
+        sizes = {path: of_path.st_size for path, of_path in facts.items() if of_path is not None}
+        large = min(max(sum(sizes.values()) // LARGE_PARTS, LARGE_PART_BYTES), MOST_LARGE_PART_BYTES)
         by_size: dict[int, list[Path]] = {}
-        for path in self.paths_of(modality, encoder):
-            facts = facts_of(path)
-            if facts is not None and facts.st_size < LARGE_PART_BYTES:
-                by_size.setdefault((facts.st_size.bit_length() + 2) // 3, []).append(path)  # by factors of 8
+        for path, size in sizes.items():
+            if size < large:
+                by_size.setdefault((size.bit_length() + 2) // 3, []).append(path)  # by factors of 8
         return next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
 
     def paths_of(self, modality: str, encoder: str) -> list[Path]:

@@ -10,7 +10,7 @@ from cache.inventory import Entry, Inventory
 from cache.part import Part
 from cache.part_file import PartVectors
 from cache.store import Cache
-from cache.writer import BLOCK_ROWS
+from cache.vector_rows import VectorRows
 
 __all__ = ["publish_means"]
 
@@ -66,11 +66,7 @@ class _VectorReader:
     def _read_sealed(self, vectors: np.ndarray, chosen: np.ndarray, keys: Sequence[str]) -> None:
         rows = np.array([self._inventory.keys[self._where[0]][keys[n]] for n in chosen.tolist()])
         with Cache(self._inventory.cache_path) as cache:
-            for start in np.unique(rows // BLOCK_ROWS * BLOCK_ROWS).tolist():
-                inside = (rows >= start) & (rows < start + BLOCK_ROWS)
-                first, last = int(rows[inside].min()), int(rows[inside].max())
-                block = cache.vector_block(*self._where, first, last + 1)
-                vectors[chosen[inside]] = block[rows[inside] - first]
+            vectors[chosen] = VectorRows(cache, *self._where).take(rows)
 
 
 def _portions(keys: Sequence[str], members: Mapping[str, Sequence[str]], *, most_vectors: int) -> Iterator[list[str]]:

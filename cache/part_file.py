@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownV
 from cache.layout import PART_FORMAT, open_checked
 from cache.out_of_memory import is_out_of_memory
 from cache.part import Part, decode_part
+from cache.plain_rows import PlainRows
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
-__all__ = ["SUFFIX", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file"]
+__all__ = ["SUFFIX", "OpenParts", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file"]
 
+MOST_OPEN = 128  # files of parts at a time: systems allow some 256 and more
 SUFFIX = ".part.h5"  # <modality>.<encoder>.<SHA-256 of the file's bytes>.part.h5
 
 
@@ -81,6 +85,42 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
         ) from error
 
 
+class OpenParts:
+    """The files of parts that blocks are read from, used in a ``with`` block, at the end of which they are closed.
+
+    The first `MOST_OPEN` stay open, and others are opened for each block: whoever gathers keys in another order than
+    they were encoded in needs nearly every part for every block, so that to close the one used longest ago gains
+    nothing.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[PartFile, SourceFile] = {}
+
+    def __enter__(self) -> OpenParts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self._open.values():
+            source.close()
+        self._open.clear()
+
+    @contextmanager
+    def using(self, file: PartFile) -> Iterator[SourceFile]:
+        """Yield the bytes of a part.
+
+        Raises:
+            UnreadableError, CacheError: as `PartFile.open` does.
+        """
+        if file in self._open:
+            yield self._open[file]
+        elif len(self._open) < MOST_OPEN:
+            self._open[file] = file.open()
+            yield self._open[file]
+        else:
+            with file.open() as source:
+                yield source
+
+
 class PartVectors:
     """The vectors of a part, read a few at a time.
 
@@ -96,25 +136,9 @@ class PartVectors:
         self._file = part_file
         path = part_file.path
         with open_checked(path, file_format=PART_FORMAT, source=part_file.open()) as file, file.reading():
-            vectors = file["vector"]
-            self._dim, self._dtype = vectors.shape[1], vectors.dtype
-            self._chunk_rows, chunk_dim = vectors.chunks or vectors.shape
-            n_chunks = vectors.id.get_num_chunks() if vectors.chunks else 0
-            chunks = [vectors.id.get_chunk_info(number) for number in range(n_chunks)]
-            if not vectors.chunks:
-                self._places = np.array([vectors.id.get_offset() or 0])
-        if chunk_dim != self._dim:
-            raise DamagedCacheError(
-                f"Expected the journal's part {path.name} to have its vectors row by row, got pieces of rows. Move it "
-                "elsewhere to have its contents encoded again."
-            )
-        if chunks:
-            self._places = np.empty(len(chunks), dtype=np.int64)  # the byte where each chunk begins
-            self._places[[chunk.chunk_offset[0] // self._chunk_rows for chunk in chunks]] = [
-                chunk.byte_offset for chunk in chunks
-            ]
+            self._rows = PlainRows(file["vector"], file.source)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: np.ndarray, parts: OpenParts | None = None) -> np.ndarray:
         """Return the vectors in some rows; no others are read.
 
         Shape:
@@ -124,17 +148,8 @@ class PartVectors:
         Raises:
             UnreadableError, CacheError: as for the part itself.
         """
-        chunks = rows // self._chunk_rows
-        starts = np.append(0, np.flatnonzero((np.diff(rows) != 1) | (np.diff(chunks) != 0)) + 1)[: len(rows)]
-        counts = np.diff(np.append(starts, len(rows)))  # (runs of neighbours,)
-        row_bytes = self._dim * self._dtype.itemsize
-        places = self._places[chunks[starts]] + rows[starts] % self._chunk_rows * row_bytes
-        with self._file.open() as source:
-            content = b"".join(
-                source.bytes_at(place, n_bytes)
-                for place, n_bytes in zip(places.tolist(), (counts * row_bytes).tolist(), strict=True)
-            )
-        return np.frombuffer(content, dtype=self._dtype).reshape(len(rows), self._dim)
+        with self._file.open() if parts is None else parts.using(self._file) as source:
+            return self._rows.take(rows, source)
 
 
 class PartTokens:
@@ -161,7 +176,7 @@ class PartTokens:
                 "elsewhere to have its contents encoded again."
             )
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: np.ndarray, parts: OpenParts | None = None) -> np.ndarray:
         """Return the tokens of some contents, one content after the other; no others are read.
 
         Shape:
@@ -173,7 +188,7 @@ class PartTokens:
         """
         some = [np.empty((0, self._dim), dtype=np.float16)]
         row_bytes = 2 * self._dim
-        with self._file.open() as source:
+        with self._file.open() if parts is None else parts.using(self._file) as source:
             for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []:  # of neighbours
                 begin, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
                 content = source.bytes_at(self._first_byte + begin * row_bytes, (end - begin) * row_bytes)

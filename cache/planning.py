@@ -13,4 +13,4 @@ def plan(wanted: Iterable[str], have: Container[str]) -> list[str]:
     >>> plan(["b", "a", "b", "c"], {"c"})
     ['b', 'a']
     """
-    return [key for key in dict.fromkeys(wanted) if key not in have]
+    return list(dict.fromkeys(key for key in wanted if key not in have))

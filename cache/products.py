@@ -33,8 +33,8 @@ class Contents:
 class Products:
     """N products in the catalogue's order: their ids, their other columns as written, their contents."""
 
-    ids: list[str]
-    columns: Mapping[str, list[str]]
+    ids: Sequence[str]
+    columns: Mapping[str, Sequence[str]]
     contents: Mapping[str, Contents]
 
     def arrays(
@@ -44,7 +44,7 @@ class Products:
 
         `rows` gives each modality's row by key, `failures` the status of the keys that could not be read.
         """
-        strings = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
+        strings: dict[str, Sequence[str]] = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
         strings |= {column_path(name): cells for name, cells in self.columns.items()}
         arrays = {
             f"{path}/{name}": array for path, cells in strings.items() for name, array in encode_strings(cells).items()

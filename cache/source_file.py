@@ -68,32 +68,34 @@ class SourceFile(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         """Fill the buffer from the position, with zeros after a failure or the file's end; return how much was read."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        n_read = self._fill(memoryview(buffer).cast("B"), self._place)  # type: ignore[arg-type]
+        self._place += n_read
+        return n_read
+
+    def _fill(self, view: memoryview, place: int) -> int:
         n_read = 0
         while self.error is None and n_read < len(view):
             try:
-                n_more = os.preadv(self._descriptor, [view[n_read:]], self._place + n_read)
+                n_more = os.preadv(self._descriptor, [view[n_read:]], place + n_read)
             except (OSError, MemoryError) as error:
                 self.error = error.with_traceback(None)  # its frames hold HDF5's arguments, which hold this file
             else:
                 n_read += n_more
                 if not n_more:
-                    if self._place + n_read < self.n_bytes:
+                    if place + n_read < self.n_bytes:
                         self.error = OSError(errno.EIO, "the file ends before its size")
                     break
         view[n_read:] = bytes(len(view) - n_read)
-        self._place += n_read
         return n_read
 
     def bytes_at(self, place: int, n_bytes: int) -> bytearray:
-        """Return some bytes of the file.
+        """Return some bytes of the file; where HDF5 reads meanwhile stays as it is.
 
         Raises:
             UnreadableError: they could not be read, or not all of them.
         """
         content = bytearray(n_bytes)
-        self.seek(place)
-        n_read = self.readinto(content)
+        n_read = self._fill(memoryview(content), place)
         self.check()
         if n_read < n_bytes:
             raise_if_refused(OSError(errno.EIO, "the file ends before them"), self.path)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
 from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
 from cache.memory_budget import check_memory
+from cache.plain_rows import PlainRows
+from cache.source_file import SourceFile
+from cache.string_column import StringColumn
 from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
-from cache.writer import array_digest, content_sha256, decode_strings
+from cache.writer import BLOCK_ROWS, array_digest, content_sha256, decode_strings
 
 __all__ = ["Cache"]
 
@@ -137,7 +141,12 @@ class Cache:
 
     def ids(self) -> list[str]:
         """Return the N products' ids, in the catalogue's order."""
-        return self._strings("catalogue/id")
+        return list(self.id_column())
+
+    def id_column(self) -> StringColumn:
+        """Return the N products' ids as they are kept, which takes less memory."""
+        utf8 = self._read("catalogue/id/utf8")
+        return StringColumn(utf8, self._offsets("catalogue/id/offset", len(utf8)))
 
     def columns(self) -> list[str]:
         """Return the names of the catalogue's other columns, in their order."""
@@ -175,6 +184,11 @@ class Cache:
     def vector_block(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
         """Return the vectors of the contents from `start` to `stop`, (stop - start, D) float32."""
         return self._read(f"{modality}/{encoder}/vector", slice(start, stop))
+
+    def plain_rows(self, modality: str, encoder: str) -> PlainRows:
+        """Return an encoder's vectors as bytes of the file, for `cache.vector_rows`, which checks them."""
+        with self._reading(path := f"{modality}/{encoder}/vector"):
+            return PlainRows(self._file[path], cast("SourceFile", self._file.source))
 
     def dimension(self, modality: str, encoder: str) -> int:
         """Return D."""
@@ -229,7 +243,10 @@ class Cache:
 
     def statuses(self, modality: str) -> list[str]:
         """Return each product's status, N strings: ``ok``, or why it has no vector."""
-        return self._ascii(f"catalogue/{modality}/status").astype(str).tolist()
+        statuses = self._ascii(f"catalogue/{modality}/status")
+        shared: dict[bytes, str] = {}  # one object for each status that occurs
+        blocks = (statuses[start : start + BLOCK_ROWS].tolist() for start in range(0, len(statuses), BLOCK_ROWS))
+        return [shared.setdefault(one, one.decode()) for block in blocks for one in block]
 
     def present(self, modality: str, encoder: str) -> np.ndarray:
         """Return which products have a vector, (N,) bool."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from cache.inventory import Inventory
 from cache.last_copies import LastCopies
-from cache.part_file import PartTokens
+from cache.part_file import OpenParts, PartTokens
 from cache.store import Cache
 from cache.tokens import offsets_of, row_ranges
 
@@ -60,15 +60,18 @@ class TokenTable:
         """
         n_contents = len(self.offsets) - 1
         parts = [PartTokens(part.file) for part in self._parts]
-        with Cache(self._inventory.cache_path) if len(self._old_offsets) > 1 else nullcontext() as cache:
+        sealed = Cache(self._inventory.cache_path) if len(self._old_offsets) > 1 else nullcontext()
+        with sealed as cache, OpenParts() as opened:
             start = 0
             while start < n_contents:
                 most = self.offsets[start] + block_rows
                 stop = max(start + 1, int(np.searchsorted(self.offsets, most, side="right")) - 1)
-                yield self._block(cache, parts, start, stop)
+                yield self._block(cache, parts, start, stop, opened)
                 start = stop
 
-    def _block(self, cache: Cache | None, parts: list[PartTokens], start: int, stop: int) -> np.ndarray:
+    def _block(
+        self, cache: Cache | None, parts: list[PartTokens], start: int, stop: int, opened: OpenParts
+    ) -> np.ndarray:
         begin, end = self.offsets[[start, stop]]
         block = np.empty((end - begin, self.shape[1]), dtype=np.float16)  # (B, D)
 
@@ -81,5 +84,5 @@ class TokenTable:
             rows = row_ranges(old[kept] - old[0], old[kept + 1] - old[kept])
             block[rows_of(start + kept)] = cache.token_values(*self._where, int(old[0]), int(old[-1]))[rows]
         for number, contents in self._copies.by_part(start, stop):
-            block[rows_of(contents)] = parts[number].take(self._copies.row_of[contents])
+            block[rows_of(contents)] = parts[number].take(self._copies.row_of[contents], opened)
         return block

@@ -9,7 +9,7 @@ import numpy as np
 
 from cache.inventory import Inventory
 from cache.last_copies import LastCopies
-from cache.part_file import PartVectors
+from cache.part_file import OpenParts, PartVectors
 from cache.store import Cache
 
 __all__ = ["VectorTable"]
@@ -45,7 +45,8 @@ class VectorTable:
             output: (B, D) float32 each
         """
         parts = [PartVectors(part.file) for part in self._parts]
-        with Cache(self._inventory.cache_path) if self._entry.sealed else nullcontext() as cache:
+        sealed = Cache(self._inventory.cache_path) if self._entry.sealed else nullcontext()
+        with sealed as cache, OpenParts() as opened:
             for start in range(0, len(self.encoded), block_rows):
                 stop = min(start + block_rows, len(self.encoded))
                 block = np.full((stop - start, self._entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
@@ -54,5 +55,5 @@ class VectorTable:
                     if old.size:  # it has no dimensions if no content could be read
                         block[: len(old)] = old
                 for number, contents in self._copies.by_part(start, stop):
-                    block[contents - start] = parts[number].take(self._copies.row_of[contents])
+                    block[contents - start] = parts[number].take(self._copies.row_of[contents], opened)
                 yield block

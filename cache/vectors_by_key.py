@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from cache.part import Part
 from cache.part_file import load_part
 from cache.reading import facts_of
 from cache.store import Cache
-from cache.vector_rows import read_rows
+from cache.vector_rows import VectorRows
 
 __all__ = ["VectorsByKey"]
 
@@ -32,9 +32,10 @@ class VectorsByKey:
         self.encoder = encoder
         self.spec = spec
         self._lock = threading.Lock()
-        self._parts: dict[Path, Part] = {}  # those of this encoder that wait in the journal
+        self._parts: dict[Path, tuple[Part, dict[str, int]]] = {}  # of this encoder, in the journal; rows by key
         self._part_failures: dict[Path, dict[str, str]] = {}  # of all encoders' that wait: a content fails for all
         self._cache: Cache | None = None  # the sealed file, open
+        self._vectors: VectorRows | None = None  # of it, once some are wanted
         self._identity: tuple[int, ...] = ()  # of it; a seal puts another in its place
         self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
         self._failures: dict[str, str] = {}  # key -> status, of contents without any
@@ -62,7 +63,7 @@ class VectorsByKey:
         with self._lock:
             self._load_parts()
             self._opened()
-            return key.encode() in self._rows or any(key in part.keys for part in self._parts.values())
+            return key.encode() in self._rows or any(key in rows for _, rows in self._parts.values())
 
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Return the vectors of N contents, who has one, and the statuses of those that could not be read.
@@ -79,7 +80,7 @@ class VectorsByKey:
 
     def _find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         self._load_parts()  # before the cache: what is sealed meanwhile stands there
-        pieces = [self._sealed(keys), *(_of_part(part, keys) for part in self._parts.values())]
+        pieces = [self._sealed(keys), *(_of_part(*one, keys) for one in self._parts.values())]
         pieces = [(numbers, vectors) for numbers, vectors in pieces if len(numbers)]
         dims = {vectors.shape[1] for _, vectors in pieces}
         if len(dims) > 1:
@@ -94,9 +95,9 @@ class VectorsByKey:
         for numbers, vectors in pieces:
             matrix[numbers] = vectors
             is_found[numbers] = True
-        failures = self._failures | {key: why for some in self._part_failures.values() for key, why in some.items()}
         missing = {key for key, is_there in zip(keys, is_found.tolist(), strict=True) if key and not is_there}
-        return matrix, is_found, {key: failures[key] for key in missing & failures.keys()}
+        several = (self._failures, *self._part_failures.values())
+        return matrix, is_found, {key: some[key] for some in several for key in missing if key in some}
 
     def _load_parts(self) -> None:
         """Read the parts that came; until two lists of them are alike, for a writer may be merging some meanwhile."""
@@ -118,7 +119,7 @@ class VectorsByKey:
             return  # merged or sealed meanwhile; or set aside by the next writer, who has its work done again
         self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
         if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
-            self._parts[path] = part
+            self._parts[path] = part, {key: row for row, key in enumerate(part.keys)}
 
     def _sealed(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the contents that have a vector in the sealed cache, and these."""
@@ -127,7 +128,9 @@ class VectorsByKey:
         numbers = np.flatnonzero(rows >= 0)
         if cache is None or not len(numbers):
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
-        return numbers, read_rows(cache, self.spec.modality, self.encoder, rows[numbers])
+        if self._vectors is None:
+            self._vectors = VectorRows(cache, self.spec.modality, self.encoder)
+        return numbers, self._vectors.take(rows[numbers])
 
     def _opened(self) -> Cache | None:
         """Return the sealed cache, opened anew and its keys read where it is another file than before."""
@@ -136,7 +139,7 @@ class VectorsByKey:
         if identity != self._identity:
             if self._cache is not None:
                 self._cache.close()
-            self._cache, self._identity, self._rows, self._failures = None, (), {}, {}
+            self._cache, self._vectors, self._identity, self._rows, self._failures = None, None, (), {}, {}
             if facts is not None:
                 cache = Cache(self.cache_path)
                 self._load_keys(cache)
@@ -159,9 +162,8 @@ class VectorsByKey:
             self._rows = dict(zip(keys[rows].tolist(), rows.tolist(), strict=True))
 
 
-def _of_part(part: Part, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _of_part(part: Part, rows: Mapping[str, int], keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the contents that have a vector in a part, and these."""
-    rows = {key: row for row, key in enumerate(part.keys)}
     wanted = np.array([rows.get(key, -1) for key in keys], dtype=np.int64)
     numbers = np.flatnonzero(wanted >= 0)
     return numbers, part.vectors[wanted[numbers]]

@@ -13,6 +13,7 @@ import numpy as np
 
 from cache.layout import FORMAT_VERSION
 from cache.stop_signals import raise_held_signals
+from cache.string_column import StringColumn
 from cache.tokens import offsets_of
 
 __all__ = ["Writer", "array_digest", "content_sha256", "dataset_digest", "decode_strings", "encode_strings"]
@@ -86,6 +87,8 @@ def encode_strings(cells: Sequence[str]) -> dict[str, np.ndarray]:
     Shape:
         output: ``utf8`` (bytes,) uint8 and ``offset`` (N + 1,) int64
     """
+    if isinstance(cells, StringColumn):
+        return {"offset": cells.offset, "utf8": cells.utf8}
     encoded = [cell.encode("utf-8", "surrogateescape") for cell in cells]
     offsets = offsets_of([len(cell) for cell in encoded])
     return {"offset": offsets, "utf8": np.frombuffer(b"".join(encoded), dtype=np.uint8)}

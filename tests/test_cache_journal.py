@@ -341,6 +341,21 @@ def test_a_large_part_is_never_merged(journal, monkeypatch):
     assert len(journal.paths()) == 9
 
 
+def test_what_counts_as_large_grows_with_the_journal(journal, monkeypatch):
+    """Else their number grew with the bytes: here each published part is as large as a part needs to be at first."""
+    monkeypatch.setattr("cache.journal.LARGE_PART_BYTES", 1)
+    monkeypatch.setattr("cache.journal.LARGE_PARTS", 8)
+    monkeypatch.setattr("cache.journal.MERGED_PARTS", 3)
+    counts, n_written = [], []
+    write = Journal._write
+    monkeypatch.setattr(Journal, "_write", lambda own, part: n_written.append(len(part.keys)) or write(own, part))
+    for n in range(40):
+        publish_and_merge(journal, str(n))
+        counts.append(len(journal.paths()))
+    assert max(counts) <= 8 + 2 * 2
+    assert sum(n_written) <= 40 * 4  # each vector at most as often as the logarithm of their number to the base of 3
+
+
 def test_parts_of_failures_alone_and_with_tokens_are_merged(journal):
     parts = [Part("drawn", SPEC, [], np.zeros((0, 0), np.float32), {content_key(b"torn"): "truncated"})]
     for n in range(7):

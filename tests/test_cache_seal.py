@@ -604,12 +604,30 @@ def test_no_vector_of_a_part_is_read_for_more_than_one_block(cache_path, monkeyp
         publish(cache_path, names[start : start + 20])
     read = []
     take = PartVectors.take
-    monkeypatch.setattr(PartVectors, "take", lambda part, rows: read.append(len(rows)) or take(part, rows))
+    monkeypatch.setattr(PartVectors, "take", lambda part, rows, *own: read.append(len(rows)) or take(part, rows, *own))
     monkeypatch.setattr(sealing, "BLOCK_ROWS", 4)
     shuffled = [names[n] for n in np.random.default_rng(0).permutation(40)]
     sealed(cache_path, products_of(shuffled))
     assert sum(read) == 40
     assert max(read) <= 4
+    with Cache(cache_path) as cache:
+        assert np.array_equal(cache.matrix("image"), expected("one", shuffled))
+
+
+@pytest.mark.parametrize(("most_open", "n_opened"), [(128, 5), (3, 3 + 2 * 10)])
+def test_a_part_is_opened_once_however_many_blocks_it_is_in(cache_path, monkeypatch, most_open, n_opened):
+    """As long as so many files may be open; ten blocks opened five parts fifty times before."""
+    names = [str(n) for n in range(40)]
+    for start in range(0, 40, 8):
+        publish(cache_path, names[start : start + 8])
+    opened = []
+    open_part = PartFile.open
+    monkeypatch.setattr(PartFile, "open", lambda file: opened.append(file.path) or open_part(file))
+    monkeypatch.setattr("cache.part_file.MOST_OPEN", most_open)
+    monkeypatch.setattr(sealing, "BLOCK_ROWS", 4)
+    shuffled = [name for n in range(8) for name in names[n::8]]
+    sealed(cache_path, products_of(shuffled))
+    assert len(opened) <= 5 + n_opened  # once to learn where the vectors stand
     with Cache(cache_path) as cache:
         assert np.array_equal(cache.matrix("image"), expected("one", shuffled))
 

@@ -106,3 +106,25 @@ def test_one_row_of_a_large_table_is_read_from_its_chunk(tmp_path):
     reader = VectorsByKey(tmp_path / "c.h5", "synthetic", SPEC)
     wanted = ["2499", "0", "1024", "1023", "2048", "0"]
     assert np.array_equal(reader.find(keys_of(*wanted))[0], matrix[[int(name) for name in wanted]])
+
+
+def test_a_part_s_keys_are_gone_through_once_and_not_for_each_look_up(path):
+    """Else looking up N keys, some at a time, takes the square of N while they wait in the journal."""
+    reader = VectorsByKey(path, "synthetic", SPEC)
+    publish(path, ["c", "e"], [[5, 6], [7, 8]], failures=["d"])
+    reader.find(keys_of("c"))
+
+    class Once(list):
+        def __iter__(self):
+            pytest.fail("all keys of a part were gone through")
+
+        def __contains__(self, key):
+            pytest.fail("all keys of a part were gone through")
+
+    for part, _ in reader._parts.values():
+        object.__setattr__(part, "keys", Once(part.keys))
+    vectors, is_found, failures = reader.find(keys_of("e", "d"))
+    assert vectors[0].tolist() == [7, 8]
+    assert is_found.tolist() == [True, False]
+    assert failures == dict.fromkeys(keys_of("d"), "truncated")
+    assert reader.knows(keys_of("c")[0])

@@ -94,7 +94,7 @@ def opened(cache_path, monkeypatch):
     settings = AblationSettings(fusions=("early", "late"), grid={"max_epochs": (1,)}, n_folds=2, precision="fp32")
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
-    experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
+    experiment = Experiment.of(problem, settings, sides=("validation", "test"))
     engine = RayEngine(experiment, Here(Trainer(cache_path.parent, cache_path, settings)))
     quick = span({"max_epochs": (1,)})
     configurations = configurations_of(problem.fusions, problem.combinations, quick)

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from support import ROOT
 
 from cache import UnreadableError
@@ -17,6 +16,7 @@ from heads.data.splits import Split
 from heads.errors import MemoError
 from heads.experiment.result_store import ResultCache, _digest, job_key
 from heads.experiment.results import Outcome, Trained, outcome_of
+from heads.metrics.answers import Answers
 
 pytestmark = pytest.mark.slow
 
@@ -264,8 +264,8 @@ def test_an_outcome_is_of_the_rows_of_its_sides():
     targets = np.array([1, 0, -1, 1, 0])
     split = Split(train=np.array([2]), validation=np.array([1, 3]), test=np.array([0, 4]))
     probabilities = {"validation": [[0.9, 0.1], [0.6, 0.4]], "test": [[0.2, 0.8], [0.3, 0.7]]}
-    logs = {side: torch.tensor(rows).log() for side, rows in probabilities.items()}
-    found = outcome_of(Trained(None, logs, 1.0, best_epoch=2), targets, split)
+    answers = {side: Answers.of(np.array(rows), targets[getattr(split, side)]) for side, rows in probabilities.items()}
+    found = outcome_of(Trained(None, answers, 1.0, best_epoch=2), targets, split, n_classes=2)
     assert found.predictions.tolist() == [1, 1]
     assert found.test["accuracy"] == 0.5
     assert found.test["macro_f1"] == pytest.approx((0 + 2 / 3) / 2)

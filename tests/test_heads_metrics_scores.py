@@ -5,8 +5,10 @@ import pytest
 from sklearn import metrics
 
 import heads.metrics.scores
+from heads.metrics.answers import Answers
 from heads.metrics.differences import Difference, interval
-from heads.metrics.scores import calibration_error, log_loss, per_class, resampled_scores, scores
+from heads.metrics.registry import measure
+from heads.metrics.scores import log_loss, per_class, resampled_scores, scores
 from heads.metrics.verdict import Verdict, judge
 
 SEEDS = range(6)
@@ -87,7 +89,8 @@ def test_calibration_error_is_the_mean_gap_of_fifteen_bins(seed):
             confidence = np.mean([probabilities[n].max() for n in inside])
             accuracy = np.mean([probabilities[n].argmax() == targets[n] for n in inside])
             expected += len(inside) / len(targets) * abs(confidence - accuracy)
-    assert calibration_error(probabilities, targets) == pytest.approx(expected)
+    answers = Answers.of(probabilities, targets)
+    assert measure(answers, targets, probabilities.shape[1])["calibration_error"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,8 @@ def test_calibration_error_is_the_mean_gap_of_fifteen_bins(seed):
 def test_calibration_error_by_hand(confidence, n_right, error):
     probabilities = np.tile([confidence, 1 - confidence], (10, 1))
     targets = np.array([0] * n_right + [1] * (10 - n_right))
-    assert calibration_error(probabilities, targets) == pytest.approx(error, abs=1e-9)
+    answers = Answers.of(probabilities, targets)
+    assert measure(answers, targets, probabilities.shape[1])["calibration_error"] == pytest.approx(error, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -14,6 +14,7 @@ from heads.errors import HeadError, SettingError
 from heads.experiment import weight_sweep as sweep
 from heads.experiment.late_fusion import weights_in_words
 from heads.experiment.weight_sweep import sweep_simplex
+from heads.modules import mixture as mixture_module
 from heads.modules.late import Late
 from heads.modules.mixture import Mixture, fit_mixture, mix
 from heads.modules.temperature import fit_temperature
@@ -322,3 +323,25 @@ def test_members_that_know_nothing_weigh_the_same_and_nothing_is_certain(seed):
     shown = weights_in_words(mixture.weights, mixture.intervals)
     assert shown.startswith("image 0.33, metadata 0.33, text 0.33: equal, because the validation rows do not tell ")
     assert "fitted" not in shown
+
+
+def test_rows_that_are_computed_on_block_by_block_give_the_same_weights(monkeypatch):
+    """Several copies of a block's logits are made, and not of all: 30 rows of 400 at once."""
+    logits, present, targets = members({"image": 1.5, "text": 2.0}, absent=0.2)
+    whole = fitted(logits, present, targets, n_resamples=5)
+    monkeypatch.setattr("heads.modules.mixture.BLOCK_CELLS", 30 * 3 * N_CLASSES)
+    sizes = []
+    log_likelihoods = mixture_module._Problem.log_likelihoods
+    monkeypatch.setattr(
+        mixture_module._Problem,
+        "log_likelihoods",
+        lambda problem, temperatures, rows: (
+            sizes.append(len(problem.targets[rows])) or log_likelihoods(problem, temperatures, rows)
+        ),
+    )
+    by_blocks = fitted(logits, present, targets, n_resamples=5)
+    assert max(sizes) == 30
+    for part in ("weights", "temperatures"):
+        assert getattr(by_blocks, part) == pytest.approx(getattr(whole, part), rel=1e-4)
+    for name, ends in whole.intervals.items():
+        assert by_blocks.intervals[name] == pytest.approx(ends, abs=1e-4)

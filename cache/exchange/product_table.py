@@ -9,7 +9,7 @@ import numpy as np
 
 from cache.errors import CacheError, MissingEntryError
 from cache.store import Cache
-from cache.vector_rows import read_rows
+from cache.vector_rows import VectorRows
 
 __all__ = ["ProductTable"]
 
@@ -64,6 +64,7 @@ class ProductTable:
             self.texts[f"{modality}/key"] = keys[rows].tolist()
             self.texts[f"{modality}/status"] = cache.statuses(modality)
         self._present = {pair: cache.present(*pair) for pair in self.dims}
+        self._vectors = {pair: VectorRows(cache, *pair) for pair in self.dims}
 
     def __len__(self) -> int:
         return len(self.texts["id"])
@@ -81,7 +82,7 @@ class ProductTable:
         """
         present = self._present[pair][start:stop]
         vectors = np.full((len(present), self.dims[pair]), np.nan, dtype=np.float32)
-        vectors[present] = read_rows(self._cache, *pair, self._rows[pair[0]][start:stop][present])
+        vectors[present] = self._vectors[pair].take(self._rows[pair[0]][start:stop][present])
         return vectors, present
 
     def blocks(self, *, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cache import ContentSpec
 from cache.column_names import share_filled
+from cache.string_column import ColumnGatherer, take_cells
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
@@ -30,15 +34,15 @@ class Catalogue:
     """N products as they are written: ids, every other column, and which column plays which role."""
 
     path: Path
-    ids: list[str]
-    columns: dict[str, list[str]]
+    ids: Sequence[str]
+    columns: dict[str, Sequence[str]]
     roles: dict[str, str]  # modality -> column, those to be encoded and others that were found
     text_columns: tuple[str, ...] = ()  # that are joined; none: the text is one column
     templates: tuple[str, ...] = ()  # of the pictures' paths
     has_means: bool = False  # whether a product of several pictures has the mean of their vectors
     filled: dict[str, dict[str, float]] = field(default_factory=dict)  # id, modality, label -> column -> how full it is
 
-    def cells(self, modality: str) -> list[str]:
+    def cells(self, modality: str) -> Sequence[str]:
         """Return the N cells of the modality's column, or of several joined."""
         if modality == "text" and self.text_columns:
             return [join(cells) for cells in zip(*(self.columns[name] for name in self.text_columns), strict=True)]
@@ -88,19 +92,19 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         raise CatalogueError(f"Expected the catalogue to have rows, but {path} has a header and none.")
     if id_column is not None:
         _check_ids(columns[id_column], numbers, id_column, path)
-    rows = choose_rows(
-        len(numbers),
-        labels=columns.get(settings.label or ""),
-        per_class=settings.per_class,
-        sample=settings.sample,
-        seed=settings.seed,
-    )
-    if len(rows) < len(numbers):
-        numbers = [numbers[row] for row in rows]
-        columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
+    if settings.per_class is not None or settings.sample is not None:
+        rows = choose_rows(
+            len(numbers),
+            labels=columns.get(settings.label or ""),
+            per_class=settings.per_class,
+            sample=settings.sample,
+            seed=settings.seed,
+        )
+        numbers = numbers[rows]
+        columns = {name: take_cells(cells, rows) for name, cells in columns.items()}
     _tell_subset(len(numbers), n_rows, settings, path)
     tell_stray_bytes(columns, path)
-    ids = [str(n) for n in numbers] if id_column is None else columns[id_column]
+    ids = list(map(str, numbers.tolist())) if id_column is None else columns[id_column]
     text_columns = settings.text_column_names
     taken = {"id": id_column, **roles, "label": finder.find("label")}
     names: dict[str, tuple[str, ...]] = {role: (column,) for role, column in taken.items() if column is not None}
@@ -121,16 +125,16 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     )
 
 
-def _read(table: Table, where: Where | None) -> tuple[int, list[int], dict[str, list[str]]]:
+def _read(table: Table, where: Where | None) -> tuple[int, np.ndarray, dict[str, Sequence[str]]]:
     """Return how many rows the table has, and the numbers and cells of those for which the condition holds."""
     n_rows = 0
-    numbers: list[int] = []
-    columns: dict[str, list[str]] = {name: [] for name in table.columns}
+    numbers = [np.empty(0, dtype=np.int64)]
+    columns = {name: ColumnGatherer() for name in table.columns}
     for n_rows, new_numbers, batch in batches_where(table, where):  # noqa: B007 - the last one counts
-        numbers += new_numbers
+        numbers.append(np.array(new_numbers, dtype=np.int64))
         for name, cells in columns.items():
             cells.extend(batch[name])
-    return n_rows, numbers, columns
+    return n_rows, np.concatenate(numbers), {name: cells.column() for name, cells in columns.items()}
 
 
 def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path) -> None:
@@ -148,11 +152,13 @@ def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path
     log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
 
 
-def _check_ids(ids: list[str], numbers: list[int], column: str, path: Path) -> None:
+def _check_ids(ids: Sequence[str], numbers: np.ndarray, column: str, path: Path) -> None:
+    if len(np.unique(np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids)))) == len(ids):
+        return  # a set of the ids themselves would take some hundred bytes each
     if len(set(ids)) == len(ids):
         return
     repeated = [(cell, count) for cell, count in Counter(ids).most_common(3) if count > 1]
-    rows = [n + 1 for n, cell in zip(numbers, ids, strict=True) if cell == repeated[0][0]][:2]
+    rows = [n + 1 for n, cell in zip(numbers.tolist(), ids, strict=True) if cell == repeated[0][0]][:2]
     shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
     raise CatalogueError(
         f"Expected each id to name one product, but {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} "

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from cache.string_column import ColumnGatherer
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.columns import ColumnFinder, find_roles
@@ -138,14 +139,14 @@ def read_frame(products: Any, settings: ExtractSettings | None) -> tuple[Catalog
         finder = ColumnFinder(table, found)
     roles = find_roles(finder, PLACE)
     templates = tuple(one.text for one in getattr(table, "templates", ()))
-    columns: dict[str, list[str]] = {name: [] for name in table.columns}
+    gatherers = {name: ColumnGatherer() for name in table.columns}
     for batch in table.batches():
-        for name, cells in columns.items():
+        for name, cells in gatherers.items():
             cells.extend(batch[name])
     catalogue = Catalogue(
         path=PLACE,
         ids=[str(number) for number in range(len(frame))],
-        columns=columns,
+        columns={name: cells.column() for name, cells in gatherers.items()},
         roles=roles,
         text_columns=found.text_column_names,
         templates=templates,

@@ -75,7 +75,7 @@ class Source:
     modality: str
     keys: list[str]  # N, "" where the product has no content
     statuses: list[str]  # N, "ok" where it has
-    places: dict[str, Path | Place | str]  # key -> the file, the place inside a file, or the text itself
+    places: Mapping[str, Path | Place | str]  # key -> the file, the place inside a file, or the text itself
     spec: ContentSpec  # how the contents are made of the catalogue
     hints: Hints
     pictures: dict[int, list[ListedPicture]] = field(default_factory=dict)  # of products that have several, by row
@@ -102,12 +102,16 @@ class Source:
         `kept` are the contents that the cache has as they are.
         """
         return Contents(
-            keys=["" if key in left_out else key for key in self.keys],
+            keys=["" if key in left_out else key for key in self.keys] if left_out else self.keys,
             statuses=[
                 RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
-            ],
+            ]
+            if left_out
+            else self.statuses,
             spec=self.spec,
-            samples=choose_samples(self.places.keys() - left_out, self._sample, kept=kept),
+            samples=choose_samples(
+                self.places.keys() - left_out if left_out else self.places.keys(), self._sample, kept=kept
+            ),
         )
 
     def _sample(self, key: str) -> bytes | None:
@@ -122,9 +126,17 @@ class Source:
 
 
 def find_source(
-    modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints, needs_pictures: bool = True
+    modality: str,
+    catalogue: Catalogue,
+    settings: ExtractSettings,
+    *,
+    hints: Hints,
+    needs_pictures: bool = True,
+    known: Mapping[str, int] | None = None,
 ) -> Source:
     """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
+
+    Keys that are `known`, {key: row}, are the same strings, so that they stand in memory once.
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
@@ -133,17 +145,22 @@ def find_source(
     cells = catalogue.cells(modality)
     lists = [_names(cell) for cell in cells] if modality == "image" and catalogue.has_means else []
     cells = list(chain.from_iterable(lists)) if lists else cells
-    contents: Iterator[KeyedContent] = (
-        find_texts(cells, is_cleaned=settings.clean_text)
+    keys, statuses, places = [], [], {}
+    contents: Iterator[tuple[str, str, Any]] = (
+        _find_texts(cells, is_cleaned=settings.clean_text)
         if modality == "text"
         else _find_images(cells, catalogue, settings, hints)
     )
-    keys, statuses, places = [], [], {}
-    for key, status, place in contents:
+    known = known or {}
+    names = list(known)
+    for new_key, status, place in contents:
+        row = known.get(new_key)
+        key = new_key if row is None else names[row]
         keys.append(key)
         statuses.append(status)
         if key and key not in places:
             places[key] = place
+    by_key = Texts(cells, places, is_cleaned=settings.clean_text) if modality == "text" else places
     if modality == "image" and needs_pictures:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
@@ -153,7 +170,7 @@ def find_source(
         by_product = [list(islice(every, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}
         keys, statuses = [listed[0].key for listed in by_product], [listed[0].status for listed in by_product]
-    return Source(modality, keys, statuses, places, spec, hints, pictures)
+    return Source(modality, keys, statuses, by_key, spec, hints, pictures)
 
 
 def _names(cell: str) -> list[str]:
@@ -161,13 +178,40 @@ def _names(cell: str) -> list[str]:
     return cell.names if isinstance(cell, PictureList) else [cell]
 
 
+class Texts(Mapping[str, str]):
+    """The text of each key, made of its cell when it is asked for: all texts would take as much memory as the cells."""
+
+    def __init__(self, cells: Sequence[str], rows: Mapping[str, int], *, is_cleaned: bool) -> None:
+        self._cells, self._rows, self._is_cleaned = cells, rows, is_cleaned
+
+    def __getitem__(self, key: str) -> str:
+        return _text(self._cells[self._rows[key]], is_cleaned=self._is_cleaned)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, int]]:
+    """Yield the key and the status of each cell, and its row."""
+    for row, (key, status, _) in enumerate(find_texts(cells, is_cleaned=is_cleaned)):
+        yield key, status, row
+
+
+def _text(cell: str, *, is_cleaned: bool) -> str:
+    return normalise(clean(normalise(cell))) if is_cleaned else normalise(cell)
+
+
 def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, str]]:
     """Yield the key, the status and the text of each cell; key and text are "" where it has none."""
     for cell in cells:
         try:
-            text = normalise(cell)
-            if is_cleaned:
-                text = normalise(clean(text))
+            text = _text(cell, is_cleaned=is_cleaned)
         except ContentError as error:
             yield "", str(error), ""
         else:
@@ -175,7 +219,7 @@ def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str,
 
 
 def _find_images(
-    cells: list[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints
+    cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints
 ) -> Iterator[KeyedContent]:
     root = (settings.image_root or catalogue.folder).resolve()
     folders: dict[str, Path] = {}
@@ -211,7 +255,7 @@ def _image(place: Path | Place | str, known: str) -> KeyedContent:
         return "", str(error), ""
 
 
-def _tell_missing(statuses: list[str], cells: list[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
+def _tell_missing(statuses: list[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
     """Note what would lead to pictures that are not there.
 
     Raises:

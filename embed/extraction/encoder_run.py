@@ -106,10 +106,9 @@ class EncoderRun:
     def missing(self, inventory: Inventory) -> list[str]:
         """Return the keys that the inventory lacks, in the order to encode them in."""
         modality = self.encoder.spec.modality
-        have = set(inventory.entry(modality, self.encoder.name, self.encoder.spec).keys)
+        missing = plan(self.source.places, inventory.entry(modality, self.encoder.name, self.encoder.spec).keys)
         if not self.settings.retry_failed:
-            have |= inventory.failures[modality].keys()
-        missing = plan(self.source.places, have)
+            missing = plan(missing, inventory.failures[modality])
         if modality == "text":
             # Texts of one length need little padding; the longest come first, so that the cores end together.
             missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)

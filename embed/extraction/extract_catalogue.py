@@ -173,7 +173,8 @@ def _work(
         hints_path = cache_path.with_name(cache_path.name + ".hints")
         with Hints(hints_path, folder=journal.folder, is_ignored=settings.rehash) as hints:
             sources = {
-                modality: find_source(modality, catalogue, settings, hints=hints) for modality in sorted(modalities)
+                modality: find_source(modality, catalogue, settings, hints=hints, known=inventory.keys.get(modality))
+                for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
         yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
@@ -181,7 +182,7 @@ def _work(
 
 def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
     """Return the products for the cache, and the pictures that are left out of means."""
-    columns: Mapping[str, list[str]] = work.catalogue.columns
+    columns: Mapping[str, Sequence[str]] = work.catalogue.columns
     kept = _kept_samples(work.cache_path)
     contents = {
         modality: source.contents(changed, kept=kept.get(modality, {})) for modality, source in work.sources.items()
@@ -225,7 +226,8 @@ def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
     if facts_of(cache_path) is None:
         return 0
     with Cache(cache_path) as cache:
-        return len(set(cache.ids()).difference(catalogue.ids))
+        ids = cache.id_column()
+    return 0 if ids == catalogue.ids else len(set(ids).difference(catalogue.ids))
 
 
 def _list_failures(

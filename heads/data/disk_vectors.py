@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from cache import Cache
+from cache.vector_rows import VectorRows
 from heads.errors import HeadError
 
 __all__ = ["DiskMatrix"]
-
-READ_ROWS = 1024  # contents that are read at once: a chunk of the file
 
 
 class DiskMatrix:
@@ -36,18 +35,13 @@ class DiskMatrix:
             raise HeadError(
                 f"Expected {path} to stay as it is while it is read, but it was written anew meanwhile. Start again."
             )
-        self._modality, self._encoder = modality, encoder
+        self._vectors = VectorRows(self._cache, modality, encoder)
         present = self._cache.present(modality, encoder)
         self._contents = np.where(present, self._cache.rows(modality), -1)  # (N,)
-        self.shape = (len(present), self._cache.dimension(modality, encoder))
+        self.shape = (len(present), self._vectors.dim)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         contents = self._contents[rows.numpy()]  # (n,)
         vectors = np.zeros((len(contents), self.shape[1]), dtype=np.float32)
-        order = np.argsort(contents, kind="stable")[int((contents < 0).sum()) :]
-        blocks, starts = np.unique(contents[order] // READ_ROWS, return_index=True)
-        for block, places in zip(blocks.tolist(), np.split(order, starts[1:]), strict=True):
-            first = block * READ_ROWS
-            block_vectors = self._cache.vector_block(self._modality, self._encoder, first, first + READ_ROWS)
-            vectors[places] = block_vectors[contents[places] - first]
+        vectors[contents >= 0] = self._vectors.take(contents[contents >= 0])
         return torch.from_numpy(vectors)

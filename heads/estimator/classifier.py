@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -205,7 +205,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         members = {name: one for name, one in trained.items() if name != fusion} or trained
         histories = {name: one.history for name, one in members.items()}
         best_epochs = {name: one.best_epoch for name, one in members.items()}
-        self._head = cast("TrainedHead", trained[fusion].head)
+        self._head = trained[fusion].head
         self.history_ = histories if is_average else histories[fusion]
         self.best_epoch_ = best_epochs if is_average else best_epochs[fusion]
 

@@ -13,8 +13,9 @@ from heads.experiment.importance import measure_importance
 from heads.experiment.late_fusion import sweep
 from heads.experiment.missing_modalities import score_missing
 from heads.experiment.predictions import Predictions
-from heads.experiment.trained_heads import SIDES, Roster
+from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
+from heads.metrics.answers import Answers
 from heads.metrics.apart import score_apart
 from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
@@ -48,10 +49,12 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     problem = roster.problem
     cards, answers = {}, {}
     for name, trained in (roster.trained | roster.controls).items():
-        sides = {side: roster.probabilities(name, side) for side in SIDES}
+        sides = trained.answers
         fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
         cards[name] = _scorecard(roster, sides) | fitted | _scored_apart(roster, sides["test"])
-        answers[name] = Predictions.of(sides["test"], roster.is_known(name)[roster.split.test])
+        answers[name] = Predictions(
+            sides["test"].predictions, sides["test"].confidences, roster.is_known(name)[roster.split.test]
+        )
     metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, roster.controls))
     targets = {name: own.classes for name, own in answers.items()}
     verdicts = _compare(roster, targets, metrics, control_metrics, settings)
@@ -65,7 +68,7 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
             generator=generator_of(settings.seed, "missing entries"),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.trained
-    points = sweep(roster.single_answers("test")) if is_swept else []
+    points = sweep(roster.whole_answers(roster.singles, "test")) if is_swept else []
     own_answers = {name: answers[name] for name in roster.trained}
     return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some))
 
@@ -77,25 +80,27 @@ def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(generator_of(seed, "altered rows").choice(rows, ALTERED_ROWS, replace=False))
 
 
-def _scorecard(roster: Roster, sides: Mapping[str, np.ndarray]) -> dict:
+def _scorecard(roster: Roster, sides: Mapping[str, Answers]) -> dict:
     """Return the scores on the test rows, with those of the other sides beside them."""
-    targets = roster.problem.labels.targets
-    by_side = {side: measure(targets[getattr(roster.split, side)], matrix) for side, matrix in sides.items()}
+    targets, n_classes = roster.problem.labels.targets, len(roster.problem.labels.classes)
+    by_side = {side: measure(some, targets[getattr(roster.split, side)], n_classes) for side, some in sides.items()}
     test = targets[roster.split.test]
     own = by_side.pop("test")
     return {
         **own,
         "train_test_gap": by_side["train"]["accuracy"] - own["accuracy"],
         **by_side,
-        "classes": per_class(test, sides["test"].argmax(1), roster.problem.labels.classes),
+        "classes": per_class(test, sides["test"].predictions, roster.problem.labels.classes),
     }
 
 
-def _scored_apart(roster: Roster, probabilities: np.ndarray) -> dict:
+def _scored_apart(roster: Roster, answers: Answers) -> dict:
     """Return the scores on the test rows with a placeholder and on the others, where there are both."""
     test = roster.split.test
-    targets = roster.problem.labels.targets[test]
-    apart = score_apart(roster.problem.is_placeholder[test], lambda rows: measure(targets[rows], probabilities[rows]))
+    targets, n_classes = roster.problem.labels.targets[test], len(roster.problem.labels.classes)
+    apart = score_apart(
+        roster.problem.is_placeholder[test], lambda rows: measure(answers.take(rows), targets[rows], n_classes)
+    )
     return {"apart": apart} if apart else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -16,14 +17,14 @@ from heads.device import find_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.configuration import FoldJob
 from heads.experiment.fold_inputs import FoldInputs
-from heads.experiment.late_fusion import MemberAnswers, Weighting, choose_averaging
+from heads.experiment.late_fusion import MemberAnswers, Weighting, choose_averaging, few_rows
 from heads.experiment.pending_fusions import Pending
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
 from heads.head_types import head_type
 from heads.modules.description import HeadDescription
 from heads.modules.late import Late
-from heads.modules.mixture import Mixture, mix
+from heads.modules.mixture import Mixture
 from heads.modules.plugin import head_name, is_plugin
 from heads.modules.saved_head import TrainedHead
 from heads.settings import ProblemSettings
@@ -32,6 +33,8 @@ from heads.training.scheduler import fit_jobs
 
 __all__ = ["Experiment"]
 
+log = logging.getLogger("embed_once")
+
 STANDARDISED_BYTES = 2**30  # of rows that heads answer, or an eighth of the memory for vectors
 
 
@@ -39,7 +42,7 @@ class Experiment:
     """A problem, whose folds are trained on and whose heads answer the rows of some sides of them.
 
     Jobs are trained in stacks, as many beside each other as there are. Late fusion averages the answers of the single
-    heads of its fold, seed and settings, which are kept until it has them. With `keeps_modules` it is a head, too.
+    heads of its fold, seed and settings, which are kept until it has them.
     """
 
     def __init__(
@@ -51,17 +54,14 @@ class Experiment:
         device: torch.device,
         precision: str,
         memory: int | None = None,
-        keeps_modules: bool = True,
     ) -> None:
         self.problem = problem
         self.weighting = weighting
         self.device = device
         self.dtype = find_dtype(precision, device)
-        self._sides = sides
         self._memory = memory
-        self._keeps_modules = keeps_modules
         most_bytes = STANDARDISED_BYTES if memory is None else min(STANDARDISED_BYTES, memory // 8)
-        self._inputs = FoldInputs(problem, sides=sides, most_bytes=most_bytes)
+        self.inputs = FoldInputs(problem, sides=sides, most_bytes=most_bytes)
 
     @classmethod
     def of(
@@ -71,7 +71,6 @@ class Experiment:
         *,
         sides: Sequence[str],
         n_resamples: int = 0,
-        keeps_modules: bool = True,
     ) -> Experiment:
         """Return the experiment that the settings ask for; `n_resamples` tell how sure fitted weights are.
 
@@ -86,13 +85,12 @@ class Experiment:
             device=find_device(settings.device),
             precision=settings.precision,
             memory=memory_bytes(settings.memory),
-            keeps_modules=keeps_modules,
         )
 
     def describe(self, job: FoldJob) -> HeadDescription:
         """Return what the head of a job is built from; weights that are fitted follow from all else."""
         name, kind, settings = job.configuration.head, head_type(job.configuration.head), job.settings
-        vectors = self._inputs.vectors(job.configuration.encoders, job.fold)
+        vectors = self.inputs.vectors(job.configuration.encoders, job.fold)
         is_fusion = name not in vectors.dims
         return HeadDescription(
             name=head_name(name),
@@ -128,7 +126,7 @@ class Experiment:
         pending = Pending([job for job in jobs if job.members])
         plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
         described = [
-            Job(self.describe(job), self._inputs.task(job.configuration.encoders, job.fold), job.settings)
+            Job(self.describe(job), self.inputs.task(job.configuration.encoders, job.fold), job.settings)
             for job in plain
         ]
         stop = threading.Event()  # which the scheduler sets when Ctrl-C meets it
@@ -146,18 +144,18 @@ class Experiment:
                     interruption = error
                     stop.set()  # and take what is done
                     self._finish(plain[place], fit, pending, take)
-        self._inputs.forget()
+        self.inputs.forget()
         if interruption is not None:
             raise interruption
 
     def head(self, job: FoldJob, description: HeadDescription, module: nn.Module) -> TrainedHead:
         """Return a module that a job has trained, with all that is needed to answer."""
         encoders, labels = job.configuration.encoders, self.problem.labels
-        vectors = self._inputs.vectors(encoders, job.fold)
+        vectors = self.inputs.vectors(encoders, job.fold)
         return TrainedHead(
             description=description,
             module=module,
-            standardise=self._inputs.standardise(encoders, job.fold).part(description.dims, description.token_dims),
+            standardise=self.inputs.standardise(encoders, job.fold).part(description.dims, description.token_dims),
             label=labels.column,
             classes=labels.classes,
             encoders=dict(encoders),
@@ -175,14 +173,12 @@ class Experiment:
         """Let `take` have what comes of a job, and of the late ones that waited for it."""
         result = fit if isinstance(fit, HeadError) else self._answered(job, fit)
         take(job, result)
-        if isinstance(result, Trained) and not self._keeps_modules:
-            result = replace(result, head=None)
         for late_job, members in pending.complete(job, result):
             take(late_job, self._late(late_job, members))
 
     def _answered(self, job: FoldJob, fit: Fit) -> Trained:
         head = self.head(job, fit.description, fit.module)
-        answers = self._inputs.log_probabilities(head, job.configuration.encoders, job.fold)
+        answers = self.inputs.answers(head, job.configuration.encoders, job.fold)
         return Trained(head, answers, fit.elapsed_s, fit.best_epoch, fit.history)
 
     def _late(self, job: FoldJob, members: Mapping[str, Trained | HeadError]) -> Trained | HeadError:
@@ -191,25 +187,28 @@ class Experiment:
         if errors:
             return next((error for error in errors if isinstance(error, HeadMemoryError)), errors[0])
         trained = cast("Mapping[str, Trained]", members)
-        vectors, split = self._inputs.vectors(job.configuration.encoders, job.fold), self.problem.folds[job.fold]
+        where = job.configuration.encoders, job.fold
 
         def answers_to(side: str) -> MemberAnswers:
-            logs = {name: member.log_probabilities[side] for name, member in trained.items()}
-            return MemberAnswers.of(logs, getattr(split, side), problem=self.problem, vectors=vectors)
+            every = getattr(self.problem.folds[job.fold], side)
+            rows = few_rows(every, n_classes=len(self.problem.labels.classes))
+            if len(rows) < len(every):
+                log.info("late's weights are fitted on %d of the %d validation rows.", len(rows), len(every))
+            logs = {name: self.inputs.log_probabilities(one.head, *where, rows=rows) for name, one in trained.items()}
+            return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.inputs.vectors(*where))
 
         averaging = choose_averaging(self.weighting, answers_to)
-        sides = [answers_to(side) for side in self._sides]
-        averages = [mix(one.log_probabilities, one.present, averaging.mixture).float() for one in sides]
+        head = self._late_head(job, averaging.mixture, trained)
         return Trained(
-            self._late_head(job, averaging.mixture, trained) if self._keeps_modules else None,
-            dict(zip(self._sides, averages, strict=True)),
+            head,
+            self.inputs.answers(head, *where),
             sum(member.elapsed_s for member in trained.values()),
             averaging=averaging,
         )
 
     def _late_head(self, job: FoldJob, mixture: Mixture, members: Mapping[str, Trained]) -> TrainedHead:
         late = Late(
-            {name: member.head.module for name, member in members.items() if member.head is not None},
+            {name: member.head.module for name, member in members.items()},
             weights=mixture.weights,
             temperatures=mixture.temperatures,
             temperature=mixture.temperature,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from heads.data.vectors import Vectors
 from heads.experiment.configuration import Encoders
 from heads.experiment.problem import Encoder, Problem
+from heads.metrics.answers import Answers
 from heads.modules.saved_head import TrainedHead
 from heads.modules.standardiser import Standardise
 from heads.training.job import Task
@@ -68,8 +69,20 @@ class FoldInputs:
         joined.load_state_dict({name: tensor for state in states for name, tensor in state.items()})
         return joined
 
-    def log_probabilities(self, head: TrainedHead, encoders: Encoders, fold: int) -> dict[str, Tensor]:
-        """Return what a head answers to the rows of each side, {side: (n, K) float32}."""
+    def log_probabilities(self, head: TrainedHead, encoders: Encoders, fold: int, *, rows: np.ndarray) -> Tensor:
+        """Return what a head answers to some rows, (n, K) float32."""
+        vectors = self.vectors(encoders, fold)
+        return head.log_probabilities(vectors.inputs, vectors.present, vectors.tokens, rows=torch.from_numpy(rows))
+
+    def answers(self, head: TrainedHead, encoders: Encoders, fold: int) -> dict[str, Answers]:
+        """Return what a head answers to the rows of each side; a block of probabilities is held at a time."""
+        rows, split = self.rows(fold).numpy(), self._problem.folds[fold]
+        targets = self._problem.labels.targets[rows]
+        blocks = ((places.numpy(), block.exp().numpy()) for places, block in self._answer_blocks(head, encoders, fold))
+        every = Answers.gathered(len(rows), ((places, Answers.of(block, targets[places])) for places, block in blocks))
+        return {side: every.take(np.searchsorted(rows, getattr(split, side))) for side in self._sides}
+
+    def _answer_blocks(self, head: TrainedHead, encoders: Encoders, fold: int) -> Iterator[tuple[Tensor, Tensor]]:
         vectors, rows = self.vectors(encoders, fold), self.rows(fold)
         names = head.description.dims
         kept = {name: self._standardised_rows((name, encoder), fold) for name, encoder in encoders if name in names}
@@ -77,10 +90,8 @@ class FoldInputs:
         if len(known) == len(names):
             present = {name: vectors.present[name][rows] for name in names}
             tokens = {name: vectors.tokens[name].take(rows) for name in head.description.token_dims}
-            answers = head.log_probabilities(known, present, tokens, are_standardised=True)
-        else:
-            answers = head.log_probabilities(vectors.inputs, vectors.present, vectors.tokens, rows=rows)
-        return self._by_side(answers, fold)
+            return head.answer_blocks(known, present, tokens, rows=torch.arange(len(rows)), are_standardised=True)
+        return head.answer_blocks(vectors.inputs, vectors.present, vectors.tokens, rows=rows)
 
     def rows(self, fold: int) -> Tensor:
         """Return the rows that are answered, sorted, (n,) int64."""
@@ -92,11 +103,6 @@ class FoldInputs:
     def forget(self) -> None:
         """Let go of the rows that were standardised."""
         self._standardised.clear()
-
-    def _by_side(self, answers: Tensor, fold: int) -> dict[str, Tensor]:
-        rows, split = self.rows(fold).numpy(), self._problem.folds[fold]
-        places = {side: np.searchsorted(rows, getattr(split, side)) for side in self._sides}
-        return {side: answers[torch.from_numpy(own)] for side, own in places.items()}
 
     def _standardised_rows(self, encoder: Encoder, fold: int) -> Tensor | None:
         """Return an encoder's vectors of the rows that are answered, standardised, (n, D); None where too large."""

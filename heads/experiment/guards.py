@@ -7,11 +7,9 @@ import time
 from copy import deepcopy
 from dataclasses import replace
 
-import torch
-
 from heads.data.draws import generator_of
 from heads.experiment.results import Trained
-from heads.experiment.trained_heads import SIDES, Roster
+from heads.experiment.trained_heads import Roster
 from heads.head_types import head_type
 from heads.modules.guard import GUARD, Guarded, fit_guard
 
@@ -22,8 +20,8 @@ log = logging.getLogger("embed_once")
 
 def add_guards(roster: Roster, *, seed: int) -> None:
     """Put a guarded fusion beside each that is not fitted at once."""
-    heads, vectors = roster.heads, roster.vectors
-    validation = roster.single_answers("validation")
+    heads = roster.heads
+    validation = roster.whole_answers(roster.singles, "validation")
     singles = {name: heads[name].module for name in roster.singles}
     for name in [name for name in roster.fusions if not head_type(name).at_once]:
         started = time.monotonic()
@@ -31,7 +29,7 @@ def add_guards(roster: Roster, *, seed: int) -> None:
         guarded = Guarded(fusion, singles).eval()
         what = fit_guard(
             guarded,
-            {one: roster.trained[one].log_probabilities["validation"] for one in (name, *singles)},
+            {**validation.log_probabilities, **roster.whole_answers([name], "validation").log_probabilities},
             validation.present,
             validation.targets,
             fusion=name,
@@ -46,13 +44,10 @@ def add_guards(roster: Roster, *, seed: int) -> None:
             )  # fmt: skip
         width = heads[roster.best_single].description.hidden_dim  # a user's own class says nothing of it
         description = replace(heads[name].description, name=name + GUARD, hidden_dim=width)
-        answers = {}
-        for side in SIDES:
-            rows = torch.from_numpy(getattr(roster.split, side))
-            parts = [roster.trained[one].log_probabilities[side] for one in (name, *guarded.singles)]
-            answers[side] = guarded.average_all(parts, {one: mask[rows] for one, mask in vectors.present.items()})
+        head = replace(heads[name], description=description, module=guarded)
         roster.trained[name + GUARD] = Trained(
-            replace(heads[name], description=description, module=guarded),
-            answers,
+            head,
+            roster.answers(head),
             roster.trained[name].elapsed_s + time.monotonic() - started,
         )
+    roster.inputs.forget()

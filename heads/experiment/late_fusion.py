@@ -20,10 +20,21 @@ from heads.modules.late import parse_weights
 from heads.modules.mixture import Mixture, fit_mixture
 from heads.settings import FITTED_WEIGHTS
 
-__all__ = ["Averaging", "MemberAnswers", "Weighting", "choose_averaging", "sweep", "weights_in_words", "write_sweep"]
+__all__ = [
+    "Averaging",
+    "MemberAnswers",
+    "Weighting",
+    "choose_averaging",
+    "few_rows",
+    "sweep",
+    "weights_in_words",
+    "write_sweep",
+]
+
 
 SWEEP_STEPS = {2: 0.05, 3: 0.1}  # by the number of modalities: 21 and 66 points
 COARSE_STEP = 0.2
+FITTED_CELLS = 2**24  # rows times classes that weights are fitted on, in float64 and several copies
 
 
 @dataclass(frozen=True)
@@ -53,18 +64,10 @@ class MemberAnswers:
         own = torch.from_numpy(rows)
         return cls(
             log_probabilities,
-            {name: vectors.present[name][own] for name in log_probabilities},
+            {name: vectors.present[name][own] for name in log_probabilities if name in vectors.present},
             torch.from_numpy(problem.labels.targets)[own],
             torch.from_numpy(problem.groups)[own],
         )
-
-    def take(self, places: np.ndarray) -> MemberAnswers:
-        """Return the answers to some of the rows."""
-        own = torch.from_numpy(places)
-        logs, present = (
-            {name: rows[own] for name, rows in one.items()} for one in (self.log_probabilities, self.present)
-        )
-        return MemberAnswers(logs, present, self.targets[own], self.groups[own])
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,14 @@ class Averaging:
 
     mixture: Mixture
     validation_points: list[SweepPoint] = field(default_factory=list)
+
+
+def few_rows(rows: np.ndarray, *, n_classes: int, most_cells: int | None = None) -> np.ndarray:
+    """Return the rows whose whole answers are looked at: all, or as many at random as have so many probabilities."""
+    most = max(1, (most_cells or FITTED_CELLS) // n_classes)
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))]
 
 
 def choose_averaging(weighting: Weighting, answers_to: Callable[[str], MemberAnswers]) -> Averaging:

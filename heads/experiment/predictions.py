@@ -22,9 +22,3 @@ class Predictions:
     classes: np.ndarray
     confidences: np.ndarray
     is_known: np.ndarray
-
-    @classmethod
-    def of(cls, probabilities: np.ndarray, is_known: np.ndarray) -> Predictions:
-        """Return the answers of probabilities, (n, K)."""
-        classes = probabilities.argmax(1)
-        return cls(classes, probabilities[np.arange(len(classes)), classes], is_known)

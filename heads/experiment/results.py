@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import Tensor
 
 from heads.data.splits import Split
 from heads.experiment.late_fusion import Averaging
+from heads.metrics.answers import Answers
 from heads.metrics.registry import measure
 from heads.modules.saved_head import TrainedHead
 
@@ -18,14 +18,10 @@ __all__ = ["Outcome", "Trained", "failed", "outcome_of"]
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a job: a head, how it got there, and what it answers.
+    """What came of a job: a head, how it got there, and what it answers to each side of the split."""
 
-    Shape:
-        log_probabilities: {side of the split: (n, K)}
-    """
-
-    head: TrainedHead | None  # None of late fusion where only its answers are wanted
-    log_probabilities: Mapping[str, Tensor]
+    head: TrainedHead
+    answers: Mapping[str, Answers]
     elapsed_s: float  # of late fusion that of its members
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)  # an epoch: losses, and macro-F1 on validation rows
@@ -49,17 +45,17 @@ class Outcome:
     error: str | None = None
 
 
-def outcome_of(trained: Trained, targets: np.ndarray, split: Split) -> Outcome:
+def outcome_of(trained: Trained, targets: np.ndarray, split: Split, *, n_classes: int) -> Outcome:
     """Return what is kept of a job.
 
     Shape:
         targets: (N,) int64, the class of each row of the catalogue
     """
-    validation, test = (trained.log_probabilities[side].exp().numpy() for side in ("validation", "test"))
+    validation, test = (trained.answers[side] for side in ("validation", "test"))
     return Outcome(
-        predictions=test.argmax(1).astype("<i4"),
-        test=measure(targets[split.test], test),
-        validation=measure(targets[split.validation], validation),
+        predictions=test.predictions.astype("<i4"),
+        test=measure(test, targets[split.test], n_classes),
+        validation=measure(validation, targets[split.validation], n_classes),
         best_epoch=trained.best_epoch,
         history=trained.history,
         elapsed_s=trained.elapsed_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from cache.console.notes import PROGRESS
 from heads.errors import HeadError
 from heads.experiment.configuration import Configuration, FoldJob, configurations_of
 from heads.experiment.experiment import Experiment
-from heads.experiment.late_fusion import MemberAnswers
+from heads.experiment.fold_inputs import FoldInputs
+from heads.experiment.late_fusion import MemberAnswers, few_rows
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
+from heads.metrics.answers import Answers
 from heads.metrics.scores import scores
 from heads.modules.plugin import head_name
 from heads.modules.saved_head import TrainedHead
@@ -28,8 +31,9 @@ log = logging.getLogger("embed_once")
 class Roster:
     """What came of the heads and the controls of a run, by name; each answers the rows of all `SIDES`."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, inputs: FoldInputs) -> None:
         self.problem = problem
+        self.inputs = inputs
         (self.encoders,) = self.problem.combinations
         (self.split,) = self.problem.folds
         self.vectors = self.problem.of(self.encoders, 0)
@@ -39,7 +43,7 @@ class Roster:
     @property
     def heads(self) -> dict[str, TrainedHead]:
         """The heads themselves."""
-        return {name: trained.head for name, trained in self.trained.items() if trained.head is not None}
+        return {name: trained.head for name, trained in self.trained.items()}
 
     @property
     def saved(self) -> dict[str, TrainedHead]:
@@ -65,19 +69,21 @@ class Roster:
         """Return the rows that have something of what a head or a control sees, (N,) bool; the others it guesses."""
         return self.vectors.some_present([name] if name in self.vectors.dims else None)
 
-    def probabilities(self, name: str, side: str) -> np.ndarray:
-        """Return the probabilities of a head or a control for one side of the split, (n, K) float32."""
-        return (self.trained | self.controls)[name].log_probabilities[side].exp().numpy()
+    def answers(self, head: TrainedHead) -> dict[str, Answers]:
+        """Return what a head that is made of others answers to each side of the split."""
+        return self.inputs.answers(head, tuple(sorted(self.encoders.items())), 0)
 
     def scores(self, name: str, side: str) -> dict[str, float]:
         """Return a head's scores on one side of the split."""
         targets = self.problem.labels.targets[getattr(self.split, side)]
-        return scores(targets, self.probabilities(name, side).argmax(1), len(self.problem.labels.classes))
+        return scores(targets, self.trained[name].answers[side].predictions, len(self.problem.labels.classes))
 
-    def single_answers(self, side: str) -> MemberAnswers:
-        """Return what the single heads answer to one side of the split."""
-        logs = {name: self.trained[name].log_probabilities[side] for name in self.singles}
-        return MemberAnswers.of(logs, getattr(self.split, side), problem=self.problem, vectors=self.vectors)
+    def whole_answers(self, names: Sequence[str], side: str, *, most_cells: int | None = None) -> MemberAnswers:
+        """Return all that some heads answer to one side of the split, or to some of its rows where it has many."""
+        rows = few_rows(getattr(self.split, side), n_classes=len(self.problem.labels.classes), most_cells=most_cells)
+        encoders = tuple(sorted(self.encoders.items()))
+        logs = {name: self.inputs.log_probabilities(self.trained[name].head, encoders, 0, rows=rows) for name in names}
+        return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.vectors)
 
 
 def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
@@ -88,7 +94,7 @@ def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
     Raises:
         HeadError: a head cannot be trained.
     """
-    roster = Roster(experiment.problem)
+    roster = Roster(experiment.problem, experiment.inputs)
     configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
     names = {one.head for one in configurations}
     controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics.scores import calibration_error, calibration_floor, log_loss, scores
+from heads.metrics.answers import Answers
+from heads.metrics.calibration import Reliability, measure_reliability
+from heads.metrics.scores import mean_log_loss, scores
 
 __all__ = ["JUDGED", "METRICS", "Metric", "measure"]
 
@@ -23,14 +25,11 @@ JUDGED = ("accuracy", "macro_f1")
 class Metric:
     """A score of a head's predictions.
 
-    Shape of what `function` takes:
-        targets: (n,) int64, each row's class
-        predictions: (n,) int64, the most probable class
-        probabilities: (n, K) float32
+    `function` takes the head's answers to n rows, (n,) int64 each row's class, and how many classes there are.
     """
 
     label: str  # above its column
-    function: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+    function: Callable[[Answers, np.ndarray, int], float]
     is_share: bool = True  # from 0 to 1, shown in percent
     is_loss: bool = False  # the lower the better
 
@@ -43,26 +42,28 @@ class Metric:
         return f"{100 * value:.1f}" if self.is_share else f"{value:.3f}"
 
 
-def _of_counts(name: str) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
-    return lambda targets, predictions, probabilities: scores(targets, predictions, probabilities.shape[1])[name]
+def _of_counts(name: str) -> Callable[[Answers, np.ndarray, int], float]:
+    return lambda answers, targets, n_classes: scores(targets, answers.predictions, n_classes)[name]
+
+
+def _reliability(answers: Answers, targets: np.ndarray) -> Reliability:
+    return measure_reliability(answers.confidences, answers.predictions == targets)
 
 
 METRICS = {
     "accuracy": Metric("accuracy", _of_counts("accuracy")),
     "macro_f1": Metric("macro-F1", _of_counts("macro_f1")),
     "balanced_accuracy": Metric("balanced", _of_counts("balanced_accuracy")),
-    "log_loss": Metric("log loss", lambda targets, _, probabilities: log_loss(probabilities, targets), False, True),
-    "calibration_error": Metric("ECE", lambda targets, _, given: calibration_error(given, targets), False, True),
-    "calibration_floor": Metric("ECE floor", lambda targets, _, given: calibration_floor(given, targets), False),
+    "log_loss": Metric("log loss", lambda answers, *_: mean_log_loss(answers.of_targets), False, True),
+    "calibration_error": Metric("ECE", lambda answers, targets, _: _reliability(answers, targets).error, False, True),
+    "calibration_floor": Metric("ECE floor", lambda answers, targets, _: _reliability(answers, targets).floor, False),
 }
 
 
-def measure(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def measure(answers: Answers, targets: np.ndarray, n_classes: int) -> dict[str, float]:
     """Return every score of some rows, {name: value}.
 
     Shape:
         targets: (n,) int64
-        probabilities: (n, K) float32
     """
-    predictions = probabilities.argmax(1)
-    return {name: float(metric.function(targets, predictions, probabilities)) for name, metric in METRICS.items()}
+    return {name: float(metric.function(answers, targets, n_classes)) for name, metric in METRICS.items()}

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from heads.metrics.calibration import measure_reliability
-
-__all__ = ["calibration_error", "calibration_floor", "log_loss", "per_class", "resampled_scores", "scores"]
+__all__ = ["log_loss", "mean_log_loss", "per_class", "resampled_scores", "scores"]
 
 LEAST_PROBABILITY = 1e-15
 BLOCK_CELLS = 4_000_000  # resamples are drawn in blocks of about so many counts
@@ -59,19 +57,13 @@ def log_loss(probabilities: np.ndarray, targets: np.ndarray, weights: np.ndarray
         targets: (n,) int64
         weights: (n,) non-negative
     """
-    own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    losses = -np.log(np.maximum(own, LEAST_PROBABILITY))
+    return mean_log_loss(probabilities[np.arange(len(targets)), targets], weights)
+
+
+def mean_log_loss(of_targets: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return what `log_loss` does, from the probabilities of the rows' labels alone, (n,)."""
+    losses = -np.log(np.maximum(of_targets.astype(np.float64), LEAST_PROBABILITY))
     return float(losses.mean() if weights is None else np.average(losses, weights=weights))
-
-
-def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Return the expected calibration error, over 15 bins of equal width (arXiv 1706.04599, equation 3)."""
-    return measure_reliability(probabilities.max(1), probabilities.argmax(1) == targets).error
-
-
-def calibration_floor(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Return the expected calibration error that these probabilities would show were they perfectly calibrated."""
-    return measure_reliability(probabilities.max(1), probabilities.argmax(1) == targets).floor
 
 
 def resampled_scores(

@@ -22,6 +22,7 @@ LEAST_GAIN, LEAST_TOTAL_GAIN = 0.02, 10.0  # of a member over the classes' share
 LEAST_VOICE = 0.2  # of all members together beside the classes' shares
 FIRST_LOG_SHARE = -3.0  # of what no member explains, where the search starts
 TOLERANCE = 1e-6
+BLOCK_CELLS = 2**23  # logits that are computed on at once, 64 MiB a copy
 
 
 @dataclass(frozen=True)
@@ -139,28 +140,40 @@ class _Problem:
         self.log_alone = mask.new_tensor([*alone, 1.0]).log()  # (M + 1,)
         self.start = torch.cat([mask.new_zeros(n_members), mask.new_tensor([FIRST_LOG_SHARE]), self.log_alone])
 
-    def log_likelihoods(self, log_temperatures: Tensor) -> Tensor:
+    @property
+    def blocks(self) -> list[slice]:
+        """Rows that are computed at once: several copies of their logits are made."""
+        n_together = max(1, BLOCK_CELLS // self.logits[0].numel())
+        return [slice(start, start + n_together) for start in range(0, len(self.logits), n_together)]
+
+    def log_likelihoods(self, log_temperatures: Tensor, rows: slice) -> Tensor:
         """Return each member's log-probability of the row's class, (n, M + 1)."""
-        scaled = self.logits / log_temperatures.exp()[:, None]  # (n, M + 1, K)
-        of_target = scaled.gather(2, self.targets[:, None, None].expand(-1, scaled.shape[1], 1))[:, :, 0]
+        scaled = self.logits[rows] / log_temperatures.exp()[:, None]  # (n, M + 1, K)
+        of_target = scaled.gather(2, self.targets[rows, None, None].expand(-1, scaled.shape[1], 1))[:, :, 0]
         return of_target - scaled.logsumexp(2)
 
     @torch.enable_grad()
     def jointly(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss of weights and temperatures on all rows, and its slopes, (2M + 2,)."""
         variables = torch.from_numpy(point).to(self.mask).requires_grad_()
-        log_weights, log_temperatures = variables.chunk(2)
-        voices = log_weights.expand_as(self.mask).masked_fill(self.mask == 0, -torch.inf)
-        log_likelihoods = self.log_likelihoods(log_temperatures)
-        loss = (voices.logsumexp(1) - (voices + log_likelihoods).logsumexp(1)).mean()
-        loss = loss - self.charge * log_weights.softmax(0)[-1]
-        loss = loss + PULL / 2 / len(voices) * (log_temperatures - self.log_alone).square().sum()
-        (slopes,) = torch.autograd.grad(loss, variables)
-        return float(loss.detach()), slopes.cpu().numpy()
+        value, slopes, n_rows = 0.0, np.zeros_like(point), len(self.mask)
+        for number, rows in enumerate(self.blocks):
+            log_weights, log_temperatures = variables.chunk(2)
+            mask = self.mask[rows]
+            voices = log_weights.expand_as(mask).masked_fill(mask == 0, -torch.inf)
+            log_likelihoods = self.log_likelihoods(log_temperatures, rows)
+            loss = (voices.logsumexp(1) - (voices + log_likelihoods).logsumexp(1)).mean() * (len(mask) / n_rows)
+            if number == 0:
+                loss = loss - self.charge * log_weights.softmax(0)[-1]
+                loss = loss + PULL / 2 / n_rows * (log_temperatures - self.log_alone).square().sum()
+            value += float(loss.detach())
+            slopes += torch.autograd.grad(loss, variables)[0].cpu().numpy()
+        return value, slopes
 
     def likelihoods(self, log_temperatures: Tensor) -> Tensor:
         """Return the likelihoods up to a factor a row, 0 where a member is absent, (n, M + 1)."""
-        log_likelihoods = self.log_likelihoods(log_temperatures).masked_fill(self.mask == 0, -torch.inf)
+        every = torch.cat([self.log_likelihoods(log_temperatures, rows) for rows in self.blocks])
+        log_likelihoods = every.masked_fill(self.mask == 0, -torch.inf)
         return (log_likelihoods - log_likelihoods.amax(1, keepdim=True)).exp()
 
 

@@ -95,6 +95,25 @@ class TrainedHead:
         """
         rows = torch.arange(len(next(iter(present.values())))) if rows is None else rows
         answers = torch.empty(len(rows), len(self.classes))
+        for places, block in self.answer_blocks(inputs, present, tokens, rows=rows, are_standardised=are_standardised):
+            answers[places] = block
+        return answers
+
+    @torch.inference_mode()
+    def answer_blocks(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        tokens: Mapping[str, ProductTokens] | None = None,
+        *,
+        rows: Tensor,
+        are_standardised: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `log_probabilities` returns in blocks: their places among the rows, (b,), and (b, K).
+
+        Raises:
+            HeadError: as there.
+        """
         states = {name: kept.take(rows) for name, kept in self._checked(tokens or {}, present).items()}
         for places, n_missing, lengths in _blocks(len(rows), states, block_rows=self.block_rows):
             block, mask = (
@@ -111,8 +130,7 @@ class TrainedHead:
                     f"Expected the head {self.name!r} to answer for each of its {len(self.classes)} classes, but it "
                     f"answers for {answer.shape[1]}. Train it again."
                 )
-            answers[places] = answer[: len(places)]
-        return answers
+            yield places, answer[: len(places)]
 
     def probabilities(self, vectors: Vectors) -> np.ndarray:
         """Return the probability of every class for products of a cache, (N, K) float32."""

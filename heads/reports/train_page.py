@@ -200,10 +200,7 @@ def _sweep(roster: Roster, findings: Findings, averaging: Averaging | None) -> d
         return None
     points, n_rows = findings.sweep, len(roster.split.test)
     if not points:
-        answers = roster.single_answers("test")
-        most = max(1, SWEPT_CELLS // len(roster.problem.labels.classes))
-        if len(answers.targets) > most:
-            answers = answers.take(np.sort(np.random.default_rng(0).choice(len(answers.targets), most, replace=False)))
+        answers = roster.whole_answers(roster.singles, "test", most_cells=SWEPT_CELLS)
         points, n_rows = sweep(answers), len(answers.targets)
     mixture = averaging.mixture
     is_tempered = {mixture.temperature, *mixture.temperatures.values()} != {1.0}

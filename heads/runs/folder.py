@@ -18,14 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from cache.aside import write_aside
 from cache.errors import CacheLockedError
 from cache.lock import WriterLock
 from cache.reading import facts_of
 from cache.stray_bytes import shown, shown_values
 from heads.errors import RunError
+from heads.experiment.predictions import Predictions
 from heads.modules.saved_head import TrainedHead, load_head
 from heads.runs.run_files import Config, check_manifest, read_config
 
@@ -104,29 +103,22 @@ def reserved(runs_path: Path, name: str | None) -> Iterator[None]:
 def write_answers(
     file: IO[str],
     ids: Sequence[str],
-    probabilities: Mapping[str, np.ndarray],
+    answers: Mapping[str, Predictions],
     classes: list[str],
     *,
-    answered: Mapping[str, np.ndarray],
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str],
 ) -> None:
-    """Write one CSV line a product: its id, its label where it is known, each head's answer and its probability.
+    """Write one CSV line a product: its id, its label, each head's answer and its probability.
 
     Cells are written as they are, also such as a spreadsheet takes for formulas: they are there to be joined on.
-
-    Shape:
-        probabilities: {head: (n, K)}
-        answered: {head: (n,) bool}; the other products have no vector of what the head sees, and no answer
+    Products that have no vector of what the head sees have no answer.
     """
     writer = csv.writer(file)
-    header = ["id", *(["label"] if labels else [])]
-    writer.writerow(header + [column for name in probabilities for column in (name, f"{name}_probability")])
-    best = {name: matrix.argmax(1) for name, matrix in probabilities.items()}
-    for row, product_id in enumerate(ids):
-        cells = [product_id, *([labels[row]] if labels else [])]
-        for name, matrix in probabilities.items():
-            answer = best[name][row]
-            cells += [classes[answer], f"{matrix[row, answer]:.6f}"] if answered[name][row] else ["", ""]
+    writer.writerow(["id", "label", *(column for name in answers for column in (name, f"{name}_probability"))])
+    for row, (product_id, label) in enumerate(zip(ids, labels, strict=True)):
+        cells = [product_id, label]
+        for one in answers.values():
+            cells += [classes[one.classes[row]], f"{one.confidences[row]:.6f}"] if one.is_known[row] else ["", ""]
         writer.writerow(cells)
 
 

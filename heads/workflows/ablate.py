@@ -72,7 +72,7 @@ def ablate(
         find_device(here.device)  # before all is read
         with Cache(cache_path) as cache:
             problem = pose(cache, settings)
-        experiment = Experiment.of(problem, here, sides=("validation", "test"), keeps_modules=False)
+        experiment = Experiment.of(problem, here, sides=("validation", "test"))
         with (
             ResultCache(memo_path) as result_cache,
             engine_kind.open(experiment, Path(cache_path), settings) as engine,

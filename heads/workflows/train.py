@@ -157,9 +157,8 @@ def _write(
         write_answers(
             file,
             problem.ids_of(test),
-            {name: roster.probabilities(name, "test") for name in roster.trained},
+            findings.answers,
             problem.labels.classes,
-            answered={name: roster.is_known(name)[test] for name in roster.trained},
             labels=[problem.labels.classes[code] for code in problem.labels.targets[test]],
         )
     for head in roster.saved.values():

@@ -41,8 +41,8 @@ class LocalEngine:
     def _done(self, job: FoldJob, result: Trained | HeadError) -> Done:
         if isinstance(result, HeadError):
             return Done(job, failed(result), is_lasting=not isinstance(result, HeadMemoryError))
-        problem = self._experiment.problem
-        return Done(job, outcome_of(result, problem.labels.targets, problem.folds[job.fold]))
+        labels, split = self._experiment.problem.labels, self._experiment.problem.folds[job.fold]
+        return Done(job, outcome_of(result, labels.targets, split, n_classes=len(labels.classes)))
 
     def _waves(self, jobs: Sequence[FoldJob]) -> Iterator[list[FoldJob]]:
         """Yield jobs that are trained at once."""

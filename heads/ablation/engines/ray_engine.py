@@ -44,7 +44,7 @@ class Trainer:
         os.chdir(folder)  # that paths of a user's own heads start from
         with Cache(cache_path) as cache:
             problem = pose(cache, settings)
-        experiment = Experiment.of(problem, settings, sides=("validation", "test"), keeps_modules=False)
+        experiment = Experiment.of(problem, settings, sides=("validation", "test"))
         self._engine = LocalEngine(experiment)
         self._keys = JobKeys(experiment, trained_on=self._engine.trained_on)
 

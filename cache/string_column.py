@@ -1,0 +1,116 @@
+"""A column of strings in two arrays, as Arrow and the cache keep it: a string takes its bytes and eight more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any, overload
+
+import numpy as np
+
+from cache.tokens import offsets_of
+
+__all__ = ["ColumnGatherer", "StringColumn", "take_cells"]
+
+BLOCK_ROWS = 4096  # decoded at once
+
+
+class StringColumn(Sequence[str]):
+    """N strings, made when they are asked for. Equal to any sequence of the same strings.
+
+    Shape:
+        utf8: (bytes,) uint8
+        offset: (N + 1,) int64, where each begins
+    """
+
+    def __init__(self, utf8: np.ndarray, offset: np.ndarray) -> None:
+        self.utf8, self.offset = utf8, offset
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[str]: ...
+    def __getitem__(self, place: int | slice) -> str | list[str]:
+        if not isinstance(place, slice):
+            row = range(len(self))[place]
+            return self._decoded(row, row + 1)[0]
+        rows = range(len(self))[place]
+        if rows.step != 1:
+            return [self[row] for row in rows]
+        return self._decoded(rows.start, rows.stop) if rows else []
+
+    def __iter__(self) -> Iterator[str]:
+        blocks = (range(len(self))[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS))
+        return chain.from_iterable(self._decoded(rows.start, rows.stop) for rows in blocks)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, StringColumn):
+            return np.array_equal(self.offset, other.offset) and np.array_equal(self.utf8, other.utf8)
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(str.__eq__, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def _decoded(self, start: int, stop: int) -> list[str]:
+        bounds = self.offset[start : stop + 1]
+        whole = self.utf8[bounds[0] : bounds[-1]].tobytes()
+        places = (bounds - bounds[0]).tolist()
+        if whole.isascii():
+            text = whole.decode("ascii")
+            return [text[begin:end] for begin, end in pairwise(places)]
+        return [whole[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairwise(places)]
+
+
+class ColumnGatherer:
+    """Takes cells batch by batch, and keeps them as a column; a list where one is not Unicode, or more than a string.
+
+    More is a place inside a file, or a list of pictures.
+    """
+
+    def __init__(self) -> None:
+        self._columns: list[StringColumn] = []
+        self._cells: list[str] | None = None
+
+    def extend(self, cells: Sequence[str]) -> None:
+        """Take some cells."""
+        column = None if self._cells is not None else _encoded(cells)
+        if column is not None:
+            self._columns.append(column)
+            return
+        if self._cells is None:
+            self._cells, self._columns = list(chain.from_iterable(self._columns)), []
+        self._cells.extend(cells)
+
+    def column(self) -> Sequence[str]:
+        """Return all cells; they are let go here."""
+        if self._cells is not None:
+            return self._cells
+        utf8 = np.concatenate([np.empty(0, dtype=np.uint8), *(column.utf8 for column in self._columns)])
+        counts = [np.empty(0, dtype=np.int64), *(np.diff(column.offset) for column in self._columns)]
+        self._columns = []
+        return StringColumn(utf8, offsets_of(np.concatenate(counts)))
+
+
+def take_cells(cells: Sequence[str], rows: Sequence[int]) -> Sequence[str]:
+    """Return the cells in some rows, kept as they were."""
+    some = [cells[row] for row in rows]
+    return (_encoded(some) or some) if isinstance(cells, StringColumn) else some
+
+
+def _encoded(cells: Sequence[str]) -> StringColumn | None:
+    """Return the cells as a column; None where one is not Unicode, or more than a string."""
+    if set(map(type, cells)) - {str}:
+        return None
+    text = "".join(cells)
+    if text.isascii():
+        return StringColumn(np.frombuffer(text.encode(), dtype=np.uint8), offsets_of(list(map(len, cells))))
+    try:
+        encoded: list[Any] = [cell.encode() for cell in cells]
+    except UnicodeEncodeError:
+        return None
+    return StringColumn(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets_of(list(map(len, encoded))))

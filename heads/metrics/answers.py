@@ -1,0 +1,49 @@
+"""What a head answers to rows whose classes are known, in three numbers a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Answers"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What scores are made of. A head of K classes gives n times K probabilities, which nothing keeps.
+
+    Shape:
+        predictions: (n,) int64, the most probable class of each row
+        confidences: (n,) float32, its probability
+        of_targets: (n,) float32, the probability of the row's own class
+    """
+
+    predictions: np.ndarray
+    confidences: np.ndarray
+    of_targets: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, targets: np.ndarray) -> Answers:
+        """Return what is kept of probabilities.
+
+        Shape:
+            probabilities: (n, K)
+            targets: (n,) int64
+        """
+        rows, predictions = np.arange(len(targets)), probabilities.argmax(1)
+        return cls(predictions, probabilities[rows, predictions], probabilities[rows, targets])
+
+    @classmethod
+    def gathered(cls, n_rows: int, blocks: Iterable[tuple[np.ndarray, Answers]]) -> Answers:
+        """Return the answers to n rows from those to some at a time, which stand in some places."""
+        whole = cls(np.empty(n_rows, np.int64), np.empty(n_rows, np.float32), np.empty(n_rows, np.float32))
+        for places, block in blocks:
+            for name, numbers in vars(block).items():
+                getattr(whole, name)[places] = numbers
+        return whole
+
+    def take(self, rows: np.ndarray) -> Answers:
+        """Return the answers to some of the rows."""
+        return Answers(self.predictions[rows], self.confidences[rows], self.of_targets[rows])
