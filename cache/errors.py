@@ -16,6 +16,7 @@ __all__ = [
     "UnknownVersionError",
     "UnreadableError",
     "UnsafeFileError",
+    "WorkerError",
 ]
 
 _WAYS_OUT = (
@@ -35,6 +36,10 @@ class EmbedOnceError(Exception):
 
 class SettingError(EmbedOnceError, ValueError):
     """A setting is out of its range."""
+
+
+class WorkerError(EmbedOnceError, RuntimeError):
+    """Workers on other machines did not do what they were given."""
 
 
 class CacheError(EmbedOnceError):

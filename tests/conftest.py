@@ -112,6 +112,15 @@ def served_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return served(tmp_path_factory.mktemp("served"))
 
 
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """A Ray cluster of two node processes."""
+    from ray_cluster import ray_cluster  # Ray is for those who ask
+
+    with ray_cluster() as cluster:
+        yield cluster
+
+
 def _refuse(self: socket.socket, address: object) -> None:
     host = address[0] if isinstance(address, tuple) else ""
     if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):

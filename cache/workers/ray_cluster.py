@@ -1,0 +1,144 @@
+"""A Ray cluster: what a worker needs of it, how one connects, and how a worker is made there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from cache.errors import SettingError
+
+__all__ = ["RaySettings", "connected", "import_ray", "made", "start_arguments", "version_here", "worker_class"]
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """Which cluster, and what each worker gets of it.
+
+    Raises:
+        SettingError: a value is out of its range.
+    """
+
+    address: str | None = None  # None: one that is started here, for this call
+    n_workers: int | None = None  # None: as many as the cluster has room for
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    deadline_s: float = 3600.0  # of one task, and of the first worker's start
+
+    def __post_init__(self) -> None:
+        if self.n_workers is not None and self.n_workers < 1:
+            raise SettingError(f"--workers: expected at least 1, got {self.n_workers}.")
+        if not self.cpus_per_worker > 0:
+            raise SettingError(f"--cpus-per-worker: expected more than 0, got {self.cpus_per_worker}.")
+        if self.gpus_per_worker < 0:
+            raise SettingError(f"--gpus-per-worker: expected 0 or more, got {self.gpus_per_worker}.")
+        if not self.deadline_s > 0:
+            raise SettingError(f"--task-deadline: expected more than 0 seconds, got {self.deadline_s}.")
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """What a worker needs of each of Ray's resources."""
+        return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.gpus_per_worker else {})
+
+
+def worker_class() -> type:
+    """Return the actor that a worker is; Ray takes the class itself there, which needs nothing of this project."""
+
+    class Worker:
+        def start(self, paths: list[str], version: str, content: bytes) -> None:
+            import os
+            import sys
+
+            sys.path[:0] = [path for path in paths if path not in sys.path and os.path.exists(path)]
+            from cache.workers.ray_cluster import made
+
+            self._worker = made(version, content)
+
+        def do(self, task: Any) -> Any:
+            return self._worker.do(task)
+
+    return Worker
+
+
+def start_arguments(kind: type, arguments: tuple[Any, ...]) -> tuple[list[str], str, bytes]:
+    """Return what a worker is started with: where modules are, the version here, and the kind with its arguments."""
+    return [os.path.abspath(path) for path in sys.path], version_here(), pickle.dumps((kind, arguments))
+
+
+def made(wanted_version: str, content: bytes) -> Any:
+    """Return the worker that is asked for.
+
+    Raises:
+        SettingError: another version of embed-once is here.
+    """
+    if version_here() != wanted_version:
+        raise SettingError(
+            f"Expected embed-once {wanted_version} on every node, as the driver has it, got {version_here()} on "
+            f"{os.uname().nodename}. Install the same version there."
+        )
+    kind, arguments = pickle.loads(content)  # noqa: S301 - of the driver
+    return kind(*arguments)
+
+
+@contextmanager
+def connected(ray: Any, address: str | None) -> Iterator[None]:
+    """Connect to the cluster of an address, or start one on this machine; a connection that there is already is used.
+
+    Raises:
+        SettingError: there is no such cluster.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise SettingError(
+            f"--ray-address: expected a Ray cluster that answers, but {address or 'this machine'}: {reason} Start one "
+            "(ray start --head), or correct the address."
+        ) from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own there
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def import_ray() -> Any:
+    """Return Ray, which tells nobody that it is used.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise SettingError(
+            "--engine ray needs Ray, but it is not installed here. Install it with pip install 'embed-once[ray]' (or "
+            "ray), or leave --engine out."
+        ) from error
+    return ray
+
+
+def version_here() -> str:
+    """Return the version of embed-once in this environment."""
+    try:
+        return version("embed-once")
+    except PackageNotFoundError:
+        return "unknown"

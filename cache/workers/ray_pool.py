@@ -1,0 +1,206 @@
+"""Workers of a Ray cluster that take tasks, each of which is done at least once.
+
+Ray's own restarts and retries are not used: a dead actor may keep its place, and a task may hang for good (ray issues
+45822 and 62746). A worker that is dead, or at one task for longer than its deadline, is ended and replaced, and its
+task is given to another. So a task may be done twice: what it does must bear that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from cache.errors import EmbedOnceError, SettingError, WorkerError
+from cache.workers.ray_cluster import RaySettings, connected, import_ray, start_arguments, version_here, worker_class
+
+__all__ = ["RayPool"]
+
+log = logging.getLogger("embed_once")
+
+ATTEMPTS = 3  # at one task, or at starting workers with none that lives
+POLL_S = 0.5
+GROW_EVERY_S = 5.0  # how often nodes that came are looked for
+
+
+@dataclass(eq=False)
+class _Seat:
+    actor: Any
+    result: Any  # of what it does now: starting, or a task; None where it waits
+    task: int | None = None
+    since_s: float = field(default_factory=time.monotonic)
+
+
+class _Queue:
+    """Tasks, by their places: those that wait, and how often workers were lost at each."""
+
+    def __init__(self, tasks: Sequence[Any], describe: Callable[[Any], str]) -> None:
+        self.waiting = deque(range(len(tasks)))
+        self.n_left = len(tasks)
+        self._tasks, self._describe = tasks, describe
+        self._n_lost = [0] * len(tasks)
+
+    def give_back(self, place: int) -> None:
+        """Have a task done by another worker.
+
+        Raises:
+            WorkerError: it ended several already.
+        """
+        self._n_lost[place] += 1
+        if self._n_lost[place] == ATTEMPTS:
+            raise WorkerError(
+                f"Expected a worker to do {self._describe(self._tasks[place])}, but {ATTEMPTS} died or hung at it. "
+                "What is done is kept. See Ray's logs of that node, give workers more memory or a longer "
+                "--task-deadline, and type the same line again."
+            )
+        self.waiting.appendleft(place)
+
+
+class RayPool:
+    """Workers that are made as ``kind(*arguments)`` on a cluster, inside a ``with`` block.
+
+    Each worker checks that embed-once has the driver's version there. `kind` is a class that can be imported on every
+    node, with the method ``do(task)``.
+
+    Raises:
+        SettingError: Ray is not installed, or there is no such cluster.
+    """
+
+    def __init__(self, kind: type, arguments: Sequence[Any], *, settings: RaySettings) -> None:
+        self.settings = settings
+        self._kind, self._arguments = kind, tuple(arguments)
+        self._workers: list[_Seat] = []
+        self._starts_failed = 0  # since a worker lived
+        self._had_worker = False
+        self._grew_s = float("-inf")
+        self._connection = ExitStack()
+
+    def __enter__(self) -> RayPool:
+        self._ray = import_ray()
+        self._connection.enter_context(connected(self._ray, self.settings.address))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            self._end(worker)
+        self._workers = []
+        self._connection.close()
+
+    def run(self, tasks: Sequence[Any], *, describe: Callable[[Any], str] = str) -> Iterator[tuple[Any, Any]]:
+        """Yield each task with what a worker returned for it, as they are done; workers stay for the next call.
+
+        Raises:
+            WorkerError: a task's workers died or hung again and again, or there is no room for a worker.
+            EmbedOnceError: a worker raised it.
+        """
+        queue = _Queue(tasks, describe)
+        started_s = time.monotonic()
+        while queue.n_left:
+            self._grow(queue.n_left)
+            for worker in self._workers:
+                if worker.result is None and queue.waiting:
+                    worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
+                    worker.result = worker.actor.do.remote(tasks[worker.task])
+            for worker in self._finished():
+                try:
+                    result = self._ray.get(worker.result)
+                except self._ray.exceptions.RayActorError as error:
+                    self._lose(worker, queue, error)
+                    continue
+                except self._ray.exceptions.RayTaskError as error:
+                    raise _cause_of(error) from error
+                place, worker.task, worker.result = worker.task, None, None
+                self._starts_failed, self._had_worker = 0, True
+                if place is not None:
+                    queue.n_left -= 1
+                    yield tasks[place], result
+            for worker in self._overdue():
+                self._lose(worker, queue, f"it was at its task for {self.settings.deadline_s:.0f} s")
+            if not self._had_worker and time.monotonic() - started_s > self.settings.deadline_s:
+                raise self._no_room()
+
+    def _grow(self, n_left: int) -> None:
+        """Start workers, where there is work and room for more."""
+        wanted = self.settings.n_workers
+        if wanted is None:
+            if self._workers and time.monotonic() - self._grew_s < GROW_EVERY_S:
+                return
+            self._grew_s = time.monotonic()
+            there = self._ray.cluster_resources()
+            wanted = max(1, int(min(there.get(name, 0.0) // need for name, need in self.settings.needs.items())))
+        while len(self._workers) < min(wanted, n_left):
+            self._start()
+
+    def _start(self) -> None:
+        if self._starts_failed >= ATTEMPTS:
+            raise WorkerError(
+                f"Expected workers to start, but {ATTEMPTS} died before they did anything. See Ray's logs, and give "
+                "them more memory."
+            )
+        options = {"num_cpus": self.settings.cpus_per_worker, "num_gpus": self.settings.gpus_per_worker}
+        actor = self._ray.remote(worker_class()).options(max_restarts=0, max_task_retries=0, **options).remote()
+        self._workers.append(_Seat(actor, actor.start.remote(*start_arguments(self._kind, self._arguments))))
+
+    def _finished(self) -> list[_Seat]:
+        busy = {worker.result: worker for worker in self._workers if worker.result is not None}
+        if not busy:
+            time.sleep(POLL_S)
+            return []
+        done, _ = self._ray.wait(list(busy), num_returns=1, timeout=POLL_S)
+        more, _ = self._ray.wait(list(busy), num_returns=len(busy), timeout=0)
+        return [busy[result] for result in dict.fromkeys([*done, *more])]
+
+    def _overdue(self) -> list[_Seat]:
+        now_s = time.monotonic()
+        return [
+            worker
+            for worker in self._workers
+            if worker.task is not None and now_s - worker.since_s > self.settings.deadline_s
+        ]
+
+    def _lose(self, worker: _Seat, queue: _Queue, reason: Any) -> None:
+        """Let a worker go, which may be dead, out of reach, or hang, and have its task done by another.
+
+        Raises:
+            WorkerError: the task ended several.
+        """
+        if worker.task is None:
+            self._starts_failed += 1
+        log.warning("A worker is gone: %s", " ".join(str(reason).split())[:200])
+        self._workers.remove(worker)
+        self._end(worker)
+        if worker.task is not None:
+            queue.give_back(worker.task)
+
+    def _end(self, worker: _Seat) -> None:
+        try:
+            self._ray.kill(worker.actor, no_restart=True)
+        except (self._ray.exceptions.RayError, ValueError) as error:  # it is dead already
+            log.debug("%s", error)
+
+    def _no_room(self) -> WorkerError:
+        needs = " and ".join(f"{need:g} {name}" for name, need in self.settings.needs.items())
+        there = self._ray.cluster_resources()
+        has = " and ".join(f"{there.get(name, 0):g} {name}" for name in self.settings.needs)
+        return WorkerError(
+            f"Expected the cluster to start a worker that needs {needs} within {self.settings.deadline_s:.0f} s, but "
+            f"none did (it has {has} in all). Ask for less, or wait until it has room."
+        )
+
+
+def _cause_of(error: Any) -> BaseException:
+    """Return the named error that a worker raised; of anything else Ray's, which has the worker's traceback."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, ModuleNotFoundError):
+        return SettingError(
+            f"Expected embed-once {version_here()} on every node, as the driver has it, but one lacks it ({cause}). "
+            "Install it there."
+        )
+    return cause if isinstance(cause, EmbedOnceError) else error

@@ -1,0 +1,136 @@
+"""Workers of a real Ray cluster of several node processes on this machine: they die, hang, come and go."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+
+import pytest
+from ray_workers import Squarer
+
+from cache.errors import SettingError, WorkerError
+from cache.workers.ray_pool import RayPool, RaySettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+TASKS = list(range(12))
+
+
+@pytest.fixture
+def pool(ray_cluster, tmp_path):
+    """Return what makes a pool on the cluster."""
+
+    def make(**changes):
+        arguments = (str(tmp_path), changes.pop("complaint", None))
+        return RayPool(Squarer, arguments, settings=RaySettings(address=ray_cluster.address, **changes))
+
+    return make
+
+
+def pids_in(folder):
+    return {int(path.name.split("-")[1]) for path in folder.glob("worker-*")}
+
+
+def n_tries(folder, number):
+    return len(list(folder.glob(f"task-{number}-*")))
+
+
+def test_all_tasks_are_done_by_as_many_workers_as_there_is_room_for(pool, tmp_path):
+    (tmp_path / "wait").touch()
+    with pool() as workers:
+        results = beside(lambda: dict(workers.run(TASKS)))
+        await_(lambda: len(pids_in(tmp_path)) == 2)
+        (tmp_path / "wait").unlink()
+        assert results.get(timeout=60) == {number: number**2 for number in TASKS}
+        assert dict(workers.run([20, 21])) == {20: 400, 21: 441}
+    assert len(pids_in(tmp_path)) == 2
+    assert all(n_tries(tmp_path, number) == 1 for number in TASKS)
+
+
+def test_a_task_whose_worker_is_killed_is_done_by_another(pool, tmp_path, caplog):
+    for number in (1, 5, 7):
+        (tmp_path / f"die-{number}").touch()
+    with caplog.at_level(logging.WARNING, "embed_once"), pool() as workers:
+        assert dict(workers.run(TASKS)) == {number: number**2 for number in TASKS}
+    assert [n_tries(tmp_path, number) for number in (1, 5, 7)] == [2, 2, 2]
+    assert caplog.text.count("A worker is gone") == 3
+
+
+def test_a_task_that_hangs_meets_its_deadline(pool, tmp_path):
+    (tmp_path / "hang-3").touch()
+    with pool(deadline_s=8.0) as workers:
+        assert dict(workers.run(TASKS)) == {number: number**2 for number in TASKS}
+    assert n_tries(tmp_path, 3) == 2
+
+
+def test_a_task_that_ends_every_worker_is_named(pool, tmp_path):
+    (tmp_path / "die-2-always").touch()
+    with pool() as workers, pytest.raises(WorkerError, match=r"Expected a worker to do number 2, but 3 died or hung"):
+        dict(workers.run(TASKS, describe=lambda number: f"number {number}"))
+    assert n_tries(tmp_path, 2) == 3
+
+
+def test_what_a_worker_raises_by_name_is_raised_here(pool):
+    with pool() as workers, pytest.raises(SettingError, match="from 0 on"):
+        dict(workers.run([-1]))
+    with pool(complaint="Expected another machine.") as workers, pytest.raises(SettingError, match="another machine"):
+        dict(workers.run([1]))
+
+
+def test_a_worker_of_another_version_is_refused(pool, monkeypatch):
+    monkeypatch.setattr("cache.workers.ray_cluster.version_here", lambda: "99.0")
+    with pool() as workers, pytest.raises(SettingError, match=r"Expected embed-once 99\.0 on every node.*Install"):
+        dict(workers.run([1]))
+
+
+def test_nodes_may_come_and_go(pool, ray_cluster, tmp_path, caplog):
+    """A node that joins gets work; what a node does that goes is done by another."""
+    (tmp_path / "wait").touch()
+    with caplog.at_level(logging.WARNING, "embed_once"), pool() as workers:
+        results = beside(lambda: dict(workers.run(TASKS)))
+        node = ray_cluster.add_node(num_cpus=1)
+        await_(lambda: len(pids_in(tmp_path)) == 3 and len(list(tmp_path.glob("task-*"))) == 3)
+        ray_cluster.remove_node(node, allow_graceful=False)
+        await_(lambda: "A worker is gone" in caplog.text)
+        (tmp_path / "wait").unlink()
+        assert results.get(timeout=60) == {number: number**2 for number in TASKS}
+    assert sum(n_tries(tmp_path, number) for number in TASKS) == len(TASKS) + 1
+
+
+def test_a_cluster_without_room_is_named(pool):
+    with (
+        pool(gpus_per_worker=1.0, deadline_s=2.0) as workers,
+        pytest.raises(WorkerError, match="needs 1 CPU and 1 GPU"),
+    ):
+        dict(workers.run([1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [
+        ({"n_workers": 0}, "--workers"),
+        ({"cpus_per_worker": 0.0}, "--cpus-per-worker"),
+        ({"gpus_per_worker": -1.0}, "--gpus-per-worker"),
+        ({"deadline_s": 0.0}, "--task-deadline"),
+    ],
+)
+def test_settings_out_of_range_are_named(changes, option):
+    with pytest.raises(SettingError, match=option):
+        RaySettings(**changes)
+
+
+def beside(function):
+    """Return the queue that a function's result comes to, which runs in a thread of its own."""
+    results = queue.SimpleQueue()
+    threading.Thread(target=lambda: results.put(function()), daemon=True).start()
+    return results
+
+
+def await_(is_so, *, within_s=60):
+    """Wait until something is so."""
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
