@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError
+from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError, UnreadableError
+from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.out_of_memory import is_out_of_memory
 from cache.part import Part, decode_part
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
-__all__ = ["SUFFIX", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file"]
+__all__ = ["SUFFIX", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file", "read_heading"]
 
 SUFFIX = ".part.h5"  # <modality>.<encoder>.<SHA-256 of the file's bytes>.part.h5
 
@@ -79,6 +80,21 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
             f"Expected {path} to be a part of the journal, got whole bytes that cannot be read as one "
             f"({error.__cause__ or error}). Update embed-once, or move it elsewhere to have its contents encoded again."
         ) from error
+
+
+def read_heading(path: Path) -> tuple[str, EncoderSpec] | None:
+    """Return the encoder's name and spec in a part whose bytes are not checked; None where it is damaged or gone.
+
+    Raises:
+        UnreadableError: the system could not read it.
+    """
+    try:
+        with open_checked(path, file_format=PART_FORMAT) as file, file.reading():
+            return file["encoder"][()].decode(), EncoderSpec.from_json(file["spec"][()].decode())
+    except UnreadableError:
+        raise
+    except (FileNotFoundError, CacheError, KeyError, ValueError):
+        return None
 
 
 class PartVectors:

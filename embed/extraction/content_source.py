@@ -21,6 +21,7 @@ from embed.contents.images import locate, read_image
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.contents.texts import clean, normalise
 from embed.errors import CatalogueError, ContentError
+from embed.extraction.shard import Shard
 from embed.extraction.thread_map import map_pictures
 from embed.settings import ExtractSettings
 
@@ -122,9 +123,17 @@ class Source:
 
 
 def find_source(
-    modality: str, catalogue: Catalogue, settings: ExtractSettings, *, hints: Hints, needs_pictures: bool = True
+    modality: str,
+    catalogue: Catalogue,
+    settings: ExtractSettings,
+    *,
+    hints: Hints,
+    needs_pictures: bool = True,
+    shard: Shard | None = None,
 ) -> Source:
     """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
+
+    Of a `shard` they are those that are its own, and do not stand for products.
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
@@ -133,6 +142,8 @@ def find_source(
     cells = catalogue.cells(modality)
     lists = [_names(cell) for cell in cells] if modality == "image" and catalogue.has_means else []
     cells = list(chain.from_iterable(lists)) if lists else cells
+    if shard is not None and modality == "image":
+        cells = shard.pictures(cells)
     contents: Iterator[KeyedContent] = (
         find_texts(cells, is_cleaned=settings.clean_text)
         if modality == "text"
@@ -140,15 +151,17 @@ def find_source(
     )
     keys, statuses, places = [], [], {}
     for key, status, place in contents:
+        if shard is not None and modality == "text" and not (key and shard.takes_key(key)):
+            continue
         keys.append(key)
         statuses.append(status)
         if key and key not in places:
             places[key] = place
-    if modality == "image" and needs_pictures:
+    if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     pictures: dict[int, list[ListedPicture]] = {}
-    if lists:
+    if lists and shard is None:
         every = map(ListedPicture, keys, statuses, cells)
         by_product = [list(islice(every, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}

@@ -1,0 +1,45 @@
+"""What shards have done, as whoever writes the cache finds it: parts that could not be taken, and hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cache import CacheLockedError, Journal, SpecConflictError
+from embed.contents.hash_cache import Hints
+
+__all__ = ["check_shards", "open_hints"]
+
+
+def check_shards(journal: Journal) -> None:
+    """Check that what shards have done could be taken.
+
+    Raises:
+        CacheLockedError: some are still at work.
+        SpecConflictError: some have made vectors otherwise.
+    """
+    if journal.working_shards:
+        names = ", ".join(journal.working_shards[:3]) + (", …" if len(journal.working_shards) > 3 else "")
+        raise CacheLockedError(
+            f"Expected all shards to be done, but {len(journal.working_shards)} are still at work ({names} in "
+            f"{journal.folder}). What they have done is kept. Wait for them to end and type the same line again."
+        )
+    if journal.conflicts:
+        raise SpecConflictError(
+            f"Expected all shards to be run with the same settings, but {journal.conflicts[0]}. Nothing is lost. "
+            "Remove that folder to have its contents encoded again as the others were."
+        )
+
+
+@contextmanager
+def open_hints(cache_path: Path, journal: Journal, *, is_ignored: bool) -> Iterator[Hints]:
+    """Yield the hints beside the cache, with those that shards have left taken in; or a shard's own, and these."""
+    path, others = cache_path.with_name(cache_path.name + ".hints"), journal.hint_paths
+    if journal.is_shard:
+        (path,), others = others, [path]
+    with Hints(path, folder=journal.folder, is_ignored=is_ignored, others=others) as hints:
+        yield hints
+    if not journal.is_shard and hints.is_saved:
+        for other in others:
+            other.unlink()
