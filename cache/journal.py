@@ -78,7 +78,8 @@ class Journal:
             )
         self._cache_path = cache_path
         self._cache_folder = cache_path.with_name(cache_path.name + ".journal")
-        self.folder = self._cache_folder if shard is None else self._cache_folder / SHARDS / shard
+        self.shards_folder = self._cache_folder / SHARDS
+        self.folder = self._cache_folder if shard is None else self.shards_folder / shard
         self.is_shard = shard is not None
         self.working_shards: list[str] = []  # the names of those whose parts were not taken
         self.conflicts: list[str] = []  # what speaks against taking others'
@@ -108,7 +109,7 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-        for folder in (self.folder, self._cache_folder / SHARDS, self._cache_folder):  # the first may be the last, too
+        for folder in (self.folder, self.shards_folder, self._cache_folder):  # the first may be the last, too
             with suppress(OSError):  # it still holds parts
                 folder.rmdir()
 
@@ -122,7 +123,7 @@ class Journal:
             OSError: a part cannot be moved; it stays where it is.
         """
         self.working_shards, self.conflicts = [], []
-        folders = shard_folders(self._cache_folder / SHARDS)
+        folders = shard_folders(self.shards_folder)
         specs = first_specs(self.folder) if folders else {}
         for folder in folders:
             try:
@@ -210,7 +211,7 @@ class Journal:
             UnreadableError: it cannot be told which there are.
         """
         is_held = self._lock.is_held and not self.is_shard
-        folders = [self.folder] if is_held else [*shard_folders(self._cache_folder / SHARDS), self._cache_folder]
+        folders = [self.folder] if is_held else [*shard_folders(self.shards_folder), self._cache_folder]
         return sorted(chain.from_iterable(map(parts_in, folders)), key=lambda path: (path.name, path))
 
     def parts(self, paths: Iterable[Path] | None = None) -> Iterator[tuple[PartFile, Part]]:

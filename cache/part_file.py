@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from cache.part import Part, decode_part
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
-__all__ = ["SUFFIX", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file", "read_heading"]
+__all__ = ["SUFFIX", "Heading", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file", "read_heading"]
 
 SUFFIX = ".part.h5"  # <modality>.<encoder>.<SHA-256 of the file's bytes>.part.h5
 
@@ -82,15 +83,29 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
         ) from error
 
 
-def read_heading(path: Path) -> tuple[str, EncoderSpec] | None:
-    """Return the encoder's name and spec in a part whose bytes are not checked; None where it is damaged or gone.
+class Heading(NamedTuple):
+    """What of a part is read without its vectors, and without its digest being checked."""
+
+    encoder: str
+    spec: EncoderSpec
+    keys: list[str]  # of those that have a vector
+    failed_keys: list[str]
+
+
+def read_heading(path: Path) -> Heading | None:
+    """Return what a part says of itself, None where it is damaged, of another version, or gone.
 
     Raises:
         UnreadableError: the system could not read it.
     """
     try:
         with open_checked(path, file_format=PART_FORMAT) as file, file.reading():
-            return file["encoder"][()].decode(), EncoderSpec.from_json(file["spec"][()].decode())
+            return Heading(
+                file["encoder"][()].decode(),
+                EncoderSpec.from_json(file["spec"][()].decode()),
+                file["key"][:].astype(str).tolist(),
+                file["failed_key"][:].astype(str).tolist(),
+            )
     except UnreadableError:
         raise
     except (FileNotFoundError, CacheError, KeyError, ValueError):

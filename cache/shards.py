@@ -30,7 +30,7 @@ def first_specs(folder: Path) -> Specs:
     """Return what made the vectors in a folder, by one part of each encoder: all were made by one plan."""
     of_encoder = {path.name.removesuffix(SUFFIX).rpartition(".")[0]: path for path in reversed(parts_in(folder))}
     headings = [heading for path in of_encoder.values() if (heading := read_heading(path)) is not None]
-    return {f"{spec.modality}/{encoder}": spec for encoder, spec in headings}
+    return {f"{heading.spec.modality}/{heading.encoder}": heading.spec for heading in headings}
 
 
 def take_shard(folder: Path, journal_folder: Path, specs: Specs) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "TooManyBadError",
     "VisionEncoder",
     "WeightsError",
+    "WorkerError",
     "cached",
     "decode",
     "estimate",

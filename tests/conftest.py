@@ -112,7 +112,7 @@ def served_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return served(tmp_path_factory.mktemp("served"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """A Ray cluster of two node processes."""
     from ray_cluster import ray_cluster  # Ray is for those who ask

@@ -111,7 +111,7 @@ def test_a_cluster_without_room_is_named(pool):
     ("changes", "option"),
     [
         ({"n_workers": 0}, "--workers"),
-        ({"cpus_per_worker": 0.0}, "--cpus-per-worker"),
+        ({"cpus_per_worker": 0}, "--cpus-per-worker"),
         ({"gpus_per_worker": -1.0}, "--gpus-per-worker"),
         ({"deadline_s": 0.0}, "--task-deadline"),
     ],

@@ -7,12 +7,13 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from cache.cores import limit_cores
 from cache.errors import SettingError
 
 __all__ = ["RaySettings", "connected", "import_ray", "made", "start_arguments", "version_here", "worker_class"]
@@ -28,38 +29,47 @@ class RaySettings:
 
     address: str | None = None  # None: one that is started here, for this call
     n_workers: int | None = None  # None: as many as the cluster has room for
-    cpus_per_worker: float = 1.0
+    cpus_per_worker: int | None = None  # None: all of a node, of its share per GPU, or of an even share of all
     gpus_per_worker: float = 0.0
     deadline_s: float = 3600.0  # of one task, and of the first worker's start
 
     def __post_init__(self) -> None:
         if self.n_workers is not None and self.n_workers < 1:
             raise SettingError(f"--workers: expected at least 1, got {self.n_workers}.")
-        if not self.cpus_per_worker > 0:
-            raise SettingError(f"--cpus-per-worker: expected more than 0, got {self.cpus_per_worker}.")
+        if self.cpus_per_worker is not None and self.cpus_per_worker < 1:
+            raise SettingError(f"--cpus-per-worker: expected at least 1, got {self.cpus_per_worker}.")
         if self.gpus_per_worker < 0:
             raise SettingError(f"--gpus-per-worker: expected 0 or more, got {self.gpus_per_worker}.")
         if not self.deadline_s > 0:
             raise SettingError(f"--task-deadline: expected more than 0 seconds, got {self.deadline_s}.")
 
-    @property
-    def needs(self) -> dict[str, float]:
-        """What a worker needs of each of Ray's resources."""
-        return {"CPU": self.cpus_per_worker} | ({"GPU": self.gpus_per_worker} if self.gpus_per_worker else {})
+    def needs(self, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Return what a worker needs of each of Ray's resources, on nodes that have so much of them.
+
+        >>> RaySettings(gpus_per_worker=1).needs([{"CPU": 16, "GPU": 4}, {"CPU": 8, "GPU": 1}])
+        {'CPU': 4, 'GPU': 1}
+        """
+        gpus, cpus = self.gpus_per_worker, self.cpus_per_worker
+        if cpus is None:
+            shares = [node.get("CPU", 0) // max(1, node.get("GPU", 0) // gpus if gpus else 1) for node in nodes]
+            if self.n_workers is not None and not gpus:
+                shares.append(sum(node.get("CPU", 0) for node in nodes) // self.n_workers)
+            cpus = max(1, int(min((share for share in shares if share), default=1)))
+        return {"CPU": cpus} | ({"GPU": gpus} if gpus else {})
 
 
 def worker_class() -> type:
     """Return the actor that a worker is; Ray takes the class itself there, which needs nothing of this project."""
 
     class Worker:
-        def start(self, paths: list[str], version: str, content: bytes) -> None:
+        def start(self, paths: list[str], n_cores: int, version: str, content: bytes) -> None:
             import os
             import sys
 
             sys.path[:0] = [path for path in paths if path not in sys.path and os.path.exists(path)]
             from cache.workers.ray_cluster import made
 
-            self._worker = made(version, content)
+            self._worker = made(version, content, n_cores=n_cores)
 
         def do(self, task: Any) -> Any:
             return self._worker.do(task)
@@ -67,12 +77,12 @@ def worker_class() -> type:
     return Worker
 
 
-def start_arguments(kind: type, arguments: tuple[Any, ...]) -> tuple[list[str], str, bytes]:
-    """Return what a worker is started with: where modules are, the version here, and the kind with its arguments."""
-    return [os.path.abspath(path) for path in sys.path], version_here(), pickle.dumps((kind, arguments))
+def start_arguments(kind: type, arguments: tuple[Any, ...], *, n_cores: int) -> tuple[list[str], int, str, bytes]:
+    """Return what a worker is started with: where modules are, its cores, the version here, and what it is made of."""
+    return [os.path.abspath(path) for path in sys.path], n_cores, version_here(), pickle.dumps((kind, arguments))
 
 
-def made(wanted_version: str, content: bytes) -> Any:
+def made(wanted_version: str, content: bytes, *, n_cores: int) -> Any:
     """Return the worker that is asked for.
 
     Raises:
@@ -83,6 +93,7 @@ def made(wanted_version: str, content: bytes) -> Any:
             f"Expected embed-once {wanted_version} on every node, as the driver has it, got {version_here()} on "
             f"{os.uname().nodename}. Install the same version there."
         )
+    limit_cores(n_cores)
     kind, arguments = pickle.loads(content)  # noqa: S301 - of the driver
     return kind(*arguments)
 

@@ -39,11 +39,21 @@ class _Seat:
 class _Queue:
     """Tasks, by their places: those that wait, and how often workers were lost at each."""
 
-    def __init__(self, tasks: Sequence[Any], describe: Callable[[Any], str]) -> None:
+    def __init__(self, tasks: Sequence[Any], describe: Callable[[Any], str], again: Callable[[Any], Any]) -> None:
+        self.tasks = list(tasks)
         self.waiting = deque(range(len(tasks)))
         self.n_left = len(tasks)
-        self._tasks, self._describe = tasks, describe
+        self._describe, self._again = describe, again
         self._n_lost = [0] * len(tasks)
+
+    def leave(self, place: int, left: Any) -> None:
+        """Have what is left of a task done before all others; None where it is done."""
+        if left is None:
+            self.n_left -= 1
+            return
+        if left != self.tasks[place]:
+            self.tasks[place], self._n_lost[place] = left, 0
+        self.waiting.appendleft(place)
 
     def give_back(self, place: int) -> None:
         """Have a task done by another worker.
@@ -52,13 +62,13 @@ class _Queue:
             WorkerError: it ended several already.
         """
         self._n_lost[place] += 1
+        self.leave(place, self._again(self.tasks[place]))
         if self._n_lost[place] == ATTEMPTS:
             raise WorkerError(
-                f"Expected a worker to do {self._describe(self._tasks[place])}, but {ATTEMPTS} died or hung at it. "
+                f"Expected a worker to do {self._describe(self.tasks[place])}, but {ATTEMPTS} died or hung at it. "
                 "What is done is kept. See Ray's logs of that node, give workers more memory or a longer "
                 "--task-deadline, and type the same line again."
             )
-        self.waiting.appendleft(place)
 
 
 class RayPool:
@@ -77,12 +87,13 @@ class RayPool:
         self._workers: list[_Seat] = []
         self._starts_failed = 0  # since a worker lived
         self._had_worker = False
-        self._grew_s = float("-inf")
+        self._grew_s = float("-inf")  # when it was looked whether there is room for more
         self._connection = ExitStack()
 
     def __enter__(self) -> RayPool:
         self._ray = import_ray()
         self._connection.enter_context(connected(self._ray, self.settings.address))
+        self._needs = self.settings.needs([node["Resources"] for node in self._ray.nodes() if node["Alive"]])
         return self
 
     def __exit__(
@@ -93,21 +104,35 @@ class RayPool:
         self._workers = []
         self._connection.close()
 
-    def run(self, tasks: Sequence[Any], *, describe: Callable[[Any], str] = str) -> Iterator[tuple[Any, Any]]:
+    def run(
+        self,
+        tasks: Sequence[Any],
+        *,
+        describe: Callable[[Any], str] = str,
+        rest: Callable[[Any, Any], Any] = lambda _task, _result: None,
+        again: Callable[[Any], Any] = lambda task: task,
+    ) -> Iterator[tuple[Any, Any]]:
         """Yield each task with what a worker returned for it, as they are done; workers stay for the next call.
+
+        Args:
+            tasks: what ``do`` takes.
+            describe: what a message calls a task.
+            rest: of a task and its result, what another task is to do of it; None where it is done.
+            again: of a task whose worker was lost, what is still to be done; None where all is.
 
         Raises:
             WorkerError: a task's workers died or hung again and again, or there is no room for a worker.
             EmbedOnceError: a worker raised it.
         """
-        queue = _Queue(tasks, describe)
+        queue = _Queue(tasks, describe, again)
+        self._grew_s = float("-inf")
         started_s = time.monotonic()
         while queue.n_left:
             self._grow(queue.n_left)
             for worker in self._workers:
                 if worker.result is None and queue.waiting:
                     worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
-                    worker.result = worker.actor.do.remote(tasks[worker.task])
+                    worker.result = worker.actor.do.remote(queue.tasks[worker.task])
             for worker in self._finished():
                 try:
                     result = self._ray.get(worker.result)
@@ -119,23 +144,28 @@ class RayPool:
                 place, worker.task, worker.result = worker.task, None, None
                 self._starts_failed, self._had_worker = 0, True
                 if place is not None:
-                    queue.n_left -= 1
-                    yield tasks[place], result
+                    task = queue.tasks[place]
+                    queue.leave(place, rest(task, result))
+                    yield task, result
             for worker in self._overdue():
                 self._lose(worker, queue, f"it was at its task for {self.settings.deadline_s:.0f} s")
             if not self._had_worker and time.monotonic() - started_s > self.settings.deadline_s:
                 raise self._no_room()
 
+    @property
+    def n_wanted(self) -> int:
+        """How many workers there are to be: as many as were asked for, or as there is room for now."""
+        if self.settings.n_workers is not None:
+            return self.settings.n_workers
+        room = self._ray.cluster_resources()
+        return max(1, int(min(room.get(name, 0.0) // need for name, need in self._needs.items())))
+
     def _grow(self, n_left: int) -> None:
         """Start workers, where there is work and room for more."""
-        wanted = self.settings.n_workers
-        if wanted is None:
-            if self._workers and time.monotonic() - self._grew_s < GROW_EVERY_S:
-                return
-            self._grew_s = time.monotonic()
-            there = self._ray.cluster_resources()
-            wanted = max(1, int(min(there.get(name, 0.0) // need for name, need in self.settings.needs.items())))
-        while len(self._workers) < min(wanted, n_left):
+        if self._workers and time.monotonic() - self._grew_s < GROW_EVERY_S:
+            return
+        self._grew_s = time.monotonic()
+        while len(self._workers) < min(self.n_wanted, n_left):
             self._start()
 
     def _start(self) -> None:
@@ -144,9 +174,10 @@ class RayPool:
                 f"Expected workers to start, but {ATTEMPTS} died before they did anything. See Ray's logs, and give "
                 "them more memory."
             )
-        options = {"num_cpus": self.settings.cpus_per_worker, "num_gpus": self.settings.gpus_per_worker}
+        options = {"num_cpus": self._needs["CPU"], "num_gpus": self.settings.gpus_per_worker}
         actor = self._ray.remote(worker_class()).options(max_restarts=0, max_task_retries=0, **options).remote()
-        self._workers.append(_Seat(actor, actor.start.remote(*start_arguments(self._kind, self._arguments))))
+        start = start_arguments(self._kind, self._arguments, n_cores=int(self._needs["CPU"]))
+        self._workers.append(_Seat(actor, actor.start.remote(*start)))
 
     def _finished(self) -> list[_Seat]:
         busy = {worker.result: worker for worker in self._workers if worker.result is not None}
@@ -175,6 +206,7 @@ class RayPool:
             self._starts_failed += 1
         log.warning("A worker is gone: %s", " ".join(str(reason).split())[:200])
         self._workers.remove(worker)
+        self._grew_s = float("-inf")
         self._end(worker)
         if worker.task is not None:
             queue.give_back(worker.task)
@@ -186,9 +218,9 @@ class RayPool:
             log.debug("%s", error)
 
     def _no_room(self) -> WorkerError:
-        needs = " and ".join(f"{need:g} {name}" for name, need in self.settings.needs.items())
-        there = self._ray.cluster_resources()
-        has = " and ".join(f"{there.get(name, 0):g} {name}" for name in self.settings.needs)
+        needs = " and ".join(f"{need:g} {name}" for name, need in self._needs.items())
+        room = self._ray.cluster_resources()
+        has = " and ".join(f"{room.get(name, 0):g} {name}" for name in self._needs)
         return WorkerError(
             f"Expected the cluster to start a worker that needs {needs} within {self.settings.deadline_s:.0f} s, but "
             f"none did (it has {has} in all). Ask for less, or wait until it has room."

@@ -21,6 +21,7 @@ from cache.console.command import (
     show_statuses,
 )
 from cache.console.echo import echo
+from cache.console.ray_options import ray_options, take_ray_settings
 from embed.amounts import show_bytes
 from embed.settings import ExtractSettings
 
@@ -104,7 +105,23 @@ class ExtractCommand(Command):
 )  # fmt: skip
 @setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
-@setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
+@setting(
+    "--workers",
+    "n_workers",
+    type=int,
+    help="Threads that read, decode and encode; default: one per core. Of Ray: processes; default: as many as fit.",
+)
+@setting(
+    "--engine", type=click.Choice(["local", "ray"]), help="Who encodes: this process, or workers of a Ray cluster."
+)
+@ray_options(without=("n_workers", "deadline_s"))
+@click.option(
+    "--task-deadline",
+    "ray_deadline_s",
+    default=ExtractSettings().ray.deadline_s,
+    show_default=True,
+    help="Seconds that a worker of Ray's may say nothing; then it is replaced.",
+)
 @setting("--reuse", type=_FOLDER, multiple=True, help="Another cache, whose vectors of the same encoders are taken.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
@@ -132,7 +149,8 @@ def extract(
     CATALOGUE is CSV, JSON, Excel or Parquet, several of such ("part-*.csv"), a folder of class folders, a saved
     Hugging Face dataset, or tar shards ("shard-{000..003}.tar").
     """
-    settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)
+    ray = take_ray_settings(options)
+    settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), ray=ray, **options)
     if shard is not None:
         _extract_shard(catalogue_path, cache_path, settings, shard, as_json=as_json, is_estimate=is_estimate)
         return

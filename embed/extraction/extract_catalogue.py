@@ -15,11 +15,9 @@ from pathlib import Path
 
 from cache import (
     Cache,
-    CacheError,
     Inventory,
     Journal,
     Products,
-    VectorsByKey,
     seal,
 )
 from cache.column_names import PICTURE_KEYS
@@ -30,13 +28,15 @@ from embed.contents.statuses import NOT_BAD
 from embed.encoders.factory import make_encoders, replicas
 from embed.encoders.precision import keep_precision
 from embed.encoders.protocol import Encoder
-from embed.errors import TooManyBadError
+from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.engines.registry import find_engine
 from embed.extraction.estimate import Estimate, estimate_encoder
 from embed.extraction.failure_list import list_failures
 from embed.extraction.picture_means import BrokenPicture, add_means
+from embed.extraction.reuse import take_known
 from embed.extraction.shard import Shard, find_shard
 from embed.extraction.work_of_shards import check_shards, open_hints
 from embed.settings import ExtractSettings
@@ -44,6 +44,8 @@ from embed.settings import ExtractSettings
 __all__ = ["ExtractReport", "ShardReport", "estimate", "extract", "extract_shard"]
 
 log = logging.getLogger("embed_once")
+
+LAST_WORKERS_S = 60.0  # in which the workers of a run that was killed end, too
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,12 @@ def extract(
     """
     settings = settings or ExtractSettings()
     started = time.monotonic()
+    engine = find_engine(settings.engine)
+    if encoders is not None and settings.engine != "local":
+        raise SettingError(f"Expected settings that name encoders with --engine {settings.engine}, got encoders.")
     with _work(catalogue_path, cache_path, settings, encoders) as work:
-        reports = _encode(work, settings)
+        _take_known(work, settings)
+        reports = engine.encode(work.runs, work.inventory, settings)
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
         n_gone = _count_products_gone(work.cache_path, work.catalogue)
@@ -149,11 +155,14 @@ def extract_shard(
     settings = settings or ExtractSettings()
     started = time.monotonic()
     share = find_shard(shard, os.environ)
+    if settings.engine != "local":
+        raise SettingError(f"Expected --shard or --engine {settings.engine}, got both. Leave one out.")
     with _work(catalogue_path, cache_path, settings, encoders, shard=share) as work:
+        _take_known(work, settings)
         return ShardReport(
             cache_path=work.cache_path,
             shard=str(share),
-            encoders=_encode(work, settings),
+            encoders=[run.encode_missing(work.inventory) for run in work.runs],
             statuses={modality: dict(Counter(source.statuses)) for modality, source in work.sources.items()},
             elapsed_s=time.monotonic() - started,
         )
@@ -214,7 +223,7 @@ def _work(
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     catalogue = read_catalogue(catalogue_path, settings)
     with Journal(cache_path, shard=shard.name if shard else None) as journal, warnings.catch_warnings():
-        check_shards(journal)
+        check_shards(journal, patience_s=0 if settings.engine == "local" else LAST_WORKERS_S)
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         made = make_encoders(settings) if encoders is None else encoders
         inventory = Inventory(cache_path, journal)
@@ -234,10 +243,9 @@ def _work(
         yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
 
 
-def _encode(work: _Work, settings: ExtractSettings) -> list[EncoderReport]:
+def _take_known(work: _Work, settings: ExtractSettings) -> None:
     for path in settings.reuse:
-        _take_known(path, work)
-    return [run.encode_missing(work.inventory) for run in work.runs]
+        take_known(path, work.runs, work.inventory)
 
 
 def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
@@ -263,23 +271,6 @@ def _kept_samples(cache_path: Path) -> dict[str, dict[str, bytes]]:
         return {}
     with Cache(cache_path) as cache:
         return {modality: read_samples(cache, modality) for modality in cache.modalities}
-
-
-def _take_known(path: Path, work: _Work) -> None:
-    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none.
-
-    Raises:
-        CacheError: there is no such cache.
-    """
-    if facts_of(path) is None:
-        raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
-    for run in work.runs:
-        known = VectorsByKey.of_spec(path, run.encoder.spec)
-        if known is None or "tokens" in run.encoder.spec.fields:
-            what = "tokens are encoded anew" if known is not None else "it has none made in this way"
-            log.info("%s: no vectors are taken from %s: %s.", run.name, path, what)
-        elif n_taken := run.take_known(work.inventory, known):
-            log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
 
 
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:

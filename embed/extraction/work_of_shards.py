@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,20 @@ from embed.contents.hash_cache import Hints
 
 __all__ = ["check_shards", "open_hints"]
 
+LOOK_AGAIN_S = 0.2
 
-def check_shards(journal: Journal) -> None:
-    """Check that what shards have done could be taken.
+
+def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
+    """Check that what shards have done could be taken; those that are at work have some seconds to end.
 
     Raises:
         CacheLockedError: some are still at work.
         SpecConflictError: some have made vectors otherwise.
     """
+    until = time.monotonic() + patience_s
+    while journal.working_shards and not journal.is_shard and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_S)
+        journal.take_shards()
     if journal.working_shards:
         names = ", ".join(journal.working_shards[:3]) + (", …" if len(journal.working_shards) > 3 else "")
         raise CacheLockedError(
