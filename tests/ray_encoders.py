@@ -29,6 +29,7 @@ class NotingEncoder(CountingEncoder):
             if self._takes(f"die-{text}"):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._takes(f"hang-{text}"):
+                (self.folder / "hanging").touch()
                 time.sleep(3600)
             if self._takes(f"stop-{text}"):
                 (self.folder / "wait").touch()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ import embed.extraction.extract_catalogue
 from cache import Cache, Journal, content_key, verify
 from cache.part_file import load_part
 from cache.workers.ray_cluster import RaySettings, connected, import_ray
-from embed import ExtractSettings, SettingError, WorkerError, extract, extract_shard
+from cache.workers.ray_pool import RayPool
+from embed import ExtractSettings, WorkerError, extract
 from embed.extraction.engines import ray_engine
-from embed.extraction.engines.worker import Task, Worker, WorkerPlan, code_version, lock_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -64,7 +63,8 @@ def local(shop, notes, tmp_path):
 
 def encoded(notes):
     """Return the keys of all contents that were encoded, as often as they were."""
-    return (notes / "encoded").read_text().split()
+    path = notes / "encoded"
+    return path.read_text().split() if path.exists() else []
 
 
 def committed(path):
@@ -154,11 +154,27 @@ def test_node_comes_and_another_goes(shop, notes, local, tmp_path, ray_cluster):
     assert len(encoded(notes)) == 96
 
 
-def test_worker_that_hangs_meets_its_deadline(shop, notes, local, tmp_path, ray_cluster):
+def test_worker_that_hangs_meets_its_deadline(shop, notes, local, tmp_path, ray_cluster, monkeypatch):
+    """All others have nothing left to do by then, so that the deadline is moved for the one that hangs."""
     (notes / f"hang-{TEXTS[3]}").touch()
+    pools = []
+
+    class Watched(RayPool):
+        def __enter__(self):
+            pools.append(self)
+            return super().__enter__()
+
+    def pass_deadline():
+        await_(lambda: (notes / "hanging").exists() and len(encoded(notes)) >= 96 - 12)
+        for worker in pools[0]._workers:
+            worker.since_s = float("-inf")
+
+    monkeypatch.setattr(ray_engine, "RayPool", Watched)
     path = tmp_path / "c.h5"
-    extract(shop, path, settings=settings_of(notes, address=ray_cluster.address, deadline_s=15.0))
+    with Beside(pass_deadline):
+        extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
     assert_equal(path, local)
+    assert len(workers(notes) - {os.getpid()}) >= 2
 
 
 def test_content_that_kills_every_worker_is_named_and_all_else_is_kept(shop, notes, tmp_path, ray_cluster):
@@ -219,73 +235,3 @@ def is_alive(pid):
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-
-
-@pytest.fixture
-def plan(notes, tmp_path):
-    """A plan for a worker in this process, where the cache is locked by this one, too."""
-    path = tmp_path / "c.h5"
-    settings = settings_of(notes)
-    (encoder,) = ray_encoders.make_encoders(settings)
-    with Journal(path):
-        yield WorkerPlan(
-            "ray-test",
-            path,
-            Path.cwd(),
-            settings,
-            {("text", "counting"): encoder.spec},
-            MAKER,
-            code_version(),
-            lock_text(path),
-        )
-
-
-def test_worker_says_what_it_did_and_what_is_left(plan, monkeypatch):
-    places = {content_key(text.encode()): text for text in TEXTS[:20]}
-    task = Task("text", "counting", places, (0, 0))
-    worker = Worker(plan)
-    monkeypatch.setattr("embed.extraction.engines.worker.WORK_S", -1.0)
-    assert not worker.do(task).tried  # no time is left
-    monkeypatch.undo()
-    receipt = worker.do(task)
-    assert receipt.tried == places.keys()
-    assert task.without(receipt.tried) is None
-    assert committed(plan.cache_path) == places.keys()
-    worker._journal.__exit__()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda _: {"code": "embed-once 0.0.1 (0123)"},
-            r"to run embed-once 0\.0\.1 \(0123\), but process .* runs .*Install",
-        ),
-        (
-            lambda _: {"lock": "process 1 on elsewhere"},
-            "as this machine does, but .* does not. Use folders on a disk",
-        ),
-        (lambda plan: {"folder": plan.folder / "none"}, "as this machine does, but .* does not. Use folders on a disk"),
-        (
-            lambda plan: {
-                "specs": {("text", "counting"): replace(plan.specs["text", "counting"], fields={"weights": "x"})}
-            },
-            "to make text/counting in one way, but .* makes it with weights",
-        ),
-        (lambda plan: {"specs": {("text", "other"): plan.specs["text", "counting"]}}, "with nothing of this name"),
-    ],
-    ids=["version", "other disk", "no folder", "weights", "name"],
-)
-def test_worker_that_does_not_fit_the_plan_is_refused(plan, change, message):
-    with pytest.raises(WorkerError, match=message):
-        Worker(replace(plan, **change(plan)))
-
-
-def test_engine_takes_settings_and_no_shard(shop, notes, tmp_path):
-    settings = settings_of(notes, address="nowhere:1")
-    with pytest.raises(SettingError, match="got encoders"):
-        extract(shop, tmp_path / "c.h5", settings=settings, encoders=ray_encoders.make_encoders(settings))
-    with pytest.raises(SettingError, match="--shard or --engine ray, got both"):
-        extract_shard(shop, tmp_path / "c.h5", shard="0/1", settings=settings)
-    with pytest.raises(SettingError, match="expected local or ray, got 'spark'"):
-        extract(shop, tmp_path / "c.h5", settings=replace(settings, engine="spark"))

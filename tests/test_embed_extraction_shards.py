@@ -26,6 +26,8 @@ from cache import (
     verify,
 )
 from cache.commands.info import info
+from cache.rebuilding.merging import merge
+from cache.rebuilding.unused import drop_unused
 from embed import SettingError, extract, extract_shard
 from embed.commands.extract import extract as extract_command
 from embed.extraction.shard import NEIGHBOURS, Shard, find_shard
@@ -142,6 +144,27 @@ def test_what_a_shard_publishes_after_the_seal_is_taken_by_the_next_call(shop, l
     with Cache(path) as cache:
         assert late.encode() in cache.keys("image")
     assert not path.with_name("c.h5.journal").exists()
+
+
+def test_whoever_reads_a_journal_reads_those_of_shards_too(shop, tmp_path):
+    """They are merged into another cache, taken for the same encoder elsewhere, checked, and left alone by cache-gc."""
+    path = tmp_path / "c.h5"
+    run(shop, path, "0/2")
+    n_first = run(shop, path)[0]
+    assert n_first > 0
+    with Journal(path, shard="00001-of-00002") as journal:
+        spec = EncoderSpec("image", {"weights": "counted"})
+        part = journal.publish(Part("counting", spec, [content_key(b"late")], np.ones((1, 4), np.float32), {}))
+    assert drop_unused(path).n_unsealed_parts == 1
+    merge([path], tmp_path / "merged.h5")
+    with Cache(tmp_path / "merged.h5") as merged:
+        assert content_key(b"late").encode() in merged.keys("image")
+    (waiting,) = Journal(path).paths()
+    assert (waiting.name, verify(path)) == (part.name, [])
+    os.truncate(waiting, 100)
+    assert verify(path) == [f"The journal's part {part.name} is damaged."]
+    run(shop, path)
+    assert verify(path) == []
 
 
 def test_each_picture_is_read_by_one_shard_and_not_by_the_last_call(shop, tmp_path, monkeypatch):

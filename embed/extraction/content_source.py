@@ -93,9 +93,15 @@ class Source:
         try:
             return read_image(place, key=key)[1]
         except ContentError as error:
-            if str(error) == RETRIED and isinstance(place, Path):
-                self.hints.doubt(place, key)
+            if str(error) == RETRIED:
+                self.doubt(key)
             raise ContentError(RETRIED) from error
+
+    def doubt(self, key: str) -> None:
+        """Note that a content turned out not to have its key, which a hint may have given."""
+        place = self.places[key]
+        if isinstance(place, Path):
+            self.hints.doubt(place, key)
 
     def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
         """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.

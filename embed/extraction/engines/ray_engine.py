@@ -13,6 +13,7 @@ from cache.part_file import read_heading
 from cache.shards import parts_in, shard_folders
 from cache.workers.ray_pool import RayPool
 from embed.errors import WorkerError
+from embed.extraction.content_source import Source
 from embed.extraction.disk_space import check_space
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.engines.worker import Receipt, Task, Worker, WorkerPlan, code_version, lock_text
@@ -80,6 +81,9 @@ class _RayRun:
                     check_space(run.cache_path, n_bytes=round(receipt.n_bytes * share))
                 run.n_encoded += receipt.n_encoded
                 run.changed |= receipt.changed
+                if isinstance(source := run.source, Source):
+                    for key in receipt.changed:
+                        source.doubt(key)
                 self._progress.advance(len(receipt.tried))
 
     def _tasks(self, run: EncoderRun, keys: Sequence[str], n_workers: int) -> list[Task]:
