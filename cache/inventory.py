@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cache.errors import SpecConflictError
 from cache.journal import Journal
 from cache.keys import EncoderSpec
 from cache.part import Part
-from cache.part_file import PartFile
+from cache.part_file import PartFile, read_heading
 from cache.products import Products
 from cache.reading import facts_of
 from cache.store import Cache
@@ -121,15 +121,29 @@ class Inventory:
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
         waiting: dict[tuple[str, str], list[Waiting]] = {}
-        for file, part in self.journal.parts(paths):
-            self._read_paths.add(file.path)
-            self.entry(part.spec.modality, part.encoder, part.spec, folder=file.path.parent)
-            waiting.setdefault((part.spec.modality, part.encoder), []).append(Waiting.of(file, part))
+        for encoder, part in self._read(paths):
+            self._read_paths.add(part.file.path)
+            self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
+            waiting.setdefault((part.spec.modality, encoder), []).append(part)
         for (modality, encoder), parts in waiting.items():
             self._add_fitting(modality, encoder, parts)
         for (modality, _), entry in self.entries.items():
             for key in entry.keys & self.failures[modality].keys():
                 del self.failures[modality][key]  # it failed once and was read later
+
+    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting]]:
+        """Yield what is in parts, and whose it is; a shard, which seals none, reads no more than their keys."""
+        if not self.journal.is_shard:
+            yield from ((part.encoder, Waiting.of(file, part)) for file, part in self.journal.parts(paths))
+            return
+        for path in paths:
+            if heading := read_heading(path):
+                yield (
+                    heading.encoder,
+                    Waiting(
+                        heading.file, heading.spec, heading.keys, heading.failures, heading.dims, token_counts=None
+                    ),
+                )
 
     def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
         """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.

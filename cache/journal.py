@@ -16,10 +16,11 @@ Other workers on the same cache, *shards*, have journals of their own in this on
     embeddings.h5.journal/                          lock, parts    of whoever may write the cache
     embeddings.h5.journal/shards/00003-of-00016/    lock, parts, hints    of one shard
 
-A shard reads what all others have published, and changes nothing but its own folder. Whoever takes the cache's lock
-moves the parts and hints of all shards that are not at work, as their locks tell, into the cache's journal, and seals
-them as its own. So parts go one way, from a shard's folder to the journal's to the cache; whoever lists them in this
-order, and looks again where one has gone, misses none.
+A shard reads which keys all others have published, and changes nothing but its own folder. Whether their bytes are
+whole is found when they are sealed; what is not is encoded again. Whoever takes the cache's lock moves the parts and
+hints of all shards that are not at work, as their locks tell, into the cache's journal, and seals them as its own. So
+parts go one way, from a shard's folder to the journal's to the cache; whoever lists them in this order, and looks again
+where one has gone, misses none.
 
 Parts are only removed after `cache.sealing` has put them into the cache, or merging into another part. One whose bytes
 were read without error and do not match the digest in its name is set aside, as ``<name>.damaged``, and its work is

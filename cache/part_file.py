@@ -13,7 +13,7 @@ from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownV
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.out_of_memory import is_out_of_memory
-from cache.part import Part, decode_part
+from cache.part import Part, decode_part, failures_in
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
@@ -84,31 +84,37 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
 
 
 class Heading(NamedTuple):
-    """What of a part is read without its vectors, and without its digest being checked."""
+    """What a part says of itself; neither its vectors nor its digest are looked at."""
 
+    file: PartFile
     encoder: str
     spec: EncoderSpec
-    keys: list[str]  # of those that have a vector
-    failed_keys: list[str]
+    keys: list[str]
+    failures: dict[str, str]  # key -> status
+    dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
 
 
 def read_heading(path: Path) -> Heading | None:
-    """Return what a part says of itself, None where it is damaged, of another version, or gone.
+    """Return what a part says of itself, None where it has gone or is damaged so that nothing can be read.
 
     Raises:
         UnreadableError: the system could not read it.
+        UnknownVersionError: it is of another version of the format.
     """
     try:
-        with open_checked(path, file_format=PART_FORMAT) as file, file.reading():
+        source = SourceFile(path)
+        with open_checked(path, file_format=PART_FORMAT, source=source) as file, file.reading():
             return Heading(
+                PartFile(path, source.identity),
                 file["encoder"][()].decode(),
                 EncoderSpec.from_json(file["spec"][()].decode()),
                 file["key"][:].astype(str).tolist(),
-                file["failed_key"][:].astype(str).tolist(),
+                failures_in(file),
+                (file["vector"].shape[1], file["token"].shape[1] if "token" in file else 0),
             )
-    except UnreadableError:
+    except (UnreadableError, UnknownVersionError):
         raise
-    except (FileNotFoundError, CacheError, KeyError, ValueError):
+    except (OSError, CacheError, LookupError, RuntimeError, ValueError):  # h5py's, of what is no part or not whole
         return None
 
 

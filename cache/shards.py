@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from cache.aside import fsync_folder
+from cache.errors import UnknownVersionError
 from cache.keys import EncoderSpec
 from cache.part_file import SUFFIX, read_heading
 from cache.reading import facts_of, names_in
@@ -29,8 +31,12 @@ def parts_in(folder: Path) -> list[Path]:
 def first_specs(folder: Path) -> Specs:
     """Return what made the vectors in a folder, by one part of each encoder: all were made by one plan."""
     of_encoder = {path.name.removesuffix(SUFFIX).rpartition(".")[0]: path for path in reversed(parts_in(folder))}
-    headings = [heading for path in of_encoder.values() if (heading := read_heading(path)) is not None]
-    return {f"{heading.spec.modality}/{heading.encoder}": heading.spec for heading in headings}
+    specs = {}
+    for path in of_encoder.values():
+        with suppress(UnknownVersionError):  # whoever reads it says so
+            if heading := read_heading(path):
+                specs[f"{heading.spec.modality}/{heading.encoder}"] = heading.spec
+    return specs
 
 
 def take_shard(folder: Path, journal_folder: Path, specs: Specs) -> str:

@@ -21,7 +21,7 @@ def count_waiting(cache: Cache) -> dict[str, int]:
     """
     keys: dict[tuple[str, str], list[np.ndarray]] = {}
     for path in Journal(cache.path).paths():
-        if (heading := read_heading(path)) is not None:
+        if heading := read_heading(path):
             some = np.array(heading.keys, dtype="S64")
             keys.setdefault((heading.spec.modality, heading.encoder), []).append(some)
     return {

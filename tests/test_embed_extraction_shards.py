@@ -26,6 +26,7 @@ from cache import (
     verify,
 )
 from cache.commands.info import info
+from cache.part_file import load_part, read_heading
 from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused
 from embed import SettingError, extract, extract_shard
@@ -121,6 +122,24 @@ def test_repeated_and_late_shards_encode_nothing_again(shop, local, tmp_path):
     for shard in ("0/2", "1/2"):  # late: all is sealed
         assert run(shop, path, shard)[0] == 0
     assert run(shop, path)[1].was_written is False
+    assert_equal(path, local)
+
+
+def test_shard_reads_of_others_parts_their_keys_alone(shop, local, tmp_path, monkeypatch):
+    """What all have published may be more than one machine's network brings in an hour."""
+    path = tmp_path / "c.h5"
+    run(shop, path, "0/1")
+    (damaged, *_) = Journal(path).paths()
+    content = bytearray(damaged.read_bytes())
+    content[content.index(load_part(damaged).vectors[0].tobytes())] ^= 1
+    damaged.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr("cache.journal.load_part_file", lambda _: pytest.fail("a part was read whole"))
+        assert run(shop, path, "0/2")[0] == run(shop, path, "1/2")[0] == 0
+    assert run(shop, path)[0] > 0  # the last call finds the damage
+    journal = path.with_name("c.h5.journal")
+    assert [name.name for name in journal.iterdir()] == [f"{damaged.name}.damaged"]
+    shutil.rmtree(journal)
     assert_equal(path, local)
 
 
@@ -338,6 +357,19 @@ def test_parts_that_go_while_they_are_merged_are_merged_without(tmp_path, monkey
         assert merged.parent == journal.folder
 
 
+def test_nothing_is_known_of_a_part_whose_keys_are_damaged_or_that_has_gone(shop, tmp_path):
+    path = tmp_path / "c.h5"
+    run(shop, path, "0/1")
+    part = Journal(path).paths()[0]
+    key, content = read_heading(part).keys[0].encode(), part.read_bytes()
+    part.write_bytes(content.replace(key, b"0" * 64))
+    assert read_heading(part) is None
+    part.write_bytes(content[:100])
+    assert read_heading(part) is None
+    part.unlink()
+    assert read_heading(part) is None
+
+
 @pytest.mark.parametrize("way", ["merged", "taken", "sealed"])
 def test_whoever_misses_a_part_looks_where_it_went(tmp_path, monkeypatch, way):
     """Parts go between the moment that a shard lists them and the moment that it reads them."""
@@ -347,7 +379,7 @@ def test_whoever_misses_a_part_looks_where_it_went(tmp_path, monkeypatch, way):
     with Journal(path, shard="00000-of-00002") as journal:
         for part in parts:
             journal.publish(part)
-    plain, is_first = Journal.parts, True
+    plain, is_first = Inventory._read, True
 
     def late(self, paths):
         nonlocal is_first
@@ -360,7 +392,7 @@ def test_whoever_misses_a_part_looks_where_it_went(tmp_path, monkeypatch, way):
                     other.merge("image", "synthetic")
         return plain(self, paths)
 
-    monkeypatch.setattr(Journal, "parts", late)
+    monkeypatch.setattr(Inventory, "_read", late)
     shard = Journal(path, shard="00001-of-00002")
     assert Inventory(path, shard).entries["image", "synthetic"].keys >= {part.keys[0] for part in parts}
 

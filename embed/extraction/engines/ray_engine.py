@@ -107,8 +107,8 @@ class _RayRun:
         """Read which keys are in the workers' parts; nothing is touched, for a worker may be alive."""
         for folder in shard_folders(Journal(self._plan.cache_path).shards_folder):
             for path in parts_in(folder) if folder.name.startswith(self._plan.name) else []:
-                if path not in self._published and (heading := read_heading(path)) is not None:
-                    self._published[path] = {(heading.encoder, key) for key in [*heading.keys, *heading.failed_keys]}
+                if path not in self._published and (heading := read_heading(path)):
+                    self._published[path] = {(heading.encoder, key) for key in [*heading.keys, *heading.failures]}
 
 
 def _rest(task: Task, receipt: Receipt) -> Task | None:
