@@ -241,7 +241,7 @@ def test_last_call_waits_for_no_shard_and_names_those_at_work(shop, local, tmp_p
     run(shop, path, "1/2")
     with (
         Journal(path, shard="00000-of-00002"),
-        pytest.raises(CacheLockedError, match=r"1 are still at work \(00000-of-00002 in .*type the same line again"),
+        pytest.raises(CacheLockedError, match=r"1 is still at work \(00000-of-00002 in .*type the same line again"),
     ):
         run(shop, path)
     assert not path.exists()

@@ -27,10 +27,11 @@ def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
         time.sleep(LOOK_AGAIN_S)
         journal.take_shards()
     if journal.working_shards:
-        names = ", ".join(journal.working_shards[:3]) + (", …" if len(journal.working_shards) > 3 else "")
+        n_working = len(journal.working_shards)
+        names = ", ".join(journal.working_shards[:3]) + (", …" if n_working > 3 else "")
         raise CacheLockedError(
-            f"Expected all shards to be done, but {len(journal.working_shards)} are still at work ({names} in "
-            f"{journal.folder}). What they have done is kept. Wait for them to end and type the same line again."
+            f"Expected all shards to be done, but {n_working} {'is' if n_working == 1 else 'are'} still at work "
+            f"({names} in {journal.folder}). What they have done is kept. Wait for them to end and type the same line again."
         )
     if journal.conflicts:
         raise SpecConflictError(

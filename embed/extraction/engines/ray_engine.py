@@ -97,8 +97,8 @@ class _RayRun:
     def _again(self, task: Task) -> Task | None:
         """Return what is left of a task whose worker was lost, which may have published some of it."""
         self._read_parts()
-        pairs = [pair for some in self._published.values() for pair in some]
-        left = task.without({key for encoder, key in pairs if encoder == task.encoder})
+        several = self._published.values()
+        left = task.without({key for key in task.places if any((task.encoder, key) in some for some in several)})
         if self._progress is not None:
             self._progress.advance(len(task.places) - (0 if left is None else len(left.places)))
         return left
