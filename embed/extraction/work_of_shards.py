@@ -31,7 +31,8 @@ def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
         names = ", ".join(journal.working_shards[:3]) + (", …" if n_working > 3 else "")
         raise CacheLockedError(
             f"Expected all shards to be done, but {n_working} {'is' if n_working == 1 else 'are'} still at work "
-            f"({names} in {journal.folder}). What they have done is kept. Wait for them to end and type the same line again."
+            f"({names} in {journal.folder}). What they have done is kept. Wait for their end and type the same line "
+            "again."
         )
     if journal.conflicts:
         raise SpecConflictError(
