@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from cache.errors import SpecConflictError
 from cache.journal import Journal
 from cache.keys import EncoderSpec
 from cache.part import Part
-from cache.part_file import PartFile
+from cache.part_file import PartFile, read_heading
 from cache.products import Products
 from cache.reading import facts_of
 from cache.store import Cache
@@ -49,6 +50,7 @@ class Entry:
     n_dim: int = 0  # while there is no vector
     n_token_dim: int = 0  # where the encoder gives no tokens
     sealed: bool = False
+    folder: Path | None = None  # of the journal, where they were first found while nothing is sealed
     keys: EncodedKeys = field(default_factory=lambda: EncodedKeys({}, np.zeros(0, dtype=bool)))
     parts: list[Waiting] = field(default_factory=list)
 
@@ -103,33 +105,58 @@ class Inventory:
         self.failures: dict[str, dict[str, str]] = {}  # modality -> key -> status
         self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
         self.part_paths: list[Path] = []
+        self._read_paths: set[Path] = set()
         self._n_sealed: dict[str, int] = {}  # modality -> rows that keep their place
-        if facts_of(self.cache_path) is not None:
+        paths = self.journal.paths()  # before the cache: what is sealed meanwhile stands there
+        facts = facts_of(self.cache_path)
+        if facts is not None:
             with Cache(self.cache_path) as cache:
                 self._add_cache(cache)
-        self._add_parts(self.journal.paths())
+        self._add_parts(paths)
+        while any(path not in self._read_paths and facts_of(path) is None for path in paths):  # merged or sealed
+            paths = [path for path in self.journal.paths() if path not in self._read_paths]
+            now = facts_of(self.cache_path)
+            if now is not None and (facts is None or not os.path.samestat(facts, now)):
+                self._load()
+                return
+            self._add_parts(paths)
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
         waiting: dict[tuple[str, str], list[Waiting]] = {}
-        for file, part in self.journal.parts(paths):
-            self.entry(part.spec.modality, part.encoder, part.spec)
-            waiting.setdefault((part.spec.modality, part.encoder), []).append(Waiting.of(file, part))
+        for encoder, part in self._read(paths):
+            self._read_paths.add(part.file.path)
+            self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
+            waiting.setdefault((part.spec.modality, encoder), []).append(part)
         for (modality, encoder), parts in waiting.items():
             self._add_fitting(modality, encoder, parts)
         for (modality, _), entry in self.entries.items():
             for key in entry.keys & self.failures[modality].keys():
                 del self.failures[modality][key]  # it failed once and was read later
 
-    def entry(self, modality: str, encoder: str, spec: EncoderSpec) -> Entry:
-        """Return the vectors under this name, a new empty entry where there are none.
+    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting]]:
+        """Yield what is in parts, and whose it is; a shard, which seals none, reads no more than their keys."""
+        if not self.journal.is_shard:
+            yield from ((part.encoder, Waiting.of(file, part)) for file, part in self.journal.parts(paths))
+            return
+        for path in paths:
+            if heading := read_heading(path):
+                yield (
+                    heading.encoder,
+                    Waiting(
+                        heading.file, heading.spec, heading.keys, heading.failures, heading.dims, token_counts=None
+                    ),
+                )
+
+    def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
+        """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.
 
         Raises:
             SpecConflictError: those there are were made in another way; the message names what differs.
         """
         self.failures.setdefault(modality, {})
-        entry = self.entries.setdefault((modality, encoder), Entry(spec))
+        entry = self.entries.setdefault((modality, encoder), Entry(spec, folder=folder))
         if entry.spec.fingerprint != spec.fingerprint:
-            where = self.cache_path if entry.sealed else self.journal.folder
+            where = self.cache_path if entry.sealed else entry.folder or self.journal.folder
             forget = "" if entry.sealed else f", or remove {where} to forget the run that was stopped"
             raise SpecConflictError(
                 f"Expected {modality}/{encoder} to be made in one way, but {where} has it with "

@@ -12,6 +12,18 @@ for each 64 MiB beyond (one for 256 where each is published at 32), and some thi
 more often than the logarithm of that, some six times. The merged part is published like any other before those that are
 in it are removed: whoever is killed between leaves copies, which are harmless.
 
+Other workers on the same cache, *shards*, have journals of their own in this one, each with a lock, parts and hints
+(`embed.contents.hash_cache`)::
+
+    embeddings.h5.journal/                          lock, parts    of whoever may write the cache
+    embeddings.h5.journal/shards/00003-of-00016/    lock, parts, hints    of one shard
+
+A shard reads which keys all others have published, and changes nothing but its own folder. Whether their bytes are
+whole is found when they are sealed; what is not is encoded again. Whoever takes the cache's lock moves the parts and
+hints of all shards that are not at work, as their locks tell, into the cache's journal, and seals them as its own. So
+parts go one way, from a shard's folder to the journal's to the cache; whoever lists them in this order, and looks again
+where one has gone, misses none.
+
 Parts are only removed after `cache.sealing` has put them into the cache, or merging into another part. One whose bytes
 were read without error and do not match the digest in its name is set aside, as ``<name>.damaged``, and its work is
 done again; so is one whose vectors have other dimensions than the sealed ones, or than most. One that the system cannot
@@ -27,14 +39,16 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from cache.aside import fsync_folder, write_aside
-from cache.errors import CacheError, DamagedCacheError, UnreadableError
+from cache.errors import CacheError, CacheLockedError, DamagedCacheError, UnreadableError
 from cache.lock import WriterLock
 from cache.part import Part, encode_part, merged_part
 from cache.part_file import SUFFIX, PartFile, load_part_file
 from cache.reading import SHORTAGES, facts_of, names_in, raise_if_refused
+from cache.shards import HINTS, first_specs, parts_in, shard_folders, take_shard
 
 __all__ = ["Journal"]
 
@@ -43,6 +57,7 @@ log = logging.getLogger("embed_once")
 MERGED_PARTS = 8
 LARGE_PARTS = 64
 LARGE_PART_BYTES, MOST_LARGE_PART_BYTES = 2**23, 2**26
+SHARDS = "shards"
 
 _DAMAGED = ".damaged"
 
@@ -50,17 +65,28 @@ _DAMAGED = ".damaged"
 class Journal:
     """The parts beside one cache, held by one writer inside a ``with`` block; `is_patient` waits for other writers.
 
+    Args:
+        cache_path: the cache.
+        shard: the name of a shard, whose own journal it is; without one it is the cache's.
+        is_patient: wait until no other process holds it.
+
     Raises:
-        CacheLockedError: another process is writing the same cache.
+        CacheLockedError: another process is writing the same cache, or is the same shard.
     """
 
-    def __init__(self, cache_path: str | Path, *, is_patient: bool = False) -> None:
+    def __init__(self, cache_path: str | Path, *, shard: str | None = None, is_patient: bool = False) -> None:
         cache_path = Path(cache_path)
         if not cache_path.name:
             raise CacheError(
                 f"Expected the cache to be a file, but -o names {str(cache_path)!r}. Name one such as cache.h5."
             )
-        self.folder = cache_path.with_name(cache_path.name + ".journal")
+        self._cache_path = cache_path
+        self._cache_folder = cache_path.with_name(cache_path.name + ".journal")
+        self.shards_folder = self._cache_folder / SHARDS
+        self.folder = self._cache_folder if shard is None else self.shards_folder / shard
+        self.is_shard = shard is not None
+        self.working_shards: list[str] = []  # the names of those whose parts were not taken
+        self.conflicts: list[str] = []  # what speaks against taking others'
         self._lock = WriterLock(self.folder / "lock")
         self._is_patient = is_patient
         self._is_lasting = False  # whether the folder itself is known to be on the disk
@@ -71,8 +97,10 @@ class Journal:
             for name in names_in(self.folder):
                 if name.endswith(".tmp"):
                     (self.folder / name).unlink()
+            if not self.is_shard:
+                self.take_shards()
         except BaseException as error:
-            self._lock.release()
+            self.__exit__()
             if isinstance(error, UnreadableError) or not isinstance(error, OSError):
                 raise
             if error.errno in {*SHORTAGES, errno.EIO}:  # another cache would fail in the same way
@@ -85,8 +113,37 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-        with suppress(OSError):  # it still holds parts
-            self.folder.rmdir()
+        for folder in (self.folder, self.shards_folder, self._cache_folder):  # the first may be the last, too
+            with suppress(OSError):  # it still holds parts
+                folder.rmdir()
+
+    def take_shards(self) -> None:
+        """Move what shards have published into the cache's journal, which is held.
+
+        Those that are at work, and those whose vectors were made otherwise, are left alone and noted.
+
+        Raises:
+            UnreadableError: it cannot be told what there is.
+            OSError: a part cannot be moved; it stays where it is.
+        """
+        self.working_shards, self.conflicts = [], []
+        folders = shard_folders(self.shards_folder)
+        specs = first_specs(self.folder) if folders else {}
+        for folder in folders:
+            try:
+                with Journal(self._cache_path, shard=folder.name):
+                    conflict = take_shard(folder, self.folder, specs)
+            except CacheLockedError:
+                self.working_shards.append(folder.name)
+            else:
+                self.conflicts += [conflict] if conflict else []
+
+    @property
+    def hint_paths(self) -> list[Path]:
+        """Where a shard keeps its hints; in the cache's journal, where those are that shards have left."""
+        if self.is_shard:
+            return [self.folder / HINTS]
+        return [self.folder / name for name in names_in(self.folder) if name.endswith(f".{HINTS}")]
 
     def publish(self, part: Part) -> Path:
         """Bring one part to the disk and return its path; when this returns, the work is kept.
@@ -101,7 +158,8 @@ class Journal:
         name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         try:
             if not self._is_lasting:
-                fsync_folder(self.folder.parent)  # it lists the journal's folder
+                for folder in self.folder.parents[: 3 if self.is_shard else 1]:  # which list the journal's folder
+                    fsync_folder(folder)
                 self._is_lasting = True
             return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
         except OSError as error:
@@ -126,7 +184,7 @@ class Journal:
                 merged = self._write(merged_part([part for _, part in several]))
                 for file, _ in several:
                     if file.path != merged:
-                        file.path.unlink()
+                        file.path.unlink(missing_ok=True)  # sealed where no lock reached, say
 
     def _like_parts(self, modality: str, encoder: str) -> list[Path]:
         """Return the smallest parts of an encoder that are to be merged, none where no size has enough of them."""
@@ -140,26 +198,32 @@ class Journal:
         return next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
 
     def paths_of(self, modality: str, encoder: str) -> list[Path]:
-        """Return the published parts of one encoder, sorted by name.
+        """Return the published parts of one encoder in the journal's own folder, sorted by name.
 
         Raises:
             UnreadableError: it cannot be told which there are.
         """
         name = f"{modality}.{encoder}"
-        return [path for path in self.paths() if path.name.removesuffix(SUFFIX).rpartition(".")[0] == name]
+        paths = parts_in(self.folder)
+        return [path for path in paths if path.name.removesuffix(SUFFIX).rpartition(".")[0] == name]
 
     def paths(self) -> list[Path]:
         """Return the published parts, sorted by name; an empty list where there is no journal.
 
+        They are those of the cache and of all its shards. While the cache's journal is held they are its own, which may
+        be sealed.
+
         Raises:
             UnreadableError: it cannot be told which there are.
         """
-        return [self.folder / name for name in names_in(self.folder) if name.endswith(SUFFIX)]
+        is_held = self._lock.is_held and not self.is_shard
+        folders = [self.folder] if is_held else [*shard_folders(self.shards_folder), self._cache_folder]
+        return sorted(chain.from_iterable(map(parts_in, folders)), key=lambda path: (path.name, path))
 
     def parts(self, paths: Iterable[Path] | None = None) -> Iterator[tuple[PartFile, Part]]:
         """Yield every whole part of `paths`, by default of all that were published.
 
-        One that does not match its digest is set aside, and its work is to be redone.
+        One that does not match its digest is set aside, and its work is to be redone. One that has gone is passed over.
 
         Raises:
             UnreadableError: a part cannot be read for now; it stays.
@@ -168,18 +232,26 @@ class Journal:
         for path in self.paths() if paths is None else paths:
             try:
                 whole = load_part_file(path)
+            except FileNotFoundError:
+                continue
             except DamagedCacheError as error:
                 self.set_aside(path, str(error))
             else:
                 yield whole
 
     def set_aside(self, path: Path, reason: str) -> None:
-        """Rename a part that is not to be used to a free name that is not a part's, and say so with the reason."""
+        """Rename a part that is not to be used to a free name that is not a part's, and say so with the reason.
+
+        A shard leaves that to whoever writes the part's journal.
+        """
+        if self.is_shard and path.parent != self.folder:
+            log.warning("%s It is not used.", reason)
+            return
         number = 1
         aside = path.with_name(path.name + _DAMAGED)
         while facts_of(aside, follow_symlinks=False) is not None:
             number += 1
             aside = path.with_name(f"{path.name}.{number}{_DAMAGED}")
         os.rename(path, aside)
-        fsync_folder(self.folder)
+        fsync_folder(path.parent)
         log.warning("%s It is set aside as %s. Its contents will be encoded again.", reason, aside.name)

@@ -28,6 +28,11 @@ class WriterLock:
         self.path = path
         self._descriptor: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process has it by this object."""
+        return self._descriptor is not None
+
     def acquire(self, *, is_patient: bool = False) -> None:
         """Take the lock; `is_patient` waits for as long as another process holds it, and says so.
 

@@ -19,7 +19,7 @@ from cache.stop_signals import signals_held
 from cache.tokens import MOST_TOKENS, Tokens, offsets_of
 from cache.writer import Writer
 
-__all__ = ["Part", "decode_part", "encode_part", "merged_part"]
+__all__ = ["Part", "decode_part", "encode_part", "failures_in", "merged_part"]
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def decode_part(path: Path, content: bytes | bytearray) -> Part:
             spec=EncoderSpec.from_json(file["spec"][()].decode()),
             keys=file["key"][:].astype(str).tolist(),
             vectors=file["vector"][:],
-            failures=dict(
-                zip(
-                    file["failed_key"][:].astype(str).tolist(),
-                    file["failed_status"][:].astype(str).tolist(),
-                    strict=True,
-                )
-            ),
+            failures=failures_in(file),
             tokens=Tokens(file["token"][:], file["token_offset"][:]) if "token" in file else None,
         )
+
+
+def failures_in(file: h5py.File) -> dict[str, str]:
+    """Return the statuses of contents that could not be read, by key, of a part that is open."""
+    keys, statuses = (file[name][:].astype(str).tolist() for name in ("failed_key", "failed_status"))
+    return dict(zip(keys, statuses, strict=True))

@@ -7,18 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError
+from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError, UnreadableError
+from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.out_of_memory import is_out_of_memory
-from cache.part import Part, decode_part
+from cache.part import Part, decode_part, failures_in
 from cache.plain_rows import PlainRows
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
 
-__all__ = ["SUFFIX", "OpenParts", "PartFile", "PartTokens", "PartVectors", "load_part", "load_part_file"]
+__all__ = [
+    "SUFFIX",
+    "Heading",
+    "OpenParts",
+    "PartFile",
+    "PartTokens",
+    "PartVectors",
+    "load_part",
+    "load_part_file",
+    "read_heading",
+]
 
 MOST_OPEN = 128  # files of parts at a time: systems allow some 256 and more
 SUFFIX = ".part.h5"  # <modality>.<encoder>.<SHA-256 of the file's bytes>.part.h5
@@ -83,6 +95,41 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
             f"Expected {path} to be a part of the journal, got whole bytes that cannot be read as one "
             f"({error.__cause__ or error}). Update embed-once, or move it elsewhere to have its contents encoded again."
         ) from error
+
+
+class Heading(NamedTuple):
+    """What a part says of itself; neither its vectors nor its digest are looked at."""
+
+    file: PartFile
+    encoder: str
+    spec: EncoderSpec
+    keys: list[str]
+    failures: dict[str, str]  # key -> status
+    dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
+
+
+def read_heading(path: Path) -> Heading | None:
+    """Return what a part says of itself, None where it has gone or is damaged so that nothing can be read.
+
+    Raises:
+        UnreadableError: the system could not read it.
+        UnknownVersionError: it is of another version of the format.
+    """
+    try:
+        source = SourceFile(path)
+        with open_checked(path, file_format=PART_FORMAT, source=source) as file, file.reading():
+            return Heading(
+                PartFile(path, source.identity),
+                file["encoder"][()].decode(),
+                EncoderSpec.from_json(file["spec"][()].decode()),
+                file["key"][:].astype(str).tolist(),
+                failures_in(file),
+                (file["vector"].shape[1], file["token"].shape[1] if "token" in file else 0),
+            )
+    except (UnreadableError, UnknownVersionError):
+        raise
+    except (OSError, CacheError, LookupError, RuntimeError, ValueError):  # h5py's, of what is no part or not whole
+        return None
 
 
 class OpenParts:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cache.errors import DamagedCacheError, NotACacheError
 from cache.journal import Journal
-from cache.keys import EncoderSpec
-from cache.layout import PART_FORMAT, open_checked
+from cache.part_file import read_heading
 from cache.store import Cache
 
 __all__ = ["count_waiting"]
@@ -23,12 +21,9 @@ def count_waiting(cache: Cache) -> dict[str, int]:
     """
     keys: dict[tuple[str, str], list[np.ndarray]] = {}
     for path in Journal(cache.path).paths():
-        try:
-            with open_checked(path, file_format=PART_FORMAT) as file, file.reading():
-                modality = EncoderSpec.from_json(file["spec"][()].decode()).modality
-                keys.setdefault((modality, file["encoder"][()].decode()), []).append(file["key"][:])
-        except (FileNotFoundError, DamagedCacheError, NotACacheError, KeyError, ValueError):
-            continue
+        if heading := read_heading(path):
+            some = np.array(heading.keys, dtype="S64")
+            keys.setdefault((heading.spec.modality, heading.encoder), []).append(some)
     return {
         f"{modality}/{encoder}": len(np.setdiff1d(np.concatenate(several), _sealed(cache, modality, encoder)))
         for (modality, encoder), several in sorted(keys.items())

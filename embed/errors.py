@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cache.errors import EmbedOnceError, SettingError
+from cache.errors import EmbedOnceError, SettingError, WorkerError
 
 __all__ = [
     "CatalogueError",
@@ -12,6 +12,7 @@ __all__ = [
     "SettingError",
     "TooManyBadError",
     "WeightsError",
+    "WorkerError",
 ]
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from cache.workers.ray_cluster import RaySettings
 from embed.errors import SettingError
 
 __all__ = ["MODALITIES", "EncoderChoice", "ExtractSettings", "parse_grid"]
 
 MODALITIES = ("image", "text")
+RAY = RaySettings(deadline_s=300.0)  # a worker speaks every 15 s
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class ExtractSettings:
     rehash: bool = False  # read every picture, whatever the hints beside the cache say
     max_bad: str | None = None  # "1%" or "20"; None: no limit
     reuse: tuple[Path, ...] = ()  # other caches, whose vectors are taken where they are those of the same encoder
+    engine: str = "local"  # or "ray": who encodes
+    ray: RaySettings = RAY  # the cluster of the engine
     part_bytes: int = 32 * 2**20
     part_s: float = 5.0
 

@@ -168,7 +168,7 @@ def test_cache_that_may_be_there_is_not_taken_for_absent(shop, tmp_path):
     """Else all would be encoded again, and sealed over it."""
     path = shutil.copytree(shop, tmp_path / "here") / "c.h5"
     before = path.read_bytes()
-    with Journal(path) as journal, Refusal(path, 1, errno.EIO) as refusal:
+    with Journal(path) as journal, Refusal(path, 2, errno.EIO) as refusal:
         with pytest.raises(UnreadableError, match="Input/output error"):
             seal(path, journal, products())
         assert refusal.failed_on == f"stat of {path}"

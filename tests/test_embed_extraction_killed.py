@@ -55,9 +55,9 @@ class Extractions:
         self.server = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.arguments = [str(catalogue), "-o", "e.h5", "--batch-size", "2", "--workers", "1"]
 
-    def run(self, folder, *, die_at=None, log="log"):
+    def run(self, folder, *more, die_at=None, log="log"):
         """Return the exit code, or minus the signal, and the log."""
-        order = {"folder": str(folder), "arguments": self.arguments, "log": log, "die_at": die_at}
+        order = {"folder": str(folder), "arguments": [*self.arguments, *more], "log": log, "die_at": die_at}
         print(json.dumps(order), file=self.server.stdin, flush=True)
         code = int(self.server.stdout.readline())
         return code, [json.loads(line) for line in (folder / log).read_text().splitlines()]
@@ -100,7 +100,7 @@ def acknowledged(log):
 def keys_on_disk(cache_path):
     """Return all keys that have a vector in the cache or its journal, each file read by itself."""
     keys = set()
-    for path in cache_path.with_name(cache_path.name + ".journal").glob("*.part.h5"):
+    for path in cache_path.with_name(cache_path.name + ".journal").rglob("*.part.h5"):
         keys |= set(load_part(path).keys)
     if cache_path.exists():
         with h5py.File(cache_path) as file:
@@ -188,6 +188,35 @@ def test_killed_again_and_again_a_run_comes_to_its_end(extractions, undisturbed,
             break
         assert kept <= keys_on_disk(folder / "e.h5")
     assert n > 5
+    assert_is_as_undisturbed(folder, undisturbed)
+
+
+def test_shard_that_is_killed_again_and_again_comes_to_its_end_and_is_sealed_with_the_other(
+    extractions, undisturbed, tmp_path
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    kept = set()
+    for n in itertools.count():
+        code, log = extractions.run(folder, "--shard", "0/2", die_at=8 + 7 * n, log=f"log {n}")
+        assert not acknowledged(log) & kept
+        kept |= acknowledged(log)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        assert kept <= keys_on_disk(folder / "e.h5")
+    assert n > 1
+    code, log = extractions.run(folder, "--shard", "1/2", log="log of the other")
+    assert code == 0
+    assert n_encoded(log) + len(kept) == N_IMAGES + N_TEXTS
+    assert not (folder / "e.h5").exists()
+    for n in itertools.count():
+        code, log = extractions.run(folder, die_at=2 + 5 * n, log=f"log {n} of the seal")
+        assert n_encoded(log) == 0
+        assert len(keys_on_disk(folder / "e.h5")) == N_IMAGES + N_TEXTS
+        if code == 0:
+            break
+    assert n > 3
     assert_is_as_undisturbed(folder, undisturbed)
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
             "(ray start --head), or correct the address."
         ) from error
     finally:
-        signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own there
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own there
     try:
         yield
     finally:

@@ -39,11 +39,21 @@ class _Seat:
 class _Queue:
     """Tasks, by their places: those that wait, and how often workers were lost at each."""
 
-    def __init__(self, tasks: Sequence[Any], describe: Callable[[Any], str]) -> None:
+    def __init__(self, tasks: Sequence[Any], describe: Callable[[Any], str], again: Callable[[Any], Any]) -> None:
+        self.tasks = list(tasks)
         self.waiting = deque(range(len(tasks)))
         self.n_left = len(tasks)
-        self._tasks, self._describe = tasks, describe
+        self._describe, self._again = describe, again
         self._n_lost = [0] * len(tasks)
+
+    def leave(self, place: int, left: Any) -> None:
+        """Have what is left of a task done before all others; None where it is done."""
+        if left is None:
+            self.n_left -= 1
+            return
+        if left != self.tasks[place]:
+            self.tasks[place], self._n_lost[place] = left, 0
+        self.waiting.appendleft(place)
 
     def give_back(self, place: int) -> None:
         """Have a task done by another worker.
@@ -52,13 +62,13 @@ class _Queue:
             WorkerError: it ended several already.
         """
         self._n_lost[place] += 1
+        self.leave(place, self._again(self.tasks[place]))
         if self._n_lost[place] == ATTEMPTS:
             raise WorkerError(
-                f"Expected a worker to do {self._describe(self._tasks[place])}, but {ATTEMPTS} died or hung at it. "
+                f"Expected a worker to do {self._describe(self.tasks[place])}, but {ATTEMPTS} died or hung at it. "
                 "What is done is kept. See Ray's logs of that node, give workers more memory or a longer "
                 "--task-deadline, and type the same line again."
             )
-        self.waiting.appendleft(place)
 
 
 class RayPool:
@@ -94,14 +104,27 @@ class RayPool:
         self._workers = []
         self._connection.close()
 
-    def run(self, tasks: Sequence[Any], *, describe: Callable[[Any], str] = str) -> Iterator[tuple[Any, Any]]:
+    def run(
+        self,
+        tasks: Sequence[Any],
+        *,
+        describe: Callable[[Any], str] = str,
+        rest: Callable[[Any, Any], Any] = lambda _task, _result: None,
+        again: Callable[[Any], Any] = lambda task: task,
+    ) -> Iterator[tuple[Any, Any]]:
         """Yield each task with what a worker returned for it, as they are done; workers stay for the next call.
+
+        Args:
+            tasks: what ``do`` takes.
+            describe: what a message calls a task.
+            rest: of a task and its result, what another task is to do of it; None where it is done.
+            again: of a task whose worker was lost, what is still to be done; None where all is.
 
         Raises:
             WorkerError: a task's workers died or hung again and again, or there is no room for a worker.
             EmbedOnceError: a worker raised it.
         """
-        queue = _Queue(tasks, describe)
+        queue = _Queue(tasks, describe, again)
         self._grew_s = float("-inf")
         started_s = time.monotonic()
         while queue.n_left:
@@ -109,7 +132,7 @@ class RayPool:
             for worker in self._workers:
                 if worker.result is None and queue.waiting:
                     worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
-                    worker.result = worker.actor.do.remote(tasks[worker.task])
+                    worker.result = worker.actor.do.remote(queue.tasks[worker.task])
             for worker in self._finished():
                 try:
                     result = self._ray.get(worker.result)
@@ -121,8 +144,9 @@ class RayPool:
                 place, worker.task, worker.result = worker.task, None, None
                 self._starts_failed, self._had_worker = 0, True
                 if place is not None:
-                    queue.n_left -= 1
-                    yield tasks[place], result
+                    task = queue.tasks[place]
+                    queue.leave(place, rest(task, result))
+                    yield task, result
             for worker in self._overdue():
                 self._lose(worker, queue, f"it was at its task for {self.settings.deadline_s:.0f} s")
             if not self._had_worker and time.monotonic() - started_s > self.settings.deadline_s:

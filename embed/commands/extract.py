@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,12 @@ from cache.console.command import (
     show_statuses,
 )
 from cache.console.echo import echo
+from cache.console.ray_options import ray_options, take_ray_settings
 from embed.amounts import show_bytes
 from embed.settings import ExtractSettings
 
 if TYPE_CHECKING:
+    from embed.extraction.encoder_run import EncoderReport
     from embed.extraction.extract_catalogue import ExtractReport
 
 __all__ = ["extract"]
@@ -102,24 +105,55 @@ class ExtractCommand(Command):
 )  # fmt: skip
 @setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
-@setting("--workers", "n_workers", type=int, help="Threads that read, decode and encode; default: one per core.")
+@setting(
+    "--workers",
+    "n_workers",
+    type=int,
+    help="Threads that read, decode and encode; default: one per core. Of Ray: processes; default: as many as fit.",
+)
+@setting(
+    "--engine", type=click.Choice(["local", "ray"]), help="Who encodes: this process, or workers of a Ray cluster."
+)
+@ray_options(without=("n_workers", "deadline_s"))
+@click.option(
+    "--task-deadline",
+    "ray_deadline_s",
+    default=ExtractSettings().ray.deadline_s,
+    show_default=True,
+    help="Seconds that a worker of Ray's may say nothing; then it is replaced.",
+)
 @setting("--reuse", type=_FOLDER, multiple=True, help="Another cache, whose vectors of the same encoders are taken.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")
 @click.option(
+    "--shard",
+    help="Encode one share, as 3/16 (the first is 0), or auto: as Slurm, torchrun or Kubernetes says. A last call "
+    "without it seals.",
+)
+@click.option(
     "--estimate", "is_estimate", is_flag=True, help="Hash, encode a sample, and print bytes and time; write no vector."
 )
 @json_option
 def extract(
-    catalogue_path: Path, cache_path: Path, modalities: str | None, as_json: bool, is_estimate: bool, **options: Any
+    catalogue_path: Path,
+    cache_path: Path,
+    modalities: str | None,
+    shard: str | None,
+    as_json: bool,
+    is_estimate: bool,
+    **options: Any,
 ) -> None:
     """Encode what of CATALOGUE (default: data.csv) is not in the cache yet.
 
     CATALOGUE is CSV, JSON, Excel or Parquet, several of such ("part-*.csv"), a folder of class folders, a saved
     Hugging Face dataset, or tar shards ("shard-{000..003}.tar").
     """
-    settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), **options)
+    ray = take_ray_settings(options)
+    settings = ExtractSettings(modalities=_modalities(modalities, catalogue_path), ray=ray, **options)
+    if shard is not None:
+        _extract_shard(catalogue_path, cache_path, settings, shard, as_json=as_json, is_estimate=is_estimate)
+        return
     if is_estimate:
         _estimate(catalogue_path, cache_path, settings, as_json=as_json)
         return
@@ -132,6 +166,26 @@ def extract(
     _show(report)
 
 
+def _extract_shard(
+    catalogue_path: Path, cache_path: Path, settings: ExtractSettings, shard: str, *, as_json: bool, is_estimate: bool
+) -> None:
+    from embed.extraction.extract_catalogue import extract_shard
+
+    if is_estimate:
+        raise click.UsageError("--estimate is of the whole catalogue: leave --shard out.")
+    report = extract_shard(catalogue_path, cache_path, shard=shard, settings=settings)
+    if as_json:
+        print_json(asdict(report))
+        return
+    echo(f"{report.cache_path}: shard {report.shard} is done, {report.elapsed_s:.1f} s in all.\n")
+    _show_encoders(report.encoders)
+    echo()
+    for modality, counts in report.statuses.items():
+        if bad := {status: count for status, count in counts.items() if status != "ok"}:
+            print_wrapped(f"{modality}: {show_statuses(bad)} in this share")
+    print_wrapped("When all shards are done, the same line without --shard seals the cache.")
+
+
 def _show(report: ExtractReport) -> None:
     """Print what was encoded, what was not, and how to go on."""
     done = "sealed" if report.was_written else "unchanged"
@@ -142,14 +196,7 @@ def _show(report: ExtractReport) -> None:
     ]
     print_wrapped(f"Taken for {', '.join(columns)}.")
     echo()
-    print_table(
-        ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
-        [
-            [one.name, *map(str, (one.n_unique, one.n_cached, one.n_encoded, one.n_failed)), f"{one.elapsed_s:.1f}"]
-            for one in report.encoders
-        ],
-        width=WIDTH,
-    )
+    _show_encoders(report.encoders)
     echo()
     for modality, counts in report.statuses.items():
         print_wrapped(f"{modality}: {show_statuses(counts)} ({report.contents[modality]})")
@@ -157,6 +204,17 @@ def _show(report: ExtractReport) -> None:
         print_wrapped(f"What could not be read is listed in {report.failures_path}.")
     cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"
     echo(f"Next: heads-train{cache}")
+
+
+def _show_encoders(encoders: Sequence[EncoderReport]) -> None:
+    print_table(
+        ["encoder", "unique", "cached", "encoded", "failed", "seconds"],
+        [
+            [one.name, *map(str, (one.n_unique, one.n_cached, one.n_encoded, one.n_failed)), f"{one.elapsed_s:.1f}"]
+            for one in encoders
+        ],
+        width=WIDTH,
+    )
 
 
 def _show_share(share: float) -> str:

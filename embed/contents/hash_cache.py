@@ -6,14 +6,17 @@ file, in one block each:
 =============  ==================================================================================================
 bytes          meaning
 =============  ==================================================================================================
-32             ``embed-once hints 1``, filled up with NUL
+32             ``embed-once hints 2``, filled up with NUL
 32             SHA-256 of all that follows
-n × 16         identities, sorted: BLAKE2b over a file's device, inode, size, times of modification and of change, path
+n × 16         identities, sorted: BLAKE2b over a file's inode, size, times of modification and of change, path
 n × 32         the SHA-256 of each one's bytes, which is its content key
 =============  ==================================================================================================
 
 The time of change (``ctime``) is among the facts because nobody can set it back, as `touch` and `rsync` do with the
 time of modification. A file that was written a moment ago gets no identity: its next change may bear the same times.
+The device is not among them: each machine numbers a network's disk in its own way.
+
+A shard of an extraction (`cache.journal`) keeps a file of its own of what it read, which the run that seals takes in.
 """
 
 from __future__ import annotations
@@ -35,12 +38,12 @@ __all__ = ["Hints", "identity"]
 
 log = logging.getLogger("embed_once")
 
-MAGIC = b"embed-once hints 1".ljust(32, b"\0")
+MAGIC = b"embed-once hints 2".ljust(32, b"\0")
 SETTLED_NS = 100_000_000  # more than a tick of any kernel's clock, by which files are stamped
 COARSE_SETTLED_NS = 2_000_000_000  # file systems that keep whole seconds may keep every other one
 SAVE_EVERY_S = 60.0
 
-_FACTS = struct.Struct("<QQqqq")
+_FACTS = struct.Struct("<QQqq")
 
 
 def identity(path: Path) -> bytes:
@@ -53,7 +56,7 @@ def identity(path: Path) -> bytes:
     is_coarse = facts.st_mtime_ns % 1_000_000_000 == 0
     if max(facts.st_mtime_ns, facts.st_ctime_ns) + (COARSE_SETTLED_NS if is_coarse else SETTLED_NS) >= now:
         return b""
-    packed = _FACTS.pack(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    packed = _FACTS.pack(facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     return hashlib.blake2b(packed + os.fsencode(path), digest_size=16).digest()
 
 
@@ -64,9 +67,10 @@ class Hints:
         path: the hints' file; what is damaged or of another kind is ignored and written anew.
         folder: where the file is written aside; on the same file system, and swept by the next writer.
         is_ignored: answer nothing, so that every file is read; what is then remembered replaces the file.
+        others: files of others' hints, which are good as well.
     """
 
-    def __init__(self, path: Path, *, folder: Path, is_ignored: bool = False) -> None:
+    def __init__(self, path: Path, *, folder: Path, is_ignored: bool = False, others: Sequence[Path] = ()) -> None:
         self.path = path
         self.folder = folder
         # One attribute, so that threads that look keys up while it is replaced see the old table or the new one whole.
@@ -74,10 +78,13 @@ class Hints:
         self._seen_identities = bytearray()  # of this run
         self._seen_keys = bytearray()
         self._is_used = False
+        self.is_saved = True  # whether the file has all that is known
         self._saved_at = time.monotonic()
         self._is_refused = False  # the file may be good, so it is kept until all that replaces it is known
         if not is_ignored:
-            self._load()
+            self._load(path)
+            for other in others:
+                self._load(other)
 
     def __enter__(self) -> Hints:
         return self
@@ -128,25 +135,27 @@ class Hints:
             )  # fmt: skip
             self.path.unlink(missing_ok=True)
 
-    def _load(self) -> None:
+    def _load(self, path: Path) -> None:
         try:
-            with open(self.path, "rb", buffering=0) as file:  # 48 MB for a million files, once
+            with open(path, "rb", buffering=0) as file:  # 48 MB for a million files, once
                 head = file.read(64)
                 content = file.read() if head[:32] == MAGIC else b""
         except FileNotFoundError:
             return
         except OSError as error:
-            self._is_refused = True
-            log.warning("%s cannot be read (%s): all files are read again.", self.path, error.strerror)
+            self._is_refused |= path == self.path
+            log.warning("%s cannot be read (%s): all files are read again.", path, error.strerror)
             return
         if head[:32] != MAGIC or head[32:] != hashlib.sha256(content).digest() or len(content) % 48:
-            log.warning("%s is damaged or of another version: all files are read again.", self.path)
+            log.warning("%s is damaged or of another version: all files are read again.", path)
             return
         n_files = len(content) // 48
-        self._table = (
-            np.frombuffer(content, dtype="S16", count=n_files),
-            np.frombuffer(content, dtype=np.uint8, offset=16 * n_files).reshape(n_files, 32),
-        )
+        identities = np.frombuffer(content, dtype="S16", count=n_files)
+        keys = np.frombuffer(content, dtype=np.uint8, offset=16 * n_files).reshape(n_files, 32)
+        if len(self._table[0]):
+            identities, keys = _unique(np.append(self._table[0], identities), np.append(self._table[1], keys, axis=0))
+        self._table = (identities, keys)
+        self.is_saved &= path == self.path
 
     def _save(self, *, is_finished: bool) -> None:
         """Write the hints of this run, and as long as it is not finished those of the last one too."""
@@ -156,16 +165,22 @@ class Hints:
         keys = np.frombuffer(bytes(self._seen_keys), dtype=np.uint8).reshape(-1, 32)
         if not is_finished:
             identities, keys = np.append(identities, self._table[0]), np.append(keys, self._table[1], axis=0)
-        identities, rows = np.unique(identities, return_index=True)  # the first of equals
-        keys = keys[rows]
+        identities, keys = _unique(identities, keys)
         is_same = np.array_equal(identities, self._table[0]) and np.array_equal(keys, self._table[1])
         self._table = (identities, keys)
         self._saved_at = time.monotonic()
-        if is_same and (self.path.is_file() or not is_finished):
+        if is_same and self.is_saved and (self.path.is_file() or not is_finished):
             return
         content = identities.tobytes() + keys.tobytes()
         whole = MAGIC + hashlib.sha256(content).digest() + content
         try:
             write_aside(self.path, lambda aside: aside.write_bytes(whole), folder=self.folder)
+            self.is_saved = True
         except OSError as error:
             log.warning("%s could not be written (%s): the next run reads all files.", self.path, error.strerror)
+
+
+def _unique(identities: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return identities sorted, each once, and their keys; of equals the first is taken."""
+    identities, rows = np.unique(identities, return_index=True)
+    return identities, keys[rows]

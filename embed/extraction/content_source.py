@@ -21,6 +21,7 @@ from embed.contents.images import locate, read_image
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.contents.texts import clean, normalise
 from embed.errors import CatalogueError, ContentError
+from embed.extraction.shard import Shard
 from embed.extraction.thread_map import map_pictures
 from embed.settings import ExtractSettings
 
@@ -92,9 +93,15 @@ class Source:
         try:
             return read_image(place, key=key)[1]
         except ContentError as error:
-            if str(error) == RETRIED and isinstance(place, Path):
-                self.hints.doubt(place, key)
+            if str(error) == RETRIED:
+                self.doubt(key)
             raise ContentError(RETRIED) from error
+
+    def doubt(self, key: str) -> None:
+        """Note that a content turned out not to have its key, which a hint may have given."""
+        place = self.places[key]
+        if isinstance(place, Path):
+            self.hints.doubt(place, key)
 
     def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
         """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.
@@ -133,10 +140,12 @@ def find_source(
     hints: Hints,
     needs_pictures: bool = True,
     known: Mapping[str, int] | None = None,
+    shard: Shard | None = None,
 ) -> Source:
     """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
 
-    Keys that are `known`, {key: row}, are the same strings, so that they stand in memory once.
+    Keys that are `known`, {key: row}, are the same strings, so that they stand in memory once. Of a `shard` the
+    contents are those that are its own, and do not stand for products.
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
@@ -145,6 +154,8 @@ def find_source(
     cells = catalogue.cells(modality)
     lists = [_names(cell) for cell in cells] if modality == "image" and catalogue.has_means else []
     cells = list(chain.from_iterable(lists)) if lists else cells
+    if shard is not None and modality == "image":
+        cells = shard.pictures(cells)
     keys, statuses, places = [], [], {}
     contents: Iterator[tuple[str, str, Any]] = (
         _find_texts(cells, is_cleaned=settings.clean_text)
@@ -154,6 +165,8 @@ def find_source(
     known = known or {}
     names = list(known)
     for new_key, status, place in contents:
+        if shard is not None and modality == "text" and not (new_key and shard.takes_key(new_key)):
+            continue
         row = known.get(new_key)
         key = new_key if row is None else names[row]
         keys.append(key)
@@ -161,11 +174,11 @@ def find_source(
         if key and key not in places:
             places[key] = place
     by_key = Texts(cells, places, is_cleaned=settings.clean_text) if modality == "text" else places
-    if modality == "image" and needs_pictures:
+    if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     pictures: dict[int, list[ListedPicture]] = {}
-    if lists:
+    if lists and shard is None:
         every = map(ListedPicture, keys, statuses, cells)
         by_product = [list(islice(every, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cache import CacheError
-from cache.reading import facts_of, names_in
+from cache import CacheError, Journal
+from cache.reading import facts_of
 
 __all__ = ["check_space", "free_bytes", "needed_bytes"]
 
@@ -16,8 +16,7 @@ def needed_bytes(cache_path: Path, *, n_bytes: int) -> int:
 
     They are written as parts of the journal; then sealing writes all that the old cache and all parts hold once more.
     """
-    journal = cache_path.with_name(cache_path.name + ".journal")
-    paths = [cache_path, *(journal / name for name in names_in(journal) if name.endswith(".h5"))]
+    paths = [cache_path, *Journal(cache_path).paths()]
     return sum(facts.st_size for path in paths if (facts := facts_of(path)) is not None) + 2 * n_bytes
 
 

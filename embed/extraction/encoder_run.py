@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class EncoderRun:
     changed: set[str] = field(default_factory=set)
     n_encoded: int = 0
     n_failed: int = 0
+    n_bytes: int = 0  # of the vectors and tokens that were encoded
     batches: list[Batch] = field(default_factory=list)  # since the last part
     failures: dict[str, str] = field(default_factory=dict)  # likewise
     known_failures: dict[str, str] = field(default_factory=dict)
@@ -135,28 +136,12 @@ class EncoderRun:
         Raises:
             CacheError: there is no space for it on the disk; at the first batch, when its size is known.
         """
-        started = self.published_at = time.monotonic()
+        started = time.monotonic()
         modality = self.encoder.spec.modality
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
-        self.entry = entry
-        self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
-        self.known_failures = inventory.failures[modality]
         missing = self.missing(inventory)
-        try:
-            with (
-                Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress,
-                closing(self.encode(missing)) as encoded,  # all threads end here, whatever goes wrong
-            ):
-                for batch in encoded:
-                    is_first = not self.n_encoded
-                    self._collect(batch)
-                    if is_first and batch.keys:
-                        check_space(self.cache_path, n_bytes=self._bytes_of_all(missing, batch))
-                    progress.advance(batch.n_contents)
-                    if self._is_due():
-                        self._publish()
-        finally:
-            self._publish()  # on Ctrl-C too: what is encoded is kept
+        with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
+            self.encode_keys(missing, entry, inventory.failures[modality], advance=progress.advance)
         return EncoderReport(
             name=self.name,
             n_unique=len(self.source.places),
@@ -165,6 +150,39 @@ class EncoderRun:
             n_failed=self.n_failed,
             elapsed_s=time.monotonic() - started,
         )
+
+    def encode_keys(
+        self,
+        keys: Sequence[str],
+        entry: Entry,
+        known_failures: dict[str, str],
+        *,
+        advance: Callable[[int], object],
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Encode contents of which the entry has none, and publish them part by part.
+
+        `advance` is told how many were tried, batch by batch. None is begun when `is_over` says so.
+
+        Raises:
+            CacheError: there is no space for it on the disk; at the first batch, when its size is known.
+        """
+        self.published_at = time.monotonic()
+        self.entry = entry
+        self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
+        self.known_failures = known_failures
+        try:
+            with closing(self.encode(keys, is_over=is_over)) as encoded:  # all threads end here, whatever goes wrong
+                for batch in encoded:
+                    is_first = not self.n_encoded
+                    self._collect(batch)
+                    if is_first and batch.keys:
+                        check_space(self.cache_path, n_bytes=self._bytes_of_all(keys, batch))
+                    advance(batch.n_contents)
+                    if self._is_due():
+                        self._publish()
+        finally:
+            self._publish()  # on Ctrl-C too: what is encoded is kept
 
     @property
     def n_workers(self) -> int:
@@ -176,12 +194,15 @@ class EncoderRun:
         """How many contents are encoded together."""
         return self.settings.batch_size or int(getattr(self.encoder, "batch_size", BATCH_SIZE))
 
-    def encode(self, keys: Sequence[str], *, batch_size: int | None = None) -> Generator[Batch]:
-        """Yield batches of the keys as the workers have encoded them, in any order."""
+    def encode(
+        self, keys: Sequence[str], *, batch_size: int | None = None, is_over: Callable[[], bool] = lambda: False
+    ) -> Generator[Batch]:
+        """Yield batches of the keys as the workers have encoded them, in any order; once it `is_over`, no new one."""
         if not keys:
             return
         size = batch_size or self.batch_size
-        batches = (keys[start : start + size] for start in range(0, len(keys), size))
+        starts = takewhile(lambda _: not is_over(), range(0, len(keys), size))
+        batches = (keys[start : start + size] for start in starts)
         with one_core_each() as start_worker, ReplicaPool(self.replicas, n_callers=self.n_workers) as pool:
             yield from completed(
                 lambda batch_keys: self._encode(batch_keys, pool),
@@ -224,6 +245,7 @@ class EncoderRun:
         if batch.keys:
             self._check(batch.encoded, n_contents=len(batch.keys))
             self.batches.append(batch)
+            self.n_bytes += batch.vector_bytes + batch.token_bytes
             self.n_encoded += len(batch.keys)
 
     def _check(self, encoded: Encoded, *, n_contents: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import logging
+import os
 import stat
 import time
 import warnings
@@ -13,28 +13,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache import Cache, CacheError, Inventory, Journal, Products, VectorsByKey, seal
+from cache import (
+    Cache,
+    Inventory,
+    Journal,
+    Products,
+    seal,
+)
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
 from cache.samples import read_samples
-from cache.stray_bytes import open_csv
 from embed.catalogue.catalogue import Catalogue, read_catalogue
-from embed.contents.hash_cache import Hints
-from embed.contents.statuses import MEANINGS, NOT_BAD
+from embed.contents.statuses import NOT_BAD
 from embed.encoders.factory import make_encoders, replicas
 from embed.encoders.precision import keep_precision
 from embed.encoders.protocol import Encoder
-from embed.errors import TooManyBadError
+from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.engines.registry import find_engine
 from embed.extraction.estimate import Estimate, estimate_encoder
+from embed.extraction.failure_list import list_failures
 from embed.extraction.picture_means import BrokenPicture, add_means
+from embed.extraction.reuse import take_known
+from embed.extraction.shard import Shard, find_shard
+from embed.extraction.work_of_shards import check_shards, open_hints
 from embed.settings import ExtractSettings
 
-__all__ = ["ExtractReport", "estimate", "extract"]
+__all__ = ["ExtractReport", "ShardReport", "estimate", "extract", "extract_shard"]
 
 log = logging.getLogger("embed_once")
+
+LAST_WORKERS_S = 60.0  # in which the workers of a run that was killed end, too
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,17 @@ class ExtractReport:
     elapsed_s: float
 
 
+@dataclass(frozen=True)
+class ShardReport:
+    """What one of several workers did of its share."""
+
+    cache_path: Path
+    shard: str  # its number, from 0, and how many there are: 3/16
+    encoders: list[EncoderReport]  # of the contents of its share
+    statuses: dict[str, dict[str, int]]  # of these, by modality: how many are "ok", "missing", ... where they are named
+    elapsed_s: float
+
+
 def extract(
     catalogue_path: str | Path = "data.csv",
     cache_path: str | Path = "embeddings.h5",
@@ -63,21 +85,24 @@ def extract(
 
     A run that is killed has lost no more than the part it was encoding; the same call goes on from there.
     `encoders` replaces those that the settings name; each encodes the modality of its spec, and those of one name and
-    spec share the work.
+    spec share the work. What shards have encoded (`extract_shard`) is sealed with the rest.
 
     Raises:
         CatalogueError: the catalogue cannot be read.
         WeightsError, DeviceError, SettingError: an encoder cannot be had.
-        CacheError: the cache is locked, damaged or of another kind, or the disk is full; what is done is kept.
+        CacheLockedError: another process writes the cache, or a shard is still at work.
+        CacheError: the cache is damaged or of another kind, or the disk is full; what is done is kept.
         UnreadableError: the system could not read a file, or lacks memory or open files; likewise.
         TooManyBadError: the cache is written, and more contents than `settings.max_bad` could not be read.
     """
     settings = settings or ExtractSettings()
     started = time.monotonic()
+    engine = find_engine(settings.engine)
+    if encoders is not None and settings.engine != "local":
+        raise SettingError(f"Expected settings that name encoders with --engine {settings.engine}, got encoders.")
     with _work(catalogue_path, cache_path, settings, encoders) as work:
-        for path in settings.reuse:
-            _take_known(path, work)
-        reports = [run.encode_missing(work.inventory) for run in work.runs]
+        _take_known(work, settings)
+        reports = engine.encode(work.runs, work.inventory, settings)
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
         n_gone = _count_products_gone(work.cache_path, work.catalogue)
@@ -90,7 +115,7 @@ def extract(
                 f"taken of {work.catalogue.path}" if is_part else f"in {work.catalogue.path}",
                 " (all come back without --where, --per-class and --sample)" if is_part else "",
             )
-        failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
+        failures_path, statuses = list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
         cache_path=work.cache_path,
         n_products=len(work.catalogue.ids),
@@ -104,6 +129,43 @@ def extract(
     )
     _check_bad(report, settings)
     return report
+
+
+def extract_shard(
+    catalogue_path: str | Path = "data.csv",
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    shard: str,
+    settings: ExtractSettings | None = None,
+    encoders: Sequence[Encoder] | None = None,
+) -> ShardReport:
+    """Encode what of one share of the catalogue nobody has encoded yet, for `extract` to seal.
+
+    Any number of processes may do so at once, on all machines that share the cache's folder. A picture is read by the
+    shard whose share it is alone.
+
+    `shard` is its number, from 0, and how many there are, ``"3/16"``; or ``"auto"``: as whoever started this process
+    says. All else is as for `extract`, and the same for all shards.
+
+    Raises:
+        SettingError: there is no such shard, or nobody says which this is.
+        CatalogueError, WeightsError, DeviceError, CacheError, UnreadableError: as `extract` does.
+        CacheLockedError: the same shard is at work elsewhere.
+    """
+    settings = settings or ExtractSettings()
+    started = time.monotonic()
+    share = find_shard(shard, os.environ)
+    if settings.engine != "local":
+        raise SettingError(f"Expected --shard or --engine {settings.engine}, got both. Leave one out.")
+    with _work(catalogue_path, cache_path, settings, encoders, shard=share) as work:
+        _take_known(work, settings)
+        return ShardReport(
+            cache_path=work.cache_path,
+            shard=str(share),
+            encoders=[run.encode_missing(work.inventory) for run in work.runs],
+            statuses={modality: dict(Counter(source.statuses)) for modality, source in work.sources.items()},
+            elapsed_s=time.monotonic() - started,
+        )
 
 
 def estimate(
@@ -152,14 +214,16 @@ def _work(
     cache_path: str | Path,
     settings: ExtractSettings,
     encoders: Sequence[Encoder] | None,
+    shard: Shard | None = None,
 ) -> Iterator[_Work]:
-    """Yield what there is to do, while the cache is locked."""
+    """Yield what there is to do, while the cache is locked; or what a shard has to do, while no other process is it."""
     cache_path = Path(cache_path)
     facts = facts_of(cache_path, follow_symlinks=False)
     if facts is not None and stat.S_ISLNK(facts.st_mode):
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
     catalogue = read_catalogue(catalogue_path, settings)
-    with Journal(cache_path) as journal, warnings.catch_warnings():
+    with Journal(cache_path, shard=shard.name if shard else None) as journal, warnings.catch_warnings():
+        check_shards(journal, patience_s=0 if settings.engine == "local" else LAST_WORKERS_S)
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         made = make_encoders(settings) if encoders is None else encoders
         inventory = Inventory(cache_path, journal)
@@ -170,14 +234,20 @@ def _work(
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
         # What was encoded in another run belongs to these products too.
         modalities = {encoder.spec.modality for encoder, *_ in teams} | (inventory.keys.keys() & catalogue.roles.keys())
-        hints_path = cache_path.with_name(cache_path.name + ".hints")
-        with Hints(hints_path, folder=journal.folder, is_ignored=settings.rehash) as hints:
+        with open_hints(cache_path, journal, is_ignored=settings.rehash) as hints:
             sources = {
-                modality: find_source(modality, catalogue, settings, hints=hints, known=inventory.keys.get(modality))
+                modality: find_source(
+                    modality, catalogue, settings, hints=hints, known=inventory.keys.get(modality), shard=shard
+                )
                 for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
         yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
+
+
+def _take_known(work: _Work, settings: ExtractSettings) -> None:
+    for path in settings.reuse:
+        take_known(path, work.runs, work.inventory)
 
 
 def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
@@ -205,62 +275,12 @@ def _kept_samples(cache_path: Path) -> dict[str, dict[str, bytes]]:
         return {modality: read_samples(cache, modality) for modality in cache.modalities}
 
 
-def _take_known(path: Path, work: _Work) -> None:
-    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none.
-
-    Raises:
-        CacheError: there is no such cache.
-    """
-    if facts_of(path) is None:
-        raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
-    for run in work.runs:
-        known = VectorsByKey.of_spec(path, run.encoder.spec)
-        if known is None or "tokens" in run.encoder.spec.fields:
-            what = "tokens are encoded anew" if known is not None else "it has none made in this way"
-            log.info("%s: no vectors are taken from %s: %s.", run.name, path, what)
-        elif n_taken := run.take_known(work.inventory, known):
-            log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)
-
-
 def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
     if facts_of(cache_path) is None:
         return 0
     with Cache(cache_path) as cache:
         ids = cache.id_column()
     return 0 if ids == catalogue.ids else len(set(ids).difference(catalogue.ids))
-
-
-def _list_failures(
-    cache_path: Path, catalogue: Catalogue, modalities: list[str], *, broken: list[BrokenPicture]
-) -> tuple[Path | None, dict[str, dict[str, int]]]:
-    """Write ``<cache>.failures.csv``, one line a product and modality, and a picture that is broken beside sound ones.
-
-    An old one is removed where all is well.
-    """
-    path = cache_path.with_name(cache_path.name + ".failures.csv")
-    lines = []
-    counts = {}
-    with Cache(cache_path) as cache:
-        for modality in modalities:
-            statuses = cache.statuses(modality)
-            counts[modality] = dict(Counter(statuses))
-            cells = catalogue.cells(modality)
-            lines += [
-                (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])
-                for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)
-                if status not in NOT_BAD
-            ]
-    lines += [
-        (catalogue.ids[one.row], "image", one.status, MEANINGS.get(one.status, ""), one.cell[:200]) for one in broken
-    ]
-    if not lines:
-        path.unlink(missing_ok=True)
-        return None, counts
-    with open_csv(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "modality", "status", "meaning", "cell"])
-        writer.writerows(lines)
-    return path, counts
 
 
 def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:

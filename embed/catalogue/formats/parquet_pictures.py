@@ -44,6 +44,10 @@ class ParquetPictures:
         self._next_row = 0  # that the batches go on with
         self._stop_row = 0  # where they end
 
+    def __reduce__(self) -> tuple[type, tuple[Path, PictureColumn]]:
+        """Say how another process opens the same file."""
+        return ParquetPictures, (self.path, self.column)
+
     def value(self, row: int) -> bytes | None:
         """Return the bytes of a row, None where the cell is empty.
 

@@ -1,0 +1,32 @@
+"""Vectors that another cache has already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cache import CacheError, Inventory, VectorsByKey
+from cache.reading import facts_of
+from embed.extraction.encoder_run import EncoderRun
+
+__all__ = ["take_known"]
+
+log = logging.getLogger("embed_once")
+
+
+def take_known(path: Path, runs: Sequence[EncoderRun], inventory: Inventory) -> None:
+    """Take from another cache the vectors that it has of what is missing; of encoders that give tokens too, none.
+
+    Raises:
+        CacheError: there is no such cache.
+    """
+    if facts_of(path) is None:
+        raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
+    for run in runs:
+        known = VectorsByKey.of_spec(path, run.encoder.spec)
+        if known is None or "tokens" in run.encoder.spec.fields:
+            what = "tokens are encoded anew" if known is not None else "it has none made in this way"
+            log.info("%s: no vectors are taken from %s: %s.", run.name, path, what)
+        elif n_taken := run.take_known(inventory, known):
+            log.info("%s: %d vectors are taken from %s.", run.name, n_taken, path)

@@ -1,0 +1,54 @@
+"""What shards have done, as whoever writes the cache finds it: parts that could not be taken, and hints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cache import CacheLockedError, Journal, SpecConflictError
+from embed.contents.hash_cache import Hints
+
+__all__ = ["check_shards", "open_hints"]
+
+LOOK_AGAIN_S = 0.2
+
+
+def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
+    """Check that what shards have done could be taken; those that are at work have some seconds to end.
+
+    Raises:
+        CacheLockedError: some are still at work.
+        SpecConflictError: some have made vectors otherwise.
+    """
+    until = time.monotonic() + patience_s
+    while journal.working_shards and not journal.is_shard and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_S)
+        journal.take_shards()
+    if journal.working_shards:
+        n_working = len(journal.working_shards)
+        names = ", ".join(journal.working_shards[:3]) + (", …" if n_working > 3 else "")
+        raise CacheLockedError(
+            f"Expected all shards to be done, but {n_working} {'is' if n_working == 1 else 'are'} still at work "
+            f"({names} in {journal.folder}). What they have done is kept. Wait for their end and type the same line "
+            "again."
+        )
+    if journal.conflicts:
+        raise SpecConflictError(
+            f"Expected all shards to be run with the same settings, but {journal.conflicts[0]}. Nothing is lost. "
+            "Remove that folder to have its contents encoded again as the others were."
+        )
+
+
+@contextmanager
+def open_hints(cache_path: Path, journal: Journal, *, is_ignored: bool) -> Iterator[Hints]:
+    """Yield the hints beside the cache, with those that shards have left taken in; or a shard's own, and these."""
+    path, others = cache_path.with_name(cache_path.name + ".hints"), journal.hint_paths
+    if journal.is_shard:
+        (path,), others = others, [path]
+    with Hints(path, folder=journal.folder, is_ignored=is_ignored, others=others) as hints:
+        yield hints
+    if not journal.is_shard and hints.is_saved:
+        for other in others:
+            other.unlink()

@@ -1,0 +1,237 @@
+"""Extraction by workers of a real Ray cluster of several node processes: they die, hang, come and go."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ray_encoders
+from support import ROOT, write_catalogue
+
+import embed.extraction.extract_catalogue
+from cache import Cache, Journal, content_key, verify
+from cache.part_file import load_part
+from cache.workers.ray_cluster import RaySettings, connected, import_ray
+from cache.workers.ray_pool import RayPool
+from embed import ExtractSettings, WorkerError, extract
+from embed.extraction.engines import ray_engine
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+TEXTS = [f"product {n}" for n in range(96)]
+MAKER = "ray_encoders:make_encoders"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    rows = [{"id": f"{n}", "text": text} for n, text in enumerate([*TEXTS, TEXTS[0], ""])]
+    return write_catalogue(tmp_path_factory.mktemp("shop"), rows)
+
+
+@pytest.fixture
+def notes(tmp_path, monkeypatch):
+    """The folder in which encoders write down what they do, and find orders; tasks have twelve contents."""
+    monkeypatch.setattr(embed.extraction.extract_catalogue, "make_encoders", ray_encoders.make_encoders)
+    monkeypatch.setattr(ray_engine, "MAKER", MAKER)
+    monkeypatch.setattr(ray_engine, "FEWEST_KEYS", 1)
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    return folder
+
+
+def settings_of(notes, **ray):
+    """Return settings by which each batch is published at once."""
+    return ExtractSettings(
+        modalities=("text",),
+        text_encoder=str(notes),
+        part_s=0.0,
+        engine="ray" if ray else "local",
+        ray=RaySettings(**ray),
+    )
+
+
+@pytest.fixture
+def local(shop, notes, tmp_path):
+    extract(shop, tmp_path / "local.h5", settings=settings_of(notes))
+    (notes / "encoded").unlink()
+    return tmp_path / "local.h5"
+
+
+def encoded(notes):
+    """Return the keys of all contents that were encoded, as often as they were."""
+    path = notes / "encoded"
+    return path.read_text().split() if path.exists() else []
+
+
+def committed(path):
+    return {key for part in Journal(path).paths() for key in load_part(part).keys}
+
+
+def assert_equal(path, other):
+    assert verify(path) == []
+    with Cache(path) as ours, Cache(other) as theirs:
+        assert ours.content_sha256 == theirs.content_sha256
+    assert not path.with_name(f"{path.name}.journal").exists()
+
+
+class Beside:
+    """A function in a thread beside the block, whose end waits for it."""
+
+    def __init__(self, function):
+        self.error = None
+        self.thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+
+    def _run(self, function):
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            self.error = error
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.thread.join(timeout=120)
+        assert self.error is None, self.error
+        assert not self.thread.is_alive()
+
+
+def await_(is_so, *, within_s=120):
+    end = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def workers(notes):
+    return {int(path.name.partition("-")[2]) for path in notes.glob("worker-*")}
+
+
+def test_cache_is_the_local_one_and_each_content_is_encoded_once(shop, notes, local, tmp_path, ray_cluster):
+    path = tmp_path / "c.h5"
+    report = extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
+    assert [(one.n_unique, one.n_cached, one.n_encoded, one.n_failed) for one in report.encoders] == [(96, 0, 96, 0)]
+    assert sorted(encoded(notes)) == sorted(content_key(text.encode()) for text in TEXTS)
+    assert_equal(path, local)
+    assert len(workers(notes) - {os.getpid()}) == 2
+    assert extract(shop, path, settings=settings_of(notes, address="nowhere:1")).was_written is False  # none is needed
+
+
+def test_three_workers_are_killed_and_their_work_is_done_by_others(shop, notes, local, tmp_path, ray_cluster):
+    for text in (TEXTS[5], TEXTS[50], TEXTS[90]):
+        (notes / f"die-{text}").touch()
+    path = tmp_path / "c.h5"
+    report = extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
+    assert report.encoders[0].n_encoded == 96
+    assert_equal(path, local)
+    assert not list(notes.glob("die-*"))
+    assert len(workers(notes)) >= 4
+    batches_in_flight = 2  # of each worker that died: one encoded and one that was being published
+    assert len(encoded(notes)) <= 96 + 3 * batches_in_flight * ray_encoders.NotingEncoder.batch_size
+
+
+def test_node_comes_and_another_goes(shop, notes, local, tmp_path, ray_cluster):
+    (notes / "wait").touch()
+    path = tmp_path / "c.h5"
+    settings = settings_of(notes, address=ray_cluster.address)
+    # Ray starts nodes in the main thread alone, and connects there.
+    with connected(import_ray(), ray_cluster.address), Beside(lambda: extract(shop, path, settings=settings)):
+        try:
+            await_(lambda: len(workers(notes) - {os.getpid()}) == 2)
+            before = workers(notes)
+            node = ray_cluster.add_node(num_cpus=1)
+            await_(lambda: len(workers(notes) - before) == 1)
+            (pid,) = workers(notes) - before
+            ray_cluster.remove_node(node, allow_graceful=False)
+            await_(lambda: not is_alive(pid))
+        finally:
+            (notes / "wait").unlink()
+    assert_equal(path, local)
+    assert len(encoded(notes)) == 96
+
+
+def test_worker_that_hangs_meets_its_deadline(shop, notes, local, tmp_path, ray_cluster, monkeypatch):
+    """All others have nothing left to do by then, so that the deadline is moved for the one that hangs."""
+    (notes / f"hang-{TEXTS[3]}").touch()
+    pools = []
+
+    class Watched(RayPool):
+        def __enter__(self):
+            pools.append(self)
+            return super().__enter__()
+
+    def pass_deadline():
+        await_(lambda: (notes / "hanging").exists() and len(encoded(notes)) >= 96 - 12)
+        for worker in pools[0]._workers:
+            worker.since_s = float("-inf")
+
+    monkeypatch.setattr(ray_engine, "RayPool", Watched)
+    path = tmp_path / "c.h5"
+    with Beside(pass_deadline):
+        extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
+    assert_equal(path, local)
+    assert len(workers(notes) - {os.getpid()}) >= 2
+
+
+def test_content_that_kills_every_worker_is_named_and_all_else_is_kept(shop, notes, tmp_path, ray_cluster):
+    (notes / f"die-{TEXTS[0]}-always").touch()
+    path = tmp_path / "c.h5"
+    with pytest.raises(
+        WorkerError, match="12 contents for text/counting, of which the first is 'product .*3 died or hung"
+    ):
+        extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
+    kept = committed(path)
+    (notes / f"die-{TEXTS[0]}-always").unlink()
+    n_before = len(encoded(notes))
+    extract(shop, path, settings=settings_of(notes))
+    assert not set(encoded(notes)[n_before:]) & kept
+
+
+def test_driver_is_killed_and_the_same_line_encodes_the_rest(shop, notes, local, tmp_path, ray_cluster):
+    path = tmp_path / "c.h5"
+    (notes / f"stop-{TEXTS[40]}").touch()
+    driver = (
+        "import sys, pathlib, ray_encoders, test_embed_extraction_ray as ours\n"
+        "import embed.extraction.extract_catalogue as loop\n"
+        "loop.make_encoders, ours.ray_engine.MAKER = ray_encoders.make_encoders, ours.MAKER\n"
+        "ours.ray_engine.FEWEST_KEYS = 1\n"
+        "shop, path, notes, address = sys.argv[1:]\n"
+        "loop.extract(shop, path, settings=ours.settings_of(pathlib.Path(notes), address=address))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", driver, shop, path, notes, ray_cluster.address],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        await_(lambda: process.poll() is not None or ((notes / "wait").exists() and len(committed_or_none(path)) >= 4))
+        assert process.poll() is None, process.stderr.read().decode()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    await_(lambda: not any(is_alive(pid) for pid in workers(notes) - {os.getpid()}))
+    kept = committed(path)
+    assert kept
+    (notes / "wait").unlink()
+    extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
+    assert_equal(path, local)
+    counts = {key: encoded(notes).count(key) for key in kept}
+    assert set(counts.values()) == {1}
+
+
+def committed_or_none(path):
+    try:
+        return committed(path)
+    except (FileNotFoundError, OSError):
+        return set()
+
+
+def is_alive(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
