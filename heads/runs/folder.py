@@ -20,7 +20,7 @@ from typing import IO
 
 import numpy as np
 
-from cache.aside import write_aside
+from cache.aside import fsync_folder, fsync_tree, write_aside
 from cache.errors import CacheLockedError
 from cache.lock import WriterLock
 from cache.reading import facts_of
@@ -46,10 +46,14 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
     aside.chmod(0o777 & ~_umask())  # mkdtemp's folders are its owner's alone
     try:
         write(aside)
-        return _put_in_place(aside, runs_path, name, usual_name)
+        fsync_tree(aside)
+        path = _put_in_place(aside, runs_path, name, usual_name)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    for folder in (runs_path, runs_path.parent):  # whose name may be new, too
+        fsync_folder(folder)
+    return path
 
 
 def write_page(run_path: Path, page: str) -> Path:

@@ -1,0 +1,17 @@
+"""All campaigns, in the order in which they are run in turn; a new one is a file beside this and a line here."""
+
+from __future__ import annotations
+
+from torture import failing_disk, kills, kills_in_a_row, power_loss
+from torture.campaign import Campaign
+
+CAMPAIGNS: dict[str, Campaign] = {
+    one.name: one
+    for one in (
+        kills.CAMPAIGN,
+        kills_in_a_row.CAMPAIGN,
+        failing_disk.CAMPAIGN,
+        power_loss.CAMPAIGN,
+        power_loss.WITHOUT,
+    )
+}
