@@ -3,15 +3,17 @@
 An order names the `command`, one of `COMMANDS`, and its `arguments`; `is_stopped` stops an extraction before it seals,
 `merged_parts` of the journal make one, and ``reads`` or ``writes`` has what happens at one of them: the arguments of
 `failing_reads.Reads` and `failing_writes.Writes`. Extractions have encoders that count, one of them with tokens, and
-each batch is a part.
+each batch is a part. `without_locks` is the errno of a file system that has none.
 
 The log has each step, each batch that was encoded, and the keys of each part that was acknowledged.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,17 +79,24 @@ def run(
     merged_parts: int = cache.journal.MERGED_PARTS,
     reads: dict[str, Any] | None = None,
     writes: dict[str, Any] | None = None,
+    without_locks: int | None = None,
 ) -> None:
     """Run one command."""
     note_work(note)
     cache.journal.MERGED_PARTS = merged_parts
     if is_stopped:
         embed.extraction.extract_catalogue.seal = _stop
+    if without_locks is not None:
+        fcntl.flock = lambda *_: _refuse(without_locks)
     if reads is not None:
         Reads(folder, note, **reads).watch()
     if writes is not None:
         Writes(folder, note, **writes).watch()
     COMMANDS[command].main(arguments, prog_name=command)
+
+
+def _refuse(number: int) -> None:
+    raise OSError(number, os.strerror(number))
 
 
 def _stop(*_: Any, **__: Any) -> None:

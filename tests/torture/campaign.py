@@ -53,6 +53,7 @@ class Tools:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
+        folder.mkdir(parents=True, exist_ok=True)
         self.cached: dict[Any, Any] = {}  # what campaigns made that others use too
         self._servers: dict[int, Forked] = {}
 

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from extracted import ROWS, STARTS, acknowledged, keys_on_disk, n_encoded
-from support import class_vectors, synthetic_cache, write_catalogue
+from support import write_catalogue
 
 from embed.contents.hash_cache import MAGIC
 from heads.errors import HeadError, RunError
 from heads.runs.folder import load_heads
 from torture.campaign import AGAIN, LOST, UNNAMED, WRONG, LossError, Tools, require
 from torture.extraction import ORDER, check_kept, starts
-
-TRAIN = ["e.h5", "--fusion", "text", "--controls", "none", "--max-epochs", "1", "--no-report", "--name", "first"]
+from torture.trained import TRAIN, start
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def recordings(tools: Tools, without: str | None = None) -> list[Recording]:
 
 def _extractions(tools: Tools, without: str | None) -> list[Recording]:
     made = []
-    folders = {start.kind: start.folder for start in starts(tools) if start.kind in STARTS[::2]}
+    folders = {one.kind: one.folder for one in starts(tools) if one.kind in STARTS[::2]}
     folders["without pictures"] = bare = tools.folder / "without pictures"  # else the hints sync the folder, too
     write_catalogue(bare, [{**row, "image": ""} for row in ROWS])
     (bare / "e.h5.hints").write_bytes(MAGIC + hashlib.sha256(b"").digest())
@@ -101,15 +99,9 @@ def _extractions(tools: Tools, without: str | None) -> list[Recording]:
 
 
 def _training(tools: Tools, without: str | None) -> Recording:
-    start = tools.folder / "training"
-    if not start.exists():
-        codes = np.random.default_rng(0).integers(2, size=40)
-        start.mkdir()
-        synthetic_cache(
-            start / "e.h5", {"text": class_vectors(codes, 4)}, {"label": [f"class {code}" for code in codes]}
-        )
-    log = _record(tools, start, without, command="heads-train", arguments=TRAIN)
-    return Training("a training", start, log, without in _places(tools, "a training", log), tools)
+    folder = start(tools)
+    log = _record(tools, folder, without, command="heads-train", arguments=TRAIN)
+    return Training("a training", folder, log, without in _places(tools, "a training", log), tools)
 
 
 def _places(tools: Tools, name: str, log: list[dict[str, Any]]) -> set[str]:

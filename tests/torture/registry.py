@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torture import failing_disk, kills, kills_in_a_row, power_loss
+from torture import failing_disk, kills, kills_in_a_row, no_locks, power_loss, stopped_trainings, two_ablations
 from torture.campaign import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
@@ -13,5 +13,8 @@ CAMPAIGNS: dict[str, Campaign] = {
         failing_disk.CAMPAIGN,
         power_loss.CAMPAIGN,
         power_loss.WITHOUT,
+        no_locks.CAMPAIGN,
+        stopped_trainings.CAMPAIGN,
+        two_ablations.CAMPAIGN,
     )
 }

@@ -48,12 +48,15 @@ class Session:
 
 
 @click.command()
-@click.option(
-    "--minutes", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long; a trial is finished."
-)
+@click.option("--minutes", type=click.FloatRange(min=0), default=10.0, show_default=True, help="For how long.")
 @click.option("--seed", type=int, help="All that is drawn follows from it; default: one that is drawn and printed.")
-@click.option("--only", type=click.Choice(list(CAMPAIGNS)), multiple=True, help="Run this campaign; may be repeated.")
-@click.option("--resume", "folder", type=click.Path(file_okay=False, path_type=Path), help="Go on in this folder; a trial that failed there comes first.")  # fmt: skip
+@click.option("--only", type=click.Choice(list(CAMPAIGNS)), multiple=True, help="This campaign; may be repeated.")
+@click.option(
+    "--resume",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Go on with what was begun in this folder; a trial that failed there comes first.",
+)
 def torture(minutes: float, seed: int | None, only: tuple[str, ...], folder: Path | None) -> None:
     """Kill, starve and damage the project's commands in turn, and end at the first thing that is lost."""
     folder = Path(tempfile.mkdtemp(prefix="torture-")) if folder is None else folder.resolve()
