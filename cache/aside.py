@@ -81,8 +81,10 @@ def fsync_folder(folder: Path) -> None:
 
 def fsync_tree(folder: Path) -> None:
     """Bring all files below a folder to the disk, and then the lists of their names."""
-    for where, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            with Path(where, name).open("rb") as file:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            fsync_tree(path)
+        else:
+            with path.open("rb") as file:
                 os.fsync(file.fileno())
-        fsync_folder(Path(where))
+    fsync_folder(folder)

@@ -1,7 +1,7 @@
 """Commands one of whose reads or writes fails, or that are killed at one: a script for `forked.Forked`.
 
 An order names the `command`, one of `COMMANDS`, and its `arguments`; `is_stopped` stops an extraction before it seals,
-`merged_parts` of the journal make one, and ``reads`` or ``writes`` has what happens at one of them: the arguments of
+`encoder` is the name of that of pictures, `merged_parts` of the journal make one, and ``reads`` or ``writes`` has what happens at one of them: the arguments of
 `failing_reads.Reads` and `failing_writes.Writes`. Extractions have encoders that count, one of them with tokens, and
 each batch is a part. `without_locks` is the errno of a file system that has none.
 
@@ -76,13 +76,14 @@ def run(
     command: str,
     arguments: list[str],
     is_stopped: bool = False,
+    encoder: str = "counting",
     merged_parts: int = cache.journal.MERGED_PARTS,
     reads: dict[str, Any] | None = None,
     writes: dict[str, Any] | None = None,
     without_locks: int | None = None,
 ) -> None:
     """Run one command."""
-    note_work(note)
+    note_work(note, encoder)
     cache.journal.MERGED_PARTS = merged_parts
     if is_stopped:
         embed.extraction.extract_catalogue.seal = _stop
@@ -103,7 +104,7 @@ def _stop(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-def note_work(note: Callable[..., None]) -> None:
+def note_work(note: Callable[..., None], name: str) -> None:
     """Have small encoders encode, and note what they did and what was acknowledged."""
     publish, encode = Journal.publish, CountingEncoder.encode
 
@@ -117,7 +118,10 @@ def note_work(note: Callable[..., None]) -> None:
         return encode(self, batch)
 
     Journal.publish, CountingEncoder.encode = noted_publish, noted_encode  # type: ignore[method-assign]
-    embed.extraction.extract_catalogue.make_encoders = lambda _: [CountingEncoder("image"), WordEncoder("text")]
+    embed.extraction.extract_catalogue.make_encoders = lambda _: [
+        CountingEncoder("image", name=name),
+        WordEncoder("text"),
+    ]
     embed.commands.extract.ExtractSettings = functools.partial(
         embed.commands.extract.ExtractSettings, part_bytes=1
     )  # each batch is a part

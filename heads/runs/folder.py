@@ -44,15 +44,16 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
     runs_path.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=runs_path))
     aside.chmod(0o777 & ~_umask())  # mkdtemp's folders are its owner's alone
+    path = aside
     try:
         write(aside)
         fsync_tree(aside)
+        fsync_folder(runs_path.parent)  # the name of `runs_path` may be new, too
         path = _put_in_place(aside, runs_path, name, usual_name)
+        fsync_folder(runs_path)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
         raise
-    for folder in (runs_path, runs_path.parent):  # whose name may be new, too
-        fsync_folder(folder)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import random
@@ -101,6 +102,7 @@ def in_child(function: Callable[[], Any], *, timeout_s: int) -> Any:
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(timeout_s)
+        logging.disable()
         try:
             answer = (True, function())
         except BaseException as error:  # noqa: BLE001 - it is raised in the parent

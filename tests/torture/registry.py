@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from torture import failing_disk, kills, kills_in_a_row, no_locks, power_loss, stopped_trainings, two_ablations
+from torture import (
+    clocks,
+    failing_disk,
+    flips,
+    histories,
+    hostile,
+    kills,
+    kills_in_a_row,
+    no_locks,
+    power_loss,
+    readers,
+    servers,
+    stopped_trainings,
+    two_ablations,
+)
 from torture.campaign import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
@@ -16,5 +30,11 @@ CAMPAIGNS: dict[str, Campaign] = {
         no_locks.CAMPAIGN,
         stopped_trainings.CAMPAIGN,
         two_ablations.CAMPAIGN,
+        flips.CAMPAIGN,
+        hostile.CAMPAIGN,
+        readers.CAMPAIGN,
+        clocks.CAMPAIGN,
+        histories.CAMPAIGN,
+        servers.CAMPAIGN,
     )
 }
