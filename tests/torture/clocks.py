@@ -10,10 +10,10 @@ from pathlib import Path
 from unittest import mock
 
 from support import CountingEncoder, image_bytes, small_catalogue
-from torture.campaign import WRONG, Campaign, Tools, Trial, require
 
 from cache import Cache
 from embed import ExtractSettings, extract
+from torture.campaign import WRONG, Campaign, Tools, Trial, require
 
 DAY_NS = 86_400 * 10**9
 JUMPS_NS = (0, 1, 10**6, 3 * 10**9, 3600 * 10**9, DAY_NS, 400 * DAY_NS)

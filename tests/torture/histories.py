@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from support import image_bytes, vector_of, write_catalogue
-from torture.campaign import AGAIN, LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
-from torture.extraction import check_told
 
 from cache import Cache, content_key, verify
 from embed.contents.images import decode
+from torture.campaign import AGAIN, LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
+from torture.extraction import check_told
 
 BROKEN = 3  # the number of the picture that is none
 PICTURES = [image_bytes((40 * n, 7, 9)) if n != BROKEN else b"<html>" for n in range(6)]
@@ -133,7 +133,9 @@ class History(RuleBasedStateMachine):
                 present, vectors = cache.present("image", name), cache.matrix("image", name)
                 require(name != self.encoder or (present == ~np.array(is_broken)).all(), LOST, f"{where}: vectors")
                 for row, (picture, _) in enumerate(self.products.values()):
-                    require(not present[row] or (vectors[row] == IMAGE_VECTORS[picture]).all(), WRONG, f"{where}: image")
+                    require(
+                        not present[row] or (vectors[row] == IMAGE_VECTORS[picture]).all(), WRONG, f"{where}: image"
+                    )
             texts = [vector_of(WORDS[word].encode(), 4) for _, word in self.products.values()]
             require((cache.matrix("text") == np.stack(texts)).all(), WRONG, f"{where}: text vectors")
             for name in cache.encoders("image"):
@@ -167,4 +169,6 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
     return live
 
 
-CAMPAIGN = Campaign("histories", "appended, failed, killed, resumed, edited: drawn, against a dictionary", prepare, n_unit=1)
+CAMPAIGN = Campaign(
+    "histories", "appended, failed, killed, resumed, edited: drawn, against a dictionary", prepare, n_unit=1
+)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pandas  # noqa: F401 - which reads catalogues: once, not in each child
 from PIL import Image
-from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial, in_child, require
-from torture.targets import answer, kinds_of, targets
 
 from cache import verify
 from cache.errors import EmbedOnceError
 from embed import ContentError, ExtractSettings
 from embed.catalogue.catalogue import read_catalogue
 from embed.contents.images import decode
+from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial, in_child, require
+from torture.targets import answer, kinds_of, targets
 
 MOST_BYTES = 2**30  # more memory than that none of these small files may take
 ODD = (None, True, -1, 0, 2**70, 1e308, "", "\0", "../x", "x" * 70_000, [], {}, [[]], {"": None}, [None] * 999)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from extracted import acknowledged
-from torture.campaign import UNNAMED, WRONG, Campaign, Tools, Trial, require
-from torture.extraction import ORDER, check_goes_on, check_kept, check_told, starts
 
 from cache import Journal
+from torture.campaign import UNNAMED, WRONG, Campaign, Tools, Trial, require
+from torture.extraction import ORDER, check_goes_on, check_kept, check_told, starts
 
 NUMBERS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from extracted import EXTRACT, IMAGES, ROWS, holds, write_catalogue
+
 from torture.campaign import UNNAMED, WRONG, Campaign, Tools, Trial, require
 
 SHOPS = (ROWS[:4], [{**ROWS[4 - n], "text": f"{ROWS[n]['text']} once more"} for n in range(5)])

@@ -22,9 +22,9 @@ from types import SimpleNamespace
 import httpx
 from served import Served, served, started, stop
 from support import ROOT
-from torture.campaign import LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
 
 from cache import Journal, seal
+from torture.campaign import LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
 
 IDS = [f"p{n}" for n in range(10)]
 
@@ -56,7 +56,7 @@ def prepare(tools: Tools) -> Callable[[Trial], None]:
 def answers(server: SimpleNamespace, ids: Sequence[str]) -> list[object]:
     with httpx.Client(timeout=120) as client:
         found = [client.post(f"{server.url}/predict", json={"id": one}).json() for one in ids]
-    return [{name: value for name, value in one.items() if name in ("label", "answer", "probabilities")} for one in found]
+    return [{name: value for name, value in one.items() if name in ("answer", "top", "heads")} for one in found]
 
 
 def sealed_beneath(run: Served, _: SimpleNamespace, trial: Trial) -> None:
@@ -74,7 +74,8 @@ def sealed_beneath(run: Served, _: SimpleNamespace, trial: Trial) -> None:
 def clients_killed(_: Served, server: SimpleNamespace, trial: Trial) -> None:
     """Send requests, or half of them, and hang up."""
     body = json.dumps({"text": "a cotton shirt"}).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     for _ in range(60):
         content = head.encode() + body
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
@@ -139,4 +140,6 @@ def damaged_run(run: Served, trial: Trial) -> None:
     trial.counts["damaged runs refused"] += 1
 
 
-CAMPAIGN = Campaign("servers", "heads-serve: its cache replaced, clients killed, no descriptors, SIGTERM", prepare, n_unit=0)
+CAMPAIGN = Campaign(
+    "servers", "heads-serve: its cache replaced, clients killed, no descriptors, SIGTERM", prepare, n_unit=0
+)

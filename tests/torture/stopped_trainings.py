@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from cache.errors import EmbedOnceError
+from heads.prediction.run import Run
 from torture.campaign import UNNAMED, WRONG, Campaign, LossError, Tools, Trial, require
 from torture.extraction import check_told
 from torture.trained import TRAIN, start
-
-from cache.errors import EmbedOnceError
-from heads.prediction.run import Run
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:

@@ -10,15 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 from altered import read_all
-from torture.campaign import Tools
-from torture.extraction import starts
-from torture.trained import ABLATE, TRAIN, start
 
 from cache import Inventory, Journal
 from cache.errors import EmbedOnceError
 from embed.contents.hash_cache import Hints
 from heads.experiment.result_store import ResultCache
 from heads.prediction.run import Run
+from torture.campaign import Tools
+from torture.extraction import starts
+from torture.trained import ABLATE, TRAIN, start
 
 RESULTS = "results.sqlite"
 
@@ -63,7 +63,9 @@ def read_parts(folder: Path) -> object:
         found = {where: sorted(entry.keys) for where, entry in inventory.entries.items()}
         vectors = {}
         for _, part in journal.parts():
-            vectors |= {(part.spec.modality, key): row.tobytes() for key, row in zip(part.keys, part.vectors, strict=True)}
+            vectors |= {
+                (part.spec.modality, key): row.tobytes() for key, row in zip(part.keys, part.vectors, strict=True)
+            }
     return found, vectors
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from support import class_vectors, synthetic_cache
+
 from torture.campaign import Tools
 
 TRAIN = ["e.h5", "--fusion", "text", "--controls", "none", "--max-epochs", "1", "--no-report", "--name", "first"]

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from heads.experiment.result_store import ResultCache
 from torture.campaign import UNNAMED, WRONG, Campaign, Tools, Trial, require
 from torture.trained import ABLATE, MEMO, start
-
-from heads.experiment.result_store import ResultCache
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
