@@ -31,6 +31,7 @@ class Forked:
 
     def run(self, folder: Path, *, log: str = "log", **order: Any) -> tuple[int, str, list[dict[str, Any]]]:
         """Return the exit code, what was written to stderr, and the log; `kill_after_s` sends SIGKILL then."""
+        (folder / log).unlink(missing_ok=True)  # whoever is killed at once begins none
         print(json.dumps({"folder": str(folder), "log": log, **order}), file=self._server.stdin, flush=True)
         code = int(self._server.stdout.readline())
         lines = (folder / log).read_text().splitlines() if (folder / log).exists() else []

@@ -1,9 +1,10 @@
 """Commands one of whose reads or writes fails, or that are killed at one: a script for `forked.Forked`.
 
 An order names the `command`, one of `COMMANDS`, and its `arguments`; `is_stopped` stops an extraction before it seals,
-`encoder` is the name of that of pictures, `merged_parts` of the journal make one, and ``reads`` or ``writes`` has what happens at one of them: the arguments of
+`encoder` is the name of that of pictures, `merged_parts` of the journal make one, and `without_locks` is the errno of a
+file system that has none. ``reads`` or ``writes`` has what happens at one of them: the arguments of
 `failing_reads.Reads` and `failing_writes.Writes`. Extractions have encoders that count, one of them with tokens, and
-each batch is a part. `without_locks` is the errno of a file system that has none.
+each batch is a part.
 
 The log has each step, each batch that was encoded, and the keys of each part that was acknowledged.
 """

@@ -1,4 +1,4 @@
-"""Files that somebody made: caches, parts, runs, pictures and catalogues of altered bytes. Errors have names, and soon."""
+"""Altered caches, parts, runs, pictures and catalogues: errors have names, and come soon."""
 
 from __future__ import annotations
 
