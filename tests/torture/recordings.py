@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,27 @@ from torture.trained import TRAIN, start
 
 @dataclass(frozen=True)
 class Recording:
-    """One run: where it began, the changes that it made, and the same without one of its fsyncs."""
+    """One run: where it began, what was ordered, and the changes that it made."""
 
     name: str
     start: Path
-    log: list[dict[str, Any]]
-    is_other: bool  # whether an fsync was left out
+    order: dict[str, Any]
     tools: Tools
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, without: str | None = None) -> Recording:
+        """Return it with the log of a run, in which the fsync of a place may be left out."""
+        folder = Path(shutil.copytree(self.start, self.tools.folder / "recorded"))
+        writes = {"record": True, "without": without}
+        code, stderr, log = self.tools.commands().run(folder, **self.order, writes=writes)
+        assert code == 0, stderr
+        shutil.rmtree(folder)
+        return replace(self, log=[line for line in log if "change" in line or "kept" in line])
+
+    @property
+    def places(self) -> set[str]:
+        """Where the run brings something to the disk."""
+        return {line["place"] for line in self.log if line.get("change") == "fsync"}
 
     def check(self, folder: Path, log: list[dict[str, Any]], is_done: bool, where: str) -> None:
         """Check what was promised by then.
@@ -74,46 +88,18 @@ class Training(Recording):
         require(code == int(is_there) and "Traceback" not in stderr, UNNAMED, f"{where}, then: {code} {stderr}")
 
 
-def recordings(tools: Tools, without: str | None = None) -> list[Recording]:
-    """Return the recordings, those without one fsync where its place is named."""
-    name = f"recordings without {without}"
-    if name not in tools.cached:
-        tools.cached[name] = [*_extractions(tools, without), _training(tools, without)]
-    return tools.cached[name]
-
-
-def _extractions(tools: Tools, without: str | None) -> list[Recording]:
-    made = []
-    folders = {one.kind: one.folder for one in starts(tools) if one.kind in STARTS[::2]}
-    folders["without pictures"] = bare = tools.folder / "without pictures"  # else the hints sync the folder, too
-    write_catalogue(bare, [{**row, "image": ""} for row in ROWS])
-    (bare / "e.h5.hints").write_bytes(MAGIC + hashlib.sha256(b"").digest())
-    folders["a damaged part"] = tools.folder / "a damaged part"
-    shutil.copytree(folders[STARTS[2]], folders["a damaged part"], dirs_exist_ok=True)
-    damaged = min(folders["a damaged part"].glob("e.h5.journal/*.part.h5"))
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    for name, folder in folders.items():
-        log = _record(tools, folder, without, **ORDER)
-        made.append(Extraction(name, folder, log, without in _places(tools, name, log), tools))
-    return made
-
-
-def _training(tools: Tools, without: str | None) -> Recording:
-    folder = start(tools)
-    log = _record(tools, folder, without, command="heads-train", arguments=TRAIN)
-    return Training("a training", folder, log, without in _places(tools, "a training", log), tools)
-
-
-def _places(tools: Tools, name: str, log: list[dict[str, Any]]) -> set[str]:
-    """Return where the run of a name syncs, as it did the first time, when nothing was left out."""
-    return tools.cached.setdefault(
-        f"places of {name}", {line["place"] for line in log if line.get("change") == "fsync"}
-    )
-
-
-def _record(tools: Tools, start: Path, without: str | None, **order: Any) -> list[dict[str, Any]]:
-    folder = Path(shutil.copytree(start, tools.folder / "recorded"))
-    code, stderr, log = tools.commands().run(folder, **order, writes={"record": True, "without": without})
-    assert code == 0, stderr
-    shutil.rmtree(folder)
-    return [line for line in log if "change" in line or "kept" in line]
+def recordings(tools: Tools) -> list[Recording]:
+    """Return the recordings, which are made once a run."""
+    if "recordings" not in tools.cached:
+        bare, damaged = tools.folder / "without pictures", tools.folder / "a damaged part"
+        write_catalogue(bare, [{**row, "image": ""} for row in ROWS])
+        (bare / "e.h5.hints").write_bytes(MAGIC + hashlib.sha256(b"").digest())  # new ones would sync the folder, too
+        usual = {one.kind: one.folder for one in starts(tools) if one.kind in STARTS[::2]}
+        shutil.copytree(usual[STARTS[2]], damaged)
+        part = min(damaged.glob("e.h5.journal/*.part.h5"))
+        part.write_bytes(part.read_bytes()[:-1])
+        folders = {bare.name: bare, **usual, damaged.name: damaged}
+        made = [Extraction(name, folder, ORDER, tools) for name, folder in folders.items()]
+        train = {"command": "heads-train", "arguments": TRAIN}
+        tools.cached["recordings"] = [one.record() for one in [*made, Training("training", start(tools), train, tools)]]
+    return tools.cached["recordings"]

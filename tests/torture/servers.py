@@ -60,7 +60,7 @@ def answers(server: SimpleNamespace, ids: Sequence[str]) -> list[object]:
 
 
 def sealed_beneath(run: Served, _: SimpleNamespace, trial: Trial) -> None:
-    """Put another cache in the place of the server's, and then bytes that are none."""
+    """Put another cache in the place of the server's, perhaps then bytes that are none, and take the run away."""
     other = trial.folder / "other.h5"
     with Journal(other) as journal:
         seal(other, journal, None)
@@ -68,6 +68,8 @@ def sealed_beneath(run: Served, _: SimpleNamespace, trial: Trial) -> None:
     if trial.random.random() < 0.5:
         (trial.folder / "none").write_bytes(b"no cache")
         os.replace(trial.folder / "none", run.cache_path)
+    if trial.random.random() < 0.5:
+        shutil.rmtree(run.run_path)
     trial.counts["caches replaced beneath a server"] += 1
 
 
