@@ -8,6 +8,7 @@ import pickle
 import random
 import shutil
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,9 @@ def in_child(function: Callable[[], Any], *, timeout_s: int) -> Any:
         LossError: it did; or what the function raised.
     """
     reader, writer = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, where threads of a library are about
+        child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(timeout_s)
