@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["PatientFile", "fsync_folder", "write_aside"]
+__all__ = ["PatientFile", "fsync_folder", "fsync_tree", "write_aside"]
 
 
 def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) -> Path:
@@ -77,3 +77,14 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Bring all files below a folder to the disk, and then the lists of their names."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            fsync_tree(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    fsync_folder(folder)

@@ -90,6 +90,7 @@ class Journal:
         self._lock = WriterLock(self.folder / "lock")
         self._is_patient = is_patient
         self._is_lasting = False  # whether the folder itself is known to be on the disk
+        self._failure: OSError | None = None  # why it is not
 
     def __enter__(self) -> Journal:
         try:
@@ -157,16 +158,26 @@ class Journal:
         content = encode_part(part)
         name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         try:
-            if not self._is_lasting:
-                for folder in self.folder.parents[: 3 if self.is_shard else 1]:  # which list the journal's folder
-                    fsync_folder(folder)
-                self._is_lasting = True
+            self._make_lasting()
             return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
         except OSError as error:
             raise CacheError(
                 f"{len(part.keys)} vectors could not be written to {self.folder} ({error.strerror}). All that were "
                 "written before are kept. Fix the cause and type the same line again."
             ) from error
+
+    def _make_lasting(self) -> None:
+        """Bring the folder's own name to the disk, once: a system that failed to may say the next time that it did."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._is_lasting:
+            try:
+                for folder in self.folder.parents[: 3 if self.is_shard else 1]:  # which list the journal's folder
+                    fsync_folder(folder)
+            except OSError as error:
+                self._failure = error
+                raise
+            self._is_lasting = True
 
     def merge(self, modality: str, encoder: str) -> None:
         """Merge parts of one encoder where there are `MERGED_PARTS` of like size.
@@ -252,6 +263,5 @@ class Journal:
         while facts_of(aside, follow_symlinks=False) is not None:
             number += 1
             aside = path.with_name(f"{path.name}.{number}{_DAMAGED}")
-        os.rename(path, aside)
-        fsync_folder(path.parent)
+        os.rename(path, aside)  # should it come back with the power, it is set aside again
         log.warning("%s It is set aside as %s. Its contents will be encoded again.", reason, aside.name)

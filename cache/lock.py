@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -19,10 +20,16 @@ log = logging.getLogger("embed_once")
 
 ATTEMPTS = 1000  # each may fail because another writer removes its lock meanwhile
 LOOK_AGAIN_S = 0.05  # while another process holds it
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+BY_NAME = ", by the name of this file alone"  # said in it by whoever could not lock it
 
 
 class WriterLock:
-    """An flock on a file that says who holds it; the kernel frees it when the process ends in any way."""
+    """An flock on a file that says who holds it; the kernel frees it when the process ends in any way.
+
+    On a file system without locks whoever made the file has the lock. It is freed when its holder lets go, and outlives
+    one that is killed: then the next is told which file to remove, for only a person knows whether it is still at work.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,25 +66,47 @@ class WriterLock:
         """Try to take the lock; False if the last holder removed the folder or the file meanwhile."""
         with signals_held(), ExitStack() as undo, suppress(FileExistsError, FileNotFoundError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor, is_new = self._open()
             undo.callback(os.close, descriptor)
+            how = ""
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
                 raise CacheLockedError(
-                    f"One writer at a time may write a cache, but {holder} is writing this one (lock: {self.path}). "
-                    "Wait for it to end, or write another cache with -o."
+                    f"One writer at a time may write a cache, but {_holder(descriptor)} is writing this one (lock: "
+                    f"{self.path}). Wait for it to end, or write another cache with -o."
                 ) from error
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                if not is_new:
+                    raise self._held_by_name(descriptor) from error
+                how = BY_NAME
             if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 return False
+            if not is_new and _holder(descriptor).endswith(BY_NAME):
+                raise self._held_by_name(descriptor)
             with suppress(OSError):  # on a full disk the lock holds all the same, without a name
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}{how}".encode(), 0)
             undo.pop_all()
             self._descriptor = descriptor
             return True
         return False
+
+    def _open(self) -> tuple[int, bool]:
+        """Return the file's descriptor, and whether this made it."""
+        with suppress(FileExistsError):
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), True
+        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC), False
+
+    def _held_by_name(self, descriptor: int) -> CacheLockedError:
+        holder = _holder(descriptor).removesuffix(BY_NAME)
+        return CacheLockedError(
+            f"One writer at a time may write a cache, and {holder} is writing this one or was killed: the file system "
+            f"has no locks that would tell. Wait for it to end. If it has ended, remove {self.path} and type the same "
+            "line again."
+        )
 
     def release(self) -> None:
         """Remove the lock's file and let go."""
@@ -87,3 +116,7 @@ class WriterLock:
                     self.path.unlink(missing_ok=True)
                 os.close(self._descriptor)
                 self._descriptor = None
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"

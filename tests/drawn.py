@@ -27,7 +27,7 @@ def draw_catalogue(folder: Path, *, n_products: int = 400, seed: int = 0) -> Pat
     Of 400 products, 8 have a broken picture (truncated, empty, no picture, not there), 12 share the file of another
     product, and 10 have no title.
     """
-    draw = random.Random(seed)  # noqa: S311 - pictures, not secrets
+    draw = random.Random(seed)
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -1,12 +1,8 @@
-"""Extractions that kill themselves, on order: a process that imports the libraries once and forks a child for each.
-
-An order is one line of JSON on stdin::
-
-    {"folder": where to run, "arguments": of embed-extract, "log": a file's name, "die_at": a number or null}
+"""Extractions that kill themselves, on order: a script for `forked.Forked`.
 
 The child sends itself SIGKILL before its `die_at`-th step, where a step is all that touches a file, a picture or an
-encoder; of a part's bytes it writes one half first. The answer is the exit code, or minus the signal. The child's log
-has one JSON object a line: each step, each batch that was encoded, and the keys of each part that was acknowledged.
+encoder; of a part's bytes it writes one half first. The log has each step, each batch that was encoded, and the keys of
+each part that was acknowledged.
 """
 
 from __future__ import annotations
@@ -14,8 +10,6 @@ from __future__ import annotations
 import csv
 import fcntl
 import functools
-import gc
-import json
 import os
 import signal
 import sys
@@ -30,6 +24,7 @@ import h5py
 import pandas  # noqa: F401 - reads the catalogue
 import PIL.Image
 import torch
+from forked import serve
 from support import CountingEncoder
 
 torch.set_num_threads(1)  # a pool of threads would not outlive the fork
@@ -44,38 +39,19 @@ from cache import Journal  # noqa: E402
 
 def main() -> None:
     """Serve orders until stdin ends."""
-    gc.freeze()  # or each child would copy the pages of all objects that it looks through for garbage
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _run(**json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+    serve(run)
 
 
-def _run(folder: str, arguments: list[str], log: str, die_at: int | None) -> None:
-    os.chdir(folder)
-    for number, name in ((0, os.devnull), (1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
-    _watch(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), die_at)
-    code = 3
-    try:
-        embed.commands.extract.extract.main(arguments, prog_name="embed-extract")
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def run(note: Callable[..., None], _: Path, *, arguments: list[str], die_at: int | None = None) -> None:
+    """Extract, until the step `die_at`."""
+    _watch(note, die_at)
+    embed.commands.extract.extract.main(arguments, prog_name="embed-extract")
 
 
-def _watch(log: int, die_at: int | None) -> None:
+def _watch(note: Callable[..., None], die_at: int | None) -> None:
     """Make each step note itself in the log, and the `die_at`-th the last."""
     lock = threading.Lock()
     n_steps = 0
-
-    def note(**facts: Any) -> None:
-        os.write(log, json.dumps(facts).encode() + b"\n")
 
     def step(name: str, at_death: Callable[[], object] = lambda: None) -> None:
         nonlocal n_steps

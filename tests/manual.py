@@ -14,7 +14,7 @@ import click
 from support import ROOT
 
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 EXCERPT = re.compile(r"<!-- excerpt: first (\d+), last (\d+) -->")

@@ -130,14 +130,6 @@ def test_work_of_a_damaged_part_can_be_published_again(cache_path, journal, dama
     assert len(list(journal.folder.glob("*.damaged"))) == 2
 
 
-def test_name_of_a_part_that_was_set_aside_is_on_the_disk_before_the_work_goes_on(cache_path, journal, monkeypatch):
-    cut_half(journal.publish(part_of("red")))
-    synced = []
-    monkeypatch.setattr("cache.journal.fsync_folder", lambda folder: synced.append(sorted(os.listdir(folder))))
-    Inventory(cache_path, journal)
-    assert [[name.rpartition(".")[2] for name in names] for names in synced] == [["damaged", "lock"]]
-
-
 def test_part_under_another_digest_is_not_believed(cache_path, journal):
     path = journal.publish(part_of("red"))
     path.rename(path.with_name(f"image.drawn.{'0' * 64}.part.h5"))
@@ -266,6 +258,23 @@ def test_failing_disk_is_a_named_error_and_earlier_parts_are_kept(journal, monke
     assert list(journal.folder.glob("*.tmp")) == []
     journal.publish(part_of("blue"))
     assert len(journal.paths()) == 2
+
+
+def test_folder_that_could_not_be_synced_is_not_believed_to_be_the_second_time(journal, monkeypatch):
+    """A system tells of a failed fsync once, and says of the next that all is well."""
+    n_failed = 0
+
+    def fsync(_):
+        nonlocal n_failed
+        n_failed += 1
+        if n_failed == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for _ in range(2):
+        with pytest.raises(CacheError, match="Input/output error"):
+            journal.publish(part_of("red"))
+    assert journal.paths() == []
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("memory allocation failed for raw data chunk")], ids=repr)

@@ -1,6 +1,10 @@
 """One writer at a time, among real processes; the lock dies with its holder."""
 
+import errno
+import fcntl
+import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -123,3 +127,52 @@ def test_writers_that_take_turns_never_overlap(cache_path):
     assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
     assert counter.read_text() == "200"
     assert there(cache_path) == []
+
+
+@pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def without_locks(request, monkeypatch):
+    """A file system that has no locks."""
+
+    def refuse(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        yield patch
+
+
+def test_without_locks_whoever_made_the_file_writes_alone(cache_path, without_locks):
+    with Journal(cache_path) as journal:
+        with pytest.raises(
+            CacheLockedError, match=rf"process {os.getpid()} on .* remove {journal.folder / 'lock'} and"
+        ):
+            Journal(cache_path).__enter__()
+        assert (journal.folder / "lock").exists()
+        without_locks.undo()  # the system has them again, and the other does not hold one
+        with pytest.raises(CacheLockedError, match=f"process {os.getpid()} on"):
+            Journal(cache_path, is_patient=True).__enter__()
+    assert there(cache_path) == []
+    with Journal(cache_path):
+        pass
+
+
+def test_without_locks_a_killed_writer_is_named_and_a_person_decides(cache_path, without_locks):
+    lock = Journal(cache_path).folder / "lock"
+    lock.parent.mkdir()
+    lock.write_text(f"process 1234 on {socket.gethostname()}, by the name of this file alone")
+    for _ in range(2):
+        with pytest.raises(CacheLockedError, match="process 1234 on .* is writing this one or was killed"):
+            Journal(cache_path).__enter__()
+    lock.unlink()
+    with Journal(cache_path):
+        pass
+    assert there(cache_path) == []
+
+
+def test_other_errors_of_locks_stay_what_they_are(cache_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "lock")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(CacheError, match="Input/output error"):
+        Journal(cache_path).__enter__()

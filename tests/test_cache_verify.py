@@ -293,7 +293,7 @@ def test_every_flipped_bit_and_every_cut_is_found_or_harmless(whole, tmp_path):
 
 def damages(content, seed):
     """Yield what is done and the damaged bytes; half of the flips are in bytes that are not zero."""
-    draw = random.Random(seed)  # noqa: S311 - places, not secrets
+    draw = random.Random(seed)
     written = [place for place, byte in enumerate(content) if byte]
     for n in range(N_FLIPS):
         place, bit = draw.choice(written) if n % 2 else draw.randrange(len(content)), draw.randrange(8)

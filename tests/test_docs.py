@@ -21,6 +21,7 @@ from manual import (
     words_of,
 )
 from support import ROOT
+from torture.run import torture
 from transcripts import copy, save_modules, transcripts, without_figures
 
 MOST_README_LINES = 150
@@ -30,6 +31,7 @@ LANGUAGES = {"console", "python", "sh", "text", "yaml"}
 NOT_RUN = []  # places of blocks with `<!-- not run: reason -->`; each reason stands in the page
 
 COMMANDS = console_scripts()
+TOOLS = {"torture": torture}  # of a checkout
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 OTHER_OPTIONS = {"--help", "--quick"}  # of every command; of bin/test
 
@@ -99,12 +101,12 @@ def parse(line):
     name, *arguments = words_of(line)
     name = name.removeprefix("bin/")
     with contextlib.suppress(click.exceptions.Exit):  # of --help
-        COMMANDS[name].make_context(name, list(arguments))
+        (COMMANDS | TOOLS)[name].make_context(name, list(arguments))
 
 
 def is_ours(line):
     words = words_of(line)
-    return bool(words) and words[0].removeprefix("bin/") in COMMANDS
+    return bool(words) and words[0].removeprefix("bin/") in COMMANDS | TOOLS
 
 
 def check_other(line):
@@ -152,7 +154,7 @@ def options_named(text):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_option_that_is_named_exists(page):
-    existing = {name for command in COMMANDS.values() for names in options_of(command) for name in names}
+    existing = {name for command in (COMMANDS | TOOLS).values() for names in options_of(command) for name in names}
     named = options_named(re.sub(r"<!--.*?-->", "", prose_of(page)))
     assert named - existing - OTHER_OPTIONS == set()
 
@@ -172,6 +174,11 @@ def test_every_option_of_every_command_is_on_a_page_of_that_command(name, names)
     pages = [*pages_of(name), ROOT / "docs" / "index.md"]
     told = {word for page in pages for span in spans_of(page) for word in re.split(r"[ =,]", span)}
     assert set(names) <= told, f"no page of {name} tells of {' '.join(names)}"
+
+
+def test_every_option_of_the_torture_is_on_its_page():
+    told = {word for span in spans_of(ROOT / "docs" / "durability.md") for word in span.split()}
+    assert {names[-1] for names in options_of(torture)} <= told
 
 
 @pytest.mark.parametrize("name", COMMANDS)

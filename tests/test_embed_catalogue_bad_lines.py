@@ -86,7 +86,7 @@ def test_lines_after_many_unclosed_quotes_are_all_read():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_lines_read_together_or_one_by_one_are_the_same_rows(monkeypatch, seed):
-    choose = random.Random(seed)  # noqa: S311 - a file, no secret
+    choose = random.Random(seed)
     pieces = ["1", ",", ",", "\n", "\n", "\r\n", '"', '""', " ", "x", '"a,\nb"', "2,blue\n", '3,"red"\n', "\r"]
     content = "id,text\n" + "".join(choose.choices(pieces, k=300)) + "\n" + "7,ok\n" * 400
     found = []

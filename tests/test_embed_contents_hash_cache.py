@@ -19,7 +19,7 @@ import embed.contents.hash_cache
 import embed.extraction.content_source
 from cache import Cache, ContentSpec
 from embed import ContentError, ExtractSettings, extract
-from embed.contents.hash_cache import Hints, identity
+from embed.contents.hash_cache import MAGIC, Hints, identity
 from embed.contents.images import decode, read_image
 
 CACHE = Path("embeddings.h5")
@@ -571,6 +571,13 @@ def test_each_of_many_identities_finds_its_own_key(tmp_path):
     assert hints.find([of_file for of_file, _ in asked]) == [key for _, key in asked]
     assert hints.find([of_file for of_file, _ in pairs]) == [key for _, key in pairs]
     assert hints.find([]) == []
+
+
+def test_file_without_an_identity_is_never_found_whatever_the_hints_hold(tmp_path):
+    """NumPy takes 16 NULs for an empty string, which whoever gave the file away may have written into it."""
+    content = bytes(16) + bytes.fromhex("ab" * 32)
+    (tmp_path / "e.h5.hints").write_bytes(MAGIC + hashlib.sha256(content).digest() + content)
+    assert Hints(tmp_path / "e.h5.hints", folder=tmp_path).find([b"", b"x" * 16]) == ["", ""]
 
 
 def test_source_without_a_hint_says_what_changed(tmp_path):

@@ -13,7 +13,7 @@ from embed.encoders.packing import pack
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_text_is_in_one_group_and_no_group_has_too_many_tokens(seed):
-    draw = random.Random(seed)  # noqa: S311 - lengths, not secrets
+    draw = random.Random(seed)
     lengths = [draw.randint(1, 60) for _ in range(300)]
     groups = pack(lengths, least_tokens=100, most_tokens=400)
     assert sorted(number for group in groups for number in group) == list(range(300))

@@ -402,7 +402,7 @@ def test_every_row_of_a_drawn_catalogue_has_its_own_vector(tmp_path, seed):
     catalogue = draw_catalogue(tmp_path / "shop", n_products=80, seed=seed)
     rows = [{**row, "text": row.pop("title")} for row in read_rows(catalogue)]
     write_catalogue(catalogue.parent, rows)
-    choose = random.Random(seed)  # noqa: S311 - settings, not secrets
+    choose = random.Random(seed)
     run(catalogue, batch_size=choose.randint(1, 9), n_workers=choose.randint(1, 4), part_bytes=choose.choice([1, 99]))
     assert_each_row_has_its_own_vector(catalogue)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
 import os
 import re
 import resource
@@ -18,21 +17,29 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
-from support import ROOT, class_vectors, image_bytes, synthetic_cache, write_catalogue
+from extracted import (
+    EXTRACT,
+    N_CONTENTS,
+    STARTS,
+    UNWANTED,
+    acknowledged,
+    holds,
+    keys_on_disk,
+    n_encoded,
+    parts_of,
+    start_of,
+    told_rightly,
+    undisturbed,
+)
+from forked import Forked
+from support import ROOT, class_vectors, synthetic_cache
 
-from cache import Cache, verify
-from cache.part_file import load_part
+from cache import verify
 
 pytestmark = pytest.mark.slow
 
 ERRNOS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES)
 N_AT_ONCE = 2
-EXTRACT = ["data.csv", "-o", "e.h5", "--batch-size", "2", "--workers", "1"]
-ROWS = [
-    {"id": f"{n:03}", "image": f"images/{n}.png", "text": f"product number {n}", "label": f"class {n % 2}"}
-    for n in range(5)
-]
-UNWANTED = re.compile(r"damage|delete|remove|restore|set aside|traceback|mistake in embed-once", re.IGNORECASE)
 
 
 class Commands:
@@ -40,30 +47,22 @@ class Commands:
 
     def __init__(self):
         self.idle = SimpleQueue()
-        self.servers = [self._start() for _ in range(N_AT_ONCE)]
+        self.servers = [Forked("forked_commands.py") for _ in range(N_AT_ONCE)]
         for server in self.servers:
             self.idle.put(server)
 
-    def _start(self):
-        line = [sys.executable, ROOT / "tests" / "failing_reads.py"]
-        return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
     def run(self, folder, command, arguments, *, fail_at=None, number=0, is_stopped=False):
         """Return the exit code, what was written to stderr, and the log."""
-        order = {"folder": str(folder), "command": command, "arguments": arguments, "log": "log"}
-        order |= {"fail_at": fail_at, "errno": number, "is_stopped": is_stopped}
         server = self.idle.get()
-        print(json.dumps(order), file=server.stdin, flush=True)
-        code = int(server.stdout.readline())
-        self.idle.put(server)
-        log = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
-        return code, (folder / "stderr").read_text(), log
+        reads = {"fail_at": fail_at, "errno": number}
+        try:
+            return server.run(folder, command=command, arguments=arguments, is_stopped=is_stopped, reads=reads)
+        finally:
+            self.idle.put(server)
 
     def close(self):
         for server in self.servers:
-            server.stdin.close()
-            server.wait()
-            server.stdout.close()
+            server.close()
 
 
 @pytest.fixture(scope="module")
@@ -89,67 +88,16 @@ def steps_to_fail(log):
     return sorted(chosen.items())
 
 
-def acknowledged(log):
-    return {key for line in log for key in line.get("kept", [])}
-
-
-def n_encoded(log):
-    return sum(line.get("encoded", 0) for line in log)
-
-
-def parts_of(folder):
-    return {path.name: path.read_bytes() for path in (folder / "e.h5.journal").glob("*.part.h5")}
-
-
-def keys_on_disk(folder):
-    """Return all keys that have a vector in the cache or its journal."""
-    keys = {key for path in (folder / "e.h5.journal").glob("*.part.h5") for key in load_part(path).keys}
-    if (folder / "e.h5").exists():
-        with Cache(folder / "e.h5") as cache:
-            for modality in cache.content_modalities:
-                keys |= set(cache.keys(modality)[cache.encoded(modality, "counting")].astype(str).tolist())
-    return keys
-
-
-def holds(folder):
-    """Return all that a reader may ask of the cache in a folder."""
-    with Cache(folder / "e.h5") as cache:
-        tokens = cache.tokens("text")
-        return (
-            [cache.ids(), [cache.column(name) for name in cache.columns()]],
-            [cache.statuses(modality) for modality in cache.modalities],
-            [cache.matrix(modality).tolist() for modality in cache.modalities],
-            [tokens.values.tolist(), tokens.offsets.tolist()],
-        )
-
-
-def told_rightly(code, stderr, where):
-    """Check that one line says what could not be read, or that a warning does where it is not needed."""
-    assert code in (0, 1), f"{where}: {stderr}"
-    assert not UNWANTED.search(stderr), f"{where}: {stderr}"
-    assert code == 0 or len([line for line in stderr.splitlines() if line.startswith("Error: ")]) == 1, where
-
-
 def in_threads(function, cases):
     with ThreadPoolExecutor(N_AT_ONCE) as pool:
         return list(pool.map(function, cases))
 
 
-@pytest.fixture(scope="module", params=["from nothing", "onto a sealed cache and a journal"])
+@pytest.fixture(scope="module", params=[STARTS[0], STARTS[2]])
 def start(request, commands, tmp_path_factory):
     """A folder to begin in, the log of a run in it that nothing disturbs, and what the cache holds then."""
-    folder = tmp_path_factory.mktemp("start")
-    images = {row["image"]: image_bytes((n, 7, 9)) for n, row in enumerate(ROWS)}
-    if request.param != "from nothing":
-        write_catalogue(folder, ROWS[:1], images)
-        assert commands.run(folder, "embed-extract", EXTRACT)[0] == 0
-        write_catalogue(folder, ROWS[:4])
-        assert commands.run(folder, "embed-extract", EXTRACT, is_stopped=True)[0] == 130
-        assert len(parts_of(folder)) == 4
-    write_catalogue(folder, ROWS, images)
-    whole = Path(shutil.copytree(folder, folder.with_name(folder.name + "-whole")))
-    code, stderr, log = commands.run(whole, "embed-extract", EXTRACT)
-    assert (code, stderr) == (0, "")
+    folder = start_of(request.param, commands.servers[0], tmp_path_factory.mktemp("start") / "shop")
+    whole, log = undisturbed(folder, commands.servers[0], reads={})
     return folder, log, holds(whole)
 
 
@@ -157,7 +105,6 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
     """It fails at the first and the last of each kind of step, with each errno in turn."""
     folder, log, whole = start
     before, sealed = parts_of(folder), keys_on_disk(folder)
-    n_contents = 2 * len(ROWS)
 
     def fail(case):
         (fail_at, kind), number = case
@@ -174,7 +121,7 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
         code_again, stderr_again, log = commands.run(here, "embed-extract", EXTRACT)
         assert code_again == 0, where + stderr_again
         assert not acknowledged(log) & kept, where
-        assert n_encoded(log) <= n_contents - len(kept), where
+        assert n_encoded(log) <= N_CONTENTS - len(kept), where
         assert holds(here) == whole, where
         assert not (here / "e.h5.journal").exists(), where
         shutil.rmtree(here)

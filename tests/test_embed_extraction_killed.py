@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from forked import Forked
 from support import ROOT, image_bytes, small_catalogue, synthetic_cache, write_catalogue
 
 from cache import Cache, Journal, verify
@@ -51,21 +52,17 @@ class Extractions:
     """Runs embed-extract in children of one process that has all libraries in memory."""
 
     def __init__(self, catalogue):
-        line = [sys.executable, ROOT / "tests" / "killed_extraction.py"]
-        self.server = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.server = Forked("killed_extraction.py")
         self.arguments = [str(catalogue), "-o", "e.h5", "--batch-size", "2", "--workers", "1"]
 
     def run(self, folder, *more, die_at=None, log="log"):
         """Return the exit code, or minus the signal, and the log."""
-        order = {"folder": str(folder), "arguments": [*self.arguments, *more], "log": log, "die_at": die_at}
-        print(json.dumps(order), file=self.server.stdin, flush=True)
-        code = int(self.server.stdout.readline())
-        return code, [json.loads(line) for line in (folder / log).read_text().splitlines()]
+        arguments = [*self.arguments, *more]
+        code, _, lines = self.server.run(folder, log=log, arguments=arguments, die_at=die_at)
+        return code, lines
 
     def close(self):
-        self.server.stdin.close()
-        self.server.wait()
-        self.server.stdout.close()
+        self.server.close()
 
 
 @pytest.fixture(scope="module")

@@ -223,6 +223,18 @@ def test_a_damaged_file_is_a_named_error_with_the_way_out(tmp_path):
         assert [remembered(memo, f"{number}") for number in range(40)] == []
 
 
+def test_damage_that_sqlite_quotes_is_a_named_error(tmp_path):
+    """A flipped bit makes the table's definition no Unicode, and the message that has it none either."""
+    path = tmp_path / "m.sqlite"
+    with ResultCache(path) as memo:
+        memo.put("one", outcome())
+    content = path.read_bytes()
+    assert content.count(b"ROWID") == 1
+    path.write_bytes(content.replace(b"ROWID", b"ROWI\xc4"))
+    with pytest.raises(MemoError, match="damaged"), ResultCache(path) as memo:
+        memo.get("one", n_rows=3, n_classes=2)
+
+
 @pytest.mark.parametrize("content", [b"id,label\n" * 99, b"SQLite format 3\0" + b"\1" * 200, b"\x89HDF" + bytes(999)])
 def test_another_file_is_no_memo(tmp_path, content):
     path = tmp_path / "m.sqlite"

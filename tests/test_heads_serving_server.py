@@ -1,7 +1,9 @@
 """A server that is started, loaded and stopped for real, and that does not start where it could only answer wrongly."""
 
 import asyncio
+import errno
 import json
+import os
 import shutil
 import signal
 import socket
@@ -15,6 +17,7 @@ from support import image_bytes, invoke
 
 from cache.keys import fields_sha256
 from heads.commands.serve import serve
+from heads.serving.connections import tell_of_shortages
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +101,22 @@ def test_request_too_large_is_answered_before_the_connection_ends(server):
         f"{server.url}/predict", content=b"x" * (17 * 2**20), headers={"Content-Type": "image/png"}, timeout=60
     )
     assert done.status_code == 413
+
+
+def test_a_shortage_of_descriptors_is_told_in_one_line(caplog):
+    """As asyncio tells of it, thousands of times a second."""
+
+    async def run():
+        tell_of_shortages()
+        for _ in range(3):
+            context = {"message": "socket.accept() out of system resource"}
+            context["exception"] = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records] == [
+        "New connections wait: Too many open files. Permit the server more (ulimit -n), or free some."
+    ]
 
 
 def large_picture():

@@ -234,6 +234,7 @@ def test_every_other_file_in_bin_is_a_tool_of_the_checkout():
         "environment",
         "launch.py",
         "test",
+        "torture",
     }
 
 

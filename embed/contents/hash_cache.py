@@ -102,6 +102,7 @@ class Hints:
         at = np.searchsorted(known_identities, wanted)
         at[at == len(known_identities)] = 0
         known = known_identities[at] == wanted if len(known_identities) else np.zeros(len(wanted), dtype=bool)
+        known &= wanted != b""  # a file without an identity is none of those, whatever the table holds
         return [
             keys[row].tobytes().hex() if is_known else ""
             for row, is_known in zip(at.tolist(), known.tolist(), strict=True)

@@ -165,6 +165,8 @@ class ResultCache:
                 f"Expected the memo {self.path} to be a file that can be read and written, but: {error}. Mend that, or "
                 "name another with --memo."
             ) from error
+        except UnicodeDecodeError as error:  # what SQLite says quotes what is in the file
+            raise self._damaged(error) from error
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", CORRUPT) & 0xFF == CORRUPT:
                 self._check_is_damaged()
@@ -184,7 +186,7 @@ class ResultCache:
                 is_sound = connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
         except sqlite3.OperationalError as error:  # it fails still, or is locked: nothing is known of what is in it
             raise UnreadableError(errno.EIO, str(error), str(self.path)) from error
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             return
         if is_sound:
             raise UnreadableError(errno.EIO, os.strerror(errno.EIO), str(self.path))

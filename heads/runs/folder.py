@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from cache.aside import write_aside
+from cache.aside import fsync_folder, fsync_tree, write_aside
 from cache.errors import CacheLockedError
 from cache.lock import WriterLock
 from cache.reading import facts_of
@@ -43,12 +43,17 @@ def write_run(runs_path: Path, name: str | None, usual_name: str, write: Callabl
     runs_path.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=runs_path))
     aside.chmod(0o777 & ~_umask())  # mkdtemp's folders are its owner's alone
+    path = aside
     try:
         write(aside)
-        return _put_in_place(aside, runs_path, name, usual_name)
+        fsync_tree(aside)
+        fsync_folder(runs_path.parent)  # the name of `runs_path` may be new, too
+        path = _put_in_place(aside, runs_path, name, usual_name)
+        fsync_folder(runs_path)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
         raise
+    return path
 
 
 def write_page(run_path: Path, page: str) -> Path:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["GRACE_S", "connections_of"]
+from cache.reading import SHORTAGES
+
+__all__ = ["GRACE_S", "connections_of", "tell_of_shortages"]
+
+log = logging.getLogger("embed_once")
 
 GRACE_S = 0.3  # that a connection stays open for a request that is on its way when the server stops
+TOLD_EVERY_S = 60.0
 
 
 class PatientProtocol(H11Protocol):
@@ -62,3 +69,22 @@ class PatientProtocol(H11Protocol):
 def connections_of(header_s: float) -> type[PatientProtocol]:
     """Return the class of connections that wait so long for a request's head."""
     return type("Connections", (PatientProtocol,), {"header_s": header_s})
+
+
+def tell_of_shortages() -> None:
+    """Let the running loop say in one line, now and then, that connections wait because the machine lacks something.
+
+    By itself asyncio writes a traceback for each of thousands of tries a second.
+    """
+    told_s = float("-inf")
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal told_s
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in SHORTAGES:
+            loop.default_exception_handler(context)
+        elif loop.time() - told_s >= TOLD_EVERY_S:
+            told_s = loop.time()
+            log.warning("New connections wait: %s. Permit the server more (ulimit -n), or free some.", error.strerror)
+
+    asyncio.get_running_loop().set_exception_handler(handle)

@@ -17,7 +17,7 @@ import uvicorn
 from heads.prediction.run import Run
 from heads.serving.app import make_app
 from heads.serving.cached_products import CachedProducts
-from heads.serving.connections import connections_of
+from heads.serving.connections import connections_of, tell_of_shortages
 from heads.serving.gate import Gate
 from heads.serving.measurements import Measurements
 from heads.serving.serve_settings import ServeSettings
@@ -69,6 +69,7 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
+        tell_of_shortages()
         loading = asyncio.create_task(asyncio.to_thread(self._load))
         yield
         await loading

@@ -65,7 +65,7 @@ def draw_pictures(folder: Path, *, n_pictures: int, size: tuple[int, int], seed:
 
 def draw_titles(n_titles: int, *, seed: int = 0) -> list[str]:
     """Return made-up product titles of four to fourteen words, all different."""
-    draw = random.Random(seed)  # noqa: S311 - titles, not secrets
+    draw = random.Random(seed)
     return [
         f"{' '.join(draw.choices(ADJECTIVES, k=draw.randint(2, 12)))} {draw.choice(ARTICLES)} {n}"
         for n in range(n_titles)

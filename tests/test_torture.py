@@ -1,0 +1,103 @@
+"""The campaigns of `bin/torture`, a trial or two of each, and the program around them."""
+
+import json
+import os
+import random
+
+import pytest
+from click.testing import CliRunner
+from failing_writes import ERRNOS
+from torture.campaign import Campaign, LossError, Tools, require
+from torture.disk import Disk
+from torture.registry import CAMPAIGNS
+from torture.run import torture
+
+SEED = 16
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    tools = Tools(tmp_path_factory.mktemp("torture"), SEED)
+    yield tools
+    tools.close()
+
+
+@pytest.mark.parametrize("name", [name for name, one in CAMPAIGNS.items() if one.n_unit])
+def test_nothing_is_lost_in_a_small_campaign(name, tools, tmp_path):
+    campaign = CAMPAIGNS[name]
+    run = campaign.prepare(tools)
+    for number in range(campaign.n_unit):
+        trial = campaign.trial(number, seed=SEED, folder=tmp_path / "trial", is_small=True)
+        run(trial)
+        assert trial.counts
+
+
+def losing(tools):
+    def trial(trial):
+        trial.counts["coins"] += 1
+        (trial.folder / "coin").write_text(str(trial.random.random()))
+        require(trial.number != 2, "lost", "the third coin")
+
+    return trial
+
+
+def test_the_first_loss_ends_with_what_makes_it_again(monkeypatch, tmp_path):
+    campaigns = {"coins": Campaign("coins", "coins", losing)}
+    monkeypatch.setattr("torture.run.CAMPAIGNS", campaigns)
+    line = ["--minutes", "1", "--seed", "7", "--resume", str(tmp_path)]
+    first = CliRunner().invoke(torture, line)
+    assert first.exit_code == 1
+    assert "coins: 2 trials: 2 coins, 1 lost, 0 encoded again, 0 wrong, 0 unnamed" in first.stdout
+    assert f"bin/torture --minutes 0 --seed 7 --only coins --resume {tmp_path}" in first.stdout
+    drawn = (tmp_path / "coins" / "coin").read_text()
+    again = CliRunner().invoke(torture, ["--minutes", "0", "--resume", str(tmp_path)])
+    assert again.exit_code == 1
+    assert "Lost in coins, trial 2: lost: the third coin" in again.stdout
+    assert (tmp_path / "coins" / "coin").read_text() == drawn
+    assert json.loads((tmp_path / "state.json").read_text())["n_trials"] == {"coins": 2}
+
+
+def test_cases_of_a_campaign_come_in_turn_and_in_an_order_of_the_seed(tmp_path):
+    cases = list("abcdef")
+    orders = {"".join(Tools(tmp_path, seed).pick(cases, n) for n in range(6)) for seed in range(9)}
+    assert len(orders) > 5
+    assert {"".join(sorted(order)) for order in orders} == {"abcdef"}
+
+
+def test_a_loss_has_a_kind():
+    with pytest.raises(LossError, match="wrong: this") as loss:
+        require([], "wrong", "this")
+    assert loss.value.kind == "wrong"
+
+
+def states(start, changes, tmp_path):
+    """Return all that the file `a` was found to hold after a loss of power, None where there is none."""
+    found = set()
+    for n in range(200):
+        disk = Disk(start)
+        for change in changes:
+            disk.change(change)
+        disk.write_state(tmp_path / str(n), random.Random(n))
+        path = tmp_path / str(n) / "a"
+        found.add(path.read_bytes() if path.exists() else None)
+    return found
+
+
+def test_a_disk_keeps_what_was_synced_and_nothing_else_for_sure(tmp_path):
+    """By hand: a file written aside as `b`, renamed to `a`, where another `a` stood."""
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "a").write_bytes(b"old")
+    synced = {"change": "fsync", "path": "b", "file": 7, "content": "bmV3"}
+    renamed = {"change": "rename", "source": "b", "path": "a", "file": 7, "content": "bmV3"}
+    listed = {"change": "fsync", "path": ".", "folder": True}
+    assert states(start, [synced, renamed, listed], tmp_path / "1") == {b"new"}
+    assert states(start, [synced, renamed], tmp_path / "2") == {b"old", b"new"}
+    assert states(start, [renamed, listed], tmp_path / "3") == {b"", b"n", b"ne", b"new", b"\0\0\0"}
+    assert states(start, [{"change": "unlink", "path": "a"}], tmp_path / "4") == {b"old", None}
+
+
+def test_errors_of_a_disk_are_those_that_systems_give():
+    assert {os.strerror(number) for number in ERRNOS} == {
+        "No space left on device", "Input/output error", "Disk quota exceeded", "Read-only file system",
+    }  # fmt: skip

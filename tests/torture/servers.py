@@ -1,0 +1,147 @@
+"""A real heads-serve: its cache sealed anew beneath it, clients that are killed, no descriptors left, SIGTERM, damage.
+
+Its unit is tests/test_heads_serving_server.py: the encoders that it needs take longer to make than all other units.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+from served import Served, served, started, stop
+from support import ROOT
+
+from cache import Journal, seal
+from torture.campaign import LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
+
+IDS = [f"p{n}" for n in range(10)]
+
+
+def prepare(tools: Tools) -> Callable[[Trial], None]:
+    run = served(tools.folder / "served")
+    with started(run, tools.folder) as server:
+        wanted = answers(server, IDS)
+    cases = (damaged_run, sealed_beneath, clients_killed, without_descriptors)
+
+    def serve(trial: Trial) -> None:
+        case = tools.pick(cases, trial.number)
+        copied = Served(
+            Path(shutil.copytree(run.run_path, trial.folder / "run")),
+            Path(shutil.copy(run.cache_path, trial.folder / "e.h5")),
+            run.catalogue_path,
+        )
+        if case is damaged_run:
+            damaged_run(copied, trial)
+            return
+        with started(copied, trial.folder, "--cache", copied.cache_path) as server:
+            case(copied, server, trial)
+            require(answers(server, IDS) == wanted, WRONG, f"other answers after {case.__name__}")
+            terminate(server, trial)
+
+    return serve
+
+
+def answers(server: SimpleNamespace, ids: Sequence[str]) -> list[object]:
+    with httpx.Client(timeout=120) as client:
+        found = [client.post(f"{server.url}/predict", json={"id": one}).json() for one in ids]
+    return [{name: value for name, value in one.items() if name in ("answer", "top", "heads")} for one in found]
+
+
+def sealed_beneath(run: Served, _: SimpleNamespace, trial: Trial) -> None:
+    """Put another cache in the place of the server's, perhaps then bytes that are none, and take the run away."""
+    other = trial.folder / "other.h5"
+    with Journal(other) as journal:
+        seal(other, journal, None)
+    os.replace(other, run.cache_path)
+    if trial.random.random() < 0.5:
+        (trial.folder / "none").write_bytes(b"no cache")
+        os.replace(trial.folder / "none", run.cache_path)
+    if trial.random.random() < 0.5:
+        shutil.rmtree(run.run_path)
+    trial.counts["caches replaced beneath a server"] += 1
+
+
+def clients_killed(_: Served, server: SimpleNamespace, trial: Trial) -> None:
+    """Send requests, or half of them, and hang up."""
+    body = json.dumps({"text": "a cotton shirt"}).encode()
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    for _ in range(60):
+        content = head.encode() + body
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(content[: trial.random.randrange(len(content) + 1)])
+        trial.counts["clients killed"] += 1
+
+
+def without_descriptors(_: Served, server: SimpleNamespace, trial: Trial) -> None:
+    """Let the server have no more files open than now, and connect; then permit them again."""
+    n_open = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (n_open + 3, limits[1]))
+    held = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(30)]
+    time.sleep(trial.random.random())  # whatever it does with them in the meantime
+    for connection in held:
+        connection.close()
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+    end = time.monotonic() + 60
+    while not is_ready(server):
+        require(server.process.poll() is None and time.monotonic() < end, LOST, "the server has not come back")
+        time.sleep(0.1)
+    trial.counts["shortages of descriptors"] += 1
+
+
+def is_ready(server: SimpleNamespace) -> bool:
+    try:
+        return httpx.get(f"{server.url}/readyz", timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def terminate(server: SimpleNamespace, trial: Trial) -> None:
+    """Send SIGTERM while requests are answered: whatever was taken on gets its answer."""
+
+    def ask(n: int) -> int | None:
+        try:
+            return httpx.post(f"{server.url}/predict", json={"text": f"a word{n} shirt"}, timeout=120).status_code
+        except httpx.ConnectError:
+            return None  # it listens no more: nothing was taken on
+
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(ask, n) for n in range(60)]
+        time.sleep(0.2 * trial.random.random())
+        code = stop(server, signal.SIGTERM)
+        statuses = [one.result() if one.exception() is None else repr(one.exception()) for one in asked]
+    trial.counts["requests at SIGTERM"] += len(statuses)
+    require(set(statuses) <= {200, 503, None}, LOST, f"of requests at SIGTERM: {set(statuses)}")
+    require(code == 0, UNNAMED, f"SIGTERM: exit code {code}")
+    require("Traceback" not in server.log.read_text(), UNNAMED, server.log.read_text())
+
+
+def damaged_run(run: Served, trial: Trial) -> None:
+    """Flip a bit in a file of the run: the server does not start, and says why."""
+    path = trial.random.choice(sorted(one for one in run.run_path.iterdir() if one.name != "report.html"))
+    content = bytearray(path.read_bytes())
+    content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
+    path.write_bytes(content)
+    line = [sys.executable, ROOT / "bin" / "heads-serve", run.run_path, "--port", "0", "--device", "cpu"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    require(done.returncode == 1 and "Traceback" not in done.stderr, UNNAMED, f"a bit of {path.name}: {done.stderr}")
+    require(done.stderr.count("Error: ") == 1, UNNAMED, done.stderr)
+    trial.counts["damaged runs refused"] += 1
+
+
+CAMPAIGN = Campaign(
+    "servers", "heads-serve: its cache replaced, clients killed, no descriptors, SIGTERM", prepare, n_unit=0
+)
