@@ -57,6 +57,7 @@ class Journal:
             raise CacheError(
                 f"Expected the cache to be a file, but -o names {str(cache_path)!r}. Name one such as cache.h5."
             )
+        self.cache_path = cache_path
         self.folder = cache_path.with_name(cache_path.name + ".journal")
         self._lock = WriterLock(self.folder / "lock")
         self._is_patient = is_patient
@@ -133,6 +134,13 @@ class Journal:
             if facts is not None and facts.st_size < LARGE_PART_BYTES:
                 by_size.setdefault((facts.st_size.bit_length() + 2) // 3, []).append(path)  # by factors of 8
         return next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
+
+    def deliver(self) -> bool:
+        """Bring the sealed cache to where it belongs; False where another was sealed there, which is here from now on.
+
+        On a local disk it is where it belongs; `cache.cloud.mirrored_journal` has more to do.
+        """
+        return True
 
     def paths_of(self, modality: str, encoder: str) -> list[Path]:
         """Return the published parts of one encoder, sorted by name.

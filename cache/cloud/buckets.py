@@ -1,0 +1,220 @@
+"""Buckets of S3, Google and Azure, by obstore; its errors become a few of our own, which tell no secret."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from cache.cloud.addresses import Address
+from cache.errors import CloudError
+
+__all__ = ["Bucket", "ConflictError", "ObjectFacts", "open_bucket"]
+
+# The store's class in obstore, the variables that say where and who, and the program that has them from a login.
+SCHEMES = {
+    "s3": ("S3Store", "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL of other servers"),
+    "gs": ("GCSStore", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": ("AzureStore", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
+}
+PIECE_BYTES = 2**25  # of an object that is written in pieces, of which there may be 10,000
+VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")  # what obstore reads begins so
+
+# A request that fails by the server or the line is sent again for three minutes. One that gets no byte for half a
+# minute has failed; a large one may take long in all.
+RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
+CLIENT: dict[str, Any] = {"timeout": "10m", "connect_timeout": "5s", "read_timeout": "30s"}
+
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
+
+
+class ConflictError(CloudError):
+    """The object is there already, or is another one than was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What a store tells of an object; the tag is another one when its bytes are."""
+
+    etag: str
+    n_bytes: int
+
+
+class Bucket:
+    """One bucket; all keys are those of the whole bucket, and every method is free to be called by several threads.
+
+    Every method raises:
+        FileNotFoundError: there is no such object, though there is the bucket.
+        CloudError: the bucket refuses, is not there, or does not answer, after all that `RETRY` permits.
+    """
+
+    def __init__(self, store: Any, scheme: str, name: str) -> None:
+        import obstore
+
+        self._obstore = obstore
+        self._store = store
+        self.scheme = scheme
+        self.name = name
+        self.url = f"{scheme}://{name}"
+
+    def head(self, key: str) -> ObjectFacts:
+        """Return what there is to know of an object without reading it."""
+        with self._asking(key):
+            return _facts(self._obstore.head(self._store, key))
+
+    def get(self, key: str, *, most_bytes: int | None = None) -> tuple[ObjectFacts, bytes]:
+        """Return an object, without its bytes where they are more than `most_bytes`."""
+        with self._asking(key):
+            answer = self._obstore.get(self._store, key)
+            facts = _facts(answer.meta)
+            if most_bytes is not None and facts.n_bytes > most_bytes:
+                return facts, b""
+            content = bytes(answer.bytes())
+        if len(content) != facts.n_bytes:
+            raise self._silent(key, "the answer was cut off")
+        return facts, content
+
+    def get_range(self, key: str, start: int, end: int, *, etag: str) -> bytes:
+        """Return bytes in the middle of an object.
+
+        Raises:
+            ConflictError: it is another object by now.
+        """
+        with self._asking(key):
+            content = bytes(self._obstore.get(self._store, key, options={"range": (start, end), "if_match": etag}).bytes())
+        if len(content) != end - start:
+            raise self._silent(key, "the answer was cut off")
+        return content
+
+    def put(self, key: str, content: Any, *, etag: str | None = None) -> ObjectFacts:
+        """Write an object in one request: where there is none, or in place of the one that has `etag`.
+
+        Raises:
+            ConflictError: there is one, or another one.
+        """
+        mode: Any = "create" if etag is None else {"e_tag": etag}
+        with self._asking(key):
+            answer = self._obstore.put(self._store, key, content, mode=mode, use_multipart=False)
+        return ObjectFacts(answer["e_tag"] or "", memoryview(content).nbytes)
+
+    def put_pieces(self, key: str, pieces: Iterable[bytes], *, check: Callable[[], object]) -> None:
+        """Write an object of any size, whatever stands there; it is there whole at the end, or not at all.
+
+        `check` is called when all pieces are there and before they become the object, and may raise what forbids it.
+        """
+        with self._asking(key):
+            writer = self._obstore.open_writer(self._store, key, buffer_size=PIECE_BYTES, max_concurrency=4)
+            for piece in pieces:
+                writer.write(piece)
+            check()
+            writer.close()
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those that are not there are no error."""
+        if keys:
+            with self._asking(keys[0]):
+                self._obstore.delete(self._store, list(keys))
+
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[tuple[str, ObjectFacts]]:
+        """Yield all objects whose keys begin with `prefix` and a slash, and are greater than `after`, in order."""
+        with self._asking(prefix):
+            for batch in self._obstore.list(self._store, prefix or None, offset=after):
+                for meta in batch:
+                    yield meta["path"], _facts(meta)
+
+    @contextmanager
+    def _asking(self, key: str) -> Iterator[None]:
+        """Turn obstore's errors in the block into ours; theirs quote the server, which may quote the key's name."""
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        try:
+            yield
+        except (AlreadyExistsError, PreconditionError) as error:
+            raise ConflictError(f"Expected {self._url(key)} to be as it was, got another object.") from _bare(error)
+        except FileNotFoundError as error:
+            text = str(error)
+            if "NoSuchBucket" in text or "ContainerNotFound" in text:
+                raise self._no_bucket() from None
+            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
+        except BaseError as error:
+            raise self._named(key, str(error)) from _bare(error)
+
+    def _named(self, key: str, text: str) -> CloudError:
+        """Return the error of ours for what obstore says."""
+        status = match[1] if (match := _STATUS.search(text)) else ""
+        code = match[1] or match[2] if (match := _CODE.search(text)) else ""
+        reason = " ".join(filter(None, (status, code)))
+        if code in ("NoSuchBucket", "ContainerNotFound"):
+            return self._no_bucket()
+        if status in ("401", "403") or code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            return CloudError(
+                f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {SCHEMES[self.scheme][1]} are "
+                "those of somebody who may read, list, write and delete there, as far as it is asked for."
+            )
+        if status in ("301", "307", "400") and self.scheme == "s3":
+            return CloudError(f"{self.url} is elsewhere ({reason}). Set AWS_REGION to the region of the bucket.")
+        if "BadScheme" in text:
+            return CloudError(
+                f"Expected {self.url} to be behind https, got an endpoint of plain http. Set AWS_ALLOW_HTTP=true if it "
+                "is meant."
+            )
+        if "169.254." in text or "metadata.google" in text:
+            return CloudError(
+                f"Expected credentials for {self.url}, got none. Set {SCHEMES[self.scheme][1]}, or run where the machine "
+                "has a role."
+            )
+        return self._silent(key, reason or ("timed out" if "timed out" in text else "no connection"))
+
+    def _silent(self, key: str, reason: str) -> CloudError:
+        return CloudError(
+            f"{self._url(key)} could not be had: the server did not answer as it should ({reason}). Nothing is lost: "
+            "see that it can be reached, then type the same line again."
+        )
+
+    def _no_bucket(self) -> CloudError:
+        return CloudError(f"Expected a bucket at {self.url}, got none of this name. Correct the URL, or make the bucket.")
+
+    def _url(self, key: str) -> str:
+        return f"{self.url}/{key}"
+
+
+def open_bucket(address: Address) -> Bucket:
+    """Return the bucket of an address, for which credentials are found as obstore does: by the environment.
+
+    Raises:
+        CloudError: obstore is not installed, or a variable is wrong.
+    """
+    environment = frozenset((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES))
+    return _open_bucket(address.scheme, address.bucket, environment)
+
+
+@functools.lru_cache(maxsize=64)
+def _open_bucket(scheme: str, name: str, environment: frozenset[tuple[str, str]]) -> Bucket:
+    """Return a bucket; `environment` is what obstore reads, so that what it read before is not taken for it."""
+    try:
+        import obstore.store
+        from obstore.exceptions import BaseError
+    except ImportError as error:
+        raise CloudError(f"{scheme}:// needs the package obstore: pip install obstore, or use local files.") from error
+    kind, variables = SCHEMES[scheme]
+    try:
+        store = getattr(obstore.store, kind)(name, config=CLIENT, retry_config=RETRY)
+    except (BaseError, ValueError) as error:
+        raise CloudError(f"{scheme}://{name} cannot be opened. See that {variables} are right.") from _bare(error)
+    return Bucket(store, scheme, name)
+
+
+def _facts(meta: Any) -> ObjectFacts:
+    return ObjectFacts(meta["e_tag"] or "", meta["size"])
+
+
+def _bare(error: Exception) -> Exception:
+    """Return an error of the same kind without its text, which may quote a request; a traceback shows it."""
+    return type(error)("(what the server said is not shown)")

@@ -1,0 +1,177 @@
+"""The journal of a cache in a bucket: a journal on the local disk, whose parts are also objects beside the cache.
+
+All local code runs on the files of the mirror, as on any others. What is added to them:
+
+- A part is acknowledged when its object is there, as ``<cache>.journal/<the part's name>``: one PUT that is refused where
+  there is such an object. The name has the digest of the bytes, so an object of the same name and size is the same.
+- At the start, parts that are in the bucket alone are fetched and checked by that digest, and those that are here alone,
+  because a PUT failed, are put there. The sealed cache is fetched where its tag is another one than that of the copy.
+- A sealed cache takes the place of the one that it was made of, and of no other (`cache.cloud.sealed_objects`). Where
+  somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, which are all still there.
+- Objects of parts that were merged or sealed are removed after what they went into has been put there.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from cache.aside import write_aside
+from cache.cloud.addresses import address_of, is_address
+from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts
+from cache.cloud.local_copies import LocalCopy, second_name
+from cache.cloud.sealed_objects import check_conditional_writes, put_cache
+from cache.errors import CloudError
+from cache.journal import Journal
+from cache.part import Part
+from cache.part_file import SUFFIX
+from cache.stop_signals import signals_held
+
+__all__ = ["MirroredJournal", "open_journal"]
+
+log = logging.getLogger("embed_once")
+
+N_TOGETHER = 4  # parts that are fetched at once; each stands in memory whole
+ATTEMPTS = 3  # to put a part where another is being put at the same time
+
+
+def open_journal(cache_path: str | Path, *, is_patient: bool = False) -> Journal:
+    """Return the journal of a cache, whose `cache_path` is where the cache's file is, for a ``with`` block.
+
+    Raises:
+        CloudError: the URL of a cache in a bucket is none.
+    """
+    if is_address(cache_path):
+        return MirroredJournal(LocalCopy(address_of(cache_path)), is_patient=is_patient)
+    return Journal(cache_path, is_patient=is_patient)
+
+
+class MirroredJournal(Journal):
+    """The parts of a cache in a bucket, held by one writer of this machine; other machines may write theirs beside it.
+
+    Raises, where the ``with`` block begins:
+        CloudError: the bucket cannot be had or written, or does not refuse to write what is there already.
+        CacheLockedError: another process of this machine is writing the same cache.
+    """
+
+    def __init__(self, copy: LocalCopy, *, is_patient: bool = False) -> None:
+        super().__init__(copy.folder / "work" / copy.address.name, is_patient=is_patient)
+        self._copy = copy
+        self._key = copy.address.key
+        self._etag: str | None = None  # of the sealed cache that the one here was made of; None: there was none
+        self._sent: set[str] = set()  # the names of parts that are in the bucket
+
+    @property
+    def _bucket(self) -> Bucket:
+        return self._copy.bucket
+
+    def __enter__(self) -> Journal:
+        check_conditional_writes(self._bucket, self._key)
+        super().__enter__()
+        try:
+            self._refresh()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def merge(self, modality: str, encoder: str) -> None:
+        super().merge(modality, encoder)
+        self._drop_gone()
+
+    def deliver(self) -> bool:
+        """Put the sealed cache into the bucket, and remove the parts in it; False where another was sealed there.
+
+        Raises:
+            CloudError: it cannot be put there; all parts are still in the bucket.
+        """
+        try:
+            facts = put_cache(self._bucket, self._key, self.cache_path, etag=self._etag, owner=str(self.folder))
+        except ConflictError:
+            facts_of_ours = self._facts_if_ours()  # of an answer that was lost on its way
+            if facts_of_ours is None:
+                log.info("%s was sealed by another process meanwhile: it is fetched, and sealed anew.", self._copy.address)
+                self._refresh()
+                return False
+            facts = facts_of_ours
+        with signals_held():
+            self._copy.adopt(self.cache_path, facts)
+            self._etag = facts.etag
+        self._drop_gone()
+        return True
+
+    def _facts_if_ours(self) -> ObjectFacts | None:
+        with suppress(FileNotFoundError):
+            if filecmp.cmp(self._copy.fetch(), self.cache_path, shallow=False):
+                return self._copy.facts
+        return None
+
+    def _write(self, part: Part) -> Path:
+        path = super()._write(part)
+        self._send(path)
+        return path
+
+    def _refresh(self) -> None:
+        """Make the cache and the parts here those that are in the bucket, and send the parts that are here alone."""
+        try:
+            copy = self._copy.fetch()
+        except FileNotFoundError:
+            self._etag = None
+            self.cache_path.unlink(missing_ok=True)
+        else:
+            self._etag = self._copy.facts.etag
+            second_name(copy, self.cache_path, folder=self.folder)
+        names = [key.rpartition("/")[2] for key, _ in self._bucket.list(f"{self._key}.journal")]
+        self._sent = {name for name in names if name.endswith(SUFFIX)}
+        here = {path.name for path in self.paths()}
+        for name in sorted(here - self._sent):
+            self._send(self.folder / name)
+        with ThreadPoolExecutor(N_TOGETHER, thread_name_prefix="fetch") as pool:
+            for _ in pool.map(self._fetch, sorted(self._sent - here)):
+                pass
+
+    def _fetch(self, name: str) -> None:
+        """Fetch a part; one that has gone meanwhile is in another, or sealed."""
+        try:
+            _, content = self._bucket.get(self._object(name))
+        except FileNotFoundError:
+            self._sent.discard(name)
+            return
+        if hashlib.sha256(content).hexdigest() != name.removesuffix(SUFFIX).rpartition(".")[2]:
+            log.warning("%s/%s is damaged and left out: what was in it is encoded again.", self._bucket.url, self._object(name))
+            return
+        write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
+
+    def _send(self, path: Path) -> None:
+        """Put a part into the bucket, where there is none of its name yet.
+
+        Raises:
+            CloudError: it cannot be put there; it stays here, and is sent by the next run.
+        """
+        content, key = path.read_bytes(), self._object(path.name)
+        for _ in range(ATTEMPTS):
+            try:
+                self._bucket.put(key, content)
+            except ConflictError:  # it is there, or another is just being put there, which may fail
+                with suppress(FileNotFoundError):
+                    if self._bucket.head(key).n_bytes == len(content):
+                        break
+            else:
+                break
+        else:
+            raise CloudError(f"{self._bucket.url}/{key} could not be written. Type the same line again.")
+        self._sent.add(path.name)
+
+    def _drop_gone(self) -> None:
+        """Remove the objects of parts that are here no more: what was in them is in what was put there since."""
+        gone = self._sent - {path.name for path in self.paths()}
+        self._bucket.delete([self._object(name) for name in sorted(gone)])
+        self._sent -= gone
+
+    def _object(self, name: str) -> str:
+        return f"{self._key}.journal/{name}"
+
