@@ -25,7 +25,7 @@ MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their
 class Cache:
     """A sealed cache, open for reading; a later seal puts another file in its place and does not disturb it.
 
-    Of a cache in a bucket (``s3://bucket/embeddings.h5``) a copy on the local disk is opened, which is brought up to date.
+    Of a cache in a bucket (``s3://bucket/embeddings.h5``) a copy on the local disk is opened, brought up to date.
 
     Shapes: N products, U unique contents of a modality, D dimensions of an encoder.
 

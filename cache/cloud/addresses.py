@@ -14,7 +14,7 @@ from pathlib import Path, PosixPath
 
 from cache.errors import CloudError
 
-__all__ = ["Address", "StoragePath", "address_of", "is_address"]
+__all__ = ["Address", "StoragePath", "address_of", "is_address", "local_only", "resolved"]
 
 _URL = re.compile(r"(s3|gs|az):/{1,2}(?!/)")
 _SECRET = re.compile(r"[?&](x-amz-|x-goog-|sig=|signature|token|awsaccesskeyid|googleaccessid|se=)", re.IGNORECASE)
@@ -67,9 +67,28 @@ def address_of(path: str | os.PathLike[str]) -> Address:
     bucket, _, key = rest.lstrip("/").partition("/")
     if "@" in bucket or ":" in bucket or _SECRET.search(text):
         raise CloudError(
-            f"Expected {scheme}://BUCKET/KEY without credentials, got a URL with a name, a password or a signature in it. "
-            "Leave them out, and give them by environment variables."
+            f"Expected {scheme}://BUCKET/KEY without credentials, got a URL with a name, a password or a signature in "
+            "it. Leave them out, and give them by environment variables."
         )
     if not bucket:
         raise CloudError(f"Expected {scheme}://BUCKET/KEY, got no bucket. Name it behind the two slashes.")
     return Address(scheme, bucket, key)
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file without links, which a rename would replace; an object's address as it is."""
+    return StoragePath(path) if is_address(path) else Path(path).resolve()
+
+
+def local_only(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file without links.
+
+    Raises:
+        CloudError: it is the address of an object.
+    """
+    if is_address(path):
+        raise CloudError(
+            f"Expected a cache on a local disk, since vectors are added to it time and again, got {StoragePath(path)}. "
+            "Name a file here; embed-extract -o writes the one in the bucket."
+        )
+    return Path(path).resolve()

@@ -23,6 +23,7 @@ SCHEMES = {
     "gs": ("GCSStore", "GOOGLE_APPLICATION_CREDENTIALS"),
     "az": ("AzureStore", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
 }
+MOST_FAILED = 40  # reads in a row, after which the bucket itself is asked for
 PIECE_BYTES = 2**25  # of an object that is written in pieces, of which there may be 10,000
 VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")  # what obstore reads begins so
 
@@ -32,7 +33,14 @@ RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3
 CLIENT: dict[str, Any] = {"timeout": "10m", "connect_timeout": "5s", "read_timeout": "30s"}
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_RETRIED = re.compile(r"after \d+ retries")
 _CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
+
+
+class _UnansweredError(CloudError):
+    """The server did not answer; `is_final` says whether it was asked for as often as `RETRY` permits."""
+
+    is_final = True
 
 
 class ConflictError(CloudError):
@@ -45,6 +53,25 @@ class ObjectFacts:
 
     etag: str
     n_bytes: int
+
+
+def _again(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that asks again where obstore did not, as where an answer was cut off in the middle.
+
+    Who writes with a condition may so be told of a conflict with what was written the first time.
+    """
+
+    @functools.wraps(method)
+    def asking(*args: Any, **options: Any) -> Any:
+        for _ in range(RETRY["max_retries"]):
+            try:
+                return method(*args, **options)
+            except _UnansweredError as error:
+                if error.is_final:
+                    raise
+        return method(*args, **options)
+
+    return asking
 
 
 class Bucket:
@@ -63,12 +90,36 @@ class Bucket:
         self.scheme = scheme
         self.name = name
         self.url = f"{scheme}://{name}"
+        self._n_failed = 0  # reads, one after the other
+        self._readable_key = ""  # of an object that was read
 
+    def trust(self, key: str) -> None:
+        """Note that an object was read."""
+        self._n_failed, self._readable_key = 0, key
+
+    def doubt(self, error: CloudError) -> None:
+        """Note that one was not; raise the error where so many were not in a row that it cannot be for their sake.
+
+        Raises:
+            CloudError: the object that was read last cannot be had any more either, or none ever was.
+        """
+        self._n_failed += 1
+        if self._n_failed >= MOST_FAILED:
+            try:
+                if not self._readable_key:
+                    raise error
+                self.head(self._readable_key)
+            except (CloudError, FileNotFoundError):
+                raise error from None
+            self._n_failed = 0
+
+    @_again
     def head(self, key: str) -> ObjectFacts:
         """Return what there is to know of an object without reading it."""
         with self._asking(key):
             return _facts(self._obstore.head(self._store, key))
 
+    @_again
     def get(self, key: str, *, most_bytes: int | None = None) -> tuple[ObjectFacts, bytes]:
         """Return an object, without its bytes where they are more than `most_bytes`."""
         with self._asking(key):
@@ -78,9 +129,10 @@ class Bucket:
                 return facts, b""
             content = bytes(answer.bytes())
         if len(content) != facts.n_bytes:
-            raise self._silent(key, "the answer was cut off")
+            raise self._silent(key, "the answer was cut off", is_final=False)
         return facts, content
 
+    @_again
     def get_range(self, key: str, start: int, end: int, *, etag: str) -> bytes:
         """Return bytes in the middle of an object.
 
@@ -88,11 +140,14 @@ class Bucket:
             ConflictError: it is another object by now.
         """
         with self._asking(key):
-            content = bytes(self._obstore.get(self._store, key, options={"range": (start, end), "if_match": etag}).bytes())
+            content = bytes(
+                self._obstore.get(self._store, key, options={"range": (start, end), "if_match": etag}).bytes()
+            )
         if len(content) != end - start:
-            raise self._silent(key, "the answer was cut off")
+            raise self._silent(key, "the answer was cut off", is_final=False)
         return content
 
+    @_again
     def put(self, key: str, content: Any, *, etag: str | None = None) -> ObjectFacts:
         """Write an object in one request: where there is none, or in place of the one that has `etag`.
 
@@ -116,18 +171,27 @@ class Bucket:
             check()
             writer.close()
 
+    @_again
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are not there are no error."""
         if keys:
             with self._asking(keys[0]):
                 self._obstore.delete(self._store, list(keys))
 
-    def list(self, prefix: str, *, after: str | None = None) -> Iterator[tuple[str, ObjectFacts]]:
-        """Yield all objects whose keys begin with `prefix` and a slash, and are greater than `after`, in order."""
-        with self._asking(prefix):
-            for batch in self._obstore.list(self._store, prefix or None, offset=after):
-                for meta in batch:
-                    yield meta["path"], _facts(meta)
+    def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
+        """Yield all objects whose keys begin with `prefix` and a slash, in order."""
+        last: str | None = None
+        for n_left in range(RETRY["max_retries"], -1, -1):
+            try:
+                with self._asking(prefix):
+                    for batch in self._obstore.list(self._store, prefix or None, offset=last):
+                        for meta in batch:
+                            last = meta["path"]
+                            yield last, _facts(meta)
+                return
+            except _UnansweredError as error:
+                if error.is_final or not n_left:
+                    raise
 
     @contextmanager
     def _asking(self, key: str) -> Iterator[None]:
@@ -155,8 +219,8 @@ class Bucket:
             return self._no_bucket()
         if status in ("401", "403") or code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
             return CloudError(
-                f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {SCHEMES[self.scheme][1]} are "
-                "those of somebody who may read, list, write and delete there, as far as it is asked for."
+                f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {SCHEMES[self.scheme][1]} "
+                "are those of somebody who may read, list, write and delete there, as far as it is asked for."
             )
         if status in ("301", "307", "400") and self.scheme == "s3":
             return CloudError(f"{self.url} is elsewhere ({reason}). Set AWS_REGION to the region of the bucket.")
@@ -167,19 +231,24 @@ class Bucket:
             )
         if "169.254." in text or "metadata.google" in text:
             return CloudError(
-                f"Expected credentials for {self.url}, got none. Set {SCHEMES[self.scheme][1]}, or run where the machine "
-                "has a role."
+                f"Expected credentials for {self.url}, got none. Set {SCHEMES[self.scheme][1]}, or run where the "
+                "machine has a role."
             )
-        return self._silent(key, reason or ("timed out" if "timed out" in text else "no connection"))
+        reason = reason or ("timed out" if "timed out" in text else "no connection")
+        return self._silent(key, reason, is_final=_RETRIED.search(text) is not None)
 
-    def _silent(self, key: str, reason: str) -> CloudError:
-        return CloudError(
+    def _silent(self, key: str, reason: str, *, is_final: bool) -> CloudError:
+        error = _UnansweredError(
             f"{self._url(key)} could not be had: the server did not answer as it should ({reason}). Nothing is lost: "
             "see that it can be reached, then type the same line again."
         )
+        error.is_final = is_final
+        return error
 
     def _no_bucket(self) -> CloudError:
-        return CloudError(f"Expected a bucket at {self.url}, got none of this name. Correct the URL, or make the bucket.")
+        return CloudError(
+            f"Expected a bucket at {self.url}, got none of this name. Correct the URL, or make the bucket."
+        )
 
     def _url(self, key: str) -> str:
         return f"{self.url}/{key}"
@@ -196,8 +265,8 @@ def open_bucket(address: Address) -> Bucket:
 
 
 @functools.lru_cache(maxsize=64)
-def _open_bucket(scheme: str, name: str, environment: frozenset[tuple[str, str]]) -> Bucket:
-    """Return a bucket; `environment` is what obstore reads, so that what it read before is not taken for it."""
+def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]]) -> Bucket:
+    """Return a bucket; the environment is what obstore reads, so that what it read before is not taken for it."""
     try:
         import obstore.store
         from obstore.exceptions import BaseError

@@ -46,7 +46,9 @@ class LocalCopy:
 
     def __init__(self, address: Address) -> None:
         if not address.name:
-            raise CloudError(f"Expected the URL of a file, got {address}. Name one in the bucket, such as {address}e.h5.")
+            raise CloudError(
+                f"Expected the URL of a file, got {address}. Name one in the bucket, such as {address}e.h5."
+            )
         self.address = address
         server = [os.environ.get(name, "") for name in ENDPOINTS]
         digest = hashlib.sha256(json.dumps([*server, str(address)]).encode()).hexdigest()[:32]
@@ -122,8 +124,8 @@ class LocalCopy:
         free = os.statvfs(self.folder)
         if free.f_bavail * free.f_frsize < facts.n_bytes:
             raise CloudError(
-                f"Expected {facts.n_bytes / 1e6:.1f} MB of free space in {self.folder} for a copy of {self.address}, got "
-                f"{free.f_bavail * free.f_frsize / 1e6:.1f} MB. Free some, or set XDG_CACHE_HOME to another disk."
+                f"Expected {facts.n_bytes / 1e6:.1f} MB of free space in {self.folder} for a copy of {self.address}, "
+                f"got {free.f_bavail * free.f_frsize / 1e6:.1f} MB. Free some, or set XDG_CACHE_HOME to another disk."
             )
         bucket, key = self.bucket, self.address.key
         with aside.open("wb") as file:
@@ -133,7 +135,9 @@ class LocalCopy:
                 end = min(start + PIECE_BYTES, facts.n_bytes)
                 content = bucket.get_range(key, start, end, etag=facts.etag)
                 if os.pwrite(descriptor, content, start) < len(content):
-                    raise CloudError(f"{aside} could not be written whole. Free some space, then type the same line again.")
+                    raise CloudError(
+                        f"{aside} could not be written whole. Free some space, then type the same line again."
+                    )
 
             with ThreadPoolExecutor(N_TOGETHER, thread_name_prefix="fetch") as pool:
                 for _ in pool.map(fetch, range(0, facts.n_bytes, PIECE_BYTES)):
@@ -145,8 +149,8 @@ class LocalCopy:
 def second_name(path: Path, second: Path, *, folder: Path) -> None:
     """Give a file, to which nobody ever writes, a second name; `folder` is where it gets a third for a moment.
 
-    Where the disk knows no second names, it is a copy. A rename of one name to another of the same file does nothing and
-    leaves both, so that what is so already is left as it is.
+    Where the disk knows no second names, it is a copy. A rename of one name to another of the same file does nothing
+    and leaves both, so that what is so already is left as it is.
     """
     if facts_of(second) is None or not os.path.samefile(path, second):
         write_aside(second, lambda aside: _link(path, aside), folder=folder)

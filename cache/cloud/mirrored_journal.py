@@ -2,12 +2,12 @@
 
 All local code runs on the files of the mirror, as on any others. What is added to them:
 
-- A part is acknowledged when its object is there, as ``<cache>.journal/<the part's name>``: one PUT that is refused where
-  there is such an object. The name has the digest of the bytes, so an object of the same name and size is the same.
-- At the start, parts that are in the bucket alone are fetched and checked by that digest, and those that are here alone,
-  because a PUT failed, are put there. The sealed cache is fetched where its tag is another one than that of the copy.
+- A part is acknowledged when its object is there, as ``<cache>.journal/<the part's name>``: one PUT that is refused
+  where there is such an object. The name has the digest of the bytes, so an object of the same name and size is the same.
+- At the start, parts that are in the bucket alone are fetched and checked by that digest, and those that are here
+  alone, because a PUT failed, are put there. The sealed cache is fetched where its tag is another one than that of the copy.
 - A sealed cache takes the place of the one that it was made of, and of no other (`cache.cloud.sealed_objects`). Where
-  somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, which are all still there.
+  somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, all of which are there.
 - Objects of parts that were merged or sealed are removed after what they went into has been put there.
 """
 
@@ -31,7 +31,7 @@ from cache.part import Part
 from cache.part_file import SUFFIX
 from cache.stop_signals import signals_held
 
-__all__ = ["MirroredJournal", "open_journal"]
+__all__ = ["MirroredJournal", "n_waiting_parts", "open_journal"]
 
 log = logging.getLogger("embed_once")
 
@@ -48,6 +48,25 @@ def open_journal(cache_path: str | Path, *, is_patient: bool = False) -> Journal
     if is_address(cache_path):
         return MirroredJournal(LocalCopy(address_of(cache_path)), is_patient=is_patient)
     return Journal(cache_path, is_patient=is_patient)
+
+
+def n_waiting_parts(cache_path: str | Path) -> int:
+    """Return how many parts wait beside a cache; none of them is read.
+
+    Raises:
+        CloudError: the bucket cannot be had.
+        UnreadableError: it cannot be told which there are.
+    """
+    return (
+        len(_parts_beside(LocalCopy(address_of(cache_path))))
+        if is_address(cache_path)
+        else len(Journal(cache_path).paths())
+    )
+
+
+def _parts_beside(copy: LocalCopy) -> set[str]:
+    keys = (key for key, _ in copy.bucket.list(f"{copy.address.key}.journal"))
+    return {key.rpartition("/")[2] for key in keys if key.endswith(SUFFIX)}
 
 
 class MirroredJournal(Journal):
@@ -74,10 +93,17 @@ class MirroredJournal(Journal):
         super().__enter__()
         try:
             self._refresh()
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(error)
             raise
         return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if not any(error):
+                self._drop_gone()
+        finally:
+            super().__exit__(*error)
 
     def merge(self, modality: str, encoder: str) -> None:
         super().merge(modality, encoder)
@@ -94,7 +120,9 @@ class MirroredJournal(Journal):
         except ConflictError:
             facts_of_ours = self._facts_if_ours()  # of an answer that was lost on its way
             if facts_of_ours is None:
-                log.info("%s was sealed by another process meanwhile: it is fetched, and sealed anew.", self._copy.address)
+                log.info(
+                    "%s was sealed by another process meanwhile: it is fetched, and sealed anew.", self._copy.address
+                )
                 self._refresh()
                 return False
             facts = facts_of_ours
@@ -125,8 +153,7 @@ class MirroredJournal(Journal):
         else:
             self._etag = self._copy.facts.etag
             second_name(copy, self.cache_path, folder=self.folder)
-        names = [key.rpartition("/")[2] for key, _ in self._bucket.list(f"{self._key}.journal")]
-        self._sent = {name for name in names if name.endswith(SUFFIX)}
+        self._sent = _parts_beside(self._copy)
         here = {path.name for path in self.paths()}
         for name in sorted(here - self._sent):
             self._send(self.folder / name)
@@ -142,7 +169,9 @@ class MirroredJournal(Journal):
             self._sent.discard(name)
             return
         if hashlib.sha256(content).hexdigest() != name.removesuffix(SUFFIX).rpartition(".")[2]:
-            log.warning("%s/%s is damaged and left out: what was in it is encoded again.", self._bucket.url, self._object(name))
+            log.warning(
+                "%s/%s is damaged and left out: what was in it is encoded again.", self._bucket.url, self._object(name)
+            )
             return
         write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
 
@@ -174,4 +203,3 @@ class MirroredJournal(Journal):
 
     def _object(self, name: str) -> str:
         return f"{self._key}.journal/{name}"
-

@@ -3,11 +3,12 @@
 Up to `LARGEST_PUT` bytes, that is one request, which the store refuses where the object has another tag by then: of two
 that seal at once, exactly one succeeds, and the other is told.
 
-A larger cache goes there in pieces, and obstore cannot make the last request of these depend on a tag. So whoever wants to
-replace the cache of some tag first puts a claim on that tag, ``<cache>.journal/claim-<digest of the tag>``, which only one
-can have, then looks whether the tag is still the same, and looks once more when all pieces are there. So large ones never replace each other. What is left open: a cache of less than `LARGEST_PUT` bytes, sealed within the
-moment between that last look and the end of the upload, would be replaced. A claim of a machine that was lost stays, and
-its removal is a person's to decide: the error says what to remove.
+A larger cache goes there in pieces, and obstore cannot make the last request of these depend on a tag. So whoever wants
+to replace the cache of some tag first puts a claim on that tag, ``<cache>.journal/claim-<digest of the tag>``, which only
+one can have, then looks whether the tag is still the same, and looks once more when all pieces are there. So large ones
+never replace each other. What is left open: a cache of less than `LARGEST_PUT` bytes that is sealed within the moment
+between that last look and the end of the upload would be replaced. A claim of a machine that was lost stays, and its
+removal is a person's to decide: the error says what to remove.
 
 Readers see the old object or the new one, always whole: both ways put an object in place at once.
 """
@@ -38,23 +39,33 @@ def check_conditional_writes(bucket: Bucket, key: str) -> None:
     """
     probe = f"{key}.journal/probe-{uuid.uuid4().hex}"
     try:
-        first = bucket.put(probe, b"1")
+        first = _written(bucket, probe, b"1", etag=None)
     except CloudError as error:
         raise CloudError(
-            f"Expected a bucket that can be written, to keep the cache {bucket.url}/{key} in it. {error} Or name another "
-            "cache with -o."
+            f"Expected a bucket that can be written, to keep a cache in it. {error} Or name another cache with -o."
         ) from error.__cause__
     try:
-        second = bucket.put(probe, b"2", etag=first.etag)
-        is_refused = [_is_refused(bucket, probe, etag) for etag in (None, first.etag)]
+        second = _written(bucket, probe, b"2", etag=first.etag)
+        is_refused = all(_is_refused(bucket, probe, etag) for etag in (None, first.etag))
     finally:
         bucket.delete([probe])
-    if not all(is_refused) or second.etag == first.etag:
+    if not is_refused or second.etag == first.etag:
         raise CloudError(
-            f"Expected {bucket.url} to refuse to write an object that is there already (If-None-Match, If-Match), but it "
-            "wrote it: two machines could overwrite each other's work. Use a store that honours conditional writes, or "
-            "a local cache that you copy there."
+            f"Expected {bucket.url} to refuse to write an object that is there already (If-None-Match, If-Match), but "
+            "it wrote it: two machines could overwrite each other's work. Use a store that honours conditional writes, "
+            "or a local cache that you copy there."
         )
+
+
+def _written(bucket: Bucket, probe: str, content: bytes, *, etag: str | None) -> ObjectFacts:
+    """Write an object whose name nobody else knows, and whose conflicts are with our own writing unanswered before."""
+    try:
+        return bucket.put(probe, content, etag=etag)
+    except ConflictError:
+        facts, written = bucket.get(probe)
+        if written != content:
+            raise
+        return facts
 
 
 def _is_refused(bucket: Bucket, probe: str, etag: str | None) -> bool:
@@ -90,7 +101,7 @@ def _put_large(bucket: Bucket, key: str, path: Path, *, etag: str | None, owner:
         with suppress(FileNotFoundError):
             if (other := bucket.get(claim, most_bytes=2**16)[1]) != name:
                 raise CloudError(
-                    f"{other.decode(errors='replace')} is sealing {bucket.url}/{key}. Wait for it, or if it is no more, "
+                    f"{other.decode(errors='replace')} is sealing {bucket.url}/{key}. Wait for it, or if it is gone, "
                     f"remove {bucket.url}/{claim} and type the same line again. All vectors are in the bucket."
                 ) from None
     try:

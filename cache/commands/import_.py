@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.commands.arguments import output_option
 from cache.console.command import Command, json_option, print_json, print_wrapped
 
 __all__ = ["import_"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 
 
 @click.command("import", cls=Command)

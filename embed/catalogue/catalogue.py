@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cache import ContentSpec
+from cache.cloud.addresses import StoragePath
 from cache.column_names import share_filled
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
 from embed.catalogue.pictures.pictured_table import open_pictured
@@ -74,7 +75,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         SettingError: ``where`` is no condition on the columns there are.
     """
     settings = settings or ExtractSettings()
-    path = Path(path)
+    path = StoragePath(path)
     table, settings = open_pictured(path, settings)
     where = None if settings.where is None else Where(settings.where, table.columns)
     finder = ColumnFinder(table, settings)

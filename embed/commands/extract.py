@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import (
     WIDTH,
     Command,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["extract"]
 
 DEFAULT_CACHE = "embeddings.h5"
-_FOLDER = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=StoragePath)
 setting = setting_options(ExtractSettings)
 
 

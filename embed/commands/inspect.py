@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from cache.console.echo import echo
 from embed.inspection.inspection_settings import InspectSettings
@@ -14,7 +15,7 @@ from embed.settings import ExtractSettings
 
 __all__ = ["inspect"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 setting = setting_options(ExtractSettings)
 inspect_setting = setting_options(InspectSettings)
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, CacheError, Inventory, Journal, Products, VectorsByKey, seal
+from cache.cloud.addresses import StoragePath
+from cache.cloud.local_copies import local_copy
+from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
 from cache.samples import read_samples
@@ -92,7 +95,7 @@ def extract(
             )
         failures_path, statuses = _list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
-        cache_path=work.cache_path,
+        cache_path=work.named_path,
         n_products=len(work.catalogue.ids),
         columns=work.catalogue.filled,
         encoders=reports,
@@ -125,7 +128,7 @@ def estimate(
         estimates = [estimate_encoder(run, work.inventory) for run in work.runs]
         n_bytes = sum(one.vector_bytes + one.token_bytes for one in estimates)
         return Estimate(
-            cache_path=work.cache_path,
+            cache_path=work.named_path,
             n_products=len(work.catalogue.ids),
             encoders=estimates,
             n_bytes=n_bytes,
@@ -138,7 +141,8 @@ def estimate(
 class _Work:
     """What there is to do: the catalogue's contents, which are cached already, and who encodes the rest."""
 
-    cache_path: Path
+    named_path: Path  # the cache as it was asked for, which may be in a bucket
+    cache_path: Path  # the file that is written
     catalogue: Catalogue
     journal: Journal
     inventory: Inventory
@@ -154,12 +158,14 @@ def _work(
     encoders: Sequence[Encoder] | None,
 ) -> Iterator[_Work]:
     """Yield what there is to do, while the cache is locked."""
-    cache_path = Path(cache_path)
+    cache_path = StoragePath(cache_path)
     facts = facts_of(cache_path, follow_symlinks=False)
     if facts is not None and stat.S_ISLNK(facts.st_mode):
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
+    named_path = cache_path
     catalogue = read_catalogue(catalogue_path, settings)
-    with Journal(cache_path) as journal, warnings.catch_warnings():
+    with open_journal(cache_path) as journal, warnings.catch_warnings():
+        cache_path = journal.cache_path
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         made = make_encoders(settings) if encoders is None else encoders
         inventory = Inventory(cache_path, journal)
@@ -176,7 +182,7 @@ def _work(
                 modality: find_source(modality, catalogue, settings, hints=hints) for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
-        yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
+        yield _Work(named_path, cache_path, catalogue, journal, inventory, sources, runs)
 
 
 def _products(work: _Work, changed: set[str]) -> tuple[Products, list[BrokenPicture]]:
@@ -210,6 +216,10 @@ def _take_known(path: Path, work: _Work) -> None:
     Raises:
         CacheError: there is no such cache.
     """
+    try:
+        path = local_copy(path)
+    except FileNotFoundError:
+        path = Path(path)
     if facts_of(path) is None:
         raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
     for run in work.runs:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from heads.ablation.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
 from heads.ablation.grid import parse_axis
@@ -19,7 +20,7 @@ from heads.tracking.trackers import parse_trackers
 
 __all__ = ["ablate"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 setting = setting_options(AblationSettings)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import (
     WIDTH,
     Command,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 _setting = setting_options(ExportSettings)
 
 

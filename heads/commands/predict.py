@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import Command
 from cache.console.echo import echo
 from heads.commands.encoder_options import encoder_options
 
 __all__ = ["predict"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 
 
 @click.command(cls=Command)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import Command, setting_options
 from cache.console.echo import echo
 from heads.commands.encoder_options import encoder_options
@@ -14,7 +15,7 @@ from heads.serving.serve_settings import ServeSettings
 
 __all__ = ["serve"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 _setting = setting_options(ServeSettings)
 
 

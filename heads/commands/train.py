@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from cache.cloud.addresses import StoragePath
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from heads.errors import SettingError, TrackError
 from heads.reports.report_settings import ReportSettings
@@ -18,7 +19,7 @@ from heads.tracking.trackers import parse_trackers
 
 __all__ = ["train"]
 
-_PATH = click.Path(path_type=Path)
+_PATH = click.Path(path_type=StoragePath)
 setting = setting_options(TrainSettings)
 
 
