@@ -54,20 +54,10 @@ class BucketServer:
             f"-{part}.port{'.grpc' * (n > 3)}={port}" for n, (part, port) in enumerate(zip(parts, ports, strict=True))
         ]
         self._output = (folder / "output").open("wb")
-        self._process = subprocess.Popen(
-            [
-                program,
-                f"-logdir={folder}",
-                "server",
-                f"-dir={folder / 'data'}",
-                "-s3",
-                f"-s3.config={folder / 's3.json'}",
-            ]
-            + ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", *options, "-s3.port.iceberg=0", "-s3.port.lance=0"]
-            + ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"],
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        arguments = [f"-logdir={folder}", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        arguments += ["-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0", *options]
+        arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+        self._process = subprocess.Popen([program, *arguments], stdout=self._output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + STARTS_IN_S
         while not self._makes_bucket():
             assert self._process.poll() is None, (folder / "output").read_text()[-2000:]

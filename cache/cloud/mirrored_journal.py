@@ -3,9 +3,9 @@
 All local code runs on the files of the mirror, as on any others. What is added to them:
 
 - A part is acknowledged when its object is there, as ``<cache>.journal/<the part's name>``: one PUT that is refused
-  where there is such an object. The name has the digest of the bytes, so an object of the same name and size is the same.
+  where there is such an object. The name has the digest of the bytes, so an object of this name and size is the same.
 - At the start, parts that are in the bucket alone are fetched and checked by that digest, and those that are here
-  alone, because a PUT failed, are put there. The sealed cache is fetched where its tag is another one than that of the copy.
+  alone, because a PUT failed, are put there. The sealed cache is fetched where its tag is not that of the copy.
 - A sealed cache takes the place of the one that it was made of, and of no other (`cache.cloud.sealed_objects`). Where
   somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, all of which are there.
 - Objects of parts that were merged or sealed are removed after what they went into has been put there.

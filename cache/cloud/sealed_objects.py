@@ -3,12 +3,12 @@
 Up to `LARGEST_PUT` bytes, that is one request, which the store refuses where the object has another tag by then: of two
 that seal at once, exactly one succeeds, and the other is told.
 
-A larger cache goes there in pieces, and obstore cannot make the last request of these depend on a tag. So whoever wants
-to replace the cache of some tag first puts a claim on that tag, ``<cache>.journal/claim-<digest of the tag>``, which only
-one can have, then looks whether the tag is still the same, and looks once more when all pieces are there. So large ones
-never replace each other. What is left open: a cache of less than `LARGEST_PUT` bytes that is sealed within the moment
-between that last look and the end of the upload would be replaced. A claim of a machine that was lost stays, and its
-removal is a person's to decide: the error says what to remove.
+A larger cache goes there in pieces, and obstore cannot make the last request of these depend on a tag. So whoever
+wants to replace the cache of some tag first puts a claim on it, ``<cache>.journal/claim-<digest of the tag>``, which
+only one can have, then looks whether the tag is still the same, and looks once more when all pieces are there. So large
+ones never replace each other. What is left open: a cache of less than `LARGEST_PUT` bytes that is sealed within the
+moment between that last look and the end of the upload would be replaced. A claim of a machine that was lost stays, and
+its removal is a person's to decide: the error says what to remove.
 
 Readers see the old object or the new one, always whole: both ways put an object in place at once.
 """

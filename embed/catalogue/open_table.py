@@ -31,7 +31,8 @@ METADATA = Format("folders with metadata", "")
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
     """Return the table in a file or folder; what kind it is, its first bytes, its name and its files say.
 
-    Of one in a bucket a copy on the local disk is read. The formats are those of `embed.catalogue.formats.registry`; what is none of them is CSV.
+    Of one in a bucket a copy on the local disk is read. The formats are those of `embed.catalogue.formats.registry`;
+    what is none of them is CSV.
 
     Raises:
         CatalogueError: there is no such file, it is not what its name says, or a folder holds more than one kind.
@@ -41,8 +42,8 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
         path = local_copy(path)
     except FileNotFoundError as error:
         raise CatalogueError(
-            f"Expected the catalogue to be one file in the bucket, but there is no object {error.filename}. Correct the "
-            "URL; of folders and of several files, make a local copy."
+            f"Expected the catalogue to be one file in the bucket, but there is no object {error.filename}. Correct "
+            "the URL; of folders and of several files, make a local copy."
         ) from error
     table = _open_rows(path, settings)
     if settings.labels is not None:

@@ -16,6 +16,7 @@ from cache.memory_budget import memory_bytes
 from embed.contents.file_ranges import MAX_BYTES
 from embed.errors import ContentError
 
+MOST_HELD_BYTES = 2**29  # of objects that were hashed and are still to be encoded
 _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 __all__ = ["ObjectPlace", "is_object", "locate_object"]
@@ -80,7 +81,7 @@ class _Held:
 
     def take(self, n_bytes: int) -> bool:
         with self._lock:
-            if self._n_bytes + n_bytes > min(2**29, memory_bytes(None) // 4):
+            if self._n_bytes + n_bytes > min(MOST_HELD_BYTES, memory_bytes(None) // 4):
                 return False
             self._n_bytes += n_bytes
             return True

@@ -1,12 +1,12 @@
 """The objects that a catalogue names: whether their buckets can be had at all, and what the stores tell of them.
 
-A listing has a thousand objects a request, where asking for each takes a request each. So what lies between the first and
-the last key that a catalogue names in a bucket is listed, unless far more than those lies between them.
+A listing has a thousand objects a request, where asking for each takes a request each. So what lies between the first
+and the last key that a catalogue names in a bucket is listed, unless far more than those lies between them.
 """
 
 from __future__ import annotations
 
-import os.path
+import posixpath
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -67,7 +67,7 @@ def list_objects(keys: dict[tuple[str, str], set[str]]) -> dict[Address, ObjectF
     facts: dict[Address, ObjectFacts] = {}
     for (scheme, name), wanted in keys.items():
         last, n_listed = max(wanted), 0
-        prefix = os.path.commonprefix([min(wanted), last]).rpartition("/")[0]
+        prefix = posixpath.commonpath([posixpath.dirname(min(wanted)), posixpath.dirname(last)])
         with suppress(CloudError, FileNotFoundError):
             for key, of_object in open_bucket(Address(scheme, name, "")).list(prefix):
                 n_listed += 1

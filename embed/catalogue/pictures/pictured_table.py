@@ -62,8 +62,8 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
             check_asked("--image-template", name, table.columns)
     if len(templates) > 1 and is_address(root):
         raise SettingError(
-            f"--image-template: expected one where the pictures are in a bucket ({root}), got {len(templates)}: it is not "
-            "asked for each whether it leads to one. Name the one to take."
+            f"--image-template: expected one where the pictures are in a bucket ({root}), got {len(templates)}: it "
+            "is not asked for each whether it leads to one. Name the one to take."
         )
     finder = ColumnFinder(table, settings)
     image = finder.find("image")
