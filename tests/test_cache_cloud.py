@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bucket_server import BUCKET, OPEN_BUCKET, READER
-from support import ROOT, CountingEncoder, invoke, small_catalogue
+from support import ROOT, CountingEncoder, class_vectors, invoke, small_catalogue, synthetic_cache
 
 import cache.cloud.sealed_objects
 from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, content_key, seal, verify
@@ -257,7 +257,7 @@ def test_requests_that_fail_now_and_then_change_nothing(url, proxy, fault, elsew
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_part_that_could_not_be_put_is_kept_and_put_by_the_next_run(url, proxy, fault):
     with open_journal(url) as journal:
-        proxy.fault = lambda method, path: fault if method == "PUT" else None
+        proxy.fault = lambda method, _: fault if method == "PUT" else None
         with pytest.raises(CloudError, match="could not be had|could not be written"):
             publish(journal, ["a"])
         proxy.fault = lambda *_: None
@@ -271,10 +271,10 @@ def test_a_server_that_stalls_is_named(url, proxy, monkeypatch):
     monkeypatch.setenv("AWS_SESSION", "another")  # so that the bucket is opened anew
     sealed(url, ["a"])
     proxy.fault = lambda method, _: "stalled" if method == "GET" else None
-    with pytest.raises(CloudError, match=r"did not answer as it should \((timed out|no connection)\)"):
-        elsewhere_copy = LocalCopy(address_of(url))
-        elsewhere_copy.path.unlink()
-        elsewhere_copy.fetch()
+    copy = LocalCopy(address_of(url))
+    copy.path.unlink()
+    with pytest.raises(CloudError, match="did not answer as it should"):
+        copy.fetch()
 
 
 def test_a_copy_is_fetched_once_for_each_version(url, proxy, elsewhere):
@@ -304,7 +304,7 @@ def test_a_copy_is_fetched_in_pieces_of_one_version(url, proxy, monkeypatch, els
 def test_a_copy_that_was_not_fetched_whole_is_none(url, proxy, monkeypatch, fault, elsewhere):
     elsewhere(sealed, url, ["a"])
     monkeypatch.setattr("cache.cloud.local_copies.PIECE_BYTES", 10_000)
-    proxy.fault = lambda method, path: fault if method == "GET" else None
+    proxy.fault = lambda method, _: fault if method == "GET" else None
     with pytest.raises(CloudError, match="did not answer as it should"):
         Cache(url)
     copy = LocalCopy(address_of(url))
@@ -359,6 +359,27 @@ def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path):
     assert merge([url], tmp_path / "copy.h5").n_products == 2
 
 
+def test_heads_are_trained_from_a_cache_in_a_bucket_and_find_it_again(url, tmp_path):
+    from heads.runs.run_files import find_cache, read_config
+    from heads.settings import TrainSettings
+    from heads.workflows.train import train
+
+    targets = np.arange(60) % 2
+    path = synthetic_cache(
+        tmp_path / "e.h5", {"text": class_vectors(targets, 4)}, {"label": [f"class {n}" for n in targets]}
+    )
+    with open_journal(url) as journal:
+        journal.cache_path.write_bytes(path.read_bytes())
+        assert journal.deliver()
+    settings = TrainSettings(max_epochs=1, n_resamples=100, hidden_dim=4, controls=())
+    run = train(StoragePath(url), settings=settings, runs_path=tmp_path / "runs").run_path
+    config = read_config(run)
+    assert config.cache == url
+    assert find_cache(run, config).read_bytes() == path.read_bytes()
+    LocalCopy(address_of(url)).bucket.delete([address_of(url).key])
+    assert not find_cache(run, config).exists()
+
+
 KILLED = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
@@ -399,3 +420,13 @@ def test_what_a_killed_machine_put_there_is_not_encoded_again_by_another(url, tm
     with Cache(url) as there, Cache(tmp_path / "local.h5") as here:
         assert here.content_sha256 == there.content_sha256
     assert Journal(LocalCopy(address_of(url)).folder / "work" / "e.h5").paths() == []
+
+
+@pytest.mark.parametrize("option", ["--runs", "--image-root"])
+def test_a_url_is_refused_where_a_local_path_is_meant(option):
+    from heads.commands.train import train as command
+
+    done = invoke(command, option, "s3://me:word@bucket/runs")
+    assert done.exit_code == 2
+    assert "Expected a path on this machine, got the URL of a bucket" in done.stderr
+    assert "word@" not in done.output

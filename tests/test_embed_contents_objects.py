@@ -90,6 +90,15 @@ def test_an_unchanged_run_reads_no_picture_and_asks_for_a_listing_alone(folder, 
     assert len(bodies(proxy)) == 6
 
 
+def test_another_machine_reads_no_picture_that_the_first_one_did(folder, shop, tmp_path, proxy, monkeypatch):
+    settings = {"image_root": StoragePath(folder)}
+    run(shop, f"{folder}/e.h5", **settings)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    proxy.requests.clear()
+    assert run(shop, f"{folder}/e.h5", **settings) == (0, {"ok": 6})
+    assert not bodies(proxy)
+
+
 def test_without_a_listing_each_is_asked_for(folder, shop, tmp_path, proxy):
     settings = {"image_root": StoragePath(folder)}
     run(shop, tmp_path / "e.h5", **settings)

@@ -34,6 +34,7 @@ CLIENT: dict[str, Any] = {"timeout": "10m", "connect_timeout": "5s", "read_timeo
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _RETRIED = re.compile(r"after \d+ retries")
+_FROM_THE_MACHINE = re.compile(r"169\.254\.|metadata\.google|/latest/(api/token|meta-data)|/metadata/identity")
 _CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 
 
@@ -229,7 +230,7 @@ class Bucket:
                 f"Expected {self.url} to be behind https, got an endpoint of plain http. Set AWS_ALLOW_HTTP=true if it "
                 "is meant."
             )
-        if "169.254." in text or "metadata.google" in text:
+        if _FROM_THE_MACHINE.search(text):
             return CloudError(
                 f"Expected credentials for {self.url}, got none. Set {SCHEMES[self.scheme][1]}, or run where the "
                 "machine has a role."

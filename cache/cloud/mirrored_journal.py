@@ -8,6 +8,7 @@ All local code runs on the files of the mirror, as on any others. What is added 
   alone, because a PUT failed, are put there. The sealed cache is fetched where its tag is not that of the copy.
 - A sealed cache takes the place of the one that it was made of, and of no other (`cache.cloud.sealed_objects`). Where
   somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, all of which are there.
+- Hints of pictures' keys are kept in the bucket too, so that another machine need not read all pictures anew.
 - Objects of parts that were merged or sealed are removed after what they went into has been put there.
 """
 
@@ -29,6 +30,7 @@ from cache.errors import CloudError
 from cache.journal import Journal
 from cache.part import Part
 from cache.part_file import SUFFIX
+from cache.reading import facts_of
 from cache.stop_signals import signals_held
 
 __all__ = ["MirroredJournal", "n_waiting_parts", "open_journal"]
@@ -83,6 +85,8 @@ class MirroredJournal(Journal):
         self._key = copy.address.key
         self._etag: str | None = None  # of the sealed cache that the one here was made of; None: there was none
         self._sent: set[str] = set()  # the names of parts that are in the bucket
+        self._hints_path = self.cache_path.with_name(f"{self.cache_path.name}.hints")
+        self._hints = b""  # as the bucket has them
 
     @property
     def _bucket(self) -> Bucket:
@@ -93,6 +97,7 @@ class MirroredJournal(Journal):
         super().__enter__()
         try:
             self._refresh()
+            self._fetch_hints()
         except BaseException as error:
             self.__exit__(error)
             raise
@@ -102,6 +107,7 @@ class MirroredJournal(Journal):
         try:
             if not any(error):
                 self._drop_gone()
+                self._send_hints()
         finally:
             super().__exit__(*error)
 
@@ -200,6 +206,24 @@ class MirroredJournal(Journal):
         gone = self._sent - {path.name for path in self.paths()}
         self._bucket.delete([self._object(name) for name in sorted(gone)])
         self._sent -= gone
+
+    def _fetch_hints(self) -> None:
+        """Take over the hints of another machine where this one has none."""
+        with suppress(FileNotFoundError):
+            _, self._hints = self._bucket.get(f"{self._key}.hints")
+            if facts_of(self._hints_path) is None:
+                write_aside(self._hints_path, lambda aside: aside.write_bytes(self._hints), folder=self.folder)
+
+    def _send_hints(self) -> None:
+        """Put the hints beside the cache; who put others there meanwhile has as good ones."""
+        key = f"{self._key}.hints"
+        with suppress(FileNotFoundError, ConflictError):
+            if (hints := self._hints_path.read_bytes()) != self._hints:
+                try:
+                    etag: str | None = self._bucket.head(key).etag
+                except FileNotFoundError:
+                    etag = None
+                self._bucket.put(key, hints, etag=etag)
 
     def _object(self, name: str) -> str:
         return f"{self._key}.journal/{name}"
