@@ -10,7 +10,7 @@ from support import CountingEncoder, image_bytes, invoke, small_catalogue, write
 import embed.contents.objects
 from cache import Cache
 from cache.cloud.addresses import StoragePath, address_of
-from cache.cloud.buckets import open_bucket
+from cache.cloud.buckets import ConflictError, open_bucket
 from cache.errors import CloudError
 from embed import ExtractSettings, extract
 from embed.catalogue.catalogue import read_catalogue
@@ -35,8 +35,11 @@ def folder(proxy, tmp_path):
 def upload(url, content):
     address = address_of(url)
     bucket = open_bucket(address)
-    bucket.delete([address.key])
-    bucket.put(address.key, content)
+    try:
+        bucket.put(address.key, content)
+    except ConflictError:
+        bucket.delete([address.key])
+        bucket.put(address.key, content)
 
 
 def run(catalogue, cache_path, **settings):
@@ -113,6 +116,8 @@ def test_a_picture_is_read_twice_where_memory_does_not_permit_to_keep_it(folder,
     monkeypatch.setattr(embed.contents.objects, "MOST_HELD_BYTES", 2 * len(IMAGES["images/0.png"]))
     assert run(shop, tmp_path / "e.h5", image_root=StoragePath(folder)) == (6, {"ok": 6})
     assert len(bodies(proxy)) > 6
+    run(shop, tmp_path / "files.h5")
+    assert keys_of(tmp_path / "files.h5") == keys_of(tmp_path / "e.h5")
 
 
 def test_pictures_that_are_not_there_are_missing(folder, tmp_path):
@@ -151,7 +156,7 @@ def test_keys_of_any_letters_are_read(folder, tmp_path):
     assert run(catalogue, tmp_path / "e.h5", image_root=StoragePath(folder)) == (2, {"ok": 2})
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "unsent", "half"])
+@pytest.mark.parametrize("fault", ["503", "half"])
 def test_a_picture_that_cannot_be_had_for_now_is_unreadable_and_tried_again(folder, shop, tmp_path, proxy, fault):
     settings = {"image_root": StoragePath(folder)}
     proxy.fault = lambda method, path: fault if method == "GET" and path.endswith("3.png") else None
@@ -160,7 +165,7 @@ def test_a_picture_that_cannot_be_had_for_now_is_unreadable_and_tried_again(fold
     assert run(shop, tmp_path / "e.h5", **settings) == (1, {"ok": 6})
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "unsent", "unanswered", "half"])
+@pytest.mark.parametrize("fault", ["500", "503", "unsent", "half"])
 def test_requests_that_fail_now_and_then_change_no_picture(folder, shop, tmp_path, proxy, fault):
     proxy.fault = lambda *_: fault if len(proxy.requests) % 3 == 0 else None
     assert run(shop, tmp_path / "e.h5", image_root=StoragePath(folder)) == (6, {"ok": 6})

@@ -54,6 +54,7 @@ class ObjectFacts:
 
     etag: str
     n_bytes: int
+    version: str | None = None  # by which Google knows it
 
 
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,16 +150,19 @@ class Bucket:
         return content
 
     @_again
-    def put(self, key: str, content: Any, *, etag: str | None = None) -> ObjectFacts:
-        """Write an object in one request: where there is none, or in place of the one that has `etag`.
+    def put(self, key: str, content: Any, *, replaces: ObjectFacts | None = None) -> ObjectFacts:
+        """Write an object in one request: where there is none, or in place of the one that `replaces` tells of.
 
         Raises:
             ConflictError: there is one, or another one.
         """
-        mode: Any = "create" if etag is None else {"e_tag": etag}
+        mode: Any = "create"
+        if replaces is not None:
+            known = {"e_tag": replaces.etag, "version": replaces.version}
+            mode = {name: value for name, value in known.items() if value}
         with self._asking(key):
             answer = self._obstore.put(self._store, key, content, mode=mode, use_multipart=False)
-        return ObjectFacts(answer["e_tag"] or "", memoryview(content).nbytes)
+        return ObjectFacts(answer["e_tag"] or "", memoryview(content).nbytes, answer["version"])
 
     def put_pieces(self, key: str, pieces: Iterable[bytes], *, check: Callable[[], object]) -> None:
         """Write an object of any size, whatever stands there; it is there whole at the end, or not at all.
@@ -227,8 +231,8 @@ class Bucket:
             return CloudError(f"{self.url} is elsewhere ({reason}). Set AWS_REGION to the region of the bucket.")
         if "BadScheme" in text:
             return CloudError(
-                f"Expected {self.url} to be behind https, got an endpoint of plain http. Set AWS_ALLOW_HTTP=true if it "
-                "is meant."
+                f"Expected {self.url} to be behind https, got an endpoint of plain http. Set "
+                f"{SCHEMES[self.scheme][1].partition('_')[0]}_ALLOW_HTTP=true if it is meant."
             )
         if _FROM_THE_MACHINE.search(text):
             return CloudError(
@@ -282,7 +286,7 @@ def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]
 
 
 def _facts(meta: Any) -> ObjectFacts:
-    return ObjectFacts(meta["e_tag"] or "", meta["size"])
+    return ObjectFacts(meta["e_tag"] or "", meta["size"], meta["version"])
 
 
 def _bare(error: Exception) -> Exception:

@@ -83,7 +83,7 @@ class MirroredJournal(Journal):
         super().__init__(copy.folder / "work" / copy.address.name, is_patient=is_patient)
         self._copy = copy
         self._key = copy.address.key
-        self._etag: str | None = None  # of the sealed cache that the one here was made of; None: there was none
+        self._sealed: ObjectFacts | None = None  # what the bucket had when the cache here was made; None: nothing
         self._sent: set[str] = set()  # the names of parts that are in the bucket
         self._hints_path = self.cache_path.with_name(f"{self.cache_path.name}.hints")
         self._hints = b""  # as the bucket has them
@@ -122,7 +122,7 @@ class MirroredJournal(Journal):
             CloudError: it cannot be put there; all parts are still in the bucket.
         """
         try:
-            facts = put_cache(self._bucket, self._key, self.cache_path, etag=self._etag, owner=str(self.folder))
+            facts = put_cache(self._bucket, self._key, self.cache_path, replaces=self._sealed, owner=str(self.folder))
         except ConflictError:
             facts_of_ours = self._facts_if_ours()  # of an answer that was lost on its way
             if facts_of_ours is None:
@@ -134,7 +134,7 @@ class MirroredJournal(Journal):
             facts = facts_of_ours
         with signals_held():
             self._copy.adopt(self.cache_path, facts)
-            self._etag = facts.etag
+            self._sealed = facts
         self._drop_gone()
         return True
 
@@ -154,10 +154,10 @@ class MirroredJournal(Journal):
         try:
             copy = self._copy.fetch()
         except FileNotFoundError:
-            self._etag = None
+            self._sealed = None
             self.cache_path.unlink(missing_ok=True)
         else:
-            self._etag = self._copy.facts.etag
+            self._sealed = self._copy.facts
             second_name(copy, self.cache_path, folder=self.folder)
         self._sent = _parts_beside(self._copy)
         here = {path.name for path in self.paths()}
@@ -220,10 +220,10 @@ class MirroredJournal(Journal):
         with suppress(FileNotFoundError, ConflictError):
             if (hints := self._hints_path.read_bytes()) != self._hints:
                 try:
-                    etag: str | None = self._bucket.head(key).etag
+                    others: ObjectFacts | None = self._bucket.head(key)
                 except FileNotFoundError:
-                    etag = None
-                self._bucket.put(key, hints, etag=etag)
+                    others = None
+                self._bucket.put(key, hints, replaces=others)
 
     def _object(self, name: str) -> str:
         return f"{self._key}.journal/{name}"

@@ -39,14 +39,14 @@ def check_conditional_writes(bucket: Bucket, key: str) -> None:
     """
     probe = f"{key}.journal/probe-{uuid.uuid4().hex}"
     try:
-        first = _written(bucket, probe, b"1", etag=None)
+        first = _written(bucket, probe, b"1", replaces=None)
     except CloudError as error:
         raise CloudError(
             f"Expected a bucket that can be written, to keep a cache in it. {error} Or name another cache with -o."
         ) from error.__cause__
     try:
-        second = _written(bucket, probe, b"2", etag=first.etag)
-        is_refused = all(_is_refused(bucket, probe, etag) for etag in (None, first.etag))
+        second = _written(bucket, probe, b"2", replaces=first)
+        is_refused = all(_is_refused(bucket, probe, facts) for facts in (None, first))
     finally:
         bucket.delete([probe])
     if not is_refused or second.etag == first.etag:
@@ -57,10 +57,10 @@ def check_conditional_writes(bucket: Bucket, key: str) -> None:
         )
 
 
-def _written(bucket: Bucket, probe: str, content: bytes, *, etag: str | None) -> ObjectFacts:
+def _written(bucket: Bucket, probe: str, content: bytes, *, replaces: ObjectFacts | None) -> ObjectFacts:
     """Write an object whose name nobody else knows, and whose conflicts are with our own writing unanswered before."""
     try:
-        return bucket.put(probe, content, etag=etag)
+        return bucket.put(probe, content, replaces=replaces)
     except ConflictError:
         facts, written = bucket.get(probe)
         if written != content:
@@ -68,16 +68,16 @@ def _written(bucket: Bucket, probe: str, content: bytes, *, etag: str | None) ->
         return facts
 
 
-def _is_refused(bucket: Bucket, probe: str, etag: str | None) -> bool:
+def _is_refused(bucket: Bucket, probe: str, replaces: ObjectFacts | None) -> bool:
     try:
-        bucket.put(probe, b"3", etag=etag)
+        bucket.put(probe, b"3", replaces=replaces)
     except ConflictError:
         return True
     return False
 
 
-def put_cache(bucket: Bucket, key: str, path: Path, *, etag: str | None, owner: str) -> ObjectFacts:
-    """Put a sealed cache where the one with `etag` is, or where there is none; return what the store tells of it.
+def put_cache(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | None, owner: str) -> ObjectFacts:
+    """Put a sealed cache where the one that it `replaces` is, or none; return what the store tells of it.
 
     `owner` is the name of who seals on this machine, by which a claim is known again.
 
@@ -87,12 +87,13 @@ def put_cache(bucket: Bucket, key: str, path: Path, *, etag: str | None, owner: 
     """
     n_bytes = path.stat().st_size
     if n_bytes > LARGEST_PUT:
-        return _put_large(bucket, key, path, etag=etag, owner=owner)
+        return _put_large(bucket, key, path, replaces=replaces, owner=owner)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return bucket.put(key, content, etag=etag)
+        return bucket.put(key, content, replaces=replaces)
 
 
-def _put_large(bucket: Bucket, key: str, path: Path, *, etag: str | None, owner: str) -> ObjectFacts:
+def _put_large(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | None, owner: str) -> ObjectFacts:
+    etag = None if replaces is None else replaces.etag
     claim = f"{key}.journal/claim-{hashlib.sha256((etag or '').encode()).hexdigest()[:32]}"
     name = f"{owner} on {socket.gethostname()}".encode()
     try:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import posixpath
 import re
 import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +20,12 @@ from cache.memory_budget import memory_bytes
 from embed.contents.file_ranges import MAX_BYTES
 from embed.errors import ContentError
 
+N_OBJECTS_AT_ONCE = 32  # requests on the way; each object stands in memory whole
+MOST_FETCHED_BYTES = 2**25  # of a batch
 MOST_HELD_BYTES = 2**29  # of objects that were hashed and are still to be encoded
 _OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-__all__ = ["ObjectPlace", "is_object", "locate_object"]
+__all__ = ["N_OBJECTS_AT_ONCE", "ObjectPlace", "fetch_together", "is_object", "locate_object"]
 
 
 @dataclass(slots=True)
@@ -29,6 +35,7 @@ class ObjectPlace:
     address: Address
     facts: ObjectFacts | None = None  # as the store told last
     content: bytes = b""
+    fetched: bytes = b""  # for the next read alone
 
     def read(self) -> bytes:
         """Return the bytes, none where there are none.
@@ -39,6 +46,15 @@ class ObjectPlace:
         """
         if self.content:
             return self.content
+        content, self.fetched = self.fetched, b""
+        return content or self._read()
+
+    def fetch(self) -> None:
+        """Have the bytes at hand for the next read, which tells why if they cannot be had."""
+        with suppress(ContentError, CloudError):
+            self.fetched = self._read()
+
+    def _read(self) -> bytes:
         bucket, key = open_bucket(self.address), self.address.key
         try:
             self.facts, content = bucket.get(key, most_bytes=MAX_BYTES)
@@ -70,6 +86,24 @@ class ObjectPlace:
 
     def __del__(self) -> None:
         _held.give_back(len(self.content))
+
+
+def fetch_together(places: Iterable[object]) -> None:
+    """Fetch the objects among some places beside each other, as far as `MOST_FETCHED_BYTES` go, to be read next."""
+    n_bytes, wanted = 0, []
+    for place in places:
+        if isinstance(place, ObjectPlace) and not place.content and place.facts is not None:
+            n_bytes += place.facts.n_bytes
+            if n_bytes > MOST_FETCHED_BYTES:
+                break
+            wanted.append(place)
+    if len(wanted) > 1:
+        list(_threads().map(ObjectPlace.fetch, wanted))
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(N_OBJECTS_AT_ONCE, thread_name_prefix="fetch")
 
 
 class _Held:

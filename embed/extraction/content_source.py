@@ -19,13 +19,12 @@ from embed.catalogue.pictures.picture_lists import PictureList
 from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
-from embed.contents.objects import ObjectPlace, is_object
+from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.contents.texts import clean, normalise
 from embed.errors import CatalogueError, ContentError
 from embed.extraction.object_listing import (
     N_OBJECTS_A_TASK,
-    N_OBJECTS_AT_ONCE,
     check_buckets,
     list_objects,
     locate_all,

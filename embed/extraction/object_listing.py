@@ -18,9 +18,8 @@ from embed.contents.images import locate
 from embed.contents.objects import ObjectPlace
 from embed.errors import ContentError
 
-__all__ = ["N_OBJECTS_AT_ONCE", "N_OBJECTS_A_TASK", "check_buckets", "list_objects", "locate_all"]
+__all__ = ["N_OBJECTS_A_TASK", "check_buckets", "list_objects", "locate_all"]
 
-N_OBJECTS_AT_ONCE = 32  # requests on the way; each object stands in memory whole
 N_OBJECTS_A_TASK = 4
 N_LOOKED_AT = 5  # objects of each bucket, to see whether it can be had
 MOST_LISTED = 20  # times as many as are wanted
