@@ -15,6 +15,7 @@ from support import ROOT, CountingEncoder, class_vectors, invoke, small_catalogu
 import cache.cloud.sealed_objects
 from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, content_key, seal, verify
 from cache.cloud.addresses import Address, StoragePath, address_of, is_address
+from cache.cloud.buckets import Bucket
 from cache.cloud.local_copies import LocalCopy, local_copy
 from cache.cloud.mirrored_journal import open_journal
 from cache.commands.info import info
@@ -319,6 +320,19 @@ def test_a_copy_that_was_put_in_place_and_not_noted_is_fetched_again(url):
     (copy.parent / "1-e.h5.tmp").write_bytes(b"and the rest of one that was killed before")
     assert vectors_of(url) == {"a": [1, 97]}
     assert not (copy.parent / "1-e.h5.tmp").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", "Set the clock of this machine"),
+        ("301 Moved Permanently: ", "is in another region (301). Set AWS_REGION"),
+        ("400 Bad Request: <Code>ExpiredToken</Code>", "refuses access to e.h5 (400 ExpiredToken)"),
+    ],
+)
+def test_what_a_server_says_of_access_is_told_with_what_to_do(answer, said):
+    error = Bucket(None, "s3", "shop")._named("e.h5", f"Server returned non-2xx status code: {answer}")
+    assert said in str(error)
 
 
 def test_a_damaged_part_in_the_bucket_is_left_out(url, elsewhere, caplog):

@@ -122,9 +122,10 @@ def test_a_picture_is_read_twice_where_memory_does_not_permit_to_keep_it(folder,
 
 def test_pictures_that_are_not_there_are_missing(folder, tmp_path):
     cells = ["images/0.png", "images/none.png", "images", "", "https://x.org/a.png", f"s3://me:word@{BUCKET}/a.png"]
+    cells += [f"{folder}//images/0.png", "stray \udcff.png"]
     catalogue = write_catalogue(tmp_path / "shop", [{"id": f"{n}", "image": cell} for n, cell in enumerate(cells)])
     _, statuses = run(catalogue, tmp_path / "e.h5", image_root=StoragePath(folder))
-    assert statuses == {"ok": 1, "missing": 2, "absent": 1, "url": 2}
+    assert statuses == {"ok": 1, "missing": 4, "absent": 1, "url": 2}
     with pytest.raises(CatalogueError, match="not one|none of the 1"):
         run(write_catalogue(tmp_path / "b", [{"image": "gone.png"}]), tmp_path / "b.h5", image_root=StoragePath(folder))
 

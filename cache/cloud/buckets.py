@@ -201,7 +201,7 @@ class Bucket:
     @contextmanager
     def _asking(self, key: str) -> Iterator[None]:
         """Turn obstore's errors in the block into ours; theirs quote the server, which may quote the key's name."""
-        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 
         try:
             yield
@@ -211,6 +211,8 @@ class Bucket:
             text = str(error)
             if "NoSuchBucket" in text or "ContainerNotFound" in text:
                 raise self._no_bucket() from None
+            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
+        except (InvalidPathError, ValueError):  # a key that obstore refuses: two slashes in a row, no Unicode
             raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
         except BaseError as error:
             raise self._named(key, str(error)) from _bare(error)
@@ -222,13 +224,16 @@ class Bucket:
         reason = " ".join(filter(None, (status, code)))
         if code in ("NoSuchBucket", "ContainerNotFound"):
             return self._no_bucket()
-        if status in ("401", "403") or code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+        if code == "RequestTimeTooSkewed":
+            return CloudError(f"{self.url} refuses access ({reason}). Set the clock of this machine.")
+        if status in ("301", "307") or code in ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+            return CloudError(f"{self.url} is in another region ({reason}). Set AWS_REGION to that of the bucket.")
+        if status in ("400", "401", "403") or code in ("AccessDenied", "ExpiredToken", "InvalidToken"):
             return CloudError(
                 f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {SCHEMES[self.scheme][1]} "
-                "are those of somebody who may read, list, write and delete there, as far as it is asked for."
+                "are not expired and are those of somebody who may read, list, write and delete there, as far as it is "
+                "asked for."
             )
-        if status in ("301", "307", "400") and self.scheme == "s3":
-            return CloudError(f"{self.url} is elsewhere ({reason}). Set AWS_REGION to the region of the bucket.")
         if "BadScheme" in text:
             return CloudError(
                 f"Expected {self.url} to be behind https, got an endpoint of plain http. Set "

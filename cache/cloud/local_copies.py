@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cache.aside import write_aside
@@ -23,11 +25,14 @@ from cache.errors import CloudError
 from cache.lock import WriterLock
 from cache.reading import facts_of, names_in
 
-__all__ = ["LocalCopy", "local_copy", "second_name"]
+__all__ = ["LocalCopy", "local_copy"]
+
+log = logging.getLogger("embed_once")
 
 PIECE_BYTES = 2**24  # fetched by one request
 N_TOGETHER = 8  # requests, so that a fetch has at most 128 MB in memory
 ATTEMPTS = 5  # to fetch an object that is replaced meanwhile
+TOLD_BYTES = 2**26  # of a copy whose fetching takes so long that it is told
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME")
 
 
@@ -63,8 +68,8 @@ class LocalCopy:
         """The bucket that the object is in."""
         return open_bucket(self.address)
 
-    def fetch(self) -> Path:
-        """Bring the copy up to date and return its path.
+    def fetch(self, second: Path | None = None) -> Path:
+        """Bring the copy up to date and return its path; where `second` is given, it is one more name of the same file.
 
         Raises:
             FileNotFoundError: there is no such object.
@@ -72,13 +77,17 @@ class LocalCopy:
         """
         for _ in range(ATTEMPTS):
             facts = self.bucket.head(self.address.key)
-            if self.is_of(facts):
+            if second is None and self._is_of(facts):
                 return self.path
-            with suppress(ConflictError):
-                return self._fetch(facts)
+            with suppress(ConflictError), self._locked():
+                if not self._is_of(facts):
+                    self._fetch(facts)
+                if second is not None:
+                    _second_name(self.path, second, folder=self.folder)
+                return self.path
         raise CloudError(f"{self.address} was replaced again and again while it was fetched. Type the same line again.")
 
-    def is_of(self, facts: ObjectFacts) -> bool:
+    def _is_of(self, facts: ObjectFacts) -> bool:
         """Return whether the copy is of the object with this tag, and the file that was put there for it."""
         with suppress(OSError, ValueError):
             kept = json.loads(self._facts_path.read_text(encoding="utf-8"))
@@ -89,9 +98,22 @@ class LocalCopy:
 
     def adopt(self, path: Path, facts: ObjectFacts) -> None:
         """Make a file, to which nobody ever writes, the copy of the object with these facts."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        second_name(path, self.path, folder=self.folder)
-        self._note(facts)
+        with self._locked():
+            _second_name(path, self.path, folder=self.folder)
+            self._note(facts)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let no other process replace the copy in the block; what a killed one left aside is removed."""
+        lock = WriterLock(self.folder / "fetching" / "lock")
+        lock.acquire(is_patient=True)
+        try:
+            for name in names_in(self.folder):
+                if name.endswith(".tmp"):
+                    (self.folder / name).unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
 
     def _note(self, facts: ObjectFacts) -> None:
         """Write down which object the copy is of."""
@@ -104,21 +126,11 @@ class LocalCopy:
         identity = [file.st_ino, file.st_size, file.st_mtime_ns]
         return {"url": str(self.address), "etag": facts.etag, "n_bytes": facts.n_bytes, "file": identity}
 
-    def _fetch(self, facts: ObjectFacts) -> Path:
-        """Fetch the object, unless another process has done so by the time that it is our turn."""
-        lock = WriterLock(self.folder / "fetching" / "lock")
-        lock.acquire(is_patient=True)
-        try:
-            if self.is_of(facts):
-                return self.path
-            for name in names_in(self.folder):
-                if name.endswith(".tmp"):  # of a process that was killed: the others wait for the lock
-                    (self.folder / name).unlink(missing_ok=True)
-            write_aside(self.path, lambda aside: self._write_pieces(aside, facts), folder=self.folder)
-            self._note(facts)
-            return self.path
-        finally:
-            lock.release()
+    def _fetch(self, facts: ObjectFacts) -> None:
+        if facts.n_bytes > TOLD_BYTES:
+            log.info("%s is fetched (%.0f MB).", self.address, facts.n_bytes / 1e6)
+        write_aside(self.path, lambda aside: self._write_pieces(aside, facts), folder=self.folder)
+        self._note(facts)
 
     def _write_pieces(self, aside: Path, facts: ObjectFacts) -> None:
         free = os.statvfs(self.folder)
@@ -146,7 +158,7 @@ class LocalCopy:
             raise CloudError(f"{self.address} was not fetched whole. Type the same line again.")
 
 
-def second_name(path: Path, second: Path, *, folder: Path) -> None:
+def _second_name(path: Path, second: Path, *, folder: Path) -> None:
     """Give a file, to which nobody ever writes, a second name; `folder` is where it gets a third for a moment.
 
     Where the disk knows no second names, it is a copy. A rename of one name to another of the same file does nothing

@@ -24,7 +24,7 @@ from pathlib import Path
 from cache.aside import write_aside
 from cache.cloud.addresses import address_of, is_address
 from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts
-from cache.cloud.local_copies import LocalCopy, second_name
+from cache.cloud.local_copies import LocalCopy
 from cache.cloud.sealed_objects import check_conditional_writes, put_cache
 from cache.errors import CloudError
 from cache.journal import Journal
@@ -152,13 +152,11 @@ class MirroredJournal(Journal):
     def _refresh(self) -> None:
         """Make the cache and the parts here those that are in the bucket, and send the parts that are here alone."""
         try:
-            copy = self._copy.fetch()
+            self._copy.fetch(self.cache_path)
+            self._sealed = self._copy.facts
         except FileNotFoundError:
             self._sealed = None
             self.cache_path.unlink(missing_ok=True)
-        else:
-            self._sealed = self._copy.facts
-            second_name(copy, self.cache_path, folder=self.folder)
         self._sent = _parts_beside(self._copy)
         here = {path.name for path in self.paths()}
         for name in sorted(here - self._sent):
