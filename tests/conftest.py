@@ -135,7 +135,7 @@ def proxy(bucket_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(f"AWS_{name}", value)
     backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=20)}
     retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=30), "backoff": backoff}
-    monkeypatch.setattr("cache.cloud.buckets.RETRY", retry)
+    monkeypatch.setattr("cache.cloud.stores.RETRY", retry)
     yield proxy
     proxy.close()
 

@@ -223,6 +223,26 @@ def test_what_is_wrong_with_the_access_is_named_and_no_secret_shown(url, monkeyp
     assert "Traceback" not in done.output
 
 
+def test_profiles_are_read_where_the_environment_has_no_credentials(url, monkeypatch):
+    pytest.importorskip("boto3")
+    sealed(url, ["a"])
+    folder = Path.home() / ".aws"
+    folder.mkdir()
+    (folder / "credentials").write_text(
+        "[default]\naws_access_key_id = nobody\naws_secret_access_key = x\n"
+        f"[shop]\naws_access_key_id = {READER[0]}\naws_secret_access_key = {READER[1]}\n"
+    )
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(CloudError, match="refuses access"):
+        Cache(url)
+    monkeypatch.setenv("AWS_PROFILE", "shop")
+    assert vectors_of(url) == {"a": [1, 97]}
+    monkeypatch.setenv("AWS_PROFILE", "none")
+    with pytest.raises(CloudError, match="expected a profile of ~/.aws, got 'none'"):
+        Cache(url)
+
+
 def test_a_bucket_that_is_not_there_is_named(proxy):
     with pytest.raises(CloudError, match="Expected a bucket at s3://no-such-bucket"):
         LocalCopy(address_of("s3://no-such-bucket/e.h5")).bucket.get("e.h5")
@@ -265,7 +285,7 @@ def test_a_part_that_could_not_be_put_is_kept_and_put_by_the_next_run(url, proxy
 
 
 def test_a_server_that_stalls_is_named(url, proxy, monkeypatch):
-    monkeypatch.setattr("cache.cloud.buckets.CLIENT", {"read_timeout": "100ms"})
+    monkeypatch.setattr("cache.cloud.stores.CLIENT", {"read_timeout": "100ms"})
     monkeypatch.setenv("AWS_SESSION", "another")  # so that the bucket is opened anew
     sealed(url, ["a"])
     proxy.fault = lambda method, _: "stalled" if method == "GET" else None

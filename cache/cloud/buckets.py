@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
+from cache.cloud import stores
 from cache.cloud.addresses import Address
 from cache.errors import CloudError
 
 __all__ = ["Bucket", "ConflictError", "ObjectFacts", "open_bucket"]
 
-# The store's class in obstore, the variables that say where and who, and the program that has them from a login.
-SCHEMES = {
-    "s3": ("S3Store", "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL of other servers"),
-    "gs": ("GCSStore", "GOOGLE_APPLICATION_CREDENTIALS"),
-    "az": ("AzureStore", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
-}
 MOST_FAILED = 40  # reads in a row, after which the bucket itself is asked for
 PIECE_BYTES = 2**25  # of an object that is written in pieces, of which there may be 10,000
-VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")  # what obstore reads begins so
-
-# A request that fails by the server or the line is sent again for three minutes. One that gets no byte for half a
-# minute has failed; a large one may take long in all.
-RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
-CLIENT: dict[str, Any] = {"timeout": "10m", "connect_timeout": "5s", "read_timeout": "30s"}
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _RETRIED = re.compile(r"after \d+ retries")
@@ -39,7 +26,7 @@ _CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 
 
 class _UnansweredError(CloudError):
-    """The server did not answer; `is_final` says whether it was asked for as often as `RETRY` permits."""
+    """The server did not answer; `is_final` says whether it was asked for as often as `stores.RETRY` permits."""
 
     is_final = True
 
@@ -65,7 +52,7 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def asking(*args: Any, **options: Any) -> Any:
-        for _ in range(RETRY["max_retries"]):
+        for _ in range(stores.RETRY["max_retries"]):
             try:
                 return method(*args, **options)
             except _UnansweredError as error:
@@ -81,7 +68,7 @@ class Bucket:
 
     Every method raises:
         FileNotFoundError: there is no such object, though there is the bucket.
-        CloudError: the bucket refuses, is not there, or does not answer, after all that `RETRY` permits.
+        CloudError: the bucket refuses, is not there, or does not answer, after all that `stores.RETRY` permits.
     """
 
     def __init__(self, store: Any, scheme: str, name: str) -> None:
@@ -92,6 +79,7 @@ class Bucket:
         self.scheme = scheme
         self.name = name
         self.url = f"{scheme}://{name}"
+        self._variables = stores.SCHEMES[scheme][1]
         self._n_failed = 0  # reads, one after the other
         self._readable_key = ""  # of an object that was read
 
@@ -186,7 +174,7 @@ class Bucket:
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
         last: str | None = None
-        for n_left in range(RETRY["max_retries"], -1, -1):
+        for n_left in range(stores.RETRY["max_retries"], -1, -1):
             try:
                 with self._asking(prefix):
                     for batch in self._obstore.list(self._store, prefix or None, offset=last):
@@ -230,19 +218,19 @@ class Bucket:
             return CloudError(f"{self.url} is in another region ({reason}). Set AWS_REGION to that of the bucket.")
         if status in ("400", "401", "403") or code in ("AccessDenied", "ExpiredToken", "InvalidToken"):
             return CloudError(
-                f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {SCHEMES[self.scheme][1]} "
+                f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {self._variables} "
                 "are not expired and are those of somebody who may read, list, write and delete there, as far as it is "
                 "asked for."
             )
         if "BadScheme" in text:
             return CloudError(
                 f"Expected {self.url} to be behind https, got an endpoint of plain http. Set "
-                f"{SCHEMES[self.scheme][1].partition('_')[0]}_ALLOW_HTTP=true if it is meant."
+                f"{self._variables.partition('_')[0]}_ALLOW_HTTP=true if it is meant."
             )
         if _FROM_THE_MACHINE.search(text):
             return CloudError(
-                f"Expected credentials for {self.url}, got none. Set {SCHEMES[self.scheme][1]}, or run where the "
-                "machine has a role."
+                f"Expected credentials for {self.url}, got none. Set {self._variables}, or run where the machine "
+                "has a role."
             )
         reason = reason or ("timed out" if "timed out" in text else "no connection")
         return self._silent(key, reason, is_final=_RETRIED.search(text) is not None)
@@ -270,24 +258,13 @@ def open_bucket(address: Address) -> Bucket:
     Raises:
         CloudError: obstore is not installed, or a variable is wrong.
     """
-    environment = frozenset((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES))
-    return _open_bucket(address.scheme, address.bucket, environment)
+    return _open_bucket(address.scheme, address.bucket, stores.environment())
 
 
 @functools.lru_cache(maxsize=64)
 def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]]) -> Bucket:
-    """Return a bucket; the environment is what obstore reads, so that what it read before is not taken for it."""
-    try:
-        import obstore.store
-        from obstore.exceptions import BaseError
-    except ImportError as error:
-        raise CloudError(f"{scheme}:// needs the package obstore: pip install obstore, or use local files.") from error
-    kind, variables = SCHEMES[scheme]
-    try:
-        store = getattr(obstore.store, kind)(name, config=CLIENT, retry_config=RETRY)
-    except (BaseError, ValueError) as error:
-        raise CloudError(f"{scheme}://{name} cannot be opened. See that {variables} are right.") from _bare(error)
-    return Bucket(store, scheme, name)
+    """Return a bucket; the environment is what a store reads, so that what one read before is not taken for it."""
+    return Bucket(stores.make_store(scheme, name), scheme, name)
 
 
 def _facts(meta: Any) -> ObjectFacts:
