@@ -93,9 +93,9 @@ class BucketServer:
 class Proxy:
     """Hands requests on, notes each, and lets `fault` spoil some: it is asked with a method and a path.
 
-    Faults are ``500`` and ``503``, instead of the answer; ``unsent``: the line is cut before the request is handed on;
-    ``unanswered``: after it was, and before the answer; ``half``: in the middle of the answer; ``stalled``: no answer
-    until the client gives up; ``unconditional``: the request loses its conditions.
+    Faults are ``409``, ``500`` and ``503``, instead of the answer; ``unsent``: the line is cut before the request is
+    handed on; ``unanswered``: after it was, and before the answer; ``half``: in the middle of the answer; ``stalled``:
+    no answer until the client gives up; ``unconditional``: the request loses its conditions.
     """
 
     def __init__(self, port: int) -> None:
@@ -117,7 +117,7 @@ class Proxy:
                 proxy.requests.append((self.command, self.path))
                 fault = proxy.fault(self.command, self.path)
                 headers = dict(self.headers.items())
-                if fault in ("500", "503"):
+                if fault in ("409", "500", "503"):
                     self.send_response(int(fault))
                     self.send_header("Content-Length", "0")
                     self.end_headers()

@@ -245,7 +245,7 @@ def test_profiles_are_read_where_the_environment_has_no_credentials(url, monkeyp
 
 def test_a_bucket_that_is_not_there_is_named(proxy):
     with pytest.raises(CloudError, match="Expected a bucket at s3://no-such-bucket"):
-        LocalCopy(address_of("s3://no-such-bucket/e.h5")).bucket.get("e.h5")
+        Cache("s3://no-such-bucket/e.h5")
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "unsent", "unanswered", "half"])
@@ -282,6 +282,16 @@ def test_a_part_that_could_not_be_put_is_kept_and_put_by_the_next_run(url, proxy
     with open_journal(url) as journal:
         assert [part.keys for _, part in journal.parts()] == [keys_of(["a"])]
         assert len(objects(url)) == 1
+
+
+def test_a_part_that_another_is_just_putting_is_put_when_that_one_failed(url, proxy, monkeypatch):
+    monkeypatch.setattr("cache.cloud.mirrored_journal.WAIT_S", 0.01)
+    conflicts = iter(["409"] * 3)
+    with open_journal(url) as journal:
+        proxy.fault = lambda method, _: next(conflicts, None) if method == "PUT" else None
+        publish(journal, ["a"])
+        assert len(objects(url)) == 1
+    assert next(conflicts, None) is None
 
 
 def test_a_server_that_stalls_is_named(url, proxy, monkeypatch):

@@ -76,7 +76,11 @@ class LocalCopy:
             CloudError: it cannot be had.
         """
         for _ in range(ATTEMPTS):
-            facts = self.bucket.head(self.address.key)
+            try:
+                facts = self.bucket.head(self.address.key)
+            except FileNotFoundError:
+                self.bucket.get(self.address.key, most_bytes=0)  # which tells whether the bucket itself is not there
+                raise
             if second is None and self._is_of(facts):
                 return self.path
             with suppress(ConflictError), self._locked():

@@ -17,6 +17,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,8 @@ __all__ = ["MirroredJournal", "n_waiting_parts", "open_journal"]
 log = logging.getLogger("embed_once")
 
 N_TOGETHER = 4  # parts that are fetched at once; each stands in memory whole
-ATTEMPTS = 3  # to put a part where another is being put at the same time
+ATTEMPTS = 20  # to put a part where another is being put at the same time
+WAIT_S = 0.5  # between them
 
 
 def open_journal(cache_path: str | Path, *, is_patient: bool = False) -> Journal:
@@ -193,6 +195,7 @@ class MirroredJournal(Journal):
                 with suppress(FileNotFoundError):
                     if self._bucket.head(key).n_bytes == len(content):
                         break
+                time.sleep(WAIT_S)
             else:
                 break
         else:

@@ -96,15 +96,7 @@ def _put_large(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | 
     etag = None if replaces is None else replaces.etag
     claim = f"{key}.journal/claim-{hashlib.sha256((etag or '').encode()).hexdigest()[:32]}"
     name = f"{owner} on {socket.gethostname()}".encode()
-    try:
-        bucket.put(claim, name)
-    except ConflictError:
-        with suppress(FileNotFoundError):
-            if (other := bucket.get(claim, most_bytes=2**16)[1]) != name:
-                raise CloudError(
-                    f"{other.decode(errors='replace')} is sealing {bucket.url}/{key}. Wait for it, or if it is gone, "
-                    f"remove {bucket.url}/{claim} and type the same line again. All vectors are in the bucket."
-                ) from None
+    _claim(bucket, key, claim, name)
     try:
         _check_tag(bucket, key, etag)
         with path.open("rb") as file:
@@ -116,6 +108,27 @@ def _put_large(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | 
     if facts.n_bytes != path.stat().st_size:
         raise ConflictError(f"Expected {bucket.url}/{key} to be as it was put there, got another object.")
     return facts
+
+
+def _claim(bucket: Bucket, key: str, claim: str, name: bytes) -> None:
+    """Put a claim, or find the one that a process of this mirror, which was killed, left.
+
+    Raises:
+        CloudError: there is somebody else's.
+    """
+    while True:
+        try:
+            bucket.put(claim, name)
+            return
+        except ConflictError:
+            with suppress(FileNotFoundError):  # it was taken back meanwhile
+                other = bucket.get(claim, most_bytes=2**16)[1]
+                if other == name:
+                    return
+                raise CloudError(
+                    f"{other.decode(errors='replace')} is sealing {bucket.url}/{key}. Wait for it, or if it is gone, "
+                    f"remove {bucket.url}/{claim} and type the same line again. All vectors are in the bucket."
+                ) from None
 
 
 def _check_tag(bucket: Bucket, key: str, etag: str | None) -> None:
