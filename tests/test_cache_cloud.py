@@ -307,6 +307,7 @@ def test_a_server_that_stalls_is_named(url, proxy, monkeypatch):
 
 def test_a_copy_is_fetched_once_for_each_version(url, proxy, elsewhere):
     elsewhere(sealed, url, ["a"])
+    proxy.requests.clear()
     assert [vectors_of(url) for _ in range(3)] == [{"a": [1, 97]}] * 3
     assert [method for method, path in proxy.requests if method == "GET" and path.endswith("e.h5")] == ["GET"]
     elsewhere(sealed, url, ["a", "b"])
@@ -378,6 +379,15 @@ def test_a_damaged_part_in_the_bucket_is_left_out(url, elsewhere, caplog):
 
     assert elsewhere(parts) == []
     assert "is damaged and left out: what was in it is encoded again" in caplog.text
+
+
+def test_a_file_that_has_its_second_name_already_gets_no_third(url):
+    """A rename to another name of the same file does nothing, so that what was written under the third would be lost."""
+    sealed(url, ["a"])
+    for _ in range(2):
+        with open_journal(url) as journal:
+            assert os.path.samefile(journal.cache_path, local_copy(url))
+    assert [path.name for path in local_copy(url).parent.iterdir() if path.suffix == ".tmp"] == []
 
 
 def test_one_writer_of_a_machine_at_a_time(url):

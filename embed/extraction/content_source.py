@@ -187,11 +187,8 @@ def _find_images(
 ) -> Iterator[KeyedContent]:
     root = resolved(settings.image_root or catalogue.folder)
     folders: dict[str, Path] = {}
-    objects = (
-        locate_all(cells, root, allow_outside=settings.allow_outside)
-        if is_address(root)
-        else locate_all(filter(is_object, cells), root, allow_outside=settings.allow_outside)
-    )
+    named = cells if is_address(root) else filter(is_object, cells)
+    objects = locate_all(named, root, allow_outside=settings.allow_outside)
     check_buckets(objects)
     listed = {} if hints.is_empty else list_objects(objects)
 
