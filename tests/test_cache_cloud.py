@@ -382,7 +382,7 @@ def test_a_damaged_part_in_the_bucket_is_left_out(url, elsewhere, caplog):
 
 
 def test_a_file_that_has_its_second_name_already_gets_no_third(url):
-    """A rename to another name of the same file does nothing, so that what was written under the third would be lost."""
+    """A rename to another name of the same file does nothing: what is written under the third would be lost."""
     sealed(url, ["a"])
     for _ in range(2):
         with open_journal(url) as journal:

@@ -243,3 +243,10 @@ def test_the_command_says_where_the_cache_is_and_lists_what_failed(folder, shop,
     assert report["cache_path"] == f"{folder}/e.h5"
     with open(report["failures_path"], newline="") as file:
         assert [row["cell"] for row in csv.DictReader(file)] == ["images/6.png"]
+    key = f"{address_of(folder).key}/e.h5.failures.csv"
+    bucket = open_bucket(address_of(folder))
+    assert b"images/6.png" in bucket.get(key)[1]
+    upload(f"{folder}/images/6.png", image_bytes("red"))
+    invoke(extract_command, catalogue, "--image-root", folder, "-o", f"{folder}/e.h5", "--modalities", "image")
+    with pytest.raises(FileNotFoundError):
+        bucket.get(key)

@@ -8,7 +8,8 @@ All local code runs on the files of the mirror, as on any others. What is added 
   alone, because a PUT failed, are put there. The sealed cache is fetched where its tag is not that of the copy.
 - A sealed cache takes the place of the one that it was made of, and of no other (`cache.cloud.sealed_objects`). Where
   somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, all of which are there.
-- Hints of pictures' keys are kept in the bucket too, so that another machine need not read all pictures anew.
+- Hints of pictures' keys, and the list of failures, are put beside the cache, so that another machine need not read all
+  pictures anew.
 - Objects of parts that were merged or sealed are removed after what they went into has been put there.
 """
 
@@ -38,6 +39,7 @@ __all__ = ["MirroredJournal", "n_waiting_parts", "open_journal"]
 
 log = logging.getLogger("embed_once")
 
+HINTS, FAILURES = ".hints", ".failures.csv"  # behind the cache's name
 N_TOGETHER = 4  # parts that are fetched at once; each stands in memory whole
 ATTEMPTS = 20  # to put a part where another is being put at the same time
 WAIT_S = 0.5  # between them
@@ -87,8 +89,7 @@ class MirroredJournal(Journal):
         self._key = copy.address.key
         self._sealed: ObjectFacts | None = None  # what the bucket had when the cache here was made; None: nothing
         self._sent: set[str] = set()  # the names of parts that are in the bucket
-        self._hints_path = self.cache_path.with_name(f"{self.cache_path.name}.hints")
-        self._hints = b""  # as the bucket has them
+        self._before: dict[str, bytes | None] = {}  # what stood beside the cache, by the suffix of its name
 
     @property
     def _bucket(self) -> Bucket:
@@ -109,7 +110,7 @@ class MirroredJournal(Journal):
         try:
             if not any(error):
                 self._drop_gone()
-                self._send_hints()
+                self._send_beside()
         finally:
             super().__exit__(*error)
 
@@ -210,21 +211,35 @@ class MirroredJournal(Journal):
 
     def _fetch_hints(self) -> None:
         """Take over the hints of another machine where this one has none."""
-        with suppress(FileNotFoundError):
-            _, self._hints = self._bucket.get(f"{self._key}.hints")
-            if facts_of(self._hints_path) is None:
-                write_aside(self._hints_path, lambda aside: aside.write_bytes(self._hints), folder=self.folder)
+        path = self._beside(HINTS)
+        if facts_of(path) is None:
+            with suppress(FileNotFoundError):
+                _, hints = self._bucket.get(f"{self._key}{HINTS}")
+                write_aside(path, lambda aside: aside.write_bytes(hints), folder=self.folder)
+        self._before = {suffix: self._content_beside(suffix) for suffix in (HINTS, FAILURES)}
 
-    def _send_hints(self) -> None:
-        """Put the hints beside the cache; who put others there meanwhile has as good ones."""
-        key = f"{self._key}.hints"
-        with suppress(FileNotFoundError, ConflictError):
-            if (hints := self._hints_path.read_bytes()) != self._hints:
-                try:
-                    others: ObjectFacts | None = self._bucket.head(key)
-                except FileNotFoundError:
-                    others = None
-                self._bucket.put(key, hints, replaces=others)
+    def _send_beside(self) -> None:
+        """Put hints and the list of failures beside the cache; who put others there meanwhile has as good ones."""
+        for suffix, before in self._before.items():
+            key, content = f"{self._key}{suffix}", self._content_beside(suffix)
+            if content == before:
+                continue
+            with suppress(ConflictError):
+                others: ObjectFacts | None = None
+                with suppress(FileNotFoundError):
+                    others = self._bucket.head(key)
+                if content is not None:
+                    self._bucket.put(key, content, replaces=others)
+                elif others is not None:
+                    self._bucket.delete([key])
+
+    def _beside(self, suffix: str) -> Path:
+        return self.cache_path.with_name(f"{self.cache_path.name}{suffix}")
+
+    def _content_beside(self, suffix: str) -> bytes | None:
+        with suppress(FileNotFoundError):
+            return self._beside(suffix).read_bytes()
+        return None
 
     def _object(self, name: str) -> str:
         return f"{self._key}.journal/{name}"
