@@ -54,6 +54,12 @@ def _alone(tmp_path: Path, _fonts: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MPLCONFIGDIR", str(_fonts))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(
+        "AWS_ENDPOINT_URL", "http://127.0.0.1:9"
+    )  # where nobody is: buckets are asked from another language
     monkeypatch.setattr(socket.socket, "connect", _refuse)
     monkeypatch.setattr(os, "fsync", _know)
     yield
