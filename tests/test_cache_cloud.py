@@ -180,6 +180,23 @@ def test_an_answer_that_was_lost_is_no_other_sealer(url, proxy):
     assert vectors_of(url) == {"a": [1, 97], "b": [1, 98]}
 
 
+def test_a_seal_that_could_not_be_put_loses_nothing(url, proxy, elsewhere):
+    with open_journal(url) as journal:
+        publish(journal, ["a"])
+        proxy.fault = lambda method, path: "503" if method == "PUT" and path.endswith("/e.h5") else None
+        with pytest.raises(CloudError, match="could not be had"):
+            seal(journal.cache_path, journal, products(["a"]))
+    assert journal.paths() == []  # it is sealed here, and nowhere else
+    proxy.fault = lambda *_: None
+    elsewhere(sealed, url, ["b"])
+    with Cache(url) as cache:
+        assert sorted(cache.keys("text").astype(str)) == sorted(keys_of("ab"))
+        assert cache.encoded("text", "given").all()
+    sealed(url, ["a", "c"])
+    assert vectors_of(url) == {"a": [1, 97], "c": [1, 99]}
+    assert objects(url) == ["e.h5"]
+
+
 def test_a_store_without_conditional_writes_is_named_before_any_work(proxy, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")  # which covers the headers of conditions
     url = f"s3://{OPEN_BUCKET}/{tmp_path.name}/e.h5"

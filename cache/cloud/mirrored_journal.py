@@ -89,6 +89,7 @@ class MirroredJournal(Journal):
         self._key = copy.address.key
         self._sealed: ObjectFacts | None = None  # what the bucket had when the cache here was made; None: nothing
         self._sent: set[str] = set()  # the names of parts that are in the bucket
+        self._is_behind = False  # whether the cache here was sealed, and is not in the bucket
         self._before: dict[str, bytes | None] = {}  # what stood beside the cache, by the suffix of its name
 
     @property
@@ -124,6 +125,7 @@ class MirroredJournal(Journal):
         Raises:
             CloudError: it cannot be put there; all parts are still in the bucket.
         """
+        self._is_behind = True
         try:
             facts = put_cache(self._bucket, self._key, self.cache_path, replaces=self._sealed, owner=str(self.folder))
         except ConflictError:
@@ -133,11 +135,13 @@ class MirroredJournal(Journal):
                     "%s was sealed by another process meanwhile: it is fetched, and sealed anew.", self._copy.address
                 )
                 self._refresh()
+                self._is_behind = False
                 return False
             facts = facts_of_ours
         with signals_held():
             self._copy.adopt(self.cache_path, facts)
             self._sealed = facts
+        self._is_behind = False
         self._drop_gone()
         return True
 
@@ -204,7 +208,12 @@ class MirroredJournal(Journal):
         self._sent.add(path.name)
 
     def _drop_gone(self) -> None:
-        """Remove the objects of parts that are here no more: what was in them is in what was put there since."""
+        """Remove the objects of parts that are here no more: what was in them is in what was put there since.
+
+        As long as that is a sealed cache that could not be put there, they stay.
+        """
+        if self._is_behind:
+            return
         gone = self._sent - {path.name for path in self.paths()}
         self._bucket.delete([self._object(name) for name in sorted(gone)])
         self._sent -= gone
