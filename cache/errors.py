@@ -7,6 +7,7 @@ import errno
 __all__ = [
     "CacheError",
     "CacheLockedError",
+    "CloudError",
     "DamagedCacheError",
     "EmbedOnceError",
     "MissingEntryError",
@@ -72,6 +73,10 @@ class SpecConflictError(CacheError, ValueError):
 
 class CacheLockedError(CacheError, RuntimeError):
     """Another process is writing this cache."""
+
+
+class CloudError(CacheError):
+    """A bucket refuses what was asked for, cannot do it, or does not answer; nothing is known of its objects."""
 
 
 class UnreadableError(CacheError, OSError):

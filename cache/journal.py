@@ -80,7 +80,7 @@ class Journal:
             raise CacheError(
                 f"Expected the cache to be a file, but -o names {str(cache_path)!r}. Name one such as cache.h5."
             )
-        self._cache_path = cache_path
+        self.cache_path = cache_path
         self._cache_folder = cache_path.with_name(cache_path.name + ".journal")
         self.shards_folder = self._cache_folder / SHARDS
         self.folder = self._cache_folder if shard is None else self.shards_folder / shard
@@ -132,7 +132,7 @@ class Journal:
         specs = first_specs(self.folder) if folders else {}
         for folder in folders:
             try:
-                with Journal(self._cache_path, shard=folder.name):
+                with Journal(self.cache_path, shard=folder.name):
                     conflict = take_shard(folder, self.folder, specs)
             except CacheLockedError:
                 self.working_shards.append(folder.name)
@@ -207,6 +207,13 @@ class Journal:
             if size < large:
                 by_size.setdefault((size.bit_length() + 2) // 3, []).append(path)  # by factors of 8
         return next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
+
+    def deliver(self) -> bool:
+        """Bring the sealed cache to where it belongs; False where another was sealed there, which is here from now on.
+
+        On a local disk it is where it belongs; `cache.cloud.mirrored_journal` has more to do.
+        """
+        return True
 
     def paths_of(self, modality: str, encoder: str) -> list[Path]:
         """Return the published parts of one encoder in the journal's own folder, sorted by name.

@@ -65,6 +65,8 @@ def seal(
         ) from error
     for path in inventory.part_paths:
         path.unlink()
+    if not journal.deliver():
+        seal(cache_path, journal, products)
     return True
 
 

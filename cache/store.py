@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from cache.cloud.local_copies import local_copy
 from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
 from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import attribute, column_path, open_checked
@@ -28,17 +29,20 @@ MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their
 class Cache:
     """A sealed cache, open for reading; a later seal puts another file in its place and does not disturb it.
 
+    Of a cache in a bucket (``s3://bucket/embeddings.h5``) a copy on the local disk is opened, brought up to date.
+
     Shapes: N products, U unique contents of a modality, D dimensions of an encoder.
 
     Raises:
+        CloudError: the bucket cannot be had.
         FileNotFoundError, NotACacheError, DamagedCacheError, UnknownVersionError, UnsafeFileError:
             as `cache.layout.open_checked` does.
         UnreadableError: the system could not read the file, now or in a method; fix the cause and open it anew.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file = open_checked(path)
+        self.path = local_copy(path)
+        self._file = open_checked(self.path)
         self._unread: dict[str, str] = {}  # the digests of what has not been read yet
 
     def __enter__(self) -> Cache:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.cloud.addresses import is_address
 from cache.errors import CacheError, EmbedOnceError, UnreadableError
 from cache.journal import Journal
 from cache.layout import datasets
@@ -32,7 +33,7 @@ def verify(path: str | Path) -> list[str]:
         raise
     except EmbedOnceError as error:
         problems = [str(error)]
-    for part_path in Journal(path).paths():
+    for part_path in [] if is_address(path) else Journal(path).paths():  # those in a bucket are checked when fetched
         try:
             load_part(part_path)
         except FileNotFoundError:

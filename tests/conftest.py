@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def _alone(tmp_path: Path, _fonts: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MPLCONFIGDIR", str(_fonts))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(
+        "AWS_ENDPOINT_URL", "http://127.0.0.1:9"
+    )  # where nobody is: buckets are asked from another language
     monkeypatch.setattr(socket.socket, "connect", _refuse)
     monkeypatch.setattr(os, "fsync", _know)
     yield
@@ -150,6 +157,33 @@ def ray_cluster() -> Iterator[Any]:
 
     with ray_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real S3 server, or a skipped test where none is installed."""
+    pytest.importorskip("obstore")
+    from bucket_server import BucketServer
+
+    server = BucketServer(tmp_path_factory.mktemp("bucket"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def proxy(bucket_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A line to the server that notes all requests and fails on order; its environment is the writer's."""
+    from bucket_server import WRITER, Proxy
+
+    proxy = Proxy(bucket_server.port)
+    settings = {"ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
+    for name, value in {**settings, "ACCESS_KEY_ID": WRITER[0], "SECRET_ACCESS_KEY": WRITER[1]}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=20)}
+    retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=30), "backoff": backoff}
+    monkeypatch.setattr("cache.cloud.stores.RETRY", retry)
+    yield proxy
+    proxy.close()
 
 
 def _refuse(self: socket.socket, address: object) -> None:

@@ -9,16 +9,15 @@ import click
 
 from cache.commands.arguments import output_option
 from cache.console.command import Command, json_option, print_json, print_wrapped
+from cache.console.paths import LOCAL_PATH
 
 __all__ = ["import_"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command("import", cls=Command)
-@click.argument("vectors_path", metavar="VECTORS", type=_PATH)
-@output_option("The cache, a new one or one that is there.")
-@click.option("--ids", "ids_path", type=_PATH, help="A CSV file of the products, in the vectors' order.")
+@click.argument("vectors_path", metavar="VECTORS", type=LOCAL_PATH)
+@output_option("The cache, a new one or one that is there.", may_be_in_bucket=True)
+@click.option("--ids", "ids_path", type=LOCAL_PATH, help="A CSV file of the products, in the vectors' order.")
 @click.option("--id-column", help="Default: by its usual names.")
 @click.option("--vector-column", help="Of a Parquet file; default: the only one of lists of numbers.")
 @click.option("--modality", help="What the vectors are of: image, text or another word.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cache.cloud.addresses import is_address
 from cache.commands.arguments import cache_argument
 from cache.console.command import (
     WIDTH,
@@ -35,15 +36,15 @@ MOST_COLUMNS = 10  # whose names are shown without --details
 @json_option
 def info(cache_path: Path, details: bool, as_json: bool) -> None:
     """Show what is in the cache and what made it."""
-    from cache.journal import Journal
+    from cache.cloud.mirrored_journal import n_waiting_parts
     from cache.reading import reading
     from cache.store import Cache
     from cache.waiting_vectors import count_waiting
 
-    with Cache(cache_path) as cache, reading(cache_path):
+    with Cache(cache_path) as cache, reading(cache.path):
         facts: dict[str, Any] = {
             "cache": str(cache_path),
-            "bytes": cache_path.stat().st_size,
+            "bytes": cache.path.stat().st_size,
             "content_sha256": cache.content_sha256,
             "n_products": len(cache),
             "columns": cache.columns(),
@@ -56,7 +57,7 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
                 for modality in cache.content_modalities
                 for encoder in cache.encoders(modality)
             ],
-            "n_unsealed_parts": len(Journal(cache_path).paths()),
+            "n_unsealed_parts": n_waiting_parts(cache_path),
             "n_unsealed_vectors": count_waiting(cache),
         }
     if as_json:
@@ -69,10 +70,11 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
     """Print what the cache holds; with `details` also what made each of its vectors."""
     echo(f"{facts['cache']}: {facts['n_products']} products, {facts['bytes'] / 1e6:.1f} MB")
     if n_parts := facts["n_unsealed_parts"]:
-        vectors = ", ".join(f"{count} of {name}" for name, count in facts["n_unsealed_vectors"].items())
+        vectors = ", ".join(f"{count} of {name}" for name, count in facts["n_unsealed_vectors"].items()) or "none"
+        is_counted = not is_address(facts["cache"])  # parts in a bucket are not fetched to be counted
         print_wrapped(
-            f"{n_parts} {'part waits' if n_parts == 1 else 'parts wait'} in the journal (vectors not sealed yet: "
-            f"{vectors or 'none'}): an extraction is running or "
+            f"{n_parts} {'part waits' if n_parts == 1 else 'parts wait'} in the journal"
+            f"{f' (vectors not sealed yet: {vectors})' if is_counted else ''}: an extraction is running or "
             "was stopped, or Python added them; embed-extract goes on where it was."
         )
     columns = facts["columns"] if details else facts["columns"][:MOST_COLUMNS]

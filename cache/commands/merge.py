@@ -9,16 +9,15 @@ import click
 
 from cache.commands.arguments import output_option
 from cache.console.command import Command, json_option, print_json, print_wrapped
+from cache.console.paths import PATH
 
 __all__ = ["merge"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command(cls=Command)
-@click.argument("cache_paths", metavar="CACHE...", type=_PATH, nargs=-1, required=True)
-@output_option("The merged cache; one that is there already is merged with the others.")
-@click.option("--catalogue", "catalogue_path", type=_PATH, help="The cache whose products are kept; default: all.")
+@click.argument("cache_paths", metavar="CACHE...", type=PATH, nargs=-1, required=True)
+@output_option("The merged cache; one that is there already is merged with the others.", may_be_in_bucket=True)
+@click.option("--catalogue", "catalogue_path", type=PATH, help="The cache whose products are kept; default: all.")
 @json_option
 def merge(cache_paths: tuple[Path, ...], output: Path, catalogue_path: Path | None, as_json: bool) -> None:
     """Join caches, and the parts that wait beside them, in one; their order does not matter."""

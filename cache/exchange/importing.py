@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.cloud.addresses import resolved
+from cache.cloud.mirrored_journal import open_journal
 from cache.errors import CacheError, SpecConflictError
 from cache.exchange.formats.registry import format_of
 from cache.exchange.given_products import GivenProducts
@@ -54,13 +56,13 @@ def import_vectors(vectors_path: str | Path, cache_path: str | Path, settings: I
         CacheError: the file cannot be read, a vector is not finite, is another one than the cache has of this
             content, or a product differs.
     """
-    vectors_path, cache_path = Path(vectors_path), Path(cache_path).resolve()
+    vectors_path, named_path = Path(vectors_path), resolved(cache_path)
     vectors = format_of(vectors_path, "import").opened(vectors_path, settings.vector_column)
     name, spec = settings.encoder(vectors.column)
     given = GivenProducts.read(vectors, spec.modality, ids_path=settings.ids_path, id_column=settings.id_column)
     Part(name, spec, [], np.zeros((0, 0), dtype=np.float32), {})  # which refuses names that cannot be
-    with Journal(cache_path) as journal:
-        catalogues = []
+    with open_journal(named_path) as journal:
+        cache_path, catalogues = journal.cache_path, []
         if facts_of(cache_path) is not None:
             with Cache(cache_path) as cache:
                 catalogues.append(Catalogue(cache_path, products_of(cache)))
@@ -75,7 +77,7 @@ def import_vectors(vectors_path: str | Path, cache_path: str | Path, settings: I
         n_new = _publish(journal, entry, name, vectors, given, mine)
         seal(cache_path, journal, products)
     return ImportReport(
-        cache_path, f"{spec.modality}/{name}", len(has_vector), int(has_vector.sum()), n_new, len(products.ids)
+        named_path, f"{spec.modality}/{name}", len(has_vector), int(has_vector.sum()), n_new, len(products.ids)
     )
 
 

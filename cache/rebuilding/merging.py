@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.cloud.addresses import resolved
+from cache.cloud.local_copies import local_copy
+from cache.cloud.mirrored_journal import open_journal
 from cache.errors import CacheError
-from cache.journal import Journal
 from cache.products import Products
 from cache.reading import facts_of
 from cache.rebuilding.catalogue import Catalogue, agreed_or_sorted, joined_products, products_of
@@ -44,13 +46,15 @@ def merge(
         SpecConflictError: vectors of one name were made in different ways, or contents of one modality were.
         CacheError: a product is another one in another cache, a cache cannot be read, or the disk is full.
     """
-    output_path = Path(output_path).resolve()
-    with Journal(output_path) as journal, ExitStack() as opened:
+    named_path = resolved(output_path)
+    cache_paths = [local_copy(path) for path in cache_paths]
+    with open_journal(named_path) as journal, ExitStack() as opened:
+        output_path = journal.cache_path
         has_old = facts_of(output_path) is not None or bool(journal.paths())
         paths = _different([*cache_paths, *([output_path] if has_old else [])])
         sources = [opened.enter_context(Source(path)) for path in paths]
         sources.sort(key=lambda source: source.identity)  # so that their order says nothing
-        products = _products(sources, catalogue_path)
+        products = _products(sources, None if catalogue_path is None else local_copy(catalogue_path))
         merged_parts = journal.paths()
         was_written = rebuild(output_path, journal, sources, products)
         for path in merged_parts:
@@ -61,7 +65,7 @@ def merge(
             for modality in cache.content_modalities
             for encoder in cache.encoders(modality)
         }
-        return MergeReport(output_path, len(sources), len(cache), n_vectors, was_written)
+        return MergeReport(named_path, len(sources), len(cache), n_vectors, was_written)
 
 
 def _different(paths: Sequence[str | Path]) -> list[Path]:

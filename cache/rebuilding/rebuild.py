@@ -54,6 +54,8 @@ def rebuild(
         if facts_of(cache_path) is not None and _content_of(cache_path) == _content_of(fresh_path):
             return False
         write_aside(cache_path, lambda aside: os.replace(fresh_path, aside), folder=journal.folder)
+        if not journal.deliver():
+            raise CacheError(f"{cache_path.name} was sealed by another process meanwhile. Type the same line again.")
     except UnreadableError:
         raise
     except OSError as error:

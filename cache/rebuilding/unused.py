@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.cloud.addresses import resolved
+from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.errors import CacheError
 from cache.journal import Journal
@@ -56,14 +58,14 @@ def drop_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
     Raises:
         CacheError: the cache has no products, cannot be read, or is written by another process; or the disk is full.
     """
-    cache_path = Path(cache_path).resolve()
+    cache_path = resolved(cache_path)
     find_unused(cache_path)  # before a journal is made where there is no cache
-    with Journal(cache_path) as journal, Source(cache_path, has_parts=False) as source:
+    with open_journal(cache_path) as journal, Source(journal.cache_path, has_parts=False) as source:
         cache = source.cache
         assert cache is not None  # noqa: S101 - a source without parts is a file
         unused, wanted = _unused(cache, _used_keys(cache), keep_days)
         if unused.n:
-            rebuild(cache_path, journal, [source], products_of(cache), wanted=wanted)
+            rebuild(journal.cache_path, journal, [source], products_of(cache), wanted=wanted)
     return unused
 
 

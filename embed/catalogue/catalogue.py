@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cache import ContentSpec
+from cache.cloud.addresses import StoragePath
 from cache.column_names import share_filled
 from cache.string_column import ColumnGatherer, take_cells
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
@@ -78,7 +79,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         SettingError: ``where`` is no condition on the columns there are.
     """
     settings = settings or ExtractSettings()
-    path = Path(path)
+    path = StoragePath(path)
     table, settings = open_pictured(path, settings)
     where = None if settings.where is None else Where(settings.where, table.columns)
     finder = ColumnFinder(table, settings)

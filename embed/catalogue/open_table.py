@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from cache.cloud.local_copies import local_copy
 from cache.reading import raise_if_refused
 from embed.catalogue.file_patterns import find_files, is_pattern
 from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix
@@ -30,13 +31,20 @@ METADATA = Format("folders with metadata", "")
 def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Table:
     """Return the table in a file or folder; what kind it is, its first bytes, its name and its files say.
 
-    The formats are those of `embed.catalogue.formats.registry`; what is none of them is CSV.
+    Of one in a bucket a copy on the local disk is read. The formats are those of `embed.catalogue.formats.registry`;
+    what is none of them is CSV.
 
     Raises:
         CatalogueError: there is no such file, it is not what its name says, or a folder holds more than one kind.
     """
     settings = settings or ExtractSettings()
-    path = Path(path)
+    try:
+        path = local_copy(path)
+    except FileNotFoundError as error:
+        raise CatalogueError(
+            f"Expected the catalogue to be one file in the bucket, but there is no object {error.filename}. Correct "
+            "the URL; of folders and of several files, make a local copy."
+        ) from error
     table = _open_rows(path, settings)
     if settings.labels is not None:
         second = open_table(settings.labels, ExtractSettings(bad_lines=settings.bad_lines, encoding=settings.encoding))

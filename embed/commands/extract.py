@@ -21,6 +21,7 @@ from cache.console.command import (
     show_statuses,
 )
 from cache.console.echo import echo
+from cache.console.paths import PATH
 from cache.console.ray_options import ray_options, take_ray_settings
 from embed.amounts import show_bytes
 from embed.settings import ExtractSettings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["extract"]
 
 DEFAULT_CACHE = "embeddings.h5"
-_FOLDER = click.Path(path_type=Path)
 setting = setting_options(ExtractSettings)
 
 
@@ -43,8 +43,8 @@ class ExtractCommand(Command):
 
 
 @click.command(cls=ExtractCommand)
-@click.argument("catalogue_path", metavar="[CATALOGUE]", type=_FOLDER, default="data.csv")
-@click.option("-o", "--output", "cache_path", type=_FOLDER, default=DEFAULT_CACHE, show_default=True, help="The cache.")
+@click.argument("catalogue_path", metavar="[CATALOGUE]", type=PATH, default="data.csv")
+@click.option("-o", "--output", "cache_path", type=PATH, default=DEFAULT_CACHE, show_default=True, help="The cache.")
 @click.option("--modalities", help="What to encode; default: image,text, of class folders image.")
 @setting("--device", help="auto, cpu, cuda, cuda:N, mps, or several that share the work: cuda:0,cuda:1.")
 @setting("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto: bf16 where it is native.")
@@ -86,7 +86,7 @@ class ExtractCommand(Command):
 @setting("--label", help="The column whose classes --per-class counts.")
 @setting("--per-class", type=int, help="Of these so many of each class, drawn at random.")
 @setting("--sample", type=int, help="Of these so many in all, drawn at random.")
-@setting("--labels", type=_FOLDER, help="A second table, whose columns are joined by id.")
+@setting("--labels", type=PATH, help="A second table, whose columns are joined by id.")
 @setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its first lines.")
 @setting(
     "--escape", help="What stands before a quote in a cell of CSV, such as \\\\, or none; default: by its first lines."
@@ -97,7 +97,7 @@ class ExtractCommand(Command):
     help="Lines with too many or too few cells: stop, or leave out.",
 )
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
-@setting("--image-root", type=_FOLDER, help="What image paths are relative to; default: the catalogue's folder.")
+@setting("--image-root", type=PATH, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
 @setting(
     "--tokens", type=str, is_flag=False, flag_value="all", metavar="[all|3x3]",
@@ -122,7 +122,7 @@ class ExtractCommand(Command):
     show_default=True,
     help="Seconds that a worker of Ray's may say nothing; then it is replaced.",
 )
-@setting("--reuse", type=_FOLDER, multiple=True, help="Another cache, whose vectors of the same encoders are taken.")
+@setting("--reuse", type=PATH, multiple=True, help="Another cache, whose vectors of the same encoders are taken.")
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")

@@ -9,19 +9,19 @@ import click
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from cache.console.echo import echo
+from cache.console.paths import LOCAL_PATH, PATH
 from embed.inspection.inspection_settings import InspectSettings
 from embed.settings import ExtractSettings
 
 __all__ = ["inspect"]
 
-_PATH = click.Path(path_type=Path)
 setting = setting_options(ExtractSettings)
 inspect_setting = setting_options(InspectSettings)
 
 
 @click.command(cls=Command)
-@click.argument("catalogue_path", metavar="[CATALOGUE]", type=_PATH, default="data.csv")
-@click.option("--html", "html_path", type=_PATH, default="inspect.html", show_default=True, help="The page.")
+@click.argument("catalogue_path", metavar="[CATALOGUE]", type=PATH, default="data.csv")
+@click.option("--html", "html_path", type=LOCAL_PATH, default="inspect.html", show_default=True, help="The page.")
 @click.option("--no-html", "has_no_page", is_flag=True, help="Write no page.")
 @inspect_setting("--label", type=str, help="The column to learn; default: label, category, class or target.")
 @inspect_setting("--deep", is_flag=True, help="Decode every picture, so that damaged pixels are found too.")
@@ -41,13 +41,13 @@ inspect_setting = setting_options(InspectSettings)
 @setting("--clean-text", is_flag=True, help="Look at texts in lower case, without HTML, with blanks for punctuation.")
 @setting("--where", help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not.")
 @setting("--encoding", help="Of a CSV catalogue; default: UTF-8, or UTF-16 by its mark.")
-@setting("--labels", type=_PATH, help="A second table, whose columns are joined by id.")
+@setting("--labels", type=PATH, help="A second table, whose columns are joined by id.")
 @setting("--delimiter", help="Of a CSV catalogue: one character, or tab; default: by its first lines.")
 @setting(
     "--escape", help="What stands before a quote in a cell of CSV, such as \\\\, or none; default: by its first lines."
 )
 @setting("--bad-lines", type=click.Choice(["skip", "error"]), help="Leave out lines that are no product, or stop.")
-@setting("--image-root", type=_PATH, help="What image paths are relative to; default: the catalogue's folder.")
+@setting("--image-root", type=PATH, help="What image paths are relative to; default: the catalogue's folder.")
 @setting("--allow-outside", is_flag=True, help="Read pictures outside the image root.")
 @setting("--image-encoder", help="Whose speed is measured: its architecture, with random weights.")
 @setting("--text-encoder", help="Likewise; and whose tokens are counted, where its tokenizer is on this machine.")

@@ -8,7 +8,8 @@ bytes          meaning
 =============  ==================================================================================================
 32             ``embed-once hints 2``, filled up with NUL
 32             SHA-256 of all that follows
-n × 16         identities, sorted: BLAKE2b over a file's inode, size, times of modification and of change, path
+n × 16         identities, sorted: BLAKE2b over a file's inode, size, times of modification and of change, path;
+               of an object in a bucket, over its tag, size and URL
 n × 32         the SHA-256 of each one's bytes, which is its content key
 =============  ==================================================================================================
 
@@ -119,6 +120,11 @@ class Hints:
             self._save(is_finished=False)  # hashing may take hours, and a run that is killed loses a minute at most
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no hint at all, so that none need be looked for."""
+        return not len(self._table[0])
+
+    @property
     def has_news(self) -> bool:
         """Whether this run saw files of which there was no hint."""
         return not np.isin(np.frombuffer(bytes(self._seen_identities), dtype="S16"), self._table[0]).all()
@@ -127,12 +133,12 @@ class Hints:
         """Add the hints of this run to those that are kept."""
         self._save(is_finished=False)
 
-    def doubt(self, path: Path, key: str) -> None:
-        """Forget everything if it is a hint that gave this key, which the file turned out not to have."""
-        if self.find([identity(path)]) == [key]:
+    def doubt(self, of_file: bytes, key: str, *, place: object) -> None:
+        """Forget everything if it is a hint that gave this identity's key, which the file turned out not to have."""
+        if of_file and self.find([of_file]) == [key]:
             log.warning(
-                "%s has other bytes than when it was hashed, but the same size, inode and times: "
-                "%s cannot be trusted and is removed. The next run reads all files.", path, self.path,
+                "%s has other bytes than when it was hashed, but the same size, inode and times (or tag): "
+                "%s cannot be trusted and is removed. The next run reads all files.", place, self.path,
             )  # fmt: skip
             self.path.unlink(missing_ok=True)
 

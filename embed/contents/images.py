@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
+from cache.cloud.addresses import is_address
 from cache.out_of_memory import is_out_of_memory
 from embed.contents.decode_budget import DECODE_BUDGET, decoding_bytes
 from embed.contents.file_ranges import Place, PlacedCell, read_file, unreadable
 from embed.contents.jpeg_scans import has_too_many_scans
+from embed.contents.objects import is_object, locate_object
 from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
 
@@ -48,6 +50,8 @@ _TRANSPOSE = {
 def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Path] | None = None) -> Path | Place:
     """Return the file that a catalogue's cell names, relative to `root` (resolved), or its place in another file.
 
+    A URL of a bucket leads to an object, and so does every cell where the root is in a bucket.
+
     `folders` keeps what each folder of the catalogue was resolved to; one `dict` serves a run, and all its threads.
 
     Raises:
@@ -61,6 +65,8 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
     cell = cell.strip()
     if not cell:
         raise ContentError(ABSENT)
+    if is_object(cell) or is_address(root):
+        return locate_object(cell, root, allow_outside=allow_outside)
     if _URL.match(cell):
         raise ContentError("url")
     try:

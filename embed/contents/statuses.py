@@ -11,7 +11,7 @@ MEANINGS = {
     OK: "has a vector",
     ABSENT: "the catalogue names none: its cell is empty",
     "missing": "there is no such file",
-    "url": "the cell is a URL, and nothing is fetched; fetch the pictures and name their files",
+    "url": "the cell is a URL of no bucket, and nothing is fetched; fetch the pictures and name their files",
     "outside": "the path leaves the image root; --allow-outside permits that",
     "not_a_file": "the path is a folder, a pipe or a device",
     "unreadable": "the system refuses to read the file",

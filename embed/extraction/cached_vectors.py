@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cache import Cache, Inventory, Journal, VectorsByKey, plan, seal
+from cache.cloud.addresses import local_only
 from cache.keys import EncoderSpec
 from cache.reading import facts_of
 from embed.contents.statuses import OK, RETRIED
@@ -46,7 +47,7 @@ class CachedVectors:
         settings: ExtractSettings | None = None,
         keeps_precision: bool = False,
     ) -> None:
-        self.cache_path = Path(cache_path).resolve()  # sealing replaces the file, and must not replace a link
+        self.cache_path = local_only(cache_path)  # sealing replaces the file, and must not replace a link
         self.replicas = replicas
         self.settings = settings or ExtractSettings()
         if keeps_precision and facts_of(self.cache_path) is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cache import Contents, ContentSpec, content_key
+from cache.cloud.addresses import is_address, resolved
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from embed.catalogue.catalogue import Catalogue
@@ -18,11 +19,18 @@ from embed.catalogue.pictures.picture_lists import PictureList
 from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
+from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.contents.texts import clean, normalise
 from embed.errors import CatalogueError, ContentError
+from embed.extraction.object_listing import (
+    N_OBJECTS_A_TASK,
+    check_buckets,
+    list_objects,
+    locate_all,
+)
 from embed.extraction.shard import Shard
-from embed.extraction.thread_map import map_pictures
+from embed.extraction.thread_map import PICTURES_TOGETHER, map_pictures
 from embed.settings import ExtractSettings
 
 __all__ = ["ContentSource", "ListedPicture", "Source", "find_source", "find_texts"]
@@ -100,8 +108,8 @@ class Source:
     def doubt(self, key: str) -> None:
         """Note that a content turned out not to have its key, which a hint may have given."""
         place = self.places[key]
-        if isinstance(place, Path):
-            self.hints.doubt(place, key)
+        if of_file := _identity(place):
+            self.hints.doubt(of_file, key, place=getattr(place, "address", place))
 
     def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
         """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.
@@ -234,17 +242,37 @@ def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str,
 def _find_images(
     cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings, hints: Hints
 ) -> Iterator[KeyedContent]:
-    root = (settings.image_root or catalogue.folder).resolve()
+    root = resolved(settings.image_root or catalogue.folder)
     folders: dict[str, Path] = {}
+    named = cells if is_address(root) else filter(is_object, cells)
+    objects = locate_all(named, root, allow_outside=settings.allow_outside)
+    check_buckets(objects)
+    listed = {} if hints.is_empty else list_objects(objects)
 
     def find_files(some_cells: Sequence[str]) -> list[tuple[bytes, KeyedContent]]:
         places = [_locate(cell, root, folders, allow_outside=settings.allow_outside) for cell in some_cells]
+        for place in places:
+            if isinstance(place, ObjectPlace) and not hints.is_empty:
+                place.facts = listed.get(place.address)
+                if place.facts is None:
+                    place.look()
         # Before any is read: what changes from now on has another identity in the next run.
-        identities = [identity(place) if isinstance(place, Path) else b"" for place in places]
-        known = hints.find(identities)
-        return list(zip(identities, map(_image, places, known), strict=True))
+        identities = [_identity(place) for place in places]
+        contents = list(map(_image, places, hints.find(identities)))
+        # Of an object the store tells the tag together with the bytes.
+        identities = [
+            place.identity() if isinstance(place, ObjectPlace) else of_file
+            for place, of_file in zip(places, identities, strict=True)
+        ]
+        return list(zip(identities, contents, strict=True))
 
-    for block in map_pictures(find_files, cells, cells, label="Hashing pictures", n_workers=settings.n_workers):
+    n_workers, n_together = settings.n_workers, PICTURES_TOGETHER
+    if objects:  # which are waited for
+        n_workers, n_together = settings.n_workers or N_OBJECTS_AT_ONCE, N_OBJECTS_A_TASK
+    blocks = map_pictures(
+        find_files, cells, cells, label="Hashing pictures", n_workers=n_workers, n_together=n_together
+    )
+    for block in blocks:
         hints.remember([(of_file, key) for of_file, (key, _, _) in block])
         yield from (content for _, content in block)
 
@@ -255,6 +283,13 @@ def _locate(cell: str, root: Path, folders: dict[str, Path], *, allow_outside: b
         return locate(cell, root, allow_outside=allow_outside, folders=folders)
     except ContentError as error:
         return str(error)
+
+
+def _identity(place: object) -> bytes:
+    """Return what changes when the file or the object at a place does; nothing of other places."""
+    if isinstance(place, ObjectPlace):
+        return place.identity()
+    return identity(place) if isinstance(place, Path) else b""
 
 
 def _image(place: Path | Place | str, known: str) -> KeyedContent:
@@ -278,7 +313,7 @@ def _tell_missing(statuses: list[str], cells: Sequence[str], catalogue: Catalogu
     missing = [n for n in named if statuses[n] in EXPLAINED]
     if not missing:
         return
-    root = (settings.image_root or catalogue.folder).resolve()
+    root = resolved(settings.image_root or catalogue.folder)
     column = catalogue.roles["image"]
     explanation = explain_missing([cells[n] for n in missing], root, column=column)
     if len(missing) < len(named):

@@ -15,6 +15,7 @@ import numpy as np
 from cache import Inventory, Journal, Part, VectorsByKey, plan
 from cache.cores import count_cores
 from cache.inventory import Entry
+from embed.contents.objects import fetch_together
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, Encoder, joined
@@ -216,6 +217,7 @@ class EncoderRun:
         """Read and prepare some contents, and have them encoded; called by the workers."""
         items: dict[str, Any] = {}
         failures = {}
+        fetch_together(self.source.places[key] for key in keys)
         for key in keys:
             try:
                 items[key] = self.encoder.prepare(self.source.read(key))

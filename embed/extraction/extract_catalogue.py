@@ -13,13 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache import (
-    Cache,
-    Inventory,
-    Journal,
-    Products,
-    seal,
-)
+from cache import Cache, Inventory, Journal, Products, seal
+from cache.cloud.addresses import StoragePath
+from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
 from cache.samples import read_samples
@@ -117,7 +113,7 @@ def extract(
             )
         failures_path, statuses = list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
-        cache_path=work.cache_path,
+        cache_path=work.named_path,
         n_products=len(work.catalogue.ids),
         columns=work.catalogue.filled,
         encoders=reports,
@@ -160,7 +156,7 @@ def extract_shard(
     with _work(catalogue_path, cache_path, settings, encoders, shard=share) as work:
         _take_known(work, settings)
         return ShardReport(
-            cache_path=work.cache_path,
+            cache_path=work.named_path,
             shard=str(share),
             encoders=[run.encode_missing(work.inventory) for run in work.runs],
             statuses={modality: dict(Counter(source.statuses)) for modality, source in work.sources.items()},
@@ -187,7 +183,7 @@ def estimate(
         estimates = [estimate_encoder(run, work.inventory) for run in work.runs]
         n_bytes = sum(one.vector_bytes + one.token_bytes for one in estimates)
         return Estimate(
-            cache_path=work.cache_path,
+            cache_path=work.named_path,
             n_products=len(work.catalogue.ids),
             encoders=estimates,
             n_bytes=n_bytes,
@@ -200,7 +196,8 @@ def estimate(
 class _Work:
     """What there is to do: the catalogue's contents, which are cached already, and who encodes the rest."""
 
-    cache_path: Path
+    named_path: Path  # the cache as it was asked for, which may be in a bucket
+    cache_path: Path  # the file that is written
     catalogue: Catalogue
     journal: Journal
     inventory: Inventory
@@ -217,13 +214,15 @@ def _work(
     shard: Shard | None = None,
 ) -> Iterator[_Work]:
     """Yield what there is to do, while the cache is locked; or what a shard has to do, while no other process is it."""
-    cache_path = Path(cache_path)
+    cache_path = StoragePath(cache_path)
     facts = facts_of(cache_path, follow_symlinks=False)
     if facts is not None and stat.S_ISLNK(facts.st_mode):
         cache_path = cache_path.resolve()  # the rename must replace the file, not the link
+    named_path = cache_path
     catalogue = read_catalogue(catalogue_path, settings)
-    with Journal(cache_path, shard=shard.name if shard else None) as journal, warnings.catch_warnings():
+    with open_journal(cache_path, shard=shard.name if shard else None) as journal, warnings.catch_warnings():
         check_shards(journal, patience_s=0 if settings.engine == "local" else LAST_WORKERS_S)
+        cache_path = journal.cache_path
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         made = make_encoders(settings) if encoders is None else encoders
         inventory = Inventory(cache_path, journal)
@@ -242,7 +241,7 @@ def _work(
                 for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
-        yield _Work(cache_path, catalogue, journal, inventory, sources, runs)
+        yield _Work(named_path, cache_path, catalogue, journal, inventory, sources, runs)
 
 
 def _take_known(work: _Work, settings: ExtractSettings) -> None:

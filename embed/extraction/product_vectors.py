@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cache import CacheError, Journal
+from cache.cloud.addresses import local_only
 from embed.amounts import plural
 from embed.catalogue.data_frame import read_frame
 from embed.contents.hash_cache import Hints
@@ -64,7 +65,7 @@ def product_vectors(
         modalities = tuple(sorted({encoder.spec.modality for encoder in encoders}))
         settings = replace(settings or ExtractSettings(), modalities=modalities)
     catalogue, settings = read_frame(products, settings)
-    path = Path(cache_path).resolve()
+    path = local_only(cache_path)
     if encoders is None:
         teams = _teams(path, settings)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cache import CacheError, Inventory, VectorsByKey
+from cache.cloud.local_copies import local_copy
 from cache.reading import facts_of
 from embed.extraction.encoder_run import EncoderRun
 
@@ -21,6 +22,10 @@ def take_known(path: Path, runs: Sequence[EncoderRun], inventory: Inventory) -> 
     Raises:
         CacheError: there is no such cache.
     """
+    try:
+        path = local_copy(path)
+    except FileNotFoundError:
+        path = Path(path)
     if facts_of(path) is None:
         raise CacheError(f"--reuse: expected a cache at {path}, got nothing there. Correct the path, or leave it out.")
     for run in runs:

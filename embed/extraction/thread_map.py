@@ -12,7 +12,7 @@ from cache.cores import count_cores
 from embed.contents.file_ranges import is_inside_file
 from embed.progress import Progress
 
-__all__ = ["completed", "map_pictures", "ordered_map"]
+__all__ = ["PICTURES_TOGETHER", "completed", "map_pictures", "ordered_map"]
 
 PICTURES_TOGETHER = 64  # a task, so that small files do not cost more to hand out than to read
 
@@ -67,6 +67,7 @@ def map_pictures(
     *,
     label: str,
     n_workers: int | None,
+    n_together: int = PICTURES_TOGETHER,
 ) -> Iterator[list[Result]]:
     """Yield in order what threads make of several pictures at a time, and show the progress.
 
@@ -74,7 +75,7 @@ def map_pictures(
     all of a row group again.
     """
     n_workers = n_workers or count_cores()
-    n_together = 1 if any(map(is_inside_file, cells)) else PICTURES_TOGETHER
+    n_together = 1 if any(map(is_inside_file, cells)) else n_together
     blocks = (items[start : start + n_together] for start in range(0, len(items), n_together))
     with Progress(label, len(items), unit="file") as progress:
         for results in ordered_map(function, blocks, n_workers=n_workers, n_ahead=4 * n_workers):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cache.cloud.addresses import resolved
 from cache.stray_bytes import open_csv
 from embed.contents.images import locate
 from embed.errors import CatalogueError, ContentError, DeviceError, SettingError, WeightsError
@@ -119,7 +120,7 @@ def _write_sample(
     path: Path, rows: Sequence[Mapping[str, str]], roles: Mapping[str, str], *, root: Path, allow_outside: bool
 ) -> None:
     """Write the rows as a catalogue; pictures inside other files become files, until they have `SAMPLE_BYTES`."""
-    root = root.resolve()
+    root = resolved(root)
     folders: dict[str, Path] = {}
     n_bytes = 0
     with open_csv(path) as file:

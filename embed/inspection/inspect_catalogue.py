@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cache.cloud.addresses import StoragePath, resolved
 from cache.group_columns import GroupColumn
 from cache.labels import clean_label
 from cache.leak import NearLeak
@@ -95,14 +96,14 @@ def inspect(catalogue_path: str | Path = "data.csv", *, settings: InspectSetting
     settings = settings or InspectSettings()
     extract = settings.extract
     started = time.monotonic()
-    path = Path(catalogue_path)
+    path = StoragePath(catalogue_path)
     source = Rows(path, settings)
     roles = source.roles
     tally = _count(source, settings)
     columns = tally.profiles()
     associations = tally.associations(columns)
     rows, ids, texts = _repeats(tally, source)
-    root = (extract.image_root or folder_of(path)).resolve()
+    root = resolved(extract.image_root or folder_of(path))
     pictures = _pictures(tally, root, settings)
     text = None
     if texts is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.cloud.addresses import resolved
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.contents.images import decode, locate, measure, read_image
 from embed.contents.statuses import NOT_BAD, OK
@@ -99,7 +100,7 @@ def profile_pictures(
     Every file is hashed whole, for that is how copies are found; its pixels are decoded only where `deep` is said.
     Memory: the named rows, whose number the caller bounds, and a few files for each of the workers.
     """
-    root = root.resolve()
+    root = resolved(root)
     folders: dict[str, Path] = {}
 
     def look_all(some: Sequence[Named], *, deep: bool, label: str) -> list[Picture]:

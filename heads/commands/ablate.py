@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
+from cache.console.paths import LOCAL_PATH, PATH
 from cache.console.ray_options import ray_options, take_ray_settings
 from heads.ablation.ablation_settings import USUAL_FOLDS, AblationSettings, parse_seeds
 from heads.ablation.engines.registry import ENGINES
@@ -21,7 +22,6 @@ from heads.tracking.trackers import parse_trackers
 
 __all__ = ["ablate"]
 
-_PATH = click.Path(path_type=Path)
 setting = setting_options(AblationSettings)
 
 
@@ -54,7 +54,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 
 
 @click.command(cls=AblateCommand)
-@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.argument("cache_path", metavar="[CACHE]", type=PATH, default="embeddings.h5")
 @click.option("--fusion", default="all", show_default=True, help="The fusions to compare, with commas; or all.")
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
@@ -83,7 +83,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @axis("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @setting("--search", "n_trials", type=int, metavar="N", help="N trials for each head instead of every combination; "
          "then 1e-4..1e-2 is a range. Needs Optuna.")  # fmt: skip
-@click.option("--grid", "grid_path", type=_PATH, is_eager=True, expose_value=False, callback=_use_grid_file,
+@click.option("--grid", "grid_path", type=LOCAL_PATH, is_eager=True, expose_value=False, callback=_use_grid_file,
               help="A YAML or TOML file of these options; those given here win.")  # fmt: skip
 @setting("--min-rows", help="Classes with fewer rows are left out.")
 @setting("--group-column", help="A column whose cells name a product: its rows stand on one side of every split.")
@@ -99,9 +99,9 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
 @setting("--engine", type=click.Choice(list(ENGINES)), help="Where jobs are trained: here, or by workers of Ray.")
 @ray_options()
-@click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
+@click.option("--runs", "runs_path", type=LOCAL_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label, -ablation and a number.")
-@click.option("--memo", "memo_path", type=_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
+@click.option("--memo", "memo_path", type=LOCAL_PATH, help="Where jobs are remembered; default: memo.sqlite in --runs.")
 @click.option("--no-report", is_flag=True, help="Leave out report.html, the page that shows it all with figures.")
 @click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip

@@ -18,6 +18,7 @@ from cache.console.command import (
     setting_options,
 )
 from cache.console.echo import echo
+from cache.console.paths import LOCAL_PATH, PATH
 from heads.commands.encoder_options import encoder_file_options
 from heads.export.export_settings import ExportSettings, parse_names
 from heads.export.formats import FORMATS
@@ -28,19 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_PATH = click.Path(path_type=Path)
 _setting = setting_options(ExportSettings)
 
 
 @click.command(cls=Command)
-@click.argument("run_path", metavar="RUN", type=_PATH)
+@click.argument("run_path", metavar="RUN", type=LOCAL_PATH)
 @click.option("--head", help="One of the run's heads; default: the best on the validation rows.")
 @click.option("--format", "formats", default="onnx", show_default=True, help=f"Some of {', '.join(FORMATS)}.")
 @click.option("--with-encoder", "with_encoders", help="Modalities whose encoder is in the file: image,text or all.")
-@click.option("-o", "--output", type=_PATH, help="The folder to write; default: export/HEAD in RUN.")
+@click.option("-o", "--output", type=LOCAL_PATH, help="The folder to write; default: export/HEAD in RUN.")
 @_setting("--int8", is_flag=True, help="Also in int8, where that loses no more than --max-loss.")
 @_setting("--max-loss", metavar="POINTS", help="Of accuracy on the validation rows that int8 may lose.")
-@click.option("--cache", "cache_path", type=_PATH, help="Where the run's cache is now, for --int8.")
+@click.option("--cache", "cache_path", type=PATH, help="Where the run's cache is now, for --int8.")
 @encoder_file_options
 @click.option("--plugins", is_flag=True, help="Load a head of a user's own class: runs its code.")
 @json_option

@@ -9,31 +9,30 @@ import click
 
 from cache.console.command import Command
 from cache.console.echo import echo
+from cache.console.paths import LOCAL_PATH, PATH
 from heads.commands.encoder_options import encoder_options
 
 __all__ = ["predict"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command(cls=Command)
-@click.argument("source_path", metavar="[SOURCE]", type=_PATH, default="embeddings.h5")
-@click.option("--run", "run_path", type=_PATH, required=True, help="A folder that heads-train wrote.")
+@click.argument("source_path", metavar="[SOURCE]", type=PATH, default="embeddings.h5")
+@click.option("--run", "run_path", type=LOCAL_PATH, required=True, help="A folder that heads-train wrote.")
 @click.option(
     "--head", "heads", multiple=True,
     help="One of the run's heads, the first is the answer that counts; default: all, and the best on validation rows.",
 )  # fmt: skip
-@click.option("-o", "--output", type=_PATH, help="A .csv, .jsonl or .parquet file; default: CSV to stdout.")
+@click.option("-o", "--output", type=LOCAL_PATH, help="A .csv, .jsonl or .parquet file; default: CSV to stdout.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="So many of the likeliest classes.")
 @click.option(
     "--threshold", type=click.FloatRange(0, 1),
     help="Products whose answer is less probable go to review.csv beside the output.",
 )  # fmt: skip
-@click.option("--cache", "cache_path", type=_PATH, help="Where a catalogue's vectors are kept; default: beside it.")
+@click.option("--cache", "cache_path", type=PATH, help="Where a catalogue's vectors are kept; default: beside it.")
 @click.option("--id-column", help="Of a catalogue; default: by its usual names.")
 @click.option("--image-column", help="Of a catalogue; default: as in training.")
 @click.option("--text-columns", help="Of a catalogue, several with commas; default: as in training.")
-@click.option("--image-root", type=_PATH, help="What a catalogue's image paths are relative to; default: its folder.")
+@click.option("--image-root", type=PATH, help="What a catalogue's image paths are relative to; default: its folder.")
 @encoder_options
 @click.option("--memory", help="For vectors, such as 8G; default: half of the machine's.")
 @click.option("--plugins", is_flag=True, help="Load heads of a user's own class: runs its code.")

@@ -9,17 +9,17 @@ import click
 
 from cache.console.command import Command, setting_options
 from cache.console.echo import echo
+from cache.console.paths import LOCAL_PATH, PATH
 from heads.commands.encoder_options import encoder_options
 from heads.serving.serve_settings import ServeSettings
 
 __all__ = ["serve"]
 
-_PATH = click.Path(path_type=Path)
 _setting = setting_options(ServeSettings)
 
 
 @click.command(cls=Command)
-@click.argument("run_path", metavar="RUN", type=_PATH)
+@click.argument("run_path", metavar="RUN", type=LOCAL_PATH)
 @_setting("--host", help="The address to listen at; the default is reached from this machine alone.")
 @_setting("--port", type=click.IntRange(0, 65535), help="0: any that is free.")
 @_setting(
@@ -33,10 +33,10 @@ _setting = setting_options(ServeSettings)
 @click.option(
     "--cache",
     "cache_path",
-    type=_PATH,
+    type=PATH,
     help="Products that are known by their ids; default: the cache of the training.",
 )
-@click.option("--image-root", type=_PATH, help="What its image paths are relative to; default: its folder.")
+@click.option("--image-root", type=LOCAL_PATH, help="What its image paths are relative to; default: its folder.")
 @_setting("--deadline", "deadline_s", type=click.FloatRange(0.1, 3600), help="Seconds for a request.")
 @_setting("--max-body", "max_body_mb", type=click.FloatRange(0.001, 256), help="Megabytes of a request.")
 @encoder_options

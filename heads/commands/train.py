@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
+from cache.console.paths import LOCAL_PATH, PATH
 from heads.errors import SettingError, TrackError
 from heads.reports.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
@@ -18,12 +19,11 @@ from heads.tracking.trackers import parse_trackers
 
 __all__ = ["train"]
 
-_PATH = click.Path(path_type=Path)
 setting = setting_options(TrainSettings)
 
 
 @click.command(cls=Command)
-@click.argument("cache_path", metavar="[CACHE]", type=_PATH, default="embeddings.h5")
+@click.argument("cache_path", metavar="[CACHE]", type=PATH, default="embeddings.h5")
 @click.option(
     "--fusion",
     default="all",
@@ -81,12 +81,14 @@ setting = setting_options(TrainSettings)
 @setting("--precision", help="fp32 or bf16, of the training; auto is bf16 where it is native.")
 @setting("--keep", help="The weights of the best epoch on the validation rows, or of the last, after --max-epochs.")
 @setting("--patience", help="Epochs without a better validation macro-F1 before stopping.")
-@click.option("--runs", "runs_path", type=_PATH, default="runs", show_default=True, help="Where run folders go.")
+@click.option("--runs", "runs_path", type=LOCAL_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label and a number.")
 @click.option("--no-report", is_flag=True, help="Leave report.html out of the run folder.")
 @click.option("--image-column", help="Of the pictures in the report; default: image, filename or another usual name.")
 @click.option("--title-column", help="Of the titles in the report; default: text, title or another usual name.")
-@click.option("--image-root", type=_PATH, help="What its pictures' paths are relative to; default: the cache's folder.")
+@click.option(
+    "--image-root", type=LOCAL_PATH, help="What its pictures' paths are relative to; default: the cache's folder."
+)
 @click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @details_option

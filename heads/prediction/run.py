@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cache import ContentSpec
+from cache.cloud.local_copies import local_copy
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata
 from heads.data.vectors import Vectors
@@ -63,7 +64,7 @@ class Run:
         self.config = read_config(self.path)
         self.head = heads[0] if heads else _best(self.path, self.heads)
         usual = find_cache(self.path, self.config)
-        self.cache_path = Path(cache_path) if cache_path is not None else usual if usual.is_file() else None
+        self.cache_path = local_copy(cache_path) if cache_path is not None else usual if usual.is_file() else None
         self._device = device
         self._changed = encoders
         self._encoders: dict[str, Any] | None = None

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cache.cloud.addresses import StoragePath, is_address
+from cache.cloud.local_copies import local_copy
+from cache.errors import CloudError
 from cache.reading import facts_of, raise_if_refused, reading
 from heads.errors import RunError
 from heads.typed_json import check_plain_name, read_object, read_plain_file, typed
 
 __all__ = ["Config", "check_manifest", "find_cache", "read_config", "write_manifest"]
+
+log = logging.getLogger("embed_once")
 
 MANIFEST = "manifest.json"
 MOST_HEADS = 1000
@@ -48,10 +54,18 @@ class Config:
 def find_cache(run_path: Path, config: Config) -> Path:
     """Return where a run's cache is: as it was named, from here or from the folder that holds the runs' folder.
 
+    Of a cache in a bucket it is the copy on this disk; where it cannot be had there is nothing at the path.
+
     Raises:
         UnreadableError: it cannot be told whether it is there.
     """
-    named = Path(config.cache or "")
+    named = StoragePath(config.cache or "")
+    if is_address(named):
+        try:
+            return local_copy(named)
+        except (CloudError, FileNotFoundError) as error:
+            log.warning("The cache of the run cannot be had. %s", error)
+            return named
     if facts_of(named) is None:
         with reading(run_path):
             beside = run_path.resolve(strict=True).parent.parent / named

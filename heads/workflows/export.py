@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cache.cloud.local_copies import local_copy
 from heads.data.metadata_request import is_metadata
 from heads.errors import ExportError
 from heads.export.check import Agreement, check_answers
@@ -150,7 +151,7 @@ def _probe(
 
 
 def _validation_rows(head: TrainedHead, facts: RunFacts, cache_path: str | Path | None) -> ValidationRows:
-    return read_validation_rows(head, facts.config, Path(cache_path) if cache_path else facts.cache_path)
+    return read_validation_rows(head, facts.config, local_copy(cache_path) if cache_path else facts.cache_path)
 
 
 def _make_int8(

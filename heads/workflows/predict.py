@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cache import Cache
+from cache.cloud.addresses import StoragePath
 from heads.errors import HeadError
 from heads.modules.head_set import vectors_for
 from heads.prediction.answer_files import AnswerTable, format_of, write_answers
@@ -65,7 +66,8 @@ def predict(
         CatalogueError, WeightsError, CacheError: the catalogue, an encoder or the cache cannot be read; or vectors take
             more than `memory`.
     """
-    source_path = Path(source_path)
+    source_path = StoragePath(source_path)
+    vectors_path: Path
     output = None if output_path is None else Path(output_path)
     if output is not None:
         _check_output(output, source_path, has_review=threshold is not None)  # before any work
@@ -74,7 +76,7 @@ def predict(
     if is_cache(source_path):
         vectors_path = source_path
     else:
-        vectors_path = usual_cache_path(source_path) if cache_path is None else Path(cache_path)
+        vectors_path = usual_cache_path(source_path) if cache_path is None else StoragePath(cache_path)
         absent = extract_for(run, source_path, vectors_path, columns=columns)
         is_renamed = is_renamed or columns is not None
     with Cache(vectors_path) as cache:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from cache.cloud.addresses import is_address
 from embed.amounts import plural
 from embed.catalogue.pictures.files import pictures_below
 
@@ -35,6 +36,8 @@ def explain_missing(cells: Sequence[str], root: Path, *, column: str) -> str:
         root: what their paths are relative to.
         column: the name of their column, for a template.
     """
+    if is_address(root):  # whose objects are not searched
+        return ""
     step = max(1, len(cells) // N_LOOKED_AT)
     sample = [cell.strip() for cell in cells[::step]][:N_LOOKED_AT]
     files = _files_like(sample, root)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from cache.cloud.addresses import is_address
 from cache.column_names import PICTURE_KEYS, USUAL_NAMES
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
@@ -19,7 +20,8 @@ from embed.catalogue.pictures.picture_lists import PictureList, split_pictures
 from embed.catalogue.pictures.template_search import find_templates
 from embed.catalogue.table import BATCH_ROWS, Table, folder_of
 from embed.contents.file_ranges import PlacedCell
-from embed.errors import CatalogueError
+from embed.contents.objects import is_object
+from embed.errors import CatalogueError, SettingError
 from embed.settings import ExtractSettings
 
 __all__ = ["PicturedTable", "open_pictured", "with_pictures"]
@@ -58,6 +60,11 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     for template in templates:
         for name in template.columns:
             check_asked("--image-template", name, table.columns)
+    if len(templates) > 1 and is_address(root):
+        raise SettingError(
+            f"--image-template: expected one where the pictures are in a bucket ({root}), got {len(templates)}: it "
+            "is not asked for each whether it leads to one. Name the one to take."
+        )
     finder = ColumnFinder(table, settings)
     image = finder.find("image")
     if not templates and settings.image_column is None:
@@ -187,6 +194,8 @@ def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> 
 
     There are none where a cell of the column `image` names a picture, or nothing explains the rows.
     """
+    if is_address(root):  # whose objects are not searched
+        return []
     batch = finder.first_rows
     n_rows = len(next(iter(batch.values()), []))
     if not n_rows:
@@ -208,11 +217,11 @@ def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> 
 
 
 def _names_picture(cell: str, root: Path) -> bool:
-    """Return whether a cell, or the first of those that it lists, is a file."""
+    """Return whether a cell, or the first of those that it lists, is a file or the URL of an object."""
     if isinstance(cell, PlacedCell):
         return True
     names = split_pictures(cell) or [cell.strip()]
-    return bool(names[0]) and os.path.isfile(root / names[0])
+    return is_object(names[0]) or (bool(names[0]) and os.path.isfile(root / names[0]))
 
 
 def _free_name(names: Sequence[str], columns: Sequence[str]) -> str:

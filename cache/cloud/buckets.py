@@ -1,0 +1,276 @@
+"""Buckets of S3, Google and Azure, by obstore; its errors become a few of our own, which tell no secret."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cache.cloud import stores
+from cache.cloud.addresses import Address
+from cache.errors import CloudError
+
+__all__ = ["Bucket", "ConflictError", "ObjectFacts", "open_bucket"]
+
+MOST_FAILED = 40  # reads in a row, after which the bucket itself is asked for
+PIECE_BYTES = 2**25  # of an object that is written in pieces, of which there may be 10,000
+
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_RETRIED = re.compile(r"after \d+ retries")
+_FROM_THE_MACHINE = re.compile(r"169\.254\.|metadata\.google|/latest/(api/token|meta-data)|/metadata/identity")
+_CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
+
+
+class _UnansweredError(CloudError):
+    """The server did not answer; `is_final` says whether it was asked for as often as `stores.RETRY` permits."""
+
+    is_final = True
+
+
+class ConflictError(CloudError):
+    """The object is there already, or is another one than was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What a store tells of an object; the tag is another one when its bytes are."""
+
+    etag: str
+    n_bytes: int
+    version: str | None = None  # by which Google knows it
+
+
+def _again(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that asks again where obstore did not, as where an answer was cut off in the middle.
+
+    Who writes with a condition may so be told of a conflict with what was written the first time.
+    """
+
+    @functools.wraps(method)
+    def asking(*args: Any, **options: Any) -> Any:
+        for _ in range(stores.RETRY["max_retries"]):
+            try:
+                return method(*args, **options)
+            except _UnansweredError as error:
+                if error.is_final:
+                    raise
+        return method(*args, **options)
+
+    return asking
+
+
+class Bucket:
+    """One bucket; all keys are those of the whole bucket, and every method is free to be called by several threads.
+
+    Every method raises:
+        FileNotFoundError: there is no such object, though there is the bucket.
+        CloudError: the bucket refuses, is not there, or does not answer, after all that `stores.RETRY` permits.
+    """
+
+    def __init__(self, store: Any, scheme: str, name: str) -> None:
+        import obstore
+
+        self._obstore = obstore
+        self._store = store
+        self.scheme = scheme
+        self.name = name
+        self.url = f"{scheme}://{name}"
+        self._variables = stores.SCHEMES[scheme][1]
+        self._n_failed = 0  # reads, one after the other
+        self._readable_key = ""  # of an object that was read
+
+    def trust(self, key: str) -> None:
+        """Note that an object was read."""
+        self._n_failed, self._readable_key = 0, key
+
+    def doubt(self, error: CloudError) -> None:
+        """Note that one was not; raise the error where so many were not in a row that it cannot be for their sake.
+
+        Raises:
+            CloudError: the object that was read last cannot be had any more either, or none ever was.
+        """
+        self._n_failed += 1
+        if self._n_failed >= MOST_FAILED:
+            try:
+                if not self._readable_key:
+                    raise error
+                self.head(self._readable_key)
+            except (CloudError, FileNotFoundError):
+                raise error from None
+            self._n_failed = 0
+
+    @_again
+    def head(self, key: str) -> ObjectFacts:
+        """Return what there is to know of an object without reading it."""
+        with self._asking(key):
+            return _facts(self._obstore.head(self._store, key))
+
+    @_again
+    def get(self, key: str, *, most_bytes: int | None = None) -> tuple[ObjectFacts, bytes]:
+        """Return an object, without its bytes where they are more than `most_bytes`."""
+        with self._asking(key):
+            answer = self._obstore.get(self._store, key)
+            facts = _facts(answer.meta)
+            if most_bytes is not None and facts.n_bytes > most_bytes:
+                return facts, b""
+            content = bytes(answer.bytes())
+        if len(content) != facts.n_bytes:
+            raise self._silent(key, "the answer was cut off", is_final=False)
+        return facts, content
+
+    @_again
+    def get_range(self, key: str, start: int, end: int, *, etag: str) -> bytes:
+        """Return bytes in the middle of an object.
+
+        Raises:
+            ConflictError: it is another object by now.
+        """
+        with self._asking(key):
+            content = bytes(
+                self._obstore.get(self._store, key, options={"range": (start, end), "if_match": etag}).bytes()
+            )
+        if len(content) != end - start:
+            raise self._silent(key, "the answer was cut off", is_final=False)
+        return content
+
+    @_again
+    def put(self, key: str, content: Any, *, replaces: ObjectFacts | None = None) -> ObjectFacts:
+        """Write an object in one request: where there is none, or in place of the one that `replaces` tells of.
+
+        Raises:
+            ConflictError: there is one, or another one.
+        """
+        mode: Any = "create"
+        if replaces is not None:
+            known = {"e_tag": replaces.etag, "version": replaces.version}
+            mode = {name: value for name, value in known.items() if value}
+        with self._asking(key):
+            answer = self._obstore.put(self._store, key, content, mode=mode, use_multipart=False)
+        return ObjectFacts(answer["e_tag"] or "", memoryview(content).nbytes, answer["version"])
+
+    def put_pieces(self, key: str, pieces: Iterable[bytes], *, check: Callable[[], object]) -> None:
+        """Write an object of any size, whatever stands there; it is there whole at the end, or not at all.
+
+        `check` is called when all pieces are there and before they become the object, and may raise what forbids it.
+        """
+        with self._asking(key):
+            writer = self._obstore.open_writer(self._store, key, buffer_size=PIECE_BYTES, max_concurrency=4)
+            for piece in pieces:
+                writer.write(piece)
+            check()
+            writer.close()
+
+    @_again
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those that are not there are no error."""
+        if keys:
+            with self._asking(keys[0]):
+                self._obstore.delete(self._store, list(keys))
+
+    def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
+        """Yield all objects whose keys begin with `prefix` and a slash, in order."""
+        last: str | None = None
+        for n_left in range(stores.RETRY["max_retries"], -1, -1):
+            try:
+                with self._asking(prefix):
+                    for batch in self._obstore.list(self._store, prefix or None, offset=last):
+                        for meta in batch:
+                            last = meta["path"]
+                            yield last, _facts(meta)
+                return
+            except _UnansweredError as error:
+                if error.is_final or not n_left:
+                    raise
+
+    @contextmanager
+    def _asking(self, key: str) -> Iterator[None]:
+        """Turn obstore's errors in the block into ours; theirs quote the server, which may quote the key's name."""
+        from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
+
+        try:
+            yield
+        except (AlreadyExistsError, PreconditionError) as error:
+            raise ConflictError(f"Expected {self._url(key)} to be as it was, got another object.") from _bare(error)
+        except FileNotFoundError as error:
+            text = str(error)
+            if "NoSuchBucket" in text or "ContainerNotFound" in text:
+                raise self._no_bucket() from None
+            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
+        except (InvalidPathError, ValueError):  # a key that obstore refuses: two slashes in a row, no Unicode
+            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
+        except BaseError as error:
+            raise self._named(key, str(error)) from _bare(error)
+
+    def _named(self, key: str, text: str) -> CloudError:
+        """Return the error of ours for what obstore says."""
+        status = match[1] if (match := _STATUS.search(text)) else ""
+        code = match[1] or match[2] if (match := _CODE.search(text)) else ""
+        reason = " ".join(filter(None, (status, code)))
+        if code in ("NoSuchBucket", "ContainerNotFound"):
+            return self._no_bucket()
+        if code == "RequestTimeTooSkewed":
+            return CloudError(f"{self.url} refuses access ({reason}). Set the clock of this machine.")
+        if status in ("301", "307") or code in ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+            return CloudError(f"{self.url} is in another region ({reason}). Set AWS_REGION to that of the bucket.")
+        if status in ("400", "401", "403") or code in ("AccessDenied", "ExpiredToken", "InvalidToken"):
+            return CloudError(
+                f"{self.url} refuses access to {key or 'its objects'} ({reason}). See that {self._variables} "
+                "are not expired and are those of somebody who may read, list, write and delete there, as far as it is "
+                "asked for."
+            )
+        if "BadScheme" in text:
+            return CloudError(
+                f"Expected {self.url} to be behind https, got an endpoint of plain http. Set "
+                f"{self._variables.partition('_')[0]}_ALLOW_HTTP=true if it is meant."
+            )
+        if _FROM_THE_MACHINE.search(text):
+            return CloudError(
+                f"Expected credentials for {self.url}, got none. Set {self._variables}, or run where the machine "
+                "has a role."
+            )
+        reason = reason or ("timed out" if "timed out" in text else "no connection")
+        return self._silent(key, reason, is_final=_RETRIED.search(text) is not None)
+
+    def _silent(self, key: str, reason: str, *, is_final: bool) -> CloudError:
+        error = _UnansweredError(
+            f"{self._url(key)} could not be had: the server did not answer as it should ({reason}). Nothing is lost: "
+            "see that it can be reached, then type the same line again."
+        )
+        error.is_final = is_final
+        return error
+
+    def _no_bucket(self) -> CloudError:
+        return CloudError(
+            f"Expected a bucket at {self.url}, got none of this name. Correct the URL, or make the bucket."
+        )
+
+    def _url(self, key: str) -> str:
+        return f"{self.url}/{key}"
+
+
+def open_bucket(address: Address) -> Bucket:
+    """Return the bucket of an address, for which credentials are found as obstore does: by the environment.
+
+    Raises:
+        CloudError: obstore is not installed, or a variable is wrong.
+    """
+    return _open_bucket(address.scheme, address.bucket, stores.environment())
+
+
+@functools.lru_cache(maxsize=64)
+def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]]) -> Bucket:
+    """Return a bucket; the environment is what a store reads, so that what one read before is not taken for it."""
+    return Bucket(stores.make_store(scheme, name), scheme, name)
+
+
+def _facts(meta: Any) -> ObjectFacts:
+    return ObjectFacts(meta["e_tag"] or "", meta["size"], meta["version"])
+
+
+def _bare(error: Exception) -> Exception:
+    """Return an error of the same kind without its text, which may quote a request; a traceback shows it."""
+    return type(error)("(what the server said is not shown)")

@@ -1,0 +1,180 @@
+"""Copies on the local disk of objects that are read again and again: caches, and catalogues.
+
+They stand in a folder for each object below ``$XDG_CACHE_HOME/embed-once`` (``~/.cache/embed-once``). Beside a copy
+``<name>.json`` says which object it is of, by its tag, and which file the copy was. A copy is taken for the object if
+both are still so; otherwise it is fetched aside, checked for its size, and put in place by a rename. So whatever is
+killed in between leaves a copy that is fetched again. No copy is ever written to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cache.aside import write_aside
+from cache.cloud.addresses import Address, address_of, is_address
+from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts, open_bucket
+from cache.errors import CloudError
+from cache.lock import WriterLock
+from cache.reading import facts_of, names_in
+
+__all__ = ["LocalCopy", "local_copy"]
+
+log = logging.getLogger("embed_once")
+
+PIECE_BYTES = 2**24  # fetched by one request
+N_TOGETHER = 8  # requests, so that a fetch has at most 128 MB in memory
+ATTEMPTS = 5  # to fetch an object that is replaced meanwhile
+TOLD_BYTES = 2**26  # of a copy whose fetching takes so long that it is told
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME")
+
+
+def local_copy(path: str | os.PathLike[str]) -> Path:
+    """Return where a file can be opened: the path itself, or of an object in a bucket its copy, brought up to date.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        CloudError: it cannot be had.
+    """
+    return LocalCopy(address_of(path)).fetch() if is_address(path) else Path(path)
+
+
+class LocalCopy:
+    """The copy of one object."""
+
+    def __init__(self, address: Address) -> None:
+        if not address.name:
+            raise CloudError(
+                f"Expected the URL of a file, got {address}. Name one in the bucket, such as {address}e.h5."
+            )
+        self.address = address
+        server = [os.environ.get(name, "") for name in ENDPOINTS]
+        digest = hashlib.sha256(json.dumps([*server, str(address)]).encode()).hexdigest()[:32]
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.folder = Path(home, "embed-once", digest)
+        self.path = self.folder / address.name
+        self._facts_path = self.folder / f"{address.name}.json"
+        self.facts = ObjectFacts("", 0)  # of the object that the copy was last seen to be of
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket that the object is in."""
+        return open_bucket(self.address)
+
+    def fetch(self, second: Path | None = None) -> Path:
+        """Bring the copy up to date and return its path; where `second` is given, it is one more name of the same file.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            CloudError: it cannot be had.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                facts = self.bucket.head(self.address.key)
+            except FileNotFoundError:
+                self.bucket.get(self.address.key, most_bytes=0)  # which tells whether the bucket itself is not there
+                raise
+            if second is None and self._is_of(facts):
+                return self.path
+            with suppress(ConflictError), self._locked():
+                if not self._is_of(facts):
+                    self._fetch(facts)
+                if second is not None:
+                    _second_name(self.path, second, folder=self.folder)
+                return self.path
+        raise CloudError(f"{self.address} was replaced again and again while it was fetched. Type the same line again.")
+
+    def _is_of(self, facts: ObjectFacts) -> bool:
+        """Return whether the copy is of the object with this tag, and the file that was put there for it."""
+        with suppress(OSError, ValueError):
+            kept = json.loads(self._facts_path.read_text(encoding="utf-8"))
+            if facts.etag and kept == self._about(facts):
+                self.facts = facts
+                return True
+        return False
+
+    def adopt(self, path: Path, facts: ObjectFacts) -> None:
+        """Make a file, to which nobody ever writes, the copy of the object with these facts."""
+        with self._locked():
+            _second_name(path, self.path, folder=self.folder)
+            self._note(facts)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let no other process replace the copy in the block; what a killed one left aside is removed."""
+        lock = WriterLock(self.folder / "fetching" / "lock")
+        lock.acquire(is_patient=True)
+        try:
+            for name in names_in(self.folder):
+                if name.endswith(".tmp"):
+                    (self.folder / name).unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+    def _note(self, facts: ObjectFacts) -> None:
+        """Write down which object the copy is of."""
+        about = json.dumps(self._about(facts))
+        write_aside(self._facts_path, lambda aside: aside.write_text(about, encoding="utf-8"), folder=self.folder)
+        self.facts = facts
+
+    def _about(self, facts: ObjectFacts) -> dict[str, object]:
+        file = os.stat(self.path)
+        identity = [file.st_ino, file.st_size, file.st_mtime_ns]
+        return {"url": str(self.address), "etag": facts.etag, "n_bytes": facts.n_bytes, "file": identity}
+
+    def _fetch(self, facts: ObjectFacts) -> None:
+        if facts.n_bytes > TOLD_BYTES:
+            log.info("%s is fetched (%.0f MB).", self.address, facts.n_bytes / 1e6)
+        write_aside(self.path, lambda aside: self._write_pieces(aside, facts), folder=self.folder)
+        self._note(facts)
+
+    def _write_pieces(self, aside: Path, facts: ObjectFacts) -> None:
+        free = os.statvfs(self.folder)
+        if free.f_bavail * free.f_frsize < facts.n_bytes:
+            raise CloudError(
+                f"Expected {facts.n_bytes / 1e6:.1f} MB of free space in {self.folder} for a copy of {self.address}, "
+                f"got {free.f_bavail * free.f_frsize / 1e6:.1f} MB. Free some, or set XDG_CACHE_HOME to another disk."
+            )
+        bucket, key = self.bucket, self.address.key
+        with aside.open("wb") as file:
+            descriptor = file.fileno()
+
+            def fetch(start: int) -> None:
+                end = min(start + PIECE_BYTES, facts.n_bytes)
+                content = bucket.get_range(key, start, end, etag=facts.etag)
+                if os.pwrite(descriptor, content, start) < len(content):
+                    raise CloudError(
+                        f"{aside} could not be written whole. Free some space, then type the same line again."
+                    )
+
+            with ThreadPoolExecutor(N_TOGETHER, thread_name_prefix="fetch") as pool:
+                for _ in pool.map(fetch, range(0, facts.n_bytes, PIECE_BYTES)):
+                    pass
+        if (written := facts_of(aside)) is None or written.st_size != facts.n_bytes:
+            raise CloudError(f"{self.address} was not fetched whole. Type the same line again.")
+
+
+def _second_name(path: Path, second: Path, *, folder: Path) -> None:
+    """Give a file, to which nobody ever writes, a second name; `folder` is where it gets a third for a moment.
+
+    Where the disk knows no second names, it is a copy. A rename of one name to another of the same file does nothing
+    and leaves both, so that what is so already is left as it is.
+    """
+    if facts_of(second) is None or not os.path.samefile(path, second):
+        write_aside(second, lambda aside: _link(path, aside), folder=folder)
+
+
+def _link(path: Path, aside: Path) -> None:
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(path, aside)
+    except OSError:
+        shutil.copyfile(path, aside)
