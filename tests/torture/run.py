@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of what is started
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
