@@ -126,6 +126,19 @@ def test_known_content_is_answered_without_an_encoder(shop, monkeypatch):
         run.predict(text="never seen")
 
 
+def test_products_are_answered_when_another_file_takes_the_place_of_the_cache(shop, tmp_path, caplog):
+    """A server lives on while somebody writes beside it; it is told once, and the cache may come back."""
+    cache_path = Path(shutil.copy(shop / "c.h5", tmp_path))
+    run, alone = (Run.load(shop / "runs/run", cache_path=path) for path in (cache_path, shop / "nothing.h5"))
+    run.predict(text="never seen")
+    (tmp_path / "other").write_bytes(b"no cache")
+    (tmp_path / "other").replace(cache_path)
+    for n in range(3):
+        text = f"never seen {n}"
+        assert run.predict(text=text).probability == pytest.approx(alone.predict(text=text).probability, abs=1e-5)
+    assert len([record for record in caplog.records if "until the cache can be read again" in record.message]) == 1
+
+
 def test_pictures_may_be_paths_bytes_or_images(shop, run):
     path = shop / "images/3.png"
     said = [run.predict(image=one) for one in (path, str(path), path.read_bytes(), Image.open(path))]

@@ -12,6 +12,8 @@ from torture.disk import Disk
 from torture.registry import CAMPAIGNS
 from torture.run import torture
 
+from cache.lock import WriterLock
+
 SEED = 16
 
 
@@ -55,6 +57,15 @@ def test_the_first_loss_ends_with_what_makes_it_again(monkeypatch, tmp_path):
     assert "Lost in coins, trial 2: lost: the third coin" in again.stdout
     assert (tmp_path / "coins" / "coin").read_text() == drawn
     assert json.loads((tmp_path / "state.json").read_text())["n_trials"] == {"coins": 2}
+
+
+def test_two_tortures_do_not_share_a_folder(tmp_path):
+    lock = WriterLock(tmp_path / "lock")
+    lock.acquire()
+    again = CliRunner().invoke(torture, ["--minutes", "0", "--resume", str(tmp_path)])
+    lock.release()
+    assert again.exit_code == 1
+    assert "another is at work there" in again.stderr
 
 
 def test_cases_of_a_campaign_come_in_turn_and_in_an_order_of_the_seed(tmp_path):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
-from cache import ContentSpec, Tokens, VectorsByKey, content_key
+from cache import CacheError, ContentSpec, Tokens, VectorsByKey, content_key
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_vectors
 from heads.data.tokens import ProductTokens
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
 
 __all__ = ["Product", "ProductEncoder", "picture_bytes"]
+
+log = logging.getLogger("embed_once")
+T = TypeVar("T")
 
 MOST_KEPT = 10_000  # contents that were asked for last
 MOST_KEPT_BYTES = 2**28  # of their vectors and tokens
@@ -73,6 +78,7 @@ class ProductEncoder:
             if known is not None and modality not in self._token_dims
             if (vectors := VectorsByKey.of_spec(known, encoder.spec)) is not None
         }
+        self._unread: set[str] = set()  # those of them that cannot be read for now
         self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._n_kept_bytes = 0
         self._locks = {modality: threading.Lock() for modality in encoders}
@@ -89,7 +95,7 @@ class ProductEncoder:
         return all(
             not content.key
             or (modality, content.key) in self._kept
-            or (modality in self._known and self._known[modality].knows(content.key))
+            or self._look_up(modality, methodcaller("knows", content.key))
             for modality, content in contents.items()
         )
 
@@ -128,14 +134,31 @@ class ProductEncoder:
             return _Content("", "absent" if product.image is None else "empty")
         return _Content(content_key(product.image), "ok", product.image)
 
+    def _look_up(self, modality: str, look: Callable[[VectorsByKey], T]) -> T | None:
+        """Return what the vectors of the cache say; None where there are none, or they cannot be read for now.
+
+        Another file may have taken the cache's place, and no answer needs it: contents are encoded then.
+        """
+        if (known := self._known.get(modality)) is None:
+            return None
+        try:
+            answer = look(known)
+        except CacheError as error:
+            if modality not in self._unread:
+                log.warning("Each %s is encoded until the cache can be read again. %s", modality, error)
+            self._unread.add(modality)
+            return None
+        self._unread.discard(modality)
+        return answer
+
     def _encode(self, modality: str, contents: Sequence[_Content]) -> dict[str, Any]:
         """Return what each content is encoded to, by key: a vector with its tokens, or the status of a failure."""
         wanted = {content.key: content.value for content in contents if content.key}
         with self._keeping:
             found: dict[str, Any] = {key: self._kept[modality, key] for key in wanted if (modality, key) in self._kept}
         missing = [key for key in wanted if key not in found]
-        if missing and modality in self._known:
-            vectors, is_known, _ = self._known[modality].find(missing)
+        if missing and (looked_up := self._look_up(modality, methodcaller("find", missing))):
+            vectors, is_known, _ = looked_up
             found |= {key: (vectors[n].copy(), None) for n, key in enumerate(missing) if is_known[n]}
             missing = [key for key in missing if key not in found]
         size = int(getattr(self._encoders[modality], "batch_size", BATCH_SIZE))

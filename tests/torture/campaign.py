@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from forked import Forked
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ def in_child(function: Callable[[], Any], *, timeout_s: int) -> Any:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(timeout_s)
         logging.disable()
+        torch.set_num_threads(1)  # the threads that another campaign may have used are not in this process
         try:
             answer = (True, function())
         except BaseException as error:  # noqa: BLE001 - it is raised in the parent

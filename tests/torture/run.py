@@ -15,9 +15,12 @@ from pathlib import Path
 
 import click
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of what is started
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from cache.errors import CacheLockedError  # noqa: E402
+from cache.lock import WriterLock  # noqa: E402
 from torture.campaign import Campaign, LossError, Tools, Trial  # noqa: E402
 from torture.registry import CAMPAIGNS  # noqa: E402
 
@@ -61,6 +64,11 @@ def torture(minutes: float, seed: int | None, only: tuple[str, ...], folder: Pat
     """Kill, starve and damage the project's commands in turn, and end at the first thing that is lost."""
     folder = Path(tempfile.mkdtemp(prefix="torture-")) if folder is None else folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock(folder / "lock")
+    try:
+        lock.acquire()
+    except CacheLockedError as error:
+        raise click.ClickException(f"Expected {folder} to be of one torture, but another is at work there.") from error
     session = Session(folder, seed)
     click.echo(f"Seed {session.seed}, in {folder}.")
     end = time.monotonic() + 60 * minutes
@@ -70,6 +78,7 @@ def torture(minutes: float, seed: int | None, only: tuple[str, ...], folder: Pat
             loss = run(session, [CAMPAIGNS[name] for name in only or CAMPAIGNS], tools, folder=folder, end=end)
         finally:
             tools.close()
+            lock.release()
     print_figures(session)
     if loss:
         click.echo(loss)

@@ -24,13 +24,13 @@ from served import Served, served, started, stop
 from support import ROOT
 
 from cache import Journal, seal
-from torture.campaign import LOST, UNNAMED, WRONG, Campaign, Tools, Trial, require
+from torture.campaign import LOST, UNNAMED, WRONG, Campaign, Tools, Trial, in_child, require
 
 IDS = [f"p{n}" for n in range(10)]
 
 
 def prepare(tools: Tools) -> Callable[[Trial], None]:
-    run = served(tools.folder / "served")
+    run = in_child(lambda: served(tools.folder / "served"), timeout_s=600)  # it leaves threads, which no fork survives
     with started(run, tools.folder) as server:
         wanted = answers(server, IDS)
     cases = (damaged_run, sealed_beneath, clients_killed, without_descriptors)
