@@ -111,6 +111,15 @@ def test_info_prints_one_json_object(path):
     }
 
 
+def test_info_tells_of_parts_where_nothing_is_sealed_yet(tmp_path):
+    path = tmp_path / "new.h5"
+    assert "is not there. Make one with embed-extract." in invoke(info, path).stderr
+    leave_a_part(path)
+    result = invoke(info, path)
+    assert result.exit_code == 1
+    assert f"of {path} there is none yet: 1 part waits in its journal. Type the line of embed-extract" in result.stderr
+
+
 def test_info_tells_of_parts_that_wait_and_of_their_vectors(path):
     leave_a_part(path)
     facts = json.loads(invoke(info, path, "--json").stdout)

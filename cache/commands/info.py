@@ -21,6 +21,7 @@ from cache.console.command import (
     show_statuses,
 )
 from cache.console.echo import echo
+from cache.errors import CacheError
 
 if TYPE_CHECKING:
     from cache.store import Cache
@@ -36,13 +37,24 @@ MOST_COLUMNS = 10  # whose names are shown without --details
 @json_option
 def info(cache_path: Path, details: bool, as_json: bool) -> None:
     """Show what is in the cache and what made it."""
+    try:
+        facts = _facts(cache_path)
+    except FileNotFoundError as error:
+        raise _not_sealed(cache_path) or error from error
+    if as_json:
+        print_json(facts)
+        return
+    _show(facts, details=details)
+
+
+def _facts(cache_path: Path) -> dict[str, Any]:
     from cache.cloud.mirrored_journal import n_waiting_parts
     from cache.reading import reading
     from cache.store import Cache
     from cache.waiting_vectors import count_waiting
 
     with Cache(cache_path) as cache, reading(cache.path):
-        facts: dict[str, Any] = {
+        return {
             "cache": str(cache_path),
             "bytes": cache.path.stat().st_size,
             "content_sha256": cache.content_sha256,
@@ -60,10 +72,20 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
             "n_unsealed_parts": n_waiting_parts(cache_path),
             "n_unsealed_vectors": count_waiting(cache),
         }
-    if as_json:
-        print_json(facts)
-        return
-    _show(facts, details=details)
+
+
+def _not_sealed(cache_path: Path) -> CacheError | None:
+    """Return the error that there is no cache yet where parts of it wait; None where there are none."""
+    from cache.cloud.mirrored_journal import n_waiting_parts
+
+    n_parts = n_waiting_parts(cache_path)
+    if not n_parts:
+        return None
+    waiting = "1 part waits" if n_parts == 1 else f"{n_parts} parts wait"
+    return CacheError(
+        f"Expected a sealed cache, but of {cache_path} there is none yet: {waiting} in its journal. Type the line of "
+        "embed-extract again that made them, without --shard."
+    )
 
 
 def _show(facts: dict[str, Any], *, details: bool) -> None:
