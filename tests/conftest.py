@@ -150,9 +150,9 @@ def served_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return served(tmp_path_factory.mktemp("served"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
-    """A Ray cluster of two node processes."""
+    """A Ray cluster of two node processes, which take a share of a core even when they are idle."""
     from ray_cluster import ray_cluster  # Ray is for those who ask
 
     with ray_cluster() as cluster:
