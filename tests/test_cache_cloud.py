@@ -64,6 +64,11 @@ def sealed(path, texts):
         seal(journal.cache_path, journal, products(texts))
 
 
+def publish_alone(path, texts):
+    with open_journal(path) as journal:
+        publish(journal, texts)
+
+
 def objects(url):
     """The keys beside a cache in a bucket, without what all have in common."""
     address = address_of(url)
@@ -504,6 +509,51 @@ def test_shards_of_several_machines_put_their_parts_side_by_side(url, tmp_path, 
     assert [name for name in objects(url) if ".journal/" in name] == []
     extract_shard(catalogue, url, shard="0/2", encoders=encoders(), settings=settings)
     assert [name for name in objects(url) if ".journal/" in name] == []
+
+
+def test_last_call_reads_no_picture_that_a_shard_of_another_machine_has_read(url, tmp_path, elsewhere, monkeypatch):
+    """Its hints wait in the bucket, and those that the cache had already stay."""
+    monkeypatch.setattr("embed.contents.hash_cache.SETTLED_NS", -(10**15))
+    monkeypatch.setattr("embed.extraction.content_source.choose_samples", lambda *_, **__: {})
+    catalogue, encoder = small_catalogue(tmp_path / "shop"), CountingEncoder("image")
+    for _ in range(2):
+        elsewhere(extract_shard, catalogue, url, shard="1/2", encoders=[encoder])
+        extract_shard(catalogue, url, shard="0/2", encoders=[encoder])
+        monkeypatch.setattr("embed.extraction.content_source.read_image", lambda *_, **__: pytest.fail("it was read"))
+        extract(catalogue, url, encoders=[encoder])
+        assert objects(url) == ["e.h5", "e.h5.hints"]
+    assert encoder.n_encoded == 6
+
+
+def test_what_workers_publish_into_the_mirror_is_in_the_bucket_before_it_is_sealed(url, elsewhere):
+    """As those of an engine do; otherwise it would be lost to a sealer that is faster."""
+    with open_journal(url) as journal:
+        with Journal(journal.cache_path, shard="ray-1") as worker:
+            publish(worker, ["b"])
+        journal.take_shards()
+        assert len(objects(url)) == 1
+        elsewhere(sealed, url, ["a"])
+        seal(journal.cache_path, journal, products(["b"]))
+    assert vectors_of(url) == {"b": [1, 98]}
+
+
+@pytest.mark.parametrize("shard", [None, "00000-of-00002"])
+def test_part_that_is_damaged_in_the_mirror_alone_stays_in_the_bucket(url, shard, elsewhere, caplog):
+    elsewhere(publish_alone, url, ["a"])
+    for _ in range(2):
+        with open_journal(url, shard=shard) as journal:
+            (path,) = journal.paths()
+            path.write_bytes(path.read_bytes()[:-1])
+            assert list(journal.parts()) == []
+    assert caplog.text.count("is damaged. It is set aside") == 2
+    assert len(objects(url)) == 1
+
+
+def test_mirror_looks_into_the_sealed_cache_for_parts_that_are_here_alone(url, monkeypatch):
+    sealed(url, ["a"])
+    with monkeypatch.context() as patch, open_journal(url) as journal:
+        patch.setattr("cache.cloud.mirrored_journal.Cache", lambda _: pytest.fail("all keys were read"))
+        journal._refresh()
 
 
 @pytest.mark.parametrize("option", ["--runs", "--image-root"])
