@@ -1,11 +1,13 @@
 """Caches in a bucket, against a real S3 server: parts, sealing, copies, and what goes wrong on the way."""
 
+import datetime
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from cache.cloud.mirrored_journal import open_journal
 from cache.commands.info import info
 from cache.errors import CacheLockedError, CloudError
 from cache.rebuilding.merging import merge
-from cache.rebuilding.unused import drop_unused
+from cache.rebuilding.unused import drop_unused, find_unused
 from embed import ExtractSettings, extract, extract_shard
 from embed.commands.extract import extract as extract_command
 
@@ -408,7 +410,7 @@ def test_one_writer_of_a_machine_at_a_time(url):
         pass
 
 
-def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path):
+def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path, monkeypatch):
     sealed(tmp_path / "here.h5", ["a"])
     sealed(url, ["b"])
     report = merge([tmp_path / "here.h5"], url)
@@ -417,7 +419,10 @@ def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path):
     with open_journal(url) as journal:
         publish(journal, ["unused"])
         seal(journal.cache_path, journal, None)
-    assert drop_unused(url).counts == {"text": 1}
+    assert find_unused(url, keep_days=30).n == 0
+    later = SimpleNamespace(today=lambda: datetime.date.today() + datetime.timedelta(30))
+    monkeypatch.setattr("cache.rebuilding.unused.datetime", SimpleNamespace(date=later))
+    assert drop_unused(url, keep_days=30).counts == {"text": 1}  # by the days that the other noted
     with Cache(url) as cache:
         assert sorted(cache.keys("text").astype(str)) == sorted(keys_of("ab"))
     assert merge([url], tmp_path / "copy.h5").n_products == 2
