@@ -530,6 +530,20 @@ def test_last_call_reads_no_picture_that_a_shard_of_another_machine_has_read(url
     assert encoder.n_encoded == 6
 
 
+def test_what_a_shard_elsewhere_publishes_after_the_seal_waits_for_the_next(url, elsewhere):
+    """No lock reaches there."""
+    with elsewhere(open_journal, url, shard="00001-of-00002") as shard:
+        publish(shard, ["a"])
+        sealed(url, ["b"])
+        publish(shard, ["c"])
+    assert len(objects(url)) == 2
+    sealed(url, ["b"])
+    assert objects(url) == ["e.h5"]
+    with Cache(url) as cache:
+        assert sorted(cache.keys("text").astype(str)) == sorted(keys_of("abc"))
+        assert cache.encoded("text", "given").all()
+
+
 def test_what_workers_publish_into_the_mirror_is_in_the_bucket_before_it_is_sealed(url, elsewhere):
     """As those of an engine do; otherwise it would be lost to a sealer that is faster."""
     with open_journal(url) as journal:

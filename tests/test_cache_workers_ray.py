@@ -122,12 +122,18 @@ def test_an_answer_that_is_lost_with_its_node_is_asked_for_again(pool, ray_clust
 def test_a_cluster_whose_room_goes_for_good_is_named(pool, ray_cluster, tmp_path):
     (tmp_path / "wait").touch()
     node = ray_cluster.add_node(num_cpus=3)
+
+    def fail():
+        with pytest.raises(WorkerError) as failed:
+            dict(workers.run([1]))
+        return str(failed.value)
+
     with pool(cpus_per_worker=3) as workers:
-        errors = beside(lambda: pytest.raises(WorkerError, lambda: dict(workers.run([1]))))
+        errors = beside(fail)
         await_(lambda: list(tmp_path.glob("task-*")))
         ray_cluster.remove_node(node, allow_graceful=False)
         workers.settings = replace(workers.settings, deadline_s=1.0)
-        assert "needs 3 CPU within 1 s, but none did" in str(errors.get(timeout=60).value)
+        assert "needs 3 CPU within 1 s, but none did" in errors.get(timeout=60)
 
 
 def test_a_task_that_was_done_by_the_third_worker_that_died_is_done():
