@@ -34,14 +34,14 @@ class FilesBeside:
             failures_path = cache_path.with_name(f"{cache_path.name}{FAILURES}")
             self._paths = {f"{key}{HINTS}": self._hints_path, f"{key}{FAILURES}": failures_path}
         self._is_of_shard = shard is not None
-        self._before: dict[Path, bytes | None] = {}
+        self._before: dict[str, bytes | None] = {}  # nothing until they are fetched
         self._of_shards: dict[str, Path] = {}  # the hints that shards have left, by their objects' keys
 
     def fetch(self) -> None:
         """Take over the hints of another machine where this one has none, and those that shards have left."""
         if facts_of(self._hints_path) is None:
             self._fetch(f"{self._copy.address.key}{HINTS}", self._hints_path)
-        self._before = {path: _content(path) for path in self._paths.values()}
+        self._before = {key: _content(path) for key, path in self._paths.items()}
         if not self._is_of_shard:
             keys = [key for key, _ in self._copy.bucket.list(self._journal_key) if key.endswith(HINTS)]
             self._of_shards = {key: self._folder / key.rpartition("/")[2] for key in keys}
@@ -55,8 +55,8 @@ class FilesBeside:
 
     def send(self) -> None:
         """Put what has changed into the bucket; who put others there meanwhile has as good ones."""
-        for key, path in self._paths.items():
-            if (content := _content(path)) != self._before[path]:
+        for key, before in self._before.items():
+            if (content := _content(self._paths[key])) != before:
                 with suppress(ConflictError):
                     self._send(key, content)
         self._copy.bucket.delete([key for key, path in self._of_shards.items() if facts_of(path) is None])
