@@ -48,7 +48,7 @@ from cache.lock import WriterLock
 from cache.part import Part, encode_part, merged_part
 from cache.part_file import SUFFIX, PartFile, load_part_file
 from cache.reading import SHORTAGES, facts_of, names_in, raise_if_refused
-from cache.shards import HINTS, first_specs, parts_in, shard_folders, take_shard
+from cache.shards import HINTS, first_specs, parts_in, sealed_specs, shard_folders, take_shard
 
 __all__ = ["Journal"]
 
@@ -129,7 +129,7 @@ class Journal:
         """
         self.working_shards, self.conflicts = [], []
         folders = shard_folders(self.shards_folder)
-        specs = first_specs(self.folder) if folders else {}
+        specs = first_specs(self.folder) | sealed_specs(self.cache_path) if folders else {}
         for folder in folders:
             try:
                 with Journal(self.cache_path, shard=folder.name):

@@ -10,8 +10,9 @@ from cache.errors import UnknownVersionError
 from cache.keys import EncoderSpec
 from cache.part_file import SUFFIX, read_heading
 from cache.reading import facts_of, names_in
+from cache.store import Cache
 
-__all__ = ["HINTS", "first_specs", "parts_in", "shard_folders", "take_shard"]
+__all__ = ["HINTS", "first_specs", "parts_in", "sealed_specs", "shard_folders", "take_shard"]
 
 HINTS = "hints"
 
@@ -39,10 +40,26 @@ def first_specs(folder: Path) -> Specs:
     return specs
 
 
+def sealed_specs(cache_path: Path) -> Specs:
+    """Return what made the vectors of a sealed cache, nothing where there is none.
+
+    Raises:
+        CacheError: it cannot be read.
+    """
+    if facts_of(cache_path) is None:
+        return {}
+    with Cache(cache_path) as cache:
+        return {
+            f"{modality}/{encoder}": cache.spec(modality, encoder)
+            for modality in cache.content_modalities
+            for encoder in cache.encoders(modality)
+        }
+
+
 def take_shard(folder: Path, journal_folder: Path, specs: Specs) -> str:
     """Move a shard's parts and hints into the journal's folder; return "", or why they were left where they are.
 
-    `specs` are those of the journal's parts; what is taken is added.
+    `specs` are those of the cache and of the journal's parts; what is taken is added.
 
     Raises:
         UnreadableError: a part cannot be read for now.

@@ -1,11 +1,13 @@
 """Caches in a bucket, against a real S3 server: parts, sealing, copies, and what goes wrong on the way."""
 
+import datetime
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from cache.cloud.mirrored_journal import open_journal
 from cache.commands.info import info
 from cache.errors import CacheLockedError, CloudError
 from cache.rebuilding.merging import merge
-from cache.rebuilding.unused import drop_unused
+from cache.rebuilding.unused import drop_unused, find_unused
 from embed import ExtractSettings, extract, extract_shard
 from embed.commands.extract import extract as extract_command
 
@@ -62,6 +64,11 @@ def sealed(path, texts):
     with open_journal(path) as journal:
         publish(journal, texts)
         seal(journal.cache_path, journal, products(texts))
+
+
+def publish_alone(path, texts):
+    with open_journal(path) as journal:
+        publish(journal, texts)
 
 
 def objects(url):
@@ -403,7 +410,7 @@ def test_one_writer_of_a_machine_at_a_time(url):
         pass
 
 
-def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path):
+def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path, monkeypatch):
     sealed(tmp_path / "here.h5", ["a"])
     sealed(url, ["b"])
     report = merge([tmp_path / "here.h5"], url)
@@ -412,7 +419,10 @@ def test_caches_in_a_bucket_are_merged_and_rid_of_what_is_unused(url, tmp_path):
     with open_journal(url) as journal:
         publish(journal, ["unused"])
         seal(journal.cache_path, journal, None)
-    assert drop_unused(url).counts == {"text": 1}
+    assert find_unused(url, keep_days=30).n == 0
+    later = SimpleNamespace(today=lambda: datetime.date.today() + datetime.timedelta(30))
+    monkeypatch.setattr("cache.rebuilding.unused.datetime", SimpleNamespace(date=later))
+    assert drop_unused(url, keep_days=30).counts == {"text": 1}  # by the days that the other noted
     with Cache(url) as cache:
         assert sorted(cache.keys("text").astype(str)) == sorted(keys_of("ab"))
     assert merge([url], tmp_path / "copy.h5").n_products == 2
@@ -504,6 +514,65 @@ def test_shards_of_several_machines_put_their_parts_side_by_side(url, tmp_path, 
     assert [name for name in objects(url) if ".journal/" in name] == []
     extract_shard(catalogue, url, shard="0/2", encoders=encoders(), settings=settings)
     assert [name for name in objects(url) if ".journal/" in name] == []
+
+
+def test_last_call_reads_no_picture_that_a_shard_of_another_machine_has_read(url, tmp_path, elsewhere, monkeypatch):
+    """Its hints wait in the bucket, and those that the cache had already stay."""
+    monkeypatch.setattr("embed.contents.hash_cache.SETTLED_NS", -(10**15))
+    monkeypatch.setattr("embed.extraction.content_source.choose_samples", lambda *_, **__: {})
+    catalogue, encoder = small_catalogue(tmp_path / "shop"), CountingEncoder("image")
+    for _ in range(2):
+        elsewhere(extract_shard, catalogue, url, shard="1/2", encoders=[encoder])
+        extract_shard(catalogue, url, shard="0/2", encoders=[encoder])
+        monkeypatch.setattr("embed.extraction.content_source.read_image", lambda *_, **__: pytest.fail("it was read"))
+        extract(catalogue, url, encoders=[encoder])
+        assert objects(url) == ["e.h5", "e.h5.hints"]
+    assert encoder.n_encoded == 6
+
+
+def test_what_a_shard_elsewhere_publishes_after_the_seal_waits_for_the_next(url, elsewhere):
+    """No lock reaches there."""
+    with elsewhere(open_journal, url, shard="00001-of-00002") as shard:
+        publish(shard, ["a"])
+        sealed(url, ["b"])
+        publish(shard, ["c"])
+    assert len(objects(url)) == 2
+    sealed(url, ["b"])
+    assert objects(url) == ["e.h5"]
+    with Cache(url) as cache:
+        assert sorted(cache.keys("text").astype(str)) == sorted(keys_of("abc"))
+        assert cache.encoded("text", "given").all()
+
+
+def test_what_workers_publish_into_the_mirror_is_in_the_bucket_before_it_is_sealed(url, elsewhere):
+    """As those of an engine do; otherwise it would be lost to a sealer that is faster."""
+    with open_journal(url) as journal:
+        with Journal(journal.cache_path, shard="ray-1") as worker:
+            publish(worker, ["b"])
+        journal.take_shards()
+        assert len(objects(url)) == 1
+        elsewhere(sealed, url, ["a"])
+        seal(journal.cache_path, journal, products(["b"]))
+    assert vectors_of(url) == {"b": [1, 98]}
+
+
+@pytest.mark.parametrize("shard", [None, "00000-of-00002"])
+def test_part_that_is_damaged_in_the_mirror_alone_stays_in_the_bucket(url, shard, elsewhere, caplog):
+    elsewhere(publish_alone, url, ["a"])
+    for _ in range(2):
+        with open_journal(url, shard=shard) as journal:
+            (path,) = journal.paths()
+            path.write_bytes(path.read_bytes()[:-1])
+            assert list(journal.parts()) == []
+    assert caplog.text.count("is damaged. It is set aside") == 2
+    assert len(objects(url)) == 1
+
+
+def test_mirror_looks_into_the_sealed_cache_for_parts_that_are_here_alone(url, monkeypatch):
+    sealed(url, ["a"])
+    with monkeypatch.context() as patch, open_journal(url) as journal:
+        patch.setattr("cache.cloud.mirrored_journal.Cache", lambda _: pytest.fail("all keys were read"))
+        journal._refresh()
 
 
 @pytest.mark.parametrize("option", ["--runs", "--image-root"])

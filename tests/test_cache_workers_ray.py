@@ -6,12 +6,13 @@ import logging
 import queue
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from ray_workers import Squarer
 
 from cache.errors import SettingError, WorkerError
-from cache.workers.ray_pool import RayPool, RaySettings
+from cache.workers.ray_pool import RayPool, RaySettings, _Queue
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -97,6 +98,50 @@ def test_nodes_may_come_and_go(pool, ray_cluster, tmp_path, caplog):
         (tmp_path / "wait").unlink()
         assert results.get(timeout=60) == {number: number**2 for number in TASKS}
     assert sum(n_tries(tmp_path, number) for number in TASKS) == len(TASKS) + 1
+
+
+def test_an_answer_that_is_lost_with_its_node_is_asked_for_again(pool, ray_cluster, tmp_path, monkeypatch, caplog):
+    """A large one stays on the node that made it until it is fetched."""
+    import ray
+
+    answers = iter([1, 1, ray.exceptions.ObjectLostError("00", None, ""), *[1] * len(TASKS)])
+    plain = ray.get
+
+    def get(result):
+        if isinstance(error := next(answers), ray.exceptions.RayError):
+            raise error
+        return plain(result)
+
+    with caplog.at_level(logging.WARNING, "embed_once"), pool(n_workers=1) as workers:
+        monkeypatch.setattr(ray, "get", get)
+        assert dict(workers.run(TASKS[:3])) == {number: number**2 for number in TASKS[:3]}
+    assert sorted(n_tries(tmp_path, number) for number in TASKS[:3]) == [1, 1, 2]
+    assert caplog.text.count("A worker is gone") == 1
+
+
+def test_a_cluster_whose_room_goes_for_good_is_named(pool, ray_cluster, tmp_path):
+    (tmp_path / "wait").touch()
+    node = ray_cluster.add_node(num_cpus=3)
+
+    def fail():
+        with pytest.raises(WorkerError) as failed:
+            dict(workers.run([1]))
+        return str(failed.value)
+
+    with pool(cpus_per_worker=3) as workers:
+        errors = beside(fail)
+        await_(lambda: list(tmp_path.glob("task-*")))
+        ray_cluster.remove_node(node, allow_graceful=False)
+        workers.settings = replace(workers.settings, deadline_s=1.0)
+        assert "needs 3 CPU within 1 s, but none did" in errors.get(timeout=60)
+
+
+def test_a_task_that_was_done_by_the_third_worker_that_died_is_done():
+    left = iter([1, 1, None])
+    tasks = _Queue([1], str, lambda _: next(left))
+    for _ in range(3):
+        tasks.give_back(tasks.waiting.popleft())
+    assert tasks.n_left == 0
 
 
 def test_a_cluster_without_room_is_named(pool):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray_encoders
+from bucket_server import BUCKET
 from support import ROOT, write_catalogue
 
 import embed.extraction.extract_catalogue
@@ -119,6 +120,15 @@ def test_cache_is_the_local_one_and_each_content_is_encoded_once(shop, notes, lo
     assert_equal(path, local)
     assert len(workers(notes) - {os.getpid()}) == 2
     assert extract(shop, path, settings=settings_of(notes, address="nowhere:1")).was_written is False  # none is needed
+
+
+def test_cache_in_a_bucket_is_the_local_one(shop, notes, local, ray_cluster, proxy, tmp_path):
+    """Workers publish into the mirror, which nodes must share as any other folder."""
+    url = f"s3://{BUCKET}/{tmp_path.name}/e.h5"
+    report = extract(shop, url, settings=settings_of(notes, address=ray_cluster.address))
+    assert [one.n_encoded for one in report.encoders] == [96]
+    with Cache(url) as ours, Cache(local) as theirs:
+        assert ours.content_sha256 == theirs.content_sha256
 
 
 def test_three_workers_are_killed_and_their_work_is_done_by_others(shop, notes, local, tmp_path, ray_cluster):

@@ -289,6 +289,21 @@ def test_shards_of_two_specs_at_once_are_named_and_nothing_of_them_is_lost(shop,
     assert_equal(path, local)
 
 
+def test_shard_of_another_spec_than_was_sealed_meanwhile_is_named_and_stays_apart(shop, local, tmp_path):
+    """It began before there was anything to compare with, and ended after the seal."""
+    path = tmp_path / "c.h5"
+    run(shop, path)
+    run(shop, tmp_path / "other.h5", "1/2", size=7)
+    shutil.copytree(tmp_path / "other.h5.journal", tmp_path / "c.h5.journal")
+    folder = tmp_path / "c.h5.journal" / "shards" / "00001-of-00002"
+    with pytest.raises(SpecConflictError, match=re.escape(f"{folder} has ")):
+        run(shop, path)
+    assert len(list(folder.glob("*.part.h5"))) == 2
+    shutil.rmtree(folder.parent)
+    assert run(shop, path)[0] == 0
+    assert_equal(path, local)
+
+
 def test_vectors_of_a_shard_of_another_catalogue_stay_and_harm_nothing(shop, local, tmp_path):
     other = write_catalogue(
         tmp_path / "other", [{"id": "x", "image": "x.png", "text": "none of them"}], {"x.png": image_bytes("navy")}

@@ -9,9 +9,8 @@ All local code runs on the files of the mirror, as on any others. What is added 
   fetched where its tag is not that of the copy.
 - A sealed cache takes the place of the one that it was made of, and of no other (`cache.cloud.sealed_objects`). Where
   somebody else sealed meanwhile, theirs is fetched, and ours made anew of it and of the parts, all of which are there.
-- Hints of pictures' keys, and the list of failures, are put beside the cache, so that another machine need not read all
-  pictures anew.
 - Shards have a mirror each, and put their parts beside all others'.
+- Other files follow likewise (`cache.cloud.files_beside`).
 - Objects of parts that were merged or sealed are removed after what they went into has been put there.
 """
 
@@ -29,6 +28,7 @@ from pathlib import Path
 from cache.aside import write_aside
 from cache.cloud.addresses import address_of, is_address
 from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts
+from cache.cloud.files_beside import FilesBeside
 from cache.cloud.local_copies import LocalCopy
 from cache.cloud.sealed_objects import check_conditional_writes, put_cache
 from cache.errors import CloudError
@@ -43,7 +43,6 @@ __all__ = ["MirroredJournal", "n_waiting_parts", "open_journal"]
 
 log = logging.getLogger("embed_once")
 
-HINTS, FAILURES = ".hints", ".failures.csv"  # behind the cache's name
 N_TOGETHER = 4  # parts that are fetched at once; each stands in memory whole
 ATTEMPTS = 20  # to put a part where another is being put at the same time
 WAIT_S = 0.5  # between them
@@ -79,6 +78,10 @@ def _parts_beside(copy: LocalCopy) -> set[str]:
     return {key.rpartition("/")[2] for key in keys if key.endswith(SUFFIX)}
 
 
+def _is_whole(name: str, content: bytes) -> bool:
+    return hashlib.sha256(content).hexdigest() == name.removesuffix(SUFFIX).rpartition(".")[2]
+
+
 class MirroredJournal(Journal):
     """The parts of a cache in a bucket, held by one writer of this machine; other machines may write theirs beside it.
 
@@ -96,7 +99,8 @@ class MirroredJournal(Journal):
         self._sealed: ObjectFacts | None = None  # what the bucket had when the cache here was made; None: nothing
         self._sent: set[str] = set()  # the names of parts that are in the bucket
         self._is_behind = False  # whether the cache here was sealed, and is not in the bucket
-        self._before: dict[str, bytes | None] = {}  # what stood beside the cache, by the suffix of its name
+        self._is_refreshed = False  # whether all parts here are in the bucket
+        self._beside = FilesBeside(copy, self.cache_path, self.folder, shard=shard)
 
     @property
     def _bucket(self) -> Bucket:
@@ -107,7 +111,7 @@ class MirroredJournal(Journal):
         super().__enter__()
         try:
             self._refresh()
-            self._fetch_hints()
+            self._beside.fetch()
         except BaseException as error:
             self.__exit__(error)
             raise
@@ -117,9 +121,22 @@ class MirroredJournal(Journal):
         try:
             if not any(error):
                 self._drop_gone()
-                self._send_beside()
+                self._beside.send()
         finally:
             super().__exit__(*error)
+
+    def take_shards(self) -> None:
+        super().take_shards()
+        if self._is_refreshed:  # else all that is here alone is sent in a moment
+            for path in self.paths():
+                if path.name not in self._sent:
+                    self._send(path)
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Rename a part here; its object stays where it is the file that is damaged, or where this is a shard's."""
+        if self._is_of_shard or not _is_whole(path.name, path.read_bytes()):
+            self._sent.discard(path.name)
+        super().set_aside(path, reason)
 
     def merge(self, modality: str, encoder: str) -> None:
         if not self._is_of_shard:  # whose mirror has parts of others, which these merge
@@ -165,19 +182,21 @@ class MirroredJournal(Journal):
 
     def _refresh(self) -> None:
         """Make the cache and the parts here those that are in the bucket, and send the parts that are here alone."""
+        self._sent = _parts_beside(self._copy)  # before the cache: what is sealed meanwhile stands there
         try:
             self._copy.fetch(self.cache_path)
             self._sealed = self._copy.facts
         except FileNotFoundError:
             self._sealed = None
             self.cache_path.unlink(missing_ok=True)
-        self._sent = _parts_beside(self._copy)
         here = {path.name for path in self.paths()}
-        for path in self._drop_sealed(self.folder / name for name in sorted(here - self._sent)):
-            self._send(path)
+        if alone := [self.folder / name for name in sorted(here - self._sent)]:
+            for path in self._drop_sealed(alone):
+                self._send(path)
         with ThreadPoolExecutor(N_TOGETHER, thread_name_prefix="fetch") as pool:
             for _ in pool.map(self._fetch, sorted(self._sent - here)):
                 pass
+        self._is_refreshed = True
 
     def _drop_sealed(self, paths: Iterable[Path]) -> Iterator[Path]:
         """Remove parts that another machine has sealed, and yield the others."""
@@ -205,7 +224,7 @@ class MirroredJournal(Journal):
         except FileNotFoundError:
             self._sent.discard(name)
             return
-        if hashlib.sha256(content).hexdigest() != name.removesuffix(SUFFIX).rpartition(".")[2]:
+        if not _is_whole(name, content):
             log.warning(
                 "%s/%s is damaged and left out: what was in it is encoded again.", self._bucket.url, self._object(name)
             )
@@ -243,38 +262,6 @@ class MirroredJournal(Journal):
         gone = self._sent - {path.name for path in self.paths()}
         self._bucket.delete([self._object(name) for name in sorted(gone)])
         self._sent -= gone
-
-    def _fetch_hints(self) -> None:
-        """Take over the hints of another machine where this one has none."""
-        path = self._beside(HINTS)
-        if facts_of(path) is None:
-            with suppress(FileNotFoundError):
-                _, hints = self._bucket.get(f"{self._key}{HINTS}")
-                write_aside(path, lambda aside: aside.write_bytes(hints), folder=self.folder)
-        self._before = {suffix: self._content_beside(suffix) for suffix in (HINTS, FAILURES)}
-
-    def _send_beside(self) -> None:
-        """Put hints and the list of failures beside the cache; who put others there meanwhile has as good ones."""
-        for suffix, before in self._before.items():
-            key, content = f"{self._key}{suffix}", self._content_beside(suffix)
-            if content == before:
-                continue
-            with suppress(ConflictError):
-                others: ObjectFacts | None = None
-                with suppress(FileNotFoundError):
-                    others = self._bucket.head(key)
-                if content is not None:
-                    self._bucket.put(key, content, replaces=others)
-                elif others is not None:
-                    self._bucket.delete([key])
-
-    def _beside(self, suffix: str) -> Path:
-        return self.cache_path.with_name(f"{self.cache_path.name}{suffix}")
-
-    def _content_beside(self, suffix: str) -> bytes | None:
-        with suppress(FileNotFoundError):
-            return self._beside(suffix).read_bytes()
-        return None
 
     def _object(self, name: str) -> str:
         return f"{self._key}.journal/{name}"

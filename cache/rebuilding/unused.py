@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.cloud.addresses import resolved
+from cache.cloud.local_copies import local_copy
 from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.errors import CacheError
@@ -45,7 +46,7 @@ def find_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
         CacheError: the cache has no products, or cannot be read.
     """
     with Cache(cache_path) as cache:
-        return _unused(cache, _used_keys(cache), keep_days)[0]
+        return _unused(cache, _used_keys(cache), keep_days, noted_beside=cache.path)[0]
 
 
 def drop_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
@@ -63,7 +64,7 @@ def drop_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
     with open_journal(cache_path) as journal, Source(journal.cache_path, has_parts=False) as source:
         cache = source.cache
         assert cache is not None  # noqa: S101 - a source without parts is a file
-        unused, wanted = _unused(cache, _used_keys(cache), keep_days)
+        unused, wanted = _unused(cache, _used_keys(cache), keep_days, noted_beside=local_copy(cache_path))
         if unused.n:
             rebuild(journal.cache_path, journal, [source], products_of(cache), wanted=wanted)
     return unused
@@ -86,8 +87,10 @@ def _used_keys(cache: Cache) -> dict[str, set[str]]:
     return used
 
 
-def _unused(cache: Cache, used: dict[str, set[str]], keep_days: int) -> tuple[Unused, dict[str, set[str]]]:
-    """Return what is to be dropped, and the keys that stay, by modality."""
+def _unused(
+    cache: Cache, used: dict[str, set[str]], keep_days: int, *, noted_beside: Path
+) -> tuple[Unused, dict[str, set[str]]]:
+    """Return what is to be dropped, and the keys that stay, by modality; `noted_beside` is where days are noted."""
     keys = {modality: cache.keys(modality) for modality in cache.content_modalities}  # (U,) each
     masks = {
         modality: np.array([key not in used.get(modality, ()) for key in of_modality.astype(str).tolist()], dtype=bool)
@@ -96,7 +99,7 @@ def _unused(cache: Cache, used: dict[str, set[str]], keep_days: int) -> tuple[Un
     wanted, n_kept = dict(used), 0
     if keep_days:
         unused = {modality: of_modality[masks[modality]] for modality, of_modality in keys.items()}
-        for modality, days in days_unused(Path(cache.path), unused, today=datetime.date.today().toordinal()).items():
+        for modality, days in days_unused(noted_beside, unused, today=datetime.date.today().toordinal()).items():
             kept = unused[modality][days < keep_days]
             masks[modality][masks[modality]] = days >= keep_days
             if len(kept):

@@ -32,7 +32,7 @@ class RaySettings:
     n_workers: int | None = None  # None: as many as the cluster has room for
     cpus_per_worker: int | None = None  # None: all of a node, of its share per GPU, or of an even share of all
     gpus_per_worker: float = 0.0
-    deadline_s: float = 3600.0  # of one task, and of the first worker's start
+    deadline_s: float = 3600.0  # of one task, and of a worker's start where there is no other
 
     def __post_init__(self) -> None:
         if self.n_workers is not None and self.n_workers < 1:

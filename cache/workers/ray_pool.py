@@ -50,6 +50,7 @@ class _Queue:
         """Have what is left of a task done before all others; None where it is done."""
         if left is None:
             self.n_left -= 1
+            self._n_lost[place] = 0
             return
         if left != self.tasks[place]:
             self.tasks[place], self._n_lost[place] = left, 0
@@ -86,7 +87,6 @@ class RayPool:
         self._kind, self._arguments = kind, tuple(arguments)
         self._workers: list[_Seat] = []
         self._starts_failed = 0  # since a worker lived
-        self._had_worker = False
         self._grew_s = float("-inf")  # when it was looked whether there is room for more
         self._connection = ExitStack()
 
@@ -126,7 +126,7 @@ class RayPool:
         """
         queue = _Queue(tasks, describe, again)
         self._grew_s = float("-inf")
-        started_s = time.monotonic()
+        heard_s = time.monotonic()  # when a worker last was at a task
         while queue.n_left:
             self._grow(queue.n_left)
             for worker in self._workers:
@@ -136,20 +136,22 @@ class RayPool:
             for worker in self._finished():
                 try:
                     result = self._ray.get(worker.result)
-                except self._ray.exceptions.RayActorError as error:
-                    self._lose(worker, queue, error)
-                    continue
                 except self._ray.exceptions.RayTaskError as error:
                     raise _cause_of(error) from error
+                except self._ray.exceptions.RayError as error:  # it is dead, or its node is, with what it had done
+                    self._lose(worker, queue, error)
+                    continue
                 place, worker.task, worker.result = worker.task, None, None
-                self._starts_failed, self._had_worker = 0, True
+                self._starts_failed = 0
                 if place is not None:
                     task = queue.tasks[place]
                     queue.leave(place, rest(task, result))
                     yield task, result
             for worker in self._overdue():
                 self._lose(worker, queue, f"it was at its task for {self.settings.deadline_s:.0f} s")
-            if not self._had_worker and time.monotonic() - started_s > self.settings.deadline_s:
+            if any(worker.task is not None or worker.result is None for worker in self._workers):
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > self.settings.deadline_s:
                 raise self._no_room()
 
     @property
@@ -223,7 +225,7 @@ class RayPool:
         has = " and ".join(f"{room.get(name, 0):g} {name}" for name in self._needs)
         return WorkerError(
             f"Expected the cluster to start a worker that needs {needs} within {self.settings.deadline_s:.0f} s, but "
-            f"none did (it has {has} in all). Ask for less, or wait until it has room."
+            f"none did (it has {has} in all). What is done is kept. Ask for less, or wait until it has room."
         )
 
 

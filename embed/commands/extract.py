@@ -24,6 +24,7 @@ from cache.console.echo import echo
 from cache.console.paths import PATH
 from cache.console.ray_options import ray_options, take_ray_settings
 from embed.amounts import show_bytes
+from embed.extraction.engines.registry import ENGINES
 from embed.settings import ExtractSettings
 
 if TYPE_CHECKING:
@@ -111,9 +112,7 @@ class ExtractCommand(Command):
     type=int,
     help="Threads that read, decode and encode; default: one per core. Of Ray: processes; default: as many as fit.",
 )
-@setting(
-    "--engine", type=click.Choice(["local", "ray"]), help="Who encodes: this process, or workers of a Ray cluster."
-)
+@setting("--engine", type=click.Choice(list(ENGINES)), help="Who encodes: this process, or workers of a Ray cluster.")
 @ray_options(without=("n_workers", "deadline_s"))
 @click.option(
     "--task-deadline",
