@@ -12,6 +12,8 @@ from torture.disk import Disk
 from torture.registry import CAMPAIGNS
 from torture.run import torture
 
+from cache.errors import DamagedCacheError
+
 SEED = 16
 
 
@@ -55,6 +57,20 @@ def test_the_first_loss_ends_with_what_makes_it_again(monkeypatch, tmp_path):
     assert "Lost in coins, trial 2: lost: the third coin" in again.stdout
     assert (tmp_path / "coins" / "coin").read_text() == drawn
     assert json.loads((tmp_path / "state.json").read_text())["n_trials"] == {"coins": 2}
+
+
+def test_an_error_that_no_campaign_expects_is_a_loss_too(monkeypatch, tmp_path):
+    """A reader that raises ended with a traceback, without figures and without the line that makes it again."""
+
+    def damaged(trial):
+        raise DamagedCacheError(f"trial {trial.number}")
+
+    monkeypatch.setattr("torture.run.CAMPAIGNS", {"coins": Campaign("coins", "coins", lambda _: damaged)})
+    ended = CliRunner().invoke(torture, ["--minutes", "1", "--seed", "7", "--resume", str(tmp_path)])
+    assert ended.exit_code == 1
+    assert "coins: 0 trials: 0 lost, 0 encoded again, 0 wrong, 1 unnamed" in ended.stdout
+    assert "DamagedCacheError: trial 0" in ended.stdout
+    assert f"bin/torture --minutes 0 --seed 7 --only coins --resume {tmp_path}" in ended.stdout
 
 
 def test_cases_of_a_campaign_come_in_turn_and_in_an_order_of_the_seed(tmp_path):

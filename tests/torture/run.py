@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ import click
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from torture.campaign import Campaign, LossError, Tools, Trial  # noqa: E402
+from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial  # noqa: E402
 from torture.registry import CAMPAIGNS  # noqa: E402
 
 STATE = "state.json"
@@ -93,7 +94,8 @@ def run(session: Session, campaigns: list[Campaign], tools: Tools, *, folder: Pa
                 ready[campaign.name] = campaign.prepare(tools)
                 start = time.monotonic()  # what several share is nobody's time
             ready[campaign.name](trial)
-        except LossError as loss:
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, or Hypothesis: it was not expected
+            loss = error if isinstance(error, LossError) else LossError(UNNAMED, traceback.format_exc())
             session.counts[campaign.name][loss.kind] += 1
             return (
                 f"Lost in {campaign.name}, trial {number}: {loss}\nWhat is left of it is in {trial.folder}. Again: "
