@@ -31,10 +31,11 @@ class PlainRows:
             ]
         else:
             self._places = np.array([dataset.id.get_offset() or 0])
-        if chunk_dim != self.dim or (0 not in dataset.shape and not self._places.all()):  # no dataset begins with the file
+        is_placed = 0 in dataset.shape or self._places.all()  # none begins where the file does
+        if chunk_dim != self.dim or not is_placed:
             raise DamagedCacheError(
-                f"Expected {source.path} to have its vectors row by row, got pieces of rows, or some that stand nowhere "
-                "by themselves. Move it elsewhere to have its contents encoded again."
+                f"Expected {source.path} to have its vectors row by row, got pieces of rows, or some without a place "
+                "of their own. Move it elsewhere to have its contents encoded again."
             )
 
     def take(self, rows: np.ndarray, source: SourceFile | None = None) -> np.ndarray:

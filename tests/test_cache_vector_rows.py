@@ -112,9 +112,9 @@ def test_vectors_that_do_not_stand_row_by_row_are_refused(kind, tmp_path):
         else:
             file.create_dataset("v", (10, 4), "f4", chunks=(4, 4) if kind == "a chunk is missing" else (4, 2))
         file["v"][:4] = 1.0
-    with CheckedFile(source := SourceFile(tmp_path / "odd.h5")) as file:
-        with pytest.raises(DamagedCacheError, match="row by row"):
-            PlainRows(file["v"], source)
+    source = SourceFile(tmp_path / "odd.h5")
+    with CheckedFile(source) as file, pytest.raises(DamagedCacheError, match="row by row"):
+        PlainRows(file["v"], source)
 
 
 def test_no_vectors_stand_anywhere(tmp_path):
