@@ -71,6 +71,7 @@ def test_an_error_that_no_campaign_expects_is_a_loss_too(monkeypatch, tmp_path):
     assert "coins: 0 trials: 0 lost, 0 encoded again, 0 wrong, 1 unnamed" in ended.stdout
     assert "DamagedCacheError: trial 0" in ended.stdout
     assert f"bin/torture --minutes 0 --seed 7 --only coins --resume {tmp_path}" in ended.stdout
+    assert CliRunner().invoke(torture, ["--resume", str(tmp_path)]).stdout.startswith("Seed 7, ")  # the first was lost
 
 
 def test_cases_of_a_campaign_come_in_turn_and_in_an_order_of_the_seed(tmp_path):

@@ -38,11 +38,16 @@ class Session:
             self.seed = state["seed"] if seed is None else seed
             self.n_trials = Counter(state["n_trials"])
             self.counts |= {name: Counter(counts) for name, counts in state["counts"].items()}
+        self._save()  # whoever goes on has the seed, even if the first trial is lost or killed
 
     def note(self, name: str, trial: Trial) -> None:
-        """Count a trial that held, and keep the state whole whatever ends this process."""
+        """Count a trial that held."""
         self.n_trials[name] += 1
         self.counts[name] += trial.counts
+        self._save()
+
+    def _save(self) -> None:
+        """Keep the state, whole whatever ends this process."""
         state = {"seed": self.seed, "n_trials": self.n_trials, "counts": self.counts}
         self.path.with_suffix(".tmp").write_text(json.dumps(state, indent=1))
         os.replace(self.path.with_suffix(".tmp"), self.path)
