@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 __all__ = [
     "CacheError",
@@ -72,7 +73,13 @@ class SpecConflictError(CacheError, ValueError):
 
 
 class CacheLockedError(CacheError, RuntimeError):
-    """Another process is writing this cache."""
+    """Another process is writing this cache.
+
+    Attributes:
+        left_lock: the file to remove if that process has ended, where the file system has no locks that would tell.
+    """
+
+    left_lock: Path | None = None
 
 
 class CloudError(CacheError):

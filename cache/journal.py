@@ -85,7 +85,7 @@ class Journal:
         self.shards_folder = self._cache_folder / SHARDS
         self.folder = self._cache_folder if shard is None else self.shards_folder / shard
         self.is_shard = shard is not None
-        self.working_shards: list[str] = []  # the names of those whose parts were not taken
+        self.working_shards: dict[str, Path | None] = {}  # whose parts were not taken: name -> `left_lock` of the error
         self.conflicts: list[str] = []  # what speaks against taking others'
         self._lock = WriterLock(self.folder / "lock")
         self._is_patient = is_patient
@@ -127,15 +127,15 @@ class Journal:
             UnreadableError: it cannot be told what there is.
             OSError: a part cannot be moved; it stays where it is.
         """
-        self.working_shards, self.conflicts = [], []
+        self.working_shards, self.conflicts = {}, []
         folders = shard_folders(self.shards_folder)
         specs = first_specs(self.folder) | sealed_specs(self.cache_path) if folders else {}
         for folder in folders:
             try:
                 with Journal(self.cache_path, shard=folder.name):
                     conflict = take_shard(folder, self.folder, specs)
-            except CacheLockedError:
-                self.working_shards.append(folder.name)
+            except CacheLockedError as error:
+                self.working_shards[folder.name] = error.left_lock
             else:
                 self.conflicts += [conflict] if conflict else []
 

@@ -102,11 +102,13 @@ class WriterLock:
 
     def _held_by_name(self, descriptor: int) -> CacheLockedError:
         holder = _holder(descriptor).removesuffix(BY_NAME)
-        return CacheLockedError(
+        error = CacheLockedError(
             f"One writer at a time may write a cache, and {holder} is writing this one or was killed: the file system "
             f"has no locks that would tell. Wait for it to end. If it has ended, remove {self.path} and type the same "
             "line again."
         )
+        error.left_lock = self.path
+        return error
 
     def release(self) -> None:
         """Remove the lock's file and let go."""

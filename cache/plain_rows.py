@@ -22,20 +22,21 @@ class PlainRows:
         self._source = source
         self.dim, self.dtype = dataset.shape[1], dataset.dtype
         self.chunk_rows, chunk_dim = dataset.chunks or dataset.shape
-        if chunk_dim != self.dim:
-            raise DamagedCacheError(
-                f"Expected {source.path} to have its vectors row by row, got pieces of rows. Move it elsewhere to have "
-                "its contents encoded again."
-            )
         if dataset.chunks:
             chunks: list[h5py.h5d.StoreInfo] = []
             dataset.id.chunk_iter(chunks.append)  # all at once: `get_chunk_info` looks for each from the first one on
-            self._places = np.full(-(-len(dataset) // self.chunk_rows), -1, dtype=np.int64)  # each one's first byte
+            self._places = np.zeros(-(-len(dataset) // self.chunk_rows), dtype=np.int64)  # each one's first byte
             self._places[[one.chunk_offset[0] // self.chunk_rows for one in chunks]] = [
                 one.byte_offset for one in chunks
             ]
         else:
             self._places = np.array([dataset.id.get_offset() or 0])
+        is_placed = 0 in dataset.shape or self._places.all()  # none begins where the file does
+        if chunk_dim != self.dim or not is_placed:
+            raise DamagedCacheError(
+                f"Expected {source.path} to have its vectors row by row, got pieces of rows, or some without a place "
+                "of their own. Move it elsewhere to have its contents encoded again."
+            )
 
     def take(self, rows: np.ndarray, source: SourceFile | None = None) -> np.ndarray:
         """Return some rows, from the file opened anew where `source` is such; no others are read.

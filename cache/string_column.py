@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
+from operator import eq
 from typing import Any, overload
 
 import numpy as np
@@ -49,7 +50,7 @@ class StringColumn(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, StringColumn):
             return np.array_equal(self.offset, other.offset) and np.array_equal(self.utf8, other.utf8)
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(str.__eq__, self, other))
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -43,6 +43,7 @@ def test_a_column_of_other_strings_is_another():
     column = column_of(["a", "b"])
     assert column != column_of(["ab", ""])
     assert column != ["a"]
+    assert column != [1, 2]  # `str.__eq__` has no answer to them, which counts as true
     assert column != 3
     with pytest.raises(IndexError):
         column[2]

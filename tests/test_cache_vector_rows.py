@@ -9,7 +9,7 @@ from support import synthetic_cache
 from cache import Cache
 from cache.errors import DamagedCacheError
 from cache.plain_rows import PlainRows
-from cache.source_file import SourceFile
+from cache.source_file import CheckedFile, SourceFile
 from cache.vector_rows import VectorRows
 from heads.data.vectors import load_vectors
 
@@ -99,3 +99,26 @@ def test_where_chunks_stand_is_asked_for_once(path):
 
         with SourceFile(path) as source:
             assert np.array_equal(PlainRows(Watched(), source).take(np.array([3, 1024])), dataset[[3, 1024]])
+
+
+@pytest.mark.parametrize("kind", ["compact", "a chunk is missing", "pieces"])
+def test_vectors_that_do_not_stand_row_by_row_are_refused(kind, tmp_path):
+    """Those within the object's header, which HDF5 gives no place for, were read from the file's first bytes."""
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        if kind == "compact":
+            layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            layout.set_layout(h5py.h5d.COMPACT)
+            h5py.h5d.create(file.id, b"v", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((10, 4)), layout)
+        else:
+            file.create_dataset("v", (10, 4), "f4", chunks=(4, 4) if kind == "a chunk is missing" else (4, 2))
+        file["v"][:4] = 1.0
+    source = SourceFile(tmp_path / "odd.h5")
+    with CheckedFile(source) as file, pytest.raises(DamagedCacheError, match="row by row"):
+        PlainRows(file["v"], source)
+
+
+def test_no_vectors_stand_anywhere(tmp_path):
+    with h5py.File(tmp_path / "none.h5", "w") as file:
+        file.create_dataset("v", (0, 4), "f4")
+    with CheckedFile(source := SourceFile(tmp_path / "none.h5")) as file:
+        assert PlainRows(file["v"], source).take(np.zeros(0, dtype=np.int64)).shape == (0, 4)

@@ -17,7 +17,7 @@ from support import image_bytes
 
 from embed import ContentError
 from embed.contents import images
-from embed.contents.decode_budget import DecodeBudget
+from embed.contents.decode_budget import DecodeBudget, budget_bytes
 from embed.contents.images import decode, locate, read_image, to_rgb
 from embed.contents.jpeg_scans import MAX_SCANS
 from embed.contents.statuses import MEANINGS
@@ -439,6 +439,13 @@ def test_what_looks_like_scans_in_a_thumbnail_or_after_the_end_is_none():
     assert np.array_equal(pixels_of(of_scans(20, before=look_alikes)), expected)
     assert np.array_equal(pixels_of(of_scans(20) + look_alikes), expected)
     assert status_of(decode, of_scans(MAX_SCANS + 1, before=look_alikes)) == "too_large"
+
+
+def test_budget_is_a_quarter_of_what_a_container_has(tmp_path, monkeypatch):
+    """It was one of the machine's memory, of which a container may have little."""
+    (limit := tmp_path / "memory.max").write_text(f"{2**30}\n")
+    monkeypatch.setattr("cache.memory_budget.CONTAINER_LIMIT", limit)
+    assert budget_bytes() == 2**28
 
 
 def test_threads_take_no_more_than_the_budget_and_one_that_exceeds_it_goes_alone():

@@ -26,6 +26,7 @@ from cache import (
     verify,
 )
 from cache.commands.info import info
+from cache.lock import BY_NAME
 from cache.part_file import load_part, read_heading
 from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused
@@ -245,6 +246,19 @@ def test_last_call_waits_for_no_shard_and_names_those_at_work(shop, local, tmp_p
     ):
         run(shop, path)
     assert not path.exists()
+    run(shop, path)
+    assert_equal(path, local)
+
+
+def test_shard_that_was_killed_where_there_are_no_locks_is_named_with_what_to_remove(shop, local, tmp_path):
+    """The last call said to wait for its end, for ever."""
+    path = tmp_path / "c.h5"
+    run(shop, path, "0/2")
+    run(shop, path, "1/2")
+    (lock := tmp_path / "c.h5.journal" / "shards" / "00000-of-00002" / "lock").write_text(f"process 1 on x{BY_NAME}")
+    with pytest.raises(CacheLockedError, match=rf"If one was killed, .* remove its lock, such as {lock}\."):
+        run(shop, path)
+    lock.unlink()
     run(shop, path)
     assert_equal(path, local)
 

@@ -20,6 +20,7 @@ from support import FUSIONS, ROOT, class_vectors, synthetic_cache
 import heads
 from cache import Cache
 from cache.errors import EmbedOnceError, MissingEntryError
+from cache.lock import BY_NAME
 from heads.errors import HeadError, LabelError, RunError, SettingError, SplitError
 from heads.modules.late import parse_weights
 from heads.modules.saved_head import TrainedHead
@@ -496,6 +497,16 @@ def test_a_name_is_taken_while_another_process_trains(tmp_path, cache_path, monk
     ):
         train(cache_path, runs_path=runs_path, name="mine")
     assert list(runs_path.iterdir()) == []
+
+
+def test_a_name_that_a_killed_training_left_taken_is_told_with_what_to_remove(tmp_path):
+    """Without locks the file stays, and the name was taken for ever."""
+    (tmp_path / ".mine.lock").write_text(f"process 1 on x{BY_NAME}")
+    with (
+        pytest.raises(RunError, match=rf"Choose another --name, or remove {tmp_path}/\.mine\.lock if that was killed"),
+        reserved(tmp_path, "mine"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../elsewhere", "/elsewhere", "a\nb", "a\0b"])

@@ -12,6 +12,7 @@ from torture.disk import Disk
 from torture.registry import CAMPAIGNS
 from torture.run import torture
 
+from cache.errors import DamagedCacheError
 from cache.lock import WriterLock
 
 SEED = 16
@@ -66,6 +67,21 @@ def test_two_tortures_do_not_share_a_folder(tmp_path):
     lock.release()
     assert again.exit_code == 1
     assert "another is at work there" in again.stderr
+
+
+def test_an_error_that_no_campaign_expects_is_a_loss_too(monkeypatch, tmp_path):
+    """A reader that raises ended with a traceback, without figures and without the line that makes it again."""
+
+    def damaged(trial):
+        raise DamagedCacheError(f"trial {trial.number}")
+
+    monkeypatch.setattr("torture.run.CAMPAIGNS", {"coins": Campaign("coins", "coins", lambda _: damaged)})
+    ended = CliRunner().invoke(torture, ["--minutes", "1", "--seed", "7", "--resume", str(tmp_path)])
+    assert ended.exit_code == 1
+    assert "coins: 0 trials: 0 lost, 0 encoded again, 0 wrong, 1 unnamed" in ended.stdout
+    assert "DamagedCacheError: trial 0" in ended.stdout
+    assert f"bin/torture --minutes 0 --seed 7 --only coins --resume {tmp_path}" in ended.stdout
+    assert CliRunner().invoke(torture, ["--resume", str(tmp_path)]).stdout.startswith("Seed 7, ")  # the first was lost
 
 
 def test_cases_of_a_campaign_come_in_turn_and_in_an_order_of_the_seed(tmp_path):

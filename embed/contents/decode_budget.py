@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-__all__ = ["DECODE_BUDGET", "DecodeBudget", "decoding_bytes"]
+from cache.memory_budget import memory_bytes
+
+__all__ = ["DECODE_BUDGET", "DecodeBudget", "budget_bytes", "decoding_bytes"]
 
 MOST_BYTES = 4 * 2**30  # of which 16 threads decode pictures of 20 megapixels side by side
 SMALL_BYTES = 2**24  # what takes less is not worth counting
-SHARE = 0.25  # of a machine's memory
 PIXEL_BYTES = 12  # as they are stored, as RGB, and upright: 4 each
 LIBRARY_PIXEL_BYTES = {"AVIF": 16, "TIFF": 16, "WEBP": 16}  # whose libraries hold whole pictures of their own
 
@@ -52,4 +52,9 @@ class DecodeBudget:
                 self._change.notify_all()
 
 
-DECODE_BUDGET = DecodeBudget(min(MOST_BYTES, int(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))))
+def budget_bytes() -> int:
+    """Return what pictures may take: 4 GiB, or a quarter of what the machine or the container has."""
+    return min(MOST_BYTES, memory_bytes(None) // 2)
+
+
+DECODE_BUDGET = DecodeBudget(budget_bytes())

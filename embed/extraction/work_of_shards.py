@@ -28,11 +28,13 @@ def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
         journal.take_shards()
     if journal.working_shards:
         n_working = len(journal.working_shards)
-        names = ", ".join(journal.working_shards[:3]) + (", …" if n_working > 3 else "")
+        names = ", ".join(list(journal.working_shards)[:3]) + (", …" if n_working > 3 else "")
+        left = next((path for path in journal.working_shards.values() if path), None)
+        killed = f" If one was killed, which no lock tells here, first remove its lock, such as {left}." if left else ""
         raise CacheLockedError(
             f"Expected all shards to be done, but {n_working} {'is' if n_working == 1 else 'are'} still at work "
             f"({names} in {journal.folder}). What they have done is kept. Wait for their end and type the same line "
-            "again."
+            f"again.{killed}"
         )
     if journal.conflicts:
         raise SpecConflictError(

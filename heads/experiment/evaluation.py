@@ -42,6 +42,7 @@ class Findings:
     sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
     answers: dict[str, Predictions]  # head -> its answers to the test rows
     n_altered: int  # test rows that were shuffled or lost modalities
+    n_swept: int = 0  # test rows that `sweep` looked at
 
 
 def find_out(roster: Roster, settings: TrainSettings) -> Findings:
@@ -68,9 +69,10 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
             generator=generator_of(settings.seed, "missing entries"),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.trained
-    points = sweep(roster.whole_answers(roster.singles, "test")) if is_swept else []
+    swept = roster.whole_answers(roster.singles, "test") if is_swept else None
+    points, n_swept = (sweep(swept), len(swept.targets)) if swept else ([], 0)
     own_answers = {name: answers[name] for name in roster.trained}
-    return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some))
+    return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some), n_swept)
 
 
 def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -13,11 +12,13 @@ import torch
 from torch import nn
 
 from cache.memory_budget import memory_bytes
+from heads.data.draws import generator_of
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError
 from heads.experiment.configuration import FoldJob
+from heads.experiment.few_rows import few_rows
 from heads.experiment.fold_inputs import FoldInputs
-from heads.experiment.late_fusion import MemberAnswers, Weighting, choose_averaging, few_rows
+from heads.experiment.late_fusion import MemberAnswers, Weighting, choose_averaging
 from heads.experiment.pending_fusions import Pending
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
@@ -32,8 +33,6 @@ from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 
 __all__ = ["Experiment"]
-
-log = logging.getLogger("embed_once")
 
 STANDARDISED_BYTES = 2**30  # of rows that heads answer, or an eighth of the memory for vectors
 
@@ -190,10 +189,11 @@ class Experiment:
         where = job.configuration.encoders, job.fold
 
         def answers_to(side: str) -> MemberAnswers:
-            every = getattr(self.problem.folds[job.fold], side)
-            rows = few_rows(every, n_classes=len(self.problem.labels.classes))
-            if len(rows) < len(every):
-                log.info("late's weights are fitted on %d of the %d validation rows.", len(rows), len(every))
+            rows = few_rows(
+                getattr(self.problem.folds[job.fold], side),
+                n_classes=len(self.problem.labels.classes),
+                generator=generator_of(job.settings.seed, "few rows"),  # the job's: a result cache knows it by this
+            )
             logs = {name: self.inputs.log_probabilities(one.head, *where, rows=rows) for name, one in trained.items()}
             return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.inputs.vectors(*where))
 

@@ -25,7 +25,6 @@ __all__ = [
     "MemberAnswers",
     "Weighting",
     "choose_averaging",
-    "few_rows",
     "sweep",
     "weights_in_words",
     "write_sweep",
@@ -34,7 +33,6 @@ __all__ = [
 
 SWEEP_STEPS = {2: 0.05, 3: 0.1}  # by the number of modalities: 21 and 66 points
 COARSE_STEP = 0.2
-FITTED_CELLS = 2**24  # rows times classes that weights are fitted on, in float64 and several copies
 
 
 @dataclass(frozen=True)
@@ -96,14 +94,6 @@ class Averaging:
 
     mixture: Mixture
     validation_points: list[SweepPoint] = field(default_factory=list)
-
-
-def few_rows(rows: np.ndarray, *, n_classes: int, most_cells: int | None = None) -> np.ndarray:
-    """Return the rows whose whole answers are looked at: all, or as many at random as have so many probabilities."""
-    most = max(1, (most_cells or FITTED_CELLS) // n_classes)
-    if len(rows) <= most:
-        return rows
-    return rows[np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))]
 
 
 def choose_averaging(weighting: Weighting, answers_to: Callable[[str], MemberAnswers]) -> Averaging:

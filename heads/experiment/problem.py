@@ -20,6 +20,7 @@ from heads.data.modalities import choose_modalities
 from heads.data.splits import Split, split_by_column, split_rows
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
+from heads.experiment.few_rows import few_rows_notes
 from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
 from heads.head_types import HEAD_TYPES, fusion_names, head_type
 from heads.modules.plugin import head_name, is_plugin
@@ -134,6 +135,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         without = [fold.without(rows) for fold, rows in zip(folds, out, strict=True)]
         folds = [fold for fold, _ in without]
         notes += [*column_notes, *without[0][1]]
+    notes += few_rows_notes(settings, folds, fusions=fusions, n_classes=len(labels.classes))
     for note in notes:
         log.info(note)
     return Problem(

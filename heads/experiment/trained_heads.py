@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from cache.console.notes import PROGRESS
+from heads.data.draws import generator_of
 from heads.errors import HeadError
 from heads.experiment.configuration import Configuration, FoldJob, configurations_of
 from heads.experiment.experiment import Experiment
+from heads.experiment.few_rows import few_rows
 from heads.experiment.fold_inputs import FoldInputs
-from heads.experiment.late_fusion import MemberAnswers, few_rows
+from heads.experiment.late_fusion import MemberAnswers
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
 from heads.metrics.answers import Answers
@@ -31,9 +33,10 @@ log = logging.getLogger("embed_once")
 class Roster:
     """What came of the heads and the controls of a run, by name; each answers the rows of all `SIDES`."""
 
-    def __init__(self, problem: Problem, inputs: FoldInputs) -> None:
+    def __init__(self, problem: Problem, inputs: FoldInputs, *, seed: int) -> None:
         self.problem = problem
         self.inputs = inputs
+        self.seed = seed  # of what is drawn of them
         (self.encoders,) = self.problem.combinations
         (self.split,) = self.problem.folds
         self.vectors = self.problem.of(self.encoders, 0)
@@ -79,8 +82,16 @@ class Roster:
         return scores(targets, self.trained[name].answers[side].predictions, len(self.problem.labels.classes))
 
     def whole_answers(self, names: Sequence[str], side: str, *, most_cells: int | None = None) -> MemberAnswers:
-        """Return all that some heads answer to one side of the split, or to some of its rows where it has many."""
-        rows = few_rows(getattr(self.split, side), n_classes=len(self.problem.labels.classes), most_cells=most_cells)
+        """Return all that some heads answer to one side of the split, or to some of its rows where it has many.
+
+        These are the same at each call: what several calls return belongs together.
+        """
+        rows = few_rows(
+            getattr(self.split, side),
+            n_classes=len(self.problem.labels.classes),
+            generator=generator_of(self.seed, "few rows"),
+            most_cells=most_cells,
+        )
         encoders = tuple(sorted(self.encoders.items()))
         logs = {name: self.inputs.log_probabilities(self.trained[name].head, encoders, 0, rows=rows) for name in names}
         return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.vectors)
@@ -94,7 +105,7 @@ def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
     Raises:
         HeadError: a head cannot be trained.
     """
-    roster = Roster(experiment.problem, experiment.inputs)
+    roster = Roster(experiment.problem, experiment.inputs, seed=settings.seed)
     configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
     names = {one.head for one in configurations}
     controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]

@@ -198,7 +198,7 @@ def _sweep(roster: Roster, findings: Findings, averaging: Averaging | None) -> d
     """Return late fusion's scores over all weights on the test rows, or some of them where there are very many."""
     if averaging is None:
         return None
-    points, n_rows = findings.sweep, len(roster.split.test)
+    points, n_rows = findings.sweep, findings.n_swept
     if not points:
         answers = roster.whole_answers(roster.singles, "test", most_cells=SWEPT_CELLS)
         points, n_rows = sweep(answers), len(answers.targets)

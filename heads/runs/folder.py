@@ -94,9 +94,10 @@ def reserved(runs_path: Path, name: str | None) -> Iterator[None]:
     try:
         lock.acquire()
     except CacheLockedError as error:
+        killed = f", or remove {error.left_lock} if that was killed" if error.left_lock else ""
         raise RunError(
             f"Expected a run to have a name of its own, but another process makes {runs_path / name}. Choose another "
-            "--name."
+            f"--name{killed}."
         ) from error
     try:
         check_name(runs_path, name)

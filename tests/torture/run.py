@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from cache.errors import CacheLockedError  # noqa: E402
 from cache.lock import WriterLock  # noqa: E402
-from torture.campaign import Campaign, LossError, Tools, Trial  # noqa: E402
+from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial  # noqa: E402
 from torture.registry import CAMPAIGNS  # noqa: E402
 
 STATE = "state.json"
@@ -40,11 +41,16 @@ class Session:
             self.seed = state["seed"] if seed is None else seed
             self.n_trials = Counter(state["n_trials"])
             self.counts |= {name: Counter(counts) for name, counts in state["counts"].items()}
+        self._save()  # whoever goes on has the seed, even if the first trial is lost or killed
 
     def note(self, name: str, trial: Trial) -> None:
-        """Count a trial that held, and keep the state whole whatever ends this process."""
+        """Count a trial that held."""
         self.n_trials[name] += 1
         self.counts[name] += trial.counts
+        self._save()
+
+    def _save(self) -> None:
+        """Keep the state, whole whatever ends this process."""
         state = {"seed": self.seed, "n_trials": self.n_trials, "counts": self.counts}
         self.path.with_suffix(".tmp").write_text(json.dumps(state, indent=1))
         os.replace(self.path.with_suffix(".tmp"), self.path)
@@ -102,7 +108,8 @@ def run(session: Session, campaigns: list[Campaign], tools: Tools, *, folder: Pa
                 ready[campaign.name] = campaign.prepare(tools)
                 start = time.monotonic()  # what several share is nobody's time
             ready[campaign.name](trial)
-        except LossError as loss:
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises, or Hypothesis: it was not expected
+            loss = error if isinstance(error, LossError) else LossError(UNNAMED, traceback.format_exc())
             session.counts[campaign.name][loss.kind] += 1
             return (
                 f"Lost in {campaign.name}, trial {number}: {loss}\nWhat is left of it is in {trial.folder}. Again: "
