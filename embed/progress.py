@@ -47,6 +47,7 @@ class Progress:
             rate = self.n_done / (now - self._started)
             of_all = left = ""
             if self.n_items is not None:
-                of_all, left = f" of {self.n_items}", f", {(self.n_items - self.n_done) / rate:.0f} s left"
+                of_all = f" of {self.n_items}"
+                left = f", {(self.n_items - self.n_done) / rate:.0f} s left" if rate else ""
             unit = self.unit if (self.n_done if self.n_items is None else self.n_items) == 1 else f"{self.unit}s"
             echo(f"{self.label}: {self.n_done}{of_all} {unit}, {rate:.0f} a second{left}", err=True)

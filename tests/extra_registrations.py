@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heads.head_types import HeadType
+from heads.metrics.answers import Answers
 from heads.metrics.registry import Metric
 from heads.modules.description import HeadDescription
 from heads.modules.layers import Linear
@@ -38,9 +39,9 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
     return Sum(description.dims, n_classes=description.n_classes, stack=stack)
 
 
-def top_two(targets: np.ndarray, predictions: np.ndarray, probabilities: np.ndarray) -> float:
+def top_two(answers: Answers, _targets: np.ndarray, _n_classes: int) -> float:
     """Return the share of rows whose class is among the two most probable."""
-    return float((np.argsort(-probabilities, axis=1)[:, :2] == targets[:, None]).any(1).mean())
+    return float((answers.ranks < 2).mean())
 
 
 HEAD = HeadType("sum", "extra_registrations", needs_two=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import warnings
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ def ray_cluster():
     """Yield a `ray.cluster_utils.Cluster`, and end its processes, and no others, at the end."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # the path of a socket is short
     (Path(folder) / "ray").mkdir()
+    handler = signal.getsignal(signal.SIGTERM)  # each node puts one of Ray's own there
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TMPDIR", folder)
@@ -31,4 +33,5 @@ def ray_cluster():
             yield cluster
         finally:
             cluster.shutdown()
+            signal.signal(signal.SIGTERM, handler)
             shutil.rmtree(folder, ignore_errors=True)

@@ -283,9 +283,9 @@ def test_parts_are_read_a_few_contents_at_a_time(path, monkeypatch):
     read = []
     real = PartTokens.take
 
-    def noting(part, rows):
+    def noting(part, rows, opened):
         read.append(rows.tolist())
-        return real(part, rows)
+        return real(part, rows, opened)
 
     monkeypatch.setattr(PartTokens, "take", noting)
     monkeypatch.setattr(sealing, "BLOCK_ROWS", 5)

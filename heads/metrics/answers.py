@@ -1,4 +1,4 @@
-"""What a head answers to rows whose classes are known, in three numbers a row."""
+"""What a head answers to rows whose classes are known, in four numbers a row."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Answers:
         predictions: (n,) int64, the most probable class of each row
         confidences: (n,) float32, its probability
         of_targets: (n,) float32, the probability of the row's own class
+        ranks: (n,) int32, how many classes are more probable than the row's own
     """
 
     predictions: np.ndarray
     confidences: np.ndarray
     of_targets: np.ndarray
+    ranks: np.ndarray
 
     @classmethod
     def of(cls, probabilities: np.ndarray, targets: np.ndarray) -> Answers:
@@ -33,12 +35,15 @@ class Answers:
             targets: (n,) int64
         """
         rows, predictions = np.arange(len(targets)), probabilities.argmax(1)
-        return cls(predictions, probabilities[rows, predictions], probabilities[rows, targets])
+        of_targets = probabilities[rows, targets]
+        ranks = (probabilities > of_targets[:, None]).sum(1, dtype=np.int32)
+        return cls(predictions, probabilities[rows, predictions], of_targets, ranks)
 
     @classmethod
     def gathered(cls, n_rows: int, blocks: Iterable[tuple[np.ndarray, Answers]]) -> Answers:
         """Return the answers to n rows from those to some at a time, which stand in some places."""
-        whole = cls(np.empty(n_rows, np.int64), np.empty(n_rows, np.float32), np.empty(n_rows, np.float32))
+        kinds = (np.int64, np.float32, np.float32, np.int32)
+        whole = cls(*(np.empty(n_rows, kind) for kind in kinds))
         for places, block in blocks:
             for name, numbers in vars(block).items():
                 getattr(whole, name)[places] = numbers
@@ -46,4 +51,4 @@ class Answers:
 
     def take(self, rows: np.ndarray) -> Answers:
         """Return the answers to some of the rows."""
-        return Answers(self.predictions[rows], self.confidences[rows], self.of_targets[rows])
+        return Answers(**{name: numbers[rows] for name, numbers in vars(self).items()})
