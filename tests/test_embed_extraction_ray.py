@@ -188,10 +188,11 @@ def test_worker_that_hangs_meets_its_deadline(shop, notes, local, tmp_path, ray_
 
 
 def test_content_that_kills_every_worker_is_named_and_all_else_is_kept(shop, notes, tmp_path, ray_cluster):
+    """It is one of twelve of its task, less those that a worker had published before it died."""
     (notes / f"die-{TEXTS[0]}-always").touch()
     path = tmp_path / "c.h5"
     with pytest.raises(
-        WorkerError, match="12 contents for text/counting, of which the first is 'product .*3 died or hung"
+        WorkerError, match=r"\d+ contents? for text/counting, of which the first is 'product .*3 died or hung"
     ):
         extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
     kept = committed(path)
