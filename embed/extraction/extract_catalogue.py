@@ -19,6 +19,7 @@ from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.reading import facts_of
 from cache.samples import read_samples
+from cache.workers.engines import find_engine
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.statuses import NOT_BAD
 from embed.encoders.factory import make_encoders, replicas
@@ -28,7 +29,7 @@ from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
-from embed.extraction.engines.registry import find_engine
+from embed.extraction.engines.registry import ENGINES
 from embed.extraction.estimate import Estimate, estimate_encoder
 from embed.extraction.failure_list import list_failures
 from embed.extraction.picture_means import BrokenPicture, add_means
@@ -93,12 +94,12 @@ def extract(
     """
     settings = settings or ExtractSettings()
     started = time.monotonic()
-    engine = find_engine(settings.engine)
+    encode = find_engine(ENGINES, settings.engine)
     if encoders is not None and settings.engine != "local":
         raise SettingError(f"Expected settings that name encoders with --engine {settings.engine}, got encoders.")
     with _work(catalogue_path, cache_path, settings, encoders) as work:
         _take_known(work, settings)
-        reports = engine.encode(work.runs, work.inventory, settings)
+        reports = encode(work.runs, work.inventory, settings)
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
         n_gone = _count_products_gone(work.cache_path, work.catalogue)

@@ -14,8 +14,9 @@ import torch
 
 from cache import Cache
 from cache.console.notes import PROGRESS
+from cache.workers.engines import find_engine
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.engines.registry import engine_type
+from heads.ablation.engines.registry import ENGINES
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
 from heads.ablation.ranking import Ranking, rank
@@ -67,7 +68,7 @@ def ablate(
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     with reserved(runs_path, name):
         check_trackers(trackers)
-        engine_kind = engine_type(settings.engine)
+        engine_kind = find_engine(ENGINES, settings.engine)
         here = settings if engine_kind.trains_here else replace(settings, device="cpu")
         find_device(here.device)  # before all is read
         with Cache(cache_path) as cache:
