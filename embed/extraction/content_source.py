@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from cache import Contents, ContentSpec, content_key
+from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
@@ -21,7 +21,6 @@ from embed.contents.hash_cache import Hints, identity
 from embed.contents.images import locate, read_image
 from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED
-from embed.contents.texts import clean, normalise
 from embed.errors import CatalogueError, ContentError
 from embed.extraction.object_listing import (
     N_OBJECTS_A_TASK,
@@ -30,10 +29,11 @@ from embed.extraction.object_listing import (
     locate_all,
 )
 from embed.extraction.shard import Shard
+from embed.extraction.text_contents import Texts, texts_by_row
 from embed.extraction.thread_map import PICTURES_TOGETHER, map_pictures
 from embed.settings import ExtractSettings
 
-__all__ = ["ContentSource", "ListedPicture", "Source", "find_source", "find_texts"]
+__all__ = ["ContentSource", "ListedPicture", "Source", "find_source"]
 
 log = logging.getLogger("embed_once")
 
@@ -166,7 +166,7 @@ def find_source(
         cells = shard.pictures(cells)
     keys, statuses, places = [], [], {}
     contents: Iterator[tuple[str, str, Any]] = (
-        _find_texts(cells, is_cleaned=settings.clean_text)
+        texts_by_row(cells, is_cleaned=settings.clean_text)
         if modality == "text"
         else _find_images(cells, catalogue, settings, hints)
     )
@@ -197,46 +197,6 @@ def find_source(
 def _names(cell: str) -> list[str]:
     """Return the pictures that a cell lists where all are taken, else the cell alone."""
     return cell.names if isinstance(cell, PictureList) else [cell]
-
-
-class Texts(Mapping[str, str]):
-    """The text of each key, made of its cell when it is asked for: all texts would take as much memory as the cells."""
-
-    def __init__(self, cells: Sequence[str], rows: Mapping[str, int], *, is_cleaned: bool) -> None:
-        self._cells, self._rows, self._is_cleaned = cells, rows, is_cleaned
-
-    def __getitem__(self, key: str) -> str:
-        return _text(self._cells[self._rows[key]], is_cleaned=self._is_cleaned)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._rows
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
-def _find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, int]]:
-    """Yield the key and the status of each cell, and its row."""
-    for row, (key, status, _) in enumerate(find_texts(cells, is_cleaned=is_cleaned)):
-        yield key, status, row
-
-
-def _text(cell: str, *, is_cleaned: bool) -> str:
-    return normalise(clean(normalise(cell))) if is_cleaned else normalise(cell)
-
-
-def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield the key, the status and the text of each cell; key and text are "" where it has none."""
-    for cell in cells:
-        try:
-            text = _text(cell, is_cleaned=is_cleaned)
-        except ContentError as error:
-            yield "", str(error), ""
-        else:
-            yield content_key(text.encode()), OK, text
 
 
 def _find_images(

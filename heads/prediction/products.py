@@ -124,7 +124,7 @@ class ProductEncoder:
         return Vectors.together(parts), statuses
 
     def _content(self, modality: str, product: Product) -> _Content:
-        from embed.extraction.content_source import find_texts
+        from embed.extraction.text_contents import find_texts
 
         if modality == "text":
             spec = self._contents.get("text")

@@ -1,0 +1,52 @@
+"""The texts of a catalogue's cells: their keys, and each text made again when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from cache import content_key
+from embed.contents.statuses import OK
+from embed.contents.texts import clean, normalise
+from embed.errors import ContentError
+
+__all__ = ["Texts", "find_texts", "texts_by_row"]
+
+
+class Texts(Mapping[str, str]):
+    """The text of each key, made of its cell when it is asked for: all texts would take as much memory as the cells."""
+
+    def __init__(self, cells: Sequence[str], rows: Mapping[str, int], *, is_cleaned: bool) -> None:
+        self._cells, self._rows, self._is_cleaned = cells, rows, is_cleaned
+
+    def __getitem__(self, key: str) -> str:
+        return _text(self._cells[self._rows[key]], is_cleaned=self._is_cleaned)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield the key, the status and the text of each cell; key and text are "" where it has none."""
+    for cell in cells:
+        try:
+            text = _text(cell, is_cleaned=is_cleaned)
+        except ContentError as error:
+            yield "", str(error), ""
+        else:
+            yield content_key(text.encode()), OK, text
+
+
+def texts_by_row(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, int]]:
+    """Yield the key and the status of each cell, and its row."""
+    for row, (key, status, _) in enumerate(find_texts(cells, is_cleaned=is_cleaned)):
+        yield key, status, row
+
+
+def _text(cell: str, *, is_cleaned: bool) -> str:
+    return normalise(clean(normalise(cell))) if is_cleaned else normalise(cell)
