@@ -27,6 +27,8 @@ from cache.rebuilding.unused import drop_unused, find_unused
 from embed import ExtractSettings, extract, extract_shard
 from embed.commands.extract import extract as extract_command
 
+pytestmark = pytest.mark.slow
+
 SPEC = EncoderSpec("text", {"weights": "given"})
 
 

@@ -20,6 +20,8 @@ from embed.contents.images import locate
 from embed.errors import CatalogueError, ContentError, SettingError
 from embed.inspection.picture_profile import profile_pictures
 
+pytestmark = pytest.mark.slow
+
 IMAGES = {f"images/{n}.png": image_bytes((n, 7, 9)) for n in range(6)}
 
 

@@ -34,6 +34,8 @@ from embed import SettingError, extract, extract_shard
 from embed.commands.extract import extract as extract_command
 from embed.extraction.shard import NEIGHBOURS, Shard, find_shard
 
+pytestmark = pytest.mark.slow
+
 N = 12  # products, of which two share a picture under two paths, and one has a broken one
 
 

@@ -22,6 +22,8 @@ from heads.modules.saved_head import TrainedHead
 from heads.reports.train_page import _sweep
 from heads.settings import TrainSettings
 
+pytestmark = pytest.mark.slow
+
 N_ROWS, N_CLASSES = 300, 3
 SETTINGS = TrainSettings(hidden_dim=8, max_epochs=2, n_resamples=100, precision="fp32", weights="auto", guard=True)
 

@@ -15,6 +15,8 @@ from torture.run import torture
 from cache.errors import DamagedCacheError
 from cache.lock import WriterLock
 
+pytestmark = pytest.mark.slow
+
 SEED = 16
 
 
