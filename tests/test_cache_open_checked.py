@@ -33,6 +33,8 @@ from cache.commands.info import info as cache_info
 from cache.commands.verify import verify as cache_verify
 from cache.layout import CACHE_FORMAT, FORMAT_VERSION, PART_FORMAT, open_checked
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__)
 
 

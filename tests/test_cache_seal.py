@@ -35,6 +35,8 @@ from cache import (
 from cache.part_file import PartFile, PartVectors
 from cache.source_file import SourceFile
 
+pytestmark = pytest.mark.slow
+
 DIM = 3
 
 

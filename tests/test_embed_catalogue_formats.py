@@ -20,6 +20,8 @@ from embed.contents.images import decode
 from embed.extraction.content_source import find_source
 from embed.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 CACHE = Path("cache.h5")
 PICTURES = {f"images/{n}.png": image_bytes((n, 7, 9)) for n in range(30)}
 ROWS = [

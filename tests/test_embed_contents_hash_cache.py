@@ -22,6 +22,8 @@ from embed import ContentError, ExtractSettings, extract
 from embed.contents.hash_cache import MAGIC, Hints, identity
 from embed.contents.images import decode, read_image
 
+pytestmark = pytest.mark.slow
+
 CACHE = Path("embeddings.h5")
 HINTS = Path("embeddings.h5.hints")
 
