@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 
 import h5py
@@ -15,6 +14,7 @@ from cache.layout import FORMAT_VERSION
 from cache.stop_signals import raise_held_signals
 from cache.string_column import StringColumn
 from cache.tokens import offsets_of
+from cache.version import version_here
 
 __all__ = ["Writer", "array_digest", "content_sha256", "dataset_digest", "decode_strings", "encode_strings"]
 
@@ -34,7 +34,7 @@ class Writer:
         self.digests: dict[str, str] = {}
         file.attrs["format"] = np.bytes_(file_format)
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["created_by"] = np.bytes_(f"embed-once {_version()}")
+        file.attrs["created_by"] = np.bytes_(f"embed-once {version_here()}")
 
     def array(self, path: str, array: np.ndarray, *, is_chunked: bool = True) -> None:
         """Write one array of numbers or fixed-width bytes; without chunks it has no Fletcher-32 either."""
@@ -136,10 +136,3 @@ def _storage(shape: tuple[int, ...]) -> dict:
         return {}
     rows = CHUNK_ROWS if len(shape) > 1 else BLOCK_ROWS
     return {"chunks": (min(rows, shape[0]), *shape[1:]), "fletcher32": True}
-
-
-def _version() -> str:
-    try:
-        return version("embed-once")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "checkout"

@@ -47,7 +47,7 @@ def seal_all(path=Path("c.h5")):
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     """A folder with a sealed cache, and a journal with more."""
-    monkeypatch.setattr("cache.writer._version", lambda: "tested")  # which reads files of its own
+    monkeypatch.setattr("cache.writer.version_here", lambda: "tested")  # which reads files of its own
     folder = tmp_path / "shop"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cache.cores import limit_cores
 from cache.errors import SettingError
+from cache.version import version_here
 
-__all__ = ["RaySettings", "connected", "import_ray", "made", "start_arguments", "version_here", "worker_class"]
+__all__ = ["RaySettings", "connected", "import_ray", "made", "start_arguments", "worker_class"]
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,3 @@ def import_ray() -> Any:
             "ray), or leave --engine out."
         ) from error
     return ray
-
-
-def version_here() -> str:
-    """Return the version of embed-once in this environment."""
-    try:
-        return version("embed-once")
-    except PackageNotFoundError:
-        return "unknown"

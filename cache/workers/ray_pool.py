@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from cache.errors import EmbedOnceError, SettingError, WorkerError
-from cache.workers.ray_cluster import RaySettings, connected, import_ray, start_arguments, version_here, worker_class
+from cache.version import version_here
+from cache.workers.ray_cluster import RaySettings, connected, import_ray, start_arguments, worker_class
 
 __all__ = ["RayPool"]
 

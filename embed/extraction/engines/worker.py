@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from cache import EncoderSpec, Journal
 from cache.inventory import Entry
 from cache.reading import facts_of
+from cache.version import version_here
 from embed.contents.images import read_image
 from embed.contents.statuses import RETRIED
 from embed.encoders.factory import replicas
@@ -165,11 +165,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for path in sorted([*root.glob("cache/**/*.py"), *root.glob("embed/**/*.py")]):
         digest.update(f"{path.relative_to(root)} ".encode() + path.read_bytes())
-    try:
-        number = version("embed-once")
-    except PackageNotFoundError:  # a checkout that is not installed
-        number = "checkout"
-    return f"embed-once {number} ({digest.hexdigest()[:12]})"
+    return f"embed-once {version_here()} ({digest.hexdigest()[:12]})"
 
 
 def lock_text(cache_path: Path) -> str:

@@ -1,0 +1,15 @@
+"""Which embed-once this is."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["version_here"]
+
+
+def version_here() -> str:
+    """Return the version of embed-once in this environment."""
+    try:
+        return version("embed-once")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "checkout"
