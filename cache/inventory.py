@@ -173,13 +173,13 @@ class Inventory:
             if len(self.keys.setdefault(modality, {})) == n_sealed:
                 continue
             keys = list(self.keys[modality])
-            sealed, unsealed = keys[:n_sealed], set(keys[n_sealed:])
+            unsealed = dict.fromkeys(keys[n_sealed:], True)  # what the catalogue names is taken out of it
             contents = products.contents.get(modality)
             wanted = [] if contents is None else [*contents.keys, *contents.kept]
-            ordered = [key for key in dict.fromkeys(wanted) if key in unsealed]
-            others = sorted(unsealed.difference(ordered))
+            ordered = [key for key in wanted if unsealed.pop(key, False)]
+            others = sorted(unsealed)
             self.keys[modality].clear()  # the same one, by which entries know their sealed keys
-            self.keys[modality].update((key, row) for row, key in enumerate([*sealed, *ordered, *others]))
+            self.keys[modality].update((key, row) for row, key in enumerate([*keys[:n_sealed], *ordered, *others]))
 
     def _add_fitting(self, modality: str, encoder: str, parts: Sequence[Waiting]) -> None:
         """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""

@@ -52,11 +52,12 @@ class Products:
         for modality, contents in self.contents.items():
             known = rows[modality]
             failed = failures[modality]
+            places = [known.get(key, -1) for key in contents.keys]
             statuses = [
-                failed.get(key, status if key in known or not key else "not_encoded")
-                for key, status in zip(contents.keys, contents.statuses, strict=True)
+                failed.get(key, status if place >= 0 or not key else "not_encoded")
+                for key, status, place in zip(contents.keys, contents.statuses, places, strict=True)
             ]
-            arrays[f"catalogue/{modality}/row"] = np.array([known.get(key, -1) for key in contents.keys], "i8")
+            arrays[f"catalogue/{modality}/row"] = np.array(places, "i8")
             arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
