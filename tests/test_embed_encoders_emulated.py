@@ -25,7 +25,7 @@ def bert(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "swin_t", "vit_b_16"])
+@pytest.mark.parametrize("architecture", ["resnet18", "swin_t"])
 def test_torchvisions_models_give_the_vectors_of_the_cpu(architecture, emulated):
     assert emulated(emulated_embed.difference_of_encoders, "image", architecture) < MOST
 

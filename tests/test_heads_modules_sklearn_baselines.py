@@ -1,8 +1,6 @@
 """scikit-learn's classifiers answer as heads do, with scikit-learn's own probabilities."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
-from support import ROOT, class_vectors
+from support import class_vectors
 
 from heads.errors import HeadError, LabelError, SettingError
 from heads.modules import sklearn_baselines as baselines
@@ -131,10 +129,3 @@ def test_one_class_is_an_error():
     inputs, present, _ = drawn()
     with pytest.raises(LabelError, match="two classes or more"):
         fitted("sklearn-forest", inputs, present, torch.zeros(N_ROWS, dtype=torch.int64))
-
-
-def test_scikit_learn_is_imported_only_when_a_baseline_is_fitted():
-    names = "centroids, logistic, majority, neighbours, sklearn_baselines"
-    code = f"import sys, heads\nfrom heads.modules import {names}\nprint('sklearn' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
-from test_house import modules_after
 
 import heads
 from cache import Cache
@@ -445,19 +444,6 @@ def test_both_commands_take_columns(cache_path, tmp_path):
     assert allowed.exit_code == 0, allowed.output
     shown = invoke(train_command, cache_path, *options[:-1], *short)
     assert "image: synthetic  metadata: columns" in shown.stdout
-
-
-def test_scikit_learn_s_encoders_are_not_imported_without_metadata(cache_path, tmp_path):
-    options = ("--fusion", "early", "--controls", "none", "--max-epochs", "1")
-    done, modules = modules_after("heads-train", cache_path, *options, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "sklearn" not in modules
-    done, modules = modules_after(
-        "heads-train", cache_path, *options, "--no-report", "--metadata-columns", "price", "--name", "another",
-        folder=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "sklearn" in modules
 
 
 @pytest.mark.parametrize("columns", [("auto",), ("title",), ("material", "title")])
