@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cache import Cache, MissingEntryError
+from cache import Cache
 from cache.column_names import USUAL_NAMES, usual_column
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
@@ -15,7 +15,7 @@ from heads.data.corrections import Corrections
 from heads.data.label_levels import label_at
 from heads.errors import LabelError
 
-__all__ = ["Labels", "find_label_column", "make_labels", "read_labels"]
+__all__ = ["Labels", "cells_of", "find_label_column", "make_labels", "read_labels"]
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,18 @@ class Labels:
     notes: list[str]  # what was left out and by which rule
 
 
-def find_label_column(cache: Cache, asked: str | None) -> str:
+def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
     """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
+
+    The one asked for must be there unless it `may_be_new`, where its labels come from elsewhere.
 
     Raises:
         LabelError: there is none such; the message lists the columns there are.
     """
     columns = cache.columns()
     if asked is not None:
-        try:
-            cache.column(asked)
-        except MissingEntryError as error:
-            raise LabelError(
-                f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}."
-            ) from error
+        if asked not in columns and not may_be_new:
+            raise LabelError(f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}.")
         return asked
     usual = usual_column(
         "label", columns, lambda name: float(np.mean([bool(cell.strip()) for cell in cache.column(name)]))
@@ -56,6 +54,11 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
         f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'])}), but its columns are "
         f"{', '.join(columns) or 'none'}. Name it with --label."
     )
+
+
+def cells_of(cache: Cache, column: str) -> list[str]:
+    """Return the cells of a column, empty ones where it is new: all of its labels are still to come."""
+    return cache.column(column) if column in cache.columns() else [""] * len(cache)
 
 
 def read_labels(cells: Sequence[str], level: int | None = None) -> np.ndarray:

@@ -14,7 +14,7 @@ from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.folds import split_folds
 from heads.data.groups import find_groups
-from heads.data.labels import Labels, find_label_column, make_labels
+from heads.data.labels import Labels, cells_of, find_label_column, make_labels
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
@@ -107,7 +107,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         MissingEntryError: the cache lacks a modality or an encoder.
         LabelError, SplitError, HeadError: the labels, the folds, the encoders or the fusions cannot be had.
     """
-    column = find_label_column(cache, settings.label)
+    column = find_label_column(cache, settings.label, may_be_new=settings.corrections is not None)
     corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
     wish = MetadataWish.of(cache, settings, label=column)
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
@@ -122,7 +122,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     is_usable = is_known | wish.filled if wish else is_known
     labels = make_labels(
         column,
-        cache.column(column),
+        cells_of(cache, column),
         usable=is_usable,
         min_rows=settings.min_rows,
         level=settings.label_level,

@@ -10,7 +10,7 @@ import torch
 
 from cache import Cache
 from heads.data.corrections import CORRECTIONS, read_corrections
-from heads.data.labels import read_labels
+from heads.data.labels import cells_of, read_labels
 from heads.data.vectors import Vectors
 from heads.errors import ExportError
 from heads.export.run_facts import RunFacts
@@ -50,7 +50,7 @@ def read_validation_rows(head: TrainedHead, run: RunFacts, cache_path: Path) -> 
     with Cache(cache_path) as cache:
         places = {one: place for place, one in enumerate(cache.ids())}
         rows = [places[one] for one in ids if one in places]
-        labels = read_labels(cache.column(head.label), level)
+        labels = read_labels(cells_of(cache, head.label), level)
         if run.config.settings.get("corrections") is not None:
             corrections = read_corrections(run.path / CORRECTIONS)
             labels, _ = corrections.applied(labels, cache.ids(), level=level)

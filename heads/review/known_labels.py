@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,12 @@ class KnownLabels:
         return np.bincount(self.targets[self.targets >= 0], minlength=len(self.classes))
 
 
-def know_labels(column: str, cells: Iterable[str], classes: Iterable[str] = ()) -> KnownLabels:
-    """Return what the cells of a column say, and the classes that are named besides.
+def know_labels(column: str, labels: Sequence[str], classes: Iterable[str] = ()) -> KnownLabels:
+    """Return what the labels of a column say, "" where there is none, and the classes that are named besides.
 
-    >>> know_labels("kind", ["cup", "", " a  pot"], ["lid"]).classes
+    >>> know_labels("kind", ["cup", "", "a pot"], ["lid"]).classes
     ['a pot', 'cup', 'lid']
     """
-    cleaned = [clean_label(cell) for cell in cells]
-    names = sorted({*cleaned, *map(clean_label, classes)} - {""})
+    names = sorted({*labels, *map(clean_label, classes)} - {""})
     places = {name: place for place, name in enumerate(names)} | {"": -1}
-    return KnownLabels(column, names, np.array([places[cell] for cell in cleaned], dtype=np.int64))
+    return KnownLabels(column, names, np.array([places[label] for label in labels], dtype=np.int64))

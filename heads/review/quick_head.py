@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 __all__ = ["STRENGTH", "fit_quickly"]
@@ -26,7 +28,9 @@ def fit_quickly(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray, *, n
 
     labelled = np.flatnonzero(targets >= 0)
     model = LogisticRegression(C=STRENGTH, tol=TOLERANCE, max_iter=MOST_STEPS)
-    fit_converged(model, vectors[labelled], targets[labelled], None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")  # few labels of many classes are usual here
+        fit_converged(model, vectors[labelled], targets[labelled], None)
     probabilities = np.zeros((len(rows), n_classes))
     for start in range(0, len(rows), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)

@@ -21,7 +21,7 @@ class ReviewSettings:
 
     label: str | None = None  # the column that is to be filled, which there may not be yet; None: by its usual names
     classes: tuple[str, ...] = ()  # that products may be of, besides those that labels name already
-    corrections: Path | None = None  # a CSV of products and labels: the answers so far
+    corrections: str | Path | None = None  # a CSV of products and labels: the answers so far
     count: int = 100  # products that are asked for
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
     modalities: tuple[str, ...] | None = None  # None: all that the cache has

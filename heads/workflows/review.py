@@ -12,7 +12,8 @@ import numpy as np
 
 from cache import Cache
 from cache.cloud.addresses import StoragePath
-from heads.data.labels import find_label_column
+from heads.data.corrections import Corrections, read_corrections
+from heads.data.labels import cells_of, find_label_column, read_labels
 from heads.data.modalities import choose_modalities
 from heads.errors import LabelError
 from heads.reports.report_settings import ReportColumns, ReportSettings, choose_columns
@@ -77,7 +78,8 @@ def review_products(
         for modality in settings.encoders:
             cache.encoders(modality)
         encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in sorted(modalities)}
-        known, label_notes = _know(cache, settings)
+        corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
+        known, label_notes = _know(cache, settings, corrections)
         vectors, has_vector = join_vectors(cache, encoders, memory=settings.memory)
         candidates = find_candidates(
             cache,
@@ -95,7 +97,7 @@ def review_products(
         label=known.column,
         classes=known.classes,
         products=products,
-        earlier=[],
+        earlier=list(corrections.labels.items()) if corrections else [],
         how=how,
         n_more=len(candidates.rows) - len(picks),
         next_lines=_next_lines(str(cache_path), known.column),
@@ -120,16 +122,17 @@ def review_products(
     )
 
 
-def _know(cache: Cache, settings: ReviewSettings) -> tuple[KnownLabels, list[str]]:
-    """Return what is known of the column that was asked for, and a note where the catalogue has none such yet."""
-    columns, notes = cache.columns(), []
-    if settings.label is not None and settings.label not in columns:
-        column, cells = settings.label, [""] * len(cache)
+def _know(cache: Cache, settings: ReviewSettings, corrections: Corrections | None) -> tuple[KnownLabels, list[str]]:
+    """Return what is known of the column that was asked for, and notes on what changed that, or that it is new."""
+    column, columns = find_label_column(cache, settings.label, may_be_new=True), cache.columns()
+    notes = []
+    if column not in columns:
         notes.append(f"The catalogue has no column {column!r} yet; it has {', '.join(columns) or 'none'}.")
-    else:
-        column = find_label_column(cache, settings.label)
-        cells = cache.column(column)
-    return know_labels(column, cells, settings.classes), notes
+    labels = read_labels(cells_of(cache, column))
+    if corrections is not None:
+        labels, changes = corrections.applied(labels, cache.ids())
+        notes += changes
+    return know_labels(column, labels.tolist(), settings.classes), notes
 
 
 def _check(candidates: Candidates, known: KnownLabels) -> None:
