@@ -53,4 +53,4 @@ def _pick(row: int, probabilities: np.ndarray, rarity: float, known: KnownLabels
     order = np.argsort(-probabilities, kind="stable")[:MOST_LIKELY].tolist()
     likely = [(known.classes[place], float(probabilities[place])) for place in order if probabilities[place] > 0]
     why = f"{likely[0][0]} or {likely[1][0]}"
-    return Pick(row, likely, f"{why}, of few labels" if rarity > RARE else why)
+    return Pick(row, likely, f"{why}; few labels of them yet" if rarity > RARE else why)
