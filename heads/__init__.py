@@ -22,6 +22,8 @@ __all__ = [
     "MemoError",
     "Prediction",
     "ReportSettings",
+    "ReviewReport",
+    "ReviewSettings",
     "Run",
     "RunError",
     "RunReport",
@@ -35,6 +37,7 @@ __all__ = [
     "load_head",
     "load_heads",
     "modality_importance",
+    "review_products",
     "train",
 ]
 
@@ -52,6 +55,8 @@ _HOMES = {
     "Prediction": "heads.prediction.answers",
     "Run": "heads.prediction.run",
     "ReportSettings": "heads.reports.report_settings",
+    "ReviewReport": "heads.workflows.review",
+    "ReviewSettings": "heads.review.review_settings",
     "RunReport": "heads.runs.run_report",
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.modules.saved_head",
@@ -61,6 +66,7 @@ _HOMES = {
     "load_head": "heads.modules.saved_head",
     "load_heads": "heads.runs.folder",
     "modality_importance": "heads.estimator.modality_importance",
+    "review_products": "heads.workflows.review",
     "train": "heads.workflows.train",
 }
 

@@ -39,13 +39,17 @@ ARROWS = {
     "heads.runs": "ablation data experiment metrics modules",
     "heads.prediction": "data experiment metrics modules runs",
     "heads.reports": "ablation experiment metrics modules runs",
+    "heads.review": "data modules",
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
     "heads.export": "data experiment modules runs",
     "heads.serving": "data modules prediction reports",
-    "heads.workflows": "ablation data experiment export metrics modules prediction reports runs tracking training",
+    "heads.workflows": (
+        "ablation data experiment export metrics modules prediction reports review runs tracking training"
+    ),
     "heads.commands": (
-        "ablation checks data experiment export metrics modules prediction reports runs serving tracking workflows"
+        "ablation checks data experiment export metrics modules prediction reports review runs serving tracking "
+        "workflows"
     ),
 }
 

@@ -1,7 +1,7 @@
 """Pages: one HTML file that opens offline, follows light and dark, and reads well on a phone.
 
-A page is a Jinja2 template that extends ``page.html``, which lies beside this file with the style and the one script.
-All values are escaped, and the page's own policy lets a browser run nothing but that script, and fetch nothing.
+A page is a Jinja2 template that extends ``page.html``, which lies beside this file with the style and the usual script.
+All values are escaped, and the page's own policy lets a browser run nothing but the script in it, and fetch nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     import jinja2
     from PIL import Image
 
-__all__ = ["jpeg_url", "picture_url", "render_page", "small_jpeg"]
+__all__ = ["THUMBNAIL_SIDE", "jpeg_url", "picture_url", "render_page", "small_jpeg"]
 
 FOLDER = Path(__file__).parent
 THUMBNAIL_SIDE = 192  # pixels: cards are about 150 wide, screens finer
 
 
-def render_page(template_path: str | Path, **values: Any) -> str:
+def render_page(template_path: str | Path, *, script_path: Path = FOLDER / "sortable.js", **values: Any) -> str:
     """Return the page that a template makes of values; a name that it asks for and nobody gave is an error."""
     from markupsafe import Markup
 
     template_path = Path(template_path)
-    script = (FOLDER / "sortable.js").read_text(encoding="utf-8")
+    script = script_path.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = (
         _environment(template_path.parent)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cache import Cache, MissingEntryError
+from cache import Cache
 from cache.column_names import USUAL_NAMES, usual_column
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
+from heads.data.corrections import Corrections
 from heads.data.label_levels import label_at
 from heads.errors import LabelError
 
-__all__ = ["Labels", "find_label_column", "make_labels"]
+__all__ = ["Labels", "cells_of", "find_label_column", "make_labels", "read_labels"]
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,18 @@ class Labels:
     notes: list[str]  # what was left out and by which rule
 
 
-def find_label_column(cache: Cache, asked: str | None) -> str:
+def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
     """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
+
+    The one asked for must be there unless it `may_be_new`, where its labels come from elsewhere.
 
     Raises:
         LabelError: there is none such; the message lists the columns there are.
     """
     columns = cache.columns()
     if asked is not None:
-        try:
-            cache.column(asked)
-        except MissingEntryError as error:
-            raise LabelError(
-                f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}."
-            ) from error
+        if asked not in columns and not may_be_new:
+            raise LabelError(f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}.")
         return asked
     usual = usual_column(
         "label", columns, lambda name: float(np.mean([bool(cell.strip()) for cell in cache.column(name)]))
@@ -56,24 +56,47 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
     )
 
 
+def cells_of(cache: Cache, column: str) -> list[str]:
+    """Return the cells of a column, empty ones where it is new: all of its labels are still to come."""
+    return cache.column(column) if column in cache.columns() else [""] * len(cache)
+
+
+def read_labels(cells: Sequence[str], level: int | None = None) -> np.ndarray:
+    """Return the label in each cell, (N,) of str objects, "" where there is none.
+
+    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are.
+    """
+    labels = {cell: clean_label(cell) if level is None else label_at(cell, level) for cell in set(cells)}
+    return np.array([labels[cell] for cell in cells], dtype=object)
+
+
 def make_labels(
-    column: str, cells: list[str], *, usable: np.ndarray, min_rows: int, level: int | None = None
+    column: str,
+    cells: Sequence[str],
+    *,
+    usable: np.ndarray,
+    min_rows: int,
+    level: int | None = None,
+    corrections: Corrections | None = None,
+    ids: Sequence[str] = (),
 ) -> Labels:
     """Return the classes of the rows that are usable, have a label, and whose class has at least `min_rows` of them.
 
-    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are.
+    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are. Corrections
+    are of the products of these `ids`, and are made before anything else.
 
     Shape:
         usable: (N,) bool, the rows that have a vector of some modality
 
     Raises:
-        LabelError: fewer than two classes are left.
+        LabelError: fewer than two classes are left, or the corrections are none of these products.
     """
-    classes = {cell: clean_label(cell) if level is None else label_at(cell, level) for cell in set(cells)}
-    cleaned = np.array([classes[cell] for cell in cells], dtype=object)
+    cleaned = read_labels(cells, level)
+    notes: list[str] = []
+    if corrections is not None:
+        cleaned, notes = corrections.applied(cleaned, ids, level=level)
     labelled = cleaned != ""
     lack = "is empty" if level is None else f"has no level {level}"
-    notes = []
     if not usable.all():
         notes.append(f"{_count(int((~usable).sum()), 'row')} left out: no modality has a vector.")
     if not labelled[usable].all():

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cache.pages.page import jpeg_url, small_jpeg
+from cache.pages.page import THUMBNAIL_SIDE, jpeg_url, small_jpeg
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,14 +20,14 @@ __all__ = ["Thumbnails"]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000  # 200 MB of RGBA
-LEAST_SIDE = 192  # pixels that a JPEG keeps while it is decoded
 
 
 class Thumbnails:
     """The pictures below a folder; a cell that leads out of it, by its name or by links, shows nothing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, side: int = THUMBNAIL_SIDE) -> None:
         self.root = root.resolve()
+        self.side = side  # pixels at most
 
     def url(self, cell: str) -> str | None:
         """Return the picture that a cell names as a small data URL; None where there is none to show."""
@@ -42,7 +42,7 @@ class Thumbnails:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's, of odd EXIF blocks; sizes are checked here
-                return small_jpeg(_decode(self._read(cell)))
+                return small_jpeg(_decode(self._read(cell), self.side), side=self.side)
         except Exception:  # noqa: BLE001 - decoders raise anything on damaged data; the card says "no picture"
             return None
 
@@ -65,7 +65,7 @@ def _open_plainly(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def _decode(content: bytes) -> Image.Image:
+def _decode(content: bytes, least_side: int) -> Image.Image:
     """Return a picture upright and in RGB, transparency on white; of an animation it is the first frame."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -73,7 +73,7 @@ def _decode(content: bytes) -> Image.Image:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError("the picture is too large to decode")
-        image.draft(None, (LEAST_SIDE, LEAST_SIDE))  # other formats have nothing to scale
+        image.draft(None, (least_side, least_side))  # other formats have nothing to scale
         image.load()
         upright: Image.Image = image
         with suppress(Exception):  # EXIF blocks are often malformed; the picture without them is whole

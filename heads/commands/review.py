@@ -1,0 +1,109 @@
+"""`heads-review`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cache.console.command import Command, json_option, print_json, print_wrapped, setting_options
+from cache.console.echo import echo
+from cache.console.paths import LOCAL_PATH, PATH
+from cache.stray_bytes import printable
+from heads.reports.report_settings import ReportSettings
+from heads.review.review_settings import ReviewSettings
+from heads.settings import parse_columns
+
+if TYPE_CHECKING:
+    from heads.workflows.review import ReviewReport
+
+__all__ = ["review"]
+
+setting = setting_options(ReviewSettings)
+
+
+class _Encoder(click.ParamType):
+    """A modality and the name of one of its encoders."""
+
+    name = "MODALITY=NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        modality, equals, encoder = (part.strip() for part in str(value).partition("="))
+        if not modality or not equals or not encoder:
+            self.fail(f"expected MODALITY=NAME such as image=resnet18, got {value!r}.", param, ctx)
+        return modality, encoder
+
+
+@click.command(cls=Command)
+@click.argument("cache_path", metavar="[CACHE]", type=PATH, default="embeddings.h5")
+@setting("--label", help="The column to fill, which may not be there yet; default: label, category, class or target.")
+@click.option("--classes", metavar="LIST", help="Classes that no label names yet, with commas between.")
+@setting("--corrections", type=LOCAL_PATH, help="The labels given so far: a CSV with the columns product and label.")
+@setting("--count", help="Products to ask for.")
+@click.option("--encoder", "encoders", multiple=True, type=_Encoder(), help="Where the cache has several.")
+@click.option("--modalities", help="Default: all that the cache has.")
+@setting("--group-column", help="A column whose cells name a product: one of its rows is asked for.")
+@setting("--near-duplicates", type=float, help="The cosine from which vectors are copies; default: equal ones.")
+@setting("--seed", help="Of the clusters.")
+@setting("--memory", help="For vectors, such as 8G; default: half of the machine's.")
+@click.option("--image-column", help="Of the pictures; default: image, filename or another usual name.")
+@click.option("--title-column", help="Of the titles; default: text, title or another usual name.")
+@click.option("--image-root", type=LOCAL_PATH, help="What their paths are relative to; default: the cache's folder.")
+@click.option("-o", "--output", type=LOCAL_PATH, help="The page; a table stands beside it; default: review-001.html.")
+@json_option
+def review(
+    cache_path: Path,
+    classes: str | None,
+    encoders: tuple[tuple[str, str], ...],
+    modalities: str | None,
+    image_column: str | None,
+    title_column: str | None,
+    image_root: Path | None,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Choose the products of CACHE (default: embeddings.h5) that a person should label next, and make a page for it."""
+    settings = ReviewSettings(
+        classes=parse_columns(classes) or (),
+        encoders=dict(encoders),
+        modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
+        **options,
+    )
+    page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
+    from heads.workflows.review import review_products as run
+
+    report = run(cache_path, output, settings=settings, report=page)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _show(report)
+
+
+def _show(report: ReviewReport) -> None:
+    """Print what is known, what is asked for and why, what is not, and where it is."""
+    for note in report.notes:
+        print_wrapped(note)
+    of_classes = f", of {len(report.classes)} classes" if report.classes else ""
+    print_wrapped(f"{report.label}: {report.n_labelled:,} of {report.n_products:,} products have a label{of_classes}.")
+    print_wrapped(f"{report.n_asked:,} of {report.n_candidates:,} that may be asked for are asked for. {report.how}")
+    left_out = [
+        f"{count:,} {what}"
+        for count, what in (
+            (report.n_copies, "copies of others"),
+            (report.n_placeholders, "with a placeholder"),
+            (report.n_without_vector, "without a vector"),
+        )
+        if count
+    ]
+    if left_out:
+        print_wrapped(f"Never asked for: {', '.join(left_out)}.")
+    echo(printable(f"\n{_short(report.page_path)}  to label them in a browser ({report.elapsed_s:.1f} s)"))
+    echo(printable(f"{_short(report.table_path)}   the same as a table"))
+
+
+def _short(path: Path) -> str:
+    """Return a path as it is shorter: from here, where it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,41 @@
+"""Which products have a label already, and which classes there may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cache.labels import clean_label
+
+__all__ = ["KnownLabels", "know_labels"]
+
+
+@dataclass(frozen=True)
+class KnownLabels:
+    """The classes, sorted, those without a product too, and each product's class.
+
+    Shape:
+        targets: (N,) int64, the class's position; -1 where the product has no label
+    """
+
+    column: str
+    classes: list[str]
+    targets: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many products each class has, (K,) int64."""
+        return np.bincount(self.targets[self.targets >= 0], minlength=len(self.classes))
+
+
+def know_labels(column: str, labels: Sequence[str], classes: Iterable[str] = ()) -> KnownLabels:
+    """Return what the labels of a column say, "" where there is none, and the classes that are named besides.
+
+    >>> know_labels("kind", ["cup", "", "a pot"], ["lid"]).classes
+    ['a pot', 'cup', 'lid']
+    """
+    names = sorted({*labels, *map(clean_label, classes)} - {""})
+    places = {name: place for place, name in enumerate(names)} | {"": -1}
+    return KnownLabels(column, names, np.array([places[label] for label in labels], dtype=np.int64))

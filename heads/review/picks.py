@@ -1,0 +1,56 @@
+"""The products that are asked for, each with what is thought of it and why it was taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heads.review.choosing import choose_doubtful, choose_typical, doubts, rarities
+from heads.review.known_labels import KnownLabels
+from heads.review.quick_head import fit_quickly
+
+__all__ = ["Pick", "choose_picks"]
+
+MOST_LIKELY = 9  # classes that are named: as many as there are digits
+RARE = 0.5  # of the rarest class's rarity
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A row, its likeliest classes with their probabilities, the likeliest first, and why it is asked for."""
+
+    row: int
+    likely: list[tuple[str, float]]
+    why: str
+
+
+def choose_picks(
+    vectors: np.ndarray, known: KnownLabels, candidates: np.ndarray, n_wanted: int, generator: np.random.Generator
+) -> list[Pick]:
+    """Return the products to ask for, the most telling first.
+
+    Until two classes have labels they are the middles of clusters; then those of which the head is unsure.
+
+    Shape:
+        vectors: (N, D)
+        candidates: (n,) int64
+    """
+    if np.count_nonzero(known.counts) < 2:
+        places, sizes = choose_typical(vectors[candidates], n_wanted, generator)
+        rows = candidates[places].tolist()
+        return [Pick(row, [], f"stands for {size} like it") for row, size in zip(rows, sizes.tolist(), strict=True)]
+    probabilities = fit_quickly(vectors, known.targets, candidates, n_classes=len(known.classes))
+    seen = np.flatnonzero(known.counts)
+    doubt = doubts(probabilities[:, seen], known.counts[seen])
+    places = choose_doubtful(vectors[candidates], doubt, n_wanted, generator)
+    places = places[np.argsort(-doubt[places], kind="stable")]
+    rarity = rarities(probabilities[:, seen], known.counts[seen])
+    return [_pick(int(candidates[place]), probabilities[place], rarity[place], known) for place in places.tolist()]
+
+
+def _pick(row: int, probabilities: np.ndarray, rarity: float, known: KnownLabels) -> Pick:
+    order = np.argsort(-probabilities, kind="stable")[:MOST_LIKELY].tolist()
+    likely = [(known.classes[place], float(probabilities[place])) for place in order if probabilities[place] > 0]
+    why = f"{likely[0][0]} or {likely[1][0]}"
+    return Pick(row, likely, f"{why}; few labels of them yet" if rarity > RARE else why)

@@ -1,0 +1,216 @@
+
+"use strict";
+// One product at a time. All texts of products and classes become textContent or properties, never markup.
+const MOST_CHOICES = 9; // as many as there are digits
+const $ = (id) => document.getElementById(id);
+const data = document.querySelector(".picks");
+const products = [...data.children].map((item) => ({ ...item.dataset, likely: JSON.parse(item.dataset.likely) }));
+const places = new Map(products.map((product, place) => [product.product, place]));
+const given = JSON.parse(data.dataset.classes);
+const earlier = JSON.parse(data.dataset.earlier);
+const kept = `embed-once review ${data.dataset.review}`;
+
+// What was answered, in its order, [product, label] each; null is a skip. The last answer to a product counts.
+let answers = load();
+let current = 0;
+
+function load() {
+  try {
+    const stored = JSON.parse(localStorage.getItem(kept)) ?? [];
+    return stored.filter(([product, label]) => places.has(product) && (label === null || typeof label === "string"));
+  } catch {
+    return [];
+  }
+}
+
+function save() {
+  try {
+    localStorage.setItem(kept, JSON.stringify(answers));
+  } catch {
+    say("This browser keeps nothing: download the labels before you close the page.");
+  }
+}
+
+const labels = () => new Map(answers);
+const say = (text) => { $("said").textContent = text; };
+
+function make(name, text, marks = []) {
+  const element = document.createElement(name);
+  element.textContent = text;
+  element.classList.add(...marks);
+  if (name === "button") element.type = "button";
+  return element;
+}
+
+function classes() {
+  return [...new Set([...given, ...answers.map(([, label]) => label).filter((label) => label !== null)])];
+}
+
+function choicesOf(product) {
+  const every = classes();
+  if (every.length <= MOST_CHOICES) return every;
+  const used = [...labels().values()].filter((label) => label !== null);
+  return [...new Set([...product.likely.map(([label]) => label), ...used, ...every])].slice(0, MOST_CHOICES);
+}
+
+function answer(label) {
+  if (!products[current]) return;
+  const { product, title } = products[current];
+  if (label !== null && !classes().includes(label)) say(`New class: ${label}. Undo takes it back.`);
+  else say(`${(title || product).slice(0, 60)}: ${label ?? "skipped"}`);
+  answers.push([product, label]);
+  save();
+  const answered = labels();
+  const rest = [...products.keys()].map((step) => (current + 1 + step) % products.length);
+  show(rest.find((place) => !answered.has(products[place].product)) ?? products.length);
+}
+
+function accept() {
+  const likely = products[current]?.likely[0];
+  if (likely) answer(likely[0]);
+  else if (products[current]) say("There is no suggestion for this product: press a digit, or / to type.");
+}
+
+function undo() {
+  const last = answers.pop();
+  if (!last) return say("There is nothing to undo.");
+  save();
+  say(`Taken back: ${last[1] ?? "skipped"}`);
+  show(places.get(last[0]));
+}
+
+function show(place) {
+  current = Math.min(Math.max(place, 0), products.length);
+  const product = products[current];
+  const answered = labels();
+  const nSkipped = [...answered.values()].filter((label) => label === null).length;
+  $("bar").value = answered.size;
+  $("progress").textContent =
+    `${answered.size - nSkipped} of ${products.length} labelled` + (nSkipped ? `, ${nSkipped} skipped` : "");
+  $("done").hidden = answered.size < products.length;
+  $("product").hidden = !product;
+  $("back").disabled = current === 0;
+  $("forward").disabled = current >= products.length - 1;
+  $("skip").disabled = !product;
+  $("undo").disabled = answers.length === 0;
+  list(answered);
+  if (!product) return;
+  $("typed").value = "";
+  $("matches").replaceChildren();
+  picture(product);
+  $("title").textContent = product.title || product.product;
+  $("about").textContent = [product.title && product.product, product.why].filter(Boolean).join(" · ");
+  $("choices").replaceChildren(...choicesOf(product).map((label, n) => choice(label, n, product, answered)));
+}
+
+function picture(product) {
+  $("product").classList.toggle("plain", !products.some((one) => one.picture));
+  if (!product.picture) return $("picture").replaceChildren("no picture");
+  const image = new Image();
+  image.alt = "";
+  image.src = product.picture;
+  $("picture").replaceChildren(image);
+}
+
+function choice(label, n, product, answered) {
+  const button = make("button", "");
+  const share = product.likely.find(([one]) => one === label);
+  const name = make("span", label, ["name"]);
+  name.dir = "auto";
+  button.append(make("kbd", n + 1), name);
+  if (share) button.append(make("span", `${Math.round(100 * share[1])} %`, ["share"]));
+  button.classList.toggle("suggested", product.likely[0]?.[0] === label);
+  button.classList.toggle("given", answered.get(product.product) === label);
+  button.addEventListener("click", () => answer(label));
+  return button;
+}
+
+function list(answered) {
+  const rows = products.map((product, place) => {
+    const row = document.createElement("tr");
+    const jump = make("button", product.title || product.product);
+    jump.addEventListener("click", () => { show(place); scrollTo(0, 0); });
+    const label = answered.get(product.product);
+    row.append(make("td", ""), make("td", label === null ? "skipped" : (label ?? ""), label === null ? ["quiet"] : []));
+    row.cells[0].append(jump);
+    row.cells[0].dir = row.cells[1].dir = "auto";
+    if (place === current) row.setAttribute("aria-current", "true");
+    return row;
+  });
+  $("list").tBodies[0].replaceChildren(...rows);
+}
+
+// The classes that the typed text fits, those that begin with it first, and at the end the text as a new class.
+function matches() {
+  const typed = $("typed").value.split(/\s+/u).filter(Boolean).join(" ");
+  if (!typed) return [];
+  const plain = typed.toLowerCase();
+  const every = classes();
+  const fits = every.filter((label) => label.toLowerCase().includes(plain));
+  fits.sort((a, b) => b.toLowerCase().startsWith(plain) - a.toLowerCase().startsWith(plain));
+  const isKnown = every.some((label) => label.toLowerCase() === plain);
+  return [...fits.slice(0, MOST_CHOICES).map((label) => [label, label]), ...(isKnown ? [] : [[typed, `new class: ${typed}`]])];
+}
+
+function download() {
+  const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const every = new Map([...earlier, ...[...labels()].filter(([, label]) => label !== null)]);
+  const lines = [["product", "label"], ...every].map((cells) => `${cells.map(cell).join(",")}\r\n`);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(lines, { type: "text/csv" }));
+  link.download = data.dataset.file;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  say(`${every.size} labels in ${data.dataset.file}${earlier.length ? ", earlier ones among them" : ""}.`);
+}
+
+const commands = {
+  Enter: accept,
+  s: () => answer(null),
+  u: undo,
+  d: download,
+  ArrowLeft: () => show(current - 1),
+  ArrowRight: () => current < products.length - 1 && show(current + 1),
+  "/": () => $("typed").focus(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target === $("typed")) {
+    if (event.key === "Escape") { $("typed").value = ""; $("matches").replaceChildren(); $("typed").blur(); }
+    return;
+  }
+  if (["Enter", " "].includes(event.key) && event.target.closest("button, summary")) return; // it is pressed itself
+  if (event.repeat && !event.key.startsWith("Arrow")) return; // a key that is held answers one product
+  const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
+  if (digit) $("choices").children[digit - 1]?.click();
+  else if (Object.hasOwn(commands, event.key)) commands[event.key]();
+  else return;
+  event.preventDefault();
+});
+
+$("typed").addEventListener("input", () => {
+  $("matches").replaceChildren(...matches().map(([label, text]) => {
+    const button = make("button", text);
+    button.dir = "auto";
+    button.addEventListener("click", () => answer(label));
+    return button;
+  }));
+});
+$("typing").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const first = matches()[0];
+  if (!first) return;
+  $("typed").blur();
+  answer(first[0]);
+});
+$("back").addEventListener("click", commands.ArrowLeft);
+$("forward").addEventListener("click", commands.ArrowRight);
+$("skip").addEventListener("click", commands.s);
+$("undo").addEventListener("click", undo);
+$("download").addEventListener("click", download);
+
+const before = labels();
+const first = products.findIndex((product) => !before.has(product.product));
+show(first < 0 ? products.length : first);
+if (answers.length) say("Answers that this browser kept are there.");

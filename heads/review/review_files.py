@@ -1,0 +1,121 @@
+"""What a review is written as: a page to label products on, and a table of the same products."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.aside import write_aside
+from cache.pages.page import render_page
+from cache.stray_bytes import open_csv
+from heads.errors import SettingError
+from heads.review.picks import Pick
+
+__all__ = ["AskedProduct", "ReviewPage", "free_path", "write_review"]
+
+TEMPLATE = Path(__file__).with_name("review.html")
+SCRIPT = Path(__file__).with_name("review.js")
+COLUMNS = ("product", "label", "suggested", "probability", "why", "title")
+
+
+@dataclass(frozen=True)
+class AskedProduct:
+    """A product as a person sees it: its id, title, picture (a data URL), and what is thought of it."""
+
+    product: str
+    title: str
+    picture: str | None
+    pick: Pick
+
+    @property
+    def why(self) -> str:
+        """Why it is asked for."""
+        return self.pick.why
+
+    @property
+    def likely(self) -> list[tuple[str, float]]:
+        """The likeliest classes with their probabilities, the likeliest first."""
+        return self.pick.likely
+
+
+@dataclass(frozen=True)
+class ReviewPage:
+    """All that stands on the page: the products, the classes to choose from, and the labels that were given before."""
+
+    label: str
+    classes: list[str]
+    products: Sequence[AskedProduct]
+    earlier: Sequence[tuple[str, str]]  # product, label
+    how: str  # the products were chosen
+    n_more: int  # might have been asked for
+    next_lines: list[str]  # to type when all is answered; {labels} is the file's name
+
+
+def free_path(folder: Path) -> Path:
+    """Return the first of ``review-001.html``, ``review-002.html``, … that is free, as its table is."""
+    numbered = (folder / f"review-{number:03}.html" for number in range(1, 1_000_000))
+    return next(path for path in numbered if not path.exists() and not path.with_suffix(".csv").exists())
+
+
+def write_review(page: ReviewPage, path: Path) -> tuple[Path, Path]:
+    """Write the page to `path` and the table beside it, each whole or not at all; return both paths.
+
+    Raises:
+        SettingError: the path is no page's, or labels that somebody wrote into the table would be lost.
+        OSError: a file cannot be written.
+    """
+    path = path.absolute()
+    table_path = path.with_suffix(".csv")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise SettingError(f"--output: expected a page's name such as review.html, got {path.name}.")
+    _check_table(table_path)
+    names = [page.label, *(one.product for one in page.products)]
+    labels_name = f"{path.stem}-labels.csv"
+    written = render_page(
+        TEMPLATE,
+        script_path=SCRIPT,
+        label=page.label,
+        classes=page.classes,
+        picks=page.products,
+        earlier=page.earlier,
+        how=page.how,
+        n_more=page.n_more,
+        next_lines=[line.format(labels=labels_name) for line in page.next_lines],
+        file_name=labels_name,
+        review=hashlib.sha256("\0".join(names).encode(errors="surrogatepass")).hexdigest()[:16],
+    )
+    write_aside(table_path, lambda aside: _write_table(aside, page.products), folder=path.parent)
+    write_aside(path, lambda aside: aside.write_text(written, encoding="utf-8"), folder=path.parent)
+    return path, table_path
+
+
+def _write_table(path: Path, products: Sequence[AskedProduct]) -> None:
+    """Write a line a product; cells are written as they are, to be joined on."""
+    with open_csv(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for one in products:
+            suggested, probability = one.likely[0] if one.likely else ("", None)
+            shown = "" if probability is None else f"{probability:.3f}"
+            writer.writerow([one.product, "", suggested, shown, one.why, re.sub(r"\s+", " ", one.title)])
+
+
+def _check_table(path: Path) -> None:
+    """Check that no labels stand in the table that is there.
+
+    Raises:
+        SettingError: there are some, or it is another kind of file.
+    """
+    if not path.exists():
+        return
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.reader(file))
+    if not rows or tuple(rows[0]) != COLUMNS or any(len(cells) > 1 and cells[1].strip() for cells in rows[1:]):
+        raise SettingError(
+            f"--output: expected to write {path.name} without loss, but it holds labels, or was not written by "
+            "heads-review. Read it with --corrections, and name another --output."
+        )

@@ -1,0 +1,176 @@
+"""Choosing the products that a person should label next, and writing them down as a page and a table."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache import Cache
+from cache.cloud.addresses import StoragePath
+from heads.data.corrections import Corrections, read_corrections
+from heads.data.labels import cells_of, find_label_column, read_labels
+from heads.data.modalities import choose_modalities
+from heads.errors import LabelError
+from heads.reports.report_settings import ReportColumns, ReportSettings, choose_columns
+from heads.reports.thumbnails import Thumbnails
+from heads.review.candidates import Candidates, find_candidates
+from heads.review.joined_vectors import join_vectors
+from heads.review.known_labels import KnownLabels, know_labels
+from heads.review.picks import Pick, choose_picks
+from heads.review.review_files import AskedProduct, ReviewPage, free_path, write_review
+from heads.review.review_settings import ReviewSettings
+
+__all__ = ["ReviewReport", "review_products"]
+
+PICTURE_SIDE = 320  # pixels
+MOST_CHARACTERS = 400  # of a title
+FIRST = "They are the middles of as many clusters: nothing is known yet."
+LATER = "They are those of which a quick head is least sure, unlike each other, rare classes first."
+
+
+@dataclass(frozen=True)
+class ReviewReport:
+    """What is asked for, and where it is written."""
+
+    page_path: Path
+    table_path: Path
+    label: str
+    classes: list[str]
+    n_products: int
+    n_labelled: int
+    n_asked: int
+    n_candidates: int  # that might have been asked for, those that are among them
+    n_copies: int  # that might not, as the next two: copies of candidates or of what has a label
+    n_placeholders: int
+    n_without_vector: int
+    how: str
+    notes: list[str]
+    elapsed_s: float
+
+
+def review_products(
+    cache_path: str | Path = "embeddings.h5",
+    output_path: str | Path | None = None,
+    *,
+    settings: ReviewSettings | None = None,
+    report: ReportSettings | None = None,
+) -> ReviewReport:
+    """Choose the products to label next, write them as a page and as a table beside it, and return what was done.
+
+    Without an output it is ``review-001.html``, or the next number that is free, in the working folder.
+
+    Raises:
+        CacheError: the cache cannot be read, lacks a modality or an encoder, or its vectors take too much memory.
+        LabelError: there is no column to fill, or no product that lacks a label can be asked for.
+        SettingError: a column or the output cannot be what was asked for.
+    """
+    settings, report = settings or ReviewSettings(), report or ReportSettings()
+    started = time.monotonic()
+    cache_path = StoragePath(cache_path)
+    with Cache(cache_path) as cache:
+        columns = choose_columns(cache, report)
+        modalities, notes = choose_modalities(cache, settings.modalities)
+        for modality in settings.encoders:
+            cache.encoders(modality)
+        encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in sorted(modalities)}
+        corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
+        known, label_notes = _know(cache, settings, corrections)
+        vectors, has_vector = join_vectors(cache, encoders, memory=settings.memory)
+        candidates = find_candidates(
+            cache,
+            known,
+            encoders=encoders,
+            has_vector=has_vector,
+            column=settings.group_column,
+            cosine=settings.near_duplicates,
+        )
+        _check(candidates, known)
+        picks = choose_picks(vectors, known, candidates.rows, settings.count, np.random.default_rng(settings.seed))
+        products = _show(cache, picks, columns, root=report.image_root or cache_path.parent)
+    how = LATER if picks[0].likely else FIRST
+    page = ReviewPage(
+        label=known.column,
+        classes=known.classes,
+        products=products,
+        earlier=list(corrections.labels.items()) if corrections else [],
+        how=how,
+        n_more=len(candidates.rows) - len(picks),
+        next_lines=_next_lines(str(cache_path), known.column),
+    )
+    output = free_path(Path()) if output_path is None else Path(output_path)
+    page_path, table_path = write_review(page, output)
+    return ReviewReport(
+        page_path=page_path,
+        table_path=table_path,
+        label=known.column,
+        classes=known.classes,
+        n_products=len(known.targets),
+        n_labelled=int((known.targets >= 0).sum()),
+        n_asked=len(picks),
+        n_candidates=len(candidates.rows),
+        n_copies=candidates.n_copies,
+        n_placeholders=candidates.n_placeholders,
+        n_without_vector=candidates.n_without_vector,
+        how=how,
+        notes=[*label_notes, *notes],
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _know(cache: Cache, settings: ReviewSettings, corrections: Corrections | None) -> tuple[KnownLabels, list[str]]:
+    """Return what is known of the column that was asked for, and notes on what changed that, or that it is new."""
+    column, columns = find_label_column(cache, settings.label, may_be_new=True), cache.columns()
+    notes = []
+    if column not in columns:
+        notes.append(f"The catalogue has no column {column!r} yet; it has {', '.join(columns) or 'none'}.")
+    labels = read_labels(cells_of(cache, column))
+    if corrections is not None:
+        labels, changes = corrections.applied(labels, cache.ids())
+        notes += changes
+    return know_labels(column, labels.tolist(), settings.classes), notes
+
+
+def _check(candidates: Candidates, known: KnownLabels) -> None:
+    """Check that there is somebody to ask for.
+
+    Raises:
+        LabelError: there is none.
+    """
+    if not len(candidates.rows):
+        raise LabelError(
+            f"Expected some products without a label in {known.column!r}, got none that may be asked for: "
+            f"{int((known.targets >= 0).sum())} of {len(known.targets)} have one, {candidates.n_copies} are copies of "
+            f"those, {candidates.n_placeholders} have a placeholder, and {candidates.n_without_vector} no vector. Name "
+            "another --label, or train."
+        )
+
+
+def _show(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: Path) -> list[AskedProduct]:
+    """Return the products as a person sees them."""
+    ids = cache.id_column()
+    images, titles = (cache.column(name) if name is not None else None for name in (columns.image, columns.title))
+    thumbnails = Thumbnails(root, side=PICTURE_SIDE)
+    products = []
+    for pick in picks:
+        title = titles[pick.row] if titles else ""
+        products.append(
+            AskedProduct(
+                product=ids[pick.row],
+                title=title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…",
+                picture=thumbnails.url(images[pick.row]) if images else None,
+                pick=pick,
+            )
+        )
+    return products
+
+
+def _next_lines(cache_path: str, label: str) -> list[str]:
+    """Return what to type when the page is done; ``{labels}`` stands for the file that it downloads."""
+    words = [shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in (cache_path, label)]
+    rest = f"{words[0]} --label {words[1]} --corrections {{labels}}"
+    return [f"{command} {rest}" for command in ("heads-train", "heads-review")]
