@@ -10,6 +10,7 @@ from typing import Any
 
 from heads.errors import SettingError
 from heads.head_types import SYNONYMS, control_names, fusion_names, names_at_once
+from heads.schedules import SCHEDULES
 
 __all__ = [
     "ABSENT",
@@ -68,6 +69,8 @@ class FitSettings:
     absent: str = "zeros"  # what stands for an absent modality: zeros, which are the mean, or a learned vector
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
+    schedule: str = "none"  # of the learning rate: constant, or cosine or plateau (`heads.schedules`)
+    warmup: float = 0.0  # epochs through which the learning rate rises to what it is
     batch_size: int = 256  # at most; few rows make smaller ones, so that an epoch has 16 steps
     max_epochs: int = 60
     patience: int = 6  # epochs without a better macro-F1 on the validation rows
@@ -83,11 +86,12 @@ class FitSettings:
             check(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
         check(self, "batch_size", self.batch_size >= 2, "at least 2")
         check(self, "learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
-        for name in ("weight_decay", "logit_adjustment"):
+        for name in ("weight_decay", "logit_adjustment", "warmup"):
             check(self, name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
         check(self, "seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
         fits = self.hidden_dim % self.n_attention_heads == 0
         check(self, "hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        check(self, "schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
         check(self, "absent", self.absent in ABSENT, " or ".join(ABSENT))
         check(self, "keep", self.keep in KEEPS, " or ".join(KEEPS))
         if isinstance(self.class_weights, str):

@@ -72,6 +72,8 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @axis("--hidden-dim", "--hidden", help="Width of the hidden layer; of attention over tokens half of it.")
 @axis("--dropout", help="Share of hidden units dropped in training.")
 @axis("--weight-decay", help="Of AdamW.")
+@axis("--schedule", help="Of the learning rate: none, cosine or plateau.")
+@axis("--warmup", help="Epochs through which the learning rate rises.")
 @axis("--batch-size", help="Rows a step, at most.")
 @axis("--rank", help="Of lowrank.")
 @axis("--modality-dropout", help="Share of a row's modalities dropped in training; at least one stays.")
