@@ -26,6 +26,7 @@ __all__ = [
     "parse_columns",
     "parse_controls",
     "parse_fusions",
+    "parse_sizes",
 ]
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -254,3 +255,20 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata",
     fusions = tuple(name for name in every if name in names or "all" in names)
     others = tuple(dict.fromkeys(name for name in names if ":" in name or name in at_once))
     return singles + fusions + others
+
+
+def parse_sizes(text: str | None) -> tuple[str, ...]:
+    """Return the sizes in a list such as ``small,large``; ``all`` stands for every one.
+
+    >>> parse_sizes("all")
+    ('small', 'large', 'regularised')
+
+    Raises:
+        SettingError: a name is none of a size's.
+    """
+    if text is None:
+        return ()
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or any(name not in (*SIZES, "all") for name in names):
+        raise SettingError(f"--size: expected some of {', '.join(SIZES)}, or all, got {text!r}.")
+    return tuple(SIZES) if "all" in names else tuple(dict.fromkeys(names))

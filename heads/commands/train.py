@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cache.console.command import Command, details_option, json_option, print_js
 from cache.console.paths import LOCAL_PATH, PATH
 from heads.errors import SettingError, TrackError
 from heads.reports.report_settings import ReportSettings
-from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
+from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions, parse_sizes
 from heads.tracking.trackers import parse_trackers
 
 __all__ = ["train"]
@@ -47,8 +48,11 @@ setting = setting_options(TrainSettings)
 @click.option("--missing", is_flag=True, help="Print the scores with modalities missing, too.")
 @click.option(
     "--size",
-    type=click.Choice(list(SIZES)),
-    help="small: does it run; large: can it learn by heart; regularised: does it generalise. Other options win.",
+    "sizes",
+    metavar="LIST",
+    callback=lambda *given: parse_sizes(given[-1]),
+    help="small: does it run; large: can it learn by heart; regularised: does it generalise; all: side by side, the "
+    "last being the run's. Other options win.",
 )
 @click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
 @click.option("--modalities", help="Default: all that the cache has, and metadata where columns are named.")
@@ -102,7 +106,7 @@ def train(
     fusion: str,
     controls: str,
     missing: bool,
-    size: str | None,
+    sizes: tuple[str, ...],
     encoders: tuple[str, ...],
     modalities: str | None,
     metadata_columns: str | None,
@@ -119,11 +123,6 @@ def train(
     **options: Any,
 ) -> None:
     """Train heads from CACHE (default: embeddings.h5), each modality alone beside every fusion."""
-    options |= {
-        option: value
-        for option, value in (SIZES[size].items() if size else ())
-        if context.get_parameter_source(option) == ParameterSource.DEFAULT
-    }
     settings = TrainSettings(
         fusions=parse_fusions(fusion),
         controls=parse_controls(controls),
@@ -133,6 +132,8 @@ def train(
         metadata_counts=parse_columns(metadata_counts) or (),
         **options,
     )
+    sized = {size: replace(settings, **_unnamed(context, SIZES[size])) for size in sizes}
+    settings = [settings, *sized.values()][-1]
     page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.workflows.train import train as run
 
@@ -145,6 +146,7 @@ def train(
             command=["heads-train", *sys.argv[1:]],
             report=None if no_report else page,
             trackers=trackers,
+            sizes=sized,
         )
     except TrackError as error:  # the run is there all the same
         _show(error.report, details=details, missing=missing, as_json=as_json)
@@ -159,6 +161,14 @@ def _show(report: Any, *, details: bool, missing: bool, as_json: bool) -> None:
     from heads.commands.train_output import show_report
 
     show_report(report, details=details, missing=missing)
+
+
+def _unnamed(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        option: value
+        for option, value in options.items()
+        if context.get_parameter_source(option) == ParameterSource.DEFAULT
+    }
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
