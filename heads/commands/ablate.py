@@ -79,7 +79,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @axis("--modality-dropout", help="Share of a row's modalities dropped in training; at least one stays.")
 @axis("--absent", help="What stands for an absent modality: zeros or learned.")
 @axis("--class-weights", help="In the loss: equal or balanced.")
-@axis("--logit-adjustment", help="Times the log of each class's share, added to its logit in training.")
+@axis("--logit-adjustment", help="Times the log of each class's share, added to its logit in training; or auto.")
 @axis("--per-class", help="Rows of each class in an epoch: numbers, smallest, largest or all.")
 @axis("--max-epochs", help="At most so many.")
 @axis("--patience", help="Epochs without a better validation macro-F1 before stopping.")

@@ -15,7 +15,15 @@ from cache.console.command import Command, details_option, json_option, print_js
 from cache.console.paths import LOCAL_PATH, PATH
 from heads.errors import SettingError, TrackError
 from heads.reports.report_settings import ReportSettings
-from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions, parse_sizes
+from heads.settings import (
+    SIZES,
+    TrainSettings,
+    parse_adjustment,
+    parse_columns,
+    parse_controls,
+    parse_fusions,
+    parse_sizes,
+)
 from heads.tracking.trackers import parse_trackers
 
 __all__ = ["train"]
@@ -78,7 +86,9 @@ setting = setting_options(TrainSettings)
 @setting("--batch-size", help="Rows a step.")
 @setting("--max-epochs", help="At most so many.")
 @setting("--class-weights", help="In the loss: equal, or balanced so that every class weighs the same.")
-@setting("--logit-adjustment", help="Times the log of each class's share, added to its logit in training.")
+@setting("--logit-adjustment", type=parse_adjustment, metavar="NUMBER|auto",
+         help="Times the log of each class's share, added to its logit in training; auto: taken from it afterwards, as "
+         "the validation rows choose.")  # fmt: skip
 @setting("--per-class", help="Rows of each class in an epoch: a number, smallest or largest; default: all rows.")
 @setting("--resamples", "n_resamples", help="Of the bootstrap.")
 @setting("--margin", help="Points that do not matter: a difference surely within them is equal.")

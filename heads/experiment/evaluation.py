@@ -54,6 +54,8 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     for name, trained in (roster.trained | roster.controls).items():
         sides = trained.answers
         fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
+        if trained.logit_adjustment is not None:
+            fitted["logit_adjustment"] = trained.logit_adjustment
         cards[name] = _scorecard(roster, sides) | fitted | _scored_apart(roster, sides["test"])
         answers[name] = Predictions(
             sides["test"].predictions, sides["test"].confidences, roster.is_known(name)[roster.split.test]

@@ -13,6 +13,7 @@ from heads.device import to_host
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import head_alone
 from heads.schedules import count_stalls, share_of_rate
+from heads.settings import AUTO
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source, View
 from heads.training.sampler import batch_size_of, draw_order
@@ -60,8 +61,8 @@ class Member:
         if (weights := job.task.sample_weights) is not None:
             self.row_weights = (weights / weights[self._train].mean()).float()
         self.class_weights = class_weights(counts, job.settings.class_weights)
-        shares = (counts.where(counts > 0, 1) / counts.sum()).float()
-        self.logit_shifts = job.settings.logit_adjustment * torch.log(shares)
+        times = job.settings.logit_adjustment
+        self.logit_shifts = (0.0 if times == AUTO else float(times)) * job.log_shares  # auto comes after the training
         self.error: HeadError | None = None
         self._history: list[dict[str, float]] = []
         self._best = (-1.0, -math.inf)
