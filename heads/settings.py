@@ -11,9 +11,11 @@ from typing import Any
 
 from heads.errors import SettingError
 from heads.head_types import SYNONYMS, control_names, fusion_names, names_at_once
+from heads.schedules import SCHEDULES
 
 __all__ = [
     "ABSENT",
+    "AUTO",
     "CLASS_WEIGHTS",
     "FITTED_WEIGHTS",
     "KEEPS",
@@ -23,9 +25,11 @@ __all__ = [
     "ProblemSettings",
     "TrainSettings",
     "check",
+    "parse_adjustment",
     "parse_columns",
     "parse_controls",
     "parse_fusions",
+    "parse_sizes",
 ]
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -33,6 +37,7 @@ ABSENT = ("zeros", "learned")
 CLASS_WEIGHTS = ("equal", "balanced")
 KEEPS = ("best", "last")
 FITTED_WEIGHTS = ("auto", "sweep")
+AUTO = "auto"  # of the logit adjustment: fitted on validation rows
 OPTIONLESS = ("n_tokens", "n_attention_heads")  # no command has an option for them
 SIZES: Mapping[str, Mapping[str, Any]] = {
     # does it run
@@ -69,12 +74,15 @@ class FitSettings:
     absent: str = "zeros"  # what stands for an absent modality: zeros, which are the mean, or a learned vector
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
+    schedule: str = "none"  # of the learning rate: constant, or cosine or plateau (`heads.schedules`)
+    warmup: float = 0.0  # epochs through which the learning rate rises to what it is
     batch_size: int = 256  # at most; few rows make smaller ones, so that an epoch has 16 steps
     max_epochs: int = 60
     patience: int = 6  # epochs without a better macro-F1 on the validation rows
     keep: str = "best"  # the weights of the epoch that is best on the validation rows, or last: those of max_epochs
     class_weights: str | tuple[float, ...] = "equal"  # or balanced: each weighs the same in the loss; or K numbers
-    logit_adjustment: float = 0.0  # times the log of the classes' shares, added to the logits in training
+    # times the log of the classes' shares, added to the logits in training; auto: taken from them afterwards, fitted
+    logit_adjustment: float | str = 0.0
     per_class: str | None = None  # rows of each class in an epoch: a number, smallest or largest; None: all rows
 
     def __post_init__(self) -> None:
@@ -84,11 +92,15 @@ class FitSettings:
             check(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
         check(self, "batch_size", self.batch_size >= 2, "at least 2")
         check(self, "learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
-        for name in ("weight_decay", "logit_adjustment"):
+        for name in ("weight_decay", "warmup"):
             check(self, name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
+        times = self.logit_adjustment
+        good = times == AUTO if isinstance(times, str) else 0 <= times < math.inf
+        check(self, "logit_adjustment", good, "auto, or a number, at least 0 and finite")
         check(self, "seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
         fits = self.hidden_dim % self.n_attention_heads == 0
         check(self, "hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        check(self, "schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
         check(self, "absent", self.absent in ABSENT, " or ".join(ABSENT))
         check(self, "keep", self.keep in KEEPS, " or ".join(KEEPS))
         if isinstance(self.class_weights, str):
@@ -254,3 +266,32 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata",
     fusions = tuple(name for name in every if name in names or "all" in names)
     others = tuple(dict.fromkeys(name for name in names if ":" in name or name in at_once))
     return singles + fusions + others
+
+
+def parse_adjustment(text: str) -> float | str:
+    """Return the logit adjustment that a text says: ``auto``, or a number.
+
+    Raises:
+        SettingError: it says neither.
+    """
+    try:
+        return text if text == AUTO else float(text)
+    except ValueError as error:
+        raise SettingError(f"--logit-adjustment: expected auto, or a number, got {text!r}.") from error
+
+
+def parse_sizes(text: str | None) -> tuple[str, ...]:
+    """Return the sizes in a list such as ``small,large``; ``all`` stands for every one.
+
+    >>> parse_sizes("all")
+    ('small', 'large', 'regularised')
+
+    Raises:
+        SettingError: a name is none of a size's.
+    """
+    if text is None:
+        return ()
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or any(name not in (*SIZES, "all") for name in names):
+        raise SettingError(f"--size: expected some of {', '.join(SIZES)}, or all, got {text!r}.")
+    return tuple(SIZES) if "all" in names else tuple(dict.fromkeys(names))

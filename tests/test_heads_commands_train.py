@@ -301,6 +301,8 @@ OUT_OF_RANGE = {
     "--learning-rate": ["0", "-1", "nan", "inf"],
     "--weight-decay": ["-1", "nan", "inf"],
     "--batch-size": ["0", "1"],
+    "--schedule": ["", "linear"],
+    "--warmup": ["-1", "nan", "inf"],
     "--max-epochs": ["0"],
     "--patience": ["0"],
     "--rank": ["0", "-1"],
@@ -434,7 +436,8 @@ def test_settings_reach_the_run(heads_train, tmp_path):
         "--dropout": 0.25, "--learning-rate": 0.01, "--weight-decay": 0.1, "--batch-size": 50, "--max-epochs": 2,
         "--patience": 1, "--label": "label", "--weights": "1,3",
         "--rank": 3, "--modality-dropout": 0.1, "--absent": "learned", "--class-weights": "balanced",
-        "--logit-adjustment": 0.5, "--per-class": "30", "--device": "cpu", "--precision": "fp32",
+        "--logit-adjustment": 0.5, "--per-class": "30", "--schedule": "cosine", "--warmup": 1.5,
+        "--device": "cpu", "--precision": "fp32",
     }  # fmt: skip
     assert heads_train(*chain(*chosen.items()), "--name", "mine").exit_code == 0
     config = json.loads((tmp_path / "runs" / "mine" / "config.json").read_text())

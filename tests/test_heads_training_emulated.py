@@ -15,6 +15,7 @@ CHANGES = {
     "own class weights": {"class_weights": (1.0, 2.0, 0.5)},
     "adjusted": {"logit_adjustment": 1.0},
     "15 a class": {"per_class": "15"},
+    "cosine": {"schedule": "cosine", "warmup": 1.5},
     "the last epoch": {"keep": "last"},
     "from the disk": {"on_disk": True},
 }

@@ -29,6 +29,7 @@ KINDS = {
     "early, learned absence": {"absent": "learned"}, "attention, learned absence": {"absent": "learned"},
     "early, modality dropout": {"modality_dropout": 0.3}, "gated, modality dropout": {"modality_dropout": 0.3},
     "early, balanced": {"class_weights": "balanced"}, "early, adjusted": {"logit_adjustment": 1.0},
+    "early, cosine": {"schedule": "cosine", "warmup": 1.5}, "gated, plateau": {"schedule": "plateau", "patience": 3},
     "early, 15 a class": {"per_class": "15"}, "early, the largest class": {"per_class": "largest"},
 }  # fmt: skip
 # Learning rate, weight decay, dropout, epochs: neighbours that are equal, such that are not, and one that stops first.
@@ -355,6 +356,9 @@ def test_the_task_is_left_as_it_was():
 # AdamW.
 
 
+SHARES = [[1.0] * 5, [0.5] * 5, [0.25, 0.5, 1.0, 1.0, 0.0]]  # of the learning rates, at a step
+
+
 @pytest.mark.parametrize("shape", [(5,), (4, 3)], ids=str)
 def test_stacked_adamw_is_torchs_adamw_for_each_head(shape):
     rates, decays = [1e-3, 1e-3, 0.1, 0.1, 1e-3], [0.0, 0.3, 0.3, 0.3, 0.0]
@@ -375,8 +379,10 @@ def test_stacked_adamw_is_torchs_adamw_for_each_head(shape):
             places = torch.tensor(left)
             stacked = [tensor.detach()[places].requires_grad_() for tensor in stacked]
             optimiser.keep(places, stacked)
-        optimiser.step([grad[left] for grad in grads])
+        shares = SHARES[step % len(SHARES)]
+        optimiser.step([grad[left] for grad in grads], [shares[head] for head in left])
         for place, head in enumerate(left):
+            optimisers[head].param_groups[0]["lr"] = rates[head] * shares[head]
             for parameter, grad in zip(alone[head], grads, strict=True):
                 parameter.grad = grad[head]
             optimisers[head].step()

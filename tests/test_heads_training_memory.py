@@ -191,10 +191,10 @@ def room(monkeypatch):
     def make(n_heads, error=WANT[0]):
         step = StackedAdamW.step
 
-        def tight(self, grads):
+        def tight(self, grads, shares):
             if len(grads[0]) > n_heads:
                 raise type(error)(*error.args)  # a new one, that holds nothing else
-            step(self, grads)
+            step(self, grads, shares)
 
         monkeypatch.setattr(StackedAdamW, "step", tight)
 
@@ -221,10 +221,10 @@ def test_heads_that_are_done_are_not_trained_again(room, monkeypatch):
     expected, trained = [fit(job) for job in jobs], []
     step, descend = StackedAdamW.step, heads.training.scheduler.descend
 
-    def tight(self, grads):
+    def tight(self, grads, shares):
         if len(grads[0]) == 2:
             raise WANT[0]
-        step(self, grads)
+        step(self, grads, shares)
 
     monkeypatch.setattr(StackedAdamW, "step", tight)
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from heads.errors import SettingError
-from heads.settings import FitSettings
+from heads.settings import AUTO, FitSettings
 
 __all__ = ["Range", "axis_kind", "axis_name", "parse_axis", "span"]
 
@@ -116,6 +116,8 @@ def span(axes: Mapping[str, Sequence[Any]]) -> list[FitSettings]:
 def _value(name: str, part: str, text: str) -> Any:
     if name in _WORDS:
         return None if name == "per_class" and part == "all" else part
+    if name == "logit_adjustment" and part == AUTO:
+        return part
     number = _number(name, part, text)
     if isinstance(_DEFAULTS[name], float):
         return number

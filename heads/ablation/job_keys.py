@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
+from typing import Any
 
 from heads.experiment.configuration import FoldJob
 from heads.experiment.experiment import Experiment
 from heads.experiment.input_digests import split_sha256, tokens_sha256, vectors_sha256
 from heads.experiment.result_store import job_key
 from heads.modules.plugin import plugin_sha256
+from heads.settings import FitSettings
 
 __all__ = ["JobKeys"]
+
+LATER = ("schedule", "warmup")  # settings that results are remembered without, from before there were such
 
 
 class JobKeys:
@@ -46,7 +50,16 @@ class JobKeys:
                 "split": self._split_sha256(job.fold),
                 "description": description.to_dict(),
                 "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
-                "settings": asdict(job.settings),
+                "settings": _keyed(job.settings),
                 "trained_on": self._trained_on,
             }
         )
+
+
+def _keyed(settings: FitSettings) -> dict[str, Any]:
+    """Return the settings that a key is of: with a later one at its default a job is what it was without it."""
+    return {
+        name: value
+        for name, value in asdict(settings).items()
+        if name not in LATER or value != getattr(FitSettings, name)
+    }

@@ -47,6 +47,8 @@ def _axis(name: str, kind: str, rows: Sequence[Ranked], value_of: Callable[[Conf
         value = value_of(row.configuration)
         if value is not None and row.validation is not None:
             scores[row.configuration.head][value].append(row.validation.mean)
+    if any(isinstance(value, str) for own in scores.values() for value in own):  # a word among numbers
+        kind = "words"
     means = {
         head: {value: statistics.fmean(own[value]) for value in _in_order(own, kind)}
         for head, own in scores.items()

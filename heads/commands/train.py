@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from cache.console.command import Command, details_option, json_option, print_js
 from cache.console.paths import LOCAL_PATH, PATH
 from heads.errors import SettingError, TrackError
 from heads.reports.report_settings import ReportSettings
-from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
+from heads.settings import (
+    SIZES,
+    TrainSettings,
+    parse_adjustment,
+    parse_columns,
+    parse_controls,
+    parse_fusions,
+    parse_sizes,
+)
 from heads.tracking.trackers import parse_trackers
 
 __all__ = ["train"]
@@ -47,8 +56,11 @@ setting = setting_options(TrainSettings)
 @click.option("--missing", is_flag=True, help="Print the scores with modalities missing, too.")
 @click.option(
     "--size",
-    type=click.Choice(list(SIZES)),
-    help="small: does it run; large: can it learn by heart; regularised: does it generalise. Other options win.",
+    "sizes",
+    metavar="LIST",
+    callback=lambda *given: parse_sizes(given[-1]),
+    help="small: does it run; large: can it learn by heart; regularised: does it generalise; all: side by side, the "
+    "last being the run's. Other options win.",
 )
 @click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
 @click.option("--modalities", help="Default: all that the cache has, and metadata where columns are named.")
@@ -70,10 +82,14 @@ setting = setting_options(TrainSettings)
 @setting("--absent", help="What stands for an absent modality: zeros (the mean) or a learned vector.")
 @setting("--learning-rate", help="Of AdamW.")
 @setting("--weight-decay", help="Of AdamW.")
+@setting("--schedule", help="Of the learning rate: none, cosine (to 0 at --max-epochs), or plateau.")
+@setting("--warmup", help="Epochs through which the learning rate rises.")
 @setting("--batch-size", help="Rows a step.")
 @setting("--max-epochs", help="At most so many.")
 @setting("--class-weights", help="In the loss: equal, or balanced so that every class weighs the same.")
-@setting("--logit-adjustment", help="Times the log of each class's share, added to its logit in training.")
+@setting("--logit-adjustment", type=parse_adjustment, metavar="NUMBER|auto",
+         help="Times the log of each class's share, added to its logit in training; auto: taken from it afterwards, as "
+         "the validation rows choose.")  # fmt: skip
 @setting("--per-class", help="Rows of each class in an epoch: a number, smallest or largest; default: all rows.")
 @setting("--resamples", "n_resamples", help="Of the bootstrap.")
 @setting("--margin", help="Points that do not matter: a difference surely within them is equal.")
@@ -101,7 +117,7 @@ def train(
     fusion: str,
     controls: str,
     missing: bool,
-    size: str | None,
+    sizes: tuple[str, ...],
     encoders: tuple[str, ...],
     modalities: str | None,
     metadata_columns: str | None,
@@ -118,11 +134,6 @@ def train(
     **options: Any,
 ) -> None:
     """Train heads from CACHE (default: embeddings.h5), each modality alone beside every fusion."""
-    options |= {
-        option: value
-        for option, value in (SIZES[size].items() if size else ())
-        if context.get_parameter_source(option) == ParameterSource.DEFAULT
-    }
     settings = TrainSettings(
         fusions=parse_fusions(fusion),
         controls=parse_controls(controls),
@@ -132,6 +143,8 @@ def train(
         metadata_counts=parse_columns(metadata_counts) or (),
         **options,
     )
+    sized = {size: replace(settings, **_unnamed(context, SIZES[size])) for size in sizes}
+    settings = [settings, *sized.values()][-1]
     page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.workflows.train import train as run
 
@@ -144,6 +157,7 @@ def train(
             command=["heads-train", *sys.argv[1:]],
             report=None if no_report else page,
             trackers=trackers,
+            sizes=sized,
         )
     except TrackError as error:  # the run is there all the same
         _show(error.report, details=details, missing=missing, as_json=as_json)
@@ -158,6 +172,14 @@ def _show(report: Any, *, details: bool, missing: bool, as_json: bool) -> None:
     from heads.commands.train_output import show_report
 
     show_report(report, details=details, missing=missing)
+
+
+def _unnamed(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        option: value
+        for option, value in options.items()
+        if context.get_parameter_source(option) == ParameterSource.DEFAULT
+    }
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -66,6 +66,14 @@ def _show_scores(report: RunReport) -> None:
     if epochs:
         echo()
         print_wrapped(f"The best epoch of those trained: {', '.join(epochs)}.")
+    adjusted = [
+        f"{name} {scored['logit_adjustment']:g}"
+        for name, scored in report.metrics.items()
+        if "logit_adjustment" in scored
+    ]
+    if adjusted:
+        echo()
+        print_wrapped(f"The logit adjustment, as the validation rows chose it: {', '.join(adjusted)}.")
 
 
 def show_apart(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

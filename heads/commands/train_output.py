@@ -18,6 +18,8 @@ def show_report(report: RunReport, *, details: bool, missing: bool) -> None:
     _show_heads(report)
     echo()
     _show_verdict(report)
+    for size in report.sizes:
+        print_wrapped(size.sentence)
     if details:
         show_details(report)
     elif missing and report.missing:

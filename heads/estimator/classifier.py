@@ -87,6 +87,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         modality_dropout: float = FitSettings.modality_dropout,
         learning_rate: float = FitSettings.learning_rate,
         weight_decay: float = FitSettings.weight_decay,
+        schedule: str = FitSettings.schedule,
+        warmup: float = FitSettings.warmup,
         batch_size: int = FitSettings.batch_size,
         max_epochs: int = FitSettings.max_epochs,
         patience: int = FitSettings.patience,
@@ -104,6 +106,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         self.modality_dropout = modality_dropout
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup = warmup
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience

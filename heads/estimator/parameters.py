@@ -19,7 +19,8 @@ from heads.settings import PRECISIONS, FitSettings
 __all__ = ["find_fusion", "find_late_weights", "find_settings"]
 
 INTEGERS = ("hidden_dim", "batch_size", "max_epochs", "patience")
-REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay")
+REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay", "warmup")
+WORDS = ("schedule",)
 
 
 def find_fusion(wish: object, names: Sequence[str]) -> str:
@@ -54,6 +55,7 @@ def find_settings(
     for kind, word, names in (
         (Integral, "an integer", INTEGERS),
         (Real, "a number", (*REALS, "validation_fraction")),
+        (str, "a word", WORDS),
     ):
         for name in names:
             if not isinstance(parameters[name], kind):
@@ -74,7 +76,7 @@ def find_settings(
         class_weights = class_weight
     elif class_weight is not None:
         raise SettingError(f"Expected class_weight to be None, balanced, or numbers by class, got {class_weight!r}.")
-    numbers = {name: parameters[name] for name in (*INTEGERS, *REALS)}
+    numbers = {name: parameters[name] for name in (*INTEGERS, *REALS, *WORDS)}
     return FitSettings(seed=_draw_seed(parameters["random_state"]), class_weights=class_weights, **numbers), shares
 
 

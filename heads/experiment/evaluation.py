@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from heads.experiment.importance import measure_importance
 from heads.experiment.late_fusion import sweep
 from heads.experiment.missing_modalities import score_missing
 from heads.experiment.predictions import Predictions
+from heads.experiment.sizes import SizeFinding, compare_sizes
 from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.answers import Answers
@@ -43,6 +44,7 @@ class Findings:
     answers: dict[str, Predictions]  # head -> its answers to the test rows
     n_altered: int  # test rows that were shuffled or lost modalities
     n_swept: int = 0  # test rows that `sweep` looked at
+    sizes: list[SizeFinding] = field(default_factory=list)
 
 
 def find_out(roster: Roster, settings: TrainSettings) -> Findings:
@@ -52,6 +54,8 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     for name, trained in (roster.trained | roster.controls).items():
         sides = trained.answers
         fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
+        if trained.logit_adjustment is not None:
+            fitted["logit_adjustment"] = trained.logit_adjustment
         cards[name] = _scorecard(roster, sides) | fitted | _scored_apart(roster, sides["test"])
         answers[name] = Predictions(
             sides["test"].predictions, sides["test"].confidences, roster.is_known(name)[roster.split.test]
@@ -72,7 +76,8 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     swept = roster.whole_answers(roster.singles, "test") if is_swept else None
     points, n_swept = (sweep(swept), len(swept.targets)) if swept else ([], 0)
     own_answers = {name: answers[name] for name in roster.trained}
-    return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some), n_swept)
+    sizes = compare_sizes(roster)
+    return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some), n_swept, sizes)
 
 
 def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:

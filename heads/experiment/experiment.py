@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from cache.memory_budget import memory_bytes
 from heads.data.draws import generator_of
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError
+from heads.experiment.adjustment import adjust
 from heads.experiment.configuration import FoldJob
 from heads.experiment.few_rows import few_rows
 from heads.experiment.fold_inputs import FoldInputs
@@ -28,7 +30,7 @@ from heads.modules.late import Late
 from heads.modules.mixture import Mixture
 from heads.modules.plugin import head_name, is_plugin
 from heads.modules.saved_head import TrainedHead
-from heads.settings import ProblemSettings
+from heads.settings import AUTO, ProblemSettings
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 
@@ -175,10 +177,29 @@ class Experiment:
         for late_job, members in pending.complete(job, result):
             take(late_job, self._late(late_job, members))
 
-    def _answered(self, job: FoldJob, fit: Fit) -> Trained:
+    def _answered(self, job: FoldJob, fit: Fit) -> Trained | HeadError:
         head = self.head(job, fit.description, fit.module)
-        answers = self.inputs.answers(head, job.configuration.encoders, job.fold)
-        return Trained(head, answers, fit.elapsed_s, fit.best_epoch, fit.history)
+        where = job.configuration.encoders, job.fold
+        strength = None
+        if job.settings.logit_adjustment == AUTO and not head_type(job.configuration.head).at_once:
+            try:
+                strength = self._adjust(job, head)
+            except HeadError as error:
+                return error
+        answers = self.inputs.answers(head, *where)
+        return Trained(head, answers, fit.elapsed_s, fit.best_epoch, fit.history, logit_adjustment=strength)
+
+    def _adjust(self, job: FoldJob, head: TrainedHead) -> float:
+        """Adjust a head's logits, and return the strength."""
+        where = job.configuration.encoders, job.fold
+        rows = self._few_rows(job, "validation")
+        return adjust(
+            head,
+            Job(head.description, self.inputs.task(*where), job.settings).log_shares,
+            rows=rows,
+            targets=self.problem.labels.targets[rows],
+            answers_to=lambda some: self.inputs.log_probabilities(head, *where, rows=some),
+        )
 
     def _late(self, job: FoldJob, members: Mapping[str, Trained | HeadError]) -> Trained | HeadError:
         """Return what comes of averaging the members' answers."""
@@ -189,11 +210,7 @@ class Experiment:
         where = job.configuration.encoders, job.fold
 
         def answers_to(side: str) -> MemberAnswers:
-            rows = few_rows(
-                getattr(self.problem.folds[job.fold], side),
-                n_classes=len(self.problem.labels.classes),
-                generator=generator_of(job.settings.seed, "few rows"),  # the job's: a result cache knows it by this
-            )
+            rows = self._few_rows(job, side)
             logs = {name: self.inputs.log_probabilities(one.head, *where, rows=rows) for name, one in trained.items()}
             return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.inputs.vectors(*where))
 
@@ -204,6 +221,13 @@ class Experiment:
             self.inputs.answers(head, *where),
             sum(member.elapsed_s for member in trained.values()),
             averaging=averaging,
+        )
+
+    def _few_rows(self, job: FoldJob, side: str) -> np.ndarray:
+        return few_rows(
+            getattr(self.problem.folds[job.fold], side),
+            n_classes=len(self.problem.labels.classes),
+            generator=generator_of(job.settings.seed, "few rows"),  # the job's: a result cache knows it by this
         )
 
     def _late_head(self, job: FoldJob, mixture: Mixture, members: Mapping[str, Trained]) -> TrainedHead:

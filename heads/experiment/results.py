@@ -26,6 +26,7 @@ class Trained:
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)  # an epoch: losses, and macro-F1 on validation rows
     averaging: Averaging | None = None  # of late fusion
+    logit_adjustment: float | None = None  # where the validation rows chose it
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from heads.experiment.fold_inputs import FoldInputs
 from heads.experiment.late_fusion import MemberAnswers
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
+from heads.head_types import head_type
 from heads.metrics.answers import Answers
 from heads.metrics.scores import scores
 from heads.modules.plugin import head_name
@@ -42,6 +43,7 @@ class Roster:
         self.vectors = self.problem.of(self.encoders, 0)
         self.trained: dict[str, Trained] = {}
         self.controls: dict[str, Trained] = {}
+        self.sized: dict[str, dict[str, Trained]] = {}  # size -> what came of each head that is trained by steps
 
     @property
     def heads(self) -> dict[str, TrainedHead]:
@@ -97,8 +99,10 @@ class Roster:
         return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.vectors)
 
 
-def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
-    """Return each modality's own head, the fusions and the controls, trained.
+def train_heads(
+    experiment: Experiment, settings: TrainSettings, *, sizes: Mapping[str, TrainSettings] | None = None
+) -> Roster:
+    """Return each modality's own head, the fusions and the controls, trained; the heads in other `sizes`, too.
 
     A control that cannot be trained is left out.
 
@@ -110,6 +114,7 @@ def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
     names = {one.head for one in configurations}
     controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]
     jobs = {FoldJob(one, 0, settings.seed): one in controls for one in (*configurations, *controls)}
+    sized = {size: _jobs_of(roster, of_size) for size, of_size in (sizes or {}).items()}
     results: dict[FoldJob, Trained] = {}
 
     def take(job: FoldJob, result: Trained | HeadError) -> None:
@@ -118,13 +123,21 @@ def train_heads(experiment: Experiment, settings: TrainSettings) -> Roster:
             if result.history:
                 epochs = f"{len(result.history)} epochs, the best was {result.best_epoch}"
                 log.log(PROGRESS, "%s: %s, %.1f s", head_name(job.configuration.head), epochs, result.elapsed_s)
-        elif jobs[job]:
+        elif jobs.get(job):
             log.info("A control is left out: %s", result)
         else:
             raise result
 
-    experiment.run(list(jobs), take)
+    experiment.run(list(dict.fromkeys([*jobs, *(job for own in sized.values() for job in own)])), take)
     for job, is_control in jobs.items():
         if job in results:
             (roster.controls if is_control else roster.trained)[head_name(job.configuration.head)] = results[job]
+    for size, own in sized.items():
+        roster.sized[size] = {head_name(job.configuration.head): results[job] for job in own}
     return roster
+
+
+def _jobs_of(roster: Roster, settings: TrainSettings) -> list[FoldJob]:
+    """Return the heads to which a size makes a difference."""
+    configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
+    return [FoldJob(one, 0, settings.seed) for one in configurations if not head_type(one.head).at_once]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["OVERFIT_RULE", "warn_of_overfit"]
+__all__ = ["GAP", "OVERFIT_RULE", "warn_of_overfit"]
 
 GAP = 0.10  # of accuracy
 RISE = 0.10  # of the validation loss's lowest value

@@ -26,6 +26,7 @@ __all__ = [
     "plot_missing",
     "plot_reliability",
     "plot_scores",
+    "plot_sizes",
     "plot_sweep",
 ]
 
@@ -34,6 +35,8 @@ SMALL = 3.1  # of one among others; either is still read on a phone
 MOST_LETTERS = 26  # of a name on an axis
 MARKERS = "osD^vPX"
 FEW_ROWS = 10  # in a bin of a reliability diagram, below which it is pale
+SIDE_COLOURS = {"train": COLOURS[0], "validation": COLOURS[3], "test": COLOURS[2]}
+SIDE_NAMES = {"train": "training"}
 HISTORY_COLOURS = {"train_loss": COLOURS[0], "validation_loss": COLOURS[3], "validation_macro_f1": COLOURS[2]}
 
 
@@ -77,8 +80,43 @@ def plot_importance(verdicts: Sequence[Verdict]) -> Markup:
         return svg(figure, label="What each modality is worth to each fusion")
 
 
-def plot_history(name: str, history: Sequence[Mapping[str, float]], best_epoch: int) -> Markup:
-    """Return the losses of a head's training (`HISTORY_COLOURS`), and below them its macro-F1 on validation rows."""
+def plot_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Return the accuracy on the training, the validation and the test rows that a head has in each size."""
+    with draw(WIDTH, 0.9 + 0.34 * len(sizes)) as figure:
+        axes = figure.add_subplot()
+        for side, colour, marker in zip(SIDE_COLOURS, SIDE_COLOURS.values(), MARKERS, strict=False):
+            values = [100 * own[side]["accuracy"] for own in sizes.values()]
+            axes.plot(
+                values,
+                range(len(sizes)),
+                marker,
+                color=colour,
+                markersize=7,
+                label=SIDE_NAMES.get(side, side),
+                alpha=0.85,
+            )
+        lowest = [100 * min(own[side]["accuracy"] for side in SIDE_COLOURS) for own in sizes.values()]
+        highest = [100 * max(own[side]["accuracy"] for side in SIDE_COLOURS) for own in sizes.values()]
+        axes.hlines(
+            range(len(sizes)), lowest, highest, colors=axes.spines["left"].get_edgecolor(), linewidth=1, zorder=0
+        )
+        _name_rows(axes, list(sizes))
+        axes.set_xlabel("accuracy, %")
+        figure.legend(loc="outside upper right", ncols=3, fontsize=9)
+        return svg(figure, label="Accuracy of each size on training, validation and test rows")
+
+
+def plot_history(
+    name: str,
+    history: Sequence[Mapping[str, float]],
+    best_epoch: int,
+    *,
+    beside: Sequence[Sequence[Mapping[str, float]]] = (),
+) -> Markup:
+    """Return the losses of a head's training (`HISTORY_COLOURS`), and below them its macro-F1 on validation rows.
+
+    Plots that are drawn `beside` each other's histories have one scale.
+    """
     epochs = range(1, len(history) + 1)
     with draw(SMALL, 2.9) as figure:
         losses, scores = _two_axes(figure, _clipped(name), height_ratios=(3, 2))
@@ -94,6 +132,9 @@ def plot_history(name: str, history: Sequence[Mapping[str, float]], best_epoch: 
             axes.grid(axis="y")
         losses.set_ylim(0, 1.05 * max(losses.dataLim.ymax, 0.01))
         scores.set_ylim(max(0, scores.get_ylim()[0]), max(1, scores.get_ylim()[1]))
+        if every := [epoch for one in beside for epoch in one]:
+            losses.set_ylim(0, 1.05 * max(max(epoch["train_loss"], epoch["validation_loss"]) for epoch in every))
+            scores.set_ylim(0, 105 * max(0.01, *(epoch["validation_macro_f1"] for epoch in every)))
         losses.set_ylabel("loss", fontsize=9)
         scores.set_xticks(range(1, len(history) + 1, max(1, math.ceil(len(history) / 6))))
         scores.set_ylabel("macro-F1", fontsize=9)

@@ -31,6 +31,7 @@ from heads.reports.train_figures import (
     plot_missing,
     plot_reliability,
     plot_scores,
+    plot_sizes,
     plot_sweep,
 )
 from heads.runs.folder import write_page
@@ -133,6 +134,7 @@ def _sections(found: RunReport) -> list[tuple[str, str]]:
             ("fusions", "Each fusion", len(found.verdicts) > 1),
             ("heads", "Heads", True),
             ("training", "Training", True),
+            ("sizes", "Sizes", bool(found.sizes)),
             ("confusions", "Confusions", True),
             ("classes", "Classes", True),
             ("calibration", "Calibration", True),
@@ -175,6 +177,18 @@ def _figures(found: RunReport, findings: Findings, targets: np.ndarray) -> dict[
         ],
         "missing": plot_missing(found.missing, "+".join(sorted(found.encoders))) if found.missing else None,
         "importance": plot_importance(found.verdicts) if found.verdicts else None,
+        **_size_figures(found),
+    }
+
+
+def _size_figures(found: RunReport) -> dict[str, Any]:
+    sizes = {one.name: one.heads[one.head] for one in found.sizes}
+    histories = [own["history"] for own in sizes.values()]
+    return {
+        "sizes": plot_sizes(sizes) if sizes else None,
+        "sized": [
+            plot_history(name, own["history"], own["best_epoch"], beside=histories) for name, own in sizes.items()
+        ],
     }
 
 

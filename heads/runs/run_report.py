@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from heads.experiment.sizes import SizeFinding
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.verdict import Verdict
 
@@ -31,3 +32,4 @@ class RunReport:
     notes: list[str]
     elapsed_s: float
     report_path: Path | None = None
+    sizes: list[SizeFinding] = field(default_factory=list)  # where some are compared

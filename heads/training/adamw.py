@@ -1,4 +1,4 @@
-"""AdamW for a stack of heads, each with a learning rate and a weight decay of its own."""
+"""AdamW for a stack of heads, each with a weight decay, a learning rate, and its share at a step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from itertools import groupby
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
+
+from heads.device import to_device
 
 __all__ = ["StackedAdamW"]
 
@@ -43,15 +45,30 @@ class StackedAdamW:
             self._runs.append((span, rate, decay, state, steps))
 
     @torch.no_grad()
-    def step(self, grads: Sequence[Tensor]) -> None:
-        """Move the parameters, in place; `grads` are those of the parameters, in their order."""
+    def step(self, grads: Sequence[Tensor], shares: Sequence[float]) -> None:
+        """Move the parameters, in place: each head as far as its share of its learning rate takes it.
+
+        All of a step but its moments is in proportion to the rate, so that neighbours of equal rates step at once
+        whatever their shares are: the whole way, and then back to the share of it.
+
+        Shape:
+            grads: (J, ...) each, those of the parameters, in their order
+            shares: J numbers, of the heads' learning rates
+        """
         self._n_steps += 1
         for span, rate, decay, (parameters, averages, squares), steps in self._runs:
+            first, *others = shares[span]
+            is_one = all(share == first for share in others)
+            before = [] if is_one else [tensor.clone() for tensor in parameters]
             adamw(
                 parameters, [grad[span] for grad in grads], averages, squares, [], steps,
                 fused=True, amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
-                lr=rate, weight_decay=decay,
+                lr=rate * first if is_one else rate, weight_decay=decay,
             )  # fmt: skip
+            if not is_one:
+                ways = to_device(torch.tensor([first, *others]), parameters[0].device)  # (J,)
+                for tensor, start in zip(parameters, before, strict=True):
+                    tensor.copy_(start.lerp(tensor, ways.view(-1, *[1] * (tensor.ndim - 1))))
 
     def keep(self, places: Tensor, parameters: Sequence[Tensor]) -> None:
         """Let the other heads go; `parameters` are the new tensors of those that stay."""

@@ -80,15 +80,15 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
             ([member.logit_shifts for member in members], 0.0),
         )
     )
-    totals, n_steps = torch.zeros(len(members), device=like.device), 0
-    for batch in draw_epoch(members):
+    totals, n_steps = torch.zeros(len(members), device=like.device), members[0].n_steps
+    shares = list(zip(*(member.shares_of_rate() for member in members), strict=True))  # a step: a number a head
+    for batch, step_shares in zip(draw_epoch(members), shares, strict=True):
         place = places.random()
         for layer in stack.dropouts:
             layer.advance(place)
         losses = _losses(stack.module(*batch.arguments), batch, weights, shifts)
-        optimiser.step(stack.gradients(losses.sum()))
+        optimiser.step(stack.gradients(losses.sum()), step_shares)
         totals += losses.detach()
-        n_steps += 1
     return totals / n_steps
 
 

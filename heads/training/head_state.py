@@ -12,6 +12,8 @@ from torch import Tensor
 from heads.device import to_host
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import head_alone
+from heads.schedules import count_stalls, share_of_rate
+from heads.settings import AUTO
 from heads.training.job import Fit, Job
 from heads.training.row_source import Source, View
 from heads.training.sampler import batch_size_of, draw_order
@@ -50,6 +52,7 @@ class Member:
         self.validation = torch.from_numpy(job.task.split.validation)
         self.generator = torch.Generator().manual_seed((job.settings.seed + ORDER_SEED) % 2**63)
         self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
+        self.n_steps = job.n_epoch_rows // self.batch_size  # of an epoch
         self._train = torch.from_numpy(job.task.split.train)
         self._train_targets = job.train_targets
         self._per_class = job.per_class
@@ -58,8 +61,8 @@ class Member:
         if (weights := job.task.sample_weights) is not None:
             self.row_weights = (weights / weights[self._train].mean()).float()
         self.class_weights = class_weights(counts, job.settings.class_weights)
-        shares = (counts.where(counts > 0, 1) / counts.sum()).float()
-        self.logit_shifts = job.settings.logit_adjustment * torch.log(shares)
+        times = job.settings.logit_adjustment
+        self.logit_shifts = (0.0 if times == AUTO else float(times)) * job.log_shares  # auto comes after the training
         self.error: HeadError | None = None
         self._history: list[dict[str, float]] = []
         self._best = (-1.0, -math.inf)
@@ -80,6 +83,25 @@ class Member:
         if n_modalities < 2 or not rate:
             return Epoch(rows, None)
         return Epoch(rows, torch.rand(*rows.shape, n_modalities, generator=self.generator) >= rate)
+
+    def shares_of_rate(self) -> list[float]:
+        """Return the share of the learning rate that the head takes at each step of the next epoch.
+
+        A stall is half as many epochs without a better score as end the training.
+        """
+        settings, first = self.job.settings, len(self._history) * self.n_steps
+        scores = [(epoch["validation_macro_f1"], -epoch["validation_loss"]) for epoch in self._history]
+        n_stalls = count_stalls(scores, patience=max(1, settings.patience // 2))
+        return [
+            share_of_rate(
+                settings.schedule,
+                step,
+                n_warmup=round(settings.warmup * self.n_steps),
+                n_steps=settings.max_epochs * self.n_steps,
+                n_stalls=n_stalls,
+            )
+            for step in range(first, first + self.n_steps)
+        ]
 
     def note(
         self, train_loss: float, validation_loss: float, macro_f1: float, *, state: dict[str, Tensor], share_s: float

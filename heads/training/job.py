@@ -76,6 +76,12 @@ class Job:
         return torch.bincount(self.train_targets, own, minlength=self.description.n_classes)
 
     @property
+    def log_shares(self) -> Tensor:
+        """The logarithm of each class's share of the training rows, (K,) float32; no row counts as one."""
+        counts = self.class_counts
+        return torch.log((counts.where(counts > 0, 1) / counts.sum()).float())
+
+    @property
     def per_class(self) -> int | None:
         """How many rows of each class an epoch takes; None: every row once."""
         return parse_per_class(self.settings.per_class, torch.bincount(self.train_targets).numpy())

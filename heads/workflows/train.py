@@ -45,11 +45,13 @@ def train(
     command: Sequence[str] | None = None,
     report: ReportSettings | None = None,
     trackers: Sequence[str] = (),
+    sizes: Mapping[str, TrainSettings] | None = None,
 ) -> RunReport:
     """Train every modality alone and the fusions asked for, write a run folder, and return what was found.
 
     The test rows are looked at once, when all heads are done. With `report` a page on it all is put into the folder
-    last, and `trackers` are told of the run: should that fail, the run is whole without it.
+    last, and `trackers` are told of the run: should that fail, the run is whole without it. The heads are trained in
+    other `sizes` (`heads.settings.SIZES`) on the same rows, too; the run's are those of the settings.
 
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
@@ -66,7 +68,7 @@ def train(
             problem = pose(cache, settings)
             samples = samples_of(cache, problem.combinations[0])
         experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
-        roster = train_heads(experiment, settings)
+        roster = train_heads(experiment, settings, sizes=sizes)
         if settings.guard:
             add_guards(roster, seed=settings.seed)
         findings = find_out(roster, settings)
@@ -76,6 +78,7 @@ def train(
             "command": list(command) if command else None,
             "cache": str(cache_path),
             "settings": asdict(settings),
+            **({"sizes": {size: _changes(of_size, settings) for size, of_size in sizes.items()}} if sizes else {}),
             "late_weights": dict(mixture.weights if mixture else experiment.weighting.given),
             **_about(roster, experiment),
         }
@@ -103,6 +106,7 @@ def train(
         missing=findings.missing,
         notes=problem.notes,
         elapsed_s=time.monotonic() - started,
+        sizes=findings.sizes,
     )
     if report is not None:
         log.log(PROGRESS, "The run is in %s; its report follows.", run_path)
@@ -112,6 +116,10 @@ def train(
         found = replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
     track(trackers, run_of_training(found, settings), report=found)
     return found
+
+
+def _changes(other: TrainSettings, settings: TrainSettings) -> dict:
+    return {name: value for name, value in asdict(other).items() if value != getattr(settings, name)}
 
 
 def _about(roster: Roster, experiment: Experiment) -> dict:
@@ -151,6 +159,7 @@ def _write(
         "missing": findings.missing,
         "late": asdict(averaging.mixture) if averaging else None,
         "notes": problem.notes,
+        **({"sizes": [asdict(one) for one in findings.sizes]} if findings.sizes else {}),
     }
     write_json(folder / "metrics.json", found)
     if averaging and averaging.validation_points:

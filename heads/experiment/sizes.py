@@ -1,0 +1,99 @@
+"""Sizes of one head side by side: does it run, can it memorise, does it generalise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from heads.experiment.trained_heads import SIDES, Roster
+from heads.metrics.overfitting import GAP
+from heads.metrics.registry import measure
+
+__all__ = ["SizeFinding", "compare_sizes"]
+
+BY_HEART = 0.99  # of the training rows
+
+Found = Mapping[str, Any]  # of a head: its scores on each side, its history
+
+
+@dataclass(frozen=True)
+class SizeFinding:
+    """What came of one size."""
+
+    name: str
+    head: str  # that the sentence is about, the same for all sizes
+    sentence: str  # the answer to the question that the size is for
+    heads: dict[str, dict]  # head -> its scores on each side, its history, the epoch that is kept, its seconds
+
+
+def compare_sizes(roster: Roster) -> list[SizeFinding]:
+    """Return what came of each size, with the scores of all its heads.
+
+    The sentences are about the head that is trained by steps and has the best macro-F1 on the validation rows in the
+    size of the run.
+    """
+    heads = {size: {name: _found(roster, name, size) for name in own} for size, own in roster.sized.items()}
+    if not heads:
+        return []
+    targets = roster.problem.labels.targets[roster.split.train]
+    commonest = float(np.bincount(targets).max() / len(targets))
+    named = max(
+        (name for name in roster.singles + roster.fusions if roster.trained[name].history),
+        key=lambda name: roster.scores(name, "validation")["macro_f1"],
+    )
+    return [SizeFinding(size, named, _ANSWERS[size](named, own[named], commonest), own) for size, own in heads.items()]
+
+
+def _found(roster: Roster, name: str, size: str) -> dict:
+    trained, labels = roster.sized[size][name], roster.problem.labels
+    scores = {
+        side: measure(trained.answers[side], labels.targets[getattr(roster.split, side)], len(labels.classes))
+        for side in SIDES
+    }
+    return {**scores, "history": trained.history, "best_epoch": trained.best_epoch, "fit_s": trained.elapsed_s}
+
+
+def _whether_it_runs(name: str, found: Found, commonest: float) -> str:
+    losses = [epoch["train_loss"] for epoch in found["history"]]
+    accuracy = found["train"]["accuracy"]
+    runs = accuracy > commonest and (losses[-1] < losses[0] or len(losses) == 1)
+    return (
+        f"small {'runs' if runs else 'does not run'}: in {_epochs(found)} the training loss of {name} went from "
+        f"{losses[0]:.2f} to {losses[-1]:.2f}, and {100 * accuracy:.1f} % of the training rows are right, where the "
+        f"commonest class is {100 * commonest:.1f} %."
+    )
+
+
+def _whether_it_memorises(name: str, found: Found, _commonest: float) -> str:
+    accuracy = found["train"]["accuracy"]
+    does = accuracy >= BY_HEART
+    more = "" if does else " More --hidden-dim or --max-epochs may help, unless labels contradict each other."
+    return (
+        f"large {'memorises' if does else 'does not memorise'}: {name} has {100 * accuracy:.1f} % of the training rows "
+        f"right after {_epochs(found)}.{more}"
+    )
+
+
+def _whether_it_generalises(name: str, found: Found, _commonest: float) -> str:
+    train, test = found["train"]["accuracy"], found["test"]["accuracy"]
+    does = train - test <= GAP
+    return (
+        f"regularised {'generalises' if does else 'does not generalise'}: {name} has {100 * train:.1f} % of the "
+        f"training rows and {100 * test:.1f} % of the test rows right, a gap of {100 * (train - test):.1f} points"
+        f"{'' if does else f', which is more than {100 * GAP:.0f}'}."
+    )
+
+
+def _epochs(found: Found) -> str:
+    n_epochs = len(found["history"])
+    return f"{n_epochs} epoch{'s' if n_epochs > 1 else ''}"
+
+
+_ANSWERS: Mapping[str, Callable[[str, Found, float], str]] = {  # to the questions of `heads.settings.SIZES`
+    "small": _whether_it_runs,
+    "large": _whether_it_memorises,
+    "regularised": _whether_it_generalises,
+}
