@@ -35,6 +35,7 @@ class AblationSettings(ProblemSettings):
     n_folds: int | None = None  # None: 5, or 1 where a column splits; 1 is one split as that of `heads.train`
     seeds: tuple[int, ...] = (0,)  # of initial weights and order; the folds are the same for all
     split_seed: int = 0
+    race: bool = False  # train fold by fold, and stop what is certainly behind
     engine: str = "local"  # where jobs are trained
     ray: RaySettings = field(default_factory=RaySettings)  # of the engine ray
 
@@ -55,6 +56,10 @@ class AblationSettings(ProblemSettings):
         check(self, "n_folds", self.n_folds is None or self.n_folds >= 1, "at least 1")
         if self.split_column is not None and (self.n_folds or 1) > 1:
             raise SettingError(f"--split-column makes one fold, but --folds is {self.n_folds}. Leave one out.")
+        if self.race and self.n_trials is not None:
+            raise SettingError("--race drops configurations of a grid, and --search chooses its own. Leave one out.")
+        if self.race and self.folds < 2:
+            raise SettingError(f"--race: expected 2 folds or more, got {self.folds}. Name some with --folds.")
         is_list = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
         good = is_list and all(0 <= seed < 2**63 for seed in self.seeds)
         check(self, "seeds", good, "a number of seeds, or different ones from 0 on")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from cache.console.notes import PROGRESS
+from heads.ablation.dropped import Dropped
 from heads.ablation.engines.protocol import Done, Engine
 from heads.ablation.job_keys import JobKeys
 from heads.experiment.configuration import Configuration, FoldJob
@@ -14,6 +17,8 @@ from heads.experiment.results import Outcome
 from heads.head_types import head_type
 
 __all__ = ["Bench", "Watcher"]
+
+log = logging.getLogger("embed_once")
 
 
 class Watcher(Protocol):
@@ -25,12 +30,16 @@ class Watcher(Protocol):
     def note(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:
         """Hear what came of a job."""
 
+    def drop(self, dropped: Mapping[Configuration, Dropped], line: str) -> None:
+        """Hear who is dropped from a race after some folds, and that in words."""
+
 
 class Bench:
     """Where configurations are tried: every job's outcome is looked up in the memo, or trained and written there.
 
     Late fusion that is missing there needs the answers of its members: where these are remembered, they are trained
-    again, for a memo keeps no probabilities of all classes.
+    again, for a memo keeps no probabilities of all classes. In a race an outcome is known where the answers to its
+    validation rows are.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class Bench:
         engine: Engine,
         seeds: Sequence[int],
         watcher: Watcher | None = None,
+        is_race: bool = False,
     ) -> None:
         self.problem = experiment.problem
         self.outcomes: dict[FoldJob, Outcome] = {}
@@ -52,6 +62,7 @@ class Bench:
         self._keys = JobKeys(experiment, trained_on=engine.trained_on)
         self._seeds = seeds
         self._watcher = watcher
+        self._is_race = is_race
 
     @property
     def is_late_fitted(self) -> bool:
@@ -63,19 +74,42 @@ class Bench:
         """Return the configuration's jobs, by seed and fold."""
         return configuration.jobs(n_folds=len(self.problem.folds), seeds=self._seeds)
 
-    def run(self, configurations: Sequence[Configuration]) -> None:
-        """Find out what comes of every job of the configurations; those that diverge come to an error.
+    def done_jobs(self, configuration: Configuration) -> list[FoldJob]:
+        """Return those of the configuration's jobs of which something came: all, unless it left a race."""
+        return [job for job in self.jobs_of(configuration) if job in self.outcomes]
+
+    def has_failed(self, configuration: Configuration) -> bool:
+        """Whether some of its jobs did not converge."""
+        return any(self.outcomes[job].error is not None for job in self.done_jobs(configuration))
+
+    def tell_dropped(self, dropped: Mapping[Configuration, Dropped], line: str) -> None:
+        """Tell who is dropped from a race."""
+        if self._watcher:
+            self._watcher.drop(dropped, line)
+        else:
+            log.log(PROGRESS, line)
+
+    def run(self, configurations: Sequence[Configuration], *, folds: Collection[int] | None = None) -> None:
+        """Find out what comes of the configurations' jobs, on some folds or all; those that diverge come to an error.
 
         Raises:
             MemoError: the memo cannot be read or written.
         """
-        jobs = dict.fromkeys(job for one in configurations for job in self.jobs_of(one) if job not in self.outcomes)
+        jobs = dict.fromkeys(
+            job
+            for one in configurations
+            for job in self.jobs_of(one)
+            if job not in self.outcomes and (folds is None or job.fold in folds)
+        )
         if self._watcher:
             self._watcher.expect(len(jobs))
         missing = []
         for job in jobs:
-            n_rows, n_classes = len(self.problem.folds[job.fold].test), len(self.problem.labels.classes)
-            outcome = self._result_cache.get(self._keys.of(job), n_rows=n_rows, n_classes=n_classes)
+            fold, n_classes = self.problem.folds[job.fold], len(self.problem.labels.classes)
+            n_validation = len(fold.validation) if self._is_race else None
+            outcome = self._result_cache.get(
+                self._keys.of(job), n_rows=len(fold.test), n_classes=n_classes, n_validation=n_validation
+            )
             if outcome is None:
                 missing.append(job)
             else:

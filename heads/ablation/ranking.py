@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from heads.ablation.dropped import Dropped
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.problem import Problem
 from heads.experiment.results import Outcome
@@ -45,6 +46,7 @@ class Ranked:
     n_failed: int
     elapsed_s: float  # of all its jobs
     error: str | None = None
+    dropped: Dropped | None = None  # from a race: then there are no scores, which would be of fewer folds
     validation: Spread | None = None  # macro-F1 on the validation rows: what chooses
     accuracy: Spread | None = None  # on the test rows, as what follows
     macro_f1: Spread | None = None
@@ -55,7 +57,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Configurations from the best on the validation rows to the worst; those that failed come last."""
+    """Configurations from the best on the validation rows to the worst; then what a race dropped, then failures."""
 
     rows: list[Ranked]
     single: Configuration | None  # the best of one modality
@@ -71,6 +73,7 @@ def rank(
     n_resamples: int,
     generator: np.random.Generator,
     margin: float = MARGIN,
+    dropped: Mapping[Configuration, Dropped] | None = None,
 ) -> Ranking:
     """Return the ranking of configurations by their mean macro-F1 on the validation rows.
 
@@ -81,10 +84,13 @@ def rank(
     Scores and differences are over the test rows of all folds together, each row tested once, and averaged over the
     seeds. Intervals come from a bootstrap that draws whole groups of duplicates, the same for all.
 
+    What a race dropped has no scores here, for they would be of other rows; it stands below, who came farthest first.
+
     Shape:
         jobs: {configuration: its jobs by seed and fold}
     """
-    rows = {one: _summary(one, [outcomes[job] for job in own]) for one, own in jobs.items()}
+    dropped = dropped or {}
+    rows = {one: _summary(one, [outcomes[job] for job in own], dropped.get(one)) for one, own in jobs.items()}
     good = sorted(
         (one for one, row in rows.items() if row.validation is not None),
         key=lambda one: -rows[one].validation.mean,  # type: ignore[union-attr]
@@ -113,10 +119,16 @@ def rank(
             resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
             margin=margin,
         )
-    return Ranking([*ranked, *(row for row in rows.values() if row.validation is None)], single, fusion, verdict)
+    stopped = sorted((row for row in rows.values() if row.dropped), key=_came)
+    failures = [row for row in rows.values() if row.error is not None]
+    return Ranking([*ranked, *stopped, *failures], single, fusion, verdict)
 
 
-def _summary(configuration: Configuration, outcomes: Sequence[Outcome]) -> Ranked:
+def _came(row: Ranked) -> tuple[float, float]:
+    return (-row.dropped.n_folds, -row.dropped.difference.value) if row.dropped else (0, 0)
+
+
+def _summary(configuration: Configuration, outcomes: Sequence[Outcome], dropped: Dropped | None = None) -> Ranked:
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     about = {
         "configuration": configuration,
@@ -126,6 +138,8 @@ def _summary(configuration: Configuration, outcomes: Sequence[Outcome]) -> Ranke
     }
     if errors:
         return Ranked(**about, error=errors[0])  # type: ignore[arg-type]
+    if dropped:
+        return Ranked(**about, dropped=dropped)  # type: ignore[arg-type]
     return Ranked(
         **about,  # type: ignore[arg-type]
         validation=Spread.of([outcome.validation["macro_f1"] for outcome in outcomes]),

@@ -18,9 +18,9 @@ MOST_FAILURES = 5
 def ranking_lines(ranking: Ranking, naming: Naming, *, top: int, most_failures: int = MOST_FAILURES) -> list[str]:
     """Return the table of the best `top` configurations; what varies has a line of its own where there is no room.
 
-    Configurations that failed are listed below it, each with its error.
+    Configurations that a race dropped or that failed are listed below it, each with the reason.
     """
-    good = [row for row in ranking.rows if row.error is None]
+    good = [row for row in ranking.rows if row.validation is not None]
     shown = good[:top]
     against = f"macro-F1 − {ranking.single.head}" if ranking.single else "macro-F1 −"
     header = ["head", "val", "acc ± sd", "macro-F1", against, "s"]
@@ -44,11 +44,21 @@ def ranking_lines(ranking: Ranking, naming: Naming, *, top: int, most_failures: 
             )
     if len(good) > len(shown):
         lines.append(f"and {len(good) - len(shown)} more (--top)")
-    return lines + _failures([row for row in ranking.rows if row.error is not None], naming, most_failures)
+    return lines + _dropped(ranking, naming, most_failures) + _failures(ranking, naming, most_failures)
 
 
-def _failures(rows: list[Ranked], naming: Naming, most: int) -> list[str]:
+def _dropped(ranking: Ranking, naming: Naming, most: int) -> list[str]:
+    rows = [(naming.name(row.configuration), row.dropped) for row in ranking.rows if row.dropped]
     lines = []
+    for name, dropped in rows[:most]:
+        lines += textwrap.wrap(f"DROPPED {dropped.in_words(naming)}: {name}", WIDTH, subsequent_indent=INDENT)
+    if len(rows) > most:
+        lines.append(f"and {len(rows) - most} more DROPPED (ranking.csv lists them)")
+    return lines
+
+
+def _failures(ranking: Ranking, naming: Naming, most: int) -> list[str]:
+    lines, rows = [], [row for row in ranking.rows if row.error is not None]
     for row in rows[:most]:
         text = f"FAILED in {row.n_failed} of {row.n_jobs} jobs: {naming.name(row.configuration)}. {row.error}"
         lines += textwrap.wrap(text, WIDTH, subsequent_indent=INDENT)

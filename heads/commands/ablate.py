@@ -85,6 +85,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @axis("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @setting("--search", "n_trials", type=int, metavar="N", help="N trials for each head instead of every combination; "
          "then 1e-4..1e-2 is a range. Needs Optuna.")  # fmt: skip
+@setting("--race", is_flag=True, help="Train fold by fold, and stop what is certainly behind.")
 @click.option("--grid", "grid_path", type=LOCAL_PATH, is_eager=True, expose_value=False, callback=_use_grid_file,
               help="A YAML or TOML file of these options; those given here win.")  # fmt: skip
 @setting("--corrections", metavar="FILE", help="A CSV file of products and the labels that they should have.")

@@ -20,6 +20,9 @@ def show_report(report: AblationReport, *, details: bool, top: int | None) -> No
         f"{report.label}: {report.n_classes} classes, {report.n_tested} test rows in {_count(report.n_folds, 'fold')}, "
         f"{_count(len(report.seeds), 'seed')}"
     )
+    if report.n_dropped:
+        n_rows = len(report.ranking.rows)
+        print_wrapped(f"A race: {report.n_dropped} of {n_rows} configurations were dropped as certainly behind.")
     if report.untrained:
         some = f" ({', '.join(report.untrained)})"
         print_wrapped(f"UNTRAINED encoders{some}: these numbers say nothing about real ones.")

@@ -6,10 +6,11 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
+from heads.ablation.dropped import Dropped
 from heads.ablation.naming import Naming
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.results import Outcome
@@ -79,6 +80,15 @@ class Progress:
         if not self._live and not remembered and self._clock() - self._told_s >= LINE_EVERY_S:
             self._told_s = self._clock()
             print(self.line(), file=self._file, flush=True)
+
+    def drop(self, dropped: Mapping[Configuration, Dropped], line: str) -> None:
+        """Say who is dropped from a race, and show those no more whose scores are of fewer folds."""
+        for one in dropped:
+            self._scores.pop(one, None)
+        if self._live:
+            self._live.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=self._file, flush=True)
 
     def line(self) -> str:
         """Return where the ablation is, in a line."""

@@ -2,9 +2,10 @@
 
 The table ``outcome`` has a row a job: ``key``, the SHA-256 of all that the outcome follows from; ``about``, a JSON
 object of its scores, its history and its error; ``answers``, the class answered for each test row, int32,
-little-endian; and ``digest``, the SHA-256 over the rest of the row. A row is written in one transaction when its job is
-done, so that a process that is killed loses nothing that is in it, and several may use the file at once. Deleting it
-loses nothing but the time to train again.
+little-endian; and ``digest``, the SHA-256 over the rest of the row. The table ``validation`` has key, answers and
+digest for the validation rows; files from before it was kept lack it, and whoever knows nothing of it reads the rest.
+What a job came to is written in one transaction when it is done, so that a process that is killed loses nothing that
+is in it, and several may use the file at once. Deleting it loses nothing but the time to train again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,6 +45,10 @@ ABOUT = {
 TABLE = """CREATE TABLE IF NOT EXISTS outcome (
     key TEXT PRIMARY KEY, about TEXT NOT NULL, answers BLOB NOT NULL, digest TEXT NOT NULL
 ) WITHOUT ROWID"""
+VALIDATION_TABLE = """CREATE TABLE IF NOT EXISTS validation (
+    key TEXT PRIMARY KEY, answers BLOB NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID"""
+HAS_VALIDATION = "SELECT count(*) FROM sqlite_master WHERE name = 'validation'"
 
 
 def job_key(fields: Mapping[str, Any]) -> str:
@@ -83,8 +89,10 @@ class ResultCache:
         with self._named():
             return int(self._connection.execute("SELECT count(*) FROM outcome").fetchone()[0])
 
-    def get(self, key: str, *, n_rows: int, n_classes: int) -> Outcome | None:
+    def get(self, key: str, *, n_rows: int, n_classes: int, n_validation: int | None = None) -> Outcome | None:
         """Return what came of the job, or None where it is not remembered.
+
+        With `n_validation` the answers to so many validation rows are wanted, too; an outcome without is none.
 
         Raises:
             MemoError: the file is damaged, or holds something else than an outcome of so many test rows and classes.
@@ -101,8 +109,26 @@ class ResultCache:
         if digest.decode(errors="replace") != _digest(key, about, answers):
             raise self._damaged("an outcome is not what was written")
         try:
-            return _outcome(about, answers, n_rows=n_rows, n_classes=n_classes)
+            outcome = _outcome(about, answers, n_rows=n_rows, n_classes=n_classes)
         except (ValueError, RecursionError) as error:
+            raise self._damaged(error) from error
+        if n_validation is None or outcome.error is not None:
+            return outcome
+        of_validation = self._validation_answers(key, n_rows=n_validation, n_classes=n_classes)
+        return None if of_validation is None else replace(outcome, validation_predictions=of_validation)
+
+    def _validation_answers(self, key: str, *, n_rows: int, n_classes: int) -> np.ndarray | None:
+        with self._named():
+            if not self._connection.execute(HAS_VALIDATION).fetchone()[0]:
+                return None
+            row = self._connection.execute("SELECT answers, digest FROM validation WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        if not all(isinstance(cell, bytes) for cell in row) or row[1].decode(errors="replace") != _digest(key, row[0]):
+            raise self._damaged("answers to validation rows are not what was written")
+        try:
+            return _answers(row[0], n_rows=n_rows, n_classes=n_classes)
+        except ValueError as error:
             raise self._damaged(error) from error
 
     def put(self, key: str, outcome: Outcome) -> None:
@@ -112,20 +138,25 @@ class ResultCache:
             MemoError: the file cannot be written.
         """
         about = json.dumps({name: getattr(outcome, name) for name in ABOUT}).encode()
-        answers = np.ascontiguousarray(outcome.predictions, "<i4").tobytes()
-        with self._named():
-            self._connection.execute(
+        sides = (outcome.predictions, outcome.validation_predictions)
+        answers, of_validation = (np.ascontiguousarray(some, "<i4").tobytes() for some in sides)
+        execute = self._connection.execute
+        with self._named(), self._transaction():
+            execute(
                 "INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?)",
                 (key, about.decode(), answers, _digest(key, about, answers)),
             )
+            if of_validation:
+                execute(VALIDATION_TABLE)
+                digest = _digest(key, of_validation)
+                execute("INSERT OR IGNORE INTO validation VALUES (?, ?, ?)", (key, of_validation, digest))
 
     def _begin(self) -> None:
         """Make the table in an empty file; two processes may do so at once."""
         execute = self._connection.execute
         if self._number("application_id") == APPLICATION_ID and self._number("user_version") == FORMAT_VERSION:
             return
-        execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             found, version = self._number("application_id"), self._number("user_version")
             n_tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if found == APPLICATION_ID and version != FORMAT_VERSION:
@@ -142,6 +173,14 @@ class ResultCache:
             execute(TABLE)
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
             execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Have all be written that is asked for meanwhile, or nothing."""
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            yield
             execute("COMMIT")
         finally:
             if self._connection.in_transaction:
@@ -192,8 +231,8 @@ class ResultCache:
             raise UnreadableError(errno.EIO, os.strerror(errno.EIO), str(self.path))
 
 
-def _digest(key: str, about: bytes, answers: bytes) -> str:
-    return fields_sha256({"key": key, "rest": [hashlib.sha256(part).hexdigest() for part in (about, answers)]})
+def _digest(key: str, *parts: bytes) -> str:
+    return fields_sha256({"key": key, "rest": [hashlib.sha256(part).hexdigest() for part in parts]})
 
 
 def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outcome:
@@ -203,13 +242,18 @@ def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outco
         raise ValueError("an outcome has other fields")
     if not all(isinstance(found[name], kind) for name, kind in ABOUT.items()):
         raise ValueError("an outcome has fields of another type")
-    answers = np.frombuffer(blob, "<i4")
     if found["error"] is None:
         sides = (found["test"], found["validation"])
         if not all(isinstance(side.get(score), int | float) for side in sides for score in JUDGED):
             raise ValueError("an outcome lacks scores")
-        if len(answers) != n_rows or not ((answers >= 0) & (answers < n_classes)).all():
-            raise ValueError("an outcome is of other rows or classes")
-    elif len(answers):
+        return Outcome(predictions=_answers(blob, n_rows=n_rows, n_classes=n_classes), **found)
+    if blob:
         raise ValueError("an error has answers")
-    return Outcome(predictions=answers, **found)
+    return Outcome(**found)
+
+
+def _answers(blob: bytes, *, n_rows: int, n_classes: int) -> np.ndarray:
+    answers = np.frombuffer(blob, "<i4")
+    if len(answers) != n_rows or not ((answers >= 0) & (answers < n_classes)).all():
+        raise ValueError("an outcome is of other rows or classes")
+    return answers

@@ -35,6 +35,7 @@ class Outcome:
 
     Shape:
         predictions: (n,) int32, the class answered for each test row
+        validation_predictions: (m,) int32, that for each validation row, by which a race is run
     """
 
     predictions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="<i4"))
@@ -44,6 +45,7 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
     elapsed_s: float = 0.0
     error: str | None = None
+    validation_predictions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="<i4"))
 
 
 def outcome_of(trained: Trained, targets: np.ndarray, split: Split, *, n_classes: int) -> Outcome:
@@ -60,6 +62,7 @@ def outcome_of(trained: Trained, targets: np.ndarray, split: Split, *, n_classes
         best_epoch=trained.best_epoch,
         history=trained.history,
         elapsed_s=trained.elapsed_s,
+        validation_predictions=validation.predictions.astype("<i4"),
     )
 
 

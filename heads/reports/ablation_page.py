@@ -45,10 +45,19 @@ class _Shown:
     row: Ranked
     encoders: list[str]
     settings: str  # those that vary
+    naming: Naming
 
     @property
     def head(self) -> str:
         return self.row.configuration.head
+
+    @property
+    def stopped(self) -> str:
+        """Why there are no scores; empty where there are."""
+        row = self.row
+        if row.dropped:
+            return f"dropped {row.dropped.in_words(self.naming)}"
+        return f"failed in {row.n_failed} of {row.n_jobs} jobs: {row.error}" if row.error else ""
 
     @property
     def name(self) -> str:
@@ -65,11 +74,12 @@ def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -
             row,
             [f"{modality} {name}" for modality, name in row.configuration.encoders],
             naming.settings_of(row.configuration),
+            naming,
         )
         for place, row in enumerate(ranking.rows, start=1)
     ]
     good = [one for one in shown if one.row.validation is not None]
-    jobs = {one.place: {job: bench.outcomes[job] for job in bench.jobs_of(one.row.configuration)} for one in shown}
+    jobs = {one.place: {job: bench.outcomes[job] for job in bench.done_jobs(one.row.configuration)} for one in shown}
     heads = sorted({one.head: one.row.configuration.is_single for one in shown}.items(), key=lambda own: not own[1])
     looks = looks_of(head for head, _ in heads)
     return render_page(
@@ -91,7 +101,8 @@ def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -
         rows=shown[:MOST_ROWS],
         apart=next((one.row.apart for one in good if one.row.apart), None),
         n_rows=len(shown),
-        n_failed=len(shown) - len(good),
+        n_stopped=len(shown) - len(good),
+        n_dropped=sum(row.dropped is not None for row in ranking.rows),
         figures=_figures(good, ranking, naming, jobs, looks),
         n_differences=min(len(good), MOST_DIFFERENCES),
         legend=[(head, look["color"], MARKERS[look["marker"]]) for head, look in looks.items()],

@@ -2,7 +2,8 @@
 
 ``ranking.csv`` has a row a configuration, in the order of the ranking; ``jobs.csv`` a row a job; ``ablation.json`` all
 that is needed to do it again; ``report.html``, put into it afterwards, shows it all. A setting or a seed that makes no
-difference to a head is an empty cell. Shares are from 0 to 1.
+difference to a head is an empty cell; what a race dropped has neither place nor scores, which would be of fewer folds
+than the others', but the reason. Shares are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from cache.stray_bytes import open_csv
 from heads.ablation.job_runner import Bench
+from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.experiment.configuration import AXES, Configuration, FoldJob
 from heads.json_file import write_json
@@ -32,7 +34,7 @@ def write_ablation(
         RunError: there is a run of that name already, or the name is none for a folder.
     """
     modalities = list(bench.problem.encoders)
-    jobs = [job for row in ranking.rows for job in bench.jobs_of(row.configuration)]
+    jobs = [job for row in ranking.rows for job in bench.done_jobs(row.configuration)]
 
     def write(folder: Path) -> None:
         _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
@@ -46,7 +48,11 @@ def write_ablation(
 
 def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str, object]]:
     """Return a row for each configuration, {column: cell}."""
-    return [{"place": place, **_ranked_cells(row, modalities)} for place, row in enumerate(ranking.rows, start=1)]
+    naming = Naming(row.configuration for row in ranking.rows)
+    return [
+        {"place": "" if row.dropped else place, **_ranked_cells(row, modalities), **_dropped_cells(row, naming)}
+        for place, row in enumerate(ranking.rows, start=1)
+    ]
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -84,6 +90,16 @@ def _ranked_cells(row: Ranked, modalities: Iterable[str]) -> dict[str, object]:
         for name in ("accuracy", "macro_f1"):
             cells[f"{name}_{part.replace(' ', '_')}"] = scored[name]
     return {**cells, "seconds": row.elapsed_s, "error": row.error or ""}
+
+
+def _dropped_cells(row: Ranked, naming: Naming) -> dict[str, object]:
+    difference_names = ("dropped_difference", "dropped_difference_low", "dropped_difference_high")
+    names = ("dropped_after_folds", "dropped_behind", *difference_names)
+    if not row.dropped:
+        return dict.fromkeys(names, "")
+    difference = row.dropped.difference
+    cells = (row.dropped.n_folds, naming.name(row.dropped.behind), difference.value, difference.low, difference.high)
+    return dict(zip(names, cells, strict=True))
 
 
 def _job_cells(job: FoldJob, bench: Bench, modalities: Iterable[str]) -> dict[str, object]:

@@ -42,6 +42,11 @@ class AblationReport:
         return self.n_jobs - self.n_trained
 
     @property
+    def n_dropped(self) -> int:
+        """How many configurations a race dropped."""
+        return sum(row.dropped is not None for row in self.ranking.rows)
+
+    @property
     def naming(self) -> Naming:
         """Names for the configurations that were compared."""
         return Naming(row.configuration for row in self.ranking.rows)
@@ -58,6 +63,7 @@ class AblationReport:
             "run_path": str(self.run_path),
             "memo_path": str(self.memo_path),
             "n_remembered": self.n_remembered,
+            "n_dropped": self.n_dropped,
             "ranking": ranking_cells(self.ranking, list(self.encoders)),
             "best_single": name(self.ranking.single),
             "best_fusion": name(self.ranking.fusion),

@@ -85,6 +85,7 @@ def _configuration_run(place: int, row: Ranked, naming: Naming, run_name: str, f
             "run_folder": folder,
             "configuration": naming.name(configuration),
             **({"error": row.error} if row.error else {}),
+            **({"dropped": row.dropped.in_words(naming)} if row.dropped else {}),
         },
     )
 

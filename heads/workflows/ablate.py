@@ -16,9 +16,11 @@ from cache import Cache
 from cache.console.notes import PROGRESS
 from cache.workers.engines import find_engine
 from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.dropped import Dropped
 from heads.ablation.engines.registry import ENGINES
 from heads.ablation.grid import Range, span
 from heads.ablation.job_runner import Bench, Watcher
+from heads.ablation.race import Race
 from heads.ablation.ranking import Ranking, rank
 from heads.data.draws import generator_of
 from heads.device import find_device
@@ -78,13 +80,16 @@ def ablate(
             ResultCache(memo_path) as result_cache,
             engine_kind.open(experiment, Path(cache_path), settings) as engine,
         ):
-            bench = Bench(experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher)
-            configurations = _try_all(bench, settings)
+            bench = Bench(
+                experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher, is_race=settings.race
+            )
+            configurations, dropped = _try_all(bench, settings)
             trained_on = dict(engine.trained_on)
         ranking = rank(
             problem,
-            {one: bench.jobs_of(one) for one in configurations},
+            {one: bench.done_jobs(one) for one in configurations},
             bench.outcomes,
+            dropped=dropped,
             n_resamples=settings.n_resamples,
             generator=generator_of(settings.split_seed, "bootstrap"),
             margin=settings.margin / 100,
@@ -118,25 +123,29 @@ def ablate(
     return report
 
 
-def _try_all(bench: Bench, settings: AblationSettings) -> list[Configuration]:
-    """Run every configuration of the grid or of the search, and return them."""
+def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configuration], Mapping[Configuration, Dropped]]:
+    """Run every configuration of the grid or of the search, and return them, and those that a race dropped."""
     problem = bench.problem
     if settings.n_trials is not None:
         from heads.ablation.search import search
 
-        return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed)
+        return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed), {}
     axes = {name: values for name, values in settings.grid.items() if not isinstance(values, Range)}
     configurations = configurations_of(problem.fusions, problem.combinations, span(axes))
     log.log(
         PROGRESS,
-        "%d configurations × %d folds × %d seeds: %d jobs",
+        "%d configurations × %d folds × %d seeds: %d jobs" + (" at most" if settings.race else ""),
         len(configurations),
         len(problem.folds),
         len(settings.seeds),
         sum(len(bench.jobs_of(one)) for one in configurations),
     )
+    if settings.race:
+        race = Race(bench, configurations, seed=settings.split_seed)
+        race.run()
+        return configurations, race.dropped
     bench.run(configurations)
-    return configurations
+    return configurations, {}
 
 
 def _config(

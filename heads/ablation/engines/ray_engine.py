@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -15,6 +14,7 @@ from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.engines.local_engine import LocalEngine
 from heads.ablation.engines.protocol import Done
 from heads.ablation.job_keys import JobKeys
+from heads.ablation.units import units_of
 from heads.errors import HeadError
 from heads.experiment.configuration import FoldJob
 from heads.experiment.experiment import Experiment
@@ -82,7 +82,7 @@ class RayEngine:
 
     def train(self, jobs: Sequence[FoldJob], take: Callable[[Done], None]) -> None:
         """Have jobs trained, and let `take` have what comes of each."""
-        units = _units(jobs)
+        units = units_of(jobs, lambda job: job.members)  # in their order: those of like shape are stacked
         size = -(-len(units) // (TASKS_A_WORKER * self._pool.n_wanted))
         tasks = [list(chain(*units[start : start + size])) for start in range(0, len(units), size)]
         for _, (trained_on, outcomes) in self._pool.run(tasks, describe=_describe):
@@ -98,27 +98,6 @@ class RayEngine:
                         "at that path. Put them on a file system that all share."
                     )
                 take(done)
-
-
-def _units(jobs: Sequence[FoldJob]) -> list[list[FoldJob]]:
-    """Return the jobs in groups: late fusions with their members, which are trained once for all of them.
-
-    Those of like shape stay beside each other, so that they are trained in stacks.
-    """
-    root: dict[FoldJob, FoldJob] = {}
-
-    def find(job: FoldJob) -> FoldJob:
-        while (above := root.setdefault(job, job)) != job:
-            job = above
-        return job
-
-    for job in jobs:
-        for member in job.members:
-            root[find(member)] = find(job)
-    units: dict[FoldJob, list[FoldJob]] = defaultdict(list)
-    for job in jobs:
-        units[find(job)].append(job)
-    return list(units.values())
 
 
 def _describe(jobs: Sequence[FoldJob]) -> str:

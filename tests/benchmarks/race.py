@@ -1,0 +1,264 @@
+"""Measure what a race saves, and whether it has the same winners: `python tests/benchmarks/race.py`.
+
+The problem is drawn: 10,000 rows of 80 classes, vectors of 64 and 96 dimensions around a centre a class, as far apart
+as those of `training.py`. 200 configurations (image, text, early, gated; five learning rates, five dropouts, two
+widths) are trained on five folds.
+
+full      `heads.ablate` without a race and with one, each with a result cache of its own: seconds, CPU, trainings
+repeats   the race run anew on the answers of the full ablation, nothing being trained: folds in a random order, and the
+          groups of rows drawn with replacement. Winners are compared with those of all folds on the same drawn rows.
+          Without `--draw-rows` there is the order of the folds alone, and the full ablation's own winners.
+seeds     a smaller problem (1,500 rows, 12 classes, 16 and 24 dimensions, 60 configurations of 10 epochs at most),
+          split, drawn and trained anew for each repeat, without a race and, from what was trained, with one
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support import class_vectors, synthetic_cache  # noqa: E402 - they are on the path by now
+
+from cache import Cache  # noqa: E402
+from heads.ablation.ablation_settings import AblationSettings  # noqa: E402
+from heads.ablation.dropped import Dropped  # noqa: E402
+from heads.ablation.grid import span  # noqa: E402
+from heads.ablation.job_keys import JobKeys  # noqa: E402
+from heads.ablation.race import Race  # noqa: E402
+from heads.data.splits import Split  # noqa: E402
+from heads.device import describe_device  # noqa: E402
+from heads.experiment.configuration import Configuration, FoldJob, configurations_of  # noqa: E402
+from heads.experiment.experiment import Experiment  # noqa: E402
+from heads.experiment.problem import Problem, pose  # noqa: E402
+from heads.experiment.result_store import ResultCache  # noqa: E402
+from heads.experiment.results import Outcome  # noqa: E402
+from heads.metrics.scores import scores  # noqa: E402
+from heads.workflows.ablate import ablate  # noqa: E402
+
+GRID = {
+    "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
+    "dropout": (0.0, 0.2, 0.35, 0.5, 0.65),
+    "hidden_dim": (32, 64),
+}
+SMALL_GRID = {
+    "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), "dropout": (0.0, 0.35), "hidden_dim": (32, 64), "max_epochs": (10,)
+}  # fmt: skip
+SETTINGS = AblationSettings(fusions=("early", "gated"), grid=GRID, n_resamples=200)
+
+
+@click.command()
+@click.option("--only", default="full,repeats,seeds", show_default=True)
+@click.option("--rows", "n_rows", default=10_000, show_default=True)
+@click.option("--cache", "cache_path", type=click.Path(path_type=Path), help="A real one in place of the drawn one.")
+@click.option("--label", help="Of that cache.")
+@click.option("--max-epochs", type=int, help="Of the trainings; default: 60.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where all is kept; what is there is not made anew.")
+@click.option("--n", "n_repeats", default=20, show_default=True, help="Repeats.")
+@click.option("--draw-rows/--no-draw-rows", default=True, show_default=True, help="In the repeats.")
+def command(
+    only: str, n_rows: int, cache_path: Path | None, label: str | None, max_epochs: int | None, folder: Path | None,
+    n_repeats: int, draw_rows: bool,
+) -> None:  # fmt: skip
+    """Measure races against ablations of all folds."""
+    folder = folder or Path(tempfile.mkdtemp())
+    grid = GRID | ({"max_epochs": (max_epochs,)} if max_epochs else {})
+    settings = replace(SETTINGS, grid=grid, label=label)
+    cache_path = cache_path or folder / "drawn.h5"
+    if not cache_path.exists():
+        draw(cache_path, n_rows, n_classes=80, dims={"image": 64, "text": 96}, spread=2.47)
+    if "full" in only:
+        for name in ("full", "race"):
+            with measured(name):
+                report = ablate(
+                    cache_path, settings=replace(settings, race=name == "race"), runs_path=folder / name,
+                    with_report=False,
+                )  # fmt: skip
+            single, fusion = report.ranking.single, report.ranking.fusion
+            click.echo(
+                f"{name}: {report.n_trained} trained, {report.n_dropped} dropped; {told(single)}; {told(fusion)}"
+            )
+    if "repeats" in only:
+        repeat(Stored(cache_path, settings, folder / "full" / "memo.sqlite"), n_repeats, draw_rows=draw_rows)
+    if "seeds" in only:
+        seeds(folder, n_repeats)
+
+
+def draw(path: Path, n_rows: int, *, n_classes: int, dims: dict[str, int], spread: float, seed: int = 0) -> None:
+    """Seal a cache of drawn vectors."""
+    targets = np.random.default_rng(seed).integers(0, n_classes, n_rows)
+    vectors = {
+        name: class_vectors(targets, dim, spread=spread, seed=seed + n + 1)
+        for n, (name, dim) in enumerate(dims.items())
+    }
+    synthetic_cache(path, vectors, {"label": [f"class {code}" for code in targets]})
+
+
+@contextmanager
+def measured(name: str) -> Iterator[None]:
+    """Print the seconds that something takes, by the clock and of all threads."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+    yield
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    click.echo(f"{name}: {time.perf_counter() - started:.1f} s, {cpu_s:.1f} CPU s")
+
+
+def told(one: Configuration | None) -> str:
+    """Return a configuration's name."""
+    if one is None:
+        return "none"
+    settings = one.settings
+    return f"{one.head} lr {settings.learning_rate:g} dropout {settings.dropout:g} hidden {settings.hidden_dim}"
+
+
+class Stored:
+    """All outcomes of a full ablation, as its result cache has them."""
+
+    def __init__(self, cache_path: Path, settings: AblationSettings, memo_path: Path) -> None:
+        with Cache(cache_path) as cache:
+            self.problem = pose(cache, settings)
+        experiment = Experiment.of(self.problem, settings, sides=("validation", "test"))
+        keys = JobKeys(experiment, trained_on=describe_device(experiment.device, experiment.dtype))
+        self.configurations = configurations_of(self.problem.fusions, self.problem.combinations, span(settings.grid))
+        self.outcomes: dict[FoldJob, Outcome] = {}
+        with ResultCache(memo_path) as memo:
+            for one in self.configurations:
+                for job in one.jobs(n_folds=len(self.problem.folds), seeds=settings.seeds):
+                    fold, n_classes = self.problem.folds[job.fold], len(self.problem.labels.classes)
+                    rows = {"n_rows": len(fold.test), "n_validation": len(fold.validation)}
+                    self.outcomes[job] = memo.get(keys.of(job), n_classes=n_classes, **rows)
+
+
+class StoredBench:
+    """A bench that trains nothing: folds stand in another order, rows are drawn."""
+
+    def __init__(self, stored: Stored, order: np.ndarray, *, generator: np.random.Generator | None) -> None:
+        self.problem, taken = shuffled(stored.problem, order, generator)
+        self.outcomes: dict[FoldJob, Outcome] = {}
+        self._all = {}
+        targets, n_classes = self.problem.labels.targets, len(self.problem.labels.classes)
+        for job, outcome in stored.outcomes.items():
+            place = int(np.flatnonzero(order == job.fold)[0])
+            answers = outcome.validation_predictions[taken[place]]
+            score = scores(targets[self.problem.folds[place].validation], answers, n_classes)
+            self._all[job._replace(fold=place)] = Outcome(validation=score, validation_predictions=answers)
+
+    def jobs_of(self, one: Configuration) -> list[FoldJob]:
+        return one.jobs(n_folds=len(self.problem.folds), seeds=(0,))
+
+    def done_jobs(self, one: Configuration) -> list[FoldJob]:
+        return [job for job in self.jobs_of(one) if job in self.outcomes]
+
+    def has_failed(self, _: Configuration) -> bool:
+        return False
+
+    def tell_dropped(self, dropped: dict[Configuration, Dropped], line: str) -> None:
+        pass
+
+    def run(self, configurations: list[Configuration], *, folds: list[int]) -> None:
+        self.outcomes |= {
+            job: self._all[job] for one in configurations for job in self.jobs_of(one) if job.fold in folds
+        }
+
+    def mean(self, one: Configuration) -> float:
+        """Return a configuration's score over all folds, trained or not."""
+        return float(np.mean([self._all[job].validation["macro_f1"] for job in self.jobs_of(one)]))
+
+
+def shuffled(
+    problem: Problem, order: np.ndarray, generator: np.random.Generator | None
+) -> tuple[Problem, list[np.ndarray]]:
+    """Return the problem with its folds in another order and rows drawn by groups, and which of each fold's are taken.
+
+    A group that is drawn twice is two groups.
+    """
+    folds = [problem.folds[fold] for fold in order]
+    if generator is None:
+        return replace(problem, folds=folds), [np.arange(len(fold.validation)) for fold in folds]
+    n_rows = len(problem.groups)
+    names = np.unique(problem.groups[np.concatenate([fold.validation for fold in folds])])
+    times = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))
+    n_copies = int(times.max())
+    of_rows = np.zeros(n_rows, dtype=np.int64)
+    places = np.searchsorted(names, problem.groups).clip(max=len(names) - 1)
+    known = names[places] == problem.groups
+    of_rows[known] = times[places[known]]
+    taken, drawn = [], []
+    for fold in folds:
+        rows = [np.flatnonzero(of_rows[fold.validation] > copy) for copy in range(n_copies)]
+        taken.append(np.concatenate(rows))
+        validation = np.concatenate([fold.validation[own] + copy * n_rows for copy, own in enumerate(rows)])
+        drawn.append(Split(train=fold.train, validation=validation, test=fold.test))
+    groups = np.concatenate([problem.groups + copy * (problem.groups.max() + 1) for copy in range(n_copies)])
+    labels = replace(problem.labels, targets=np.tile(problem.labels.targets, n_copies))
+    return replace(problem, folds=drawn, groups=groups, labels=labels), taken
+
+
+def repeat(stored: Stored, n_repeats: int, *, draw_rows: bool) -> None:
+    """Race again and again on what is stored."""
+    lines = []
+    for number in range(n_repeats):
+        generator = np.random.default_rng(number)
+        order = generator.permutation(len(stored.problem.folds))
+        bench = StoredBench(stored, order, generator=generator if draw_rows else None)
+        lines.append(compared(bench, stored.configurations, seed=number))
+        click.echo(f"repeat {number}: {lines[-1]}")
+    summed(lines)
+
+
+def compared(bench: Any, configurations: list[Configuration], *, seed: int) -> dict[str, float]:
+    """Return what a race on a stored ablation saves, and how far its winners are behind those of all folds."""
+    race = Race(bench, configurations, seed=seed)
+    race.run()
+    line: dict[str, float] = {"jobs": len(bench.outcomes), "dropped": len(race.dropped)}
+    for name, is_single in (("fusion", False), ("single", True)):
+        family = [one for one in configurations if one.is_single is is_single]
+        best = max(family, key=bench.mean)
+        left = max((one for one in family if one not in race.dropped), key=bench.mean)
+        line[f"{name}_lost"] = float(100 * (bench.mean(best) - bench.mean(left)))
+        line[f"same_{name}"] = best == left
+    return line
+
+
+def summed(lines: list[dict[str, float]]) -> None:
+    jobs = [line["jobs"] for line in lines]
+    click.echo(f"trainings: mean {np.mean(jobs):.0f}, {min(jobs)} to {max(jobs)}")
+    for name in ("fusion", "single"):
+        lost = [line[f"{name}_lost"] for line in lines]
+        same = sum(line[f"same_{name}"] for line in lines)
+        click.echo(f"same best {name}: {same} of {len(lines)}; most points lost {max(lost):.2f}")
+
+
+def seeds(folder: Path, n_repeats: int) -> None:
+    """Draw, train and race small problems."""
+    lines = []
+    with measured("seeds"):
+        for number in range(n_repeats):
+            path = folder / f"small {number}.h5"
+            if not path.exists():
+                draw(path, 1500, n_classes=12, dims={"image": 16, "text": 24}, spread=2.0, seed=10 * number)
+            settings = replace(SETTINGS, fusions=("early",), grid=SMALL_GRID, split_seed=number)
+            runs = folder / f"small {number}"
+            ablate(path, settings=settings, runs_path=runs, with_report=False)
+            stored = Stored(path, settings, runs / "memo.sqlite")
+            bench = StoredBench(stored, np.arange(len(stored.problem.folds)), generator=None)
+            lines.append(compared(bench, stored.configurations, seed=number))
+            click.echo(f"problem {number}: {lines[-1]}")
+    summed(lines)
+
+
+if __name__ == "__main__":
+    command()
