@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cache import EncoderSpec
+from heads.data.encoder_sets import parts_of
 from heads.data.metadata_request import is_metadata
 from heads.errors import HeadError
 from heads.modules.saved_head import TrainedHead
+from heads.prediction.joined_encoder import JoinedEncoder
 from heads.runs.encoder_samples import LEAST_COSINE, EncoderSamples
 
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
 
-__all__ = ["TriedEncoder", "check_parity", "encoders_of"]
+__all__ = ["TriedEncoder", "check_parity", "encoders_of", "tried"]
 
 MOST_SHOWN = 4  # differences of two specs
 
 
 def encoders_of(
     heads: Iterable[TrainedHead], *, device: str = "auto", changed: Mapping[str, str] | None = None
-) -> dict[str, Encoder]:
-    """Return the encoder of each modality that heads of one run look at, metadata's aside; none is loaded yet.
+) -> dict[str, list[Encoder]]:
+    """Return the encoders of each modality that heads of one run look at, metadata's aside; none is loaded yet.
 
-    `changed` replaces settings that an encoder was built from where it was extracted: ``image_encoder``,
-    ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies elsewhere by now.
+    There is one, or several whose vectors are one. `changed` replaces settings that an encoder was built from where it
+    was extracted: ``image_encoder``, ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies
+    elsewhere by now; of several encoders one for each, with commas between, where nothing leaves one as it is.
 
     Raises:
         HeadError: an encoder cannot be built as it was; the message names what differs.
@@ -40,9 +44,43 @@ def encoders_of(
         specs |= {modality: spec for modality, spec in head.specs.items() if not is_metadata(spec)}
         names |= head.encoders
     return {
-        modality: _build(spec, names[modality], device=device, changed=changed or {})
+        modality: _build_all(spec, names[modality], device=device, changed=changed or {})
         for modality, spec in sorted(specs.items())
     }
+
+
+def tried(encoders: Sequence[Encoder], samples: EncoderSamples | None) -> Any:
+    """Return a modality's encoder, or its several as one, each of which is tried before it encodes anything."""
+    if len(encoders) == 1:
+        return TriedEncoder(encoders[0], samples)
+    parts = []
+    end = 0
+    for encoder, dim in zip(encoders, samples.widths if samples else [0] * len(encoders), strict=True):
+        start, end = end, end + dim
+        part = None if samples is None else replace(samples, vectors=samples.vectors[:, start:end])
+        parts.append(TriedEncoder(encoder, part))
+    return JoinedEncoder(parts)
+
+
+def _build_all(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> list[Encoder]:
+    parts = parts_of(spec, name)
+    ours = {option: value for option, value in changed.items() if option.startswith(f"{spec.modality}_")}
+    several = {option: value.split(",") if len(parts) > 1 else [value] for option, value in ours.items()}
+    for option, values in several.items():
+        if len(values) != len(parts):
+            raise HeadError(
+                f"--{option.replace('_', '-')}: expected one for each of {', '.join(parts)}, with commas between, got "
+                f"{changed[option]!r}. Leave empty what is where it was."
+            )
+    return [
+        _build(
+            part,
+            one,
+            device=device,
+            changed={option: values[place].strip() for option, values in several.items() if values[place].strip()},
+        )
+        for place, (one, part) in enumerate(parts.items())
+    ]
 
 
 def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> Encoder:
@@ -50,8 +88,7 @@ def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, s
     from embed.encoders.side_notes import settings_of
 
     modality = spec.modality
-    ours = {option: value for option, value in changed.items() if option.startswith(f"{modality}_")}
-    settings = settings_of(spec, ours, device=device)
+    settings = settings_of(spec, changed, device=device)
     if settings is None:
         raise HeadError(
             f"Expected the head to say how its {modality} encoder {name} is built, but it was extracted without such "
