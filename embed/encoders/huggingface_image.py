@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from cache import EncoderSpec
-from embed.contents.images import decode
+from embed.contents.images import EXACT, decode
 from embed.encoders.checkpoint import features_of, find_checkpoint
 from embed.encoders.device import default_parallel, to_device, to_host
 from embed.encoders.image_processor import Processor
@@ -58,6 +59,8 @@ class VisionEncoder:
         WeightsError: the model cannot be had.
     """
 
+    decoding = EXACT
+
     def __init__(
         self,
         model_name: str,
@@ -100,7 +103,15 @@ class VisionEncoder:
 
     def prepare(self, content: bytes) -> dict[str, Tensor]:
         """Return the network's inputs that one image file becomes, by name."""
-        return self.processor.prepare(decode(content))
+        return self.prepare_decoded(self.decode(content))
+
+    def decode(self, content: bytes) -> Image.Image:
+        """Return the picture in an image file; encoders of one `decoding` may share it."""
+        return decode(content)
+
+    def prepare_decoded(self, picture: Image.Image) -> dict[str, Tensor]:
+        """Return what `prepare` does, of what `decode` returned."""
+        return self.processor.prepare(picture)
 
     @torch.inference_mode()
     @exact_fp32()

@@ -42,6 +42,9 @@ class Encoder(Protocol):
 
     An encoder may say what suits it: ``batch_size``, contents a batch, ``n_parallel``, how many threads may call
     `encode` at once (one, where it says nothing), and ``device``, a `torch.device` that gets threads of its own.
+
+    One whose `prepare` begins as that of others may share that beginning with them: ``decoding`` names it, and
+    `prepare` is ``prepare_decoded(decode(content))``. What `decode` returns several encoders read, and none changes.
     """
 
     name: str  # the vectors' name in the cache

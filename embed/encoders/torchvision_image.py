@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
+from embed.contents.images import EXACT, decode
 from embed.encoders.batch_norm import fuse_batch_norm
 from embed.encoders.decode_gate import BothWays, DecodeGate
 from embed.encoders.device import default_parallel, to_device, to_host
@@ -134,6 +136,19 @@ class ImageEncoder:
     def prepare(self, content: bytes) -> Tensor | BothWays:
         """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
         return self.gate.pixels(content)
+
+    @property
+    def decoding(self) -> str | None:
+        """How pictures are decoded, so that encoders may share it; None where it depends on what becomes of them."""
+        return EXACT if self.gate.least_side is None else None
+
+    def decode(self, content: bytes) -> Image.Image:
+        """Return the picture in an image file; encoders of one `decoding` may share it."""
+        return decode(content)
+
+    def prepare_decoded(self, picture: Image.Image) -> Tensor:
+        """Return what `prepare` does, of what `decode` returned."""
+        return self.preprocess.pixels(picture)
 
     @torch.inference_mode()
     @exact_fp32()
