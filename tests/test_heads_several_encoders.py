@@ -187,7 +187,7 @@ def test_raw_products_are_answered_as_those_of_the_cache(shop, monkeypatch):
 def test_each_of_several_encoders_is_tried(shop, tmp_path):
     """One that gives other vectors is not hidden by the others."""
     run = Run.load(shop / "runs/run", cache_path=shop / "nothing.h5", device="cpu")
-    encoder = run.encoders["image"].parts[1]._encoder
+    encoder = run.encoders["image"].parts[1].encoder
     encode = encoder.encode
     encoder.encode = lambda batch: encode(batch)[:, ::-1]
     with pytest.raises(HeadError, match="the image encoder dinov2 to give the vectors that the heads learned from"):

@@ -19,6 +19,7 @@ from heads.runs.encoder_samples import LEAST_COSINE, EncoderSamples
 
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
+    from embed.settings import ExtractSettings
 
 __all__ = ["TriedEncoder", "check_parity", "encoders_of", "tried"]
 
@@ -72,36 +73,40 @@ def _build_all(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[st
                 f"--{option.replace('_', '-')}: expected one for each of {', '.join(parts)}, with commas between, got "
                 f"{changed[option]!r}. Leave empty what is where it was."
             )
-    return [
-        _build(
-            part,
-            one,
-            device=device,
-            changed={option: values[place].strip() for option, values in several.items() if values[place].strip()},
-        )
-        for place, (one, part) in enumerate(parts.items())
-    ]
+    from embed.encoders.factory import rebuild
+
+    settings = []
+    for place, (one, part) in enumerate(parts.items()):
+        mine = {option: values[place].strip() for option, values in several.items() if values[place].strip()}
+        settings.append(_settings(part, one, device=device, changed=mine))
+    encoders = rebuild(list(zip(parts.values(), settings, strict=True)))
+    for encoder, (one, part) in zip(encoders, parts.items(), strict=True):
+        _check(encoder, part, one)
+    return encoders
 
 
-def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> Encoder:
-    from embed.encoders.factory import make_encoders
+def _settings(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> ExtractSettings:
+    """Return the settings that an encoder was built from."""
     from embed.encoders.side_notes import settings_of
 
-    modality = spec.modality
     settings = settings_of(spec, changed, device=device)
     if settings is None:
         raise HeadError(
-            f"Expected the head to say how its {modality} encoder {name} is built, but it was extracted without such "
-            f"notes. Name it with --{modality}-encoder and --{modality}-weights."
+            f"Expected the head to say how its {spec.modality} encoder {name} is built, but it was extracted without "
+            f"such notes. Name it with --{spec.modality}-encoder and --{spec.modality}-weights."
         )
-    encoder = make_encoders(settings)[0]
+    return settings
+
+
+def _check(encoder: Encoder, spec: EncoderSpec, name: str) -> None:
+    """Give an encoder the name that it had, once it is known to be made as it was."""
     if differences := encoder.spec.differences(spec):
+        modality = spec.modality
         raise HeadError(
             f"Expected the {modality} encoder to be made as {name} was, which the heads learned from, but here it has "
             f"{'; '.join(differences[:MOST_SHOWN])}. Name the same with --{modality}-encoder and --{modality}-weights."
         )
     encoder.name = name
-    return encoder
 
 
 class TriedEncoder:
@@ -111,14 +116,14 @@ class TriedEncoder:
         self.name = encoder.name
         self.spec = encoder.spec
         self.prepare = encoder.prepare
-        self._encoder = encoder
+        self.encoder = encoder
         self._samples = samples
         self._trying = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._encoder, name)
+        return getattr(self.encoder, name)
 
     def check(self) -> None:
         """Try the encoder now, if that was not done yet.
@@ -128,13 +133,13 @@ class TriedEncoder:
         """
         with self._trying:
             if self._samples is not None:
-                check_parity({self.spec.modality: self._encoder}, {self.spec.modality: self._samples})
+                check_parity({self.spec.modality: self.encoder}, {self.spec.modality: self._samples})
                 self._samples = None
 
     def encode(self, batch: Sequence[Any]) -> Any:
         """Return what the encoder gives; raises what `check` does, at the first call."""
         self.check()
-        return self._encoder.encode(batch)
+        return self.encoder.encode(batch)
 
 
 def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderSamples]) -> None:

@@ -17,13 +17,17 @@ BATCH_SIZE = 32  # of an encoder that does not say what suits it
 
 
 class JoinedEncoder:
-    """Encodes with each of several encoders, and puts their vectors side by side."""
+    """Encodes with each of several encoders (`TriedEncoder`), and puts their vectors side by side."""
 
     def __init__(self, parts: Sequence[Any]) -> None:
         self.parts = list(parts)
         self.name = joined_name(part.name for part in parts)
         self.spec = joined_spec({part.name: part.spec for part in parts})
         self.batch_size = min(int(getattr(part, "batch_size", BATCH_SIZE)) for part in parts)
+        networks: dict[int, list[Any]] = {}
+        for part in parts:
+            networks.setdefault(id(network_of(part)), []).append(part)
+        self._networks = list(networks.values())
 
     @property
     def model(self) -> list[Any]:
@@ -40,13 +44,29 @@ class JoinedEncoder:
             part.check()
 
     def prepare(self, content: Any) -> list[Any]:
-        """Return the content as each encoder takes it; raises what these do."""
-        return [part.prepare(content) for part in self.parts]
+        """Return the content as each network takes it; raises what these do."""
+        return [parts[0].prepare(content) for parts in self._networks]
 
     def encode(self, batch: Sequence[list[Any]]) -> np.ndarray:
-        """Return the vectors side by side, (B, sum of D) float32."""
-        encoded = [part.encode(list(items)) for part, items in zip(self.parts, zip(*batch, strict=True), strict=True)]
-        return np.concatenate([getattr(one, "vectors", one) for one in encoded], axis=1)
+        """Return the vectors side by side, (B, sum of D) float32; a network of several depths is called once."""
+        vectors: dict[str, np.ndarray] = {}
+        for parts, items in zip(self._networks, zip(*batch, strict=True), strict=True):
+            if len(parts) == 1:
+                encoded = parts[0].encode(list(items))
+                vectors[parts[0].name] = getattr(encoded, "vectors", encoded)
+                continue
+            for part in parts:
+                part.check()
+            encoded = network_of(parts[0]).encode(list(items))
+            for part in parts:
+                depth = getattr(part, "depth", None)
+                vectors[part.name] = encoded.vectors if depth is None else encoded.beside[depth]
+        return np.concatenate([vectors[part.name] for part in self.parts], axis=1)
+
+
+def network_of(part: Any) -> Any:
+    """Return the encoder that a tried one is, or is a depth of."""
+    return getattr(part, "whole", part.encoder)
 
 
 class JoinedVectors:
