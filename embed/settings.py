@@ -66,6 +66,7 @@ class ExtractSettings:
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
     decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
     tokens: str | None = None  # or "all", or "3x3": keep token states beside the vectors
+    layers: int = 1  # depths of each network whose pooled states are kept: the last, and others evenly spread before
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
     retry_failed: bool = False
@@ -83,7 +84,9 @@ class ExtractSettings:
             raise SettingError(
                 f"--modalities: expected some of {', '.join(MODALITIES)}, got {','.join(self.modalities) or 'none'}."
             )
-        for name, lowest in (("batch_size", 1), ("max_length", 3), ("n_workers", 1), ("per_class", 1), ("sample", 1)):
+        for name, lowest in (
+            ("batch_size", 1), ("layers", 1), ("max_length", 3), ("n_workers", 1), ("per_class", 1), ("sample", 1),
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < lowest:
                 option = "workers" if name == "n_workers" else name.replace("_", "-")

@@ -104,6 +104,9 @@ class ExtractCommand(Command):
     "--tokens", type=str, is_flag=False, flag_value="all", metavar="[all|3x3]",
     help="Keep token states for attention: the picture's feature map, whole or averaged, and the text's tokens.",
 )  # fmt: skip
+@setting(
+    "--layers", help="Depths of each network whose pooled states are kept: the last, and others evenly spread before."
+)
 @setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
 @setting(

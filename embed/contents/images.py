@@ -24,7 +24,9 @@ from embed.contents.objects import is_object, locate_object
 from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
 
-__all__ = ["decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
+__all__ = ["EXACT", "decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
+
+EXACT = "upright RGB"  # how pictures are decoded that are not scaled meanwhile
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")

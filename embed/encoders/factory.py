@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from cache import EncoderSpec
 from embed.encoders.protocol import Encoder
 from embed.encoders.side_notes import with_side_notes
 from embed.errors import SettingError
 from embed.settings import MODALITIES, EncoderChoice, ExtractSettings
 
-__all__ = ["make_encoders", "replicas"]
+__all__ = ["make_encoders", "rebuild", "replicas"]
 
 
 # A family of encoders is a file with two functions, and a line here:
@@ -24,7 +25,7 @@ FAMILIES = {
 
 
 def make_encoders(settings: ExtractSettings) -> list[Encoder]:
-    """Return the encoders that the settings name, each once a device.
+    """Return the encoders that the settings name, each once a device, and each of its depths after it.
 
     Raises:
         WeightsError: weights cannot be had.
@@ -34,12 +35,32 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
     from embed.encoders.device import find_devices
 
     return [
-        _build(modality, choice, settings, device)
+        encoder
         for device in find_devices(settings.device)
         for modality in MODALITIES
         if modality in settings.modalities
         for choice in settings.choices(modality)
+        for encoder in _with_depths(_build(modality, choice, settings, device))
     ]
+
+
+def rebuild(specs: Sequence[tuple[EncoderSpec, ExtractSettings]]) -> list[Encoder]:
+    """Return the encoders of specs, each with the settings that it is built from; depths of a network share it.
+
+    Raises:
+        WeightsError, DeviceError, SettingError: as of `make_encoders`; or a network has no such depth.
+    """
+    from embed.encoders.depths import DepthEncoder, share_networks
+
+    encoders = [DepthEncoder.of_spec(make_encoders(settings)[0], spec) for spec, settings in specs]
+    share_networks(encoders)
+    return encoders
+
+
+def _with_depths(whole: Any) -> list[Encoder]:
+    from embed.encoders.depths import DepthEncoder
+
+    return [whole, *(DepthEncoder(whole, depth) for depth in whole.depths)]
 
 
 def _build(modality: str, choice: EncoderChoice, settings: ExtractSettings, device: Any) -> Encoder:

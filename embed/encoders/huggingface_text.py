@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cache import EncoderSpec, Tokens
 from embed.contents.texts import NORMALISATION, HashTokenizer
 from embed.encoders.checkpoint import features_of, find_checkpoint
+from embed.encoders.depths import BlockStates, evenly_spread
 from embed.encoders.device import default_parallel, to_device, to_host
 from embed.encoders.first_token import keep_first_token
 from embed.encoders.packing import pack, unpacked
@@ -47,7 +48,7 @@ def build(choice: EncoderChoice, settings: ExtractSettings, device: torch.device
     return TextEncoder(
         choice.model, weights=choice.weights, name=choice.name, seed=settings.seed, device=device,
         precision=settings.precision, pooling=choice.pooling, max_length=settings.max_length,
-        keep_tokens=settings.tokens is not None,
+        keep_tokens=settings.tokens is not None, layers=settings.layers,
     )  # fmt: skip
 
 
@@ -65,10 +66,11 @@ class TextEncoder:
         seed: draws random weights.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
         keep_tokens: keep the last hidden state of every token, too.
+        layers: pool the states after so many blocks, evenly spread, the last among them.
 
     Raises:
-        SettingError: the precision is none, the pooling is neither, there are no token states to keep, or the texts may
-            be longer than the model reads.
+        SettingError: the precision is none, the pooling is neither, there are no token states to keep or to pool, or
+            the texts may be longer than the model reads.
         WeightsError: the weights cannot be had.
     """
 
@@ -84,6 +86,7 @@ class TextEncoder:
         device: torch.device | str = "cpu",
         precision: str = "fp32",
         keep_tokens: bool = False,
+        layers: int = 1,
     ) -> None:
         if pooling not in ("cls", "mean"):
             raise SettingError(f"--pooling: expected cls or mean, got {pooling!r}.")
@@ -108,6 +111,9 @@ class TextEncoder:
         if max_length > longest:
             raise SettingError(f"--max-length: expected at most {longest} for {model_name}, got {max_length}.")
         self.is_tower = self.has_two_towers or config.model_type in TOWERS
+        n_blocks = getattr(self.text_config, "num_hidden_layers", 1)
+        self.depths = tuple(map(str, evenly_spread(n_blocks, layers)))
+        self.block_states = BlockStates()
         if self.is_tower:
             self._check_tower(model_name)
         # Trained on texts of one length, without a mask, such a tower reads the padding too.
@@ -148,15 +154,22 @@ class TextEncoder:
         tokens: dict[int, np.ndarray] = {}
         pooled = []
         for group in groups:
-            group_vectors, states = self.forward([batch[number] for number in group])
-            pooled.append(group_vectors)
+            group_vectors, states, beside = self.forward([batch[number] for number in group])
+            pooled.append([group_vectors, *beside])
             if self.keeps_tokens:
                 halves = to_host(states.half()).numpy()  # (n, L, D)
                 tokens |= {number: half[: len(batch[number])] for number, half in zip(group, halves, strict=True)}
-        vectors = unpacked(to_host(torch.cat(pooled).float()).numpy(), groups)  # (B, D)
-        if not self.keeps_tokens:
+        several = zip(*pooled, strict=True)  # the vectors of all groups, then those of each depth
+        vectors, *depths = (unpacked(to_host(torch.cat(one).float()).numpy(), groups) for one in several)  # (B, D)
+        if not self.keeps_tokens and not depths:
             return vectors
-        return Encoded(vectors, Tokens.of([tokens[number] for number in range(len(batch))]))
+        kept = Tokens.of([tokens[number] for number in range(len(batch))]) if self.keeps_tokens else None
+        return Encoded(vectors, kept, dict(zip(self.depths, depths, strict=True)))
+
+    def all_depths(self) -> tuple[str, ...]:
+        """Return the numbers of the blocks before the last; none of a tower, which pools otherwise."""
+        n_blocks = getattr(self.text_config, "num_hidden_layers", 1)
+        return () if self.is_tower else tuple(str(number) for number in range(1, n_blocks))
 
     def pack(self, batch: Sequence[list[int]]) -> list[list[int]]:
         """Return the numbers of the texts that go through the network together, in groups of about one length."""
@@ -164,8 +177,8 @@ class TextEncoder:
         lengths = [len(tokens) for tokens in batch]
         return pack(lengths, least_tokens=LEAST_TOKENS[kind], most_tokens=MOST_TOKENS[kind])
 
-    def forward(self, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """Return the vectors of texts of about one length, (n, D), and their tokens' states, (n, L, D).
+    def forward(self, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return the vectors of texts of about one length, (n, D), their tokens' states, (n, L, D), and each depth's.
 
         Padding to the longest is masked. Where no tokens are kept, the states may be those of the first token alone.
         """
@@ -176,7 +189,10 @@ class TextEncoder:
         mask = None
         if min(lengths) < longest:  # the mask costs time, and mostly there is nothing to mask
             mask = to_device((torch.arange(longest) < torch.tensor(lengths)[:, None]).long(), self.device)  # (n, L)
-        return self.pooled(self.model, to_device(ids, self.device), mask)
+        model = self.model
+        with self.block_states.noted() as noted:
+            vectors, states = self.pooled(model, to_device(ids, self.device), mask)
+        return vectors, states, [self._pool(noted[depth], mask) for depth in self.depths]
 
     def pooled(self, model: Any, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return what `forward` does, by this model or a copy of it.
@@ -192,11 +208,15 @@ class TextEncoder:
         states = output.last_hidden_state  # (n, L, D)
         if self.is_tower:
             return output.pooler_output, states
+        return self._pool(states, mask), states
+
+    def _pool(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the vectors, (n, D), of the states of some block, (n, L, D)."""
         if self.pooling == "cls":
-            return states[:, 0], states
+            return states[:, 0]
         if mask is None:
-            return states.float().mean(1), states
-        return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True), states
+            return states.float().mean(1)
+        return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -221,6 +241,7 @@ class TextEncoder:
             if not self.keeps_tokens:
                 keep_first_token(model)
             self._check_first_token(model)
+        self.block_states.watch(model, n_blocks=len(self.all_depths()) + 1, depths=self.depths)
         return model.to(self.device, dtype_of(self.precision))
 
     @torch.inference_mode()
@@ -236,6 +257,11 @@ class TextEncoder:
             )
 
     def _check_tower(self, model_name: str) -> None:
+        if self.depths:
+            raise SettingError(
+                f"--layers: expected 1 for {model_name}, whose own pooling gives its texts' vectors. Extract it in a "
+                "run of its own."
+            )
         if self.keeps_tokens:
             raise SettingError(
                 f"Expected a text encoder whose vector is pooled from its tokens for --tokens, but {model_name} has a "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,10 +22,12 @@ class Encoded:
     Shape:
         vectors: (B, D) float32
         tokens: of B contents, (T_i, D_token) float16 each; None where the encoder keeps none
+        beside: {depth: (B, D_depth) float32}, of an encoder that gives other depths, too
     """
 
     vectors: np.ndarray
     tokens: Tokens | None = None
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def joined(pieces: Sequence[Encoded]) -> Encoded:
@@ -34,7 +36,9 @@ def joined(pieces: Sequence[Encoded]) -> Encoded:
         return pieces[0]
     vectors = [piece.vectors for piece in pieces] or [np.zeros((0, 0), dtype=np.float32)]
     tokens = [piece.tokens for piece in pieces if piece.tokens is not None]
-    return Encoded(np.concatenate(vectors), Tokens.concatenated(tokens) if tokens else None)
+    depths = pieces[0].beside if pieces else {}
+    beside = {depth: np.concatenate([piece.beside[depth] for piece in pieces]) for depth in depths}
+    return Encoded(np.concatenate(vectors), Tokens.concatenated(tokens) if tokens else None, beside)
 
 
 class Encoder(Protocol):
@@ -42,6 +46,9 @@ class Encoder(Protocol):
 
     An encoder may say what suits it: ``batch_size``, contents a batch, ``n_parallel``, how many threads may call
     `encode` at once (one, where it says nothing), and ``device``, a `torch.device` that gets threads of its own.
+
+    One whose `prepare` begins as that of others may share that beginning with them: ``decoding`` names it, and
+    `prepare` is ``prepare_decoded(decode(content))``. What `decode` returns several encoders read, and none changes.
     """
 
     name: str  # the vectors' name in the cache

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
+from embed.contents.images import EXACT, decode
 from embed.encoders.batch_norm import fuse_batch_norm
 from embed.encoders.decode_gate import BothWays, DecodeGate
+from embed.encoders.depths import N_STAGES, evenly_spread, keep_stages
 from embed.encoders.device import default_parallel, to_device, to_host
 from embed.encoders.feature_map import cells, keep_feature_map
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
@@ -46,7 +49,7 @@ def build(choice: EncoderChoice, settings: ExtractSettings, device: torch.device
     """Return the encoder that the settings choose."""
     return ImageEncoder(
         choice.model, weights=choice.weights, name=choice.name, seed=settings.seed, device=device,
-        precision=settings.precision, decode=settings.decode, tokens=settings.tokens,
+        precision=settings.precision, decode=settings.decode, tokens=settings.tokens, layers=settings.layers,
     )  # fmt: skip
 
 
@@ -62,9 +65,10 @@ class ImageEncoder:
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
         decode: ``exact``, or ``fast``: large JPEGs are scaled down while decoded (`embed.encoders.decode_gate`).
         tokens: keep the feature map whose mean the vector is: ``all`` its cells, or averaged to a grid, ``3x3``.
+        layers: give the means of so many stages' maps, of a ResNet, the last among them.
 
     Raises:
-        SettingError: there is no such architecture, precision, way to decode or grid.
+        SettingError: there is no such architecture, precision, way to decode or grid, or it has no stages.
         WeightsError: the weights cannot be had.
     """
 
@@ -79,6 +83,7 @@ class ImageEncoder:
         precision: str = "fp32",
         decode: str = "exact",
         tokens: str | None = None,
+        layers: int = 1,
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise SettingError(
@@ -108,6 +113,12 @@ class ImageEncoder:
         if decode == "fast":
             usual_name += "-fast"
         self.keeps_tokens = tokens is not None
+        self.depths = tuple(f"layer{number}" for number in evenly_spread(N_STAGES, layers))
+        if self.depths and not self.all_depths():
+            raise SettingError(
+                f"--layers: expected 1 for {architecture}, got {layers}: of torchvision's models ResNets alone have "
+                "stages that are known here. Extract it in a run of its own."
+            )
         self.grid = None if tokens is None else parse_grid(tokens)
         if tokens is not None:
             usual_name += "-tokens" if tokens == "all" else f"-{tokens}"
@@ -135,22 +146,44 @@ class ImageEncoder:
         """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
         return self.gate.pixels(content)
 
+    @property
+    def decoding(self) -> str | None:
+        """How pictures are decoded, so that encoders may share it; None where it depends on what becomes of them."""
+        return EXACT if self.gate.least_side is None else None
+
+    def decode(self, content: bytes) -> Image.Image:
+        """Return the picture in an image file; encoders of one `decoding` may share it."""
+        return decode(content)
+
+    def prepare_decoded(self, picture: Image.Image) -> Tensor:
+        """Return what `prepare` does, of what `decode` returned."""
+        return self.preprocess.pixels(picture)
+
     @torch.inference_mode()
     @exact_fp32()
     def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
         pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
-        vectors, tokens = self._forward(pixels)
-        return vectors if tokens is None else Encoded(vectors, tokens)
+        vectors, tokens, beside = self._forward(pixels)
+        return vectors if tokens is None and not beside else Encoded(vectors, tokens, beside)
 
-    def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None]:
+    def all_depths(self) -> tuple[str, ...]:
+        """Return the stages before the last; none where the network has no such."""
+        is_resnet = self.architecture.startswith(("resnet", "resnext", "wide_resnet"))
+        return tuple(f"layer{number}" for number in range(1, N_STAGES)) if is_resnet else ()
+
+    def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None, dict[str, np.ndarray]]:
         pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
         outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
+        beside = {}
+        if self.depths:
+            outputs, maps = outputs  # (B, D, H, W) each
+            beside = {depth: to_host(one.float().mean((2, 3))).numpy() for depth, one in maps.items()}
         if not self.keeps_tokens:
-            return to_host(outputs.float()).numpy(), None
+            return to_host(outputs.float()).numpy(), None, beside
         vectors, feature_map = outputs  # (B, D), (B, D, H, W)
         tokens = to_host(cells(feature_map, self.grid).half()).numpy()  # (B, T, D)
-        return to_host(vectors.float()).numpy(), Tokens.of(list(tokens))
+        return to_host(vectors.float()).numpy(), Tokens.of(list(tokens)), beside
 
     @cached_property
     def model(self) -> nn.Module:
@@ -180,6 +213,8 @@ class ImageEncoder:
         fused = fuse_batch_norm(model.eval().requires_grad_(False))
         if self.keeps_tokens:
             keep_feature_map(fused, name=self.architecture)
+        if self.depths:
+            keep_stages(fused, self.depths)
         return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
 
 

@@ -20,6 +20,7 @@ from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, Encoder, joined
 from embed.errors import ContentError, EncoderError
+from embed.extraction.batch import Batch
 from embed.extraction.content_source import ContentSource
 from embed.extraction.disk_space import check_space
 from embed.extraction.replica_pool import ReplicaPool
@@ -43,30 +44,6 @@ class EncoderReport:
     n_encoded: int
     n_failed: int
     elapsed_s: float
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a worker made of some contents: what was encoded, and why others could not be read."""
-
-    keys: list[str]
-    encoded: Encoded  # one vector per key
-    failures: dict[str, str]  # key -> status
-
-    @property
-    def n_contents(self) -> int:
-        """All that were tried."""
-        return len(self.keys) + len(self.failures)
-
-    @property
-    def vector_bytes(self) -> int:
-        """The bytes of the vectors."""
-        return self.encoded.vectors.nbytes
-
-    @property
-    def token_bytes(self) -> int:
-        """The bytes of the tokens."""
-        return 0 if self.encoded.tokens is None else self.encoded.tokens.values.nbytes
 
 
 @dataclass
@@ -143,14 +120,12 @@ class EncoderRun:
         missing = self.missing(inventory)
         with Progress(f"Encoding {self.name}", len(missing), unit=modality) as progress:
             self.encode_keys(missing, entry, inventory.failures[modality], advance=progress.advance)
-        return EncoderReport(
-            name=self.name,
-            n_unique=len(self.source.places),
-            n_cached=len(self.source.places) - len(missing),
-            n_encoded=self.n_encoded,
-            n_failed=self.n_failed,
-            elapsed_s=time.monotonic() - started,
-        )
+        return self.report(n_missing=len(missing), elapsed_s=time.monotonic() - started)
+
+    def report(self, *, n_missing: int, elapsed_s: float) -> EncoderReport:
+        """Return what was done, of so many contents that there were no vectors of."""
+        n_unique = len(self.source.places)
+        return EncoderReport(self.name, n_unique, n_unique - n_missing, self.n_encoded, self.n_failed, elapsed_s)
 
     def encode_keys(
         self,
@@ -168,22 +143,35 @@ class EncoderRun:
         Raises:
             CacheError: there is no space for it on the disk; at the first batch, when its size is known.
         """
+        self.begin(entry, known_failures)
+        try:
+            with closing(self.encode(keys, is_over=is_over)) as encoded:  # all threads end here, whatever goes wrong
+                for batch in encoded:
+                    if n_bytes := self.take(batch, keys):
+                        check_space(self.cache_path, n_bytes=n_bytes)
+                    advance(batch.n_contents)
+                    self.publish_if_due()
+        finally:
+            self.publish()  # on Ctrl-C too: what is encoded is kept
+
+    def begin(self, entry: Entry, known_failures: dict[str, str]) -> None:
+        """Get ready for batches of contents of which the entry has none."""
         self.published_at = time.monotonic()
         self.entry = entry
         self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
         self.known_failures = known_failures
-        try:
-            with closing(self.encode(keys, is_over=is_over)) as encoded:  # all threads end here, whatever goes wrong
-                for batch in encoded:
-                    is_first = not self.n_encoded
-                    self._collect(batch)
-                    if is_first and batch.keys:
-                        check_space(self.cache_path, n_bytes=self._bytes_of_all(keys, batch))
-                    advance(batch.n_contents)
-                    if self._is_due():
-                        self._publish()
-        finally:
-            self._publish()  # on Ctrl-C too: what is encoded is kept
+
+    def take(self, batch: Batch, keys: Sequence[str]) -> int:
+        """Take over what a worker made, once it is known to be vectors; return the bytes that all keys take, once."""
+        is_first = not self.n_encoded
+        self._collect(batch)
+        return self._bytes_of_all(keys, batch) if is_first and batch.keys else 0
+
+    def publish_if_due(self) -> None:
+        """Publish what was taken, where it is enough for a part, or has waited for some seconds."""
+        n_bytes = sum(batch.vector_bytes + batch.token_bytes for batch in self.batches)
+        if n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s:
+            self.publish()
 
     @property
     def n_workers(self) -> int:
@@ -236,7 +224,6 @@ class EncoderRun:
         return round(batch.vector_bytes * len(keys) / len(batch.keys) + batch.token_bytes * token_share)
 
     def _collect(self, batch: Batch) -> None:
-        """Take over what a worker made, once it is known to be vectors."""
         for key, status in batch.failures.items():
             if status == RETRIED:
                 self.changed.add(key)
@@ -285,11 +272,8 @@ class EncoderRun:
                     f"{part.file.path.name} has, got {dim} for as many contents or more.",
                 )
 
-    def _is_due(self) -> bool:
-        n_bytes = sum(batch.vector_bytes + batch.token_bytes for batch in self.batches)
-        return n_bytes >= self.settings.part_bytes or time.monotonic() - self.published_at >= self.settings.part_s
-
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Publish what was taken."""
         if self.batches or self.failures:
             keys = [key for batch in self.batches for key in batch.keys]
             encoded = joined([batch.encoded for batch in self.batches])

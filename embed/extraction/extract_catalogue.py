@@ -35,6 +35,7 @@ from embed.extraction.failure_list import list_failures
 from embed.extraction.picture_means import BrokenPicture, add_means
 from embed.extraction.reuse import take_known
 from embed.extraction.shard import Shard, find_shard
+from embed.extraction.together import encode_all
 from embed.extraction.work_of_shards import check_shards, open_hints
 from embed.settings import ExtractSettings
 
@@ -159,7 +160,7 @@ def extract_shard(
         return ShardReport(
             cache_path=work.named_path,
             shard=str(share),
-            encoders=[run.encode_missing(work.inventory) for run in work.runs],
+            encoders=encode_all(work.runs, work.inventory),
             statuses={modality: dict(Counter(source.statuses)) for modality, source in work.sources.items()},
             elapsed_s=time.monotonic() - started,
         )

@@ -46,7 +46,9 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
         options = {
             flag.lstrip("-"): str(parameter.name)
             for parameter in context.command.params
-            if isinstance(parameter, click.Option) and not parameter.is_flag and parameter.name != "grid_path"
+            if isinstance(parameter, click.Option)
+            and not (parameter.is_flag or parameter.multiple)
+            and parameter.name != "grid_path"
             for flag in parameter.opts
         }
         context.default_map = read_grid_file(path, options)
@@ -59,6 +61,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
+@click.option("--encoder", "named", multiple=True, metavar="MODALITY=NAME", help="Likewise, one; may be repeated.")
 @click.option("--modalities", metavar="LIST", help="Default: all that the cache has, and metadata.")
 @click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
 @click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
@@ -118,6 +121,7 @@ def ablate(
     cache_path: Path,
     fusion: str,
     encoders: str | None,
+    named: tuple[str, ...],
     modalities: str | None,
     metadata_columns: str | None,
     metadata_counts: str | None,
@@ -139,7 +143,7 @@ def ablate(
     texts = {field: options.pop(field) for field in AXES if field in options}
     settings = AblationSettings(
         fusions=parse_fusions(fusion),
-        encoders=_listed(encoders) or (),
+        encoders=((_listed(encoders) or ()) + named),
         modalities=_listed(modalities),
         metadata_columns=parse_columns(metadata_columns),
         metadata_counts=parse_columns(metadata_counts) or (),

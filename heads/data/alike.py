@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from cache import Cache
+from heads.data.encoder_sets import dimension, split_name
 
 __all__ = ["alike_contents", "near_contents"]
 
@@ -26,9 +27,10 @@ def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.n
         output: (U,) int64
     """
     pairs = [np.empty((0, 2), dtype=np.int64)]
-    for encoder, rows in _compared(cache, modality, encoders):
-        rounding = ROUNDING.get(str(cache.spec(modality, encoder).fields.get("precision", "fp32")), COARSE_ROUNDING)
-        pairs.append(rows[_equal_pairs(cache, modality, encoder, rows, rounding)])
+    for names, rows in _compared(cache, modality, encoders):
+        precisions = [str(cache.spec(modality, name).fields.get("precision", "fp32")) for name in names]
+        rounding = max(ROUNDING.get(precision, COARSE_ROUNDING) for precision in precisions)
+        pairs.append(rows[_equal_pairs(cache, modality, names, rows, rounding)])
     return _first_of_each(np.concatenate(pairs), len(cache.keys(modality)))
 
 
@@ -43,20 +45,22 @@ def near_contents(
         alike, output: (U,) int64
     """
     pairs = [np.stack([alike, np.arange(len(alike))], axis=1)]
-    for encoder, rows in _compared(cache, modality, encoders):
-        pairs.append(rows[_near_pairs(cache, modality, encoder, rows, cosine)])
+    for names, rows in _compared(cache, modality, encoders):
+        pairs.append(rows[_near_pairs(cache, modality, names, rows, cosine)])
     return _first_of_each(np.concatenate(pairs), len(alike))
 
 
-def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the encoders whose vectors are compared, and the contents that have such."""
+def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """Yield the encoders whose vectors are compared, several where they are one, and the contents that have such."""
     for encoder in encoders:
-        rows = np.flatnonzero(cache.encoded(modality, encoder))
-        if len(rows) > 1 and not cache.has_tokens(modality, encoder):  # which tell apart what vectors do not
-            yield encoder, rows
+        names = split_name(cache, modality, encoder)
+        rows = np.flatnonzero(np.logical_and.reduce([cache.encoded(modality, name) for name in names]))
+        # Tokens tell apart what vectors do not, but heads over several encoders see none.
+        if len(rows) > 1 and not (len(names) == 1 and cache.has_tokens(modality, *names)):
+            yield names, rows
 
 
-def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, rounding: float) -> np.ndarray:
+def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray, rounding: float) -> np.ndarray:
     """Return pairs of places among the rows, (P, 2), that connect all vectors which are that near each other.
 
     Distances are estimated from random projections (Johnson and Lindenstrauss, 1984): what is equal within rounding
@@ -64,9 +68,9 @@ def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, ro
     """
     from scipy.spatial import cKDTree
 
-    projection = np.random.default_rng(0).standard_normal((cache.dimension(modality, encoder), N_PROJECTIONS))
+    projection = np.random.default_rng(0).standard_normal((dimension(cache, modality, names), N_PROJECTIONS))
     projection = (projection / np.sqrt(N_PROJECTIONS)).astype(np.float32)
-    blocks = _unit_blocks(cache, modality, encoder, rows)
+    blocks = _unit_blocks(cache, modality, names, rows)
     points = np.concatenate([vectors @ projection for vectors in blocks])  # (U, 16)
     # Equal ones first fall into one cell each, so that the pairs are few however many are equal.
     _, first, cells = np.unique(np.round(points / (rounding / 4)), axis=0, return_index=True, return_inverse=True)
@@ -77,9 +81,9 @@ def _equal_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, ro
     return np.concatenate([same_cell[same_cell[:, 0] != same_cell[:, 1]], first[near]])
 
 
-def _near_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, cosine: float) -> np.ndarray:
+def _near_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray, cosine: float) -> np.ndarray:
     """Return the pairs of places among the rows, (P, 2), whose vectors have that cosine or a greater one."""
-    blocks = list(_unit_blocks(cache, modality, encoder, rows))
+    blocks = list(_unit_blocks(cache, modality, names, rows))
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for n, left in enumerate(blocks):
         for m, right in enumerate(blocks[n:], start=n):
@@ -89,14 +93,20 @@ def _near_pairs(cache: Cache, modality: str, encoder: str, rows: np.ndarray, cos
     return np.concatenate(pairs)
 
 
-def _unit_blocks(cache: Cache, modality: str, encoder: str, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the vectors of some contents at length 1, (n, D) float32 each; one of zeros stays."""
+def _unit_blocks(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the vectors of some contents at length 1, (n, D) float32 each; one of zeros stays.
+
+    Those of several encoders stand side by side and count as much: a cosine is the mean of theirs.
+    """
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
         first, end = int(block[0]), int(block[-1]) + 1
-        vectors = cache.vector_block(modality, encoder, first, end)[block - first]
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        yield vectors / np.where(lengths > 0, lengths, 1)
+        units = []
+        for name in names:
+            vectors = cache.vector_block(modality, name, first, end)[block - first]
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            units.append(vectors / np.where(lengths > 0, lengths, 1))
+        yield units[0] if len(units) == 1 else np.concatenate(units, axis=1) / np.float32(len(units) ** 0.5)
 
 
 def _first_of_each(pairs: np.ndarray, n_contents: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ from torch import Tensor
 
 from cache import Cache
 from cache.vector_rows import VectorRows
+from heads.data.encoder_sets import present
 from heads.errors import HeadError
 
 __all__ = ["DiskMatrix"]
 
 
 class DiskMatrix:
-    """The vectors of N products of one modality; indexing with rows reads them, zeros where a product has none.
+    """The vectors of N products of one modality, of one encoder or several side by side; indexing with rows reads them.
+
+    They are zeros where a product has none.
 
     The sealed file stays open, so that a later seal changes nothing here. One that came just before, after the caller
     had read which products there are, is an error.
@@ -28,20 +32,24 @@ class DiskMatrix:
         shape: (N, D)
     """
 
-    def __init__(self, path: str | Path, *, modality: str, encoder: str, content_sha256: str) -> None:
+    def __init__(self, path: str | Path, *, modality: str, encoders: Sequence[str], content_sha256: str) -> None:
         self._cache = Cache(path)
         if self._cache.content_sha256 != content_sha256:
             self._cache.close()
             raise HeadError(
                 f"Expected {path} to stay as it is while it is read, but it was written anew meanwhile. Start again."
             )
-        self._vectors = VectorRows(self._cache, modality, encoder)
-        present = self._cache.present(modality, encoder)
-        self._contents = np.where(present, self._cache.rows(modality), -1)  # (N,)
-        self.shape = (len(present), self._vectors.dim)
+        self._vectors = [VectorRows(self._cache, modality, encoder) for encoder in encoders]
+        mask = present(self._cache, modality, encoders)
+        self._contents = np.where(mask, self._cache.rows(modality), -1)  # (N,)
+        self.shape = (len(mask), sum(vectors.dim for vectors in self._vectors))
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         contents = self._contents[rows.numpy()]  # (n,)
         vectors = np.zeros((len(contents), self.shape[1]), dtype=np.float32)
-        vectors[contents >= 0] = self._vectors.take(contents[contents >= 0])
+        known = contents[contents >= 0]
+        end = 0
+        for encoder in self._vectors:
+            start, end = end, end + encoder.dim
+            vectors[contents >= 0, start:end] = encoder.take(known)
         return torch.from_numpy(vectors)

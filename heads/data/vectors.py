@@ -12,6 +12,7 @@ import torch
 from cache import Cache, ContentSpec, EncoderSpec
 from cache.memory_budget import check_memory
 from heads.data.disk_vectors import DiskMatrix
+from heads.data.encoder_sets import dimension, joined_name, joined_spec, parts_of, present, split_names
 from heads.data.tokens import ProductTokens, load_tokens
 
 __all__ = ["Vectors", "load_vectors"]
@@ -26,12 +27,13 @@ class Vectors:
         present: {modality: (N,) bool}
     """
 
-    encoders: dict[str, str]
+    encoders: dict[str, str]  # by modality; several with plus signs between
     specs: dict[str, EncoderSpec]
     inputs: dict[str, Any]  # tensors, or what reads them from the disk
     present: dict[str, torch.Tensor]
     tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
     contents: dict[str, ContentSpec] = field(default_factory=dict)  # how those encoded are made, where it is known
+    widths: dict[str, tuple[int, ...]] = field(default_factory=dict)  # D of each encoder, where there are several
 
     @property
     def dims(self) -> dict[str, int]:
@@ -57,7 +59,12 @@ class Vectors:
     @property
     def untrained(self) -> list[str]:
         """The names of the encoders whose weights are random."""
-        return [self.encoders[name] for name, spec in self.specs.items() if spec.fields.get("weights") == "random"]
+        return [
+            encoder
+            for name, spec in self.specs.items()
+            for encoder, part in parts_of(spec, self.encoders[name]).items()
+            if part.fields.get("weights") == "random"
+        ]
 
     def some_present(self, modalities: Iterable[str] | None = None) -> np.ndarray:
         """Return the rows that have a vector of one of the modalities, or of any, (N,) bool."""
@@ -129,32 +136,59 @@ def load_vectors(
 ) -> Vectors:
     """Return the vectors of the modalities named; an encoder of None is the only one that the cache has.
 
+    Of several encoders (`heads.data.encoder_sets`) the vectors are one; who lacks one of them has none.
+
     `tokens_of` names the modalities whose token states are wanted too: they are large. With `on_disk` the vectors are
     read when they are asked for, by rows; else they may take `memory`, as of `Cache.matrix`.
 
     Raises:
         MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
         CacheError: the vectors take more than `memory`.
-        HeadError: the cache was written anew since it was opened, and vectors are to stay on the disk.
+        HeadError: an encoder is named twice; or the cache was written anew since it was opened, and vectors are to stay
+            on the disk.
     """
-    names = {modality: cache.encoder(modality, name) for modality, name in sorted(encoders.items())}
+    names = split_names(cache, encoders)
     if not on_disk:
-        total_dim = sum(cache.dimension(modality, name) for modality, name in names.items())
+        total_dim = sum(dimension(cache, modality, several) for modality, several in names.items())
         check_memory(len(cache), total_dim, memory=memory, what=f"the vectors of {', '.join(names)}")
     inputs: dict[str, Any] = {}
-    present = {}
-    for modality, name in names.items():
-        mask = cache.present(modality, name)
-        present[modality] = torch.from_numpy(mask)
+    masks = {}
+    for modality, several in names.items():
+        mask = present(cache, modality, several)
+        masks[modality] = torch.from_numpy(mask)
         if on_disk:
             inputs[modality] = DiskMatrix(
-                cache.path, modality=modality, encoder=name, content_sha256=cache.content_sha256
+                cache.path, modality=modality, encoders=several, content_sha256=cache.content_sha256
             )
         else:
-            matrix = cache.matrix(modality, name, memory=memory)
+            matrix = _matrix(cache, modality, several, memory=memory)
             matrix[~mask] = 0
             inputs[modality] = torch.from_numpy(matrix)
-    specs = {modality: cache.spec(modality, name) for modality, name in names.items()}
-    tokens = {modality: load_tokens(cache, modality, names[modality]) for modality in sorted(tokens_of)}
-    contents = {modality: spec for modality in names if (spec := cache.content_spec(modality)) is not None}
-    return Vectors(encoders=names, specs=specs, inputs=inputs, present=present, tokens=tokens, contents=contents)
+    return Vectors(
+        encoders={modality: joined_name(several) for modality, several in names.items()},
+        specs={
+            modality: joined_spec({name: cache.spec(modality, name) for name in several})
+            for modality, several in names.items()
+        },
+        inputs=inputs,
+        present=masks,
+        tokens={modality: load_tokens(cache, modality, *names[modality]) for modality in sorted(tokens_of)},
+        contents={modality: spec for modality in names if (spec := cache.content_spec(modality)) is not None},
+        widths={
+            modality: tuple(cache.dimension(modality, name) for name in several)
+            for modality, several in names.items()
+            if len(several) > 1
+        },
+    )
+
+
+def _matrix(cache: Cache, modality: str, names: Sequence[str], *, memory: str | None) -> np.ndarray:
+    """Return the vectors of one encoder, or of several side by side, (N, D) float32."""
+    if len(names) == 1:
+        return cache.matrix(modality, names[0], memory=memory)
+    matrix = np.empty((len(cache), dimension(cache, modality, names)), dtype=np.float32)
+    end = 0
+    for name in names:
+        start, end = end, end + cache.dimension(modality, name)
+        matrix[:, start:end] = cache.matrix(modality, name, memory=memory)
+    return matrix

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from heads.estimator.input_columns import (
     named_modalities,
     split_columns,
     warn_of_partial,
+    widths_of,
 )
 from heads.estimator.parameters import find_fusion, find_late_weights, find_settings
 from heads.estimator.partial_vectors import fill_partial, known_means
@@ -46,7 +47,8 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
     that from a DataFrame whose columns are named as `CachedEmbeddings` names them, and else is one modality of all
     columns, over which ``early`` and ``late`` are that modality's own head. Where there are several, a row that has NaN
     in more than half of a modality's columns lacks it; in half or less, the means of the training rows stand for what
-    is missing. Rows that have nothing are not trained on. Metadata is a modality as any other: a matrix of numbers,
+    is missing. Rows that have nothing are not trained on. Where a modality's columns are those of several encoders,
+    ``{"image": (512, 384)}`` has each standardised by itself. Metadata is a modality as any other: a matrix of numbers,
     such as a `ColumnTransformer` makes of columns. X may also be a dict of matrices, {modality: (N, D)}, for `fit` and
     `predict` themselves: scikit-learn's cross-validation wants one matrix.
 
@@ -80,7 +82,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         self,
         fusion: str = "early",
         *,
-        modalities: Mapping[str, int] | None = None,
+        modalities: Mapping[str, int | Sequence[int]] | None = None,
         random_state: int | np.random.RandomState | None = None,
         hidden_dim: int = FitSettings.hidden_dim,
         dropout: float = FitSettings.dropout,
@@ -138,7 +140,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         weights = check_sample_weight(sample_weight, matrix)
         modalities = modalities or {ONLY_MODALITY: matrix.shape[1]}
-        vectors = split_columns(matrix, modalities)
+        vectors = replace(split_columns(matrix, modalities), widths=widths_of(declared))
         self._told_of_partial = warn_of_partial(matrix, modalities)
         fusion = find_fusion(self.fusion, list(vectors.dims))
         self.classes_, targets = np.unique(y, return_inverse=True)

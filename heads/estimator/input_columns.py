@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -26,13 +26,14 @@ __all__ = [
     "named_modalities",
     "split_columns",
     "warn_of_partial",
+    "widths_of",
 ]
 
 ONLY_MODALITY = "vectors"  # the name of all columns where none is given
 
 
 def check_modalities(modalities: object) -> dict[str, int]:
-    """Return the modalities, {name: D}, in their order.
+    """Return the modalities, {name: D}, in their order; D may be given as those of several encoders, (512, 768).
 
     Raises:
         SettingError: they are no mapping of one name or more to numbers of columns, or a name cannot be a modality's.
@@ -40,7 +41,8 @@ def check_modalities(modalities: object) -> dict[str, int]:
     if not (
         isinstance(modalities, Mapping)
         and modalities
-        and all(isinstance(dim, Integral) and int(dim) >= 1 for dim in modalities.values())
+        and all(_parts(dim) for dim in modalities.values())
+        and all(isinstance(dim, Integral) and int(dim) >= 1 for dims in modalities.values() for dim in _parts(dims))
     ):
         raise SettingError(
             'Expected modalities to say how many columns each modality has, such as {"image": 512, "text": 768}, got '
@@ -52,7 +54,12 @@ def check_modalities(modalities: object) -> dict[str, int]:
             raise SettingError(
                 f"Expected a modality's name to be a word that means nothing else here, got {name!r}. Choose another."
             )
-    return {name: int(dim) for name, dim in modalities.items()}
+    return {name: sum(map(int, _parts(dims))) for name, dims in modalities.items()}
+
+
+def widths_of(modalities: Mapping[str, Any] | None) -> dict[str, tuple[int, ...]]:
+    """Return D of each encoder, of the modalities whose columns are those of several."""
+    return {name: tuple(map(int, dims)) for name, dims in (modalities or {}).items() if isinstance(dims, tuple | list)}
 
 
 def named_modalities(X: object) -> dict[str, int] | None:  # noqa: N803 - scikit-learn's name
@@ -161,6 +168,10 @@ def warn_of_partial(matrix: np.ndarray, modalities: Mapping[str, int]) -> bool:
             stacklevel=3,
         )
     return bool(told)
+
+
+def _parts(dims: Any) -> Sequence[Any]:
+    return dims if isinstance(dims, tuple | list) else (dims,)
 
 
 def _shown(modalities: Mapping[str, int]) -> str:

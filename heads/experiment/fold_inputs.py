@@ -122,6 +122,6 @@ class FoldInputs:
             standardise = Standardise(one.dims, one.token_dims)
             train = torch.from_numpy(split.train)
             self._standardise[encoder, fold] = standardise.fit(
-                one.inputs, one.present, train, tokens=one.tokens, weights=self._sample_weights
+                one.inputs, one.present, train, tokens=one.tokens, weights=self._sample_weights, widths=one.widths
             )
         return self._standardise[encoder, fold]

@@ -12,6 +12,7 @@ import numpy as np
 from cache import Cache
 from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
+from heads.data.encoder_sets import common_names, dimension, joined_name, split_name, split_names
 from heads.data.folds import split_folds
 from heads.data.groups import find_groups
 from heads.data.labels import Labels, cells_of, find_label_column, make_labels
@@ -30,7 +31,7 @@ from heads.training.direct import check_in_memory
 
 __all__ = ["Encoder", "Problem", "pose"]
 
-Encoder = tuple[str, str]  # (modality, the encoder's name)
+Encoder = tuple[str, str]  # (modality, the encoder's name, or those of several with plus signs between)
 
 log = logging.getLogger("embed_once")
 
@@ -174,20 +175,29 @@ def _choose_one_each(cache: Cache, modalities: Sequence[str], asked: Mapping[str
             raise HeadError(
                 f"--encoder: expected one of the modalities {', '.join(modalities)}, got {modality}={name}."
             )
-    return [(modality, cache.encoder(modality, asked.get(modality))) for modality in modalities]
+    chosen = split_names(cache, {modality: asked.get(modality) for modality in modalities})
+    return [(modality, joined_name(names)) for modality, names in chosen.items()]
 
 
 def _choose_several(cache: Cache, modalities: Sequence[str], asked: Sequence[str]) -> list[Encoder]:
-    """Return the encoders that are asked for; of a modality of which none is, all that have vectors."""
+    """Return the encoders that are asked for, by name or as ``modality=name``; of a modality of which none is, all.
+
+    Those that have no vectors are left out then.
+    """
     stored = {modality: cache.encoders(modality) for modality in modalities}
-    for name in asked:
-        if not any(name in names for names in stored.values()):
+    wanted: dict[str, set[str]] = {modality: set() for modality in modalities}
+    for text in asked:
+        only, _, name = text.rpartition("=")
+        fitting = [one for one, names in stored.items() if only in ("", one) and common_names(name, names)]
+        if not fitting:
             shown = "; ".join(f"{modality}: {', '.join(names) or 'none'}" for modality, names in stored.items())
-            raise HeadError(f"--encoders: expected some of the cache's ({shown}), got {name!r}.")
+            raise HeadError(f"--encoders: expected some of the cache's ({shown}), got {text!r}.")
+        for modality in fitting:
+            wanted[modality].add(name)
     chosen = []
     for modality, names in stored.items():
         filled = [name for name in names if cache.dimension(modality, name)]
-        of_modality = [name for name in names if name in asked] or filled or names
+        of_modality = sorted(wanted[modality]) or filled or names
         if not of_modality:
             raise HeadError(f"Training needs vectors, but {cache.path} has none of {modality}.")
         chosen += [(modality, name) for name in of_modality]
@@ -229,13 +239,15 @@ def _load(
 ) -> dict[Encoder, Vectors]:
     """Return each encoder's vectors, in memory if they fit there as read, and standardised for each fold."""
     encoders, fusions = list(encoders), list(fusions)
-    total_dim = sum(cache.dimension(modality, name) for modality, name in encoders)
+    names = {(modality, name): split_name(cache, modality, name) for modality, name in encoders}
+    total_dim = sum(dimension(cache, modality, several) for (modality, _), several in names.items())
     on_disk = 4 * (1 + settings.folds) * len(cache) * total_dim > memory_bytes(settings.memory)
     check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember
     with_tokens = any(head_type(name).takes_tokens for name in fusions)
     vectors = {}
-    for modality, name in encoders:
-        tokens_of = [modality] if with_tokens and cache.has_tokens(modality, name) else []
+    for (modality, name), several in names.items():
+        has_tokens = len(several) == 1 and cache.has_tokens(modality, *several)
+        tokens_of = [modality] if with_tokens and has_tokens else []
         vectors[modality, name] = load_vectors(
             cache, encoders={modality: name}, tokens_of=tokens_of, on_disk=on_disk, memory=settings.memory
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cache import ContentSpec, EncoderSpec
 from cache.keys import fields_sha256
+from heads.data.encoder_sets import parts_of
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata
 from heads.errors import HeadError
@@ -65,6 +66,10 @@ class HeadFile:
         for name, spec in specs.items():
             if spec.modality != name:
                 raise ValueError(f"the spec of {name} is that of {spec.modality[:40]!r}")
+            try:
+                parts_of(spec)
+            except HeadError as error:
+                raise ValueError(error) from error
             if is_metadata(spec):
                 try:
                     dim = FittedMetadata.from_spec(spec).dim

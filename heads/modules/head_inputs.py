@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cache import Cache, ContentSpec, EncoderSpec
+from heads.data.encoder_sets import joined_name, parts_of
 from heads.errors import HeadError
 
 __all__ = ["check_contents", "find_encoder"]
@@ -13,10 +14,18 @@ MOST_SHOWN = 4  # differences of two specs
 def find_encoder(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens: bool) -> str:
     """Return the encoder of a cache that has a spec; `name` is what it was called where the head was trained.
 
+    Of several encoders that are one all are found, and their names are one.
+
     Raises:
         HeadError: there is none, or it has no tokens though they are needed; the message says what differs.
         MissingEntryError: the cache lacks the modality.
     """
+    return joined_name(
+        _find(cache, part, name=one, head=head, needs_tokens=needs_tokens) for one, part in parts_of(spec, name).items()
+    )
+
+
+def _find(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens: bool) -> str:
     modality = spec.modality
     specs = {one: cache.spec(modality, one) for one in cache.encoders(modality)}
     fitting = [one for one, other in specs.items() if other.fingerprint == spec.fingerprint]

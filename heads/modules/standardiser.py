@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -76,10 +76,12 @@ class Standardise(nn.Module):
         *,
         tokens: Mapping[str, ProductTokens] | None = None,
         weights: Tensor | None = None,
+        widths: Mapping[str, Sequence[int]] | None = None,
     ) -> Standardise:
         """Take the statistics of the rows given, where the modality is present; return self.
 
-        Tokens have no weights: each distinct content counts once, in however many rows it stands.
+        Tokens have no weights: each distinct content counts once, in however many rows it stands. Of modalities whose
+        vectors are those of several encoders `widths` has the dimensions of each, which may be of another scale.
 
         Shape:
             weights: (N,) float64, how often each row counts; None: once
@@ -98,7 +100,8 @@ class Standardise(nn.Module):
             shift = inputs[modality][rows_with[:1]][0].double()
             mean, scale = _moments(blocks, len(rows_with), shift=shift, weights=counts)
             self.get_buffer(f"mean_{modality}").copy_(mean)
-            self.get_buffer(f"scale_{modality}").copy_(_bounded(scale))
+            several = scale.split(list((widths or {}).get(modality, [len(scale)])))
+            self.get_buffer(f"scale_{modality}").copy_(torch.cat([_bounded(one) for one in several]))
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:

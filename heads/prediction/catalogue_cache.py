@@ -69,7 +69,12 @@ def extract_for(
     from embed import extract
 
     settings, absent = _settings(run, catalogue_path, columns or RawColumns())
-    encoders = [encoder for modality, encoder in run.encoders.items() if modality not in absent]
+    encoders = [
+        part
+        for modality, encoder in run.encoders.items()
+        if modality not in absent
+        for part in getattr(encoder, "parts", [encoder])
+    ]
     extract(catalogue_path, cache_path, settings=settings, encoders=encoders)
     return absent
 

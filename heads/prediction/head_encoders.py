@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cache import EncoderSpec
+from heads.data.encoder_sets import parts_of
 from heads.data.metadata_request import is_metadata
 from heads.errors import HeadError
 from heads.modules.saved_head import TrainedHead
+from heads.prediction.joined_encoder import JoinedEncoder
 from heads.runs.encoder_samples import LEAST_COSINE, EncoderSamples
 
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
+    from embed.settings import ExtractSettings
 
-__all__ = ["TriedEncoder", "check_parity", "encoders_of"]
+__all__ = ["TriedEncoder", "check_parity", "encoders_of", "tried"]
 
 MOST_SHOWN = 4  # differences of two specs
 
 
 def encoders_of(
     heads: Iterable[TrainedHead], *, device: str = "auto", changed: Mapping[str, str] | None = None
-) -> dict[str, Encoder]:
-    """Return the encoder of each modality that heads of one run look at, metadata's aside; none is loaded yet.
+) -> dict[str, list[Encoder]]:
+    """Return the encoders of each modality that heads of one run look at, metadata's aside; none is loaded yet.
 
-    `changed` replaces settings that an encoder was built from where it was extracted: ``image_encoder``,
-    ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies elsewhere by now.
+    There is one, or several whose vectors are one. `changed` replaces settings that an encoder was built from where it
+    was extracted: ``image_encoder``, ``image_weights``, ``text_encoder``, ``text_weights``, such as a folder that lies
+    elsewhere by now; of several encoders one for each, with commas between, where nothing leaves one as it is.
 
     Raises:
         HeadError: an encoder cannot be built as it was; the message names what differs.
@@ -40,31 +45,68 @@ def encoders_of(
         specs |= {modality: spec for modality, spec in head.specs.items() if not is_metadata(spec)}
         names |= head.encoders
     return {
-        modality: _build(spec, names[modality], device=device, changed=changed or {})
+        modality: _build_all(spec, names[modality], device=device, changed=changed or {})
         for modality, spec in sorted(specs.items())
     }
 
 
-def _build(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> Encoder:
-    from embed.encoders.factory import make_encoders
+def tried(encoders: Sequence[Encoder], samples: EncoderSamples | None) -> Any:
+    """Return a modality's encoder, or its several as one, each of which is tried before it encodes anything."""
+    if len(encoders) == 1:
+        return TriedEncoder(encoders[0], samples)
+    parts = []
+    end = 0
+    for encoder, dim in zip(encoders, samples.widths if samples else [0] * len(encoders), strict=True):
+        start, end = end, end + dim
+        part = None if samples is None else replace(samples, vectors=samples.vectors[:, start:end])
+        parts.append(TriedEncoder(encoder, part))
+    return JoinedEncoder(parts)
+
+
+def _build_all(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> list[Encoder]:
+    parts = parts_of(spec, name)
+    ours = {option: value for option, value in changed.items() if option.startswith(f"{spec.modality}_")}
+    several = {option: value.split(",") if len(parts) > 1 else [value] for option, value in ours.items()}
+    for option, values in several.items():
+        if len(values) != len(parts):
+            raise HeadError(
+                f"--{option.replace('_', '-')}: expected one for each of {', '.join(parts)}, with commas between, got "
+                f"{changed[option]!r}. Leave empty what is where it was."
+            )
+    from embed.encoders.factory import rebuild
+
+    settings = []
+    for place, (one, part) in enumerate(parts.items()):
+        mine = {option: values[place].strip() for option, values in several.items() if values[place].strip()}
+        settings.append(_settings(part, one, device=device, changed=mine))
+    encoders = rebuild(list(zip(parts.values(), settings, strict=True)))
+    for encoder, (one, part) in zip(encoders, parts.items(), strict=True):
+        _check(encoder, part, one)
+    return encoders
+
+
+def _settings(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> ExtractSettings:
+    """Return the settings that an encoder was built from."""
     from embed.encoders.side_notes import settings_of
 
-    modality = spec.modality
-    ours = {option: value for option, value in changed.items() if option.startswith(f"{modality}_")}
-    settings = settings_of(spec, ours, device=device)
+    settings = settings_of(spec, changed, device=device)
     if settings is None:
         raise HeadError(
-            f"Expected the head to say how its {modality} encoder {name} is built, but it was extracted without such "
-            f"notes. Name it with --{modality}-encoder and --{modality}-weights."
+            f"Expected the head to say how its {spec.modality} encoder {name} is built, but it was extracted without "
+            f"such notes. Name it with --{spec.modality}-encoder and --{spec.modality}-weights."
         )
-    encoder = make_encoders(settings)[0]
+    return settings
+
+
+def _check(encoder: Encoder, spec: EncoderSpec, name: str) -> None:
+    """Give an encoder the name that it had, once it is known to be made as it was."""
     if differences := encoder.spec.differences(spec):
+        modality = spec.modality
         raise HeadError(
             f"Expected the {modality} encoder to be made as {name} was, which the heads learned from, but here it has "
             f"{'; '.join(differences[:MOST_SHOWN])}. Name the same with --{modality}-encoder and --{modality}-weights."
         )
     encoder.name = name
-    return encoder
 
 
 class TriedEncoder:
@@ -74,14 +116,14 @@ class TriedEncoder:
         self.name = encoder.name
         self.spec = encoder.spec
         self.prepare = encoder.prepare
-        self._encoder = encoder
+        self.encoder = encoder
         self._samples = samples
         self._trying = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._encoder, name)
+        return getattr(self.encoder, name)
 
     def check(self) -> None:
         """Try the encoder now, if that was not done yet.
@@ -91,13 +133,13 @@ class TriedEncoder:
         """
         with self._trying:
             if self._samples is not None:
-                check_parity({self.spec.modality: self._encoder}, {self.spec.modality: self._samples})
+                check_parity({self.spec.modality: self.encoder}, {self.spec.modality: self._samples})
                 self._samples = None
 
     def encode(self, batch: Sequence[Any]) -> Any:
         """Return what the encoder gives; raises what `check` does, at the first call."""
         self.check()
-        return self._encoder.encode(batch)
+        return self.encoder.encode(batch)
 
 
 def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderSamples]) -> None:

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cache import CacheError, ContentSpec, Tokens, VectorsByKey, content_key
+from cache import CacheError, ContentSpec, Tokens, content_key
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_vectors
 from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 from heads.modules.saved_head import TrainedHead
+from heads.prediction.joined_encoder import Known, known_vectors
 
 if TYPE_CHECKING:
     from embed.encoders.protocol import Encoder
@@ -76,7 +77,7 @@ class ProductEncoder:
             modality: vectors
             for modality, encoder in encoders.items()
             if known is not None and modality not in self._token_dims
-            if (vectors := VectorsByKey.of_spec(known, encoder.spec)) is not None
+            if (vectors := known_vectors(known, encoder.spec)) is not None
         }
         self._unread: set[str] = set()  # those of them that cannot be read for now
         self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -134,7 +135,7 @@ class ProductEncoder:
             return _Content("", "absent" if product.image is None else "empty")
         return _Content(content_key(product.image), "ok", product.image)
 
-    def _look_up(self, modality: str, look: Callable[[VectorsByKey], T]) -> T | None:
+    def _look_up(self, modality: str, look: Callable[[Known], T]) -> T | None:
         """Return what the vectors of the cache say; None where there are none, or they cannot be read for now.
 
         Another file may have taken the cache's place, and no answer needs it: contents are encoded then.

@@ -17,7 +17,7 @@ from heads.errors import HeadError
 from heads.experiment.best_heads import choose_heads
 from heads.modules.saved_head import TrainedHead
 from heads.prediction.answers import Answers, Prediction, answers_of
-from heads.prediction.head_encoders import TriedEncoder, encoders_of
+from heads.prediction.head_encoders import encoders_of, tried
 from heads.prediction.products import Product, ProductEncoder, picture_bytes
 from heads.runs.encoder_samples import load_encoder_samples
 from heads.runs.folder import load_heads
@@ -98,7 +98,7 @@ class Run:
 
     @property
     def encoders(self) -> dict[str, Any]:
-        """The encoder of each modality but metadata, built at the first call.
+        """The encoder of each modality but metadata, built at the first call; several as one are a `JoinedEncoder`.
 
         Each is tried on the run's samples when it is to encode something: a `HeadError` if it gives other vectors.
 
@@ -109,7 +109,7 @@ class Run:
         if self._encoders is None:
             encoders = encoders_of(self.heads.values(), device=self._device, changed=self._changed)
             samples = load_encoder_samples(self.path)
-            self._encoders = {name: TriedEncoder(one, samples.get(name)) for name, one in encoders.items()}
+            self._encoders = {name: tried(several, samples.get(name)) for name, several in encoders.items()}
         return self._encoders
 
     @property

@@ -1,7 +1,8 @@
 """Contents that a run keeps with the vectors it learned from, so that encoders can be tried before they are believed.
 
 They stand in ``encoder_samples.safetensors``: ``<modality>.vector`` (n, D) float32, and ``<modality>.content.<i>``, the
-bytes of a picture's file or of a normalised text, uint8.
+bytes of a picture's file or of a normalised text, uint8. Where the vectors are those of several encoders side by side,
+``<modality>.widths`` has the dimensions of each, int64.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from safetensors.numpy import load, save
 
 from cache import Cache
 from cache.samples import read_samples
+from heads.data.encoder_sets import split_name
 from heads.errors import RunError
 from heads.typed_json import read_plain_file
 
@@ -37,6 +39,7 @@ class EncoderSamples:
     contents: list[bytes]
     vectors: np.ndarray
     is_text: bool = False
+    widths: tuple[int, ...] = ()  # D of each encoder, where there are several
 
     @property
     def readable(self) -> list[bytes] | list[str]:
@@ -48,17 +51,21 @@ def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSa
     """Return the contents that a cache keeps as they are, with their vectors, of the modalities that have such."""
     samples = {}
     for modality in sorted(encoders.keys() & set(cache.modalities)):
-        encoder = encoders[modality]
+        names = split_name(cache, modality, encoders[modality])
         rows = {key: row for row, key in enumerate(cache.keys(modality).astype(str).tolist())}
-        is_encoded = cache.encoded(modality, encoder)
+        is_encoded = np.logical_and.reduce([cache.encoded(modality, name) for name in names])
         contents = {
             row: content
             for key, content in read_samples(cache, modality).items()
             if (row := rows.get(key)) is not None and is_encoded[row]
         }
         if contents:
-            vectors = [cache.vector_block(modality, encoder, row, row + 1)[0] for row in contents]
-            samples[modality] = EncoderSamples(list(contents.values()), np.stack(vectors), modality == TEXT)
+            vectors = [
+                np.concatenate([cache.vector_block(modality, name, row, row + 1)[0] for name in names])
+                for row in contents
+            ]
+            widths = tuple(cache.dimension(modality, name) for name in names) if len(names) > 1 else ()
+            samples[modality] = EncoderSamples(list(contents.values()), np.stack(vectors), modality == TEXT, widths)
     return samples
 
 
@@ -66,6 +73,8 @@ def save_encoder_samples(folder: Path, samples: Mapping[str, EncoderSamples]) ->
     """Write the samples into a run's folder; nothing where there are none."""
     tensors = {f"{modality}.vector": kept.vectors for modality, kept in samples.items()}
     for modality, kept in samples.items():
+        if kept.widths:
+            tensors[f"{modality}.widths"] = np.array(kept.widths, dtype=np.int64)
         for number, content in enumerate(kept.contents):
             tensors[f"{modality}.content.{number}"] = np.frombuffer(content, dtype=np.uint8)
     if tensors:
@@ -88,12 +97,15 @@ def load_encoder_samples(run_path: Path) -> dict[str, EncoderSamples]:
                 [tensors[f"{modality}.content.{n}"].tobytes() for n in range(len(tensors[f"{modality}.vector"]))],
                 tensors[f"{modality}.vector"],
                 modality == TEXT,
+                tuple(tensors[f"{modality}.widths"].tolist()) if f"{modality}.widths" in tensors else (),
             )
             for modality in modalities
         }
         for kept in samples.values():
             if kept.vectors.ndim != 2 or kept.vectors.dtype != np.float32 or len(kept.readable) != len(kept.vectors):
                 raise ValueError(f"vectors of {kept.vectors.dtype} and shape {kept.vectors.shape}")
+            if kept.widths and sum(kept.widths) != kept.vectors.shape[1]:
+                raise ValueError(f"vectors of {kept.vectors.shape[1]} dimensions and encoders of {kept.widths}")
         return samples
     except FileNotFoundError:
         return {}

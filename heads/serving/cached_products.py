@@ -11,6 +11,7 @@ import torch
 
 from cache import Cache, Tokens
 from cache.column_names import usual_column
+from heads.data.encoder_sets import dimension, present, split_name
 from heads.data.metadata import METADATA, FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_vectors
 from heads.data.tokens import ProductTokens
@@ -32,38 +33,45 @@ class VectorTable:
     Shape:
         rows: (N,) int64
         present: (N,) bool, which products have a vector
-        held: (U, D) float32, the vectors; None where they stay on the disk
+        held: (U, D) float32, the vectors of each encoder; none where they stay on the disk
     """
 
     cache: Cache
     modality: str
-    encoder: str
+    encoders: tuple[str, ...]  # one, or several, whose vectors stand side by side
     rows: np.ndarray
     present: np.ndarray
-    held: np.ndarray | None
+    held: tuple[np.ndarray, ...]
 
     @cached_property
-    def norms(self) -> np.ndarray:
-        """The length of each vector, (U,) float32."""
-        return np.concatenate([np.linalg.norm(block, axis=1) for block in self._blocks()] or [np.zeros(0)])
+    def norms(self) -> list[np.ndarray]:
+        """The length of each vector, (U,) float32 of each encoder."""
+        return [
+            np.concatenate([np.linalg.norm(block, axis=1) for block in self._blocks(place)] or [np.zeros(0)])
+            for place in range(len(self.encoders))
+        ]
+
+    @property
+    def dims(self) -> list[int]:
+        """D of each encoder."""
+        return [self.cache.dimension(self.modality, encoder) for encoder in self.encoders]
 
     def take(self, products: Sequence[int]) -> np.ndarray:
         """Return the vectors of some products, (n, D) float32; zeros where there is none."""
-        dim = self.cache.dimension(self.modality, self.encoder)
-        matrix = np.zeros((len(products), dim), dtype=np.float32)
+        matrix = np.zeros((len(products), sum(self.dims)), dtype=np.float32)
         for place, product in enumerate(products):
             if self.present[product]:
                 row = int(self.rows[product])
-                matrix[place] = self._block(row, row + 1)[0]
+                matrix[place] = np.concatenate([self._block(n, row, row + 1)[0] for n in range(len(self.encoders))])
         return matrix
 
     def tokens(self, products: Sequence[int]) -> ProductTokens:
         """Return the tokens of some products."""
-        dim = self.cache.token_dimension(self.modality, self.encoder)
+        dim = self.cache.token_dimension(self.modality, self.encoders[0])  # there is one where there are tokens
         states = []
         for product in products:
             start, stop = self._token_offsets[self.rows[product] :][:2] if self.present[product] else (0, 0)
-            states.append(self.cache.token_values(self.modality, self.encoder, int(start), int(stop)))
+            states.append(self.cache.token_values(self.modality, self.encoders[0], int(start), int(stop)))
         kept = Tokens.of([one.reshape(-1, dim) for one in states])
         return ProductTokens(
             torch.from_numpy(kept.values), torch.from_numpy(kept.offsets[:-1]), torch.from_numpy(kept.counts)
@@ -72,26 +80,30 @@ class VectorTable:
     def cosines(self, vector: np.ndarray) -> np.ndarray:
         """Return each product's cosine with a vector (D,), (N,) float32; only where it is present does it say anything.
 
-        Exact: every content is compared, in blocks.
+        Exact: every content is compared, in blocks. Of several encoders it is the mean of their cosines.
         """
-        unit = vector / max(float(np.linalg.norm(vector)), float(np.finfo(np.float32).tiny))
-        products = [block @ unit for block in self._blocks()] or [np.zeros(0, dtype=np.float32)]
-        cosines = np.concatenate(products) / np.maximum(self.norms, np.finfo(np.float32).tiny)
+        tiny = float(np.finfo(np.float32).tiny)
+        of_each = []
+        for place, part in enumerate(np.split(vector, np.cumsum(self.dims)[:-1])):
+            unit = part / max(float(np.linalg.norm(part)), tiny)
+            products = [block @ unit for block in self._blocks(place)] or [np.zeros(0, dtype=np.float32)]
+            of_each.append(np.concatenate(products) / np.maximum(self.norms[place], tiny))
+        cosines = np.mean(of_each, axis=0)
         return np.append(cosines, 0.0)[np.where(self.present, self.rows, -1)]
 
     @cached_property
     def _token_offsets(self) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(self.cache.token_counts(self.modality, self.encoder))])
+        return np.concatenate([[0], np.cumsum(self.cache.token_counts(self.modality, self.encoders[0]))])
 
-    def _blocks(self) -> Iterator[np.ndarray]:
+    def _blocks(self, place: int) -> Iterator[np.ndarray]:
         n_contents = len(self.cache.keys(self.modality))
         for start in range(0, n_contents, BLOCK_ROWS):
-            yield self._block(start, min(start + BLOCK_ROWS, n_contents))
+            yield self._block(place, start, min(start + BLOCK_ROWS, n_contents))
 
-    def _block(self, start: int, stop: int) -> np.ndarray:
-        if self.held is not None:
-            return self.held[start:stop]
-        return self.cache.vector_block(self.modality, self.encoder, start, stop)
+    def _block(self, place: int, start: int, stop: int) -> np.ndarray:
+        if self.held:
+            return self.held[place][start:stop]
+        return self.cache.vector_block(self.modality, self.encoders[place], start, stop)
 
 
 class CachedProducts:
@@ -121,17 +133,19 @@ class CachedProducts:
                 self._metadata = FittedMetadata.from_spec(spec)
                 self._cells = {name: cache.column(name) for name in self._metadata.names}
                 continue
-            encoders[modality] = find_encoder(
+            encoder = find_encoder(
                 cache, spec, name=self._names[modality], head=heads[0].name, needs_tokens=modality in self._token_dims
             )
+            encoders[modality] = split_name(cache, modality, encoder)
             for head in heads:
                 if modality in head.contents:
                     check_contents(cache, head.contents[modality], head=head.name, is_renamed=True)
-        sizes = [4 * len(cache.keys(name)) * cache.dimension(name, encoder) for name, encoder in encoders.items()]
-        for modality, encoder in encoders.items():
+        sizes = [4 * len(cache.keys(name)) * dimension(cache, name, several) for name, several in encoders.items()]
+        is_held = sum(sizes) <= MOST_IN_MEMORY_BYTES
+        for modality, several in encoders.items():
             self.tables[modality] = VectorTable(
-                cache, modality, encoder, cache.rows(modality), cache.present(modality, encoder),
-                cache.vectors(modality, encoder) if sum(sizes) <= MOST_IN_MEMORY_BYTES else None,
+                cache, modality, several, cache.rows(modality), present(cache, modality, several),
+                tuple(cache.vectors(modality, one) for one in several) if is_held else (),
             )  # fmt: skip
         self._statuses = {name: cache.statuses(name) for name in self.tables}
         columns = cache.columns()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.cloud.local_copies import local_copy
+from heads.data.encoder_sets import parts_of
 from heads.data.metadata_request import is_metadata
 from heads.errors import ExportError
 from heads.export.check import Agreement, check_answers
@@ -130,8 +131,14 @@ def _networks(
             f"Expected a head over vectors for --with-encoder, but {head.name} looks at the tokens of "
             f"{', '.join(head.description.token_dims)}. Export it without encoders, or choose another --head."
         )
+    if several := [name for name in wanted if len(parts_of(head.specs[name])) > 1]:
+        raise ExportError(
+            f"Expected one encoder of {several[0]} for --with-encoder, but {head.name} looks at the vectors of "
+            f"{' and '.join(parts_of(head.specs[several[0]]))}. Export it without this encoder."
+        )
     if wanted and encoders is None:
-        encoders = encoders_of([head], device="cpu", changed=encoder_files)
+        built = encoders_of([head], device="cpu", changed=encoder_files)
+        encoders = {name: built[name][0] for name in wanted}
         check_parity(encoders, samples)
     return {name: network_of(name, (encoders or {})[name]) for name in wanted}, encoders or {}
 

@@ -1,0 +1,159 @@
+"""Several depths of one network from one forward pass: what blocks before the last give, pooled as the last is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from cache import EncoderSpec
+from embed.errors import SettingError, WeightsError
+
+__all__ = ["BlockStates", "DepthEncoder", "evenly_spread", "keep_stages", "share_networks"]
+
+DEPTH = "depth"  # among a spec's fields
+N_STAGES = 4  # of a ResNet, layer1 to layer4
+
+
+def evenly_spread(n_blocks: int, n_layers: int) -> tuple[int, ...]:
+    """Return the numbers of blocks, counted from 1, that are evenly spread with the last, which is left out.
+
+    >>> evenly_spread(12, 4), evenly_spread(6, 4), evenly_spread(4, 9), evenly_spread(12, 1)
+    ((3, 6, 9), (2, 3, 5), (1, 2, 3), ())
+    """
+    n_layers = min(n_layers, n_blocks)
+    return tuple(-(-number * n_blocks // n_layers) for number in range(1, n_layers))
+
+
+class DepthEncoder:
+    """One depth of a network: it takes what the whole encoder takes, and gives what that has beside its own vectors."""
+
+    def __init__(self, whole: Any, depth: str) -> None:
+        self.whole = whole
+        self.depth = depth
+        self.name = f"{whole.name}.{depth}"
+        self.batch_size = whole.batch_size
+        self.n_parallel = whole.n_parallel
+        self.device = whole.device
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """The whole encoder's, with the depth."""
+        spec: EncoderSpec = self.whole.spec
+        fields = {name: value for name, value in spec.fields.items() if name != "tokens"}
+        return replace(spec, fields={**fields, DEPTH: self.depth})
+
+    @property
+    def precision(self) -> str:
+        """The whole encoder's."""
+        return self.whole.precision
+
+    @property
+    def model(self) -> Any:
+        """The network, loaded."""
+        return self.whole.model
+
+    @property
+    def decoding(self) -> str | None:
+        """How pictures are decoded, where that may be shared."""
+        return getattr(self.whole, "decoding", None)
+
+    def prepare(self, content: Any) -> Any:
+        """Return one content ready for a batch."""
+        return self.whole.prepare(content)
+
+    def decode(self, content: bytes) -> Any:
+        """Return the picture in an image file."""
+        return self.whole.decode(content)
+
+    def prepare_decoded(self, picture: Any) -> Any:
+        """Return what `prepare` does, of what `decode` returned."""
+        return self.whole.prepare_decoded(picture)
+
+    def encode(self, batch: Sequence[Any]) -> np.ndarray:
+        """Return the pooled states of this depth, (B, D) float32."""
+        return self.whole.encode(batch).beside[self.depth]
+
+    @classmethod
+    def of_spec(cls, whole: Any, spec: EncoderSpec) -> Any:
+        """Return the encoder of a spec: the whole, or the depth of it that the spec names.
+
+        Raises:
+            SettingError: there is no such depth.
+        """
+        if (depth := spec.fields.get(DEPTH)) is None:
+            return whole
+        if depth not in (known := whole.all_depths()):
+            raise SettingError(
+                f"Expected {whole.name} to have the depth {depth!r}, but it has {', '.join(known) or 'no other'}."
+            )
+        whole.depths = (str(depth),)
+        return cls(whole, str(depth))
+
+
+def share_networks(encoders: Sequence[Any]) -> None:
+    """Let encoders that are depths of the same network, none loaded yet, have one between them."""
+    wholes: dict[str, Any] = {one.spec.fingerprint: one for one in encoders if not isinstance(one, DepthEncoder)}
+    for one in encoders:
+        if isinstance(one, DepthEncoder):
+            one.whole = wholes.setdefault(one.whole.spec.fingerprint, one.whole)
+            one.whole.depths = tuple(dict.fromkeys((*one.whole.depths, one.depth)))
+
+
+class BlockStates:
+    """What chosen blocks of a transformer give, noted for each thread that asks while it calls the network."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+
+    def watch(self, model: nn.Module, *, n_blocks: int, depths: Sequence[str]) -> None:
+        """Look at some blocks of a network, by their numbers, counted from 1; there are `n_blocks` in a list.
+
+        Raises:
+            WeightsError: there is no such list.
+        """
+        if not depths:
+            return
+        blocks = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == n_blocks]
+        if not blocks:
+            raise WeightsError(
+                f"Expected {type(model).__name__} to have a list of {n_blocks} blocks for --layers, but it has none. "
+                "Leave --layers out, or choose another encoder."
+            )
+        for depth in depths:
+            blocks[0][int(depth) - 1].register_forward_hook(partial(self._note, depth))
+
+    @contextmanager
+    def noted(self) -> Iterator[dict[str, Tensor]]:
+        """Give a dictionary in which the states of each depth, (B, L, D), stand once the network was called."""
+        self._here.states = states = dict[str, Tensor]()
+        try:
+            yield states
+        finally:
+            self._here.states = None
+
+    def _note(self, depth: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        states = getattr(self._here, "states", None)
+        if states is not None:
+            states[depth] = output[0] if isinstance(output, tuple) else output
+
+
+def keep_stages(model: GraphModule, depths: Sequence[str]) -> None:
+    """Make a traced ResNet return, beside what it returns, the maps of some stages: {stage: (B, D, H, W)}."""
+    nodes = list(model.graph.nodes)
+    stages = {}
+    for depth in depths:
+        behind = f"layer{int(depth.removeprefix('layer')) + 1}."
+        stages[depth] = next(
+            node.args[0] for node in nodes if node.op == "call_module" and str(node.target).startswith(behind)
+        )
+    (output,) = (node for node in nodes if node.op == "output")
+    output.args = ((output.args[0], stages),)
+    model.recompile()
