@@ -29,6 +29,7 @@ class HeadType:
     is_average: bool = False  # of the single heads' answers
     needs_two: bool = False  # modalities
     takes_tokens: bool = False
+    makes_folds: bool = False  # of the training rows: which are copies of each other makes a difference
     needs_vectors: bool = True
     is_seeded: bool = True
     weighs_classes: bool = True
@@ -56,6 +57,7 @@ _BUILT_IN = (
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
     ),
     HeadType("logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False),
+    HeadType("stack", "heads.modules.stack", at_once=True, makes_folds=True),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True),
     HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True),
     HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True),

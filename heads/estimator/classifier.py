@@ -157,6 +157,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             settings,
             late_weights=find_late_weights(self.weights if head_type(fusion).is_average else None, list(vectors.dims)),
             sample_weights=weights,
+            groups=groups,
             device=self.device,
             precision=self.precision,
         )

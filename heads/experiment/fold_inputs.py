@@ -58,6 +58,7 @@ class FoldInputs:
                 tokens=vectors.tokens,
                 standardise=self.standardise(encoders, fold),
                 sample_weights=self._sample_weights,
+                groups=torch.from_numpy(self._problem.groups),
             )
         return self._tasks[encoders, fold]
 
