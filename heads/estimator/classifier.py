@@ -90,6 +90,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int = FitSettings.batch_size,
         max_epochs: int = FitSettings.max_epochs,
         patience: int = FitSettings.patience,
+        scaling: str = FitSettings.scaling,
         class_weight: str | Mapping[Any, float] | None = None,
         weights: str | Mapping[str, float] | None = None,
         validation_fraction: float = 0.15,
@@ -107,6 +108,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience
+        self.scaling = scaling
         self.class_weight = class_weight
         self.weights = weights
         self.validation_fraction = validation_fraction

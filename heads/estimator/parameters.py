@@ -74,7 +74,7 @@ def find_settings(
         class_weights = class_weight
     elif class_weight is not None:
         raise SettingError(f"Expected class_weight to be None, balanced, or numbers by class, got {class_weight!r}.")
-    numbers = {name: parameters[name] for name in (*INTEGERS, *REALS)}
+    numbers = {name: parameters[name] for name in (*INTEGERS, *REALS, "scaling")}
     return FitSettings(seed=_draw_seed(parameters["random_state"]), class_weights=class_weights, **numbers), shares
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from heads.modules.log_linear_pool import fit_pool
 from heads.modules.logistic import layer_of
 from heads.modules.out_of_fold import InnerFold
 from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.scalings import of_one_length
 from heads.modules.sklearn_fit import fit_converged
 
 __all__ = ["LinearMember", "MemberFit", "fit_member"]
@@ -41,11 +41,6 @@ class LinearMember(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         return self.layer(torch.where(self.get_buffer("of_one_length"), of_one_length(vectors), vectors))
-
-
-def of_one_length(vectors: Tensor) -> Tensor:
-    """Return the rows brought to the length sqrt(D), so that entries stay of order one; zeros stay, (..., D)."""
-    return F.normalize(vectors, dim=-1) * math.sqrt(vectors.shape[-1])
 
 
 @dataclass(frozen=True)
