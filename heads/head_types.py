@@ -29,6 +29,9 @@ class HeadType:
     is_average: bool = False  # of the single heads' answers
     needs_two: bool = False  # modalities
     takes_tokens: bool = False
+    has_parameters: bool = False  # of those fitted at once: which can be trained by steps, too, and so be checked
+    scales_itself: bool = False  # the vectors, or looks at none: the setting makes no difference
+    makes_folds: bool = False  # of the training rows: which are copies of each other makes a difference
     needs_vectors: bool = True
     is_seeded: bool = True
     weighs_classes: bool = True
@@ -47,7 +50,7 @@ _BUILT_IN = (
     HeadType("late", "heads.modules.late", is_average=True),
     HeadType(
         "majority", "heads.modules.majority", at_once=True, is_control=True, needs_vectors=False, is_seeded=False,
-        weighs_classes=False,
+        weighs_classes=False, scales_itself=True,
     ),
     HeadType(
         "centroids", "heads.modules.centroids", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
@@ -55,7 +58,12 @@ _BUILT_IN = (
     HeadType(
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
     ),
-    HeadType("logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False),
+    HeadType(
+        "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True
+    ),
+    HeadType(
+        "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True
+    ),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True),
     HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True),
     HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True),

@@ -20,6 +20,7 @@ __all__ = [
     "FITTED_WEIGHTS",
     "KEEPS",
     "PRECISIONS",
+    "SCALINGS",
     "SIZES",
     "FitSettings",
     "ProblemSettings",
@@ -36,6 +37,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 ABSENT = ("zeros", "learned")
 CLASS_WEIGHTS = ("equal", "balanced")
 KEEPS = ("best", "last")
+SCALINGS = ("z-score", "none", "l2", "pca")  # what each does stands in heads/modules/scalings.py
 FITTED_WEIGHTS = ("auto", "sweep")
 AUTO = "auto"  # of the logit adjustment: fitted on validation rows
 OPTIONLESS = ("n_tokens", "n_attention_heads")  # no command has an option for them
@@ -71,6 +73,7 @@ class FitSettings:
     rank: int = 4  # of lowrank
     dropout: float = 0.5
     modality_dropout: float = 0.0  # of the modalities of a row, at least one staying
+    scaling: str = "z-score"  # of vectors, by statistics of the training rows; tokens are always z-scored
     absent: str = "zeros"  # what stands for an absent modality: zeros, which are the mean, or a learned vector
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -101,6 +104,7 @@ class FitSettings:
         fits = self.hidden_dim % self.n_attention_heads == 0
         check(self, "hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
         check(self, "schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
+        check(self, "scaling", self.scaling in SCALINGS, ", ".join(SCALINGS))
         check(self, "absent", self.absent in ABSENT, " or ".join(ABSENT))
         check(self, "keep", self.keep in KEEPS, " or ".join(KEEPS))
         if isinstance(self.class_weights, str):

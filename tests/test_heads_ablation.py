@@ -436,7 +436,7 @@ def test_rows_are_standardised_once_for_all_heads_and_answered_as_a_saved_head_d
     encoders = {"image": "first", "text": "first"}
     job = FoldJob(Configuration.of("early", encoders, FitSettings(hidden_dim=8, max_epochs=1)), 0, 0)
     experiment = experiment_of(problem)
-    task = inputs.task(job.configuration.encoders, 0)
+    task = inputs.task(job.configuration.encoders, 0, "z-score")
     head = experiment.head(job, experiment.describe(job), fit(Job(experiment.describe(job), task, job.settings)).module)
     probabilities = head.log_probabilities(task.inputs, task.present).exp().numpy()
     sides = {side: getattr(task.split, side) for side in ("validation", "test")}

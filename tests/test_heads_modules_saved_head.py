@@ -246,12 +246,12 @@ def test_a_missing_file_is_named(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("format_version", 2), ("format_version", 5), ("format_version", "4"), ("format", "other")]
+    ("field", "value"), [("format_version", 2), ("format_version", 6), ("format_version", "4"), ("format", "other")]
 )
 def test_another_version_is_refused_by_name(tmp_path, field, value):
     saved(tmp_path, "early")
     edit_json(tmp_path / "early", lambda about: about.update({field: value}))
-    with pytest.raises(HeadError, match=f"to be a head of version 3 or 4, but it is .*{value}.* train again"):
+    with pytest.raises(HeadError, match=f"to be a head of version 3, 4, 5, but it is .*{value}.* train again"):
         load_head(tmp_path / "early")
 
 

@@ -144,7 +144,7 @@ def test_flipped_bit_in_a_head_is_found_at_the_start(served_run, tmp_path):
 
 def test_run_of_a_newer_version_says_so(served_run, tmp_path):
     path = copied(served_run, tmp_path) / "early.json"
-    path.write_text(path.read_text().replace('"format_version": 4', '"format_version": 5'))
+    path.write_text(path.read_text().replace('"format_version": 5', '"format_version": 6'))
     (path.parent / "manifest.json").unlink()  # which would say that it was changed
     about = json.loads(path.read_text())
     del about["sha256"]

@@ -9,8 +9,9 @@ from typing import Any
 
 from heads.experiment.configuration import FoldJob
 from heads.experiment.experiment import Experiment
-from heads.experiment.input_digests import split_sha256, tokens_sha256, vectors_sha256
+from heads.experiment.input_digests import rows_sha256, split_sha256, tokens_sha256, vectors_sha256
 from heads.experiment.result_store import job_key
+from heads.head_types import head_type
 from heads.modules.plugin import plugin_sha256
 from heads.settings import FitSettings
 
@@ -29,14 +30,17 @@ class JobKeys:
         self._vectors_sha256 = cache(lambda encoder, version: vectors_sha256(problem.vectors[encoder][version]))
         self._tokens_sha256 = cache(lambda encoder, version: tokens_sha256(problem.vectors[encoder][version]))
         self._plugin_sha256 = cache(plugin_sha256)
+        self._groups_sha256 = cache(lambda: rows_sha256(problem.groups))
         self._split_sha256 = cache(lambda fold: split_sha256(problem.folds[fold], problem.labels.targets))
 
     def of(self, job: FoldJob) -> str:
         """Return a job's key."""
         problem, description = self._experiment.problem, self._experiment.describe(job)
         versions = {encoder: problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
+        makes_folds = head_type(job.configuration.head).makes_folds
         return job_key(
             {
+                **({"groups": self._groups_sha256()} if makes_folds else {}),
                 "vectors": {
                     encoder[0]: self._vectors_sha256(encoder, version) for encoder, version in versions.items()
                 },

@@ -21,7 +21,7 @@ from heads.checks.check_settings import DIMS, N_CLASSES
 from heads.checks.checks import CHECKS
 from heads.checks.probe import Subject
 from heads.errors import HeadError
-from heads.head_types import SYNONYMS, fusion_names, head_type
+from heads.head_types import HEAD_TYPES, SYNONYMS, fusion_names, head_type
 from heads.modules.description import HeadDescription
 from heads.modules.plugin import is_plugin, load_plugin, shown_error
 from heads.modules.registry import build as build_described
@@ -67,21 +67,23 @@ class CheckReport:
 def check_heads(
     names: Sequence[str] = (), *, dims: Mapping[str, int] = DIMS, n_classes: int = N_CLASSES, seed: int = 0
 ) -> list[CheckReport]:
-    """Return what the checks find of heads by their names: built-in ones (all of them by default), or module:Class.
+    """Return what the checks find of heads by their names: built-in ones, or module:Class.
 
-    Attention is checked over split vectors and over token states.
+    By default those that are trained by steps are checked; linear heads that are fitted at once may be named. Attention
+    is checked over split vectors and over token states.
 
     Raises:
         HeadError: a name is no head's, or a head cannot be built.
     """
     singles = tuple(sorted(dims))
     built_in = singles + (fusion_names() if len(dims) > 1 else ())
+    by_name = tuple(name for name, one in HEAD_TYPES.items() if one.has_parameters)
     wanted = [SYNONYMS.get(name, name) for name in names or built_in]
     for name in wanted:
-        if name not in built_in and not is_plugin(name):
+        if name not in (*built_in, *by_name) and not is_plugin(name):
             raise HeadError(
-                f"Expected a head to be one of {', '.join(built_in)}, or a class of your own as module:Class or "
-                f"path/to/file.py:Class, got {name!r}."
+                f"Expected a head to be one of {', '.join((*built_in, *by_name))}, or a class of your own as "
+                f"module:Class or path/to/file.py:Class, got {name!r}."
             )
     builds = {
         name: load_plugin(name) if is_plugin(name) else partial(_built_in, name=name) for name in dict.fromkeys(wanted)

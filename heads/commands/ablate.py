@@ -80,6 +80,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @axis("--batch-size", help="Rows a step, at most.")
 @axis("--rank", help="Of lowrank.")
 @axis("--modality-dropout", help="Share of a row's modalities dropped in training; at least one stays.")
+@axis("--scaling", help="Of the vectors: z-score, none, l2 (rows of one length) or pca (whitened).")
 @axis("--absent", help="What stands for an absent modality: zeros or learned.")
 @axis("--class-weights", help="In the loss: equal or balanced.")
 @axis("--logit-adjustment", help="Times the log of each class's share, added to its logit in training; or auto.")

@@ -94,6 +94,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int = FitSettings.batch_size,
         max_epochs: int = FitSettings.max_epochs,
         patience: int = FitSettings.patience,
+        scaling: str = FitSettings.scaling,
         class_weight: str | Mapping[Any, float] | None = None,
         weights: str | Mapping[str, float] | None = None,
         validation_fraction: float = 0.15,
@@ -113,6 +114,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience
+        self.scaling = scaling
         self.class_weight = class_weight
         self.weights = weights
         self.validation_fraction = validation_fraction
@@ -163,6 +165,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             settings,
             late_weights=find_late_weights(self.weights if head_type(fusion).is_average else None, list(vectors.dims)),
             sample_weights=weights,
+            groups=groups,
             device=self.device,
             precision=self.precision,
         )

@@ -20,7 +20,7 @@ __all__ = ["find_fusion", "find_late_weights", "find_settings"]
 
 INTEGERS = ("hidden_dim", "batch_size", "max_epochs", "patience")
 REALS = ("dropout", "modality_dropout", "learning_rate", "weight_decay", "warmup")
-WORDS = ("schedule",)
+WORDS = ("scaling", "schedule")
 
 
 def find_fusion(wish: object, names: Sequence[str]) -> str:

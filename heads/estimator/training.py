@@ -32,6 +32,7 @@ def train_head(
     *,
     late_weights: Mapping[str, float],
     sample_weights: np.ndarray | None,
+    groups: np.ndarray | None,
     device: str,
     precision: str,
 ) -> dict[str, Trained]:
@@ -39,6 +40,7 @@ def train_head(
 
     Shape:
         sample_weights: (N,) float64, how often each row counts; None: once
+        groups: (N,) of any type, of rows that belong together; None: each is one
 
     Raises:
         HeadError, SettingError: the head cannot be trained.
@@ -48,7 +50,7 @@ def train_head(
         ids=[],
         vectors={(name, COLUMNS): [vectors.part([name])] for name in modalities},
         labels=labels,
-        groups=np.arange(len(labels.targets)),
+        groups=np.arange(len(labels.targets)) if groups is None else np.unique(groups, return_inverse=True)[1],
         is_placeholder=np.zeros(len(labels.targets), dtype=bool),
         folds=[split],
         fusions=(fusion,),

@@ -107,7 +107,7 @@ def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
     """
     kind = head_type(head)
     if kind.at_once:
-        return ("class_weights",) if kind.weighs_classes else ()
+        return (("class_weights",) if kind.weighs_classes else ()) + (() if kind.scales_itself else ("scaling",))
     is_joint = n_modalities > 1 and not kind.is_average
     of_others = {name for one in HEAD_TYPES.values() if one is not kind for name in one.settings}
     is_built_in = ":" not in head

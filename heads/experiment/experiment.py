@@ -104,6 +104,7 @@ class Experiment:
             n_attention_heads=settings.n_attention_heads,
             rank=settings.rank,
             absent=settings.absent if is_fusion and not (kind.at_once or kind.is_average) else "zeros",
+            scaling=settings.scaling,
             weights=dict(self.weighting.given) if kind.is_average and not self.weighting.fitted else {},
             token_dims=vectors.token_dims if kind.takes_tokens else {},
             n_positions=vectors.n_positions if kind.takes_tokens else {},
@@ -127,7 +128,11 @@ class Experiment:
         pending = Pending([job for job in jobs if job.members])
         plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
         described = [
-            Job(self.describe(job), self.inputs.task(job.configuration.encoders, job.fold), job.settings)
+            Job(
+                self.describe(job),
+                self.inputs.task(job.configuration.encoders, job.fold, job.settings.scaling),
+                job.settings,
+            )
             for job in plain
         ]
         stop = threading.Event()  # which the scheduler sets when Ctrl-C meets it
@@ -156,7 +161,9 @@ class Experiment:
         return TrainedHead(
             description=description,
             module=module,
-            standardise=self.inputs.standardise(encoders, job.fold).part(description.dims, description.token_dims),
+            standardise=self.inputs.standardise(encoders, job.fold, description.scaling).part(
+                description.dims, description.token_dims
+            ),
             label=labels.column,
             classes=labels.classes,
             encoders=dict(encoders),

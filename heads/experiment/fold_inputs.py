@@ -33,10 +33,10 @@ class FoldInputs:
         weights = problem.sample_weights
         self._sample_weights = None if weights is None else torch.from_numpy(weights)
         self._rows: dict[int, Tensor] = {}
-        self._standardised: dict[tuple[Encoder, int], Tensor] = {}
+        self._standardised: dict[tuple[Encoder, int, str], Tensor] = {}
         self._vectors: dict[tuple[Encoders, int], Vectors] = {}
-        self._standardise: dict[tuple[Encoder, int], Standardise] = {}
-        self._tasks: dict[tuple[Encoders, int], Task] = {}
+        self._standardise: dict[tuple[Encoder, int, str], Standardise] = {}
+        self._tasks: dict[tuple[Encoders, int, str], Task] = {}
 
     def vectors(self, encoders: Encoders, fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality."""
@@ -44,28 +44,29 @@ class FoldInputs:
             self._vectors[encoders, fold] = self._problem.of(dict(encoders), fold)
         return self._vectors[encoders, fold]
 
-    def task(self, encoders: Encoders, fold: int) -> Task:
+    def task(self, encoders: Encoders, fold: int, scaling: str) -> Task:
         """Return what heads learn from; where there is one choice of encoders, all heads share its task."""
         if len(combinations := self._problem.combinations) == 1:
             encoders = tuple(sorted(combinations[0].items()))
-        if (encoders, fold) not in self._tasks:
+        if (encoders, fold, scaling) not in self._tasks:
             vectors = self.vectors(encoders, fold)
-            self._tasks[encoders, fold] = Task(
+            self._tasks[encoders, fold, scaling] = Task(
                 inputs=vectors.inputs,
                 present=vectors.present,
                 targets=torch.from_numpy(self._problem.labels.targets),
                 split=self._problem.folds[fold],
                 tokens=vectors.tokens,
-                standardise=self.standardise(encoders, fold),
+                standardise=self.standardise(encoders, fold, scaling),
                 sample_weights=self._sample_weights,
+                groups=torch.from_numpy(self._problem.groups),
             )
-        return self._tasks[encoders, fold]
+        return self._tasks[encoders, fold, scaling]
 
-    def standardise(self, encoders: Encoders, fold: int) -> Standardise:
-        """Return the standardisation of all these encoders' vectors, with the statistics of the training rows."""
+    def standardise(self, encoders: Encoders, fold: int, scaling: str) -> Standardise:
+        """Return the scaling of all these encoders' vectors, with the statistics of the training rows."""
         vectors = self.vectors(encoders, fold)
-        joined = Standardise(vectors.dims, vectors.token_dims)
-        states = [self._fitted(encoder, fold).state_dict() for encoder in encoders]
+        joined = Standardise(vectors.dims, vectors.token_dims, scaling=scaling)
+        states = [self._fitted(encoder, fold, scaling).state_dict() for encoder in encoders]
         joined.load_state_dict({name: tensor for state in states for name, tensor in state.items()})
         return joined
 
@@ -85,7 +86,10 @@ class FoldInputs:
     def _answer_blocks(self, head: TrainedHead, encoders: Encoders, fold: int) -> Iterator[tuple[Tensor, Tensor]]:
         vectors, rows = self.vectors(encoders, fold), self.rows(fold)
         names = head.description.dims
-        kept = {name: self._standardised_rows((name, encoder), fold) for name, encoder in encoders if name in names}
+        scaling = head.description.scaling
+        kept = {
+            name: self._standardised_rows((name, encoder), fold, scaling) for name, encoder in encoders if name in names
+        }
         known = {name: matrix for name, matrix in kept.items() if matrix is not None}
         if len(known) == len(names):
             present = {name: vectors.present[name][rows] for name in names}
@@ -104,24 +108,24 @@ class FoldInputs:
         """Let go of the rows that were standardised."""
         self._standardised.clear()
 
-    def _standardised_rows(self, encoder: Encoder, fold: int) -> Tensor | None:
+    def _standardised_rows(self, encoder: Encoder, fold: int, scaling: str) -> Tensor | None:
         """Return an encoder's vectors of the rows that are answered, standardised, (n, D); None where too large."""
-        key = encoder, fold
+        key = encoder, fold, scaling
         if key not in self._standardised:
             (name, _), one, rows = encoder, self._problem.one(encoder, fold), self.rows(fold)
             n_bytes = 4 * len(rows) * one.dims[name]
             if n_bytes + sum(kept.nbytes for kept in self._standardised.values()) > self._most_bytes:
                 return None
             raw, present = {name: one.inputs[name][rows]}, {name: one.present[name][rows]}
-            self._standardised[key] = self._fitted(encoder, fold)(raw, present)[name]
+            self._standardised[key] = self._fitted(encoder, fold, scaling)(raw, present)[name]
         return self._standardised[key]
 
-    def _fitted(self, encoder: Encoder, fold: int) -> Standardise:
-        if (encoder, fold) not in self._standardise:
+    def _fitted(self, encoder: Encoder, fold: int, scaling: str) -> Standardise:
+        if (encoder, fold, scaling) not in self._standardise:
             one, split = self._problem.one(encoder, fold), self._problem.folds[fold]
-            standardise = Standardise(one.dims, one.token_dims)
+            standardise = Standardise(one.dims, one.token_dims, scaling=scaling)
             train = torch.from_numpy(split.train)
-            self._standardise[encoder, fold] = standardise.fit(
+            self._standardise[encoder, fold, scaling] = standardise.fit(
                 one.inputs, one.present, train, tokens=one.tokens, weights=self._sample_weights, widths=one.widths
             )
-        return self._standardise[encoder, fold]
+        return self._standardise[encoder, fold, scaling]

@@ -11,7 +11,7 @@ from cache.keys import fields_sha256
 from heads.data.splits import Split
 from heads.data.vectors import Vectors
 
-__all__ = ["split_sha256", "tokens_sha256", "vectors_sha256"]
+__all__ = ["rows_sha256", "split_sha256", "tokens_sha256", "vectors_sha256"]
 
 HASHED_ROWS = 65_536  # vectors that are hashed at once
 
@@ -39,10 +39,15 @@ def tokens_sha256(vectors: Vectors) -> str:
     )
 
 
+def rows_sha256(numbers: np.ndarray) -> str:
+    """Return the SHA-256 of a whole number a row, (N,)."""
+    return _sha256(numbers.astype("<i8"))
+
+
 def split_sha256(split: Split, targets: np.ndarray) -> str:
     """Return the SHA-256 of the rows of each side, and of their classes."""
-    rows = {side: _sha256(own.astype("<i8")) for side, own in vars(split).items()}
-    return fields_sha256(rows | {"codes": _sha256(targets.astype("<i8"))})
+    rows = {side: rows_sha256(own) for side, own in vars(split).items()}
+    return fields_sha256(rows | {"codes": rows_sha256(targets)})
 
 
 def _sha256(array: np.ndarray) -> str:

@@ -26,6 +26,7 @@ class HeadDescription:
     n_stored: int = 0  # of neighbours: the training rows that it keeps
     plugin: str | None = None  # the class of a head of the user's own: module:Class or path/to/file.py:Class
     absent: str = "zeros"  # or "learned"
+    scaling: str = "z-score"  # of the vectors, before the head sees them
     weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
     token_dims: Mapping[str, int] = field(default_factory=dict)  # of attention: modality -> D of its token states
     n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> cells, where they are always as many

@@ -21,8 +21,8 @@ from heads.typed_json import check_plain_name, read_object, typed
 
 __all__ = ["HEAD_VERSION", "N_GOLDEN", "HeadFile", "check_golden", "read_head_file"]
 
-HEAD_VERSION = 4
-READABLE_VERSIONS = (3, 4)  # 3 had no side notes in its specs
+HEAD_VERSION = 5
+READABLE_VERSIONS = (3, 4, 5)  # 3 had no side notes in its specs, 4 no scaling but z-score
 N_GOLDEN = 8
 
 
@@ -98,7 +98,7 @@ def read_head_file(path: Path) -> HeadFile:
     about = read_object(path)
     if about["format"] != "embed-once head" or about["format_version"] not in READABLE_VERSIONS:
         raise HeadError(
-            f"Expected {path} to be a head of version {' or '.join(map(str, READABLE_VERSIONS))}, but it is "
+            f"Expected {path} to be a head of version {', '.join(map(str, READABLE_VERSIONS))}, but it is "
             f"{about['format']} {about['format_version']}. Update embed-once, or train again."
         )
     if about.pop("sha256") != fields_sha256(about):

@@ -17,7 +17,7 @@ from heads.modules.sklearn_fit import fit_converged
 from heads.modules.standardiser import concatenate
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 
-__all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic"]
+__all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic", "layer_of"]
 
 STRENGTHS = tuple(10 ** (exponent / 3) for exponent in range(-12, 7, 2))  # 1e-4 to 1e2: scikit-learn's C
 
@@ -114,7 +114,7 @@ def fit_logistic(
     for strength in strengths:
         converged.append(fit_converged(model.set_params(C=strength), vectors.numpy(), labels, weights))
         n_steps.append(int(model.n_iter_.max()))
-        layers.append(_layer_of(model, seen, vectors.dtype))
+        layers.append(layer_of(model, seen, vectors.dtype))
         probabilities = nn.functional.linear(validation_vectors, *layers[-1]).softmax(1).numpy()
         answers = probabilities.argmax(1)
         macro_f1s.append(scores(validation_labels, answers, n_classes, validation_weights)["macro_f1"])
@@ -124,7 +124,7 @@ def fit_logistic(
     return LogisticFit(module.to(targets.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)
 
 
-def _layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return a fitted model's weights (K, D) and intercepts (K,), of all classes, where `seen` (K,) are its own."""
     coefficients, intercepts = (torch.from_numpy(fitted).to(dtype) for fitted in (model.coef_, model.intercept_))
     if len(coefficients) == 1:  # of two classes it has the difference alone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +23,7 @@ class RowsToFit:
         present: {modality: (N,)} bool; likewise
         targets: (N,) int64
         train, validation: (n,) int64
+        groups: (N,) int64, of rows that are copies of each other
         row_weights: (N,) float32, non-negative
         sample_weights: (N,) float64, positive; None: 1 each
     """
@@ -35,6 +36,7 @@ class RowsToFit:
     targets: Tensor
     train: Tensor
     validation: Tensor
+    groups: Tensor
     row_weights: Tensor
     sample_weights: Tensor | None
     seed: int
@@ -53,6 +55,12 @@ class RowsToFit:
             "validation": self.validation,
             "sample_weights": self.sample_weights,
         }
+
+    def on_cpu(self) -> RowsToFit:
+        """Return the same on the CPU, where scikit-learn computes."""
+        moved = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved |= {name: {key: one.cpu() for key, one in getattr(self, name).items()} for name in ("inputs", "present")}
+        return replace(self, **moved)
 
 
 def take_rows(

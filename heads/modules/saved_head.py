@@ -264,7 +264,7 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             )
         module = build_empty(description)  # nothing is allocated on the word of the JSON file
         with torch.device("meta"):
-            standardise = Standardise(description.dims, description.token_dims)
+            standardise = Standardise(description.dims, description.token_dims, scaling=description.scaling)
         module.load_state_dict(_below("module.", tensors), assign=True)
         standardise.load_state_dict(_below("standardise.", tensors), assign=True)
         head = TrainedHead(

@@ -1,8 +1,10 @@
-"""Standardisation that is part of the head: fitted on training rows, saved with the weights."""
+"""The scaling that is part of the head: fitted on training rows, saved with the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.compiler import is_exporting
 
 from heads.data.tokens import ProductTokens, TokenBatch
+from heads.modules.scalings import SCALINGS
 
 __all__ = ["Standardise", "concatenate", "zero_absent"]
 
@@ -49,7 +52,9 @@ def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
 
 
 class Standardise(nn.Module):
-    """Subtract each dimension's mean and divide by its standard deviation; an absent vector becomes zeros.
+    """Scale vectors as `heads.modules.scalings` says; an absent vector becomes zeros.
+
+    Usually each dimension's mean is subtracted, and the rest divided by its standard deviation. So are tokens always.
 
     Shape:
         inputs: {modality: (B, D) float32}
@@ -57,12 +62,18 @@ class Standardise(nn.Module):
         output: {modality: (B, D) float32}
     """
 
-    def __init__(self, dims: Mapping[str, int], token_dims: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, dims: Mapping[str, int], token_dims: Mapping[str, int] | None = None, *, scaling: str = "z-score"
+    ) -> None:
         super().__init__()
         self.modalities = sorted(dims)
+        self.scaling = scaling
+        self._kept = sorted(SCALINGS[scaling].empty(1))  # names of what there is beside means and scales
         for modality in self.modalities:
             self.register_buffer(f"mean_{modality}", torch.zeros(dims[modality]))
             self.register_buffer(f"scale_{modality}", torch.ones(dims[modality]))
+            for name, tensor in SCALINGS[scaling].empty(dims[modality]).items():
+                self.register_buffer(f"{name}_{modality}", tensor)
         for modality, dim in sorted((token_dims or {}).items()):
             self.register_buffer(f"token_mean_{modality}", torch.zeros(dim))
             self.register_buffer(f"token_scale_{modality}", torch.ones(dim))
@@ -102,20 +113,26 @@ class Standardise(nn.Module):
             self.get_buffer(f"mean_{modality}").copy_(mean)
             several = scale.split(list((widths or {}).get(modality, [len(scale)])))
             self.get_buffer(f"scale_{modality}").copy_(torch.cat([_bounded(one) for one in several]))
+            again = partial(_blocks, inputs[modality], rows_with, weights)
+            for name, tensor in SCALINGS[self.scaling].fit(mean, again).items():
+                self.get_buffer(f"{name}_{modality}").copy_(tensor)
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        scaled = {
-            modality: (inputs[modality] - self.get_buffer(f"mean_{modality}")) / self.get_buffer(f"scale_{modality}")
-            for modality in self.modalities
-        }
-        return zero_absent(scaled, present)
+        return zero_absent(
+            {modality: self._scaled(modality, inputs[modality]) for modality in self.modalities}, present
+        )
+
+    def _scaled(self, modality: str, vectors: Tensor) -> Tensor:
+        mean, scale = self.get_buffer(f"mean_{modality}"), self.get_buffer(f"scale_{modality}")
+        kept = {name: self.get_buffer(f"{name}_{modality}") for name in self._kept}
+        return SCALINGS[self.scaling].apply(vectors, mean, scale, kept)
 
     def part(self, modalities: Iterable[str], token_modalities: Iterable[str] = ()) -> Standardise:
         """Return the standardisation of some of the modalities."""
         dims = {name: len(self.get_buffer(f"mean_{name}")) for name in modalities}
         token_dims = {name: len(self.get_buffer(f"token_mean_{name}")) for name in token_modalities}
-        part = Standardise(dims, token_dims)
+        part = Standardise(dims, token_dims, scaling=self.scaling)
         part.load_state_dict({key: self.state_dict()[key] for key in part.state_dict()})
         return part
 
@@ -129,6 +146,12 @@ class Standardise(nn.Module):
         if is_exporting() or not batch.is_there.all():
             scaled = torch.where(batch.is_there[:, :, None], scaled, 0.0)
         return TokenBatch(scaled, batch.is_there)
+
+
+def _blocks(matrix: Any, rows: Tensor, weights: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield some rows of a matrix, which may stand on the disk, and how often each counts."""
+    for block in rows.split(BLOCK_ROWS):
+        yield matrix[block], None if weights is None else weights[block]
 
 
 def _bounded(scale: Tensor) -> Tensor:

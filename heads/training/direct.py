@@ -74,6 +74,7 @@ def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit
         targets=targets,
         train=train,
         validation=validation,
+        groups=torch.arange(len(targets)) if task.groups is None else task.groups,
         row_weights=row_weights,
         sample_weights=sample_weights,
         seed=job.settings.seed,

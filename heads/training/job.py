@@ -29,6 +29,7 @@ class Task:
         present: {modality: (N,) bool}
         targets: (N,) int64
         sample_weights: (N,) float64, positive for the rows of the split
+        groups: (N,) int64, of rows that are copies of each other, for heads that make folds of the training rows
     """
 
     inputs: Mapping[str, Any]
@@ -38,6 +39,7 @@ class Task:
     tokens: Mapping[str, ProductTokens] = field(default_factory=dict)  # as they are in the cache
     standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
     sample_weights: Tensor | None = None  # None: each row counts once
+    groups: Tensor | None = None  # None: no row is another's copy
 
     @property
     def on_disk(self) -> bool:

@@ -1,0 +1,132 @@
+"""A linear head of one modality: its input's scaling and its strength are those of least log loss out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heads.modules.log_linear_pool import fit_pool
+from heads.modules.logistic import layer_of
+from heads.modules.out_of_fold import InnerFold
+from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.scalings import of_one_length
+from heads.modules.sklearn_fit import fit_converged
+
+__all__ = ["LinearMember", "MemberFit", "fit_member"]
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C
+ROUGH, FINE = 1e-3, 1e-4  # gradients of the mean loss at which a solver stops: while it is chosen, and at last
+MOST_STEPS = 500
+WORSE = 1.01  # times the least log loss: stronger ones are not tried
+USUAL_STRENGTH = 0.01  # where there are no folds to choose by
+
+
+class LinearMember(nn.Module):
+    """One linear layer over a modality's vectors, as they are or each brought to the length sqrt(D).
+
+    Shape:
+        vectors: (B, D) float32, standardised
+        output: (B, K) logits
+    """
+
+    def __init__(self, dim: int, n_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("of_one_length", torch.tensor(False))
+        self.layer = nn.Linear(dim, n_classes)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return self.layer(torch.where(self.get_buffer("of_one_length"), of_one_length(vectors), vectors))
+
+
+@dataclass(frozen=True)
+class MemberFit:
+    """The head, what was chosen for it, and what its likes answered out of fold.
+
+    Shape:
+        held: a tensor a fold, (n_held, K) logits
+    """
+
+    module: LinearMember
+    of_one_length: bool
+    strength: float
+    temperature: float  # out of fold
+    log_loss: float  # out of fold, of the rows that have the modality
+    held: list[Tensor]
+
+
+def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> MemberFit:
+    """Return a modality's head, fitted to those training rows that have it; all are on the CPU.
+
+    For each scaling scikit-learn's logistic regression goes from the weakest C to the strongest, in each fold from
+    where the one before ended, until the log loss of the rows held out, at the best temperature, rises.
+    """
+    vectors, present = rows.inputs[modality], rows.present[modality]
+    own = [InnerFold(one.learned[present[one.learned]], one.held[present[one.held]]) for one in folds]
+    choices = [_choose(of_one_length(vectors) if wish else vectors, rows, own) for wish in (False, True)]
+    best = min(choices, key=lambda choice: choice.log_loss)
+    of_length = best is choices[1]
+    module = LinearMember(vectors.shape[1], rows.n_classes).eval().requires_grad_(False)
+    module.get_buffer("of_one_length").fill_(of_length)
+    scaled = of_one_length(vectors) if of_length else vectors
+    layer = _fitted(_model(FINE, best.strength), scaled, rows, rows.train[present[rows.train]])
+    module.layer.load_state_dict(dict(zip(("weight", "bias"), layer, strict=True)))
+    held = [F.linear(scaled[fold.held], *one) for fold, one in zip(folds, best.layers, strict=True)]
+    return MemberFit(module, of_length, best.strength, 1 / best.weight, best.log_loss, held)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    strength: float
+    weight: float
+    log_loss: float
+    layers: list[tuple[Tensor, Tensor]]  # a fold
+
+
+def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Choice:
+    """Return the strength of least log loss on the rows held out at its best temperature, with a layer a fold.
+
+    Where nothing is held out it is the usual one.
+    """
+    held = torch.cat([one.held for one in folds] or [rows.train[:0]])
+    seen = torch.cat([one.seen(rows) for one in folds] or [torch.ones(0, rows.n_classes, dtype=torch.bool)])
+    targets = rows.targets[held]
+    known = seen.gather(1, targets[:, None])[:, 0]  # of those that have the modality
+    models = [_model(ROUGH, USUAL_STRENGTH) for _ in folds]
+    best = None
+    for strength in STRENGTHS if known.any() else (USUAL_STRENGTH,):
+        layers = [
+            _fitted(model.set_params(C=strength), vectors, rows, one.learned)
+            for model, one in zip(models, folds, strict=True)
+        ]
+        answers = [F.linear(vectors[one.held], *layer) for one, layer in zip(folds, layers, strict=True)]
+        logits = torch.cat(answers or [vectors.new_zeros(0, rows.n_classes)])[known, None]
+        (weight,), loss = fit_pool(logits, targets[known], seen=seen[known], row_weights=rows.row_weights[held[known]])
+        if best is None or loss < best.log_loss:
+            best = _Choice(strength, float(weight), loss, layers)
+        elif loss > WORSE * best.log_loss:
+            break
+    assert best is not None  # noqa: S101 - there are strengths
+    return best
+
+
+def _model(tolerance: float, strength: float) -> Any:
+    """Return a model that is not fitted."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, warm_start=True, tol=tolerance, max_iter=MOST_STEPS)
+
+
+def _fitted(model: Any, vectors: Tensor, rows: RowsToFit, learned: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weights (K, D) and intercepts (K,) fitted to some rows; of classes that are not among these they are 0."""
+    labels = rows.targets[learned]
+    seen = torch.bincount(labels, minlength=rows.n_classes) > 0
+    if seen.sum() < 2:  # so few have the modality
+        return vectors.new_zeros(rows.n_classes, vectors.shape[1]), vectors.new_zeros(rows.n_classes)
+    fit_converged(model, vectors[learned].numpy(), labels.numpy(), rows.row_weights[learned].numpy())
+    weights, biases = layer_of(model, seen, vectors.dtype)
+    return weights, biases.where(seen, 0.0)
