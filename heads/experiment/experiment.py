@@ -202,7 +202,7 @@ class Experiment:
         rows = self._few_rows(job, "validation")
         return adjust(
             head,
-            Job(head.description, self.inputs.task(*where), job.settings).log_shares,
+            Job(head.description, self.inputs.task(*where, job.settings.scaling), job.settings).log_shares,
             rows=rows,
             targets=self.problem.labels.targets[rows],
             answers_to=lambda some: self.inputs.log_probabilities(head, *where, rows=some),
