@@ -157,3 +157,9 @@ def test_unknown_product_ends_a_command_in_one_line(shop, tmp_path, command):
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: Expected fixes.csv to name products of the catalogue")
     assert not list((tmp_path / "runs").glob("*/config.json"))
+
+
+def test_what_is_not_unicode_may_be_named_as_it_is_shown():
+    corrections = Corrections("c.csv", {r"b\xe9": r"caf\xe9", "c": "tea"})
+    labels, _ = corrections.applied(np.array(["caf\udce9", "tea", ""], dtype=object), ["a", "b\udce9", "c"])
+    assert labels.tolist() == ["caf\udce9", "caf\udce9", "tea"]

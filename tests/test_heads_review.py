@@ -59,7 +59,7 @@ def test_the_middles_of_clusters_are_one_of_each_the_largest_first():
     centres = np.array([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]])
     codes = np.repeat([0, 1, 2], [20, 40, 30])
     points = centres[codes] + np.random.default_rng(0).standard_normal((90, 2))
-    places, sizes = choose_typical(points, 3, np.random.default_rng(1))
+    places, sizes = choose_typical(points, np.arange(90), 3, np.random.default_rng(1))
     assert codes[places].tolist() == [1, 2, 0]
     assert sizes.tolist() == [40, 30, 20]
     for place in places.tolist():
@@ -69,7 +69,8 @@ def test_the_middles_of_clusters_are_one_of_each_the_largest_first():
 
 
 def test_equal_rows_are_asked_for_once():
-    places, sizes = choose_typical(np.repeat([[0.0, 1.0], [3.0, 4.0]], 5, axis=0), 4, np.random.default_rng(0))
+    points = np.repeat([[0.0, 1.0], [3.0, 4.0]], 5, axis=0)
+    places, sizes = choose_typical(points, np.arange(10), 4, np.random.default_rng(0))
     assert sorted(places // 5) == [0, 1]
     assert sizes.tolist() == [5, 5]
 
@@ -84,7 +85,7 @@ def test_doubt_is_a_small_margin_and_more_of_it_where_the_class_is_rare():
 def test_doubtful_rows_are_unlike_each_other():
     points = np.repeat(np.eye(4) * 9, 300, axis=0) + np.random.default_rng(0).standard_normal((1200, 4)) * 0.1
     doubt = np.where(np.arange(1200) % 300 < 150, 1.0, 0.1)  # half of each of four clusters, 600 in all
-    places = choose_doubtful(points, doubt, 4, np.random.default_rng(0))
+    places = choose_doubtful(points, np.arange(1200), doubt, 4, np.random.default_rng(0))
     assert sorted(places // 300) == [0, 1, 2, 3]
     assert (doubt[places] == 1.0).all()
 

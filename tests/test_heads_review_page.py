@@ -47,7 +47,8 @@ def test_products_are_labelled_by_keys_and_the_answers_are_kept_and_downloaded(r
         assert text("#title") == asked[0]["title"]
         assert page.locator("#choices .name").all_inner_texts() == sorted(CLASSES)
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        page.keyboard.press("Enter")  # the suggestion
+        page.locator("summary").first.click()
+        page.keyboard.press("Enter")  # the suggestion, whatever was clicked before
         page.keyboard.press("3")
         assert text("#progress") == "2 of 5 labelled"
         page.keyboard.press("u")

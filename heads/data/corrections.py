@@ -37,7 +37,7 @@ class Corrections:
         """Return all products' labels with the new ones in place, and a note that counts them.
 
         Of a new label that is a path the `level` is taken, as of the catalogue's; a class that there is already, or a
-        label of one level, is taken as it is.
+        label of one level, is taken as it is. Products and classes that are not Unicode may be named as they are shown.
 
         Shape:
             labels, output: (N,) of str objects
@@ -45,8 +45,12 @@ class Corrections:
         Raises:
             LabelError: there is no such product, or a label lacks the level or is not Unicode.
         """
-        classes = set(labels.tolist())
-        new = {product: self._class_of(label, classes, level) for product, label in self.labels.items()}
+        classes = {shown(label): label for label in labels.tolist()}  # a page can only name what is shown
+        products = {shown(one): one for one in ids if STRAY.search(one)}
+        new = {
+            products.get(shown(product), product): self._class_of(label, classes, level)
+            for product, label in self.labels.items()
+        }
         if unknown := new.keys() - set(ids):
             some = ", ".join(map(shown, sorted(unknown)[:3]))
             raise LabelError(
@@ -63,9 +67,9 @@ class Corrections:
         with open_csv(folder / CORRECTIONS) as file:
             csv.writer(file).writerows([COLUMNS, *self.labels.items()])
 
-    def _class_of(self, label: str, classes: set[str], level: int | None) -> str:
-        if label in classes:
-            return label
+    def _class_of(self, label: str, classes: Mapping[str, str], level: int | None) -> str:
+        if shown(label) in classes:
+            return classes[shown(label)]
         if STRAY.search(label):
             raise LabelError(
                 f"Expected {self.name} to be UTF-8, got the label {shown(label)}. Save it as CSV in UTF-8."

@@ -16,34 +16,38 @@ MOST_STEPS = 20  # of k-means
 CLUSTERED_DIM = 64  # directions of most variance in which clusters are looked for: the others cost time alone
 
 
-def choose_typical(vectors: np.ndarray, n_wanted: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the rows that are nearest to the centres of as many clusters, and the clusters' sizes.
+def choose_typical(
+    vectors: np.ndarray, rows: np.ndarray, n_wanted: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the rows that are nearest to the centres of as many clusters of them, and the clusters' sizes.
 
     Shape:
         vectors: (N, D)
-        output: (n,) int64, the largest cluster's first; (n,) int64
+        rows: (n,) int64
+        output: (n_wanted,) int64, that of the largest cluster first; (n_wanted,) int64
     """
-    places = np.arange(len(vectors))
-    if len(vectors) > MOST_CLUSTERED:
-        places = np.sort(generator.permutation(len(vectors))[: max(MOST_CLUSTERED, 2 * n_wanted)])
-    middles, sizes = _middles(vectors[places], n_wanted, None, generator)
-    return places[middles], sizes
+    if len(rows) > MOST_CLUSTERED:
+        rows = np.sort(generator.permutation(rows)[: max(MOST_CLUSTERED, 2 * n_wanted)])
+    middles, sizes = _middles(vectors[rows], n_wanted, None, generator)
+    return rows[middles], sizes
 
 
 def choose_doubtful(
-    vectors: np.ndarray, doubt: np.ndarray, n_wanted: int, generator: np.random.Generator
+    vectors: np.ndarray, rows: np.ndarray, doubt: np.ndarray, n_wanted: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return the places of rows that are both doubtful and unlike each other, (n,) int64.
+    """Return those of the rows that are doubtful and unlike each other, (n_wanted,) int64, the most doubtful first.
 
     The most doubtful rows, four times as many as are wanted and 500 at least, make as many clusters as are wanted, in
     which each row weighs its doubt; the row nearest to each centre is taken.
 
     Shape:
         vectors: (N, D)
-        doubt: (N,) non-negative
+        rows: (n,) int64
+        doubt: (n,) non-negative, of these rows
     """
     most = np.sort(np.argsort(-doubt, kind="stable")[: max(POOL * n_wanted, LEAST_POOL)])
-    return most[_middles(vectors[most], n_wanted, doubt[most], generator)[0]]
+    chosen = most[_middles(vectors[rows[most]], n_wanted, doubt[most], generator)[0]]
+    return rows[chosen[np.argsort(-doubt[chosen], kind="stable")]]
 
 
 def margins(probabilities: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from cache import Cache
 from cache.memory_budget import check_memory
 
-__all__ = ["join_vectors", "unit_rows"]
+__all__ = ["centre_rows", "join_vectors"]
 
 
 def join_vectors(
@@ -29,27 +29,31 @@ def join_vectors(
     has_any = np.zeros(len(cache), dtype=bool)
     start = 0
     for modality, name in sorted(encoders.items()):
-        matrix, has = cache.matrix(modality, name, memory=memory), cache.present(modality, name)
-        joined[:, start : start + matrix.shape[1]] = unit_rows(matrix, has)
-        start += matrix.shape[1]
+        block = joined[:, start : start + cache.dimension(modality, name)]
+        block[:] = cache.matrix(modality, name, memory=memory)
+        has = cache.present(modality, name)
+        centre_rows(block, has)
+        start += block.shape[1]
         has_any |= has
     return joined, has_any
 
 
-def unit_rows(matrix: np.ndarray, has: np.ndarray) -> np.ndarray:
-    """Return the rows less their mean and at length 1, zeros where there is none.
+def centre_rows(matrix: np.ndarray, has: np.ndarray) -> None:
+    """Subtract the rows' mean, bring them to length 1, and put zeros where there is none, all in place.
 
-    >>> unit_rows(np.array([[2.0, 0.0], [0.0, 0.0], [9.0, 9.0]]), np.array([True, True, False]))
+    >>> rows = np.array([[2.0, 0.0], [0.0, 0.0], [9.0, 9.0]])
+    >>> centre_rows(rows, np.array([True, True, False]))
+    >>> rows
     array([[ 1.,  0.],
            [-1.,  0.],
            [ 0.,  0.]])
 
     Shape:
-        matrix, output: (N, D)
+        matrix: (N, D)
         has: (N,) bool
     """
-    if not has.any():
-        return np.zeros_like(matrix)
-    centred = np.where(has[:, None], matrix - matrix[has].mean(axis=0), 0)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    return centred / np.where(lengths > 0, lengths, 1)
+    if has.any():
+        matrix -= matrix.mean(axis=0, where=has[:, None], dtype=np.float64).astype(matrix.dtype)
+    matrix[~has] = 0
+    lengths = np.sqrt(np.einsum("nd,nd->n", matrix, matrix))[:, None]
+    matrix /= np.where(lengths > 0, lengths, 1)

@@ -13,6 +13,7 @@ from heads.review.quick_head import fit_quickly
 __all__ = ["Pick", "choose_picks"]
 
 MOST_LIKELY = 9  # classes that are named: as many as there are digits
+BLOCK_ROWS = 16_384  # answered together: of many classes the answers to all are large
 RARE = 0.5  # of the rarest class's rarity
 
 
@@ -37,16 +38,17 @@ def choose_picks(
         candidates: (n,) int64
     """
     if np.count_nonzero(known.counts) < 2:
-        places, sizes = choose_typical(vectors[candidates], n_wanted, generator)
-        rows = candidates[places].tolist()
-        return [Pick(row, [], f"stands for {size} like it") for row, size in zip(rows, sizes.tolist(), strict=True)]
-    probabilities = fit_quickly(vectors, known.targets, candidates, n_classes=len(known.classes))
+        rows, sizes = choose_typical(vectors, candidates, n_wanted, generator)
+        pairs = zip(rows.tolist(), sizes.tolist(), strict=True)
+        return [Pick(row, [], f"stands for {size} like it") for row, size in pairs]
+    head = fit_quickly(vectors, known.targets, n_classes=len(known.classes))
     seen = np.flatnonzero(known.counts)
-    doubt = doubts(probabilities[:, seen], known.counts[seen])
-    places = choose_doubtful(vectors[candidates], doubt, n_wanted, generator)
-    places = places[np.argsort(-doubt[places], kind="stable")]
+    blocks = [candidates[start : start + BLOCK_ROWS] for start in range(0, len(candidates), BLOCK_ROWS)]
+    doubt = [doubts(head.probabilities(vectors[rows])[:, seen], known.counts[seen]) for rows in blocks]
+    rows = choose_doubtful(vectors, candidates, np.concatenate(doubt), n_wanted, generator)
+    probabilities = head.probabilities(vectors[rows])
     rarity = rarities(probabilities[:, seen], known.counts[seen])
-    return [_pick(int(candidates[place]), probabilities[place], rarity[place], known) for place in places.tolist()]
+    return [_pick(row, probabilities[place], rarity[place], known) for place, row in enumerate(rows.tolist())]
 
 
 def _pick(row: int, probabilities: np.ndarray, rarity: float, known: KnownLabels) -> Pick:

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-__all__ = ["STRENGTH", "fit_quickly"]
+__all__ = ["STRENGTH", "QuickHead", "fit_quickly"]
 
 STRENGTH = 50.0  # scikit-learn's C, for rows of length 1 a modality and tens to hundreds of labels
 TOLERANCE = 1e-3
 MOST_STEPS = 300
-BLOCK_ROWS = 65_536
 
 
-def fit_quickly(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray, *, n_classes: int) -> np.ndarray:
-    """Return what a logistic regression on the labelled rows says of others, (n, K); 0 for classes without a label.
+@dataclass(frozen=True)
+class QuickHead:
+    """A logistic regression on the rows that had a label."""
+
+    model: Any  # scikit-learn's
+    n_classes: int
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """Return how probable each class is, 0 for classes without a label.
+
+        Shape:
+            vectors: (B, D)
+            output: (B, K)
+        """
+        probabilities = np.zeros((len(vectors), self.n_classes))
+        probabilities[:, self.model.classes_] = self.model.predict_proba(vectors)
+        return probabilities
+
+
+def fit_quickly(vectors: np.ndarray, targets: np.ndarray, *, n_classes: int) -> QuickHead:
+    """Return the head that is fitted to the rows that have a label.
 
     Shape:
         vectors: (N, D), of length 1 a modality
         targets: (N,) int64, -1 where there is no label; of two classes or more
-        rows: (n,) int64
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -31,8 +50,4 @@ def fit_quickly(vectors: np.ndarray, targets: np.ndarray, rows: np.ndarray, *, n
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The number of unique classes")  # few labels of many classes are usual here
         fit_converged(model, vectors[labelled], targets[labelled], None)
-    probabilities = np.zeros((len(rows), n_classes))
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        probabilities[block, model.classes_] = model.predict_proba(vectors[rows[block]])
-    return probabilities
+    return QuickHead(model, n_classes)

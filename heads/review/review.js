@@ -210,6 +210,11 @@ $("skip").addEventListener("click", commands.s);
 $("undo").addEventListener("click", undo);
 $("download").addEventListener("click", download);
 
+for (const pressed of document.querySelectorAll(".actions button, summary")) {
+  // After a click of the mouse Enter is the suggestion again, not that button.
+  pressed.addEventListener("click", (event) => { if (event.detail) pressed.blur(); });
+}
+
 const before = labels();
 const first = products.findIndex((product) => !before.has(product.product));
 show(first < 0 ? products.length : first);

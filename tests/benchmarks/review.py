@@ -54,7 +54,8 @@ def measure(
                 so_far = KnownLabels(labels.column, labels.classes, known)
                 rows = np.array([pick.row for pick in choose_picks(vectors, so_far, rest, n_wanted, generator)])
             known[rows] = labels.targets[rows]
-            answers = fit_quickly(vectors, known, test, n_classes=len(labels.classes)).argmax(1)
+            head = fit_quickly(vectors, known, n_classes=len(labels.classes))
+            answers = head.probabilities(vectors[test]).argmax(1)
             scored = scores(labels.targets[test], answers, len(labels.classes))
             lines.append([scored[name] for name in SCORES])
         found[way] = np.array(lines)
