@@ -15,6 +15,7 @@ from support import FUSIONS, class_vectors, synthetic_cache
 import heads
 from cache import Cache
 from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.job_keys import JobKeys
 from heads.data.vectors import load_vectors
 from heads.errors import HeadError, LabelError, RunError, SplitError
 from heads.experiment.configuration import Configuration, FoldJob
@@ -428,6 +429,16 @@ def test_what_is_fitted_is_given_before_an_error_goes_on(problem, monkeypatch, e
     assert len(places) == 2
 
 
+def test_groups_are_part_of_the_key_of_a_head_that_makes_folds_by_them(problem):
+    encoders = {"image": "first", "text": "first"}
+    jobs = {name: FoldJob(Configuration.of(name, encoders, FitSettings()), 0, 0) for name in ("early", "stack")}
+    keys, others = (
+        {name: JobKeys(experiment_of(one), trained_on={}).of(job) for name, job in jobs.items()}
+        for one in (problem, replace(problem, groups=problem.groups // 2))
+    )
+    assert {name for name in jobs if keys[name] != others[name]} == {"stack"}
+
+
 @pytest.mark.parametrize(("most_bytes", "n_standardised"), [(0, 3), (10**9, 2), (2000, 4)])
 def test_rows_are_standardised_once_for_all_heads_and_answered_as_a_saved_head_does(
     problem, monkeypatch, most_bytes, n_standardised
@@ -436,7 +447,7 @@ def test_rows_are_standardised_once_for_all_heads_and_answered_as_a_saved_head_d
     encoders = {"image": "first", "text": "first"}
     job = FoldJob(Configuration.of("early", encoders, FitSettings(hidden_dim=8, max_epochs=1)), 0, 0)
     experiment = experiment_of(problem)
-    task = inputs.task(job.configuration.encoders, 0, "z-score")
+    task = inputs.task(job.configuration.encoders, 0)
     head = experiment.head(job, experiment.describe(job), fit(Job(experiment.describe(job), task, job.settings)).module)
     probabilities = head.log_probabilities(task.inputs, task.present).exp().numpy()
     sides = {side: getattr(task.split, side) for side in ("validation", "test")}

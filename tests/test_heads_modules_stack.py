@@ -8,6 +8,9 @@ import torch
 from scipy.optimize import minimize
 from support import class_vectors
 
+import heads.modules.linear_member
+import heads.modules.stack
+from heads import FusionClassifier
 from heads.errors import LabelError
 from heads.modules.log_linear_pool import fit_pool
 from heads.modules.out_of_fold import inner_folds
@@ -37,8 +40,15 @@ def drawn(*, signals=(0.8, 0.8), seed=0, n_classes=N_CLASSES, **changes):
     return RowsToFit(**{**given, **changes})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_strengths():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads.modules.linear_member, "STRENGTHS", (1e-2, 1.0))
+        yield
+
+
 @pytest.fixture(scope="module")
-def fitted():
+def fitted(few_strengths):
     rows = drawn()
     return rows, fit_stack(rows)
 
@@ -181,3 +191,11 @@ def test_fitted_head_is_restored_from_its_state(fitted):
     restored = Stack(DIMS, n_classes=N_CLASSES).eval()
     restored.load_state_dict(fit.module.state_dict())
     assert torch.equal(restored(rows.inputs, rows.present), fit.module(rows.inputs, rows.present))
+
+
+def test_groups_of_the_classifier_reach_the_inner_folds(monkeypatch):
+    seen = []
+    monkeypatch.setattr(heads.modules.stack, "inner_folds", lambda rows, **_: seen.append(rows.groups.tolist()) or [])
+    matrix, labels = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
+    FusionClassifier("stack").fit(matrix, labels, groups=np.array(list("aabbccddeeff")))
+    assert seen == [[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]]

@@ -14,6 +14,7 @@ from heads.experiment.problem import Encoder, Problem
 from heads.metrics.answers import Answers
 from heads.modules.saved_head import TrainedHead
 from heads.modules.standardiser import Standardise
+from heads.settings import FitSettings
 from heads.training.job import Task
 
 __all__ = ["FoldInputs"]
@@ -44,7 +45,7 @@ class FoldInputs:
             self._vectors[encoders, fold] = self._problem.of(dict(encoders), fold)
         return self._vectors[encoders, fold]
 
-    def task(self, encoders: Encoders, fold: int, scaling: str) -> Task:
+    def task(self, encoders: Encoders, fold: int, scaling: str = FitSettings.scaling) -> Task:
         """Return what heads learn from; where there is one choice of encoders, all heads share its task."""
         if len(combinations := self._problem.combinations) == 1:
             encoders = tuple(sorted(combinations[0].items()))

@@ -151,7 +151,7 @@ def show(found: Mapping[str, list[dict[str, float]]], *, against: str = "text") 
         pairs = zip(draws, found[against], strict=False)
         wide, gain = interval(np.array([mine["macro_f1"] - theirs["macro_f1"] for mine, theirs in pairs]))
         gained = "" if head == against else f"{gain:+6.1f} [{gain - wide:+.1f}, {gain + wide:+.1f}]"
-        click.echo(f"  {head:24}{mean['accuracy']:7.1f}{mean['macro_f1']:7.1f}  {gained:24}{mean['seconds']:7.1f}")
+        click.echo(f"  {head:24}{mean['accuracy']:8.1f}{mean['macro_f1']:10.1f}  {gained:22}{mean['seconds']:7.1f}")
 
 
 @click.command()
@@ -196,6 +196,7 @@ def command(
                     found[head].append(one)
             n_classes = int(targets.max()) + 1
             click.echo(f"{kind}, {n_labels} a class, {n_classes} classes, {len(split.test)} test rows, {draws} draws")
+            click.echo(f"  {'head':24}{'accuracy':>8}{'macro-F1':>10}  {'over text alone':22}{'seconds':>7}")
             show(found)
             table.append({"problem": kind, "per_class": n_labels, "classes": n_classes, "draws": found})
             if json_path is not None:
