@@ -1,5 +1,7 @@
 """Logit adjustment after the training: the strength of the best macro-F1, in the bias that a head ends in."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,11 @@ from support import class_vectors, invoke, synthetic_cache
 from torch import nn
 
 from heads.ablation.grid import parse_axis
+from heads.ablation.naming import Naming
+from heads.ablation.setting_effects import axes_of
 from heads.commands.train import train as command
 from heads.errors import HeadError, SettingError
+from heads.experiment.configuration import Configuration
 from heads.metrics.scores import scores
 from heads.modules.logit_adjustment import STRENGTHS, fit_strength, shift_logits
 from heads.modules.seeded import build_seeded
@@ -77,6 +82,20 @@ def test_auto_is_a_word_among_numbers():
         parse_adjustment("most")
     with pytest.raises(SettingError, match="--logit-adjustment: expected auto"):
         FitSettings(logit_adjustment="most")
+
+
+def test_a_word_among_numbers_has_a_place_on_an_axis():
+    """Of an ablation with --logit-adjustment 0,auto,1."""
+    rows = [
+        SimpleNamespace(
+            configuration=Configuration.of("early", {"text": "a"}, FitSettings(logit_adjustment=times)),
+            validation=SimpleNamespace(mean=score),
+        )
+        for times, score in ((1.0, 0.3), ("auto", 0.2), (0.0, 0.1))
+    ]
+    (axis,) = axes_of(rows, Naming(row.configuration for row in rows))
+    assert (axis.kind, axis.values) == ("words", [0.0, 1.0, "auto"])
+    assert axis.means == {"early": {0.0: 0.1, 1.0: 0.3, "auto": 0.2}}
 
 
 @pytest.mark.slow

@@ -3,12 +3,15 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_jobs import CPU, make_member, small_job
 
 from heads.ablation.job_keys import _keyed
 from heads.errors import SettingError
+from heads.estimator.classifier import FusionClassifier
+from heads.estimator.parameters import find_settings
 from heads.schedules import SCHEDULES, count_stalls, share_of_rate
 from heads.settings import FitSettings
 from heads.training.scheduler import fit, fit_jobs
@@ -78,3 +81,12 @@ def test_a_result_that_was_remembered_before_there_were_schedules_still_is():
 def test_what_is_no_schedule_is_refused(changes):
     with pytest.raises(SettingError, match=f"--{next(iter(changes))}: expected"):
         FitSettings(**changes)
+
+
+def test_the_classifier_has_them_as_parameters():
+    parameters = FusionClassifier(schedule="cosine", warmup=2).get_params()
+    arguments = "early", np.array(["a", "b"]), np.array(["a", "b"])
+    settings, _ = find_settings(parameters, *arguments)
+    assert (settings.schedule, settings.warmup) == ("cosine", 2)
+    with pytest.raises(SettingError, match="Expected schedule to be a word, got 1"):
+        find_settings({**parameters, "schedule": 1}, *arguments)
