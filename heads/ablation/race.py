@@ -19,6 +19,7 @@ __all__ = ["Race"]
 
 RISK = 0.05  # that the best single modality or the best fusion of the whole ablation is dropped
 LEAST_AHEAD, SHARE_AHEAD = 8, 0.1  # that are trained on a second fold, before any is dropped
+MOST_GROUPS = 10_000  # of duplicates, for each of which a number a configuration and fold is held
 LEAST_JOBS = 16  # trained at once: fewer leave cores idle
 
 
@@ -138,9 +139,12 @@ class Race:
         return FoldScores(scores, influences)
 
     def _group_places(self, rows: np.ndarray) -> tuple[int, np.ndarray]:
-        """Return how many groups of duplicates the validation rows of all folds have, and the place of each row's."""
+        """Return how many groups of duplicates the validation rows of all folds have, and the place of each row's.
+
+        Of very many some are put together, which leaves the variance of a sum over them what it is on average.
+        """
         every = np.unique(self._groups[np.concatenate([fold.validation for fold in self._bench.problem.folds])])
-        return len(every), np.searchsorted(every, self._groups[rows])
+        return min(len(every), MOST_GROUPS), np.searchsorted(every, self._groups[rows]) % MOST_GROUPS
 
     def _line(self, behind: dict[Configuration, Dropped], n_done: int) -> str:
         n_all = len(self._bench.problem.folds)
