@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from heads.errors import SettingError
@@ -113,6 +114,7 @@ class ProblemSettings:
     metadata_columns: tuple[str, ...] | None = None  # of the catalogue, that make the modality metadata; ("auto",)
     metadata_counts: tuple[str, ...] = ()  # columns of text, whose counts of words and characters are metadata
     allow_leaks: bool = False  # let columns that give the label away be metadata
+    corrections: str | Path | None = None  # the path of a CSV file of products and the labels that they should have
     min_rows: int = 10  # classes with fewer rows are left out
     group_column: str | None = None  # rows of one cell stand on one side of every split, as copies do
     near_duplicates: float | None = None  # vectors of this cosine are copies, too; None: those equal within rounding
@@ -126,6 +128,8 @@ class ProblemSettings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.corrections is not None:
+            object.__setattr__(self, "corrections", str(self.corrections))  # as config.json can hold it
         check(self, "min_rows", self.min_rows >= 1, "at least 1")
         cosine = self.near_duplicates
         check(self, "near_duplicates", cosine is None or 0 < cosine <= 1, "a cosine over 0 and up to 1")

@@ -85,6 +85,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
          "then 1e-4..1e-2 is a range. Needs Optuna.")  # fmt: skip
 @click.option("--grid", "grid_path", type=LOCAL_PATH, is_eager=True, expose_value=False, callback=_use_grid_file,
               help="A YAML or TOML file of these options; those given here win.")  # fmt: skip
+@setting("--corrections", metavar="FILE", help="A CSV file of products and the labels that they should have.")
 @setting("--min-rows", help="Classes with fewer rows are left out.")
 @setting("--group-column", help="A column whose cells name a product: its rows stand on one side of every split.")
 @setting("--near-duplicates", type=float, help="The cosine from which vectors are copies; default: equal ones.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ from cache import Cache, MissingEntryError
 from cache.column_names import USUAL_NAMES, usual_column
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
+from heads.data.corrections import Corrections
 from heads.data.label_levels import label_at
 from heads.errors import LabelError
 
-__all__ = ["Labels", "find_label_column", "make_labels"]
+__all__ = ["Labels", "find_label_column", "make_labels", "read_labels"]
 
 
 @dataclass(frozen=True)
@@ -56,24 +58,42 @@ def find_label_column(cache: Cache, asked: str | None) -> str:
     )
 
 
+def read_labels(cells: Sequence[str], level: int | None = None) -> np.ndarray:
+    """Return the label in each cell, (N,) of str objects, "" where there is none.
+
+    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are.
+    """
+    labels = {cell: clean_label(cell) if level is None else label_at(cell, level) for cell in set(cells)}
+    return np.array([labels[cell] for cell in cells], dtype=object)
+
+
 def make_labels(
-    column: str, cells: list[str], *, usable: np.ndarray, min_rows: int, level: int | None = None
+    column: str,
+    cells: Sequence[str],
+    *,
+    usable: np.ndarray,
+    min_rows: int,
+    level: int | None = None,
+    corrections: Corrections | None = None,
+    ids: Sequence[str] = (),
 ) -> Labels:
     """Return the classes of the rows that are usable, have a label, and whose class has at least `min_rows` of them.
 
-    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are.
+    A `level` is that of paths and lists in the cells, see `label_at`; None takes the cells as they are. Corrections
+    are of the products of these `ids`, and are made before anything else.
 
     Shape:
         usable: (N,) bool, the rows that have a vector of some modality
 
     Raises:
-        LabelError: fewer than two classes are left.
+        LabelError: fewer than two classes are left, or the corrections are none of these products.
     """
-    classes = {cell: clean_label(cell) if level is None else label_at(cell, level) for cell in set(cells)}
-    cleaned = np.array([classes[cell] for cell in cells], dtype=object)
+    cleaned = read_labels(cells, level)
+    notes: list[str] = []
+    if corrections is not None:
+        cleaned, notes = corrections.applied(cleaned, ids, level=level)
     labelled = cleaned != ""
     lack = "is empty" if level is None else f"has no level {level}"
-    notes = []
     if not usable.all():
         notes.append(f"{_count(int((~usable).sum()), 'row')} left out: no modality has a vector.")
     if not labelled[usable].all():

@@ -11,6 +11,7 @@ import numpy as np
 
 from cache import Cache
 from cache.memory_budget import memory_bytes
+from heads.data.corrections import Corrections, read_corrections
 from heads.data.folds import split_folds
 from heads.data.groups import find_groups
 from heads.data.labels import Labels, find_label_column, make_labels
@@ -48,6 +49,7 @@ class Problem:
     notes: list[str]
     content_sha256: str
     sample_weights: np.ndarray | None = None  # (N,) float64: how often each row counts; None: once
+    corrections: Corrections | None = None  # which are made in the labels
 
     @property
     def encoders(self) -> dict[str, list[str]]:
@@ -106,6 +108,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         LabelError, SplitError, HeadError: the labels, the folds, the encoders or the fusions cannot be had.
     """
     column = find_label_column(cache, settings.label)
+    corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
     wish = MetadataWish.of(cache, settings, label=column)
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
     fusions = _choose_fusions(settings.fusions, sorted([*modalities, *([METADATA] if wish else [])]))
@@ -118,7 +121,13 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     is_known = _rows_in_all(vectors, len(cache))
     is_usable = is_known | wish.filled if wish else is_known
     labels = make_labels(
-        column, cache.column(column), usable=is_usable, min_rows=settings.min_rows, level=settings.label_level
+        column,
+        cache.column(column),
+        usable=is_usable,
+        min_rows=settings.min_rows,
+        level=settings.label_level,
+        corrections=corrections,
+        ids=cache.ids() if corrections else (),
     )
     groups = find_groups(
         cache, labels, encoders=_by_modality(vectors), column=settings.group_column, cosine=settings.near_duplicates
@@ -148,6 +157,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         fusions=fusions,
         notes=notes,
         content_sha256=cache.content_sha256,
+        corrections=corrections,
     )
 
 

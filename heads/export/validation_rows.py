@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from cache import Cache
-from cache.labels import clean_label
-from heads.data.label_levels import label_at
+from heads.data.corrections import CORRECTIONS, read_corrections
+from heads.data.labels import read_labels
 from heads.data.vectors import Vectors
 from heads.errors import ExportError
+from heads.export.run_facts import RunFacts
 from heads.modules.saved_head import TrainedHead
-from heads.runs.run_files import Config
 
 __all__ = ["ValidationRows", "read_validation_rows"]
 
@@ -34,8 +34,8 @@ class ValidationRows:
     targets: np.ndarray
 
 
-def read_validation_rows(head: TrainedHead, config: Config, cache_path: Path) -> ValidationRows:
-    """Return the validation rows of a run's configuration, as a head sees them.
+def read_validation_rows(head: TrainedHead, run: RunFacts, cache_path: Path) -> ValidationRows:
+    """Return the validation rows of a run, as a head sees them, with the labels that the run had.
 
     Raises:
         ExportError: the cache is gone, or no longer has these products with these labels.
@@ -46,12 +46,15 @@ def read_validation_rows(head: TrainedHead, config: Config, cache_path: Path) ->
         raise ExportError(
             f"Expected the run's cache at {cache_path}, to measure int8 on validation rows, but it is gone. {way_out}"
         )
-    ids, level = config.split.get("validation", []), config.settings.get("label_level")
+    ids, level = run.config.split.get("validation", []), run.config.settings.get("label_level")
     with Cache(cache_path) as cache:
         places = {one: place for place, one in enumerate(cache.ids())}
         rows = [places[one] for one in ids if one in places]
-        cells = cache.column(head.label)
-        labels = [clean_label(cells[row]) if level is None else label_at(cells[row], level) for row in rows]
+        labels = read_labels(cache.column(head.label), level)
+        if run.config.settings.get("corrections") is not None:
+            corrections = read_corrections(run.path / CORRECTIONS)
+            labels, _ = corrections.applied(labels, cache.ids(), level=level)
+        labels = labels[rows].tolist()
         codes = {name: code for code, name in enumerate(head.classes)}
         if len(rows) < len(ids) or not rows or not codes.keys() >= set(labels):
             raise ExportError(

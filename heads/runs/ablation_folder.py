@@ -38,6 +38,8 @@ def write_ablation(
         _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
         _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
         write_json(folder / "ablation.json", config)
+        if bench.problem.corrections:
+            bench.problem.corrections.write(folder)
 
     return write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
 

@@ -151,7 +151,7 @@ def _probe(
 
 
 def _validation_rows(head: TrainedHead, facts: RunFacts, cache_path: str | Path | None) -> ValidationRows:
-    return read_validation_rows(head, facts.config, local_copy(cache_path) if cache_path else facts.cache_path)
+    return read_validation_rows(head, facts, local_copy(cache_path) if cache_path else facts.cache_path)
 
 
 def _make_int8(

@@ -142,6 +142,8 @@ def _write(
     """Write the run's files."""
     problem, test = roster.problem, roster.split.test
     write_json(folder / "config.json", config)
+    if problem.corrections:
+        problem.corrections.write(folder)
     found = {
         "heads": findings.metrics,
         "controls": findings.controls,
