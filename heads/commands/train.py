@@ -17,7 +17,7 @@ from heads.reports.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings, parse_columns, parse_controls, parse_fusions
 from heads.tracking.trackers import parse_trackers
 
-__all__ = ["train"]
+__all__ = ["encoder_pairs", "train"]
 
 setting = setting_options(TrainSettings)
 
@@ -126,7 +126,7 @@ def train(
     settings = TrainSettings(
         fusions=parse_fusions(fusion),
         controls=parse_controls(controls),
-        encoders=_pairs(encoders),
+        encoders=encoder_pairs(encoders),
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         metadata_columns=parse_columns(metadata_columns),
         metadata_counts=parse_columns(metadata_counts) or (),
@@ -160,7 +160,12 @@ def _show(report: Any, *, details: bool, missing: bool, as_json: bool) -> None:
     show_report(report, details=details, missing=missing)
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+def encoder_pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return the encoders in texts such as ``image=resnet18``, {modality: encoder}.
+
+    Raises:
+        SettingError: a text is none such.
+    """
     pairs = {}
     for text in texts:
         modality, equals, encoder = text.partition("=")

@@ -13,7 +13,7 @@ from cache import Cache
 from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.folds import split_folds
-from heads.data.groups import find_groups
+from heads.data.groups import Placeholder, find_groups
 from heads.data.labels import Labels, find_label_column, make_labels
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
@@ -50,6 +50,7 @@ class Problem:
     content_sha256: str
     sample_weights: np.ndarray | None = None  # (N,) float64: how often each row counts; None: once
     corrections: Corrections | None = None  # which are made in the labels
+    placeholders: Sequence[Placeholder] = ()
 
     @property
     def encoders(self) -> dict[str, list[str]]:
@@ -158,6 +159,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         notes=notes,
         content_sha256=cache.content_sha256,
         corrections=corrections,
+        placeholders=groups.placeholders,
     )
 
 
