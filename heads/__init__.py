@@ -8,6 +8,8 @@ import embed_once  # noqa: F401 - it refuses another module named cache
 __all__ = [
     "AblationReport",
     "AblationSettings",
+    "AuditReport",
+    "AuditSettings",
     "CachedEmbeddings",
     "CheckReport",
     "CrossAttention",
@@ -32,6 +34,7 @@ __all__ = [
     "TrainSettings",
     "TrainedHead",
     "ablate",
+    "audit_catalogue",
     "check_head",
     "export_head",
     "load_head",
@@ -44,6 +47,8 @@ __all__ = [
 _HOMES = {
     "AblationReport": "heads.runs.ablation_report",
     "AblationSettings": "heads.ablation.ablation_settings",
+    "AuditReport": "heads.audit.audit_report",
+    "AuditSettings": "heads.audit.audit_settings",
     "CachedEmbeddings": "heads.estimator.cached_embeddings",
     "CheckReport": "heads.checks.check_head",
     "CrossAttention": "heads.modules.attention",
@@ -61,6 +66,7 @@ _HOMES = {
     "TrainSettings": "heads.settings",
     "TrainedHead": "heads.modules.saved_head",
     "ablate": "heads.workflows.ablate",
+    "audit_catalogue": "heads.workflows.audit",
     "check_head": "heads.checks.check_head",
     "export_head": "heads.workflows.export",
     "load_head": "heads.modules.saved_head",

@@ -36,19 +36,20 @@ ARROWS = {
     "heads.checks": "data modules",
     "heads.experiment": "data metrics modules training",
     "heads.ablation": "data experiment metrics modules training",
+    "heads.audit": "data experiment",
     "heads.runs": "ablation data experiment metrics modules",
     "heads.prediction": "data experiment metrics modules runs",
-    "heads.reports": "ablation experiment metrics modules runs",
+    "heads.reports": "ablation audit data experiment metrics modules runs",
     "heads.review": "data modules",
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
     "heads.export": "data experiment modules runs",
     "heads.serving": "data modules prediction reports",
     "heads.workflows": (
-        "ablation data experiment export metrics modules prediction reports review runs tracking training"
+        "ablation audit data experiment export metrics modules prediction reports review runs tracking training"
     ),
     "heads.commands": (
-        "ablation checks data experiment export metrics modules prediction reports review runs serving tracking "
+        "ablation audit checks data experiment export metrics modules prediction reports review runs serving tracking "
         "workflows"
     ),
 }

@@ -26,7 +26,7 @@ from heads.settings import (
 )
 from heads.tracking.trackers import parse_trackers
 
-__all__ = ["train"]
+__all__ = ["encoder_pairs", "train"]
 
 setting = setting_options(TrainSettings)
 
@@ -138,7 +138,7 @@ def train(
     settings = TrainSettings(
         fusions=parse_fusions(fusion),
         controls=parse_controls(controls),
-        encoders=_pairs(encoders),
+        encoders=encoder_pairs(encoders),
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         metadata_columns=parse_columns(metadata_columns),
         metadata_counts=parse_columns(metadata_counts) or (),
@@ -183,7 +183,12 @@ def _unnamed(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+def encoder_pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return the encoders in texts such as ``image=resnet18``, {modality: encoder}.
+
+    Raises:
+        SettingError: a text is none such.
+    """
     pairs = {}
     for text in texts:
         modality, equals, encoder = text.partition("=")

@@ -15,11 +15,19 @@ from heads.data.alike import alike_contents, near_contents
 from heads.data.labels import Labels
 from heads.errors import LabelError
 
-__all__ = ["Groups", "find_groups", "find_placeholders", "share_content"]
+__all__ = ["Groups", "Placeholder", "find_groups", "find_placeholders", "share_content"]
 
 LEAST_PLACEHOLDER_ROWS = 25
 LEAST_PLACEHOLDER_SHARE = 0.01  # of the rows that have a class
 MOST_CHARACTERS = 40  # of a placeholder that is shown
+
+
+@dataclass(frozen=True)
+class Placeholder:
+    """A content that says nothing of a product, and the rows that have it, (n,) int64."""
+
+    modality: str
+    rows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Groups:
     of_rows: np.ndarray
     is_placeholder: np.ndarray
     notes: list[str]
+    placeholders: list[Placeholder]
 
 
 def find_groups(
@@ -53,6 +62,7 @@ def find_groups(
         LabelError: there is no such column.
     """
     sources, notes = [], []
+    placeholders: list[Placeholder] = []
     is_placeholder = np.zeros(len(cache), dtype=bool)
     for modality in cache.modalities:
         contents, names = _readable_contents(cache, modality), encoders.get(modality, ())
@@ -67,6 +77,7 @@ def find_groups(
             known = np.where(says_nothing, -1, ids)
             for one in find_placeholders(known, labels.targets):
                 notes.append(_placeholder_note(cache, modality, known == one, labels))
+                placeholders.append(Placeholder(modality, np.flatnonzero(known == one)))
                 says_nothing |= known == one
             sources.append(np.where(says_nothing, -1, ids))
         is_placeholder |= says_nothing
@@ -78,7 +89,7 @@ def find_groups(
         notes += picture_notes
     if column is not None:
         sources.append(_ids_of_cells(cache, column))
-    return Groups(share_content(sources), is_placeholder, notes)
+    return Groups(share_content(sources), is_placeholder, notes, placeholders)
 
 
 def find_placeholders(ids: np.ndarray, targets: np.ndarray) -> list[int]:

@@ -14,7 +14,7 @@ from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import common_names, dimension, joined_name, split_name, split_names
 from heads.data.folds import split_folds
-from heads.data.groups import find_groups
+from heads.data.groups import Placeholder, find_groups
 from heads.data.labels import Labels, cells_of, find_label_column, make_labels
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
@@ -51,6 +51,7 @@ class Problem:
     content_sha256: str
     sample_weights: np.ndarray | None = None  # (N,) float64: how often each row counts; None: once
     corrections: Corrections | None = None  # which are made in the labels
+    placeholders: Sequence[Placeholder] = ()
 
     @property
     def encoders(self) -> dict[str, list[str]]:
@@ -159,6 +160,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         notes=notes,
         content_sha256=cache.content_sha256,
         corrections=corrections,
+        placeholders=groups.placeholders,
     )
 
 

@@ -1,0 +1,57 @@
+"""``findings.csv``: a line a finding, which a person edits and gives back as ``--corrections``.
+
+``label`` is empty in every line: whoever agrees writes a label there. Nothing is changed by a file that was not edited.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from cache.stray_bytes import open_csv
+from heads.audit.finding import Finding
+
+__all__ = ["FINDINGS", "write_findings"]
+
+FINDINGS = "findings.csv"
+
+
+def write_findings(folder: Path, findings: Sequence[Finding], ids: Sequence[str], modalities: Sequence[str]) -> None:
+    """Write the file into a folder; lists of ids have blanks between them.
+
+    Cells are written as they are, also such as a spreadsheet takes for formulas: they are there to be joined on.
+    """
+    columns = [f"{name}_{part}" for name in modalities for part in ("votes_given", "votes_suggested", "nearest")]
+    with open_csv(folder / FINDINGS) as file:
+        writer = csv.writer(file)
+        writer.writerow([
+            "finding", "product", "label", "given", "suggested", "score", "given_probability", "suggested_probability",
+            *columns, "others", "words",
+        ])  # fmt: skip
+        for one in findings:
+            votes = [one.votes.get(name) for name in modalities]
+            cells = [
+                [vote.n_given, vote.n_suggested, _ids(vote.nearest, ids)] if vote else ["", "", ""] for vote in votes
+            ]
+            writer.writerow([
+                one.kind,
+                "" if one.row is None else ids[one.row],
+                "",
+                one.given,
+                one.suggested,
+                f"{one.score:.6g}",
+                _share(one.given_probability),
+                _share(one.suggested_probability),
+                *(cell for of_modality in cells for cell in of_modality),
+                _ids(one.others, ids),
+                one.words,
+            ])  # fmt: skip
+
+
+def _ids(rows: Sequence[int], ids: Sequence[str]) -> str:
+    return " ".join(ids[row] for row in rows)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,161 @@
+"""What heads say of rows that they did not learn from, in a few numbers a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cache.memory_budget import memory_bytes
+from heads.audit.audit_settings import AuditSettings
+from heads.device import find_device
+from heads.errors import HeadError
+from heads.experiment.configuration import Configuration, FoldJob
+from heads.experiment.experiment import Experiment
+from heads.experiment.late_fusion import Weighting
+from heads.experiment.problem import Problem
+from heads.experiment.results import Trained
+from heads.settings import FitSettings
+
+__all__ = ["Opinions", "OutOfFold", "ask_out_of_fold", "class_thresholds"]
+
+FUSED = "late"
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What one modality's heads say of each row; of rows that have nothing of it, or that none tested, nothing.
+
+    Shape:
+        classes: (N,) int64, the most probable class; -1 where nothing is said
+        confidences: (N,) float32, its probability
+        of_given: (N,) float32, that of the row's own class
+    """
+
+    classes: np.ndarray
+    confidences: np.ndarray
+    of_given: np.ndarray
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What the fused heads say of each row, and what those of each modality say.
+
+    Shape:
+        is_known: (N,) bool, the rows that a fold tested
+        of_given: (N,) float32, the probability of the row's own class
+        others: (N,) int64, the most probable other class; -1 where nothing is known
+        of_others: (N,) float32, its probability
+        confident: (N,) int64, the most probable of the classes that reach their thresholds; -1 where none does
+        thresholds: (K,) float32
+    """
+
+    is_known: np.ndarray
+    of_given: np.ndarray
+    others: np.ndarray
+    of_others: np.ndarray
+    confident: np.ndarray
+    thresholds: np.ndarray
+    by_modality: Mapping[str, Opinions]
+
+
+def ask_out_of_fold(problem: Problem, settings: AuditSettings) -> OutOfFold:
+    """Train each modality's head on every fold, average them, and return what they say of the rows that they test.
+
+    A block of probabilities is held at a time. Thresholds need a first look at all rows, what reaches them a second.
+
+    Raises:
+        HeadError, LabelError: a head cannot be trained.
+    """
+    encoders = problem.combinations[0]
+    experiment = Experiment(
+        problem,
+        sides=("test",),
+        weighting=Weighting.parse("auto", list(encoders), seed=settings.seed),
+        device=find_device(settings.device),
+        precision=settings.precision,
+        memory=memory_bytes(settings.memory),
+    )
+    fused = FUSED if len(encoders) > 1 else next(iter(encoders))
+    jobs = [
+        FoldJob(Configuration.of(fused, encoders, FitSettings()), fold, settings.seed)
+        for fold in range(len(problem.folds))
+    ]
+    trained: dict[tuple[str, int], Trained] = {}
+
+    def take(job: FoldJob, result: Trained | HeadError) -> None:
+        if isinstance(result, HeadError):
+            raise result
+        trained[job.configuration.head, job.fold] = result
+
+    experiment.run(jobs, take)
+    by_modality = {name: _opinions(problem, trained, name) for name in encoders}
+    return _second_look(problem, trained, fused, by_modality)
+
+
+def class_thresholds(of_given: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return each class's threshold: the mean probability of the class in the rows that are given it.
+
+    That of Northcutt, Jiang and Chuang, Confident learning (arXiv 1911.00068); infinite for a class without rows.
+
+    Shape:
+        of_given: (n,) float32, each row's probability of its own class
+        targets: (n,) int64
+        output: (K,) float32
+    """
+    counts = np.bincount(targets, minlength=n_classes)
+    sums = np.bincount(targets, weights=of_given, minlength=n_classes)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf).astype(np.float32)
+
+
+def _opinions(problem: Problem, trained: Mapping[tuple[str, int], Trained], name: str) -> Opinions:
+    n_rows = len(problem.labels.targets)
+    opinions = Opinions(np.full(n_rows, -1), np.zeros(n_rows, np.float32), np.zeros(n_rows, np.float32))
+    for fold, split in enumerate(problem.folds):
+        answers = trained[name, fold].answers["test"]
+        present = problem.of(problem.combinations[0], fold).present[name][torch.from_numpy(split.test)].numpy()
+        rows = split.test[present]
+        opinions.classes[rows] = answers.predictions[present]
+        opinions.confidences[rows] = answers.confidences[present]
+        opinions.of_given[rows] = answers.of_targets[present]
+    return opinions
+
+
+def _second_look(
+    problem: Problem,
+    trained: Mapping[tuple[str, int], Trained],
+    fused: str,
+    by_modality: Mapping[str, Opinions],
+) -> OutOfFold:
+    targets, n_rows = problem.labels.targets, len(problem.labels.targets)
+    of_given = np.zeros(n_rows, np.float32)
+    for fold, split in enumerate(problem.folds):
+        of_given[split.test] = trained[fused, fold].answers["test"].of_targets
+    is_known = np.zeros(n_rows, dtype=bool)
+    is_known[problem.test_rows] = True
+    thresholds = class_thresholds(of_given[is_known], targets[is_known], len(problem.labels.classes))
+    others, confident = np.full(n_rows, -1), np.full(n_rows, -1)
+    of_others = np.zeros(n_rows, np.float32)
+    for rows, probabilities in _blocks(problem, trained, fused):
+        places = np.arange(len(rows))
+        reaching = np.where(probabilities >= thresholds, probabilities, -1)
+        best = reaching.argmax(1)
+        confident[rows] = np.where(reaching[places, best] >= 0, best, -1)
+        probabilities[places, targets[rows]] = -1
+        others[rows] = probabilities.argmax(1)
+        of_others[rows] = probabilities[places, others[rows]]
+    return OutOfFold(is_known, of_given, others, of_others, confident, thresholds, by_modality)
+
+
+def _blocks(
+    problem: Problem, trained: Mapping[tuple[str, int], Trained], fused: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield some rows, (b,), and the probabilities of all classes for each, (b, K), of every row that is tested."""
+    for fold, split in enumerate(problem.folds):
+        vectors = problem.of(problem.combinations[0], fold)
+        head = trained[fused, fold].head
+        blocks = head.answer_blocks(vectors.inputs, vectors.present, vectors.tokens, rows=torch.from_numpy(split.test))
+        for places, block in blocks:
+            yield split.test[places.numpy()], block.exp().numpy()

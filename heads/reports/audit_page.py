@@ -1,0 +1,145 @@
+"""The page of an audit: of each kind of finding the first ones, with their pictures and the evidence."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache import Cache
+from cache.errors import CacheError
+from cache.pages.page import render_page
+from heads.audit.audit_report import AuditReport
+from heads.audit.finding import KINDS, Finding
+from heads.audit.findings_file import FINDINGS
+from heads.reports.report_settings import ReportColumns, ReportSettings
+from heads.reports.thumbnails import Thumbnails
+
+__all__ = ["render_audit"]
+
+TEMPLATE = Path(__file__).with_name("audit.html")
+N_SHOWN = 40  # findings of a kind
+N_NEAREST = 3  # of a modality, with their pictures
+MOST_CHARACTERS = 160  # of a title
+ABOUT = {
+    "label": (
+        "Ranked by what heads say that did not learn from the row, and by its nearest in each modality; copies of the "
+        "row have no vote."
+    ),
+    "copy": "Pairs of different labels whose vectors are nearly equal in a modality; the less probable label first.",
+    "disagreement": "Two modalities' heads are sure of different classes: a wrong picture, a wrong title, or both.",
+    "outlier": "Far from all others, as distances go in the class: another kind of product, or a bad picture or title.",
+    "placeholder": "They make no copies, have no neighbours, and are best taken out of the catalogue.",
+    "merge": "Products of each are confidently taken for the other, by heads that did not learn from them.",
+    "split": "Half of the rows showed where the gap is, the other half how wide it is.",
+}
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as the page shows it."""
+
+    id: str
+    title: str
+    picture: str | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finding as the page shows it: the product, and those to compare it with under a heading each."""
+
+    finding: Finding
+    product: Product | None
+    beside: Sequence[tuple[str, Sequence[Product]]]
+
+
+def render_audit(
+    audited: AuditReport,
+    facts: Mapping[str, Any],
+    *,
+    cache_path: Path,
+    columns: ReportColumns,
+    report: ReportSettings,
+    labels: Sequence[str],
+) -> str:
+    """Return the page; `labels` are those of all products, "" where one has none."""
+    sections = {kind: [one for one in audited.findings if one.kind == kind][:N_SHOWN] for kind in KINDS}
+    compared = {id(one): _compared(one) for shown in sections.values() for one in shown}
+    rows = {one.row for shown in sections.values() for one in shown if one.row is not None}
+    rows |= {row for groups in compared.values() for _, of_group in groups for row in of_group}
+    products = _read_products(sorted(rows), audited, facts, cache_path, columns, report, labels)
+    return render_page(
+        TEMPLATE,
+        audited=audited,
+        kinds=KINDS,
+        about=ABOUT,
+        sections={
+            kind: [
+                Shown(
+                    one,
+                    None if one.row is None else products[one.row],
+                    [(name, [products[row] for row in of_group]) for name, of_group in compared[id(one)]],
+                )
+                for one in shown
+            ]
+            for kind, shown in sections.items()
+            if shown
+        },
+        has_pictures=any(one.picture for one in products.values()),
+        findings_name=FINDINGS,
+        command=shlex.join(facts["command"]) if facts["command"] else None,
+        facts=facts,
+    )
+
+
+def _compared(finding: Finding) -> list[tuple[str, list[int]]]:
+    """Return the rows that a finding is shown with, under a heading each."""
+    if finding.kind == "label":
+        return [(f"nearest {name}s", list(votes.nearest[:N_NEAREST])) for name, votes in finding.votes.items()]
+    if not finding.others:
+        return []
+    half = len(finding.others) // 2
+    if finding.kind in ("merge", "split"):
+        names = (finding.given, finding.suggested) if finding.kind == "merge" else ("one kind", "the other")
+        return [(names[0], list(finding.others[:half])), (names[1], list(finding.others[half:]))]
+    headings = {"copy": "beside", "outlier": "its nearest", "placeholder": "others that have it"}
+    return [(headings[finding.kind], list(finding.others))]
+
+
+def _read_products(
+    rows: Sequence[int],
+    audited: AuditReport,
+    facts: Mapping[str, Any],
+    cache_path: Path,
+    columns: ReportColumns,
+    report: ReportSettings,
+    labels: Sequence[str],
+) -> dict[int, Product]:
+    """Return some products; without pictures and titles where the cache is another by now."""
+    images: list[str] | None = None
+    titles: list[str] | None = None
+    try:
+        with Cache(cache_path) as cache:
+            if cache.content_sha256 == facts["cache_content_sha256"]:
+                images, titles = (
+                    None if name is None else cache.column(name) for name in (columns.image, columns.title)
+                )
+    except (CacheError, OSError):  # it was taken away, or is being replaced
+        pass
+    thumbnails = Thumbnails(report.image_root or cache_path.parent)
+    return {
+        row: Product(
+            id=audited.ids[row],
+            title=_shortened(titles[row]) if titles else "",
+            picture=thumbnails.url(images[row]) if images else None,
+            label=labels[row],
+        )
+        for row in rows
+    }
+
+
+def _shortened(title: str) -> str:
+    return title if len(title) <= MOST_CHARACTERS else title[: MOST_CHARACTERS - 1] + "…"

@@ -1,0 +1,123 @@
+"""The audit: heads are trained on folds, rows are compared with their nearest, and what is odd is written down."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache import Cache
+from heads.audit.audit_report import AuditReport
+from heads.audit.audit_settings import AuditSettings
+from heads.audit.detectors import detect
+from heads.audit.evidence import Evidence, gather_evidence
+from heads.audit.findings_file import write_findings
+from heads.audit.label_errors import is_label_issue
+from heads.device import find_device
+from heads.experiment.problem import Problem, pose
+from heads.json_file import write_json
+from heads.reports.report_settings import ReportSettings, choose_columns
+from heads.runs.folder import reserved, write_page, write_run
+
+__all__ = ["audit_catalogue"]
+
+log = logging.getLogger("embed_once")
+
+
+def audit_catalogue(
+    cache_path: str | Path = "embeddings.h5",
+    *,
+    settings: AuditSettings | None = None,
+    runs_path: str | Path = "runs",
+    name: str | None = None,
+    command: Sequence[str] | None = None,
+    report: ReportSettings | None = None,
+) -> AuditReport:
+    """Look for what is wrong in a catalogue, write a run folder, and return what was found.
+
+    The folder has ``findings.csv``, ``audit.json`` and, with `report`, ``report.html``, without which it is whole, too.
+
+    Raises:
+        CacheError: the cache cannot be read, or lacks a modality.
+        LabelError, SplitError, SettingError, HeadError, RunError: what was asked for cannot be done.
+    """
+    settings = settings or AuditSettings()
+    started = time.monotonic()
+    with reserved(Path(runs_path), name):
+        find_device(settings.device)  # before all is read
+        with Cache(cache_path) as cache:
+            columns = choose_columns(cache, report or ReportSettings())
+            problem = pose(cache, settings)
+        evidence = gather_evidence(problem, settings)
+        findings, counts = detect(evidence, most=settings.most)
+        facts = _facts(evidence, settings, cache_path=cache_path, command=command, counts=counts)
+
+        def write(folder: Path) -> None:
+            write_findings(folder, findings, problem.ids, list(evidence.nearest))
+            write_json(folder / "audit.json", facts)
+            if problem.corrections:
+                problem.corrections.write(folder)
+
+        run_path = write_run(Path(runs_path), name, f"{problem.labels.column}-audit", write)
+    audited = AuditReport(
+        run_path=run_path,
+        label=problem.labels.column,
+        n_classes=len(problem.labels.classes),
+        n_rows=int((problem.labels.targets >= 0).sum()),
+        n_audited=int(evidence.out_of_fold.is_known.sum()),
+        n_likely_wrong=int(is_label_issue(evidence).sum()),
+        encoders=problem.combinations[0],
+        untrained=problem.untrained,
+        findings=findings,
+        counts=counts,
+        ids=problem.ids,
+        notes=_notes(problem, evidence.out_of_fold.is_known),
+        elapsed_s=time.monotonic() - started,
+    )
+    for note in audited.notes[len(problem.notes) :]:
+        log.info(note)
+    if report is not None:
+        from heads.reports.audit_page import render_audit  # Jinja2 and Pillow take their time
+
+        labels = [evidence.label(target) for target in problem.labels.targets.tolist()]
+        page = render_audit(audited, facts, cache_path=Path(cache_path), columns=columns, report=report, labels=labels)
+        write_page(run_path, page)
+    return audited
+
+
+def _notes(problem: Problem, is_known: np.ndarray) -> list[str]:
+    """Return the problem's notes, and one on rows that no fold tests."""
+    n_untested = int(((problem.labels.targets >= 0) & ~is_known).sum())
+    untested = f"{n_untested} rows are more than half of their class as copies of each other: no fold tests them."
+    return [*problem.notes, *([untested] if n_untested else [])]
+
+
+def _facts(
+    evidence: Evidence,
+    settings: AuditSettings,
+    *,
+    cache_path: str | Path,
+    command: Sequence[str] | None,
+    counts: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return all that is needed to do it again."""
+    problem = evidence.problem
+    return {
+        "command": list(command) if command else None,
+        "cache": str(cache_path),
+        "cache_content_sha256": problem.content_sha256,
+        "encoders": problem.fingerprints,
+        "label": problem.labels.column,
+        "classes": problem.labels.classes,
+        "settings": asdict(settings),
+        "counts": dict(counts),
+        "n_likely_wrong": int(is_label_issue(evidence).sum()),
+        "notes": problem.notes,
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+    }

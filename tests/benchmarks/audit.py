@@ -1,0 +1,206 @@
+"""How many of the wrong labels that are planted in a catalogue an audit puts first, beside cleanlab; and its memory.
+
+    python tests/benchmarks/audit.py planted CACHE.h5 --label subCategory --seeds 5
+    python tests/benchmarks/audit.py memory --rows 200000 --classes 1000
+
+`planted` gives 200 rows another label, drawn at random or the likeliest other class by heads on the labels as they are,
+and audits. All rankings are of the same out-of-fold probabilities. `memory` audits a drawn cache with --memory 1G in a
+process of its own, and prints its seconds and the most memory it had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from scipy.stats import t  # noqa: E402 - the next are on the path by now
+from support import synthetic_cache  # noqa: E402
+
+from cache import Cache  # noqa: E402
+from heads.audit import nearest, out_of_fold  # noqa: E402
+from heads.audit.audit_settings import AuditSettings  # noqa: E402
+from heads.audit.evidence import Evidence, gather_evidence  # noqa: E402
+from heads.audit.label_errors import is_label_issue, rank_labels  # noqa: E402
+from heads.experiment.problem import pose  # noqa: E402
+from heads.settings import FitSettings  # noqa: E402
+from heads.workflows.audit import audit_catalogue  # noqa: E402
+
+N_PLANTED = 200
+
+
+def gather(cache_path: Path, settings: AuditSettings) -> tuple[Evidence, np.ndarray]:
+    """Return an audit's evidence, and all out-of-fold probabilities, (N, K), which an audit does not keep."""
+    with Cache(cache_path) as cache:
+        problem = pose(cache, settings)
+    probabilities = np.zeros((len(problem.ids), len(problem.labels.classes)))
+    blocks = out_of_fold._blocks
+
+    def noting(*arguments):
+        for rows, block in blocks(*arguments):
+            probabilities[rows] = block
+            yield rows, block
+
+    out_of_fold._blocks = noting
+    try:
+        return gather_evidence(problem, settings), probabilities
+    finally:
+        out_of_fold._blocks = blocks
+
+
+def rankings(evidence: Evidence, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Return rows by each way, the likeliest to be wrong first; those without "all" end where the way says no more."""
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    said, targets = evidence.out_of_fold, evidence.targets
+    rows = np.flatnonzero(said.is_known)
+    own = probabilities[rows] / probabilities[rows].sum(1, keepdims=True)
+    shares = np.mean([one.voices(targets, targets)[rows] for one in evidence.nearest.values()], axis=0)
+    issues = find_label_issues(targets[rows], own, return_indices_ranked_by="self_confidence")
+    scores = get_label_quality_scores(targets[rows], own)
+    rank = rank_labels(evidence)
+    return {
+        "heads-audit": rank,
+        "heads-audit, of cleanlab's kind": rank[is_label_issue(evidence)[rank]],
+        "heads alone, all": rows[np.argsort(said.of_given[rows] - said.of_others[rows], kind="stable")],
+        "neighbours alone, all": rows[np.argsort(shares, kind="stable")],
+        "cleanlab's issues": rows[issues],
+        "cleanlab's scores, all": rows[np.argsort(scores, kind="stable")],
+    }
+
+
+def plant(evidence: Evidence, kind: str, seed: int, path: Path) -> np.ndarray:
+    """Write a file of corrections that makes labels wrong; return which rows', (N,) bool."""
+    generator = np.random.default_rng(seed)
+    problem, classes = evidence.problem, evidence.problem.labels.classes
+    rows = generator.choice(np.flatnonzero(evidence.out_of_fold.is_known), N_PLANTED, replace=False)
+    drawn = generator.integers(len(classes) - 1, size=N_PLANTED)
+    drawn += drawn >= evidence.targets[rows]
+    new = drawn if kind == "random" else evidence.out_of_fold.others[rows]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("product", "label")])
+        csv.writer(file).writerows((problem.ids[row], classes[code]) for row, code in zip(rows, new, strict=True))
+    is_planted = np.zeros(len(problem.ids), dtype=bool)
+    is_planted[rows] = True
+    return is_planted
+
+
+def mean_of(values: list[float]) -> str:
+    """Return a mean in percent with the 95 % interval of Student's t over the seeds."""
+    half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{100 * np.mean(values):5.1f} ± {100 * half:4.1f}"
+
+
+def planted(cache_path: Path, *, label: str, n_seeds: int) -> None:
+    """Print each way's precision at 200, and how many rows it lists with how many of the planted among them."""
+    settings = AuditSettings(label=label)
+    clean, _ = gather(cache_path, settings)
+    known = clean.out_of_fold.is_known
+    print(
+        f"{cache_path.name}, {label}: {int(known.sum())} rows, {len(clean.problem.labels.classes)} classes", flush=True
+    )
+    hits: dict[str, dict[str, list[tuple[float, float, int]]]] = {"random": {}, "confusion": {}}
+    for seed in range(n_seeds):
+        for kind, of_kind in hits.items():
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "planted.csv"
+                is_planted = plant(clean, kind, seed, path)
+                evidence, probabilities = gather(cache_path, AuditSettings(label=label, corrections=path))
+            for way, rows in rankings(evidence, probabilities).items():
+                found = is_planted[rows]
+                numbers = found[:N_PLANTED].sum() / N_PLANTED, found.sum() / N_PLANTED, len(rows)
+                of_kind.setdefault(way, []).append(numbers)
+        for kind, of_kind in hits.items():
+            show(kind, of_kind)
+
+
+def show(kind: str, hits: dict[str, list[tuple[float, float, int]]]) -> None:
+    """Print the means over the seeds so far."""
+    n_seeds = len(next(iter(hits.values())))
+    print(f"\n{f'{kind}, {n_seeds} seeds':32} precision at {N_PLANTED}, %   recall of the list, %   rows in it")
+    for way, numbers in hits.items():
+        at, recalls, sizes = (list(values) for values in zip(*numbers, strict=True))
+        recall = "" if way.endswith("all") else mean_of(recalls)
+        print(f"{way:32} {mean_of(at):>19}   {recall:>21}   {np.mean(sizes):10.0f}", flush=True)
+
+
+def draw(path: Path, *, n_rows: int, n_classes: int, dims: dict[str, int]) -> None:
+    """Seal a cache of vectors around one centre a class, and a label that is another's in one row of a hundred."""
+    generator = np.random.default_rng(0)
+    targets = generator.integers(n_classes, size=n_rows)
+    vectors = {}
+    for name, dim in dims.items():
+        matrix = generator.standard_normal((n_rows, dim), dtype=np.float32)
+        matrix += generator.standard_normal((n_classes, dim), dtype=np.float32)[targets]
+        vectors[name] = matrix
+    wrong = np.where(generator.random(n_rows) < 0.01, generator.integers(n_classes, size=n_rows), targets)
+    synthetic_cache(path, vectors, {"label": [f"class {code}" for code in wrong]})
+
+
+def be_brief() -> None:
+    """Have heads trained for one epoch, and four blocks of rows compared with all, which takes as much memory."""
+    out_of_fold.FitSettings = functools.partial(FitSettings, max_epochs=1)
+    search, answers = nearest._search, []
+
+    def search_a_little(directions, groups, targets, places, k):
+        if len(answers) % 200 < 4:
+            answers.append(search(directions, groups, targets, places, k))
+        else:
+            answers.append(tuple(part[: len(places)] for part in answers[-1]))
+        return tuple(part[: len(places)] for part in answers[-1])
+
+    nearest._search = search_a_little
+
+
+def memory(*, n_rows: int, n_classes: int, brief: bool) -> None:
+    """Print what an audit of a drawn cache takes; the cache is drawn by another process."""
+    if brief:
+        be_brief()
+    dims = {"image": 512, "text": 384}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "c.h5"
+        command = [sys.executable, __file__, "draw", str(path), "--rows", str(n_rows), "--classes", str(n_classes)]
+        subprocess.run(command, check=True)
+        started = time.monotonic()
+        report = audit_catalogue(path, settings=AuditSettings(memory="1G"), runs_path=Path(folder) / "runs")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(
+            f"{n_rows} rows, {n_classes} classes, {dims}: {time.monotonic() - started:.0f} s "
+            f"({used.ru_utime + used.ru_stime:.0f} s of CPU), {peak:.2f} GiB at most, {report.counts}"
+        )
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["planted", "memory", "draw"])
+    parser.add_argument("cache", nargs="?", type=Path)
+    parser.add_argument("--label", default="subCategory")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--classes", type=int, default=1_000)
+    parser.add_argument("--brief", action="store_true", help="one epoch, and few of the comparisons")
+    given = parser.parse_args()
+    if given.what == "planted":
+        planted(given.cache, label=given.label, n_seeds=given.seeds)
+    elif given.what == "draw":
+        draw(given.cache, n_rows=given.rows, n_classes=given.classes, dims={"image": 512, "text": 384})
+    else:
+        memory(n_rows=given.rows, n_classes=given.classes, brief=given.brief)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""An audit: what each detector finds in evidence that is known, and a whole catalogue from the command to the page."""
+
+import csv
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from support import class_vectors, image_bytes, invoke, synthetic_cache
+
+from heads.audit import nearest as nearest_module
+from heads.audit.class_halves import ashman_d, find_class_halves
+from heads.audit.class_pairs import find_class_pairs
+from heads.audit.disagreements import find_disagreements
+from heads.audit.evidence import Evidence
+from heads.audit.label_errors import is_label_issue, rank_labels
+from heads.audit.near_copies import find_near_copies
+from heads.audit.nearest import Nearest, find_nearest
+from heads.audit.out_of_fold import Opinions, OutOfFold, class_thresholds
+from heads.audit.outliers import find_outliers
+from heads.commands.audit import audit
+from heads.data.corrections import read_corrections
+from heads.data.labels import Labels
+from heads.data.vectors import Vectors
+from heads.experiment.problem import Problem
+
+HOSTILE = "<script>alert(1)</script> & \"'é"
+
+
+def evidence_of(targets, *, vectors=None, said=None, opinions=None, groups=None, k=2):
+    """Return the evidence on rows of these classes, with a head that is sure of every label unless it is told."""
+    targets = np.array(targets)
+    n_rows, n_classes = len(targets), int(targets.max()) + 1
+    vectors = {name: torch.tensor(matrix, dtype=torch.float32) for name, matrix in (vectors or {}).items()}
+    groups = np.arange(n_rows) if groups is None else np.array(groups)
+    problem = Problem(
+        ids=[str(row) for row in range(n_rows)],
+        vectors={},
+        labels=Labels("label", [f"class {code}" for code in range(n_classes)], targets, []),
+        groups=groups,
+        is_placeholder=np.zeros(n_rows, dtype=bool),
+        folds=[],
+        fusions=(),
+        notes=[],
+        content_sha256="",
+    )
+    every = np.ones(n_rows, dtype=bool)
+    sure = OutOfFold(
+        is_known=every,
+        of_given=np.full(n_rows, 0.9, np.float32),
+        others=(targets + 1) % n_classes,
+        of_others=np.full(n_rows, 0.05, np.float32),
+        confident=targets.copy(),
+        thresholds=np.full(n_classes, 0.9, np.float32),
+        by_modality=opinions or {},
+    )
+    held = Vectors(
+        encoders={},
+        specs={},
+        inputs=vectors,
+        present={name: torch.ones(n_rows, dtype=torch.bool) for name in vectors},
+    )
+    found = {name: find_nearest(held, name, usable=every, targets=targets, groups=groups, k=k) for name in vectors}
+    return Evidence(problem, held, said or sure, found)
+
+
+def test_thresholds_are_the_mean_probability_of_a_class_in_its_own_rows():
+    thresholds = class_thresholds(np.array([0.9, 0.5, 0.4], np.float32), np.array([0, 0, 1]), 3)
+    assert thresholds.tolist() == pytest.approx([0.7, 0.4, np.inf])
+
+
+def test_nearest_are_those_of_all_cosines_without_copies(monkeypatch):
+    """In blocks of three, against the plain product of all centred directions."""
+    monkeypatch.setattr(nearest_module, "ASKED_AT_ONCE", 3)
+    monkeypatch.setattr(nearest_module, "STORED_AT_ONCE", 3)
+    generator = np.random.default_rng(0)
+    matrix, targets = generator.standard_normal((11, 4)).astype(np.float32), generator.integers(3, size=11)
+    groups, usable = np.array([0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7]), np.arange(11) != 9
+    vectors = Vectors(
+        encoders={}, specs={}, inputs={"text": torch.tensor(matrix)}, present={"text": torch.arange(11) != 4}
+    )
+    found = find_nearest(vectors, "text", usable=usable, targets=targets, groups=groups, k=4)
+    rows = np.flatnonzero(usable & (np.arange(11) != 4))
+    centred = matrix[rows] - matrix[rows].mean(0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    cosines = np.full((11, 11), -9.0)
+    cosines[np.ix_(rows, rows)] = centred @ centred.T
+    copies, alike = groups[:, None] == groups, targets[:, None] == targets
+    assert found.is_known.tolist() == np.isin(np.arange(11), rows).tolist()
+    for row in rows.tolist():
+        expected = np.argsort(-np.where(copies[row], -9, cosines[row]))[:4]
+        assert found.rows[row].tolist() == expected.tolist()
+        assert found.cosines[row] == pytest.approx(cosines[row, expected], abs=1e-6)
+        assert found.unlike[row] == np.where(alike[row], -9, cosines[row]).argmax()  # a copy of another label, too
+    assert (found.rows[[4, 9]] == -1).all()
+
+
+def test_votes_and_voices_count_the_label_among_the_nearest():
+    found = Nearest(
+        is_known=np.ones(1, dtype=bool),
+        rows=np.array([[1, 2, -1]]),
+        cosines=np.array([[1.0, 1 - 0.07, -2]], np.float32),
+        unlike=np.array([2]),
+        unlike_cosines=np.array([0.9]),
+    )
+    targets = np.array([5, 5, 6])
+    assert found.votes(targets, np.array([5])).tolist() == [1]
+    assert found.voices(targets, np.array([5])).tolist() == pytest.approx([1 / (1 + np.exp(-1))])
+
+
+def test_row_is_an_issue_where_another_class_alone_reaches_its_threshold():
+    evidence = evidence_of([0, 0, 1, 1])
+    said = evidence.out_of_fold
+    said.confident[:] = [0, 1, -1, 0]
+    said.is_known[3] = False
+    assert is_label_issue(evidence).tolist() == [False, True, False, False]
+
+
+def test_doubted_labels_come_first_and_the_others_not_at_all():
+    """Row 0 has the classes' vectors wrong and the heads against it, row 3 the heads alone."""
+    targets = [1, 0, 0, 0, 0, 1, 1, 1]
+    vectors = np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3], [1, 0.15], [0, 1], [0.1, 1], [0.2, 1]])
+    evidence = evidence_of(targets, vectors={"text": vectors})
+    said = evidence.out_of_fold
+    said.of_given[[0, 3]], said.of_others[[0, 3]] = 0.1, 0.8
+    assert rank_labels(evidence).tolist() == [0, 3]
+
+
+def test_rows_of_one_vector_and_two_labels_are_one_finding_of_the_less_probable_label():
+    vectors = np.random.default_rng(0).standard_normal((8, 6))
+    vectors[[4, 5]] = vectors[2]
+    evidence = evidence_of([0, 1] * 4, vectors={"image": vectors, "text": vectors}, groups=[0, 1, 2, 3, 4, 2, 6, 7])
+    evidence.out_of_fold.of_given[5] = 0.2
+    (finding,), count = find_near_copies(evidence, most=9)
+    assert count == 1
+    assert (finding.row, finding.others, finding.given, finding.suggested) == (5, [2, 4], "class 1", "class 0")
+    assert finding.score == pytest.approx(1)
+
+
+def test_catalogue_without_near_copies_has_none():
+    evidence = evidence_of([0, 1, 0, 1], vectors={"text": np.eye(4)})
+    assert find_near_copies(evidence, most=9) == ([], 0)
+
+
+def test_modalities_that_are_both_sure_of_different_classes_disagree():
+    sure = np.array([0.9, 0.8, 0.9, 0.3], np.float32)
+    image = Opinions(np.array([0, 1, 1, 0]), sure, np.array([0.9, 0.8, 0.1, 0.3], np.float32))
+    text = Opinions(np.array([0, 1, 0, 1]), sure, np.array([0.9, 0.8, 0.9, 0.6], np.float32))
+    evidence = evidence_of([0, 1, 0, 0], opinions={"image": image, "text": text})
+    (finding,), count = find_disagreements(evidence, most=9)
+    assert (finding.row, finding.given, finding.suggested, count) == (2, "class 0", "", 1)
+    said = "the image says class 1 (0.90), the text says class 0 (0.90)"
+    assert finding.words == f"{said}; the label agrees with the other: look at the image."
+
+
+def test_row_far_from_all_others_of_its_class_is_an_outlier():
+    generator = np.random.default_rng(0)
+    vectors = np.concatenate([[[-9.0, 0, 0]], [[9, 9, 0]] + 0.1 * generator.standard_normal((20, 3))])
+    evidence = evidence_of([0] * 21, vectors={"text": vectors})
+    findings, count = find_outliers(evidence, most=9)
+    assert findings[0].row == 0
+    assert count == len(findings)
+
+
+def test_classes_taken_for_each_other_both_ways_want_merging():
+    targets = [0] * 10 + [1] * 10 + [2] * 10
+    evidence = evidence_of(targets)
+    said = evidence.out_of_fold.confident
+    said[:3], said[10:14], said[20:29] = 1, 0, 0  # class 2 goes one way alone
+    (finding,), count = find_class_pairs(evidence, most=9)
+    assert (finding.given, finding.suggested, count) == ("class 0", "class 1", 1)
+    assert finding.score == pytest.approx(0.3)
+    assert finding.others == [0, 1, 2, 10, 11, 12]
+
+
+def test_class_of_two_clusters_wants_splitting_and_one_cluster_does_not():
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((240, 8))
+    vectors[:60, 0] += 12  # half of class 0
+    evidence = evidence_of([0] * 120 + [1] * 120, vectors={"image": vectors})
+    (finding,), _ = find_class_halves(evidence, most=9)
+    assert finding.given == "class 0"
+    assert {row < 60 for row in finding.others[:3]} != {row < 60 for row in finding.others[3:]}
+
+
+def test_distance_of_two_samples_is_in_their_deviations():
+    values = np.array([-1, 1, 9, 11.0])
+    assert ashman_d(values, np.array([False, False, True, True])) == pytest.approx(np.sqrt(2) * 10 / np.sqrt(2))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A hundred products of two classes, four with the other's label, one title of which wants to be a script."""
+    folder = tmp_path_factory.mktemp("shop")
+    targets = np.arange(100) % 2
+    labels = [f"class {code ^ (row in (10, 21, 32, 43))}" for row, code in enumerate(targets.tolist())]
+    vectors = {"image": class_vectors(targets, 4, spread=0.5), "text": class_vectors(targets, 6, spread=0.5, seed=1)}
+    titles = [HOSTILE if row == 21 else f"thing {row}" for row in range(100)]
+    synthetic_cache(folder / "c.h5", vectors, {"label": labels, "title": titles, "image": ["a.png"] * 100})
+    (folder / "a.png").write_bytes(image_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def audited(shop):
+    done = invoke(audit, shop / "c.h5", "--runs", shop / "runs", "--folds", 2, "--precision", "fp32", "--most", 6)
+    assert done.exit_code == 0, done.stderr
+    return done, shop / "runs" / "label-audit-001"
+
+
+def lines_of(run):
+    with (run / "findings.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_planted_wrong_labels_are_the_first(audited):
+    done, run = audited
+    assert {line["product"] for line in lines_of(run)[:4]} == {"00010", "00021", "00032", "00043"}
+    assert {line["suggested"] for line in lines_of(run)[:4] if line["given"] == "class 1"} == {"class 0"}
+    assert re.search(r"About [345] labels \([345]\.0 %\) are likely wrong\.", done.stdout)
+    assert str(run / "findings.csv") in done.stdout
+
+
+def test_findings_change_nothing_until_somebody_writes_a_label(audited, tmp_path):
+    path = audited[1] / "findings.csv"
+    assert read_corrections(path).labels == {}
+    header, first, *rest = path.read_text().splitlines()
+    product = lines_of(audited[1])[0]["product"]
+    (tmp_path / "edited.csv").write_text("\n".join([header, first.replace(",,", ",mug,", 1), *rest]))
+    assert read_corrections(tmp_path / "edited.csv").labels == {product: "mug"}
+
+
+def test_page_shows_pictures_and_runs_nothing_of_the_catalogue_s(audited):
+    page = (audited[1] / "report.html").read_text(encoding="utf-8")
+    assert HOSTILE not in page
+    assert html.escape(HOSTILE, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
+    assert "data:image/jpeg;base64," in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_folder_says_how_it_came_about_and_a_second_audit_leaves_it(audited, shop):
+    run = audited[1]
+    assert {path.name for path in run.iterdir()} == {"audit.json", "findings.csv", "report.html"}
+    assert json.loads((run / "audit.json").read_text())["counts"]["placeholder"] == 0
+    again = invoke(audit, shop / "c.h5", "--runs", shop / "runs", "--name", run.name)
+    assert again.exit_code == 1
+    assert "exists" in again.stderr
+
+
+def test_catalogue_of_one_modality_is_audited_and_told_as_json(shop):
+    done = invoke(
+        audit, shop / "c.h5", "--modalities", "text", "--runs", shop / "text", "--folds", 2, "--json", "--most", 4
+    )
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {one["product"] for one in found["findings"] if one["kind"] == "label"} == {
+        "00010",
+        "00021",
+        "00032",
+        "00043",
+    }
+    assert list(found["encoders"]) == ["text"]
+    assert found["counts"]["disagreement"] == 0
