@@ -58,7 +58,7 @@ class RowsToFit:
 
     def on_cpu(self) -> RowsToFit:
         """Return the same on the CPU, where scikit-learn computes."""
-        moved = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
         moved |= {name: {key: one.cpu() for key, one in getattr(self, name).items()} for name in ("inputs", "present")}
         return replace(self, **moved)
 
