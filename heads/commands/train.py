@@ -37,7 +37,7 @@ setting = setting_options(TrainSettings)
     "--fusion",
     default="all",
     show_default=True,
-    help="Of early, attention, gated, lowrank, late; all; or a modality.",
+    help="Of early, attention, gated, lowrank, late; all; a modality; or fitted at once: stack, logistic.",
 )
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
