@@ -152,7 +152,7 @@ def test_modalities_that_are_both_sure_of_different_classes_disagree():
     (finding,), count = find_disagreements(evidence, most=9)
     assert (finding.row, finding.given, finding.suggested, count) == (2, "class 0", "", 1)
     said = "the image says class 1 (0.90), the text says class 0 (0.90)"
-    assert finding.words == f"{said}; the label agrees with the other: look at the image."
+    assert finding.words == f"{said}; the label agrees with the text: look at the image."
 
 
 def test_row_far_from_all_others_of_its_class_is_an_outlier():
@@ -215,6 +215,7 @@ def lines_of(run):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_planted_wrong_labels_are_the_first(audited):
     done, run = audited
     assert {line["product"] for line in lines_of(run)[:4]} == {"00010", "00021", "00032", "00043"}
@@ -223,6 +224,7 @@ def test_planted_wrong_labels_are_the_first(audited):
     assert str(run / "findings.csv") in done.stdout
 
 
+@pytest.mark.slow
 def test_findings_change_nothing_until_somebody_writes_a_label(audited, tmp_path):
     path = audited[1] / "findings.csv"
     assert read_corrections(path).labels == {}
@@ -232,6 +234,7 @@ def test_findings_change_nothing_until_somebody_writes_a_label(audited, tmp_path
     assert read_corrections(tmp_path / "edited.csv").labels == {product: "mug"}
 
 
+@pytest.mark.slow
 def test_page_shows_pictures_and_runs_nothing_of_the_catalogue_s(audited):
     page = (audited[1] / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
@@ -241,6 +244,7 @@ def test_page_shows_pictures_and_runs_nothing_of_the_catalogue_s(audited):
     assert "https://" not in page
 
 
+@pytest.mark.slow
 def test_folder_says_how_it_came_about_and_a_second_audit_leaves_it(audited, shop):
     run = audited[1]
     assert {path.name for path in run.iterdir()} == {"audit.json", "findings.csv", "report.html"}
@@ -250,6 +254,7 @@ def test_folder_says_how_it_came_about_and_a_second_audit_leaves_it(audited, sho
     assert "exists" in again.stderr
 
 
+@pytest.mark.slow
 def test_catalogue_of_one_modality_is_audited_and_told_as_json(shop):
     done = invoke(
         audit, shop / "c.h5", "--modalities", "text", "--runs", shop / "text", "--folds", 2, "--json", "--most", 4

@@ -43,7 +43,10 @@ def _finding(evidence: Evidence, row: int, names: tuple[str, ...], score: float)
     )
     odd = [name for name, one in classes.items() if one != target]
     is_one = len(odd) == 1
-    advice = f"the label agrees with the other: look at the {odd[0]}" if is_one else "the label agrees with neither"
+    agreeing = next((name for name in names if name not in odd), "")
+    advice = (
+        f"the label agrees with the {agreeing}: look at the {odd[0]}" if is_one else "the label agrees with neither"
+    )
     return Finding(
         kind="disagreement",
         score=score,

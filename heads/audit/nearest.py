@@ -13,7 +13,7 @@ from heads.data.vectors import Vectors
 __all__ = ["Nearest", "cosine", "find_nearest"]
 
 ASKED_AT_ONCE, STORED_AT_ONCE = 1_024, 16_384  # rows: cosines are computed in blocks of so many
-READ_AT_ONCE = 65_536
+READ_AT_ONCE = 16_384
 NONE = -2.0  # less than any cosine
 TEMPERATURE = 0.07  # that of DINO's vote (arXiv 2104.14294)
 
@@ -109,9 +109,11 @@ def _directions(vectors: Vectors, modality: str, rows: np.ndarray) -> torch.Tens
     """Return the rows' vectors, centred on their mean and scaled to length 1, (n, D) float32."""
     matrix = vectors.inputs[modality]
     directions = torch.empty(len(rows), matrix.shape[1])
+    total = torch.zeros(matrix.shape[1], dtype=torch.float64)
     for places in torch.arange(len(rows)).split(READ_AT_ONCE):
         directions[places] = matrix[torch.from_numpy(rows[places.numpy()])]
-    directions -= directions.mean(0, dtype=torch.float64).float()
+        total += directions[places].double().sum(0)  # of all at once there would be a copy in float64
+    directions -= (total / len(rows)).float()
     for block in directions.split(READ_AT_ONCE):
         block.div_(block.norm(dim=1, keepdim=True).clamp_min(1e-12))
     return directions

@@ -2,10 +2,12 @@
 
     python tests/benchmarks/audit.py planted CACHE.h5 --label subCategory --seeds 5
     python tests/benchmarks/audit.py memory --rows 200000 --classes 1000
+    python tests/benchmarks/audit.py compare --rows 200000
 
 `planted` gives 200 rows another label, drawn at random or the likeliest other class by heads on the labels as they are,
 and audits. All rankings are of the same out-of-fold probabilities. `memory` audits a drawn cache with --memory 1G in a
-process of its own, and prints its seconds and the most memory it had.
+process of its own, and prints its seconds and the most memory it had; `compare` does so for four blocks of comparisons
+alone.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import torch  # noqa: E402
 from scipy.stats import t  # noqa: E402 - the next are on the path by now
 from support import synthetic_cache  # noqa: E402
 
@@ -33,6 +36,7 @@ from heads.audit import nearest, out_of_fold  # noqa: E402
 from heads.audit.audit_settings import AuditSettings  # noqa: E402
 from heads.audit.evidence import Evidence, gather_evidence  # noqa: E402
 from heads.audit.label_errors import is_label_issue, rank_labels  # noqa: E402
+from heads.data.vectors import Vectors  # noqa: E402
 from heads.experiment.problem import pose  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
 from heads.workflows.audit import audit_catalogue  # noqa: E402
@@ -183,10 +187,29 @@ def memory(*, n_rows: int, n_classes: int, brief: bool) -> None:
         )
 
 
+def compare(*, n_rows: int, n_classes: int) -> None:
+    """Print the most memory that comparing four blocks of drawn rows with all has taken, 512 dimensions in memory."""
+    be_brief()
+    generator = np.random.default_rng(0)
+    inputs = torch.from_numpy(generator.standard_normal((n_rows, 512), dtype=np.float32))
+    vectors = Vectors(
+        encoders={}, specs={}, inputs={"image": inputs}, present={"image": torch.ones(n_rows, dtype=torch.bool)}
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    usable, targets = np.ones(n_rows, dtype=bool), generator.integers(n_classes, size=n_rows)
+    found = nearest.find_nearest(vectors, "image", usable=usable, targets=targets, groups=np.arange(n_rows), k=10)
+    found.voices(targets, targets)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        f"{n_rows} rows: {before:.2f} GiB before, {used.ru_maxrss / 2**20:.2f} GiB at most, "
+        f"{used.ru_utime + used.ru_stime:.0f} s of CPU"
+    )
+
+
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["planted", "memory", "draw"])
+    parser.add_argument("what", choices=["planted", "memory", "compare", "draw"])
     parser.add_argument("cache", nargs="?", type=Path)
     parser.add_argument("--label", default="subCategory")
     parser.add_argument("--seeds", type=int, default=5)
@@ -198,6 +221,8 @@ def main() -> None:
         planted(given.cache, label=given.label, n_seeds=given.seeds)
     elif given.what == "draw":
         draw(given.cache, n_rows=given.rows, n_classes=given.classes, dims={"image": 512, "text": 384})
+    elif given.what == "compare":
+        compare(n_rows=given.rows, n_classes=given.classes)
     else:
         memory(n_rows=given.rows, n_classes=given.classes, brief=given.brief)
 
