@@ -10,9 +10,13 @@ to build it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["HEAD_TYPES", "SYNONYMS", "HeadType", "control_names", "fusion_names", "head_type", "names_at_once"]
+__all__ = [
+    "AUTO_FUSION", "HEAD_TYPES", "SYNONYMS", "HeadType", "control_names", "fusion_names", "head_type", "names_at_once",
+    "resolve_auto",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,13 @@ _BUILT_IN = (
 HEAD_TYPES = {one.name: one for one in _BUILT_IN}
 SYNONYMS = {synonym: one.name for one in _BUILT_IN for synonym in one.synonyms}
 
+AUTO_FUSION = "auto"  # asks for the head below, chosen by what `tests/benchmarks/few_labels.py` measured
+_AUTO_HEAD = "stack"
+_AUTO_REASON = (
+    "of the heads measured it was never surely worse than another on a real catalogue, better with few labels a class, "
+    "and alone in gaining where a modality is noise (docs/decisions/048)"
+)
+
 _SINGLE = HeadType("a modality", "heads.modules.early")
 _PLUGIN = HeadType("a class of the user's own", "heads.modules.plugin")
 
@@ -83,6 +94,16 @@ def head_type(name: str) -> HeadType:
     (True, True, 'heads.modules.early')
     """
     return HEAD_TYPES.get(name, _PLUGIN if ":" in name else _SINGLE)
+
+
+def resolve_auto(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the heads asked for with one in the place of ``auto``, once each, and a note that names it and says why.
+
+    >>> resolve_auto(["early", "auto"])[0]
+    ('early', 'stack')
+    """
+    notes = [f"{AUTO_FUSION} is {_AUTO_HEAD}: {_AUTO_REASON}."] if AUTO_FUSION in names else []
+    return tuple(dict.fromkeys(_AUTO_HEAD if name == AUTO_FUSION else name for name in names)), notes
 
 
 def fusion_names() -> tuple[str, ...]:

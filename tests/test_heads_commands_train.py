@@ -19,7 +19,8 @@ from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
 import cache.console.notes
 from heads.commands.train import train
 from heads.errors import SettingError
-from heads.settings import TrainSettings, parse_fusions
+from heads.option_texts import parse_fusions
+from heads.settings import TrainSettings
 from heads.training.scheduler import fit_jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
@@ -95,6 +96,14 @@ def table_of(text, header="head "):
 def heads_of(result):
     assert result.exit_code == 0, result.stderr
     return [line.split()[0] for line in table_of(result.stdout)[2:]]
+
+
+def test_auto_is_one_head_that_the_run_names_with_its_reason(heads_train):
+    done = heads_train("--fusion", "auto", "--details")
+    assert done.exit_code == 0, done.output
+    assert "auto is stack: of the heads measured " in " ".join(done.stderr.split())
+    assert re.search(r"^stack ", done.stdout, re.MULTILINE)
+    assert not re.search(r"^(early|late) ", done.stdout, re.MULTILINE)
 
 
 def test_results_go_to_stdout_and_notes_to_stderr(heads_train, some_unlabelled, tmp_path):

@@ -10,7 +10,8 @@ from support import class_vectors, invoke, synthetic_cache
 from heads.commands.train import train as command
 from heads.errors import SettingError
 from heads.experiment.sizes import _ANSWERS
-from heads.settings import SIZES, parse_sizes
+from heads.option_texts import parse_sizes
+from heads.settings import SIZES
 
 QUICK = (
     "--fusion", "early,late,logistic", "--controls", "none", "--max-epochs", 8, "--hidden-dim", 16,

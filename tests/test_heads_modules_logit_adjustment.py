@@ -18,8 +18,9 @@ from heads.experiment.configuration import Configuration
 from heads.metrics.scores import scores
 from heads.modules.logit_adjustment import STRENGTHS, fit_strength, shift_logits
 from heads.modules.seeded import build_seeded
+from heads.option_texts import parse_adjustment
 from heads.runs.folder import load_heads
-from heads.settings import FitSettings, parse_adjustment
+from heads.settings import FitSettings
 
 SHARES = torch.tensor([0.7, 0.2, 0.1])
 

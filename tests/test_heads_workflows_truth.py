@@ -12,7 +12,8 @@ from support import CONTROLS, class_vectors, invoke, synthetic_cache
 
 from heads.commands.train import train as train_command
 from heads.errors import SettingError
-from heads.settings import SIZES, TrainSettings, parse_controls
+from heads.option_texts import parse_controls
+from heads.settings import SIZES, TrainSettings
 from heads.workflows.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]

@@ -17,7 +17,8 @@ from heads.ablation.grid import parse_axis
 from heads.ablation.grid_file import read_grid_file
 from heads.errors import TrackError
 from heads.experiment.configuration import AXES
-from heads.settings import FitSettings, parse_columns, parse_fusions
+from heads.option_texts import parse_columns, parse_fusions
+from heads.settings import FitSettings
 from heads.tracking.trackers import parse_trackers
 
 __all__ = ["ablate"]
@@ -57,7 +58,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 
 @click.command(cls=AblateCommand)
 @click.argument("cache_path", metavar="[CACHE]", type=PATH, default="embeddings.h5")
-@click.option("--fusion", default="all", show_default=True, help="The fusions to compare, with commas; or all.")
+@click.option("--fusion", default="all", show_default=True, help="The fusions to compare, with commas; all; or auto.")
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")

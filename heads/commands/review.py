@@ -12,9 +12,9 @@ from cache.console.command import Command, json_option, print_json, print_wrappe
 from cache.console.echo import echo
 from cache.console.paths import LOCAL_PATH, PATH
 from cache.stray_bytes import printable
+from heads.option_texts import parse_columns
 from heads.reports.report_settings import ReportSettings
 from heads.review.review_settings import ReviewSettings
-from heads.settings import parse_columns
 
 if TYPE_CHECKING:
     from heads.workflows.review import ReviewReport

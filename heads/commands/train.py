@@ -14,16 +14,9 @@ from click.core import ParameterSource
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from cache.console.paths import LOCAL_PATH, PATH
 from heads.errors import SettingError, TrackError
+from heads.option_texts import parse_adjustment, parse_columns, parse_controls, parse_fusions, parse_sizes
 from heads.reports.report_settings import ReportSettings
-from heads.settings import (
-    SIZES,
-    TrainSettings,
-    parse_adjustment,
-    parse_columns,
-    parse_controls,
-    parse_fusions,
-    parse_sizes,
-)
+from heads.settings import SIZES, TrainSettings
 from heads.tracking.trackers import parse_trackers
 
 __all__ = ["encoder_pairs", "train"]
@@ -37,7 +30,8 @@ setting = setting_options(TrainSettings)
     "--fusion",
     default="all",
     show_default=True,
-    help="Of early, attention, gated, lowrank, late; all; a modality; or fitted at once: stack, logistic.",
+    help="Of early, attention, gated, lowrank, late; all; a modality; fitted at once: stack, logistic; or auto: the "
+    "one that did best where heads were measured.",
 )
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")

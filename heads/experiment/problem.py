@@ -24,7 +24,7 @@ from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.few_rows import few_rows_notes
 from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
-from heads.head_types import HEAD_TYPES, fusion_names, head_type
+from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_auto
 from heads.modules.plugin import head_name, is_plugin
 from heads.settings import ProblemSettings
 from heads.training.direct import check_in_memory
@@ -113,7 +113,9 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
     wish = MetadataWish.of(cache, settings, label=column)
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
-    fusions = _choose_fusions(settings.fusions, sorted([*modalities, *([METADATA] if wish else [])]))
+    asked, auto_notes = resolve_auto(settings.fusions)
+    notes += auto_notes
+    fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
     if isinstance(settings.encoders, Mapping):
         chosen = _choose_one_each(cache, sorted(modalities), settings.encoders)
     else:
