@@ -81,11 +81,14 @@ def test_torch_comes_from_the_index_that_is_named(environment, tmp_path):
     assert asked_of_pip(tmp_path)[0] == "install --quiet --index-url file:///wheels torch torchvision"
 
 
+PARALLEL = f"-n {os.sysconf('SC_NPROCESSORS_ONLN') + 1} --dist loadfile --no-loadscope-reorder"
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ((), "-n auto --dist loadfile --no-loadscope-reorder"),
-        (("--quick", "-x"), "-n auto --dist loadfile --no-loadscope-reorder -m not slow -x"),
+        ((), PARALLEL),
+        (("--quick", "-x"), f"{PARALLEL} -m not slow -x"),
         (("tests/test_house.py", "-q"), "tests/test_house.py -q"),
     ],
 )
