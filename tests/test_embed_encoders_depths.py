@@ -13,6 +13,7 @@ from torchvision.models import resnet18
 from cache import Cache
 from embed import ExtractSettings, ImageEncoder, SettingError, TextEncoder, VisionEncoder, extract, make_encoders
 from embed.encoders.factory import rebuild
+from embed.encoders.precision import keep_precision
 from embed.encoders.weights import seeded
 from heads import Run, TrainSettings, train
 
@@ -173,3 +174,13 @@ def test_a_depth_that_a_network_lacks_is_a_named_error(models):
     other = type(depth.spec)("text", {**depth.spec.fields, "depth": "9"})
     with pytest.raises(SettingError, match="Expected bert to have the depth '9', but it has 1"):
         rebuild([(other, settings)])
+
+
+def test_a_depth_alone_in_the_cache_keeps_its_precision(models):
+    """The attribute of a depth was its network's and could not be set."""
+    settings = ExtractSettings(modalities=("text",), text_encoder=str(models["bert"]), device="cpu", layers=2)
+    of_cache = make_encoders(replace(settings, precision="bf16"))[1]
+    whole, depth = make_encoders(replace(settings, precision="fp32"))
+    keep_precision([whole, depth], {("text", depth.name): of_cache.spec})
+    assert whole.precision == depth.precision == "bf16"
+    assert depth.spec == of_cache.spec

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import SettingError
@@ -115,7 +116,9 @@ def keep_precision(encoders: Iterable[Any], specs: Mapping[tuple[str, str], Enco
         spec = specs.get((encoder.spec.modality, encoder.name))
         differences = spec.differences(encoder.spec) if spec is not None else []
         if spec is not None and [line.partition(":")[0] for line in differences] == ["precision"]:
-            encoder.precision, encoder.spec = str(spec.fields["precision"]), spec
+            whole = getattr(encoder, "whole", encoder)  # of a depth its network, from which its own spec follows
+            whole.precision = str(spec.fields["precision"])
+            whole.spec = replace(whole.spec, fields={**whole.spec.fields, "precision": whole.precision})
             log.info(
                 "%s/%s goes on in %s, as the cache has it.", encoder.spec.modality, encoder.name, encoder.precision
             )
