@@ -11,11 +11,13 @@ never in that of the tests.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,7 +47,8 @@ def own_process() -> Iterator[Callable[..., Any]]:
 
 
 def register() -> None:
-    """Make ``torch.device("emulated")`` known in this process."""
+    """Make ``torch.device("emulated")`` known in this process, which stays when a test's folder goes."""
+    os.chdir(Path(__file__).parent)
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     torch.backends.cuda.enable_flash_sdp(False)  # of the CPU, too: the device has one way to compute attention

@@ -42,6 +42,7 @@ PIL.Image.init()
 import cache.journal  # noqa: E402
 import embed.commands.extract  # noqa: E402
 import embed.extraction.extract_catalogue  # noqa: E402
+import embed.progress  # noqa: E402
 import heads.commands.ablate  # noqa: E402
 import heads.commands.predict  # noqa: E402
 import heads.commands.train  # noqa: E402
@@ -85,6 +86,7 @@ def run(
 ) -> None:
     """Run one command."""
     note_work(note, encoder)
+    embed.progress.LINE_EVERY_S = float("inf")  # a machine may be slow enough to say how far it is
     cache.journal.MERGED_PARTS = merged_parts
     if is_stopped:
         embed.extraction.extract_catalogue.seal = _stop

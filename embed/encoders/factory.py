@@ -60,7 +60,7 @@ def rebuild(specs: Sequence[tuple[EncoderSpec, ExtractSettings]]) -> list[Encode
 def _with_depths(whole: Any) -> list[Encoder]:
     from embed.encoders.depths import DepthEncoder
 
-    return [whole, *(DepthEncoder(whole, depth) for depth in whole.depths)]
+    return [whole, *(DepthEncoder(whole, depth) for depth in getattr(whole, "depths", ()))]
 
 
 def _build(modality: str, choice: EncoderChoice, settings: ExtractSettings, device: Any) -> Encoder:
