@@ -77,7 +77,7 @@ HEAD_TYPES = {one.name: one for one in _BUILT_IN}
 SYNONYMS = {synonym: one.name for one in _BUILT_IN for synonym in one.synonyms}
 
 AUTO_FUSION = "auto"  # asks for the head below, chosen by what `tests/benchmarks/few_labels.py` measured
-_AUTO_HEAD = "stack"
+_AUTO_HEAD, _AUTO_FROM_DISK = "stack", "early"
 _AUTO_REASON = (
     "of the heads measured it was never surely worse than another on a real catalogue, better with few labels a class, "
     "and alone in gaining where a modality is noise (docs/decisions/048)"
@@ -96,14 +96,17 @@ def head_type(name: str) -> HeadType:
     return HEAD_TYPES.get(name, _PLUGIN if ":" in name else _SINGLE)
 
 
-def resolve_auto(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+def resolve_auto(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ...], list[str]]:
     """Return the heads asked for with one in the place of ``auto``, once each, and a note that names it and says why.
 
-    >>> resolve_auto(["early", "auto"])[0]
-    ('early', 'stack')
+    >>> resolve_auto(["late", "auto"], on_disk=False)[0]
+    ('late', 'stack')
     """
-    notes = [f"{AUTO_FUSION} is {_AUTO_HEAD}: {_AUTO_REASON}."] if AUTO_FUSION in names else []
-    return tuple(dict.fromkeys(_AUTO_HEAD if name == AUTO_FUSION else name for name in names)), notes
+    head, reason = _AUTO_HEAD, _AUTO_REASON
+    if on_disk:
+        head, reason = _AUTO_FROM_DISK, f"the vectors stay on the disk, from which {_AUTO_HEAD} cannot learn"
+    notes = [f"{AUTO_FUSION} is {head}: {reason}."] if AUTO_FUSION in names else []
+    return tuple(dict.fromkeys(head if name == AUTO_FUSION else name for name in names)), notes
 
 
 def fusion_names() -> tuple[str, ...]:

@@ -86,6 +86,17 @@ def test_what_one_encoder_has_is_decoded_for_the_others_alone(tmp_path):
     assert not again.was_written
 
 
+def test_space_is_asked_for_all_that_each_encoder_lacks(tmp_path, monkeypatch):
+    """It was asked for the first contents alone, those that both lack: two of them."""
+    asked = []
+    monkeypatch.setattr("embed.extraction.together.check_space", lambda _, *, n_bytes: asked.append(n_bytes))
+    first, second = (Sharing(name, batch_size=2) for name in "ab")
+    extract(shop(tmp_path, n_products=N - 1), tmp_path / "c.h5", settings=SETTINGS, encoders=[first])
+    asked.clear()
+    extract(shop(tmp_path), tmp_path / "c.h5", settings=SETTINGS, encoders=[first, second])
+    assert max(asked) >= 4 * second.dim * (N - 1)
+
+
 def test_what_one_encoder_refuses_is_no_failure_of_the_others(tmp_path):
     several = [Sharing("a", batch_size=3), Sharing("b", batch_size=3, refused=(7, 8))]
     report = extract(shop(tmp_path), tmp_path / "c.h5", settings=SETTINGS, encoders=several)

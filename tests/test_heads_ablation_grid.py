@@ -6,9 +6,11 @@ from support import DIRECT, FUSIONS
 from heads.ablation.ablation_settings import AblationSettings, parse_seeds
 from heads.ablation.grid import parse_axis, span
 from heads.ablation.grid_file import read_grid_file
+from heads.ablation.job_keys import _keyed, _without_later
 from heads.ablation.naming import Naming
 from heads.errors import SettingError
 from heads.experiment.configuration import AXES, Configuration, configurations_of, used_settings
+from heads.modules.description import HeadDescription
 from heads.settings import FitSettings
 
 BOTH = {"image": "a", "text": "b"}
@@ -118,6 +120,23 @@ def test_a_head_of_one_s_own_uses_neither_sizes_nor_dropout_of_the_built_in_ones
     assert set(used) == set(AXES) - ignored
     found = configurations_of(("mine.py:Mine",), [BOTH], span({name: EVERYTHING[name] for name in ("rank", "dropout")}))
     assert sum(one.head == "mine.py:Mine" for one in found) == 1
+
+
+def test_settings_at_their_defaults_make_the_keys_of_before_there_were_such():
+    """Else all that is remembered would be trained again."""
+    assert set(_keyed(FitSettings())) == {
+        "seed", "hidden_dim", "n_tokens", "n_attention_heads", "rank", "dropout", "modality_dropout", "absent",
+        "learning_rate", "weight_decay", "batch_size", "max_epochs", "patience", "keep", "class_weights",
+        "logit_adjustment", "per_class",
+    }  # fmt: skip
+    described = HeadDescription(
+        name="early", dims={"text": 2}, n_classes=2, hidden_dim=4, dropout=0.0, n_tokens=1, n_attention_heads=1
+    )
+    assert set(_without_later(described.to_dict())) == {
+        "name", "dims", "n_classes", "hidden_dim", "dropout", "n_tokens", "n_attention_heads", "rank", "n_stored",
+        "plugin", "absent", "weights", "token_dims", "n_positions",
+    }  # fmt: skip
+    assert _keyed(FitSettings(scaling="l2"))["scaling"] == "l2"
 
 
 def test_a_seed_matters_to_what_draws_numbers():

@@ -185,6 +185,12 @@ def test_class_of_two_clusters_wants_splitting_and_one_cluster_does_not():
     assert {row < 60 for row in finding.others[:3]} != {row < 60 for row in finding.others[3:]}
 
 
+def test_class_of_one_vector_is_not_split_and_warns_nobody():
+    vectors = {"image": np.tile(np.float32([1.0, -2.0, 0.5]), (80, 1))}
+    evidence = evidence_of(np.zeros(80, dtype=np.int64), vectors=vectors)
+    assert find_class_halves(evidence, most=9) == ([], 0)
+
+
 def test_distance_of_two_samples_is_in_their_deviations():
     values = np.array([-1, 1, 9, 11.0])
     assert ashman_d(values, np.array([False, False, True, True])) == pytest.approx(np.sqrt(2) * 10 / np.sqrt(2))

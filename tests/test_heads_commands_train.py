@@ -98,12 +98,16 @@ def heads_of(result):
     return [line.split()[0] for line in table_of(result.stdout)[2:]]
 
 
-def test_auto_is_one_head_that_the_run_names_with_its_reason(heads_train):
+def test_auto_is_one_head_that_the_run_names_with_its_reason(heads_train, monkeypatch):
     done = heads_train("--fusion", "auto", "--details")
     assert done.exit_code == 0, done.output
     assert "auto is stack: of the heads measured " in " ".join(done.stderr.split())
     assert re.search(r"^stack ", done.stdout, re.MULTILINE)
     assert not re.search(r"^(early|late) ", done.stdout, re.MULTILINE)
+    monkeypatch.setattr("heads.experiment.problem._stay_on_disk", lambda *_: True)
+    done = heads_train("--fusion", "auto", "--controls", "none")
+    assert done.exit_code == 0, done.output
+    assert "auto is early: the vectors stay on the disk" in " ".join(done.stderr.split())
 
 
 def test_results_go_to_stdout_and_notes_to_stderr(heads_train, some_unlabelled, tmp_path):

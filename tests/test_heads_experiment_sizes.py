@@ -43,6 +43,10 @@ def found_of(*, train, test=0.5, losses=(2.0, 0.5)):
             "of 5.0 points.",
         ),
         ("regularised", {"train": 0.9, "test": 0.75}, "regularised does not generalise: "),
+        (
+            "regularised", {"train": 0.21, "test": 0.19},
+            "regularised learns nothing that the commonest class, 20.0 %, does not say: early has 21.0 %",
+        ),
     ],
 )  # fmt: skip
 def test_a_sentence_answers_the_question_of_its_size(size, found, words):

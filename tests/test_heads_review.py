@@ -1,6 +1,7 @@
 """Which products are asked for, and what a review writes down."""
 
 import csv
+import html
 import json
 
 import numpy as np
@@ -92,10 +93,10 @@ def test_doubtful_rows_are_unlike_each_other():
 
 def test_a_candidate_has_no_label_no_copy_no_placeholder_and_a_vector(tmp_path):
     n = 80
-    titles = [*[f"title {k}" for k in range(50)], *["nan"] * 30]  # the last 30 have one title
+    titles = [*[f"title {k}" for k in range(50)], *["nan"] * 30]  # the last 30 have one title, and 15 no picture
     pictures = [f"picture {k}" for k in range(n)]
     pictures[1], pictures[3] = "picture 0", "picture 2"  # copies: of what has a label, and of each other
-    present = {"image": np.arange(n) != 5, "text": np.arange(n) != 5}
+    present = {"image": (np.arange(n) != 5) & (np.arange(n) < 65), "text": np.arange(n) != 5}
     contents = {"image": pictures, "text": titles}
     vectors = {name: np.random.default_rng(k).standard_normal((n, 4)) for k, name in enumerate(contents)}
     vectors["image"][[1, 3]] = vectors["image"][[0, 2]]
@@ -108,8 +109,19 @@ def test_a_candidate_has_no_label_no_copy_no_placeholder_and_a_vector(tmp_path):
         _, has_vector = join_vectors(cache, encoders)
         known = know_labels("kind", cache.column("kind"))
         found = find_candidates(cache, known, encoders=encoders, has_vector=has_vector)
-    assert found.rows.tolist() == [2, 4, *range(6, 50)]
-    assert (found.n_copies, found.n_placeholders, found.n_without_vector) == (2, 30, 1)
+    assert found.rows.tolist() == [2, 4, *range(6, 65)]
+    assert (found.n_copies, found.n_placeholders, found.n_without_vector) == (2, 15, 1)
+
+
+def test_page_s_lines_are_what_a_shell_takes_and_repeat_what_was_asked_for(cache_path, tmp_path):
+    """The file's name stood there unquoted, and encoders and classes were left out."""
+    settings = ReviewSettings(label="kind", encoders={"text": "synthetic"}, classes=("new one", "b"), count=5)
+    report = review_products(cache_path, tmp_path / "my review.html", settings=settings)
+    page = html.unescape(report.page_path.read_text(encoding="utf-8"))
+    rest = f"{cache_path} --label kind --encoder text=synthetic"
+    labels = "--corrections 'my review-labels.csv'"
+    assert f"heads-train {rest} {labels}\n" in page
+    assert f"heads-review {rest} --classes 'new one,b' {labels}" in page
 
 
 def test_vectors_of_each_modality_are_centred_and_of_length_1(cache_path):

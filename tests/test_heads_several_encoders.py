@@ -8,7 +8,7 @@ import torch
 from support import class_vectors, image_bytes, invoke, synthetic_cache, write_catalogue
 from tiny_models import write_vision
 
-from cache import Cache
+from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, content_key, seal
 from cache.errors import MissingEntryError
 from embed import ExtractSettings, extract
 from heads import FusionClassifier, HeadError, Run, TrainSettings, train
@@ -92,6 +92,28 @@ def test_contents_are_alike_where_they_are_so_to_all_encoders(tmp_path):
         assert alike.tolist() == [0, 1, 2]
         near = near_contents(cache, "text", ["a+b"], cosine=0.49, alike=alike)  # the mean of 1 and 0
         assert len(set(near.tolist())) == 1
+
+
+def test_a_depth_tells_nothing_of_copies(tmp_path):
+    """The first blocks of a network give all texts nearly one vector: all of them were copies of each other."""
+    path = tmp_path / "c.h5"
+    for name, fields, vectors in (("whole", {}, np.eye(3)), ("whole.1", {"depth": "1"}, np.ones((3, 2)))):
+        with Journal(path) as journal:
+            keys = [content_key(text.encode()) for text in "abc"]
+            spec = EncoderSpec("text", {"weights": "w", **fields})
+            journal.publish(Part(name, spec, keys, vectors.astype(np.float32), {}))
+            seal(path, journal, Products(list("abc"), {}, {"text": Contents(keys, ["ok"] * 3)}))
+    with Cache(path) as cache:
+        assert alike_contents(cache, "text", ["whole", "whole.1"]).tolist() == [0, 1, 2]
+
+
+def test_another_scaling_would_let_one_encoder_drown_the_other(path, tmp_path):
+    line = [path, "--encoder", "text=first+b+c", "--scaling", "l2", "--runs", tmp_path, *QUICK]
+    done = invoke(heads_train, *line)
+    assert done.exit_code == 1
+    assert "--scaling: expected z-score where a head takes several encoders of one modality (text)" in " ".join(
+        done.stderr.split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Enco
             for numbers, keys in shared.items():
                 with closing(_encoded([runs[number] for number in numbers], keys)) as batches:
                     for several in batches:
-                        _take([runs[number] for number in numbers], several, keys)
+                        _take([runs[number] for number in numbers], several, [missing[number] for number in numbers])
                         progress.advance(several[0].n_contents)
     finally:
         for run in runs:
@@ -81,8 +81,9 @@ def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Enco
     return [run.report(n_missing=len(keys), elapsed_s=elapsed_s) for run, keys in zip(runs, missing, strict=True)]
 
 
-def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], keys: Sequence[str]) -> None:
-    if n_bytes := sum(run.take(batch, keys) for run, batch in zip(runs, batches, strict=True)):
+def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], missing: Sequence[Sequence[str]]) -> None:
+    """Take over a batch of each run, once it is known that all that is missing of them has space."""
+    if n_bytes := sum(run.take(batch, keys) for run, batch, keys in zip(runs, batches, missing, strict=True)):
         check_space(runs[0].cache_path, n_bytes=n_bytes)
     for run in runs:
         run.publish_if_due()

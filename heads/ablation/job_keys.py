@@ -17,7 +17,7 @@ from heads.settings import FitSettings
 
 __all__ = ["JobKeys"]
 
-LATER = ("schedule", "warmup")  # settings that results are remembered without, from before there were such
+LATER = ("scaling", "schedule", "warmup")  # settings that results are remembered without, from before there were such
 
 
 class JobKeys:
@@ -52,7 +52,7 @@ class JobKeys:
                 "label": problem.labels.column,
                 "classes": problem.labels.classes,
                 "split": self._split_sha256(job.fold),
-                "description": description.to_dict(),
+                "description": _without_later(description.to_dict()),
                 "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
                 "settings": _keyed(job.settings),
                 "trained_on": self._trained_on,
@@ -62,8 +62,8 @@ class JobKeys:
 
 def _keyed(settings: FitSettings) -> dict[str, Any]:
     """Return the settings that a key is of: with a later one at its default a job is what it was without it."""
-    return {
-        name: value
-        for name, value in asdict(settings).items()
-        if name not in LATER or value != getattr(FitSettings, name)
-    }
+    return _without_later(asdict(settings))
+
+
+def _without_later(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in LATER or value != getattr(FitSettings, name)}

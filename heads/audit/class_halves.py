@@ -45,6 +45,8 @@ def two_means(vectors: np.ndarray) -> np.ndarray:
     centred = vectors - vectors.mean(0)
     first = np.linalg.svd(centred, full_matrices=False)[2][0]
     sides = centred @ first > 0
+    if sides.all() or not sides.any():  # rounding alone
+        return np.stack([vectors.mean(0)] * 2)
     for _ in range(N_STEPS):
         centres = np.stack([vectors[sides == side].mean(0) for side in (False, True)])
         nearer = _sides(vectors, centres)
@@ -70,7 +72,7 @@ def _halves(evidence: Evidence, name: str, rows: np.ndarray, *, n_rows: int) -> 
     """Return a finding on the rows of one class, if they are two clusters; else none."""
     vectors = evidence.vectors.inputs[name][torch.from_numpy(rows)].numpy()
     half = len(rows) // 2
-    if not vectors[:half].std():
+    if not vectors[:half].std(axis=0).any():
         return []
     centres = two_means(vectors[:half])
     line = centres[1] - centres[0]

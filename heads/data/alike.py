@@ -54,6 +54,8 @@ def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[
     """Yield the encoders whose vectors are compared, several where they are one, and the contents that have such."""
     for encoder in encoders:
         names = split_name(cache, modality, encoder)
+        if len(names) == 1 and "depth" in cache.spec(modality, *names).fields:
+            continue  # the first blocks of a network give all texts nearly one vector
         rows = np.flatnonzero(np.logical_and.reduce([cache.encoded(modality, name) for name in names]))
         # Tokens tell apart what vectors do not, but heads over several encoders see none.
         if len(rows) > 1 and not (len(names) == 1 and cache.has_tokens(modality, *names)):

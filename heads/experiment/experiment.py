@@ -15,7 +15,7 @@ from torch import nn
 from cache.memory_budget import memory_bytes
 from heads.data.draws import generator_of
 from heads.device import find_device, find_dtype
-from heads.errors import HeadError, HeadMemoryError
+from heads.errors import HeadError, HeadMemoryError, SettingError
 from heads.experiment.adjustment import adjust
 from heads.experiment.configuration import FoldJob
 from heads.experiment.few_rows import few_rows
@@ -30,7 +30,7 @@ from heads.modules.late import Late
 from heads.modules.mixture import Mixture
 from heads.modules.plugin import head_name, is_plugin
 from heads.modules.saved_head import TrainedHead
-from heads.settings import AUTO, ProblemSettings
+from heads.settings import AUTO, FitSettings, ProblemSettings
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
 
@@ -93,6 +93,13 @@ class Experiment:
         name, kind, settings = job.configuration.head, head_type(job.configuration.head), job.settings
         vectors = self.inputs.vectors(job.configuration.encoders, job.fold)
         is_fusion = name not in vectors.dims
+        if settings.scaling != FitSettings.scaling and (
+            several := [one for one in vectors.widths if one in vectors.dims]
+        ):
+            raise SettingError(
+                f"--scaling: expected {FitSettings.scaling} where a head takes several encoders of one modality "
+                f"({', '.join(several)}), each standardised by itself, got {settings.scaling}."
+            )
         return HeadDescription(
             name=head_name(name),
             plugin=name if is_plugin(name) else None,

@@ -113,14 +113,15 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
     wish = MetadataWish.of(cache, settings, label=column)
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
-    asked, auto_notes = resolve_auto(settings.fusions)
-    notes += auto_notes
-    fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
     if isinstance(settings.encoders, Mapping):
         chosen = _choose_one_each(cache, sorted(modalities), settings.encoders)
     else:
         chosen = _choose_several(cache, sorted(modalities), settings.encoders)
-    vectors = _load(cache, chosen, fusions, settings)
+    on_disk = _stay_on_disk(cache, chosen, settings)
+    asked, auto_notes = resolve_auto(settings.fusions, on_disk=on_disk)
+    notes += auto_notes
+    fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
+    vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
     is_known = _rows_in_all(vectors, len(cache))
     is_usable = is_known | wish.filled if wish else is_known
@@ -238,14 +239,18 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
     return tuple(name for name in chosen if name not in every)
 
 
+def _stay_on_disk(cache: Cache, encoders: Iterable[Encoder], settings: ProblemSettings) -> bool:
+    """Return whether vectors do not fit into memory, as read and standardised for each fold."""
+    total_dim = sum(dimension(cache, modality, split_name(cache, modality, name)) for modality, name in encoders)
+    return 4 * (1 + settings.folds) * len(cache) * total_dim > memory_bytes(settings.memory)
+
+
 def _load(
-    cache: Cache, encoders: Iterable[Encoder], fusions: Iterable[str], settings: ProblemSettings
+    cache: Cache, encoders: Iterable[Encoder], fusions: Iterable[str], settings: ProblemSettings, *, on_disk: bool
 ) -> dict[Encoder, Vectors]:
-    """Return each encoder's vectors, in memory if they fit there as read, and standardised for each fold."""
+    """Return each encoder's vectors, in memory or on the disk."""
     encoders, fusions = list(encoders), list(fusions)
     names = {(modality, name): split_name(cache, modality, name) for modality, name in encoders}
-    total_dim = sum(dimension(cache, modality, several) for (modality, _), several in names.items())
-    on_disk = 4 * (1 + settings.folds) * len(cache) * total_dim > memory_bytes(settings.memory)
     check_in_memory(fusions, on_disk=on_disk)  # now: a failure that is the machine's is not one to remember
     with_tokens = any(head_type(name).takes_tokens for name in fusions)
     vectors = {}

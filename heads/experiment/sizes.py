@@ -77,11 +77,14 @@ def _whether_it_memorises(name: str, found: Found, _commonest: float) -> str:
     )
 
 
-def _whether_it_generalises(name: str, found: Found, _commonest: float) -> str:
+def _whether_it_generalises(name: str, found: Found, commonest: float) -> str:
     train, test = found["train"]["accuracy"], found["test"]["accuracy"]
     does = train - test <= GAP
+    what = "generalises" if does else "does not generalise"
+    if test <= commonest:
+        what = f"learns nothing that the commonest class, {100 * commonest:.1f} %, does not say"
     return (
-        f"regularised {'generalises' if does else 'does not generalise'}: {name} has {100 * train:.1f} % of the "
+        f"regularised {what}: {name} has {100 * train:.1f} % of the "
         f"training rows and {100 * test:.1f} % of the test rows right, a gap of {100 * (train - test):.1f} points"
         f"{'' if does else f', which is more than {100 * GAP:.0f}'}."
     )

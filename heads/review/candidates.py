@@ -41,7 +41,8 @@ def find_candidates(
     """Return the candidates: of each group the first of the products that lack the fewest modalities.
 
     Labels, of which there may be few, cannot show every placeholder. So a content under 25 rows or more, one in a
-    hundred at least, is one unless most of these rows have a label, the same one.
+    hundred at least, is one unless most of these rows have a label, the same one. A row is left out where all that it
+    has are placeholders.
 
     Shape:
         has_vector: (N,) bool
@@ -60,15 +61,19 @@ def find_candidates(
         cosine=cosine,
     )
     is_labelled = known.targets >= 0
-    is_open = ~is_labelled & has_vector & ~groups.is_placeholder
+    n_modalities = np.sum([cache.present(modality, name) for modality, name in encoders.items()], axis=0)
+    n_placeholders = np.zeros(n_rows, dtype=np.int64)
+    for placeholder in groups.placeholders:
+        n_placeholders[placeholder.rows] += 1
+    says_nothing = (n_placeholders > 0) & (n_placeholders >= n_modalities)
+    is_open = ~is_labelled & has_vector & ~says_nothing
     is_copy = is_open & np.isin(groups.of_rows, groups.of_rows[is_labelled])
     rows = np.flatnonzero(is_open & ~is_copy)
-    n_modalities = np.sum([cache.present(modality, name) for modality, name in encoders.items()], axis=0)
     rows = rows[np.argsort(-n_modalities[rows], kind="stable")]
     firsts = np.sort(rows[np.unique(groups.of_rows[rows], return_index=True)[1]])
     return Candidates(
         rows=firsts,
         n_without_vector=int((~is_labelled & ~has_vector).sum()),
-        n_placeholders=int((~is_labelled & has_vector & groups.is_placeholder).sum()),
+        n_placeholders=int((~is_labelled & has_vector & says_nothing).sum()),
         n_copies=int(is_open.sum()) - len(firsts),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def write_review(page: ReviewPage, path: Path) -> tuple[Path, Path]:
         earlier=page.earlier,
         how=page.how,
         n_more=page.n_more,
-        next_lines=[line.format(labels=labels_name) for line in page.next_lines],
+        next_lines=[line.format(labels=shlex.quote(labels_name)) for line in page.next_lines],
         file_name=labels_name,
         review=hashlib.sha256("\0".join(names).encode(errors="surrogatepass")).hexdigest()[:16],
     )

@@ -100,7 +100,7 @@ def review_products(
         earlier=list(corrections.labels.items()) if corrections else [],
         how=how,
         n_more=len(candidates.rows) - len(picks),
-        next_lines=_next_lines(str(cache_path), known.column),
+        next_lines=_next_lines(str(cache_path), known.column, settings),
     )
     output = free_path(Path()) if output_path is None else Path(output_path)
     page_path, table_path = write_review(page, output)
@@ -169,8 +169,20 @@ def _show(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: 
     return products
 
 
-def _next_lines(cache_path: str, label: str) -> list[str]:
+def _next_lines(cache_path: str, label: str, settings: ReviewSettings) -> list[str]:
     """Return what to type when the page is done; ``{labels}`` stands for the file that it downloads."""
-    words = [shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in (cache_path, label)]
-    rest = f"{words[0]} --label {words[1]} --corrections {{labels}}"
-    return [f"{command} {rest}" for command in ("heads-train", "heads-review")]
+    common = [cache_path, "--label", label]
+    for modality, encoder in settings.encoders.items():
+        common += ["--encoder", f"{modality}={encoder}"]
+    for option, value in (
+        ("--modalities", ",".join(settings.modalities or ())),
+        ("--group-column", settings.group_column),
+        ("--near-duplicates", settings.near_duplicates),
+    ):
+        common += [option, str(value)] if value else []
+    classes = ["--classes", ",".join(settings.classes)] if settings.classes else []
+    lines = [shlex.join(words).replace("{", "{{").replace("}", "}}") for words in (common, [*common, *classes])]
+    return [
+        f"{command} {line} --corrections {{labels}}"
+        for command, line in zip(("heads-train", "heads-review"), lines, strict=True)
+    ]
