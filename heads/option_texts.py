@@ -27,9 +27,9 @@ def parse_columns(text: str | None) -> tuple[str, ...] | None:
     try:
         names = [name.strip() for line in csv.reader([text], skipinitialspace=True) for name in line if name.strip()]
     except csv.Error as error:
-        raise SettingError(f"Expected a list of columns to be one line, got {text!r}: {error}.") from error
+        raise SettingError(f"Expected a list of names to be one line, got {text!r}: {error}.") from error
     if not names:
-        raise SettingError(f"Expected a list of columns to name one or more, got {text!r}.")
+        raise SettingError(f"Expected a list of names to have one or more, got {text!r}.")
     return tuple(names)
 
 

@@ -163,3 +163,8 @@ def test_what_is_not_unicode_may_be_named_as_it_is_shown():
     corrections = Corrections("c.csv", {r"b\xe9": r"caf\xe9", "c": "tea"})
     labels, _ = corrections.applied(np.array(["caf\udce9", "tea", ""], dtype=object), ["a", "b\udce9", "c"])
     assert labels.tolist() == ["caf\udce9", "caf\udce9", "tea"]
+
+
+def test_a_file_without_a_label_says_that_it_corrects_nothing():
+    labels, notes = Corrections("c.csv", {}).applied(np.array(["a"], dtype=object), ["1"])
+    assert (labels.tolist(), notes) == (["a"], ["c.csv has no label in any line: nothing is corrected."])

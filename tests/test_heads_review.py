@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from heads.commands.review import review as command
 from heads.data.corrections import read_corrections
 from heads.errors import LabelError, SettingError
 from heads.experiment.problem import pose
+from heads.reports.report_settings import ReportSettings
 from heads.review.candidates import find_candidates
 from heads.review.choosing import choose_doubtful, choose_typical, doubts, rarities
 from heads.review.joined_vectors import join_vectors
@@ -176,17 +178,19 @@ def test_answers_are_read_back_by_a_review_and_by_a_training(cache_path, tmp_pat
     assert new.targets.tolist() == [-1, -1, -1, *TARGETS[3:60], *[-1] * 30]
 
 
-def test_a_table_with_labels_is_never_written_over(cache_path, tmp_path):
+def test_no_page_or_table_is_written_over(cache_path, tmp_path):
+    """A browser has answers to the one, and a person's labels may stand in the other."""
     settings = ReviewSettings(label="kind", count=3)
     report = review_products(cache_path, tmp_path / "r.html", settings=settings)
-    review_products(cache_path, tmp_path / "r.html", settings=settings)  # nothing was in it
     table = report.table_path.read_text(encoding="utf-8")
     report.table_path.write_text(table.replace(",,", ",cup,", 1), encoding="utf-8")
-    with pytest.raises(SettingError, match="without loss"):
+    with pytest.raises(SettingError, match=r"not there yet, got r\.html and r\.csv"):
         review_products(cache_path, tmp_path / "r.html", settings=settings)
     assert read_corrections(report.table_path).labels  # it can be read as it is
     with pytest.raises(SettingError, match="expected a page's name"):
         review_products(cache_path, tmp_path / "r.csv", settings=settings)
+    with pytest.raises(SettingError, match="--image-root: expected the folder of the pictures, got nowhere"):
+        review_products(cache_path, settings=settings, report=ReportSettings(image_root=Path("nowhere")))
 
 
 def test_where_every_product_has_a_label_nobody_is_asked(tmp_path):

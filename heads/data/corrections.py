@@ -58,6 +58,8 @@ class Corrections:
                 f"({some}{', …' if len(unknown) > 3 else ''}). Mend their ids, or take the lines out."
             )
         corrected = np.array([new.get(one, label) for one, label in zip(ids, labels.tolist(), strict=True)], object)
+        if not self.labels:
+            return corrected, [f"{self.name} has no label in any line: nothing is corrected."]
         n_changed, n_same = int((corrected != labels).sum()), sum(one in new for one in ids)
         same = f"; {n_same - n_changed} had theirs already" if n_same > n_changed else ""
         return corrected, [f"{self.name} changes the labels of {n_changed} products{same}."]

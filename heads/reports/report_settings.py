@@ -33,8 +33,10 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     """Return the columns asked for, or those of the usual names.
 
     Raises:
-        SettingError: the catalogue has no column that was asked for.
+        SettingError: the catalogue has no column that was asked for, or there is no such folder of pictures.
     """
+    if settings.image_root is not None and not settings.image_root.is_dir():
+        raise SettingError(f"--image-root: expected the folder of the pictures, got {settings.image_root}.")
     columns = cache.columns()
     chosen: dict[str, str | None] = {}
     for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):

@@ -66,14 +66,18 @@ def write_review(page: ReviewPage, path: Path) -> tuple[Path, Path]:
     """Write the page to `path` and the table beside it, each whole or not at all; return both paths.
 
     Raises:
-        SettingError: the path is no page's, or labels that somebody wrote into the table would be lost.
+        SettingError: the path is no page's, or one of the files is there: somebody's answers may belong to it.
         OSError: a file cannot be written.
     """
     path = path.absolute()
     table_path = path.with_suffix(".csv")
     if path.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"--output: expected a page's name such as review.html, got {path.name}.")
-    _check_table(table_path)
+    if there := [one.name for one in (path, table_path) if one.exists()]:
+        raise SettingError(
+            f"--output: expected a page and a table that are not there yet, got {' and '.join(there)}. Name another, "
+            "or leave it out."
+        )
     names = [page.label, *(one.product for one in page.products)]
     labels_name = f"{path.stem}-labels.csv"
     written = render_page(
@@ -103,20 +107,3 @@ def _write_table(path: Path, products: Sequence[AskedProduct]) -> None:
             suggested, probability = one.likely[0] if one.likely else ("", None)
             shown = "" if probability is None else f"{probability:.3f}"
             writer.writerow([one.product, "", suggested, shown, one.why, re.sub(r"\s+", " ", one.title)])
-
-
-def _check_table(path: Path) -> None:
-    """Check that no labels stand in the table that is there.
-
-    Raises:
-        SettingError: there are some, or it is another kind of file.
-    """
-    if not path.exists():
-        return
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.reader(file))
-    if not rows or tuple(rows[0]) != COLUMNS or any(len(cells) > 1 and cells[1].strip() for cells in rows[1:]):
-        raise SettingError(
-            f"--output: expected to write {path.name} without loss, but it holds labels, or was not written by "
-            "heads-review. Read it with --corrections, and name another --output."
-        )

@@ -146,7 +146,7 @@ def _check(candidates: Candidates, known: KnownLabels) -> None:
             f"Expected some products without a label in {known.column!r}, got none that may be asked for: "
             f"{int((known.targets >= 0).sum())} of {len(known.targets)} have one, {candidates.n_copies} are copies of "
             f"those, {candidates.n_placeholders} have a placeholder, and {candidates.n_without_vector} no vector. Name "
-            "another --label, or train."
+            "another --label; heads-audit looks for labels that are wrong."
         )
 
 
