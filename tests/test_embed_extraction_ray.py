@@ -118,7 +118,7 @@ def test_cache_is_the_local_one_and_each_content_is_encoded_once(shop, notes, lo
     assert [(one.n_unique, one.n_cached, one.n_encoded, one.n_failed) for one in report.encoders] == [(96, 0, 96, 0)]
     assert sorted(encoded(notes)) == sorted(content_key(text.encode()) for text in TEXTS)
     assert_equal(path, local)
-    assert len(workers(notes) - {os.getpid()}) == 2
+    assert 1 <= len(workers(notes) - {os.getpid()}) <= 2  # one that is slow to start may find nothing left
     assert extract(shop, path, settings=settings_of(notes, address="nowhere:1")).was_written is False  # none is needed
 
 
