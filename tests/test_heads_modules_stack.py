@@ -43,7 +43,8 @@ def drawn(*, signals=(0.8, 0.8), seed=0, n_classes=N_CLASSES, **changes):
 @pytest.fixture(scope="module", autouse=True)
 def few_strengths():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads.modules.linear_member, "STRENGTHS", (1e-2, 1.0))
+        patch.setattr(heads.modules.linear_member, "STRONGER", (1.0,))
+        patch.setattr(heads.modules.linear_member, "WEAKER", ())
         yield
 
 
@@ -51,6 +52,22 @@ def few_strengths():
 def fitted(few_strengths):
     rows = drawn()
     return rows, fit_stack(rows)
+
+
+def test_weaker_strengths_are_tried_where_stronger_ones_are_no_better(monkeypatch):
+    module, tried = heads.modules.linear_member, []
+    losses = {1e-2: 1.0, 1.0: 1.2, 1e-3: 0.9, 1e-4: 0.95}
+
+    def fitted(model, *arguments, fitted=module._fitted):
+        tried.append(model.C)
+        return fitted(model, *arguments)
+
+    monkeypatch.setattr(module, "WEAKER", (1e-3, 1e-4))
+    monkeypatch.setattr(module, "_fitted", fitted)
+    monkeypatch.setattr(module, "fit_pool", lambda *_, **__: (torch.ones(1), losses[tried[-1]]))
+    rows = drawn()
+    assert module.fit_member(rows, "text", inner_folds(rows)).strength == 1e-3
+    assert list(dict.fromkeys(tried)) == [1e-2, 1.0, 1e-3, 1e-4]
 
 
 def factors(module):

@@ -19,11 +19,10 @@ from heads.modules.sklearn_fit import fit_converged
 
 __all__ = ["LinearMember", "MemberFit", "fit_member"]
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C
+USUAL_STRENGTH, STRONGER, WEAKER = 0.01, (0.1, 1.0, 10.0), (1e-3, 1e-4)  # scikit-learn's C
 ROUGH, FINE = 1e-3, 1e-4  # gradients of the mean loss at which a solver stops: while it is chosen, and at last
 MOST_STEPS = 500
 WORSE = 1.01  # times the least log loss: stronger ones are not tried
-USUAL_STRENGTH = 0.01  # where there are no folds to choose by
 
 
 class LinearMember(nn.Module):
@@ -62,8 +61,9 @@ class MemberFit:
 def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> MemberFit:
     """Return a modality's head, fitted to those training rows that have it; all are on the CPU.
 
-    For each scaling scikit-learn's logistic regression goes from the weakest C to the strongest, in each fold from
-    where the one before ended, until the log loss of the rows held out, at the best temperature, rises.
+    For each scaling scikit-learn's logistic regression goes from the usual C to stronger ones, in each fold from where
+    the one before ended, until the log loss of the rows held out, at the best temperature, rises; and where none of
+    these is better, to weaker ones likewise.
     """
     vectors, present = rows.inputs[modality], rows.present[modality]
     own = [InnerFold(one.learned[present[one.learned]], one.held[present[one.held]]) for one in folds]
@@ -97,8 +97,8 @@ def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Ch
     targets = rows.targets[held]
     known = seen.gather(1, targets[:, None])[:, 0]  # of those that have the modality
     models = [_model(ROUGH, USUAL_STRENGTH) for _ in folds]
-    best = None
-    for strength in STRENGTHS if known.any() else (USUAL_STRENGTH,):
+
+    def choice_of(strength: float) -> _Choice:
         layers = [
             _fitted(model.set_params(C=strength), vectors, rows, one.learned)
             for model, one in zip(models, folds, strict=True)
@@ -106,11 +106,18 @@ def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Ch
         answers = [F.linear(vectors[one.held], *layer) for one, layer in zip(folds, layers, strict=True)]
         logits = torch.cat(answers or [vectors.new_zeros(0, rows.n_classes)])[known, None]
         (weight,), loss = fit_pool(logits, targets[known], seen=seen[known], row_weights=rows.row_weights[held[known]])
-        if best is None or loss < best.log_loss:
-            best = _Choice(strength, float(weight), loss, layers)
-        elif loss > WORSE * best.log_loss:
+        return _Choice(strength, float(weight), loss, layers)
+
+    best = usual = choice_of(USUAL_STRENGTH)
+    for others in (STRONGER, WEAKER) if known.any() else ():
+        if best is not usual:
             break
-    assert best is not None  # noqa: S101 - there are strengths
+        for strength in others:
+            choice = choice_of(strength)
+            if choice.log_loss < best.log_loss:
+                best = choice
+            elif choice.log_loss > WORSE * best.log_loss:
+                break
     return best
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 __all__ = ["fit_converged"]
 
+SHARED_NUMBERS = 2**24  # in vectors: a product of fewer is one thread's
+
 
 def fit_converged(model: Any, vectors: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> bool:
     """Fit a model to (N, D) vectors, (N,) labels and (N,) weights, and return whether its solver converged.
@@ -16,8 +18,10 @@ def fit_converged(model: Any, vectors: np.ndarray, labels: np.ndarray, weights: 
     Other warnings are given as usual.
     """
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings(record=True) as caught:
+    limit = 1 if vectors.size < SHARED_NUMBERS else None  # threads that wait for each other took twice as long, or more
+    with threadpool_limits(limit, user_api="blas"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(vectors, labels, sample_weight=weights)
     converged = True
