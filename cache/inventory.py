@@ -165,6 +165,11 @@ class Inventory:
             )
         return entry
 
+    @property
+    def specs(self) -> dict[tuple[str, str], EncoderSpec]:
+        """How the vectors are made: (modality, encoder) -> spec."""
+        return {where: entry.spec for where, entry in self.entries.items()}
+
     def order(self, products: Products) -> None:
         """Put the rows that are not sealed yet into the catalogue's order, whatever order they were encoded in."""
         for modality in {*self.keys, *products.contents}:

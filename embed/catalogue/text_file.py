@@ -16,6 +16,7 @@ from embed.errors import CatalogueError
 
 __all__ = ["MAX_LINE", "find_encoding", "open_bytes", "open_text", "read_lines"]
 
+COMPRESSED = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")  # what pandas opens by these ends of names
 MAX_LINE = 2**25  # characters; a small file can be compressed from a line that fills all memory
 
 _COMPRESSION_ERRORS = (
@@ -76,11 +77,9 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
-    from pandas.io.common import get_handle
-
     try:
-        with get_handle(path, mode, compression="infer", is_text=mode == "r", **options) as handles:
-            yield handles.handle
+        with _handle(path, mode, **options) as file:
+            yield file
     except (CatalogueError, LookupError, UnicodeError):
         raise
     except _COMPRESSION_ERRORS as error:
@@ -89,3 +88,15 @@ def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
             f"Expected the catalogue to be a table that pandas reads, but {path} is not: {error}. Its name says how "
             "it is compressed."
         ) from error
+
+
+@contextmanager
+def _handle(path: Path, mode: str, **options: Any) -> Iterator[Any]:
+    if not path.name.lower().endswith(COMPRESSED):  # half a second for pandas is saved
+        with path.open(mode, newline="" if mode == "r" else None, **options) as file:
+            yield file
+        return
+    from pandas.io.common import get_handle
+
+    with get_handle(path, mode, compression="infer", is_text=mode == "r", **options) as handles:
+        yield handles.handle

@@ -69,11 +69,21 @@ class Hints:
         folder: where the file is written aside; on the same file system, and swept by the next writer.
         is_ignored: answer nothing, so that every file is read; what is then remembered replaces the file.
         others: files of others' hints, which are good as well.
+        otherwise: what a run does without the file, as messages say it.
     """
 
-    def __init__(self, path: Path, *, folder: Path, is_ignored: bool = False, others: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        folder: Path,
+        is_ignored: bool = False,
+        others: Sequence[Path] = (),
+        otherwise: str = "all files are read again",
+    ) -> None:
         self.path = path
         self.folder = folder
+        self.otherwise = otherwise
         # One attribute, so that threads that look keys up while it is replaced see the old table or the new one whole.
         self._table = (np.zeros(0, dtype="S16"), np.zeros((0, 32), dtype=np.uint8))  # identities, keys
         self._seen_identities = bytearray()  # of this run
@@ -151,10 +161,10 @@ class Hints:
             return
         except OSError as error:
             self._is_refused |= path == self.path
-            log.warning("%s cannot be read (%s): all files are read again.", path, error.strerror)
+            log.warning("%s cannot be read (%s): %s.", path, error.strerror, self.otherwise)
             return
         if head[:32] != MAGIC or head[32:] != hashlib.sha256(content).digest() or len(content) % 48:
-            log.warning("%s is damaged or of another version: all files are read again.", path)
+            log.warning("%s is damaged or of another version: %s.", path, self.otherwise)
             return
         n_files = len(content) // 48
         identities = np.frombuffer(content, dtype="S16", count=n_files)
@@ -184,7 +194,7 @@ class Hints:
             write_aside(self.path, lambda aside: aside.write_bytes(whole), folder=self.folder)
             self.is_saved = True
         except OSError as error:
-            log.warning("%s could not be written (%s): the next run reads all files.", self.path, error.strerror)
+            log.warning("%s could not be written (%s): next time %s.", self.path, error.strerror, self.otherwise)
 
 
 def _unique(identities: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

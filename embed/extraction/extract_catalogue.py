@@ -25,6 +25,7 @@ from embed.contents.statuses import NOT_BAD
 from embed.encoders.factory import make_encoders, replicas
 from embed.encoders.precision import keep_precision
 from embed.encoders.protocol import Encoder
+from embed.encoders.spec_hints import SpecHints
 from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes
@@ -226,11 +227,10 @@ def _work(
         check_shards(journal, patience_s=0 if settings.engine == "local" else LAST_WORKERS_S)
         cache_path = journal.cache_path
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
-        made = make_encoders(settings) if encoders is None else encoders
         inventory = Inventory(cache_path, journal)
-        if encoders is None and settings.precision == "auto":
-            keep_precision(made, {where: entry.spec for where, entry in inventory.entries.items()})
-        teams = replicas(made)
+        spec_hints = SpecHints(cache_path, settings, folder=journal.folder)
+        recalled = spec_hints.recall(inventory.specs) if encoders is None else None
+        teams = replicas(encoders or recalled or _make_encoders(settings, inventory, spec_hints))
         for encoder, *_ in teams:
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
         # What was encoded in another run belongs to these products too.
@@ -243,7 +243,22 @@ def _work(
                 for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
+        if recalled and any(run.missing(inventory) for run in runs):
+            teams = replicas(_make_encoders(settings, inventory, spec_hints))
+            for run, team in zip(runs, teams, strict=True):
+                spec_hints.check(run.encoder, team[0])
+                run.replicas = team
         yield _Work(named_path, cache_path, catalogue, journal, inventory, sources, runs)
+
+
+def _make_encoders(settings: ExtractSettings, inventory: Inventory, spec_hints: SpecHints) -> list[Encoder]:
+    """Return the encoders that the settings name, in the precision that the cache has their vectors in."""
+    encoders = make_encoders(settings)
+    if settings.precision == "auto":
+        keep_precision(encoders, inventory.specs)
+    if not inventory.journal.is_shard:  # which writes nothing outside its folder
+        spec_hints.remember(encoders)
+    return encoders
 
 
 def _take_known(work: _Work, settings: ExtractSettings) -> None:

@@ -1,0 +1,164 @@
+"""Hints of which encoders settings name, so that a catalogue without news is answered before any library is loaded.
+
+The file ``<cache>.specs`` is laid out as that of `embed.contents.hash_cache`, and is no part of the cache either. What
+it has for an encoder is its name and the fingerprint of its spec, by all that the spec was computed from: the settings,
+versions of libraries, this package's code, the processor and devices, the folder and the variables that libraries look
+at, and the files of weights, tokenizers and configs, each by its size, inode and times. A hint only ever says that an
+encoder is one of those whose spec the cache has; where anything is to be encoded, the encoders are made and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cache import EncoderSpec
+from cache.keys import fields_sha256
+from cache.version import version_here
+from embed.contents.hash_cache import Hints, identity
+from embed.encoders.protocol import Encoder
+from embed.encoders.side_notes import library_versions
+from embed.errors import EncoderError
+from embed.settings import EncoderChoice, ExtractSettings
+
+__all__ = ["NamedEncoder", "SpecHints"]
+
+VARIABLES = ("ATEN_", "CUDA", "HF_", "HOME", "HUGGINGFACE_", "ONEDNN_", "TORCH", "TRANSFORMERS_", "XDG_")  # begin so
+DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev
+MOST_FILES = 4096  # of a folder that is looked at
+END = "end"
+
+
+@dataclass
+class NamedEncoder:
+    """An encoder's name and spec, for a run in which it has nothing to encode."""
+
+    name: str
+    spec: EncoderSpec
+
+    def prepare(self, content: Any) -> Any:  # noqa: ARG002 - a protocol's
+        """Fail: nobody may ask."""
+        raise AssertionError(f"{self.name} is a name alone")
+
+    def encode(self, batch: Sequence[Any]) -> Any:  # noqa: ARG002 - a protocol's
+        """Fail: nobody may ask."""
+        raise AssertionError(f"{self.name} is a name alone")
+
+
+class SpecHints:
+    """What is known of the encoders that settings name; made before the encoders are, whose files may change later.
+
+    Args:
+        cache_path: the cache that the hints are beside.
+        folder: where their file is written aside.
+    """
+
+    def __init__(self, cache_path: Path, settings: ExtractSettings, *, folder: Path) -> None:
+        path = cache_path.with_name(cache_path.name + ".specs")
+        self._hints = Hints(path, folder=folder, otherwise="encoders are made before it is known what they lack")
+        self._circumstances = b"" if settings.rehash else _circumstances(settings)
+
+    def recall(self, specs: Mapping[tuple[str, str], EncoderSpec]) -> list[Encoder] | None:
+        """Return the encoders by their names alone; None where there is no hint, or one is not among the cache's.
+
+        `specs` are the cache's: (modality, encoder's name) -> spec.
+        """
+        if not self._circumstances or self._hints.is_empty:
+            return None
+        known: dict[str, Encoder] = {_digest(name, spec): NamedEncoder(name, spec) for (_, name), spec in specs.items()}
+        encoders: list[Encoder] = []
+        while (digest := self._hints.find([self._place(len(encoders))])[0]) in known:
+            encoders.append(known[digest])
+        return encoders if encoders and digest == _digest(END, None) else None
+
+    def remember(self, encoders: Sequence[Encoder]) -> None:
+        """Keep which encoders the settings name."""
+        if self._circumstances:
+            digests = [*(_digest(one.name, one.spec) for one in encoders), _digest(END, None)]
+            self._hints.remember([(self._place(number), digest) for number, digest in enumerate(digests)])
+            self._hints.save()
+
+    def check(self, recalled: Encoder, made: Encoder) -> None:
+        """Check that an encoder is the one that a hint named.
+
+        Raises:
+            EncoderError: it is not; the hints are removed.
+        """
+        if differences := made.spec.differences(recalled.spec):
+            self._hints.path.unlink(missing_ok=True)
+            raise EncoderError(
+                f"Expected {recalled.name} to be as {self._hints.path} says, but it has {'; '.join(differences)}. The "
+                "hint is removed: type the same line again."
+            )
+
+    def _place(self, number: int) -> bytes:
+        return hashlib.blake2b(self._circumstances + number.to_bytes(4, "little"), digest_size=16).digest()
+
+
+def _digest(name: str, spec: EncoderSpec | None) -> str:
+    return fields_sha256({"name": name, "spec": spec.fingerprint if spec else ""})
+
+
+def _circumstances(settings: ExtractSettings) -> bytes:
+    """Return a digest of all that the encoders' specs are computed from; nothing where a file may still change."""
+    files = [path for modality in settings.modalities for one in settings.choices(modality) for path in _files(one)]
+    code = sorted(Path(__file__).parents[1].rglob("*.py"))
+    identities = [(str(path), identity(path)) for path in dict.fromkeys([*files, *code])]
+    is_here = all(
+        one.weights != "pretrained" or any(_files(one))
+        for modality in settings.modalities
+        for one in settings.choices(modality)
+    )
+    if not is_here or len(files) > MOST_FILES or not all(of_file for _, of_file in identities):
+        return b""
+    facts = {
+        "settings": asdict(settings),
+        "folder": os.getcwd(),
+        "variables": sorted((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES)),
+        "versions": [version_here(), sys.version, library_versions()],
+        "machine": [platform.machine(), platform.node(), _processor_flags()],
+        "devices": sorted(str(path) for pattern in DEVICES for path in Path("/dev").glob(pattern)),
+        "files": [(path, of_file.hex()) for path, of_file in identities],
+    }
+    return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode("utf-8", "surrogatepass")).digest()
+
+
+def _files(choice: EncoderChoice) -> Iterator[Path]:
+    """Yield the files that an encoder's spec may be computed from: named ones, or those in the ecosystem's caches."""
+    for name in (choice.model, choice.weights):
+        path = Path(name)
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from (one for one in sorted(path.iterdir()) if one.is_file())
+    if choice.weights == "pretrained" and not Path(choice.model).exists():
+        for folder in (_torch_folder(), _hub_folder(choice.model)):
+            yield from (one for one in sorted(folder.rglob("*")) if one.is_file())
+
+
+def _torch_folder() -> Path:
+    """Return where torch keeps weights, as ``torch.hub.get_dir`` says."""
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{caches}/torch")).expanduser() / "hub" / "checkpoints"
+
+
+def _hub_folder(model: str) -> Path:
+    """Return where the Hugging Face hub's client keeps a model."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
+
+
+def _processor_flags() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -1,0 +1,167 @@
+"""A catalogue without news is answered by hints of what the encoders' specs are; nothing else ever is."""
+
+from pathlib import Path
+
+import pytest
+import tiny_models
+from support import image_bytes, invoke, small_catalogue
+from test_house import HEAVY, modules_after
+
+import embed.contents.hash_cache
+from cache import Cache, SpecConflictError
+from embed import ExtractSettings, extract
+from embed.commands.extract import extract as command
+from embed.encoders import factory
+from embed.encoders.spec_hints import NamedEncoder, SpecHints
+from embed.errors import EncoderError
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch):
+    """Let files count as settled at once."""
+    monkeypatch.setattr(embed.contents.hash_cache, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", -(10**12))
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+    return tiny_models.write_vision(tmp_path_factory.mktemp("models") / "vit", "vit")
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return small_catalogue(tmp_path / "shop")
+
+
+@pytest.fixture
+def n_made(monkeypatch):
+    """How often encoders were made."""
+    made = []
+    build = factory._build
+    monkeypatch.setattr(factory, "_build", lambda *arguments: made.append(arguments) or build(*arguments))
+    return lambda: len(made)
+
+
+def settings_of(model, **others):
+    return ExtractSettings(modalities=("image",), image_encoder=str(model), device="cpu", **others)
+
+
+def test_an_unchanged_catalogue_makes_no_encoder(shop, vit, n_made):
+    assert extract(shop, settings=settings_of(vit)).was_written
+    assert n_made() == 1
+    report = extract(shop, settings=settings_of(vit))
+    assert (report.was_written, report.encoders[0].n_cached, n_made()) == (False, 6, 1)
+
+
+def test_a_new_picture_is_encoded_by_the_encoder_that_was_named(shop, vit, n_made):
+    extract(shop, settings=settings_of(vit))
+    (shop.parent / "images" / "3.png").write_bytes(image_bytes("lime"))
+    report = extract(shop, settings=settings_of(vit))
+    assert (report.encoders[0].n_encoded, n_made()) == (1, 2)
+    with Cache("embeddings.h5") as cache:
+        assert cache.encoders("image") == ["vit"]
+
+
+def test_several_encoders_are_all_recalled(shop, vit, tmp_path, n_made):
+    other = tiny_models.write_vision(tmp_path / "other", "vit", seed=1)
+    settings = settings_of(f"{vit},{other}", layers=2)
+    names = [one.name for one in extract(shop, settings=settings).encoders]
+    assert len(names) == 4
+    assert [one.name for one in extract(shop, settings=settings).encoders] == names
+    assert n_made() == 2
+
+
+@pytest.mark.parametrize("change", ["weights", "a file more", "a variable", "a setting", "another folder"])
+def test_encoders_are_made_where_anything_differs(change, shop, vit, tmp_path, n_made, monkeypatch):
+    model = tiny_models.write_vision(tmp_path / "model", "vit")
+    extract(shop, settings=settings_of(model))
+    settings = settings_of(model)
+    if change == "weights":
+        tiny_models.write_vision(tmp_path / "model", "vit", seed=1)
+        with pytest.raises(SpecConflictError, match="weights"):
+            extract(shop, settings=settings)
+    else:
+        if change == "a file more":
+            (model / "notes.txt").touch()
+        elif change == "a variable":
+            monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        elif change == "a setting":
+            settings = settings_of(model, seed=1)
+        else:
+            monkeypatch.chdir(shop.parent)
+        assert not extract(shop, tmp_path / "embeddings.h5", settings=settings).was_written
+    assert n_made() == 2
+
+
+def test_encoders_are_made_with_rehash(shop, vit, n_made):
+    for _ in range(3):
+        extract(shop, settings=settings_of(vit, rehash=True))
+    assert n_made() == 3
+
+
+def test_a_model_of_the_hub_is_recalled_until_another_snapshot_is_there(shop, vit, tmp_path, n_made, monkeypatch):
+    folder = tmp_path / "hub" / "models--shop--vit"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder.parent))
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download",
+        lambda _, **__: str(folder / "snapshots" / (folder / "refs" / "main").read_text()),
+    )
+    settings = settings_of("shop/vit")
+    for seed, n_before in ((0, 0), (1, 1)):
+        tiny_models.write_vision(folder / "snapshots" / f"a{seed}", "vit", seed=seed)
+        (folder / "refs").mkdir(exist_ok=True)
+        (folder / "refs" / "main").write_text(f"a{seed}")
+        for _ in range(2):
+            extract(shop, f"{seed}.h5", settings=settings)
+        assert n_made() == n_before + 1
+    with pytest.raises(SpecConflictError, match="weights"):  # as without hints: the name means other weights now
+        extract(shop, "0.h5", settings=settings)
+
+
+def test_nothing_is_recalled_of_a_model_whose_files_are_nowhere(shop, vit, n_made, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "nowhere")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda _, **__: str(vit))
+    for _ in range(2):
+        extract(shop, settings=settings_of("shop/vit"))
+    assert n_made() == 2
+
+
+def test_encoders_are_made_for_another_cache(shop, vit, n_made):
+    extract(shop, settings=settings_of(vit))
+    Path("embeddings.h5.specs").rename("other.h5.specs")
+    assert extract(shop, "other.h5", settings=settings_of(vit)).was_written
+    assert n_made() == 2
+
+
+def test_a_hint_that_lies_is_found_when_something_is_encoded(shop, vit, tmp_path, monkeypatch):
+    extract(shop, settings=settings_of(vit))
+    other = tiny_models.write_vision(tmp_path / "other" / "vit", "vit", seed=1)
+    monkeypatch.setattr(
+        SpecHints, "recall", lambda _, specs: [NamedEncoder(name, spec) for (_, name), spec in specs.items()]
+    )
+    (shop.parent / "images" / "3.png").write_bytes(image_bytes("lime"))
+    with pytest.raises(EncoderError, match=r"Expected vit to be as .*embeddings.h5.specs says, but .*weights"):
+        extract(shop, settings=settings_of(other))
+    assert not Path("embeddings.h5.specs").exists()
+
+
+def test_a_damaged_file_of_hints_is_written_anew(shop, vit, n_made, caplog):
+    extract(shop, settings=settings_of(vit))
+    Path("embeddings.h5.specs").write_bytes(b"embed-once hints 2".ljust(32, b"\0") + bytes(80))
+    extract(shop, settings=settings_of(vit))
+    assert "embeddings.h5.specs is damaged or of another version: encoders are made" in caplog.text
+    extract(shop, settings=settings_of(vit))
+    assert n_made() == 2
+
+
+@pytest.mark.slow
+def test_the_command_imports_no_library_of_encoders_for_a_catalogue_without_news(shop, vit, tmp_path, monkeypatch):
+    arguments = (shop, "-o", "c.h5", "--modalities", "image", "--image-encoder", vit)
+    assert invoke(command, *arguments).exit_code == 0
+    monkeypatch.undo()
+    for is_known in (False, True):  # a process of its own has variables and a name of its own
+        done, modules = modules_after("embed-extract", *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "unchanged" in done.stdout
+        assert (not modules & (HEAVY | {"pandas"})) == is_known
