@@ -626,7 +626,7 @@ def test_making_encoders_loads_no_model(weights_folder, text_folder, monkeypatch
         )
         for encoder in make_encoders(settings):
             assert encoder.spec.fingerprint
-            assert not {"model", "tokenizer"} & vars(encoder).keys()
+            assert not {"model", "_tokenizer"} & vars(encoder).keys()
 
 
 def test_encoders_are_made_as_the_settings_say(text_folder):

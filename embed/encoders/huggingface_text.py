@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 
 from cache import EncoderSpec, Tokens
-from embed.contents.texts import NORMALISATION, HashTokenizer
+from embed.contents.texts import NORMALISATION
 from embed.encoders.checkpoint import features_of, find_checkpoint
 from embed.encoders.depths import BlockStates, evenly_spread
 from embed.encoders.device import default_parallel, to_device, to_host
@@ -21,7 +20,8 @@ from embed.encoders.first_token import keep_first_token
 from embed.encoders.packing import pack, unpacked
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import Encoded, entry_name
-from embed.encoders.weights import VOCABULARY_FILES, expecting, files_sha256, matching_files
+from embed.encoders.text_tokenizer import TextTokenizer
+from embed.encoders.weights import VOCABULARY_FILES, files_sha256, matching_files
 from embed.errors import SettingError, WeightsError
 from embed.settings import EncoderChoice, ExtractSettings
 
@@ -97,7 +97,7 @@ class TextEncoder:
         self.precision = find_precision(precision, self.device)
         self.batch_size = 1024 if self.device.type == "cuda" else 128  # few, so that the cores end together
         self.n_parallel = default_parallel(self.device)
-        self._tokenizer_lock = threading.Lock()
+        self._loading = threading.Lock()
         self.checkpoint = find_checkpoint(model_name, modality="text", weights=weights, seed=seed)
         self.folder, config = self.checkpoint.folder, self.checkpoint.config
         self.has_two_towers = self.checkpoint.has_two_towers
@@ -138,13 +138,7 @@ class TextEncoder:
 
     def prepare(self, content: str) -> list[int]:
         """Return the token ids of one text, special tokens included, at most `max_length`."""
-        with self._tokenizer_lock:  # Hugging Face tokenizers must not be called from two threads at once
-            if isinstance(self.tokenizer, HashTokenizer):
-                return self.tokenizer(content, max_length=self.max_length)
-            tokens = self.tokenizer(content, truncation=True, max_length=self.max_length)
-            if self.padded_length is not None:
-                tokens = self.tokenizer.pad(tokens, padding="max_length", max_length=self.padded_length)
-            return tokens["input_ids"]
+        return self.tokenizer(content)
 
     @torch.inference_mode()
     @exact_fp32()
@@ -184,7 +178,7 @@ class TextEncoder:
         """
         lengths = [len(tokens) for tokens in texts]
         longest = max(lengths)
-        padding = self.tokenizer.pad_token_id or 0
+        padding = self.tokenizer.pad_token_id
         ids = torch.tensor([tokens + [padding] * (longest - len(tokens)) for tokens in texts])  # (n, L)
         mask = None
         if min(lengths) < longest:  # the mask costs time, and mostly there is nothing to mask
@@ -218,14 +212,20 @@ class TextEncoder:
             return states.float().mean(1)
         return (states.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
 
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The folder's own tokenizer, or one that hashes words where there is none; loaded once, whoever asks."""
+        with self._loading:
+            return self._tokenizer
+
     @cached_property
-    def tokenizer(self) -> Any:
-        """The folder's own tokenizer, or one that hashes words where there is none."""
-        if not matching_files(self.folder, VOCABULARY_FILES):  # only untrained weights may do without
-            return HashTokenizer(self.text_config.vocab_size)
-        load = transformers.AutoTokenizer.from_pretrained
-        with expecting(f"{self.folder} to hold its tokenizer"):  # which raises plain exceptions on damaged files
-            return load(self.folder, local_files_only=True, trust_remote_code=False)
+    def _tokenizer(self) -> TextTokenizer:
+        return TextTokenizer(
+            self.folder,
+            vocab_size=self.text_config.vocab_size,
+            max_length=self.max_length,
+            padded_length=self.padded_length,
+        )
 
     @cached_property
     def model(self) -> nn.Module:
