@@ -127,6 +127,14 @@ def test_nothing_is_recalled_of_a_model_whose_files_are_nowhere(shop, vit, n_mad
     assert n_made() == 2
 
 
+def test_a_folder_that_cannot_be_listed_is_told_by_who_makes_the_encoder(shop, vit, n_made, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        for _ in range(2):
+            extract(shop, settings=settings_of(vit))
+    assert n_made() == 2
+
+
 def test_encoders_are_made_for_another_cache(shop, vit, n_made):
     extract(shop, settings=settings_of(vit))
     Path("embeddings.h5.specs").rename("other.h5.specs")

@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,17 @@ class SpecHints:
 
     Args:
         cache_path: the cache that the hints are beside.
+        settings: None where the encoders are given, of which nothing is known.
         folder: where their file is written aside.
     """
 
-    def __init__(self, cache_path: Path, settings: ExtractSettings, *, folder: Path) -> None:
+    def __init__(self, cache_path: Path, settings: ExtractSettings | None, *, folder: Path) -> None:
         path = cache_path.with_name(cache_path.name + ".specs")
         self._hints = Hints(path, folder=folder, otherwise="encoders are made before it is known what they lack")
-        self._circumstances = b"" if settings.rehash else _circumstances(settings)
+        self._circumstances = b""
+        if settings is not None and not settings.rehash:
+            with suppress(OSError):  # a folder that cannot be listed, say: what matters is told when encoders are made
+                self._circumstances = _circumstances(settings)
 
     def recall(self, specs: Mapping[tuple[str, str], EncoderSpec]) -> list[Encoder] | None:
         """Return the encoders by their names alone; None where there is no hint, or one is not among the cache's.

@@ -228,9 +228,11 @@ def _work(
         cache_path = journal.cache_path
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         inventory = Inventory(cache_path, journal)
-        spec_hints = SpecHints(cache_path, settings, folder=journal.folder)
-        recalled = spec_hints.recall(inventory.specs) if encoders is None else None
-        teams = replicas(encoders or recalled or _make_encoders(settings, inventory, spec_hints))
+        spec_hints = SpecHints(cache_path, None if encoders is not None else settings, folder=journal.folder)
+        recalled = spec_hints.recall(inventory.specs)
+        if encoders is None:
+            encoders = recalled or _make_encoders(settings, inventory, spec_hints)
+        teams = replicas(encoders)
         for encoder, *_ in teams:
             inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
         # What was encoded in another run belongs to these products too.
