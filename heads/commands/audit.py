@@ -103,7 +103,11 @@ def audit(
 
 def _show(report: AuditReport, *, n_shown: int, has_page: bool) -> None:
     encoders = "  ".join(f"{modality}: {name}" for modality, name in report.encoders.items())
-    echo(f"{report.label}: {report.n_classes} classes; {report.n_audited:,} of {report.n_rows:,} rows audited")
+    left_out = ", ".join(f"{count:,} {why}" for why, count in report.left_out.items())
+    print_wrapped(
+        f"{report.label}: {report.n_classes} classes; {report.n_audited:,} of {report.n_products:,} products audited"
+        + (f"; left out: {left_out}" if left_out else "")
+    )
     echo(encoders)
     if report.untrained:
         echo("UNTRAINED encoders: these findings say nothing about the catalogue.")

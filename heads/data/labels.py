@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Labels:
     classes: list[str]
     targets: np.ndarray
     notes: list[str]  # what was left out and by which rule
+    left_out: Mapping[str, int] = field(default_factory=dict)  # the rule -> how many rows
 
 
 def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
@@ -126,7 +127,12 @@ def make_labels(
     new_targets = np.where(kept, np.cumsum(kept) - 1, -1)
     targets = np.full(len(cells), -1, dtype=np.int64)
     targets[usable & labelled] = new_targets[inverse]
-    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes)
+    left_out = {
+        "without a vector": int((~usable).sum()),
+        "without a label": int((~labelled & usable).sum()),
+        f"of classes of fewer than {min_rows} (--min-rows)": int(counts[~kept].sum()),
+    }
+    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes, left_out=left_out)
 
 
 def _some(names: list[str]) -> str:
