@@ -170,6 +170,19 @@ def test_modalities_that_are_both_sure_of_different_classes_disagree():
     assert finding.words == f"{said}; the label agrees with the text: look at the image."
 
 
+def test_disagreement_shows_the_nearest_of_each_modality():
+    targets = [0, 1, 0, 1, 0, 1]
+    classes = np.array(targets)
+    image = Opinions(classes, np.full(6, 0.9, np.float32), np.full(6, 0.9, np.float32))
+    text = Opinions(np.array([1, *targets[1:]]), image.confidences, image.of_given)
+    vectors = {name: class_vectors(classes, 3, seed=seed) for seed, name in enumerate(("image", "text"))}
+    evidence = evidence_of(targets, vectors=vectors, opinions={"image": image, "text": text})
+    (finding,), _ = find_disagreements(evidence, most=9)
+    assert {name: votes.nearest for name, votes in finding.votes.items()} == {
+        name: evidence.nearest[name].rows[0].tolist() for name in ("image", "text")
+    }
+
+
 def test_row_far_from_all_others_of_its_class_is_an_outlier():
     generator = np.random.default_rng(0)
     vectors = np.concatenate([[[-9.0, 0, 0]], [[9, 9, 0]] + 0.1 * generator.standard_normal((20, 3))])
@@ -256,7 +269,7 @@ def test_distance_of_two_samples_is_in_their_deviations():
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """A hundred products of two classes, four with the other's label, one without, one title of which wants to be a script."""
+    """A hundred products of two classes: four with the other's label, one with none, one whose title is a script."""
     folder = tmp_path_factory.mktemp("shop")
     targets = np.arange(100) % 2
     labels = [f"class {code ^ (row in (10, 21, 32, 43))}" for row, code in enumerate(targets.tolist())]
@@ -313,6 +326,8 @@ def test_page_shows_pictures_and_runs_nothing_of_the_catalogue_s(audited):
     assert HOSTILE not in page
     assert html.escape(HOSTILE, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
     assert "data:image/jpeg;base64," in page
+    assert page.count("nearest texts</figcaption>") >= 4  # with their titles
+    assert re.search(r'<span class="words quiet" dir="auto">thing \d+</span>', page)
     assert "http://" not in page
     assert "https://" not in page
 

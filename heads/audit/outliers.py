@@ -106,4 +106,5 @@ def _finding(evidence: Evidence, row: int, name: str, distances: np.ndarray, dev
         given=evidence.label(target),
         given_probability=float(said.of_given[row]) if said.is_known[row] else None,
         others=nearest[nearest >= 0][:3].tolist(),
+        modality=name,
     )
