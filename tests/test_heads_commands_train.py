@@ -404,6 +404,7 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
         (["--encoder", "image"], ["--encoder: expected MODALITY=NAME", "'image'"]),
         (["--encoder", "=synthetic"], ["--encoder: expected MODALITY=NAME"]),
         (["--encoder", "image="], ["--encoder: expected MODALITY=NAME"]),
+        (["--encoder", "image=a", "--encoder", "image=b"], ["expected one of image, got two", "image=a+b"]),
         (["--label", "kind"], ["--label: expected one of", "(label, one, none)", "'kind'"]),
         (["--label", "one"], ["two classes or more", "got 1: same (150)"]),
         (["--label", "none"], ["two classes or more", "got 0: no labels"]),

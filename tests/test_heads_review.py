@@ -10,7 +10,10 @@ import pytest
 from support import class_vectors, image_bytes, invoke, synthetic_cache
 
 from cache import Cache
+from heads.commands.ablate import ablate
+from heads.commands.audit import audit
 from heads.commands.review import review as command
+from heads.commands.train import train
 from heads.data.corrections import read_corrections
 from heads.errors import LabelError, SettingError
 from heads.experiment.problem import pose
@@ -219,4 +222,10 @@ def test_the_command_says_what_is_asked_for_and_numbers_its_pages(cache_path, tm
         assert (tmp_path / f"review-00{number}.csv").is_file()
     result = invoke(command, cache_path, "--label", "kind", "--count", 4, "-o", "r.html", "--json")
     assert json.loads(result.stdout)["n_asked"] == 4
-    assert invoke(command, cache_path, "--encoder", "image").exit_code == 2
+
+
+@pytest.mark.parametrize("heads_command", [train, ablate, audit, command])
+def test_encoder_that_names_no_modality_is_the_same_error_in_each_command(cache_path, heads_command):
+    result = invoke(heads_command, cache_path, "--encoder", "resnet18")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: --encoder: expected MODALITY=NAME such as image=resnet18, got 'resnet18'.\n"
