@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["PICTURE_KEYS", "USUAL_NAMES", "share_filled", "usual_column", "usual_columns"]
+__all__ = [
+    "PICTURE_KEYS",
+    "USUAL_NAMES",
+    "near_column",
+    "no_such_column",
+    "share_filled",
+    "usual_column",
+    "usual_columns",
+]
+
+ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
 
 # Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
 PICTURE_KEYS = "picture_keys"
@@ -53,6 +64,24 @@ def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
     for column in columns:
         by_plain_name.setdefault(_plain(column), column)  # the first of equals
     return [by_plain_name[_plain(name)] for name in USUAL_NAMES[role] if _plain(name) in by_plain_name]
+
+
+def near_column(name: str, columns: Iterable[str]) -> str | None:
+    """Return the column whose name is most like one that is not there; None where none is.
+
+    >>> near_column("articletyp", ["id", "articleType"])
+    'articleType'
+    """
+    by_plain_name = {_plain(column): column for column in reversed(list(columns))}
+    near = difflib.get_close_matches(_plain(name), by_plain_name, n=1, cutoff=ALIKE)
+    return by_plain_name[near[0]] if near else None
+
+
+def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str:
+    """Return what to say of an option that names a column that is not there."""
+    near = near_column(name, columns) if name is not None else None
+    expected = f"{option}: expected one of the catalogue's columns ({', '.join(columns) or 'none'}), got {name!r}."
+    return f"{expected} Did you mean {near}?" if near else expected
 
 
 def share_filled(cells: Sequence[str]) -> float:

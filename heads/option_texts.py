@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 
 from heads.errors import SettingError
 from heads.head_types import AUTO_FUSION, SYNONYMS, control_names, fusion_names, names_at_once
 from heads.settings import AUTO, SIZES
 
-__all__ = ["parse_adjustment", "parse_columns", "parse_controls", "parse_fusions", "parse_sizes"]
+__all__ = ["parse_adjustment", "parse_columns", "parse_controls", "parse_encoders", "parse_fusions", "parse_sizes"]
 
 
 def parse_columns(text: str | None) -> tuple[str, ...] | None:
@@ -46,6 +47,24 @@ def parse_controls(text: str) -> tuple[str, ...]:
     if not names or any(name not in (*known, "all") for name in names):
         raise SettingError(f"--controls: expected some of {', '.join(known)}, all or none, got {text!r}.")
     return tuple(name for name in known if name in names or "all" in names)
+
+
+def parse_encoders(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the modality and the encoder in each text such as ``image=resnet18``.
+
+    >>> parse_encoders(["image=resnet18", " text = bert "])
+    [('image', 'resnet18'), ('text', 'bert')]
+
+    Raises:
+        SettingError: a text is none such.
+    """
+    pairs = []
+    for text in texts:
+        modality, _, encoder = (part.strip() for part in text.partition("="))
+        if not modality or not encoder:
+            raise SettingError(f"--encoder: expected MODALITY=NAME such as image=resnet18, got {text!r}.")
+        pairs.append((modality, encoder))
+    return pairs
 
 
 def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata", "text")) -> tuple[str, ...]:

@@ -4,12 +4,14 @@ import csv
 import html
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from support import class_vectors, image_bytes, invoke, synthetic_cache
 
+from cache.console.notes import PROGRESS
 from heads.audit import nearest as nearest_module
 from heads.audit.class_halves import ashman_d, find_class_halves
 from heads.audit.class_pairs import find_class_pairs
@@ -19,7 +21,8 @@ from heads.audit.label_errors import is_label_issue, rank_labels
 from heads.audit.near_copies import find_near_copies
 from heads.audit.nearest import Nearest, find_nearest
 from heads.audit.out_of_fold import Opinions, OutOfFold, class_thresholds
-from heads.audit.outliers import find_outliers
+from heads.audit.outliers import find_outliers, too_small_notes
+from heads.audit.progress import Progress
 from heads.commands.audit import audit
 from heads.data.corrections import read_corrections
 from heads.data.labels import Labels
@@ -97,6 +100,18 @@ def test_nearest_are_those_of_all_cosines_without_copies(monkeypatch):
     assert (found.rows[[4, 9]] == -1).all()
 
 
+def test_progress_is_told_now_and_then_with_the_time_left(caplog):
+    caplog.set_level(PROGRESS, logger="embed_once")
+    now = iter([0.0, 1.0, 6.0, 7.0, 300.0])
+    progress = Progress("Comparing products by image", 6_000, "products", clock=lambda: next(now))
+    for _ in range(4):
+        progress.advance(1_000)
+    assert caplog.messages == [
+        "Comparing products by image: 2,000 of 6,000 products, about 12 s left",
+        "Comparing products by image: 4,000 of 6,000 products, about 2 min left",
+    ]
+
+
 def test_votes_and_voices_count_the_label_among_the_nearest():
     found = Nearest(
         is_known=np.ones(1, dtype=bool),
@@ -155,6 +170,19 @@ def test_modalities_that_are_both_sure_of_different_classes_disagree():
     assert finding.words == f"{said}; the label agrees with the text: look at the image."
 
 
+def test_disagreement_shows_the_nearest_of_each_modality():
+    targets = [0, 1, 0, 1, 0, 1]
+    classes = np.array(targets)
+    image = Opinions(classes, np.full(6, 0.9, np.float32), np.full(6, 0.9, np.float32))
+    text = Opinions(np.array([1, *targets[1:]]), image.confidences, image.of_given)
+    vectors = {name: class_vectors(classes, 3, seed=seed) for seed, name in enumerate(("image", "text"))}
+    evidence = evidence_of(targets, vectors=vectors, opinions={"image": image, "text": text})
+    (finding,), _ = find_disagreements(evidence, most=9)
+    assert {name: votes.nearest for name, votes in finding.votes.items()} == {
+        name: evidence.nearest[name].rows[0].tolist() for name in ("image", "text")
+    }
+
+
 def test_row_far_from_all_others_of_its_class_is_an_outlier():
     generator = np.random.default_rng(0)
     vectors = np.concatenate([[[-9.0, 0, 0]], [[9, 9, 0]] + 0.1 * generator.standard_normal((20, 3))])
@@ -162,6 +190,49 @@ def test_row_far_from_all_others_of_its_class_is_an_outlier():
     findings, count = find_outliers(evidence, most=9)
     assert findings[0].row == 0
     assert count == len(findings)
+
+
+def far_from_nearest(targets, distances, groups=None):
+    """Return the evidence on rows that are so far from their nearest."""
+    evidence = evidence_of(targets, groups=groups)
+    n_rows = len(targets)
+    nearest = Nearest(
+        is_known=np.ones(n_rows, dtype=bool),
+        rows=(np.arange(n_rows)[:, None] + 1) % n_rows,
+        cosines=1 - np.array(distances, np.float32)[:, None],
+        unlike=np.full(n_rows, -1),
+        unlike_cosines=np.zeros(n_rows, np.float32),
+    )
+    return replace(evidence, nearest={"image": nearest})
+
+
+def test_small_classes_have_no_outliers_by_chance_and_planted_ones_are_told():
+    """Normal distances in 300 classes of 6 to 19, of which four are 5 deviations apart by their own few rows alone."""
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(6, 20, size=300)
+    targets = np.repeat(np.arange(300), sizes)
+    distances = generator.normal(0.5, 0.03, size=len(targets))
+    assert find_outliers(far_from_nearest(targets, distances), most=9) == ([], 0)
+    planted = np.cumsum(sizes)[:3] - 1
+    distances[planted] = 0.5 + 12 * 0.03
+    findings, count = find_outliers(far_from_nearest(targets, distances), most=9)
+    assert count == 3
+    assert {one.row for one in findings} == set(planted.tolist())
+
+
+def test_class_of_copies_has_no_outliers_beside_them():
+    """Twenty of thirty rows are one product, whose distance says nothing of how distances vary."""
+    distances = [0.5] * 20 + np.random.default_rng(0).normal(0.6, 0.05, size=10).tolist()
+    many = np.random.default_rng(1).normal(0.5, 0.05, size=60).tolist()
+    evidence = far_from_nearest([0] * 30 + [1] * 60, distances + many, groups=[0] * 20 + list(range(1, 71)))
+    assert find_outliers(evidence, most=9) == ([], 0)
+
+
+def test_of_a_class_of_five_no_outliers_are_claimed_and_a_note_says_so():
+    evidence = far_from_nearest([0] * 5 + [1] * 20, [0.1] * 4 + [0.9] + [0.5, 0.6] * 10)
+    assert find_outliers(evidence, most=9) == ([], 0)
+    (note,) = too_small_notes(evidence)
+    assert note == "Outliers are not looked for in 1 class of fewer than 6 different products: class 0."
 
 
 def test_classes_taken_for_each_other_both_ways_want_merging():
@@ -198,10 +269,11 @@ def test_distance_of_two_samples_is_in_their_deviations():
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """A hundred products of two classes, four with the other's label, one title of which wants to be a script."""
+    """A hundred products of two classes: four with the other's label, one with none, one whose title is a script."""
     folder = tmp_path_factory.mktemp("shop")
     targets = np.arange(100) % 2
     labels = [f"class {code ^ (row in (10, 21, 32, 43))}" for row, code in enumerate(targets.tolist())]
+    labels[99] = ""
     vectors = {"image": class_vectors(targets, 4, spread=0.5), "text": class_vectors(targets, 6, spread=0.5, seed=1)}
     titles = [HOSTILE if row == 21 else f"thing {row}" for row in range(100)]
     synthetic_cache(folder / "c.h5", vectors, {"label": labels, "title": titles, "image": ["a.png"] * 100})
@@ -226,8 +298,16 @@ def test_planted_wrong_labels_are_the_first(audited):
     done, run = audited
     assert {line["product"] for line in lines_of(run)[:4]} == {"00010", "00021", "00032", "00043"}
     assert {line["suggested"] for line in lines_of(run)[:4] if line["given"] == "class 1"} == {"class 0"}
-    assert re.search(r"About [345] labels \([345]\.0 %\) are likely wrong\.", done.stdout)
+    assert re.search(r"About [3-6] labels \([3-6]\.[01] %\) are likely wrong\.", done.stdout)
     assert str(run / "findings.csv") in done.stdout
+
+
+@pytest.mark.slow
+def test_products_that_are_left_out_are_counted_with_the_reason(audited):
+    told = "label: 2 classes; 99 of 100 products audited; left out: 1 without a label"
+    assert f"{told}\n" in audited[0].stdout
+    page = (audited[1] / "report.html").read_text(encoding="utf-8")
+    assert "99 of 100 products audited; left out: 1 without a label" in " ".join(page.replace("&#8239;", "").split())
 
 
 @pytest.mark.slow
@@ -246,6 +326,8 @@ def test_page_shows_pictures_and_runs_nothing_of_the_catalogue_s(audited):
     assert HOSTILE not in page
     assert html.escape(HOSTILE, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
     assert "data:image/jpeg;base64," in page
+    assert page.count("nearest texts</figcaption>") >= 4  # with their titles
+    assert re.search(r'<span class="words quiet" dir="auto">thing \d+</span>', page)
     assert "http://" not in page
     assert "https://" not in page
 

@@ -205,7 +205,7 @@ def test_each_fusion_has_a_row_with_its_gain_and_one_word(heads_train, tmp_path)
     rows = {line.split()[0]: line for line in lines[2:]}
     for verdict in verdicts:
         value, low, high = (f"{100 * verdict['macro_f1'][name]:+.1f}" for name in ("value", "low", "high"))
-        assert rows[verdict["fusion"]].endswith(f" {verdict['outcome']}")
+        assert re.search(rf" {verdict['outcome']}( \((accuracy|macro-F1)\))?$", rows[verdict["fusion"]])
         assert f" {value} [{low}, {high}] " in rows[verdict["fusion"]]
 
 
@@ -404,6 +404,7 @@ def test_a_newer_cache_is_refused_with_the_way_out(heads_train, cache_path, tmp_
         (["--encoder", "image"], ["--encoder: expected MODALITY=NAME", "'image'"]),
         (["--encoder", "=synthetic"], ["--encoder: expected MODALITY=NAME"]),
         (["--encoder", "image="], ["--encoder: expected MODALITY=NAME"]),
+        (["--encoder", "image=a", "--encoder", "image=b"], ["expected one of image, got two", "image=a+b"]),
         (["--label", "kind"], ["--label: expected one of", "(label, one, none)", "'kind'"]),
         (["--label", "one"], ["two classes or more", "got 1: same (150)"]),
         (["--label", "none"], ["two classes or more", "got 0: no labels"]),

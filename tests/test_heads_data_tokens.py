@@ -22,7 +22,8 @@ from heads.data.tokens import MOST_PLACES, ProductTokens, TokenBatch, load_token
 from heads.data.vectors import load_vectors
 from heads.errors import HeadError
 from heads.modules.registry import build
-from heads.modules.saved_head import TOKEN_STEP, load_head
+from heads.modules.row_blocks import TOKEN_STEP
+from heads.modules.saved_head import load_head
 from heads.modules.standardiser import Standardise
 from heads.settings import TrainSettings
 from heads.training.job import Job, Task

@@ -115,9 +115,15 @@ def test_the_terminal_and_the_page_say_the_same_three_sentences(folder):
     sentences = [one["sentence"] for one in read(folder, run="all")[1]["sizes"]]
     printed = " ".join((folder / "all.txt").read_text().split())
     assert all(sentence in printed for sentence in sentences)
+    (head,) = {one["head"] for one in read(folder, run="all")[1]["sizes"]}
+    told = f"Sizes, by {head}: of the heads that are trained by steps it has the best macro-F1 on the validation rows."
+    assert told in printed
     with opened(folder / "all" / "report.html") as page:
         assert page.locator("#sizes ~ ul").first.locator("li").all_inner_texts() == sentences
         assert page.locator("nav a[href='#sizes']").count() == 1
+        assert page.get_by_text(told).count() == 1
+        table = page.locator("#sizes ~ .wide").first
+        assert table.evaluate("table => table.scrollWidth <= table.clientWidth")  # it was cut at the right edge
         assert page.locator("#sizes ~ .wide").first.locator("tbody tr").count() == 12  # four heads in three sizes
         for size in SIZES:
             assert page.locator(f"svg[aria-label='Training of {size}']").count() == 1

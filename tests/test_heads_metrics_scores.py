@@ -210,6 +210,22 @@ def test_the_verdict_is_one_of_four_words_and_a_sentence_that_agrees(accuracy, m
     assert verdict.sentence == verdict.to_dict()["sentence"] == f"{words} {numbers}"
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "macro_f1", "shown"),
+    [
+        ("better", "better", "better"),
+        ("better", "undecided", "better (accuracy)"),
+        ("equal", "better", "better (macro-F1)"),
+        ("undecided", "worse", "worse (macro-F1)"),
+        ("better", "worse", "undecided"),
+        ("equal", "undecided", "undecided"),
+        ("equal", "equal", "equal"),
+    ],
+)
+def test_beside_the_word_stands_the_score_that_alone_says_it(accuracy, macro_f1, shown):
+    assert verdict_on(DIFFERENCES[accuracy], DIFFERENCES[macro_f1]).outcome_by_score == shown
+
+
 def test_a_wide_interval_that_holds_zero_is_no_equality():
     """Of +3.1 [-10.9, +17.3] it was said that text alone is as good."""
     wide = Difference(0.031, -0.109, 0.173)

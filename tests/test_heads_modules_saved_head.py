@@ -18,7 +18,8 @@ from heads.errors import HeadError
 from heads.modules.description import HeadDescription
 from heads.modules.early import Early
 from heads.modules.registry import build
-from heads.modules.saved_head import BLOCK_ROWS, TrainedHead, load_head
+from heads.modules.row_blocks import BLOCK_ROWS
+from heads.modules.saved_head import TrainedHead, load_head
 from heads.modules.standardiser import Standardise
 
 NAMES = ["image", "text", *FUSIONS]

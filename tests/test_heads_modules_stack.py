@@ -14,8 +14,8 @@ from heads import FusionClassifier
 from heads.errors import LabelError
 from heads.modules.log_linear_pool import fit_pool
 from heads.modules.out_of_fold import inner_folds
-from heads.modules.rows_to_fit import RowsToFit
-from heads.modules.stack import Stack, fit_stack
+from heads.modules.rows_to_fit import RowsToFit, take_rows
+from heads.modules.stack import Stack, fit_stack, last_temperature
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,19 @@ def test_a_modality_that_is_noise_has_no_say():
     others = {**rows.inputs, "image": rows.inputs["image"].flip(0)}
     answers, altered = (module(inputs, rows.present).log_softmax(1) for inputs in (rows.inputs, others))
     assert float((answers - altered).abs().max()) < 0.05 * float(answers.max(1).values.sub(answers.min(1).values).max())
+
+
+def test_last_temperature_is_of_rows_as_they_come_whatever_the_classes_weigh(fitted):
+    """Held against a search for the least mean log loss; with the weights of classes in it, it was another one."""
+    rows, fit = fitted
+    weighted = replace(rows, row_weights=torch.tensor([1.0, 5.0, 25.0])[rows.targets])
+    temperature = last_temperature(fit.module.untempered, weighted, fit.held, fit.pooled, fit.seen)
+    of_validation = fit.module.untempered(*take_rows(rows.inputs, rows.present, rows.validation))
+    logits, targets = torch.cat([fit.pooled, of_validation]), rows.targets[torch.cat([fit.held, rows.validation])]
+    candidates = torch.linspace(0.2, 3, 1401)
+    smoothing = {"label_smoothing": 1 / (len(targets) + 2)}  # Platt's
+    losses = [float(torch.nn.functional.cross_entropy(logits / one, targets, **smoothing)) for one in candidates]
+    assert float(temperature) == pytest.approx(float(candidates[np.argmin(losses)]), abs=0.005)
 
 
 def test_validation_rows_change_the_last_temperature_alone(fitted):

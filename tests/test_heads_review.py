@@ -10,7 +10,10 @@ import pytest
 from support import class_vectors, image_bytes, invoke, synthetic_cache
 
 from cache import Cache
+from heads.commands.ablate import ablate
+from heads.commands.audit import audit
 from heads.commands.review import review as command
+from heads.commands.train import train
 from heads.data.corrections import read_corrections
 from heads.errors import LabelError, SettingError
 from heads.experiment.problem import pose
@@ -151,12 +154,21 @@ def test_a_column_that_is_not_there_yet_is_filled_from_nothing(cache_path, tmp_p
     report = review_products(cache_path, tmp_path / "r.html", settings=settings)
     assert (report.n_labelled, report.n_asked, report.n_candidates) == (0, 6, N)
     assert report.classes == ["flat", "round"]
-    assert "no column 'shape' yet" in report.notes[0]
+    assert report.notes[0] == f"No column shape yet: all {N} products are unlabelled."
     rows = rows_of(report.table_path)
     assert list(rows[0]) == ["product", "label", "suggested", "probability", "why", "title"]
     assert {row["label"] + row["suggested"] for row in rows} == {""}
     assert len({TARGETS[int(row["product"])] for row in rows}) == 3
     assert rows[0]["why"].startswith("stands for ")
+
+
+def test_a_mistyped_column_is_an_error_that_names_the_right_one(cache_path, tmp_path):
+    for typed in ("Kind", "kinds"):
+        with pytest.raises(LabelError, match=rf"got '{typed}'\. Did you mean kind\? A new column needs"):
+            review_products(cache_path, tmp_path / "r.html", settings=ReviewSettings(label=typed))
+    assert not (tmp_path / "r.html").exists()
+    with Cache(cache_path) as cache, pytest.raises(LabelError, match=r"got 'kinds'\. Did you mean kind\?$"):
+        pose(cache, TrainSettings(label="kinds"))
 
 
 def test_answers_are_read_back_by_a_review_and_by_a_training(cache_path, tmp_path):
@@ -210,4 +222,10 @@ def test_the_command_says_what_is_asked_for_and_numbers_its_pages(cache_path, tm
         assert (tmp_path / f"review-00{number}.csv").is_file()
     result = invoke(command, cache_path, "--label", "kind", "--count", 4, "-o", "r.html", "--json")
     assert json.loads(result.stdout)["n_asked"] == 4
-    assert invoke(command, cache_path, "--encoder", "image").exit_code == 2
+
+
+@pytest.mark.parametrize("heads_command", [train, ablate, audit, command])
+def test_encoder_that_names_no_modality_is_the_same_error_in_each_command(cache_path, heads_command):
+    result = invoke(heads_command, cache_path, "--encoder", "resnet18")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: --encoder: expected MODALITY=NAME such as image=resnet18, got 'resnet18'.\n"

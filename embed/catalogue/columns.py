@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
-from cache.column_names import USUAL_NAMES, share_filled, usual_column
+from cache.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column
 from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
@@ -87,7 +87,7 @@ def check_asked(option: str, name: str | None, columns: list[str]) -> None:
         CatalogueError: it is not.
     """
     if name not in columns:
-        raise CatalogueError(f"{option}: expected one of the catalogue's columns ({', '.join(columns)}), got {name!r}.")
+        raise CatalogueError(no_such_column(option, name, columns))
 
 
 def check_distinct(names: list[str], place: str) -> None:

@@ -18,8 +18,9 @@ class AuditReport:
     run_path: Path
     label: str
     n_classes: int
-    n_rows: int  # that have a class
+    n_products: int  # in the catalogue
     n_audited: int  # of them, that heads answered without having learned from them
+    left_out: dict[str, int]  # why -> how many of the others
     n_likely_wrong: int  # labels, as confident learning counts them
     encoders: dict[str, str]
     untrained: list[str]  # the encoders whose weights are random

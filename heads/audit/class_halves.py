@@ -90,7 +90,7 @@ def _halves(evidence: Evidence, name: str, rows: np.ndarray, *, n_rows: int) -> 
         f"{given} ({n_rows:,} products) is of two kinds by its {name}, {100 * (1 - share):.0f} and {100 * share:.0f} % "
         f"of it, {apart:.1f} deviations apart."
     )
-    return [Finding(kind="split", score=apart, words=words, given=given, others=[*shown[0], *shown[1]])]
+    return [Finding(kind="split", score=apart, words=words, given=given, others=[*shown[0], *shown[1]], modality=name)]
 
 
 def _sides(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -41,3 +41,4 @@ class Finding:
     suggested_probability: float | None = None
     votes: Mapping[str, Votes] = field(default_factory=dict)  # by modality
     others: Sequence[int] = ()  # rows to compare with
+    modality: str = ""  # by which they were found; "" for all

@@ -8,11 +8,13 @@ from heads.audit.evidence import Evidence
 from heads.audit.finding import Finding
 from heads.audit.nearest import Nearest
 
-__all__ = ["FAR", "find_outliers"]
+__all__ = ["FAR", "find_outliers", "too_small_notes"]
 
 FAR = 5.0  # deviations above the median of the class
 DEVIATION = 1.4826  # of a normal distribution, by the median of absolute differences from the median
 LEAST_DEVIATION = 0.01  # of distances, which are from 0 to 2
+LEAST_ROWS = 6  # of a class that are no copies: of fewer nothing is said
+ENOUGH_ROWS = 20  # from which on a class's deviation is that of its rows alone
 
 
 def find_outliers(evidence: Evidence, *, most: int) -> tuple[list[Finding], int]:
@@ -21,7 +23,7 @@ def find_outliers(evidence: Evidence, *, most: int) -> tuple[list[Finding], int]
     worst, where = np.full(n_rows, -np.inf), np.full(n_rows, -1)
     distances = {name: _distances(nearest) for name, nearest in evidence.nearest.items()}
     for place, values in enumerate(distances.values()):
-        deviations = _deviations(values, evidence.targets)
+        deviations = _deviations(values, evidence)
         is_worse = deviations > worst
         worst, where = np.where(is_worse, deviations, worst), np.where(is_worse, place, where)
     rows = np.flatnonzero(worst >= FAR)
@@ -29,6 +31,21 @@ def find_outliers(evidence: Evidence, *, most: int) -> tuple[list[Finding], int]
     names = list(distances)
     listed = [(row, names[where[row]]) for row in rows[:most].tolist()]
     return [_finding(evidence, row, name, distances[name], float(worst[row])) for row, name in listed], len(rows)
+
+
+def too_small_notes(evidence: Evidence) -> list[str]:
+    """Return a note on the classes that have too few rows to tell outliers by."""
+    targets, groups = evidence.targets, evidence.problem.groups
+    of_pairs = np.unique(np.stack([targets, groups])[:, targets >= 0], axis=1)[0]
+    small = np.flatnonzero(np.bincount(of_pairs, minlength=len(evidence.problem.labels.classes)) < LEAST_ROWS)
+    if not len(small):
+        return []
+    names = [evidence.label(target) for target in small[:3].tolist()]
+    shown = ", ".join([*names, *(["…"] if len(small) > 3 else [])])
+    return [
+        f"Outliers are not looked for in {len(small)} {'class' if len(small) == 1 else 'classes'} of fewer than "
+        f"{LEAST_ROWS} different products: {shown}."
+    ]
 
 
 def _distances(nearest: Nearest) -> np.ndarray:
@@ -39,19 +56,40 @@ def _distances(nearest: Nearest) -> np.ndarray:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def _deviations(distances: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return how many deviations each row is above its class's median, (N,); -inf where it has no distance."""
+def _deviations(distances: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Return how many deviations each row is above its class's median, (N,); -inf where nothing can be told of it.
+
+    Rows of a small class are held against its other rows, and against the deviation of all classes where that is the
+    greater: of few distances some deviate by much from the rest by chance. Copies count once.
+    """
     deviations = np.full(len(distances), -np.inf)
+    pooled = LEAST_DEVIATION
+    classes = []
+    for rows in _rows_by_class(distances, evidence):
+        firsts, inverse = np.unique(evidence.problem.groups[rows], return_index=True, return_inverse=True)[1:]
+        if len(firsts) >= LEAST_ROWS:
+            classes.append((rows, distances[rows[firsts]], inverse))
+    if classes:
+        apart = [np.abs(values - np.median(values)) for _, values, _ in classes]
+        pooled = max(DEVIATION * float(np.median(np.concatenate(apart))), LEAST_DEVIATION)
+    for rows, values, inverse in classes:
+        others, least = values[None], LEAST_DEVIATION
+        if len(values) < ENOUGH_ROWS:
+            is_other = ~np.eye(len(values), dtype=bool)
+            others, least = np.broadcast_to(values, is_other.shape)[is_other].reshape(len(values), -1), pooled
+        middles = np.median(others, axis=1)
+        spreads = np.maximum(DEVIATION * np.median(np.abs(others - middles[:, None]), axis=1), least)
+        middles, spreads = (np.broadcast_to(each, len(values))[inverse] for each in (middles, spreads))
+        deviations[rows] = (distances[rows] - middles) / spreads
+    return deviations
+
+
+def _rows_by_class(distances: np.ndarray, evidence: Evidence) -> list[np.ndarray]:
+    """Return the rows of each class that have a distance."""
+    targets = evidence.targets
     rows = np.flatnonzero(~np.isnan(distances) & (targets >= 0))
     rows = rows[np.argsort(targets[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(targets[rows], prepend=-1))
-    for of_class in np.split(rows, starts[1:]):
-        values = distances[of_class]
-        if len(values):
-            middle = np.median(values)
-            deviation = max(DEVIATION * float(np.median(np.abs(values - middle))), LEAST_DEVIATION)
-            deviations[of_class] = (values - middle) / deviation
-    return deviations
+    return np.split(rows, np.flatnonzero(np.diff(targets[rows])) + 1) if len(rows) else []
 
 
 def _finding(evidence: Evidence, row: int, name: str, distances: np.ndarray, deviations: float) -> Finding:
@@ -68,4 +106,5 @@ def _finding(evidence: Evidence, row: int, name: str, distances: np.ndarray, dev
         given=evidence.label(target),
         given_probability=float(said.of_given[row]) if said.is_known[row] else None,
         others=nearest[nearest >= 0][:3].tolist(),
+        modality=name,
     )

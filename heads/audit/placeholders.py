@@ -27,6 +27,7 @@ def find_placeholder_contents(evidence: Evidence, *, most: int) -> tuple[list[Fi
                 row=int(rows[0]),
                 given=evidence.label(int(of_rows[0])),
                 others=rows[1:N_SHOWN].tolist(),
+                modality=placeholder.modality,
             )
         )
     findings.sort(key=lambda one: -one.score)

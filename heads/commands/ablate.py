@@ -17,7 +17,7 @@ from heads.ablation.grid import parse_axis
 from heads.ablation.grid_file import read_grid_file
 from heads.errors import TrackError
 from heads.experiment.configuration import AXES
-from heads.option_texts import parse_columns, parse_fusions
+from heads.option_texts import parse_columns, parse_encoders, parse_fusions
 from heads.settings import FitSettings
 from heads.tracking.trackers import parse_trackers
 
@@ -62,7 +62,8 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @click.option("--encoders", metavar="LIST", help="Of the cache's encoders; default: all of each modality.")
-@click.option("--encoder", "named", multiple=True, metavar="MODALITY=NAME", help="Likewise, one; may be repeated.")
+@click.option("--encoder", "named", multiple=True, metavar="MODALITY=NAME", help="Likewise, one; may be repeated.",
+              callback=lambda *given: tuple(map("=".join, parse_encoders(given[-1]))))  # fmt: skip
 @click.option("--modalities", metavar="LIST", help="Default: all that the cache has, and metadata.")
 @click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
 @click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")

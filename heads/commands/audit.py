@@ -22,7 +22,8 @@ from cache.console.echo import echo
 from cache.console.paths import LOCAL_PATH, PATH
 from heads.audit.audit_settings import AuditSettings
 from heads.audit.finding import KINDS
-from heads.commands.train import encoder_pairs
+from heads.commands.encoder_options import cached_encoder_option
+from heads.commands.page_options import page_options
 from heads.reports.report_settings import ReportSettings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ N_SHOWN, N_DETAILS = 1, 10  # findings of a kind
 @setting("--label", help="The column to look at; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
 @setting("--corrections", metavar="FILE", help="A CSV file of products and the labels that they should have.")
-@click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
+@cached_encoder_option
 @click.option("--modalities", metavar="LIST", help="Default: all that the cache has.")
 @setting("--folds", "n_folds", help="Each row is answered by heads of one fold that did not learn from it.")
 @setting("--neighbours", "n_neighbours", help="That vote on each row's label.")
@@ -54,23 +55,17 @@ N_SHOWN, N_DETAILS = 1, 10  # findings of a kind
 @click.option("--runs", "runs_path", type=LOCAL_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label, -audit and a number.")
 @click.option("--no-report", is_flag=True, help="Leave report.html out of the run folder.")
-@click.option("--image-column", help="Of the pictures in the report; default: image, filename or another usual name.")
-@click.option("--title-column", help="Of the titles in the report; default: text, title or another usual name.")
-@click.option(
-    "--image-root", type=LOCAL_PATH, help="What its pictures' paths are relative to; default: the cache's folder."
-)
+@page_options
 @details_option
 @json_option
 def audit(
     cache_path: Path,
-    encoders: tuple[str, ...],
+    encoders: dict[str, str],
     modalities: str | None,
     runs_path: Path,
     name: str | None,
     no_report: bool,
-    image_column: str | None,
-    title_column: str | None,
-    image_root: Path | None,
+    page: ReportSettings,
     details: bool,
     as_json: bool,
     **options: Any,
@@ -80,11 +75,10 @@ def audit(
     Labels, copies, pictures and titles that disagree, outliers, placeholders, classes. Corrections are read back.
     """
     settings = AuditSettings(
-        encoders=encoder_pairs(encoders),
+        encoders=encoders,
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         **options,
     )
-    page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.workflows.audit import audit_catalogue
 
     report = audit_catalogue(
@@ -103,7 +97,11 @@ def audit(
 
 def _show(report: AuditReport, *, n_shown: int, has_page: bool) -> None:
     encoders = "  ".join(f"{modality}: {name}" for modality, name in report.encoders.items())
-    echo(f"{report.label}: {report.n_classes} classes; {report.n_audited:,} of {report.n_rows:,} rows audited")
+    left_out = ", ".join(f"{count:,} {why}" for why, count in report.left_out.items())
+    print_wrapped(
+        f"{report.label}: {report.n_classes} classes; {report.n_audited:,} of {report.n_products:,} products audited"
+        + (f"; left out: {left_out}" if left_out else "")
+    )
     echo(encoders)
     if report.untrained:
         echo("UNTRAINED encoders: these findings say nothing about the catalogue.")

@@ -1,4 +1,4 @@
-"""The options of commands that encode raw products: where encoders work, and what they are built from here."""
+"""The options that choose encoders: those of a cache; of raw products, where they work and what they are built from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ from typing import Any
 
 import click
 
-__all__ = ["encoder_file_options", "encoder_options"]
+from heads.errors import SettingError
+from heads.option_texts import parse_encoders
+
+__all__ = ["cached_encoder_option", "encoder_file_options", "encoder_options"]
 
 NAMES = ("image_encoder", "image_weights", "text_encoder", "text_weights")
+
+
+def cached_encoder_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--encoder``; it gets `encoders`, {modality: encoder}."""
+    return click.option(
+        "--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.",
+        callback=lambda *given: _one_each(given[-1]),
+    )(command)  # fmt: skip
 
 
 def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,3 +44,19 @@ def encoder_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
         text = f"Where the {modality} encoder's {'weights are' if what == 'weights' else 'model is'} by now; default: "
         called = click.option(f"--{modality}-{what}", help=text + "where it was extracted from.")(called)
     return called
+
+
+def _one_each(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return the encoder of each modality.
+
+    Raises:
+        SettingError: a text names none, or a modality has two.
+    """
+    chosen: dict[str, str] = {}
+    for modality, encoder in parse_encoders(texts):
+        if chosen.setdefault(modality, encoder) != encoder:
+            both = f"{modality}={chosen[modality]}+{encoder}"
+            raise SettingError(
+                f"--encoder: expected one of {modality}, got two. Name one; a training takes both as {both}."
+            )
+    return chosen

@@ -12,6 +12,8 @@ from cache.console.command import Command, json_option, print_json, print_wrappe
 from cache.console.echo import echo
 from cache.console.paths import LOCAL_PATH, PATH
 from cache.stray_bytes import printable
+from heads.commands.encoder_options import cached_encoder_option
+from heads.commands.page_options import page_options
 from heads.option_texts import parse_columns
 from heads.reports.report_settings import ReportSettings
 from heads.review.review_settings import ReviewSettings
@@ -24,43 +26,27 @@ __all__ = ["review"]
 setting = setting_options(ReviewSettings)
 
 
-class _Encoder(click.ParamType):
-    """A modality and the name of one of its encoders."""
-
-    name = "MODALITY=NAME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        modality, equals, encoder = (part.strip() for part in str(value).partition("="))
-        if not modality or not equals or not encoder:
-            self.fail(f"expected MODALITY=NAME such as image=resnet18, got {value!r}.", param, ctx)
-        return modality, encoder
-
-
 @click.command(cls=Command)
 @click.argument("cache_path", metavar="[CACHE]", type=PATH, default="embeddings.h5")
 @setting("--label", help="The column to fill, which may not be there yet; default: label, category, class or target.")
 @click.option("--classes", metavar="LIST", help="Classes that no label names yet, with commas between.")
 @setting("--corrections", type=LOCAL_PATH, help="The labels given so far: a CSV with the columns product and label.")
 @setting("--count", help="Products to ask for.")
-@click.option("--encoder", "encoders", multiple=True, type=_Encoder(), help="Where the cache has several.")
+@cached_encoder_option
 @click.option("--modalities", help="Default: all that the cache has.")
 @setting("--group-column", help="A column whose cells name a product: one of its rows is asked for.")
 @setting("--near-duplicates", type=float, help="The cosine from which vectors are copies; default: equal ones.")
 @setting("--seed", help="Of the clusters.")
 @setting("--memory", help="For vectors, such as 8G; default: half of the machine's.")
-@click.option("--image-column", help="Of the pictures; default: image, filename or another usual name.")
-@click.option("--title-column", help="Of the titles; default: text, title or another usual name.")
-@click.option("--image-root", type=LOCAL_PATH, help="What their paths are relative to; default: the cache's folder.")
+@page_options
 @click.option("-o", "--output", type=LOCAL_PATH, help="The page; a table stands beside it; default: review-001.html.")
 @json_option
 def review(
     cache_path: Path,
     classes: str | None,
-    encoders: tuple[tuple[str, str], ...],
+    encoders: dict[str, str],
     modalities: str | None,
-    image_column: str | None,
-    title_column: str | None,
-    image_root: Path | None,
+    page: ReportSettings,
     output: Path | None,
     as_json: bool,
     **options: Any,
@@ -68,11 +54,10 @@ def review(
     """Choose the products of CACHE (default: embeddings.h5) that a person should label next, and make a page for it."""
     settings = ReviewSettings(
         classes=parse_columns(classes) or (),
-        encoders=dict(encoders),
+        encoders=encoders,
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         **options,
     )
-    page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.workflows.review import review_products as run
 
     report = run(cache_path, output, settings=settings, report=page)

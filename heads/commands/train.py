@@ -13,13 +13,15 @@ from click.core import ParameterSource
 
 from cache.console.command import Command, details_option, json_option, print_json, setting_options
 from cache.console.paths import LOCAL_PATH, PATH
-from heads.errors import SettingError, TrackError
+from heads.commands.encoder_options import cached_encoder_option
+from heads.commands.page_options import page_options
+from heads.errors import TrackError
 from heads.option_texts import parse_adjustment, parse_columns, parse_controls, parse_fusions, parse_sizes
 from heads.reports.report_settings import ReportSettings
 from heads.settings import SIZES, TrainSettings
 from heads.tracking.trackers import parse_trackers
 
-__all__ = ["encoder_pairs", "train"]
+__all__ = ["train"]
 
 setting = setting_options(TrainSettings)
 
@@ -56,7 +58,7 @@ setting = setting_options(TrainSettings)
     help="small: does it run; large: can it learn by heart; regularised: does it generalise; all: side by side, the "
     "last being the run's. Other options win.",
 )
-@click.option("--encoder", "encoders", multiple=True, metavar="MODALITY=NAME", help="Where the cache has several.")
+@cached_encoder_option
 @click.option("--modalities", help="Default: all that the cache has, and metadata where columns are named.")
 @click.option("--metadata-columns", metavar="LIST", help="Of the catalogue, as the modality metadata; auto chooses.")
 @click.option("--metadata-counts", metavar="LIST", help="Columns whose counts of words and characters are metadata.")
@@ -96,11 +98,7 @@ setting = setting_options(TrainSettings)
 @click.option("--runs", "runs_path", type=LOCAL_PATH, default="runs", show_default=True, help="Where run folders go.")
 @click.option("--name", help="The run folder's name; default: the label and a number.")
 @click.option("--no-report", is_flag=True, help="Leave report.html out of the run folder.")
-@click.option("--image-column", help="Of the pictures in the report; default: image, filename or another usual name.")
-@click.option("--title-column", help="Of the titles in the report; default: text, title or another usual name.")
-@click.option(
-    "--image-root", type=LOCAL_PATH, help="What its pictures' paths are relative to; default: the cache's folder."
-)
+@page_options
 @click.option("--track", "trackers", metavar="LIST", callback=lambda *given: parse_trackers(given[-1]),
               help="Tell tensorboard, mlflow, wandb of the run when it is done; each is an extra.")  # fmt: skip
 @details_option
@@ -113,16 +111,14 @@ def train(
     controls: str,
     missing: bool,
     sizes: tuple[str, ...],
-    encoders: tuple[str, ...],
+    encoders: dict[str, str],
     modalities: str | None,
     metadata_columns: str | None,
     metadata_counts: str | None,
     runs_path: Path,
     name: str | None,
     no_report: bool,
-    image_column: str | None,
-    title_column: str | None,
-    image_root: Path | None,
+    page: ReportSettings,
     trackers: tuple[str, ...],
     details: bool,
     as_json: bool,
@@ -132,7 +128,7 @@ def train(
     settings = TrainSettings(
         fusions=parse_fusions(fusion),
         controls=parse_controls(controls),
-        encoders=encoder_pairs(encoders),
+        encoders=encoders,
         modalities=tuple(modalities.replace(" ", "").split(",")) if modalities else None,
         metadata_columns=parse_columns(metadata_columns),
         metadata_counts=parse_columns(metadata_counts) or (),
@@ -140,7 +136,6 @@ def train(
     )
     sized = {size: replace(settings, **_unnamed(context, SIZES[size])) for size in sizes}
     settings = [settings, *sized.values()][-1]
-    page = ReportSettings(image_column=image_column, title_column=title_column, image_root=image_root)
     from heads.workflows.train import train as run
 
     try:
@@ -175,18 +170,3 @@ def _unnamed(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
         for option, value in options.items()
         if context.get_parameter_source(option) == ParameterSource.DEFAULT
     }
-
-
-def encoder_pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return the encoders in texts such as ``image=resnet18``, {modality: encoder}.
-
-    Raises:
-        SettingError: a text is none such.
-    """
-    pairs = {}
-    for text in texts:
-        modality, equals, encoder = text.partition("=")
-        if not equals or not modality or not encoder:
-            raise SettingError(f"--encoder: expected MODALITY=NAME such as image=resnet18, got {text!r}.")
-        pairs[modality.strip()] = encoder.strip()
-    return pairs

@@ -6,6 +6,7 @@ from cache.console.command import WIDTH, print_table, print_wrapped
 from cache.console.echo import echo
 from heads.commands.train_details import percent, rows_of_heads, show_details, show_missing
 from heads.experiment.best_heads import choose_heads
+from heads.experiment.sizes import head_in_words
 from heads.runs.run_report import RunReport
 
 __all__ = ["show_report"]
@@ -18,6 +19,8 @@ def show_report(report: RunReport, *, details: bool, missing: bool) -> None:
     _show_heads(report)
     echo()
     _show_verdict(report)
+    if report.sizes:
+        print_wrapped(head_in_words(report.sizes))
     for size in report.sizes:
         print_wrapped(size.sentence)
     if details:
@@ -49,7 +52,7 @@ def _show_heads(report: RunReport) -> None:
         scored, verdict = report.metrics[head], verdicts.get(head)
         cells = [name, percent(scored["accuracy"]), percent(scored["macro_f1"])]
         if report.verdicts:
-            cells += [str(verdict.macro_f1), verdict.outcome] if verdict else ["", ""]
+            cells += [str(verdict.macro_f1), verdict.outcome_by_score] if verdict else ["", ""]
         rows.append(cells)
     print_table(header, rows, width=WIDTH)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
-from cache.column_names import PICTURE_KEYS
+from cache.column_names import PICTURE_KEYS, no_such_column
 from cache.column_types import is_missing
 from heads.data.alike import alike_contents, near_contents
 from heads.data.labels import Labels
@@ -199,9 +199,7 @@ def _same_texts(cache: Cache, modality: str, contents: np.ndarray) -> np.ndarray
 
 def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
     if column not in cache.columns():
-        raise LabelError(
-            f"--group-column: expected one of the catalogue's columns ({', '.join(cache.columns())}), got {column!r}."
-        )
+        raise LabelError(no_such_column("--group-column", column, cache.columns()))
     cells = np.array([cell.strip() for cell in cache.column(column)], dtype=object)
     ids = np.unique(cells, return_inverse=True)[1].astype(np.int64)
     has = np.array([not is_missing(cell, "number") for cell in cells])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from cache import Cache
-from cache.column_names import USUAL_NAMES, usual_column
+from cache.column_names import USUAL_NAMES, near_column, no_such_column, usual_column
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
@@ -30,20 +30,23 @@ class Labels:
     classes: list[str]
     targets: np.ndarray
     notes: list[str]  # what was left out and by which rule
+    left_out: Mapping[str, int] = field(default_factory=dict)  # the rule -> how many rows
 
 
 def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
     """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
 
-    The one asked for must be there unless it `may_be_new`, where its labels come from elsewhere.
+    The one asked for must be there unless it `may_be_new`, where its labels come from elsewhere, and is no near miss of
+    one that is.
 
     Raises:
         LabelError: there is none such; the message lists the columns there are.
     """
     columns = cache.columns()
     if asked is not None:
-        if asked not in columns and not may_be_new:
-            raise LabelError(f"--label: expected one of the catalogue's columns ({', '.join(columns)}), got {asked!r}.")
+        if asked not in columns and (not may_be_new or near_column(asked, columns)):
+            new = " A new column needs a name less like those." if may_be_new else ""
+            raise LabelError(no_such_column("--label", asked, columns) + new)
         return asked
     usual = usual_column(
         "label", columns, lambda name: float(np.mean([bool(cell.strip()) for cell in cache.column(name)]))
@@ -126,7 +129,12 @@ def make_labels(
     new_targets = np.where(kept, np.cumsum(kept) - 1, -1)
     targets = np.full(len(cells), -1, dtype=np.int64)
     targets[usable & labelled] = new_targets[inverse]
-    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes)
+    left_out = {
+        "without a vector": int((~usable).sum()),
+        "without a label": int((~labelled & usable).sum()),
+        f"of classes of fewer than {min_rows} (--min-rows)": int(counts[~kept].sum()),
+    }
+    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes, left_out=left_out)
 
 
 def _some(names: list[str]) -> str:

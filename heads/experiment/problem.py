@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
+from cache.column_names import no_such_column
 from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import common_names, dimension, joined_name, split_name, split_names
@@ -285,8 +286,6 @@ def _split(cache: Cache, labels: Labels, groups: np.ndarray, settings: ProblemSe
         test_share = settings.test_share
         return [split_rows(targets, groups, test_share=test_share, validation_share=share, generator=generator)]
     if column not in cache.columns():
-        raise LabelError(
-            f"--split-column: expected one of the catalogue's columns ({', '.join(cache.columns())}), got {column!r}."
-        )
+        raise LabelError(no_such_column("--split-column", column, cache.columns()))
     cells = cache.column(column)
     return [split_by_column(column, cells, targets, groups, validation_share=share, generator=generator)]

@@ -65,6 +65,16 @@ class Verdict:
         return next(answer for answer in ("better", "worse", "undecided", "equal") if answer in answers)
 
     @property
+    def outcome_by_score(self) -> str:
+        """The verdict in one word, and the score that it is of, where the other one does not say the same."""
+        signed = [name for name, answer in self._answers.items() if answer == self.outcome]
+        return (
+            f"{self.outcome} ({signed[0]})"
+            if self.outcome in ("better", "worse") and len(signed) == 1
+            else self.outcome
+        )
+
+    @property
     def margin_in_words(self) -> str:
         """The margin in points."""
         return f"{100 * self.margin:g} point{'' if self.margin == 0.01 else 's'}"

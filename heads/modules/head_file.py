@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from cache import ContentSpec, EncoderSpec
 from cache.keys import fields_sha256
@@ -19,11 +16,10 @@ from heads.errors import HeadError
 from heads.modules.description import HeadDescription
 from heads.typed_json import check_plain_name, read_object, typed
 
-__all__ = ["HEAD_VERSION", "N_GOLDEN", "HeadFile", "check_golden", "read_head_file"]
+__all__ = ["HEAD_VERSION", "HeadFile", "read_head_file"]
 
 HEAD_VERSION = 5
 READABLE_VERSIONS = (3, 4, 5)  # 3 had no side notes in its specs, 4 no scaling but z-score
-N_GOLDEN = 8
 
 
 @dataclass(frozen=True)
@@ -110,14 +106,3 @@ def read_head_file(path: Path) -> HeadFile:
             "name back, or restore it."
         )
     return saved
-
-
-def check_golden(tensors: Mapping[str, Tensor]) -> None:
-    """Check that there are a few golden rows, before they are answered.
-
-    Raises:
-        ValueError: there are none, or more than are ever saved.
-    """
-    rows = {len(tensor) for name, tensor in tensors.items() if name.startswith(("golden.input.", "golden.present."))}
-    if rows != {len(tensors["golden.output"])} or not 1 <= max(rows) <= N_GOLDEN:
-        raise ValueError(f"it has {', '.join(map(str, sorted(rows)))} golden rows, where 1 to {N_GOLDEN} are expected")

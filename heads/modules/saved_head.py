@@ -25,28 +25,26 @@ from cache.keys import fields_sha256
 from cache.memory_budget import check_memory
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_of
-from heads.data.tokens import ProductTokens, rows_within
+from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError
 from heads.json_file import write_json
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
-from heads.modules.head_file import HEAD_VERSION, N_GOLDEN, check_golden, read_head_file
+from heads.modules.golden_rows import GOLDEN_TOLERANCE, N_GOLDEN, check_golden, golden_tokens
+from heads.modules.head_file import HEAD_VERSION, read_head_file
 from heads.modules.head_inputs import check_contents, find_encoder
 from heads.modules.plugin import shown_error
+from heads.modules.row_blocks import BLOCK_ROWS, row_blocks
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
 from heads.typed_json import read_plain_file
 
 __all__ = ["TrainedHead", "load_head"]
 
-BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
-TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
-TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
 _NO_HEAD = (  # what comes of files that are none
     LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, SafetensorError
 )  # fmt: skip
-GOLDEN_TOLERANCE = 1e-4  # in log-probability, between machines
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class TrainedHead:
             HeadError: as there.
         """
         states = {name: kept.take(rows) for name, kept in self._checked(tokens or {}, present).items()}
-        for places, n_missing, lengths in _blocks(len(rows), states, block_rows=self.block_rows):
+        for places, n_missing, lengths in row_blocks(len(rows), states, block_rows=self.block_rows):
             block, mask = (
                 {name: nn.functional.pad(every[name][rows[places]], pad) for name in self.description.dims}
                 for every, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
@@ -278,7 +276,7 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             contents=contents,
         )
         answers = head.log_probabilities(
-            _below("golden.input.", tensors), _below("golden.present.", tensors), _golden_tokens(description, tensors)
+            _below("golden.input.", tensors), _below("golden.present.", tensors), golden_tokens(description, tensors)
         )
         expected = tensors["golden.output"]
     except FileNotFoundError as error:
@@ -293,36 +291,6 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             "otherwise: the file or this installation of PyTorch is damaged."
         )
     return head
-
-
-def _blocks(
-    n_rows: int, tokens: Mapping[str, ProductTokens], *, block_rows: int
-) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
-    """Yield the rows that are answered together, how many the block lacks, and each modality's places for tokens.
-
-    Both the size of a row's block and the places follow from the row's own tokens, and not from the other rows.
-    """
-    if not tokens:
-        yield from ((rows, block_rows - len(rows), {}) for rows in torch.arange(n_rows).split(block_rows) if n_rows)
-        return
-    counts = torch.stack([states.counts for states in tokens.values()], dim=1).clamp_min(1)  # (N, M)
-    lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
-    for length in lengths.unique(dim=0) if n_rows else []:
-        alike = torch.nonzero((lengths == length).all(1))[:, 0]
-        n_together = rows_within(int(length.sum()), most=min(TOKEN_BLOCK_ROWS, block_rows))
-        for rows in alike.split(n_together):
-            yield rows, n_together - len(rows), dict(zip(tokens, length.tolist(), strict=True))
-
-
-def _golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -> dict[str, ProductTokens]:
-    fields = ("values", "starts", "counts")
-    golden = {
-        name: ProductTokens(*(tensors[f"golden.tokens.{field}.{name}"] for field in fields))
-        for name in description.token_dims
-    }
-    for states in golden.values():
-        states.check()  # before anything is allocated on their word
-    return golden
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -136,16 +136,20 @@ def fit_stack(rows: RowsToFit, *, most_held: int | None = HELD_ROWS) -> StackFit
 def last_temperature(
     untempered: Callable[..., Tensor], rows: RowsToFit, held: Tensor, pooled: Tensor, seen: Tensor
 ) -> Tensor:
-    """Return the temperature of the logits of rows held out, (n, K), and of the validation rows, together."""
+    """Return the temperature of the logits of rows held out, (n, K), and of the validation rows, together.
+
+    A row counts as often as its sample weight says. The weights of classes, which a loss may have, count for nothing
+    here: the temperature says how sure the answers to rows as they come ought to be, as that of late fusion does.
+    """
     is_seen = torch.bincount(rows.targets[rows.train], minlength=rows.n_classes) > 0
     others = rows.validation[~torch.isin(rows.validation, rows.train) & is_seen[rows.targets[rows.validation]]]
     logits = torch.cat([pooled, untempered(*take_rows(rows.inputs, rows.present, others))])
-    weights = torch.ones(len(others)) if rows.sample_weights is None else rows.sample_weights[others]
+    every = torch.cat([held, others])
     (weight,), _ = fit_pool(
         logits[:, None],
-        rows.targets[torch.cat([held, others])],
+        rows.targets[every],
         seen=torch.cat([seen, is_seen.expand(len(others), -1)]),
-        row_weights=torch.cat([rows.row_weights[held], weights.to(rows.row_weights)]),
+        row_weights=torch.ones(len(every)) if rows.sample_weights is None else rows.sample_weights[every],
     )
     return 1 / weight
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cache import Cache
 from cache.errors import CacheError
@@ -21,6 +21,7 @@ __all__ = ["render_audit"]
 
 TEMPLATE = Path(__file__).with_name("audit.html")
 N_SHOWN = 40  # findings of a kind
+N_OPEN = 10  # of them, that are not folded away
 N_NEAREST = 3  # of a modality, with their pictures
 MOST_CHARACTERS = 160  # of a title
 ABOUT = {
@@ -47,13 +48,21 @@ class Product:
     label: str
 
 
+class Beside(NamedTuple):
+    """What a finding is shown with, under a heading."""
+
+    heading: str
+    modality: str  # by which they are alike; of texts titles tell more than ids
+    rows: Sequence[int]
+
+
 @dataclass(frozen=True)
 class Shown:
-    """A finding as the page shows it: the product, and those to compare it with under a heading each."""
+    """A finding as the page shows it: the product, and those to compare it with."""
 
     finding: Finding
     product: Product | None
-    beside: Sequence[tuple[str, Sequence[Product]]]
+    beside: Sequence[tuple[Beside, Sequence[Product]]]
 
 
 def render_audit(
@@ -69,7 +78,7 @@ def render_audit(
     sections = {kind: [one for one in audited.findings if one.kind == kind][:N_SHOWN] for kind in KINDS}
     compared = {id(one): _compared(one) for shown in sections.values() for one in shown}
     rows = {one.row for shown in sections.values() for one in shown if one.row is not None}
-    rows |= {row for groups in compared.values() for _, of_group in groups for row in of_group}
+    rows |= {row for groups in compared.values() for beside in groups for row in beside.rows}
     products = _read_products(sorted(rows), audited, facts, cache_path, columns, report, labels)
     return render_page(
         TEMPLATE,
@@ -81,13 +90,14 @@ def render_audit(
                 Shown(
                     one,
                     None if one.row is None else products[one.row],
-                    [(name, [products[row] for row in of_group]) for name, of_group in compared[id(one)]],
+                    [(beside, [products[row] for row in beside.rows]) for beside in compared[id(one)]],
                 )
                 for one in shown
             ]
             for kind, shown in sections.items()
             if shown
         },
+        n_open=N_OPEN,
         has_pictures=any(one.picture for one in products.values()),
         findings_name=FINDINGS,
         command=shlex.join(facts["command"]) if facts["command"] else None,
@@ -95,18 +105,24 @@ def render_audit(
     )
 
 
-def _compared(finding: Finding) -> list[tuple[str, list[int]]]:
-    """Return the rows that a finding is shown with, under a heading each."""
-    if finding.kind == "label":
-        return [(f"nearest {name}s", list(votes.nearest[:N_NEAREST])) for name, votes in finding.votes.items()]
-    if not finding.others:
-        return []
-    half = len(finding.others) // 2
+def _compared(finding: Finding) -> list[Beside]:
+    """Return the rows that a finding is shown with."""
+    beside = [
+        Beside(f"nearest {name}s", name, list(votes.nearest[:N_NEAREST])) for name, votes in finding.votes.items()
+    ]
+    others, half = list(finding.others), len(finding.others) // 2
     if finding.kind in ("merge", "split"):
         names = (finding.given, finding.suggested) if finding.kind == "merge" else ("one kind", "the other")
-        return [(names[0], list(finding.others[:half])), (names[1], list(finding.others[half:]))]
-    headings = {"copy": "beside", "outlier": "its nearest", "placeholder": "others that have it"}
-    return [(headings[finding.kind], list(finding.others))]
+        parts = zip(names, (others[:half], others[half:]), strict=True)
+        return [Beside(name, finding.modality, rows) for name, rows in parts]
+    if others:
+        headings = {
+            "copy": "beside",
+            "outlier": f"its nearest {finding.modality}s",
+            "placeholder": "others that have it",
+        }
+        beside.append(Beside(headings[finding.kind], finding.modality, others))
+    return beside
 
 
 def _read_products(

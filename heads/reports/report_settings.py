@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache
-from cache.column_names import usual_column
+from cache.column_names import no_such_column, usual_column
 from heads.errors import SettingError
 
 __all__ = ["ReportColumns", "ReportSettings", "choose_columns"]
@@ -41,9 +41,6 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     chosen: dict[str, str | None] = {}
     for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):
         if asked is not None and asked not in columns:
-            raise SettingError(
-                f"--{what}-column: expected one of the catalogue's columns ({', '.join(columns) or 'none'}), got "
-                f"{asked!r}."
-            )
+            raise SettingError(no_such_column(f"--{what}-column", asked, columns))
         chosen[what] = asked if asked is not None else usual_column(role, columns)
     return ReportColumns(**chosen)

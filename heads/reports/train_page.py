@@ -14,6 +14,7 @@ from cache.pages.page import render_page
 from heads.experiment.best_heads import Choice, choose_heads
 from heads.experiment.evaluation import Findings
 from heads.experiment.late_fusion import Averaging, sweep, weights_in_words
+from heads.experiment.sizes import head_in_words
 from heads.experiment.trained_heads import Roster
 from heads.metrics.calibration import measure_reliability
 from heads.metrics.confusion import Confusions, count_confusions
@@ -76,6 +77,7 @@ def write_report(
         late_weights=weights_in_words(found.weights, found.weight_intervals),
         metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
         figures=_figures(found, findings, targets),
+        about_sizes=head_in_words(found.sizes) if found.sizes else "",
         colours=HISTORY_COLOURS,
         few_rows=FEW_ROWS,
         overfit=[

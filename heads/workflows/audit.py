@@ -19,8 +19,9 @@ from heads.audit.detectors import detect
 from heads.audit.evidence import Evidence, gather_evidence
 from heads.audit.findings_file import write_findings
 from heads.audit.label_errors import is_label_issue
+from heads.audit.outliers import too_small_notes
 from heads.device import find_device
-from heads.experiment.problem import Problem, pose
+from heads.experiment.problem import pose
 from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.runs.folder import reserved, write_page, write_run
@@ -69,15 +70,16 @@ def audit_catalogue(
         run_path=run_path,
         label=problem.labels.column,
         n_classes=len(problem.labels.classes),
-        n_rows=int((problem.labels.targets >= 0).sum()),
+        n_products=len(problem.ids),
         n_audited=int(evidence.out_of_fold.is_known.sum()),
+        left_out=_left_out(evidence),
         n_likely_wrong=int(is_label_issue(evidence).sum()),
         encoders=problem.combinations[0],
         untrained=problem.untrained,
         findings=findings,
         counts=counts,
         ids=problem.ids,
-        notes=_notes(problem, evidence.out_of_fold.is_known),
+        notes=[*problem.notes, *too_small_notes(evidence)],
         elapsed_s=time.monotonic() - started,
     )
     for note in audited.notes[len(problem.notes) :]:
@@ -91,11 +93,12 @@ def audit_catalogue(
     return audited
 
 
-def _notes(problem: Problem, is_known: np.ndarray) -> list[str]:
-    """Return the problem's notes, and one on rows that no fold tests."""
-    n_untested = int(((problem.labels.targets >= 0) & ~is_known).sum())
-    untested = f"{n_untested} rows are more than half of their class as copies of each other: no fold tests them."
-    return [*problem.notes, *([untested] if n_untested else [])]
+def _left_out(evidence: Evidence) -> dict[str, int]:
+    """Return how many products were not audited, by the reason."""
+    problem = evidence.problem
+    n_untested = int(((problem.labels.targets >= 0) & ~evidence.out_of_fold.is_known).sum())
+    every = {**problem.labels.left_out, "that no fold tests (copies are more than half of their class)": n_untested}
+    return {why: count for why, count in every.items() if count}
 
 
 def _facts(

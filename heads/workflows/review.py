@@ -124,10 +124,11 @@ def review_products(
 
 def _know(cache: Cache, settings: ReviewSettings, corrections: Corrections | None) -> tuple[KnownLabels, list[str]]:
     """Return what is known of the column that was asked for, and notes on what changed that, or that it is new."""
-    column, columns = find_label_column(cache, settings.label, may_be_new=True), cache.columns()
+    column = find_label_column(cache, settings.label, may_be_new=True)
     notes = []
-    if column not in columns:
-        notes.append(f"The catalogue has no column {column!r} yet; it has {', '.join(columns) or 'none'}.")
+    if column not in cache.columns():
+        unlabelled = f"all {len(cache):,} products are unlabelled"
+        notes.append(f"No column {column} yet: {'its labels are the answers so far' if corrections else unlabelled}.")
     labels = read_labels(cells_of(cache, column))
     if corrections is not None:
         labels, changes = corrections.applied(labels, cache.ids())
