@@ -24,12 +24,14 @@ class Labels:
 
     Shape:
         targets: (N,) int64, the class's position; -1 where the row is left out
+        is_unlabelled: (N,) bool, whether the cell is empty; None: not asked
     """
 
     column: str
     classes: list[str]
     targets: np.ndarray
     notes: list[str]  # what was left out and by which rule
+    is_unlabelled: np.ndarray | None = None
 
 
 def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
@@ -126,7 +128,8 @@ def make_labels(
     new_targets = np.where(kept, np.cumsum(kept) - 1, -1)
     targets = np.full(len(cells), -1, dtype=np.int64)
     targets[usable & labelled] = new_targets[inverse]
-    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes)
+    is_empty = ~labelled if level is None else ~labelled & (read_labels(cells) == "")
+    return Labels(column, names[kept].tolist(), targets, notes, is_empty)
 
 
 def _some(names: list[str]) -> str:
