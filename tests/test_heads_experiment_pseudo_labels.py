@@ -169,7 +169,9 @@ def test_labels_that_help_are_learned_from_and_scores_stay_of_true_labels(cache_
     config, plain = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("with", "without"))
     assert config["split"] == plain["split"]  # with true labels
     assert files_of(tmp_path / "with") != files_of(tmp_path / "without")
-    found = json.loads((tmp_path / "with" / "metrics.json").read_text())["pseudo_labels"]
+    metrics = json.loads((tmp_path / "with" / "metrics.json").read_text())
+    found = metrics["pseudo_labels"]
+    assert found["sentence"] == metrics["notes"][0]
     assert found["is_kept"]
     assert found["n_labelled"] == len(written) == sum(found["per_class"].values())
     assert found["sentence"] in said

@@ -19,7 +19,7 @@ from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
-from heads.experiment.problem import pose
+from heads.experiment.problem import Problem, pose
 from heads.experiment.pseudo_teacher import check_vectors
 from heads.experiment.pseudo_training import PseudoFinding, train_with_pseudo_labels, write_pseudo_labels
 from heads.experiment.trained_heads import SIDES, Roster, train_heads
@@ -112,7 +112,7 @@ def train(
         controls=findings.controls,
         verdicts=findings.verdicts,
         missing=findings.missing,
-        notes=problem.notes,
+        notes=_notes(problem, pseudo),
         elapsed_s=time.monotonic() - started,
         sizes=findings.sizes,
         pseudo_labels=pseudo,
@@ -125,6 +125,10 @@ def train(
         found = replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
     track(trackers, run_of_training(found, settings), report=found)
     return found
+
+
+def _notes(problem: Problem, pseudo: PseudoFinding | None) -> list[str]:
+    return [pseudo.sentence, *problem.notes] if pseudo else problem.notes
 
 
 def _changes(other: TrainSettings, settings: TrainSettings) -> dict:
@@ -168,7 +172,7 @@ def _write(
         "verdicts": [verdict.to_dict() for verdict in findings.verdicts],
         "missing": findings.missing,
         "late": asdict(averaging.mixture) if averaging else None,
-        "notes": problem.notes,
+        "notes": _notes(problem, pseudo),
         **({"sizes": [asdict(one) for one in findings.sizes]} if findings.sizes else {}),
         **({"pseudo_labels": asdict(pseudo)} if pseudo else {}),
     }
