@@ -63,15 +63,16 @@ def test_answers_of_heads_that_disagree_say_nothing():
     assert precision_thresholds(few, np.zeros(60, dtype=int), n_classes=2).tolist() == [np.inf, np.inf]
 
 
-def test_the_surest_get_labels_one_of_a_group_and_no_more_than_the_cap():
-    asked = consensus([0, 0, 0, 0, 1, 1, 2], [0.9, 0.99, 0.98, 0.97, 0.96, 0.5, 1.0], [1, 1, 1, 1, 1, 1, 0])
-    asked = replace(asked, agrees=asked.agrees.astype(bool))
-    chosen = choose_pseudo_labels(
-        asked, groups=np.array([0, 1, 1, 2, 3, 4, 5]), thresholds=np.array([0.8, 0.6, 0.1]), caps=np.array([2, 9, 9])
-    )
-    assert chosen.rows.tolist() == [1, 3, 4]  # 2 is a copy of 1, 0 is over the cap, 5 unsure, of 6 heads disagree
-    assert chosen.classes.tolist() == [0, 0, 1]
-    assert chosen.confidences.tolist() == pytest.approx([0.99, 0.97, 0.96])
+def test_labels_are_drawn_from_those_that_are_sure_one_of_a_group_and_no_more_than_the_cap():
+    asked = consensus([0, 0, 0, 0, 1, 1, 2], [0.9, 0.99, 0.98, 0.97, 0.96, 0.5, 1.0], np.arange(7) < 6)
+    given = {"groups": np.array([0, 1, 1, 2, 3, 4, 5]), "thresholds": np.array([0.8, 0.6, 0.1])}
+    drawn = set()
+    for seed in range(30):
+        chosen = choose_pseudo_labels(asked, **given, caps=np.array([2, 9, 9]), generator=np.random.default_rng(seed))
+        assert chosen.classes.tolist() == [0, 0, 1]
+        assert chosen.confidences.tolist() == asked.confidences[chosen.rows].tolist()
+        drawn.add(tuple(chosen.rows.tolist()))
+    assert drawn == {(0, 1, 4), (0, 2, 4), (0, 3, 4), (1, 3, 4), (2, 3, 4)}  # 5 is unsure, of 6 the heads disagree
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,6 +150,14 @@ def run(cache_path, folder, *more):
     return " ".join(result.stdout.split())
 
 
+@pytest.fixture(scope="module")
+def without(cache_path, tmp_path_factory):
+    """A run that was not asked for pseudo-labels."""
+    folder = tmp_path_factory.mktemp("runs") / "without"
+    run(cache_path, folder)
+    return folder
+
+
 def files_of(folder):
     """Return what a run answers, and what its heads weigh."""
     return [
@@ -156,19 +165,18 @@ def files_of(folder):
     ]
 
 
-def test_labels_that_help_are_learned_from_and_scores_stay_of_true_labels(cache_path, tmp_path, monkeypatch):
+def test_labels_that_help_are_learned_from_and_scores_stay_of_true_labels(cache_path, without, tmp_path, monkeypatch):
     monkeypatch.setattr(heads.experiment.pseudo_training, "_effect", gain(0.01))
     said = run(cache_path, tmp_path / "with", "--pseudo-label")
-    run(cache_path, tmp_path / "without")
     with (tmp_path / "with" / "pseudo_labels.csv").open(newline="") as file:
         written = list(csv.DictReader(file))
     numbers = [int(one["id"]) for one in written]
     assert min(numbers) >= 300
     assert not {395, 396, 397} & set(numbers)
     assert {one["label"] for one in written} == {"class 0", "class 1", "class 2"}
-    config, plain = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("with", "without"))
+    config, plain = (json.loads((one / "config.json").read_text()) for one in (tmp_path / "with", without))
     assert config["split"] == plain["split"]  # with true labels
-    assert files_of(tmp_path / "with") != files_of(tmp_path / "without")
+    assert files_of(tmp_path / "with") != files_of(without)
     metrics = json.loads((tmp_path / "with" / "metrics.json").read_text())
     found = metrics["pseudo_labels"]
     assert found["sentence"] == metrics["notes"][0]
@@ -180,11 +188,10 @@ def test_labels_that_help_are_learned_from_and_scores_stay_of_true_labels(cache_
     )
 
 
-def test_labels_that_do_not_help_leave_the_run_as_it_is_without(cache_path, tmp_path, monkeypatch):
+def test_labels_that_do_not_help_leave_the_run_as_it_is_without(cache_path, without, tmp_path, monkeypatch):
     monkeypatch.setattr(heads.experiment.pseudo_training, "_effect", gain(0.0))
     said = run(cache_path, tmp_path / "with", "--pseudo-label")
-    run(cache_path, tmp_path / "without")
     assert said.count("no gain, so the run is the one without them.") == 1
-    assert files_of(tmp_path / "with") == files_of(tmp_path / "without")
+    assert files_of(tmp_path / "with") == files_of(without)
     assert not json.loads((tmp_path / "with" / "metrics.json").read_text())["pseudo_labels"]["is_kept"]
-    assert "pseudo_labels" not in json.loads((tmp_path / "without" / "metrics.json").read_text())
+    assert "pseudo_labels" not in json.loads((without / "metrics.json").read_text())

@@ -89,18 +89,24 @@ def precision_thresholds(held: Consensus, targets: np.ndarray, *, n_classes: int
 
 
 def choose_pseudo_labels(
-    asked: Consensus, *, groups: np.ndarray, thresholds: np.ndarray, caps: np.ndarray
+    asked: Consensus,
+    *,
+    groups: np.ndarray,
+    thresholds: np.ndarray,
+    caps: np.ndarray,
+    generator: np.random.Generator,
 ) -> PseudoLabels:
-    """Return the labels of rows whose agreed answer reaches its class's threshold, the most confident first.
+    """Return the labels of rows whose agreed answer reaches its class's threshold, drawn at random.
 
-    Of rows that are copies of each other the most confident gets one, and of a class no more than its cap.
+    The precision is that of all of these; the surest are those that heads know already, and make a class narrower than
+    it is. Of rows that are copies of each other one gets a label, and of a class no more than its cap.
 
     Shape:
         groups: (N,) int64, of all rows
         thresholds, caps: (K,)
     """
     reaches = asked.agrees & (asked.confidences >= thresholds[asked.classes])
-    places = np.flatnonzero(reaches)[np.argsort(-asked.confidences[reaches], kind="stable")]
+    places = generator.permutation(np.flatnonzero(reaches))
     places = places[np.sort(np.unique(groups[asked.rows[places]], return_index=True)[1])]
     chosen = np.concatenate(
         [places[:0], *(places[asked.classes[places] == number][: int(cap)] for number, cap in enumerate(caps))]

@@ -114,7 +114,13 @@ def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[Pse
     held, asked = ask_teacher(experiment, rows, seed=seed)
     thresholds = precision_thresholds(held, targets[held.rows], n_classes=len(classes))
     caps = np.bincount(targets[split.train], minlength=len(classes))
-    chosen = choose_pseudo_labels(asked, groups=problem.groups, thresholds=thresholds, caps=caps)
+    chosen = choose_pseudo_labels(
+        asked,
+        groups=problem.groups,
+        thresholds=thresholds,
+        caps=caps,
+        generator=generator_of(seed, "pseudo labels"),
+    )
     return chosen, {name: float(own) for name, own in zip(classes, thresholds, strict=True) if own < np.inf}
 
 
@@ -154,7 +160,7 @@ def _scored(roster: Roster, settings: TrainSettings) -> tuple[dict[str, np.ndarr
         problem.groups[rows],
         n_classes=n_classes,
         n_resamples=settings.n_resamples,
-        generator=generator_of(settings.seed, "pseudo labels"),
+        generator=generator_of(settings.seed, "bootstrap"),
     )
     values = {name: scores(targets, own, n_classes) for name, own in answers.items()}
     pairs = {name: np.array([own["accuracy"], own["macro_f1"]]) for name, own in values.items()}
