@@ -179,6 +179,7 @@ class TrainSettings(ProblemSettings, FitSettings):
     """
 
     guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
+    pseudo_label: bool = False  # learn from products without a label, too, where that helps on validation rows
     controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
 

@@ -43,6 +43,7 @@ setting = setting_options(TrainSettings)
     "rows; sweep tries them all on these; default: equal.",
 )
 @setting("--guard", is_flag=True, help="Beside each fusion one that is no worse on validation rows than a single head.")
+@setting("--pseudo-label", is_flag=True, help="Learn from unlabelled products, too, where validation rows gain by it.")
 @click.option(
     "--controls",
     default=",".join(TrainSettings.controls),

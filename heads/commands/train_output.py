@@ -23,6 +23,8 @@ def show_report(report: RunReport, *, details: bool, missing: bool) -> None:
         print_wrapped(head_in_words(report.sizes))
     for size in report.sizes:
         print_wrapped(size.sentence)
+    if report.pseudo_labels:
+        print_wrapped(report.pseudo_labels.sentence)
     if details:
         show_details(report)
     elif missing and report.missing:

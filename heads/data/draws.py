@@ -7,7 +7,10 @@ import numpy as np
 __all__ = ["DRAWS", "generator_of"]
 
 # Their order is that of the streams: a new one comes last.
-DRAWS = ("bootstrap", "altered rows", "missing entries", "shuffles", "late weights", "guards", "few rows", "race")
+DRAWS = (
+    "bootstrap", "altered rows", "missing entries", "shuffles", "late weights", "guards", "few rows", "race",
+    "pseudo labels",
+)  # fmt: skip
 
 
 def generator_of(seed: int, draw: str) -> np.random.Generator:

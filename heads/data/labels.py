@@ -24,6 +24,7 @@ class Labels:
 
     Shape:
         targets: (N,) int64, the class's position; -1 where the row is left out
+        is_unlabelled: (N,) bool, whether the cell is empty; None: not asked
     """
 
     column: str
@@ -31,6 +32,7 @@ class Labels:
     targets: np.ndarray
     notes: list[str]  # what was left out and by which rule
     left_out: Mapping[str, int] = field(default_factory=dict)  # the rule -> how many rows
+    is_unlabelled: np.ndarray | None = None
 
 
 def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
@@ -134,7 +136,8 @@ def make_labels(
         "without a label": int((~labelled & usable).sum()),
         f"of classes of fewer than {min_rows} (--min-rows)": int(counts[~kept].sum()),
     }
-    return Labels(column=column, classes=names[kept].tolist(), targets=targets, notes=notes, left_out=left_out)
+    is_empty = ~labelled if level is None else ~labelled & (read_labels(cells) == "")
+    return Labels(column, names[kept].tolist(), targets, notes, left_out, is_empty)
 
 
 def _some(names: list[str]) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "check_sides",
     "lay_lines",
     "places_on_lines",
+    "side_of",
     "split_by_column",
     "split_rows",
     "straddlers",
@@ -113,13 +114,12 @@ def split_by_column(
     Raises:
         SplitError: a cell says something else, or a side is left empty.
     """
-    words = np.array([cell.strip().lower() for cell in cells], dtype=object)
-    unknown = sorted({str(word) for word in words} - {*SIDES, ""})
+    unknown = sorted({cell.strip().lower() for cell in cells} - {*SIDES, ""})
     if unknown:
         raise SplitError(
             f"Expected --split-column {column} to say train, validation or test, but it says {', '.join(unknown[:5])}."
         )
-    sides = np.array([SIDES.get(word, "") for word in words])
+    sides = np.array([side_of(cell) for cell in cells])
     used = targets >= 0
     train, validation, test = (np.flatnonzero(used & (sides == side)) for side in ("train", "validation", "test"))
     if not len(validation) and len(train):
@@ -131,6 +131,15 @@ def split_by_column(
     split = Split(train=train, validation=validation, test=test)
     check_sides(split)
     return split
+
+
+def side_of(cell: str) -> str:
+    """Return the side that a cell of a split's column names, "" where it names none.
+
+    >>> side_of(" Valid"), side_of("")
+    ('validation', '')
+    """
+    return SIDES.get(cell.strip().lower(), "")
 
 
 def straddlers(split: Split, groups: np.ndarray) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heads.data.splits import Split
 from heads.data.vectors import Vectors
 from heads.experiment.configuration import Encoders
 from heads.experiment.problem import Encoder, Problem
@@ -51,11 +52,12 @@ class FoldInputs:
             encoders = tuple(sorted(combinations[0].items()))
         if (encoders, fold, scaling) not in self._tasks:
             vectors = self.vectors(encoders, fold)
+            split, targets = self._learned(fold)
             self._tasks[encoders, fold, scaling] = Task(
                 inputs=vectors.inputs,
                 present=vectors.present,
-                targets=torch.from_numpy(self._problem.labels.targets),
-                split=self._problem.folds[fold],
+                targets=torch.from_numpy(targets),
+                split=split,
                 tokens=vectors.tokens,
                 standardise=self.standardise(encoders, fold, scaling),
                 sample_weights=self._sample_weights,
@@ -123,10 +125,15 @@ class FoldInputs:
 
     def _fitted(self, encoder: Encoder, fold: int, scaling: str) -> Standardise:
         if (encoder, fold, scaling) not in self._standardise:
-            one, split = self._problem.one(encoder, fold), self._problem.folds[fold]
+            one, (split, _) = self._problem.one(encoder, fold), self._learned(fold)
             standardise = Standardise(one.dims, one.token_dims, scaling=scaling)
             train = torch.from_numpy(split.train)
             self._standardise[encoder, fold, scaling] = standardise.fit(
                 one.inputs, one.present, train, tokens=one.tokens, weights=self._sample_weights, widths=one.widths
             )
         return self._standardise[encoder, fold, scaling]
+
+    def _learned(self, fold: int) -> tuple[Split, np.ndarray]:
+        """Return the split and the classes, (N,), that are learned from: with pseudo-labels, where there are any."""
+        split, targets = self._problem.folds[fold], self._problem.labels.targets
+        return (split, targets) if (more := self._problem.pseudo_labels) is None else more.added_to(split, targets)

@@ -21,10 +21,12 @@ from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
 from heads.data.splits import Split, split_by_column, split_rows
+from heads.data.unlabelled import find_unlabelled
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.few_rows import few_rows_notes
 from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
+from heads.experiment.pseudo_labels import PseudoLabels
 from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_auto
 from heads.modules.plugin import head_name, is_plugin
 from heads.settings import ProblemSettings
@@ -53,6 +55,8 @@ class Problem:
     sample_weights: np.ndarray | None = None  # (N,) float64: how often each row counts; None: once
     corrections: Corrections | None = None  # which are made in the labels
     placeholders: Sequence[Placeholder] = ()
+    unlabelled: np.ndarray | None = None  # (n,) int64, rows without label that are copies of none with one
+    pseudo_labels: PseudoLabels | None = None  # which are learned from, and nothing else
 
     @property
     def encoders(self) -> dict[str, list[str]]:
@@ -165,6 +169,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         content_sha256=cache.content_sha256,
         corrections=corrections,
         placeholders=groups.placeholders,
+        unlabelled=find_unlabelled(cache, labels, groups=groups.of_rows, split_column=settings.split_column),
     )
 
 

@@ -76,6 +76,7 @@ class StackFit:
 
     Shape:
         held: (n,) int64, the rows that were held out
+        members: (n, M, K) logits of the members
         pooled: (n, K) logits, before the last temperature
         seen: (n, K) bool, the classes that the fold of the row had learned
     """
@@ -84,6 +85,7 @@ class StackFit:
     strengths: dict[str, float]
     of_one_length: dict[str, bool]
     held: Tensor
+    members: Tensor
     pooled: Tensor
     seen: Tensor
 
@@ -128,6 +130,7 @@ def fit_stack(rows: RowsToFit, *, most_held: int | None = HELD_ROWS) -> StackFit
         {name: one.strength for name, one in fits.items()},
         {name: one.of_one_length for name, one in fits.items()},
         held,
+        logits,
         pooled,
         seen,
     )

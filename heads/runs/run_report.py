@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from heads.experiment.pseudo_training import PseudoFinding
 from heads.experiment.sizes import SizeFinding
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.verdict import Verdict
@@ -33,3 +34,4 @@ class RunReport:
     elapsed_s: float
     report_path: Path | None = None
     sizes: list[SizeFinding] = field(default_factory=list)  # where some are compared
+    pseudo_labels: PseudoFinding | None = None  # where they were asked for

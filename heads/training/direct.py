@@ -17,7 +17,7 @@ from heads.training.head_state import class_weights
 from heads.training.job import Fit, Job
 from heads.training.row_source import MemorySource
 
-__all__ = ["check_in_memory", "fit_direct"]
+__all__ = ["check_in_memory", "fit_direct", "rows_of"]
 
 
 def check_in_memory(names: Iterable[str], *, on_disk: bool) -> None:
@@ -47,12 +47,13 @@ def fit_direct(job: Job, *, device: torch.device) -> Fit:
     started = time.monotonic()
     kind = head_type(job.description.name)
     check_in_memory([kind.name], on_disk=job.task.on_disk)
-    head, chosen = import_module(kind.module).fit(_rows_of(job, device, with_vectors=kind.needs_vectors))
+    head, chosen = import_module(kind.module).fit(rows_of(job, device=device, with_vectors=kind.needs_vectors))
     description = replace(job.description, **chosen)
     return Fit(head.cpu().eval().requires_grad_(False), description, 0, [], time.monotonic() - started)
 
 
-def _rows_of(job: Job, device: torch.device, *, with_vectors: bool) -> RowsToFit:
+def rows_of(job: Job, *, device: torch.device, with_vectors: bool = True) -> RowsToFit:
+    """Return what a job's head is fitted to, its vectors standardised."""
     task, description = job.task, job.description
     inputs: Mapping[str, Tensor] = {}
     present: Mapping[str, Tensor] = {}

@@ -19,7 +19,9 @@ from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
-from heads.experiment.problem import pose
+from heads.experiment.problem import Problem, pose
+from heads.experiment.pseudo_teacher import check_vectors
+from heads.experiment.pseudo_training import PseudoFinding, train_with_pseudo_labels, write_pseudo_labels
 from heads.experiment.trained_heads import SIDES, Roster, train_heads
 from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
@@ -68,7 +70,13 @@ def train(
             problem = pose(cache, settings)
             samples = samples_of(cache, problem.combinations[0])
         experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
+        if settings.pseudo_label:
+            check_vectors(experiment)
         roster = train_heads(experiment, settings, sizes=sizes)
+        pseudo = None
+        if settings.pseudo_label:
+            again, pseudo = train_with_pseudo_labels(roster, experiment, settings, sizes=sizes)
+            roster = again if again and pseudo.is_kept else roster
         if settings.guard:
             add_guards(roster, seed=settings.seed)
         findings = find_out(roster, settings)
@@ -87,7 +95,7 @@ def train(
             name,
             problem.labels.column,
             lambda folder: _write(
-                folder, roster, config=config, findings=findings, averaging=averaging, samples=samples
+                folder, roster, config=config, findings=findings, averaging=averaging, samples=samples, pseudo=pseudo
             ),
         )
     found = RunReport(
@@ -104,9 +112,10 @@ def train(
         controls=findings.controls,
         verdicts=findings.verdicts,
         missing=findings.missing,
-        notes=problem.notes,
+        notes=_notes(problem, pseudo),
         elapsed_s=time.monotonic() - started,
         sizes=findings.sizes,
+        pseudo_labels=pseudo,
     )
     if report is not None:
         log.log(PROGRESS, "The run is in %s; its report follows.", run_path)
@@ -116,6 +125,10 @@ def train(
         found = replace(found, report_path=report_path, elapsed_s=time.monotonic() - started)
     track(trackers, run_of_training(found, settings), report=found)
     return found
+
+
+def _notes(problem: Problem, pseudo: PseudoFinding | None) -> list[str]:
+    return [pseudo.sentence, *problem.notes] if pseudo else problem.notes
 
 
 def _changes(other: TrainSettings, settings: TrainSettings) -> dict:
@@ -146,6 +159,7 @@ def _write(
     findings: Findings,
     averaging: Averaging | None,
     samples: Mapping[str, EncoderSamples],
+    pseudo: PseudoFinding | None,
 ) -> None:
     """Write the run's files."""
     problem, test = roster.problem, roster.split.test
@@ -158,10 +172,13 @@ def _write(
         "verdicts": [verdict.to_dict() for verdict in findings.verdicts],
         "missing": findings.missing,
         "late": asdict(averaging.mixture) if averaging else None,
-        "notes": problem.notes,
+        "notes": _notes(problem, pseudo),
         **({"sizes": [asdict(one) for one in findings.sizes]} if findings.sizes else {}),
+        **({"pseudo_labels": asdict(pseudo)} if pseudo else {}),
     }
     write_json(folder / "metrics.json", found)
+    if problem.pseudo_labels is not None:
+        write_pseudo_labels(folder, problem)
     if averaging and averaging.validation_points:
         write_sweep(folder / "sweep.csv", averaging, findings.sweep)
     with open_csv(folder / "predictions.csv") as file:

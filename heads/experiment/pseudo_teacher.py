@@ -1,0 +1,91 @@
+"""Who gives pseudo-labels: a stack of logistic heads, which says out of fold how often it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heads.errors import HeadError
+from heads.experiment.configuration import Configuration, FoldJob
+from heads.experiment.experiment import Experiment
+from heads.experiment.pseudo_labels import Consensus
+from heads.modules.rows_to_fit import RowsToFit, take_rows
+from heads.modules.stack import Stack, StackFit, fit_stack
+from heads.settings import FitSettings
+from heads.training.direct import rows_of
+from heads.training.job import Job
+
+__all__ = ["ask_teacher", "check_vectors"]
+
+TEACHER = "stack"  # whatever heads are trained: the best of few labels (docs/decisions/048), and calibrated
+BLOCK_CELLS = 2**24  # of logits that are held at a time
+
+
+def check_vectors(experiment: Experiment) -> None:
+    """Check that pseudo-labels can be had, so that nobody trains for nothing.
+
+    Raises:
+        HeadError: the vectors stay on the disk.
+    """
+    vectors = experiment.problem.of(experiment.problem.combinations[0], 0)
+    if not all(isinstance(matrix, Tensor) for matrix in vectors.inputs.values()):
+        raise HeadError(
+            "--pseudo-label: expected all vectors in memory, but --memory leaves them on the disk. Give it more, or "
+            "leave the option out."
+        )
+
+
+def ask_teacher(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[Consensus, Consensus]:
+    """Return what a stack that learns from the training rows answers to those held out in turns, and to some rows.
+
+    Rows that lack a modality are left out of both: not all heads see them. The validation rows are not looked at, not
+    even for a temperature.
+
+    Shape:
+        rows: (n,) int64
+
+    Raises:
+        LabelError: the training rows are all of one class.
+    """
+    encoders = experiment.problem.combinations[0]
+    job = FoldJob(Configuration.of(TEACHER, encoders, FitSettings()), 0, seed)
+    task = experiment.inputs.task(job.configuration.encoders, 0)
+    given = rows_of(Job(experiment.describe(job), task, job.settings), device=torch.device("cpu"))
+    fitted = fit_stack(replace(given, validation=given.train))
+    return _held_out(given, fitted), _answers(given, fitted.module, rows)
+
+
+def _held_out(given: RowsToFit, fitted: StackFit) -> Consensus:
+    has_all = _whole(given.present, fitted.held)
+    unseen = ~fitted.seen[has_all]
+    logits = (fitted.pooled[has_all] / fitted.module.get_buffer("temperature")).masked_fill(unseen, -torch.inf)
+    members = fitted.members[has_all].masked_fill(unseen[:, None], -torch.inf)
+    return _consensus(fitted.held[has_all], logits, members)
+
+
+def _answers(given: RowsToFit, module: Stack, rows: np.ndarray) -> Consensus:
+    asked = torch.from_numpy(rows)
+    asked = asked[_whole(given.present, asked)]
+    blocks = []
+    for some in asked.split(max(1, BLOCK_CELLS // (given.n_classes * len(module.modalities)))):
+        inputs, present = take_rows(given.inputs, given.present, some)
+        members = module.logits(inputs, present) + module.get_buffer("shifts")
+        blocks.append(_consensus(some, module(inputs, present), members))
+    parts = [[getattr(block, name) for block in blocks] for name in ("rows", "classes", "confidences", "agrees")]
+    kinds = (np.int64, np.int64, np.float32, bool)
+    return Consensus(*(np.concatenate([np.empty(0, kind), *part]) for kind, part in zip(kinds, parts, strict=True)))
+
+
+def _whole(present: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    return torch.stack([mask[rows] for mask in present.values()]).all(0)
+
+
+def _consensus(rows: Tensor, logits: Tensor, members: Tensor) -> Consensus:
+    """Return what pooled logits, (n, K), and the members' logits, (n, M, K), say."""
+    confidences, classes = logits.softmax(1).max(1)
+    agrees = (members.argmax(2) == classes[:, None]).all(1)
+    return Consensus(rows.numpy(), classes.numpy(), confidences.float().numpy(), agrees.numpy())

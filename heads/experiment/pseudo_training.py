@@ -1,0 +1,183 @@
+"""Training once more with pseudo-labels, and whether the validation rows gain by it."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from cache.console.notes import PROGRESS
+from cache.stray_bytes import open_csv
+from heads.data.draws import generator_of
+from heads.experiment.experiment import Experiment
+from heads.experiment.problem import Problem
+from heads.experiment.pseudo_labels import PseudoLabels, choose_pseudo_labels, precision_thresholds
+from heads.experiment.pseudo_teacher import ask_teacher
+from heads.experiment.trained_heads import SIDES, Roster, train_heads
+from heads.metrics.differences import Difference, compare
+from heads.metrics.scores import resampled_scores, scores
+from heads.settings import TrainSettings
+
+__all__ = ["PSEUDO_LABELS", "PseudoFinding", "train_with_pseudo_labels", "write_pseudo_labels"]
+
+PSEUDO_LABELS = "pseudo_labels.csv"  # in the folder of a run that learned from some
+WITH, WITHOUT = "with", "without"
+
+log = logging.getLogger("embed_once")
+
+
+@dataclass(frozen=True)
+class PseudoFinding:
+    """What came of pseudo-labels; the differences are of validation rows, with minus without."""
+
+    sentence: str
+    is_kept: bool  # else the run's heads are those that were trained without them
+    n_unlabelled: int
+    n_labelled: int = 0
+    per_class: dict[str, int] = field(default_factory=dict)  # class -> how many were chosen
+    thresholds: dict[str, float] = field(default_factory=dict)  # class -> confidence; of those that have one
+    accuracy: Difference | None = None  # of the fusions' mean, or the only head's
+    macro_f1: Difference | None = None
+    heads: dict[str, dict[str, float]] = field(default_factory=dict)  # head -> score -> its difference
+
+
+def train_with_pseudo_labels(
+    roster: Roster,
+    experiment: Experiment,
+    settings: TrainSettings,
+    *,
+    sizes: Mapping[str, TrainSettings] | None = None,
+) -> tuple[Roster | None, PseudoFinding]:
+    """Return the heads trained once more with pseudo-labels, None where there are none, and what came of that.
+
+    Neither validation nor test rows nor copies of them get a label or decide who does; the validation rows decide alone
+    whether the new heads are to be kept: where the fusions' macro-F1 is higher on average.
+
+    Raises:
+        HeadError: a head cannot be trained.
+        LabelError: the training rows are all of one class.
+    """
+    problem = experiment.problem
+    rows = np.empty(0, dtype=np.int64) if problem.unlabelled is None else problem.unlabelled
+    if not len(rows):
+        return None, PseudoFinding("Pseudo-labels: there is no product to give one to.", False, 0)
+    chosen, thresholds = _choose(experiment, rows, seed=settings.seed)
+    if not len(chosen.rows):
+        return None, PseudoFinding(
+            f"Pseudo-labels: none of the {len(rows):,} products without a label got one. Too few training rows that "
+            "were held out are answered alike and right by all heads, or no product is answered as surely.",
+            False,
+            len(rows),
+            thresholds=thresholds,
+        )
+    log.log(PROGRESS, "The heads are trained once more, with %d pseudo-labels.", len(chosen.rows))
+    again = Experiment.of(
+        replace(problem, pseudo_labels=chosen), settings, sides=SIDES, n_resamples=settings.n_resamples
+    )
+    other = train_heads(again, settings, sizes=sizes)
+    accuracy, macro_f1, heads = _effect(roster, other, settings)
+    is_kept = macro_f1.value > 0
+    per_class = np.bincount(chosen.classes, minlength=len(problem.labels.classes))
+    finding = PseudoFinding(
+        _sentence(roster, len(rows), per_class, macro_f1, is_kept=is_kept),
+        is_kept,
+        len(rows),
+        len(chosen.rows),
+        {name: int(count) for name, count in zip(problem.labels.classes, per_class, strict=True) if count},
+        thresholds,
+        accuracy,
+        macro_f1,
+        heads,
+    )
+    return other, finding
+
+
+def write_pseudo_labels(folder: Path, problem: Problem) -> None:
+    """Write one CSV line a product that got a pseudo-label: its id, the label, and its probability."""
+    if (own := problem.pseudo_labels) is None:
+        return
+    with open_csv(folder / PSEUDO_LABELS) as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "probability"])
+        for name, number, confidence in zip(problem.ids_of(own.rows), own.classes, own.confidences, strict=True):
+            writer.writerow([name, problem.labels.classes[number], f"{confidence:.6f}"])
+
+
+def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[PseudoLabels, dict[str, float]]:
+    """Return the pseudo-labels of some of the rows, and the classes' thresholds."""
+    problem = experiment.problem
+    (split,), classes, targets = problem.folds, problem.labels.classes, problem.labels.targets
+    held, asked = ask_teacher(experiment, rows, seed=seed)
+    thresholds = precision_thresholds(held, targets[held.rows], n_classes=len(classes))
+    caps = np.bincount(targets[split.train], minlength=len(classes))
+    chosen = choose_pseudo_labels(
+        asked,
+        groups=problem.groups,
+        thresholds=thresholds,
+        caps=caps,
+        generator=generator_of(seed, "pseudo labels"),
+    )
+    return chosen, {name: float(own) for name, own in zip(classes, thresholds, strict=True) if own < np.inf}
+
+
+def _effect(
+    roster: Roster, other: Roster, settings: TrainSettings
+) -> tuple[Difference, Difference, dict[str, dict[str, float]]]:
+    """Return the differences in accuracy and macro-F1 on the validation rows, and each head's."""
+    values, resampled = _scored(roster, settings)
+    values_with, resampled_with = _scored(other, settings)
+    judged = _judged(roster)
+    accuracy, macro_f1 = compare(
+        [WITH],
+        WITHOUT,
+        scores={
+            which: np.mean([own[name] for name in judged], axis=0)
+            for which, own in ((WITH, values_with), (WITHOUT, values))
+        },
+        resampled={WITH: resampled_with, WITHOUT: resampled},
+        n_groups=len(np.unique(roster.problem.groups[roster.split.validation])),
+    )[WITH]
+    differences = {name: (values_with[name] - values[name]).tolist() for name in values}
+    by_head = {name: dict(zip(("accuracy", "macro_f1"), own, strict=True)) for name, own in differences.items()}
+    return accuracy, macro_f1, by_head
+
+
+def _scored(roster: Roster, settings: TrainSettings) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return each head's accuracy and macro-F1 on the validation rows, and the mean of those that are judged by.
+
+    That is on resamples, (R, 2), which are the same at each call.
+    """
+    problem, rows, n_classes = roster.problem, roster.split.validation, len(roster.problem.labels.classes)
+    targets = problem.labels.targets[rows]
+    answers = {name: own.answers["validation"].predictions for name, own in roster.trained.items()}
+    resampled = resampled_scores(
+        targets,
+        {name: answers[name] for name in _judged(roster)},
+        problem.groups[rows],
+        n_classes=n_classes,
+        n_resamples=settings.n_resamples,
+        generator=generator_of(settings.seed, "bootstrap"),
+    )
+    values = {name: scores(targets, own, n_classes) for name, own in answers.items()}
+    pairs = {name: np.array([own["accuracy"], own["macro_f1"]]) for name, own in values.items()}
+    return pairs, np.mean(list(resampled.values()), axis=0)
+
+
+def _judged(roster: Roster) -> list[str]:
+    """Return the heads by which pseudo-labels are kept or not."""
+    return roster.fusions or roster.singles
+
+
+def _sentence(roster: Roster, n_unlabelled: int, per_class: np.ndarray, macro_f1: Difference, *, is_kept: bool) -> str:
+    names = _judged(roster)
+    who = names[0] if len(names) == 1 else f"the {'fusions' if roster.fusions else 'heads'} on average"
+    then = "they are learned from" if is_kept else "no gain, so the run is the one without them"
+    return (
+        f"Pseudo-labels: {int(per_class.sum()):,} of {n_unlabelled:,} products without a label got one, of "
+        f"{int((per_class > 0).sum())} classes. With them the macro-F1 of {who} changes by {macro_f1} points on "
+        f"the {len(roster.split.validation):,} validation rows: {then}."
+    )

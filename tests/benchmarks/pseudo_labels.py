@@ -1,0 +1,141 @@
+"""Measure what pseudo-labels are worth: `python tests/benchmarks/pseudo_labels.py CACHE --label COLUMN`.
+
+From each class that has enough products, as many as `--per-class` says keep their label, a fifth of them for
+validation. Of its other products one half are the test rows, and of the other half the labels are blanked. Of products
+that are copies of each other one is taken. All draws are of one catalogue.
+
+Printed are, as means over draws: how many pseudo-labels there were and how many of them are right; the macro-F1 on the
+test rows of each head without them and with them, and the difference with a 95 % interval (Student's t over the draws,
+paired), of all draws with pseudo-labels, and as `heads-train --pseudo-label` does, which keeps them where the
+validation rows gain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+from few_labels import draw_split, interval, load
+
+from heads.data.labels import Labels
+from heads.data.splits import Split
+from heads.data.vectors import Vectors
+from heads.experiment.experiment import Experiment
+from heads.experiment.problem import Problem
+from heads.experiment.pseudo_training import train_with_pseudo_labels
+from heads.experiment.trained_heads import SIDES, Roster, train_heads
+from heads.settings import TrainSettings
+
+
+def draw_problem(
+    vectors: Vectors, every: np.ndarray, per_class: int, generator: np.random.Generator, fusions: tuple[str, ...]
+) -> tuple[Problem, np.ndarray]:
+    """Return a problem with unlabelled rows, and each row's true class."""
+    truth, split = draw_split(every, per_class, generator)
+    others = generator.permutation(split.test)
+    test, unlabelled = (np.sort(some) for some in np.array_split(others, 2))
+    targets = truth.copy()
+    targets[unlabelled] = -1
+    problem = Problem(
+        ids=[],
+        vectors={(name, encoder): [vectors.part([name])] for name, encoder in vectors.encoders.items()},
+        labels=Labels("label", [str(number) for number in range(truth.max() + 1)], targets, []),
+        groups=np.arange(len(targets)),
+        is_placeholder=np.zeros(len(targets), dtype=bool),
+        folds=[Split(split.train, split.validation, test)],
+        fusions=fusions,
+        notes=[],
+        content_sha256="",
+        unlabelled=unlabelled,
+    )
+    return problem, truth
+
+
+def measure(problem: Problem, truth: np.ndarray, settings: TrainSettings) -> dict:
+    """Return what pseudo-labels do: how many, how many right, whether they are kept, and heads' scores on test rows."""
+    experiment = Experiment.of(problem, settings, sides=SIDES)
+    roster = train_heads(experiment, settings)
+    again, finding = train_with_pseudo_labels(roster, experiment, settings)
+    chosen = again.problem.pseudo_labels if again else None
+    return {
+        "n": finding.n_labelled,
+        "precision": float((truth[chosen.rows] == chosen.classes).mean()) if chosen else float("nan"),
+        "is_kept": finding.is_kept,
+        "validation": finding.macro_f1.value if finding.macro_f1 else 0.0,
+        "without": _macro_f1(roster),
+        "with": _macro_f1(again or roster),
+    }
+
+
+def _macro_f1(roster: Roster) -> dict[str, float]:
+    return {name: 100 * roster.scores(name, "test")["macro_f1"] for name in roster.trained}
+
+
+def show(found: list[dict]) -> None:
+    """Print a table of all draws."""
+    numbers = [one["n"] for one in found]
+    right = [100 * one["precision"] for one in found if one["n"]]
+    shown = f"{min(right):.1f} to {max(right):.1f}" if right else "-"
+    n_kept = sum(one["is_kept"] for one in found)
+    click.echo(f"  pseudo-labels: {min(numbers)} to {max(numbers)}, {shown} % right; kept in {n_kept} draws")
+    click.echo(f"  {'head':12}{'without':>8}{'with':>8}  {'difference':22}{'as kept':22}")
+    for head in found[0]["without"]:
+        without, gained = (np.array([one[which][head] for one in found]) for which in ("without", "with"))
+        kept = np.array([one["is_kept"] for one in found])
+        cells = [_cell(gained - without), _cell(np.where(kept, gained - without, 0.0))]
+        click.echo(f"  {head:12}{without.mean():8.1f}{gained.mean():8.1f}  {cells[0]:22}{cells[1]:22}")
+
+
+def _cell(differences: np.ndarray) -> str:
+    wide, gain = interval(differences)
+    return f"{gain:+.1f} [{gain - wide:+.1f}, {gain + wide:+.1f}]"
+
+
+@click.command()
+@click.argument("cache", type=click.Path(exists=True, path_type=Path))
+@click.option("--label", default="label", show_default=True, help="The column to learn.")
+@click.option("--encoder", "encoders", multiple=True, help="image=NAME; the first one of each modality otherwise.")
+@click.option("--per-class", default="5,20", show_default=True, help="Products of each class that have a label.")
+@click.option("--draws", default=5, show_default=True)
+@click.option("--fusions", default="early,late,stack", show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures here.")
+def command(
+    cache: Path,
+    label: str,
+    encoders: tuple[str, ...],
+    per_class: str,
+    draws: int,
+    fusions: str,
+    json_path: Path | None,
+) -> None:
+    """Print a table a number of labels, as it is measured."""
+    vectors, every = load(cache, label, dict(one.split("=", 1) for one in encoders))
+    table: list[Mapping[str, object]] = []
+    for n_labels in map(int, per_class.split(",")):
+        found = []
+        for seed in range(draws):
+            names = tuple(fusions.split(","))
+            problem, truth = draw_problem(vectors, every, n_labels, np.random.default_rng(seed), names)
+            found.append(
+                measure(problem, truth, TrainSettings(fusions=names, seed=seed, controls=(), precision="fp32"))
+            )
+        n_classes, (split,), n_unlabelled = (
+            len(problem.labels.classes),
+            problem.folds,
+            (truth >= 0).sum() - sum(len(rows) for rows in vars(problem.folds[0]).values()),
+        )
+        click.echo(
+            f"{label}, {n_labels} a class, {n_classes} classes, {draws} draws: {len(split.validation)} validation, "
+            f"{len(split.test)} test, {n_unlabelled} unlabelled rows"
+        )
+        show(found)
+        table.append({"label": label, "per_class": n_labels, "classes": n_classes, "draws": found})
+        if json_path is not None:
+            json_path.write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    command()
