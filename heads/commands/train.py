@@ -57,7 +57,7 @@ setting = setting_options(TrainSettings)
     metavar="LIST",
     callback=lambda *given: parse_sizes(given[-1]),
     help="small: does it run; large: can it learn by heart; regularised: does it generalise; all: side by side, the "
-    "last being the run's. Other options win.",
+    "last being the run's; each trains all heads anew, large for long: minutes with --fusion all. Other options win.",
 )
 @cached_encoder_option
 @click.option("--modalities", help="Default: all that the cache has, and metadata where columns are named.")

@@ -6,8 +6,8 @@
 
 `planted` gives 200 rows another label, drawn at random or the likeliest other class by heads on the labels as they are,
 and audits. All rankings are of the same out-of-fold probabilities. `memory` audits a drawn cache with --memory 1G in a
-process of its own, and prints its seconds and the most memory it had; `compare` does so for four blocks of comparisons
-alone.
+process of its own, and prints the CPU seconds of each part of it and the most memory it had by then; `compare` does so
+for four blocks of comparisons alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,14 +34,14 @@ from scipy.stats import t  # noqa: E402 - the next are on the path by now
 from support import synthetic_cache  # noqa: E402
 
 from cache import Cache  # noqa: E402
-from heads.audit import nearest, out_of_fold  # noqa: E402
+from heads.audit import evidence, nearest, out_of_fold  # noqa: E402
 from heads.audit.audit_settings import AuditSettings  # noqa: E402
 from heads.audit.evidence import Evidence, gather_evidence  # noqa: E402
 from heads.audit.label_errors import is_label_issue, rank_labels  # noqa: E402
 from heads.data.vectors import Vectors  # noqa: E402
 from heads.experiment.problem import pose  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
-from heads.workflows.audit import audit_catalogue  # noqa: E402
+from heads.workflows import audit  # noqa: E402
 
 N_PLANTED = 200
 
@@ -121,8 +123,8 @@ def planted(cache_path: Path, *, label: str, n_seeds: int) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "planted.csv"
                 is_planted = plant(clean, kind, seed, path)
-                evidence, probabilities = gather(cache_path, AuditSettings(label=label, corrections=path))
-            for way, rows in rankings(evidence, probabilities).items():
+                wrong, probabilities = gather(cache_path, AuditSettings(label=label, corrections=path))
+            for way, rows in rankings(wrong, probabilities).items():
                 found = is_planted[rows]
                 numbers = found[:N_PLANTED].sum() / N_PLANTED, found.sum() / N_PLANTED, len(rows)
                 of_kind.setdefault(way, []).append(numbers)
@@ -168,17 +170,34 @@ def be_brief() -> None:
     nearest._search = search_a_little
 
 
+def tell_of(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that prints what it has taken when it is done."""
+
+    @functools.wraps(function)
+    def telling(*arguments, **options):
+        started = time.process_time()
+        value = function(*arguments, **options)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{what}: {time.process_time() - started:.0f} s of CPU, {peak:.2f} GiB at most by now", flush=True)
+        return value
+
+    return telling
+
+
 def memory(*, n_rows: int, n_classes: int, brief: bool) -> None:
     """Print what an audit of a drawn cache takes; the cache is drawn by another process."""
     if brief:
         be_brief()
+    evidence.ask_out_of_fold = tell_of("training", evidence.ask_out_of_fold)
+    evidence.find_nearest = tell_of("comparing by a modality", evidence.find_nearest)
+    audit.detect = tell_of("looking for findings", audit.detect)
     dims = {"image": 512, "text": 384}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "c.h5"
         command = [sys.executable, __file__, "draw", str(path), "--rows", str(n_rows), "--classes", str(n_classes)]
         subprocess.run(command, check=True)
         started = time.monotonic()
-        report = audit_catalogue(path, settings=AuditSettings(memory="1G"), runs_path=Path(folder) / "runs")
+        report = audit.audit_catalogue(path, settings=AuditSettings(memory="1G"), runs_path=Path(folder) / "runs")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(
