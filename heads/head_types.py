@@ -68,6 +68,10 @@ _BUILT_IN = (
     HeadType(
         "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True
     ),
+    HeadType(
+        "residual", "heads.modules.residual", at_once=True, needs_two=True, scales_itself=True, makes_folds=True,
+        has_parameters=True,
+    ),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True),
     HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True),
     HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True),

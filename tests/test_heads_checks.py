@@ -119,7 +119,7 @@ def described(dims, *, n_classes, name, token_dims=None, n_positions=None):
 
 
 @pytest.mark.parametrize("dims", [TWO, THREE], ids=len)
-@pytest.mark.parametrize("name", [*FUSIONS, "stack"])
+@pytest.mark.parametrize("name", [*FUSIONS, "stack", "residual"])
 def test_every_built_in_fusion_passes(name, dims):
     report = check_head(partial(described, name=name), name=name, dims=dims, n_classes=3)
     assert report.passed, failures(report)

@@ -230,13 +230,13 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
     if len(modalities) > 1:
         return chosen
     every = fusion_names()
-    fusions = tuple(name for name in chosen if name in every)
+    fusions = tuple(name for name in chosen if name in every or head_type(name).needs_two)
     if fusions not in ((), every):  # all of them means all that there can be
         raise HeadError(
             f"The fusion {fusions[0]} needs two modalities, but there is {modalities[0]} alone. Train it with "
             f"--fusion {modalities[0]}, or extract another modality."
         )
-    return tuple(name for name in chosen if name not in every)
+    return tuple(name for name in chosen if name not in fusions)
 
 
 def _stay_on_disk(cache: Cache, encoders: Iterable[Encoder], settings: ProblemSettings) -> bool:

@@ -123,6 +123,8 @@ def train_heads(
             if result.history:
                 epochs = f"{len(result.history)} epochs, the best was {result.best_epoch}"
                 log.log(PROGRESS, "%s: %s, %.1f s", head_name(job.configuration.head), epochs, result.elapsed_s)
+            if remark := getattr(result.head.module, "remark", ""):
+                log.info("%s: %s.", head_name(job.configuration.head), remark)
         elif jobs.get(job):
             log.info("A control is left out: %s", result)
         else:
