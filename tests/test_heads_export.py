@@ -37,7 +37,8 @@ pytestmark = pytest.mark.slow
 
 N_ROWS, SIDE = 90, 32
 FUSIONS = (
-    "attention", "gated", "late", "lowrank", "logistic", "stack", "residual", "neighbours", "centroids", "majority"
+    "attention", "gated", "late", "lowrank", "logistic", "stack", "residual", "neighbours", "centroids", "majority",
+    "ensemble",
 )  # fmt: skip
 
 
@@ -128,7 +129,18 @@ def with_module(head, module, **description):
 
 def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
     """Every subset of modalities, rows without any, batches of 1, 2 and 7; a row that has no key among them."""
-    names = ["attention", "late", "lowrank", "logistic", "stack", "residual", "neighbours", "centroids", "majority"]
+    names = [
+        "attention",
+        "late",
+        "lowrank",
+        "logistic",
+        "stack",
+        "residual",
+        "neighbours",
+        "centroids",
+        "majority",
+        "ensemble",
+    ]
     several = [trained[name] for name in names]
     dims = several[0].description.dims
     learned = build(dataclasses.replace(trained["gated"].description, absent="learned"))

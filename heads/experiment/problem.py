@@ -24,7 +24,7 @@ from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.few_rows import few_rows_notes
 from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
-from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_auto
+from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_names
 from heads.modules.plugin import head_name, is_plugin
 from heads.settings import ProblemSettings
 from heads.training.direct import check_in_memory
@@ -118,8 +118,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     else:
         chosen = _choose_several(cache, sorted(modalities), settings.encoders)
     on_disk = _stay_on_disk(cache, chosen, settings)
-    asked, auto_notes = resolve_auto(settings.fusions, on_disk=on_disk)
-    notes += auto_notes
+    asked, name_notes = resolve_names(settings.fusions, on_disk=on_disk)
+    notes += name_notes
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
     vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
@@ -230,13 +230,16 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
     if len(modalities) > 1:
         return chosen
     every = fusion_names()
-    fusions = tuple(name for name in chosen if name in every or head_type(name).needs_two)
-    if fusions not in ((), every):  # all of them means all that there can be
+    if set(every) <= set(chosen):  # all of them means all that there can be
+        return tuple(name for name in chosen if name not in every and not head_type(name).needs_two)
+    kinds = {name: HEAD_TYPES[name] for name in chosen if name in HEAD_TYPES}
+    fusions = [name for name, kind in kinds.items() if kind.needs_two or not kind.at_once]
+    if fusions:
         raise HeadError(
             f"The fusion {fusions[0]} needs two modalities, but there is {modalities[0]} alone. Train it with "
             f"--fusion {modalities[0]}, or extract another modality."
         )
-    return tuple(name for name in chosen if name not in fusions)
+    return chosen
 
 
 def _stay_on_disk(cache: Cache, encoders: Iterable[Encoder], settings: ProblemSettings) -> bool:

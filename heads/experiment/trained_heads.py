@@ -53,7 +53,7 @@ class Roster:
     @property
     def saved(self) -> dict[str, TrainedHead]:
         """The heads that can be written: models of scikit-learn's live in memory only."""
-        return {name: head for name, head in self.heads.items() if getattr(head.module, "is_saved", True)}
+        return {name: head for name, head in self.heads.items() if head_type(name).is_saved}
 
     @property
     def singles(self) -> list[str]:
