@@ -35,6 +35,7 @@ class HeadType:
     takes_tokens: bool = False
     has_parameters: bool = False  # of those fitted at once: which can be trained by steps, too, and so be checked
     scales_itself: bool = False  # the vectors, or looks at none: the setting makes no difference
+    version: int = 1  # raised when the same rows would give another head: what is remembered of it is of no use then
     makes_folds: bool = False  # of the training rows: which are copies of each other makes a difference
     needs_vectors: bool = True
     is_seeded: bool = True
@@ -66,7 +67,8 @@ _BUILT_IN = (
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
     ),
     HeadType(
-        "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True
+        "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True,
+        version=2,
     ),
     HeadType(
         "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True

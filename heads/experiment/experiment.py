@@ -266,7 +266,10 @@ class Experiment:
         weights, temperature = select(answers.log_probabilities, answers.present, answers.targets)
         description = self.describe(job)
         kept = {name: weight for name, weight in weights.items() if weight or name in description.dims}
-        n_stored = max(members[name].head.description.n_stored for name in kept)
+        described = [members[name].head.description for name in kept]
+        takes_tokens = any(one.token_dims for one in described)
+        description = description if takes_tokens else replace(description, token_dims={}, n_positions={})
+        n_stored = max(one.n_stored for one in described)
         module = Selected({name: members[name].head.module for name in kept}, weights=kept).eval()
         module.get_buffer("temperature").fill_(temperature)
         return self.head(job, replace(description, weights=kept, n_stored=n_stored), module)
