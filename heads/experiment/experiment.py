@@ -44,7 +44,7 @@ class Experiment:
     """A problem, whose folds are trained on and whose heads answer the rows of some sides of them.
 
     Jobs are trained in stacks, as many beside each other as there are. Late fusion averages the answers of the single
-    heads of its fold, seed and settings, which are kept until it has them.
+    heads of its fold, seed and settings, an ensemble those of other fusions, too; they are kept until it has them.
     """
 
     def __init__(
