@@ -10,31 +10,32 @@ to build it again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
-    "AUTO_FUSION", "HEAD_TYPES", "SYNONYMS", "HeadType", "control_names", "fusion_names", "head_type", "names_at_once",
-    "resolve_auto",
+    "AUTO_FUSION", "HEAD_TYPES", "SYNONYMS", "HeadType", "control_names", "fusion_names", "head_type", "member_names",
+    "names_at_once", "resolve_names",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class HeadType:
-    """A head by its name.
-
-    What is fitted at once is trained where it is named; the other heads are fusions, which ``--fusion all`` means.
-    """
+    """A head by its name."""
 
     name: str
     module: str  # where its code is
+    in_all: bool | None = None  # of ``--fusion all``; None: unless it is fitted at once. Others are trained where named
     at_once: bool = False  # it is fitted at once: a convex problem, a look-up, a model of scikit-learn's
     is_control: bool = False  # it may be asked for as what a fusion is to be better than
     is_average: bool = False  # of the single heads' answers
+    averages_fusions: bool = False  # of other fusions' answers, too
+    is_saved: bool = True  # else it lives in memory alone
     needs_two: bool = False  # modalities
     takes_tokens: bool = False
     has_parameters: bool = False  # of those fitted at once: which can be trained by steps, too, and so be checked
     scales_itself: bool = False  # the vectors, or looks at none: the setting makes no difference
+    version: int = 1  # raised when the same rows would give another head: what is remembered of it is of no use then
     makes_folds: bool = False  # of the training rows: which are copies of each other makes a difference
     needs_vectors: bool = True
     is_seeded: bool = True
@@ -53,6 +54,9 @@ _BUILT_IN = (
     HeadType("lowrank", "heads.modules.lowrank", needs_two=True, settings=("rank",)),
     HeadType("late", "heads.modules.late", is_average=True),
     HeadType(
+        "ensemble", "heads.modules.selection", in_all=False, is_average=True, averages_fusions=True, needs_two=True
+    ),
+    HeadType(
         "majority", "heads.modules.majority", at_once=True, is_control=True, needs_vectors=False, is_seeded=False,
         weighs_classes=False, scales_itself=True,
     ),
@@ -63,15 +67,20 @@ _BUILT_IN = (
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
     ),
     HeadType(
-        "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True
+        "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True,
+        version=2,
     ),
     HeadType(
         "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True
     ),
-    HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True),
-    HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True),
-    HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True),
-    HeadType("sklearn-boosting", "heads.modules.sklearn_baselines", at_once=True),
+    HeadType(
+        "residual", "heads.modules.residual", at_once=True, needs_two=True, scales_itself=True, makes_folds=True,
+        has_parameters=True,
+    ),
+    HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
+    HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
+    HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
+    HeadType("sklearn-boosting", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
 )  # fmt: skip
 HEAD_TYPES = {one.name: one for one in _BUILT_IN}
 SYNONYMS = {synonym: one.name for one in _BUILT_IN for synonym in one.synonyms}
@@ -96,27 +105,49 @@ def head_type(name: str) -> HeadType:
     return HEAD_TYPES.get(name, _PLUGIN if ":" in name else _SINGLE)
 
 
-def resolve_auto(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ...], list[str]]:
-    """Return the heads asked for with one in the place of ``auto``, once each, and a note that names it and says why.
+def resolve_names(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ...], list[str]]:
+    """Return the heads asked for, once each, and notes: a head in the place of ``auto``; what ``all`` is from the disk.
 
-    >>> resolve_auto(["late", "auto"], on_disk=False)[0]
+    An ensemble that is asked for without heads that it could be made of brings all.
+
+    >>> resolve_names(["late", "auto"], on_disk=False)[0]
     ('late', 'stack')
     """
     head, reason = _AUTO_HEAD, _AUTO_REASON
     if on_disk:
         head, reason = _AUTO_FROM_DISK, f"the vectors stay on the disk, from which {_AUTO_HEAD} cannot learn"
     notes = [f"{AUTO_FUSION} is {head}: {reason}."] if AUTO_FUSION in names else []
-    return tuple(dict.fromkeys(head if name == AUTO_FUSION else name for name in names)), notes
+    chosen = [head if name == AUTO_FUSION else name for name in names]
+    for name in [name for name in chosen if head_type(name).averages_fusions]:
+        notes.append(f"{name} is selected by the validation rows, which therefore never choose it as the best.")
+        if not member_names(chosen):
+            chosen += fusion_names()
+            notes.append(f"{name} is made of the run's other heads: all are trained, for none is named.")
+    kept_in_memory = [name for name in fusion_names() if head_type(name).at_once and head_type(name).needs_vectors]
+    if on_disk and kept_in_memory and set(fusion_names()) <= set(chosen):
+        chosen = [name for name in chosen if name not in kept_in_memory]
+        notes.append(f"all is without {' and '.join(kept_in_memory)}: the vectors stay on the disk.")
+    return tuple(dict.fromkeys(chosen)), notes
 
 
 def fusion_names() -> tuple[str, ...]:
-    """Return the names of the fusions: what ``all`` means."""
-    return tuple(name for name, one in HEAD_TYPES.items() if not one.at_once)
+    """Return the names of the fusions that ``all`` means."""
+    return tuple(name for name, one in HEAD_TYPES.items() if (not one.at_once if one.in_all is None else one.in_all))
 
 
 def names_at_once() -> tuple[str, ...]:
     """Return the names of the heads that are fitted at once."""
     return tuple(name for name, one in HEAD_TYPES.items() if one.at_once)
+
+
+def member_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some fusions of which an ensemble can be made: no averages, and what is saved with it.
+
+    >>> member_names(["early", "late", "stack", "sklearn-svm", "my.py:Mine"])
+    ('early', 'stack')
+    """
+    known = {name: HEAD_TYPES[name] for name in names if name in HEAD_TYPES}
+    return tuple(name for name, one in known.items() if one.is_saved and not one.is_average)
 
 
 def control_names() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable
 
 from heads.errors import SettingError
-from heads.head_types import AUTO_FUSION, SYNONYMS, control_names, fusion_names, names_at_once
+from heads.head_types import AUTO_FUSION, HEAD_TYPES, SYNONYMS, control_names, fusion_names
 from heads.settings import AUTO, SIZES
 
 __all__ = ["parse_adjustment", "parse_columns", "parse_controls", "parse_encoders", "parse_fusions", "parse_sizes"]
@@ -79,19 +79,19 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata",
         SettingError: a name is none of a fusion's.
     """
     names = [SYNONYMS.get(name, name) for name in (part.strip() for part in text.split(",")) if name]
-    every, at_once = fusion_names(), names_at_once()
-    unknown = [
-        name for name in names if name not in (*every, *at_once, *modalities, AUTO_FUSION, "all") and ":" not in name
-    ]
+    every = fusion_names()
+    others = tuple(name for name in HEAD_TYPES if name not in every)
+    known = (*modalities, *every, *others, AUTO_FUSION, "all")
+    unknown = [name for name in names if name not in known and ":" not in name]
     if unknown or not names:
         raise SettingError(
-            f"--fusion: expected some of {', '.join((*modalities, *every, *at_once))}, {AUTO_FUSION}, all, or a head "
+            f"--fusion: expected some of {', '.join((*modalities, *every, *others))}, {AUTO_FUSION}, all, or a head "
             f"of your own as file.py:Class, got {text!r}."
         )
     singles = tuple(name for name in modalities if name in names)
     fusions = tuple(name for name in every if name in names or "all" in names)
-    others = tuple(dict.fromkeys(name for name in names if ":" in name or name in (*at_once, AUTO_FUSION)))
-    return singles + fusions + others
+    named = tuple(dict.fromkeys(name for name in names if ":" in name or name in (*others, AUTO_FUSION)))
+    return singles + fusions + named
 
 
 def parse_adjustment(text: str) -> float | str:

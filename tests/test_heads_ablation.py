@@ -26,6 +26,7 @@ from heads.experiment.pending_fusions import Pending
 from heads.experiment.problem import pose
 from heads.experiment.result_store import ResultCache
 from heads.experiment.results import Trained, outcome_of
+from heads.head_types import HEAD_TYPES
 from heads.metrics.answers import Answers
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings, TrainSettings
@@ -437,6 +438,27 @@ def test_groups_are_part_of_the_key_of_a_head_that_makes_folds_by_them(problem):
         for one in (problem, replace(problem, groups=problem.groups // 2))
     )
     assert {name for name in jobs if keys[name] != others[name]} == {"stack"}
+
+
+def test_a_head_that_is_fitted_in_another_way_than_once_has_another_key_and_so_has_an_ensemble_of_it(problem):
+    encoders = {"image": "first", "text": "first"}
+
+    def keys():
+        found = JobKeys(experiment_of(problem), trained_on={})
+        return {
+            (name, beside): found.of(FoldJob(Configuration.of(name, encoders, FitSettings(), beside=beside), 0, 0))
+            for name in ("early", "stack", "ensemble")
+            for beside in (("early",), ("early", "stack"))
+        }
+
+    before = keys()
+    assert before["early", ("early",)] == before["early", ("early", "stack")]
+    assert before["ensemble", ("early",)] != before["ensemble", ("early", "stack")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(HEAD_TYPES, "stack", replace(HEAD_TYPES["stack"], version=2))
+        after = keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {("stack", ("early",)), ("stack", ("early", "stack")), ("ensemble", ("early", "stack"))}
 
 
 @pytest.mark.parametrize(("most_bytes", "n_standardised"), [(0, 3), (10**9, 2), (2000, 4)])

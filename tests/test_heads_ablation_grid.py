@@ -109,7 +109,7 @@ def test_a_head_that_is_fitted_at_once_uses_class_weights_at_most():
     found = configurations_of(DIRECT, [BOTH], grid)
     counts = {name: sum(one.head == name for one in found) for name in DIRECT}
     assert counts == {
-        "majority": 1, "centroids": 1, "neighbours": 1, "logistic": 2, "stack": 2,
+        "majority": 1, "centroids": 1, "neighbours": 1, "logistic": 2, "stack": 2, "residual": 2,
         "sklearn-logistic": 2, "sklearn-svm": 2, "sklearn-forest": 2, "sklearn-boosting": 2,
     }  # fmt: skip
 

@@ -111,7 +111,7 @@ def described(dims, *, n_classes, name, token_dims=None, n_positions=None):
             dropout=0.5,
             n_tokens=2,
             n_attention_heads=4,
-            weights={modality: 1 / len(dims) for modality in dims},
+            weights=dict.fromkeys([*dims, "early", "stack"] if name == "ensemble" else dims, 0.25),
             token_dims=token_dims or {},
             n_positions=n_positions or {},
         )
@@ -119,7 +119,7 @@ def described(dims, *, n_classes, name, token_dims=None, n_positions=None):
 
 
 @pytest.mark.parametrize("dims", [TWO, THREE], ids=len)
-@pytest.mark.parametrize("name", [*FUSIONS, "stack"])
+@pytest.mark.parametrize("name", [*FUSIONS, "stack", "residual", "ensemble"])
 def test_every_built_in_fusion_passes(name, dims):
     report = check_head(partial(described, name=name), name=name, dims=dims, n_classes=3)
     assert report.passed, failures(report)

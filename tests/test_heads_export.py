@@ -30,13 +30,16 @@ from heads.export.networks import network_of
 from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subsets
 from heads.modules.layers import Linear
 from heads.modules.registry import build
+from heads.modules.selection import Selected
 from heads.modules.token_layers import MultiHeadAttention
 from heads.runs.folder import load_heads
 
 pytestmark = pytest.mark.slow
 
 N_ROWS, SIDE = 90, 32
-FUSIONS = ("attention", "gated", "late", "lowrank", "logistic", "stack", "neighbours", "centroids", "majority")
+FUSIONS = (
+    "attention", "gated", "late", "lowrank", "logistic", "stack", "residual", "neighbours", "centroids", "majority"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +129,9 @@ def with_module(head, module, **description):
 
 def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
     """Every subset of modalities, rows without any, batches of 1, 2 and 7; a row that has no key among them."""
-    names = ["attention", "late", "lowrank", "logistic", "stack", "neighbours", "centroids", "majority"]
+    names = [
+        "attention", "late", "lowrank", "logistic", "stack", "residual", "neighbours", "centroids", "majority"
+    ]  # fmt: skip
     several = [trained[name] for name in names]
     dims = several[0].description.dims
     learned = build(dataclasses.replace(trained["gated"].description, absent="learned"))
@@ -134,6 +139,9 @@ def test_every_kind_of_head_answers_in_onnx_as_in_pytorch(trained, tmp_path):
         nn.init.normal_(vector)
     several += [with_module(several[0], learned, name="gated", absent="learned")]
     several += [with_module(several[0], Masked(dims, 3), name="masked")]
+    weights = {"image": 0.0, "text": 0.3, "stack": 0.7}
+    ensemble = Selected({name: trained[name].module for name in weights}, weights=weights)
+    several += [with_module(several[0], ensemble, name="ensemble", weights=weights)]
     rows = drawn_rows(several[0])
     inputs = {name: rows.inputs[name] for name in dims}
     present = {name: rows.inputs[f"{name}_present"] for name in dims}

@@ -81,7 +81,7 @@ def test_row_weights_are_scikit_learn_s_sample_weights():
 @pytest.mark.parametrize("seed", range(4))
 def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
     inputs, present, targets = drawn(4, seed=seed, signal=0.3)
-    fit = fitted(inputs, present, targets)
+    fit = fitted(inputs, present, targets, patience=len(STRENGTHS))
     reached = []
     for strength in STRENGTHS:
         model = from_scikit(joined(inputs), targets, strength)
@@ -94,6 +94,17 @@ def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
     np.testing.assert_allclose(fit.log_losses, [-negative for _, negative in reached], rtol=2e-2)
     assert fit.strengths == list(STRENGTHS)
     assert all(fit.converged)
+
+
+def test_stronger_ones_are_not_tried_once_the_validation_loss_has_grown_twice_in_a_row():
+    data = drawn(4, signal=0.3)
+    every, fit = fitted(*data, patience=len(STRENGTHS)), fitted(*data)
+    grows = np.diff(every.log_losses) > 0
+    n_tried = int(np.flatnonzero(grows[1:] & grows[:-1])[0]) + 3
+    assert fit.strengths == list(STRENGTHS[:n_tried])
+    assert fit.log_losses == every.log_losses[:n_tried]
+    assert n_tried < len(STRENGTHS)
+    assert min(fit.log_losses) == min(every.log_losses)
 
 
 def test_strength_of_equal_macro_f1_and_lower_log_loss_is_chosen():

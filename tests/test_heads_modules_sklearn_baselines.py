@@ -11,6 +11,7 @@ from sklearn.svm import LinearSVC
 from support import class_vectors
 
 from heads.errors import HeadError, LabelError, SettingError
+from heads.head_types import head_type
 from heads.modules import sklearn_baselines as baselines
 from heads.modules.late import Late
 from heads.modules.sklearn_baselines import BASELINES, fit_baseline
@@ -108,7 +109,7 @@ def test_row_weights_count(name):
 def test_baseline_cannot_be_saved_and_says_so(name):
     inputs, present, targets = drawn()
     module = fitted(name, inputs, present, targets).module
-    assert not module.is_saved
+    assert not head_type(name).is_saved
     with pytest.raises(HeadError, match="to be made of tensors to be saved, but"):
         module.state_dict()
     with pytest.raises(HeadError, match="to be made of tensors"):

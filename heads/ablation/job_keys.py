@@ -37,10 +37,16 @@ class JobKeys:
         """Return a job's key."""
         problem, description = self._experiment.problem, self._experiment.describe(job)
         versions = {encoder: problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
-        makes_folds = head_type(job.configuration.head).makes_folds
+        names = (job.configuration.head, *job.configuration.beside)
+        makes_folds = any(head_type(name).makes_folds for name in names)
+        later = {
+            name: kind.version for name, kind in zip(names, map(head_type, names), strict=True) if kind.version > 1
+        }
         return job_key(
             {
                 **({"groups": self._groups_sha256()} if makes_folds else {}),
+                **({"versions": later} if later else {}),
+                **({"beside": job.configuration.beside} if job.configuration.beside else {}),
                 "vectors": {
                     encoder[0]: self._vectors_sha256(encoder, version) for encoder, version in versions.items()
                 },

@@ -12,6 +12,7 @@ from heads.ablation.dropped import Dropped
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.problem import Problem
 from heads.experiment.results import Outcome
+from heads.head_types import head_type
 from heads.metrics.apart import score_apart
 from heads.metrics.differences import Difference, compare
 from heads.metrics.scores import resampled_scores, scores
@@ -78,8 +79,9 @@ def rank(
     """Return the ranking of configurations by their mean macro-F1 on the validation rows.
 
     The best of many by its test rows would be too good: it was lucky there, too. So the validation rows choose the best
-    single modality and the best fusion, and the test rows, which chose nothing, tell the difference. The verdict is on
-    these two, one test; the differences of all configurations are many, and their intervals hold for all together.
+    single modality and the best fusion, never an ensemble, which they have selected the members of; and the test rows,
+    which chose nothing, tell the difference. The verdict is on these two, one test; the differences of all
+    configurations are many, and their intervals hold for all together.
 
     Scores and differences are over the test rows of all folds together, each row tested once, and averaged over the
     seeds. Intervals come from a bootstrap that draws whole groups of duplicates, the same for all.
@@ -96,7 +98,8 @@ def rank(
         key=lambda one: -rows[one].validation.mean,  # type: ignore[union-attr]
     )
     single = next((one for one in good if one.is_single), None)
-    fusion = next((one for one in good if not one.is_single), None)
+    fusions = (one for one in good if not one.is_single and not head_type(one.head).averages_fusions)
+    fusion = next(fusions, None)
     answers = {one: _answers(jobs[one], outcomes) for one in good}
     values, resampled = _pooled_scores(problem, answers, n_resamples, generator)
     groups = problem.groups[problem.test_rows]

@@ -97,7 +97,8 @@ class _Study:
     def _proposed(self, parameters: Mapping[str, Any]) -> Configuration:
         values = {name: _value(self._axes[name], parameter) for name, parameter in parameters.items()}
         settings = replace(self._configuration.settings, **values)
-        return Configuration.of(self._configuration.head, dict(self._configuration.encoders), settings)
+        one = self._configuration
+        return Configuration.of(one.head, dict(one.encoders), settings, beside=one.beside)
 
 
 def _distribution(optuna: ModuleType, axis: tuple[Any, ...] | Range) -> Any:

@@ -21,7 +21,7 @@ from heads.checks.check_settings import DIMS, N_CLASSES
 from heads.checks.checks import CHECKS
 from heads.checks.probe import Subject
 from heads.errors import HeadError
-from heads.head_types import HEAD_TYPES, SYNONYMS, fusion_names, head_type
+from heads.head_types import HEAD_TYPES, SYNONYMS, fusion_names, head_type, member_names
 from heads.modules.description import HeadDescription
 from heads.modules.plugin import is_plugin, load_plugin, shown_error
 from heads.modules.registry import build as build_described
@@ -169,7 +169,8 @@ def _built_in(
     token_dims: Mapping[str, int] | None = None,
     n_positions: Mapping[str, int] | None = None,
 ) -> nn.Module:
-    usual = TrainSettings()
+    usual, kind = TrainSettings(), head_type(name)
+    members = [*dims, *(member_names(fusion_names()) if kind.averages_fusions else ())]
     return build_described(
         HeadDescription(
             name=name,
@@ -179,7 +180,7 @@ def _built_in(
             dropout=usual.dropout,
             n_tokens=usual.n_tokens,
             n_attention_heads=usual.n_attention_heads,
-            weights=dict.fromkeys(dims, 1 / len(dims)) if head_type(name).is_average else {},
+            weights=dict.fromkeys(members, 1 / len(members)) if kind.is_average else {},
             token_dims=token_dims or {},
             n_positions=n_positions or {},
         )

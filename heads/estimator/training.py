@@ -16,6 +16,7 @@ from heads.experiment.experiment import Experiment
 from heads.experiment.late_fusion import Weighting
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
+from heads.head_types import fusion_names
 from heads.settings import FitSettings
 
 __all__ = ["train_head"]
@@ -62,7 +63,7 @@ def train_head(
         problem, sides=(), weighting=Weighting(late_weights), device=find_device(device), precision=precision
     )
     encoders = {fusion: COLUMNS} if fusion in modalities else dict.fromkeys(modalities, COLUMNS)
-    job = FoldJob(Configuration.of(fusion, encoders, settings), 0, settings.seed)
+    job = FoldJob(Configuration.of(fusion, encoders, settings, beside=fusion_names()), 0, settings.seed)
     trained: dict[str, Trained] = {}
 
     def take(job: FoldJob, result: Trained | HeadError) -> None:

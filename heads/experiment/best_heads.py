@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heads.head_types import head_type
 from heads.modules.guard import GUARD
 
 __all__ = ["LATE_FITTED", "Choice", "choose_heads"]
@@ -38,13 +39,14 @@ def choose_heads(
 ) -> Choice:
     """Return the best heads by their scores; the first of equals.
 
-    Guarded fusions are left out: the validation rows chose what they are mixed of. Late fusion, of which they fit a
-    weight a modality at most, is not; the choice says so.
+    Guarded fusions and ensembles are left out: the validation rows chose what they are mixed of. Late fusion, of which
+    they fit a weight a modality at most, is not; the choice says so.
     """
 
     def best(names: Sequence[str]) -> str:
         return max(names, key=lambda name: metrics[name]["validation"]["macro_f1"])
 
     singles = [name for name in metrics if name in modalities]
-    fusions = [name for name in metrics if name not in modalities and not name.endswith(GUARD)]
+    mixed = [name for name in metrics if name.endswith(GUARD) or head_type(name).averages_fusions]
+    fusions = [name for name in metrics if name not in (*modalities, *mixed)]
     return Choice(best([*singles, *fusions]), best(singles), best(fusions) if fusions else None, is_late_fitted)

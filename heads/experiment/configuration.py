@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
-from heads.head_types import HEAD_TYPES, head_type
+from heads.head_types import HEAD_TYPES, head_type, member_names
 from heads.settings import FitSettings
 
 __all__ = ["AXES", "Configuration", "Encoders", "FoldJob", "configurations_of", "used_settings"]
@@ -29,15 +29,19 @@ class Configuration:
     head: str
     encoders: Encoders
     settings: FitSettings  # its seed is 0 and says nothing
+    beside: tuple[str, ...] = ()  # the fusions, besides the single heads, of which an ensemble is made
 
     @classmethod
-    def of(cls, head: str, encoders: Mapping[str, str], settings: FitSettings) -> Configuration:
+    def of(
+        cls, head: str, encoders: Mapping[str, str], settings: FitSettings, *, beside: Sequence[str] = ()
+    ) -> Configuration:
         """Return the configuration, with all settings at their defaults that make no difference to the head.
 
-        So two that train the same are equal.
+        So two that train the same are equal. `beside` are the fusions of the run, which only an ensemble looks at.
         """
-        used = {name: getattr(settings, name) for name in used_settings(head, len(encoders))}
-        return cls(head, tuple(sorted(encoders.items())), FitSettings(**{**_UNUSED, **used}))
+        members = member_names(beside) if head_type(head).averages_fusions else ()
+        used = {name: getattr(settings, name) for name in _used(head, len(encoders), members)}
+        return cls(head, tuple(sorted(encoders.items())), FitSettings(**{**_UNUSED, **used}), members)
 
     @property
     def is_single(self) -> bool:
@@ -52,14 +56,19 @@ class Configuration:
     @property
     def used(self) -> tuple[str, ...]:
         """The names of the settings that make a difference."""
-        return used_settings(self.head, len(self.encoders))
+        return _used(self.head, len(self.encoders), self.beside)
 
     @property
     def members(self) -> tuple[Configuration, ...]:
-        """The heads that late fusion averages; none for another head, which is trained itself."""
+        """The heads that late fusion or an ensemble averages; none for another head, which is trained itself.
+
+        An ensemble's vectors are scaled in one way, so that a head that scales them itself is a member at the default.
+        """
         if not head_type(self.head).is_average:
             return ()
-        return tuple(Configuration.of(modality, {modality: name}, self.settings) for modality, name in self.encoders)
+        singles = [Configuration.of(modality, {modality: name}, self.settings) for modality, name in self.encoders]
+        fusions = [Configuration.of(name, dict(self.encoders), self.settings) for name in self.beside]
+        return (*singles, *(one for one in fusions if one.settings.scaling == self.settings.scaling))
 
     def jobs(self, *, n_folds: int, seeds: Sequence[int]) -> list[FoldJob]:
         """Return the jobs by seed and fold; what draws nothing has the seed 0 alone."""
@@ -94,10 +103,16 @@ def configurations_of(
             for modality, name in sorted(encoders.items()):
                 configurations[Configuration.of(modality, {modality: name}, values)] = None
             for fusion in fusions:
-                configurations[Configuration.of(fusion, encoders, values)] = None
+                configurations[Configuration.of(fusion, encoders, values, beside=fusions)] = None
     modalities = sorted({modality for encoders in combinations for modality in encoders})
     order = (*modalities, *fusions)
     return sorted(configurations, key=lambda one: order.index(one.head))  # stable: the grid's order within a head
+
+
+def _used(head: str, n_modalities: int, beside: Sequence[str]) -> tuple[str, ...]:
+    """Return the settings that make a difference to a head, or to one of the fusions that it is made of."""
+    used = {name for one in (head, *beside) for name in used_settings(one, n_modalities)}
+    return tuple(name for name in AXES if name in used)
 
 
 def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from heads.modules.late import Late
 from heads.modules.mixture import Mixture
 from heads.modules.plugin import head_name, is_plugin
 from heads.modules.saved_head import TrainedHead
+from heads.modules.selection import Selected, select
 from heads.settings import AUTO, FitSettings, ProblemSettings
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
@@ -43,7 +44,7 @@ class Experiment:
     """A problem, whose folds are trained on and whose heads answer the rows of some sides of them.
 
     Jobs are trained in stacks, as many beside each other as there are. Late fusion averages the answers of the single
-    heads of its fold, seed and settings, which are kept until it has them.
+    heads of its fold, seed and settings, an ensemble those of other fusions, too; they are kept until it has them.
     """
 
     def __init__(
@@ -93,6 +94,9 @@ class Experiment:
         name, kind, settings = job.configuration.head, head_type(job.configuration.head), job.settings
         vectors = self.inputs.vectors(job.configuration.encoders, job.fold)
         is_fusion = name not in vectors.dims
+        learns_absence = kind.averages_fusions or not (kind.at_once or kind.is_average)
+        has_given = kind.is_average and not (kind.averages_fusions or self.weighting.fitted)
+        takes_tokens = any(head_type(one).takes_tokens for one in (name, *job.configuration.beside))
         if settings.scaling != FitSettings.scaling and (
             several := [one for one in vectors.widths if one in vectors.dims]
         ):
@@ -110,11 +114,11 @@ class Experiment:
             n_tokens=settings.n_tokens,
             n_attention_heads=settings.n_attention_heads,
             rank=settings.rank,
-            absent=settings.absent if is_fusion and not (kind.at_once or kind.is_average) else "zeros",
+            absent=settings.absent if is_fusion and learns_absence else "zeros",
             scaling=settings.scaling,
-            weights=dict(self.weighting.given) if kind.is_average and not self.weighting.fitted else {},
-            token_dims=vectors.token_dims if kind.takes_tokens else {},
-            n_positions=vectors.n_positions if kind.takes_tokens else {},
+            weights=dict(self.weighting.given) if has_given else {},
+            token_dims=vectors.token_dims if takes_tokens else {},
+            n_positions=vectors.n_positions if takes_tokens else {},
         )
 
     def run(
@@ -188,8 +192,8 @@ class Experiment:
         """Let `take` have what comes of a job, and of the late ones that waited for it."""
         result = fit if isinstance(fit, HeadError) else self._answered(job, fit)
         take(job, result)
-        for late_job, members in pending.complete(job, result):
-            take(late_job, self._late(late_job, members))
+        for average_job, members in pending.complete(job, result):
+            take(average_job, self._averaged(average_job, members))
 
     def _answered(self, job: FoldJob, fit: Fit) -> Trained | HeadError:
         head = self.head(job, fit.description, fit.module)
@@ -215,7 +219,7 @@ class Experiment:
             answers_to=lambda some: self.inputs.log_probabilities(head, *where, rows=some),
         )
 
-    def _late(self, job: FoldJob, members: Mapping[str, Trained | HeadError]) -> Trained | HeadError:
+    def _averaged(self, job: FoldJob, members: Mapping[str, Trained | HeadError]) -> Trained | HeadError:
         """Return what comes of averaging the members' answers."""
         errors = [member for member in members.values() if isinstance(member, HeadError)]
         if errors:
@@ -228,8 +232,12 @@ class Experiment:
             logs = {name: self.inputs.log_probabilities(one.head, *where, rows=rows) for name, one in trained.items()}
             return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.inputs.vectors(*where))
 
-        averaging = choose_averaging(self.weighting, answers_to)
-        head = self._late_head(job, averaging.mixture, trained)
+        averaging = None
+        if head_type(job.configuration.head).averages_fusions:
+            head = self._selected_head(job, answers_to("validation"), trained)
+        else:
+            averaging = choose_averaging(self.weighting, answers_to)
+            head = self._late_head(job, averaging.mixture, trained)
         return Trained(
             head,
             self.inputs.answers(head, *where),
@@ -252,3 +260,16 @@ class Experiment:
             temperature=mixture.temperature,
         )
         return self.head(job, replace(self.describe(job), weights=mixture.weights), late.eval())
+
+    def _selected_head(self, job: FoldJob, answers: MemberAnswers, members: Mapping[str, Trained]) -> TrainedHead:
+        """Return an ensemble of the single heads and of those fusions that are selected."""
+        weights, temperature = select(answers.log_probabilities, answers.present, answers.targets)
+        description = self.describe(job)
+        kept = {name: weight for name, weight in weights.items() if weight or name in description.dims}
+        described = [members[name].head.description for name in kept]
+        takes_tokens = any(one.token_dims for one in described)
+        description = description if takes_tokens else replace(description, token_dims={}, n_positions={})
+        n_stored = max(one.n_stored for one in described)
+        module = Selected({name: members[name].head.module for name in kept}, weights=kept).eval()
+        module.get_buffer("temperature").fill_(temperature)
+        return self.head(job, replace(description, weights=kept, n_stored=n_stored), module)

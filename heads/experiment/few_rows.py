@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from heads.data.splits import Split
+from heads.head_types import head_type
 from heads.settings import FITTED_WEIGHTS, ProblemSettings
 
 __all__ = ["few_rows", "few_rows_notes"]
@@ -33,7 +34,8 @@ def few_rows_notes(
     """Return a note where weights or guards will be fitted, or swept, on some rows of a side alone."""
     is_late = settings.weights in FITTED_WEIGHTS and "late" in fusions
     is_guarded = getattr(settings, "guard", False) and bool(fusions)
-    who = " and ".join(["late's weights"] * is_late + ["guards"] * is_guarded)
+    ensembles = [name for name in fusions if head_type(name).averages_fusions]
+    who = " and ".join(["late's weights"] * is_late + ensembles + ["guards"] * is_guarded)
     looked_at = {
         "validation": max(len(fold.validation) for fold in folds) if who else 0,
         "test": max(len(fold.test) for fold in folds) if is_late and settings.weights == "sweep" else 0,

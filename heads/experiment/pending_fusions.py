@@ -1,4 +1,4 @@
-"""Late fusion while its members are trained: who waits for whom, and the results that are still needed."""
+"""Late fusion and ensembles while their members are trained: who waits for whom, and the results still needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Pending"]
 
 
 class Pending:
-    """Late jobs that wait for their members; a member's result is kept no longer than one of them waits."""
+    """Jobs that average others and wait for these; a member's result is kept no longer than one of them waits."""
 
     def __init__(self, jobs: Sequence[FoldJob]) -> None:
         self._missing = {job: set(job.members) for job in jobs}
@@ -37,7 +37,7 @@ class Pending:
     def complete(
         self, member: FoldJob, result: Trained | HeadError
     ) -> Iterator[tuple[FoldJob, dict[str, Trained | HeadError]]]:
-        """Yield each late job that lacked only this member, with its members' results, or errors, by modality.
+        """Yield each job that lacked only this member, with its members' results, or errors, by head.
 
         Who was interrupted may ask again: the job at which that happened comes once more.
         """

@@ -13,7 +13,7 @@ from cache import Cache
 from cache.column_names import no_such_column
 from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
-from heads.data.encoder_sets import common_names, dimension, joined_name, split_name, split_names
+from heads.data.encoder_sets import dimension, split_name
 from heads.data.folds import split_folds
 from heads.data.groups import Placeholder, find_groups
 from heads.data.labels import Labels, cells_of, find_label_column, make_labels
@@ -24,17 +24,16 @@ from heads.data.splits import Split, split_by_column, split_rows
 from heads.data.unlabelled import find_unlabelled
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
+from heads.experiment.chosen_encoders import Encoder, choose_encoders
 from heads.experiment.few_rows import few_rows_notes
 from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
 from heads.experiment.pseudo_labels import PseudoLabels
-from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_auto
+from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_names
 from heads.modules.plugin import head_name, is_plugin
 from heads.settings import ProblemSettings
 from heads.training.direct import check_in_memory
 
 __all__ = ["Encoder", "Problem", "pose"]
-
-Encoder = tuple[str, str]  # (modality, the encoder's name, or those of several with plus signs between)
 
 log = logging.getLogger("embed_once")
 
@@ -118,13 +117,10 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
     wish = MetadataWish.of(cache, settings, label=column)
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
-    if isinstance(settings.encoders, Mapping):
-        chosen = _choose_one_each(cache, sorted(modalities), settings.encoders)
-    else:
-        chosen = _choose_several(cache, sorted(modalities), settings.encoders)
+    chosen = choose_encoders(cache, sorted(modalities), settings.encoders)
     on_disk = _stay_on_disk(cache, chosen, settings)
-    asked, auto_notes = resolve_auto(settings.fusions, on_disk=on_disk)
-    notes += auto_notes
+    asked, name_notes = resolve_names(settings.fusions, on_disk=on_disk)
+    notes += name_notes
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
     vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
@@ -180,41 +176,6 @@ def _by_modality(encoders: Iterable[Encoder]) -> dict[str, list[str]]:
     return names
 
 
-def _choose_one_each(cache: Cache, modalities: Sequence[str], asked: Mapping[str, str]) -> list[Encoder]:
-    for modality, name in asked.items():
-        if modality not in modalities:
-            raise HeadError(
-                f"--encoder: expected one of the modalities {', '.join(modalities)}, got {modality}={name}."
-            )
-    chosen = split_names(cache, {modality: asked.get(modality) for modality in modalities})
-    return [(modality, joined_name(names)) for modality, names in chosen.items()]
-
-
-def _choose_several(cache: Cache, modalities: Sequence[str], asked: Sequence[str]) -> list[Encoder]:
-    """Return the encoders that are asked for, by name or as ``modality=name``; of a modality of which none is, all.
-
-    Those that have no vectors are left out then.
-    """
-    stored = {modality: cache.encoders(modality) for modality in modalities}
-    wanted: dict[str, set[str]] = {modality: set() for modality in modalities}
-    for text in asked:
-        only, _, name = text.rpartition("=")
-        fitting = [one for one, names in stored.items() if only in ("", one) and common_names(name, names)]
-        if not fitting:
-            shown = "; ".join(f"{modality}: {', '.join(names) or 'none'}" for modality, names in stored.items())
-            raise HeadError(f"--encoders: expected some of the cache's ({shown}), got {text!r}.")
-        for modality in fitting:
-            wanted[modality].add(name)
-    chosen = []
-    for modality, names in stored.items():
-        filled = [name for name in names if cache.dimension(modality, name)]
-        of_modality = sorted(wanted[modality]) or filled or names
-        if not of_modality:
-            raise HeadError(f"Training needs vectors, but {cache.path} has none of {modality}.")
-        chosen += [(modality, name) for name in of_modality]
-    return chosen
-
-
 def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[str, ...]:
     """Return the heads asked for besides the single modalities; where there is one modality alone, none that fuses.
 
@@ -236,13 +197,16 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
     if len(modalities) > 1:
         return chosen
     every = fusion_names()
-    fusions = tuple(name for name in chosen if name in every)
-    if fusions not in ((), every):  # all of them means all that there can be
+    if set(every) <= set(chosen):  # all of them means all that there can be
+        return tuple(name for name in chosen if name not in every and not head_type(name).needs_two)
+    kinds = {name: HEAD_TYPES[name] for name in chosen if name in HEAD_TYPES}
+    fusions = [name for name, kind in kinds.items() if kind.needs_two or not kind.at_once]
+    if fusions:
         raise HeadError(
             f"The fusion {fusions[0]} needs two modalities, but there is {modalities[0]} alone. Train it with "
             f"--fusion {modalities[0]}, or extract another modality."
         )
-    return tuple(name for name in chosen if name not in every)
+    return chosen
 
 
 def _stay_on_disk(cache: Cache, encoders: Iterable[Encoder], settings: ProblemSettings) -> bool:

@@ -53,7 +53,7 @@ class Roster:
     @property
     def saved(self) -> dict[str, TrainedHead]:
         """The heads that can be written: models of scikit-learn's live in memory only."""
-        return {name: head for name, head in self.heads.items() if getattr(head.module, "is_saved", True)}
+        return {name: head for name, head in self.heads.items() if head_type(name).is_saved}
 
     @property
     def singles(self) -> list[str]:
@@ -123,6 +123,8 @@ def train_heads(
             if result.history:
                 epochs = f"{len(result.history)} epochs, the best was {result.best_epoch}"
                 log.log(PROGRESS, "%s: %s, %.1f s", head_name(job.configuration.head), epochs, result.elapsed_s)
+            if remark := getattr(result.head.module, "remark", ""):
+                log.info("%s: %s.", head_name(job.configuration.head), remark)
         elif jobs.get(job):
             log.info("A control is left out: %s", result)
         else:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from heads.errors import HeadError
+from heads.head_types import head_type
 
 __all__ = ["HeadDescription"]
 
@@ -27,7 +28,7 @@ class HeadDescription:
     plugin: str | None = None  # the class of a head of the user's own: module:Class or path/to/file.py:Class
     absent: str = "zeros"  # or "learned"
     scaling: str = "z-score"  # of the vectors, before the head sees them
-    weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion
+    weights: Mapping[str, float] = field(default_factory=dict)  # of late fusion, or of the members of an ensemble
     token_dims: Mapping[str, int] = field(default_factory=dict)  # of attention: modality -> D of its token states
     n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> cells, where they are always as many
 
@@ -35,6 +36,14 @@ class HeadDescription:
         """Return what a modality's own head is made of beside an ensemble that is described by this."""
         plain = replace(self, plugin=None, absent="zeros", weights={}, token_dims={}, n_positions={})
         return replace(plain, name=modality, dims={modality: self.dims[modality]})
+
+    def member(self, name: str) -> HeadDescription:
+        """Return what a member of the ensemble that this describes is made of: a modality's own head, or a fusion."""
+        if name in self.dims:
+            return self.single(name)
+        kind = head_type(name)
+        one = replace(self, name=name, weights={}, absent="zeros" if kind.at_once else self.absent)
+        return one if kind.takes_tokens else replace(one, token_dims={}, n_positions={})
 
     def to_dict(self) -> dict[str, object]:
         """Return the description in JSON's types."""

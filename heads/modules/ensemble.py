@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heads.head_types import head_type
+
 __all__ = ["Ensemble", "as_log_probabilities"]
 
 BLOCK_ROWS = 16_384  # averaged at once
@@ -26,7 +28,10 @@ class Ensemble(nn.Module, ABC):
 
     @abstractmethod
     def parts(self) -> list[tuple[str | None, nn.Module]]:
-        """Return the M heads, each with the modality that it sees; None where it sees all."""
+        """Return the M heads, each with its name; None is the head that the whole is named after.
+
+        One that is named after a modality sees that alone, the others all.
+        """
 
     @abstractmethod
     def average(self, answers: Tensor, present: Mapping[str, Tensor]) -> Tensor:
@@ -40,11 +45,12 @@ class Ensemble(nn.Module, ABC):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], *tokens: Any) -> Tensor:
         answers = []
-        for modality, part in self.parts():
-            if modality is None:
-                answer = part(inputs, present, *tokens)
+        for name, part in self.parts():
+            if name is not None and name in inputs:
+                answer = part({name: inputs[name]}, {name: present[name]})
             else:
-                answer = part({modality: inputs[modality]}, {modality: present[modality]})
+                sees_tokens = name is None or head_type(name).takes_tokens
+                answer = part(inputs, present, *(tokens if sees_tokens else ()))
             answers.append(as_log_probabilities(part, answer))
         return self.average(torch.stack(answers, dim=1), present)
 

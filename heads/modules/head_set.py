@@ -76,11 +76,8 @@ def answer_all(heads: Iterable[TrainedHead], vectors: Vectors) -> dict[str, Tens
 def _parts(head: TrainedHead, ensemble: Ensemble) -> Iterator[TrainedHead]:
     """Yield each part of a head that is an ensemble, as a head of its own."""
     whole = head.description
-    for modality, part in ensemble.parts():
-        if modality is None:
-            description = replace(whole, name=whole.name.removesuffix(GUARD))
-        else:
-            description = whole.single(modality)
+    for name, part in ensemble.parts():
+        description = replace(whole, name=whole.name.removesuffix(GUARD)) if name is None else whole.member(name)
         standardise = head.standardise.part(description.dims, description.token_dims)
         yield replace(head, description=description, module=part, standardise=standardise)
 
@@ -101,6 +98,9 @@ def _is_same_network(one: TrainedHead, other: TrainedHead) -> bool:
 
 def _built(description: HeadDescription) -> HeadDescription:
     """Return the description without its name and what makes no difference to a trained network of that name."""
-    used = head_type(description.plugin or description.name).settings
+    kind = head_type(description.plugin or description.name)
+    used = kind.settings
     of_others: dict[str, Any] = {name: 0 for kind in HEAD_TYPES.values() for name in kind.settings if name not in used}
+    if kind.at_once:  # its sizes are those of what it was fitted to
+        of_others |= {"hidden_dim": 0, "n_stored": 0}
     return replace(description, name="", dropout=0.0, weights={}, **of_others)

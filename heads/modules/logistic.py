@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 __all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic", "layer_of"]
 
 STRENGTHS = tuple(10 ** (exponent / 3) for exponent in range(-12, 7, 2))  # 1e-4 to 1e2: scikit-learn's C
+PATIENCE = 2  # strengths in a row at which the log loss grows
 
 
 class Logistic(nn.Module):
@@ -49,7 +51,7 @@ class Logistic(nn.Module):
 class LogisticFit:
     """The head of the strength that did best on the validation rows, and what the others did.
 
-    The lists follow the strengths, weakest C first; `n_steps` are L-BFGS's.
+    The lists follow the strengths that were tried, weakest C first; `n_steps` are L-BFGS's.
     """
 
     module: Logistic
@@ -74,13 +76,15 @@ def fit_logistic(
     sample_weights: Tensor | None = None,
     tolerance: float = 1e-5,
     max_steps: int = 1000,
+    patience: int = PATIENCE,
 ) -> LogisticFit:
     """Return the best logistic regression by macro-F1 on the validation rows; ties go to the log loss.
 
     Fitted is scikit-learn's `LogisticRegression`, which minimises ``C * sum of row_weight * loss + |W|^2 / 2`` with
     free intercepts by L-BFGS until no entry of the mean loss's gradient is above `tolerance`: at the weakest C first,
-    and at each from where the one before ended. It computes on the CPU, in the inputs' precision. A class without
-    training rows gets a logit of about -28 everywhere.
+    and at each from where the one before ended, until the validation rows' log loss has grown `patience` times in a
+    row. It computes on the CPU, in the inputs' precision. A class without training rows gets a logit of about -28
+    everywhere.
 
     Shape:
         inputs: {modality: (N, D_modality)}, standardised
@@ -121,7 +125,10 @@ def fit_logistic(
         answers = probabilities.argmax(1)
         macro_f1s.append(scores(validation_labels, answers, n_classes, validation_weights)["macro_f1"])
         log_losses.append(log_loss(probabilities, validation_labels, validation_weights))
-    best = max(range(len(strengths)), key=lambda place: (macro_f1s[place], -log_losses[place]))
+        if len(log_losses) > patience and min(np.diff(log_losses)[-patience:]) > 0:
+            break
+    strengths = strengths[: len(layers)]
+    best = max(range(len(layers)), key=lambda place: (macro_f1s[place], -log_losses[place]))
     module.layer.load_state_dict(dict(zip(("weight", "bias"), layers[best], strict=True)))
     return LogisticFit(module.to(targets.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)
 

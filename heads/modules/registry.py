@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 
@@ -25,17 +26,18 @@ def build(description: HeadDescription, *, stack: tuple[int, ...] = ()) -> nn.Mo
         HeadError: attention is asked for over one modality, a dropout is no rate, or the user's own class is no head.
     """
 
-    def singles() -> dict[str, nn.Module]:
-        return {name: build(description.single(name), stack=stack) for name in sorted(description.dims)}
+    def members(names: Iterable[str]) -> dict[str, nn.Module]:
+        return {name: build(description.member(name), stack=stack) for name in sorted(names)}
 
     if description.name.endswith(GUARD):
         fusion = replace(description, name=description.name.removesuffix(GUARD))
-        return Guarded(build(fusion, stack=stack), singles())
+        return Guarded(build(fusion, stack=stack), members(description.dims))
     if description.plugin is not None:
         return load_plugin(description.plugin)(description.dims, n_classes=description.n_classes)
     kind = head_type(description.name)
     code = import_module(kind.module)
     if kind.is_average:
-        return code.build(description, members=singles())
+        names = description.weights if kind.averages_fusions else description.dims
+        return code.build(description, members=members(names))
     built = code.build(description, stack=stack)
     return LearnedAbsent(built, description.dims, stack=stack) if description.absent == "learned" else built

@@ -33,8 +33,6 @@ class Baseline(nn.Module):
         output: (B, K) log-probabilities
     """
 
-    is_saved = False
-
     def __init__(self, dims: Mapping[str, int], model: Any, *, seen: Tensor, temperature: float = 1.0) -> None:
         super().__init__()
         self.modalities = sorted(dims)

@@ -28,6 +28,7 @@ from heads.experiment.configuration import Configuration, configurations_of
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
 from heads.experiment.result_store import ENGINE_VERSION, ResultCache
+from heads.head_types import head_type
 from heads.runs.ablation_folder import write_ablation
 from heads.runs.ablation_report import AblationReport
 from heads.runs.folder import reserved, write_page
@@ -131,7 +132,13 @@ def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configurati
 
         return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed), {}
     axes = {name: values for name, values in settings.grid.items() if not isinstance(values, Range)}
-    configurations = configurations_of(problem.fusions, problem.combinations, span(axes))
+    fusions = problem.fusions
+    if settings.race:
+        ensembles = [name for name in fusions if head_type(name).averages_fusions]
+        fusions = tuple(name for name in fusions if name not in ensembles)
+        for name in ensembles:
+            log.info("%s is left out of the race: it needs all other heads on all folds.", name)
+    configurations = configurations_of(fusions, problem.combinations, span(axes))
     log.log(
         PROGRESS,
         "%d configurations × %d folds × %d seeds: %d jobs" + (" at most" if settings.race else ""),

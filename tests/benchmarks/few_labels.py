@@ -7,8 +7,8 @@ half of the label), `redundant` (both tell all of it), `noise` (the picture tell
 complementary, and a fifth of the labels to learn from are wrong) and `xor` (neither tells anything alone).
 
 Printed are the means over draws, macro-F1 less that of text alone with a 95 % interval (Student's t over the draws,
-paired), and the seconds of CPU of one fit with its answers, members of late fusion included. What is drawn is which
-products have labels: all draws are of one catalogue.
+paired), and the seconds of CPU of one fit with its answers, members of late fusion and of an ensemble included; the
+latter is made of the other heads named. What is drawn is which products have labels: all draws are of one catalogue.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from heads.settings import FitSettings  # noqa: E402
 
 VALIDATION_SHARE = 0.2
 LEAST_TEST = 20  # products of a class
+TRAIN_SHARE, TEST_SHARE, LEAST_ROWS = 0.65, 0.2, 10  # where all have labels
 DRAWN = ("complementary", "redundant", "noise", "label-noise", "xor")
 DRAWN_DIM, N_DRAWN, N_PARTS = 64, 4000, 4
 WRONG = 0.2  # of the labels
@@ -82,12 +83,16 @@ def draw_vectors(kind: str, generator: np.random.Generator) -> tuple[Vectors, np
 
 
 def draw_split(targets: np.ndarray, per_class: int, generator: np.random.Generator) -> tuple[np.ndarray, Split]:
-    """Return the classes of the rows, without those that have too few, and who has a label."""
+    """Return the classes of the rows, without those that have too few, and who has a label; of 0 a class nearly all."""
     counts = np.bincount(targets[targets >= 0])
-    kept = np.flatnonzero(counts >= per_class + LEAST_TEST)
+    kept = np.flatnonzero(counts >= (per_class + LEAST_TEST if per_class else LEAST_ROWS))
     names = np.full(len(counts), -1)
     names[kept] = np.arange(len(kept))
     targets = np.where(targets >= 0, names[targets], -1)
+    if not per_class:
+        rows = generator.permutation(np.flatnonzero(targets >= 0))
+        parts = np.split(rows, [int(len(rows) * share) for share in (TRAIN_SHARE, 1 - TEST_SHARE)])
+        return targets, Split(*map(np.sort, parts))
     sides: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     n_validation = max(1, round(per_class * VALIDATION_SHARE))
     for number in range(len(kept)):
@@ -114,6 +119,7 @@ def measure(
         notes=[],
         content_sha256="",
     )
+    beside = tuple(dict.fromkeys(head.split("@")[0] for head in heads if head not in vectors.dims))
     for head in heads:
         name, *changes = head.split("@")
         settings = FitSettings(seed=seed, **dict(change.split("=") for change in changes))
@@ -124,7 +130,7 @@ def measure(
         encoders = {name: vectors.encoders[name]} if name in vectors.dims else dict(vectors.encoders)
         started = time.process_time()
         results: dict[str, object] = {}
-        job = FoldJob(Configuration.of(name, encoders, settings), 0, seed)
+        job = FoldJob(Configuration.of(name, encoders, settings, beside=beside), 0, seed)
         experiment.run([job], lambda job, result, kept=results: kept.update({job.configuration.head: result}))
         trained = results[name]
         if isinstance(trained, Exception):
@@ -159,11 +165,16 @@ def show(found: Mapping[str, list[dict[str, float]]], *, against: str = "text") 
 @click.option("--label", default="label", show_default=True, help="The column to learn.")
 @click.option("--encoder", "encoders", multiple=True, help="image=NAME; the first one of each modality otherwise.")
 @click.option("--drawn", multiple=True, type=click.Choice(DRAWN), help="Drawn problems instead of a cache.")
-@click.option("--per-class", default="5,20,100", show_default=True, help="Products of each class that have a label.")
+@click.option(
+    "--per-class",
+    default="5,20,100",
+    show_default=True,
+    help="Products of each class that have a label; 0: as many as it has.",
+)
 @click.option("--draws", default=5, show_default=True)
 @click.option(
     "--heads",
-    default="text,image,early,late,logistic,stack",
+    default="text,image,early,late,logistic,stack,residual,ensemble",
     show_default=True,
     help="logistic@scaling=l2 and the like.",
 )

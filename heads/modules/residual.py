@@ -1,0 +1,178 @@
+"""The stacked answer, and a joint term that is added to it where rows held out say that it gains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heads.modules.description import HeadDescription
+from heads.modules.joint_term import JointTerm, fit_offset, principal_components
+from heads.modules.one_by_one import SEEDING
+from heads.modules.out_of_fold import inner_folds
+from heads.modules.rows_to_fit import RowsToFit, take_rows
+from heads.modules.stack import Stack, StackFit, fit_stack, last_temperature
+
+__all__ = ["Residual", "ResidualFit", "build", "fit", "fit_residual"]
+
+PENALTIES = (0.1, 0.01, 1e-3, 1e-4)  # the first choice is an infinite one: the term stays zero
+SURE = 2.0  # standard errors by which a term must gain
+
+
+class Residual(Stack):
+    """Add a joint term, which may be zero, to a stack's pooled logits (`heads.modules.joint_term`).
+
+    A row that lacks a modality gets the stack's answer.
+
+    Shape:
+        inputs: {modality: (B, D_modality)} float32, standardised
+        present: {modality: (B,)} bool
+        output: (B, K) logits
+    """
+
+    def __init__(self, dims: Mapping[str, int], *, n_classes: int) -> None:
+        super().__init__(dims, n_classes=n_classes)
+        self.joint = JointTerm(dims, n_classes=n_classes)
+
+    def untempered(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits before the last temperature, (B, K)."""
+        return super().untempered(inputs, present) + self.joint(inputs, present)
+
+    @property
+    def remark(self) -> str:
+        """What became of the joint term, in a few words."""
+        if self.joint.layer.weight.any():
+            return "products of the modalities gain on rows held out, and are added to the stack's logits"
+        return "products of the modalities gain nothing for sure on rows held out: it answers as stack does"
+
+
+@dataclass(frozen=True)
+class ResidualFit:
+    """The head, and the penalty of its joint term: infinite where that is zero."""
+
+    module: Residual
+    penalty: float
+    stack: StackFit
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Rows that were held out and have all modalities, and what the stack said of them out of fold.
+
+    Shape:
+        rows: (n,) int64
+        products: (n, P), rotated so that P is n at most
+        rotation: (P, all products)
+        offset: (n, K) logits
+        seen: (n, K) bool
+    """
+
+    rows: Tensor
+    products: Tensor
+    rotation: Tensor
+    offset: Tensor
+    seen: Tensor
+
+
+def fit_residual(rows: RowsToFit) -> ResidualFit:
+    """Return the stack of the training rows, with a joint term where that gains.
+
+    What the stack's likes said of training rows that they did not learn from is a fixed offset, and the term is fitted
+    to the same rows. Its penalty is that of least log loss in folds of them, no group of copies on both sides: the
+    weakest that is still better than the one before, or none. A term must gain twice its standard error, or is zero.
+
+    Raises:
+        LabelError: the training rows are all of one class.
+    """
+    rows = rows.on_cpu()
+    stacked = fit_stack(rows)
+    with SEEDING:
+        module = Residual(rows.dims, n_classes=rows.n_classes).eval().requires_grad_(False)
+    module.load_state_dict(stacked.module.state_dict(), strict=False)
+    joint = module.joint
+    for name in joint.modalities:
+        components = joint.get_buffer(f"components_{name}")
+        known = rows.train[rows.present[name][rows.train]]
+        components.copy_(principal_components(rows.inputs[name][known], len(components)))
+    has_all = torch.stack([rows.present[name][stacked.held] for name in joint.modalities]).all(0)
+    if not has_all.any():
+        return ResidualFit(module, math.inf, stacked)
+    held = _held(rows, joint, stacked, has_all)
+    penalty, added = _choose(rows, held)
+    if math.isfinite(penalty):
+        weights = _fitted(rows, held, torch.arange(len(held.rows)), penalty) @ held.rotation
+        joint.layer.weight.copy_(weights)
+        pooled = stacked.pooled.clone()
+        pooled[has_all] += added
+        temperature = last_temperature(module.untempered, rows, stacked.held, pooled, stacked.seen)
+        module.get_buffer("temperature").copy_(temperature)
+    return ResidualFit(module, penalty, stacked)
+
+
+def _held(rows: RowsToFit, joint: JointTerm, stacked: StackFit, has_all: Tensor) -> _Held:
+    mine = stacked.held[has_all]
+    products = joint.products(*take_rows(rows.inputs, rows.present, mine))
+    rotation = torch.eye(products.shape[1])
+    if len(mine) < products.shape[1]:  # a squared penalty knows no rotations, and the rows span fewer dimensions
+        rotation = torch.linalg.svd(products, full_matrices=False).Vh
+    return _Held(mine, products @ rotation.T, rotation, stacked.pooled[has_all], stacked.seen[has_all])
+
+
+def _choose(rows: RowsToFit, held: _Held) -> tuple[float, Tensor]:
+    """Return the penalty, infinite where no term surely gains, and what the term's likes add out of fold, (n, K)."""
+    folds = inner_folds(replace(rows, train=held.rows), most_rows=None)
+    places = torch.full_like(rows.targets, -1)
+    places[held.rows] = torch.arange(len(held.rows))
+    before = _losses(rows, held, torch.zeros_like(held.offset))
+    best, best_gain, best_added = math.inf, 0.0, torch.zeros_like(held.offset)
+    last = 0.0
+    for penalty in PENALTIES:
+        added = torch.zeros_like(held.offset)
+        for fold in folds:
+            asked = places[fold.held]
+            added[asked] = held.products[asked] @ _fitted(rows, held, places[fold.learned], penalty).T
+        gain, error = _mean(before - _losses(rows, held, added), rows.groups[held.rows])
+        if gain > best_gain and gain > SURE * error:
+            best, best_gain, best_added = penalty, gain, added
+        if gain < last:
+            break
+        last = gain
+    return best, best_added
+
+
+def _fitted(rows: RowsToFit, held: _Held, places: Tensor, penalty: float) -> Tensor:
+    """Return the term's weights, fitted to some of the rows held out, (K, P)."""
+    mine = held.rows[places]
+    return fit_offset(
+        held.products[places], held.offset[places], rows.targets[mine], seen=held.seen[places],
+        row_weights=rows.row_weights[mine], penalty=penalty,
+    )  # fmt: skip
+
+
+def _losses(rows: RowsToFit, held: _Held, added: Tensor) -> Tensor:
+    """Return each row's share of the log loss, times the number of rows, (n,) float64."""
+    logits = (held.offset + added).double().masked_fill(~held.seen, -torch.inf)
+    weights = rows.row_weights[held.rows].double()
+    return F.cross_entropy(logits, rows.targets[held.rows], reduction="none") * weights / weights.mean()
+
+
+def _mean(values: Tensor, groups: Tensor) -> tuple[float, float]:
+    """Return the mean of values and its standard error; groups are drawn whole."""
+    mean = values.mean()
+    places = groups.unique(return_inverse=True)[1]
+    sums = torch.zeros(int(places.max()) + 1, dtype=values.dtype).index_add_(0, places, values - mean)
+    return float(mean), float(sums.square().sum().sqrt() / len(values))
+
+
+def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:  # noqa: ARG001 - it is fitted alone
+    """Return the head, not fitted (`heads.head_types`)."""
+    return Residual(description.dims, n_classes=description.n_classes)
+
+
+def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
+    """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
+    return fit_residual(rows).module, {}
