@@ -45,6 +45,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """End what was started for all tests."""
+    if fork_server := sys.modules.get("fork_server"):
+        fork_server.close()
+
+
 @pytest.fixture(scope="session")
 def _fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where matplotlib keeps its list of fonts, which takes it two seconds to make, for all processes of tests."""

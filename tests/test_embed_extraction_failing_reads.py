@@ -31,7 +31,7 @@ from extracted import (
     told_rightly,
     undisturbed,
 )
-from forked import Forked
+from forked import ForkedCommands
 from support import ROOT, class_vectors, synthetic_cache
 
 from cache import verify
@@ -47,7 +47,7 @@ class Commands:
 
     def __init__(self):
         self.idle = SimpleQueue()
-        self.servers = [Forked("forked_commands.py") for _ in range(N_AT_ONCE)]
+        self.servers = [ForkedCommands() for _ in range(N_AT_ONCE)]
         for server in self.servers:
             self.idle.put(server)
 

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import fork_server
 import h5py
 import numpy as np
 import pytest
@@ -260,7 +261,7 @@ def test_real_command_interrupted_and_killed_from_outside_encodes_only_the_rest(
 
     def stop(sent):
         n_before = len(parts())
-        process = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = fork_server.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while len(parts()) == n_before:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
@@ -283,7 +284,7 @@ def test_real_command_interrupted_and_killed_from_outside_encodes_only_the_rest(
     assert (code, stdout) == (-signal.SIGKILL, "")
     assert len(keys_on_disk(folder / "embeddings.h5")) == 6 + n_texts
 
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=True)
+    done = fork_server.run(line, cwd=folder, capture_output=True, text=True, check=True)
     assert [(entry["n_cached"], entry["n_encoded"]) for entry in json.loads(done.stdout)["encoders"]] == [
         (6, 0),
         (n_texts, 6 - n_texts),
