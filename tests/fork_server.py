@@ -215,13 +215,13 @@ def _run(arguments: list[str]) -> int:
     try:
         if arguments[0] == "-c":
             sys.argv = ["-c", *arguments[2:]]
-            sys.path[0] = ""
+            sys.path[:2] = [""]
             module = type(sys)("__main__")
             sys.modules["__main__"] = module
             exec(compile(arguments[1], "<string>", "exec"), vars(module))  # noqa: S102 - what a test gives
         else:
             sys.argv = arguments
-            sys.path[0] = str(Path(arguments[0]).resolve().parent)
+            sys.path[:2] = [str(Path(arguments[0]).resolve().parent)]
             runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as stop:
         code = 0 if stop.code is None else stop.code
