@@ -39,9 +39,11 @@ def start_of(kind: str, commands: ForkedCommands, folder: Path) -> Path:
     return folder
 
 
-def undisturbed(start: Path, commands: ForkedCommands, **order: Any) -> tuple[Path, list[dict[str, Any]]]:
+def undisturbed(
+    start: Path, commands: ForkedCommands, name: str = "whole", **order: Any
+) -> tuple[Path, list[dict[str, Any]]]:
     """Return the folder and the log of a run in a copy of a start that nothing disturbs."""
-    whole = Path(shutil.copytree(start, start.with_name(start.name + "-whole")))
+    whole = Path(shutil.copytree(start, start.with_name(f"{start.name}-{name}")))
     code, stderr, log = commands.run(whole, command="embed-extract", arguments=EXTRACT, **order)
     assert (code, stderr) == (0, ""), stderr
     return whole, log
