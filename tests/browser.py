@@ -28,33 +28,40 @@ def opened(path: Path, *, width: int = 1200, height: int = 900, dark: bool = Fal
         pytest.skip("there is no Chromium on this machine: the page is not opened")
     fetched: list[str] = []
     complaints: list[str] = []
-    colours = "dark" if dark else "light"
-    page = _browser().new_page(viewport={"width": width, "height": height}, color_scheme=colours)
+    listeners = {
+        "request": lambda request: fetched.append(request.url),
+        "console": lambda message: complaints.append(f"{message.type}: {message.text}"),
+        "pageerror": lambda error: complaints.append(str(error)),
+    }
+    page = _page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme="dark" if dark else "light")
     try:
-        page.on("request", lambda request: fetched.append(request.url))
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        for event, note in listeners.items():
+            page.on(event, note)
         page.goto(path.resolve().as_uri())
         yield page
         others = [url for url in fetched if not url.startswith("data:") and url != path.resolve().as_uri()]
         assert not complaints, complaints
         assert not others, f"the page fetched {others}"
     finally:
-        page.close()
+        for event, note in listeners.items():
+            page.remove_listener(event, note)
+        page.goto("about:blank")
 
 
 def close() -> None:
     """Close the browser that `opened` started, if it did: Playwright's loop runs until then, and hinders asyncio."""
     _running.close()
-    _browser.cache_clear()
+    _page.cache_clear()
 
 
 @functools.cache
-def _browser() -> Any:
-    """Return the one browser of a module's tests; each page has a profile of its own."""
+def _page() -> Any:
+    """Return the one page of a module's tests: each other would be a process more, and takes half a second."""
     from playwright.sync_api import sync_playwright
 
     playwright = _running.enter_context(sync_playwright())
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     _running.callback(browser.close)
-    return browser
+    return browser.new_page()

@@ -23,6 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell starts background commands deaf to Ctrl-C, and what they start inherits that; tests send it to real processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# While libraries and tests are imported nearly nothing is garbage, and to look for it takes a fifth of the time.
+gc.disable()
+
 _SLOW_FILE = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.slow\b", re.MULTILINE)
 _connect = socket.socket.connect
 
@@ -43,6 +46,14 @@ def pytest_collection_finish() -> None:
     """Spare Python to look for garbage among a million objects of tests and libraries again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000)
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """End what was started for all tests."""
+    if fork_server := sys.modules.get("fork_server"):
+        fork_server.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,23 +10,27 @@ never in that of the tests.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import torch
+from support import ROOT
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 NAME = "emulated"
 DEVICE = f"{NAME}:0"
+SERVES = "import sys; sys.path[:0] = sys.argv[1:]; import emulated_device; emulated_device.serve()"
 
 aten = torch.ops.aten
 COPIES = {aten.copy_.default, aten._to_copy.default}  # from one device to another
@@ -41,9 +45,36 @@ _libraries: list[torch.library.Library] = []  # what is registered goes with its
 @contextmanager
 def own_process() -> Iterator[Callable[..., Any]]:
     """Yield what calls a module's function in a process that has the device, and returns or raises what it does."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=register) as pool:
-        yield lambda function, *arguments, **options: pool.submit(function, *arguments, **options).result()
+    line = [sys.executable, "-c", SERVES, str(ROOT), str(ROOT / "tests")]
+    with fork_server.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+
+        def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            pickle.dump((function, arguments, options), process.stdin)
+            process.stdin.flush()
+            result, error = pickle.load(process.stdout)  # noqa: S301 - of a process of ours
+            if error is not None:
+                raise error
+            return result
+
+        yield call
+
+
+def serve() -> None:
+    """Call what comes by stdin in a process that has the device, until that ends."""
+    register()
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # what is printed is no answer
+        while True:
+            try:
+                function, arguments, options = pickle.load(sys.stdin.buffer)  # noqa: S301 - of a process of ours
+            except EOFError:
+                return
+            try:
+                answer = function(*arguments, **options), None
+            except Exception as error:  # noqa: BLE001 - it is raised where the call came from
+                answer = None, error
+            pickle.dump(answer, answers)
+            answers.flush()
 
 
 def register() -> None:

@@ -23,11 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import h5py
 import pandas  # noqa: F401 - reads the catalogue
 import PIL.Image
-import torch
-from forked import serve
+from forked import put_in_the_place_of_torch, serve
 from support import CountingEncoder
 
-torch.set_num_threads(1)  # a pool of threads would not outlive the fork
+put_in_the_place_of_torch()
 PIL.Image.init()
 
 import cache.journal  # noqa: E402

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fork_server
 import httpx
 from support import ROOT, image_bytes, write_catalogue
 from tiny_models import write_two_towers, write_vision
@@ -82,7 +83,7 @@ def start(run: Served, folder: Path, *arguments: object) -> SimpleNamespace:
     command = [sys.executable, ROOT / "bin" / "heads-serve", run.run_path, "--port", "0", "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
+        process = fork_server.Popen(
             [*map(str, command), *map(str, arguments)], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         )
     url = process.stdout.readline().strip()

@@ -4,11 +4,11 @@ import datetime
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import fork_server
 import numpy as np
 import pytest
 from bucket_server import BUCKET, OPEN_BUCKET, READER
@@ -479,7 +479,7 @@ def test_what_a_killed_machine_put_there_is_not_encoded_again_by_another(url, tm
     catalogue, log = small_catalogue(tmp_path / "shop", 9), tmp_path / "log"
     values = {"root": str(ROOT), "tests": str(ROOT / "tests"), "log": str(log), "catalogue": str(catalogue), "url": url}
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "killed")}
-    done = subprocess.run([sys.executable, "-c", KILLED.format(**values)], env=environment, check=False)
+    done = fork_server.run([sys.executable, "-c", KILLED.format(**values)], env=environment, check=False)
     assert done.returncode == -9
     acknowledged = log.read_text().split()
     assert len(acknowledged) == 4

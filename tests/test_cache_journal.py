@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import fork_server
 import h5py
 import numpy as np
 import pytest
@@ -308,7 +309,7 @@ with Journal(sys.argv[1]) as journal:
 @pytest.mark.slow
 def test_parts_of_a_killed_writer_are_still_there(cache_path):
     command = [sys.executable, "-c", KILLED, cache_path, ROOT, Path(__file__).parent]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    with fork_server.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "published\n"
         writer.kill()
     assert writer.returncode == -signal.SIGKILL

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import fork_server
 import pytest
 from support import ROOT
 
@@ -52,7 +53,7 @@ def cache_path(tmp_path):
 def holder(cache_path):
     """Yield a process that holds the lock of `cache_path`; it lets go when its input ends."""
     command = [sys.executable, "-c", HOLDS, cache_path, ROOT]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with fork_server.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         yield process
 
@@ -123,7 +124,7 @@ def test_writers_that_take_turns_never_overlap(cache_path):
     counter = cache_path.with_name("counter")
     counter.write_text("0")
     command = [sys.executable, "-c", TAKES_TURNS, cache_path, ROOT]
-    writers = [subprocess.Popen(command) for _ in range(4)]
+    writers = [fork_server.Popen(command) for _ in range(4)]
     assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
     assert counter.read_text() == "200"
     assert there(cache_path) == []

@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import fork_server
 import h5py
 import numpy as np
 import pytest
@@ -503,7 +504,7 @@ def many(tmp_path_factory):
 def seal_elsewhere(path, *, limit):
     """Seal in a process of its own and return what it said: its error's message, and all that went to stderr."""
     command = [sys.executable, "-c", SEALS_UNDER_A_LIMIT, path, str(limit), ROOT, Path(__file__).parent]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = fork_server.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 

@@ -14,6 +14,7 @@ import sys
 import termios
 from pathlib import Path
 
+import fork_server
 import h5py
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_terminal_shows_a_bar(shop):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     os.set_blocking(ours, False)
-    done = subprocess.run(counted_line("--json"), stdout=subprocess.PIPE, stderr=theirs, check=True)
+    done = fork_server.run(counted_line("--json"), stdout=subprocess.PIPE, stderr=theirs, check=True)
     shown = os.read(ours, 10**6).decode()
     for end in (ours, theirs):
         os.close(end)
@@ -243,7 +244,7 @@ def test_real_command_with_real_encoders_is_quiet_and_runs_in_any_folder(tmp_pat
 def test_reader_that_goes_away_is_no_reason_to_complain(shop):
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(counted_line(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    done = fork_server.run(counted_line(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
     assert verify("embeddings.h5") == []
@@ -432,7 +433,7 @@ def test_second_writer_is_told_who_writes_and_can_go_on_when_the_first_is_dead(s
 def test_commands_typed_at_once_write_one_whole_cache(shop):
     """Each comes to its end or is told that another writes."""
     running = [
-        subprocess.Popen(counted_line(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)
+        fork_server.Popen(counted_line(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)
     ]
     ends = [(process.communicate()[1], process.returncode) for process in running]
     assert ("", 0) in ends
@@ -530,13 +531,13 @@ def test_seal_that_meets_a_limit_of_the_system_ends_in_one_line_and_loses_nothin
     synthetic_cache(Path("embeddings.h5"), {"image": np.ones((500, 1024))}, {"label": ["x"] * 500})
     before = Path("embeddings.h5").read_bytes()
     line = counted_line(file_limit=len(before) // 2)
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = fork_server.run(line, capture_output=True, text=True, check=False)
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Error: ")
     assert "type the same line again" in done.stderr
     assert (done.returncode, done.stdout) == (1, "")
     assert Path("embeddings.h5").read_bytes() == before
-    again = subprocess.run(counted_line("--json"), capture_output=True, text=True, check=True)
+    again = fork_server.run(counted_line("--json"), capture_output=True, text=True, check=True)
     assert [entry["n_encoded"] for entry in json.loads(again.stdout)["encoders"]] == [0, 0]
     assert sorted(os.listdir()) == ["data.csv", "embeddings.h5", "embeddings.h5.hints", "images"]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import fork_server
 import numpy as np
 import pytest
 from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
@@ -170,7 +171,7 @@ def test_a_signal_stops_the_command_and_keeps_what_is_finished(cache_path, tmp_p
     memo_path = tmp_path / "runs" / "memo.sqlite"
     command = [sys.executable, ROOT / "bin" / "heads-ablate", cache_path, "--fusion", "early", "--folds", "2"]
     command += ["--max-epochs", "1,10000000", "--patience", "10000000", "--hidden", "8", "--runs", tmp_path / "runs"]
-    running = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    running = fork_server.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     n_done = 0
     try:
         while running.poll() is None and n_done < 2:

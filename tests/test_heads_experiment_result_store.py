@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import fork_server
 import numpy as np
 import pytest
 from support import ROOT
@@ -57,7 +58,7 @@ def assert_same(found, expected):
 
 def start_writer(path, name, n_outcomes):
     code = WRITER.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    return subprocess.Popen(
+    return fork_server.Popen(
         [sys.executable, "-c", code, path, name, str(n_outcomes)], stdout=subprocess.PIPE, text=True, cwd=path.parent
     )
 

@@ -102,7 +102,6 @@ def test_the_last_size_is_the_run_s_and_the_others_stand_beside_it(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="failed once, before layers were made under the lock of seeds")
 def test_a_size_beside_others_is_what_it_is_alone(folder):
     (beside, *_), (alone,) = (read(folder, run=run)[1]["sizes"] for run in ("all", "small"))
     for head, own in beside["heads"].items():

@@ -32,37 +32,44 @@ def server(served_run, tmp_path_factory) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture(scope="module")
-def browser():
+def tab():
+    """The one page of all tests: each other would be a process more."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine: the page is not opened")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
+        yield chromium.new_page()
         chromium.close()
 
 
 @pytest.fixture
-def opened(server, browser):
+def opened(server, tab):
     """What opens the page; at the end nothing may have come from elsewhere, and nothing have been complained of."""
-    pages, complaints, fetched = [], [], []
+    complaints, fetched = [], []
+    listeners = {
+        "request": lambda request: fetched.append(request.url),
+        "console": lambda message: complaints.append(f"{message.text} {message.location['url']}"),
+        "pageerror": lambda error: complaints.append(str(error)),
+    }
+    for event, note in listeners.items():
+        tab.on(event, note)
 
     def open_page(*, width: int = 1200, dark: bool = False, before=None):
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
-        pages.append(page)
-        page.set_default_timeout(20_000)
-        page.on("request", lambda request: fetched.append(request.url))
-        page.on("console", lambda message: complaints.append(f"{message.text} {message.location['url']}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(color_scheme="dark" if dark else "light")
+        tab.set_default_timeout(20_000)
         if before:
-            before(page)
-        page.goto(server.url)
-        return page
+            before(tab)
+        tab.goto(server.url)
+        return tab
 
     yield open_page
-    for page in pages:
-        page.unroute_all(behavior="ignoreErrors")
-        page.close()
+    for event, note in listeners.items():
+        tab.remove_listener(event, note)
+    tab.unroute_all(behavior="ignoreErrors")
+    tab.evaluate("sessionStorage.clear()")
+    tab.goto("about:blank")
     refused = re.compile(r"Failed to load resource: .*(status of (401|422|500|503)|ERR_FAILED|404.*/products/)")
     assert not [text for text in complaints if not refused.search(text)]
     assert not [url for url in fetched if not url.startswith((server.url, f"blob:{server.url}", "data:"))]

@@ -5,11 +5,11 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from itertools import chain
 
+import fork_server
 import numpy as np
 import pytest
 import torch
@@ -545,7 +545,7 @@ train(sys.argv[1], settings=TrainSettings(fusions=(), max_epochs=1, n_resamples=
 
 def test_a_killed_write_leaves_no_run_and_hinders_none(tmp_path, cache_path):
     runs = tmp_path / "runs"
-    killed = subprocess.run([sys.executable, "-c", KILLED, cache_path, runs], cwd=ROOT, check=False)
+    killed = fork_server.run([sys.executable, "-c", KILLED, cache_path, runs], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert [path for path in runs.iterdir() if not path.name.startswith(".")] == []
     settings = replace(QUICK, fusions=(), max_epochs=1)

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import importlib
 import json
 import os
@@ -69,6 +70,7 @@ SCRIPTS = dict(
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+@functools.cache
 def imports_of(source):
     """Return the names of all modules that a source imports, in functions and conditions too.
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from heads.modules.log_linear_pool import fit_pool
 from heads.modules.logistic import layer_of
-from heads.modules.one_by_one import SEEDING
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.out_of_fold import InnerFold
 from heads.modules.rows_to_fit import RowsToFit
 from heads.modules.scalings import of_one_length
@@ -71,7 +71,7 @@ def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> Me
     choices = [_choose(of_one_length(vectors) if wish else vectors, rows, own) for wish in (False, True)]
     best = min(choices, key=lambda choice: choice.log_loss)
     of_length = best is choices[1]
-    with SEEDING:
+    with drawing_apart():
         module = LinearMember(vectors.shape[1], rows.n_classes).eval().requires_grad_(False)
     module.get_buffer("of_one_length").fill_(of_length)
     scaled = of_one_length(vectors) if of_length else vectors

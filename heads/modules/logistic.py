@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
 from heads.modules.description import HeadDescription
-from heads.modules.one_by_one import SEEDING
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.sklearn_fit import fit_converged
 from heads.modules.standardiser import concatenate
@@ -104,7 +104,7 @@ def fit_logistic(
     if not strengths or not all(0 < strength < float("inf") for strength in strengths):
         raise SettingError(f"Expected one strength or more, positive and finite, got {strengths}.")
     seen = classes_seen(targets[train], n_classes=n_classes).cpu()
-    with SEEDING:  # a layer draws from the generator that another thread may have seeded for a head
+    with drawing_apart():  # a layer draws from the generator that another thread may have seeded for a head
         module = Logistic({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).eval()
 
     vectors, validation_vectors = (

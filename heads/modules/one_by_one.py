@@ -14,10 +14,17 @@ from heads.errors import HeadError
 from heads.modules.plugin import blame
 from heads.modules.standardiser import zero_absent
 
-__all__ = ["SEEDING", "OneByOne"]
+__all__ = ["SEEDING", "OneByOne", "drawing_apart"]
 
 SEEDING = threading.Lock()  # torch's own generator is one for all threads
 SEED_STEP = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: apart from each other, whatever the seeds
+
+
+@contextmanager
+def drawing_apart() -> Iterator[None]:
+    """Let what is drawn from torch's own generator in this block change nothing that others draw, in any thread."""
+    with SEEDING, torch.random.fork_rng(devices=[]):
+        yield
 
 
 class OneByOne:

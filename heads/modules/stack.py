@@ -12,7 +12,7 @@ from heads.modules.description import HeadDescription
 from heads.modules.late import row_weights
 from heads.modules.linear_member import LinearMember, fit_member
 from heads.modules.log_linear_pool import fit_pool
-from heads.modules.one_by_one import SEEDING
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.out_of_fold import HELD_ROWS, inner_folds
 from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.standardiser import zero_absent
@@ -101,7 +101,7 @@ def fit_stack(rows: RowsToFit, *, most_held: int | None = HELD_ROWS) -> StackFit
     """
     rows = rows.on_cpu()
     is_seen = classes_seen(rows.targets[rows.train], n_classes=rows.n_classes)
-    with SEEDING:
+    with drawing_apart():
         module = Stack(rows.dims, n_classes=rows.n_classes).eval().requires_grad_(False)
     module.get_buffer("shifts").copy_(torch.where(is_seen, 0.0, LEAST_LOG_PROBABILITY))
     folds = inner_folds(rows, most_rows=most_held)

@@ -16,6 +16,7 @@ from torture import (
     servers,
     stopped_trainings,
     two_ablations,
+    unreadable,
 )
 from torture.campaign import Campaign
 
@@ -25,6 +26,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         kills.CAMPAIGN,
         kills_in_a_row.CAMPAIGN,
         failing_disk.CAMPAIGN,
+        unreadable.CAMPAIGN,
         power_loss.CAMPAIGN,
         power_loss.WITHOUT,
         no_locks.CAMPAIGN,

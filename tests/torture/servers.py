@@ -11,7 +11,6 @@ import resource
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import fork_server
 import httpx
 from served import Served, served, started, stop
 from support import ROOT
@@ -136,7 +136,7 @@ def damaged_run(run: Served, trial: Trial) -> None:
     content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
     path.write_bytes(content)
     line = [sys.executable, ROOT / "bin" / "heads-serve", run.run_path, "--port", "0", "--device", "cpu"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    done = fork_server.run(line, capture_output=True, text=True, timeout=120, check=False)
     require(done.returncode == 1 and "Traceback" not in done.stderr, UNNAMED, f"a bit of {path.name}: {done.stderr}")
     require(done.stderr.count("Error: ") == 1, UNNAMED, done.stderr)
     trial.counts["damaged runs refused"] += 1
