@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +101,7 @@ class Source:
                 failures |= part.failures
         return failures
 
-    def blocks(self, modality: str, encoder: str) -> Iterator[tuple[list[str], np.ndarray, Tokens | None]]:
+    def blocks(self, modality: str, encoder: str) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
         """Yield keys, their vectors and their tokens, if any, in blocks of some `BLOCK_BYTES`.
 
         Raises:
@@ -136,7 +136,7 @@ class Source:
             ) from error
 
 
-def _sealed_blocks(cache: Cache, modality: str, encoder: str) -> Iterator[tuple[list[str], np.ndarray, Tokens | None]]:
+def _sealed_blocks(cache: Cache, modality: str, encoder: str) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
     keys, encoded = cache.keys(modality), cache.encoded(modality, encoder)
     has_tokens = cache.has_tokens(modality, encoder)
     counts = cache.token_counts(modality, encoder) if has_tokens else np.zeros(len(keys), dtype=np.int64)
