@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from cache.string_column import StringColumn
+
 __all__ = ["PICTURE_KEYS", "USUAL_NAMES", "share_filled", "usual_column", "usual_columns"]
 
 # Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
@@ -57,7 +59,8 @@ def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
 
 def share_filled(cells: Sequence[str]) -> float:
     """Return the share of the cells that are more than blanks."""
-    return sum(bool(cell.strip()) for cell in cells) / max(1, len(cells))
+    n_filled = cells.n_filled if isinstance(cells, StringColumn) else sum(bool(cell.strip()) for cell in cells)
+    return n_filled / max(1, len(cells))
 
 
 def _plain(name: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cache import Cache, Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
-from cache.layout import FORMAT_VERSION
 from cache.key_index import KeyIndex
+from cache.layout import FORMAT_VERSION
 from cache.samples import choose_samples, read_samples
 
 GOLDEN = Path(__file__).parent / "golden"

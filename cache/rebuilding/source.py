@@ -136,7 +136,9 @@ class Source:
             ) from error
 
 
-def _sealed_blocks(cache: Cache, modality: str, encoder: str) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
+def _sealed_blocks(
+    cache: Cache, modality: str, encoder: str
+) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
     keys, encoded = cache.keys(modality), cache.encoded(modality, encoder)
     has_tokens = cache.has_tokens(modality, encoder)
     counts = cache.token_counts(modality, encoder) if has_tokens else np.zeros(len(keys), dtype=np.int64)

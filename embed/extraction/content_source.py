@@ -42,7 +42,7 @@ __all__ = ["ContentSource", "ListedPicture", "Source", "find_source"]
 
 log = logging.getLogger("embed_once")
 
-BLOCK_ROWS = 2**17  # contents whose keys are indexed at once
+BLOCK_ROWS = 2**16  # contents whose keys are indexed at once
 
 
 class ContentSource(Protocol):
