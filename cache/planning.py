@@ -13,17 +13,19 @@ from cache.key_index import BLOCK_ROWS, KeyIndex
 __all__ = ["plan"]
 
 
-def plan(wanted: Iterable[str], have: Iterable[str]) -> KeyColumn:
-    """Return the keys of `wanted` that are not in `have`, each once, in their first order; "" is no key.
+def plan(wanted: Iterable[str] | KeyIndex, *have: Iterable[str] | KeyIndex) -> KeyColumn:
+    """Return the keys of `wanted` that are in none of `have`, each once, in their first order; "" is no key.
 
     >>> plan(["b", "a", "b", "c"], {"c"})
     ['b', 'a']
     """
-    column = KeyColumn.of(wanted)
-    there = have if isinstance(have, EncodedKeys | KeyIndex) else KeyIndex(have)
+    column = KeyColumn(wanted) if isinstance(wanted, KeyIndex) else KeyColumn.of(wanted)
+    rows = column.rows if isinstance(wanted, KeyIndex) else column.first_rows
+    several = [some if isinstance(some, EncodedKeys | KeyIndex) else KeyIndex(some) for some in have]
     pieces = [np.empty(0, dtype=np.int64)]
-    rows = column.first_rows
     for start in range(0, len(rows), BLOCK_ROWS):
-        some = rows[start : start + BLOCK_ROWS]
-        pieces.append(some[~there.has(column.contents.keys[some])])
+        piece = rows[start : start + BLOCK_ROWS]
+        for some in several:
+            piece = piece[~some.has(column.contents.keys[piece])]
+        pieces.append(piece)
     return KeyColumn(column.contents, np.concatenate(pieces))

@@ -59,12 +59,14 @@ class Products:
             places = column.found_in(indices[modality])
             statuses = np.array(contents.statuses, dtype="S16")  # (N,)
             statuses[(places < 0) & (column.rows >= 0)] = b"not_encoded"
-            of_failed = np.full(len(column.contents) + 1, b"", dtype="S16")  # the last is that of row -1
-            of_failed[column.contents.rows_of(failed)] = np.array(list(failed.values()), dtype="S16")
-            of_failed[-1] = b""
-            of_products = of_failed[column.rows]
+            if failed:
+                of_failed = np.zeros(len(column.contents) + 1, dtype="S16")  # the last is that of row -1
+                of_failed[column.contents.rows_of(failed)] = np.array(list(failed.values()), dtype="S16")
+                of_failed[-1] = b""
+                has_failed = (of_failed != b"")[column.rows]
+                statuses[has_failed] = of_failed[column.rows[has_failed]]
             arrays[f"catalogue/{modality}/row"] = places
-            arrays[f"catalogue/{modality}/status"] = np.where(of_products == b"", statuses, of_products)
+            arrays[f"catalogue/{modality}/status"] = statuses
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
             if contents.samples:

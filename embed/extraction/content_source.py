@@ -14,8 +14,7 @@ import numpy as np
 
 from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
-from cache.key_column import KeyColumn, rows_in
-from cache.key_index import KeyIndex
+from cache.key_column import KeyColumn
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from embed.catalogue.catalogue import Catalogue
@@ -27,6 +26,7 @@ from embed.contents.images import locate, read_image
 from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.errors import CatalogueError, ContentError
+from embed.extraction.gathered_contents import gather
 from embed.extraction.object_listing import (
     N_OBJECTS_A_TASK,
     check_buckets,
@@ -41,8 +41,6 @@ from embed.settings import ExtractSettings
 __all__ = ["ContentSource", "ListedPicture", "Source", "find_source"]
 
 log = logging.getLogger("embed_once")
-
-BLOCK_ROWS = 2**16  # contents whose keys are indexed at once
 
 
 class ContentSource(Protocol):
@@ -178,7 +176,7 @@ def find_source(
     if shard is not None and modality == "text":
         contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
     found: list[Any] | array[int] = array("q") if modality == "text" else []
-    column, statuses = _gathered(contents, found)
+    column, statuses = gather(contents, found)
     places: Sequence[Any] = found
     if isinstance(found, array):
         places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text)
@@ -193,22 +191,6 @@ def find_source(
         firsts = np.cumsum([0, *map(len, lists[:-1])])
         column, statuses = KeyColumn(column.contents, column.rows[firsts]), [listed[0].status for listed in by_product]
     return Source(modality, column, statuses, places, spec, hints, pictures)
-
-
-def _gathered(contents: Iterator[tuple[str, str, Any]], places: list[Any] | array[int]) -> tuple[KeyColumn, list[str]]:
-    """Return the keys and the statuses, and put into `places` where each content is found first."""
-    index = KeyIndex()
-    rows = [np.empty(0, dtype=np.int64)]
-    statuses: list[str] = []
-    while block := list(islice(contents, BLOCK_ROWS)):
-        keys, some_statuses, some_places = zip(*block, strict=True)
-        n_before = len(index)
-        rows.append(rows_in(index, keys))
-        statuses += some_statuses
-        new = np.flatnonzero(rows[-1] >= n_before)
-        _, first = np.unique(rows[-1][new], return_index=True)
-        places.extend([some_places[n] for n in new[first].tolist()])
-    return KeyColumn(index, np.concatenate(rows)), statuses
 
 
 def _names(cell: str) -> list[str]:

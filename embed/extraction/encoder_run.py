@@ -87,9 +87,8 @@ class EncoderRun:
         """Return the keys that the inventory lacks, in the order to encode them in, by the contents' numbers."""
         modality = self.encoder.spec.modality
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
-        missing = plan(KeyColumn(self.source.keys.contents), entry.keys)
-        if not self.settings.retry_failed:
-            missing = plan(missing, inventory.failures[modality])
+        failed = () if self.settings.retry_failed else inventory.failures[modality]
+        missing = plan(self.source.keys.contents, entry.keys, failed)
         if modality == "text":
             # Texts of one length need little padding; the longest come first, so that the cores end together.
             places = (self.source.places[number] for number in missing.rows.tolist())
@@ -156,7 +155,7 @@ class EncoderRun:
                     advance(batch.n_contents)
                     self.publish_if_due()
         finally:
-            self.publish()  # on Ctrl-C too: what is encoded is kept
+            self.end()
 
     def begin(self, entry: Entry, known_failures: dict[str, str]) -> None:
         """Get ready for batches of contents of which the entry has none."""
@@ -164,6 +163,11 @@ class EncoderRun:
         self.entry = entry
         self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
         self.known_failures = known_failures
+
+    def end(self) -> None:
+        """Publish what was taken, on Ctrl-C too, and let what there was before go: it is as large as the catalogue."""
+        self.publish()
+        self.entry, self.known_failures = None, {}
 
     def take(self, batch: Batch, keys: KeyColumn) -> int:
         """Take over what a worker made, once it is known to be vectors; return the bytes that all keys take, once."""

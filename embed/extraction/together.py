@@ -74,7 +74,7 @@ def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Enco
                         progress.advance(several[0].n_contents)
     finally:
         for run in runs:
-            run.publish()  # on Ctrl-C too: what is encoded is kept
+            run.end()
     elapsed_s = time.monotonic() - started
     return [run.report(n_missing=len(keys), elapsed_s=elapsed_s) for run, keys in zip(runs, missing, strict=True)]
 

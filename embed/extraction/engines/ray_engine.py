@@ -143,8 +143,8 @@ def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[s
 
 def _unseen(run: EncoderRun, inventory: Inventory, wanted: KeyColumn) -> KeyColumn:
     modality = run.encoder.spec.modality
-    unseen = plan(wanted, inventory.entry(modality, run.encoder.name, run.encoder.spec).keys)
-    return plan(unseen, inventory.failures[modality].keys() | run.changed)
+    entry = inventory.entry(modality, run.encoder.name, run.encoder.spec)
+    return plan(wanted, entry.keys, inventory.failures[modality], run.changed)
 
 
 def _report(run: EncoderRun, inventory: Inventory, wanted: KeyColumn, elapsed_s: float) -> EncoderReport:
