@@ -11,6 +11,8 @@ import numpy as np
 
 from cache.errors import CacheError, DamagedCacheError
 from cache.journal import Journal
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex
 from cache.keys import EncoderSpec
 from cache.part import Part
 from cache.part_file import PartFile, load_part_file
@@ -157,5 +159,5 @@ def _sealed_blocks(
                 values = cache.token_values(modality, encoder, begin, end)
                 tokens = Tokens(values, token_offsets[start : stop + 1] - begin).take(rows)
             vectors = cache.vector_block(modality, encoder, start, stop)[rows]
-            yield keys[start:stop][rows].astype(str).tolist(), vectors, tokens
+            yield KeyColumn(KeyIndex(keys[start:stop][rows])), vectors, tokens
         start = stop
