@@ -206,6 +206,7 @@ class Inventory:
         """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
         entry, index = self.entries[modality, encoder], self.keys[modality]
         dims = entry.usual_dims(parts)
+        index.reserve(len(index) + sum(len(keys) for _, keys in parts))
         while parts:
             part, keys = parts.pop(0)  # and let go
             if len(keys) and part.dims != dims:

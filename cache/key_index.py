@@ -91,6 +91,13 @@ class KeyIndex:
             self._append(wanted[new[is_first]])
         return rows
 
+    def reserve(self, n_keys: int) -> None:
+        """Make room for so many keys in all, which takes memory as they come; else all are copied now and then."""
+        if n_keys > len(self._keys):
+            room = np.empty(n_keys, dtype=KEY)
+            room[: self._n_keys] = self.keys
+            self._keys = room
+
     def reorder(self, order: np.ndarray) -> np.ndarray:
         """Put the key in row ``order[n]`` into row n, for each; return where each row has gone, (U,) int64."""
         places = np.empty(len(order), dtype=np.int64)
@@ -102,9 +109,7 @@ class KeyIndex:
     def _append(self, keys: np.ndarray) -> None:
         n_keys = self._n_keys + len(keys)
         if n_keys > len(self._keys):
-            room = np.empty(max(n_keys, self._n_keys * 3 // 2), dtype=KEY)
-            room[: self._n_keys] = self.keys
-            self._keys = room
+            self.reserve(max(n_keys, self._n_keys * 3 // 2))
         self._keys[self._n_keys : n_keys] = keys
         self._n_keys = n_keys
 

@@ -176,7 +176,7 @@ def find_source(
     if shard is not None and modality == "text":
         contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
     found: list[Any] | array[int] = array("q") if modality == "text" else []
-    column, statuses = gather(contents, found)
+    column, statuses = gather(contents, found, most=len(cells))
     places: Sequence[Any] = found
     if isinstance(found, array):
         places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text)

@@ -17,9 +17,12 @@ __all__ = ["gather"]
 BLOCK_ROWS = 2**16  # contents whose keys are indexed at once
 
 
-def gather(contents: Iterator[tuple[str, str, Any]], places: list[Any] | array[int]) -> tuple[KeyColumn, list[str]]:
-    """Return the keys and the statuses, and put into `places` where each content is found first."""
+def gather(
+    contents: Iterator[tuple[str, str, Any]], places: list[Any] | array[int], *, most: int
+) -> tuple[KeyColumn, list[str]]:
+    """Return the keys and the statuses of so many at most, and put into `places` where each content is found first."""
     index = KeyIndex()
+    index.reserve(most)
     rows = [np.empty(0, dtype=np.int64)]
     statuses: list[str] = []
     while block := list(islice(contents, BLOCK_ROWS)):
