@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from cache.string_column import StringColumn
+
 __all__ = [
     "PICTURE_KEYS",
     "USUAL_NAMES",
@@ -86,7 +88,8 @@ def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str
 
 def share_filled(cells: Sequence[str]) -> float:
     """Return the share of the cells that are more than blanks."""
-    return sum(bool(cell.strip()) for cell in cells) / max(1, len(cells))
+    n_filled = cells.n_filled if isinstance(cells, StringColumn) else sum(bool(cell.strip()) for cell in cells)
+    return n_filled / max(1, len(cells))
 
 
 def _plain(name: str) -> str:

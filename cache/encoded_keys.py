@@ -1,49 +1,66 @@
-"""Which keys have a vector: those of the sealed cache by a bit each, and a set of those that came since."""
+"""Which keys have a vector: a byte for each row of their index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from itertools import chain, compress
+from collections.abc import Iterable, Iterator, Set
 
 import numpy as np
+
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex
 
 __all__ = ["EncodedKeys"]
 
 
 class EncodedKeys(Set[str]):
-    """A set of keys that takes a byte for each that is sealed.
-
-    Args:
-        rows: key -> row, the sealed ones first and in their order; keys may be added to it, and others put in order.
+    """A set of keys that are in an index, to which others may be added.
 
     Shape:
-        encoded: (U,) bool, which of the sealed ones have a vector
+        encoded: (n,) bool, which of the first rows have a vector
     """
 
-    def __init__(self, rows: Mapping[str, int], encoded: np.ndarray) -> None:
-        self._rows = rows
-        self._encoded = encoded.astype(np.uint8).tobytes()
-        self._n_sealed = int(encoded.sum())
-        self._others: set[str] = set()
+    def __init__(self, index: KeyIndex, encoded: np.ndarray | None = None) -> None:
+        self.index = index
+        self._encoded = np.zeros(0, dtype=bool) if encoded is None else encoded
+
+    @property
+    def encoded(self) -> np.ndarray:
+        """Which rows of the index have a vector, (U,) bool."""
+        if len(self._encoded) < len(self.index):
+            more = np.zeros(len(self.index) - len(self._encoded), dtype=bool)
+            self._encoded = np.append(self._encoded, more)
+        return self._encoded
+
+    def has(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
+        """Return which of n keys are in it, (n,) bool."""
+        return self.rows_of(keys) >= 0
+
+    def rows_of(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
+        """Return the row of each key that is in it, (n,) int64; -1 for others."""
+        rows = self.index.rows_of(keys)
+        is_in = rows >= 0
+        is_in[is_in] = self.encoded[rows[is_in]]
+        return np.where(is_in, rows, -1)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add the keys in some rows of the index."""
+        self.encoded[rows] = True
+
+    def move(self, places: np.ndarray) -> None:
+        """Follow the index, whose rows have other places now, (U,) int64."""
+        encoded = np.empty(len(places), dtype=bool)
+        encoded[places] = self.encoded
+        self._encoded = encoded
 
     def __contains__(self, key: object) -> bool:
-        row = self._rows.get(key, -1)  # type: ignore[call-overload]
-        return (0 <= row < len(self._encoded) and bool(self._encoded[row])) or key in self._others
+        return isinstance(key, str) and bool(self.has([key])[0])
 
     def __iter__(self) -> Iterator[str]:
-        return chain(compress(self._rows, self._encoded), self._others)
+        return iter(KeyColumn(self.index, np.flatnonzero(self.encoded)))
 
     def __len__(self) -> int:
-        return self._n_sealed + len(self._others)
+        return int(self.encoded.sum())
 
     @classmethod
     def _from_iterable(cls, keys: Iterable[str]) -> set[str]:  # type: ignore[override]
         return set(keys)  # what `&` and `-` give
-
-    def update(self, keys: Iterable[str]) -> None:
-        """Add keys."""
-        self._others.update(key for key in keys if key not in self)
-
-    def issuperset(self, keys: Iterable[str]) -> bool:
-        """Return whether all of the keys are in it."""
-        return all(key in self for key in keys)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +14,32 @@ import numpy as np
 from cache.encoded_keys import EncodedKeys
 from cache.errors import SpecConflictError
 from cache.journal import Journal
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex, as_keys
 from cache.keys import EncoderSpec
-from cache.part import Part
 from cache.part_file import PartFile, read_heading
 from cache.products import Products
 from cache.reading import facts_of
 from cache.store import Cache
-from cache.writer import BLOCK_ROWS
 
 __all__ = ["Entry", "Inventory", "Waiting"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Waiting:
-    """A part that is not sealed yet: whose vectors it holds, and how many tokens each has."""
+    """A part that is not sealed yet: whose vectors it holds, and how many tokens each has.
+
+    Shape:
+        rows: (n,) int64, where its keys stand in those of the inventory
+        token_counts: (n,) int64
+    """
 
     file: PartFile
     spec: EncoderSpec
-    keys: list[str]
     failures: dict[str, str]  # key -> status
     dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
-    token_counts: np.ndarray | None
-
-    @classmethod
-    def of(cls, file: PartFile, part: Part) -> Waiting:
-        """Return what is kept of a part while its vectors are on the disk."""
-        counts = None if part.tokens is None else part.tokens.counts
-        return cls(file, part.spec, part.keys, part.failures, part.dims, counts)
+    token_counts: np.ndarray | None = None
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass
@@ -51,25 +51,25 @@ class Entry:
     n_token_dim: int = 0  # where the encoder gives no tokens
     sealed: bool = False
     folder: Path | None = None  # of the journal, where they were first found while nothing is sealed
-    keys: EncodedKeys = field(default_factory=lambda: EncodedKeys({}, np.zeros(0, dtype=bool)))
+    keys: EncodedKeys = field(default_factory=lambda: EncodedKeys(KeyIndex()))
     parts: list[Waiting] = field(default_factory=list)
 
     def add(self, waiting: Waiting) -> None:
         """Note what a part holds, whose dimensions are known to be the entry's."""
-        if waiting.keys:
+        if len(waiting.rows):
             self.n_dim, self.n_token_dim = waiting.dims
         if not self.sealed and not self.parts:
             self.spec = waiting.spec  # whoever asked for the entry may have made none of its vectors
         self.parts.append(waiting)
-        self.keys.update(waiting.keys)
+        self.keys.add(waiting.rows)
 
-    def usual_dims(self, parts: Iterable[Waiting]) -> tuple[int, int]:
+    def usual_dims(self, parts: Iterable[tuple[Waiting, np.ndarray]]) -> tuple[int, int]:
         """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
         if self.n_dim:
             return self.n_dim, self.n_token_dim
         counts: Counter[tuple[int, int]] = Counter()
-        for part in parts:
-            counts[part.dims] += len(part.keys)
+        for part, keys in parts:
+            counts[part.dims] += len(keys)
         return max(counts, key=lambda dims: (counts[dims], dims))
 
 
@@ -101,7 +101,7 @@ class Inventory:
             self._load()
 
     def _load(self) -> None:
-        self.keys: dict[str, dict[str, int]] = {}  # modality -> key -> row, the sealed rows first
+        self.keys: dict[str, KeyIndex] = {}  # by modality, the sealed rows first
         self.failures: dict[str, dict[str, str]] = {}  # modality -> key -> status
         self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
         self.part_paths: list[Path] = []
@@ -122,30 +122,29 @@ class Inventory:
             self._add_parts(paths)
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
-        waiting: dict[tuple[str, str], list[Waiting]] = {}
-        for encoder, part in self._read(paths):
+        waiting: dict[tuple[str, str], list[tuple[Waiting, np.ndarray]]] = {}
+        for encoder, part, keys in self._read(paths):
             self._read_paths.add(part.file.path)
             self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
-            waiting.setdefault((part.spec.modality, encoder), []).append(part)
+            waiting.setdefault((part.spec.modality, encoder), []).append((part, keys))
         for (modality, encoder), parts in waiting.items():
             self._add_fitting(modality, encoder, parts)
         for (modality, _), entry in self.entries.items():
-            for key in entry.keys & self.failures[modality].keys():
+            failed = list(self.failures[modality])
+            for key in compress(failed, entry.keys.has(failed)):
                 del self.failures[modality][key]  # it failed once and was read later
 
-    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting]]:
-        """Yield what is in parts, and whose it is; a shard, which seals none, reads no more than their keys."""
-        if not self.journal.is_shard:
-            yield from ((part.encoder, Waiting.of(file, part)) for file, part in self.journal.parts(paths))
+    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting, np.ndarray]]:
+        """Yield whose parts there are, what is in them, and their keys; a shard, which seals none, reads no more."""
+        if self.journal.is_shard:
+            for path in paths:
+                if heading := read_heading(path):
+                    waiting = Waiting(heading.file, heading.spec, heading.failures, heading.dims)
+                    yield heading.encoder, waiting, as_keys(heading.keys)
             return
-        for path in paths:
-            if heading := read_heading(path):
-                yield (
-                    heading.encoder,
-                    Waiting(
-                        heading.file, heading.spec, heading.keys, heading.failures, heading.dims, token_counts=None
-                    ),
-                )
+        for file, part in self.journal.parts(paths):
+            counts = None if part.tokens is None else part.tokens.counts
+            yield part.encoder, Waiting(file, part.spec, part.failures, part.dims, counts), as_keys(part.keys)
 
     def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
         """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.
@@ -154,7 +153,8 @@ class Inventory:
             SpecConflictError: those there are were made in another way; the message names what differs.
         """
         self.failures.setdefault(modality, {})
-        entry = self.entries.setdefault((modality, encoder), Entry(spec, folder=folder))
+        keys = EncodedKeys(self.keys.setdefault(modality, KeyIndex()))
+        entry = self.entries.setdefault((modality, encoder), Entry(spec, folder=folder, keys=keys))
         if entry.spec.fingerprint != spec.fingerprint:
             where = self.cache_path if entry.sealed else entry.folder or self.journal.folder
             forget = "" if entry.sealed else f", or remove {where} to forget the run that was stopped"
@@ -170,28 +170,51 @@ class Inventory:
         """How the vectors are made: (modality, encoder) -> spec."""
         return {where: entry.spec for where, entry in self.entries.items()}
 
+    def drop_unused(self) -> None:
+        """Forget what was asked for, and of which nothing was made."""
+        self.entries = {where: entry for where, entry in self.entries.items() if entry.sealed or entry.parts}
+        used = {modality for modality, _ in self.entries} | self._n_sealed.keys()
+        self.keys = {modality: index for modality, index in self.keys.items() if modality in used}
+
     def order(self, products: Products) -> None:
         """Put the rows that are not sealed yet into the catalogue's order, whatever order they were encoded in."""
         for modality in {*self.keys, *products.contents}:
             self.failures.setdefault(modality, {})
-            n_sealed = self._n_sealed.get(modality, 0)
-            if len(self.keys.setdefault(modality, {})) == n_sealed:
+            index, n_sealed = self.keys.setdefault(modality, KeyIndex()), self._n_sealed.get(modality, 0)
+            if len(index) == n_sealed:
                 continue
-            keys = list(self.keys[modality])
-            unsealed = dict.fromkeys(keys[n_sealed:], True)  # what the catalogue names is taken out of it
-            contents = products.contents.get(modality)
-            wanted = [] if contents is None else [*contents.keys, *contents.kept]
-            ordered = [key for key in wanted if unsealed.pop(key, False)]
-            others = sorted(unsealed)
-            self.keys[modality].clear()  # the same one, by which entries know their sealed keys
-            self.keys[modality].update((key, row) for row, key in enumerate([*keys[:n_sealed], *ordered, *others]))
+            is_left = np.arange(len(index)) >= n_sealed
+            pieces = [np.arange(n_sealed)]
+            if (contents := products.contents.get(modality)) is not None:
+                for wanted in (contents.keys, contents.kept):
+                    rows = KeyColumn(index, KeyColumn.of(wanted).found_in(index)).first_rows
+                    pieces.append(rows[is_left[rows]])
+                    is_left[rows] = False
+            others = np.flatnonzero(is_left)
+            pieces.append(others[np.argsort(index.keys[others])])
+            places = index.reorder(np.concatenate(pieces))
+            for (of_modality, _), entry in self.entries.items():
+                if of_modality == modality:
+                    entry.keys.move(places)
+                    for part in entry.parts:
+                        part.rows = places[part.rows]
 
-    def _add_fitting(self, modality: str, encoder: str, parts: Sequence[Waiting]) -> None:
+    def statuses(self, modality: str) -> np.ndarray:
+        """Return each content's status, (U,) S16."""
+        index, failures = self.keys[modality], self.failures[modality]
+        statuses = np.full(len(index), b"ok", dtype="S16")
+        rows, failed = index.rows_of(failures), np.array(list(failures.values()), dtype="S16")
+        statuses[rows[rows >= 0]] = failed[rows >= 0]
+        return statuses
+
+    def _add_fitting(self, modality: str, encoder: str, parts: list[tuple[Waiting, np.ndarray]]) -> None:
         """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
-        entry, rows = self.entries[modality, encoder], self.keys.setdefault(modality, {})
+        entry, index = self.entries[modality, encoder], self.keys[modality]
         dims = entry.usual_dims(parts)
-        for part in parts:
-            if part.keys and part.dims != dims:
+        index.reserve(len(index) + sum(len(keys) for _, keys in parts))
+        while parts:
+            part, keys = parts.pop(0)  # and let go
+            if len(keys) and part.dims != dims:
                 self.journal.set_aside(
                     part.file.path,
                     f"Expected {modality}/{encoder} to have vectors of {dims[0]} dimensions and "
@@ -199,10 +222,10 @@ class Inventory:
                     f"{_tokens_of(part.dims[1])}.",
                 )
                 continue
+            part.rows = index.add(keys)
             entry.add(part)
             self.part_paths.append(part.file.path)
-            for key in [*part.keys, *part.failures]:
-                rows.setdefault(key, len(rows))
+            index.add(part.failures)
             self.failures[modality] |= part.failures
 
     def _add_cache(self, cache: Cache) -> None:
@@ -210,8 +233,10 @@ class Inventory:
             keys = cache.keys(modality)
             statuses = cache.content_statuses(modality)
             failed = np.flatnonzero(statuses != b"ok")
-            self.failures[modality] = dict(zip(_strings(keys[failed]), _strings(statuses[failed]), strict=True))
-            self.keys[modality] = {key: row for row, key in enumerate(_strings(keys))}
+            self.failures[modality] = dict(
+                zip(keys[failed].astype(str).tolist(), statuses[failed].astype(str).tolist(), strict=True)
+            )
+            self.keys[modality] = KeyIndex(keys)
             self._n_sealed[modality] = len(keys)
             for encoder in cache.encoders(modality):
                 self.entries[modality, encoder] = Entry(
@@ -221,12 +246,6 @@ class Inventory:
                     sealed=True,
                     keys=EncodedKeys(self.keys[modality], cache.encoded(modality, encoder)),
                 )
-
-
-def _strings(array: np.ndarray) -> Iterator[str]:
-    """Yield strings of bytes in ASCII; an array of them as strings would take four times the memory."""
-    for start in range(0, len(array), BLOCK_ROWS):
-        yield from array[start : start + BLOCK_ROWS].astype(str).tolist()
 
 
 def _tokens_of(dim: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,17 +16,17 @@ class LastCopies:
 
     Args:
         parts: of one encoder.
-        rows: key -> content, from 0 to U - 1.
+        n_contents: U.
 
     Shape:
-        part_of, row_of: (U,) int64; -1 where no part has the content
+        part_of: (U,) int32, row_of: (U,) int64; -1 where no part has the content
     """
 
-    def __init__(self, parts: Sequence[Waiting], rows: Mapping[str, int]) -> None:
-        self.part_of, self.row_of = np.full((2, len(rows)), -1, dtype=np.int64)
+    def __init__(self, parts: Sequence[Waiting], n_contents: int) -> None:
+        self.part_of = np.full(n_contents, -1, dtype=np.int32)
+        self.row_of = np.full(n_contents, -1, dtype=np.int64)
         for number, part in enumerate(parts):
-            contents = np.array([rows[key] for key in part.keys], dtype=np.int64)  # (n,)
-            self.part_of[contents], self.row_of[contents] = number, np.arange(len(contents))
+            self.part_of[part.rows], self.row_of[part.rows] = number, np.arange(len(part.rows))
 
     def by_part(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each part that has any of the contents from `start` to `stop`, and these in the order of their rows."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, compress
 
 import numpy as np
 
+from cache.encoded_keys import EncodedKeys
 from cache.inventory import Entry, Inventory
+from cache.last_copies import LastCopies
 from cache.part import Part
 from cache.part_file import PartVectors
 from cache.store import Cache
@@ -29,7 +32,7 @@ def publish_means(inventory: Inventory, modality: str, members: Mapping[str, Seq
     for (entry_modality, encoder), entry in inventory.entries.items():
         if entry_modality != modality or entry.n_token_dim:
             continue
-        lacking = [key for key, some in members.items() if key not in entry.keys and entry.keys.issuperset(some)]
+        lacking = _lacking(entry.keys, members)
         reader = _VectorReader(inventory, modality, encoder)
         for keys in _portions(lacking, members, most_vectors=PART_BYTES // max(1, 4 * entry.n_dim)):
             vectors = reader.read([one for key in keys for one in members[key]])  # (M, D)
@@ -45,28 +48,33 @@ class _VectorReader:
     def __init__(self, inventory: Inventory, modality: str, encoder: str) -> None:
         self._inventory, self._where = inventory, (modality, encoder)
         self._entry: Entry = inventory.entries[modality, encoder]
-        self._places = {key: (n, row) for n, part in enumerate(self._entry.parts) for row, key in enumerate(part.keys)}
+        self._index = inventory.keys[modality]
+        self._copies = LastCopies(self._entry.parts, len(self._index))
         self._parts: dict[int, PartVectors] = {}  # those that were asked for, by their number
 
     def read(self, keys: Sequence[str]) -> np.ndarray:
         """Return the vectors of keys that all have one, (n, D) float32."""
         vectors = np.empty((len(keys), self._entry.n_dim), dtype=np.float32)
-        places = np.array([self._places.get(key, (-1, -1)) for key in keys])  # (n, 2): part, row in it
-        for n in np.unique(places[:, 0]).tolist():
-            chosen = np.flatnonzero(places[:, 0] == n)
+        contents = self._index.rows_of(keys)  # (n,)
+        for n in np.unique(self._copies.part_of[contents]).tolist():
+            chosen = np.flatnonzero(self._copies.part_of[contents] == n)
             if n >= 0:
                 if n not in self._parts:
                     self._parts[n] = PartVectors(self._entry.parts[n].file)
-                rows, which = np.unique(places[chosen, 1], return_inverse=True)
+                rows, which = np.unique(self._copies.row_of[contents[chosen]], return_inverse=True)
                 vectors[chosen] = self._parts[n].take(rows)[which]
             else:
-                self._read_sealed(vectors, chosen, keys)
+                with Cache(self._inventory.cache_path) as cache:
+                    vectors[chosen] = VectorRows(cache, *self._where).take(contents[chosen])
         return vectors
 
-    def _read_sealed(self, vectors: np.ndarray, chosen: np.ndarray, keys: Sequence[str]) -> None:
-        rows = np.array([self._inventory.keys[self._where[0]][keys[n]] for n in chosen.tolist()])
-        with Cache(self._inventory.cache_path) as cache:
-            vectors[chosen] = VectorRows(cache, *self._where).take(rows)
+
+def _lacking(encoded: EncodedKeys, members: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the keys of the means that have no vector, while all of their members have one."""
+    counts = np.array([len(some) for some in members.values()], dtype=np.int64)
+    has_vector = encoded.has(chain.from_iterable(members.values()))
+    n_encoded = np.diff(np.append(0, np.cumsum(has_vector)[np.cumsum(counts) - 1]))
+    return list(compress(members, (n_encoded == counts) & ~encoded.has(members)))
 
 
 def _portions(keys: Sequence[str], members: Mapping[str, Sequence[str]], *, most_vectors: int) -> Iterator[list[str]]:

@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 
 from cache.errors import CacheError
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex, as_keys
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.schema import PLAIN_NAME
@@ -19,7 +21,7 @@ from cache.stop_signals import signals_held
 from cache.tokens import MOST_TOKENS, Tokens, offsets_of
 from cache.writer import Writer
 
-__all__ = ["Part", "decode_part", "encode_part", "failures_in", "merged_part"]
+__all__ = ["Part", "decode_part", "encode_part", "failures_in", "keys_in", "merged_part"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Part:
 
     encoder: str
     spec: EncoderSpec
-    keys: list[str]
+    keys: Sequence[str]
     vectors: np.ndarray
     failures: dict[str, str]  # key -> status
     tokens: Tokens | None = None
@@ -94,7 +96,7 @@ def merged_part(parts: Sequence[Part]) -> Part:
     return Part(
         encoder=whole[0].encoder,
         spec=whole[0].spec,
-        keys=[key for part in whole for key in part.keys],
+        keys=KeyColumn(KeyIndex(np.concatenate([as_keys(part.keys) for part in whole]))),
         vectors=np.concatenate([part.vectors for part in whole]),
         failures={key: status for part in parts for key, status in part.failures.items()},
         tokens=tokens,
@@ -109,7 +111,7 @@ def encode_part(part: Part) -> bytes:
         writer = Writer(file, file_format=PART_FORMAT)
         writer.text("encoder", part.encoder)
         writer.text("spec", part.spec.to_json())
-        writer.array("key", np.array(part.keys, dtype="S64"))
+        writer.array("key", as_keys(part.keys))
         writer.array("vector", part.vectors)
         if part.tokens is not None:
             writer.array("token_offset", part.tokens.offsets)
@@ -131,11 +133,23 @@ def decode_part(path: Path, content: bytes | bytearray) -> Part:
         return Part(
             encoder=file["encoder"][()].decode(),
             spec=EncoderSpec.from_json(file["spec"][()].decode()),
-            keys=file["key"][:].astype(str).tolist(),
+            keys=keys_in(file),
             vectors=file["vector"][:],
             failures=failures_in(file),
             tokens=Tokens(file["token"][:], file["token_offset"][:]) if "token" in file else None,
         )
+
+
+def keys_in(file: h5py.File) -> KeyColumn:
+    """Return the keys of a part that is open.
+
+    Raises:
+        CacheError: they are not ASCII.
+    """
+    keys = file["key"][:]
+    if keys.view(np.uint8).max(initial=0) > 127:
+        raise CacheError("its keys are not ASCII")
+    return KeyColumn(KeyIndex(keys))
 
 
 def failures_in(file: h5py.File) -> dict[str, str]:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cache.errors import CacheError, DamagedCacheError, NotACacheError, UnknownVersionError, UnreadableError
+from cache.key_column import KeyColumn
 from cache.keys import EncoderSpec
 from cache.layout import PART_FORMAT, open_checked
 from cache.out_of_memory import is_out_of_memory
-from cache.part import Part, decode_part, failures_in
+from cache.part import Part, decode_part, failures_in, keys_in
 from cache.plain_rows import PlainRows
 from cache.reading import raise_if_refused, reading
 from cache.source_file import Identity, SourceFile
@@ -103,7 +104,7 @@ class Heading(NamedTuple):
     file: PartFile
     encoder: str
     spec: EncoderSpec
-    keys: list[str]
+    keys: KeyColumn
     failures: dict[str, str]  # key -> status
     dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
 
@@ -122,7 +123,7 @@ def read_heading(path: Path) -> Heading | None:
                 PartFile(path, source.identity),
                 file["encoder"][()].decode(),
                 EncoderSpec.from_json(file["spec"][()].decode()),
-                file["key"][:].astype(str).tolist(),
+                keys_in(file),
                 failures_in(file),
                 (file["vector"].shape[1], file["token"].shape[1] if "token" in file else 0),
             )

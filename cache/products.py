@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex
 from cache.keys import ContentSpec
 from cache.layout import column_path
 from cache.writer import encode_strings
@@ -22,11 +24,14 @@ class Contents:
     Some contents are kept as they are (`cache.samples`).
     """
 
-    keys: list[str]
-    statuses: list[str]
+    keys: Sequence[str]  # kept as a `KeyColumn`
+    statuses: Sequence[str]
     spec: ContentSpec | None = None
     kept: Sequence[str] = ()
     samples: Mapping[str, bytes] = field(default_factory=dict)  # key -> content
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", KeyColumn.of(self.keys))
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,11 @@ class Products:
     contents: Mapping[str, Contents]
 
     def arrays(
-        self, rows: Mapping[str, Mapping[str, int]], failures: Mapping[str, Mapping[str, str]]
+        self, indices: Mapping[str, KeyIndex], failures: Mapping[str, Mapping[str, str]]
     ) -> dict[str, np.ndarray]:
         """Return the arrays of ``/catalogue`` by their paths in the file.
 
-        `rows` gives each modality's row by key, `failures` the status of the keys that could not be read.
+        `indices` give each modality's row by key, `failures` the status of the keys that could not be read.
         """
         strings: dict[str, Sequence[str]] = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
         strings |= {column_path(name): cells for name, cells in self.columns.items()}
@@ -50,15 +55,18 @@ class Products:
             f"{path}/{name}": array for path, cells in strings.items() for name, array in encode_strings(cells).items()
         }
         for modality, contents in self.contents.items():
-            known = rows[modality]
-            failed = failures[modality]
-            places = [known.get(key, -1) for key in contents.keys]
-            statuses = [
-                failed.get(key, status if place >= 0 or not key else "not_encoded")
-                for key, status, place in zip(contents.keys, contents.statuses, places, strict=True)
-            ]
-            arrays[f"catalogue/{modality}/row"] = np.array(places, "i8")
-            arrays[f"catalogue/{modality}/status"] = np.array(statuses, dtype="S16")
+            column, failed = KeyColumn.of(contents.keys), failures[modality]
+            places = column.found_in(indices[modality])
+            statuses = np.array(contents.statuses, dtype="S16")  # (N,)
+            statuses[(places < 0) & (column.rows >= 0)] = b"not_encoded"
+            if failed:
+                of_failed = np.zeros(len(column.contents) + 1, dtype="S16")  # the last is that of row -1
+                of_failed[column.contents.rows_of(failed)] = np.array(list(failed.values()), dtype="S16")
+                of_failed[-1] = b""
+                has_failed = (of_failed != b"")[column.rows]
+                statuses[has_failed] = of_failed[column.rows[has_failed]]
+            arrays[f"catalogue/{modality}/row"] = places
+            arrays[f"catalogue/{modality}/status"] = statuses
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
             if contents.samples:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Mapping, Set
 
+import numpy as np
+
 from cache.errors import DamagedCacheError
+from cache.key_index import BLOCK_ROWS, KeyIndex
 from cache.keys import content_key
 from cache.store import Cache
 
@@ -17,24 +19,36 @@ MOST_BYTES = 2**18  # of one content
 
 
 def choose_samples(
-    keys: Set[str], read: Callable[[str], bytes | None], *, kept: Mapping[str, bytes]
+    keys: KeyIndex, read: Callable[[str], bytes | None], *, kept: Mapping[str, bytes], left_out: Set[str] = frozenset()
 ) -> dict[str, bytes]:
     """Return some contents by their keys; large ones are passed over.
 
     Those that are `kept` stay while there are enough of them, so that nothing is read anew. `read` gives the content of
-    a key, None where it cannot or where that is large.
+    a key, None where it cannot or where that is large. Those that are `left_out` are not among them.
     """
-    samples = {key: kept[key] for key in sorted(kept) if key in keys}
+    samples = {key: kept[key] for key in sorted(kept) if key in keys and key not in left_out}
     if len(samples) == N_SAMPLES:
         return samples
     samples = {}
-    for key in heapq.nsmallest(N_TRIED, keys):  # keys are digests, so that their order says nothing of the contents
+    for key in _smallest(keys, left_out):
         content = kept[key] if key in kept else read(key)
         if content is not None and len(content) <= MOST_BYTES:
             samples[key] = content
         if len(samples) == N_SAMPLES:
             break
     return samples
+
+
+def _smallest(keys: KeyIndex, left_out: Set[str]) -> list[str]:
+    """Return the first keys in their order: they are digests, so that it says nothing of the contents."""
+    n_keys = N_TRIED + len(left_out)
+    smallest = keys.keys[:0]
+    for start in range(0, len(keys), BLOCK_ROWS):
+        block = keys.keys[start : start + BLOCK_ROWS]
+        if len(smallest) == n_keys:
+            block = block[block < smallest[-1]]
+        smallest = np.sort(np.append(smallest, block))[:n_keys]
+    return [key for key in smallest.astype(str).tolist() if key not in left_out][:N_TRIED]
 
 
 def read_samples(cache: Cache, modality: str) -> dict[str, bytes]:

@@ -47,7 +47,7 @@ def seal(
         inventory = Inventory(cache_path, journal)
     else:
         inventory.update()
-    inventory.entries = {where: entry for where, entry in inventory.entries.items() if entry.sealed or entry.parts}
+    inventory.drop_unused()
     inventory.order(products or Products([], {}, {}))
     catalogue = _kept_catalogue(inventory) if products is None else products.arrays(inventory.keys, inventory.failures)
     if not inventory.part_paths and facts_of(cache_path) is not None and _is_the_same(cache_path, catalogue):
@@ -81,10 +81,9 @@ def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray], 
 def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
     for path, array in catalogue.items():
         writer.array(path, array)
-    for modality, rows in inventory.keys.items():
-        failures = inventory.failures[modality]
-        writer.array(f"{modality}/key", np.array(list(rows), dtype="S64"))
-        writer.array(f"{modality}/status", np.array([failures.get(key, "ok") for key in rows], dtype="S16"))
+    for modality, index in inventory.keys.items():
+        writer.array(f"{modality}/key", index.keys)
+        writer.array(f"{modality}/status", inventory.statuses(modality))
     for (modality, encoder), entry in inventory.entries.items():
         where = f"{modality}/{encoder}"
         writer.text(f"{where}/spec", entry.spec.to_json())
@@ -104,8 +103,7 @@ def _kept_catalogue(inventory: Inventory) -> dict[str, np.ndarray]:
     with Cache(inventory.cache_path) as cache:
         catalogue = {path: cache._read(path) for path in cache.digests if path.startswith("catalogue/")}
         for modality in cache.modalities:
-            rows, failures = cache.rows(modality), inventory.failures[modality]
-            new = np.array([failures.get(key, "ok") for key in inventory.keys[modality]] or [""], dtype="S16")  # (U,)
+            rows, new = cache.rows(modality), np.append(inventory.statuses(modality), b"")  # the last is that of row -1
             path = f"catalogue/{modality}/status"
             catalogue[path] = np.where(rows < 0, catalogue[path], new[rows])
     return catalogue

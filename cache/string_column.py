@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from operator import eq
@@ -57,6 +58,19 @@ class StringColumn(Sequence[str]):
     def __repr__(self) -> str:
         return repr(list(self))
 
+    @property
+    def is_ascii(self) -> bool:
+        """Whether all letters are ASCII."""
+        return self.utf8.max(initial=0) < 128
+
+    @property
+    def n_filled(self) -> int:
+        """How many are more than blanks; those that begin with a sign of ASCII are not looked at."""
+        rows = np.flatnonzero(np.diff(self.offset))
+        first = self.utf8[self.offset[rows]]
+        unclear = rows[(first <= ord(" ")) | (first >= 127)]
+        return len(rows) - sum(not self[row].strip() for row in unclear.tolist())
+
     def _decoded(self, start: int, stop: int) -> list[str]:
         bounds = self.offset[start : stop + 1]
         whole = self.utf8[bounds[0] : bounds[-1]].tobytes()
@@ -74,27 +88,27 @@ class ColumnGatherer:
     """
 
     def __init__(self) -> None:
-        self._columns: list[StringColumn] = []
+        self._utf8, self._lengths = bytearray(), array("q")  # which grow without a copy beside them
         self._cells: list[str] | None = None
 
     def extend(self, cells: Sequence[str]) -> None:
         """Take some cells."""
         column = None if self._cells is not None else _encoded(cells)
         if column is not None:
-            self._columns.append(column)
+            self._utf8 += column.utf8.tobytes()
+            self._lengths.frombytes(np.diff(column.offset).tobytes())
             return
         if self._cells is None:
-            self._cells, self._columns = list(chain.from_iterable(self._columns)), []
+            self._cells = list(self.column())
         self._cells.extend(cells)
 
     def column(self) -> Sequence[str]:
         """Return all cells; they are let go here."""
         if self._cells is not None:
             return self._cells
-        utf8 = np.concatenate([np.empty(0, dtype=np.uint8), *(column.utf8 for column in self._columns)])
-        counts = [np.empty(0, dtype=np.int64), *(np.diff(column.offset) for column in self._columns)]
-        self._columns = []
-        return StringColumn(utf8, offsets_of(np.concatenate(counts)))
+        utf8, lengths = np.frombuffer(self._utf8, dtype=np.uint8), np.frombuffer(self._lengths, dtype=np.int64)
+        self._utf8, self._lengths = bytearray(), array("q")
+        return StringColumn(utf8, offsets_of(lengths))
 
 
 def take_cells(cells: Sequence[str], rows: Sequence[int]) -> Sequence[str]:

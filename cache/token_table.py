@@ -26,8 +26,8 @@ class TokenTable:
     def __init__(self, inventory: Inventory, modality: str, encoder: str) -> None:
         self._inventory, self._where = inventory, (modality, encoder)
         self._entry = inventory.entries[modality, encoder]
-        rows = inventory.keys[modality]
-        counts = np.zeros(len(rows), dtype=np.int64)
+        n_contents = len(inventory.keys[modality])
+        counts = np.zeros(n_contents, dtype=np.int64)
         self._old_offsets = np.zeros(1, dtype=np.int64)
         if self._entry.sealed:
             with Cache(inventory.cache_path) as cache:
@@ -35,10 +35,10 @@ class TokenTable:
                     old = cache.token_counts(modality, encoder)
                     self._old_offsets = offsets_of(old)
                     counts[: len(old)] = old
-        self._parts = [part for part in self._entry.parts if part.token_counts is not None and part.keys]
-        self._copies = LastCopies(self._parts, rows)
+        self._parts = [part for part in self._entry.parts if part.token_counts is not None and len(part.rows)]
+        self._copies = LastCopies(self._parts, n_contents)
         part_counts = [part.token_counts for part in self._parts if part.token_counts is not None]
-        for number, contents in self._copies.by_part(0, len(rows)):
+        for number, contents in self._copies.by_part(0, n_contents):
             counts[contents] = part_counts[number][self._copies.row_of[contents]]
         self.offsets = offsets_of(counts)
 

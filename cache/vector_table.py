@@ -25,13 +25,9 @@ class VectorTable:
     def __init__(self, inventory: Inventory, modality: str, encoder: str) -> None:
         self._inventory, self._where = inventory, (modality, encoder)
         self._entry = inventory.entries[modality, encoder]
-        self._parts = [part for part in self._entry.parts if part.keys]
-        self._copies = LastCopies(self._parts, inventory.keys[modality])
-        self.encoded = self._copies.part_of >= 0
-        if self._entry.sealed:
-            with Cache(inventory.cache_path) as cache:
-                old = cache.encoded(modality, encoder)
-                self.encoded[: len(old)] |= old
+        self._parts = [part for part in self._entry.parts if len(part.rows)]
+        self._copies = LastCopies(self._parts, len(inventory.keys[modality]))
+        self.encoded = self._entry.keys.encoded
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from cache.encoded_keys import EncodedKeys
 from cache.errors import DamagedCacheError
 from cache.journal import Journal
+from cache.key_index import KeyIndex, as_keys
 from cache.keys import EncoderSpec
 from cache.part import Part
 from cache.part_file import load_part
@@ -32,12 +34,12 @@ class VectorsByKey:
         self.encoder = encoder
         self.spec = spec
         self._lock = threading.Lock()
-        self._parts: dict[Path, tuple[Part, dict[str, int]]] = {}  # of this encoder, in the journal; rows by key
+        self._parts: dict[Path, tuple[Part, KeyIndex]] = {}  # of this encoder, in the journal
         self._part_failures: dict[Path, dict[str, str]] = {}  # of all encoders' that wait: a content fails for all
         self._cache: Cache | None = None  # the sealed file, open
         self._vectors: VectorRows | None = None  # of it, once some are wanted
         self._identity: tuple[int, ...] = ()  # of it; a seal puts another in its place
-        self._rows: dict[bytes, int] = {}  # key -> row, of contents with a vector
+        self._encoded = EncodedKeys(KeyIndex())  # of it
         self._failures: dict[str, str] = {}  # key -> status, of contents without any
 
     @classmethod
@@ -63,7 +65,7 @@ class VectorsByKey:
         with self._lock:
             self._load_parts()
             self._opened()
-            return key.encode() in self._rows or any(key in rows for _, rows in self._parts.values())
+            return key in self._encoded or any(key in index for _, index in self._parts.values())
 
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Return the vectors of N contents, who has one, and the statuses of those that could not be read.
@@ -80,7 +82,8 @@ class VectorsByKey:
 
     def _find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         self._load_parts()  # before the cache: what is sealed meanwhile stands there
-        pieces = [self._sealed(keys), *(_of_part(*one, keys) for one in self._parts.values())]
+        wanted = as_keys(keys)
+        pieces = [self._sealed(wanted), *(_of_part(*one, wanted) for one in self._parts.values())]
         pieces = [(numbers, vectors) for numbers, vectors in pieces if len(numbers)]
         dims = {vectors.shape[1] for _, vectors in pieces}
         if len(dims) > 1:
@@ -95,7 +98,7 @@ class VectorsByKey:
         for numbers, vectors in pieces:
             matrix[numbers] = vectors
             is_found[numbers] = True
-        missing = {key for key, is_there in zip(keys, is_found.tolist(), strict=True) if key and not is_there}
+        missing = {key.decode() for key in wanted[~is_found].tolist() if key}
         several = (self._failures, *self._part_failures.values())
         return matrix, is_found, {key: some[key] for some in several for key in missing if key in some}
 
@@ -119,12 +122,12 @@ class VectorsByKey:
             return  # merged or sealed meanwhile; or set aside by the next writer, who has its work done again
         self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
         if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
-            self._parts[path] = part, {key: row for row, key in enumerate(part.keys)}
+            self._parts[path] = part, KeyIndex(as_keys(part.keys))
 
-    def _sealed(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _sealed(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the contents that have a vector in the sealed cache, and these."""
         cache = self._opened()
-        rows = np.array([self._rows.get(key.encode(), -1) for key in keys], dtype=np.int64)
+        rows = self._encoded.rows_of(keys)
         numbers = np.flatnonzero(rows >= 0)
         if cache is None or not len(numbers):
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
@@ -139,7 +142,8 @@ class VectorsByKey:
         if identity != self._identity:
             if self._cache is not None:
                 self._cache.close()
-            self._cache, self._vectors, self._identity, self._rows, self._failures = None, None, (), {}, {}
+            self._cache, self._vectors, self._identity = None, None, ()
+            self._encoded, self._failures = EncodedKeys(KeyIndex()), {}
             if facts is not None:
                 cache = Cache(self.cache_path)
                 self._load_keys(cache)
@@ -148,7 +152,6 @@ class VectorsByKey:
 
     def _load_keys(self, cache: Cache) -> None:
         modality = self.spec.modality
-        self._rows, self._failures = {}, {}
         if modality not in cache.content_modalities:
             return
         keys, statuses = cache.keys(modality), cache.content_statuses(modality)
@@ -158,12 +161,11 @@ class VectorsByKey:
         if self.encoder not in cache.encoders(modality):
             return
         if cache.spec(modality, self.encoder).fingerprint == self.spec.fingerprint:
-            rows = np.flatnonzero(cache.encoded(modality, self.encoder))
-            self._rows = dict(zip(keys[rows].tolist(), rows.tolist(), strict=True))
+            self._encoded = EncodedKeys(KeyIndex(keys), cache.encoded(modality, self.encoder))
 
 
-def _of_part(part: Part, rows: Mapping[str, int], keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _of_part(part: Part, index: KeyIndex, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the contents that have a vector in a part, and these."""
-    wanted = np.array([rows.get(key, -1) for key in keys], dtype=np.int64)
+    wanted = index.rows_of(keys)
     numbers = np.flatnonzero(wanted >= 0)
     return numbers, part.vectors[wanted[numbers]]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cache import Cache, Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
+from cache.key_index import KeyIndex
 from cache.layout import FORMAT_VERSION
 from cache.samples import choose_samples, read_samples
 
@@ -198,11 +199,13 @@ def test_cache_of_version_1_becomes_one_of_the_current_version_when_it_is_extend
 def test_samples_that_are_kept_are_not_read_again_and_others_fill_up():
     contents = {content_key(f"{n}".encode()): f"{n}".encode() for n in range(9)}
     read = []
-    first = choose_samples(contents.keys(), lambda key: read.append(key) or contents[key], kept={})
+    keys = KeyIndex(contents)
+    first = choose_samples(keys, lambda key: read.append(key) or contents[key], kept={})
     assert list(first) == sorted(contents)[:4]
-    assert choose_samples(contents.keys(), pytest.fail, kept=first) == first
+    assert choose_samples(keys, pytest.fail, kept=first) == first
     read.clear()
-    left = contents.keys() - {next(iter(first))}
-    assert choose_samples(left, lambda key: read.append(key) or contents[key], kept=first).keys() <= left
+    gone = {next(iter(first))}
+    others = choose_samples(keys, lambda key: read.append(key) or contents[key], kept=first, left_out=gone)
+    assert others.keys() <= contents.keys() - gone
     assert len(read) == 1
-    assert choose_samples(contents.keys(), lambda _: b"x" * 2**19, kept={}) == {}
+    assert choose_samples(keys, lambda _: b"x" * 2**19, kept={}) == {}

@@ -31,8 +31,10 @@ from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts
 from cache.cloud.files_beside import FilesBeside
 from cache.cloud.local_copies import LocalCopy
 from cache.cloud.sealed_objects import check_conditional_writes, put_cache
+from cache.encoded_keys import EncodedKeys
 from cache.errors import CloudError
 from cache.journal import Journal
+from cache.key_index import KeyIndex
 from cache.part import Part
 from cache.part_file import SUFFIX, read_heading
 from cache.reading import facts_of
@@ -200,19 +202,19 @@ class MirroredJournal(Journal):
 
     def _drop_sealed(self, paths: Iterable[Path]) -> Iterator[Path]:
         """Remove parts that another machine has sealed, and yield the others."""
-        sealed: dict[tuple[str, str, str], set[str]] = {}
+        sealed: dict[tuple[str, str, str], EncodedKeys] = {}
         if facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 for modality in cache.content_modalities:
-                    keys = cache.keys(modality).astype(str)
+                    index = KeyIndex(cache.keys(modality))
                     for encoder in cache.encoders(modality):
                         where = modality, encoder, cache.spec(modality, encoder).fingerprint
-                        sealed[where] = set(keys[cache.encoded(modality, encoder)].tolist())
+                        sealed[where] = EncodedKeys(index, cache.encoded(modality, encoder))
         for path in paths:
             heading = read_heading(path)
             if heading is not None and not heading.failures:
                 where = heading.spec.modality, heading.encoder, heading.spec.fingerprint
-                if sealed.get(where, set()).issuperset(heading.keys):
+                if sealed.get(where, EncodedKeys(KeyIndex())).has(heading.keys).all():
                     path.unlink()
                     continue
             yield path

@@ -158,16 +158,17 @@ def _publish(
     """Publish what the cache lacks; return of how many contents."""
     contents = mine.products.contents[entry.spec.modality]
     failures = given.failures(contents.keys)
-    known = set(entry.keys)
+    published: set[str] = set()
     n_new = 0
     for start, block in _rows(vectors):
         keys = contents.keys[start : start + len(block)]
         has = ~np.isnan(block).all(axis=1) if block.shape[1] else np.zeros(len(block), dtype=bool)
-        first = {key: n for n, key in reversed(list(enumerate(keys))) if key and has[n] and key not in known}
+        is_new = has & ~entry.keys.has(keys)
+        first = {key: n for n, key in reversed(list(enumerate(keys))) if key and is_new[n] and key not in published}
         rows = list(first.values())
         if rows or failures:
             journal.publish(Part(name, entry.spec, list(first), block[rows], failures))
-        known.update(first)
+        published.update(first)
         n_new += len(rows)
         failures = {}
     return n_new

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.errors import CacheError, SpecConflictError
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex
 from cache.keys import ContentSpec
 from cache.products import Contents, Products
 from cache.samples import N_SAMPLES, read_samples
@@ -34,9 +36,8 @@ def products_of(cache: Cache) -> Products:
     """
     contents = {}
     for modality in cache.modalities:
-        keys = cache.keys(modality).astype(str).tolist()
         contents[modality] = Contents(
-            keys=[keys[row] if row >= 0 else "" for row in cache.rows(modality).tolist()],
+            keys=KeyColumn(KeyIndex(cache.keys(modality)), cache.rows(modality)),
             statuses=cache.statuses(modality),
             spec=cache.content_spec(modality),
             samples=read_samples(cache, modality),
@@ -146,8 +147,8 @@ def _joined_contents(
         if spec is None:
             spec, spec_path = contents.spec, each.path
         samples |= contents.samples
-        has = [n for n, key in enumerate(contents.keys) if key]
-        joined.add(each.path, [places[n] for n in has], [contents.keys[n] for n in has])
+        has = {n: key for n, key in enumerate(contents.keys) if key}
+        joined.add(each.path, [places[n] for n in has], list(has.values()))
         for row, status in zip(places, contents.statuses, strict=True):
             if status != NO_VECTOR_YET:
                 statuses[row] = status if statuses[row] == NO_VECTOR_YET else min(status, statuses[row])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from cache.aside import write_aside
 from cache.errors import CacheError, SpecConflictError, UnreadableError
 from cache.journal import Journal
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex, as_keys
 from cache.keys import EncoderSpec
 from cache.part import Part
 from cache.products import Products
@@ -29,7 +32,7 @@ def rebuild(
     sources: Sequence[Source],
     products: Products,
     *,
-    wanted: Mapping[str, Container[str]] | None = None,
+    wanted: Mapping[str, KeyIndex] | None = None,
 ) -> bool:
     """Write a cache of these products with all vectors of the sources; return whether it is another than there was.
 
@@ -73,32 +76,31 @@ def _publish(
     journal: Journal,
     sources: Sequence[Source],
     specs: Mapping[tuple[str, str], EncoderSpec],
-    wanted: Mapping[str, Container[str]] | None,
+    wanted: Mapping[str, KeyIndex] | None,
 ) -> None:
     kept = {where: spec for where, spec in sorted(specs.items()) if wanted is None or where[0] in wanted}
     failures: dict[str, dict[str, str]] = {}
     for modality in {modality for modality, _ in kept}:
         of_all = sorted(pair for source in sources for pair in source.failures(modality).items())  # the first stays
-        failures[modality] = {
-            key: status for key, status in reversed(of_all) if wanted is None or key in wanted[modality]
-        }
+        failures[modality] = dict(reversed(of_all))
+        if wanted is not None:
+            is_wanted = wanted[modality].has(failures[modality])
+            failures[modality] = dict(compress(failures[modality].items(), is_wanted))
     for (modality, encoder), spec in kept.items():
         # An encoder stays with its spec, if it has no vector.
         nothing = np.zeros((0, 0), dtype=np.float32)
         journal.publish(Part(encoder, spec, [], nothing, failures.pop(modality, {})))
-        published: set[str] = set()
+        published = KeyIndex()
         for source in sources:
             for keys, vectors, tokens in source.blocks(modality, encoder):
-                rows = [
-                    row
-                    for row, key in enumerate(keys)
-                    if key not in published and (wanted is None or key in wanted[modality])
-                ]
-                if rows:
-                    chosen = [keys[row] for row in rows]
-                    some_tokens = None if tokens is None else tokens.take(np.array(rows))
-                    journal.publish(Part(encoder, spec, chosen, vectors[rows], {}, some_tokens))
-                    published.update(chosen)
+                is_chosen = ~published.has(keys)
+                if wanted is not None:
+                    is_chosen &= wanted[modality].has(keys)
+                if is_chosen.any():
+                    chosen, rows = as_keys(keys)[is_chosen], np.flatnonzero(is_chosen)
+                    some_tokens = None if tokens is None else tokens.take(rows)
+                    journal.publish(Part(encoder, spec, KeyColumn(KeyIndex(chosen)), vectors[rows], {}, some_tokens))
+                    published.add(chosen)
 
 
 def _agreed_specs(sources: Sequence[Source]) -> dict[tuple[str, str], EncoderSpec]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from cache.errors import CacheError, DamagedCacheError
 from cache.journal import Journal
+from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex
 from cache.keys import EncoderSpec
 from cache.part import Part
 from cache.part_file import PartFile, load_part_file
@@ -101,7 +103,7 @@ class Source:
                 failures |= part.failures
         return failures
 
-    def blocks(self, modality: str, encoder: str) -> Iterator[tuple[list[str], np.ndarray, Tokens | None]]:
+    def blocks(self, modality: str, encoder: str) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
         """Yield keys, their vectors and their tokens, if any, in blocks of some `BLOCK_BYTES`.
 
         Raises:
@@ -136,7 +138,9 @@ class Source:
             ) from error
 
 
-def _sealed_blocks(cache: Cache, modality: str, encoder: str) -> Iterator[tuple[list[str], np.ndarray, Tokens | None]]:
+def _sealed_blocks(
+    cache: Cache, modality: str, encoder: str
+) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
     keys, encoded = cache.keys(modality), cache.encoded(modality, encoder)
     has_tokens = cache.has_tokens(modality, encoder)
     counts = cache.token_counts(modality, encoder) if has_tokens else np.zeros(len(keys), dtype=np.int64)
@@ -155,5 +159,5 @@ def _sealed_blocks(cache: Cache, modality: str, encoder: str) -> Iterator[tuple[
                 values = cache.token_values(modality, encoder, begin, end)
                 tokens = Tokens(values, token_offsets[start : stop + 1] - begin).take(rows)
             vectors = cache.vector_block(modality, encoder, start, stop)[rows]
-            yield keys[start:stop][rows].astype(str).tolist(), vectors, tokens
+            yield KeyColumn(KeyIndex(keys[start:stop][rows])), vectors, tokens
         start = stop

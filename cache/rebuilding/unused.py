@@ -14,6 +14,7 @@ from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.errors import CacheError
 from cache.journal import Journal
+from cache.key_index import KeyIndex
 from cache.rebuilding.catalogue import products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
@@ -70,7 +71,7 @@ def drop_unused(cache_path: str | Path, *, keep_days: int = 0) -> Unused:
     return unused
 
 
-def _used_keys(cache: Cache) -> dict[str, set[str]]:
+def _used_keys(cache: Cache) -> dict[str, KeyIndex]:
     """Return the keys of the contents that are used, by modality; those of another catalogue are in none."""
     if not len(cache):
         raise CacheError(
@@ -80,22 +81,19 @@ def _used_keys(cache: Cache) -> dict[str, set[str]]:
     used = {}
     for modality in cache.modalities:
         rows = cache.rows(modality)
-        used[modality] = set(cache.keys(modality)[np.unique(rows[rows >= 0])].astype(str).tolist())
-        used[modality].update(cache.samples(modality))
+        used[modality] = KeyIndex(cache.keys(modality)[np.unique(rows[rows >= 0])])
+        used[modality].add(cache.samples(modality))
     if "image" in used and PICTURE_KEYS in cache.columns():
-        used["image"].update(key for cell in cache.column(PICTURE_KEYS) for key in cell.split())
+        used["image"].add(key for cell in cache.column(PICTURE_KEYS) for key in cell.split())
     return used
 
 
 def _unused(
-    cache: Cache, used: dict[str, set[str]], keep_days: int, *, noted_beside: Path
-) -> tuple[Unused, dict[str, set[str]]]:
+    cache: Cache, used: dict[str, KeyIndex], keep_days: int, *, noted_beside: Path
+) -> tuple[Unused, dict[str, KeyIndex]]:
     """Return what is to be dropped, and the keys that stay, by modality; `noted_beside` is where days are noted."""
     keys = {modality: cache.keys(modality) for modality in cache.content_modalities}  # (U,) each
-    masks = {
-        modality: np.array([key not in used.get(modality, ()) for key in of_modality.astype(str).tolist()], dtype=bool)
-        for modality, of_modality in keys.items()
-    }
+    masks = {modality: ~used.get(modality, KeyIndex()).has(of_modality) for modality, of_modality in keys.items()}
     wanted, n_kept = dict(used), 0
     if keep_days:
         unused = {modality: of_modality[masks[modality]] for modality, of_modality in keys.items()}
@@ -103,7 +101,7 @@ def _unused(
             kept = unused[modality][days < keep_days]
             masks[modality][masks[modality]] = days >= keep_days
             if len(kept):
-                wanted[modality] = wanted.get(modality, set()) | set(kept.astype(str).tolist())
+                wanted.setdefault(modality, KeyIndex()).add(kept)
                 n_kept += len(kept)
     n_bytes = sum(
         _n_bytes(cache, modality, encoder, mask)

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from cache.stray_bytes import STRAY, shown
+from cache.string_column import StringColumn
 from embed.amounts import plural
 
 __all__ = ["tell_stray_bytes"]
@@ -31,6 +32,8 @@ def tell_stray_bytes(columns: Mapping[str, Sequence[str]], path: Path) -> None:
     stray: dict[str, list[str]] = {}
     n_unicode = 0  # cells that are UTF-8, and more than ASCII
     for name, cells in columns.items():
+        if isinstance(cells, StringColumn) and cells.is_ascii:
+            continue
         wide = [cell for cell in cells if not cell.isascii()]
         some = [cell for cell in wide if STRAY.search(cell)]
         n_unicode += len(wide) - len(some)

@@ -27,9 +27,12 @@ def normalise(cell: str) -> str:
     Raises:
         ContentError: nothing is left, or the cell is not Unicode.
     """
-    text = " ".join(unicodedata.normalize("NFC", cell).split())
+    is_ascii = cell.isascii()
+    text = " ".join((cell if is_ascii else unicodedata.normalize("NFC", cell)).split())
     if not text:
         raise ContentError(ABSENT)
+    if is_ascii:
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cache import Cache, Inventory, Journal, VectorsByKey, plan, seal
 from cache.cloud.addresses import local_only
+from cache.key_column import KeyColumn
 from cache.keys import EncoderSpec
 from cache.reading import facts_of
 from embed.contents.statuses import OK, RETRIED
@@ -85,9 +86,9 @@ class CachedVectors:
         ]
         return vectors, statuses
 
-    def _missing(self, source: ContentSource, is_found: np.ndarray, failures: dict[str, str]) -> list[str]:
-        have = {key for key, is_there in zip(source.keys, is_found.tolist(), strict=True) if is_there} | {""}
-        return plan(source.keys, have if self.settings.retry_failed else have | failures.keys())
+    def _missing(self, source: ContentSource, is_found: np.ndarray, failures: dict[str, str]) -> KeyColumn:
+        lacking = KeyColumn(source.keys.contents, source.keys.rows[~is_found])
+        return plan(lacking, () if self.settings.retry_failed else failures)
 
     def _encode(self, source: ContentSource) -> None:
         """Encode what is still missing once no other process writes, and seal where there is enough to seal."""

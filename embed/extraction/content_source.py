@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
+from cache.key_column import KeyColumn
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from embed.catalogue.catalogue import Catalogue
@@ -22,6 +26,7 @@ from embed.contents.images import locate, read_image
 from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.errors import CatalogueError, ContentError
+from embed.extraction.gathered_contents import gather
 from embed.extraction.object_listing import (
     N_OBJECTS_A_TASK,
     check_buckets,
@@ -42,8 +47,8 @@ class ContentSource(Protocol):
     """N contents of one modality by their keys, and where each unique one is read."""
 
     @property
-    def keys(self) -> Sequence[str]:
-        """N keys, "" where there is no content."""
+    def keys(self) -> KeyColumn:
+        """N keys, "" where there is no content; a content's row in their index is its number."""
         ...
 
     @property
@@ -52,12 +57,12 @@ class ContentSource(Protocol):
         ...
 
     @property
-    def places(self) -> Mapping[str, Any]:
-        """By key a text, or whatever else leads to the content."""
+    def places(self) -> Sequence[Any]:
+        """By a content's number a text, or whatever else leads to the content."""
         ...
 
-    def read(self, key: str) -> Any:
-        """Return the content of a key.
+    def read(self, number: int) -> Any:
+        """Return a content.
 
         Raises:
             ContentError: it can no longer be had.
@@ -82,59 +87,60 @@ class Source:
     """One modality of a catalogue: what each of the N products has, and where each unique content is."""
 
     modality: str
-    keys: list[str]  # N, "" where the product has no content
-    statuses: list[str]  # N, "ok" where it has
-    places: Mapping[str, Path | Place | str]  # key -> the file, the place inside a file, or the text itself
+    keys: KeyColumn  # N, "" where the product has no content; a content's row in their index is its number
+    statuses: Sequence[str]  # N, "ok" where it has
+    places: Sequence[Path | Place | str]  # of each content the file, the place inside a file, or the text itself
     spec: ContentSpec  # how the contents are made of the catalogue
     hints: Hints
     pictures: dict[int, list[ListedPicture]] = field(default_factory=dict)  # of products that have several, by row
 
-    def read(self, key: str) -> bytes | str:
-        """Return the content of a key.
+    def read(self, number: int) -> bytes | str:
+        """Return a content.
 
         Raises:
             ContentError: it is no longer the content that was hashed.
         """
-        place = self.places[key]
+        place = self.places[number]
         if isinstance(place, str):
             return place
         try:
-            return read_image(place, key=key)[1]
+            return read_image(place, key=self._key(number))[1]
         except ContentError as error:
             if str(error) == RETRIED:
-                self.doubt(key)
+                self.doubt(number)
             raise ContentError(RETRIED) from error
 
-    def doubt(self, key: str) -> None:
+    def doubt(self, number: int) -> None:
         """Note that a content turned out not to have its key, which a hint may have given."""
-        place = self.places[key]
+        place = self.places[number]
         if of_file := _identity(place):
-            self.hints.doubt(of_file, key, place=getattr(place, "address", place))
+            self.hints.doubt(of_file, self._key(number), place=getattr(place, "address", place))
 
     def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
         """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.
 
         `kept` are the contents that the cache has as they are.
         """
-        return Contents(
-            keys=["" if key in left_out else key for key in self.keys] if left_out else self.keys,
-            statuses=[
-                RETRIED if key in left_out else status for key, status in zip(self.keys, self.statuses, strict=True)
+        keys, statuses, index = self.keys, self.statuses, self.keys.contents
+        if left_out:
+            is_left_out = np.isin(keys.rows, index.rows_of(left_out)) & (keys.rows >= 0)
+            keys = KeyColumn(index, np.where(is_left_out, -1, keys.rows))
+            statuses = [
+                RETRIED if is_out else status for is_out, status in zip(is_left_out.tolist(), statuses, strict=True)
             ]
-            if left_out
-            else self.statuses,
-            spec=self.spec,
-            samples=choose_samples(
-                self.places.keys() - left_out if left_out else self.places.keys(), self._sample, kept=kept
-            ),
-        )
+        samples = choose_samples(index, self._sample, kept=kept, left_out=left_out)
+        return Contents(keys, statuses, spec=self.spec, samples=samples)
+
+    def _key(self, number: int) -> str:
+        return self.keys.contents.keys[number].decode()
 
     def _sample(self, key: str) -> bytes | None:
-        place = self.places[key]
+        number = int(self.keys.contents.rows_of([key])[0])
+        place = self.places[number]
         if isinstance(place, Path) and (facts := facts_of(place)) is not None and facts.st_size > MOST_BYTES:
             return None
         try:
-            content = self.read(key)
+            content = self.read(number)
         except ContentError:
             return None
         return content.encode() if isinstance(content, str) else content
@@ -147,13 +153,11 @@ def find_source(
     *,
     hints: Hints,
     needs_pictures: bool = True,
-    known: Mapping[str, int] | None = None,
     shard: Shard | None = None,
 ) -> Source:
     """Return the contents of one modality, each file read and hashed once unless there is a hint of its key.
 
-    Keys that are `known`, {key: row}, are the same strings, so that they stand in memory once. Of a `shard` the
-    contents are those that are its own, and do not stand for products.
+    Of a `shard` the contents are those that are its own, and do not stand for products.
 
     Raises:
         CatalogueError: not one of the pictures that the catalogue names is there, and `needs_pictures`.
@@ -164,34 +168,29 @@ def find_source(
     cells = list(chain.from_iterable(lists)) if lists else cells
     if shard is not None and modality == "image":
         cells = shard.pictures(cells)
-    keys, statuses, places = [], [], {}
     contents: Iterator[tuple[str, str, Any]] = (
         texts_by_row(cells, is_cleaned=settings.clean_text)
         if modality == "text"
         else _find_images(cells, catalogue, settings, hints)
     )
-    known = known or {}
-    names = list(known)
-    for new_key, status, place in contents:
-        if shard is not None and modality == "text" and not (new_key and shard.takes_key(new_key)):
-            continue
-        row = known.get(new_key)
-        key = new_key if row is None else names[row]
-        keys.append(key)
-        statuses.append(status)
-        if key and key not in places:
-            places[key] = place
-    by_key = Texts(cells, places, is_cleaned=settings.clean_text) if modality == "text" else places
+    if shard is not None and modality == "text":
+        contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
+    found: list[Any] | array[int] = array("q") if modality == "text" else []
+    column, statuses = gather(contents, found, most=len(cells))
+    places: Sequence[Any] = found
+    if isinstance(found, array):
+        places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text)
     if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     pictures: dict[int, list[ListedPicture]] = {}
     if lists and shard is None:
-        every = map(ListedPicture, keys, statuses, cells)
+        every = map(ListedPicture, column, statuses, cells)
         by_product = [list(islice(every, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}
-        keys, statuses = [listed[0].key for listed in by_product], [listed[0].status for listed in by_product]
-    return Source(modality, keys, statuses, by_key, spec, hints, pictures)
+        firsts = np.cumsum([0, *map(len, lists[:-1])])
+        column, statuses = KeyColumn(column.contents, column.rows[firsts]), [listed[0].status for listed in by_product]
+    return Source(modality, column, statuses, places, spec, hints, pictures)
 
 
 def _names(cell: str) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from cache import Inventory, Journal, Part, VectorsByKey, plan
 from cache.cores import count_cores
 from cache.inventory import Entry
+from cache.key_column import KeyColumn
 from embed.contents.objects import fetch_together
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
@@ -82,21 +83,22 @@ class EncoderRun:
         """The encoder's place in the cache: ``<modality>/<encoder>``."""
         return f"{self.encoder.spec.modality}/{self.encoder.name}"
 
-    def missing(self, inventory: Inventory) -> list[str]:
-        """Return the keys that the inventory lacks, in the order to encode them in."""
+    def missing(self, inventory: Inventory) -> KeyColumn:
+        """Return the keys that the inventory lacks, in the order to encode them in, by the contents' numbers."""
         modality = self.encoder.spec.modality
-        missing = plan(self.source.places, inventory.entry(modality, self.encoder.name, self.encoder.spec).keys)
-        if not self.settings.retry_failed:
-            missing = plan(missing, inventory.failures[modality])
+        entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
+        failed = () if self.settings.retry_failed else inventory.failures[modality]
+        missing = plan(self.source.keys.contents, entry.keys, failed)
         if modality == "text":
             # Texts of one length need little padding; the longest come first, so that the cores end together.
-            missing.sort(key=lambda key: len(str(self.source.places[key])), reverse=True)
+            places = (self.source.places[number] for number in missing.rows.tolist())
+            lengths = np.fromiter((len(str(place)) for place in places), dtype=np.int64, count=len(missing))
+            missing = KeyColumn(missing.contents, missing.rows[np.argsort(-lengths, kind="stable")])
         return missing
 
     def take_known(self, inventory: Inventory, known: VectorsByKey) -> int:
         """Take vectors that another cache has of what the inventory lacks, part by part; return how many."""
         missing, n_taken = self.missing(inventory), 0
-        entry = inventory.entry(self.encoder.spec.modality, self.encoder.name, self.encoder.spec)
         for start in range(0, len(missing), TAKEN_ROWS):
             keys = missing[start : start + TAKEN_ROWS]
             vectors, is_known, _ = known.find(keys)
@@ -104,8 +106,9 @@ class EncoderRun:
                 taken = list(compress(keys, is_known))
                 self.journal.publish(Part(self.encoder.name, self.encoder.spec, taken, vectors[is_known], {}))
                 self.journal.merge(self.encoder.spec.modality, self.encoder.name)
-                entry.keys.update(taken)
                 n_taken += len(taken)
+        if n_taken:
+            inventory.update()
         return n_taken
 
     def encode_missing(self, inventory: Inventory) -> EncoderReport:
@@ -129,7 +132,7 @@ class EncoderRun:
 
     def encode_keys(
         self,
-        keys: Sequence[str],
+        keys: KeyColumn,
         entry: Entry,
         known_failures: dict[str, str],
         *,
@@ -152,7 +155,7 @@ class EncoderRun:
                     advance(batch.n_contents)
                     self.publish_if_due()
         finally:
-            self.publish()  # on Ctrl-C too: what is encoded is kept
+            self.end()
 
     def begin(self, entry: Entry, known_failures: dict[str, str]) -> None:
         """Get ready for batches of contents of which the entry has none."""
@@ -161,7 +164,12 @@ class EncoderRun:
         self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
         self.known_failures = known_failures
 
-    def take(self, batch: Batch, keys: Sequence[str]) -> int:
+    def end(self) -> None:
+        """Publish what was taken, on Ctrl-C too, and let what there was before go: it is as large as the catalogue."""
+        self.publish()
+        self.entry, self.known_failures = None, {}
+
+    def take(self, batch: Batch, keys: KeyColumn) -> int:
         """Take over what a worker made, once it is known to be vectors; return the bytes that all keys take, once."""
         is_first = not self.n_encoded
         self._collect(batch)
@@ -184,7 +192,7 @@ class EncoderRun:
         return self.settings.batch_size or int(getattr(self.encoder, "batch_size", BATCH_SIZE))
 
     def encode(
-        self, keys: Sequence[str], *, batch_size: int | None = None, is_over: Callable[[], bool] = lambda: False
+        self, keys: KeyColumn, *, batch_size: int | None = None, is_over: Callable[[], bool] = lambda: False
     ) -> Generator[Batch]:
         """Yield batches of the keys as the workers have encoded them, in any order; once it `is_over`, no new one."""
         if not keys:
@@ -201,27 +209,30 @@ class EncoderRun:
                 start_worker=start_worker,
             )
 
-    def _encode(self, keys: Sequence[str], pool: ReplicaPool) -> Batch:
+    def _encode(self, keys: KeyColumn, pool: ReplicaPool) -> Batch:
         """Read and prepare some contents, and have them encoded; called by the workers."""
         items: dict[str, Any] = {}
         failures = {}
-        fetch_together(self.source.places[key] for key in keys)
-        for key in keys:
+        numbers = keys.rows.tolist()
+        fetch_together(self.source.places[number] for number in numbers)
+        for key, number in zip(keys, numbers, strict=True):
             try:
-                items[key] = self.encoder.prepare(self.source.read(key))
+                items[key] = self.encoder.prepare(self.source.read(number))
             except ContentError as error:
                 failures[key] = str(error)
         return Batch(list(items), pool.encode(list(items.values())) if items else joined([]), failures)
 
-    def _bytes_of_all(self, keys: Sequence[str], batch: Batch) -> int:
+    def _bytes_of_all(self, keys: KeyColumn, batch: Batch) -> int:
         """Return the bytes that all keys take, judged by one batch: vectors by number, tokens by the texts' lengths."""
 
-        def size(some_keys: Sequence[str]) -> int:
-            places = [self.source.places[key] for key in some_keys]
+        def size(rows: np.ndarray) -> int:
+            places = (self.source.places[number] for number in rows.tolist())
             return sum(len(place) if isinstance(place, str) else 1 for place in places)
 
-        token_share = size(keys) / size(batch.keys)
-        return round(batch.vector_bytes * len(keys) / len(batch.keys) + batch.token_bytes * token_share)
+        n_bytes = batch.vector_bytes * len(keys) / len(batch.keys)
+        if batch.token_bytes:
+            n_bytes += batch.token_bytes * size(keys.rows) / size(keys.contents.rows_of(batch.keys))
+        return round(n_bytes)
 
     def _collect(self, batch: Batch) -> None:
         for key, status in batch.failures.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Inventory
+from cache.key_column import KeyColumn
 from embed.extraction.content_source import ListedPicture
 from embed.extraction.encoder_run import EncoderRun
 
@@ -50,7 +51,8 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
     The first content is encoded before the clock starts, so that loading the model is not counted.
     """
     missing = run.missing(inventory)
-    sample = random.Random(0).sample(missing, min(len(missing), SAMPLE_CONTENTS))  # noqa: S311 - no secret
+    places = random.Random(0).sample(range(len(missing)), min(len(missing), SAMPLE_CONTENTS))  # noqa: S311 - no secret
+    sample = KeyColumn(missing.contents, missing.rows[places])
     size = min(run.batch_size, max(1, len(sample) // (4 * run.n_workers)))  # each worker has several
     batches = list(run.encode(sample[:1]))
     started = time.monotonic()
@@ -64,9 +66,9 @@ def estimate_encoder(run: EncoderRun, inventory: Inventory) -> EncoderEstimate:
     elapsed_s = time.monotonic() - started
     n_sampled = sum(batch.n_contents for batch in batches)
     scale = len(missing) / max(1, n_sampled)
-    lacking = set(missing)
     pictures: Mapping[int, list[ListedPicture]] = getattr(run.source, "pictures", {})
     members = {frozenset(one.key for one in listed if one.key) for listed in pictures.values()}
+    lacking = set(missing) if members else set()
     n_means = sum(len(keys) > 1 and not lacking.isdisjoint(keys) for keys in members)
     vector_bytes = sum(batch.vector_bytes for batch in batches)
     return EncoderEstimate(

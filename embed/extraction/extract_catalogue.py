@@ -239,9 +239,7 @@ def _work(
         modalities = {encoder.spec.modality for encoder, *_ in teams} | (inventory.keys.keys() & catalogue.roles.keys())
         with open_hints(cache_path, journal, is_ignored=settings.rehash) as hints:
             sources = {
-                modality: find_source(
-                    modality, catalogue, settings, hints=hints, known=inventory.keys.get(modality), shard=shard
-                )
+                modality: find_source(modality, catalogue, settings, hints=hints, shard=shard)
                 for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]

@@ -29,6 +29,8 @@ def list_failures(
         for modality in modalities:
             statuses = cache.statuses(modality)
             counts[modality] = dict(Counter(statuses))
+            if counts[modality].keys() <= NOT_BAD:
+                continue
             cells = catalogue.cells(modality)
             lines += [
                 (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])

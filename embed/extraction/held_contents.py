@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from cache import content_key
+from cache.key_column import KeyColumn
 from cache.keys import fields_sha256
 from embed.contents.statuses import OK
 from embed.encoders.description import describe
@@ -24,17 +25,17 @@ __all__ = ["HeldContents", "keyed"]
 class HeldContents:
     """N contents in memory, by their keys."""
 
-    keys: list[str]
-    places: dict[str, Any]  # key -> the content
+    keys: KeyColumn  # a content's row in their index is its number
+    places: list[Any]  # the contents
 
     @property
     def statuses(self) -> list[str]:
         """Every content can be read."""
         return [OK] * len(self.keys)
 
-    def read(self, key: str) -> Any:
-        """Return the content of a key."""
-        return self.places[key]
+    def read(self, number: int) -> Any:
+        """Return a content."""
+        return self.places[number]
 
 
 def keyed(contents: Sequence[Any], *, opens_files: bool) -> dict[str, tuple[list[int], HeldContents]]:
@@ -46,14 +47,17 @@ def keyed(contents: Sequence[Any], *, opens_files: bool) -> dict[str, tuple[list
     Raises:
         SettingError: a content cannot be hashed, or is behind a URL.
     """
-    by_modality: dict[str, tuple[list[int], HeldContents]] = {}
+    by_modality: dict[str, list[tuple[int, str]]] = {}
     for number, content in enumerate(contents):
         modality, key = _key(content, opens_files=opens_files)
-        numbers, held = by_modality.setdefault(modality, ([], HeldContents([], {})))
-        numbers.append(number)
-        held.keys.append(key)
-        held.places.setdefault(key, content)
-    return by_modality
+        by_modality.setdefault(modality, []).append((number, key))
+    return {modality: _held(contents, pairs) for modality, pairs in by_modality.items()}
+
+
+def _held(contents: Sequence[Any], pairs: list[tuple[int, str]]) -> tuple[list[int], HeldContents]:
+    numbers, first = [number for number, _ in pairs], dict(reversed([(key, number) for number, key in pairs]))
+    keys = KeyColumn.of([key for _, key in pairs])
+    return numbers, HeldContents(keys, [contents[first[key]] for key in keys.contents])
 
 
 def _key(content: Any, *, opens_files: bool) -> tuple[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+import numpy as np
 
 from cache import content_key
 from embed.contents.statuses import OK
@@ -12,20 +15,24 @@ from embed.errors import ContentError
 __all__ = ["Texts", "find_texts", "texts_by_row"]
 
 
-class Texts(Mapping[str, str]):
-    """The text of each key, made of its cell when it is asked for: all texts would take as much memory as the cells."""
+class Texts(Sequence[str]):
+    """U texts, each made of its cell when it is asked for: all of them would take as much memory as the cells.
 
-    def __init__(self, cells: Sequence[str], rows: Mapping[str, int], *, is_cleaned: bool) -> None:
+    Shape:
+        rows: (U,) int64, a cell of each text
+    """
+
+    def __init__(self, cells: Sequence[str], rows: np.ndarray, *, is_cleaned: bool) -> None:
         self._cells, self._rows, self._is_cleaned = cells, rows, is_cleaned
 
-    def __getitem__(self, key: str) -> str:
-        return _text(self._cells[self._rows[key]], is_cleaned=self._is_cleaned)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._rows
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            return [self[n] for n in range(len(self))[number]]
+        return _text(self._cells[int(self._rows[number])], is_cleaned=self._is_cleaned)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -9,7 +9,10 @@ from collections.abc import Generator, Hashable, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
+import numpy as np
+
 from cache import Inventory
+from cache.key_column import KeyColumn
 from embed.contents.objects import fetch_together
 from embed.encoders.device import one_core_each
 from embed.encoders.protocol import Encoded, joined
@@ -54,21 +57,16 @@ def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Enco
     """Encode what several runs lack: together what several lack, so that each decodes what nobody else wants."""
     started = time.monotonic()
     missing = [run.missing(inventory) for run in runs]
-    lacking: dict[str, tuple[int, ...]] = {}
-    for number, keys in enumerate(missing):
-        for key in keys:
-            lacking[key] = (*lacking.get(key, ()), number)
-    shared: dict[tuple[int, ...], list[str]] = {}
-    for key, numbers in lacking.items():
-        shared.setdefault(numbers, []).append(key)
+    shared = _shared(missing)
     if any(len(_networks([runs[number] for number in numbers])) > 1 for numbers in shared):
         log.info("%s decode each picture once for all of them.", " and ".join(run.name for run in runs))
     names = ", ".join(run.name for run in runs)
+    n_contents = sum(map(len, shared.values()))
     for run in runs:
         modality = run.encoder.spec.modality
         run.begin(inventory.entry(modality, run.encoder.name, run.encoder.spec), inventory.failures[modality])
     try:
-        with Progress(f"Encoding {names}", len(lacking), unit=runs[0].encoder.spec.modality) as progress:
+        with Progress(f"Encoding {names}", n_contents, unit=runs[0].encoder.spec.modality) as progress:
             for numbers, keys in shared.items():
                 with closing(_encoded([runs[number] for number in numbers], keys)) as batches:
                     for several in batches:
@@ -76,12 +74,27 @@ def _encode_group(runs: Sequence[EncoderRun], inventory: Inventory) -> list[Enco
                         progress.advance(several[0].n_contents)
     finally:
         for run in runs:
-            run.publish()  # on Ctrl-C too: what is encoded is kept
+            run.end()
     elapsed_s = time.monotonic() - started
     return [run.report(n_missing=len(keys), elapsed_s=elapsed_s) for run, keys in zip(runs, missing, strict=True)]
 
 
-def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], missing: Sequence[Sequence[str]]) -> None:
+def _shared(missing: Sequence[KeyColumn]) -> dict[tuple[int, ...], KeyColumn]:
+    """Return the keys that the same runs lack, by these runs' numbers; all runs have one source."""
+    index = missing[0].contents
+    lacks = np.zeros((len(index), len(missing)), dtype=bool)  # (U, runs)
+    for number, keys in enumerate(missing):
+        lacks[keys.rows, number] = True
+    rows = np.concatenate([keys.rows for keys in missing])
+    rows = KeyColumn(index, rows).first_rows
+    kinds, first, which = np.unique(lacks[rows], axis=0, return_index=True, return_inverse=True)
+    return {
+        tuple(np.flatnonzero(kinds[kind]).tolist()): KeyColumn(index, rows[which == kind])
+        for kind in np.argsort(first).tolist()
+    }
+
+
+def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], missing: Sequence[KeyColumn]) -> None:
     """Take over a batch of each run, once it is known that all that is missing of them has space."""
     if n_bytes := sum(run.take(batch, keys) for run, batch, keys in zip(runs, batches, missing, strict=True)):
         check_space(runs[0].cache_path, n_bytes=n_bytes)
@@ -89,7 +102,7 @@ def _take(runs: Sequence[EncoderRun], batches: Sequence[Batch], missing: Sequenc
         run.publish_if_due()
 
 
-def _encoded(runs: Sequence[EncoderRun], keys: Sequence[str]) -> Generator[list[Batch]]:
+def _encoded(runs: Sequence[EncoderRun], keys: KeyColumn) -> Generator[list[Batch]]:
     """Yield batches of the keys, a batch a run each, as the workers have encoded them, in any order."""
     networks = _networks(runs)
     sizes = [run.batch_size for run, *_ in networks]
@@ -110,17 +123,18 @@ def _encoded(runs: Sequence[EncoderRun], keys: Sequence[str]) -> Generator[list[
 
 
 def _encode(
-    networks: Sequence[Sequence[EncoderRun]], pools: Sequence[ReplicaPool], keys: Sequence[str]
+    networks: Sequence[Sequence[EncoderRun]], pools: Sequence[ReplicaPool], keys: KeyColumn
 ) -> dict[str, Batch]:
     """Read and decode some contents once, and have each run's batch of them encoded; called by the workers."""
     batches = {}
     items, failures = _prepared([runs[0] for runs in networks], keys)
+    names = list(keys)
     for runs, pool, prepared, failed in zip(networks, pools, items, failures, strict=True):
         size = runs[0].batch_size
         pieces = [
             pool.encode(some)
             for start in range(0, len(keys), size)
-            if (some := [prepared[key] for key in keys[start : start + size] if key in prepared])
+            if (some := [prepared[key] for key in names[start : start + size] if key in prepared])
         ]
         encoded = joined(pieces)
         for run in runs:
@@ -129,16 +143,17 @@ def _encode(
     return batches
 
 
-def _prepared(runs: Sequence[EncoderRun], keys: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def _prepared(runs: Sequence[EncoderRun], keys: KeyColumn) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Return what contents become for each network, by key, and why others cannot; one run a network is asked."""
     source = runs[0].source
-    fetch_together(source.places[key] for key in keys)
+    numbers = keys.rows.tolist()
+    fetch_together(source.places[number] for number in numbers)
     items: list[dict[str, Any]] = [{} for _ in runs]
     failures: list[dict[str, str]] = [{} for _ in runs]
     encoders: list[Any] = [run.encoder for run in runs]
-    for key in keys:
+    for key, number in zip(keys, numbers, strict=True):
         try:
-            content = source.read(key)
+            content = source.read(number)
             if len(encoders) > 1:  # who shares a decoding has these two
                 content = encoders[0].decode(content)
         except ContentError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from cache import Cache
 from cache.column_names import PICTURE_KEYS, no_such_column
 from cache.column_types import is_missing
+from cache.key_index import KeyIndex
 from heads.data.alike import alike_contents, near_contents
 from heads.data.labels import Labels
 from heads.errors import LabelError
@@ -158,9 +159,10 @@ def _share_pictures(
     spec = cache.content_spec(modality)
     if spec is None or spec.fields.get("pictures") != "mean" or PICTURE_KEYS not in cache.columns():
         return [], []
-    place_of = {key: place for place, key in enumerate(cache.keys(modality).astype(str).tolist())}
     cells = cache.column(PICTURE_KEYS)
-    pairs = [(row, place_of[key]) for row, cell in enumerate(cells) for key in cell.split() if key in place_of]
+    listed = [(row, key) for row, cell in enumerate(cells) for key in cell.split()]
+    places = KeyIndex(cache.keys(modality)).rows_of([key for _, key in listed])
+    pairs = [(row, place) for (row, _), place in zip(listed, places.tolist(), strict=True) if place >= 0]
     pairs += [(row, one) for row, one in enumerate(contents.tolist()) if one >= 0 and not cells[row]]
     rows, pictures = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     groups, notes = [], []

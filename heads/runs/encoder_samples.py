@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from cache import Cache
+from cache.key_index import KeyIndex
 from cache.samples import read_samples
 from heads.data.encoder_sets import split_name
 from heads.errors import RunError
@@ -52,12 +53,13 @@ def samples_of(cache: Cache, encoders: Mapping[str, str]) -> dict[str, EncoderSa
     samples = {}
     for modality in sorted(encoders.keys() & set(cache.modalities)):
         names = split_name(cache, modality, encoders[modality])
-        rows = {key: row for row, key in enumerate(cache.keys(modality).astype(str).tolist())}
+        kept = read_samples(cache, modality)
+        rows = KeyIndex(cache.keys(modality)).rows_of(kept)
         is_encoded = np.logical_and.reduce([cache.encoded(modality, name) for name in names])
         contents = {
             row: content
-            for key, content in read_samples(cache, modality).items()
-            if (row := rows.get(key)) is not None and is_encoded[row]
+            for row, content in zip(rows.tolist(), kept.values(), strict=True)
+            if row >= 0 and is_encoded[row]
         }
         if contents:
             vectors = [

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cache import Inventory, Journal
+from cache import Inventory, Journal, plan
+from cache.key_column import KeyColumn
 from cache.part_file import read_heading
 from cache.shards import parts_in, shard_folders
 from cache.workers.ray_pool import RayPool
@@ -66,7 +67,7 @@ class _RayRun:
         self._progress: Progress | None = None
         self._published: dict[Path, set[tuple[str, str]]] = {}  # encoders and keys in this run's parts, as far as read
 
-    def encode(self, wanted: dict[str, list[str]]) -> None:
+    def encode(self, wanted: dict[str, KeyColumn]) -> None:
         """Have all of it encoded; `wanted` are keys by the runs' names."""
         n_wanted = sum(map(len, wanted.values()))
         with (
@@ -82,17 +83,21 @@ class _RayRun:
                 run.n_encoded += receipt.n_encoded
                 run.changed |= receipt.changed
                 if isinstance(source := run.source, Source):
-                    for key in receipt.changed:
-                        source.doubt(key)
+                    for number in source.keys.contents.rows_of(receipt.changed).tolist():
+                        source.doubt(number)
                 self._progress.advance(len(receipt.tried))
 
-    def _tasks(self, run: EncoderRun, keys: Sequence[str], n_workers: int) -> list[Task]:
+    def _tasks(self, run: EncoderRun, keys: KeyColumn, n_workers: int) -> list[Task]:
         modality, encoder = run.encoder.spec.modality, run.encoder.name
         entry = self._inventory.entry(modality, encoder, run.encoder.spec)
         dims = (entry.n_dim, entry.n_token_dim)
         size = min(MOST_KEYS, max(FEWEST_KEYS, -(-len(keys) // (TASKS_EACH * n_workers))))
         pieces = [keys[start : start + size] for start in range(0, len(keys), size)]
-        return [Task(modality, encoder, {key: run.source.places[key] for key in piece}, dims) for piece in pieces]
+        places = run.source.places
+        return [
+            Task(modality, encoder, {key: places[n] for key, n in zip(one, one.rows.tolist(), strict=True)}, dims)
+            for one in pieces
+        ]
 
     def _again(self, task: Task) -> Task | None:
         """Return what is left of a task whose worker was lost, which may have published some of it."""
@@ -115,7 +120,7 @@ def _rest(task: Task, receipt: Receipt) -> Task | None:
     return task.without(receipt.tried)
 
 
-def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[str, list[str]]) -> None:
+def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[str, KeyColumn]) -> None:
     """Take what the workers have published, once all of it is seen here.
 
     Raises:
@@ -136,21 +141,21 @@ def _take_parts(runs: Sequence[EncoderRun], inventory: Inventory, wanted: dict[s
         time.sleep(LOOK_AGAIN_S)
 
 
-def _unseen(run: EncoderRun, inventory: Inventory, wanted: Sequence[str]) -> list[str]:
+def _unseen(run: EncoderRun, inventory: Inventory, wanted: KeyColumn) -> KeyColumn:
     modality = run.encoder.spec.modality
-    entry, failures = inventory.entry(modality, run.encoder.name, run.encoder.spec), inventory.failures[modality]
-    return [key for key in wanted if not (key in entry.keys or key in failures or key in run.changed)]
+    entry = inventory.entry(modality, run.encoder.name, run.encoder.spec)
+    return plan(wanted, entry.keys, inventory.failures[modality], run.changed)
 
 
-def _report(run: EncoderRun, inventory: Inventory, wanted: Sequence[str], elapsed_s: float) -> EncoderReport:
+def _report(run: EncoderRun, inventory: Inventory, wanted: KeyColumn, elapsed_s: float) -> EncoderReport:
     entry = inventory.entry(run.encoder.spec.modality, run.encoder.name, run.encoder.spec)
-    n_encoded = sum(key in entry.keys for key in wanted)
+    n_encoded = len(wanted) - len(plan(wanted, entry.keys))
     n_unique = len(run.source.places)
     return EncoderReport(
         name=run.name,
         n_unique=n_unique,
         n_cached=n_unique - len(wanted),
         n_encoded=n_encoded,
-        n_failed=len(set(wanted) - run.changed) - n_encoded,
+        n_failed=len(plan(wanted, run.changed)) - n_encoded,
         elapsed_s=elapsed_s,
     )

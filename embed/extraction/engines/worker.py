@@ -16,6 +16,7 @@ from typing import Any
 
 from cache import EncoderSpec, Journal
 from cache.inventory import Entry
+from cache.key_column import KeyColumn
 from cache.reading import facts_of
 from cache.version import version_here
 from embed.contents.images import read_image
@@ -123,38 +124,30 @@ class Worker:
             nonlocal n_tried
             n_tried += n
 
-        keys = list(task.places)
+        keys = run.source.keys
         run.encode_keys(keys, entry, {}, advance=advance, is_over=lambda: time.monotonic() - started > WORK_S)
         return Receipt(frozenset(keys[:n_tried]), run.n_encoded, frozenset(run.changed), run.n_bytes)
 
 
-@dataclass(frozen=True)
 class TaskContents:
     """The contents of a task, as a `ContentSource`."""
 
-    places: Mapping[str, Any]
+    def __init__(self, places: Mapping[str, Any]) -> None:
+        self.keys = KeyColumn.of(places)
+        self.places = list(places.values())
+        self.statuses = ["ok"] * len(places)  # each has a content, as far as was known
 
-    @property
-    def keys(self) -> list[str]:
-        """Those of all contents."""
-        return list(self.places)
-
-    @property
-    def statuses(self) -> list[str]:
-        """Each has a content, as far as was known."""
-        return ["ok"] * len(self.places)
-
-    def read(self, key: str) -> Any:
-        """Return the content of a key.
+    def read(self, number: int) -> Any:
+        """Return a content.
 
         Raises:
             ContentError: it is no longer the content that was hashed.
         """
-        place = self.places[key]
+        place = self.places[number]
         if isinstance(place, str):
             return place
         try:
-            return read_image(place, key=key)[1]
+            return read_image(place, key=self.keys[number])[1]
         except ContentError as error:
             raise ContentError(RETRIED) from error
 
