@@ -1,6 +1,5 @@
 """What heads draw from torch's own generator, which all threads share, they draw one after the other."""
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -49,9 +48,7 @@ BY_STEPS = [name for name in FUSIONS if name not in DIRECT and not head_type(nam
 def test_no_head_draws_while_another_may_be_seeded(name, monkeypatch):
     """Else another thread's head begins elsewhere, now and then. The caller's random numbers stay as they were, too."""
     watch, before = Watch(), torch.get_rng_state()
-    for module in list(sys.modules.values()):
-        if vars(module).get("SEEDING") is SEEDING:
-            monkeypatch.setattr(module, "SEEDING", watch)
+    monkeypatch.setattr("heads.modules.one_by_one.SEEDING", watch)
     ((_, fitted),) = fit_jobs([job_of(name)], device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(fitted, Fit), fitted
     watch.look()

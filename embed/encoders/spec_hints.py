@@ -25,7 +25,7 @@ from cache.keys import fields_sha256
 from cache.version import version_here
 from embed.contents.hash_cache import Hints, identity
 from embed.encoders.protocol import Encoder
-from embed.encoders.side_notes import library_versions
+from embed.encoders.side_notes import WORDS, library_versions
 from embed.errors import EncoderError
 from embed.settings import EncoderChoice, ExtractSettings
 
@@ -114,8 +114,8 @@ def _digest(name: str, spec: EncoderSpec | None) -> str:
 def _circumstances(settings: ExtractSettings) -> bytes:
     """Return a digest of all that the encoders' specs are computed from; nothing where a file may still change."""
     files = [path for modality in settings.modalities for one in settings.choices(modality) for path in _files(one)]
-    code = sorted(Path(__file__).parents[1].rglob("*.py"))
-    identities = [(str(path), identity(path)) for path in dict.fromkeys([*files, *code])]
+    code = Path(__file__).parents[1].rglob("*.py")
+    identities = [(str(path), identity(path)) for path in sorted({*files, *code})]
     is_here = all(
         one.weights != "pretrained" or any(_files(one))
         for modality in settings.modalities
@@ -137,15 +137,15 @@ def _circumstances(settings: ExtractSettings) -> bytes:
 
 def _files(choice: EncoderChoice) -> Iterator[Path]:
     """Yield the files that an encoder's spec may be computed from: named ones, or those in the ecosystem's caches."""
-    for name in (choice.model, choice.weights):
+    for name in {choice.model, choice.weights}.difference(WORDS):
         path = Path(name)
         if path.is_file():
             yield path
         elif path.is_dir():
-            yield from (one for one in sorted(path.iterdir()) if one.is_file())
+            yield from (one for one in path.iterdir() if one.is_file())
     if choice.weights == "pretrained" and not Path(choice.model).exists():
         for folder in (_torch_folder(), _hub_folder(choice.model)):
-            yield from (one for one in sorted(folder.rglob("*")) if one.is_file())
+            yield from (one for one in folder.rglob("*") if one.is_file())
 
 
 def _torch_folder() -> Path:

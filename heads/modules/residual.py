@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from heads.modules.description import HeadDescription
 from heads.modules.joint_term import JointTerm, fit_offset, principal_components
-from heads.modules.one_by_one import SEEDING
+from heads.modules.one_by_one import drawing_apart
 from heads.modules.out_of_fold import inner_folds
 from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.stack import Stack, StackFit, fit_stack, last_temperature
@@ -90,7 +90,7 @@ def fit_residual(rows: RowsToFit) -> ResidualFit:
     """
     rows = rows.on_cpu()
     stacked = fit_stack(rows)
-    with SEEDING:
+    with drawing_apart():
         module = Residual(rows.dims, n_classes=rows.n_classes).eval().requires_grad_(False)
     module.load_state_dict(stacked.module.state_dict(), strict=False)
     joint = module.joint
