@@ -18,6 +18,7 @@ import embed.commands.extract
 import embed.contents.hash_cache
 import embed.extraction.content_source
 from cache import Cache, ContentSpec
+from cache.key_column import KeyColumn
 from embed import ContentError, ExtractSettings, extract
 from embed.contents.hash_cache import MAGIC, Hints, identity
 from embed.contents.images import decode, read_image
@@ -587,10 +588,10 @@ def test_source_without_a_hint_says_what_changed(tmp_path):
     with Hints(tmp_path / "hints", folder=tmp_path) as hints:
         hints.remember([])
     source = embed.extraction.content_source.Source(
-        "image", ["0" * 64], ["ok"], {"0" * 64: tmp_path / "gone.png"}, ContentSpec("image", {}), hints
+        "image", KeyColumn.of(["0" * 64]), ["ok"], [tmp_path / "gone.png"], ContentSpec("image", {}), hints
     )
     with pytest.raises(ContentError, match="changed"):
-        source.read("0" * 64)
+        source.read(0)
     assert (tmp_path / "hints").exists()
 
 

@@ -183,7 +183,7 @@ def test_a_signal_stops_the_command_and_keeps_what_is_finished(cache_path, tmp_p
         _, said = running.communicate(timeout=120)
     finally:
         running.kill()
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert "the same line goes on" in said
     with ResultCache(memo_path) as memo:
         assert len(memo) >= 2

@@ -87,6 +87,15 @@ def test_the_first_outcome_stays(tmp_path):
         assert remembered(memo, "a").test == outcome(1).test
 
 
+def test_what_a_signal_left_half_begun_hinders_nobody(tmp_path):
+    """A Ctrl-C may come when a transaction has begun and nobody is there yet to end it."""
+    with ResultCache(tmp_path / "memo.sqlite") as memo:
+        memo._connection.execute("BEGIN IMMEDIATE")
+        memo.put("a", outcome())
+        assert not memo._connection.in_transaction
+        assert_same(remembered(memo, "a"), outcome())
+
+
 def test_a_key_follows_from_every_field():
     fields = {"vectors": {"image": "1"}, "seed": 0}
     assert job_key(fields) == job_key(dict(reversed(fields.items())))

@@ -178,8 +178,10 @@ class ResultCache:
     def _transaction(self) -> Iterator[None]:
         """Have all be written that is asked for meanwhile, or nothing."""
         execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
         try:
+            if self._connection.in_transaction:  # begun when a Ctrl-C came, before anybody could end it
+                execute("ROLLBACK")
+            execute("BEGIN IMMEDIATE")
             yield
             execute("COMMIT")
         finally:
