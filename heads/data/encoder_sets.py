@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cache import Cache, EncoderSpec
+from heads.data.picture_views import is_view
 from heads.errors import HeadError
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "joined_name",
     "joined_spec",
     "parts_of",
+    "plain_names",
     "present",
     "split_name",
     "split_names",
@@ -33,7 +35,7 @@ def joined_name(names: Iterable[str]) -> str:
 def split_name(cache: Cache, modality: str, name: str | None) -> tuple[str, ...]:
     """Return the cache's encoders that a name stands for: one, or several with plus signs between; None: the only one.
 
-    An encoder may have a plus sign in a name of its own.
+    Views of pictures are not counted there. An encoder may have a plus sign in a name of its own.
 
     Raises:
         MissingEntryError: there is no such encoder, or more than one to choose from.
@@ -41,10 +43,17 @@ def split_name(cache: Cache, modality: str, name: str | None) -> tuple[str, ...]
     """
     names = common_names(name, cache.encoders(modality)) if name else ()
     if not names:
-        names = tuple(cache.encoder(modality, part) for part in (name.split(PLUS) if name else [None]))
+        plain = plain_names(cache, modality)
+        only = plain[0] if len(plain) == 1 else None
+        names = tuple(cache.encoder(modality, part) for part in (name.split(PLUS) if name else [only]))
     if len(set(names)) < len(names):
         raise HeadError(f"Expected {modality}={name} to name each encoder once. Leave the second out.")
     return names
+
+
+def plain_names(cache: Cache, modality: str) -> list[str]:
+    """Return a modality's encoders but for views of pictures, which nobody means who names none."""
+    return [name for name in cache.encoders(modality) if not is_view(cache.spec(modality, name))]
 
 
 def split_names(cache: Cache, encoders: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from cache import Cache
 from cache.column_names import no_such_column
 from cache.memory_budget import memory_bytes
 from heads.data.corrections import Corrections, read_corrections
-from heads.data.encoder_sets import common_names, dimension, joined_name, split_name, split_names
+from heads.data.encoder_sets import common_names, dimension, joined_name, plain_names, split_name, split_names
 from heads.data.folds import split_folds
 from heads.data.groups import Placeholder, find_groups
 from heads.data.labels import Labels, cells_of, find_label_column, make_labels
@@ -57,6 +58,7 @@ class Problem:
     placeholders: Sequence[Placeholder] = ()
     unlabelled: np.ndarray | None = None  # (n,) int64, rows without label that are copies of none with one
     pseudo_labels: PseudoLabels | None = None  # which are learned from, and nothing else
+    views: Mapping[Encoder, Sequence[Tensor]] = field(default_factory=dict)  # (N, D) each, to draw from in training
 
     @property
     def encoders(self) -> dict[str, list[str]]:
@@ -207,7 +209,7 @@ def _choose_several(cache: Cache, modalities: Sequence[str], asked: Sequence[str
             wanted[modality].add(name)
     chosen = []
     for modality, names in stored.items():
-        filled = [name for name in names if cache.dimension(modality, name)]
+        filled = [name for name in plain_names(cache, modality) if cache.dimension(modality, name)]
         of_modality = sorted(wanted[modality]) or filled or names
         if not of_modality:
             raise HeadError(f"Training needs vectors, but {cache.path} has none of {modality}.")
