@@ -13,6 +13,8 @@ from embed.contents.images import decode
 from embed.encoders.factory import rebuild
 from embed.encoders.views import ViewEncoder, augmented
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ExtractSettings(modalities=("image",), n_workers=1)
 RANDOM = {"modalities": ("image",), "image_weights": "random", "device": "cpu", "precision": "fp32"}
 PICTURES = {f"{n}.png": image_bytes((20 * n, 90, 200), size=(30 + n, 40)) for n in range(6)}
@@ -55,6 +57,12 @@ def test_the_same_picture_has_the_same_view_whoever_encodes_it_and_whenever():
     np.testing.assert_array_equal(forwards, backwards[::-1])
     for different in (ViewEncoder(Pixels(), 2, seed=3), ViewEncoder(Pixels(), 1, seed=4)):
         assert not np.array_equal(forwards, [different.prepare(content) for content in contents])
+
+
+def test_another_picture_has_another_view():
+    view = ViewEncoder(Pixels(), 1, seed=0)
+    sizes = {tuple(view.prepare(image_bytes((n, 0, 0), size=(40, 50)))[3:]) for n in range(6)}
+    assert len(sizes) == 6
 
 
 def test_a_view_is_a_part_of_the_picture_mirrored_or_not():

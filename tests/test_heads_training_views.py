@@ -9,10 +9,16 @@ from small_jobs import CPU, make_member, small_job, small_task
 from support import image_bytes, write_catalogue
 from test_embed_encoders_views import Pixels, views_of
 
+from cache import Cache
 from embed import ExtractSettings, extract
 from heads import HeadError, Run, TrainSettings, train
+from heads.ablation.ablation_settings import AblationSettings
+from heads.data.encoder_sets import one_encoder
+from heads.experiment.problem import pose
 from heads.training.batch_loader import draw_epoch, validation_blocks
 from heads.training.scheduler import fit, fit_jobs
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = TrainSettings(fusions=(), controls=(), views=True, max_epochs=1, hidden_dim=8, n_resamples=100, device="cpu")
 
@@ -115,3 +121,11 @@ def test_a_training_with_views_says_so_and_its_head_is_the_plain_encoders(shop):
 def test_views_that_are_not_there_are_a_named_error(shop, cache, options, message):
     with pytest.raises(HeadError, match=message):
         train(shop / f"{cache}.h5", settings=replace(SETTINGS, **options), runs_path=shop / "runs", name="none")
+
+
+def test_who_names_no_encoder_means_no_view(shop):
+    with Cache(shop / "views.h5") as cache:
+        assert one_encoder(cache, "image", None) == "net"
+        assert one_encoder(cache, "image", "net.view1") == "net.view1"
+        settings = AblationSettings(fusions=(), n_folds=2)
+        assert pose(cache, settings).encoders == {"image": ["net"]}

@@ -89,7 +89,7 @@ class ViewEncoder:
         return encoded.vectors if isinstance(encoded, Encoded) else encoded
 
     @classmethod
-    def of_spec(cls, whole: Any, spec: EncoderSpec) -> ViewEncoder:
+    def of_spec(cls, whole: Any, spec: EncoderSpec) -> Any:
         """Return the encoder of a spec that has a view; what else is drawn than here, its own spec tells."""
         view = spec.fields[VIEW]
         return cls(whole, int(view["number"]), seed=int(view["seed"]))

@@ -16,6 +16,7 @@ __all__ = [
     "dimension",
     "joined_name",
     "joined_spec",
+    "one_encoder",
     "parts_of",
     "plain_names",
     "present",
@@ -43,12 +44,20 @@ def split_name(cache: Cache, modality: str, name: str | None) -> tuple[str, ...]
     """
     names = common_names(name, cache.encoders(modality)) if name else ()
     if not names:
-        plain = plain_names(cache, modality)
-        only = plain[0] if len(plain) == 1 else None
-        names = tuple(cache.encoder(modality, part) for part in (name.split(PLUS) if name else [only]))
+        names = tuple(one_encoder(cache, modality, part) for part in (name.split(PLUS) if name else [None]))
     if len(set(names)) < len(names):
         raise HeadError(f"Expected {modality}={name} to name each encoder once. Leave the second out.")
     return names
+
+
+def one_encoder(cache: Cache, modality: str, name: str | None) -> str:
+    """Return `name` if there is such an encoder, or the only one that is no view of pictures where `name` is None.
+
+    Raises:
+        MissingEntryError: there is no such encoder, or more than one to choose from.
+    """
+    plain = plain_names(cache, modality)
+    return cache.encoder(modality, plain[0] if name is None and len(plain) == 1 else name)
 
 
 def plain_names(cache: Cache, modality: str) -> list[str]:
