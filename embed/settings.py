@@ -61,11 +61,12 @@ class ExtractSettings:
     text_name: str | None = None
     pooling: str = "cls"  # or "mean"
     max_length: int = 32  # tokens
-    seed: int = 0  # of random weights, and of what is drawn of the products
+    seed: int = 0  # of random weights, of views, and of what is drawn of the products
     device: str = "auto"  # or several: "cuda:0,cuda:1"
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
     decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
     tokens: str | None = None  # or "all", or "3x3": keep token states beside the vectors
+    views: int = 1  # of each picture: as it is, and augmented ones (`embed.encoders.views`), drawn from `seed`
     layers: int = 1  # depths of each network whose pooled states are kept: the last, and others evenly spread before
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core
@@ -86,6 +87,7 @@ class ExtractSettings:
             )
         for name, lowest in (
             ("batch_size", 1), ("layers", 1), ("max_length", 3), ("n_workers", 1), ("per_class", 1), ("sample", 1),
+            ("views", 1),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < lowest:
@@ -97,6 +99,8 @@ class ExtractSettings:
             raise SettingError(f"--max-bad: expected a share such as 1% or a number, got {self.max_bad!r}.")
         if self.tokens is not None:
             parse_grid(self.tokens)
+        if self.views > 1 and "image" not in self.modalities:
+            raise SettingError(f"--views: expected 1 where no pictures are encoded, got {self.views}.")
         self._check_table()
         for modality in self.modalities:
             self.choices(modality)  # which refuses lists that do not fit

@@ -178,6 +178,7 @@ class TrainSettings(ProblemSettings, FitSettings):
         SettingError: a value is out of its range.
     """
 
+    views: bool = False  # training rows show one of their picture's views (`embed-extract --views 4`), drawn anew
     guard: bool = False  # beside each fusion one that is no worse than the best single head on the validation rows
     pseudo_label: bool = False  # learn from products without a label, too, where that helps on validation rows
     controls: tuple[str, ...] = ("majority", "centroids")  # those that take no time

@@ -209,9 +209,9 @@ class Counted:
         self._windows = []
         self.held = []
 
-    def view(self, rows, modalities):
+    def view(self, rows, modalities, versions):
         self.held.append(sum(window() is not None for window in self._windows))
-        view = self._source.view(rows, modalities)
+        view = self._source.view(rows, modalities, versions)
         self._windows += [weakref.ref(matrix) for matrix in view.inputs.values()]
         return view
 

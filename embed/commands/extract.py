@@ -68,7 +68,7 @@ class ExtractCommand(Command):
 )
 @setting("--pooling", help="Of the text's last hidden states: cls or mean; one for all encoders, or one for each.")
 @setting("--max-length", help="Tokens a text is cut to.")
-@setting("--seed", help="Draws random weights, and the products of --per-class and --sample.")
+@setting("--seed", help="Draws random weights, views, and the products of --per-class and --sample.")
 @setting("--id-column", help="Default: id, product_id, sku, …, else rows are numbered.")
 @setting("--image-column", help="Default: image, image_path, filename, …")
 @setting("--image-template", multiple=True, help="Paths made of cells: 'images/{id}.jpg'; several are tried in turn.")
@@ -107,6 +107,7 @@ class ExtractCommand(Command):
 @setting(
     "--layers", help="Depths of each network whose pooled states are kept: the last, and others evenly spread before."
 )
+@setting("--views", help="Of each picture: as it is, and augmented ones for heads-train --views, drawn from the seed.")
 @setting("--decode", type=click.Choice(["exact", "fast"]), help="fast: scale large JPEGs down while decoding.")
 @setting("--batch-size", type=int, help="Contents a batch; default: what suits encoder and device.")
 @setting(

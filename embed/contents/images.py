@@ -24,9 +24,10 @@ from embed.contents.objects import is_object, locate_object
 from embed.contents.statuses import ABSENT, RETRIED
 from embed.errors import ContentError
 
-__all__ = ["EXACT", "decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
+__all__ = ["CONTENT", "EXACT", "decode", "is_scaled", "locate", "measure", "read_image", "to_rgb"]
 
 EXACT = "upright RGB"  # how pictures are decoded that are not scaled meanwhile
+CONTENT = "content"  # in the info of a decoded picture: the bytes that it is of
 
 # Multi-picture JPEGs of cameras (MPO) are opened as JPEG.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -122,7 +123,7 @@ def read_image(place: Path | Place, *, key: str | None = None) -> tuple[str, byt
 
 
 def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
-    """Return the picture upright and in RGB.
+    """Return the picture upright and in RGB, with its bytes among its `info`.
 
     Where `least_side` is given, a JPEG is scaled by 1/2, 1/4 or 1/8 while it is decoded, as far as both its sides keep
     so many pixels. Threads share a budget of memory, and wait for each other.
@@ -135,7 +136,9 @@ def decode(content: bytes, *, least_side: int | None = None) -> Image.Image:
             image.draft(None, (least_side, least_side))  # other formats have nothing to scale
         with DECODE_BUDGET.take(decoding_bytes(image.size, image.format)):
             image.load()
-            return to_rgb(image)
+            picture = to_rgb(image)
+    picture.info[CONTENT] = content
+    return picture
 
 
 def measure(content: bytes) -> tuple[int, int, str, str]:

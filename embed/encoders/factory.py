@@ -25,7 +25,7 @@ FAMILIES = {
 
 
 def make_encoders(settings: ExtractSettings) -> list[Encoder]:
-    """Return the encoders that the settings name, each once a device, and each of its depths after it.
+    """Return the encoders that the settings name, each once a device, and each of its depths and views after it.
 
     Raises:
         WeightsError: weights cannot be had.
@@ -40,7 +40,7 @@ def make_encoders(settings: ExtractSettings) -> list[Encoder]:
         for modality in MODALITIES
         if modality in settings.modalities
         for choice in settings.choices(modality)
-        for encoder in _with_depths(_build(modality, choice, settings, device))
+        for encoder in _with_others(_build(modality, choice, settings, device), settings)
     ]
 
 
@@ -51,16 +51,23 @@ def rebuild(specs: Sequence[tuple[EncoderSpec, ExtractSettings]]) -> list[Encode
         WeightsError, DeviceError, SettingError: as of `make_encoders`; or a network has no such depth.
     """
     from embed.encoders.depths import DepthEncoder, share_networks
+    from embed.encoders.views import VIEW, ViewEncoder
 
-    encoders = [DepthEncoder.of_spec(make_encoders(settings)[0], spec) for spec, settings in specs]
+    encoders: list[Encoder] = [
+        (ViewEncoder if VIEW in spec.fields else DepthEncoder).of_spec(make_encoders(settings)[0], spec)
+        for spec, settings in specs
+    ]
     share_networks(encoders)
     return encoders
 
 
-def _with_depths(whole: Any) -> list[Encoder]:
+def _with_others(whole: Any, settings: ExtractSettings) -> list[Encoder]:
     from embed.encoders.depths import DepthEncoder
+    from embed.encoders.views import ViewEncoder
 
-    return [whole, *(DepthEncoder(whole, depth) for depth in getattr(whole, "depths", ()))]
+    depths = [DepthEncoder(whole, depth) for depth in getattr(whole, "depths", ())]
+    n_more = settings.views - 1 if whole.spec.modality == "image" else 0
+    return [whole, *depths, *(ViewEncoder(whole, number, seed=settings.seed) for number in range(1, n_more + 1))]
 
 
 def _build(modality: str, choice: EncoderChoice, settings: ExtractSettings, device: Any) -> Encoder:

@@ -116,7 +116,7 @@ def keep_precision(encoders: Iterable[Any], specs: Mapping[tuple[str, str], Enco
         spec = specs.get((encoder.spec.modality, encoder.name))
         differences = spec.differences(encoder.spec) if spec is not None else []
         if spec is not None and [line.partition(":")[0] for line in differences] == ["precision"]:
-            whole = getattr(encoder, "whole", encoder)  # of a depth its network, from which its own spec follows
+            whole = getattr(encoder, "whole", encoder)  # of a depth or view, from which its own spec follows
             whole.precision = str(spec.fields["precision"])
             whole.spec = replace(whole.spec, fields={**whole.spec.fields, "precision": whole.precision})
             log.info(

@@ -184,5 +184,5 @@ def _networks(runs: Sequence[EncoderRun]) -> list[list[EncoderRun]]:
 
 
 def _whole(encoder: Any) -> Any:
-    """Return the encoder that an encoder is a depth of; itself where it is none."""
-    return getattr(encoder, "whole", encoder)
+    """Return the encoder that an encoder is a depth of; itself where it is none. A view needs a pass of its own."""
+    return encoder.whole if hasattr(encoder, "depth") else encoder

@@ -43,6 +43,9 @@ setting = setting_options(TrainSettings)
     "rows; sweep tries them all on these; default: equal.",
 )
 @setting("--guard", is_flag=True, help="Beside each fusion one that is no worse on validation rows than a single head.")
+@setting(
+    "--views", is_flag=True, help="Training rows show one of the views of embed-extract --views, drawn each epoch."
+)
 @setting("--pseudo-label", is_flag=True, help="Learn from unlabelled products, too, where validation rows gain by it.")
 @click.option(
     "--controls",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cache import Cache, EncoderSpec
+from heads.data.picture_views import is_view
 from heads.errors import HeadError
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "dimension",
     "joined_name",
     "joined_spec",
+    "one_encoder",
     "parts_of",
+    "plain_names",
     "present",
     "split_name",
     "split_names",
@@ -33,7 +36,7 @@ def joined_name(names: Iterable[str]) -> str:
 def split_name(cache: Cache, modality: str, name: str | None) -> tuple[str, ...]:
     """Return the cache's encoders that a name stands for: one, or several with plus signs between; None: the only one.
 
-    An encoder may have a plus sign in a name of its own.
+    Views of pictures are not counted there. An encoder may have a plus sign in a name of its own.
 
     Raises:
         MissingEntryError: there is no such encoder, or more than one to choose from.
@@ -41,10 +44,25 @@ def split_name(cache: Cache, modality: str, name: str | None) -> tuple[str, ...]
     """
     names = common_names(name, cache.encoders(modality)) if name else ()
     if not names:
-        names = tuple(cache.encoder(modality, part) for part in (name.split(PLUS) if name else [None]))
+        names = tuple(one_encoder(cache, modality, part) for part in (name.split(PLUS) if name else [None]))
     if len(set(names)) < len(names):
         raise HeadError(f"Expected {modality}={name} to name each encoder once. Leave the second out.")
     return names
+
+
+def one_encoder(cache: Cache, modality: str, name: str | None) -> str:
+    """Return `name` if there is such an encoder, or the only one that is no view of pictures where `name` is None.
+
+    Raises:
+        MissingEntryError: there is no such encoder, or more than one to choose from.
+    """
+    plain = plain_names(cache, modality)
+    return cache.encoder(modality, plain[0] if name is None and len(plain) == 1 else name)
+
+
+def plain_names(cache: Cache, modality: str) -> list[str]:
+    """Return a modality's encoders but for views of pictures, which nobody means who names none."""
+    return [name for name in cache.encoders(modality) if not is_view(cache.spec(modality, name))]
 
 
 def split_names(cache: Cache, encoders: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:

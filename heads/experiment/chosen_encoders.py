@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cache import Cache
-from heads.data.encoder_sets import common_names, joined_name, split_names
+from heads.data.encoder_sets import common_names, joined_name, plain_names, split_names
 from heads.errors import HeadError
 
 __all__ = ["Encoder", "choose_encoders"]
@@ -52,7 +52,7 @@ def _choose_several(cache: Cache, modalities: Sequence[str], asked: Sequence[str
             wanted[modality].add(name)
     chosen = []
     for modality, names in stored.items():
-        filled = [name for name in names if cache.dimension(modality, name)]
+        filled = [name for name in plain_names(cache, modality) if cache.dimension(modality, name)]
         of_modality = sorted(wanted[modality]) or filled or names
         if not of_modality:
             raise HeadError(f"Training needs vectors, but {cache.path} has none of {modality}.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from cache import Cache
 from cache.column_names import no_such_column
@@ -56,6 +57,7 @@ class Problem:
     placeholders: Sequence[Placeholder] = ()
     unlabelled: np.ndarray | None = None  # (n,) int64, rows without label that are copies of none with one
     pseudo_labels: PseudoLabels | None = None  # which are learned from, and nothing else
+    views: Mapping[Encoder, Sequence[Tensor]] = field(default_factory=dict)  # (N, D) each, to draw from in training
 
     @property
     def encoders(self) -> dict[str, list[str]]:

@@ -41,7 +41,10 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
     epochs = [member.draw_epoch() for member in members]
     n_steps, batch_size = epochs[0].rows.shape
     for steps in torch.arange(n_steps).split(max(1, WINDOW_ROWS // batch_size)):
-        views = [member.view(epoch.rows[steps]) for member, epoch in zip(members, epochs, strict=True)]
+        views = [
+            member.view(epoch.rows[steps], {name: numbers[steps] for name, numbers in epoch.versions.items()})
+            for member, epoch in zip(members, epochs, strict=True)
+        ]
         kept = [epoch.kept[steps] for epoch in epochs if epoch.kept is not None]  # of all heads of a stack or of none
         yield from _batches_of(members, views, torch.stack(kept) if kept else None)
         del views  # before the next window is read
@@ -81,8 +84,10 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
     if kept is not None:
         present = _without(present, to_device(kept, targets.device))
     for step in range(targets.shape[1]):
-        rows = [view.rows[step] for view in views]
-        inputs = {name: _side_by_side([view.inputs[name] for view in views], rows) for name in names}
+        inputs = {
+            name: _side_by_side([view.inputs[name] for view in views], [view.places[name][step] for view in views])
+            for name in names
+        }
         arguments: list[Mapping] = [inputs, {name: mask[:, step] for name, mask in present.items()}]
         if members[0].job.description.token_dims:
             (member,) = members  # tokens are ragged: such a head stands alone

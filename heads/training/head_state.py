@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from heads.modules.seeded import head_alone
 from heads.schedules import count_stalls, share_of_rate
 from heads.settings import AUTO
 from heads.training.job import Fit, Job
-from heads.training.row_source import Source, View
+from heads.training.row_source import NONE, Source, View
 from heads.training.sampler import batch_size_of, draw_order
 
 __all__ = ["Epoch", "Member", "class_weights"]
@@ -24,15 +24,17 @@ ORDER_SEED = 0x2545F4914F6CDD1D  # added to the seed: the initial weights are dr
 
 
 class Epoch(NamedTuple):
-    """The rows of an epoch, and which modalities each is shown with.
+    """The rows of an epoch, which modalities each is shown with, and which view of them.
 
     Shape:
         rows: (n_steps, B) int64
         kept: (n_steps, B, M) bool, or None where none is dropped
+        versions: {modality that has several views: (n_steps, B) int64}, as `Source.view` takes them
     """
 
     rows: Tensor
     kept: Tensor | None
+    versions: Mapping[str, Tensor]
 
 
 class Member:
@@ -70,9 +72,9 @@ class Member:
         self._best_state: dict[str, Tensor] = {}
         self._elapsed_s = 0.0
 
-    def view(self, rows: Tensor) -> View:
+    def view(self, rows: Tensor, versions: Mapping[str, Tensor] = NONE) -> View:
         """Return some rows of the task with what the head sees of them."""
-        return self.source.view(rows, self.job.description.dims)
+        return self.source.view(rows, self.job.description.dims, versions)
 
     def draw_epoch(self) -> Epoch:
         """Return the next epoch: as many batches as are full."""
@@ -80,9 +82,15 @@ class Member:
         n_steps = len(rows) // self.batch_size
         rows = rows[: n_steps * self.batch_size].unflatten(0, (n_steps, self.batch_size))
         n_modalities, rate = len(self.job.description.dims), self.job.settings.modality_dropout
-        if n_modalities < 2 or not rate:
-            return Epoch(rows, None)
-        return Epoch(rows, torch.rand(*rows.shape, n_modalities, generator=self.generator) >= rate)
+        kept = None
+        if n_modalities > 1 and rate:
+            kept = torch.rand(*rows.shape, n_modalities, generator=self.generator) >= rate
+        versions = {
+            name: torch.randint(1 + len(views), rows.shape, generator=self.generator)
+            for name, views in sorted(self.task.augmented.items())
+            if name in self.job.description.dims
+        }
+        return Epoch(rows, kept, versions)
 
     def shares_of_rate(self) -> list[float]:
         """Return the share of the learning rate that the head takes at each step of the next epoch.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ class Task:
         present: {modality: (N,) bool}
         targets: (N,) int64
         sample_weights: (N,) float64, positive for the rows of the split
+        augmented: {modality: some (N, D)}, other views of the same contents, of which a training row shows one
         groups: (N,) int64, of rows that are copies of each other, for heads that make folds of the training rows
     """
 
@@ -40,6 +41,7 @@ class Task:
     standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
     sample_weights: Tensor | None = None  # None: each row counts once
     groups: Tensor | None = None  # None: no row is another's copy
+    augmented: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)  # as in the cache
 
     @property
     def on_disk(self) -> bool:
@@ -48,8 +50,8 @@ class Task:
 
     @property
     def total_dim(self) -> int:
-        """D of all modalities together."""
-        return sum(matrix.shape[1] for matrix in self.inputs.values())
+        """D of all modalities together, of every view."""
+        return sum(matrix.shape[1] * (1 + len(self.augmented.get(name, ()))) for name, matrix in self.inputs.items())
 
 
 @dataclass(frozen=True)

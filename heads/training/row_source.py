@@ -13,6 +13,7 @@ from heads.training.job import Task
 __all__ = ["DiskSource", "MemorySource", "Source", "View", "open_source"]
 
 READ_ROWS = 8192  # rows that are read from the disk at once
+NONE: Mapping[str, Tensor] = {}
 MADE_ROWS = 512  # rows that are standardised at once: they stay in the processor's cache until they are done
 
 
@@ -24,6 +25,7 @@ class View(NamedTuple):
         present: {modality: (n,) bool}
         targets: (n,) int64
         rows: any shape, int64, positions among the n
+        places: {modality: the shape of rows}, where in its matrix a row's vector stands: further on, of other views
         products: of the same shape, int64 and on the CPU, the task's rows themselves
     """
 
@@ -32,6 +34,7 @@ class View(NamedTuple):
     targets: Tensor
     rows: Tensor
     products: Tensor
+    places: Mapping[str, Tensor]
 
 
 class Source(Protocol):
@@ -39,8 +42,12 @@ class Source(Protocol):
 
     like: Tensor
 
-    def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
-        """Return some rows, at hand, with the vectors of the modalities."""
+    def view(self, rows: Tensor, modalities: Iterable[str], versions: Mapping[str, Tensor]) -> View:
+        """Return some rows, at hand, with the vectors of the modalities.
+
+        Shape:
+            versions: {modality: the shape of rows}, which of the task's `augmented` a row shows, from 1; 0: the plain
+        """
 
 
 def open_source(task: Task, like: Tensor) -> Source:
@@ -49,20 +56,30 @@ def open_source(task: Task, like: Tensor) -> Source:
 
 
 class MemorySource:
-    """All rows, standardised once and kept."""
+    """All rows, standardised once and kept; of a modality that has several views one view below the other."""
 
     def __init__(self, task: Task, like: Tensor) -> None:
         self.like = like
-        self._inputs = {name: like.new_empty(tuple(matrix.shape)) for name, matrix in task.inputs.items()}
+        several = {name: (matrix, *task.augmented.get(name, ())) for name, matrix in task.inputs.items()}
+        self._views = {name: like.new_empty(len(views), *views[0].shape) for name, views in several.items()}
+        self._inputs = {name: views[0] for name, views in self._views.items()}  # (N, D) each
+        self._every = {name: views.flatten(0, 1) for name, views in self._views.items()}  # (V * N, D) each
         _make(task, task.inputs, task.present, into=self._inputs)
+        for name, augmented in task.augmented.items():
+            for number, matrix in enumerate(augmented, start=1):
+                _make(task, {name: matrix}, task.present, into={name: self._views[name][number]})
         self._present = {name: to_device(mask, like.device) for name, mask in task.present.items()}
         self._targets = to_device(task.targets, like.device)
 
-    def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
+    def view(self, rows: Tensor, modalities: Iterable[str], versions: Mapping[str, Tensor] = NONE) -> View:
         """Return the rows; what holds them is all there is."""
-        names = sorted(modalities)
-        inputs, present = ({name: every[name] for name in names} for every in (self._inputs, self._present))
-        return View(inputs, present, self._targets, to_device(rows, self.like.device), rows.cpu())
+        names, device = sorted(modalities), self.like.device
+        inputs = {name: (self._every if name in versions else self._inputs)[name] for name in names}
+        places = dict.fromkeys(names, at_hand := to_device(rows, device))
+        for name, numbers in versions.items():
+            places[name] = to_device(rows + len(self._targets) * numbers, device)
+        present = {name: self._present[name] for name in names}
+        return View(inputs, present, self._targets, at_hand, rows.cpu(), places)
 
 
 class DiskSource:
@@ -72,8 +89,10 @@ class DiskSource:
         self.like = like
         self._task = task
 
-    def view(self, rows: Tensor, modalities: Iterable[str]) -> View:
+    def view(self, rows: Tensor, modalities: Iterable[str], versions: Mapping[str, Tensor] = NONE) -> View:
         """Return the rows; what holds them is made of them alone."""
+        if versions:
+            raise AssertionError("views are kept in memory")
         task, names = self._task, sorted(modalities)
         distinct, places = rows.cpu().unique(return_inverse=True)
         inputs = {name: self.like.new_empty(len(distinct), task.inputs[name].shape[1]) for name in names}
@@ -85,7 +104,8 @@ class DiskSource:
             _make(task, read, some_present, into=some_inputs)
         device = self.like.device
         present = {name: to_device(mask, device) for name, mask in present.items()}
-        return View(inputs, present, to_device(task.targets[distinct], device), to_device(places, device), rows.cpu())
+        targets, places = to_device(task.targets[distinct], device), to_device(places, device)
+        return View(inputs, present, targets, places, rows.cpu(), dict.fromkeys(names, places))
 
 
 def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor], *, into: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from cache import Cache
 from cache.cloud.addresses import StoragePath
 from heads.data.corrections import Corrections, read_corrections
+from heads.data.encoder_sets import one_encoder
 from heads.data.labels import cells_of, find_label_column, read_labels
 from heads.data.modalities import choose_modalities
 from heads.errors import LabelError
@@ -77,7 +78,7 @@ def review_products(
         modalities, notes = choose_modalities(cache, settings.modalities)
         for modality in settings.encoders:
             cache.encoders(modality)
-        encoders = {name: cache.encoder(name, settings.encoders.get(name)) for name in sorted(modalities)}
+        encoders = {name: one_encoder(cache, name, settings.encoders.get(name)) for name in sorted(modalities)}
         corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
         known, label_notes = _know(cache, settings, corrections)
         vectors, has_vector = join_vectors(cache, encoders, memory=settings.memory)

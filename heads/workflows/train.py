@@ -15,6 +15,7 @@ from cache import Cache
 from cache.console.notes import PROGRESS
 from cache.stray_bytes import open_csv
 from heads.device import describe_device, find_device
+from heads.experiment.augmentation import with_views
 from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
@@ -68,6 +69,8 @@ def train(
         with Cache(cache_path) as cache:
             columns = choose_columns(cache, report or ReportSettings())
             problem = pose(cache, settings)
+            if settings.views:
+                problem = with_views(cache, problem, memory=settings.memory)
             samples = samples_of(cache, problem.combinations[0])
         experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
         if settings.pseudo_label:
