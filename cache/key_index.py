@@ -9,9 +9,10 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["KeyIndex", "as_keys"]
+__all__ = ["KEY_LETTERS", "KeyIndex", "as_keys"]
 
-KEY = np.dtype("S64")
+KEY_LETTERS = 64
+KEY = np.dtype(f"S{KEY_LETTERS}")
 BLOCK_ROWS = 2**18  # looked up at once
 MIXER = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplier for hashing, The Art of Computer Programming, 6.4
 START = np.frombuffer(os.urandom(8), dtype=np.uint64)[0]  # so that nobody can choose keys that all have one hash
@@ -38,7 +39,8 @@ class KeyIndex:
     """Content keys in rows, and which row has a key; 80 bytes a key.
 
     Keys are found by a hash of theirs, in sorted runs of hashes that are merged as they grow, and compared whole. The
-    runs are made when a key is looked up for the first time.
+    runs are made when a key is looked up for the first time, so that two threads must not ask one index at once. In
+    another process hashes are others: pickled are the keys alone.
 
     Args:
         keys: those of the first rows; of a key that is in several of them the first is found.
@@ -49,6 +51,9 @@ class KeyIndex:
         self._n_keys = len(self._keys)
         self._n_indexed = 0
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []  # hashes, sorted, and the row of each: (n,) and (n,)
+
+    def __reduce__(self) -> tuple[type[KeyIndex], tuple[np.ndarray]]:
+        return KeyIndex, (self.keys,)
 
     def __len__(self) -> int:
         return self._n_keys
@@ -100,6 +105,7 @@ class KeyIndex:
 
     def reorder(self, order: np.ndarray) -> np.ndarray:
         """Put the key in row ``order[n]`` into row n, for each; return where each row has gone, (U,) int64."""
+        self._index_all()  # by the rows as they are until now
         places = np.empty(len(order), dtype=np.int64)
         places[order] = np.arange(len(order))
         self._keys = self._keys[order]

@@ -1,7 +1,12 @@
 """Keys in arrays: rows are those that a dict would give, whatever the keys are, and whatever their hashes."""
 
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from support import ROOT
 
 import cache.key_index
 from cache import CacheError, content_key
@@ -38,6 +43,24 @@ def test_rows_are_those_that_a_dict_gives(keys, block_rows, hashes, monkeypatch)
     assert list(index) == [list(rows)[row] for row in order]
     assert index.rows_of(list(rows)).tolist() == places.tolist()
     assert index.add(["another"]).tolist() == [len(rows)]
+
+
+def test_rows_that_were_not_looked_up_before_are_found_in_their_new_places():
+    index = KeyIndex(["b", "a"])
+    index.add(["c", "d"])
+    index.reorder(np.array([3, 2, 1, 0]))
+    assert list(index) == ["d", "c", "a", "b"]
+    assert index.rows_of(["a", "b", "c", "d"]).tolist() == [2, 3, 1, 0]
+
+
+def test_a_pickled_index_finds_its_keys_in_another_process():
+    index = KeyIndex(["b", "a"])
+    index.add(["c"])
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).rows_of(['c', 'b', 'x']).tolist())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(index), capture_output=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.decode().strip() == "[2, 0, -1]"
 
 
 def test_first_of_the_rows_that_repeat_a_key_is_found(hashes):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from small_caches import key_of, part_of, seen, shop_cache
-from support import invoke
+from support import invoke, synthetic_cache
 
 from cache import (
     Cache,
@@ -83,6 +83,12 @@ def test_samples_and_pictures_that_means_are_made_of_are_used(tmp_path):
     assert words_in(path, ["front", "back", "kept", "old"]) == ["front", "back", "kept"]
     with Cache(path) as cache:
         assert cache.matrix("image").tolist() == [[1, 1, 1]]
+
+
+def test_a_column_of_the_catalogue_s_own_may_be_called_as_that_of_keys(tmp_path):
+    cells = {"picture_keys": ["https://example.org/" + "a" * 60, "größe", ""]}
+    cache = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(3)}, cells)
+    assert find_unused(cache).n == 0
 
 
 def test_parts_that_wait_stay(path):

@@ -94,6 +94,35 @@ def test_encoders_are_made_where_anything_differs(change, shop, vit, tmp_path, n
     assert n_made() == 2
 
 
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_lies_here_under_a_published_name_hides_no_weights(what, tmp_path, monkeypatch):
+    """torchvision's name is torchvision's whatever lies here, and a file is no folder of the hub."""
+    monkeypatch.chdir(tmp_path)
+    weights = {"resnet18": tmp_path / "torch" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"}
+    weights["bert-base-uncased"] = tmp_path / "hub" / "models--bert-base-uncased" / "snapshots" / "a" / "config.json"
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "torch" / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for name, path in weights.items():
+        path.parent.mkdir(parents=True)
+        path.write_text("weights")
+        here = tmp_path / name
+        here.mkdir() if what == "folder" else here.touch()
+        if what == "folder":
+            (here / "report.html").touch()
+    hints = SpecHints(tmp_path / "c.h5", ExtractSettings(), folder=tmp_path)
+    for path in weights.values():
+        path.write_text("other weights")
+        changed = SpecHints(tmp_path / "c.h5", ExtractSettings(), folder=tmp_path)
+        assert changed._circumstances not in (b"", hints._circumstances)
+        hints = changed
+
+
+def test_settings_that_change_no_spec_make_no_encoder(shop, vit, n_made):
+    extract(shop, settings=settings_of(vit))
+    extract(shop, settings=settings_of(vit, max_bad="1%", where="id < 3", n_workers=1))
+    assert n_made() == 1
+
+
 def test_encoders_are_made_with_rehash(shop, vit, n_made):
     for _ in range(3):
         extract(shop, settings=settings_of(vit, rehash=True))
@@ -149,7 +178,7 @@ def test_a_hint_that_lies_is_found_when_something_is_encoded(shop, vit, tmp_path
         SpecHints, "recall", lambda _, specs: [NamedEncoder(name, spec) for (_, name), spec in specs.items()]
     )
     (shop.parent / "images" / "3.png").write_bytes(image_bytes("lime"))
-    with pytest.raises(EncoderError, match=r"Expected vit to be as .*embeddings.h5.specs says, but .*weights"):
+    with pytest.raises(EncoderError, match=r"Expected the encoders to be as .*embeddings.h5.specs says, but .*weights"):
         extract(shop, settings=settings_of(other))
     assert not Path("embeddings.h5.specs").exists()
 

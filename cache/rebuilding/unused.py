@@ -14,7 +14,7 @@ from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.errors import CacheError
 from cache.journal import Journal
-from cache.key_index import KeyIndex
+from cache.key_index import KEY_LETTERS, KeyIndex
 from cache.rebuilding.catalogue import products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
@@ -83,8 +83,9 @@ def _used_keys(cache: Cache) -> dict[str, KeyIndex]:
         rows = cache.rows(modality)
         used[modality] = KeyIndex(cache.keys(modality)[np.unique(rows[rows >= 0])])
         used[modality].add(cache.samples(modality))
-    if "image" in used and PICTURE_KEYS in cache.columns():
-        used["image"].add(key for cell in cache.column(PICTURE_KEYS) for key in cell.split())
+    if "image" in used and PICTURE_KEYS in cache.columns():  # which may be a column of the catalogue's own
+        words = {word for cell in cache.column(PICTURE_KEYS) for word in cell.split()}
+        used["image"].add(sorted(word for word in words if len(word) <= KEY_LETTERS and word.isascii()))
     return used
 
 

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,16 @@ from embed.contents.hash_cache import Hints, identity
 from embed.encoders.protocol import Encoder
 from embed.encoders.side_notes import WORDS, library_versions
 from embed.errors import EncoderError
-from embed.settings import EncoderChoice, ExtractSettings
+from embed.settings import ExtractSettings
 
 __all__ = ["NamedEncoder", "SpecHints"]
 
 VARIABLES = ("ATEN_", "CUDA", "HF_", "HOME", "HUGGINGFACE_", "ONEDNN_", "TORCH", "TRANSFORMERS_", "XDG_")  # begin so
+BESIDE = (  # settings that change no spec
+    "allow_outside", "bad_lines", "batch_size", "clean_text", "delimiter", "encoding", "engine", "escape", "id_column",
+    "image_column", "image_root", "image_template", "label", "labels", "max_bad", "n_workers", "part_bytes", "part_s",
+    "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample", "text_column", "text_columns", "where",
+)  # fmt: skip
 DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev
 MOST_FILES = 4096  # of a folder that is looked at
 END = "end"
@@ -90,18 +96,25 @@ class SpecHints:
             self._hints.remember([(self._place(number), digest) for number, digest in enumerate(digests)])
             self._hints.save()
 
-    def check(self, recalled: Encoder, made: Encoder) -> None:
-        """Check that an encoder is the one that a hint named.
+    def check(self, recalled: Sequence[Encoder], made: Sequence[Encoder]) -> None:
+        """Check that encoders are those that hints named.
 
         Raises:
-            EncoderError: it is not; the hints are removed.
+            EncoderError: they are not; the hints are removed.
         """
-        if differences := made.spec.differences(recalled.spec):
-            self._hints.path.unlink(missing_ok=True)
-            raise EncoderError(
-                f"Expected {recalled.name} to be as {self._hints.path} says, but it has {'; '.join(differences)}. The "
-                "hint is removed: type the same line again."
-            )
+        pairs = zip_longest(*([(one.spec.modality, one.name, one.spec) for one in some] for some in (recalled, made)))
+        for named, found in pairs:
+            if named is None or found is None or named[:2] != found[:2]:
+                differences = ["other names"]
+            else:
+                differences = found[2].differences(named[2])
+            if differences:
+                with suppress(OSError):
+                    self._hints.path.unlink()
+                raise EncoderError(
+                    f"Expected the encoders to be as {self._hints.path} says, but they have {'; '.join(differences)}. "
+                    "These hints are removed: type the same line again."
+                )
 
     def _place(self, number: int) -> bytes:
         return hashlib.blake2b(self._circumstances + number.to_bytes(4, "little"), digest_size=16).digest()
@@ -113,43 +126,53 @@ def _digest(name: str, spec: EncoderSpec | None) -> str:
 
 def _circumstances(settings: ExtractSettings) -> bytes:
     """Return a digest of all that the encoders' specs are computed from; nothing where a file may still change."""
-    files = [path for modality in settings.modalities for one in settings.choices(modality) for path in _files(one)]
-    code = Path(__file__).parents[1].rglob("*.py")
-    identities = [(str(path), identity(path)) for path in sorted({*files, *code})]
-    is_here = all(
-        one.weights != "pretrained" or any(_files(one))
-        for modality in settings.modalities
-        for one in settings.choices(modality)
-    )
-    if not is_here or len(files) > MOST_FILES or not all(of_file for _, of_file in identities):
+    files = set(Path(__file__).parents[1].rglob("*.py"))
+    for modality in settings.modalities:
+        for choice in settings.choices(modality):
+            published = set(_published_files(modality, choice.model)) if choice.weights == "pretrained" else set()
+            named = {path for name in (choice.model, choice.weights) for path in _named_files(name)}
+            if choice.weights == "pretrained" and not published | named:
+                return b""  # it is somewhere, and not known where
+            files |= published | named
+    if len(files) > MOST_FILES:
+        return b""
+    identities = {str(path): identity(path).hex() for path in sorted(files)}
+    if not all(identities.values()):
         return b""
     facts = {
-        "settings": asdict(settings),
+        "settings": {name: value for name, value in asdict(settings).items() if name not in BESIDE},
         "folder": os.getcwd(),
         "variables": sorted((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES)),
         "versions": [version_here(), sys.version, library_versions()],
-        "machine": [platform.machine(), platform.node(), _processor_flags()],
+        "machine": [platform.machine(), _processor_flags()],
         "devices": sorted(str(path) for pattern in DEVICES for path in Path("/dev").glob(pattern)),
-        "files": [(path, of_file.hex()) for path, of_file in identities],
+        "files": identities,
     }
     return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode("utf-8", "surrogatepass")).digest()
 
 
-def _files(choice: EncoderChoice) -> Iterator[Path]:
-    """Yield the files that an encoder's spec may be computed from: named ones, or those in the ecosystem's caches."""
-    for name in {choice.model, choice.weights}.difference(WORDS):
-        path = Path(name)
-        if path.is_file():
-            yield path
-        elif path.is_dir():
-            yield from (one for one in path.iterdir() if one.is_file())
-    if choice.weights == "pretrained" and not Path(choice.model).exists():
-        for folder in (_torch_folder(), _hub_folder(choice.model)):
-            yield from (one for one in folder.rglob("*") if one.is_file())
+def _named_files(name: str) -> Iterator[Path]:
+    """Yield the file of this name, or the files in the folder of this name."""
+    path = Path(name)
+    if name in WORDS:
+        return
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        yield from (one for one in path.iterdir() if one.is_file())
+
+
+def _published_files(modality: str, model: str) -> Iterator[Path]:
+    """Yield the files in the ecosystem's caches that a published model may be read from, whatever lies here besides."""
+    is_of_torchvision = modality == "image" and "/" not in model
+    folder = _torch_folder() if is_of_torchvision else _hub_folder(model)
+    yield from (one for one in folder.rglob("*") if one.is_file())
 
 
 def _torch_folder() -> Path:
     """Return where torch keeps weights, as ``torch.hub.get_dir`` says."""
+    if torch := sys.modules.get("torch"):  # the program around may have chosen it
+        return Path(torch.hub.get_dir()) / "checkpoints"
     caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{caches}/torch")).expanduser() / "hub" / "checkpoints"
 

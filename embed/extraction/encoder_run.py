@@ -85,16 +85,23 @@ class EncoderRun:
 
     def missing(self, inventory: Inventory) -> KeyColumn:
         """Return the keys that the inventory lacks, in the order to encode them in, by the contents' numbers."""
-        modality = self.encoder.spec.modality
-        entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
-        failed = () if self.settings.retry_failed else inventory.failures[modality]
-        missing = plan(self.source.keys.contents, entry.keys, failed)
-        if modality == "text":
+        missing = self._planned(inventory)
+        if self.encoder.spec.modality == "text":
             # Texts of one length need little padding; the longest come first, so that the cores end together.
             places = (self.source.places[number] for number in missing.rows.tolist())
             lengths = np.fromiter((len(str(place)) for place in places), dtype=np.int64, count=len(missing))
             missing = KeyColumn(missing.contents, missing.rows[np.argsort(-lengths, kind="stable")])
         return missing
+
+    def lacks_any(self, inventory: Inventory) -> bool:
+        """Return whether the inventory lacks a key."""
+        return len(self._planned(inventory)) > 0
+
+    def _planned(self, inventory: Inventory) -> KeyColumn:
+        modality = self.encoder.spec.modality
+        entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
+        failed = () if self.settings.retry_failed else inventory.failures[modality]
+        return plan(self.source.keys.contents, entry.keys, failed)
 
     def take_known(self, inventory: Inventory, known: VectorsByKey) -> int:
         """Take vectors that another cache has of what the inventory lacks, part by part; return how many."""

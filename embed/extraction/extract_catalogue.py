@@ -243,10 +243,10 @@ def _work(
                 for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
-        if recalled and any(run.missing(inventory) for run in runs):
+        if recalled and any(run.lacks_any(inventory) for run in runs):  # so that they must be made after all
             teams = replicas(_make_encoders(settings, inventory, spec_hints))
+            spec_hints.check([run.encoder for run in runs], [first for first, *_ in teams])
             for run, team in zip(runs, teams, strict=True):
-                spec_hints.check(run.encoder, team[0])
                 run.replicas = team
         yield _Work(named_path, cache_path, catalogue, journal, inventory, sources, runs)
 

@@ -87,10 +87,13 @@ def _shared(missing: Sequence[KeyColumn]) -> dict[tuple[int, ...], KeyColumn]:
         lacks[keys.rows, number] = True
     rows = np.concatenate([keys.rows for keys in missing])
     rows = KeyColumn(index, rows).first_rows
-    kinds, first, which = np.unique(lacks[rows], axis=0, return_index=True, return_inverse=True)
+    kinds = np.zeros(len(rows), dtype=np.int64)  # numbers from 0 on, for any number of runs
+    for number in range(len(missing)):
+        kinds = np.unique(2 * kinds + lacks[rows, number], return_inverse=True)[1]
+    first = np.unique(kinds, return_index=True)[1]
     return {
-        tuple(np.flatnonzero(kinds[kind]).tolist()): KeyColumn(index, rows[which == kind])
-        for kind in np.argsort(first).tolist()
+        tuple(np.flatnonzero(lacks[rows[place]]).tolist()): KeyColumn(index, rows[kinds == kinds[place]])
+        for place in np.sort(first).tolist()
     }
 
 
