@@ -7,10 +7,10 @@ harmless.
 
 Parts of one encoder are merged as they grow in number: `MERGED_PARTS` of like size become one, until it is large. Large
 is a share of 1/`LARGE_PARTS` of all that waits for the encoder, but no less than `LARGE_PART_BYTES` and no more than
-`MOST_LARGE_PART_BYTES`, for a part is made and checked in memory. So there are at most 64 large parts up to 4 GiB, one
-for each 64 MiB beyond (one for 256 where each is published at 32), and some thirty small ones; and no byte is written
-more often than the logarithm of that, some six times. The merged part is published like any other before those that are
-in it are removed: whoever is killed between leaves copies, which are harmless.
+`MOST_LARGE_PART_BYTES`, for a part is made and checked in memory; a merge is of no more than twice that. So there are
+at most 64 large parts up to 4 GiB, one for each 64 MiB beyond, and some thirty small ones; and no byte is written more
+often than the logarithm of that, some six times. The merged part is published like any other before those that are in
+it are removed: whoever is killed between leaves copies, which are harmless.
 
 Other workers on the same cache, *shards*, have journals of their own in this one, each with a lock, parts and hints
 (`embed.contents.hash_cache`)::
@@ -198,7 +198,10 @@ class Journal:
                         file.path.unlink(missing_ok=True)  # sealed where no lock reached, say
 
     def _like_parts(self, modality: str, encoder: str) -> list[Path]:
-        """Return the smallest parts of an encoder that are to be merged, none where no size has enough of them."""
+        """Return the smallest parts of an encoder that are to be merged, none where no size has enough of them.
+
+        No more than `MERGED_PARTS`, and no more than make one of `MOST_LARGE_PART_BYTES`, but for the last of them.
+        """
         facts = {path: facts_of(path) for path in self.paths_of(modality, encoder)}
         sizes = {path: of_path.st_size for path, of_path in facts.items() if of_path is not None}
         large = min(max(sum(sizes.values()) // LARGE_PARTS, LARGE_PART_BYTES), MOST_LARGE_PART_BYTES)
@@ -206,7 +209,14 @@ class Journal:
         for path, size in sizes.items():
             if size < large:
                 by_size.setdefault((size.bit_length() + 2) // 3, []).append(path)  # by factors of 8
-        return next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
+        several = next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
+        # What is large grows with all that waits: many are small at once then, and together too much for memory.
+        taken: list[Path] = []
+        for path in several[:MERGED_PARTS]:
+            if len(taken) > 1 and sum(sizes[one] for one in taken) >= MOST_LARGE_PART_BYTES:
+                break
+            taken.append(path)
+        return taken
 
     def deliver(self) -> bool:
         """Bring the sealed cache to where it belongs; False where another was sealed there, which is here from now on.

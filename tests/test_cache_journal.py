@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from support import ROOT
 
+import cache.journal
 from cache import (
     CacheError,
     EmbedOnceError,
@@ -364,6 +365,20 @@ def test_what_counts_as_large_grows_with_the_journal(journal, monkeypatch):
         counts.append(len(journal.paths()))
     assert max(counts) <= 8 + 2 * 2
     assert sum(n_written) <= 40 * 4  # each vector at most as often as the logarithm of their number to the base of 3
+
+
+def test_parts_that_are_small_all_at_once_are_not_merged_into_one(journal, monkeypatch):
+    """What is large grows with all that waits; a part, and its merge, are made in memory."""
+    most = round(2.5 * max(journal.publish(part_of(str(n))).stat().st_size for n in range(20)))
+    for name in ("LARGE_PART_BYTES", "MOST_LARGE_PART_BYTES"):
+        monkeypatch.setattr(f"cache.journal.{name}", most)
+    n_together: list[int] = []
+    merged = cache.journal.merged_part
+    monkeypatch.setattr("cache.journal.merged_part", lambda parts: n_together.append(len(parts)) or merged(parts))
+    journal.merge("image", "drawn")
+    assert n_together
+    assert max(n_together) <= 3
+    assert sum(len(load_part(path).keys) for path in journal.paths()) == 20
 
 
 def test_parts_of_failures_alone_and_with_tokens_are_merged(journal):
