@@ -71,11 +71,12 @@ _BUILT_IN = (
         version=2,
     ),
     HeadType(
-        "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True
+        "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True,
+        version=2,
     ),
     HeadType(
         "residual", "heads.modules.residual", at_once=True, needs_two=True, scales_itself=True, makes_folds=True,
-        has_parameters=True,
+        has_parameters=True, version=2,
     ),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
     HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
