@@ -123,6 +123,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     on_disk = _stay_on_disk(cache, chosen, settings)
     asked, name_notes = resolve_names(settings.fusions, on_disk=on_disk)
     notes += name_notes
+    if column not in cache.columns():
+        notes.append(f"No column {column} yet: its labels are those of --corrections.")
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
     vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
