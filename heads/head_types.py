@@ -54,7 +54,8 @@ _BUILT_IN = (
     HeadType("lowrank", "heads.modules.lowrank", needs_two=True, settings=("rank",)),
     HeadType("late", "heads.modules.late", is_average=True),
     HeadType(
-        "ensemble", "heads.modules.selection", in_all=False, is_average=True, averages_fusions=True, needs_two=True
+        "ensemble", "heads.modules.selection", in_all=False, is_average=True, averages_fusions=True, needs_two=True,
+        version=2,
     ),
     HeadType(
         "majority", "heads.modules.majority", at_once=True, is_control=True, needs_vectors=False, is_seeded=False,

@@ -113,7 +113,11 @@ def train_heads(
     configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
     names = {one.head for one in configurations}
     controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]
-    jobs = {FoldJob(one, 0, settings.seed): one in controls for one in (*configurations, *controls)}
+    jobs = {
+        job: one in controls
+        for one in (*configurations, *controls)
+        for job in one.jobs(n_folds=1, seeds=[settings.seed])
+    }
     sized = {size: _jobs_of(roster, of_size) for size, of_size in (sizes or {}).items()}
     results: dict[FoldJob, Trained] = {}
 
