@@ -123,8 +123,9 @@ def resolve_names(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ..
     for name in [name for name in chosen if head_type(name).averages_fusions]:
         notes.append(f"{name} is selected by the validation rows, which therefore never choose it as the best.")
         if not member_names(chosen):
+            why = "none is named" if set(chosen) == {name} else "none of those named can be a member"
             chosen += fusion_names()
-            notes.append(f"{name} is made of the run's other heads: all are trained, for none is named.")
+            notes.append(f"{name} is made of the run's other heads: all are trained, for {why}.")
     kept_in_memory = [name for name in fusion_names() if head_type(name).at_once and head_type(name).needs_vectors]
     if on_disk and kept_in_memory and set(fusion_names()) <= set(chosen):
         chosen = [name for name in chosen if name not in kept_in_memory]

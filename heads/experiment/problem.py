@@ -202,7 +202,7 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
         return chosen
     every = fusion_names()
     if set(every) <= set(chosen):  # all of them means all that there can be
-        return tuple(name for name in chosen if name not in every and not head_type(name).needs_two)
+        chosen = tuple(name for name in chosen if name not in every)  # which were named beside
     kinds = {name: HEAD_TYPES[name] for name in chosen if name in HEAD_TYPES}
     fusions = [name for name, kind in kinds.items() if kind.needs_two or not kind.at_once]
     if fusions:
