@@ -1,5 +1,6 @@
 """An ensemble: members are picked greedily by the log loss of validation rows, saved with it, and answer together."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -156,6 +157,7 @@ def test_an_ensemble_that_is_asked_for_alone_brings_all_others():
     names, notes = resolve_names(["ensemble"], on_disk=False)
     assert set(names) == {"ensemble", *fusion_names()}
     assert any("none is named" in note for note in notes)
+    assert "none of those named can be a member" in resolve_names(["late", "ensemble"], on_disk=False)[1][-1]
     assert resolve_names(["ensemble", "gated"], on_disk=False)[0] == ("ensemble", "gated")
 
 
@@ -202,6 +204,9 @@ def test_a_saved_ensemble_holds_its_members_and_answers_as_before(run, forced, t
 def test_the_validation_rows_that_selected_it_do_not_choose_it_as_the_best(run):
     _, report = run
     assert any("never choose it as the best" in note for note in report.notes)
+    remark = load_head(report.run_path / "ensemble").module.remark
+    assert f"ensemble: {remark}." in report.notes
+    assert f"ensemble: {remark}." in json.loads((report.run_path / "metrics.json").read_text())["notes"]
     assert "ensemble" in report.metrics
     scores = {name: {"validation": {"macro_f1": float(name == "ensemble")}} for name in report.metrics}
     assert choose_heads(scores, ["image", "text"]).best != "ensemble"

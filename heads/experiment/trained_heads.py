@@ -56,6 +56,12 @@ class Roster:
         return {name: head for name, head in self.heads.items() if head_type(name).is_saved}
 
     @property
+    def remarks(self) -> list[str]:
+        """What heads say of how they came out, a sentence each."""
+        of_heads = {name: getattr(head.module, "remark", "") for name, head in self.heads.items()}
+        return [f"{name}: {remark}." for name, remark in of_heads.items() if remark]
+
+    @property
     def singles(self) -> list[str]:
         """The modalities, each a head of its own."""
         return [name for name in self.trained if name in self.vectors.dims]
