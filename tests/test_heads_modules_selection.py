@@ -10,6 +10,7 @@ import torch
 from support import class_vectors, synthetic_cache
 from test_heads_ablation import shop
 from test_heads_ablation_race import RACE
+from test_heads_modules_stack import few_strengths  # noqa: F401 - a fixture
 from torch import nn
 
 import heads
@@ -210,6 +211,28 @@ def test_the_validation_rows_that_selected_it_do_not_choose_it_as_the_best(run):
     assert "ensemble" in report.metrics
     scores = {name: {"validation": {"macro_f1": float(name == "ensemble")}} for name in report.metrics}
     assert choose_heads(scores, ["image", "text"]).best != "ensemble"
+
+
+@pytest.mark.usefixtures("few_strengths")
+def test_a_residual_that_is_the_stack_is_no_member_beside_it(tmp_path):
+    targets = np.arange(90) % 2
+    vectors = {
+        "image": np.random.default_rng(0).standard_normal((90, 2)).astype(np.float32),  # noise
+        "text": class_vectors(targets, 3, spread=1.2),
+    }
+    cache = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"class {code}" for code in targets]})
+    settings = heads.TrainSettings(
+        fusions=("residual", "stack", "ensemble"),
+        controls=(),
+        hidden_dim=8,
+        max_epochs=1,
+        n_resamples=100,
+        device="cpu",
+    )
+    report = heads.train(cache, settings=settings, runs_path=tmp_path / "runs")
+    assert load_head(report.run_path / "residual").module.answers_as == "stack"
+    weights = load_head(report.run_path / "ensemble").description.weights
+    assert set(weights) == {"image", "text", "stack"}
 
 
 def test_a_race_leaves_it_out_and_says_so(tmp_path, caplog):

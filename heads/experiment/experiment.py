@@ -266,7 +266,12 @@ class Experiment:
         fold, rows = self.problem.folds[job.fold], self._few_rows(job, "validation")
         often = np.ones(len(rows)) if self.problem.sample_weights is None else self.problem.sample_weights[rows]
         counts = torch.from_numpy(np.where(np.isin(rows, fold.train), 0.0, often))
-        kept, temperature = select(answers.log_probabilities, answers.present, answers.targets, counts)
+        logs = {
+            name: one
+            for name, one in answers.log_probabilities.items()
+            if getattr(members[name].head.module, "answers_as", None) not in members  # else it is there already
+        }
+        kept, temperature = select(logs, answers.present, answers.targets, counts)
         description = self.describe(job)
         described = [members[name].head.description for name in kept]
         takes_tokens = any(one.token_dims for one in described)
