@@ -47,9 +47,11 @@ def greedily(chances, mask, *, is_single, row_weights):
     return picks[: int(np.argmin(losses)) + 1]
 
 
-def test_picks_are_those_of_a_plain_loop():
+@pytest.mark.parametrize(("least", "most"), [(0.01, 1.0), ([0.01, 0.9, 0.2, 0.2], [0.1, 1.0, 0.9, 0.9])])
+def test_picks_are_those_of_a_plain_loop(least, most):
+    """In the second case the text is the best by far, and rows without it fall back on the bad picture."""
     generator = np.random.default_rng(0)
-    chances = generator.uniform(0.01, 1, size=(30, 4))
+    chances = generator.uniform(least, most, size=(30, 4))
     mask = np.ones((30, 4))
     mask[::3, 1] = 0
     more = {"is_single": np.array([True, True, False, False]), "row_weights": generator.uniform(0.1, 3, size=30)}
