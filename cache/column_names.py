@@ -11,6 +11,7 @@ from cache.string_column import StringColumn
 __all__ = [
     "PICTURE_KEYS",
     "USUAL_NAMES",
+    "mistyped_column",
     "near_column",
     "no_such_column",
     "share_filled",
@@ -19,6 +20,8 @@ __all__ = [
 ]
 
 ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
+
+MOST_SLIPS = 2  # letters of a name that are missing, too many or others
 
 # Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
 PICTURE_KEYS = "picture_keys"
@@ -77,6 +80,27 @@ def near_column(name: str, columns: Iterable[str]) -> str | None:
     by_plain_name = {_plain(column): column for column in reversed(list(columns))}
     near = difflib.get_close_matches(_plain(name), by_plain_name, n=1, cutoff=ALIKE)
     return by_plain_name[near[0]] if near else None
+
+
+def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
+    """Return the column that one that is not there is a slip of; None where it may be a new column's name.
+
+    A slip changes at most `MOST_SLIPS` letters: what adds to a column's name, or another digit, names another column,
+    as the usual names of labels do.
+
+    >>> mistyped_column("articletyp", ["id", "articleType"]), mistyped_column("article type", ["articleType"])
+    ('articleType', 'articleType')
+    >>> mistyped_column("articleType2", ["articleType"]), mistyped_column("category", ["subCategory"])
+    (None, None)
+    """
+    plain, near = _plain(name), near_column(name, columns)
+    if near is None or plain == _plain(near):
+        return near
+    column = _plain(near)
+    edits = difflib.SequenceMatcher(None, plain, column, autojunk=False).get_opcodes()
+    n_slips = sum(max(to - since, there - here) for tag, since, to, here, there in edits if tag != "equal")
+    adds = plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column)
+    return None if adds or n_slips > MOST_SLIPS or plain in map(_plain, USUAL_NAMES["label"]) else near
 
 
 def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str:

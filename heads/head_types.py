@@ -54,7 +54,8 @@ _BUILT_IN = (
     HeadType("lowrank", "heads.modules.lowrank", needs_two=True, settings=("rank",)),
     HeadType("late", "heads.modules.late", is_average=True),
     HeadType(
-        "ensemble", "heads.modules.selection", in_all=False, is_average=True, averages_fusions=True, needs_two=True
+        "ensemble", "heads.modules.selection", in_all=False, is_average=True, averages_fusions=True, needs_two=True,
+        version=2,
     ),
     HeadType(
         "majority", "heads.modules.majority", at_once=True, is_control=True, needs_vectors=False, is_seeded=False,
@@ -71,11 +72,12 @@ _BUILT_IN = (
         version=2,
     ),
     HeadType(
-        "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True
+        "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True,
+        version=2,
     ),
     HeadType(
         "residual", "heads.modules.residual", at_once=True, needs_two=True, scales_itself=True, makes_folds=True,
-        has_parameters=True,
+        has_parameters=True, version=2,
     ),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
     HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
@@ -121,8 +123,9 @@ def resolve_names(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ..
     for name in [name for name in chosen if head_type(name).averages_fusions]:
         notes.append(f"{name} is selected by the validation rows, which therefore never choose it as the best.")
         if not member_names(chosen):
+            why = "none is named" if set(chosen) == {name} else "none of those named can be a member"
             chosen += fusion_names()
-            notes.append(f"{name} is made of the run's other heads: all are trained, for none is named.")
+            notes.append(f"{name} is made of the run's other heads: all are trained, for {why}.")
     kept_in_memory = [name for name in fusion_names() if head_type(name).at_once and head_type(name).needs_vectors]
     if on_disk and kept_in_memory and set(fusion_names()) <= set(chosen):
         chosen = [name for name in chosen if name not in kept_in_memory]

@@ -181,6 +181,8 @@ def test_disagreement_shows_the_nearest_of_each_modality():
     assert {name: votes.nearest for name, votes in finding.votes.items()} == {
         name: evidence.nearest[name].rows[0].tolist() for name in ("image", "text")
     }
+    assert finding.suggested == ""
+    assert {votes.n_suggested for votes in finding.votes.values()} == {None}
 
 
 def test_row_far_from_all_others_of_its_class_is_an_outlier():
@@ -233,6 +235,16 @@ def test_of_a_class_of_five_no_outliers_are_claimed_and_a_note_says_so():
     assert find_outliers(evidence, most=9) == ([], 0)
     (note,) = too_small_notes(evidence)
     assert note == "Outliers are not looked for in 1 class of fewer than 6 different products: class 0."
+
+
+def test_too_small_is_said_of_the_modality_of_which_a_class_has_too_few():
+    evidence = far_from_nearest([0] * 10 + [1] * 20, [0.5] * 30)
+    (text,) = evidence.nearest.values()
+    rows = text.rows.copy()
+    rows[:5] = -1  # have no picture
+    both = replace(evidence, nearest={"image": replace(text, rows=rows), "text": text})
+    (note,) = too_small_notes(both)
+    assert note == "Outliers by image are not looked for in 1 class of fewer than 6 different products: class 0."
 
 
 def test_classes_taken_for_each_other_both_ways_want_merging():

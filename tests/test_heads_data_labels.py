@@ -150,3 +150,16 @@ def test_labels_that_are_not_unicode_are_classes_too():
     labels = labels_of(["tea", bad, bad])
     assert labels.classes == ["caf\udce9", "tea"]
     assert labels.targets.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["category", "gender2", "genders", "usage_v2", "articleType_clean", "subCategoryFixed", "old gender"]
+)
+def test_a_name_that_adds_to_a_column_s_is_a_new_column(tmp_path, name):
+    columns = {key: ["a", "b"] for key in ("gender", "usage", "articleType", "subCategory")}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((2, 3))}, columns)
+    with Cache(path) as cache:
+        assert find_label_column(cache, name, may_be_new=True) == name
+        for slip in ("gendr", "Usage", "article_type", "artcleTyp", "subCategroy"):
+            with pytest.raises(LabelError, match="Did you mean"):
+                find_label_column(cache, slip, may_be_new=True)

@@ -12,6 +12,7 @@ from support import class_vectors
 from heads import FusionClassifier, SettingError
 from heads.data.holdout import draw_holdout
 from heads.metrics.scores import log_loss, scores
+from heads.modules.selection import select
 
 pytestmark = pytest.mark.slow
 
@@ -164,3 +165,18 @@ def test_scikit_learn_routes_weights_and_groups():
         search = GridSearchCV(routed, {"fusion": ["centroids", "majority"]}, cv=GroupKFold(3)).fit(X, CODES, **params)
         expected = classifier(search.best_params_["fusion"]).fit(X, CODES, **params)
         assert np.array_equal(answers(search), answers(expected))
+
+
+def test_rows_that_were_learned_from_do_not_select_an_ensemble(monkeypatch):
+    """With none held out its members weigh alike; else the rows that select it count as often as they weigh."""
+    told = []
+    monkeypatch.setattr(
+        "heads.experiment.experiment.select", lambda *given: told.append(given[3].tolist()) or select(*given)
+    )
+    model = classifier("ensemble", max_epochs=1)
+    model.set_params(validation_fraction=NONE_HELD_OUT).fit(X, CODES, sample_weight=1 + WEIGHTS)
+    assert not any(told.pop())
+    model.set_params(validation_fraction=0.2).fit(X, CODES, sample_weight=1 + WEIGHTS)
+    assert len(told[0]) < 30
+    assert set(told[0]) <= {1.0, 2.0, 3.0, 4.0}
+    assert len(set(told[0])) > 1

@@ -37,6 +37,7 @@ def test_what_modalities_tell_only_together_is_learned(together):
     assert accuracy(fit.module, rows) > 0.8
     assert math.isfinite(fit.penalty)
     assert "are added" in fit.module.remark
+    assert fit.module.answers_as is None
 
 
 def test_where_products_tell_nothing_it_is_the_stack_bit_for_bit(few_strengths):  # noqa: F811 - the fixture
@@ -44,6 +45,7 @@ def test_where_products_tell_nothing_it_is_the_stack_bit_for_bit(few_strengths):
     fit = fit_residual(rows)
     assert fit.penalty == math.inf
     assert "answers as stack does" in fit.module.remark
+    assert fit.module.answers_as == "stack"
     assert torch.equal(fit.module(rows.inputs, rows.present), fit.stack.module(rows.inputs, rows.present))
 
 

@@ -350,8 +350,10 @@ def test_products_that_share_a_picture_or_a_text_are_on_one_side(tmp_path):
 def test_a_cache_of_one_modality_has_no_fusion(tmp_path):
     targets = np.arange(120) % 2
     path = synthetic_cache(tmp_path / "c.h5", {"text": class_vectors(targets, 8)}, {"label": [f"{n}" for n in targets]})
-    with pytest.raises(HeadError, match=r"needs two modalities, but there is text alone\. .*--fusion text"):
-        train(path, settings=replace(QUICK, fusions=("late",)), runs_path=tmp_path / "runs")
+    for named in (("late",), ("ensemble",), ("text", "ensemble"), (*FUSIONS, "residual")):
+        expected = rf"fusion {named[-1]} needs two modalities, but there is text alone\. .*--fusion text"
+        with pytest.raises(HeadError, match=expected):
+            train(path, settings=replace(QUICK, fusions=named), runs_path=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     for fusions in ((), FUSIONS):  # all of them are all that there can be
         found = train(path, settings=replace(QUICK, fusions=fusions), runs_path=tmp_path / "runs")

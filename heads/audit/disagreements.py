@@ -56,5 +56,5 @@ def _finding(evidence: Evidence, row: int, names: tuple[str, ...], score: float)
         suggested="" if is_one else evidence.label(int(said.others[row])),
         given_probability=float(said.of_given[row]),
         suggested_probability=None if is_one else float(said.of_others[row]),
-        votes=evidence.votes(row, int(said.others[row])),
+        votes=evidence.votes(row, None if is_one else int(said.others[row])),
     )

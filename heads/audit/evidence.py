@@ -35,15 +35,15 @@ class Evidence:
         """Return a class's name, "" for none."""
         return self.problem.labels.classes[target] if target >= 0 else ""
 
-    def votes(self, row: int, suggested: int) -> dict[str, Votes]:
-        """Return how the nearest of a row vote on its label and another one, by modality."""
+    def votes(self, row: int, suggested: int | None) -> dict[str, Votes]:
+        """Return how the nearest of a row vote on its label and another one, or none, by modality."""
         votes = {}
         for name, nearest in self.nearest.items():
             rows = nearest.rows[row][nearest.rows[row] >= 0]
             if len(rows):
                 of_rows = self.targets[rows]
-                n_given, n_suggested = (int((of_rows == one).sum()) for one in (self.targets[row], suggested))
-                votes[name] = Votes(n_given, n_suggested, rows.tolist())
+                n_suggested = None if suggested is None else int((of_rows == suggested).sum())
+                votes[name] = Votes(int((of_rows == self.targets[row]).sum()), n_suggested, rows.tolist())
         return votes
 
 

@@ -23,7 +23,7 @@ class Votes:
     """How many of the nearest in one modality have the given label, how many the suggested one, and who they are."""
 
     n_given: int
-    n_suggested: int
+    n_suggested: int | None  # None: none is suggested
     nearest: Sequence[int]  # rows, the nearest first
 
 

@@ -34,18 +34,23 @@ def find_outliers(evidence: Evidence, *, most: int) -> tuple[list[Finding], int]
 
 
 def too_small_notes(evidence: Evidence) -> list[str]:
-    """Return a note on the classes that have too few rows to tell outliers by."""
-    targets, groups = evidence.targets, evidence.problem.groups
-    of_pairs = np.unique(np.stack([targets, groups])[:, targets >= 0], axis=1)[0]
-    small = np.flatnonzero(np.bincount(of_pairs, minlength=len(evidence.problem.labels.classes)) < LEAST_ROWS)
-    if not len(small):
-        return []
-    names = [evidence.label(target) for target in small[:3].tolist()]
-    shown = ", ".join([*names, *(["…"] if len(small) > 3 else [])])
-    return [
-        f"Outliers are not looked for in {len(small)} {'class' if len(small) == 1 else 'classes'} of fewer than "
-        f"{LEAST_ROWS} different products: {shown}."
-    ]
+    """Return notes on the classes that have too few rows of a modality to tell outliers by."""
+    of_classes: dict[tuple[int, ...], list[str]] = {}  # the modalities in which the same are too small
+    for name, nearest in evidence.nearest.items():
+        counts = np.zeros(len(evidence.problem.labels.classes), dtype=np.int64)
+        for rows in _rows_by_class(_distances(nearest), evidence):
+            counts[evidence.targets[rows[0]]] = len(np.unique(evidence.problem.groups[rows]))
+        if len(small := np.flatnonzero(counts < LEAST_ROWS)):
+            of_classes.setdefault(tuple(small.tolist()), []).append(name)
+    notes = []
+    for classes, names in of_classes.items():
+        by = "" if len(names) == len(evidence.nearest) else f" by {' and '.join(names)}"
+        shown = ", ".join([*map(evidence.label, classes[:3]), *(["…"] if len(classes) > 3 else [])])
+        notes.append(
+            f"Outliers{by} are not looked for in {len(classes)} {'class' if len(classes) == 1 else 'classes'} of fewer "
+            f"than {LEAST_ROWS} different products: {shown}."
+        )
+    return notes
 
 
 def _distances(nearest: Nearest) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cache import Cache
-from cache.column_names import USUAL_NAMES, near_column, no_such_column, usual_column
+from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
@@ -46,7 +46,7 @@ def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = Fal
     """
     columns = cache.columns()
     if asked is not None:
-        if asked not in columns and (not may_be_new or near_column(asked, columns)):
+        if asked not in columns and (not may_be_new or mistyped_column(asked, columns)):
             new = " A new column needs a name less like those." if may_be_new else ""
             raise LabelError(no_such_column("--label", asked, columns) + new)
         return asked

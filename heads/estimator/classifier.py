@@ -58,7 +58,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
 
     Iterative heads stop early on `validation_fraction` of each class's rows, drawn by `random_state`; a class weighted
     with less than the greatest weight gives as much less of its rows. Where no class has a row to spare (four, at a
-    fraction of 0.15), the training rows themselves are looked at.
+    fraction of 0.15), the training rows themselves are looked at; the members of an ensemble weigh alike then.
 
     Shape:
         X: (N, sum of D), or {modality: (N, D)}

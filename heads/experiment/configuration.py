@@ -89,8 +89,9 @@ class FoldJob(NamedTuple):
 
     @property
     def members(self) -> list[FoldJob]:
-        """The jobs that a late job averages."""
-        return [FoldJob(member, self.fold, self.seed) for member in self.configuration.members]
+        """The jobs that a late job averages; what draws nothing has the seed 0 alone."""
+        members = self.configuration.members
+        return [FoldJob(member, self.fold, self.seed if member.is_seeded else 0) for member in members]
 
 
 def configurations_of(

@@ -263,9 +263,16 @@ class Experiment:
 
     def _selected_head(self, job: FoldJob, answers: MemberAnswers, members: Mapping[str, Trained]) -> TrainedHead:
         """Return an ensemble of the single heads and of those fusions that are selected."""
-        weights, temperature = select(answers.log_probabilities, answers.present, answers.targets)
+        fold, rows = self.problem.folds[job.fold], self._few_rows(job, "validation")
+        often = np.ones(len(rows)) if self.problem.sample_weights is None else self.problem.sample_weights[rows]
+        counts = torch.from_numpy(np.where(np.isin(rows, fold.train), 0.0, often))
+        logs = {
+            name: one
+            for name, one in answers.log_probabilities.items()
+            if getattr(members[name].head.module, "answers_as", None) not in members  # else it is there already
+        }
+        kept, temperature = select(logs, answers.present, answers.targets, counts)
         description = self.describe(job)
-        kept = {name: weight for name, weight in weights.items() if weight or name in description.dims}
         described = [members[name].head.description for name in kept]
         takes_tokens = any(one.token_dims for one in described)
         description = description if takes_tokens else replace(description, token_dims={}, n_positions={})

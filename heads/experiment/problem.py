@@ -123,6 +123,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     on_disk = _stay_on_disk(cache, chosen, settings)
     asked, name_notes = resolve_names(settings.fusions, on_disk=on_disk)
     notes += name_notes
+    if column not in cache.columns():
+        notes.append(f"No column {column} yet: its labels are those of --corrections.")
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
     vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
@@ -200,7 +202,7 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
         return chosen
     every = fusion_names()
     if set(every) <= set(chosen):  # all of them means all that there can be
-        return tuple(name for name in chosen if name not in every and not head_type(name).needs_two)
+        chosen = tuple(name for name in chosen if name not in every)  # which were named beside
     kinds = {name: HEAD_TYPES[name] for name in chosen if name in HEAD_TYPES}
     fusions = [name for name, kind in kinds.items() if kind.needs_two or not kind.at_once]
     if fusions:

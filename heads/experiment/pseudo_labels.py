@@ -62,7 +62,8 @@ def precision_thresholds(held: Consensus, targets: np.ndarray, *, n_classes: int
 
     The lower end of Wilson's interval of the precision of all classes together is `PRECISION` or more from there on;
     so is the class's own, to which `POOLED` answers of that precision are added: the few rows of a class say nothing
-    sure by themselves, and yet one that is often answered wrongly gets a higher threshold than others, or none.
+    sure by themselves, and yet one that is often answered wrongly gets a higher threshold than others, or none, and
+    one that was never answered none.
 
     Shape:
         targets: (n,) int64, the classes of the rows held out
@@ -70,7 +71,7 @@ def precision_thresholds(held: Consensus, targets: np.ndarray, *, n_classes: int
     >>> held = Consensus(np.arange(110), np.arange(110) // 100, np.full(110, 0.9), np.ones(110, dtype=bool))
     >>> wrong = np.where(np.arange(110) < 108, held.classes, 0)
     >>> precision_thresholds(held, held.classes, n_classes=3), precision_thresholds(held, wrong, n_classes=3)
-    (array([0.9, 0.9, 0.9]), array([0.9, inf, 0.9]))
+    (array([0.9, 0.9, inf]), array([0.9, inf, inf]))
     """
     order = np.flatnonzero(held.agrees)[np.argsort(-held.confidences[held.agrees], kind="stable")]
     answered, confidences = held.classes[order], held.confidences[order]
@@ -83,7 +84,9 @@ def precision_thresholds(held: Consensus, targets: np.ndarray, *, n_classes: int
     for number in range(n_classes):
         own = answered == number
         n_answers, n_right = (np.cumsum(some)[last_of_equals] for some in (own, own & is_right))
-        is_enough = (bounds >= PRECISION) & ((n_right + POOLED * bounds) / (n_answers + POOLED) >= PRECISION)
+        is_enough = (
+            (n_answers > 0) & (bounds >= PRECISION) & ((n_right + POOLED * bounds) / (n_answers + POOLED) >= PRECISION)
+        )
         thresholds[number] = min(confidences[last_of_equals][is_enough], default=np.inf)
     return thresholds
 

@@ -65,10 +65,10 @@ def train_with_pseudo_labels(
     rows = np.empty(0, dtype=np.int64) if problem.unlabelled is None else problem.unlabelled
     if not len(rows):
         return None, PseudoFinding("Pseudo-labels: there is no product to give one to.", False, 0)
-    chosen, thresholds = _choose(experiment, rows, seed=settings.seed)
+    chosen, thresholds, unlabelled = _choose(experiment, rows, seed=settings.seed)
     if not len(chosen.rows):
         return None, PseudoFinding(
-            f"Pseudo-labels: none of the {len(rows):,} products without a label got one. Too few training rows that "
+            f"Pseudo-labels: none of the {unlabelled} got one. Too few training rows that "
             "were held out are answered alike and right by all heads, or no product is answered as surely.",
             False,
             len(rows),
@@ -83,7 +83,7 @@ def train_with_pseudo_labels(
     is_kept = macro_f1.value > 0
     per_class = np.bincount(chosen.classes, minlength=len(problem.labels.classes))
     finding = PseudoFinding(
-        _sentence(roster, len(rows), per_class, macro_f1, is_kept=is_kept),
+        _sentence(roster, unlabelled, per_class, macro_f1, is_kept=is_kept),
         is_kept,
         len(rows),
         len(chosen.rows),
@@ -107,8 +107,8 @@ def write_pseudo_labels(folder: Path, problem: Problem) -> None:
             writer.writerow([name, problem.labels.classes[number], f"{confidence:.6f}"])
 
 
-def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[PseudoLabels, dict[str, float]]:
-    """Return the pseudo-labels of some of the rows, and the classes' thresholds."""
+def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[PseudoLabels, dict[str, float], str]:
+    """Return the pseudo-labels of some of the rows, the classes' thresholds, and which rows were asked, in words."""
     problem = experiment.problem
     (split,), classes, targets = problem.folds, problem.labels.classes, problem.labels.targets
     held, asked = ask_teacher(experiment, rows, seed=seed)
@@ -121,7 +121,9 @@ def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[Pse
         caps=caps,
         generator=generator_of(seed, "pseudo labels"),
     )
-    return chosen, {name: float(own) for name, own in zip(classes, thresholds, strict=True) if own < np.inf}
+    of_classes = {name: float(own) for name, own in zip(classes, thresholds, strict=True) if own < np.inf}
+    lacking = f" ({len(asked.rows):,} of which have all modalities)" if len(asked.rows) < len(rows) else ""
+    return chosen, of_classes, f"{len(rows):,} products without a label{lacking}"
 
 
 def _effect(
@@ -172,12 +174,12 @@ def _judged(roster: Roster) -> list[str]:
     return roster.fusions or roster.singles
 
 
-def _sentence(roster: Roster, n_unlabelled: int, per_class: np.ndarray, macro_f1: Difference, *, is_kept: bool) -> str:
+def _sentence(roster: Roster, unlabelled: str, per_class: np.ndarray, macro_f1: Difference, *, is_kept: bool) -> str:
     names = _judged(roster)
     who = names[0] if len(names) == 1 else f"the {'fusions' if roster.fusions else 'heads'} on average"
     then = "they are learned from" if is_kept else "no gain, so the run is the one without them"
     return (
-        f"Pseudo-labels: {int(per_class.sum()):,} of {n_unlabelled:,} products without a label got one, of "
+        f"Pseudo-labels: {int(per_class.sum()):,} of {unlabelled} got one, of "
         f"{int((per_class > 0).sum())} classes. With them the macro-F1 of {who} changes by {macro_f1} points on "
         f"the {len(roster.split.validation):,} validation rows: {then}."
     )

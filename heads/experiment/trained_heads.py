@@ -56,6 +56,12 @@ class Roster:
         return {name: head for name, head in self.heads.items() if head_type(name).is_saved}
 
     @property
+    def remarks(self) -> list[str]:
+        """What heads say of how they came out, a sentence each."""
+        of_heads = {name: getattr(head.module, "remark", "") for name, head in self.heads.items()}
+        return [f"{name}: {remark}." for name, remark in of_heads.items() if remark]
+
+    @property
     def singles(self) -> list[str]:
         """The modalities, each a head of its own."""
         return [name for name in self.trained if name in self.vectors.dims]
@@ -113,7 +119,11 @@ def train_heads(
     configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
     names = {one.head for one in configurations}
     controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]
-    jobs = {FoldJob(one, 0, settings.seed): one in controls for one in (*configurations, *controls)}
+    jobs = {
+        job: one in controls
+        for one in (*configurations, *controls)
+        for job in one.jobs(n_folds=1, seeds=[settings.seed])
+    }
     sized = {size: _jobs_of(roster, of_size) for size, of_size in (sizes or {}).items()}
     results: dict[FoldJob, Trained] = {}
 

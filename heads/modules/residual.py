@@ -43,11 +43,18 @@ class Residual(Stack):
         return super().untempered(inputs, present) + self.joint(inputs, present)
 
     @property
+    def answers_as(self) -> str | None:
+        """The name of the head whose answers these are to the bit; None where they are none's."""
+        return None if self.joint.layer.weight.any() else "stack"
+
+    @property
     def remark(self) -> str:
         """What became of the joint term, in a few words."""
-        if self.joint.layer.weight.any():
+        if self.answers_as is None:
             return "products of the modalities gain on rows held out, and are added to the stack's logits"
-        return "products of the modalities gain nothing for sure on rows held out: it answers as stack does"
+        return (
+            f"products of the modalities gain nothing for sure on rows held out: it answers as {self.answers_as} does"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import Ensemble
-from heads.modules.late import pool, row_weights
+from heads.modules.late import pool
 from heads.modules.log_linear_pool import fit_pool
 
 __all__ = ["Selected", "build", "pick_members", "select"]
@@ -21,7 +21,7 @@ class Selected(Ensemble):
     """Average the probabilities of single heads and fusions with weights that may be 0, and temper the average.
 
     A single head counts where the row has its modality, a fusion always; the weights are renormalised over those. Where
-    all of them weigh 0, those that count do so alike.
+    all of them weigh 0, those that count do so alike: no fusion is kept that weighs 0, so these are the single heads.
 
     Shape:
         inputs: {modality: (B, D_modality)} float32, standardised
@@ -60,51 +60,63 @@ def member_mask(names: Sequence[str], present: Mapping[str, Tensor]) -> Tensor:
 
 
 def select(
-    log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], targets: Tensor
+    log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], targets: Tensor, row_weights: Tensor
 ) -> tuple[dict[str, float], float]:
-    """Return the weights of the members, of sum 1, and the temperature of their average.
+    """Return the weights of the members to keep, of sum 1, and the temperature of their average.
 
     The best one is picked first, then over and over the one with which the average has the least log loss, picked
-    before or not; the first picks at which that is least are kept (Caruana and others, ICML 2004). The temperature is
-    smoothed as in `fit_pool`.
+    before or not; the first picks at which that is least are kept (Caruana and others, ICML 2004), and all single
+    heads, which may weigh 0. The temperature is smoothed as in `fit_pool`. Where no row counts all members weigh alike,
+    at temperature 1.
 
     Shape:
         log_probabilities: {member: (n, K)}
         present: {modality: (n,)} bool
         targets: (n,) int64
+        row_weights: (n,) float64, how often each row counts, 0 where the members have learned from it
     """
     names = sorted(log_probabilities)
-    mask = member_mask(names, present)
-    hits = torch.stack([log_probabilities[name].gather(1, targets[:, None])[:, 0] for name in names], dim=1)
-    picks = pick_members(hits.double().exp(), mask.double())
+    rows = torch.nonzero(row_weights > 0)[:, 0]
+    if not len(rows):
+        return dict.fromkeys(names, 1 / len(names)), 1.0
+    targets, row_weights = targets[rows], row_weights[rows].double()
+    mask = member_mask(names, present)[rows]
+    is_single = torch.tensor([name in present for name in names])
+    hits = torch.stack([log_probabilities[name][rows].gather(1, targets[:, None])[:, 0] for name in names], dim=1)
+    picks = pick_members(hits.double().exp(), mask.double(), is_single=is_single, row_weights=row_weights)
     weights = torch.bincount(picks, minlength=len(names)).double() / len(picks)
-    chosen = [place for place, weight in enumerate(weights.tolist()) if weight]
-    answers = torch.stack([log_probabilities[names[place]] for place in chosen], dim=1)
-    ones = torch.ones(len(chosen), dtype=torch.float64)
-    averages = pool(answers, mask[:, chosen], weights[chosen], ones, torch.ones((), dtype=torch.float64))
-    rows = torch.ones(len(targets))
-    (weight,), _ = fit_pool(
-        averages[:, None], targets, seen=torch.ones_like(averages, dtype=torch.bool), row_weights=rows
-    )
-    return dict(zip(names, weights.tolist(), strict=True)), float(1 / weight)
+    kept = torch.nonzero(is_single | (weights > 0))[:, 0]
+    ones = torch.ones(len(kept), dtype=torch.float64)
+    answers = torch.stack([log_probabilities[names[place]][rows] for place in kept.tolist()], dim=1)
+    averages = pool(answers, mask[:, kept], weights[kept], ones, torch.ones((), dtype=torch.float64))
+    seen = torch.ones_like(averages, dtype=torch.bool)
+    (weight,), _ = fit_pool(averages[:, None], targets, seen=seen, row_weights=row_weights)
+    return {names[place]: float(weights[place]) for place in kept.tolist()}, float(1 / weight)
 
 
-def pick_members(chances: Tensor, mask: Tensor) -> Tensor:
+def pick_members(chances: Tensor, mask: Tensor, *, is_single: Tensor, row_weights: Tensor) -> Tensor:
     """Return the members that are picked, in their order, (n_picks,) int64.
+
+    As `Selected` does, a row that has none of those picked gets the mean of the single heads that it has.
 
     Shape:
         chances: (n, M) float64, each member's probability of the row's class
         mask: (n, M) float64, 1 where it counts
+        is_single: (M,) bool, whether it is a modality's own head
+        row_weights: (n,) float64, how often each row counts
     """
     n_members = chances.shape[1]
+    has_single = mask * is_single  # (n, M)
+    otherwise = torch.where(has_single.sum(1, keepdim=True) > 0, has_single, is_single.double())
     counts = torch.zeros(n_members, dtype=torch.float64)
     picks: list[int] = []
     losses: list[float] = []
     for _ in range(N_PICKS):
         with_each = counts + torch.eye(n_members, dtype=torch.float64)  # (M, M)
-        shares = row_weights(with_each[:, None], mask)  # (M, n, M)
+        shares = with_each[:, None] * mask
+        shares = torch.where(shares.sum(2, keepdim=True) > 0, shares, otherwise)
         averages = (shares * chances).sum(2) / shares.sum(2)
-        of_each = -averages.clamp_min(torch.finfo(torch.float64).tiny).log().mean(1)
+        of_each = -averages.clamp_min(torch.finfo(torch.float64).tiny).log() @ row_weights / row_weights.sum()
         losses.append(float(of_each.min()))
         picks.append(int(of_each.argmin()))
         counts[picks[-1]] += 1

@@ -20,7 +20,7 @@ from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
-from heads.experiment.problem import Problem, pose
+from heads.experiment.problem import pose
 from heads.experiment.pseudo_teacher import check_vectors
 from heads.experiment.pseudo_training import PseudoFinding, train_with_pseudo_labels, write_pseudo_labels
 from heads.experiment.trained_heads import SIDES, Roster, train_heads
@@ -115,7 +115,7 @@ def train(
         controls=findings.controls,
         verdicts=findings.verdicts,
         missing=findings.missing,
-        notes=_notes(problem, pseudo),
+        notes=_notes(roster, pseudo),
         elapsed_s=time.monotonic() - started,
         sizes=findings.sizes,
         pseudo_labels=pseudo,
@@ -130,8 +130,8 @@ def train(
     return found
 
 
-def _notes(problem: Problem, pseudo: PseudoFinding | None) -> list[str]:
-    return [pseudo.sentence, *problem.notes] if pseudo else problem.notes
+def _notes(roster: Roster, pseudo: PseudoFinding | None) -> list[str]:
+    return [*([pseudo.sentence] if pseudo else []), *roster.problem.notes, *roster.remarks]
 
 
 def _changes(other: TrainSettings, settings: TrainSettings) -> dict:
@@ -175,7 +175,7 @@ def _write(
         "verdicts": [verdict.to_dict() for verdict in findings.verdicts],
         "missing": findings.missing,
         "late": asdict(averaging.mixture) if averaging else None,
-        "notes": _notes(problem, pseudo),
+        "notes": _notes(roster, pseudo),
         **({"sizes": [asdict(one) for one in findings.sizes]} if findings.sizes else {}),
         **({"pseudo_labels": asdict(pseudo)} if pseudo else {}),
     }
