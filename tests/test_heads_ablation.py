@@ -455,7 +455,7 @@ def test_a_head_that_is_fitted_in_another_way_than_once_has_another_key_and_so_h
     assert before["early", ("early",)] == before["early", ("early", "stack")]
     assert before["ensemble", ("early",)] != before["ensemble", ("early", "stack")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(HEAD_TYPES, "stack", replace(HEAD_TYPES["stack"], version=2))
+        patch.setitem(HEAD_TYPES, "stack", replace(HEAD_TYPES["stack"], version=HEAD_TYPES["stack"].version + 1))
         after = keys()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {("stack", ("early",)), ("stack", ("early", "stack")), ("ensemble", ("early", "stack"))}

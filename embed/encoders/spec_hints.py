@@ -171,8 +171,8 @@ def _published_files(modality: str, model: str) -> Iterator[Path]:
 
 def _torch_folder() -> Path:
     """Return where torch keeps weights, as ``torch.hub.get_dir`` says."""
-    if torch := sys.modules.get("torch"):  # the program around may have chosen it
-        return Path(torch.hub.get_dir()) / "checkpoints"
+    if hub := getattr(sys.modules.get("torch"), "hub", None):  # the program around may have chosen it
+        return Path(hub.get_dir()) / "checkpoints"
     caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{caches}/torch")).expanduser() / "hub" / "checkpoints"
 
