@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from cache import EncoderSpec
+from embed.encoders.of_another import OfAnother
 from embed.errors import SettingError, WeightsError
 
 __all__ = ["BlockStates", "DepthEncoder", "evenly_spread", "keep_stages", "share_networks"]
@@ -32,46 +32,26 @@ def evenly_spread(n_blocks: int, n_layers: int) -> tuple[int, ...]:
     return tuple(-(-number * n_blocks // n_layers) for number in range(1, n_layers))
 
 
-class DepthEncoder:
+class DepthEncoder(OfAnother):
     """One depth of a network: it takes what the whole encoder takes, and gives what that has beside its own vectors."""
 
     def __init__(self, whole: Any, depth: str) -> None:
-        self.whole = whole
+        super().__init__(whole, depth)
         self.depth = depth
-        self.name = f"{whole.name}.{depth}"
-        self.batch_size = whole.batch_size
-        self.n_parallel = whole.n_parallel
-        self.device = whole.device
 
     @property
     def spec(self) -> EncoderSpec:
         """The whole encoder's, with the depth."""
-        spec: EncoderSpec = self.whole.spec
-        fields = {name: value for name, value in spec.fields.items() if name != "tokens"}
-        return replace(spec, fields={**fields, DEPTH: self.depth})
-
-    @property
-    def precision(self) -> str:
-        """The whole encoder's."""
-        return self.whole.precision
+        return self.spec_with(DEPTH, self.depth)
 
     @property
     def model(self) -> Any:
         """The network, loaded."""
         return self.whole.model
 
-    @property
-    def decoding(self) -> str | None:
-        """How pictures are decoded, where that may be shared."""
-        return getattr(self.whole, "decoding", None)
-
     def prepare(self, content: Any) -> Any:
         """Return one content ready for a batch."""
         return self.whole.prepare(content)
-
-    def decode(self, content: bytes) -> Any:
-        """Return the picture in an image file."""
-        return self.whole.decode(content)
 
     def prepare_decoded(self, picture: Any) -> Any:
         """Return what `prepare` does, of what `decode` returned."""

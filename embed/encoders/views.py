@@ -6,7 +6,6 @@ import hashlib
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from cache import EncoderSpec
 from embed.contents.images import CONTENT
+from embed.encoders.of_another import OfAnother
 from embed.encoders.protocol import Encoded
 from embed.errors import SettingError
 
@@ -26,7 +26,7 @@ CROP_ASPECTS = (0.75, 1.25)  # of what is kept, in those of the picture
 COLOUR = 0.2  # brightness, contrast and saturation are each changed by so much at most
 
 
-class ViewEncoder:
+class ViewEncoder(OfAnother):
     """One view of each picture, by the network of an encoder that sees pictures as they are.
 
     What is drawn for a picture follows from the seed, the view's number and the file's bytes, and from nothing else.
@@ -41,19 +41,13 @@ class ViewEncoder:
                 f"--views: expected 1 with --decode fast, which scales pictures before they are cropped, got more for "
                 f"{whole.name}. Leave one of the two out."
             )
-        self.whole = whole
+        super().__init__(whole, f"view{number}")
         self.number = number
         self.seed = seed
-        self.name = f"{whole.name}.view{number}"
-        self.batch_size = whole.batch_size
-        self.n_parallel = whole.n_parallel
-        self.device = whole.device
-        self.decoding = whole.decoding
 
     @property
     def spec(self) -> EncoderSpec:
         """The whole encoder's, with what is drawn."""
-        spec: EncoderSpec = self.whole.spec
         drawn = {
             "number": self.number,
             "seed": self.seed,
@@ -61,21 +55,11 @@ class ViewEncoder:
             "crop": {"shares": list(CROP_SHARES), "aspects": list(CROP_ASPECTS)},
             "colour": COLOUR,
         }
-        fields = {name: value for name, value in spec.fields.items() if name != "tokens"}
-        return replace(spec, fields={**fields, VIEW: drawn})
-
-    @property
-    def precision(self) -> str:
-        """The whole encoder's."""
-        return self.whole.precision
+        return self.spec_with(VIEW, drawn)
 
     def prepare(self, content: bytes) -> Any:
         """Return the view of one image file, ready for a batch."""
         return self.prepare_decoded(self.decode(content))
-
-    def decode(self, content: bytes) -> Image.Image:
-        """Return the picture in an image file."""
-        return self.whole.decode(content)
 
     def prepare_decoded(self, picture: Image.Image) -> Any:
         """Return what `prepare` does, of what `decode` returned."""
