@@ -34,7 +34,7 @@ class Reads:
         with self.lock:
             self.n_steps += 1
             is_failing = self.n_steps == self.fail_at
-        self.note(step=name, path=whole[len(self.folder) + 1 :])
+        self.note(step=name, path=whole[len(self.folder) + 1 :], **({"fails": True} if is_failing else {}))
         if is_failing:
             raise OSError(self.errno, os.strerror(self.errno), whole)
 
