@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -187,11 +188,15 @@ def test_stop_loses_no_request_that_was_accepted(server):  # the last test, sinc
                 await asyncio.sleep(0.02)
                 assert not all(task.done() for task in asked)
             n_before = sum(task.done() for task in asked)
+            n_hung_up = figure(server, 'embed_once_requests_total{endpoint="/predict",status="499"}')
             code = await asyncio.to_thread(stop, server, signal.SIGTERM)
-            return n_before, code, await asyncio.gather(*asked)
+            return n_before, n_hung_up, code, await asyncio.gather(*asked)
 
-    n_before, code, answers = asyncio.run(run())
+    n_before, n_hung_up, code, answers = asyncio.run(run())
     assert [answer.status_code for answer in answers] == [200] * len(contents)
     assert n_before < len(contents)
     assert code == 0
-    assert server.log.read_text().count("\n") == 1, server.log.read_text()  # that it was ready
+    ready, stopped = server.log.read_text().splitlines()
+    assert ready.startswith("Ready: ")
+    n_answered, n_begun = map(int, re.findall(r"\d+", stopped.replace(",", "")))
+    assert n_begun - n_answered == n_hung_up

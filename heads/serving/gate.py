@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from heads.serving.measurements import Measurements
+from heads.serving.measurements import UNANSWERED, Measurements
 from heads.serving.refusal import Refusal
 from heads.serving.serve_settings import ServeSettings, is_loopback
 
@@ -58,7 +58,7 @@ class Gate:
             return
         start = time.monotonic()
         scope[DEADLINE] = start + self._settings.deadline_s
-        status = 499  # the client hung up, where nothing is sent
+        status = UNANSWERED  # where nothing is sent
 
         async def noting_send(message: Message) -> None:
             nonlocal status

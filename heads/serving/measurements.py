@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-__all__ = ["Measurements"]
+__all__ = ["UNANSWERED", "Measurements"]
+
+UNANSWERED = 499  # the status of a request whose client hung up, or that was cut off
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -18,6 +20,7 @@ class Measurements:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self) -> None:
+        self.n_begun = self.n_answered = 0
         self._registry = registry = CollectorRegistry()
         self._by_endpoint: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter("embed_once_requests", "Requests answered.", ["endpoint", "status"], registry=registry)
@@ -48,10 +51,12 @@ class Measurements:
 
     def begin(self) -> None:
         """Note that a request has come."""
+        self.n_begun += 1
         self._in_flight.inc()
 
     def end(self, endpoint: str, status: int, seconds: float) -> None:
-        """Note that a request was answered."""
+        """Note that a request was answered, or that its client hung up (status 499)."""
+        self.n_answered += status != UNANSWERED
         self._in_flight.dec()
         count, times = self._of(endpoint, status)
         count.inc()

@@ -74,6 +74,8 @@ class Server:
         yield
         await loading
         await asyncio.to_thread(self._service.close)
+        counts = self._service.measurements
+        log.info("Stopped: %s of %s requests were answered.", f"{counts.n_answered:,}", f"{counts.n_begun:,}")
 
     def _load(self) -> None:
         start = time.perf_counter()
