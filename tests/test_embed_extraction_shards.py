@@ -32,6 +32,7 @@ from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused
 from embed import SettingError, extract, extract_shard
 from embed.commands.extract import extract as extract_command
+from embed.extraction import work_of_shards
 from embed.extraction.shard import NEIGHBOURS, Shard, find_shard
 
 pytestmark = pytest.mark.slow
@@ -248,6 +249,15 @@ def test_last_call_waits_for_no_shard_and_names_those_at_work(shop, local, tmp_p
     ):
         run(shop, path)
     assert not path.exists()
+    run(shop, path)
+    assert_equal(path, local)
+
+
+def test_last_call_waits_for_the_workers_of_an_engine_whose_run_has_ended(shop, local, tmp_path, monkeypatch):
+    """They end by themselves; a call that came at once was refused."""
+    path = tmp_path / "c.h5"
+    worker = Journal(path, shard="ray-8c7eacd0a66d-3724dee9b335").__enter__()
+    monkeypatch.setattr(work_of_shards.time, "sleep", lambda _: worker.__exit__())
     run(shop, path)
     assert_equal(path, local)
 

@@ -44,8 +44,6 @@ __all__ = ["ExtractReport", "ShardReport", "estimate", "extract", "extract_shard
 
 log = logging.getLogger("embed_once")
 
-LAST_WORKERS_S = 60.0  # in which the workers of a run that was killed end, too
-
 
 @dataclass(frozen=True)
 class ExtractReport:
@@ -224,7 +222,7 @@ def _work(
     named_path = cache_path
     catalogue = read_catalogue(catalogue_path, settings)
     with open_journal(cache_path, shard=shard.name if shard else None) as journal, warnings.catch_warnings():
-        check_shards(journal, patience_s=0 if settings.engine == "local" else LAST_WORKERS_S)
+        check_shards(journal)
         cache_path = journal.cache_path
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         inventory = Inventory(cache_path, journal)

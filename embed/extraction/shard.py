@@ -42,6 +42,11 @@ class Shard:
         """The name of its journal."""
         return f"{self.number:05}-of-{self.count:05}"
 
+    @staticmethod
+    def is_name(text: str) -> bool:
+        """Return whether a journal's name is a shard's, and not that of an engine's worker."""
+        return re.fullmatch(r"\d{5,}-of-\d{5,}", text) is not None
+
     def takes_key(self, key: str) -> bool:
         """Return whether the content of a key, which is a SHA-256, is this worker's."""
         return int(key[:16], 16) % self.count == self.number

@@ -9,21 +9,26 @@ from pathlib import Path
 
 from cache import CacheLockedError, Journal, SpecConflictError
 from embed.contents.hash_cache import Hints
+from embed.extraction.shard import Shard
 
 __all__ = ["check_shards", "open_hints"]
 
 LOOK_AGAIN_S = 0.2
+LAST_WORKERS_S = 60.0  # in which an engine's workers end, too, where their run has failed or was killed
 
 
-def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
-    """Check that what shards have done could be taken; those that are at work have some seconds to end.
+def check_shards(journal: Journal) -> None:
+    """Check that what shards have done could be taken.
+
+    Workers of an engine have some seconds to end, since nobody but their run can be waited for; a shard that somebody
+    started is told at once.
 
     Raises:
         CacheLockedError: some are still at work.
         SpecConflictError: some have made vectors otherwise.
     """
-    until = time.monotonic() + patience_s
-    while journal.working_shards and not journal.is_shard and time.monotonic() < until:
+    until = time.monotonic() + LAST_WORKERS_S
+    while _is_waited_for(journal) and time.monotonic() < until:
         time.sleep(LOOK_AGAIN_S)
         journal.take_shards()
     if journal.working_shards:
@@ -41,6 +46,12 @@ def check_shards(journal: Journal, *, patience_s: float = 0) -> None:
             f"Expected all shards to be run with the same settings, but {journal.conflicts[0]}. Nothing is lost. "
             "Remove that folder to have its contents encoded again as the others were."
         )
+
+
+def _is_waited_for(journal: Journal) -> bool:
+    """Return whether all who are at work are an engine's workers."""
+    names = journal.working_shards
+    return bool(names) and not journal.is_shard and not any(Shard.is_name(name) for name in names)
 
 
 @contextmanager
