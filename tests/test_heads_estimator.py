@@ -1,4 +1,4 @@
-"""The scikit-learn classifier: scikit-learn's checks, columns and absent modalities, grids, pickles, class weights."""
+"""The scikit-learn classifier: scikit-learn's checks, columns and absent modalities, pickles, class weights."""
 
 import pickle
 import subprocess
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.model_selection import cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -238,14 +238,6 @@ def test_an_unpickled_classifier_answers_bit_for_bit(fusion, tmp_path, monkeypat
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(MATRIX), expected)  # noqa: S301 - our own
     assert np.array_equal(fitted.predict_proba(MATRIX), expected)
     assert np.array_equal(clone(fitted).fit(MATRIX, LABELS).predict_proba(MATRIX), expected)
-
-
-def test_a_grid_search_finds_the_same_in_two_processes():
-    grid = {"fusion": ["late", "logistic"], "hidden_dim": [8, 16]}
-    alone, two = (GridSearchCV(classifier(), grid, cv=2, n_jobs=n_jobs).fit(MATRIX, LABELS) for n_jobs in (1, 2))
-    assert np.array_equal(alone.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
-    assert np.isfinite(alone.cv_results_["mean_test_score"]).all()
-    assert np.array_equal(alone.predict_proba(MATRIX), two.predict_proba(MATRIX))
 
 
 def test_cross_validation_and_pipelines_take_it():

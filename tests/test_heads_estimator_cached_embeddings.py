@@ -1,4 +1,4 @@
-"""`CachedEmbeddings` in the hands of scikit-learn: pipelines, folds, grids, processes; each content is encoded once."""
+"""`CachedEmbeddings` in the hands of scikit-learn: pipelines, folds, grids; each content is encoded once."""
 
 import logging
 import pickle
@@ -16,7 +16,6 @@ from tiny_models import TEXT, write_two_towers
 
 import embed
 import heads
-from cache import Cache
 from embed.encoders.huggingface_text import TextEncoder
 from embed.extraction import product_vectors
 from heads.estimator.input_columns import named_modalities
@@ -104,14 +103,6 @@ def test_folds_shuffles_and_clones_encode_each_content_once(tmp_path, products, 
     search = GridSearchCV(pipeline, grid, cv=2).fit(products.sample(frac=1, random_state=0), np.roll(LABELS, 1))
     assert len(search.cv_results_["params"]) == 2
     assert counts["text"] == 24  # cleaned titles are the same texts here
-
-
-def test_two_processes_share_one_cache(tmp_path, products):
-    transformer = heads.CachedEmbeddings(tmp_path / "c.h5", encoders=[CountingEncoder("text", dim=4)])
-    pipeline = make_pipeline(transformer, LogisticRegression())
-    assert len(cross_val_score(pipeline, products, LABELS, cv=2, n_jobs=2, error_score="raise")) == 2
-    with Cache(tmp_path / "c.h5") as cache:
-        assert cache.encoded("text", "counting").sum() == 24
 
 
 def test_a_second_transform_loads_no_model(tmp_path, products, monkeypatch):
