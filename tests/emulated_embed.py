@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cache import Cache
 from embed import Encoded, ExtractSettings, ImageEncoder, TextEncoder, VisionEncoder, extract
+from embed.encoders import device_resize
 
 CLASSES = {"image": ImageEncoder, "text": TextEncoder, "vision": VisionEncoder}
 TEXTS = ("blue shirt", "red cotton shoes a word1 word2 word3", "a", "word5 word6 blue", "")
@@ -35,6 +36,20 @@ def difference_of_encoders(kind: str, *arguments: Any, **options: Any) -> float:
     """Return the largest difference of vectors and tokens between an encoder on the device and it on the CPU."""
     expected, found = (_numbers_of(_encoder(kind, device, arguments, options), kind) for device in ("cpu", DEVICE))
     return _difference(found, expected)
+
+
+def differing_pixels() -> dict[str, int]:
+    """Return how many pictures the device resized, and how many of their bytes are not the host's."""
+    device_resize.COMMON = 1
+    contents = [picture(seed, size) for seed, size in enumerate([(60, 80), (300, 200), (60, 80), (1100, 1100)])]
+    host, device = (ImageEncoder(weights="random", device=where) for where in ("cpu", DEVICE))
+    expected, found = ([one.prepare(content) for content in contents] for one in (host, device))
+    pixels = device.preprocess.batch(found)
+    return {
+        "resized": sum(isinstance(one, device_resize.Decoded) for one in found),
+        "refused": sum(plan is None for plan in device.preprocess._resize._plans.values()),
+        "differing": int((pixels.cpu() != host.preprocess.batch(expected)).sum()),
+    }
 
 
 def difference_of_extractions(catalogue: Path, folder: Path, bert: Path) -> float:

@@ -38,6 +38,11 @@ def test_so_they_do_whatever_is_set(options, emulated):
     assert emulated(emulated_embed.difference_of_encoders, "image", "resnet18", **options) < most
 
 
+def test_pictures_that_the_device_resizes_have_the_pixels_of_the_host(emulated):
+    """All but the one that is too large for it."""
+    assert emulated(emulated_embed.differing_pixels) == {"resized": 3, "refused": 0, "differing": 0}
+
+
 @pytest.mark.parametrize("keep_tokens", [False, True], ids=["vectors", "tokens"])
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_bert_gives_the_vectors_of_the_cpu(pooling, keep_tokens, bert, emulated):

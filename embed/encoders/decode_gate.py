@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from embed.contents.images import decode, is_scaled
-from embed.encoders.preprocess import Preprocess
+from embed.encoders.preprocess import Pixels, Preprocess
 from embed.errors import EncoderError, SettingError
 
 __all__ = ["BothWays", "DecodeGate"]
@@ -23,8 +22,8 @@ MARGIN = 2  # a JPEG keeps at least twice the side that it is resized to
 class BothWays(NamedTuple):
     """One picture decoded at a fraction of its size and exactly, each (H, W, 3) uint8."""
 
-    scaled: Tensor
-    exact: Tensor
+    scaled: Pixels
+    exact: Pixels
 
 
 class DecodeGate:
@@ -53,7 +52,7 @@ class DecodeGate:
             return {}
         return {"decode": f"JPEG scaled while decoding, to at least {self.least_side} pixels a side"}
 
-    def pixels(self, content: bytes) -> Tensor | BothWays:
+    def pixels(self, content: bytes) -> Pixels | BothWays:
         """Return a file's resized and cropped pixels, (H, W, 3) uint8; both ways, where they are to be compared.
 
         Raises:
@@ -71,8 +70,8 @@ class DecodeGate:
         return pixels
 
     def checked(
-        self, batch: Sequence[Tensor | BothWays], encode: Callable[[Sequence[Tensor]], np.ndarray]
-    ) -> list[Tensor]:
+        self, batch: Sequence[Pixels | BothWays], encode: Callable[[Sequence[Pixels]], np.ndarray]
+    ) -> list[Pixels]:
         """Return a batch's pixels, once the vectors of those that were decoded both ways are known to agree.
 
         Raises:
@@ -83,7 +82,7 @@ class DecodeGate:
             self._compare(pairs, encode)
         return [picture.scaled if isinstance(picture, BothWays) else picture for picture in batch]
 
-    def _compare(self, pairs: Sequence[BothWays], encode: Callable[[Sequence[Tensor]], np.ndarray]) -> None:
+    def _compare(self, pairs: Sequence[BothWays], encode: Callable[[Sequence[Pixels]], np.ndarray]) -> None:
         scaled, exact = (encode(pixels) for pixels in zip(*pairs, strict=True))  # (n, D) each
         lengths = np.linalg.norm(scaled, axis=1) * np.linalg.norm(exact, axis=1)
         cosine = float(((scaled * exact).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)).min())

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torchvision
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
@@ -20,10 +20,10 @@ from embed.contents.images import EXACT, decode
 from embed.encoders.batch_norm import fuse_batch_norm
 from embed.encoders.decode_gate import BothWays, DecodeGate
 from embed.encoders.depths import N_STAGES, evenly_spread, keep_stages
-from embed.encoders.device import default_parallel, to_device, to_host
+from embed.encoders.device import default_parallel, to_host
 from embed.encoders.feature_map import cells, keep_feature_map
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
-from embed.encoders.preprocess import Preprocess
+from embed.encoders.preprocess import Pixels, Preprocess
 from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import load_state, origin_fields, seeded, torchvision_file
 from embed.errors import SettingError, WeightsError
@@ -98,7 +98,7 @@ class ImageEncoder:
         self.batch_size = 64 if self.device.type == "cuda" else 8  # few, so that activations stay in the CPU's caches
         self.n_parallel = default_parallel(self.device)
         recipe = get_model_weights(architecture).DEFAULT.transforms()
-        self.preprocess = Preprocess(recipe)
+        self.preprocess = Preprocess(recipe, self.device)
         self.weights_path: Path | None = None
         if weights == "random":
             usual_name = f"{architecture}-random"
@@ -142,8 +142,8 @@ class ImageEncoder:
             },
         )
 
-    def prepare(self, content: bytes) -> Tensor | BothWays:
-        """Return the resized and cropped pixels of one image file, (H, W, 3) uint8."""
+    def prepare(self, content: bytes) -> Pixels | BothWays:
+        """Return the pixels of one image file, resized and cropped, or as `Preprocess.batch` takes them."""
         return self.gate.pixels(content)
 
     @property
@@ -155,13 +155,13 @@ class ImageEncoder:
         """Return the picture in an image file; encoders of one `decoding` may share it."""
         return decode(content)
 
-    def prepare_decoded(self, picture: Image.Image) -> Tensor:
+    def prepare_decoded(self, picture: Image.Image) -> Pixels:
         """Return what `prepare` does, of what `decode` returned."""
         return self.preprocess.pixels(picture)
 
     @torch.inference_mode()
     @exact_fp32()
-    def encode(self, batch: Sequence[Tensor | BothWays]) -> np.ndarray | Encoded:
+    def encode(self, batch: Sequence[Pixels | BothWays]) -> np.ndarray | Encoded:
         """Return the pooled vectors, (B, D) float32, with the cells of the feature map where they are kept."""
         pixels = self.gate.checked(batch, lambda pixels: self._forward(pixels)[0])
         vectors, tokens, beside = self._forward(pixels)
@@ -172,8 +172,8 @@ class ImageEncoder:
         is_resnet = self.architecture.startswith(("resnet", "resnext", "wide_resnet"))
         return tuple(f"layer{number}" for number in range(1, N_STAGES)) if is_resnet else ()
 
-    def _forward(self, batch: Sequence[Tensor]) -> tuple[np.ndarray, Tokens | None, dict[str, np.ndarray]]:
-        pixels = to_device(torch.stack(list(batch)), self.device)  # (B, H, W, 3)
+    def _forward(self, batch: Sequence[Pixels]) -> tuple[np.ndarray, Tokens | None, dict[str, np.ndarray]]:
+        pixels = self.preprocess.batch(batch)  # (B, H, W, 3)
         outputs = self.model(self.preprocess.normalise(pixels, dtype_of(self.precision)))
         beside = {}
         if self.depths:

@@ -131,7 +131,7 @@ def pictures_forward(paths: Sequence[Path], device: str, decode: str = "exact", 
     prepared = [encoder.prepare(path.read_bytes()) for path in paths]  # of exact decoding: tensors
     dtype = dtype_of(encoder.precision)
     inputs = [
-        encoder.preprocess.normalise(torch.stack(list(batch)).to(device), dtype)
+        encoder.preprocess.normalise(encoder.preprocess.batch(batch), dtype)
         for batch in _batches(prepared, encoder.batch_size)
     ]
     return _in_pool(encoder, encoder.model, inputs)

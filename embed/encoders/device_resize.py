@@ -1,0 +1,142 @@
+"""Pillow's resize and a crop of it on a device: integer matrix products that give Pillow's pixels, bit for bit."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Decoded", "DeviceResize"]
+
+log = logging.getLogger("embed_once")
+
+BITS = 22  # of the fractions of Pillow's weights (`PRECISION_BITS` of its src/libImaging/Resample.c)
+MOST_PIXELS = 2**18  # of a picture: decoding a larger one takes longer than resizing it, and it takes memory to send
+MOST_BYTES = 2**28  # of pictures in float64 at once
+COMMON = 16  # pictures of a size, from which on its weights are worth making
+MOST_PLANS = 64  # sizes whose weights are kept
+MOST_SIZES = 100_000  # sizes that are counted
+
+
+def _triangle(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    x = np.abs(x)
+    near, far = (1.5 * x - 2.5) * x * x + 1, -0.5 * (((x - 5) * x + 8) * x - 4)
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+FILTERS: dict[str, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
+    "bilinear": (1.0, _triangle),  # how far it reaches, and what it is there
+    "bicubic": (2.0, _cubic),
+}
+
+
+class Decoded(NamedTuple):
+    """A picture that is still to be resized and cropped, (H, W, 3) uint8."""
+
+    pixels: Tensor
+
+
+class _Plan(NamedTuple):
+    """How pictures of one size become the network's: the weights of their rows and of their columns, on the device."""
+
+    rows: Tensor  # (h, H) float64, whole numbers
+    columns: Tensor  # (W, w) float64, whole numbers
+
+
+class DeviceResize:
+    """Resizes pictures of common sizes on a device as the host does; of each size one is resized on both, and compared.
+
+    Where another byte comes out, by another version of Pillow or for whatever reason, pictures of that size stay the
+    host's. So an encoder's spec says nothing of it.
+
+    Args:
+        on_host: what the pixels are to be: a picture (H, W, 3) -> its resized size (rows, columns), and its pixels
+            after that and the crop, (h, w, 3); all uint8.
+        interpolation: the filter's name, one of `FILTERS`.
+    """
+
+    def __init__(self, on_host: Callable[[Tensor], tuple[tuple[int, int], Tensor]], *, interpolation: str) -> None:
+        self._on_host = on_host
+        self._filter = interpolation
+        self._n_seen: dict[tuple[int, int], int] = {}
+        self._taken: set[tuple[int, int]] = set()
+        self._plans: dict[tuple[torch.device, int, int], _Plan | None] = {}
+
+    def takes(self, height: int, width: int) -> bool:
+        """Return whether a picture of this size is the device's; threads may ask, once for each picture."""
+        size = (height, width)
+        is_counted = self._filter in FILTERS and height * width <= MOST_PIXELS and len(self._n_seen) < MOST_SIZES
+        if size not in self._taken and is_counted:
+            n_seen = self._n_seen[size] = self._n_seen.get(size, 0) + 1
+            if n_seen == COMMON and len(self._taken) < MOST_PLANS:
+                self._taken.add(size)
+        return size in self._taken
+
+    def resized(self, pictures: Tensor) -> Tensor:
+        """Return pictures of one size, resized and cropped.
+
+        Shape:
+            pictures: (B, H, W, 3) uint8 on a device
+            output: (B, h, w, 3) uint8 on that device
+        """
+        where = (pictures.device, *pictures.shape[1:3])
+        if where not in self._plans:
+            self._plans[where] = self._plan(pictures[:1])
+        plan = self._plans[where]
+        if plan is None:
+            return torch.stack([self._on_host(one)[1] for one in pictures.cpu()]).to(pictures.device)
+        n_at_once = max(1, MOST_BYTES // (8 * pictures[0].numel()))
+        return torch.cat([_apply(plan, some) for some in pictures.split(n_at_once)])
+
+    def _plan(self, picture: Tensor) -> _Plan | None:
+        (n_rows, n_columns), expected = self._on_host(picture[0].cpu())
+        (height, width), (h, w) = picture.shape[1:3], expected.shape[:2]
+        top, left = round((n_rows - h) / 2), round((n_columns - w) / 2)  # as torchvision's center_crop
+        if min(top, left) >= 0:  # else it fills up what is missing
+            rows = weights(height, n_rows, self._filter)[top : top + h]
+            columns = weights(width, n_columns, self._filter)[left : left + w].T
+            plan = _Plan(*(torch.from_numpy(one.copy()).to(picture.device) for one in (rows, columns)))
+            if torch.equal(_apply(plan, picture)[0].cpu(), expected):
+                return plan
+        log.info("Pictures of %d x %d are resized on the CPU: the device gives other pixels.", width, height)
+        self._taken.discard((height, width))
+        return None
+
+
+def weights(n_before: int, n_after: int, interpolation: str) -> np.ndarray:
+    """Return what each pixel of a resized line takes of the line, in parts of 2^22, as Pillow rounds them.
+
+    Shape:
+        output: (n_after, n_before) float64, whole numbers
+    """
+    reach, weigh = FILTERS[interpolation]
+    scale = n_before / n_after
+    stretch = max(scale, 1.0)
+    matrix = np.zeros((n_after, n_before))
+    for number in range(n_after):
+        middle = (number + 0.5) * scale
+        first = max(int(middle - reach * stretch + 0.5), 0)
+        last = min(int(middle + reach * stretch + 0.5), n_before)
+        shares = weigh((np.arange(first, last) - middle + 0.5) * (1 / stretch))
+        matrix[number, first:last] = shares / math.fsum(shares)
+    return np.trunc(matrix * 2**BITS + np.copysign(0.5, matrix))
+
+
+def _apply(plan: _Plan, pictures: Tensor) -> Tensor:
+    """Return (B, h, w, 3) of (B, H, W, 3): products of whole numbers below 2^53, so that no order of sums matters."""
+    planes = pictures.permute(0, 3, 1, 2).double()  # (B, 3, H, W)
+    planes = _rounded(plan.rows @ _rounded(planes @ plan.columns))
+    return planes.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _rounded(sums: Tensor) -> Tensor:
+    return sums.add_(2 ** (BITS - 1)).mul_(2.0**-BITS).floor_().clamp_(0, 255)
