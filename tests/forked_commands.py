@@ -59,7 +59,7 @@ else:
     import heads.commands.ablate
     import heads.commands.predict
     import heads.commands.train
-    import heads.workflows.ablate
+    import heads.workflows.ablate_anew
     import heads.workflows.train
 
     torch.set_num_threads(1)  # a pool of threads would not outlive the fork

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import CountingEncoder, image_bytes, invoke, synthetic_cache, write_catalogue
 
-import embed.contents.hash_cache
+import cache.file_identity
 import embed.extraction.content_source
 from cache import (
     Cache,
@@ -48,8 +48,8 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _pictures_are_settled(monkeypatch):
-    monkeypatch.setattr(embed.contents.hash_cache, "SETTLED_NS", -(10**15))
-    monkeypatch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", -(10**15))
+    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**15))
 
 
 def encoders(**fields):
