@@ -245,7 +245,7 @@ def test_rehash_reads_all_and_notices_a_change_that_no_fact_tells(shop, read, mo
 
 
 def test_rehash_is_an_option_of_the_command(shop, read, monkeypatch):
-    monkeypatch.setattr("embed.extraction.extract_catalogue.make_encoders", lambda _: [CountingEncoder("image")])
+    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: [CountingEncoder("image")])
     for options, n_read in (([], 0), (["--rehash"], 6)):
         result = invoke(embed.commands.extract.extract, "shop/data.csv", *options)
         assert (result.exit_code, result.stderr, len(read)) == (0, "", n_read)

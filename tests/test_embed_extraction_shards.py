@@ -481,7 +481,7 @@ def test_shard_that_cannot_be_is_named(text, environment, message):
 
 
 def test_command_says_what_a_shard_did_and_how_to_go_on(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr("embed.extraction.extract_catalogue.make_encoders", lambda _: encoders())
+    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: encoders())
     line = (shop, "-o", tmp_path / "c.h5", "--device", "cpu")
     done = invoke(extract_command, *line, "--shard", "0/1")
     assert done.exit_code == 0, done.stderr

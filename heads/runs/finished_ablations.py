@@ -84,7 +84,9 @@ class FinishedAblations:
     def __init__(self, memo_path: Path, cache_path: str | Path, settings: AblationSettings) -> None:
         self._memo_path = memo_path
         self._folder = memo_path.with_name(memo_path.name + ".finished")
-        self._name = _circumstances(cache_path, settings)
+        self._name = ""
+        with suppress(OSError):  # a folder that is gone, say: who does it all tells what matters
+            self._name = _circumstances(cache_path, settings)
 
     def recall(self, *, with_page: bool) -> FinishedAblation | None:
         """Return what the ablation came to; None where it is not known for sure."""
