@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
-    "AUTO_FUSION", "HEAD_TYPES", "SYNONYMS", "HeadType", "control_names", "fusion_names", "head_type", "member_names",
-    "names_at_once", "resolve_names",
+    "AUTO_FUSION", "GUARD", "HEAD_TYPES", "SYNONYMS", "HeadType", "control_names", "fusion_names", "head_type",
+    "member_names", "names_at_once", "resolve_names",
 ]  # fmt: skip
+
+GUARD = "+guard"  # ends the names of guarded fusions
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ MODULES = (
     "embed.commands.extract", "embed.extraction.extract_catalogue", "embed.encoders.factory",
     "embed.encoders.torchvision_image", "embed.encoders.huggingface_text", "embed.encoders.huggingface_image",
     "heads.commands.serve", "heads.commands.train", "heads.commands.ablate", "heads.commands.predict",
-    "heads.serving.serve", "heads.workflows.train", "heads.workflows.ablate", "heads.training.scheduler",
+    "heads.serving.serve", "heads.workflows.train", "heads.workflows.ablate_anew", "heads.training.scheduler",
     "torchvision.models", "transformers.models.bert.modeling_bert", "transformers.models.auto.modeling_auto",
     "pandas", "scipy.spatial", "sklearn.linear_model", "rich.progress", "uvicorn", "fastapi", "pytest", "support",
 )  # fmt: skip

@@ -37,10 +37,10 @@ from support import CountingEncoder  # noqa: E402
 
 PIL.Image.init()
 
+import cache.console.progress  # noqa: E402
 import cache.journal  # noqa: E402
 import embed.commands.extract  # noqa: E402
 import embed.extraction.extract_catalogue  # noqa: E402
-import embed.progress  # noqa: E402
 from cache import Journal, Tokens  # noqa: E402
 from cache.commands.info import info  # noqa: E402
 from cache.commands.verify import verify  # noqa: E402
@@ -59,7 +59,7 @@ else:
     import heads.commands.ablate
     import heads.commands.predict
     import heads.commands.train
-    import heads.workflows.ablate
+    import heads.workflows.ablate_anew
     import heads.workflows.train
 
     torch.set_num_threads(1)  # a pool of threads would not outlive the fork
@@ -93,7 +93,7 @@ def run(
 ) -> None:
     """Run one command."""
     note_work(note, encoder)
-    embed.progress.LINE_EVERY_S = float("inf")  # a machine may be slow enough to say how far it is
+    cache.console.progress.LINE_EVERY_S = float("inf")  # a machine may be slow enough to say how far it is
     cache.journal.MERGED_PARTS = merged_parts
     if is_stopped:
         embed.extraction.extract_catalogue.seal = _stop
@@ -128,7 +128,7 @@ def note_work(note: Callable[..., None], name: str) -> None:
         return encode(self, batch)
 
     Journal.publish, CountingEncoder.encode = noted_publish, noted_encode  # type: ignore[method-assign]
-    embed.extraction.extract_catalogue.make_encoders = lambda _: [
+    embed.extraction.run_encoders.make_encoders = lambda _: [
         CountingEncoder("image", name=name),
         WordEncoder("text"),
     ]

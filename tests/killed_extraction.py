@@ -113,7 +113,7 @@ def _watch(note: Callable[..., None], die_at: int | None) -> None:
 
     CountingEncoder.encode = noted_encode  # type: ignore[method-assign]
     encoders = [CountingEncoder("image"), CountingEncoder("text")]  # a network would take nine tenths of the time
-    embed.extraction.extract_catalogue.make_encoders = lambda _: encoders
+    embed.extraction.run_encoders.make_encoders = lambda _: encoders
     embed.commands.extract.ExtractSettings = functools.partial(
         embed.commands.extract.ExtractSettings, part_bytes=1
     )  # each batch is a part

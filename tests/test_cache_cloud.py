@@ -520,7 +520,7 @@ def test_shards_of_several_machines_put_their_parts_side_by_side(url, tmp_path, 
 
 def test_last_call_reads_no_picture_that_a_shard_of_another_machine_has_read(url, tmp_path, elsewhere, monkeypatch):
     """Its hints wait in the bucket, and those that the cache had already stay."""
-    monkeypatch.setattr("embed.contents.hash_cache.SETTLED_NS", -(10**15))
+    monkeypatch.setattr("cache.file_identity.SETTLED_NS", -(10**15))
     monkeypatch.setattr("embed.extraction.content_source.choose_samples", lambda *_, **__: {})
     catalogue, encoder = small_catalogue(tmp_path / "shop"), CountingEncoder("image")
     for _ in range(2):

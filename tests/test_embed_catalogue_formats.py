@@ -12,13 +12,13 @@ from formats import WRITERS, rows_of, write_stream
 from support import CountingEncoder, image_bytes, small_catalogue, vector_of
 
 from cache import Cache, content_key, verify
+from cache.console.progress import Progress
 from embed import CatalogueError, ExtractSettings, SettingError, extract, read_catalogue
 from embed.catalogue.open_table import open_table
 from embed.contents.file_ranges import PlacedCell
 from embed.contents.hash_cache import Hints
 from embed.contents.images import decode
 from embed.extraction.content_source import find_source
-from embed.progress import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -382,7 +382,7 @@ def test_workers_begin_each_row_group_once(tmp_path, monkeypatch, n_workers):
 
 @pytest.mark.parametrize(("n_items", "said"), [(1, "1 of 1 file,"), (2, "1 of 2 files,"), (None, "1 file,")])
 def test_one_file_is_no_files(monkeypatch, capsys, n_items, said):
-    monkeypatch.setattr("embed.progress.LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("cache.console.progress.LINE_EVERY_S", 0.0)
     with Progress("Hashing pictures", n_items, unit="file") as progress:
         progress.advance(1)
     assert f"Hashing pictures: {said}" in capsys.readouterr().err

@@ -21,27 +21,25 @@ import pytest
 import torch
 from support import ROOT, CountingEncoder, image_bytes, invoke, small_catalogue, synthetic_cache, write_catalogue
 
+import cache.console.progress
 import embed.commands.extract
 import embed.extraction.encoder_run
-import embed.progress
+import embed.extraction.run_encoders
 from cache import Cache, Journal, verify
 from cache.part_file import load_part
-from embed import extract
 
 pytestmark = pytest.mark.slow
-
-LOOP = sys.modules[extract.__module__]
 
 # embed-extract with encoders that need no model; the first argument limits the size of a file.
 COUNTED = f"""
 import resource, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 from support import CountingEncoder
+import cache.console.progress
 import embed.commands.extract
-import embed.progress
-from embed import extract
-embed.progress.LINE_EVERY_S = float("inf")
-sys.modules[extract.__module__].make_encoders = lambda settings: [CountingEncoder("image"), CountingEncoder("text")]
+import embed.extraction.run_encoders
+cache.console.progress.LINE_EVERY_S = float("inf")
+embed.extraction.run_encoders.make_encoders = lambda settings: [CountingEncoder("image"), CountingEncoder("text")]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 embed.commands.extract.extract.main(sys.argv[2:], prog_name="embed-extract")
 """
@@ -54,7 +52,7 @@ def counted_line(*arguments, file_limit=-1):
 @pytest.fixture(autouse=True)
 def _no_progress(monkeypatch):
     """A machine that is slow enough would say how far it is, now and then."""
-    monkeypatch.setattr(embed.progress, "LINE_EVERY_S", np.inf)
+    monkeypatch.setattr(cache.console.progress, "LINE_EVERY_S", np.inf)
 
 
 @pytest.fixture
@@ -74,7 +72,7 @@ def counting(monkeypatch):
         made.extend(CountingEncoder(modality, dim=4096) for modality in sorted(set(settings.modalities)))
         return made[-2:]
 
-    monkeypatch.setattr(LOOP, "make_encoders", make)
+    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", make)
     return made
 
 
@@ -187,7 +185,7 @@ def test_what_was_taken_is_printed_with_how_full_it_is_and_never_rounded_up(shop
 
 
 def test_progress_goes_to_stderr(shop, counting, monkeypatch):
-    monkeypatch.setattr(embed.progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(cache.console.progress, "LINE_EVERY_S", 0.0)
     result = invoke(embed.commands.extract.extract, "--json", "--batch-size", 2)
     json.loads(result.stdout)
     lines = result.stderr.splitlines()
@@ -258,7 +256,7 @@ def test_unexpected_error_shows_its_traceback_and_exits_with_3(shop, counting, m
     def fail(settings):
         raise error
 
-    monkeypatch.setattr(LOOP, "make_encoders", fail)
+    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", fail)
     result = invoke(embed.commands.extract.extract)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "Traceback" in result.stderr

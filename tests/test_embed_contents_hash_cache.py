@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from support import CountingEncoder, image_bytes, invoke, small_catalogue, vector_of, write_catalogue
 
+import cache.file_identity
 import embed.commands.extract
 import embed.contents.hash_cache
 import embed.extraction.content_source
 from cache import Cache, ContentSpec
+from cache.file_identity import identity
 from cache.key_column import KeyColumn
 from embed import ContentError, ExtractSettings, extract
-from embed.contents.hash_cache import MAGIC, Hints, identity
+from embed.contents.hash_cache import MAGIC, Hints
 from embed.contents.images import decode, read_image
 
 pytestmark = pytest.mark.slow
@@ -37,8 +39,8 @@ def in_tmp_path(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch):
     """Files that a test has just written are taken for old; tests of young files take that back."""
-    monkeypatch.setattr(embed.contents.hash_cache, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**12))
 
 
 @pytest.fixture
@@ -222,7 +224,7 @@ def without_the_time_of_change(monkeypatch):
         fsencode = os.fsencode
         stat = Facts
 
-    monkeypatch.setattr(embed.contents.hash_cache, "os", System)
+    monkeypatch.setattr(cache.file_identity, "os", System)
 
 
 def test_rehash_reads_all_and_notices_a_change_that_no_fact_tells(shop, read, monkeypatch):
@@ -243,7 +245,7 @@ def test_rehash_reads_all_and_notices_a_change_that_no_fact_tells(shop, read, mo
 
 
 def test_rehash_is_an_option_of_the_command(shop, read, monkeypatch):
-    monkeypatch.setattr("embed.extraction.extract_catalogue.make_encoders", lambda _: [CountingEncoder("image")])
+    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: [CountingEncoder("image")])
     for options, n_read in (([], 0), (["--rehash"], 6)):
         result = invoke(embed.commands.extract.extract, "shop/data.csv", *options)
         assert (result.exit_code, result.stderr, len(read)) == (0, "", n_read)
@@ -383,8 +385,8 @@ def test_picture_that_was_written_a_moment_ago_has_no_identity(
     tmp_path, monkeypatch, settled_ns, coarse_settled_ns, mtime_ns, is_known
 ):
     """`touch` sets the time of modification, and the time of change becomes now."""
-    monkeypatch.setattr(embed.contents.hash_cache, "SETTLED_NS", settled_ns)
-    monkeypatch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", coarse_settled_ns)
+    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", settled_ns)
+    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", coarse_settled_ns)
     path = tmp_path / "a.png"
     path.write_bytes(b"red")
     os.utime(path, ns=(0, path.stat().st_mtime_ns | 1 if mtime_ns is None else mtime_ns))
@@ -404,7 +406,7 @@ def test_each_fact_of_a_file_is_in_its_identity(monkeypatch):
         def stat(cls, _):
             return SimpleNamespace(**cls.facts)
 
-    monkeypatch.setattr(embed.contents.hash_cache, "os", System)
+    monkeypatch.setattr(cache.file_identity, "os", System)
     identities = {identity(Path("a")), identity(Path("b"))}
     for name in first:
         System.facts = {**first, name: 6}
@@ -417,8 +419,8 @@ def test_each_fact_of_a_file_is_in_its_identity(monkeypatch):
 
 def test_young_picture_is_read_until_it_is_settled(shop, read, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(embed.contents.hash_cache, "SETTLED_NS", 10**12)
-        patch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", 10**12)
+        patch.setattr(cache.file_identity, "SETTLED_NS", 10**12)
+        patch.setattr(cache.file_identity, "COARSE_SETTLED_NS", 10**12)
         for _ in range(2):
             read.clear()
             assert run() == 0

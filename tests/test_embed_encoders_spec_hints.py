@@ -7,7 +7,7 @@ import tiny_models
 from support import image_bytes, invoke, small_catalogue
 from test_house import HEAVY, modules_after
 
-import embed.contents.hash_cache
+import cache.file_identity
 from cache import Cache, SpecConflictError
 from embed import ExtractSettings, extract
 from embed.commands.extract import extract as command
@@ -19,8 +19,8 @@ from embed.errors import EncoderError
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
     """Let files count as settled at once."""
-    monkeypatch.setattr(embed.contents.hash_cache, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**12))
 
 
 @pytest.fixture(scope="module")

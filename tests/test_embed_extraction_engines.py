@@ -7,7 +7,7 @@ import pytest
 import ray_encoders
 from support import image_bytes, write_catalogue
 
-import embed.extraction.extract_catalogue
+import embed.extraction.run_encoders
 from cache import Cache, Journal, content_key
 from cache.part_file import load_part
 from cache.workers.ray_cluster import RaySettings
@@ -28,7 +28,7 @@ def shop(tmp_path_factory):
 
 @pytest.fixture
 def notes(tmp_path, monkeypatch):
-    monkeypatch.setattr(embed.extraction.extract_catalogue, "make_encoders", ray_encoders.make_encoders)
+    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", ray_encoders.make_encoders)
     monkeypatch.setattr(ray_engine, "MAKER", MAKER)
     monkeypatch.setattr(ray_engine, "FEWEST_KEYS", 1)
     folder = tmp_path / "notes"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import CountingEncoder, image_bytes, invoke, synthetic_cache, write_catalogue
 
-import embed.contents.hash_cache
+import cache.file_identity
 import embed.extraction.content_source
 from cache import (
     Cache,
@@ -49,8 +49,8 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _pictures_are_settled(monkeypatch):
-    monkeypatch.setattr(embed.contents.hash_cache, "SETTLED_NS", -(10**15))
-    monkeypatch.setattr(embed.contents.hash_cache, "COARSE_SETTLED_NS", -(10**15))
+    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**15))
 
 
 def encoders(**fields):
@@ -491,7 +491,7 @@ def test_shard_that_cannot_be_is_named(text, environment, message):
 
 
 def test_command_says_what_a_shard_did_and_how_to_go_on(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr("embed.extraction.extract_catalogue.make_encoders", lambda _: encoders())
+    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: encoders())
     line = (shop, "-o", tmp_path / "c.h5", "--device", "cpu")
     done = invoke(extract_command, *line, "--shard", "0/1")
     assert done.exit_code == 0, done.stderr

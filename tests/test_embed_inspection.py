@@ -140,7 +140,7 @@ def test_batches_make_no_difference(shop, monkeypatch):
 def test_a_long_catalogue_is_read_with_a_line_now_and_then(shop, monkeypatch, capsys):
     monkeypatch.setattr(embed.catalogue.formats.csv, "BATCH_ROWS", 100)
     monkeypatch.setattr(embed.catalogue.formats.csv, "PIECE_ROWS", 100)
-    monkeypatch.setattr("embed.progress.LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("cache.console.progress.LINE_EVERY_S", 0.0)
     inspect(shop, settings=QUICK)
     said = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in said if "catalogue" in line] == [

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support import class_vectors, image_bytes, invoke, synthetic_cache
 
-from cache.console.notes import PROGRESS
+from cache.console.progress import Progress
 from heads.audit import nearest as nearest_module
 from heads.audit.class_halves import ashman_d, find_class_halves
 from heads.audit.class_pairs import find_class_pairs
@@ -22,7 +22,6 @@ from heads.audit.near_copies import find_near_copies
 from heads.audit.nearest import Nearest, find_nearest
 from heads.audit.out_of_fold import Opinions, OutOfFold, class_thresholds
 from heads.audit.outliers import find_outliers, too_small_notes
-from heads.audit.progress import Progress
 from heads.commands.audit import audit
 from heads.data.corrections import read_corrections
 from heads.data.labels import Labels
@@ -100,15 +99,14 @@ def test_nearest_are_those_of_all_cosines_without_copies(monkeypatch):
     assert (found.rows[[4, 9]] == -1).all()
 
 
-def test_progress_is_told_now_and_then_with_the_time_left(caplog):
-    caplog.set_level(PROGRESS, logger="embed_once")
-    now = iter([0.0, 1.0, 6.0, 7.0, 300.0])
-    progress = Progress("Comparing products by image", 6_000, "products", clock=lambda: next(now))
+def test_progress_is_told_now_and_then_with_the_time_left(capsys):
+    now = iter([0.0, 1.0, 11.0, 12.0, 300.0])
+    progress = Progress("Comparing products by image", 6_000, unit="product", clock=lambda: next(now))
     for _ in range(4):
         progress.advance(1_000)
-    assert caplog.messages == [
-        "Comparing products by image: 2,000 of 6,000 products, about 12 s left",
-        "Comparing products by image: 4,000 of 6,000 products, about 2 min left",
+    assert capsys.readouterr().err.splitlines() == [
+        "Comparing products by image: 2000 of 6000 products, 182 a second, 22 s left",
+        "Comparing products by image: 4000 of 6000 products, 13 a second, 2 min left",
     ]
 
 

@@ -177,7 +177,7 @@ def test_a_page_that_fails_leaves_the_folder_whole(cache_path, tmp_path, monkeyp
     def fail(*_, **__):
         raise ZeroDivisionError("some mistake")
 
-    monkeypatch.setattr("heads.reports.ablation_page.render_ablation", fail)
+    monkeypatch.setattr("heads.reports.ablation_page.AblationPage.render", fail)
     with pytest.raises(ZeroDivisionError):
         ablate(cache_path, settings=replace(QUICK, fusions=("early",), seeds=(0,)), runs_path=tmp_path, name="a")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["ablation.json", "jobs.csv", "ranking.csv"]

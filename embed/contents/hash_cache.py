@@ -8,8 +8,8 @@ bytes          meaning
 =============  ==================================================================================================
 32             ``embed-once hints 2``, filled up with NUL
 32             SHA-256 of all that follows
-n × 16         identities, sorted: BLAKE2b over a file's inode, size, times of modification and of change, path;
-               of an object in a bucket, over its tag, size and URL
+n × 16         identities, sorted: BLAKE2b over a file's inode, size, times of modification and of change, path
+               (`cache.file_identity`); of an object in a bucket, over its tag, size and URL
 n × 32         the SHA-256 of each one's bytes, which is its content key
 =============  ==================================================================================================
 
@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,30 +33,12 @@ import numpy as np
 
 from cache.aside import write_aside
 
-__all__ = ["Hints", "identity"]
+__all__ = ["Hints"]
 
 log = logging.getLogger("embed_once")
 
 MAGIC = b"embed-once hints 2".ljust(32, b"\0")
-SETTLED_NS = 100_000_000  # more than a tick of any kernel's clock, by which files are stamped
-COARSE_SETTLED_NS = 2_000_000_000  # file systems that keep whole seconds may keep every other one
 SAVE_EVERY_S = 60.0
-
-_FACTS = struct.Struct("<QQqq")
-
-
-def identity(path: Path) -> bytes:
-    """Return 16 bytes that change when the file does; none where it cannot be told or was written a moment ago."""
-    now = time.time_ns()
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return b""
-    is_coarse = facts.st_mtime_ns % 1_000_000_000 == 0
-    if max(facts.st_mtime_ns, facts.st_ctime_ns) + (COARSE_SETTLED_NS if is_coarse else SETTLED_NS) >= now:
-        return b""
-    packed = _FACTS.pack(facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    return hashlib.blake2b(packed + os.fsencode(path), digest_size=16).digest()
 
 
 class Hints:

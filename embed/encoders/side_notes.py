@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from cache import EncoderSpec
+from cache.circumstances import versions_of
 from embed.errors import SettingError
 from embed.settings import EncoderChoice, ExtractSettings
 
@@ -64,18 +64,11 @@ def versions_then(spec: EncoderSpec) -> dict[str, Any]:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that vectors may depend on, of those that are installed."""
-    return {name: found for name in LIBRARIES if (found := _version(name))}
+    return versions_of(LIBRARIES)
 
 
 def _mapping(notes: Any) -> dict[str, Any]:
     return notes if isinstance(notes, dict) else {}
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return ""
 
 
 def _place(name: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cache import EncoderSpec
+from cache.circumstances import circumstances_here, identities
 from cache.keys import fields_sha256
-from cache.version import version_here
-from embed.contents.hash_cache import Hints, identity
+from embed.contents.hash_cache import Hints
 from embed.encoders.protocol import Encoder
 from embed.encoders.side_notes import WORDS, library_versions
 from embed.errors import EncoderError
@@ -32,13 +31,11 @@ from embed.settings import ExtractSettings
 
 __all__ = ["NamedEncoder", "SpecHints"]
 
-VARIABLES = ("ATEN_", "CUDA", "HF_", "HOME", "HUGGINGFACE_", "ONEDNN_", "TORCH", "TRANSFORMERS_", "XDG_")  # begin so
 BESIDE = (  # settings that change no spec
     "allow_outside", "bad_lines", "batch_size", "clean_text", "delimiter", "encoding", "engine", "escape", "id_column",
     "image_column", "image_root", "image_template", "label", "labels", "max_bad", "n_workers", "part_bytes", "part_s",
     "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample", "text_column", "text_columns", "where",
 )  # fmt: skip
-DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev
 MOST_FILES = 4096  # of a folder that is looked at
 END = "end"
 
@@ -136,17 +133,13 @@ def _circumstances(settings: ExtractSettings) -> bytes:
             files |= published | named
     if len(files) > MOST_FILES:
         return b""
-    identities = {str(path): identity(path).hex() for path in sorted(files)}
-    if not all(identities.values()):
+    if not (known := identities(files)):
         return b""
     facts = {
         "settings": {name: value for name, value in asdict(settings).items() if name not in BESIDE},
-        "folder": os.getcwd(),
-        "variables": sorted((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES)),
-        "versions": [version_here(), sys.version, library_versions()],
-        "machine": [platform.machine(), _processor_flags()],
-        "devices": sorted(str(path) for pattern in DEVICES for path in Path("/dev").glob(pattern)),
-        "files": identities,
+        "here": circumstances_here(),
+        "libraries": library_versions(),
+        "files": known,
     }
     return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode("utf-8", "surrogatepass")).digest()
 
@@ -182,11 +175,3 @@ def _hub_folder(model: str) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return Path(HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
-
-
-def _processor_flags() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -14,6 +14,7 @@ import numpy as np
 
 from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
+from cache.file_identity import identity
 from cache.key_column import KeyColumn
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
@@ -21,7 +22,7 @@ from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.catalogue.pictures.picture_lists import PictureList
 from embed.contents.file_ranges import Place
-from embed.contents.hash_cache import Hints, identity
+from embed.contents.hash_cache import Hints
 from embed.contents.images import locate, read_image
 from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED

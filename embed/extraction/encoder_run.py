@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import compress, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cache import Inventory, Journal, Part, VectorsByKey, plan
+from cache import Inventory, Journal, Part, plan
+from cache.console.progress import Progress
 from cache.cores import count_cores
 from cache.inventory import Entry
 from cache.key_column import KeyColumn
@@ -26,13 +27,11 @@ from embed.extraction.content_source import ContentSource
 from embed.extraction.disk_space import check_space
 from embed.extraction.replica_pool import ReplicaPool
 from embed.extraction.thread_map import completed
-from embed.progress import Progress
 from embed.settings import ExtractSettings
 
 __all__ = ["EncoderReport", "EncoderRun"]
 
 BATCH_SIZE = 32  # of an encoder that does not say what suits it
-TAKEN_ROWS = 8192  # taken from another cache at once
 
 
 @dataclass(frozen=True)
@@ -102,21 +101,6 @@ class EncoderRun:
         entry = inventory.entry(modality, self.encoder.name, self.encoder.spec)
         failed = () if self.settings.retry_failed else inventory.failures[modality]
         return plan(self.source.keys.contents, entry.keys, failed)
-
-    def take_known(self, inventory: Inventory, known: VectorsByKey) -> int:
-        """Take vectors that another cache has of what the inventory lacks, part by part; return how many."""
-        missing, n_taken = self.missing(inventory), 0
-        for start in range(0, len(missing), TAKEN_ROWS):
-            keys = missing[start : start + TAKEN_ROWS]
-            vectors, is_known, _ = known.find(keys)
-            if is_known.any():
-                taken = list(compress(keys, is_known))
-                self.journal.publish(Part(self.encoder.name, self.encoder.spec, taken, vectors[is_known], {}))
-                self.journal.merge(self.encoder.spec.modality, self.encoder.name)
-                n_taken += len(taken)
-        if n_taken:
-            inventory.update()
-        return n_taken
 
     def encode_missing(self, inventory: Inventory) -> EncoderReport:
         """Encode what the inventory lacks, and publish it part by part.

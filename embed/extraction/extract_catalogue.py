@@ -22,10 +22,7 @@ from cache.samples import read_samples
 from cache.workers.engines import find_engine
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.statuses import NOT_BAD
-from embed.encoders.factory import make_encoders, replicas
-from embed.encoders.precision import keep_precision
 from embed.encoders.protocol import Encoder
-from embed.encoders.spec_hints import SpecHints
 from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import free_bytes, needed_bytes
@@ -35,6 +32,7 @@ from embed.extraction.estimate import Estimate, estimate_encoder
 from embed.extraction.failure_list import list_failures
 from embed.extraction.picture_means import BrokenPicture, add_means
 from embed.extraction.reuse import take_known
+from embed.extraction.run_encoders import RunEncoders
 from embed.extraction.shard import Shard, find_shard
 from embed.extraction.together import encode_all
 from embed.extraction.work_of_shards import check_shards, open_hints
@@ -226,13 +224,8 @@ def _work(
         cache_path = journal.cache_path
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of malformed EXIF and large pictures: statuses say so
         inventory = Inventory(cache_path, journal)
-        spec_hints = SpecHints(cache_path, None if encoders is not None else settings, folder=journal.folder)
-        recalled = spec_hints.recall(inventory.specs)
-        if encoders is None:
-            encoders = recalled or _make_encoders(settings, inventory, spec_hints)
-        teams = replicas(encoders)
-        for encoder, *_ in teams:
-            inventory.entry(encoder.spec.modality, encoder.name, encoder.spec)  # a conflict is found before any work
+        run_encoders = RunEncoders(inventory, settings, encoders)
+        teams = run_encoders.teams
         # What was encoded in another run belongs to these products too.
         modalities = {encoder.spec.modality for encoder, *_ in teams} | (inventory.keys.keys() & catalogue.roles.keys())
         with open_hints(cache_path, journal, is_ignored=settings.rehash) as hints:
@@ -241,22 +234,8 @@ def _work(
                 for modality in sorted(modalities)
             }
         runs = [EncoderRun(team, sources[team[0].spec.modality], cache_path, journal, settings) for team in teams]
-        if recalled and any(run.lacks_any(inventory) for run in runs):  # so that they must be made after all
-            teams = replicas(_make_encoders(settings, inventory, spec_hints))
-            spec_hints.check([run.encoder for run in runs], [first for first, *_ in teams])
-            for run, team in zip(runs, teams, strict=True):
-                run.replicas = team
+        run_encoders.make_for(runs)
         yield _Work(named_path, cache_path, catalogue, journal, inventory, sources, runs)
-
-
-def _make_encoders(settings: ExtractSettings, inventory: Inventory, spec_hints: SpecHints) -> list[Encoder]:
-    """Return the encoders that the settings name, in the precision that the cache has their vectors in."""
-    encoders = make_encoders(settings)
-    if settings.precision == "auto":
-        keep_precision(encoders, inventory.specs)
-    if not inventory.journal.is_shard:  # which writes nothing outside its folder
-        spec_hints.remember(encoders)
-    return encoders
 
 
 def _take_known(work: _Work, settings: ExtractSettings) -> None:

@@ -8,9 +8,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+from cache.console.progress import Progress
 from cache.cores import count_cores
 from embed.contents.file_ranges import is_inside_file
-from embed.progress import Progress
 
 __all__ = ["PICTURES_TOGETHER", "completed", "map_pictures", "ordered_map"]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cache import Inventory
+from cache.console.progress import Progress
 from cache.key_column import KeyColumn
 from embed.contents.objects import fetch_together
 from embed.encoders.device import one_core_each
@@ -22,7 +23,6 @@ from embed.extraction.disk_space import check_space
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.replica_pool import ReplicaPool
 from embed.extraction.thread_map import completed
-from embed.progress import Progress
 
 __all__ = ["encode_all"]
 

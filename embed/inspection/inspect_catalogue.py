@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cache.cloud.addresses import StoragePath, resolved
+from cache.console.progress import Progress
 from cache.group_columns import GroupColumn
 from cache.labels import clean_label
 from cache.leak import NearLeak
@@ -30,7 +31,6 @@ from embed.inspection.picture_profile import PictureProfile, profile_pictures
 from embed.inspection.row_counter import Tally
 from embed.inspection.rows import Row, Rows
 from embed.inspection.text_profile import TextProfile
-from embed.progress import Progress
 
 __all__ = ["Inspection", "Product", "inspect"]
 

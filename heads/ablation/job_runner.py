@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -59,7 +61,7 @@ class Bench:
         self._experiment = experiment
         self._result_cache = result_cache
         self._engine = engine
-        self._keys = JobKeys(experiment, trained_on=engine.trained_on)
+        self._key_of = functools.cache(JobKeys(experiment, trained_on=engine.trained_on).of)
         self._seeds = seeds
         self._watcher = watcher
         self._is_race = is_race
@@ -89,6 +91,20 @@ class Bench:
         else:
             log.log(PROGRESS, line)
 
+    def as_remembered(self) -> Bench:
+        """Return the bench as it is when the same is asked for again, and nothing is trained."""
+        other = copy.copy(self)
+        other.trained, other.n_again = set(), 0
+        return other
+
+    def digests(self) -> dict[str, str | None]:
+        """Return what tells each job's outcome in the memo from any other, by its key; None where it is not there.
+
+        Raises:
+            MemoError: the memo cannot be read.
+        """
+        return {key: self._result_cache.digest(key) for key in map(self._key_of, self.outcomes)}
+
     def run(self, configurations: Sequence[Configuration], *, folds: Collection[int] | None = None) -> None:
         """Find out what comes of the configurations' jobs, on some folds or all; those that diverge come to an error.
 
@@ -108,7 +124,7 @@ class Bench:
             fold, n_classes = self.problem.folds[job.fold], len(self.problem.labels.classes)
             n_validation = len(fold.validation) if self._is_race else None
             outcome = self._result_cache.get(
-                self._keys.of(job), n_rows=len(fold.test), n_classes=n_classes, n_validation=n_validation
+                self._key_of(job), n_rows=len(fold.test), n_classes=n_classes, n_validation=n_validation
             )
             if outcome is None:
                 missing.append(job)
@@ -123,7 +139,7 @@ class Bench:
             self.n_again += 1
             return
         if done.is_lasting:
-            self._result_cache.put(self._keys.of(done.job), done.outcome)
+            self._result_cache.put(self._key_of(done.job), done.outcome)
         self._note(done.job, done.outcome, remembered=False)
 
     def _note(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:

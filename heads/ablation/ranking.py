@@ -5,18 +5,21 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from heads.ablation.dropped import Dropped
 from heads.experiment.configuration import Configuration, FoldJob
-from heads.experiment.problem import Problem
-from heads.experiment.results import Outcome
 from heads.head_types import head_type
 from heads.metrics.apart import score_apart
 from heads.metrics.differences import Difference, compare
 from heads.metrics.scores import resampled_scores, scores
 from heads.metrics.verdict import MARGIN, Verdict, judge
+
+if TYPE_CHECKING:
+    from heads.experiment.problem import Problem
+    from heads.experiment.results import Outcome
 
 __all__ = ["Ranked", "Ranking", "Spread", "rank"]
 

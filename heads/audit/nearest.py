@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from heads.audit.progress import Progress
+from cache.console.progress import Progress
 from heads.data.vectors import Vectors
 
 __all__ = ["Nearest", "cosine", "find_nearest"]
@@ -80,16 +80,16 @@ def find_nearest(
         return nearest
     directions = _directions(vectors, modality, rows)
     of_rows = torch.from_numpy(groups[rows]), torch.from_numpy(targets[rows])
-    progress = Progress(f"Comparing products by {modality}", len(rows), "products")
-    for places in torch.arange(len(rows)).split(ASKED_AT_ONCE):
-        cosines, best, unlike_cosines, unlike = _search(directions, *of_rows, places, kept)
-        asked = rows[places.numpy()]
-        is_there = cosines.numpy() > NONE
-        nearest.rows[asked, :kept] = np.where(is_there, rows[best.numpy()], -1)
-        nearest.cosines[asked, :kept] = cosines.numpy()
-        nearest.unlike[asked] = np.where(unlike_cosines.numpy() > NONE, rows[unlike.numpy()], -1)
-        nearest.unlike_cosines[asked] = unlike_cosines.numpy()
-        progress.advance(len(asked))
+    with Progress(f"Comparing products by {modality}", len(rows), unit="product") as progress:
+        for places in torch.arange(len(rows)).split(ASKED_AT_ONCE):
+            cosines, best, unlike_cosines, unlike = _search(directions, *of_rows, places, kept)
+            asked = rows[places.numpy()]
+            is_there = cosines.numpy() > NONE
+            nearest.rows[asked, :kept] = np.where(is_there, rows[best.numpy()], -1)
+            nearest.cosines[asked, :kept] = cosines.numpy()
+            nearest.unlike[asked] = np.where(unlike_cosines.numpy() > NONE, rows[unlike.numpy()], -1)
+            nearest.unlike_cosines[asked] = unlike_cosines.numpy()
+            progress.advance(len(asked))
     return nearest
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cache.console.progress import Progress
 from cache.memory_budget import memory_bytes
 from heads.audit.audit_settings import AuditSettings
-from heads.audit.progress import Progress
 from heads.device import find_device
 from heads.errors import HeadError
 from heads.experiment.configuration import Configuration, FoldJob
@@ -86,15 +86,15 @@ def ask_out_of_fold(problem: Problem, settings: AuditSettings) -> OutOfFold:
     ]
     trained: dict[tuple[str, int], Trained] = {}
     n_heads = len(jobs) * (len(encoders) + (fused == FUSED))
-    progress = Progress("Training heads that do not learn from what they answer", n_heads, "heads")
+    with Progress("Training heads that do not learn from what they answer", n_heads, unit="head") as progress:
 
-    def take(job: FoldJob, result: Trained | HeadError) -> None:
-        if isinstance(result, HeadError):
-            raise result
-        trained[job.configuration.head, job.fold] = result
-        progress.advance(1)
+        def take(job: FoldJob, result: Trained | HeadError) -> None:
+            if isinstance(result, HeadError):
+                raise result
+            trained[job.configuration.head, job.fold] = result
+            progress.advance(1)
 
-    experiment.run(jobs, take)
+        experiment.run(jobs, take)
     by_modality = {name: _opinions(problem, trained, name) for name in encoders}
     return _second_look(problem, trained, fused, by_modality)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
+from cache.console.progress import duration
 from heads.ablation.dropped import Dropped
 from heads.ablation.naming import Naming
 from heads.experiment.configuration import Configuration, FoldJob
@@ -101,7 +102,7 @@ class Progress:
         if self._n_trained and elapsed_s > 0:
             rate = self._n_trained / elapsed_s
             n_left = self._n_expected - self._n_remembered - self._n_trained
-            parts += [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min", f"{_duration(n_left / rate)} left"]
+            parts += [f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min", f"{duration(n_left / rate)} left"]
         best = self._best()
         if best and not self._live:
             name, score, _ = best[0]
@@ -125,10 +126,3 @@ class Progress:
         naming = Naming(scores)
         means = {one: statistics.fmean(list(own)) for one, own in scores.items() if own}
         return [(naming.name(one), means[one], len(scores[one])) for one in sorted(means, key=lambda one: -means[one])]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

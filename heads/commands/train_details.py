@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cache.console.command import WIDTH, print_table, print_wrapped
 from cache.console.echo import echo
-from heads.experiment.late_fusion import weights_in_words
+from heads.head_types import GUARD
 from heads.metrics.registry import JUDGED, METRICS
 from heads.metrics.verdict import together_in_words
-from heads.modules.guard import GUARD
-from heads.runs.run_report import RunReport
+
+if TYPE_CHECKING:
+    from heads.runs.run_report import RunReport
 
 __all__ = ["percent", "rows_of_heads", "show_apart", "show_details", "show_missing"]
 
@@ -141,6 +142,8 @@ def _show_weights(report: RunReport) -> None:
         )
     if not report.weights:
         return
+    from heads.experiment.late_fusion import weights_in_words  # with PyTorch, as the training was
+
     echo()
     shown = weights_in_words(report.weights, report.weight_intervals)
     print_wrapped(f"late averages the probabilities with the weights {shown}.")

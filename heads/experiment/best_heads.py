@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from heads.head_types import head_type
-from heads.modules.guard import GUARD
+from heads.head_types import GUARD, head_type
 
 __all__ = ["LATE_FITTED", "Choice", "choose_heads"]
 

@@ -97,6 +97,30 @@ class ResultCache:
         Raises:
             MemoError: the file is damaged, or holds something else than an outcome of so many test rows and classes.
         """
+        row = self._row(key)
+        if row is None:
+            return None
+        about, answers, _ = row
+        try:
+            outcome = _outcome(about, answers, n_rows=n_rows, n_classes=n_classes)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(error) from error
+        if n_validation is None or outcome.error is not None:
+            return outcome
+        of_validation = self._validation_answers(key, n_rows=n_validation, n_classes=n_classes)
+        return None if of_validation is None else replace(outcome, validation_predictions=of_validation)
+
+    def digest(self, key: str) -> str | None:
+        """Return what tells what came of the job from anything else; None where it is not remembered.
+
+        Raises:
+            MemoError: the file is damaged.
+        """
+        row = self._row(key)
+        return None if row is None else row[2].decode()
+
+    def _row(self, key: str) -> tuple[bytes, bytes, bytes] | None:
+        """Return what is said of a job, its answers and their digest, known to be what was written."""
         with self._named():
             row = self._connection.execute(
                 "SELECT about, answers, digest FROM outcome WHERE key = ?", (key,)
@@ -108,14 +132,7 @@ class ResultCache:
         about, answers, digest = row
         if digest.decode(errors="replace") != _digest(key, about, answers):
             raise self._damaged("an outcome is not what was written")
-        try:
-            outcome = _outcome(about, answers, n_rows=n_rows, n_classes=n_classes)
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(error) from error
-        if n_validation is None or outcome.error is not None:
-            return outcome
-        of_validation = self._validation_answers(key, n_rows=n_validation, n_classes=n_classes)
-        return None if of_validation is None else replace(outcome, validation_predictions=of_validation)
+        return about, answers, digest
 
     def _validation_answers(self, key: str, *, n_rows: int, n_classes: int) -> np.ndarray | None:
         with self._named():

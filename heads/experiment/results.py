@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heads.data.splits import Split
-from heads.experiment.late_fusion import Averaging
-from heads.metrics.answers import Answers
 from heads.metrics.registry import measure
-from heads.modules.saved_head import TrainedHead
+
+if TYPE_CHECKING:
+    from heads.data.splits import Split
+    from heads.experiment.late_fusion import Averaging
+    from heads.metrics.answers import Answers
+    from heads.modules.saved_head import TrainedHead
 
 __all__ = ["Outcome", "Trained", "failed", "outcome_of"]
 

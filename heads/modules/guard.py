@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from heads.head_types import GUARD
 from heads.metrics.scores import scores
 from heads.modules.ensemble import Ensemble
 from heads.modules.late import log_average
 from heads.modules.mixture import fit_mixture
 
 __all__ = ["GUARD", "Guarded", "fit_guard"]
-
-GUARD = "+guard"  # ends the names of guarded fusions
 
 
 class Guarded(Ensemble):

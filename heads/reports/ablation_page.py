@@ -29,7 +29,7 @@ from heads.reports.ablation_figures import (
     looks_of,
 )
 
-__all__ = ["render_ablation"]
+__all__ = ["AblationPage"]
 
 TEMPLATE = Path(__file__).parent / "ablation.html"
 MOST_ROWS = 2000  # of a table
@@ -64,60 +64,70 @@ class _Shown:
         return f"{self.place} {self.head} {self.settings}".rstrip()
 
 
-def render_ablation(bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -> str:
-    """Return the page of an ablation; `config` is what its ``ablation.json`` says."""
-    problem = bench.problem
-    naming = Naming(row.configuration for row in ranking.rows)
-    shown = [
-        _Shown(
-            place,
-            row,
-            [f"{modality} {name}" for modality, name in row.configuration.encoders],
-            naming.settings_of(row.configuration),
-            naming,
+class AblationPage:
+    """The page of an ablation, whose figures are drawn once."""
+
+    def __init__(self, bench: Bench, ranking: Ranking) -> None:
+        self._ranking = ranking
+        self._naming = naming = Naming(row.configuration for row in ranking.rows)
+        self._shown = [
+            _Shown(
+                place,
+                row,
+                [f"{modality} {name}" for modality, name in row.configuration.encoders],
+                naming.settings_of(row.configuration),
+                naming,
+            )
+            for place, row in enumerate(ranking.rows, start=1)
+        ]
+        self._good = [one for one in self._shown if one.row.validation is not None]
+        self._jobs = {
+            one.place: {job: bench.outcomes[job] for job in bench.done_jobs(one.row.configuration)}
+            for one in self._shown
+        }
+        heads = {one.head: one.row.configuration.is_single for one in self._shown}
+        self._looks = looks_of(head for head, _ in sorted(heads.items(), key=lambda own: not own[1]))
+        self._figures = _figures(self._good, ranking, naming, self._jobs, self._looks)
+
+    def render(self, bench: Bench, config: Mapping[str, Any]) -> str:
+        """Return the page; `config` is what its ``ablation.json`` says, and the bench which jobs were trained."""
+        problem, ranking, shown, good = bench.problem, self._ranking, self._shown, self._good
+        return render_page(
+            TEMPLATE,
+            label=problem.labels.column,
+            metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
+            n_classes=len(problem.labels.classes),
+            n_tested=len(problem.test_rows),
+            n_folds=len(problem.folds),
+            seeds=config["settings"]["seeds"],
+            encoders=problem.encoders,
+            with_encoders=bool(self._naming.modalities),
+            untrained=problem.untrained,
+            verdict=verdict_text(ranking, self._naming),
+            differences=differences_text(ranking),
+            tone=_tone(ranking),
+            single=ranking.single.head if ranking.single else None,
+            late_fitted=LATE_FITTED if bench.is_late_fitted else None,
+            rows=shown[:MOST_ROWS],
+            apart=next((one.row.apart for one in good if one.row.apart), None),
+            n_rows=len(shown),
+            n_stopped=len(shown) - len(good),
+            n_dropped=sum(row.dropped is not None for row in ranking.rows),
+            figures=self._figures,
+            n_differences=min(len(good), MOST_DIFFERENCES),
+            legend=[(head, look["color"], MARKERS[look["marker"]]) for head, look in self._looks.items()],
+            jobs=_job_rows(shown, self._jobs, bench)[:MOST_ROWS],
+            n_jobs=len(bench.outcomes),
+            n_trained=len(bench.trained),
+            most_rows=MOST_ROWS,
+            settings=_settings(config["settings"]),
+            notes=config["notes"],
+            versions=config["versions"],
+            fingerprints=config["encoders"],
+            cache=config["cache"],
+            content_sha256=config["cache_content_sha256"],
+            command=shlex.join(config["command"]) if config["command"] else None,
         )
-        for place, row in enumerate(ranking.rows, start=1)
-    ]
-    good = [one for one in shown if one.row.validation is not None]
-    jobs = {one.place: {job: bench.outcomes[job] for job in bench.done_jobs(one.row.configuration)} for one in shown}
-    heads = sorted({one.head: one.row.configuration.is_single for one in shown}.items(), key=lambda own: not own[1])
-    looks = looks_of(head for head, _ in heads)
-    return render_page(
-        TEMPLATE,
-        label=problem.labels.column,
-        metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
-        n_classes=len(problem.labels.classes),
-        n_tested=len(problem.test_rows),
-        n_folds=len(problem.folds),
-        seeds=config["settings"]["seeds"],
-        encoders=problem.encoders,
-        with_encoders=bool(naming.modalities),
-        untrained=problem.untrained,
-        verdict=verdict_text(ranking, naming),
-        differences=differences_text(ranking),
-        tone=_tone(ranking),
-        single=ranking.single.head if ranking.single else None,
-        late_fitted=LATE_FITTED if bench.is_late_fitted else None,
-        rows=shown[:MOST_ROWS],
-        apart=next((one.row.apart for one in good if one.row.apart), None),
-        n_rows=len(shown),
-        n_stopped=len(shown) - len(good),
-        n_dropped=sum(row.dropped is not None for row in ranking.rows),
-        figures=_figures(good, ranking, naming, jobs, looks),
-        n_differences=min(len(good), MOST_DIFFERENCES),
-        legend=[(head, look["color"], MARKERS[look["marker"]]) for head, look in looks.items()],
-        jobs=_job_rows(shown, jobs, bench)[:MOST_ROWS],
-        n_jobs=len(bench.outcomes),
-        n_trained=len(bench.trained),
-        most_rows=MOST_ROWS,
-        settings=_settings(config["settings"]),
-        notes=config["notes"],
-        versions=config["versions"],
-        fingerprints=config["encoders"],
-        cache=config["cache"],
-        content_sha256=config["cache_content_sha256"],
-        command=shlex.join(config["command"]) if config["command"] else None,
-    )
 
 
 def _tone(ranking: Ranking) -> str:

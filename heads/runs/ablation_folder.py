@@ -11,10 +11,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cache.stray_bytes import open_csv
-from heads.ablation.job_runner import Bench
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.experiment.configuration import AXES, Configuration, FoldJob
@@ -22,7 +21,10 @@ from heads.json_file import write_json
 from heads.metrics.registry import METRICS
 from heads.runs.folder import write_run
 
-__all__ = ["ranking_cells", "write_ablation"]
+if TYPE_CHECKING:
+    from heads.ablation.job_runner import Bench
+
+__all__ = ["fill_ablation", "ranking_cells", "usual_name", "write_ablation"]
 
 
 def write_ablation(
@@ -33,17 +35,27 @@ def write_ablation(
     Raises:
         RunError: there is a run of that name already, or the name is none for a folder.
     """
-    modalities = list(bench.problem.encoders)
-    jobs = [job for row in ranking.rows for job in bench.done_jobs(row.configuration)]
 
     def write(folder: Path) -> None:
-        _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
-        _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
-        write_json(folder / "ablation.json", config)
-        if bench.problem.corrections:
-            bench.problem.corrections.write(folder)
+        fill_ablation(folder, bench=bench, ranking=ranking, config=config)
 
-    return write_run(runs_path, name, f"{bench.problem.labels.column}-ablation", write)
+    return write_run(runs_path, name, usual_name(bench.problem.labels.column), write)
+
+
+def fill_ablation(folder: Path, *, bench: Bench, ranking: Ranking, config: Mapping[str, Any]) -> None:
+    """Write the files of the folder, but for the page."""
+    modalities = list(bench.problem.encoders)
+    jobs = [job for row in ranking.rows for job in bench.done_jobs(row.configuration)]
+    _write_csv(folder / "ranking.csv", ranking_cells(ranking, modalities))
+    _write_csv(folder / "jobs.csv", [_job_cells(job, bench, modalities) for job in jobs])
+    write_json(folder / "ablation.json", config)
+    if bench.problem.corrections:
+        bench.problem.corrections.write(folder)
+
+
+def usual_name(label: str) -> str:
+    """Return what a folder is called, before its number."""
+    return f"{label}-ablation"
 
 
 def ranking_cells(ranking: Ranking, modalities: Sequence[str]) -> list[dict[str, object]]:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from cache.aside import fsync_folder, fsync_tree, write_aside
 from cache.errors import CacheLockedError
@@ -25,8 +25,10 @@ from cache.reading import facts_of
 from cache.stray_bytes import shown, shown_values
 from heads.errors import RunError
 from heads.experiment.predictions import Predictions
-from heads.modules.saved_head import TrainedHead, load_head
 from heads.runs.run_files import Config, check_manifest, read_config
+
+if TYPE_CHECKING:
+    from heads.modules.saved_head import TrainedHead
 
 __all__ = ["check_name", "load_heads", "reserved", "write_answers", "write_page", "write_run"]
 
@@ -138,6 +140,8 @@ def load_heads(
         HeadError: a head cannot be loaded.
         UnreadableError: the system could not read a file of the run.
     """
+    from heads.modules.saved_head import load_head  # torch takes a second, and a folder is written without it
+
     run_path = Path(run_path)
     config = read_config(run_path)
     if unknown := [name for name in names or [] if name not in config.heads]:

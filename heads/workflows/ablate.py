@@ -1,39 +1,22 @@
-"""The ablation: every head, on every choice of encoders, with every setting asked for, on the same folds."""
+"""The ablation as it is asked for: what came of it before is told again, and else it is done."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from cache import Cache
 from cache.console.notes import PROGRESS
-from cache.workers.engines import find_engine
 from heads.ablation.ablation_settings import AblationSettings
-from heads.ablation.dropped import Dropped
-from heads.ablation.engines.registry import ENGINES
-from heads.ablation.grid import Range, span
-from heads.ablation.job_runner import Bench, Watcher
-from heads.ablation.race import Race
-from heads.ablation.ranking import Ranking, rank
-from heads.data.draws import generator_of
-from heads.device import find_device
-from heads.experiment.configuration import Configuration, configurations_of
-from heads.experiment.experiment import Experiment
-from heads.experiment.problem import pose
-from heads.experiment.result_store import ENGINE_VERSION, ResultCache
-from heads.head_types import head_type
-from heads.runs.ablation_folder import write_ablation
 from heads.runs.ablation_report import AblationReport
-from heads.runs.folder import reserved, write_page
-from heads.tracking.run_records import run_of_ablation
-from heads.tracking.trackers import check_trackers, track
+from heads.runs.finished_ablations import FinishedAblation, FinishedAblations
+from heads.runs.folder import reserved
+
+if TYPE_CHECKING:
+    from heads.ablation.job_runner import Watcher
 
 __all__ = ["ablate"]
 
@@ -60,6 +43,9 @@ def ablate(
     all, unless `with_report` is false; `trackers` are told of it at the end. Should the page fail, the folder is whole
     without it.
 
+    With the `command` that it is done by, what came of it is kept beside the memo as a whole, and told again without a
+    look at the cache where nothing has changed (`heads.runs.finished_ablations`).
+
     Raises:
         CacheError: the cache cannot be read, or lacks a modality.
         LabelError, SplitError, SettingError, HeadError, RunError, MemoError: what was asked for cannot be done.
@@ -70,117 +56,30 @@ def ablate(
     runs_path = Path(runs_path)
     memo_path = runs_path / "memo.sqlite" if memo_path is None else Path(memo_path)
     with reserved(runs_path, name):
-        check_trackers(trackers)
-        engine_kind = find_engine(ENGINES, settings.engine)
-        here = settings if engine_kind.trains_here else replace(settings, device="cpu")
-        find_device(here.device)  # before all is read
-        with Cache(cache_path) as cache:
-            problem = pose(cache, settings)
-        experiment = Experiment.of(problem, here, sides=("validation", "test"))
-        with (
-            ResultCache(memo_path) as result_cache,
-            engine_kind.open(experiment, Path(cache_path), settings) as engine,
-        ):
-            bench = Bench(
-                experiment, result_cache, engine=engine, seeds=settings.seeds, watcher=watcher, is_race=settings.race
-            )
-            configurations, dropped = _try_all(bench, settings)
-            trained_on = dict(engine.trained_on)
-        ranking = rank(
-            problem,
-            {one: bench.done_jobs(one) for one in configurations},
-            bench.outcomes,
-            dropped=dropped,
-            n_resamples=settings.n_resamples,
-            generator=generator_of(settings.split_seed, "bootstrap"),
-            margin=settings.margin / 100,
+        finished = FinishedAblations(memo_path, cache_path, settings) if command else None
+        if command and finished and not trackers and (known := finished.recall(with_page=with_report)):
+            _tell(known)
+            run_path = known.write(runs_path, name, command=command, with_page=with_report)
+            return replace(known.report, run_path=run_path, memo_path=memo_path, elapsed_s=time.monotonic() - started)
+        from heads.workflows.ablate_anew import ablate_anew  # PyTorch takes a second
+
+        return ablate_anew(
+            cache_path,
+            settings,
+            runs_path=runs_path,
+            name=name,
+            memo_path=memo_path,
+            command=command,
+            watcher=watcher,
+            with_report=with_report,
+            trackers=trackers,
+            finished=finished,
+            started=started,
         )
-        config = _config(experiment, settings, ranking, cache_path=cache_path, command=command, trained_on=trained_on)
-        run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
-    if with_report:
-        from heads.reports.ablation_page import render_ablation  # matplotlib and Jinja2 take half a second
-
-        write_page(run_path, render_ablation(bench, ranking, config))
-    report = AblationReport(
-        run_path=run_path,
-        memo_path=memo_path,
-        label=problem.labels.column,
-        n_classes=len(problem.labels.classes),
-        n_tested=len(problem.test_rows),
-        n_folds=len(problem.folds),
-        seeds=settings.seeds,
-        encoders=problem.encoders,
-        untrained=problem.untrained,
-        n_jobs=len(bench.outcomes),
-        n_trained=len(bench.trained),
-        n_failed=sum(outcome.error is not None for outcome in bench.outcomes.values()),
-        n_again=bench.n_again,
-        ranking=ranking,
-        is_late_fitted=bench.is_late_fitted,
-        notes=problem.notes,
-        elapsed_s=time.monotonic() - started,
-    )
-    track(trackers, run_of_ablation(report, settings), report=report)
-    return report
 
 
-def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configuration], Mapping[Configuration, Dropped]]:
-    """Run every configuration of the grid or of the search, and return them, and those that a race dropped."""
-    problem = bench.problem
-    if settings.n_trials is not None:
-        from heads.ablation.search import search
-
-        return search(bench, settings.grid, n_trials=settings.n_trials, seed=settings.split_seed), {}
-    axes = {name: values for name, values in settings.grid.items() if not isinstance(values, Range)}
-    fusions = problem.fusions
-    if settings.race:
-        ensembles = [name for name in fusions if head_type(name).averages_fusions]
-        fusions = tuple(name for name in fusions if name not in ensembles)
-        for name in ensembles:
-            log.info("%s is left out of the race: it needs all other heads on all folds.", name)
-    configurations = configurations_of(fusions, problem.combinations, span(axes))
-    log.log(
-        PROGRESS,
-        "%d configurations × %d folds × %d seeds: %d jobs" + (" at most" if settings.race else ""),
-        len(configurations),
-        len(problem.folds),
-        len(settings.seeds),
-        sum(len(bench.jobs_of(one)) for one in configurations),
-    )
-    if settings.race:
-        race = Race(bench, configurations, seed=settings.split_seed)
-        race.run()
-        return configurations, race.dropped
-    bench.run(configurations)
-    return configurations, {}
-
-
-def _config(
-    experiment: Experiment,
-    settings: AblationSettings,
-    ranking: Ranking,
-    *,
-    cache_path: str | Path,
-    command: Sequence[str] | None,
-    trained_on: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return all that is needed to do it again, and the verdict."""
-    problem, weighting = experiment.problem, experiment.weighting
-    grid = {name: str(values) if isinstance(values, Range) else list(values) for name, values in settings.grid.items()}
-    return {
-        "command": list(command) if command else None,
-        "cache": str(cache_path),
-        "cache_content_sha256": problem.content_sha256,
-        "encoders": problem.fingerprints,
-        "untrained_encoders": problem.untrained,
-        "label": problem.labels.column,
-        "classes": problem.labels.classes,
-        "fusions": list(problem.fusions),
-        "late_weights": weighting.fitted or dict(weighting.given),
-        "settings": {**asdict(settings), "grid": grid},
-        "split": [{side: problem.ids_of(rows) for side, rows in vars(fold).items()} for fold in problem.folds],
-        "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
-        "notes": problem.notes,
-        "trained_on": dict(trained_on),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "engine": ENGINE_VERSION},
-    }
+def _tell(known: FinishedAblation) -> None:
+    """Tell what the ablation would of its data and its jobs."""
+    for note in known.report.notes:
+        log.info(note)
+    log.log(PROGRESS, "%d jobs, all of them remembered", known.report.n_jobs)

@@ -9,6 +9,7 @@ round's ratio.
 
 from __future__ import annotations
 
+import datetime
 import json
 import multiprocessing
 import platform
@@ -61,6 +62,7 @@ def command(**options: Any) -> None:
         results = {name: _measure(sets[name], options["rounds"]) for name in chosen}
         cosine = _least_cosine(sets["large"][0]["arguments"][0]) if "large" in chosen else None
     found = {
+        "date": datetime.date.today().isoformat(),
         "machine": _machine(options["device"]),
         # Of files outside the checkout the names alone: where they lie is nobody's business who reads the figures.
         "command": shlex.join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv),

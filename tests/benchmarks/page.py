@@ -1,0 +1,274 @@
+"""Put the figures of ``results/*.json`` into docs/performance.md: ``python tests/benchmarks/page.py [--check]``.
+
+What stands on the page between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->`` is made here, and all else is
+left as it is. ``--check`` writes nothing, and fails where the page is another than the JSON says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, RESULTS = ROOT / "docs" / "performance.md", Path(__file__).resolve().parent / "results"
+BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+MILLION = 1_000_000
+STEPS = {  # of scale.py -> what the page calls them
+    "encode": "a first run up to its seal",
+    "unchanged": "an unchanged second run",
+    "plan": "planning, all vectors waiting in the journal",
+    "seal": "sealing",
+    "resume": "going on from half, and sealing",
+    "open": "opening",
+    "groups": "rows that are copies, by keys and vectors of two modalities",
+    "lookup": "looking up a shuffled hundredth of the keys",
+    "sample": "reading a shuffled hundredth of the vectors",
+}
+SINCE = ("unchanged", "plan", "seal", "resume", "lookup")  # steps that were measured again
+
+
+def main() -> None:
+    """Write the page anew, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="Fail where the page is not what the JSON says.")
+    options = parser.parse_args()
+    before = PAGE.read_text(encoding="utf-8")
+    after = with_figures(before)
+    if options.check and before != after:
+        sys.exit(f"{PAGE} is not what {RESULTS} says. Run python tests/benchmarks/page.py.")
+    PAGE.write_text(after, encoding="utf-8")
+
+
+def with_figures(page: str) -> str:
+    """Return a page with the figures that the JSON has now."""
+    return BLOCK.sub(lambda match: match[1] + "\n".join(TABLES[match[2]]()) + "\n" + match[3], page)
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return what a benchmark kept."""
+    kept: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return kept
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> list[str]:
+    """Return the lines of a table, and one on how it came to be."""
+    cells = [header, ["---"] * len(header), *rows]
+    return [*(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells), "", about]
+
+
+def about(kept: dict[str, Any], *more: str) -> str:
+    """Return when, on what and by which script figures came to be; the whole command stands in the JSON."""
+    machine, versions = kept.get("machine", {}), {**kept.get("machine", {}), **kept.get("versions", {})}
+    when = f"Measured {kept['date']}" if "date" in kept else f"Written down {kept['written_down']}"
+    parts = [f"{machine['cores']} cores" + (f" of an {machine['processor']}" if "processor" in machine else "")]
+    parts += [f"PyTorch {versions['torch']}"] if "torch" in versions else []
+    script = re.search(r"tests/benchmarks/\w+\.py", kept["command"])
+    return f"{when}, {', '.join([*parts, *more])}: " + (f"`{script[0]}`." if script else f"{kept['command']}.")
+
+
+def extraction() -> list[str]:
+    """Return how fast extraction is against other ways: medians of rounds in turns."""
+    kept = read("extraction")
+    sets = kept["sets"]
+
+    def side(name: str, letter: str, *, fast: bool = False) -> dict[str, Any]:
+        return next(
+            one
+            for label, one in sets[name].items()
+            if label.startswith(letter) and label.endswith("fast") == (fast and letter == "d")
+        )
+
+    def ratio(name: str, letter: str, *, fast: bool = False) -> float:
+        ours, other = side(name, "d", fast=fast), side(name, letter)
+        each = zip(ours["seconds"], other["seconds"], strict=True)
+        return statistics.median((ours["n_items"] / own) / (other["n_items"] / its) for own, its in each)
+
+    def of_products(letter: str) -> float:
+        def seconds(which: str) -> list[float]:
+            both = [side(name, which) for name in ("small", "texts")]
+            each = zip(*(one["seconds"] for one in both), strict=True)
+            return [sum(s / one["n_items"] for s, one in zip(own, both, strict=True)) for own in each]
+
+        return statistics.median(its / own for own, its in zip(seconds("d"), seconds(letter), strict=True))
+
+    rows = [["products of one picture and one title", "", f"{of_products('a'):.1f}", f"{of_products('c'):.2f}"]]
+    for what, name, fast in (
+        ("pictures", "small", False),
+        ("titles", "texts", False),
+        ("`large`", "large", False),
+        ("`large`, `--decode fast`", "large", True),
+    ):
+        rate = side(name, "d", fast=fast)["items_per_s"]
+        shown = f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"
+        rows.append([what, shown, f"{ratio(name, 'a', fast=fast):.1f}", f"{ratio(name, 'c', fast=fast):.2f}"])
+    header = ["what", "items a second", "times the plain loop", "of the forward passes alone"]
+    return table(header, rows, about(kept, f"medians of {kept['rounds']} rounds in turns"))
+
+
+def start_up() -> list[str]:
+    """Return what commands take that find nothing to do."""
+    kept = read("start_up")
+    figures = kept["figures"]
+    names = {
+        "embed-extract": "`embed-extract`, nothing changed",
+        "embed-extract, no .specs": "the same without `<cache>.specs`",
+        "heads-ablate": "`heads-ablate`, all remembered",
+        "heads-ablate, no .finished": "the same without `memo.sqlite.finished`",
+        "import torch": "`import torch`",
+    }
+    rows = []
+    for name, what in names.items():
+        cpu, wall, torch = figures[name]["cpu_s"], figures[name]["wall_s"], figures["import torch"]["cpu_s"]
+        ratio = statistics.median(own / its for own, its in zip(cpu, torch, strict=True))
+        rows.append([what, spread(cpu), spread(wall), f"{ratio:.2f}"])
+    header = ["command", "s of CPU", "s by the clock", "CPU, times `import torch`"]
+    load = f"a load of {kept['machine']['load'][0]:g} at its end"
+    return table(header, rows, about(kept, f"medians (and ranges) of {len(cpu)} turns", load))
+
+
+def catalogue() -> list[str]:
+    """Return what the steps take on the real catalogue."""
+    kept = read("catalogue")
+    header = ["step", *kept["first_extract"]]
+    columns = list(kept["first_extract"].values())
+    second, training, absent = kept["second_extract"], kept["heads_train"], "not measured"
+    rows = [
+        ["first `embed-extract`"]
+        + [
+            f"{'–'.join(f'{s:g}' for s in one['seconds'])} s "
+            f"({'pictures ' if one is columns[0] else ''}{one['pictures_per_s']}/s, "
+            f"{'titles ' if one is columns[0] else ''}{one['titles_per_s']:,}/s)"
+            for one in columns
+        ],
+        [
+            "second `embed-extract`, nothing changed",
+            f"{reach(second['wall_s'])} s, no picture opened, no PyTorch imported; "
+            f"{reach(second['wall_s_without_specs'])} s where `<cache>.specs` is not there",
+            absent,
+        ],
+        ["peak memory of the first", *(f"{one['peak_gb']} GB" for one in columns)],
+        ["size of the cache", *(f"{one['cache_mb']} MB" for one in columns)],
+        [
+            f"`heads-train --fusion all --label articleType` ({training['fusions']} fusions)",
+            f"{training['seconds']} s, {'–'.join(map(str, training['report_s']))} s of them the report",
+            absent,
+        ],
+    ]
+    return table(header, rows, about(kept, f"the second run on {second['date']} at {second['busy']}"))
+
+
+def training() -> list[str]:
+    """Return what training takes."""
+    kept = read("training")
+    fits, shell, growth, disk, grid = (kept[name] for name in ("fits", "shell", "growth", "from_disk", "grid"))
+    precision = kept["precision"]
+    peak = [reach([one[f"{name}_share_of_peak"] for one in fits], 2) for name in ("bf16", "fp32")]
+    rows = [
+        [
+            "15 fits, 10,000 rows, against scikit-learn's `MLPClassifier` of the same width, batch and epochs",
+            f"{reach([one['times_sklearn'] for one in fits])} times as fast, at a higher accuracy",
+        ],
+        ["share of the matrix-product peak there", f"{peak[0]} in bf16, {peak[1]} in fp32"],
+        [
+            f"`heads-train --fusion all`, {shell['rows']:,} rows",
+            f"{shell['heads_train_s']} s, {shell['times_import_torch']} times `import torch`",
+        ],
+        [
+            f"{growth['rows']:,} rows, two epochs of `early`",
+            f"{growth['memory_s']} s from memory; {growth['disk_s']} s from the disk with "
+            f"`--memory {growth['disk_memory']}`",
+        ],
+        [
+            f"{disk['rows']:,} rows ({disk['vectors_gb']} GB of vectors) from the disk",
+            f"{disk['seconds']} s, {disk['peak_gb']} GB at the peak of the whole process",
+        ],
+        [f"{grid['configurations']} configurations × five folds, {grid['rows']:,} rows", f"{grid['seconds']} s"],
+        [
+            f"bf16 against fp32, {precision['configurations']} configurations ranked",
+            f"Kendall's tau {precision['tau']}; other seeds {precision['tau_of_seeds']}",
+        ],
+    ]
+    return table(["what", "measured"], rows, about(kept, "one run of each part"))
+
+
+def scale() -> list[str]:
+    """Return what grows with the catalogue."""
+    kept = read("scale")
+    steps = {(one["step"], one["products"]): one for one in kept["steps"]}
+    rows = []
+    for step, what in STEPS.items():
+        small, large = steps[step, MILLION], steps[step, 10 * MILLION]
+        cells = [f"{small['cpu_s']:.1f} s", f"{large['cpu_s']:.0f} s"]
+        cells += [f"{one['times_a_tenth']:.1f}" for one in (small, large)]
+        rows.append([what, *cells, f"{large['peak_mb'] / 1000:.1f} GB"])
+    header = ["step", "a million", "ten million", "times 100,000", "times a million", "peak memory at ten million"]
+    return table(header, rows, about(kept, kept["busy"]))
+
+
+def keys() -> list[str]:
+    """Return what was measured again since keys are rows of arrays."""
+    kept = read("scale")
+    since, before = kept["keys_as_rows"], {(one["step"], one["products"]): one for one in kept["steps"]}
+    steps = {(one["step"], one["products"]): one for one in since["steps"]}
+    rows = []
+    for step in SINCE:
+        small, large = steps[step, MILLION], steps.get((step, 10 * MILLION))
+        then = large["cpu_s_before"] if large else before[step, 10 * MILLION]["cpu_s"]
+        now = [f"{large['cpu_s']:.0f} s", f"{large['peak_mb'] / 1000:.1f} GB"] if large else ["not run", "not run"]
+        rows.append([STEPS[step], f"{small['cpu_s_before']:.1f} s", f"{small['cpu_s']:.1f} s", f"{then:.0f} s", *now])
+    header = ["step", "a million before", "a million now", "ten million before", "ten million now"]
+    header.append("peak memory at ten million now")
+    return table(header, rows, about({**kept, **since}, since["busy"]))
+
+
+def tables() -> list[str]:
+    """Return what tables of ten million rows take."""
+    kept = read("tables")
+    reading, whole = kept["reading"], kept["inspection"]
+    rows = [
+        [
+            f"reading alone: `{kept['command'].split()[-1]}`, a CSV of four short columns ({reading['file_mb']} MB)",
+            "10 million",
+            f"{reading['seconds']} s",
+            f"{reading['peak_mb']} MB; of a thousand rows {reading['peak_mb_of_a_thousand_rows']} MB, which is what "
+            "Python and pandas need",
+        ],
+        [
+            "a whole inspection: `embed-inspect`, which counts values, copies and pairs with the label besides, four "
+            "short columns",
+            "10 million",
+            f"{whole['seconds']} s of one core",
+            f"{whole['peak_mb']} MB",
+        ],
+    ]
+    return table(["what was run", "rows", "time", "peak memory"], rows, about(kept, "busy besides"))
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Return the median and the range."""
+    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})"
+
+
+def reach(values: Sequence[float], digits: int = 1) -> str:
+    """Return the least and the greatest."""
+    return f"{min(values):.{digits}f}–{max(values):.{digits}f}"
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "catalogue": catalogue,
+    "extraction": extraction,
+    "keys": keys,
+    "scale": scale,
+    "start_up": start_up,
+    "tables": tables,
+    "training": training,
+}
+
+if __name__ == "__main__":
+    main()

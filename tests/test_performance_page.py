@@ -1,0 +1,42 @@
+"""The figures of docs/performance.md are those that the benchmarks kept."""
+
+import importlib.util
+import json
+import re
+
+import pytest
+from support import ROOT
+
+SCRIPT = ROOT / "tests" / "benchmarks" / "page.py"
+TEXT = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page():
+    spec = importlib.util.spec_from_file_location("benchmarks_page", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_says_what_the_benchmarks_kept(page):
+    assert page.with_figures(TEXT) == TEXT, "run python tests/benchmarks/page.py"
+
+
+def test_other_figures_make_another_page(page, monkeypatch):
+    read = page.read
+    monkeypatch.setattr(page, "read", lambda name: {**read(name), "machine": {"cores": 99, "load": [1.0]}})
+    assert page.with_figures(TEXT).count(", 99 cores") == len(page.TABLES)
+
+
+def test_every_table_of_the_page_is_made_and_every_one_that_is_made_is_there(page):
+    assert sorted(name for _, name, _ in page.BLOCK.findall(TEXT)) == sorted(page.TABLES)
+    assert not re.search(r"^\|", page.BLOCK.sub("", TEXT), re.MULTILINE)
+
+
+def test_all_that_is_kept_says_when_how_and_on_what_it_was_measured(page):
+    for path in sorted(page.RESULTS.glob("*.json")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        assert {"date", "written_down"} & kept.keys(), path
+        assert kept["command"], path
+        assert kept["machine"]["cores"], path
