@@ -9,8 +9,8 @@ complementary, and a fifth of the labels to learn from are wrong) and `xor` (nei
 Printed are the means over draws, macro-F1 less that of text alone with a 95 % interval (Student's t over the draws,
 paired), and the seconds of CPU of one fit with its answers, members of late fusion and of an ensemble included; the
 latter is made of the other heads named. A head with `+names` (`stack+names`) begins with the directions of the
-classes' names, which `embed-extract --class-names` puts into the cache; `text-names` has no label at all. What is
-drawn is which products have labels: all draws are of one catalogue.
+classes' names, which `embed-extract --class-names COLUMN` puts into the cache; `text-names` has no label at all. What
+is drawn is which products have labels: all draws are of one catalogue.
 """
 
 from __future__ import annotations
@@ -205,6 +205,7 @@ def show(found: Mapping[str, list[dict[str, float]]], *, against: str = "text") 
     show_default=True,
     help="logistic@scaling=l2 and the like.",
 )
+@click.option("--wrong-names", is_flag=True, help="Give each class the name of another one.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures here.")
 def command(
     cache: Path | None,
@@ -214,6 +215,7 @@ def command(
     per_class: str,
     draws: int,
     heads: str,
+    wrong_names: bool,
     json_path: Path | None,
 ) -> None:
     """Print a table a problem and number of labels, as it is measured."""
@@ -228,7 +230,7 @@ def command(
                 vectors, every = known or draw_vectors(kind, generator)
                 targets, split = draw_split(every, n_labels, generator)
                 kept = np.unique(every[targets >= 0])
-                class_names = {encoder: of_all[kept] for encoder, of_all in names.items()}
+                class_names = {encoder: of_all[np.roll(kept, wrong_names)] for encoder, of_all in names.items()}
                 if kind == "label-noise":
                     learned = np.concatenate([split.train, split.validation])
                     wrong = generator.random(len(learned)) < WRONG
