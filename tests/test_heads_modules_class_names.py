@@ -22,6 +22,7 @@ from heads.modules.linear_member import fit_member
 from heads.modules.log_linear_pool import fit_pool
 from heads.modules.name_directions import name_directions
 from heads.modules.out_of_fold import inner_folds
+from heads.modules.residual import fit_residual
 from heads.modules.rows_to_fit import take_rows
 from heads.modules.scalings import of_one_length
 from heads.modules.stack import fit_stack
@@ -82,6 +83,14 @@ def test_a_member_adds_the_directions_by_what_its_fold_mates_and_names_say_of_ro
     layer = weights[0] * plain.module.layer.weight + weights[1] * names
     torch.testing.assert_close(named.module.layer.weight, layer.float())
     torch.testing.assert_close(torch.cat(named.held), torch.einsum("nmk,m->nk", logits.double(), weights).float())
+
+
+def test_a_residual_begins_with_the_names_as_its_stack_does():
+    rows = drawn(signals=(0.3, 0.5))
+    named = replace(rows, class_names={"text": directions(rows)})
+    layers = [module.members["text"].layer.weight for module in (fit_residual(named).module, fit_stack(named).module)]
+    torch.testing.assert_close(*layers)
+    assert not torch.allclose(layers[0], fit_stack(rows).module.members["text"].layer.weight)
 
 
 def test_names_that_say_nothing_count_for_nothing():

@@ -68,8 +68,8 @@ def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> Me
 
     For each scaling scikit-learn's logistic regression goes from the usual C to stronger ones, in each fold from where
     the one before ended, until the log loss of the rows held out, at the best temperature, rises; and where none of
-    these is better, to weaker ones likewise. To what it comes to the directions of the classes' names are added, as
-    LP++ and CLAP do (Huang and others, CVPR 2024; Silva-Rodriguez and others, CVPR 2024), all times one weight.
+    these is better, to weaker ones likewise. To what it comes to the directions of the classes' names are added, all
+    times one weight, where LP++ (CVPR 2024) has a weight a class.
     """
     vectors, present = rows.inputs[modality], rows.present[modality]
     own = [InnerFold(one.learned[present[one.learned]], one.held[present[one.held]]) for one in folds]
