@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cache.errors import NotACacheError
 
-__all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256", "mean_key"]
+__all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256", "mean_key", "normalised", "text_key"]
 
 SIDE_NOTES = "side_notes"  # among the fields in JSON, and in none of a spec's own
 
@@ -24,6 +25,24 @@ def content_key(content: bytes) -> str:
     'e3b0c44298fc'
     """
     return hashlib.sha256(content).hexdigest()
+
+
+def normalised(cell: str) -> str:
+    r"""Return the text in a cell: Unicode NFC, runs of white space as one blank, none at the ends.
+
+    >>> normalised("  Blue\t shirt ")
+    'Blue shirt'
+    """
+    return " ".join((cell if cell.isascii() else unicodedata.normalize("NFC", cell)).split())
+
+
+def text_key(cell: str) -> str:
+    """Return the key of the text in a cell; "" where there is none, or it is not Unicode."""
+    try:
+        content = normalised(cell).encode()
+    except UnicodeEncodeError:
+        return ""
+    return content_key(content) if content else ""
 
 
 def mean_key(keys: Iterable[str]) -> str:

@@ -42,6 +42,7 @@ class ExtractSettings:
     text_column: str | None = None
     text_columns: str | None = None  # several, "title,description": joined by `embed.contents.texts.join`
     clean_text: bool = False  # lower case, no HTML, a blank for punctuation: `embed.contents.texts.clean`
+    class_names: str | None = None  # columns, "articleType,gender", whose cells every text encoder encodes, too
     labels: Path | None = None  # a second table, joined by id
     delimiter: str | None = None  # of a CSV file; None: by its header
     escape: str | None = None  # of quotes in a CSV file; "none": they are doubled; None: by its first lines
@@ -101,6 +102,11 @@ class ExtractSettings:
             parse_grid(self.tokens)
         if self.views > 1 and "image" not in self.modalities:
             raise SettingError(f"--views: expected 1 where no pictures are encoded, got {self.views}.")
+        if self.class_names is not None and "text" not in self.modalities:
+            raise SettingError(
+                f"--class-names: expected text among --modalities, got {','.join(self.modalities)}. Add it, with a "
+                "text encoder, or with the tower for texts of the image encoder as --text-encoder."
+            )
         self._check_table()
         for modality in self.modalities:
             self.choices(modality)  # which refuses lists that do not fit
@@ -147,6 +153,11 @@ class ExtractSettings:
     def text_column_names(self) -> tuple[str, ...]:
         """The columns that are joined; none where the text is one column."""
         return () if self.text_columns is None else tuple(_words("--text-columns", self.text_columns))
+
+    @property
+    def class_name_columns(self) -> tuple[str, ...]:
+        """The columns whose cells are names of classes."""
+        return () if self.class_names is None else tuple(_words("--class-names", self.class_names))
 
     def choices(self, modality: str) -> list[EncoderChoice]:
         """Return the encoders of a modality, one for each name of its comma list.

@@ -39,6 +39,7 @@ class HeadType:
     scales_itself: bool = False  # the vectors, or looks at none: the setting makes no difference
     version: int = 1  # raised when the same rows would give another head: what is remembered of it is of no use then
     makes_folds: bool = False  # of the training rows: which are copies of each other makes a difference
+    takes_names: bool = False  # of the classes, as directions to begin with
     needs_vectors: bool = True
     is_seeded: bool = True
     weighs_classes: bool = True
@@ -75,11 +76,11 @@ _BUILT_IN = (
     ),
     HeadType(
         "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True,
-        version=2,
+        takes_names=True, version=2,
     ),
     HeadType(
         "residual", "heads.modules.residual", at_once=True, needs_two=True, scales_itself=True, makes_folds=True,
-        has_parameters=True, version=2,
+        has_parameters=True, takes_names=True, version=2,
     ),
     HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
     HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),

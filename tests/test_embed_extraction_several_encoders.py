@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -33,14 +34,15 @@ def test_one_cache_holds_several_encoders_side_by_side(tmp_path, folders):
         "--image-encoder", f"mobilenet_v3_small,{folders['vit']}, {folders['clip']}",
         "--image-weights", "random,pretrained,pretrained",
         "--text-encoder", f"{folders['clip']},{folders['chinese']}", "--max-length", 20, "--json",
+        "--class-names", "label",
     ]  # fmt: skip
     names = ["image/mobilenet_v3_small-random", "image/tiny-vit", "image/tiny-clip", "text/tiny-clip", "text/chinese"]
-    for n_encoded in (40, 0):
+    for n_pictures, n_texts in ((40, 42), (0, 0)):  # with the names of two classes
         done = invoke(extract, *arguments)
         assert done.exit_code == 0, done.stderr
         report = json.loads(done.stdout)
         assert [(entry["name"], entry["n_encoded"]) for entry in report["encoders"]] == [
-            (name, n_encoded) for name in names
+            (name, n_texts if name.startswith("text") else n_pictures) for name in names
         ]
     with Cache(cache_path) as cache:
         shapes = {name: cache.matrix(*name.split("/")).shape for name in names}
@@ -49,6 +51,8 @@ def test_one_cache_holds_several_encoders_side_by_side(tmp_path, folders):
     done = invoke(train, cache_path, *options, "--runs", tmp_path / "runs", "--label", "label")
     assert done.exit_code == 0, done.stderr
     assert "image: tiny-clip  text: chinese" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert re.search(r"no label: [\d.]+ % of the test rows right by image \(.*\), [\d.]+ % .* right by text \(", said)
 
 
 def test_each_of_several_encoders_is_as_if_it_were_alone(folders):

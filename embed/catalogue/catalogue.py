@@ -49,6 +49,20 @@ class Catalogue:
             return [join(cells) for cells in zip(*(self.columns[name] for name in self.text_columns), strict=True)]
         return self.columns[self.roles[modality]]
 
+    def class_names(self, columns: Sequence[str]) -> list[str]:
+        """Return what stands in some columns, each name once, in the order of their first mention.
+
+        Raises:
+            CatalogueError: nothing does.
+        """
+        names = list(dict.fromkeys(cell for column in columns for cell in self.columns[column] if cell.strip()))
+        if columns and not names:
+            raise CatalogueError(
+                f"--class-names: expected names of classes in {', '.join(columns)}, but all cells are empty. Name "
+                "another column."
+            )
+        return names
+
     def content_spec(self, modality: str, *, is_cleaned: bool) -> ContentSpec:
         """Return of which columns the modality's contents are made, and how."""
         columns = [self.roles[modality]]
@@ -85,6 +99,8 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     finder = ColumnFinder(table, settings)
     roles = find_roles(finder, path)
     id_column = find_id_column(finder, path)
+    for name in settings.class_name_columns:
+        check_asked("--class-names", name, [column for column in table.columns if column != id_column])
     if settings.per_class is not None:
         check_asked("--label", settings.label, table.columns)
     n_rows, numbers, columns = _read(table, where)

@@ -84,6 +84,9 @@ class ExtractCommand(Command):
     "--where",
     help="Only these products: \"gender == 'Men' and price < 20\"; ==, <, in, and, or, not. 1,299.00 is no number.",
 )
+@setting(
+    "--class-names", metavar="COLUMNS", help="Encode the names in these columns, too: heads-train starts from them."
+)
 @setting("--label", help="The column whose classes --per-class counts.")
 @setting("--per-class", type=int, help="Of these so many of each class, drawn at random.")
 @setting("--sample", type=int, help="Of these so many in all, drawn at random.")

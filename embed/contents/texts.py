@@ -9,6 +9,7 @@ import string
 import unicodedata
 from collections.abc import Iterable
 
+from cache.keys import normalised
 from embed.contents.statuses import ABSENT
 from embed.errors import ContentError
 
@@ -27,11 +28,10 @@ def normalise(cell: str) -> str:
     Raises:
         ContentError: nothing is left, or the cell is not Unicode.
     """
-    is_ascii = cell.isascii()
-    text = " ".join((cell if is_ascii else unicodedata.normalize("NFC", cell)).split())
+    text = normalised(cell)
     if not text:
         raise ContentError(ABSENT)
-    if is_ascii:
+    if text.isascii():
         return text
     try:
         text.encode()

@@ -16,6 +16,7 @@ from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
 from cache.file_identity import identity
 from cache.key_column import KeyColumn
+from cache.key_index import KeyIndex
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from embed.catalogue.catalogue import Catalogue
@@ -129,6 +130,9 @@ class Source:
             statuses = [
                 RETRIED if is_out else status for is_out, status in zip(is_left_out.tolist(), statuses, strict=True)
             ]
+        n_mentioned = int(self.keys.rows.max(initial=-1)) + 1
+        if self.modality == "text" and n_mentioned < len(index):  # names of classes stand behind the products' texts
+            index = KeyIndex(index.keys[:n_mentioned])
         samples = choose_samples(index, self._sample, kept=kept, left_out=left_out)
         return Contents(keys, statuses, spec=self.spec, samples=samples)
 
@@ -169,20 +173,23 @@ def find_source(
     cells = list(chain.from_iterable(lists)) if lists else cells
     if shard is not None and modality == "image":
         cells = shard.pictures(cells)
+    names = catalogue.class_names(settings.class_name_columns) if modality == "text" else []
     contents: Iterator[tuple[str, str, Any]] = (
-        texts_by_row(cells, is_cleaned=settings.clean_text)
+        texts_by_row(cells, is_cleaned=settings.clean_text, names=names)
         if modality == "text"
         else _find_images(cells, catalogue, settings, hints)
     )
     if shard is not None and modality == "text":
         contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
     found: list[Any] | array[int] = array("q") if modality == "text" else []
-    column, statuses = gather(contents, found, most=len(cells))
+    column, statuses = gather(contents, found, most=len(cells) + len(names))
     places: Sequence[Any] = found
     if isinstance(found, array):
-        places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text)
+        places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text, names=names)
     if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
+    if names and shard is None:  # they are contents of no product
+        column, statuses = column[: len(cells)], statuses[: len(cells)]
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
     pictures: dict[int, list[ListedPicture]] = {}
     if lists and shard is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -18,12 +19,14 @@ __all__ = ["Texts", "find_texts", "texts_by_row"]
 class Texts(Sequence[str]):
     """U texts, each made of its cell when it is asked for: all of them would take as much memory as the cells.
 
+    Names, which are as they are written also where cells are cleaned, stand behind the cells.
+
     Shape:
         rows: (U,) int64, a cell of each text
     """
 
-    def __init__(self, cells: Sequence[str], rows: np.ndarray, *, is_cleaned: bool) -> None:
-        self._cells, self._rows, self._is_cleaned = cells, rows, is_cleaned
+    def __init__(self, cells: Sequence[str], rows: np.ndarray, *, is_cleaned: bool, names: Sequence[str] = ()) -> None:
+        self._cells, self._rows, self._is_cleaned, self._names = cells, rows, is_cleaned, names
 
     @overload
     def __getitem__(self, number: int) -> str: ...
@@ -32,7 +35,10 @@ class Texts(Sequence[str]):
     def __getitem__(self, number: int | slice) -> str | list[str]:
         if isinstance(number, slice):
             return [self[n] for n in range(len(self))[number]]
-        return _text(self._cells[int(self._rows[number])], is_cleaned=self._is_cleaned)
+        row = int(self._rows[number])
+        if row >= len(self._cells):
+            return normalise(self._names[row - len(self._cells)])
+        return _text(self._cells[row], is_cleaned=self._is_cleaned)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,9 +55,12 @@ def find_texts(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str,
             yield content_key(text.encode()), OK, text
 
 
-def texts_by_row(cells: Iterable[str], *, is_cleaned: bool) -> Iterator[tuple[str, str, int]]:
-    """Yield the key and the status of each cell, and its row."""
-    for row, (key, status, _) in enumerate(find_texts(cells, is_cleaned=is_cleaned)):
+def texts_by_row(
+    cells: Iterable[str], *, is_cleaned: bool, names: Iterable[str] = ()
+) -> Iterator[tuple[str, str, int]]:
+    """Yield the key and the status of each cell, and its row; then of each name, likewise."""
+    texts = chain(find_texts(cells, is_cleaned=is_cleaned), find_texts(names, is_cleaned=False))
+    for row, (key, status, _) in enumerate(texts):
         yield key, status, row
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from heads.experiment.chosen_encoders import Encoder
 from heads.experiment.configuration import FoldJob
 from heads.experiment.experiment import Experiment
-from heads.experiment.input_digests import rows_sha256, split_sha256, tokens_sha256, vectors_sha256
+from heads.experiment.input_digests import array_sha256, rows_sha256, split_sha256, tokens_sha256, vectors_sha256
 from heads.experiment.result_store import job_key
 from heads.head_types import head_type
 from heads.modules.plugin import plugin_sha256
@@ -39,12 +40,14 @@ class JobKeys:
         versions = {encoder: problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
         names = (job.configuration.head, *job.configuration.beside)
         makes_folds = any(head_type(name).makes_folds for name in names)
+        takes_names = any(head_type(name).takes_names for name in names)
         later = {
             name: kind.version for name, kind in zip(names, map(head_type, names), strict=True) if kind.version > 1
         }
         return job_key(
             {
                 **({"groups": self._groups_sha256()} if makes_folds else {}),
+                **({"class_names": named} if takes_names and (named := self._names_sha256(versions)) else {}),
                 **({"versions": later} if later else {}),
                 **({"beside": job.configuration.beside} if job.configuration.beside else {}),
                 "vectors": {
@@ -64,6 +67,11 @@ class JobKeys:
                 "trained_on": self._trained_on,
             }
         )
+
+    def _names_sha256(self, encoders: Iterable[Encoder]) -> dict[str, str]:
+        """Return the digests of the vectors of the classes' names, by modality, where there are such."""
+        names = self._experiment.problem.class_names
+        return {encoder[0]: array_sha256(names[encoder].numpy()) for encoder in encoders if encoder in names}
 
 
 def _keyed(settings: FitSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from cache.console.echo import echo
 from heads.commands.train_details import percent, rows_of_heads, show_details, show_missing
 from heads.experiment.best_heads import choose_heads
 from heads.experiment.sizes import head_in_words
+from heads.experiment.zero_label import in_words
 from heads.runs.run_report import RunReport
 
 __all__ = ["show_report"]
@@ -19,6 +20,8 @@ def show_report(report: RunReport, *, details: bool, missing: bool) -> None:
     _show_heads(report)
     echo()
     _show_verdict(report)
+    if sentence := in_words(report.controls, report.encoders):
+        print_wrapped(sentence)
     if report.sizes:
         print_wrapped(head_in_words(report.sizes))
     for size in report.sizes:

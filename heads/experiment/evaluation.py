@@ -16,6 +16,7 @@ from heads.experiment.predictions import Predictions
 from heads.experiment.sizes import SizeFinding, compare_sizes
 from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
+from heads.experiment.zero_label import NAMES
 from heads.metrics.answers import Answers
 from heads.metrics.apart import score_apart
 from heads.metrics.differences import interval
@@ -60,7 +61,14 @@ def find_out(roster: Roster, settings: TrainSettings) -> Findings:
         answers[name] = Predictions(
             sides["test"].predictions, sides["test"].confidences, roster.is_known(name)[roster.split.test]
         )
-    metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, roster.controls))
+    for modality, sides in roster.by_names.items():
+        name = modality + NAMES
+        cards[name] = _scorecard(roster, sides) | {"best_epoch": 0, "history": [], "fit_s": 0.0}
+        cards[name] |= _scored_apart(roster, sides["test"])
+        is_known = roster.is_known(modality)[roster.split.test]
+        answers[name] = Predictions(sides["test"].predictions, sides["test"].confidences, is_known)
+    controls = [*roster.controls, *(modality + NAMES for modality in roster.by_names)]
+    metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, controls))
     targets = {name: own.classes for name, own in answers.items()}
     verdicts = _compare(roster, targets, metrics, control_metrics, settings)
     missing = {}

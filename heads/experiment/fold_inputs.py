@@ -62,6 +62,9 @@ class FoldInputs:
                 standardise=self.standardise(encoders, fold, scaling),
                 sample_weights=self._sample_weights,
                 groups=torch.from_numpy(self._problem.groups),
+                class_names={
+                    one[0]: names for one in encoders if (names := self._problem.class_names.get(one)) is not None
+                },
                 augmented={one[0]: views for one in encoders if (views := self._problem.views.get(one))},
             )
         return self._tasks[encoders, fold, scaling]

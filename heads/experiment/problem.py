@@ -13,6 +13,7 @@ from torch import Tensor
 from cache import Cache
 from cache.column_names import no_such_column
 from cache.memory_budget import memory_bytes
+from heads.data.class_names import find_class_names
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import dimension, split_name
 from heads.data.folds import split_folds
@@ -57,6 +58,7 @@ class Problem:
     placeholders: Sequence[Placeholder] = ()
     unlabelled: np.ndarray | None = None  # (n,) int64, rows without label that are copies of none with one
     pseudo_labels: PseudoLabels | None = None  # which are learned from, and nothing else
+    class_names: Mapping[Encoder, Tensor] = field(default_factory=dict)  # (K, D), of the names, where the cache has all
     views: Mapping[Encoder, Sequence[Tensor]] = field(default_factory=dict)  # (N, D) each, to draw from in training
 
     @property
@@ -121,8 +123,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
     chosen = choose_encoders(cache, sorted(modalities), settings.encoders)
     on_disk = _stay_on_disk(cache, chosen, settings)
-    asked, name_notes = resolve_names(settings.fusions, on_disk=on_disk)
-    notes += name_notes
+    asked, fusion_notes = resolve_names(settings.fusions, on_disk=on_disk)
+    notes += fusion_notes
     if column not in cache.columns():
         notes.append(f"No column {column} yet: its labels are those of --corrections.")
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
@@ -143,7 +145,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         cache, labels, encoders=_by_modality(vectors), column=settings.group_column, cosine=settings.near_duplicates
     )
     folds = _split(cache, labels, groups.of_rows, settings)
-    notes += [*labels.notes, *groups.notes]
+    class_names, name_notes = find_class_names(cache, vectors, labels.classes, column=column)
+    notes += [*labels.notes, *groups.notes, *name_notes]
     if settings.group_column is None:
         notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)
     notes += fold_notes(labels, groups.of_rows, folds, split_column=settings.split_column)
@@ -169,6 +172,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         content_sha256=cache.content_sha256,
         corrections=corrections,
         placeholders=groups.placeholders,
+        class_names=class_names,
         unlabelled=find_unlabelled(cache, labels, groups=groups.of_rows, split_column=settings.split_column),
     )
 

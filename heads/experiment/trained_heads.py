@@ -17,6 +17,7 @@ from heads.experiment.fold_inputs import FoldInputs
 from heads.experiment.late_fusion import MemberAnswers
 from heads.experiment.problem import Problem
 from heads.experiment.results import Trained
+from heads.experiment.zero_label import answer_by_names
 from heads.head_types import head_type
 from heads.metrics.answers import Answers
 from heads.metrics.scores import scores
@@ -43,6 +44,7 @@ class Roster:
         self.vectors = self.problem.of(self.encoders, 0)
         self.trained: dict[str, Trained] = {}
         self.controls: dict[str, Trained] = {}
+        self.by_names: dict[str, dict[str, Answers]] = {}  # modality -> what the classes' names alone say of each side
         self.sized: dict[str, dict[str, Trained]] = {}  # size -> what came of each head that is trained by steps
 
     @property
@@ -144,6 +146,8 @@ def train_heads(
     for job, is_control in jobs.items():
         if job in results:
             (roster.controls if is_control else roster.trained)[head_name(job.configuration.head)] = results[job]
+    if settings.controls:
+        roster.by_names = answer_by_names(roster.problem, roster.encoders, seed=settings.seed)
     for size, own in sized.items():
         roster.sized[size] = {head_name(job.configuration.head): results[job] for job in own}
     return roster

@@ -1,7 +1,11 @@
-"""A linear head of one modality: its input's scaling and its strength are those of least log loss out of fold."""
+"""A linear head of one modality: its input's scaling and its strength are those of least log loss out of fold.
+
+Where the names of the classes are in the space of the modality's vectors, their directions are added to its weights.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +68,8 @@ def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> Me
 
     For each scaling scikit-learn's logistic regression goes from the usual C to stronger ones, in each fold from where
     the one before ended, until the log loss of the rows held out, at the best temperature, rises; and where none of
-    these is better, to weaker ones likewise.
+    these is better, to weaker ones likewise. To what it comes to the directions of the classes' names are added, all
+    times one weight, where LP++ (CVPR 2024) has a weight a class.
     """
     vectors, present = rows.inputs[modality], rows.present[modality]
     own = [InnerFold(one.learned[present[one.learned]], one.held[present[one.held]]) for one in folds]
@@ -75,10 +80,17 @@ def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> Me
         module = LinearMember(vectors.shape[1], rows.n_classes).eval().requires_grad_(False)
     module.get_buffer("of_one_length").fill_(of_length)
     scaled = of_one_length(vectors) if of_length else vectors
-    layer = _fitted(_model(FINE, best.strength), scaled, rows, rows.train[present[rows.train]])
+    learned = rows.train[present[rows.train]]
+    every = [_fitted(_model(FINE, best.strength), scaled, rows, learned), *best.layers]
+    weight, log_loss = best.weight, best.log_loss
+    if (names := rows.class_names.get(modality)) is not None:
+        of_layer, of_names, log_loss = _fit_names(names, scaled, rows, own, best, learned=learned)
+        every = [(of_layer * weights + of_names * names, of_layer * biases) for weights, biases in every]
+        weight = 1.0
+    layer, *layers = every
     module.layer.load_state_dict(dict(zip(("weight", "bias"), layer, strict=True)))
-    held = [F.linear(scaled[fold.held], *one) for fold, one in zip(folds, best.layers, strict=True)]
-    return MemberFit(module, of_length, best.strength, 1 / best.weight, best.log_loss, held)
+    held = [F.linear(scaled[fold.held], *one) for fold, one in zip(folds, layers, strict=True)]
+    return MemberFit(module, of_length, best.strength, 1 / weight, log_loss, held)
 
 
 @dataclass(frozen=True)
@@ -94,10 +106,8 @@ def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Ch
 
     Where nothing is held out it is the usual one.
     """
-    held = torch.cat([one.held for one in folds] or [rows.train[:0]])
-    seen = torch.cat([one.seen(rows) for one in folds] or [torch.ones(0, rows.n_classes, dtype=torch.bool)])
+    held, seen, known = _asked(rows, folds)
     targets = rows.targets[held]
-    known = seen.gather(1, targets[:, None])[:, 0]  # of those that have the modality
     models = [_model(ROUGH, USUAL_STRENGTH) for _ in folds]
 
     def choice_of(strength: float) -> _Choice:
@@ -121,6 +131,37 @@ def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Ch
             elif choice.log_loss > WORSE * best.log_loss:
                 break
     return best
+
+
+def _asked(rows: RowsToFit, folds: Sequence[InnerFold]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rows held out, (n,), the classes that each one's fold has learned, (n, K), and whether its own is."""
+    held = torch.cat([one.held for one in folds] or [rows.train[:0]])
+    seen = torch.cat([one.seen(rows) for one in folds] or [torch.ones(0, rows.n_classes, dtype=torch.bool)])
+    return held, seen, seen.gather(1, rows.targets[held][:, None])[:, 0]
+
+
+def _fit_names(
+    names: Tensor, vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold], choice: _Choice, *, learned: Tensor
+) -> tuple[float, float, float]:
+    """Return the weights of a layer and of the names' directions, (K, D), and the log loss that is left.
+
+    They are those of least log loss on the rows held out. Where there are none the layer counts once, and the names as
+    much as suits the rows learned, from which they have learned nothing.
+    """
+    held, seen, known = _asked(rows, folds)
+    if known.any():
+        answers = [F.linear(vectors[one.held], *layer) for one, layer in zip(folds, choice.layers, strict=True)]
+        logits = torch.stack([torch.cat(answers), vectors[held] @ names.T], dim=1)[known]  # (n, 2, K)
+        mine = held[known]
+        pool = fit_pool(logits, rows.targets[mine], seen=seen[known], row_weights=rows.row_weights[mine])
+        return float(pool.weights[0]), float(pool.weights[1]), pool.log_loss
+    if not len(learned):
+        return 1.0, 0.0, math.inf
+    counts = torch.bincount(rows.targets[learned], minlength=rows.n_classes)
+    logits = (vectors[learned] @ names.T)[:, None]  # (n, 1, K)
+    seen = (counts > 0).expand(len(learned), -1)
+    pool = fit_pool(logits, rows.targets[learned], seen=seen, row_weights=rows.row_weights[learned])
+    return 1.0, float(pool.weights[0]), math.inf
 
 
 def _model(tolerance: float, strength: float) -> Any:

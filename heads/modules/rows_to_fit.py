@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -26,6 +26,7 @@ class RowsToFit:
         groups: (N,) int64, of rows that are copies of each other
         row_weights: (N,) float32, non-negative
         sample_weights: (N,) float64, positive; None: 1 each
+        class_names: {modality: (K, D_modality)}, directions of the classes' names (`heads.modules.name_directions`)
     """
 
     name: str  # of the head
@@ -40,6 +41,7 @@ class RowsToFit:
     row_weights: Tensor
     sample_weights: Tensor | None
     seed: int
+    class_names: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def data(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
@@ -59,7 +61,10 @@ class RowsToFit:
     def on_cpu(self) -> RowsToFit:
         """Return the same on the CPU, where scikit-learn computes."""
         moved: dict[str, Any] = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
-        moved |= {name: {key: one.cpu() for key, one in getattr(self, name).items()} for name in ("inputs", "present")}
+        moved |= {
+            name: {key: one.cpu() for key, one in getattr(self, name).items()}
+            for name in ("inputs", "present", "class_names")
+        }
         return replace(self, **moved)
 
 

@@ -16,6 +16,7 @@ from heads.experiment.evaluation import Findings
 from heads.experiment.late_fusion import Averaging, sweep, weights_in_words
 from heads.experiment.sizes import head_in_words
 from heads.experiment.trained_heads import Roster
+from heads.experiment.zero_label import in_words
 from heads.metrics.calibration import measure_reliability
 from heads.metrics.confusion import Confusions, count_confusions
 from heads.metrics.overfitting import OVERFIT_RULE, warn_of_overfit
@@ -77,6 +78,7 @@ def write_report(
         late_weights=weights_in_words(found.weights, found.weight_intervals),
         metrics={name: metric for name, metric in METRICS.items() if name not in JUDGED},
         figures=_figures(found, findings, targets),
+        names_alone=in_words(found.controls, found.encoders),
         about_sizes=head_in_words(found.sizes) if found.sizes else "",
         colours=HISTORY_COLOURS,
         few_rows=FEW_ROWS,

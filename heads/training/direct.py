@@ -12,6 +12,7 @@ from torch import Tensor
 
 from heads.errors import HeadError
 from heads.head_types import head_type
+from heads.modules.name_directions import name_directions
 from heads.modules.rows_to_fit import RowsToFit
 from heads.training.head_state import class_weights
 from heads.training.job import Fit, Job
@@ -79,4 +80,9 @@ def rows_of(job: Job, *, device: torch.device, with_vectors: bool = True) -> Row
         row_weights=row_weights,
         sample_weights=sample_weights,
         seed=job.settings.seed,
+        class_names={
+            name: name_directions(vectors, name, task.standardise).to(device)
+            for name, vectors in task.class_names.items()
+            if with_vectors and name in description.dims
+        },
     )

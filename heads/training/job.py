@@ -29,6 +29,7 @@ class Task:
         present: {modality: (N,) bool}
         targets: (N,) int64
         sample_weights: (N,) float64, positive for the rows of the split
+        class_names: {modality: (K, D)}, of the names of the classes, where they are in the space of its vectors
         augmented: {modality: some (N, D)}, other views of the same contents, of which a training row shows one
         groups: (N,) int64, of rows that are copies of each other, for heads that make folds of the training rows
     """
@@ -41,6 +42,7 @@ class Task:
     standardise: Standardise | None = None  # of vectors and tokens; None: they are standardised
     sample_weights: Tensor | None = None  # None: each row counts once
     groups: Tensor | None = None  # None: no row is another's copy
+    class_names: Mapping[str, Tensor] = field(default_factory=dict)  # as in the cache
     augmented: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)  # as in the cache
 
     @property

@@ -8,15 +8,19 @@ complementary, and a fifth of the labels to learn from are wrong) and `xor` (nei
 
 Printed are the means over draws, macro-F1 less that of text alone with a 95 % interval (Student's t over the draws,
 paired), and the seconds of CPU of one fit with its answers, members of late fusion and of an ensemble included; the
-latter is made of the other heads named. What is drawn is which products have labels: all draws are of one catalogue.
+latter is made of the other heads named. A head with `+names` (`stack+names`) begins with the directions of the
+classes' names, which `embed-extract --class-names COLUMN` puts into the cache; `text-names` has no label at all. What
+is drawn is which products have labels: all draws are of one catalogue.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -27,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from cache import Cache, EncoderSpec  # noqa: E402 - they are on the path by now
+from heads.data.class_names import find_class_names  # noqa: E402
 from heads.data.groups import find_groups  # noqa: E402
 from heads.data.labels import Labels, make_labels  # noqa: E402
 from heads.data.splits import Split  # noqa: E402
@@ -35,6 +40,7 @@ from heads.experiment.configuration import Configuration, FoldJob  # noqa: E402
 from heads.experiment.experiment import Experiment  # noqa: E402
 from heads.experiment.late_fusion import Weighting  # noqa: E402
 from heads.experiment.problem import Problem  # noqa: E402
+from heads.experiment.zero_label import NAMES, answer_by_names  # noqa: E402
 from heads.metrics.scores import scores  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
 
@@ -44,6 +50,9 @@ TRAIN_SHARE, TEST_SHARE, LEAST_ROWS = 0.65, 0.2, 10  # where all have labels
 DRAWN = ("complementary", "redundant", "noise", "label-noise", "xor")
 DRAWN_DIM, N_DRAWN, N_PARTS = 64, 4000, 4
 WRONG = 0.2  # of the labels
+
+
+Names = dict[tuple[str, str], torch.Tensor]  # of an encoder, (K, D)
 
 
 def load(path: Path, label: str, encoders: Mapping[str, str]) -> tuple[Vectors, np.ndarray]:
@@ -59,6 +68,14 @@ def load(path: Path, label: str, encoders: Mapping[str, str]) -> tuple[Vectors, 
     targets = np.full(len(labels.targets), -1)
     targets[firsts] = labels.targets[firsts]
     return vectors, targets
+
+
+def load_names(path: Path, label: str, vectors: Vectors) -> Names:
+    """Return the vectors of the names of all classes that `load` has, where the cache has them."""
+    with Cache(path) as cache:
+        has_all = np.logical_and.reduce([mask.numpy() for mask in vectors.present.values()])
+        classes = make_labels(label, cache.column(label), usable=has_all, min_rows=1).classes
+        return find_class_names(cache, vectors.encoders.items(), classes, column=label)[0]
 
 
 def draw_vectors(kind: str, generator: np.random.Generator) -> tuple[Vectors, np.ndarray]:
@@ -103,7 +120,7 @@ def draw_split(targets: np.ndarray, per_class: int, generator: np.random.Generat
 
 
 def measure(
-    vectors: Vectors, targets: np.ndarray, split: Split, heads: Sequence[str], *, seed: int
+    vectors: Vectors, targets: np.ndarray, split: Split, heads: Sequence[str], *, class_names: Names, seed: int
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield each head's name with its scores on the test rows, and its seconds of CPU."""
     n_classes = int(targets.max()) + 1
@@ -119,13 +136,23 @@ def measure(
         notes=[],
         content_sha256="",
     )
-    beside = tuple(dict.fromkeys(head.split("@")[0] for head in heads if head not in vectors.dims))
+    beside = tuple(dict.fromkeys(re.split("[@+]", head)[0] for head in heads if head not in vectors.dims))
+    by_names = answer_by_names(replace(problem, class_names=class_names), vectors.encoders, seed=seed)
     for head in heads:
-        name, *changes = head.split("@")
+        if (modality := head.removesuffix(NAMES)) in by_names and modality != head:
+            reached = scores(targets[split.test], by_names[modality]["test"].predictions, n_classes)
+            yield head, {score: 100 * reached[score] for score in ("accuracy", "macro_f1")} | {"seconds": 0.0}
+            continue
+        plain, plus, _ = head.partition("+names")
+        name, *changes = plain.split("@")
         settings = FitSettings(seed=seed, **dict(change.split("=") for change in changes))
         weighting = Weighting(dict.fromkeys(vectors.dims, 1 / len(vectors.dims)))
         experiment = Experiment(
-            problem, sides=("test",), weighting=weighting, device=torch.device("cpu"), precision="fp32"
+            replace(problem, class_names=class_names if plus else {}),
+            sides=("test",),
+            weighting=weighting,
+            device=torch.device("cpu"),
+            precision="fp32",
         )
         encoders = {name: vectors.encoders[name]} if name in vectors.dims else dict(vectors.encoders)
         started = time.process_time()
@@ -178,6 +205,7 @@ def show(found: Mapping[str, list[dict[str, float]]], *, against: str = "text") 
     show_default=True,
     help="logistic@scaling=l2 and the like.",
 )
+@click.option("--wrong-names", is_flag=True, help="Give each class the name of another one.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures here.")
 def command(
     cache: Path | None,
@@ -187,23 +215,27 @@ def command(
     per_class: str,
     draws: int,
     heads: str,
+    wrong_names: bool,
     json_path: Path | None,
 ) -> None:
     """Print a table a problem and number of labels, as it is measured."""
     table = []
     for kind in drawn or ((label,) if cache else DRAWN):
         known = load(cache, label, dict(one.split("=", 1) for one in encoders)) if cache else None
+        names = load_names(cache, label, known[0]) if cache and known else {}
         for n_labels in map(int, per_class.split(",")):
             found: dict[str, list[dict[str, float]]] = {head: [] for head in heads.split(",")}
             for seed in range(draws):
                 generator = np.random.default_rng(seed)
                 vectors, every = known or draw_vectors(kind, generator)
                 targets, split = draw_split(every, n_labels, generator)
+                kept = np.unique(every[targets >= 0])
+                class_names = {encoder: of_all[np.roll(kept, wrong_names)] for encoder, of_all in names.items()}
                 if kind == "label-noise":
                     learned = np.concatenate([split.train, split.validation])
                     wrong = generator.random(len(learned)) < WRONG
                     targets[learned[wrong]] = generator.integers(targets.max() + 1, size=wrong.sum())
-                for head, one in measure(vectors, targets, split, list(found), seed=seed):
+                for head, one in measure(vectors, targets, split, list(found), class_names=class_names, seed=seed):
                     found[head].append(one)
             n_classes = int(targets.max()) + 1
             click.echo(f"{kind}, {n_labels} a class, {n_classes} classes, {len(split.test)} test rows, {draws} draws")

@@ -1,0 +1,83 @@
+"""The vectors of the classes' names, where the cache has them in the space of an encoder's vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cache import Cache, EncoderSpec
+from cache.key_index import KeyIndex
+from cache.keys import text_key
+from cache.vector_rows import VectorRows
+
+__all__ = ["find_class_names"]
+
+IMAGE, TEXT = "image", "text"
+LIKELY = 0.5  # of the names: with more of them somebody has had names encoded
+MOST_SHOWN = 3
+
+
+def find_class_names(
+    cache: Cache, encoders: Iterable[tuple[str, str]], classes: Sequence[str], *, column: str
+) -> tuple[dict[tuple[str, str], Tensor], list[str]]:
+    """Return the vectors of all classes' names by the encoders that have such, (K, D) float32, and notes.
+
+    Of a text encoder they are those of the names as texts (`embed-extract --class-names`), of an image encoder those
+    of the same network's tower for texts. Where one is missing there are none.
+    """
+    if TEXT not in cache.content_modalities:
+        return {}, []
+    specs = {name: cache.spec(TEXT, name) for name in cache.encoders(TEXT)}
+    namers = {
+        encoder: namer for encoder in encoders if (namer := _namer(cache, *encoder, specs)) is not None
+    }  # each one's encoder of texts
+    keys = cache.keys(TEXT) if namers else np.empty(0)
+    if not len(keys):
+        return {}, []
+    index = KeyIndex([text_key(name) for name in classes])
+    places = np.flatnonzero(index.has(keys))  # of the names, among the texts
+    place_of = dict(zip(keys[places].tolist(), places.tolist(), strict=True))
+    rows = np.array([place_of.get(key, -1) for key in index.keys.tolist()])  # (K,)
+    vectors, lacking = {}, np.zeros(len(rows), dtype=bool)
+    for encoder, namer in namers.items():
+        is_known = (rows >= 0) & cache.encoded(TEXT, namer)[rows]
+        if is_known.all():
+            vectors[encoder] = torch.from_numpy(VectorRows(cache, TEXT, namer).take(rows))
+        elif is_known.mean() > LIKELY:
+            lacking |= ~is_known
+    return vectors, _notes(classes, lacking, column=column)
+
+
+def _namer(cache: Cache, modality: str, name: str, specs: Mapping[str, EncoderSpec]) -> str | None:
+    """Return the text encoder whose vectors are in the space of an encoder's; None where there is none."""
+    if modality == TEXT:
+        return name if name in specs else None
+    if modality != IMAGE or name not in cache.encoders(IMAGE):
+        return None
+    spec = cache.spec(IMAGE, name)
+    if spec.fields.get("vector") != "image features":
+        return None
+    alike = ("architecture", "config", "weights", "seed")
+    network = [spec.fields.get(field) for field in alike]
+    return next(
+        (
+            other
+            for other, one in specs.items()
+            if one.fields.get("pooling") == "text features" and [one.fields.get(field) for field in alike] == network
+        ),
+        None,
+    )
+
+
+def _notes(classes: Sequence[str], lacking: np.ndarray, *, column: str) -> list[str]:
+    names = [name for name, lacks in zip(classes, lacking.tolist(), strict=True) if lacks]
+    if not names:
+        return []
+    shown = ", ".join(names[:MOST_SHOWN]) + (", …" if len(names) > MOST_SHOWN else "")
+    return [
+        f"Names of classes are not used: {len(names)} of {len(classes)} have no vector ({shown}). embed-extract "
+        f"--class-names {column} makes those of the cells as they are written."
+    ]
