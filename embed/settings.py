@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from cache.memory_budget import memory_bytes
 from cache.workers.ray_cluster import RaySettings
 from embed.errors import SettingError
 
@@ -76,6 +77,7 @@ class ExtractSettings:
     reuse: tuple[Path, ...] = ()  # other caches, whose vectors are taken where they are those of the same encoder
     engine: str = "local"  # or "ray": who encodes
     ray: RaySettings = RAY  # the cluster of the engine
+    memory: str | None = None  # for rows, keys and cells: "2G"; more lies on the disk. None: half of the machine's
     part_bytes: int = 32 * 2**20
     part_s: float = 5.0
 
@@ -101,6 +103,7 @@ class ExtractSettings:
             parse_grid(self.tokens)
         if self.views > 1 and "image" not in self.modalities:
             raise SettingError(f"--views: expected 1 where no pictures are encoded, got {self.views}.")
+        memory_bytes(self.memory)  # which refuses what is no size
         self._check_table()
         for modality in self.modalities:
             self.choices(modality)  # which refuses lists that do not fit

@@ -12,7 +12,8 @@ from embed.catalogue.catalogue import read_catalogue
 N_ROWS = 8000
 SETTINGS = ExtractSettings(modalities=("text",))
 CUT = (
-    "cache.store.BLOCK_ROWS",
+    "cache.checked_tables.BLOCK_ROWS",
+    "cache.large_arrays.BLOCK_ROWS",
     "cache.string_column.BLOCK_ROWS",
     "cache.key_index.BLOCK_ROWS",
     "cache.key_column.BLOCK_ROWS",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,7 +13,9 @@ import numpy as np
 
 from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
+from cache.hash_runs import ROW
 from cache.key_column import KeyColumn
+from cache.large_arrays import GrowingArray
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from embed.catalogue.catalogue import Catalogue
@@ -175,11 +176,13 @@ def find_source(
     )
     if shard is not None and modality == "text":
         contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
-    found: list[Any] | array[int] = array("q") if modality == "text" else []
-    column, statuses = gather(contents, found, most=len(cells))
-    places: Sequence[Any] = found
-    if isinstance(found, array):
-        places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text)
+    places: Sequence[Any] = []
+    if modality == "text":
+        rows = GrowingArray(ROW)
+        column, statuses = gather(contents, lambda some: rows.extend(np.array(some, dtype=ROW)), most=len(cells))
+        places = Texts(cells, rows.array(), is_cleaned=settings.clean_text)
+    else:
+        column, statuses = gather(contents, places.extend, most=len(cells))
     if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
@@ -262,7 +265,9 @@ def _image(place: Path | Place | str, known: str) -> KeyedContent:
         return "", str(error), ""
 
 
-def _tell_missing(statuses: list[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
+def _tell_missing(
+    statuses: Sequence[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings
+) -> None:
     """Note what would lead to pictures that are not there.
 
     Raises:

@@ -19,7 +19,7 @@ class Texts(Sequence[str]):
     """U texts, each made of its cell when it is asked for: all of them would take as much memory as the cells.
 
     Shape:
-        rows: (U,) int64, a cell of each text
+        rows: (U,) int32, a cell of each text
     """
 
     def __init__(self, cells: Sequence[str], rows: np.ndarray, *, is_cleaned: bool) -> None:
