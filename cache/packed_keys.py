@@ -43,7 +43,7 @@ def pack(keys: np.ndarray) -> np.ndarray:
     """
     letters = keys.view(np.uint8)
     try:
-        digests = unhexlify(letters)
+        digests = unhexlify(letters.data)
     except Error:
         return keys.view(np.uint64).reshape(-1, LETTER_WORDS)
     if hexlify(digests) != letters.tobytes():  # capital letters
@@ -60,7 +60,7 @@ def unpack(words: np.ndarray) -> np.ndarray:
     words = np.ascontiguousarray(words)
     if words.shape[1] == LETTER_WORDS:
         return words.view(KEY).reshape(-1)
-    return np.frombuffer(bytearray(hexlify(words.view(np.uint8).reshape(-1))), dtype=KEY)
+    return np.frombuffer(bytearray(hexlify(words.view(np.uint8).reshape(-1).data)), dtype=KEY)
 
 
 def widen(words: np.ndarray) -> np.ndarray:
@@ -74,4 +74,4 @@ def are_digests(words: np.ndarray) -> np.ndarray:
     Shape:
         words: (n, 8) uint64
     """
-    return IS_HEXADECIMAL[np.ascontiguousarray(words).view(np.uint8)].all(axis=1)
+    return np.asarray(IS_HEXADECIMAL[np.ascontiguousarray(words).view(np.uint8)].all(axis=1))

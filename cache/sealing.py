@@ -110,7 +110,7 @@ def _kept_catalogue(inventory: Inventory) -> Catalogue:
             blocks = inventory.statuses(modality).blocks()
             rows, new = cache.rows(modality), np.concatenate([*blocks, [b""]])  # the last is that of row -1
             path = f"catalogue/{modality}/status"
-            catalogue[path] = np.where(rows < 0, catalogue[path], new[rows])
+            catalogue[path] = np.where(rows < 0, cache.tables.read(path), new[rows])
     return catalogue
 
 

@@ -18,6 +18,7 @@ from cache.key_column import KeyColumn
 from cache.large_arrays import GrowingArray
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
+from cache.status_column import StatusColumn
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.catalogue.pictures.picture_lists import PictureList
@@ -126,9 +127,7 @@ class Source:
         if left_out:
             is_left_out = np.isin(keys.rows, index.rows_of(left_out)) & (keys.rows >= 0)
             keys = KeyColumn(index, np.where(is_left_out, -1, keys.rows))
-            statuses = [
-                RETRIED if is_out else status for is_out, status in zip(is_left_out.tolist(), statuses, strict=True)
-            ]
+            statuses = StatusColumn.of(statuses).replaced(is_left_out, RETRIED)
         samples = choose_samples(index, self._sample, kept=kept, left_out=left_out)
         return Contents(keys, statuses, spec=self.spec, samples=samples)
 
@@ -176,13 +175,14 @@ def find_source(
     )
     if shard is not None and modality == "text":
         contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
-    places: Sequence[Any] = []
+    listed_places: list[Any] = []
+    places: Sequence[Any] = listed_places
     if modality == "text":
         rows = GrowingArray(ROW)
         column, statuses = gather(contents, lambda some: rows.extend(np.array(some, dtype=ROW)), most=len(cells))
         places = Texts(cells, rows.array(), is_cleaned=settings.clean_text)
     else:
-        column, statuses = gather(contents, places.extend, most=len(cells))
+        column, statuses = gather(contents, listed_places.extend, most=len(cells))
     if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
@@ -192,7 +192,8 @@ def find_source(
         by_product = [list(islice(every, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}
         firsts = np.cumsum([0, *map(len, lists[:-1])])
-        column, statuses = KeyColumn(column.contents, column.rows[firsts]), [listed[0].status for listed in by_product]
+        column = KeyColumn(column.contents, column.rows[firsts])
+        statuses = StatusColumn.of([listed[0].status for listed in by_product])
     return Source(modality, column, statuses, places, spec, hints, pictures)
 
 
