@@ -1,4 +1,4 @@
-"""Large arrays: the same values in memory and on the disk, no more memory than is permitted, and a full disk is named."""
+"""Large arrays: the same values in memory and on the disk, no more memory than permitted; a full disk is named."""
 
 import gc
 import os
