@@ -53,7 +53,7 @@ class _Limit:
         with self.file() if file is None else file as opened, self._naming(n_bytes):
             opened.flush()
             if file is None:
-                os.posix_fallocate(opened.fileno(), 0, n_bytes)
+                _reserve(opened, n_bytes)
             pages = mmap.mmap(opened.fileno(), n_bytes)
         self._mapped.add(pages)
         return pages
@@ -72,6 +72,15 @@ class _Limit:
                 f"Expected {n_bytes / 1e6:.1f} MB of space in {self.folder} for what does not fit into --memory, but: "
                 f"{error.strerror or error}. Free some, or permit more with --memory; nothing that was encoded is lost."
             ) from error
+
+
+def _reserve(file: BinaryIO, n_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+        return
+    for start in range(0, n_bytes, SMALL_BYTES):
+        file.write(bytes(min(SMALL_BYTES, n_bytes - start)))
+    file.flush()
 
 
 _NONE = _Limit(float("inf"), Path())

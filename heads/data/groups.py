@@ -212,7 +212,8 @@ def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray) -> str | N
     """Return a note on rows that are the same thing as others under different bytes."""
     has = contents >= 0
     n_all = int(contents.max(initial=-1)) + 1
-    pairs = np.unique(ids[has] * n_all + contents[has])  # as one number each, which are sorted many times as fast
+    pairs = np.sort(ids[has] * n_all + contents[has])  # as one number each, which are sorted many times as fast
+    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)]]
     n_contents = np.bincount(pairs // max(1, n_all), minlength=1)
     is_joined = np.zeros(len(ids), dtype=bool)
     is_joined[has] = n_contents[ids[has]] > 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 __all__ = ["first_of_equals", "near_pairs"]
@@ -22,10 +24,11 @@ def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
     """
     n_grids = points.shape[1] + 1
     shift = 2 * distance
+    columns = np.ascontiguousarray(points.T, dtype=np.float64)  # (n, N)
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for grid in range(n_grids):
-        cells = np.floor((points.astype(np.float64) + grid * shift) / (n_grids * shift)).astype(np.int64)
-        hashes = _hashes(cells)
+        cells = (np.floor((column + grid * shift) / (n_grids * shift)).astype(np.int64) for column in columns)
+        hashes = _hashes(cells, len(points))
         order = np.argsort(hashes)
         hashes = hashes[order]
         starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
@@ -54,7 +57,7 @@ def first_of_equals(cells: np.ndarray) -> np.ndarray:
         cells: (N, n) of whole numbers
         output: (N,) int64
     """
-    _, first, which = np.unique(_hashes(cells), return_index=True, return_inverse=True)
+    _, first, which = np.unique(_hashes(cells.T, len(cells)), return_index=True, return_inverse=True)
     firsts = first[which]
     return np.where((cells == cells[firsts]).all(axis=1), firsts, np.arange(len(cells)))
 
@@ -67,10 +70,10 @@ def _by_tree(points: np.ndarray, rows: np.ndarray, distance: float) -> np.ndarra
     return np.sort(rows[cKDTree(points[rows]).query_pairs(distance, output_type="ndarray")], axis=1)
 
 
-def _hashes(cells: np.ndarray) -> np.ndarray:
-    """Return a hash of each row, (N,) uint64."""
-    hashes = np.zeros(len(cells), dtype=np.uint64)
-    for column in cells.T:
+def _hashes(columns: Iterable[np.ndarray], n_rows: int) -> np.ndarray:
+    """Return a hash of each of N rows of numbers, which are given as columns: (N,) uint64."""
+    hashes = np.zeros(n_rows, dtype=np.uint64)
+    for column in columns:
         hashes = (hashes ^ column.astype(np.uint64)) * MIXER
         hashes ^= hashes >> np.uint64(29)
     return hashes
