@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import tempfile
 import time
 import warnings
 from collections import Counter
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, Inventory, Journal, Products, seal
-from cache.cloud.addresses import StoragePath, is_address
+from cache.cloud.addresses import StoragePath
 from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
 from cache.large_arrays import memory_limit
@@ -31,7 +30,7 @@ from embed.encoders.protocol import Encoder
 from embed.encoders.spec_hints import SpecHints
 from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
-from embed.extraction.disk_space import free_bytes, needed_bytes
+from embed.extraction.disk_space import folder_beside, free_bytes, needed_bytes
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.engines.registry import ENGINES
 from embed.extraction.estimate import Estimate, estimate_encoder
@@ -218,12 +217,8 @@ def _work(
 
     What is as long as the catalogue takes no more memory than the settings say.
     """
-    if is_address(cache_path):
-        folder = Path(tempfile.gettempdir())
-    else:
-        folder = next(folder for folder in Path(cache_path).resolve().parents if folder.is_dir())
     with (
-        memory_limit(memory_bytes(settings.memory), folder),
+        memory_limit(memory_bytes(settings.memory), folder_beside(cache_path)),
         _planned(catalogue_path, cache_path, settings, encoders, shard) as work,
     ):
         yield work
