@@ -17,7 +17,6 @@ from cache.memory_budget import check_memory
 from cache.plain_rows import PlainRows
 from cache.string_column import StringColumn
 from cache.tokens import MOST_TOKENS, Tokens
-from cache.writer import BLOCK_ROWS
 
 __all__ = ["Cache"]
 
@@ -251,10 +250,9 @@ class Cache:
 
     def statuses(self, modality: str) -> list[str]:
         """Return each product's status, N strings: ``ok``, or why it has no vector."""
-        statuses = self.tables.ascii(f"catalogue/{modality}/status")
         shared: dict[bytes, str] = {}  # one object for each status that occurs
-        blocks = (statuses[start : start + BLOCK_ROWS].tolist() for start in range(0, len(statuses), BLOCK_ROWS))
-        return [shared.setdefault(one, one.decode()) for block in blocks for one in block]
+        blocks = self.tables.ascii_blocks(f"catalogue/{modality}/status")
+        return [shared.setdefault(one, one.decode()) for _, block in blocks for one in block.tolist()]
 
     def status_counts(self, modality: str) -> dict[str, int]:
         """Return how many products have each status, in the order of their first mention."""
