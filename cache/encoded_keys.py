@@ -8,6 +8,7 @@ import numpy as np
 
 from cache.key_column import KeyColumn
 from cache.key_index import KeyIndex
+from cache.large_arrays import row_blocks
 
 __all__ = ["EncodedKeys"]
 
@@ -36,11 +37,13 @@ class EncodedKeys(Set[str]):
         return self.rows_of(keys) >= 0
 
     def rows_of(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
-        """Return the row of each key that is in it, (n,) int64; -1 for others."""
-        rows = self.index.rows_of(keys)
-        is_in = rows >= 0
-        is_in[is_in] = self.encoded[rows[is_in]]
-        return np.where(is_in, rows, -1)
+        """Return the row of each key that is in it, (n,) int32; -1 for others."""
+        rows, encoded = self.index.rows_of(keys), self.encoded
+        for block in row_blocks(len(rows)):
+            some = rows[block]
+            known = np.flatnonzero(some >= 0)
+            some[known[~encoded[some[known]]]] = -1
+        return rows
 
     def add(self, rows: np.ndarray) -> None:
         """Add the keys in some rows of the index."""

@@ -13,12 +13,15 @@ import numpy as np
 
 from cache.encoded_keys import EncodedKeys
 from cache.errors import SpecConflictError
+from cache.hash_runs import ROW
 from cache.journal import Journal
 from cache.key_column import KeyColumn
-from cache.key_index import KeyIndex, as_keys
+from cache.key_index import KeyIndex
 from cache.keys import EncoderSpec
+from cache.large_arrays import arange, row_blocks
+from cache.lazy_table import LazyTable
 from cache.part_file import PartFile, read_heading
-from cache.products import Products
+from cache.products import Contents, Products
 from cache.reading import facts_of
 from cache.store import Cache
 
@@ -30,7 +33,7 @@ class Waiting:
     """A part that is not sealed yet: whose vectors it holds, and how many tokens each has.
 
     Shape:
-        rows: (n,) int64, where its keys stand in those of the inventory
+        rows: (n,) int32, where its keys stand in those of the inventory
         token_counts: (n,) int64
     """
 
@@ -39,7 +42,7 @@ class Waiting:
     failures: dict[str, str]  # key -> status
     dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
     token_counts: np.ndarray | None = None
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=ROW))
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Entry:
         self.parts.append(waiting)
         self.keys.add(waiting.rows)
 
-    def usual_dims(self, parts: Iterable[tuple[Waiting, np.ndarray]]) -> tuple[int, int]:
+    def usual_dims(self, parts: Iterable[tuple[Waiting, KeyIndex]]) -> tuple[int, int]:
         """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
         if self.n_dim:
             return self.n_dim, self.n_token_dim
@@ -122,7 +125,7 @@ class Inventory:
             self._add_parts(paths)
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
-        waiting: dict[tuple[str, str], list[tuple[Waiting, np.ndarray]]] = {}
+        waiting: dict[tuple[str, str], list[tuple[Waiting, KeyIndex]]] = {}
         for encoder, part, keys in self._read(paths):
             self._read_paths.add(part.file.path)
             self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
@@ -134,17 +137,18 @@ class Inventory:
             for key in compress(failed, entry.keys.has(failed)):
                 del self.failures[modality][key]  # it failed once and was read later
 
-    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting, np.ndarray]]:
+    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting, KeyIndex]]:
         """Yield whose parts there are, what is in them, and their keys; a shard, which seals none, reads no more."""
         if self.journal.is_shard:
             for path in paths:
                 if heading := read_heading(path):
                     waiting = Waiting(heading.file, heading.spec, heading.failures, heading.dims)
-                    yield heading.encoder, waiting, as_keys(heading.keys)
+                    yield heading.encoder, waiting, heading.keys.contents
             return
         for file, part in self.journal.parts(paths):
             counts = None if part.tokens is None else part.tokens.counts
-            yield part.encoder, Waiting(file, part.spec, part.failures, part.dims, counts), as_keys(part.keys)
+            waiting = Waiting(file, part.spec, part.failures, part.dims, counts)
+            yield part.encoder, waiting, KeyColumn.of(part.keys).contents
 
     def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
         """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.
@@ -183,31 +187,45 @@ class Inventory:
             index, n_sealed = self.keys.setdefault(modality, KeyIndex()), self._n_sealed.get(modality, 0)
             if len(index) == n_sealed:
                 continue
-            is_left = np.arange(len(index)) >= n_sealed
-            pieces = [np.arange(n_sealed)]
-            if (contents := products.contents.get(modality)) is not None:
-                for wanted in (contents.keys, contents.kept):
-                    rows = KeyColumn(index, KeyColumn.of(wanted).found_in(index)).first_rows
-                    pieces.append(rows[is_left[rows]])
-                    is_left[rows] = False
-            others = np.flatnonzero(is_left)
-            pieces.append(others[np.argsort(index.keys[others])])
-            places = index.reorder(np.concatenate(pieces))
+            places = index.reorder(self._order_of(index, n_sealed, products.contents.get(modality)))
             for (of_modality, _), entry in self.entries.items():
                 if of_modality == modality:
                     entry.keys.move(places)
                     for part in entry.parts:
                         part.rows = places[part.rows]
 
-    def statuses(self, modality: str) -> np.ndarray:
+    def _order_of(self, index: KeyIndex, n_sealed: int, contents: Contents | None) -> np.ndarray:
+        """Return which row comes first, second, …: (U,) int32."""
+        order, n_ordered = arange(len(index), ROW), n_sealed
+        is_left = np.ones(len(index), dtype=bool)
+        is_left[:n_sealed] = False
+        for wanted in () if contents is None else (contents.keys, contents.kept):
+            column = KeyColumn.of(wanted)
+            rows, first = index.rows_of(column.contents), column.first_rows
+            for block in row_blocks(len(first)):
+                some = rows[first[block]]
+                some = some[some >= 0]
+                some = some[is_left[some]]
+                is_left[some] = False
+                order[n_ordered : n_ordered + len(some)] = some
+                n_ordered += len(some)
+        order[n_ordered:] = index.in_order(np.flatnonzero(is_left).astype(ROW))
+        return order
+
+    def statuses(self, modality: str) -> LazyTable:
         """Return each content's status, (U,) S16."""
         index, failures = self.keys[modality], self.failures[modality]
-        statuses = np.full(len(index), b"ok", dtype="S16")
         rows, failed = index.rows_of(failures), np.array(list(failures.values()), dtype="S16")
-        statuses[rows[rows >= 0]] = failed[rows >= 0]
-        return statuses
 
-    def _add_fitting(self, modality: str, encoder: str, parts: list[tuple[Waiting, np.ndarray]]) -> None:
+        def make(block: slice) -> np.ndarray:
+            statuses = np.full(block.stop - block.start, b"ok", dtype="S16")
+            is_here = (rows >= block.start) & (rows < block.stop)
+            statuses[rows[is_here] - block.start] = failed[is_here]
+            return statuses
+
+        return LazyTable(len(index), "S16", make)
+
+    def _add_fitting(self, modality: str, encoder: str, parts: list[tuple[Waiting, KeyIndex]]) -> None:
         """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
         entry, index = self.entries[modality, encoder], self.keys[modality]
         dims = entry.usual_dims(parts)
@@ -230,14 +248,9 @@ class Inventory:
 
     def _add_cache(self, cache: Cache) -> None:
         for modality in cache.content_modalities:
-            keys = cache.keys(modality)
-            statuses = cache.content_statuses(modality)
-            failed = np.flatnonzero(statuses != b"ok")
-            self.failures[modality] = dict(
-                zip(keys[failed].astype(str).tolist(), statuses[failed].astype(str).tolist(), strict=True)
-            )
-            self.keys[modality] = KeyIndex(keys)
-            self._n_sealed[modality] = len(keys)
+            self.failures[modality] = cache.failures(modality)
+            self.keys[modality] = cache.key_index(modality)
+            self._n_sealed[modality] = len(self.keys[modality])
             for encoder in cache.encoders(modality):
                 self.entries[modality, encoder] = Entry(
                     spec=cache.spec(modality, encoder),

@@ -1,56 +1,46 @@
-"""`KeyIndex`: the row of each content key, in arrays: tables of Python's strings take three times the memory."""
+"""`KeyIndex`: the row of each content key, in arrays: tables of Python's strings take five times the memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from cache.errors import CacheError
+from cache.hash_runs import HASH, ROW, HashRuns
+from cache.large_arrays import empty, row_blocks
+from cache.packed_keys import DIGEST_WORDS, KEY_LETTERS, are_digests, as_keys, pack, unpack, widen
 
 __all__ = ["KEY_LETTERS", "KeyIndex", "as_keys"]
 
-KEY_LETTERS = 64
-KEY = np.dtype(f"S{KEY_LETTERS}")
 BLOCK_ROWS = 2**18  # looked up at once
+GUESSED_ROWS = 2**10  # so many that are looked up together are held against the rows that follow the last
 MIXER = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplier for hashing, The Art of Computer Programming, 6.4
 START = np.frombuffer(os.urandom(8), dtype=np.uint64)[0]  # so that nobody can choose keys that all have one hash
 
-
-def as_keys(keys: Iterable[str] | np.ndarray) -> np.ndarray:
-    """Return keys as an array, (n,) S64.
-
-    Raises:
-        CacheError: a key is longer than 64 letters, or has others than those of ASCII.
-    """
-    try:
-        array = np.asarray(keys if hasattr(keys, "__array__") else list(keys), dtype="S")
-    except UnicodeEncodeError as error:
-        text = f"Expected content keys of ASCII letters, got {error.object!r}. Use cache.content_key."
-        raise CacheError(text) from error
-    if array.dtype.itemsize > KEY.itemsize:
-        longest = max(array.tolist(), key=len).decode()
-        raise CacheError(f"Expected content keys of at most 64 letters, got {longest!r}. Use cache.content_key.")
-    return np.ascontiguousarray(array, dtype=KEY)
+Keys = Iterable[str] | np.ndarray
 
 
 class KeyIndex:
-    """Content keys in rows, and which row has a key; 80 bytes a key.
+    """Content keys in rows, and which row has a key; 40 bytes a key where all are digests, else 72.
 
     Keys are found by a hash of theirs, in sorted runs of hashes that are merged as they grow, and compared whole. The
-    runs are made when a key is looked up for the first time, so that two threads must not ask one index at once. In
-    another process hashes are others: pickled are the keys alone.
+    runs are made when a key is looked up for the first time, so that two threads must not ask one index at once. Many
+    keys that are looked up in the order of their rows need no hashes. In another process hashes are others: pickled
+    are the keys alone.
 
     Args:
-        keys: those of the first rows; of a key that is in several of them the first is found.
+        keys: those of the first rows; of a key that is in several of them the first is found, but for many at once.
     """
 
-    def __init__(self, keys: Iterable[str] | np.ndarray = ()) -> None:
-        self._keys = as_keys(keys)  # with room for more behind them
-        self._n_keys = len(self._keys)
-        self._n_indexed = 0
-        self._runs: list[tuple[np.ndarray, np.ndarray]] = []  # hashes, sorted, and the row of each: (n,) and (n,)
+    def __init__(self, keys: Keys = ()) -> None:
+        self._words = empty((0, DIGEST_WORDS), np.uint64)  # with room for more behind them
+        self._n_keys = 0
+        self._runs = HashRuns()
+        self._next = 0  # the row after the last that was found
+        self.extend(keys)
 
     def __reduce__(self) -> tuple[type[KeyIndex], tuple[np.ndarray]]:
         return KeyIndex, (self.keys,)
@@ -62,104 +52,175 @@ class KeyIndex:
         return isinstance(key, str) and bool(self.has([key])[0])
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), BLOCK_ROWS):
-            yield from self.keys[start : start + BLOCK_ROWS].astype(str).tolist()
+        for rows in row_blocks(len(self), BLOCK_ROWS):
+            yield from self.letters(rows).astype(str).tolist()
 
     @property
     def keys(self) -> np.ndarray:
-        """The keys in the order of their rows, (U,) S64; not to be changed."""
-        return self._keys[: self._n_keys]
+        """The keys in the order of their rows, (U,) S64, made anew."""
+        return self.letters(slice(0, len(self)))
 
-    def has(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
+    def letters(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return the keys in some rows, (n,) S64, made anew."""
+        return unpack(self._words[: self._n_keys][rows])
+
+    def words(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return the keys in some rows as numbers, (n, 4) or (n, 8) uint64; not to be changed."""
+        return self._words[: self._n_keys][rows]
+
+    def word_blocks(self) -> Iterator[np.ndarray]:
+        """Yield all keys as numbers, by blocks."""
+        for rows in row_blocks(len(self), BLOCK_ROWS):
+            yield self.words(rows)
+
+    def has(self, keys: Keys | KeyIndex) -> np.ndarray:
         """Return which of n keys have a row, (n,) bool."""
         return self.rows_of(keys) >= 0
 
-    def rows_of(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
-        """Return the row of each key, (n,) int64; -1 where it has none."""
-        wanted = as_keys(keys)
-        if len(wanted):
-            self._index_all()
-        pieces = [wanted[start : start + BLOCK_ROWS] for start in range(0, len(wanted), BLOCK_ROWS)]
-        return np.concatenate([np.empty(0, dtype=np.int64), *(self._find(piece, _hashes(piece)) for piece in pieces)])
-
-    def add(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
-        """Return the row of each key, (n,) int64; those that have none get the next ones, in their order."""
-        wanted = as_keys(keys)
-        self._index_all()
-        hashes = _hashes(wanted)
-        rows = self._find(wanted, hashes)
-        new = np.flatnonzero(rows < 0)
-        if len(new):
-            first = _first_of_equals(wanted[new], hashes[new])
-            is_first = first == np.arange(len(new))
-            rows[new] = len(self) + (np.cumsum(is_first) - 1)[first]
-            self._append(wanted[new[is_first]])
+    def rows_of(self, keys: Keys | KeyIndex) -> np.ndarray:
+        """Return the row of each key, (n,) int32; -1 where it has none."""
+        n_keys, blocks = _word_blocks(keys)
+        rows, start = empty(n_keys, ROW), 0
+        for words in blocks:
+            rows[start : start + len(words)] = self._rows_of(words)
+            start += len(words)
         return rows
+
+    def add(self, keys: Keys | KeyIndex) -> np.ndarray:
+        """Return the row of each key, (n,) int32; those that have none get the next ones, in their order."""
+        n_keys, blocks = _word_blocks(keys)
+        rows, start = empty(n_keys, ROW), 0
+        for words in blocks:
+            rows[start : start + len(words)] = self._add(words)
+            start += len(words)
+        return rows
+
+    def extend(self, keys: Keys | KeyIndex) -> None:
+        """Give keys the next rows, whether they have one already or not."""
+        n_keys, blocks = _word_blocks(keys)
+        if n_keys:
+            self.reserve(len(self) + n_keys)
+        for words in blocks:
+            self._append(self._fitting(words))
 
     def reserve(self, n_keys: int) -> None:
         """Make room for so many keys in all, which takes memory as they come; else all are copied now and then."""
-        if n_keys > len(self._keys):
-            room = np.empty(n_keys, dtype=KEY)
-            room[: self._n_keys] = self.keys
-            self._keys = room
+        if n_keys > len(self._words):
+            self._copy(n_keys, self._words.shape[1])
 
     def reorder(self, order: np.ndarray) -> np.ndarray:
-        """Put the key in row ``order[n]`` into row n, for each; return where each row has gone, (U,) int64."""
+        """Put the key in row ``order[n]`` into row n, for each; return where each row has gone, (U,) int32."""
         self._index_all()  # by the rows as they are until now
-        places = np.empty(len(order), dtype=np.int64)
-        places[order] = np.arange(len(order))
-        self._keys = self._keys[order]
-        self._runs = [(hashes, places[rows]) for hashes, rows in self._runs]
+        places, words = empty(len(order), ROW), empty((len(order), self._words.shape[1]), np.uint64)
+        for rows in row_blocks(len(order)):
+            places[order[rows]] = np.arange(rows.start, rows.stop)
+            words[rows] = self._words[order[rows]]
+        self._words = words
+        self._runs.move(places)
         return places
 
-    def _append(self, keys: np.ndarray) -> None:
-        n_keys = self._n_keys + len(keys)
-        if n_keys > len(self._keys):
+    def in_order(self, rows: np.ndarray) -> np.ndarray:
+        """Return some rows in the order of their keys, (n,)."""
+        if len(rows) <= BLOCK_ROWS or self._words.shape[1] != DIGEST_WORDS:
+            return rows[np.argsort(self.letters(rows))]
+        # Digests are spread evenly: those that begin alike are few enough to be sorted at once.
+        ordered, first, n_ordered = empty(len(rows), rows.dtype), empty(len(rows), np.uint8), 0
+        for block in row_blocks(len(rows)):
+            first[block] = self._words[rows[block]].view(np.uint8)[:, 0]
+        for value in (block.start for block in row_blocks(256, 1)):
+            some = rows[first == value]
+            ordered[n_ordered : n_ordered + len(some)] = some[np.argsort(self.letters(some))]
+            n_ordered += len(some)
+        return ordered
+
+    def _append(self, words: np.ndarray) -> None:
+        n_keys = self._n_keys + len(words)
+        if n_keys > np.iinfo(ROW).max:
+            raise CacheError(f"Expected at most {np.iinfo(ROW).max} contents, got more. Split the catalogue.")
+        if n_keys > len(self._words):
             self.reserve(max(n_keys, self._n_keys * 3 // 2))
-        self._keys[self._n_keys : n_keys] = keys
+        self._words[self._n_keys : n_keys] = words
         self._n_keys = n_keys
 
-    def _index_all(self) -> None:
-        """Index the rows that came since the last time; of two runs the older is at least twice as long."""
-        if self._n_indexed == self._n_keys:
-            return
-        hashes = _hashes(self._keys[self._n_indexed : self._n_keys])
-        self._runs.append(_sorted(hashes, np.arange(self._n_indexed, self._n_keys)))
-        self._n_indexed = self._n_keys
-        while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
-            last, before = self._runs.pop(), self._runs.pop()
-            self._runs.append(_sorted(np.append(before[0], last[0]), np.append(before[1], last[1])))
+    def _copy(self, n_keys: int, n_words: int) -> None:
+        """Have the keys in an array with room for so many, of so many words each."""
+        words = empty((n_keys, n_words), np.uint64)
+        for rows in row_blocks(self._n_keys):
+            some = self._words[rows]
+            words[rows] = some if n_words == some.shape[1] else widen(some)
+        self._words = words
 
-    def _find(self, wanted: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-        rows = np.full(len(wanted), -1, dtype=np.int64)
-        order = np.argsort(hashes)  # what is looked at one after the other lies side by side
-        for run_hashes, run_rows in self._runs:
-            left = order[rows[order] < 0]
-            places = np.searchsorted(run_hashes, hashes[left])
-            while len(left):
-                is_alike = run_hashes.take(places, mode="clip") == hashes[left]
-                is_alike &= places < len(run_hashes)
-                left, places = left[is_alike], places[is_alike]
-                candidates = run_rows[places]
-                is_same = _are_equal(self._keys[candidates], wanted[left])
-                rows[left[is_same]] = candidates[is_same]
-                left, places = left[~is_same], places[~is_same] + 1
+    def _fitting(self, words: np.ndarray) -> np.ndarray:
+        """Return keys that are to be added in as many words as those here; one that is no digest widens all."""
+        if words.shape[1] < self._words.shape[1]:
+            return widen(words)
+        if words.shape[1] > self._words.shape[1]:
+            self._copy(len(self._words), words.shape[1])
+            self._runs = HashRuns()
+        return words
+
+    def _index_all(self) -> None:
+        """Index the rows that came since the last time."""
+        n_indexed = self._runs.n_rows
+        for block in row_blocks(self._n_keys - n_indexed, BLOCK_ROWS):
+            rows = slice(n_indexed + block.start, n_indexed + block.stop)
+            self._runs.extend(_hashes(self._words[rows]).astype(HASH))
+
+    def _rows_of(self, words: np.ndarray) -> np.ndarray:
+        if words.shape[1] <= self._words.shape[1]:
+            return self._find(words if words.shape[1] == self._words.shape[1] else widen(words))
+        rows, is_digest = np.full(len(words), -1, dtype=ROW), are_digests(words)  # others cannot be here
+        rows[is_digest] = self._find(pack(unpack(words[is_digest])))
         return rows
 
+    def _add(self, words: np.ndarray) -> np.ndarray:
+        words = self._fitting(words)
+        rows = self._find(words)
+        new = np.flatnonzero(rows < 0)
+        if len(new):
+            first = _first_of_equals(words[new])
+            is_first = first == np.arange(len(new))
+            rows[new] = len(self) + (np.cumsum(is_first) - 1)[first]
+            self._append(words[new[is_first]])
+        return rows
 
-def _sorted(hashes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(hashes, kind="stable")  # which merges two sorted runs in one pass, and has the first row first
-    return hashes[order], rows[order]
+    def _find(self, words: np.ndarray) -> np.ndarray:
+        start, n_guessed = self._guess(words) if len(words) >= GUESSED_ROWS else (0, 0)
+        rows = np.arange(start, start + len(words), dtype=ROW)
+        if n_guessed < len(words):
+            self._index_all()
+            left = words[n_guessed:]
+
+            def are_same(candidates: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+                return _are_equal(self._words[candidates], left[numbers])
+
+            rows[n_guessed:] = self._runs.find(_hashes(left).astype(HASH), are_same)
+        if len(rows):
+            self._next = int(rows[-1]) + 1
+        return rows
+
+    def _guess(self, words: np.ndarray) -> tuple[int, int]:
+        """Return a row, and how many of the keys are those that stand from it on."""
+        for start in (self._next, 0):
+            stop = min(start + len(words), self._n_keys)
+            if start < stop and (self._words[start] == words[0]).all():
+                is_next = _are_equal(self._words[start:stop], words[: stop - start])
+                return start, len(is_next) if is_next.all() else int(np.argmin(is_next))
+        return 0, 0
 
 
-def _words(keys: np.ndarray) -> np.ndarray:
-    return keys.view(np.uint64).reshape(-1, KEY.itemsize // 8)  # (n, 8)
+def _word_blocks(keys: Any) -> tuple[int, Iterator[np.ndarray]]:
+    """Return how many keys there are, and these as numbers, by blocks."""
+    if hasattr(keys, "word_blocks"):
+        return len(keys), keys.word_blocks()
+    array = as_keys(keys)
+    return len(array), (pack(array[rows]) for rows in row_blocks(len(array), BLOCK_ROWS))
 
 
-def _hashes(keys: np.ndarray) -> np.ndarray:
+def _hashes(words: np.ndarray) -> np.ndarray:
     """Return a hash of each key, (n,) uint64."""
-    hashes = np.full(len(keys), START)
-    for word in _words(keys).T:
+    hashes = np.full(len(words), START)
+    for word in words.T:
         hashes ^= word
         hashes *= MIXER
         hashes ^= hashes >> np.uint64(29)
@@ -167,17 +228,17 @@ def _hashes(keys: np.ndarray) -> np.ndarray:
 
 
 def _are_equal(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return (_words(some) == _words(others)).all(axis=1)
+    return (some == others).all(axis=1)
 
 
-def _first_of_equals(keys: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+def _first_of_equals(words: np.ndarray) -> np.ndarray:
     """Return for each key the place of the first that is equal, (n,) int64."""
-    first = np.arange(len(keys))
+    first, hashes = np.arange(len(words)), _hashes(words)
     left = np.argsort(hashes, kind="stable")  # the first of equals is before the others
     while len(left):
         starts = np.append(True, hashes[left][1:] != hashes[left][:-1])
         leaders = left[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
-        is_same = _are_equal(keys[leaders], keys[left])
+        is_same = _are_equal(words[leaders], words[left])
         first[left[is_same]] = leaders[is_same]
         left = left[~is_same]
     return first

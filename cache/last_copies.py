@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from cache.hash_runs import ROW
 from cache.inventory import Waiting
+from cache.large_arrays import full, row_blocks
 
 __all__ = ["LastCopies"]
 
@@ -19,14 +21,16 @@ class LastCopies:
         n_contents: U.
 
     Shape:
-        part_of: (U,) int32, row_of: (U,) int64; -1 where no part has the content
+        part_of: (U,) int32, row_of: (U,) int32; -1 where no part has the content
     """
 
     def __init__(self, parts: Sequence[Waiting], n_contents: int) -> None:
-        self.part_of = np.full(n_contents, -1, dtype=np.int32)
-        self.row_of = np.full(n_contents, -1, dtype=np.int64)
+        self.part_of = full(n_contents, -1, np.int32)
+        self.row_of = full(n_contents, -1, ROW)
         for number, part in enumerate(parts):
-            self.part_of[part.rows], self.row_of[part.rows] = number, np.arange(len(part.rows))
+            for rows in row_blocks(len(part.rows)):
+                self.part_of[part.rows[rows]] = number
+                self.row_of[part.rows[rows]] = np.arange(rows.start, rows.stop)
 
     def by_part(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each part that has any of the contents from `start` to `stop`, and these in the order of their rows."""

@@ -42,12 +42,13 @@ class PlainRows:
         """Return some rows, from the file opened anew where `source` is such; no others are read.
 
         Shape:
-            rows: (m,) int64, increasing
+            rows: (m,) of whole numbers, increasing
             output: (m, D)
 
         Raises:
             UnreadableError: the system cannot read them.
         """
+        rows = rows.astype(np.int64, copy=False)  # whose bytes are counted
         chunks = rows // self.chunk_rows if self.chunk_rows else rows
         starts = np.append(0, np.flatnonzero((np.diff(rows) != 1) | (np.diff(chunks) != 0)) + 1)[: len(rows)]
         counts = np.diff(np.append(starts, len(rows)))  # (runs of neighbours,)

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from cache.encoded_keys import EncodedKeys
+from cache.hash_runs import ROW
 from cache.key_column import KeyColumn
 from cache.key_index import BLOCK_ROWS, KeyIndex
+from cache.large_arrays import empty, row_blocks
 
 __all__ = ["plan"]
 
@@ -19,13 +21,14 @@ def plan(wanted: Iterable[str] | KeyIndex, *have: Iterable[str] | KeyIndex) -> K
     >>> plan(["b", "a", "b", "c"], {"c"})
     ['b', 'a']
     """
-    column = KeyColumn(wanted) if isinstance(wanted, KeyIndex) else KeyColumn.of(wanted)
-    rows = column.rows if isinstance(wanted, KeyIndex) else column.first_rows
+    contents = wanted if isinstance(wanted, KeyIndex) else (column := KeyColumn.of(wanted)).contents
+    rows = None if isinstance(wanted, KeyIndex) else column.first_rows
     several = [some if isinstance(some, EncodedKeys | KeyIndex) else KeyIndex(some) for some in have]
-    pieces = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(rows), BLOCK_ROWS):
-        piece = rows[start : start + BLOCK_ROWS]
+    planned, n_planned = empty(len(contents), ROW), 0
+    for block in row_blocks(len(contents) if rows is None else len(rows), BLOCK_ROWS):
+        piece = np.arange(block.start, block.stop) if rows is None else rows[block]
         for some in several:
-            piece = piece[~some.has(column.contents.keys[piece])]
-        pieces.append(piece)
-    return KeyColumn(column.contents, np.concatenate(pieces))
+            piece = piece[~some.has(KeyColumn(contents, piece))]
+        planned[n_planned : n_planned + len(piece)] = piece
+        n_planned += len(piece)
+    return KeyColumn(contents, planned[:n_planned])

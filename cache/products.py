@@ -11,6 +11,8 @@ from cache.key_column import KeyColumn
 from cache.key_index import KeyIndex
 from cache.keys import ContentSpec
 from cache.layout import column_path
+from cache.lazy_table import LazyTable
+from cache.status_column import StatusColumn
 from cache.writer import encode_strings
 
 __all__ = ["Contents", "Products"]
@@ -44,29 +46,20 @@ class Products:
 
     def arrays(
         self, indices: Mapping[str, KeyIndex], failures: Mapping[str, Mapping[str, str]]
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, np.ndarray | LazyTable]:
         """Return the arrays of ``/catalogue`` by their paths in the file.
 
         `indices` give each modality's row by key, `failures` the status of the keys that could not be read.
         """
         strings: dict[str, Sequence[str]] = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
         strings |= {column_path(name): cells for name, cells in self.columns.items()}
-        arrays = {
+        arrays: dict[str, np.ndarray | LazyTable] = {
             f"{path}/{name}": array for path, cells in strings.items() for name, array in encode_strings(cells).items()
         }
         for modality, contents in self.contents.items():
-            column, failed = KeyColumn.of(contents.keys), failures[modality]
-            places = column.found_in(indices[modality])
-            statuses = np.array(contents.statuses, dtype="S16")  # (N,)
-            statuses[(places < 0) & (column.rows >= 0)] = b"not_encoded"
-            if failed:
-                of_failed = np.zeros(len(column.contents) + 1, dtype="S16")  # the last is that of row -1
-                of_failed[column.contents.rows_of(failed)] = np.array(list(failed.values()), dtype="S16")
-                of_failed[-1] = b""
-                has_failed = (of_failed != b"")[column.rows]
-                statuses[has_failed] = of_failed[column.rows[has_failed]]
-            arrays[f"catalogue/{modality}/row"] = places
-            arrays[f"catalogue/{modality}/status"] = statuses
+            places = KeyColumn.of(contents.keys).found_in(indices[modality])
+            arrays[f"catalogue/{modality}/row"] = LazyTable(len(places), np.int64, places.__getitem__)
+            arrays[f"catalogue/{modality}/status"] = _statuses(contents, places, failures[modality])
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
             if contents.samples:
@@ -74,3 +67,33 @@ class Products:
                 cells = [content.decode("utf-8", "surrogateescape") for content in contents.samples.values()]
                 arrays |= {f"catalogue/{modality}/sample/{n}": array for n, array in encode_strings(cells).items()}
         return arrays
+
+
+def _statuses(contents: Contents, places: np.ndarray, failures: Mapping[str, str]) -> LazyTable:
+    """Return each product's status, (N,) S16: of contents that could not be read, whoever tried them, what they have.
+
+    Shape:
+        places: (N,) of whole numbers, the row of its content among all; -1 without
+    """
+    column = KeyColumn.of(contents.keys)
+    failed, of_failed = column.contents.rows_of(failures), np.array(list(failures.values()), dtype="S16")
+    failed, of_failed = failed[failed >= 0], of_failed[failed >= 0]
+    order = np.argsort(failed)
+    failed, of_failed = failed[order], of_failed[order]
+
+    def make(block: slice) -> np.ndarray:
+        statuses, rows = _letters(contents.statuses[block]), column.rows[block]
+        statuses[(places[block] < 0) & (rows >= 0)] = b"not_encoded"
+        if len(failed):
+            numbers = np.searchsorted(failed, rows).clip(max=len(failed) - 1)
+            has_failed = failed[numbers] == rows
+            statuses[has_failed] = of_failed[numbers[has_failed]]
+        return statuses
+
+    return LazyTable(len(places), "S16", make)
+
+
+def _letters(statuses: Sequence[str]) -> np.ndarray:
+    if isinstance(statuses, StatusColumn):
+        return np.array(statuses.words, dtype="S16")[statuses.numbers]
+    return np.array(statuses, dtype="S16")

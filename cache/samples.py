@@ -9,6 +9,8 @@ import numpy as np
 from cache.errors import DamagedCacheError
 from cache.key_index import BLOCK_ROWS, KeyIndex
 from cache.keys import content_key
+from cache.large_arrays import row_blocks
+from cache.packed_keys import KEY
 from cache.store import Cache
 
 __all__ = ["MOST_BYTES", "choose_samples", "read_samples"]
@@ -42,9 +44,9 @@ def choose_samples(
 def _smallest(keys: KeyIndex, left_out: Set[str]) -> list[str]:
     """Return the first keys in their order: they are digests, so that it says nothing of the contents."""
     n_keys = N_TRIED + len(left_out)
-    smallest = keys.keys[:0]
-    for start in range(0, len(keys), BLOCK_ROWS):
-        block = keys.keys[start : start + BLOCK_ROWS]
+    smallest = np.empty(0, dtype=KEY)
+    for rows in row_blocks(len(keys), BLOCK_ROWS):
+        block = keys.letters(rows)
         if len(smallest) == n_keys:
             block = block[block < smallest[-1]]
         smallest = np.sort(np.append(smallest, block))[:n_keys]

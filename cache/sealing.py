@@ -13,6 +13,8 @@ from cache.errors import CacheError, UnreadableError
 from cache.inventory import Inventory
 from cache.journal import Journal
 from cache.layout import CACHE_FORMAT, open_checked
+from cache.lazy_table import LazyTable
+from cache.packed_keys import KEY
 from cache.products import Products
 from cache.reading import facts_of
 from cache.stop_signals import signals_held
@@ -23,6 +25,7 @@ from cache.writer import BLOCK_ROWS, Writer, array_digest
 
 __all__ = ["seal"]
 
+Catalogue = dict[str, np.ndarray | LazyTable]  # by path
 Tables = dict[tuple[str, str], TokenTable]  # by modality and encoder
 
 
@@ -70,7 +73,7 @@ def seal(
     return True
 
 
-def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
+def _write(aside: Path, inventory: Inventory, catalogue: Catalogue, tables: Tables) -> None:
     with signals_held(), PatientFile(aside) as raw:
         with h5py.File(raw, "w", libver=("v110", "v110")) as file:
             _fill(Writer(file, file_format=CACHE_FORMAT, check=raw.check), inventory, catalogue, tables)
@@ -78,11 +81,11 @@ def _write(aside: Path, inventory: Inventory, catalogue: dict[str, np.ndarray], 
     open_checked(aside).close()  # never replace a cache by a file that cannot be opened
 
 
-def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
+def _fill(writer: Writer, inventory: Inventory, catalogue: Catalogue, tables: Tables) -> None:
     for path, array in catalogue.items():
         writer.array(path, array)
     for modality, index in inventory.keys.items():
-        writer.array(f"{modality}/key", index.keys)
+        writer.array(f"{modality}/key", LazyTable(len(index), KEY, index.letters))
         writer.array(f"{modality}/status", inventory.statuses(modality))
     for (modality, encoder), entry in inventory.entries.items():
         where = f"{modality}/{encoder}"
@@ -96,26 +99,28 @@ def _fill(writer: Writer, inventory: Inventory, catalogue: dict[str, np.ndarray]
     writer.finish()
 
 
-def _kept_catalogue(inventory: Inventory) -> dict[str, np.ndarray]:
+def _kept_catalogue(inventory: Inventory) -> Catalogue:
     """Return the catalogue's arrays as the sealed cache has them, but for the statuses of contents read since."""
     if facts_of(inventory.cache_path) is None:
         return Products([], {}, {}).arrays({}, {})
     with Cache(inventory.cache_path) as cache:
-        catalogue = {path: cache._read(path) for path in cache.digests if path.startswith("catalogue/")}
+        paths = [path for path in cache.digests if path.startswith("catalogue/")]
+        catalogue: Catalogue = {path: cache.tables.read(path) for path in paths}
         for modality in cache.modalities:
-            rows, new = cache.rows(modality), np.append(inventory.statuses(modality), b"")  # the last is that of row -1
+            blocks = inventory.statuses(modality).blocks()
+            rows, new = cache.rows(modality), np.concatenate([*blocks, [b""]])  # the last is that of row -1
             path = f"catalogue/{modality}/status"
-            catalogue[path] = np.where(rows < 0, catalogue[path], new[rows])
+            catalogue[path] = np.where(rows < 0, cache.tables.read(path), new[rows])
     return catalogue
 
 
-def _is_the_same(cache_path: Path, catalogue: dict[str, np.ndarray]) -> bool:
+def _is_the_same(cache_path: Path, catalogue: Catalogue) -> bool:
     with Cache(cache_path) as cache:
         kept = {path: digest for path, digest in cache.digests.items() if path.startswith("catalogue/")}
     return kept == {path: array_digest(array) for path, array in catalogue.items()}
 
 
-def _check_space(inventory: Inventory, catalogue: dict[str, np.ndarray], tables: Tables) -> None:
+def _check_space(inventory: Inventory, catalogue: Catalogue, tables: Tables) -> None:
     n_bytes = sum(array.nbytes for array in catalogue.values()) + sum(table.n_bytes for table in tables.values())
     n_bytes += sum(80 * len(rows) for rows in inventory.keys.values())  # 64 of the key, 16 of the status
     n_bytes += sum(

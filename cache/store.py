@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
+from cache.checked_tables import CheckedTables
 from cache.cloud.local_copies import local_copy
-from cache.errors import DamagedCacheError, MissingEntryError, UnreadableError
+from cache.errors import MissingEntryError
+from cache.key_index import KeyIndex
 from cache.keys import ContentSpec, EncoderSpec
-from cache.layout import attribute, column_path, open_checked
+from cache.layout import column_path
 from cache.memory_budget import check_memory
 from cache.plain_rows import PlainRows
-from cache.source_file import SourceFile
 from cache.string_column import StringColumn
-from cache.tokens import MOST_TOKENS, Tokens, is_out_of_order
-from cache.writer import BLOCK_ROWS, array_digest, content_sha256, decode_strings
+from cache.tokens import MOST_TOKENS, Tokens
 
 __all__ = ["Cache"]
-
-MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their chunks
 
 
 class Cache:
@@ -42,8 +37,7 @@ class Cache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = local_copy(path)
-        self._file = open_checked(self.path)
-        self._unread: dict[str, str] = {}  # the digests of what has not been read yet
+        self.tables = CheckedTables(self.path)
 
     def __enter__(self) -> Cache:
         return self
@@ -53,49 +47,42 @@ class Cache:
 
     def __repr__(self) -> str:
         """Return the path, how many products there are, and the encoders; quick, as it reads shapes alone."""
-        if not self._file:
+        if not self.tables.is_open:
             return f"Cache {self.path}\nclosed"
         encoders = []
         for path in (f"{modality}/{name}" for modality in self.content_modalities for name in self.encoders(modality)):
-            n_vectors, dim = self._shape(f"{path}/vector")
-            tokens = f" (tokens of {self._shape(f'{path}/token')[1]})" if self._has(f"{path}/token") else ""
+            n_vectors, dim = self.tables.shape(f"{path}/vector")
+            tokens = f" (tokens of {self.tables.shape(f'{path}/token')[1]})" if self.tables.has(f"{path}/token") else ""
             encoders.append(f"{path} {n_vectors} × {dim}{tokens}")
-        n_products = self._shape("catalogue/id/offset")[0] - 1
+        n_products = self.tables.shape("catalogue/id/offset")[0] - 1
         return f"Cache {self.path}\n{n_products} products\n{', '.join(encoders) or 'no encoders'}"
 
     def __len__(self) -> int:
-        return len(self._read("catalogue/id/offset")) - 1
+        return len(self.tables.read("catalogue/id/offset")) - 1
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self.tables.close()
 
     @property
     def content_sha256(self) -> str:
         """The SHA-256 over all that the cache holds."""
-        with self._reading("content_sha256"):
-            return str(attribute(self._file, "content_sha256") or "")
+        return self.tables.content_sha256
 
     @property
     def digests(self) -> dict[str, str]:
         """The SHA-256 of every dataset, by its path."""
-        try:
-            digests = json.loads(self._text("digests"))
-        except (ValueError, RecursionError) as error:
-            raise self._damaged("digests", error) from error
-        if not isinstance(digests, dict):
-            raise self._damaged("digests", "it is no JSON object")
-        return digests
+        return self.tables.digests
 
     @property
     def modalities(self) -> list[str]:
         """The modalities that the catalogue has, sorted by name."""
-        return [name for name in self.content_modalities if self._has(f"catalogue/{name}")]
+        return [name for name in self.content_modalities if self.tables.has(f"catalogue/{name}")]
 
     @property
     def content_modalities(self) -> list[str]:
         """All modalities of which there are contents, also those that only earlier catalogues had, sorted by name."""
-        return sorted(name for name in self._names("/") if name not in {"catalogue", "digests"})
+        return sorted(name for name in self.tables.names("/") if name not in {"catalogue", "digests"})
 
     def encoders(self, modality: str) -> list[str]:
         """Return the names of the encoders whose vectors there are, sorted.
@@ -108,7 +95,7 @@ class Cache:
                 f"Expected the cache {self.path} to hold the modality {modality!r}, but it holds "
                 f"{', '.join(self.modalities) or 'none'}. Extract it with embed-extract --modalities {modality}."
             )
-        return sorted(name for name in self._names(modality) if name not in {"key", "status"})
+        return sorted(name for name in self.tables.names(modality) if name not in {"key", "status"})
 
     def encoder(self, modality: str, name: str | None = None) -> str:
         """Return `name` if there is such an encoder, or the only one there is where `name` is None.
@@ -129,19 +116,19 @@ class Cache:
 
     def spec(self, modality: str, encoder: str) -> EncoderSpec:
         """Return all that made the encoder's vectors what they are."""
-        return EncoderSpec.from_json(self._text(f"{modality}/{encoder}/spec"))
+        return EncoderSpec.from_json(self.tables.text(f"{modality}/{encoder}/spec"))
 
     def content_spec(self, modality: str) -> ContentSpec | None:
         """Return how the modality's contents are made of the catalogue; None where that is not known."""
         path = f"catalogue/{modality}/spec"
-        return ContentSpec.from_json(self._text(path)) if self._has(path) else None
+        return ContentSpec.from_json(self.tables.text(path)) if self.tables.has(path) else None
 
     def samples(self, modality: str) -> dict[str, str]:
         """Return the contents that are kept as they are, as strings by key (`cache.samples`)."""
         path = f"catalogue/{modality}/sample"
-        if not self._has(f"{path}_key"):
+        if not self.tables.has(f"{path}_key"):
             return {}
-        return dict(zip(self._ascii(f"{path}_key").astype(str).tolist(), self._strings(path), strict=True))
+        return dict(zip(self.tables.ascii(f"{path}_key").astype(str).tolist(), self.tables.strings(path), strict=True))
 
     def ids(self) -> list[str]:
         """Return the N products' ids, in the catalogue's order."""
@@ -149,12 +136,12 @@ class Cache:
 
     def id_column(self) -> StringColumn:
         """Return the N products' ids as they are kept, which takes less memory."""
-        utf8 = self._read("catalogue/id/utf8")
-        return StringColumn(utf8, self._offsets("catalogue/id/offset", len(utf8)))
+        utf8 = self.tables.read("catalogue/id/utf8")
+        return StringColumn(utf8, self.tables.offsets("catalogue/id/offset", len(utf8)))
 
     def columns(self) -> list[str]:
         """Return the names of the catalogue's other columns, in their order."""
-        return self._strings("catalogue/columns")
+        return self.tables.strings("catalogue/columns")
 
     def column(self, name: str) -> list[str]:
         """Return the N cells of a column, as they are written in the catalogue.
@@ -167,44 +154,60 @@ class Cache:
                 f"Expected the catalogue to have the column {name!r}, but its columns are "
                 f"{', '.join(self.columns()) or 'none'}. Name one of them."
             )
-        return self._strings(column_path(name))
+        return self.tables.strings(column_path(name))
 
     def keys(self, modality: str) -> np.ndarray:
         """Return the content keys, (U,) of 64 hexadecimal digits as bytes."""
-        return self._ascii(f"{modality}/key")
+        return self.tables.ascii(f"{modality}/key")
+
+    def key_index(self, modality: str) -> KeyIndex:
+        """Return the content keys by their rows, which takes less memory."""
+        index = KeyIndex()
+        index.reserve(self.tables.shape(f"{modality}/key")[0])
+        for _, keys in self.tables.ascii_blocks(f"{modality}/key"):
+            index.extend(keys)
+        return index
+
+    def failures(self, modality: str) -> dict[str, str]:
+        """Return the statuses of the contents that could not be read, by their keys."""
+        failures: dict[str, str] = {}
+        for rows, statuses in self.tables.ascii_blocks(f"{modality}/status"):
+            if len(failed := np.flatnonzero(statuses != b"ok")):
+                keys = self.tables.block(f"{modality}/key", rows)[failed].astype(str).tolist()
+                failures |= zip(keys, statuses[failed].astype(str).tolist(), strict=True)
+        return failures
 
     def content_statuses(self, modality: str) -> np.ndarray:
         """Return each content's status, (U,) bytes: ``ok``, or why it could not be read."""
-        return self._ascii(f"{modality}/status")
+        return self.tables.ascii(f"{modality}/status")
 
     def encoded(self, modality: str, encoder: str) -> np.ndarray:
         """Return which contents have a vector, (U,) bool."""
-        return self._read(f"{modality}/{encoder}/encoded")
+        return self.tables.read(f"{modality}/{encoder}/encoded")
 
     def vectors(self, modality: str, encoder: str) -> np.ndarray:
         """Return the vectors by content, (U, D) float32; NaN where there is none."""
-        return self._read(f"{modality}/{encoder}/vector")
+        return self.tables.read(f"{modality}/{encoder}/vector")
 
     def vector_block(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
         """Return the vectors of the contents from `start` to `stop`, (stop - start, D) float32."""
-        return self._read(f"{modality}/{encoder}/vector", slice(start, stop))
+        return self.tables.read(f"{modality}/{encoder}/vector", slice(start, stop))
 
     def plain_rows(self, modality: str, encoder: str) -> PlainRows:
         """Return an encoder's vectors as bytes of the file, for `cache.vector_rows`, which checks them."""
-        with self._reading(path := f"{modality}/{encoder}/vector"):
-            return PlainRows(self._file[path], cast("SourceFile", self._file.source))
+        return self.tables.plain_rows(f"{modality}/{encoder}/vector")
 
     def dimension(self, modality: str, encoder: str) -> int:
         """Return D."""
-        return self._shape(f"{modality}/{encoder}/vector")[1]
+        return self.tables.shape(f"{modality}/{encoder}/vector")[1]
 
     def has_tokens(self, modality: str, encoder: str) -> bool:
         """Return whether the encoder's entry has token states beside its vectors."""
-        return self._has(f"{modality}/{encoder}/token")
+        return self.tables.has(f"{modality}/{encoder}/token")
 
     def token_dimension(self, modality: str, encoder: str) -> int:
         """Return D of the tokens, 0 where there are none."""
-        return self._shape(f"{modality}/{encoder}/token")[1] if self.has_tokens(modality, encoder) else 0
+        return self.tables.shape(f"{modality}/{encoder}/token")[1] if self.has_tokens(modality, encoder) else 0
 
     def token_counts(self, modality: str, encoder: str) -> np.ndarray:
         """Return how many tokens each content has, (U,) int64; 0 where it has no vector."""
@@ -212,7 +215,7 @@ class Cache:
 
     def token_values(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
         """Return the tokens from `start` to `stop` of all contents', (stop - start, D') float16."""
-        return self._read(f"{modality}/{encoder}/token", slice(start, stop))
+        return self.tables.read(f"{modality}/{encoder}/token", slice(start, stop))
 
     def tokens(self, modality: str, encoder: str | None = None) -> Tokens:
         """Return the tokens by content, of U contents; a content without vector has none.
@@ -226,7 +229,7 @@ class Cache:
                 f"Expected {modality}/{encoder} to have tokens, but {self.path} has its vectors alone. Extract them "
                 "with embed-extract --tokens."
             )
-        return Tokens(self._read(f"{modality}/{encoder}/token"), self._token_offsets(modality, encoder))
+        return Tokens(self.tables.read(f"{modality}/{encoder}/token"), self._token_offsets(modality, encoder))
 
     def rows(self, modality: str) -> np.ndarray:
         """Return the content's row for each product, (N,) int64; -1 where it has none.
@@ -240,17 +243,26 @@ class Cache:
                 f"{', '.join(self.modalities) or 'none'}: the vectors of {modality} are those of another catalogue. "
                 f"Run embed-extract with {modality} among its --modalities."
             )
-        rows = self._read(f"catalogue/{modality}/row")
-        if rows.size and (rows.min() < -1 or rows.max() >= self._shape(f"{modality}/key")[0]):
-            raise self._damaged(f"catalogue/{modality}/row", "rows point outside their table")
+        rows = self.tables.read(f"catalogue/{modality}/row")
+        if rows.size and (rows.min() < -1 or rows.max() >= self.tables.shape(f"{modality}/key")[0]):
+            raise self.tables.damaged(f"catalogue/{modality}/row", "rows point outside their table")
         return rows
 
     def statuses(self, modality: str) -> list[str]:
         """Return each product's status, N strings: ``ok``, or why it has no vector."""
-        statuses = self._ascii(f"catalogue/{modality}/status")
         shared: dict[bytes, str] = {}  # one object for each status that occurs
-        blocks = (statuses[start : start + BLOCK_ROWS].tolist() for start in range(0, len(statuses), BLOCK_ROWS))
-        return [shared.setdefault(one, one.decode()) for block in blocks for one in block]
+        blocks = self.tables.ascii_blocks(f"catalogue/{modality}/status")
+        return [shared.setdefault(one, one.decode()) for _, block in blocks for one in block.tolist()]
+
+    def status_counts(self, modality: str) -> dict[str, int]:
+        """Return how many products have each status, in the order of their first mention."""
+        counts: Counter[str] = Counter()
+        for _, statuses in self.tables.ascii_blocks(f"catalogue/{modality}/status"):
+            if (statuses == statuses[0]).all():
+                counts[statuses[0].decode()] += len(statuses)
+            else:
+                counts.update(statuses.astype(str).tolist())
+        return dict(counts)
 
     def present(self, modality: str, encoder: str) -> np.ndarray:
         """Return which products have a vector, (N,) bool."""
@@ -276,81 +288,12 @@ class Cache:
         matrix[~present] = np.nan
         return matrix
 
-    def _strings(self, path: str) -> list[str]:
-        utf8 = self._read(f"{path}/utf8")
-        return decode_strings(utf8, self._offsets(f"{path}/offset", len(utf8)))
-
-    def _offsets(self, path: str, n_rows: int) -> np.ndarray:
-        offsets = self._read(path)
-        if offsets[0] != 0 or offsets[-1] != n_rows or is_out_of_order(offsets):
-            raise self._damaged(path, "the offsets are out of order")
-        return offsets
-
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
         path = f"{modality}/{encoder}/token"
-        offsets = self._offsets(f"{path}_offset", self._shape(path)[0])
+        offsets = self.tables.offsets(f"{path}_offset", self.tables.shape(path)[0])
         counts = np.diff(offsets)
         if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
-            raise self._damaged(f"{path}_offset", "expected tokens where there is a vector, and only there")
+            raise self.tables.damaged(f"{path}_offset", "expected tokens where there is a vector, and only there")
         if counts.max(initial=0) > MOST_TOKENS:
-            raise self._damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
+            raise self.tables.damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
         return offsets
-
-    def _ascii(self, path: str) -> np.ndarray:
-        array = self._read(path)
-        if array.view(np.uint8).max(initial=0) > 127:
-            raise self._damaged(path, "it is not ASCII")
-        return array
-
-    def _text(self, path: str) -> str:
-        return bytes(self._read(path)).decode(errors="replace")
-
-    def _read(self, path: str, rows: slice | None = None) -> np.ndarray:
-        with self._reading(path):
-            dataset = self._file[path]
-            array = dataset[() if rows is None else rows]
-            has_checksums = dataset.fletcher32
-        if rows is None and path != "digests" and not (has_checksums and array.nbytes > MOST_HASHED_BYTES):
-            self._check_digest(path, np.asarray(array, dtype=dataset.dtype))
-        return array
-
-    def _check_digest(self, path: str, array: np.ndarray) -> None:
-        """Check what was read for the first time: checksums are of chunks alone, and specs have none."""
-        if not self._unread:
-            self._unread = self.digests
-            if content_sha256(self._unread) != self.content_sha256:
-                raise self._damaged("digests", "it does not match content_sha256")
-        expected = self._unread.get(path)
-        if expected != "":
-            if expected != array_digest(array):
-                raise self._damaged(path, "it does not match its digest")
-            self._unread[path] = ""
-
-    def _shape(self, path: str) -> tuple[int, ...]:
-        with self._reading(path):
-            return tuple(int(size) for size in self._file[path].shape)
-
-    def _names(self, path: str) -> list[str]:
-        with self._reading(path):
-            return list(self._file[path])
-
-    def _has(self, path: str) -> bool:
-        with self._reading(path):
-            return path in self._file
-
-    @contextmanager
-    def _reading(self, path: str) -> Iterator[None]:
-        """Turn HDF5's errors into `DamagedCacheError`, unless the system could not read the file."""
-        try:
-            with self._file.reading():
-                yield
-        except UnreadableError:
-            raise
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            raise self._damaged(path, error) from error
-
-    def _damaged(self, path: str, reason: object) -> DamagedCacheError:
-        return DamagedCacheError(
-            f"{self.path} is damaged at {path} ({reason}). Run cache-verify, and restore it from a copy or delete it "
-            "and run embed-extract again."
-        )

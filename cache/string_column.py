@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from operator import eq
@@ -10,9 +9,10 @@ from typing import Any, overload
 
 import numpy as np
 
+from cache.large_arrays import GrowingArray, empty, row_blocks
 from cache.tokens import offsets_of
 
-__all__ = ["ColumnGatherer", "StringColumn", "take_cells"]
+__all__ = ["ColumnGatherer", "StringColumn", "sorted_hashes", "take_cells"]
 
 BLOCK_ROWS = 4096  # decoded at once
 
@@ -45,7 +45,7 @@ class StringColumn(Sequence[str]):
         return self._decoded(rows.start, rows.stop) if rows else []
 
     def __iter__(self) -> Iterator[str]:
-        blocks = (range(len(self))[start : start + BLOCK_ROWS] for start in range(0, len(self), BLOCK_ROWS))
+        blocks = row_blocks(len(self), BLOCK_ROWS)
         return chain.from_iterable(self._decoded(rows.start, rows.stop) for rows in blocks)
 
     def __eq__(self, other: object) -> bool:
@@ -61,15 +61,18 @@ class StringColumn(Sequence[str]):
     @property
     def is_ascii(self) -> bool:
         """Whether all letters are ASCII."""
-        return self.utf8.max(initial=0) < 128
+        return all(self.utf8[block].max(initial=0) < 128 for block in row_blocks(len(self.utf8)))
 
     @property
     def n_filled(self) -> int:
         """How many are more than blanks; those that begin with a sign of ASCII are not looked at."""
-        rows = np.flatnonzero(np.diff(self.offset))
-        first = self.utf8[self.offset[rows]]
-        unclear = rows[(first <= ord(" ")) | (first >= 127)]
-        return len(rows) - sum(not self[row].strip() for row in unclear.tolist())
+        n_filled = 0
+        for block in row_blocks(len(self)):
+            rows = block.start + np.flatnonzero(np.diff(self.offset[block.start : block.stop + 1]))
+            first = self.utf8[self.offset[rows]]
+            unclear = rows[(first <= ord(" ")) | (first >= 127)]
+            n_filled += len(rows) - sum(not self[row].strip() for row in unclear.tolist())
+        return n_filled
 
     def _decoded(self, start: int, stop: int) -> list[str]:
         bounds = self.offset[start : stop + 1]
@@ -88,33 +91,43 @@ class ColumnGatherer:
     """
 
     def __init__(self) -> None:
-        self._utf8, self._lengths = bytearray(), array("q")  # which grow without a copy beside them
+        self._utf8, self._offsets = GrowingArray(np.uint8), GrowingArray(np.int64)
+        self._offsets.extend(np.zeros(1, dtype=np.int64))
+        self._n_bytes = 0
         self._cells: list[str] | None = None
 
     def extend(self, cells: Sequence[str]) -> None:
         """Take some cells."""
         column = None if self._cells is not None else _encoded(cells)
         if column is not None:
-            self._utf8 += column.utf8.tobytes()
-            self._lengths.frombytes(np.diff(column.offset).tobytes())
+            self._utf8.extend(column.utf8)
+            self._offsets.extend(column.offset[1:] + self._n_bytes)
+            self._n_bytes += len(column.utf8)
             return
         if self._cells is None:
             self._cells = list(self.column())
         self._cells.extend(cells)
 
     def column(self) -> Sequence[str]:
-        """Return all cells; they are let go here."""
+        """Return all cells; it can take no more of them."""
         if self._cells is not None:
             return self._cells
-        utf8, lengths = np.frombuffer(self._utf8, dtype=np.uint8), np.frombuffer(self._lengths, dtype=np.int64)
-        self._utf8, self._lengths = bytearray(), array("q")
-        return StringColumn(utf8, offsets_of(lengths))
+        return StringColumn(self._utf8.array(), self._offsets.array())
 
 
 def take_cells(cells: Sequence[str], rows: Sequence[int]) -> Sequence[str]:
     """Return the cells in some rows, kept as they were."""
     some = [cells[row] for row in rows]
     return (_encoded(some) or some) if isinstance(cells, StringColumn) else some
+
+
+def sorted_hashes(cells: Sequence[str]) -> np.ndarray:
+    """Return a hash of each cell, sorted, (N,) int64; in this process alone cells that are alike have the same."""
+    hashes = empty(len(cells), np.int64)
+    for rows in row_blocks(len(cells)):
+        hashes[rows] = np.fromiter(map(hash, cells[rows]), dtype=np.int64, count=rows.stop - rows.start)
+    hashes.sort()
+    return hashes
 
 
 def _encoded(cells: Sequence[str]) -> StringColumn | None:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from cache.inventory import Inventory
+from cache.large_arrays import let_go
 from cache.last_copies import LastCopies
 from cache.part_file import OpenParts, PartTokens
 from cache.store import Cache
@@ -68,6 +69,7 @@ class TokenTable:
                 stop = max(start + 1, int(np.searchsorted(self.offsets, most, side="right")) - 1)
                 yield self._block(cache, parts, start, stop, opened)
                 start = stop
+                let_go()
 
     def _block(
         self, cache: Cache | None, parts: list[PartTokens], start: int, stop: int, opened: OpenParts

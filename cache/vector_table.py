@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from cache.inventory import Inventory
+from cache.large_arrays import row_blocks
 from cache.last_copies import LastCopies
 from cache.part_file import OpenParts, PartVectors
 from cache.store import Cache
@@ -43,8 +44,7 @@ class VectorTable:
         parts = [PartVectors(part.file) for part in self._parts]
         sealed = Cache(self._inventory.cache_path) if self._entry.sealed else nullcontext()
         with sealed as cache, OpenParts() as opened:
-            for start in range(0, len(self.encoded), block_rows):
-                stop = min(start + block_rows, len(self.encoded))
+            for start, stop in ((rows.start, rows.stop) for rows in row_blocks(len(self.encoded), block_rows)):
                 block = np.full((stop - start, self._entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
                 if cache is not None:
                     old = cache.vector_block(*self._where, start, stop)

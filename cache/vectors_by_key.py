@@ -11,6 +11,7 @@ import numpy as np
 from cache.encoded_keys import EncodedKeys
 from cache.errors import DamagedCacheError
 from cache.journal import Journal
+from cache.key_column import KeyColumn
 from cache.key_index import KeyIndex, as_keys
 from cache.keys import EncoderSpec
 from cache.part import Part
@@ -122,7 +123,7 @@ class VectorsByKey:
             return  # merged or sealed meanwhile; or set aside by the next writer, who has its work done again
         self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
         if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
-            self._parts[path] = part, KeyIndex(as_keys(part.keys))
+            self._parts[path] = part, KeyColumn.of(part.keys).contents
 
     def _sealed(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the contents that have a vector in the sealed cache, and these."""
@@ -154,14 +155,11 @@ class VectorsByKey:
         modality = self.spec.modality
         if modality not in cache.content_modalities:
             return
-        keys, statuses = cache.keys(modality), cache.content_statuses(modality)
-        self._failures = {
-            keys[row].decode(): statuses[row].decode() for row in np.flatnonzero(statuses != b"ok").tolist()
-        }
+        self._failures = cache.failures(modality)
         if self.encoder not in cache.encoders(modality):
             return
         if cache.spec(modality, self.encoder).fingerprint == self.spec.fingerprint:
-            self._encoded = EncodedKeys(KeyIndex(keys), cache.encoded(modality, self.encoder))
+            self._encoded = EncodedKeys(cache.key_index(modality), cache.encoded(modality, self.encoder))
 
 
 def _of_part(part: Part, index: KeyIndex, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

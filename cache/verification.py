@@ -27,7 +27,7 @@ def verify(path: str | Path) -> list[str]:
         UnreadableError: the system could not read the cache or a part, so that nothing can be said of it.
     """
     try:
-        with Cache(path) as cache, cache._file.reading():
+        with Cache(path) as cache, cache.tables.file.reading():
             problems = _digest_problems(cache) or _table_problems(cache)
     except UnreadableError:
         raise
@@ -50,7 +50,7 @@ def _digest_problems(cache: Cache) -> list[str]:
     if content_sha256(expected) != cache.content_sha256:
         return ["The list of digests does not match content_sha256."]
     problems = []
-    for dataset in datasets(cache._file):
+    for dataset in datasets(cache.tables.file):
         path = dataset.name.lstrip("/")
         if path == "digests":
             continue
@@ -97,7 +97,7 @@ def _table_problems(cache: Cache) -> list[str]:
 
 def _token_problems(cache: Cache, modality: str, encoder: str) -> list[str]:
     cache.token_counts(modality, encoder)
-    tokens = cache._file[f"{modality}/{encoder}/token"]
+    tokens = cache.tables.file[f"{modality}/{encoder}/token"]
     if all(np.isfinite(tokens[start : start + BLOCK_ROWS]).all() for start in range(0, len(tokens), BLOCK_ROWS)):
         return []
     return [f"Expected {modality}/{encoder}/token to be finite, but it is not."]

@@ -10,7 +10,9 @@ from itertools import pairwise
 import h5py
 import numpy as np
 
+from cache.large_arrays import row_blocks
 from cache.layout import FORMAT_VERSION
+from cache.lazy_table import LazyTable
 from cache.stop_signals import raise_held_signals
 from cache.string_column import StringColumn
 from cache.tokens import offsets_of
@@ -36,9 +38,9 @@ class Writer:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["created_by"] = np.bytes_(f"embed-once {version_here()}")
 
-    def array(self, path: str, array: np.ndarray, *, is_chunked: bool = True) -> None:
+    def array(self, path: str, array: np.ndarray | LazyTable, *, is_chunked: bool = True) -> None:
         """Write one array of numbers or fixed-width bytes; without chunks it has no Fletcher-32 either."""
-        self.blocks(path, array.shape, array.dtype, [array], is_chunked=is_chunked)
+        self.blocks(path, array.shape, array.dtype, _blocks_of(array), is_chunked=is_chunked)
 
     def text(self, path: str, text: str) -> None:
         """Write one string as a scalar of bytes."""
@@ -100,11 +102,18 @@ def decode_strings(utf8: np.ndarray, offset: np.ndarray) -> list[str]:
     return [whole[start:end].decode("utf-8", "surrogateescape") for start, end in pairwise(bounds)]
 
 
-def array_digest(array: np.ndarray) -> str:
+def array_digest(array: np.ndarray | LazyTable) -> str:
     """Return the SHA-256 that a dataset of this array has."""
     digest = _start_digest(array.shape, array.dtype)
-    digest.update(np.ascontiguousarray(array).data)
+    for block in _blocks_of(array):
+        digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
+
+
+def _blocks_of(array: np.ndarray | LazyTable) -> Iterable[np.ndarray]:
+    if isinstance(array, LazyTable):
+        return array.blocks()
+    return (array[rows] for rows in row_blocks(len(array))) if array.ndim == 1 and len(array) else [array]
 
 
 def dataset_digest(dataset: h5py.Dataset) -> str:

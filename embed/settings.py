@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from cache.memory_budget import memory_bytes
 from cache.workers.ray_cluster import RaySettings
 from embed.errors import SettingError
 
@@ -77,6 +78,7 @@ class ExtractSettings:
     reuse: tuple[Path, ...] = ()  # other caches, whose vectors are taken where they are those of the same encoder
     engine: str = "local"  # or "ray": who encodes
     ray: RaySettings = RAY  # the cluster of the engine
+    memory: str | None = None  # for rows, keys and cells: "2G"; more lies on the disk. None: half of the machine's
     part_bytes: int = 32 * 2**20
     part_s: float = 5.0
 
@@ -107,6 +109,7 @@ class ExtractSettings:
                 f"--class-names: expected text among --modalities, got {','.join(self.modalities)}. Add it, with a "
                 "text encoder, or with the tower for texts of the image encoder as --text-encoder."
             )
+        memory_bytes(self.memory)  # which refuses what is no size
         self._check_table()
         for modality in self.modalities:
             self.choices(modality)  # which refuses lists that do not fit

@@ -643,8 +643,8 @@ def test_a_flip_in_what_has_no_checksum_is_found_when_it_is_read(tmp_path, name)
 
 
 def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch):
-    monkeypatch.setattr("cache.store.MOST_HASHED_BYTES", 0)
-    monkeypatch.setattr("cache.store.array_digest", lambda array: pytest.fail("hashed") if array.ndim else "")
+    monkeypatch.setattr("cache.checked_tables.MOST_HASHED_BYTES", 0)
+    monkeypatch.setattr("cache.checked_tables.array_digest", lambda array: pytest.fail("hashed") if array.ndim else "")
     with Cache(path) as cache:
         assert cache.matrix("image").shape == (4, 3)
 
@@ -652,7 +652,7 @@ def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch)
 def test_what_was_read_once_is_not_hashed_again(path, monkeypatch):
     with Cache(path) as cache:
         cache.ids()
-        monkeypatch.setattr("cache.store.array_digest", lambda _: pytest.fail("hashed"))
+        monkeypatch.setattr("cache.checked_tables.array_digest", lambda _: pytest.fail("hashed"))
         assert len(cache.ids()) == 4
 
 

@@ -310,7 +310,7 @@ def test_number_of_blocks_does_not_change_how_often_a_file_is_opened_or_its_offs
         opened.append(file_path.name)
         return open_checked(file_path, **options)
 
-    for module in ("cache.part_file", "cache.store"):
+    for module in ("cache.part_file", "cache.checked_tables"):
         monkeypatch.setattr(f"{module}.open_checked", noting)
     monkeypatch.setattr(Cache, "_token_offsets", lambda *_: pytest.fail("they were read again"))
     found = np.concatenate(list(table.blocks(1)))

@@ -151,8 +151,9 @@ def test_a_run_reads_the_keys_of_its_cache_once_to_plan_and_to_seal(catalogue, m
     run(catalogue)
     catalogue.write_text(catalogue.read_text().replace("product number 1", "another"))
     read = []
-    keys = Cache.keys
-    monkeypatch.setattr(Cache, "keys", lambda self, modality: read.append(modality) or keys(self, modality))
+    keys = Cache.key_index
+    monkeypatch.setattr(Cache, "key_index", lambda self, modality: read.append(modality) or keys(self, modality))
+    monkeypatch.setattr(Cache, "keys", lambda *_: pytest.fail("the letters of all keys are read at once"))
     assert run(catalogue) == (0, 1)
     assert sorted(read) == ["image", "text"]
 

@@ -1,6 +1,7 @@
 """How much memory a row of the catalogue takes while nothing is to be encoded, by the bytes that Python allocates."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from embed.catalogue.catalogue import read_catalogue
 N_ROWS = 8000
 SETTINGS = ExtractSettings(modalities=("text",))
 CUT = (
-    "cache.store.BLOCK_ROWS",
+    "cache.checked_tables.BLOCK_ROWS",
+    "cache.large_arrays.BLOCK_ROWS",
     "cache.string_column.BLOCK_ROWS",
     "cache.key_index.BLOCK_ROWS",
     "cache.key_column.BLOCK_ROWS",
     "cache.planning.BLOCK_ROWS",
     "embed.catalogue.formats.csv.BATCH_ROWS",
+    "embed.catalogue.formats.csv.PIECE_ROWS",
     "embed.extraction.gathered_contents.BLOCK_ROWS",
 )
 TEXT = "a title of some forty letters and of more "
@@ -37,7 +40,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     lines = (f"{n:08},{TEXT}{n},class {n % 50}\n" for n in range(N_ROWS))
     (folder / "data.csv").write_text("id,text,label\n" + "".join(lines))
-    extract(folder / "data.csv", folder / "e.h5", settings=SETTINGS, encoders=[PlainEncoder("text")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cache.writer.BLOCK_ROWS", 256)  # a chunk, which is read whole
+        extract(folder / "data.csv", folder / "e.h5", settings=SETTINGS, encoders=[PlainEncoder("text")])
     return folder
 
 
@@ -64,9 +69,14 @@ def test_cells_are_kept_as_bytes(folder):
     assert bytes_a_row(lambda: read_catalogue(folder / "data.csv", SETTINGS)) < 220
 
 
-def test_a_run_that_finds_nothing_to_do_takes_little_a_row(folder):
-    """It took 976 bytes."""
+@pytest.mark.parametrize(("memory", "most"), [(None, 240), ("1K", 60)], ids=["in memory", "on the disk"])
+def test_a_run_that_finds_nothing_to_do_takes_little_a_row(folder, memory, most, monkeypatch):
+    """It took 976 bytes; on the disk are cells, keys and rows, whatever their number."""
+    monkeypatch.setattr("cache.large_arrays.SMALL_BYTES", 1024)
+    monkeypatch.setattr("cache.checked_tables.MOST_HASHED_BYTES", 1024)  # larger tables are read by blocks
     encoder = PlainEncoder("text")
     line = folder / "data.csv", folder / "e.h5"
-    assert bytes_a_row(lambda: extract(*line, settings=SETTINGS, encoders=[encoder])) < 400
+    settings = replace(SETTINGS, memory=memory)
+    n_bytes = bytes_a_row(lambda: extract(*line, settings=settings, encoders=[encoder]))
+    assert n_bytes < most
     assert not encoder.n_encoded

@@ -206,7 +206,7 @@ class MirroredJournal(Journal):
         if facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 for modality in cache.content_modalities:
-                    index = KeyIndex(cache.keys(modality))
+                    index = cache.key_index(modality)
                     for encoder in cache.encoders(modality):
                         where = modality, encoder, cache.spec(modality, encoder).fingerprint
                         sealed[where] = EncodedKeys(index, cache.encoded(modality, encoder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,7 @@ def _facts(cache_path: Path) -> dict[str, Any]:
             "contents": {
                 modality: str(cache.content_spec(modality) or "of columns not known") for modality in cache.modalities
             },
-            "statuses": {modality: dict(Counter(cache.statuses(modality))) for modality in cache.modalities},
+            "statuses": {modality: cache.status_counts(modality) for modality in cache.modalities},
             "encoders": [
                 _entry_facts(cache, modality, encoder)
                 for modality in cache.content_modalities

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cache.errors import CacheError, SpecConflictError
 from cache.key_column import KeyColumn
-from cache.key_index import KeyIndex
 from cache.keys import ContentSpec
 from cache.products import Contents, Products
 from cache.samples import N_SAMPLES, read_samples
@@ -37,7 +36,7 @@ def products_of(cache: Cache) -> Products:
     contents = {}
     for modality in cache.modalities:
         contents[modality] = Contents(
-            keys=KeyColumn(KeyIndex(cache.keys(modality)), cache.rows(modality)),
+            keys=KeyColumn(cache.key_index(modality), cache.rows(modality)),
             statuses=cache.statuses(modality),
             spec=cache.content_spec(modality),
             samples=read_samples(cache, modality),

@@ -14,7 +14,8 @@ import numpy as np
 from cache import ContentSpec
 from cache.cloud.addresses import StoragePath
 from cache.column_names import share_filled
-from cache.string_column import ColumnGatherer, take_cells
+from cache.large_arrays import GrowingArray, row_blocks
+from cache.string_column import ColumnGatherer, sorted_hashes, take_cells
 from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
@@ -121,7 +122,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
         columns = {name: take_cells(cells, rows) for name, cells in columns.items()}
     _tell_subset(len(numbers), n_rows, settings, path)
     tell_stray_bytes(columns, path)
-    ids = list(map(str, numbers.tolist())) if id_column is None else columns[id_column]
+    ids = _numbered(numbers) if id_column is None else columns[id_column]
     text_columns = settings.text_column_names
     taken = {"id": id_column, **roles, "label": finder.find("label")}
     names: dict[str, tuple[str, ...]] = {role: (column,) for role, column in taken.items() if column is not None}
@@ -145,13 +146,13 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
 def _read(table: Table, where: Where | None) -> tuple[int, np.ndarray, dict[str, Sequence[str]]]:
     """Return how many rows the table has, and the numbers and cells of those for which the condition holds."""
     n_rows = 0
-    numbers = [np.empty(0, dtype=np.int64)]
+    numbers = GrowingArray(np.int64)
     columns = {name: ColumnGatherer() for name in table.columns}
     for n_rows, new_numbers, batch in batches_where(table, where):  # noqa: B007 - the last one counts
-        numbers.append(np.array(new_numbers, dtype=np.int64))
+        numbers.extend(np.array(new_numbers, dtype=np.int64))
         for name, cells in columns.items():
             cells.extend(batch[name])
-    return n_rows, np.concatenate(numbers), {name: cells.column() for name, cells in columns.items()}
+    return n_rows, numbers.array(), {name: cells.column() for name, cells in columns.items()}
 
 
 def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path) -> None:
@@ -169,9 +170,17 @@ def _tell_subset(n_left: int, n_rows: int, settings: ExtractSettings, path: Path
     log.info("%d of the %d products of %s are taken (%s).", n_left, n_rows, path, ", ".join(asked))
 
 
+def _numbered(numbers: np.ndarray) -> Sequence[str]:
+    ids = ColumnGatherer()
+    for rows in row_blocks(len(numbers)):
+        ids.extend(list(map(str, numbers[rows].tolist())))
+    return ids.column()
+
+
 def _check_ids(ids: Sequence[str], numbers: np.ndarray, column: str, path: Path) -> None:
-    hashes = np.sort(np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids)))
-    if (hashes[1:] != hashes[:-1]).all():
+    hashes = sorted_hashes(ids)
+    blocks = row_blocks(len(hashes) - 1)
+    if not any((hashes[rows] == hashes[rows.start + 1 : rows.stop + 1]).any() for rows in blocks):
         return  # a set of the ids themselves would take some hundred bytes each
     if len(set(ids)) == len(ids):
         return

@@ -34,9 +34,13 @@ def tell_stray_bytes(columns: Mapping[str, Sequence[str]], path: Path) -> None:
     for name, cells in columns.items():
         if isinstance(cells, StringColumn) and cells.is_ascii:
             continue
-        wide = [cell for cell in cells if not cell.isascii()]
-        some = [cell for cell in wide if STRAY.search(cell)]
-        n_unicode += len(wide) - len(some)
+        some = []
+        for cell in cells:
+            if not cell.isascii():
+                if STRAY.search(cell):
+                    some.append(cell)
+                else:
+                    n_unicode += 1
         if some:
             stray[name] = some
     if not stray:

@@ -129,6 +129,10 @@ class ExtractCommand(Command):
     help="Seconds that a worker of Ray's may say nothing; then it is replaced.",
 )
 @setting("--reuse", type=PATH, multiple=True, help="Another cache, whose vectors of the same encoders are taken.")
+@setting(
+    "--memory",
+    help="For the catalogue's cells, keys and rows, such as 2G; more lies on the disk; default: half of the machine's.",
+)
 @setting("--retry-failed", is_flag=True, help="Try the contents again that could not be read.")
 @setting("--rehash", is_flag=True, help="Read every picture, also where size, inode and times are unchanged.")
 @setting("--max-bad", help="Fail when more products have bad contents: 1% or 20; default: no limit.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -15,10 +14,13 @@ import numpy as np
 from cache import Contents, ContentSpec
 from cache.cloud.addresses import is_address, resolved
 from cache.file_identity import identity
+from cache.hash_runs import ROW
 from cache.key_column import KeyColumn
 from cache.key_index import KeyIndex
+from cache.large_arrays import GrowingArray
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
+from cache.status_column import StatusColumn
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
 from embed.catalogue.pictures.picture_lists import PictureList
@@ -127,12 +129,10 @@ class Source:
         if left_out:
             is_left_out = np.isin(keys.rows, index.rows_of(left_out)) & (keys.rows >= 0)
             keys = KeyColumn(index, np.where(is_left_out, -1, keys.rows))
-            statuses = [
-                RETRIED if is_out else status for is_out, status in zip(is_left_out.tolist(), statuses, strict=True)
-            ]
+            statuses = StatusColumn.of(statuses).replaced(is_left_out, RETRIED)
         n_mentioned = int(self.keys.rows.max(initial=-1)) + 1
         if self.modality == "text" and n_mentioned < len(index):  # names of classes stand behind the products' texts
-            index = KeyIndex(index.keys[:n_mentioned])
+            index = KeyIndex(KeyColumn(index, np.arange(n_mentioned, dtype=ROW)))
         samples = choose_samples(index, self._sample, kept=kept, left_out=left_out)
         return Contents(keys, statuses, spec=self.spec, samples=samples)
 
@@ -181,11 +181,15 @@ def find_source(
     )
     if shard is not None and modality == "text":
         contents = (one for one in contents if one[0] and shard.takes_key(one[0]))
-    found: list[Any] | array[int] = array("q") if modality == "text" else []
-    column, statuses = gather(contents, found, most=len(cells) + len(names))
-    places: Sequence[Any] = found
-    if isinstance(found, array):
-        places = Texts(cells, np.frombuffer(found, dtype=np.int64), is_cleaned=settings.clean_text, names=names)
+    listed_places: list[Any] = []
+    places: Sequence[Any] = listed_places
+    most = len(cells) + len(names)
+    if modality == "text":
+        rows = GrowingArray(ROW)
+        column, statuses = gather(contents, lambda some: rows.extend(np.array(some, dtype=ROW)), most=most)
+        places = Texts(cells, rows.array(), is_cleaned=settings.clean_text, names=names)
+    else:
+        column, statuses = gather(contents, listed_places.extend, most=most)
     if modality == "image" and needs_pictures and shard is None:
         _tell_missing(statuses, cells, catalogue, settings)
     if names and shard is None:  # they are contents of no product
@@ -197,7 +201,8 @@ def find_source(
         by_product = [list(islice(every, len(names))) for names in lists]
         pictures = {row: listed for row, listed in enumerate(by_product) if len(listed) > 1}
         firsts = np.cumsum([0, *map(len, lists[:-1])])
-        column, statuses = KeyColumn(column.contents, column.rows[firsts]), [listed[0].status for listed in by_product]
+        column = KeyColumn(column.contents, column.rows[firsts])
+        statuses = StatusColumn.of([listed[0].status for listed in by_product])
     return Source(modality, column, statuses, places, spec, hints, pictures)
 
 
@@ -270,7 +275,9 @@ def _image(place: Path | Place | str, known: str) -> KeyedContent:
         return "", str(error), ""
 
 
-def _tell_missing(statuses: list[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings) -> None:
+def _tell_missing(
+    statuses: Sequence[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings
+) -> None:
     """Note what would lead to pictures that are not there.
 
     Raises:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from cache import CacheError, Journal
+from cache.cloud.addresses import is_address
 from cache.reading import facts_of
 
-__all__ = ["check_space", "free_bytes", "needed_bytes"]
+__all__ = ["check_space", "folder_beside", "free_bytes", "needed_bytes"]
+
+
+def folder_beside(cache_path: str | Path) -> Path:
+    """Return a folder that is there, on the disk on which the cache stands or will stand; of one in a bucket another.
+
+    >>> folder_beside("/not/there/e.h5"), folder_beside("/")
+    (PosixPath('/'), PosixPath('/'))
+    """
+    if is_address(cache_path):
+        return Path(tempfile.gettempdir())
+    path = Path(os.path.realpath(cache_path))
+    return next(folder for folder in (path, *path.parents) if os.path.isdir(folder))
 
 
 def needed_bytes(cache_path: Path, *, n_bytes: int) -> int:

@@ -17,6 +17,7 @@ from cache.console.progress import Progress
 from cache.cores import count_cores
 from cache.inventory import Entry
 from cache.key_column import KeyColumn
+from cache.large_arrays import empty, let_go, row_blocks
 from embed.contents.objects import fetch_together
 from embed.contents.statuses import RETRIED
 from embed.encoders.device import one_core_each
@@ -25,6 +26,7 @@ from embed.errors import ContentError, EncoderError
 from embed.extraction.batch import Batch
 from embed.extraction.content_source import ContentSource
 from embed.extraction.disk_space import check_space
+from embed.extraction.longest_first import longest_first
 from embed.extraction.replica_pool import ReplicaPool
 from embed.extraction.thread_map import completed
 from embed.settings import ExtractSettings
@@ -87,9 +89,14 @@ class EncoderRun:
         missing = self._planned(inventory)
         if self.encoder.spec.modality == "text":
             # Texts of one length need little padding; the longest come first, so that the cores end together.
-            places = (self.source.places[number] for number in missing.rows.tolist())
-            lengths = np.fromiter((len(str(place)) for place in places), dtype=np.int64, count=len(missing))
-            missing = KeyColumn(missing.contents, missing.rows[np.argsort(-lengths, kind="stable")])
+            rows, lengths = missing.rows, empty(len(missing), np.int32)
+            for block in row_blocks(len(rows)):
+                places = (self.source.places[number] for number in rows[block].tolist())
+                lengths[block] = [len(str(place)) for place in places]
+            order = longest_first(lengths)
+            for block in row_blocks(len(rows)):
+                order[block] = rows[order[block]]
+            missing = KeyColumn(missing.contents, order)
         return missing
 
     def lacks_any(self, inventory: Inventory) -> bool:
@@ -282,5 +289,6 @@ class EncoderRun:
             name, spec = self.encoder.name, self.encoder.spec
             self.journal.publish(Part(name, spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens))
             self.batches, self.failures = [], {}
+            let_go()
             self.journal.merge(spec.modality, name)
         self.published_at = time.monotonic()

@@ -17,6 +17,8 @@ from cache import Cache, Inventory, Journal, Products, seal
 from cache.cloud.addresses import StoragePath
 from cache.cloud.mirrored_journal import open_journal
 from cache.column_names import PICTURE_KEYS
+from cache.large_arrays import memory_limit
+from cache.memory_budget import memory_bytes
 from cache.reading import facts_of
 from cache.samples import read_samples
 from cache.workers.engines import find_engine
@@ -25,12 +27,13 @@ from embed.contents.statuses import NOT_BAD
 from embed.encoders.protocol import Encoder
 from embed.errors import SettingError, TooManyBadError
 from embed.extraction.content_source import Source, find_source
-from embed.extraction.disk_space import free_bytes, needed_bytes
+from embed.extraction.disk_space import folder_beside, free_bytes, needed_bytes
 from embed.extraction.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.engines.registry import ENGINES
 from embed.extraction.estimate import Estimate, estimate_encoder
 from embed.extraction.failure_list import list_failures
 from embed.extraction.picture_means import BrokenPicture, add_means
+from embed.extraction.products_gone import count_products_gone, tell_products_gone
 from embed.extraction.reuse import take_known
 from embed.extraction.run_encoders import RunEncoders
 from embed.extraction.shard import Shard, find_shard
@@ -100,16 +103,10 @@ def extract(
         reports = encode(work.runs, work.inventory, settings)
         changed = {key for run in work.runs for key in run.changed}
         products, broken = _products(work, changed)
-        n_gone = _count_products_gone(work.cache_path, work.catalogue)
+        n_gone = count_products_gone(work.cache_path, work.catalogue.ids)
         was_written = seal(work.cache_path, work.journal, products, inventory=work.inventory)
-        if n_gone:
-            is_part = any(chosen is not None for chosen in (settings.where, settings.per_class, settings.sample))
-            log.info(
-                "%d products of the cache are not %s: they left it, and their vectors stay%s.",
-                n_gone,
-                f"taken of {work.catalogue.path}" if is_part else f"in {work.catalogue.path}",
-                " (all come back without --where, --per-class and --sample)" if is_part else "",
-            )
+        is_part = any(chosen is not None for chosen in (settings.where, settings.per_class, settings.sample))
+        tell_products_gone(n_gone, work.catalogue.path, is_part=is_part)
         failures_path, statuses = list_failures(work.cache_path, work.catalogue, list(work.sources), broken=broken)
     report = ExtractReport(
         cache_path=work.named_path,
@@ -212,7 +209,25 @@ def _work(
     encoders: Sequence[Encoder] | None,
     shard: Shard | None = None,
 ) -> Iterator[_Work]:
-    """Yield what there is to do, while the cache is locked; or what a shard has to do, while no other process is it."""
+    """Yield what there is to do, while the cache is locked; or what a shard has to do, while no other process is it.
+
+    What is as long as the catalogue takes no more memory than the settings say.
+    """
+    with (
+        memory_limit(memory_bytes(settings.memory), folder_beside(cache_path)),
+        _planned(catalogue_path, cache_path, settings, encoders, shard) as work,
+    ):
+        yield work
+
+
+@contextmanager
+def _planned(
+    catalogue_path: str | Path,
+    cache_path: str | Path,
+    settings: ExtractSettings,
+    encoders: Sequence[Encoder] | None,
+    shard: Shard | None,
+) -> Iterator[_Work]:
     cache_path = StoragePath(cache_path)
     facts = facts_of(cache_path, follow_symlinks=False)
     if facts is not None and stat.S_ISLNK(facts.st_mode):
@@ -266,14 +281,6 @@ def _kept_samples(cache_path: Path) -> dict[str, dict[str, bytes]]:
         return {}
     with Cache(cache_path) as cache:
         return {modality: read_samples(cache, modality) for modality in cache.modalities}
-
-
-def _count_products_gone(cache_path: Path, catalogue: Catalogue) -> int:
-    if facts_of(cache_path) is None:
-        return 0
-    with Cache(cache_path) as cache:
-        ids = cache.id_column()
-    return 0 if ids == catalogue.ids else len(set(ids).difference(catalogue.ids))
 
 
 def _check_bad(report: ExtractReport, settings: ExtractSettings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 
 from cache import Cache
@@ -27,11 +26,10 @@ def list_failures(
     counts = {}
     with Cache(cache_path) as cache:
         for modality in modalities:
-            statuses = cache.statuses(modality)
-            counts[modality] = dict(Counter(statuses))
+            counts[modality] = cache.status_counts(modality)
             if counts[modality].keys() <= NOT_BAD:
                 continue
-            cells = catalogue.cells(modality)
+            statuses, cells = cache.statuses(modality), catalogue.cells(modality)
             lines += [
                 (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])
                 for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)

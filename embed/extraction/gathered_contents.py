@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from cache.hash_runs import ROW
 from cache.key_column import KeyColumn, rows_in
 from cache.key_index import KeyIndex
+from cache.large_arrays import empty, row_blocks
+from cache.status_column import StatusColumn, StatusGatherer
 
 __all__ = ["gather"]
 
@@ -18,19 +20,22 @@ BLOCK_ROWS = 2**16  # contents whose keys are indexed at once
 
 
 def gather(
-    contents: Iterator[tuple[str, str, Any]], places: list[Any] | array[int], *, most: int
-) -> tuple[KeyColumn, list[str]]:
-    """Return the keys and the statuses of so many at most, and put into `places` where each content is found first."""
+    contents: Iterator[tuple[str, str, Any]], take_places: Callable[[list[Any]], object], *, most: int
+) -> tuple[KeyColumn, StatusColumn]:
+    """Return the keys and the statuses of so many at most, and have it taken where each content is found first."""
     index = KeyIndex()
     index.reserve(most)
-    rows = [np.empty(0, dtype=np.int64)]
-    statuses: list[str] = []
-    while block := list(islice(contents, BLOCK_ROWS)):
+    rows, n_rows = empty(most, ROW), 0
+    statuses = StatusGatherer(most)
+    for _ in row_blocks(most, BLOCK_ROWS):
+        if not (block := list(islice(contents, BLOCK_ROWS))):
+            break
         keys, some_statuses, some_places = zip(*block, strict=True)
-        n_before = len(index)
-        rows.append(rows_in(index, keys))
-        statuses += some_statuses
-        new = np.flatnonzero(rows[-1] >= n_before)
-        _, first = np.unique(rows[-1][new], return_index=True)
-        places.extend([some_places[n] for n in new[first].tolist()])
-    return KeyColumn(index, np.concatenate(rows)), statuses
+        n_before, some = len(index), slice(n_rows, n_rows + len(block))
+        rows[some] = rows_in(index, keys)
+        statuses.extend(some_statuses)
+        new = np.flatnonzero(rows[some] >= n_before)
+        _, first = np.unique(rows[some][new], return_index=True)
+        take_places([some_places[n] for n in new[first].tolist()])
+        n_rows += len(block)
+    return KeyColumn(index, rows[:n_rows]), statuses.column()

@@ -22,7 +22,7 @@ class Texts(Sequence[str]):
     Names, which are as they are written also where cells are cleaned, stand behind the cells.
 
     Shape:
-        rows: (U,) int64, a cell of each text
+        rows: (U,) int32, a cell of each text
     """
 
     def __init__(self, cells: Sequence[str], rows: np.ndarray, *, is_cleaned: bool, names: Sequence[str] = ()) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 
 from cache import Cache
 from heads.data.encoder_sets import dimension, split_name
+from heads.data.near_points import first_of_equals, near_pairs
 
 __all__ = ["alike_contents", "near_contents"]
 
 BLOCK_ROWS = 4096
 N_PROJECTIONS = 16
-N_INDEXED = 6  # of them: a tree of more is slow
+N_INDEXED = 6  # of them, to look for near ones by
 ROUNDING = {"fp32": 1e-3}  # the distance of unit vectors of one content, encoded in batches of other shapes
 COARSE_ROUNDING = 1e-2  # of bf16 and fp16
 
@@ -68,16 +69,15 @@ def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
     Distances are estimated from random projections (Johnson and Lindenstrauss, 1984): what is equal within rounding
     stays so, and what is not is further apart by orders of magnitude.
     """
-    from scipy.spatial import cKDTree
-
     projection = np.random.default_rng(0).standard_normal((dimension(cache, modality, names), N_PROJECTIONS))
     projection = (projection / np.sqrt(N_PROJECTIONS)).astype(np.float32)
     blocks = _unit_blocks(cache, modality, names, rows)
     points = np.concatenate([vectors @ projection for vectors in blocks])  # (U, 16)
     # Equal ones first fall into one cell each, so that the pairs are few however many are equal.
-    _, first, cells = np.unique(np.round(points / (rounding / 4)), axis=0, return_index=True, return_inverse=True)
-    same_cell = np.stack([first[cells.reshape(-1)], np.arange(len(points))], axis=1)
-    left, right = cKDTree(points[first, :N_INDEXED]).query_pairs(1.5 * rounding, output_type="ndarray").T
+    firsts = first_of_equals(np.round(points / (rounding / 4)).astype(np.int32))
+    first = np.flatnonzero(firsts == np.arange(len(points)))
+    same_cell = np.stack([firsts, np.arange(len(points))], axis=1)
+    left, right = near_pairs(points[first, :N_INDEXED], 1.5 * rounding).T
     is_near = np.linalg.norm(points[first[left]] - points[first[right]], axis=1) <= 1.5 * rounding
     near = np.stack([left, right], axis=1)[is_near]
     return np.concatenate([same_cell[same_cell[:, 0] != same_cell[:, 1]], first[near]])

@@ -227,6 +227,25 @@ def keys() -> list[str]:
     return table(header, rows, about({**kept, **since}, since["busy"]))
 
 
+def memory() -> list[str]:
+    """Return what ten million rows take where arrays as long as the catalogue are files."""
+    kept = read("scale")
+    within = kept["arrays_as_files"]
+    rows = [
+        [
+            STEPS[one["step"]],
+            f"{one['cpu_s_a_million']:.1f} s",
+            f"{one['cpu_s']:.0f} s",
+            f"{one['cpu_s'] / one['cpu_s_a_million']:.1f}",
+            *(f"{one[name] / 1000:.1f} GB" for name in ("peak_mb", "peak_mb_before")),
+        ]
+        for one in within["steps"]
+    ]
+    header = ["step", "a million, in memory", f"ten million, `--memory {within['memory']}`", "ratio"]
+    header += ["peak memory at ten million", "before, without a setting"]
+    return table(header, rows, about({**kept, **within}, within["busy"]))
+
+
 def tables() -> list[str]:
     """Return what tables of ten million rows take."""
     kept = read("tables")
@@ -264,6 +283,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "catalogue": catalogue,
     "extraction": extraction,
     "keys": keys,
+    "memory": memory,
     "scale": scale,
     "start_up": start_up,
     "tables": tables,

@@ -60,12 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--part-bytes", type=int, default=32 * 2**20)
+    parser.add_argument("--memory", help="the setting of an extraction, such as 64M; more lies on the disk")
     parser.add_argument("--step", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--folder", type=Path, help="a folder of each size is kept here")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        print(json.dumps(Step(options.run, options.part_bytes).facts))
+        print(json.dumps(Step(options.run, options.part_bytes, options.memory).facts))
         return
     header = f"{'step':16}{'products':>11}{'s':>9}{'CPU s':>9}{'x':>6}{'peak MB':>9}{'read/B':>8}{'files':>7}"
     print(header)
@@ -75,7 +76,7 @@ def main() -> None:
             if not (folder / "data.csv").exists():
                 write_catalogue(folder / "data.csv", n_products)
             for step in options.step:
-                facts = run(step, folder, options.part_bytes)
+                facts = run(step, folder, options.part_bytes, options.memory)
                 cpu[step, n_products] = facts["cpu_s"]
                 ratio = facts["cpu_s"] / cpu.get((step, n_products // 10), float("nan"))
                 n_files = sum(path.is_file() for path in folder.rglob("*")) - 1
@@ -98,9 +99,10 @@ def folder_of(parent: Path | None, n_products: int) -> Iterator[Path]:
         yield folder_that_stays
 
 
-def run(step: str, folder: Path, part_bytes: int) -> dict[str, float]:
+def run(step: str, folder: Path, part_bytes: int, memory: str | None) -> dict[str, float]:
     """Run one step in a process of its own, and return what it took."""
     line = [sys.executable, __file__, "--run", step, "--part-bytes", str(part_bytes)]
+    line += ["--memory", memory] if memory else []
     done = subprocess.run(line, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -142,8 +144,8 @@ class NullEncoder:
 class Step:
     """One step in this process and this folder, and what it took."""
 
-    def __init__(self, name: str, part_bytes: int) -> None:
-        self.settings = ExtractSettings(modalities=("text",), part_bytes=part_bytes, n_workers=2)
+    def __init__(self, name: str, part_bytes: int, memory: str | None) -> None:
+        self.settings = ExtractSettings(modalities=("text",), part_bytes=part_bytes, n_workers=2, memory=memory)
         what, _, of = name.partition(":")
         with self.timed() if what in ("unchanged", "open", "second") else nullcontext():
             getattr(self, what)(*filter(None, [of]))

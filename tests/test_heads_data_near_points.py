@@ -1,0 +1,38 @@
+"""Near points by grids are those that a comparison of every two gives, spread evenly or crowded in some places."""
+
+import numpy as np
+import pytest
+
+import heads.data.near_points
+from heads.data.near_points import first_of_equals, near_pairs
+
+
+def every_two(points, distance):
+    """Return the near pairs in the plain way."""
+    apart = np.linalg.norm(points[:, None] - points[None], axis=2)
+    return np.argwhere(np.triu(apart <= distance, k=1)).tolist()
+
+
+@pytest.mark.parametrize("most_together", [2, 32])
+@pytest.mark.parametrize("scale", [0.01, 0.1, 1.0, 30.0])
+def test_near_points_are_those_of_a_comparison_of_every_two(scale, most_together, monkeypatch):
+    monkeypatch.setattr(heads.data.near_points, "MOST_TOGETHER", most_together)
+    generator = np.random.default_rng(0)
+    points = generator.standard_normal((150, 6)) * scale
+    points = np.concatenate([points, points[:100] + generator.uniform(-0.03, 0.03, (100, 6)), points[:3]])
+    assert sorted(near_pairs(points, 0.05).tolist()) == every_two(points, 0.05)
+
+
+@pytest.mark.parametrize("most_crowded", [0.01, 1.0])
+def test_a_crowd_among_others_is_looked_through_by_a_tree(most_crowded, monkeypatch):
+    monkeypatch.setattr(heads.data.near_points, "MOST_CROWDED", most_crowded)
+    generator = np.random.default_rng(0)
+    points = np.concatenate([generator.standard_normal((100, 3)), generator.normal(5, 0.01, (60, 3))])
+    assert sorted(near_pairs(points, 0.02).tolist()) == every_two(points, 0.02)
+
+
+@pytest.mark.parametrize("mixer", [heads.data.near_points.MIXER, np.uint64(0)], ids=["hashes", "one hash"])
+def test_equal_rows_have_the_first_of_them(mixer, monkeypatch):
+    monkeypatch.setattr(heads.data.near_points, "MIXER", mixer)
+    cells = np.array([[3, -1], [0, 0], [3, -1], [0, 0], [-1, 3]])
+    assert first_of_equals(cells).tolist() == ([0, 1, 0, 1, 4] if mixer else [0, 1, 0, 3, 4])
