@@ -35,8 +35,9 @@ __all__ = ["NamedEncoder", "SpecHints"]
 VARIABLES = ("ATEN_", "CUDA", "HF_", "HOME", "HUGGINGFACE_", "ONEDNN_", "TORCH", "TRANSFORMERS_", "XDG_")  # begin so
 BESIDE = (  # settings that change no spec
     "allow_outside", "bad_lines", "batch_size", "clean_text", "delimiter", "encoding", "engine", "escape", "id_column",
-    "image_column", "image_root", "image_template", "label", "labels", "max_bad", "n_workers", "part_bytes", "part_s",
-    "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample", "text_column", "text_columns", "where",
+    "image_column", "image_root", "image_template", "label", "labels", "max_bad", "memory", "n_workers", "part_bytes",
+    "part_s", "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample", "text_column",
+    "text_columns", "where",
 )  # fmt: skip
 DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev
 MOST_FILES = 4096  # of a folder that is looked at
