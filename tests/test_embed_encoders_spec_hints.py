@@ -119,7 +119,7 @@ def test_what_lies_here_under_a_published_name_hides_no_weights(what, tmp_path, 
 
 def test_settings_that_change_no_spec_make_no_encoder(shop, vit, n_made):
     extract(shop, settings=settings_of(vit))
-    extract(shop, settings=settings_of(vit, max_bad="1%", where="id < 3", n_workers=1))
+    extract(shop, settings=settings_of(vit, max_bad="1%", where="id < 3", n_workers=1, memory="64M"))
     assert n_made() == 1
 
 

@@ -33,9 +33,9 @@ __all__ = ["NamedEncoder", "SpecHints"]
 
 BESIDE = (  # settings that change no spec
     "allow_outside", "bad_lines", "batch_size", "class_names", "clean_text", "delimiter", "encoding", "engine",
-    "escape", "id_column", "image_column", "image_root", "image_template", "label", "labels", "max_bad", "n_workers",
-    "part_bytes", "part_s", "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample", "text_column",
-    "text_columns", "where",
+    "escape", "id_column", "image_column", "image_root", "image_template", "label", "labels", "max_bad", "memory",
+    "n_workers", "part_bytes", "part_s", "per_class", "pictures", "ray", "rehash", "retry_failed", "reuse", "sample",
+    "text_column", "text_columns", "where",
 )  # fmt: skip
 MOST_FILES = 4096  # of a folder that is looked at
 END = "end"
