@@ -72,7 +72,7 @@ _BUILT_IN = (
     ),
     HeadType(
         "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True,
-        version=2,
+        version=3,
     ),
     HeadType(
         "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True,

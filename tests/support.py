@@ -133,6 +133,16 @@ def class_vectors(
     return (centres[codes] + generator.standard_normal((len(codes), dim)) * spread).astype(np.float32)
 
 
+def write_review_page(folder: Path, *, n_products: int = 8) -> Path:
+    """Write a page that asks for products "0", "1", … of the classes a and b, and repeats one earlier answer."""
+    from heads.review.picks import Pick  # scores are for those who ask
+    from heads.review.review_files import AskedProduct, ReviewPage, write_review
+
+    products = [AskedProduct(str(n), f"thing {n}", None, Pick(n, [("b", 0.5)], "why")) for n in range(n_products)]
+    page = ReviewPage("kind", ["a", "b"], products, [("x3", 'a "cup", <large>')], how="", n_more=0, next_lines=[])
+    return write_review(page, folder / "r.html")[0]
+
+
 def invoke(command: click.Command, *arguments: object) -> Result:
     """Run a command in this process; the result has exit_code, stdout and stderr."""
     return CliRunner().invoke(command, [str(argument) for argument in arguments], prog_name=command.name)

@@ -11,6 +11,7 @@ import pytest
 from test_heads_ablation import shop
 
 from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.job_runner import Bench
 from heads.ablation.units import units_of
 from heads.errors import SettingError
 from heads.experiment.result_store import ResultCache
@@ -19,6 +20,7 @@ from heads.metrics.race import FoldScores, Noise, macro_f1_influences, measure_n
 from heads.metrics.scores import scores
 from heads.workflows.ablate import ablate
 
+FOLDS_AT_ONCE = Bench.folds_at_once
 RACE = AblationSettings(
     fusions=("early", "late"),
     grid={"hidden_dim": (16,), "max_epochs": (3,), "learning_rate": (1e-5, 3e-3, 1e-2)},
@@ -166,7 +168,9 @@ def raced(tmp_path_factory):
 
     watcher = Lines()
     full = run(replace(RACE, race=False), with_report=False)
-    return full, run(RACE, watcher=watcher), watcher.lines, run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "folds_at_once", lambda *_, **__: 1)  # as of heads that are large
+        yield full, run(RACE, watcher=watcher), watcher.lines, run
 
 
 @pytest.mark.slow
@@ -181,6 +185,18 @@ def test_survivors_come_to_what_they_come_to_without_a_race(raced):
     assert not {member for one in late for member in one.members} & {
         row.configuration for row in race.ranking.rows if row.dropped
     }
+
+
+@pytest.mark.slow
+def test_small_heads_are_trained_on_all_folds_at_once(raced, monkeypatch):
+    """One fold after the other they would take longer than without a race."""
+    full, *_, run = raced
+    monkeypatch.setattr(Bench, "folds_at_once", FOLDS_AT_ONCE)
+    watcher = Lines()
+    race = run(RACE, watcher=watcher, with_report=False)
+    assert jobs_of(race) == jobs_of(full)
+    assert race.n_dropped == 0
+    assert watcher.lines == ["All 3 folds are trained at once, and none stops: so small heads take as long on one."]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import errno
 import io
 import json
 import os
@@ -11,18 +12,21 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 from served import COLOURS, N_PRODUCTS, Client, client_of, picture, title
-from support import image_bytes
+from support import image_bytes, write_review_page
 
 import heads
 from cache import Cache
+from heads.review.saved_answers import SavedAnswers
 from heads.serving.app import PAGE, make_app
 from heads.serving.gate import POLICY, Gate
 from heads.serving.measurements import Measurements
+from heads.serving.serve_settings import ServeSettings
 
 pytestmark = pytest.mark.slow
 
@@ -406,6 +410,28 @@ def test_token_opens_all_but_the_page_and_the_states(run):
         for done in (other.post("/predict", json=PRODUCT), other.get("/about"), other.get("/metrics"), other.get("/x")):
             assert (done.status_code, done.headers["www-authenticate"]) == (401, "Bearer")
         assert [other.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+def test_review_is_opened_by_a_password_and_says_why_it_saves_nothing(served, tmp_path, monkeypatch):
+    saved = SavedAnswers(write_review_page(tmp_path))
+    settings = ServeSettings(token="swordfish")  # noqa: S106 - a test's
+    client = Client(Gate(make_app(served.service, review=saved), settings=settings, measurements=Measurements()))
+    answers = {"json": {"answers": [["0", "a"]]}}
+    for auth in (None, ("me", "sword"), ("swordfish", "")):
+        for done in (client.get("/review", auth=auth), client.post("/review/answers", auth=auth, **answers)):
+            assert (done.status_code, done.headers["www-authenticate"]) == (401, 'Basic realm="embed-once"')
+    auth = ("", "swordfish")
+    assert client.get("/about", auth=auth).status_code == 401  # to a page of another site a browser adds it, too
+    assert client.get("/review", auth=auth).status_code == 200
+    assert client.post("/review/answers", auth=auth, **answers).status_code == 200
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr("heads.review.saved_answers.write_aside", Mock(side_effect=full))
+    refused = client.post("/review/answers", auth=auth, json={"answers": [["1", "a"]]})
+    assert (refused.status_code, "No space left on device" in refused.json()["error"]) == (507, True)
+    assert client.get("/review/answers", auth=auth).json()["answers"] == {"0": "a"}
+    saved.path.write_text("product\n")
+    refused = client.post("/review/answers", auth=auth, **answers)
+    assert (refused.status_code, "columns product and label" in refused.json()["error"]) == (409, True)
 
 
 def test_page_from_elsewhere_cannot_have_its_own_name_lead_here(client, run):

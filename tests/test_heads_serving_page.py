@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import httpx
 import pytest
 import torch
 from browser import CHROMIUM
 from served import started
-from support import image_bytes
+from support import image_bytes, write_review_page
 
+from heads.data.corrections import read_corrections
 from heads.modules.late import pool
 
 pytestmark = pytest.mark.slow
@@ -27,8 +29,9 @@ PROBABILITIES = {"image": [0.07, 0.81, 0.1, 0.02], "text": [0.05, 0.15, 0.78, 0.
 @pytest.fixture(scope="module")
 def server(served_run, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """A server in a process of its own: its ``url``."""
-    with started(served_run, tmp_path_factory.mktemp("server")) as server:
-        yield SimpleNamespace(url=f"{server.url}/")
+    folder = tmp_path_factory.mktemp("server")
+    with started(served_run, folder, "--review", write_review_page(folder)) as server:
+        yield SimpleNamespace(url=f"{server.url}/", labels_path=folder / "r-labels.csv")
 
 
 @pytest.fixture(scope="module")
@@ -350,3 +353,29 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(opened):
     ]
     page.keyboard.press("ArrowRight")
     assert page.get_by_role("radio", name="image").is_checked()
+
+
+def test_answers_of_a_review_are_saved_as_they_are_given_and_none_is_lost(opened, server):
+    """While the server takes none they stay in the browser; another tab's are there, too; one goes on where one was."""
+    page = opened()
+    page.goto(f"{server.url}review")
+    page.wait_for_selector("#saving:has-text('Saved in r-labels.csv.')")
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    page.keyboard.press("u")
+    page.wait_for_selector("#saving:has-text('Saved in')")
+    assert dict(read_corrections(server.labels_path).labels) == {"x3": 'a "cup", <large>', "0": "a"}
+    page.route("**/answers", lambda route: route.fulfill(status=503, json={"error": "Expected room for r-labels.csv."}))
+    page.keyboard.press("2")
+    page.wait_for_selector("#saving.bad:has-text('Not saved. Expected room for r-labels.csv. 1 answer is kept')")
+    page.reload()
+    page.unroute_all()
+    httpx.post(f"{server.url}review/answers", json={"answers": [["2", "new"]]}, timeout=30).raise_for_status()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # back from the other tab
+    page.wait_for_selector("#progress:has-text('3 of 8 labelled')")
+    labels = {"x3": 'a "cup", <large>', "0": "a", "1": "b", "2": "new"}
+    assert dict(read_corrections(server.labels_path).labels) == labels
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    page.wait_for_selector("#progress:has-text('3 of 8 labelled')")
+    assert page.locator("#title").inner_text() == "thing 3"

@@ -14,10 +14,11 @@ import httpx
 import pytest
 from safetensors.numpy import load_file, save_file
 from served import started, stop
-from support import image_bytes, invoke
+from support import image_bytes, invoke, write_review_page
 
 from cache.keys import fields_sha256
 from heads.commands.serve import serve
+from heads.data.corrections import read_corrections
 from heads.serving.connections import tell_of_shortages
 
 pytestmark = pytest.mark.slow
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def server(served_run, tmp_path_factory):
-    with started(served_run, tmp_path_factory.mktemp("server"), "--deadline", "20") as server:
+    folder = tmp_path_factory.mktemp("server")
+    with started(served_run, folder, "--deadline", "20", "--review", write_review_page(folder)) as server:
+        server.labels_path = folder / "r-labels.csv"
         yield server
 
 
@@ -102,6 +105,36 @@ def test_request_too_large_is_answered_before_the_connection_ends(server):
         f"{server.url}/predict", content=b"x" * (17 * 2**20), headers={"Content-Type": "image/png"}, timeout=60
     )
     assert done.status_code == 413
+
+
+def save(server, answers, **options):
+    return httpx.post(f"{server.url}/review/answers", json={"answers": answers}, timeout=30, **options)
+
+
+def test_answers_of_a_review_are_in_the_file_when_they_are_confirmed(server):
+    page = httpx.get(f"{server.url}/review", timeout=30)
+    assert 'data-save="/review/answers"' in page.text
+    assert "connect-src 'self'" in page.headers["content-security-policy"]
+    assert save(server, [["0", "a"]], headers={"Origin": server.url}).json() == {"n_labels": 2, "file": "r-labels.csv"}
+    assert save(server, [["1", "b"], ["0", None], ["2", "c"]], headers={"Sec-Fetch-Site": "same-origin"}).is_success
+    assert dict(read_corrections(server.labels_path).labels) == {"x3": 'a "cup", <large>', "1": "b", "2": "c"}
+    told = httpx.get(f"{server.url}/review/answers", timeout=30).json()
+    assert told == {"answers": {"1": "b", "2": "c"}, "file": "r-labels.csv"}
+
+
+def test_answers_that_another_site_sends_are_refused(server):
+    """Its page may have a browser send them, with the password that it knows; but a browser says whose they are."""
+    before = server.labels_path.read_bytes()
+    for headers in (
+        {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://localhost:1"},
+        {"Origin": server.url, "Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+    ):  # fmt: skip
+        refused = save(server, [["3", "a"]], headers=headers)
+        assert refused.status_code == 403
+    form = httpx.post(f"{server.url}/review/answers", data={"answers": "3"}, timeout=30)
+    assert [form.status_code, save(server, [["elsewhere", "a"]]).status_code] == [415, 422]
+    assert save(server, [["3", "a" * (17 * 2**20)]]).status_code == 413
+    assert server.labels_path.read_bytes() == before
 
 
 def test_a_shortage_of_descriptors_is_told_in_one_line(caplog):

@@ -20,7 +20,7 @@ from heads.training.head_state import Member
 from heads.training.job import Fit
 from heads.training.scheduler import fit, fit_jobs
 from heads.training.stack import Stack
-from heads.training.stack_planner import plan_stacks
+from heads.training.stack_planner import plan_stacks, rounds_at_once
 
 pytestmark = pytest.mark.slow
 
@@ -389,3 +389,10 @@ def test_stacked_adamw_is_torchs_adamw_for_each_head(shape):
             for tensor, expected in zip(stacked, alone[head], strict=True):
                 torch.testing.assert_close(tensor[place], expected)
     assert not torch.equal(stacked[0][0], stacked[0][2])
+
+
+def test_rounds_of_small_heads_are_trained_together_and_those_of_large_ones_are_not():
+    """A step takes a time of its own, as long as 15 small heads work in it, or one of a million parameters."""
+    few, many = ([small_job("early", seed=seed) for seed in range(n)] for n in (3, 30))
+    large = [small_job("early", hidden_dim=20_000)] * 6
+    assert [rounds_at_once(jobs) for jobs in (few, many, [*few, small_job("image")], large)] == [10, 1, 15, 1]

@@ -45,7 +45,7 @@ ARROWS = {
     "heads.tracking": "ablation experiment metrics modules runs",
     "heads.estimator": "data experiment modules training",
     "heads.export": "data experiment modules runs",
-    "heads.serving": "data modules prediction reports",
+    "heads.serving": "data modules prediction reports review",
     "heads.workflows": (
         "ablation audit data experiment export metrics modules prediction reports review runs tracking training"
     ),

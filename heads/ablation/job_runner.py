@@ -20,6 +20,8 @@ from heads.head_types import head_type
 
 __all__ = ["Bench", "Watcher"]
 
+LEAST_JOBS = 16  # trained at once: fewer leave cores idle
+
 log = logging.getLogger("embed_once")
 
 
@@ -104,6 +106,11 @@ class Bench:
             MemoError: the memo cannot be read.
         """
         return {key: self._result_cache.digest(key) for key in map(self._key_of, self.outcomes)}
+
+    def folds_at_once(self, configurations: Sequence[Configuration], *, fold: int) -> int:
+        """Return on how many folds, from this one on, they are better trained at once than on one after the other."""
+        jobs = [job for one in configurations for job in self.jobs_of(one) if job.fold == fold]
+        return max(self._experiment.rounds_at_once(jobs), -(-LEAST_JOBS // max(len(jobs), 1)))
 
     def run(self, configurations: Sequence[Configuration], *, folds: Collection[int] | None = None) -> None:
         """Find out what comes of the configurations' jobs, on some folds or all; those that diverge come to an error.

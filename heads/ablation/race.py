@@ -20,7 +20,6 @@ __all__ = ["Race"]
 RISK = 0.05  # that the best single modality or the best fusion of the whole ablation is dropped
 LEAST_AHEAD, SHARE_AHEAD = 8, 0.1  # that are trained on a second fold, before any is dropped
 MOST_GROUPS = 10_000  # of duplicates, for each of which a number a configuration and fold is held
-LEAST_JOBS = 16  # trained at once: fewer leave cores idle
 
 
 class Race:
@@ -45,20 +44,21 @@ class Race:
         self._groups = bench.problem.groups
 
     def run(self) -> None:
-        """Train all on a fold, and who is left on the others."""
-        n_all, n_done = len(self._bench.problem.folds), 1
-        self._train(self._alive, [0])
-        self._train(self._ahead(), [1])
-        self._look(n_done)
+        """Train all on a fold, or on as many as take no longer, and who is left on the others."""
+        n_all, n_done = len(self._bench.problem.folds), 0
         while n_done < n_all:
-            n_jobs = sum(len(self._bench.jobs_of(one)) for one in self._alive) // n_all
             is_open = any(len(family) > 1 for family in self._families(self._alive))
-            n_next = -(-LEAST_JOBS // max(n_jobs, 1)) if is_open else n_all
+            n_next = self._bench.folds_at_once(self._alive, fold=n_done) if is_open else n_all
             folds = list(range(n_done, min(n_done + n_next, n_all)))
             self._train(self._alive, folds)
             n_done += len(folds)
+            if n_done == 1:
+                self._train(self._ahead(), [1])
             if n_done < n_all:
                 self._look(n_done)
+            elif len(folds) == n_all:
+                line = f"All {n_all} folds are trained at once, and none stops: so small heads take as long on one."
+                self._bench.tell_dropped({}, line)
 
     def _train(self, configurations: Sequence[Configuration], folds: Sequence[int]) -> None:
         """Train, and go on without those that did not converge: they have no place in the ranking."""

@@ -37,6 +37,7 @@ _setting = setting_options(ServeSettings)
     help="Products that are known by their ids; default: the cache of the training.",
 )
 @click.option("--image-root", type=LOCAL_PATH, help="What its image paths are relative to; default: its folder.")
+@click.option("--review", type=LOCAL_PATH, help="A page of heads-review: answers are saved as they are given.")
 @_setting("--deadline", "deadline_s", type=click.FloatRange(0.1, 3600), help="Seconds for a request.")
 @_setting("--max-body", "max_body_mb", type=click.FloatRange(0.001, 256), help="Megabytes of a request.")
 @encoder_options

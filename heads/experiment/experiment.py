@@ -34,6 +34,7 @@ from heads.modules.selection import Selected, select
 from heads.settings import AUTO, FitSettings, ProblemSettings
 from heads.training.job import Fit, Job
 from heads.training.scheduler import fit_jobs
+from heads.training.stack_planner import rounds_at_once
 
 __all__ = ["Experiment"]
 
@@ -138,14 +139,7 @@ class Experiment:
         """
         pending = Pending([job for job in jobs if job.members])
         plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
-        described = [
-            Job(
-                self.describe(job),
-                self.inputs.task(job.configuration.encoders, job.fold, job.settings.scaling),
-                job.settings,
-            )
-            for job in plain
-        ]
+        described = [self._job(job) for job in plain]
         stop = threading.Event()  # which the scheduler sets when Ctrl-C meets it
         interruption: KeyboardInterrupt | None = None
         fits = fit_jobs(described, device=self.device, dtype=self.dtype, memory=self._memory, stop=stop)
@@ -164,6 +158,14 @@ class Experiment:
         self.inputs.forget()
         if interruption is not None:
             raise interruption
+
+    def rounds_at_once(self, jobs: Sequence[FoldJob]) -> int:
+        """Return how many rounds of such jobs are better trained together than one after the other."""
+        return rounds_at_once([self._job(job) for job in jobs if not job.members])
+
+    def _job(self, job: FoldJob) -> Job:
+        task = self.inputs.task(job.configuration.encoders, job.fold, job.settings.scaling)
+        return Job(self.describe(job), task, job.settings)
 
     def head(self, job: FoldJob, description: HeadDescription, module: nn.Module) -> TrainedHead:
         """Return a module that a job has trained, with all that is needed to answer."""

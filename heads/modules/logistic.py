@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 __all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic", "layer_of"]
 
 STRENGTHS = tuple(10 ** (exponent / 3) for exponent in range(-12, 7, 2))  # 1e-4 to 1e2: scikit-learn's C
+USUAL_STRENGTH = 0.01  # where the search begins
 PATIENCE = 2  # strengths in a row at which the log loss grows
 
 
@@ -51,7 +54,7 @@ class Logistic(nn.Module):
 class LogisticFit:
     """The head of the strength that did best on the validation rows, and what the others did.
 
-    The lists follow the strengths that were tried, weakest C first; `n_steps` are L-BFGS's.
+    The lists follow the strengths that were tried, smallest C first; `n_steps` are L-BFGS's.
     """
 
     module: Logistic
@@ -74,17 +77,17 @@ def fit_logistic(
     strengths: Sequence[float] = STRENGTHS,
     row_weights: Tensor | None = None,
     sample_weights: Tensor | None = None,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     max_steps: int = 1000,
     patience: int = PATIENCE,
 ) -> LogisticFit:
     """Return the best logistic regression by macro-F1 on the validation rows; ties go to the log loss.
 
     Fitted is scikit-learn's `LogisticRegression`, which minimises ``C * sum of row_weight * loss + |W|^2 / 2`` with
-    free intercepts by L-BFGS until no entry of the mean loss's gradient is above `tolerance`: at the weakest C first,
-    and at each from where the one before ended, until the validation rows' log loss has grown `patience` times in a
-    row. It computes on the CPU, in the inputs' precision. A class without training rows gets a logit of about -28
-    everywhere.
+    free intercepts by L-BFGS until no entry of the mean loss's gradient is above `tolerance`: at the usual C, then at
+    larger ones, each from where the one before ended, until the validation rows' log loss has grown `patience` times in
+    a row; and where none of these has a smaller log loss, at smaller ones likewise. It computes on the CPU, in the
+    inputs' precision. A class without training rows gets a logit of about -28 everywhere.
 
     Shape:
         inputs: {modality: (N, D_modality)}, standardised
@@ -115,22 +118,52 @@ def fit_logistic(
         None if given is None else given[rows].cpu().numpy()
         for given, rows in ((row_weights, train), (sample_weights, validation))
     )
+
+    def attempt(model: LogisticRegression, strength: float) -> _Tried:
+        is_done = fit_converged(model.set_params(C=strength), vectors.numpy(), labels, weights)
+        layer = layer_of(model, seen, vectors.dtype)
+        probabilities = nn.functional.linear(validation_vectors, *layer).softmax(1).numpy()
+        macro_f1 = scores(validation_labels, probabilities.argmax(1), n_classes, validation_weights)["macro_f1"]
+        loss = log_loss(probabilities, validation_labels, validation_weights)
+        return _Tried(layer, macro_f1, loss, int(model.n_iter_.max()), is_done)
+
     model = LogisticRegression(warm_start=True, tol=tolerance, max_iter=max_steps)
-    layers, macro_f1s, log_losses, n_steps, converged = [], [], [], [], []
-    for strength in strengths:
-        converged.append(fit_converged(model.set_params(C=strength), vectors.numpy(), labels, weights))
-        n_steps.append(int(model.n_iter_.max()))
-        layers.append(layer_of(model, seen, vectors.dtype))
-        probabilities = nn.functional.linear(validation_vectors, *layers[-1]).softmax(1).numpy()
-        answers = probabilities.argmax(1)
-        macro_f1s.append(scores(validation_labels, answers, n_classes, validation_weights)["macro_f1"])
-        log_losses.append(log_loss(probabilities, validation_labels, validation_weights))
-        if len(log_losses) > patience and min(np.diff(log_losses)[-patience:]) > 0:
+    tried = _try_strengths(model, attempt, strengths, patience=patience)
+    best = max(tried, key=lambda strength: (tried[strength].macro_f1, -tried[strength].log_loss))
+    module.layer.load_state_dict(dict(zip(("weight", "bias"), tried[best].layer, strict=True)))
+    _, *columns = zip(*(tried[strength] for strength in sorted(tried)), strict=True)
+    return LogisticFit(module.to(targets.device), best, sorted(tried), *map(list, columns))
+
+
+class _Tried(NamedTuple):
+    layer: tuple[Tensor, Tensor]
+    macro_f1: float
+    log_loss: float
+    n_steps: int
+    converged: bool
+
+
+def _try_strengths(
+    model: Any, attempt: Callable[[Any, float], _Tried], strengths: Sequence[float], *, patience: int
+) -> dict[float, _Tried]:
+    """Return what comes of the strengths that are tried: the usual and larger ones, or else the usual and smaller ones.
+
+    It ends where the log loss has grown so many times in a row.
+    """
+    usual = min(range(len(strengths)), key=lambda place: abs(math.log(strengths[place] / USUAL_STRENGTH)))
+    first = attempt(model, strengths[usual])
+    tried = {strengths[usual]: first}
+    ways = [(copy.deepcopy(model), strengths[usual + 1 :]), (model, strengths[:usual][::-1])]
+    for begun, others in ways:
+        if min(one.log_loss for one in tried.values()) < first.log_loss:
             break
-    strengths = strengths[: len(layers)]
-    best = max(range(len(layers)), key=lambda place: (macro_f1s[place], -log_losses[place]))
-    module.layer.load_state_dict(dict(zip(("weight", "bias"), layers[best], strict=True)))
-    return LogisticFit(module.to(targets.device), strengths[best], strengths, macro_f1s, log_losses, n_steps, converged)
+        losses = [first.log_loss]
+        for strength in others:
+            tried[strength] = attempt(begun, strength)
+            losses.append(tried[strength].log_loss)
+            if len(losses) > patience and min(np.diff(losses)[-patience:]) > 0:
+                break
+    return tried
 
 
 def layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -9,26 +9,124 @@ const places = new Map(products.map((product, place) => [product.product, place]
 const given = JSON.parse(data.dataset.classes);
 const earlier = JSON.parse(data.dataset.earlier);
 const kept = `embed-once review ${data.dataset.review}`;
+const server = data.dataset.save; // where answers are saved, too, if a server shows the page
+const AGAIN_MS = 5000; // until answers that a server did not take are sent again
 
 // What was answered, in its order, [product, label] each; null is a skip. The last answer to a product counts.
 let answers = load();
 let current = 0;
+// What the server has not confirmed, {product: label}, null where a label is taken back.
+const unsaved = loadUnsaved();
+let turn = Promise.resolve(); // of what is asked of the server, one after the other
+let again; // the timer of what is sent again
 
 function load() {
-  try {
-    const stored = JSON.parse(localStorage.getItem(kept)) ?? [];
-    return stored.filter(([product, label]) => places.has(product) && (label === null || typeof label === "string"));
-  } catch {
-    return [];
-  }
+  const every = stored(kept);
+  return (Array.isArray(every) ? every : []).filter(([product, label]) => places.has(product) && (label === null || typeof label === "string"));
 }
 
 function save() {
+  if (!store(kept, answers)) say("This browser keeps nothing: download the labels before you close the page.");
+}
+
+// Each stands by itself in what the browser keeps, so that no tab writes over another's.
+function unsavedKey(product) {
+  return `${kept} unsaved ${product}`;
+}
+
+function stored(key) {
   try {
-    localStorage.setItem(kept, JSON.stringify(answers));
+    return JSON.parse(localStorage.getItem(key) ?? "");
   } catch {
-    say("This browser keeps nothing: download the labels before you close the page.");
+    return undefined; // there is none, or the browser keeps nothing
   }
+}
+
+function store(key, value) {
+  try {
+    if (value === undefined) localStorage.removeItem(key);
+    else localStorage.setItem(key, JSON.stringify(value));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function loadUnsaved() {
+  const every = server ? products.map(({ product }) => [product, stored(unsavedKey(product))]) : [];
+  return new Map(every.filter(([, label]) => label === null || typeof label === "string"));
+}
+
+// Keep what holds for a product now, here and on the server.
+function keep(product) {
+  save();
+  if (!server) return;
+  unsaved.set(product, labels().get(product) ?? null);
+  store(unsavedKey(product), unsaved.get(product));
+  if (again === undefined) tell("");
+  turn = turn.then(send);
+}
+
+async function exchange(options) {
+  const response = await fetch(server, options).catch(() => null);
+  const said = await response?.json().catch(() => null);
+  if (!response?.ok || !said) throw new Error(said?.error ?? "The server does not answer.");
+  return said;
+}
+
+// Have the server save what it has not confirmed.
+async function send() {
+  const sent = [...unsaved];
+  if (!sent.length) return;
+  await trying(async () => {
+    const headers = { "Content-Type": "application/json" };
+    await exchange({ method: "POST", headers, body: JSON.stringify({ answers: sent }) });
+    for (const [product, label] of sent) {
+      if (unsaved.get(product) !== label) continue; // it was answered anew meanwhile
+      unsaved.delete(product);
+      if (stored(unsavedKey(product)) === label) store(unsavedKey(product)); // else another tab's
+    }
+  });
+}
+
+// Take over what the server has, of another tab or of the day before; then show where one stopped.
+async function receive() {
+  await trying(async () => {
+    const saved = Object.entries((await exchange()).answers).filter(([product]) => places.has(product));
+    const known = new Map(saved);
+    const mine = answers.filter(([product, label]) => unsaved.has(product) || (known.get(product) ?? null) === label);
+    const answered = new Map(mine);
+    const others = saved.filter(([product]) => !answered.has(product) && !unsaved.has(product));
+    if (others.length || mine.length < answers.length) {
+      answers = [...others, ...mine];
+      save();
+      show(answers.length && labels().has(products[current]?.product) ? next() : current);
+    }
+  });
+}
+
+// Do something with the server, say how it went, and do again later what it did not take.
+async function trying(work) {
+  let trouble = "";
+  try {
+    await work();
+  } catch (error) {
+    trouble = error.message;
+    again ??= setTimeout(() => { again = undefined; sync(); }, AGAIN_MS);
+  }
+  tell(trouble);
+}
+
+function tell(trouble) {
+  const waiting = unsaved.size === 1 ? "1 answer is" : `${unsaved.size} answers are`;
+  const kept = unsaved.size ? `${waiting} kept in this browser and sent again.` : "";
+  $("saving").classList.toggle("bad", trouble !== "");
+  if (trouble) $("saving").textContent = `Not saved. ${trouble} ${kept}`;
+  else $("saving").textContent = unsaved.size ? "Saving …" : `Saved in ${data.dataset.file}.`;
+}
+
+function sync() {
+  turn = turn.then(send).then(receive);
 }
 
 const labels = () => new Map(answers);
@@ -59,10 +157,15 @@ function answer(label) {
   if (label !== null && !classes().includes(label)) say(`New class: ${label}. Undo takes it back.`);
   else say(`${(title || product).slice(0, 60)}: ${label ?? "skipped"}`);
   answers.push([product, label]);
-  save();
+  keep(product);
+  show(next());
+}
+
+// The next product without an answer, from the current one on.
+function next() {
   const answered = labels();
   const rest = [...products.keys()].map((step) => (current + 1 + step) % products.length);
-  show(rest.find((place) => !answered.has(products[place].product)) ?? products.length);
+  return rest.find((place) => !answered.has(products[place].product)) ?? products.length;
 }
 
 function accept() {
@@ -74,7 +177,7 @@ function accept() {
 function undo() {
   const last = answers.pop();
   if (!last) return say("There is nothing to undo.");
-  save();
+  keep(last[0]);
   say(`Taken back: ${last[1] ?? "skipped"}`);
   show(places.get(last[0]));
 }
@@ -215,7 +318,16 @@ for (const pressed of document.querySelectorAll(".actions button, summary")) {
   pressed.addEventListener("click", (event) => { if (event.detail) pressed.blur(); });
 }
 
+if (server) {
+  $("then").textContent = `The labels are in ${data.dataset.file}. Train with them, or go on:`;
+  $("kept").textContent = `Each answer is saved in ${data.dataset.file} as it is given.`;
+  $("saving").hidden = false;
+  document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") sync(); });
+  addEventListener("beforeunload", (event) => { if (unsaved.size) event.preventDefault(); });
+}
+
 const before = labels();
 const first = products.findIndex((product) => !before.has(product.product));
 show(first < 0 ? products.length : first);
 if (answers.length) say("Answers that this browser kept are there.");
+if (server) sync();

@@ -16,11 +16,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from heads.reports.thumbnails import Thumbnails
+from heads.review.saved_answers import SavedAnswers
 from heads.serving.about import about
 from heads.serving.answerer import Outcome, Question
 from heads.serving.given import Given, read_many, read_one
 from heads.serving.options import count_of, flag_of, word_of
 from heads.serving.refusal import ClientGoneError, Json, Refusal
+from heads.serving.review import add_review
 from heads.serving.schemas import FAILURES, MANY_PRODUCTS, ONE_PRODUCT, Answered, ManyAnswered, Similar, one_of
 from heads.serving.service import Service, in_time
 from heads.serving.similar_products import most_similar
@@ -38,12 +40,19 @@ DESCRIPTION = "Answers of trained heads to products: a picture, a text, and cell
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
 
-def make_app(service: Service, *, image_root: Path | None = None, lifespan: Lifespan | None = None) -> FastAPI:
+def make_app(
+    service: Service,
+    *,
+    image_root: Path | None = None,
+    review: SavedAnswers | None = None,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
     """Return the application of a service.
 
     Args:
         service: what it asks.
         image_root: what the pictures' paths in the cache are relative to; None: the cache's folder.
+        review: a page whose answers are saved.
         lifespan: what to do before the first request and after the last.
     """
     app = FastAPI(
@@ -52,6 +61,8 @@ def make_app(service: Service, *, image_root: Path | None = None, lifespan: Life
     _add_predictions(app, service)
     _add_products(app, service, image_root)
     _add_states(app, service)
+    if review is not None:
+        add_review(app, review)
     _shorten(app)
     for path, (name, kind) in PAGE_FILES.items():
         if (PAGE / name).is_file():

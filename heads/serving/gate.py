@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import hmac
 import re
 import time
@@ -16,9 +18,10 @@ from heads.serving.measurements import UNANSWERED, Measurements
 from heads.serving.refusal import Refusal
 from heads.serving.serve_settings import ServeSettings, is_loopback
 
-__all__ = ["Gate", "deadline_of"]
+__all__ = ["REVIEW", "Gate", "deadline_of"]
 
 FREE = {"/", "/app.js", "/style.css", "/healthz", "/readyz"}  # without a token: none says anything of products
+REVIEW = "/review"  # and what is below it: the page on which products are labelled
 UNBOUNDED = {"/healthz", "/readyz", "/metrics"}  # answered however many requests there are
 DRAIN_S = 1.0  # what a client still sends is read so long, so that it reads why it is refused
 DEADLINE = "embed_once.deadline"
@@ -103,12 +106,14 @@ class Gate:
             )
         if self._token is not None and scope["path"] not in FREE:
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            if not hmac.compare_digest(given, self._token):
+            # A browser asks for a page without a header of ours; it has its reader type a password, and sends that.
+            is_review = scope["path"] == REVIEW or scope["path"].startswith(f"{REVIEW}/")
+            if not hmac.compare_digest(_as_bearer(given) if is_review else given, self._token):
                 raise Refusal(
                     401,
                     f"Expected the server's token, got {'another' if given else 'none'}. Send the header "
-                    "Authorization: Bearer TOKEN.",
-                    headers={"WWW-Authenticate": "Bearer"},
+                    f"Authorization: Bearer TOKEN{', or give it as the password' if is_review else ''}.",
+                    headers={"WWW-Authenticate": 'Basic realm="embed-once"' if is_review else "Bearer"},
                 )
         if self._n_requests > self._settings.max_parallel and scope["path"] not in UNBOUNDED:
             raise Refusal(
@@ -174,6 +179,17 @@ class _Body:
 def _is_ours(host: str) -> bool:
     """Return whether a Host header names this machine, with or without a port."""
     return is_loopback(re.sub(r":\d*$", "", host).strip("[]"))
+
+
+def _as_bearer(given: bytes) -> bytes:
+    """Return the header of a token that stands in a password, whoever it is the password of."""
+    scheme, _, credentials = given.partition(b" ")
+    if scheme.lower() != b"basic":
+        return given
+    try:
+        return b"Bearer " + base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def _endpoint(scope: Scope) -> str:

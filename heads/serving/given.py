@@ -16,7 +16,7 @@ from starlette.requests import Request
 from heads.serving.refusal import Refusal
 from heads.serving.serve_settings import ServeSettings
 
-__all__ = ["Given", "Options", "given_of", "read_many", "read_one"]
+__all__ = ["Given", "Options", "given_of", "json_of", "read_many", "read_one"]
 
 MOST_FIELDS = 1000  # of a form
 PRODUCT_FIELDS = ("id", "image", "text", "columns")
@@ -66,7 +66,7 @@ async def read_one(request: Request, settings: ServeSettings, *, names: tuple[st
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        value = _json(body)
+        value = json_of(body)
         if not isinstance(value, dict):
             raise Refusal(422, f'Expected a JSON object, got {_kind(value)}. Send one such as {{"id": "1"}}.')
         options |= {name: value.pop(name) for name in names if name in value}
@@ -94,7 +94,7 @@ async def read_many(
         Refusal: there is no such list, or it is too long.
     """
     options = _query(request, names)
-    value = _json(await request.body())
+    value = json_of(await request.body())
     if isinstance(value, dict) and isinstance(value.get("products"), list):
         unknown = sorted(value.keys() - {"products", *names})
         if unknown:
@@ -160,7 +160,12 @@ def _base64(text: str | None) -> bytes | None:
         ) from error
 
 
-def _json(body: bytes) -> Any:
+def json_of(body: bytes) -> Any:
+    """Return what a body of JSON says.
+
+    Raises:
+        Refusal: 400, it is none.
+    """
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["FAILURES", "MANY_PRODUCTS", "ONE_PRODUCT", "Answered", "ManyAnswered", "Similar", "one_of"]
+__all__ = [
+    "FAILURES",
+    "MANY_PRODUCTS",
+    "ONE_PRODUCT",
+    "REVIEW_FAILURES",
+    "Answered",
+    "ManyAnswered",
+    "Similar",
+    "one_of",
+]
 
 
 class Named(BaseModel):
@@ -84,6 +93,12 @@ FAILURES: dict[int | str, dict[str, Any]] = {
         503: "too many requests, or not ready yet; Retry-After says when to try again",
         504: "no answer in time",
     }.items()
+}
+REVIEW_FAILURES = {
+    **FAILURES,
+    403: {"description": "sent by the page of another site", "model": Failure},
+    409: {"description": "the file of the answers cannot be read any more", "model": Failure},
+    507: {"description": "the disk is full", "model": Failure},
 }
 
 _PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"  # a red pixel

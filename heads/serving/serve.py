@@ -27,6 +27,7 @@ def serve(
     heads: Sequence[str] | None = None,
     cache_path: str | Path | None = None,
     image_root: str | Path | None = None,
+    review: str | Path | None = None,
     device: str = "auto",
     encoders: Mapping[str, str] | None = None,
     plugins: bool = False,
@@ -40,6 +41,7 @@ def serve(
         heads: names of the heads to load, the one whose answer counts first; None: all.
         cache_path: the products that are known by their ids; None: the cache of the training, if it is still there.
         image_root: what the pictures' paths in the cache are relative to; None: its folder.
+        review: a page that `heads-review` wrote: it is shown, and its answers are saved beside it as they are given.
         device: where encoders work.
         encoders: as `Run` takes them.
         plugins: load heads of a user's own class, which runs its code.
@@ -49,6 +51,7 @@ def serve(
         RunError, HeadError: the run or a head cannot be loaded, or an encoder gives other vectors than it gave.
         CacheError, FileNotFoundError: the cache that is named cannot be read.
         WeightsError, DeviceError, SettingError: an encoder cannot be had.
+        SettingError, LabelError: the review is no page, or its answers' file no such file.
         OSError: the address cannot be listened at.
     """
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
@@ -56,10 +59,12 @@ def serve(
             f"Expected what a server needs to be installed, but there is no {', '.join(missing)}. Install it with: "
             "pip install 'embed-once[serve]'."
         )
+    from heads.review.saved_answers import SavedAnswers
     from heads.serving.cached_products import CachedProducts
     from heads.serving.server import Server
 
     settings = settings or ServeSettings()
+    saved = SavedAnswers(review) if review is not None else None
     run = Run(run_path, heads=heads, device=device, encoders=encoders, cache_path=cache_path, plugins=plugins)
     products = None
     if run.cache_path is None:
@@ -73,4 +78,5 @@ def serve(
             log.warning("Products are answered, but none is known by its id. %s", error)
     if not is_loopback(settings.host) and settings.token is None:
         log.warning("Everybody who reaches %s may ask this server: no --token is named.", settings.host)
-    Server(run, products, settings, image_root=None if image_root is None else Path(image_root)).run(tell)
+    root = None if image_root is None else Path(image_root)
+    Server(run, products, settings, image_root=root, review=saved).run(tell)

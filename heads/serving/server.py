@@ -15,10 +15,11 @@ from typing import Any
 import uvicorn
 
 from heads.prediction.run import Run
+from heads.review.saved_answers import SavedAnswers
 from heads.serving.app import make_app
 from heads.serving.cached_products import CachedProducts
 from heads.serving.connections import connections_of, tell_of_shortages
-from heads.serving.gate import Gate
+from heads.serving.gate import REVIEW, Gate
 from heads.serving.measurements import Measurements
 from heads.serving.serve_settings import ServeSettings
 from heads.serving.service import Service
@@ -39,13 +40,19 @@ class Server:
     """
 
     def __init__(
-        self, run: Run, products: CachedProducts | None, settings: ServeSettings, *, image_root: Path | None = None
+        self,
+        run: Run,
+        products: CachedProducts | None,
+        settings: ServeSettings,
+        *,
+        image_root: Path | None = None,
+        review: SavedAnswers | None = None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._review = settings, review
         self._listener = listen(settings)
         self._service = Service(run, products, settings, Measurements())
         self._failure: Exception | None = None
-        app = make_app(self._service, image_root=image_root, lifespan=self._lifespan)
+        app = make_app(self._service, image_root=image_root, review=review, lifespan=self._lifespan)
         config = uvicorn.Config(
             Gate(app, settings=settings, measurements=self._service.measurements),
             http=connections_of(settings.header_s), ws="none", lifespan="on", backlog=BACKLOG, access_log=False,
@@ -61,7 +68,10 @@ class Server:
             HeadError, WeightsError, DeviceError, SettingError: the encoders cannot be had, or give other vectors.
         """
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        tell(f"http://{host}:{self._listener.getsockname()[1]}")
+        address = f"http://{host}:{self._listener.getsockname()[1]}"
+        tell(address)
+        if self._review is not None:
+            tell(f"{address}{REVIEW} saves the answers in {self._review.path.name}.")
         with _signals_end_quietly():
             self._uvicorn.run(sockets=[self._listener])
         if self._failure is not None:

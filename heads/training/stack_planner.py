@@ -15,15 +15,18 @@ from heads.errors import HeadError, SettingError
 from heads.modules.seeded import build_empty
 from heads.training.footprint import footprint
 from heads.training.job import Job, Task
-from heads.training.sampler import WINDOW_ROWS
+from heads.training.sampler import WINDOW_ROWS, batch_size_of
 
-__all__ = ["Plan", "plan_stacks", "stack_bytes"]
+__all__ = ["Plan", "plan_stacks", "rounds_at_once", "stack_bytes"]
 
 # On the CPU of parameters and moments, which should stay in a core's share of its cache; elsewhere of all that heads
 # take while they are trained, and no more than a fourth of what is free.
 STACK_BYTES = {"cpu": 24 * 2**20, "cuda": 8 * 2**30}
 FREE_SHARE = 4
 BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
+# What takes as long as a step by itself, however many heads it has, on a CPU (`tests/benchmarks/race.py --only steps`).
+HEADS_A_STEP, FLOPS_A_STEP = 15, 1.2e8
+FULL = 2  # times that long work the heads of a stack whose steps cost little by themselves
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,17 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
         stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
     stacks.sort(key=lambda stack: -stack[0])
     return Plan([places for _, places in stacks], max(1, min(n_parallel, len(stacks))), like)
+
+
+def rounds_at_once(jobs: Sequence[Job]) -> int:
+    """Return how many rounds of such jobs, at least 1, are better trained together than one after the other.
+
+    A step of a stack takes a time of its own, however few heads it has: small heads take about as long in a round as in
+    several. There are as many as make the heads' work twice that time.
+    """
+    shapes = {job.shape for job in jobs}
+    work = sum(_step_share(job) for job in jobs)
+    return max(1, math.ceil(FULL * len(shapes) / work)) if work else 1
 
 
 def stack_bytes(device: torch.device, *, resident: int = 0) -> int:
@@ -122,6 +136,14 @@ def _n_parameters(job: Job) -> int:
         return sum(tensor.numel() for tensor in build_empty(job.description).parameters())
     except HeadError:  # which its own stack tells
         return 0
+
+
+def _step_share(job: Job) -> float:
+    """Return how long a head works in a step of its stack, for each second that the step takes by itself."""
+    if job.is_direct or job.description.plugin is not None:  # which know no stacks
+        return FULL
+    batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
+    return 1 / HEADS_A_STEP + 6 * batch_size * _n_parameters(job) / FLOPS_A_STEP
 
 
 def _rates(job: Job) -> tuple[float, float]:

@@ -5,6 +5,10 @@ as those of `training.py`. 200 configurations (image, text, early, gated; five l
 widths) are trained on five folds.
 
 full      `heads.ablate` without a race and with one, each with a result cache of its own: seconds, CPU, trainings
+steps     CPU seconds of three epochs of stacks of 1, 4, 16 and 60 `early` heads, three sizes: what a step takes alone
+sized     40 configurations of the default width (five learning rates, two dropouts), 20 classes, vectors of 512 and 384
+          dimensions: CPU seconds with a race and without one, in turns (`--n`), each with an empty result cache
+small     the same of the first problem of `seeds`
 repeats   the race run anew on the answers of the full ablation, nothing being trained: folds in a random order, and the
           groups of rows drawn with replacement. Winners are compared with those of all folds on the same drawn rows.
           Without `--draw-rows` there is the order of the folds alone, and the full ablation's own winners.
@@ -53,6 +57,7 @@ GRID = {
     "dropout": (0.0, 0.2, 0.35, 0.5, 0.65),
     "hidden_dim": (32, 64),
 }
+SIZED_GRID = {"learning_rate": (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), "dropout": (0.2, 0.5)}
 SMALL_GRID = {
     "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), "dropout": (0.0, 0.35), "hidden_dim": (32, 64), "max_epochs": (10,)
 }  # fmt: skip
@@ -77,10 +82,10 @@ def command(
     grid = GRID | ({"max_epochs": (max_epochs,)} if max_epochs else {})
     settings = replace(SETTINGS, grid=grid, label=label)
     cache_path = cache_path or folder / "drawn.h5"
-    if not cache_path.exists():
+    if {"full", "repeats"} & set(only.split(",")) and not cache_path.exists():
         draw(cache_path, n_rows, n_classes=80, dims={"image": 64, "text": 96}, spread=2.47)
     if "full" in only:
-        for name in ("full", "race"):
+        for name in ("race", "full"):
             with measured(name):
                 report = ablate(
                     cache_path, settings=replace(settings, race=name == "race"), runs_path=folder / name,
@@ -90,6 +95,16 @@ def command(
             click.echo(
                 f"{name}: {report.n_trained} trained, {report.n_dropped} dropped; {told(single)}; {told(fusion)}"
             )
+    if "steps" in only:
+        steps(folder)
+    if "sized" in only:
+        path = folder / f"sized {n_rows}.h5"
+        if not path.exists():
+            draw(path, n_rows, n_classes=20, dims={"image": 512, "text": 384}, spread=4.5)
+        in_turns(path, replace(SETTINGS, grid={**SIZED_GRID, "max_epochs": (max_epochs or 60,)}), n_repeats)
+    if "small" in only:
+        draw_small(folder / "small 0.h5", 0)
+        in_turns(folder / "small 0.h5", replace(SETTINGS, fusions=("early",), grid=SMALL_GRID), n_repeats)
     if "repeats" in only:
         repeat(Stored(cache_path, settings, folder / "full" / "memo.sqlite"), n_repeats, draw_rows=draw_rows)
     if "seeds" in only:
@@ -161,6 +176,9 @@ class StoredBench:
 
     def done_jobs(self, one: Configuration) -> list[FoldJob]:
         return [job for job in self.jobs_of(one) if job in self.outcomes]
+
+    def folds_at_once(self, _: list[Configuration], **__: int) -> int:
+        return 1
 
     def has_failed(self, _: Configuration) -> bool:
         return False
@@ -242,14 +260,55 @@ def summed(lines: list[dict[str, float]]) -> None:
         click.echo(f"same best {name}: {same} of {len(lines)}; most points lost {max(lost):.2f}")
 
 
+def steps(folder: Path) -> None:
+    """Time stacks of few and many heads."""
+    for n_rows, n_classes, image_dim, text_dim, hidden_dim, sizes in (
+        (1500, 12, 16, 24, 32, (1, 4, 16, 60)),
+        (10_000, 80, 64, 96, 32, (1, 4, 16, 60)),
+        (2000, 20, 512, 384, 256, (1, 4, 16)),
+    ):
+        path = folder / f"steps {n_rows}.h5"
+        if not path.exists():
+            draw(path, n_rows, n_classes=n_classes, dims={"image": image_dim, "text": text_dim}, spread=2.0)
+        rates = tuple(5e-4 * 1.02**step for step in range(max(sizes)))
+        grid = {"learning_rate": rates, "hidden_dim": (hidden_dim,), "max_epochs": (3,)}
+        settings = replace(SETTINGS, fusions=("early",), grid=grid)
+        with Cache(path) as cache:
+            problem = pose(cache, settings)
+        experiment = Experiment.of(problem, settings, sides=("validation", "test"))
+        every = configurations_of(problem.fusions, problem.combinations, span(grid))
+        jobs = [FoldJob(one, 0, 0) for one in every if one.head == "early"]
+        experiment.run(jobs[:1], lambda *_: None)
+        for n_heads in sizes:
+            with measured(f"{n_rows} rows, {image_dim} + {text_dim} dimensions, hidden {hidden_dim}, {n_heads} heads"):
+                experiment.run(jobs[:n_heads], lambda *_: None)
+
+
+def in_turns(path: Path, settings: AblationSettings, n_turns: int) -> None:
+    """Take the CPU seconds of an ablation with a race and without one, each with an empty result cache."""
+    for turn in range(n_turns):
+        for name in ("full", "race"):
+            runs = Path(tempfile.mkdtemp(dir=path.parent))
+            with measured(f"turn {turn}, {name}"):
+                report = ablate(
+                    path, settings=replace(settings, race=name == "race"), runs_path=runs, with_report=False
+                )
+            single, fusion = report.ranking.single, report.ranking.fusion
+            click.echo(f"{report.n_trained} trained, {report.n_dropped} dropped; {told(single)}; {told(fusion)}")
+
+
+def draw_small(path: Path, number: int) -> None:
+    if not path.exists():
+        draw(path, 1500, n_classes=12, dims={"image": 16, "text": 24}, spread=2.0, seed=10 * number)
+
+
 def seeds(folder: Path, n_repeats: int) -> None:
     """Draw, train and race small problems."""
     lines = []
     with measured("seeds"):
         for number in range(n_repeats):
             path = folder / f"small {number}.h5"
-            if not path.exists():
-                draw(path, 1500, n_classes=12, dims={"image": 16, "text": 24}, spread=2.0, seed=10 * number)
+            draw_small(path, number)
             settings = replace(SETTINGS, fusions=("early",), grid=SMALL_GRID, split_seed=number)
             runs = folder / f"small {number}"
             ablate(path, settings=settings, runs_path=runs, with_report=False)
