@@ -96,6 +96,8 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
 
 def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
     """Return the rows of each table, (J, B, ...); neighbours of one table are taken at once."""
+    if len(tables) == 1:
+        return tables[0].index_select(0, rows[0])[None]
     taken = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
     start = 0
     for _, run in groupby(tables, key=id):
