@@ -104,6 +104,8 @@ def _is(value: object, kind: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_is(value, part) for part in parts)
     if origin is list:
+        if isinstance(value, list) and not get_args(parts[0]):  # ids may be millions: one of each type tells
+            value = list({type(one): one for one in value}.values())
         return isinstance(value, list) and all(_is(one, parts[0]) for one in value)
     if origin in (dict, Mapping):
         return isinstance(value, dict) and all(_is(one, parts[1]) for one in value.values())

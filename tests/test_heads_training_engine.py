@@ -196,7 +196,11 @@ def test_jobs_of_another_shape_stand_apart(changes):
     assert sorted(map(sorted, stacks_of(jobs))) == [[0, 2], [1]]
 
 
-@pytest.mark.parametrize("n_rows", [(240, 40, 30), (136, 40, 30)], ids=["larger batches", "more steps"])
+@pytest.mark.parametrize(
+    "n_rows",
+    [(240, 40, 30), (136, 40, 30), (120, 65, 30)],
+    ids=["larger batches", "more steps", "larger blocks of validation rows"],
+)
 def test_jobs_with_other_batches_stand_apart(n_rows):
     jobs = [small_job("early"), small_job("early", small_task(n_rows=n_rows))]
     assert len(stacks_of(jobs)) == 2

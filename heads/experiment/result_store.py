@@ -33,7 +33,7 @@ from heads.metrics.registry import JUDGED
 
 __all__ = ["ENGINE_VERSION", "ResultCache", "job_key"]
 
-ENGINE_VERSION = 2  # raised when the same job would come to another outcome
+ENGINE_VERSION = 3  # raised when the same job would come to another outcome
 
 APPLICATION_ID = 0x656D6F31  # "emo1": says in SQLite's own header that the file is a memo
 FORMAT_VERSION = 2

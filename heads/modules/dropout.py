@@ -63,7 +63,7 @@ class Dropout(nn.Module):
             return F.dropout(inputs, self.rate)
         n_rows = inputs.shape[-2]
         first = int(self._place * (self._masks.shape[-2] - n_rows))
-        return inputs * self._masks[..., first : first + n_rows, :]
+        return inputs * self._masks.narrow(-2, first, n_rows)
 
     def _levels(self, generator: torch.Generator, n_rows: int) -> Tensor:
         """Return numbers of one head, (n_rows, dim) uint8."""

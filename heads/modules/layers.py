@@ -35,14 +35,14 @@ class Linear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         n_stack = self.weight.ndim - 2
-        rows = inputs.flatten(n_stack, -2)  # (*stack, n, in_dim)
+        rows = inputs if inputs.ndim == n_stack + 2 else inputs.flatten(n_stack, -2)  # (*stack, n, in_dim)
         weight = self.weight.to(rows.dtype)
         times, add_times = (torch.bmm, torch.baddbmm) if n_stack else (torch.mm, torch.addmm)  # `@` is half as fast
         if self.bias is None:
             outputs = times(rows, weight)
         else:
             outputs = add_times(self.bias.unsqueeze(-2).to(rows.dtype), rows, weight)  # (*stack, n, out_dim)
-        return outputs.unflatten(n_stack, inputs.shape[n_stack:-1])
+        return outputs if rows is inputs else outputs.unflatten(n_stack, inputs.shape[n_stack:-1])
 
 
 class BatchNorm(nn.Module):
@@ -53,6 +53,9 @@ class BatchNorm(nn.Module):
     Shape:
         inputs, output: (*stack, B, dim)
     """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, dim: int, *, stack: tuple[int, ...] = (), momentum: float = 0.1, epsilon: float = 1e-5) -> None:
         super().__init__()
@@ -66,18 +69,20 @@ class BatchNorm(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         # To torch the dimensions of all heads are those of one; it takes the statistics in the parameters' precision,
         # whatever the inputs' is, and not of one row.
-        side_by_side = inputs.movedim(-2, 0)  # (B, *stack, dim)
+        is_one = self.weight.numel() == self.weight.shape[-1]  # head: there is nothing to move
+        side_by_side = inputs if is_one else inputs.movedim(-2, 0)  # (B, *stack, dim)
         outputs = F.batch_norm(
-            side_by_side.flatten(1),
-            self.get_buffer("running_mean").view(-1),
-            self.get_buffer("running_var").view(-1),
+            side_by_side.flatten(0, -2) if is_one else side_by_side.flatten(1),
+            self.running_mean.view(-1),
+            self.running_var.view(-1),
             self.weight.flatten(),
             self.bias.flatten(),
             self.training and inputs.shape[-2] > 1,
             self.momentum,
             self.epsilon,
         )
-        return outputs.view(side_by_side.shape).movedim(0, -2)
+        outputs = outputs.view(side_by_side.shape)
+        return outputs if is_one else outputs.movedim(0, -2)
 
 
 class LayerNorm(nn.Module):

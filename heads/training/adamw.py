@@ -60,8 +60,9 @@ class StackedAdamW:
             first, *others = shares[span]
             is_one = all(share == first for share in others)
             before = [] if is_one else [tensor.clone() for tensor in parameters]
+            grads_of_run = grads if len(self._runs) == 1 else [grad[span] for grad in grads]
             adamw(
-                parameters, [grad[span] for grad in grads], averages, squares, [], steps,
+                parameters, list(grads_of_run), averages, squares, [], steps,
                 fused=True, amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
                 lr=rate * first if is_one else rate, weight_decay=decay,
             )  # fmt: skip

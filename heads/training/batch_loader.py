@@ -14,11 +14,9 @@ from heads.data.tokens import ProductTokens, TokenBatch, rows_within
 from heads.device import to_device
 from heads.training.head_state import Member
 from heads.training.row_source import View
-from heads.training.sampler import WINDOW_ROWS
+from heads.training.sampler import WINDOW_ROWS, validated_together
 
 __all__ = ["Batch", "draw_epoch", "validation_blocks"]
-
-VALIDATED_TOGETHER = 512  # rows of a head, so that memory is bounded; fewer where the tokens are many
 
 
 class Batch(NamedTuple):
@@ -53,7 +51,8 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
 def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
     """Yield all validation rows in blocks of one size, so that no head's numbers follow from the others'."""
     n_places = max(sum(int(states.counts.max()) for states in _tokens_of(member).values()) for member in members)
-    n_together = rows_within(n_places, most=VALIDATED_TOGETHER)
+    most = max(validated_together(len(member.validation)) for member in members)  # a stack has one
+    n_together = rows_within(n_places, most=most)  # fewer where the tokens are many
     for start in range(0, max(len(member.validation) for member in members), n_together):
         blocks = [member.validation[start : start + n_together] for member in members]
         views = []
@@ -97,6 +96,8 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
 
 def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
     """Return the rows of each table, (J, B, ...); neighbours of one table are taken at once."""
+    if len(tables) == 1:
+        return tables[0].index_select(0, rows[0])[None]
     taken = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
     start = 0
     for _, run in groupby(tables, key=id):

@@ -15,9 +15,8 @@ from torch.utils._pytree import tree_leaves
 from heads.modules.dropout import Dropout
 from heads.modules.one_by_one import OneByOne
 from heads.modules.seeded import build_empty
-from heads.training.batch_loader import VALIDATED_TOGETHER
 from heads.training.job import Job
-from heads.training.sampler import WINDOW_ROWS, batch_size_of
+from heads.training.sampler import VALIDATED_TOGETHER, WINDOW_ROWS, batch_size_of
 
 __all__ = ["footprint"]
 

@@ -102,7 +102,7 @@ def _losses(logits: Tensor, batch: Batch, class_weights: Tensor | None, shifts: 
 
 def _row_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the cross-entropy of each row, (J, B), from logits (J, B, K)."""
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").unflatten(0, targets.shape)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
 
 
 @torch.inference_mode()

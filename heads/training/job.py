@@ -15,7 +15,7 @@ from heads.head_types import head_type
 from heads.modules.description import HeadDescription
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings
-from heads.training.sampler import batch_size_of, parse_per_class
+from heads.training.sampler import batch_size_of, parse_per_class, validated_together
 
 __all__ = ["Fit", "Job", "Task"]
 
@@ -108,7 +108,9 @@ class Job:
         n_steps = self.n_epoch_rows // batch_size
         drops = self.settings.modality_dropout > 0
         is_weighted = self.task.sample_weights is not None
-        return (batch_size, n_steps, drops, is_weighted, *sorted((name, str(value)) for name, value in plain.items()))
+        validated = validated_together(len(self.task.split.validation))
+        described = sorted((name, str(value)) for name, value in plain.items())
+        return (batch_size, n_steps, validated, drops, is_weighted, *described)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,22 @@ from torch import Tensor
 
 from heads.errors import SettingError
 
-__all__ = ["BLOCK_ROWS", "WINDOW_ROWS", "batch_size_of", "draw_order", "parse_per_class"]
+__all__ = [
+    "BLOCK_ROWS",
+    "VALIDATED_TOGETHER",
+    "WINDOW_ROWS",
+    "batch_size_of",
+    "draw_order",
+    "parse_per_class",
+    "validated_together",
+]
 
 BLOCK_ROWS = 1024  # neighbours that stay together in the order of many rows, so that reading them from disk is quick
 WINDOW_ROWS = 64 * BLOCK_ROWS  # rows that are shuffled together
 STEPS_AN_EPOCH = 16  # at least, where the rows are few
 LEAST_BATCH_SIZE = 16  # batch norm on fewer rows is mostly noise
+VALIDATED_TOGETHER = 512  # rows of a head at most, so that memory is bounded
+LEAST_VALIDATED = 64  # fewer cost as much
 
 
 def batch_size_of(n_rows: int, most: int) -> int:
@@ -24,6 +34,17 @@ def batch_size_of(n_rows: int, most: int) -> int:
     """
     wished = max(n_rows // STEPS_AN_EPOCH, LEAST_BATCH_SIZE)
     return min(most, n_rows, wished if wished >= most else 1 << (wished.bit_length() - 1))
+
+
+def validated_together(n_rows: int) -> int:
+    """Return how many validation rows are answered at once: 512, or a power of two that holds them all.
+
+    What is missing to it is computed for nothing; and only heads with as many are answered together.
+
+    >>> [validated_together(n_rows) for n_rows in (1, 45, 512, 5000)]
+    [64, 64, 512, 512]
+    """
+    return min(VALIDATED_TOGETHER, max(LEAST_VALIDATED, 1 << (n_rows - 1).bit_length()))
 
 
 def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:

@@ -11,9 +11,13 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from page_tables import about, reach, spread, table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, RESULTS = ROOT / "docs" / "performance.md", Path(__file__).resolve().parent / "results"
@@ -54,22 +58,6 @@ def read(name: str) -> dict[str, Any]:
     """Return what a benchmark kept."""
     kept: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return kept
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> list[str]:
-    """Return the lines of a table, and one on how it came to be."""
-    cells = [header, ["---"] * len(header), *rows]
-    return [*(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells), "", about]
-
-
-def about(kept: dict[str, Any], *more: str) -> str:
-    """Return when, on what and by which script figures came to be; the whole command stands in the JSON."""
-    machine, versions = kept.get("machine", {}), {**kept.get("machine", {}), **kept.get("versions", {})}
-    when = f"Measured {kept['date']}" if "date" in kept else f"Written down {kept['written_down']}"
-    parts = [f"{machine['cores']} cores" + (f" of an {machine['processor']}" if "processor" in machine else "")]
-    parts += [f"PyTorch {versions['torch']}"] if "torch" in versions else []
-    script = re.search(r"tests/benchmarks/\w+\.py", kept["command"])
-    return f"{when}, {', '.join([*parts, *more])}: " + (f"`{script[0]}`." if script else f"{kept['command']}.")
 
 
 def extraction() -> list[str]:
@@ -197,6 +185,26 @@ def training() -> list[str]:
     return table(["what", "measured"], rows, about(kept, "one run of each part"))
 
 
+def heads_in_turn() -> list[str]:
+    """Return what training takes beside the code before."""
+    kept = read("heads_in_turn")
+    rows = [
+        [f"{one['rows']:,}, {one['classes']}", one["heads"], str(one["rounds"])]
+        + [f"{one[name]:.2f}" for name in ("before_s", "now_s", "least_before_s", "least_now_s")]
+        for one in kept["rounds"]
+    ]
+    header = [
+        "drawn rows × (512 + 768), classes",
+        "heads",
+        "rounds",
+        "s of CPU before",
+        "now",
+        "least before",
+        "least now",
+    ]
+    return table(header, rows, about(kept, "medians", kept["busy"]))
+
+
 def scale() -> list[str]:
     """Return what grows with the catalogue."""
     kept = read("scale")
@@ -269,19 +277,10 @@ def tables() -> list[str]:
     return table(["what was run", "rows", "time", "peak memory"], rows, about(kept, "busy besides"))
 
 
-def spread(seconds: Sequence[float]) -> str:
-    """Return the median and the range."""
-    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})"
-
-
-def reach(values: Sequence[float], digits: int = 1) -> str:
-    """Return the least and the greatest."""
-    return f"{min(values):.{digits}f}–{max(values):.{digits}f}"
-
-
 TABLES: dict[str, Callable[[], list[str]]] = {
     "catalogue": catalogue,
     "extraction": extraction,
+    "heads_in_turn": heads_in_turn,
     "keys": keys,
     "memory": memory,
     "scale": scale,
