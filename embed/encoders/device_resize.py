@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embed.encoders.device import to_host
+
 __all__ = ["Decoded", "DeviceResize"]
 
 log = logging.getLogger("embed_once")
@@ -93,19 +95,19 @@ class DeviceResize:
             self._plans[where] = self._plan(pictures[:1])
         plan = self._plans[where]
         if plan is None:
-            return torch.stack([self._on_host(one)[1] for one in pictures.cpu()]).to(pictures.device)
+            return torch.stack([self._on_host(one)[1] for one in to_host(pictures)]).to(pictures.device)
         n_at_once = max(1, MOST_BYTES // (8 * pictures[0].numel()))
         return torch.cat([_apply(plan, some) for some in pictures.split(n_at_once)])
 
     def _plan(self, picture: Tensor) -> _Plan | None:
-        (n_rows, n_columns), expected = self._on_host(picture[0].cpu())
+        (n_rows, n_columns), expected = self._on_host(to_host(picture[0]))
         (height, width), (h, w) = picture.shape[1:3], expected.shape[:2]
         top, left = round((n_rows - h) / 2), round((n_columns - w) / 2)  # as torchvision's center_crop
         if min(top, left) >= 0:  # else it fills up what is missing
             rows = weights(height, n_rows, self._filter)[top : top + h]
             columns = weights(width, n_columns, self._filter)[left : left + w].T
             plan = _Plan(*(torch.from_numpy(one.copy()).to(picture.device) for one in (rows, columns)))
-            if torch.equal(_apply(plan, picture)[0].cpu(), expected):
+            if torch.equal(to_host(_apply(plan, picture)[0]), expected):
                 return plan
         log.info("Pictures of %d x %d are resized on the CPU: the device gives other pixels.", width, height)
         self._taken.discard((height, width))
