@@ -38,7 +38,7 @@ def test_pixels_are_pillows(size, interpolation):
     assert None not in resize._plans.values()
 
 
-@pytest.mark.parametrize("fault", ["another filter", "a crop that is filled up"])
+@pytest.mark.parametrize("fault", ["another filter", "another filter, a blank picture", "a crop that is filled up"])
 def test_where_the_device_would_give_others_they_are_the_hosts(fault, monkeypatch):
     """And the next picture of that size stays there."""
     preprocess = preprocess_of(crop=64) if "crop" in fault else preprocess_of()
@@ -46,6 +46,8 @@ def test_where_the_device_would_give_others_they_are_the_hosts(fault, monkeypatc
     if "filter" in fault:
         monkeypatch.setitem(device_resize.FILTERS, "bilinear", device_resize.FILTERS["bicubic"])
     pictures = drawn(80, 60, n=3)
+    if "blank" in fault:  # whose pixels are right by any filter
+        pictures[0] = 255
     assert [resize.takes(80, 60) for _ in range(COMMON)][-1]
     assert torch.equal(resize.resized(pictures), on_host(preprocess, pictures))
     assert not resize.takes(80, 60)

@@ -18,8 +18,9 @@ __all__ = ["Decoded", "DeviceResize"]
 log = logging.getLogger("embed_once")
 
 BITS = 22  # of the fractions of Pillow's weights (`PRECISION_BITS` of its src/libImaging/Resample.c)
+LOW_BITS = 11  # of a weight's lower half: fp32 holds sums of eight bits times eleven, of up to 32 pixels
 MOST_PIXELS = 2**18  # of a picture: decoding a larger one takes longer than resizing it, and it takes memory to send
-MOST_BYTES = 2**28  # of pictures in float64 at once
+MOST_BYTES = 2**28  # of pictures in fp32 at once
 COMMON = 16  # pictures of a size, from which on its weights are worth making
 MOST_PLANS = 64  # sizes whose weights are kept
 MOST_SIZES = 100_000  # sizes that are counted
@@ -48,17 +49,18 @@ class Decoded(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How pictures of one size become the network's: the weights of their rows and of their columns, on the device."""
+    """How pictures of one size become the network's: the weights of their rows and columns, each in two halves."""
 
-    rows: Tensor  # (h, H) float64, whole numbers
-    columns: Tensor  # (W, w) float64, whole numbers
+    rows: Tensor  # (2, h, H) float32 on the device, whole numbers
+    columns: Tensor  # (2, W, w)
 
 
 class DeviceResize:
-    """Resizes pictures of common sizes on a device as the host does; of each size one is resized on both, and compared.
+    """Resizes pictures of common sizes on a device as the host does.
 
-    Where another byte comes out, by another version of Pillow or for whatever reason, pictures of that size stay the
-    host's. So an encoder's spec says nothing of it.
+    Of each size the first picture and noise are resized on both, and compared. Where another byte comes out, by another
+    version of Pillow or for whatever reason, pictures of that size stay the host's. So an encoder's spec says nothing
+    of it.
 
     Args:
         on_host: what the pixels are to be: a picture (H, W, 3) -> its resized size (rows, columns), and its pixels
@@ -96,18 +98,20 @@ class DeviceResize:
         plan = self._plans[where]
         if plan is None:
             return torch.stack([self._on_host(one)[1] for one in to_host(pictures)]).to(pictures.device)
-        n_at_once = max(1, MOST_BYTES // (8 * pictures[0].numel()))
+        n_at_once = max(1, MOST_BYTES // (4 * pictures[0].numel()))
         return torch.cat([_apply(plan, some) for some in pictures.split(n_at_once)])
 
     def _plan(self, picture: Tensor) -> _Plan | None:
-        (n_rows, n_columns), expected = self._on_host(to_host(picture[0]))
-        (height, width), (h, w) = picture.shape[1:3], expected.shape[:2]
+        noise = torch.randint(256, picture.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        pictures = torch.cat([picture, noise.to(picture.device)])  # a blank one would agree with any weights
+        sizes, expected = zip(*(self._on_host(one) for one in to_host(pictures)), strict=True)
+        (height, width), (n_rows, n_columns), (h, w) = picture.shape[1:3], sizes[0], expected[0].shape[:2]
         top, left = round((n_rows - h) / 2), round((n_columns - w) / 2)  # as torchvision's center_crop
         if min(top, left) >= 0:  # else it fills up what is missing
-            rows = weights(height, n_rows, self._filter)[top : top + h]
-            columns = weights(width, n_columns, self._filter)[left : left + w].T
+            rows = halves(weights(height, n_rows, self._filter)[top : top + h])
+            columns = halves(weights(width, n_columns, self._filter)[left : left + w]).transpose(0, 2, 1)
             plan = _Plan(*(torch.from_numpy(one.copy()).to(picture.device) for one in (rows, columns)))
-            if torch.equal(to_host(_apply(plan, picture)[0]), expected):
+            if torch.equal(to_host(_apply(plan, pictures)), torch.stack(expected)):
                 return plan
         log.info("Pictures of %d x %d are resized on the CPU: the device gives other pixels.", width, height)
         self._taken.discard((height, width))
@@ -118,7 +122,7 @@ def weights(n_before: int, n_after: int, interpolation: str) -> np.ndarray:
     """Return what each pixel of a resized line takes of the line, in parts of 2^22, as Pillow rounds them.
 
     Shape:
-        output: (n_after, n_before) float64, whole numbers
+        output: (n_after, n_before) int64
     """
     reach, weigh = FILTERS[interpolation]
     scale = n_before / n_after
@@ -130,15 +134,23 @@ def weights(n_before: int, n_after: int, interpolation: str) -> np.ndarray:
         last = min(int(middle + reach * stretch + 0.5), n_before)
         shares = weigh((np.arange(first, last) - middle + 0.5) * (1 / stretch))
         matrix[number, first:last] = shares / math.fsum(shares)
-    return np.trunc(matrix * 2**BITS + np.copysign(0.5, matrix))
+    return np.trunc(matrix * 2**BITS + np.copysign(0.5, matrix)).astype(np.int64)
+
+
+def halves(whole: np.ndarray) -> np.ndarray:
+    """Return what is above the lower bits, and these, (2, ...) float32."""
+    return np.stack([whole >> LOW_BITS, whole & (2**LOW_BITS - 1)]).astype(np.float32)
 
 
 def _apply(plan: _Plan, pictures: Tensor) -> Tensor:
-    """Return (B, h, w, 3) of (B, H, W, 3): products of whole numbers below 2^53, so that no order of sums matters."""
-    planes = pictures.permute(0, 3, 1, 2).double()  # (B, 3, H, W)
-    planes = _rounded(plan.rows @ _rounded(planes @ plan.columns))
+    """Return (B, h, w, 3) of (B, H, W, 3): sums of whole numbers below 2^24, so that their order does not matter."""
+    planes = pictures.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
+    planes = _rounded(*(planes @ half for half in plan.columns)).float()
+    planes = _rounded(*(half @ planes for half in plan.rows))
     return planes.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _rounded(sums: Tensor) -> Tensor:
-    return sums.add_(2 ** (BITS - 1)).mul_(2.0**-BITS).floor_().clamp_(0, 255)
+def _rounded(high: Tensor, low: Tensor) -> Tensor:
+    """Return the sums of both halves as bytes, int32, rounded and cut off as Pillow does."""
+    sums = high.int().mul_(2**LOW_BITS).add_(low.int()).add_(2 ** (BITS - 1))
+    return sums.bitwise_right_shift_(BITS).clamp_(0, 255)

@@ -42,8 +42,8 @@ class Preprocess:
 
     def pixels(self, image: Image.Image) -> Pixels:
         """Return the resized and cropped picture, (H, W, 3) uint8, or as it is where the device will do that."""
-        has_float64 = self.device.type not in ("cpu", "mps")
-        if has_float64 and self._resize.takes(image.height, image.width):
+        is_gpu = self.device.type not in ("cpu", "mps")
+        if is_gpu and self._resize.takes(image.height, image.width):
             return Decoded(torch.from_numpy(np.array(image)))
         return self._cropped(self._resized(image))
 

@@ -85,7 +85,10 @@ class Server:
         await loading
         await asyncio.to_thread(self._service.close)
         counts = self._service.measurements
-        log.info("Stopped: %s of %s requests were answered.", f"{counts.n_answered:,}", f"{counts.n_begun:,}")
+        n_hung_up = counts.n_begun - counts.n_answered
+        log.info(
+            "Stopped: requests answered: %s; given up by their clients: %s.", f"{counts.n_answered:,}", f"{n_hung_up:,}"
+        )
 
     def _load(self) -> None:
         start = time.perf_counter()

@@ -131,7 +131,8 @@ def terminate(server: SimpleNamespace, trial: Trial) -> None:
         code = stop(server, signal.SIGTERM)
         statuses = [one.result() for one in asked]
     said = server.log.read_text()
-    n_begun = int(re.findall(r"Stopped: \S+ of (\S+) requests were answered", said)[-1].replace(",", ""))
+    require("Stopped: " in said, UNNAMED, said)
+    n_begun = sum(map(int, re.findall(r"\d+", said.rpartition("Stopped: ")[2].replace(",", ""))))
     n_answers = sum(status is not None for status in statuses)
     trial.counts["requests at SIGTERM"] += len(statuses)
     trial.counts["of which were taken on"] += n_answers
