@@ -88,4 +88,4 @@ def _percent(value: float, digits: int = 1) -> str:
 
 
 def _count(value: int) -> str:
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{value:,}"

@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       };
       const compare = (a, b) => {
         if (a === null || b === null) return (a === null) - (b === null); // what is empty comes last either way
-        const [x, y] = [Number(a), Number(b)];
+        const [x, y] = [a, b].map((text) => Number(text.replace(/(?<=\d),(?=\d{3}\b)/g, ""))); // 1,234
         const order = Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
         return down ? -order : order;
       };
