@@ -151,7 +151,7 @@ def test_killed_before_any_step_the_same_command_encodes_the_rest(extractions, u
     sealed = keys_on_disk(start / "e.h5")
     assert len(sealed) == (4 if n_sealed else 0)
     killed_at = []
-    for die_at in numbers_to_die_at(extractions, start, tmp_path / "watched", every=15 if n_sealed else 8):
+    for die_at in numbers_to_die_at(extractions, start, tmp_path / "watched", every=30 if n_sealed else 20):
         folder = Path(shutil.copytree(start, tmp_path / str(die_at)))
         code, log = extractions.run(folder, die_at=die_at)
         if code == 0:
@@ -196,7 +196,7 @@ def test_shard_that_is_killed_again_and_again_comes_to_its_end_and_is_sealed_wit
     folder.mkdir()
     kept = set()
     for n in itertools.count():
-        code, log = extractions.run(folder, "--shard", "0/2", die_at=8 + 7 * n, log=f"log {n}")
+        code, log = extractions.run(folder, "--shard", "0/2", die_at=8 + 11 * n, log=f"log {n}")
         assert not acknowledged(log) & kept
         kept |= acknowledged(log)
         if code == 0:
