@@ -139,18 +139,8 @@ def test_a_wheel_has_all_that_the_commands_need(empty_python, tmp_path):
     assert build.returncode == 0, build.stderr
     (wheel,) = tmp_path.glob("*.whl")
     site = Path(run(empty_python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
-    done = run(
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        empty_python,
-        "install",
-        "--no-deps",
-        "--no-index",
-        "--no-compile",
-        wheel,
-    )
+    install = ("install", "--no-deps", "--no-index", "--no-compile", wheel)
+    done = run(sys.executable, "-m", "pip", "--python", empty_python, *install)
     assert done.returncode == 0, done.stderr
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # after what is installed
     draw_catalogue(tmp_path / "shop", n_products=60)
