@@ -196,7 +196,7 @@ def test_shard_that_is_killed_again_and_again_comes_to_its_end_and_is_sealed_wit
     folder.mkdir()
     kept = set()
     for n in itertools.count():
-        code, log = extractions.run(folder, "--shard", "0/2", die_at=8 + 11 * n, log=f"log {n}")
+        code, log = extractions.run(folder, "--shard", "0/2", die_at=8 + 7 * n, log=f"log {n}")
         assert not acknowledged(log) & kept
         kept |= acknowledged(log)
         if code == 0:
