@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import html
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["close", "opened"]
+__all__ = ["close", "opened", "words"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _running = ExitStack()
@@ -48,6 +50,12 @@ def opened(path: Path, *, width: int = 1200, height: int = 900, dark: bool = Fal
         for event, note in listeners.items():
             page.remove_listener(event, note)
         page.goto("about:blank")
+
+
+def words(path: Path) -> str:
+    """Return a page's text, for which no browser is started."""
+    text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return " ".join(html.unescape(text).split())
 
 
 def close() -> None:

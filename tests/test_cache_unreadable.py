@@ -141,7 +141,7 @@ def test_any_read_that_fails_while_a_run_resumes_and_seals_costs_nothing(shop, t
     with Journal(whole / "c.h5") as journal:
         seal(whole / "c.h5", journal, products())
     found, before = read_all(whole / "c.h5"), files_of(shop)
-    for refusal in each_refusal(tmp_path / "here", stride=29):
+    for refusal in each_refusal(tmp_path / "here", stride=67):
         here = shutil.copytree(shop, tmp_path / "here")
         path = here / "c.h5"
         with refusal:

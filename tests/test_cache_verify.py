@@ -18,7 +18,7 @@ from support import ROOT, synthetic_cache
 from cache import Cache, CacheError, DamagedCacheError, EncoderSpec, Journal, Part, content_key, verify
 from cache.tokens import MOST_TOKENS
 
-N_FLIPS, N_CUTS = 120, 20
+N_FLIPS, N_CUTS = 80, 12
 
 
 @pytest.fixture(scope="module")

@@ -444,8 +444,9 @@ def test_commands_typed_at_once_write_one_whole_cache(shop):
 
 
 def test_disk_that_is_full_at_any_fsync_loses_nothing_committed(shop, counting, small_parts, monkeypatch):
-    """The disk is full from the first fsync on, from the second, and so on, until there is none left to fail."""
-    full_from = n_calls = n_acknowledged = 0
+    """The disk is full from the first fsync on, from the fourth, and so on, until there is none left to fail."""
+    n_calls = n_acknowledged = 0
+    full_from = -2
 
     def publish(self, part, publish=Journal.publish):
         nonlocal n_acknowledged
@@ -461,7 +462,7 @@ def test_disk_that_is_full_at_any_fsync_loses_nothing_committed(shop, counting, 
         fsync(descriptor)
 
     while True:
-        full_from += 1
+        full_from += 3  # of a part's two and the cache's two each has its turn
         counting.clear()
         n_calls = n_acknowledged = 0
         with monkeypatch.context() as patch:

@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,13 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fork_server
 import numpy as np
 import pytest
 import torch
 import transformers
 from PIL import Image, ImageOps, features
 from safetensors.torch import load_file, save_file
-from support import ROOT
 from torch import nn
 from torchvision.models import ResNet18_Weights, get_model, get_model_weights
 
@@ -910,9 +909,11 @@ def hub_snapshot(home, folder, *, name="org--tiny", without=()):
 
 
 def found_on_hub(name, *, modality="text", **environment):
-    """Ask for a hub model in a fresh process, as the hub's settings are read once a process; return (found, error)."""
+    """Ask for a hub model with the library imported anew, as it reads its settings then; return (found, error)."""
     code = """
 import sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]
 from embed import WeightsError
 from embed.encoders.weights import huggingface_folder
 try:
@@ -921,12 +922,11 @@ except WeightsError as error:
     sys.exit(f"WeightsError: {error}")
 """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") or key == "HF_HOME"}
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, "-c", code, name, modality],
-        env={**kept, "PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", **environment},
+        env={**kept, "HF_HUB_DISABLE_TELEMETRY": "1", **environment},
         capture_output=True,
         text=True,
-        check=False,
     )
     return done.stdout.strip(), done.stderr.strip()
 

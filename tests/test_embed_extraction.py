@@ -397,7 +397,7 @@ def test_batches_workers_and_parts_change_nothing(tmp_path, batch_size, n_worker
     assert run(catalogue, batch_size=5, n_workers=2) == (0, 0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_row_of_a_drawn_catalogue_has_its_own_vector(tmp_path, seed):
     """Broken pictures, copies and missing titles in a shuffled table: N rows in, the same N rows out, in order."""
     catalogue = draw_catalogue(tmp_path / "shop", n_products=80, seed=seed)
@@ -445,7 +445,7 @@ def test_failures_found_before_a_stop_are_kept_too(tmp_path):
 
 
 def test_ctrl_c_at_any_line_of_the_loop_ends_as_ctrl_c_and_mixes_nothing(tmp_path):
-    """The interrupt comes before every other line, where it is run for the first and for the last time."""
+    """The interrupt comes before every fifth line, where it is run for the first and for the last time."""
     catalogue = small_catalogue(tmp_path / "shop", 3)
     source_file = extract.__code__.co_filename
 
@@ -484,7 +484,7 @@ def test_ctrl_c_at_any_line_of_the_loop_ends_as_ctrl_c_and_mixes_nothing(tmp_pat
     last = {line: nth for nth, line in enumerate(lines, 1)}
     numbers = {lines.index(line) + 1 for line in last} | set(last.values())
     assert len(numbers) > 50
-    for nth in sorted(numbers)[::2]:
+    for nth in sorted(numbers)[::5]:
         image, _ = run_until(nth)
         rest = CountingEncoder("image")
         run(catalogue, rest, batch_size=2)

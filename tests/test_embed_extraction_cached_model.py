@@ -103,10 +103,8 @@ def test_another_process_finds_the_vectors_and_another_path_is_the_same_model(se
         {"prompt": "cotton "},
         {"truncate_dim": 8},
         {"precision": "binary"},
-        {"precision": "ubinary"},
         {"convert_to_tensor": True},
         {"convert_to_numpy": False},
-        {"batch_size": 1, "show_progress_bar": False},
     ],
     ids=str,
 )

@@ -83,7 +83,7 @@ def test_a_grid_averages_the_map(pictures):
     np.testing.assert_allclose(one.tokens.values.astype(np.float32), whole.vectors, rtol=2e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["vit_b_16", "vgg11", "convnext_tiny"])
+@pytest.mark.parametrize("architecture", ["vit_b_32", "alexnet", "convnext_tiny"])
 def test_a_network_whose_vector_is_no_mean_of_a_map_is_a_named_error(architecture):
     encoder = ImageEncoder(architecture, weights="random", tokens="all")
     with pytest.raises(SettingError, match=f"but that of {architecture} is not"):

@@ -1,5 +1,6 @@
 """The conformance suite finds each defect it is for, says why, and lets sound heads pass."""
 
+import functools
 import json
 import re
 from functools import partial
@@ -66,6 +67,7 @@ def failures(report):
     return {finding.check: finding.reason for finding in report.failures}
 
 
+@functools.cache  # a report does not change
 def check_class(name, **options):
     return check_head(getattr(broken_heads, name), dims=TWO, n_classes=3, **options)
 
@@ -76,11 +78,13 @@ def test_every_broken_head_is_looked_at():
     assert {check for checks, _ in DEFECTS.values() for check in checks} == CHECKS.keys()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", DEFECTS)
-def test_a_defect_is_found_by_the_check_for_it_and_by_no_other(name, seed):
+ON_THE_EDGE = ("OneKeyWithoutResidual", "OwnOneKey", "HardlyTheImage", "Bounded")  # what is found is by how much
+
+
+@pytest.mark.parametrize(("name", "options"), [(n, {}) for n in DEFECTS] + [(n, {"seed": 1}) for n in ON_THE_EDGE])
+def test_a_defect_is_found_by_the_check_for_it_and_by_no_other(name, options):
     checks, words = DEFECTS[name]
-    failed = failures(check_class(name, seed=seed))
+    failed = failures(check_class(name, **options))
     assert list(failed) == checks, failed
     assert words in failed[checks[0]]
 
@@ -118,10 +122,10 @@ def described(dims, *, n_classes, name, token_dims=None, n_positions=None):
     )
 
 
-@pytest.mark.parametrize("dims", [TWO, THREE], ids=len)
 @pytest.mark.parametrize("name", [*FUSIONS, "stack", "residual", "ensemble"])
-def test_every_built_in_fusion_passes(name, dims):
-    report = check_head(partial(described, name=name), name=name, dims=dims, n_classes=3)
+def test_every_built_in_fusion_passes(name):
+    """With three modalities; the bare command checks those that it knows with two."""
+    report = check_head(partial(described, name=name), name=name, dims=THREE, n_classes=3)
     assert report.passed, failures(report)
 
 
@@ -178,13 +182,13 @@ def test_checking_leaves_no_trace_on_random_numbers_and_threads():
     torch.manual_seed(5)
     expected, n_threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(5)
-    check_class("AlwaysDropout")
+    check_class.__wrapped__("AlwaysDropout")
     assert torch.equal(torch.rand(1), expected)
     assert torch.get_num_threads() == n_threads
 
 
 def test_the_same_seed_finds_the_same():
-    first, again = (check_class("LateStatistics", seed=3).findings for _ in range(2))
+    first, again = (check_class.__wrapped__("OwnOneKey", seed=3).findings for _ in range(2))
     assert first == again
 
 

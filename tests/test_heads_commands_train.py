@@ -143,7 +143,7 @@ def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
 def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
     """Also where every interval is as wide as it can be: 100.0–100.0."""
     result = heads_train(
-        "--details", "--weights", weights, "--max-epochs", 30, cache=shop(tmp_path / "c.h5", spread=spread)
+        "--details", "--weights", weights, "--max-epochs", 12, cache=shop(tmp_path / "c.h5", spread=spread)
     )
     assert result.exit_code == 0
     assert ("100.0–100.0" in result.stdout) == (spread < 1)
@@ -253,14 +253,9 @@ def test_json_is_one_object(heads_train, some_unlabelled, tmp_path):
     ("fusion", "heads"),
     [
         ("all", ALL),
-        ("early", ["image", "text", "early"]),
         ("concat", ["image", "text", "early"]),
-        ("attention", ["image", "text", "attention"]),
         ("intermediate", ["image", "text", "attention"]),
-        ("gated", ["image", "text", "gated"]),
         ("lowrank,gated", ["image", "text", "gated", "lowrank"]),
-        ("late", ["image", "text", "late"]),
-        ("late,early", ["image", "text", "early", "late"]),
         (" late , intermediate ", ["image", "text", "attention", "late"]),
         ("early,concat", ["image", "text", "early"]),
         ("late,all", ALL),

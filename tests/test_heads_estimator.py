@@ -54,10 +54,26 @@ def expected_failures(estimator):
     return {"check_sample_weight_equivalence_on_dense_data": reason}
 
 
-@parametrize_with_checks(
+# Those that another head could fail: what is an input, a parameter or a tag is the same for all.
+OF_EACH_HEAD = {
+    "check_class_weight_classifiers", "check_classifiers_one_label", "check_classifiers_one_label_sample_weights",
+    "check_classifiers_train", "check_dict_unchanged", "check_dont_overwrite_parameters", "check_estimators_pickle",
+    "check_fit2d_1feature", "check_fit2d_1sample", "check_fit_idempotent", "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance", "check_sample_weights_not_overwritten",
+}  # fmt: skip
+ALL_CHECKS = parametrize_with_checks(
     [FusionClassifier(max_epochs=20), FusionClassifier("late", max_epochs=8), FusionClassifier("logistic")],
     expected_failed_checks=expected_failures,
 )
+
+
+def is_wanted(case):
+    estimator, check = getattr(case, "values", case)
+    is_of_each = check.func.__name__ in OF_EACH_HEAD and not check.keywords
+    return is_of_each or estimator.fusion == FusionClassifier().fusion
+
+
+@pytest.mark.parametrize(ALL_CHECKS.args[0], list(filter(is_wanted, ALL_CHECKS.args[1])), **ALL_CHECKS.kwargs)
 def test_scikit_learn_finds_nothing_wrong(estimator, check):
     check(estimator)
 

@@ -77,7 +77,7 @@ def test_a_weight_of_0_is_no_row_and_weights_of_1_are_none(fusion):
     assert not np.array_equal(absent, plain)
 
 
-@pytest.mark.parametrize("fusion", [*BY_STEPS, "sklearn-forest", "sklearn-boosting"])
+@pytest.mark.parametrize("fusion", ["late", "attention", "sklearn-forest", "sklearn-boosting"])
 def test_of_labels_that_contradict_each_other_the_heavier_one_is_learned(fusion):
     """Each product stands twice, with another label of another weight."""
     twice, labels = np.vstack([EASY, EASY]), np.hstack([CODES, (CODES + 1) % 3])

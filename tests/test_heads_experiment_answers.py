@@ -25,7 +25,9 @@ from heads.settings import TrainSettings
 pytestmark = pytest.mark.slow
 
 N_ROWS, N_CLASSES = 300, 3
-SETTINGS = TrainSettings(hidden_dim=8, max_epochs=2, n_resamples=100, precision="fp32", weights="auto", guard=True)
+SETTINGS = TrainSettings(
+    hidden_dim=8, max_epochs=2, n_resamples=100, precision="fp32", weights="auto", guard=True, fusions=("early", "late")
+)
 
 
 @pytest.fixture(scope="module")

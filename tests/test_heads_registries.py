@@ -20,7 +20,7 @@ from heads.commands.train import train
 from heads.head_types import HEAD_TYPES
 from heads.metrics.registry import METRICS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def run(command, *arguments):
 
 def test_a_registered_head_and_score_stand_in_table_json_and_report(registered, cache_path, tmp_path):
     runs = tmp_path / "runs"
-    line = (cache_path, "--max-epochs", 8, "--runs", runs)
+    line = (cache_path, "--max-epochs", 2, "--runs", runs)
     table = run(train, *line, "--name", "a", "--details")  # --fusion all is the default
     assert "sum" in table
     assert "top 2" in table

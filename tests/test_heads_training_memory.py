@@ -201,11 +201,17 @@ def room(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("error", WANT, ids=lambda error: str(error)[:20])
-def test_a_stack_that_does_not_fit_is_trained_in_halves_with_the_same_results(error, room, caplog):
-    caplog.set_level(logging.INFO)
+@pytest.fixture(scope="module")
+def alone():
+    """Five jobs, and what each comes to by itself."""
     jobs = [small_job("early", seed=seed) for seed in range(5)]
-    expected = [fit(job) for job in jobs]
+    return jobs, [fit(job) for job in jobs]
+
+
+@pytest.mark.parametrize("error", WANT, ids=lambda error: str(error)[:20])
+def test_a_stack_that_does_not_fit_is_trained_in_halves_with_the_same_results(error, alone, room, caplog):
+    caplog.set_level(logging.INFO)
+    jobs, expected = alone
     room(2, error)
     for fitted, other in zip(fits_of(jobs), expected, strict=True):
         assert_same_fit(fitted, other, atol=1e-5)

@@ -125,10 +125,15 @@ def test_config_says_what_was_trained_from_what(cache_path, report):
     assert {side: len(rows) for side, rows in split.items()} == report.n_rows
 
 
-def test_config_is_enough_to_do_it_again(folder, report):
+@pytest.fixture(scope="module")
+def again(folder, report):
+    """The same run once more, of nothing but its config."""
     config = read_json(report.run_path / "config.json")
-    settings = TrainSettings(**config["settings"])
-    again = train(config["cache"], settings=settings, runs_path=folder / "again")
+    torch.manual_seed(1234)  # what the caller did before does not count
+    return train(config["cache"], settings=TrainSettings(**config["settings"]), runs_path=folder / "again")
+
+
+def test_config_is_enough_to_do_it_again(report, again):
     assert scores_of(again) == scores_of(report)
 
 
@@ -192,7 +197,8 @@ def test_the_best_single_modality_is_that_of_the_validation_rows(tmp_path):
     image[4::5] = np.random.default_rng(0).standard_normal((60, 8))
     columns = {"label": [f"{code}" for code in targets], "side": sides}
     path = synthetic_cache(tmp_path / "c.h5", {"image": image, "text": text}, columns)
-    found = train(path, settings=replace(QUICK, split_column="side"), runs_path=tmp_path / "runs")
+    settings = replace(QUICK, split_column="side", fusions=("early", "late"))
+    found = train(path, settings=settings, runs_path=tmp_path / "runs")
     assert found.metrics["image"]["accuracy"] < found.metrics["text"]["accuracy"]
     assert {verdict.single for verdict in found.verdicts} == {"image"}
 
@@ -234,15 +240,12 @@ def test_weights_of_one_and_zero_repeat_the_single_heads_predictions(folder, cac
             assert (row["late"], row["late_probability"]) == (row[single], row[f"{single}_probability"])
 
 
-def test_same_seed_gives_the_same_run_and_another_seed_another(folder, cache_path, report):
-    settings = replace(QUICK, weights="0.2,0.8")
-    torch.manual_seed(1234)  # what the caller did before does not count
-    same = train(cache_path, settings=settings, runs_path=folder / "seeds")
-    other = train(cache_path, settings=replace(settings, seed=1), runs_path=folder / "seeds")
-    assert scores_of(same) == scores_of(report) != scores_of(other)
-    texts = [(found.run_path / "predictions.csv").read_bytes() for found in (report, same, other)]
+def test_same_seed_gives_the_same_run_and_another_seed_another(folder, cache_path, report, again):
+    other = train(cache_path, settings=replace(QUICK, weights="0.2,0.8", seed=1), runs_path=folder / "seeds")
+    assert scores_of(again) == scores_of(report) != scores_of(other)
+    texts = [(found.run_path / "predictions.csv").read_bytes() for found in (report, again, other)]
     assert texts[0] == texts[1] != texts[2]
-    splits = [read_json(found.run_path / "config.json")["split"] for found in (report, same, other)]
+    splits = [read_json(found.run_path / "config.json")["split"] for found in (report, again, other)]
     assert splits[0] == splits[1] != splits[2]
 
 
@@ -257,9 +260,10 @@ def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
     targets = np.arange(1600) % 4
     vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 16, spread=0.5, seed=1)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
-    found = train(path, settings=QUICK, runs_path=tmp_path / "runs")
+    fusions = ("early", "late")
+    found = train(path, settings=replace(QUICK, fusions=fusions), runs_path=tmp_path / "runs")
     assert found.metrics["text"]["accuracy"] > 0.9 > 0.5 > found.metrics["image"]["accuracy"]
-    for fusion in FUSIONS:
+    for fusion in fusions:
         start = f"text alone is as good as {fusion}: the image adds less than 2 points here"
         assert sentence_of(found, fusion).startswith(start)
 
@@ -286,7 +290,8 @@ def test_test_rows_never_influence_training(tmp_path):
             targets[tested] = 2 - targets[tested]
         columns = {"label": [f"{code}" for code in targets], "side": sides.tolist()}
         path = synthetic_cache(tmp_path / f"{name}.h5", {"image": image, "text": text}, columns)
-        runs.append(train(path, settings=replace(QUICK, split_column="side"), runs_path=tmp_path / "runs", name=name))
+        settings = replace(QUICK, split_column="side", max_epochs=4)
+        runs.append(train(path, settings=settings, runs_path=tmp_path / "runs", name=name))
     for name in ALL:
         first, second = (weights_of(found.run_path, name) for found in runs)
         assert first.keys() == second.keys()
@@ -314,7 +319,7 @@ def test_products_without_a_picture_or_a_text_are_trained_and_tested_too(tmp_pat
     row = np.arange(240)
     present = {"image": row % 5 != 0, "text": row % 4 != 0}
     path = shop(tmp_path / "c.h5", present=present)
-    found = train(path, settings=QUICK, runs_path=tmp_path / "runs")
+    found = train(path, settings=replace(QUICK, fusions=("early", "late")), runs_path=tmp_path / "runs")
     assert sum(found.n_rows.values()) == 240 - 12  # every 20th has neither
     assert any(re.match("12 rows left out: .*vector", note) for note in found.notes)
     rows = {line["id"]: line for line in read_csv(found.run_path / "predictions.csv")}
@@ -338,7 +343,8 @@ def test_rows_without_a_label_are_on_no_side(tmp_path):
 
 def test_products_that_share_a_picture_or_a_text_are_on_one_side(tmp_path):
     contents = {"image": [f"{n % 150}" for n in range(240)], "text": [f"{n // 2}" for n in range(240)]}
-    found = train(shop(tmp_path / "c.h5", contents=contents), settings=QUICK, runs_path=tmp_path / "runs")
+    path, settings = shop(tmp_path / "c.h5", contents=contents), replace(QUICK, fusions=(), max_epochs=1)
+    found = train(path, settings=settings, runs_path=tmp_path / "runs")
     side_of = {
         int(row): side for side, rows in read_json(found.run_path / "config.json")["split"].items() for row in rows
     }
@@ -391,7 +397,7 @@ def test_three_modalities_are_fused(tmp_path):
     targets = np.arange(300) % 3
     vectors = {name: class_vectors(targets, 8, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
-    found = train(path, settings=replace(QUICK, weights="1,1,2"), runs_path=tmp_path / "runs")
+    found = train(path, settings=replace(QUICK, weights="1,1,2", max_epochs=2), runs_path=tmp_path / "runs")
     assert list(found.metrics) == ["image", "metadata", "text", *FUSIONS]
     assert found.weights == {"image": 0.25, "metadata": 0.25, "text": 0.5}
 
@@ -428,7 +434,8 @@ def test_classes_without_a_test_row_are_told(tmp_path):
     """The whole of class 2 is one text, which stands with the training rows."""
     targets = np.random.default_rng(0).integers(3, size=240)
     contents = {"text": ["one text" if code == 2 else f"{n}" for n, code in enumerate(targets)]}
-    found = train(shop(tmp_path / "c.h5", contents=contents), settings=QUICK, runs_path=tmp_path / "runs")
+    path, settings = shop(tmp_path / "c.h5", contents=contents), replace(QUICK, fusions=("early",))
+    found = train(path, settings=settings, runs_path=tmp_path / "runs")
     n_rows = (targets == 2).sum()
     assert found.notes[0].startswith(f"{n_rows} of 240 rows share pictures or texts with each other")
     assert found.notes[1] == "1 of 3 classes have no test row in this split."
@@ -589,7 +596,8 @@ def test_ctrl_c_ends_a_training_at_once(cache_path, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("heads.experiment.late_fusion.fit_mixture", interrupted)
+    settings = replace(QUICK, weights="auto", fusions=("late", "early"), max_epochs=2)
     with pytest.raises(KeyboardInterrupt):
-        train(cache_path, settings=replace(QUICK, weights="auto"), runs_path=tmp_path / "runs")
+        train(cache_path, settings=settings, runs_path=tmp_path / "runs")
     assert len(fitted) == 1
     assert not list(tmp_path.rglob("config.json"))

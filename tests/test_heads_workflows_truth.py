@@ -108,18 +108,25 @@ def test_exclusive_or_is_won_by_far(tmp_path):
         assert found.missing[modality]["early"]["accuracy"] < 0.7
 
 
-def two_runs(folder, alter, settings=EVERYTHING):
+def two_runs(folder, alter, settings):
     """Return the runs on some products, and on the same with `alter(image, text, targets, sides)` done to them."""
-    runs = []
-    for name in ("first", "altered"):
-        targets = np.random.default_rng(5).integers(3, size=300)
-        image, text = class_vectors(targets, 8, spread=2.0, seed=1), class_vectors(targets, 12, spread=2.5, seed=2)
-        sides = np.random.default_rng(3).choice(["train", "validation", "test"], p=[0.5, 0.25, 0.25], size=300)
-        if name == "altered":
-            alter(image, text, targets, sides)
-        columns = {"side": sides.tolist()}
-        runs.append(run_on(folder, {"image": image, "text": text}, targets, settings, name, columns=columns))
-    return runs
+    return run_altered(folder, lambda *_: None, settings, name="first"), run_altered(folder, alter, settings)
+
+
+def run_altered(folder, alter, settings=EVERYTHING, *, name="altered"):
+    """Return the run on the products with `alter(image, text, targets, sides)` done to them."""
+    targets = np.random.default_rng(5).integers(3, size=300)
+    image, text = class_vectors(targets, 8, spread=2.0, seed=1), class_vectors(targets, 12, spread=2.5, seed=2)
+    sides = np.random.default_rng(3).choice(["train", "validation", "test"], p=[0.5, 0.25, 0.25], size=300)
+    alter(image, text, targets, sides)
+    columns = {"side": sides.tolist()}
+    return run_on(folder, {"image": image, "text": text}, targets, settings, name, columns=columns)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """The run of all that is fitted, on the products as they are."""
+    return run_altered(tmp_path_factory.mktemp("everything"), lambda *_: None, name="first")
 
 
 def tensors_of(report):
@@ -145,9 +152,9 @@ def alter_validation_labels(_image, _text, targets, sides):
     targets[rows] = (targets[rows] + 1) % 3
 
 
-def test_nothing_that_is_fitted_sees_a_test_row(tmp_path):
+def test_nothing_that_is_fitted_sees_a_test_row(everything, tmp_path):
     """Heads, standardisation, class weights, early stopping, late's weights and temperatures, guards and controls."""
-    first, altered = two_runs(tmp_path, alter_test)
+    first, altered = everything, run_altered(tmp_path, alter_test)
     assert is_same(tensors_of(first), tensors_of(altered))
     assert set(tensors_of(first)) == {"image", "text", "early", "late", "early+guard", "late+guard"}
     assert (first.weights, first.weight_intervals) == (altered.weights, altered.weight_intervals)
@@ -168,9 +175,9 @@ def test_a_sweep_chooses_without_the_test_rows(tmp_path):
     assert texts[0] != texts[1]  # the test scores beside them
 
 
-def test_validation_rows_do_change_what_is_fitted(tmp_path):
+def test_validation_rows_do_change_what_is_fitted(everything, tmp_path):
     """The checks above can fail."""
-    first, altered = two_runs(tmp_path, alter_validation_labels)
+    first, altered = everything, run_altered(tmp_path, alter_validation_labels)
     before, after = tensors_of(first), tensors_of(altered)
     assert not is_same({"late": before["late"]}, {"late": after["late"]})
     assert first.weights != altered.weights

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 from graphlib import TopologicalSorter
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -68,6 +69,12 @@ SCRIPTS = dict(
     for line in SETUP["options.entry_points"]["console_scripts"].strip().splitlines()
 )
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+FOLDERS = sorted({str(path.parent.relative_to(ROOT)) for path in FILES})
+
+
+def files_in(folder):
+    """Return the modules of a folder, without those of the folders in it."""
+    return [path for path in FILES if path.parent == ROOT / folder]
 
 
 @functools.cache
@@ -147,31 +154,30 @@ def test_files_make_no_circle_either():
     modules = {name: path for path in FILES for name in [".".join(path.relative_to(ROOT).with_suffix("").parts)]}
     imported = {name: imports_of(path.read_text(encoding="utf-8")) for name, path in modules.items()}
     graph = {
-        name: {one for one in modules if any(f"{found}.".startswith(f"{one}.") for found in names)}
+        name: {one for found in names for one in accumulate(found.split("."), "{}.{}".format) if one in modules}
         for name, names in imported.items()
     }
     list(TopologicalSorter({name: others - {name} for name, others in graph.items()}).static_order())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_follow_the_arrows(path):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_follow_the_arrows(folder):
     """``embed -> cache <- heads``, each room only those below it, and `cache` never imports torch."""
-    source = path.read_text(encoding="utf-8")
-    package = path.relative_to(ROOT).parts[0]
-    room = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    names = imports_of(source)
-    assert "relative" not in names, "imports are absolute here"
-    assert not {name.split(".")[0] for name in names} & FORBIDDEN[package]
-    needs_an_encoder = NEEDS_AN_ENCODER in (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
-    packages = {"cache", package} | ({"embed"} if package == "heads" and needs_an_encoder else set())
-    assert {name.split(".")[0] for name in names} & set(PACKAGES) <= packages
-    if room is None:  # `errors` and the like, below all rooms
-        assert (
-            not {found for name in names if (found := room_of(name)) not in (None, "cache")}
-            or path.name == "__init__.py"
-        )
-    else:
-        assert {found for name in names if (found := room_of(name)) and found.startswith(package)} <= allowed(room)
+    for path in files_in(folder):
+        source = path.read_text(encoding="utf-8")
+        package = path.relative_to(ROOT).parts[0]
+        room = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        names = imports_of(source)
+        assert "relative" not in names, f"{path}: imports are absolute here"
+        assert not {name.split(".")[0] for name in names} & FORBIDDEN[package], path
+        needs_an_encoder = NEEDS_AN_ENCODER in (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+        packages = {"cache", package} | ({"embed"} if package == "heads" and needs_an_encoder else set())
+        assert {name.split(".")[0] for name in names} & set(PACKAGES) <= packages, path
+        rooms = {found for name in names if (found := room_of(name))}
+        if room is None:  # `errors` and the like, below all rooms
+            assert rooms <= {"cache"} or path.name == "__init__.py", path
+        else:
+            assert {found for found in rooms if found.startswith(package)} <= allowed(room), path
 
 
 def test_few_files_of_heads_need_an_encoder_and_they_import_it_in_functions_alone():
@@ -183,15 +189,31 @@ def test_few_files_of_heads_need_an_encoder_and_they_import_it_in_functions_alon
         assert not {name.split(".")[0] for name in imports_of(ast.unparse(top))} & {"embed"}
 
 
+HELP = """
+import contextlib, io, json, runpy, sys
+
+place = sys.path[0]
+for launcher in sys.argv[1:]:
+    said = io.StringIO()
+    sys.argv, sys.path[0] = [launcher, "--help"], launcher.rpartition("/")[0]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+        runpy.run_path(launcher, run_name="__main__")
+    print(json.dumps([launcher.rpartition("/")[2], said.getvalue(), sorted(sys.modules)]))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_help_answers_without_torch(name, tmp_path):
-    done, modules = modules_after(name, "--help", folder=tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"Usage: {name} ")
-    assert done.stderr == ""
-    assert "click" in modules
-    assert not modules & HEAVY
+def test_help_answers_without_torch():
+    """One process asks all launchers in turn: what one has imported stays, so that the last has what any has."""
+    line = [sys.executable, "-c", HELP, *(str(ROOT / "bin" / name) for name in SCRIPTS)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert [name for name, _, _ in answers] == list(SCRIPTS)
+    for name, said, modules in answers:
+        assert said.startswith(f"Usage: {name} ")
+        assert "click" in modules
+        assert not HEAVY & set(modules), name
 
 
 @pytest.mark.slow
@@ -277,16 +299,13 @@ def test_name_that_is_not_public_is_an_attribute_error(name):
         _ = importlib.import_module(name).no_such_name
 
 
-def modules_of_the_house():
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES]
-    return [name for name in names if not name.endswith("__init__")]
-
-
-@pytest.mark.parametrize("name", modules_of_the_house())
-def test_every_module_says_what_is_public_in_it(name):
-    module = importlib.import_module(name)
-    assert all(hasattr(module, public) for public in module.__all__)
-    assert module.__doc__
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_module_says_what_is_public_in_it(folder):
+    for path in files_in(folder):
+        if path.name != "__init__.py":
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            assert all(hasattr(module, public) for public in module.__all__), path
+            assert module.__doc__, path
 
 
 @pytest.mark.parametrize("name", PACKAGES)
