@@ -126,7 +126,8 @@ def _headline(found: RunReport, chosen: Choice) -> dict[str, Any]:
 
 def _spaced(verdict: Verdict) -> str:
     return (
-        f"On {verdict.n_rows:,} test rows, {verdict.fusion} minus {verdict.single} alone, in points: {verdict.numbers}. "
+        f"On {verdict.n_rows:,} test rows, {verdict.fusion} minus {verdict.single} alone, in points: "
+        f"{verdict.numbers}. "
         f"{together_in_words(verdict.n_together)}"
     )
 
