@@ -14,6 +14,7 @@ from test_house import HEAVY, modules_after
 
 import cache.file_identity
 from cache.circumstances import circumstances_here
+from cache.user_folder import user_secret
 from heads.commands.ablate import ablate
 from heads.runs import finished_ablations
 from heads.workflows import ablate_anew
@@ -21,6 +22,7 @@ from heads.workflows import ablate_anew
 pytestmark = pytest.mark.slow
 
 QUICK = ("--max-epochs", 1, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early", "--device", "cpu")
+SECRET = b"s" * 32
 NEW = re.compile(r"runs/\S+|\(\d+\.\d s\)|\"elapsed_s\": [\d.]+")  # what each run has of its own
 
 
@@ -32,13 +34,14 @@ def settled(undrawn):
         patch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**12))
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         patch.setattr(finished_ablations, "circumstances_here", shared_circumstances)
+        patch.setattr(finished_ablations, "user_secret", lambda: SECRET)
         yield
 
 
 def shared_circumstances():
     """Return the circumstances without the variables that each test has of its own."""
     found = circumstances_here()
-    kept = [pair for pair in found["variables"] if not pair[0].startswith(("HF_", "HOME", "TORCH_HOME"))]
+    kept = [pair for pair in found["variables"] if not pair[0].startswith(("HF_", "HOME", "TORCH_HOME", "XDG_"))]
     return {**found, "variables": kept}
 
 
@@ -199,6 +202,7 @@ def test_the_last_ones_are_kept(again, tmp_path, monkeypatch):
 def test_what_is_told_again_needs_no_torch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(finished_ablations, "circumstances_here", circumstances_here)
+    monkeypatch.setattr(finished_ablations, "user_secret", user_secret)
     seal(tmp_path)
     first = invoke(ablate, "c.h5", *QUICK)
     done, modules = modules_after("heads-ablate", "c.h5", *map(str, QUICK), folder=tmp_path)
