@@ -78,7 +78,7 @@ def typed(kind: type[Typed], value: object, *, where: str, more: bool = False) -
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where} is no JSON object")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := [name for name in value if name not in known and not more]:
         raise ValueError(f"{where} has {unknown[0]!r}, which is unknown")
