@@ -1,6 +1,6 @@
 """What a hint of something computed depends on beside its input: Python, libraries, the machine, variables, this code.
 
-Hints (`embed.encoders.spec_hints`, `heads.ablation.finished`) are believed where all of it is as it was.
+Hints (`embed.encoders.spec_hints`, `heads.runs.finished_ablations`) are believed where all of it is as it was.
 """
 
 from __future__ import annotations

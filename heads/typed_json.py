@@ -1,21 +1,25 @@
-"""JSON files of a run, held against their types before anything is built from them: it may come from a stranger."""
+"""JSON files, held against their types before anything is built from them: they may come from a stranger."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import stat
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from cache.memory_budget import memory_bytes
 from cache.reading import reading
 
-__all__ = ["MOST_JSON_BYTES", "check_plain_name", "read_object", "read_plain_file", "typed"]
+__all__ = ["MOST_JSON_BYTES", "check_plain_name", "read_object", "read_plain_file", "to_plain", "typed"]
 
 MOST_JSON_BYTES = 2**28
 Typed = TypeVar("Typed")
@@ -74,16 +78,21 @@ def typed(kind: type[Typed], value: object, *, where: str, more: bool = False) -
     """
     if not isinstance(value, dict):
         raise ValueError(f"{where} is no JSON object")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := [name for name in value if name not in known and not more]:
         raise ValueError(f"{where} has {unknown[0]!r}, which is unknown")
+    made = {}
     for name, field in known.items():
         if name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{where} lacks {name}")
-        if name in value and not _is(value[name], hints[name]):
-            raise ValueError(f"{name} of {where} is {str(value[name])[:40]!r}, where {field.type} is expected")
-    return kind(**{name: value[name] for name in known if name in value})
+        if name in value:
+            try:
+                made[name] = _made(hints[name], value[name], where=f"{name} of {where}")
+            except TypeError as error:
+                shown = str(value[name])[:40]
+                raise ValueError(f"{name} of {where} is {shown!r}, where {field.type} is expected") from error
+    return kind(**made)
 
 
 def check_plain_name(name: str) -> None:
@@ -96,19 +105,65 @@ def check_plain_name(name: str) -> None:
         raise ValueError(f"{name[:40]!r} is no plain name")
 
 
-def _is(value: object, kind: Any) -> bool:
-    """Return whether a value of JSON is of a type."""
+def to_plain(value: Any) -> Any:
+    """Return a value in JSON's types, of which `typed` makes it again: a dataclass is an object, a path its text.
+
+    >>> to_plain({"rows": (1, np.int64(2))})
+    {'rows': [1, 2]}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: to_plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
+
+
+def _made(kind: Any, value: Any, *, where: str) -> Any:
+    """Return what a value of JSON is as one of a type.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it has a dataclass in it that it is none of.
+    """
     origin, parts = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return True
     if origin in (Union, types.UnionType):
-        return any(_is(value, part) for part in parts)
-    if origin is list:
-        if isinstance(value, list) and not get_args(parts[0]):  # ids may be millions: one of each type tells
-            value = list({type(one): one for one in value}.values())
-        return isinstance(value, list) and all(_is(one, parts[0]) for one in value)
-    if origin in (dict, Mapping):
-        return isinstance(value, dict) and all(_is(one, parts[1]) for one in value.values())
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        return _made_of_one(parts, value, where=where)
+    if is_dataclass(kind):
+        return typed(kind, value, where=where)  # type: ignore[arg-type]
+    if origin in (list, tuple) and isinstance(value, list):
+        return _made_of_items(origin, parts, value, where=where)
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        return {name: _made(parts[1], one, where=where) for name, one in value.items()}
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    is_one = kind is not Any and origin is None and isinstance(value, int | float if kind is float else kind)
+    if kind is Any or (is_one and (kind is bool or not isinstance(value, bool))):
+        return value
+    raise TypeError
+
+
+def _made_of_one(kinds: tuple[Any, ...], value: Any, *, where: str) -> Any:
+    for kind in kinds:
+        with suppress(TypeError, ValueError):
+            return _made(kind, value, where=where)
+    raise TypeError
+
+
+def _made_of_items(origin: type, parts: tuple[Any, ...], value: list[Any], *, where: str) -> Any:
+    if origin is list and not (get_args(parts[0]) or is_dataclass(parts[0]) or parts[0] is Path):
+        for one in {type(one): one for one in value}.values():  # ids may be millions: one of each type tells
+            _made(parts[0], one, where=where)
+        return value
+    each = [parts[0]] * len(value) if origin is list or parts[-1] is Ellipsis else parts
+    if len(each) != len(value):
+        raise TypeError
+    return origin(_made(kind, one, where=where) for kind, one in zip(each, value, strict=True))
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)

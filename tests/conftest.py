@@ -62,6 +62,15 @@ def _fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fonts")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _caches_elsewhere(_fonts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what fixtures do that many tests share away from the user's own caches, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
+        patch.setenv("MPLCONFIGDIR", str(_fonts))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _no_browser_is_left() -> Iterator[None]:
     yield

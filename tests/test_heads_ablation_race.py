@@ -5,6 +5,7 @@ import itertools
 import json
 import sqlite3
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from test_heads_ablation import shop
 
 from heads.ablation.ablation_settings import AblationSettings
 from heads.ablation.job_runner import Bench
+from heads.ablation.race import Race
 from heads.ablation.units import units_of
 from heads.errors import SettingError
+from heads.experiment.configuration import Configuration
 from heads.experiment.result_store import ResultCache
 from heads.experiment.results import Outcome
 from heads.metrics.race import FoldScores, Noise, macro_f1_influences, measure_noise, predict_differences
 from heads.metrics.scores import scores
+from heads.settings import FitSettings
 from heads.workflows.ablate import ablate
 
 FOLDS_AT_ONCE = Bench.folds_at_once
@@ -119,6 +123,23 @@ def test_answers_to_validation_rows_are_kept_beside_an_outcome(tmp_path):
 def test_a_race_needs_folds_and_a_grid(changes):
     with pytest.raises(SettingError, match="--race"):
         replace(RACE, **changes)
+
+
+@pytest.mark.parametrize(("fusions", "n_lines"), [(["early"], 0), (["early", "gated"], 1)])
+def test_it_is_not_said_that_heads_are_small_where_none_has_another_to_race_with(fusions, n_lines):
+    trained, lines = [], []
+    bench = SimpleNamespace(
+        problem=SimpleNamespace(folds=[None] * 3, groups=None),
+        folds_at_once=lambda *_, **__: 3,
+        run=lambda _, folds: trained.append(list(folds)),
+        has_failed=lambda _: False,
+        tell_dropped=lambda _, line: lines.append(line),
+    )
+    both = {"image": "a", "text": "b"}
+    single = Configuration.of("image", {"image": "a"}, FitSettings())
+    Race(bench, [single, *(Configuration.of(name, both, FitSettings()) for name in fusions)], seed=0).run()
+    assert trained == [[0, 1, 2]]
+    assert len(lines) == n_lines
 
 
 class Lines:

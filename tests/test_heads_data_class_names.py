@@ -18,15 +18,16 @@ PLAIN = EncoderSpec("text", {"weights": "plain"})
 def cache_of(tmp_path):
     """Return a function that seals and opens a cache of encoders (name, spec, texts), each with vectors of its own."""
 
-    def make(*encoders):
+    def make(*encoders, cells=("",)):
         path = tmp_path / "c.h5"
         with Journal(path) as journal:
             for name, spec, texts in encoders:
                 vectors = np.stack([vector_of((name + text).encode(), 3) for text in texts])
                 keys = [content_key(text.encode()) for text in texts]
                 journal.publish(Part(name, spec, keys, vectors, {}))
-            products = Contents([content_key(b"a title")], ["ok"])
-            seal(path, journal, Products(["1"], {}, {"text": products}))
+            products = Contents([content_key(b"a title")] * len(cells), ["ok"] * len(cells))
+            ids = [str(number) for number in range(len(cells))]
+            seal(path, journal, Products(ids, {"kind": cells}, {"text": products}))
         return Cache(path)
 
     return make
@@ -62,3 +63,24 @@ def test_where_a_name_is_missing_none_is_used_and_it_is_said(cache_of):
         "Names of classes are not used: 1 of 3 have no vector (Odd one). embed-extract --class-names kind makes those "
         "of the cells as they are written."
     ]
+
+
+PATHS = ["Clothing > Shirts", "Clothing > Hats", "Odd one", "Hats | Odd one"]
+
+
+def test_names_of_whole_cells_are_told_not_to_be_those_of_a_level(cache_of):
+    cells = [*PATHS, ""]
+    with cache_of(("plain", PLAIN, ["a title", *PATHS]), cells=cells) as cache:
+        named, notes = find_class_names(cache, [("text", "plain")], CLASSES, column="kind", level=-1)
+    assert named == {}
+    assert notes == [
+        "Names of classes are not used: those that the cache has are of whole cells of kind (Clothing > Hats), and "
+        "classes are their level -1. Put that into a column of its own for embed-extract --class-names."
+    ]
+
+
+@pytest.mark.parametrize("texts", [["a title"], ["a title", PATHS[0]], [*CLASSES, *PATHS]])
+def test_nothing_is_told_of_a_level_where_whole_cells_were_not_encoded_or_its_own_names_were(cache_of, texts):
+    with cache_of(("plain", PLAIN, texts), cells=PATHS) as cache:
+        named, notes = find_class_names(cache, [("text", "plain")], CLASSES, column="kind", level=-1)
+    assert (list(named), notes) == ([("text", "plain")] if len(texts) > 2 else [], [])

@@ -47,8 +47,17 @@ def test_answers_that_others_wrote_stay(saved):
         list(pool.map(lambda n: servers[n % 3].save({str(n): f"c{n}"}), range(1, 8)))
     answers = {str(n): f"c{n}" for n in range(1, 8)}
     labels = dict(read_corrections(saved.path).labels)
-    assert labels == {"x3": QUOTED, "elsewhere": "y", "0": "b", **answers}
+    assert labels == {"elsewhere": "y", "0": "b", **answers}
     assert files_of(saved) == ["r-labels.csv", "r.html"]
+
+
+def test_a_label_that_a_person_deletes_from_the_file_stays_deleted(saved):
+    """One of an earlier page, too, which the file begins with."""
+    saved.save({"0": "a", "1": "b"})
+    assert dict(read_corrections(saved.path).labels) == {"x3": QUOTED, "0": "a", "1": "b"}
+    saved.path.write_text("product,label\n1,b\n")
+    saved.save({"2": "c"})
+    assert dict(read_corrections(saved.path).labels) == {"1": "b", "2": "c"}
 
 
 def test_where_the_disk_is_full_the_file_is_as_it_was(saved, monkeypatch):

@@ -1,6 +1,10 @@
 """An ablation that was done is told again as a whole, where nothing that it follows from has changed."""
 
+import errno
+import hashlib
+import hmac
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -14,13 +18,17 @@ from test_house import HEAVY, modules_after
 
 import cache.file_identity
 from cache.circumstances import circumstances_here
+from cache.user_folder import user_secret
+from heads.ablation.ablation_settings import AblationSettings
 from heads.commands.ablate import ablate
 from heads.runs import finished_ablations
+from heads.runs.finished_ablations import FinishedAblations
 from heads.workflows import ablate_anew
 
 pytestmark = pytest.mark.slow
 
 QUICK = ("--max-epochs", 1, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early", "--device", "cpu")
+SECRET = b"s" * 32
 NEW = re.compile(r"runs/\S+|\(\d+\.\d s\)|\"elapsed_s\": [\d.]+")  # what each run has of its own
 
 
@@ -32,13 +40,14 @@ def settled(undrawn):
         patch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**12))
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         patch.setattr(finished_ablations, "circumstances_here", shared_circumstances)
+        patch.setattr(finished_ablations, "user_secret", lambda: SECRET)
         yield
 
 
 def shared_circumstances():
     """Return the circumstances without the variables that each test has of its own."""
     found = circumstances_here()
-    kept = [pair for pair in found["variables"] if not pair[0].startswith(("HF_", "HOME", "TORCH_HOME"))]
+    kept = [pair for pair in found["variables"] if not pair[0].startswith(("HF_", "HOME", "TORCH_HOME", "XDG_"))]
     return {**found, "variables": kept}
 
 
@@ -172,6 +181,144 @@ def test_nothing_is_told_that_the_memo_does_not_bear_out(loss, again, n_anew, tm
     assert json.loads(told.stdout)["n_tested"] == 40
 
 
+@pytest.fixture
+def finished(once, tmp_path, monkeypatch):
+    """What is kept of the ablation, without a look at the circumstances, in a folder of the test's own."""
+    shutil.copytree(once / "runs", tmp_path / "runs")
+    (kept,) = (tmp_path / "runs/memo.sqlite.finished").iterdir()
+    monkeypatch.setattr(finished_ablations, "_circumstances", lambda *_: kept.name)
+    return FinishedAblations(tmp_path / "runs/memo.sqlite", "c.h5", AblationSettings()), kept
+
+
+def sign(kept, text, *, secret=SECRET):
+    digest = hmac.new(secret, f"{kept.name}\n{text}".encode(), "sha256")
+    kept.write_text(f"{digest.hexdigest()}\n{text}")
+
+
+def changed(kept, change):
+    about = json.loads(kept.read_text().partition("\n")[2])
+    change(about)
+    return json.dumps(about)
+
+
+@pytest.mark.parametrize("signed", ["by its own digest", "by another", "for another question"])
+def test_nothing_is_told_that_a_stranger_wrote(signed, finished):
+    ablations, kept = finished
+    assert ablations.recall(with_page=True) is not None
+    text = kept.read_text().partition("\n")[2]
+    if signed == "by its own digest":
+        kept.write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+    elif signed == "by another":
+        sign(kept, text, secret=b"t" * 32)
+    else:
+        sign(kept.with_name("0" * 64), text)
+        kept.with_name("0" * 64).rename(kept)
+    assert ablations.recall(with_page=True) is None
+
+
+def test_without_a_secret_nothing_is_told_and_nothing_kept(finished, monkeypatch, caplog):
+    ablations, kept = finished
+    report = ablations.recall(with_page=True).report
+    monkeypatch.setattr(finished_ablations, "user_secret", lambda: None)
+    assert ablations.recall(with_page=True) is None
+    shutil.rmtree(kept.parent)
+    ablations.remember(report, jobs={}, fill=lambda _: None)
+    assert not kept.parent.exists()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about["files"].update({"../../x": "written"}),
+        lambda about: about["files"].update({"more.txt": "written"}),
+        lambda about: about["files"].pop("jobs.csv"),
+        lambda about: about["jobs"].clear(),
+        lambda about: about["jobs"].popitem(),
+        lambda about: about["report"].update(n_tested="40"),
+        lambda about: about["report"]["ranking"].update(rows=[{}]),
+        lambda about: about["report"]["ranking"]["rows"][0]["configuration"].update(encoders=[["image"]]),
+        lambda about: about.pop("report"),
+        lambda about: about.update(more=1),
+    ],
+)
+def test_nothing_is_told_of_files_or_jobs_that_no_ablation_has(change, finished):
+    ablations, kept = finished
+    sign(kept, changed(kept, lambda _: None))
+    assert ablations.recall(with_page=True) is not None
+    sign(kept, changed(kept, change))
+    assert ablations.recall(with_page=True) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", "null", "{", "[" * 10_000, "{}"])
+def test_nothing_is_told_of_a_file_of_another_shape(text, finished):
+    ablations, kept = finished
+    for write in (lambda: sign(kept, text), lambda: kept.write_text(text), lambda: kept.write_bytes(b"\xff" * 70)):
+        write()
+        assert ablations.recall(with_page=True) is None
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a folder", "too large", "a link for the folder", "a file for the folder"])
+def test_nothing_is_told_of_what_is_no_file_in_a_folder(what, finished, tmp_path, monkeypatch):
+    ablations, kept = finished
+    report = ablations.recall(with_page=True).report
+    if what == "too large":
+        monkeypatch.setattr(finished_ablations, "MOST_BYTES", kept.stat().st_size - 1)
+    elif what == "a link for the folder":
+        kept.parent.rename(tmp_path / "elsewhere")
+        kept.parent.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / kept.name).rename(tmp_path / "elsewhere" / ("1" * 64))
+        ablations.remember(report, jobs={"a": "b"}, fill=lambda _: None)
+        assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["1" * 64]
+        (tmp_path / "elsewhere" / ("1" * 64)).rename(tmp_path / "elsewhere" / kept.name)
+    elif what == "a file for the folder":
+        shutil.rmtree(kept.parent)
+        kept.parent.touch()
+    else:
+        kept.unlink()
+        {"a pipe": os.mkfifo, "a folder": os.mkdir}[what](kept)
+    assert ablations.recall(with_page=True) is None
+
+
+def test_what_is_no_file_of_its_own_is_left_alone(finished, tmp_path, monkeypatch, caplog):
+    ablations, kept = finished
+    known = ablations.recall(with_page=True)
+    monkeypatch.setattr(finished_ablations, "MOST_KEPT", 2)
+    older, oldest = (kept.with_name(digit * 64) for digit in "12")
+    for path, seconds in ((older, 2), (oldest, 1)):
+        path.touch()
+        os.utime(path, (seconds, seconds))
+    others = [kept.with_name(name) for name in ("notes.txt", "3" * 64, "4" * 64, "5" * 63)]
+    others[0].touch()
+    others[1].mkdir()
+    others[2].symlink_to(tmp_path / "nowhere")
+    others[3].touch()
+    for _ in range(2):  # the second replaces what the first wrote, and drops none for that
+        ablations.remember(known.report, jobs=known.jobs, fill=lambda folder: write_texts(folder, known.files))
+        assert set(kept.parent.iterdir()) == {kept, older, *others}
+    assert ablations.recall(with_page=True) == known
+    assert not caplog.records
+
+
+def write_texts(folder, files):
+    for name, text in files.items():
+        (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def test_an_ablation_whose_hint_cannot_be_kept_is_told_and_tracked(again, monkeypatch):
+    tracked = []
+
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ablate_anew, "track", lambda *_, report: tracked.append(report))
+    monkeypatch.setattr("tempfile.TemporaryDirectory", fail)
+    done = again("--resamples", 101)
+    assert "early" in done.stdout
+    assert "memo.sqlite.finished could not be written (No space left on device)" in done.stderr
+    assert len(tracked) == 1
+
+
 @pytest.mark.parametrize("what", ["a head of one's own", "a race", "a GPU"])
 def test_what_may_come_to_something_else_is_not_kept(what, again, n_anew, tmp_path, monkeypatch):
     (tmp_path / "plain.py").write_text(PLAIN_SOURCE)
@@ -199,6 +346,7 @@ def test_the_last_ones_are_kept(again, tmp_path, monkeypatch):
 def test_what_is_told_again_needs_no_torch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(finished_ablations, "circumstances_here", circumstances_here)
+    monkeypatch.setattr(finished_ablations, "user_secret", user_secret)
     seal(tmp_path)
     first = invoke(ablate, "c.h5", *QUICK)
     done, modules = modules_after("heads-ablate", "c.h5", *map(str, QUICK), folder=tmp_path)

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import re
+import sys
+from contextlib import nullcontext
 
 import pytest
 from support import ROOT
@@ -27,6 +30,18 @@ def test_other_figures_make_another_page(page, monkeypatch):
     read = page.read
     monkeypatch.setattr(page, "read", lambda name: {**read(name), "machine": {"cores": 99, "load": [1.0]}})
     assert page.with_figures(TEXT).count(", 99 cores") == len(page.TABLES)
+
+
+def test_a_check_writes_nothing(page, tmp_path, monkeypatch):
+    path = tmp_path / "page.md"
+    monkeypatch.setattr(page, "PAGE", path)
+    for text, is_right in ((TEXT, True), (TEXT.replace(" cores", " apples"), False)):
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, ns=(1, 1))
+        monkeypatch.setattr(sys, "argv", ["page.py", "--check"])
+        with nullcontext() if is_right else pytest.raises(SystemExit, match="is not what"):
+            page.main()
+        assert (path.read_text(encoding="utf-8"), path.stat().st_mtime_ns) == (text, 1)
 
 
 def test_every_table_of_the_page_is_made_and_every_one_that_is_made_is_there(page):

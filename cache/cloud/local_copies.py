@@ -24,6 +24,7 @@ from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts, open_bucket
 from cache.errors import CloudError
 from cache.lock import WriterLock
 from cache.reading import facts_of, names_in
+from cache.user_folder import user_folder
 
 __all__ = ["LocalCopy", "local_copy"]
 
@@ -57,8 +58,7 @@ class LocalCopy:
         self.address = address
         server = [os.environ.get(name, "") for name in ENDPOINTS]
         digest = hashlib.sha256(json.dumps([*server, str(address)]).encode()).hexdigest()[:32]
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        self.folder = Path(home, "embed-once", digest)
+        self.folder = user_folder() / digest
         self.path = self.folder / address.name
         self._facts_path = self.folder / f"{address.name}.json"
         self.facts = ObjectFacts("", 0)  # of the object that the copy was last seen to be of

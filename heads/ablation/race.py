@@ -56,7 +56,7 @@ class Race:
                 self._train(self._ahead(), [1])
             if n_done < n_all:
                 self._look(n_done)
-            elif len(folds) == n_all:
+            elif is_open and len(folds) == n_all:
                 line = f"All {n_all} folds are trained at once, and none stops: so small heads take as long on one."
                 self._bench.tell_dropped({}, line)
 

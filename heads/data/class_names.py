@@ -11,7 +11,9 @@ from torch import Tensor
 from cache import Cache, EncoderSpec
 from cache.key_index import KeyIndex
 from cache.keys import text_key
+from cache.labels import clean_label
 from cache.vector_rows import VectorRows
+from heads.data.label_levels import label_at
 
 __all__ = ["find_class_names"]
 
@@ -21,12 +23,18 @@ MOST_SHOWN = 3
 
 
 def find_class_names(
-    cache: Cache, encoders: Iterable[tuple[str, str]], classes: Sequence[str], *, column: str
+    cache: Cache,
+    encoders: Iterable[tuple[str, str]],
+    classes: Sequence[str],
+    *,
+    column: str,
+    level: int | None = None,
 ) -> tuple[dict[tuple[str, str], Tensor], list[str]]:
     """Return the vectors of all classes' names by the encoders that have such, (K, D) float32, and notes.
 
     Of a text encoder they are those of the names as texts (`embed-extract --class-names`), of an image encoder those
-    of the same network's tower for texts. Where one is missing there are none.
+    of the same network's tower for texts. Where one is missing there are none. With a `level` of paths in the column's
+    cells, classes are parts of the cells; names of whole cells do not fit them.
     """
     if TEXT not in cache.content_modalities:
         return {}, []
@@ -37,10 +45,7 @@ def find_class_names(
     keys = cache.keys(TEXT) if namers else np.empty(0)
     if not len(keys):
         return {}, []
-    index = KeyIndex([text_key(name) for name in classes])
-    places = np.flatnonzero(index.has(keys))  # of the names, among the texts
-    place_of = dict(zip(keys[places].tolist(), places.tolist(), strict=True))
-    rows = np.array([place_of.get(key, -1) for key in index.keys.tolist()])  # (K,)
+    rows = _rows_of(classes, keys)
     vectors, lacking = {}, np.zeros(len(rows), dtype=bool)
     for encoder, namer in namers.items():
         is_known = (rows >= 0) & cache.encoded(TEXT, namer)[rows]
@@ -48,7 +53,23 @@ def find_class_names(
             vectors[encoder] = torch.from_numpy(VectorRows(cache, TEXT, namer).take(rows))
         elif is_known.mean() > LIKELY:
             lacking |= ~is_known
+    if level is not None and not vectors and column in cache.columns():
+        cells = sorted({cell for cell in cache.column(column) if clean_label(cell) != label_at(cell, level)})
+        if cells and (_rows_of(cells, keys) >= 0).mean() > LIKELY:
+            return {}, [
+                f"Names of classes are not used: those that the cache has are of whole cells of {column} ({cells[0]}), "
+                f"and classes are their level {level}. Put that into a column of its own for embed-extract "
+                "--class-names."
+            ]
     return vectors, _notes(classes, lacking, column=column)
+
+
+def _rows_of(names: Sequence[str], keys: np.ndarray) -> np.ndarray:
+    """Return the row of each name among the texts, -1 where it is none of them."""
+    index = KeyIndex([text_key(name) for name in names])
+    places = np.flatnonzero(index.has(keys))  # of the names, among the texts
+    place_of = dict(zip(keys[places].tolist(), places.tolist(), strict=True))
+    return np.array([place_of.get(key, -1) for key in index.keys.tolist()])
 
 
 def _namer(cache: Cache, modality: str, name: str, specs: Mapping[str, EncoderSpec]) -> str | None:

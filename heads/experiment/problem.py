@@ -145,7 +145,9 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         cache, labels, encoders=_by_modality(vectors), column=settings.group_column, cosine=settings.near_duplicates
     )
     folds = _split(cache, labels, groups.of_rows, settings)
-    class_names, name_notes = find_class_names(cache, vectors, labels.classes, column=column)
+    class_names, name_notes = find_class_names(
+        cache, vectors, labels.classes, column=column, level=settings.label_level
+    )
     notes += [*labels.notes, *groups.notes, *name_notes]
     if settings.group_column is None:
         notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)

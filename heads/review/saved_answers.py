@@ -106,7 +106,8 @@ class SavedAnswers:
         """
         with self._alone():
             before = self._read()
-            labels = self._earlier | before | {one: label for one, label in answers.items() if label is not None}
+            start = before if self.path.exists() else self._earlier  # a line of these may be deleted from the file
+            labels = start | {one: label for one, label in answers.items() if label is not None}
             labels = {product: label for product, label in labels.items() if answers.get(product, label) is not None}
             if labels != before:
                 write_aside(self.path, lambda aside: _write(aside, labels), folder=self.path.parent)

@@ -3,8 +3,10 @@
 The folder ``<memo>.finished`` has a file for each of the last ones. Its name is the SHA-256 of all that the answer
 follows from but the memo: the settings, the cache's file by its inode, size and times, that of corrections, the
 versions of libraries, this package's code, the processor, the folder and the variables that libraries look at. Its
-first line is the SHA-256 of the second, a JSON object: the report, the files of the run's folder as they are where
-nothing is trained, and the digest of each job's row in the memo.
+second line is a JSON object: the report, the files of the run's folder as they are where nothing is trained, and the
+digest of each job's row in the memo. Its first line is the HMAC-SHA-256 of the name and the second by a secret of the
+user's (`cache.user_folder`): the folder stands beside a memo that may come from a stranger, whose scores and pages the
+memo's rows alone do not bear out.
 
 It is a hint: believed where the memo still has each of these rows, whole and as it was, and deleting it loses nothing
 but the time to do it all again. Heads of one's own may read anything, a GPU's name is PyTorch's to tell, a cluster's
@@ -14,10 +16,14 @@ machines are others, and a race tells of each fold: nothing is kept of these.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import logging
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+import stat
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,13 +35,16 @@ from cache.circumstances import circumstances_here, devices_here, identities, ve
 from cache.cloud.addresses import is_address
 from cache.errors import EmbedOnceError
 from cache.memory_budget import memory_bytes
+from cache.reading import facts_of
 from cache.stray_bytes import shown, shown_values
+from cache.user_folder import user_secret
 from heads.ablation.ablation_settings import AblationSettings
+from heads.data.corrections import CORRECTIONS
 from heads.experiment.result_store import ResultCache
-from heads.plain_values import from_plain, to_plain
 from heads.runs.ablation_folder import usual_name
 from heads.runs.ablation_report import AblationReport
 from heads.runs.folder import write_run
+from heads.typed_json import read_plain_file, to_plain, typed
 
 __all__ = ["COMMAND", "FinishedAblation", "FinishedAblations"]
 
@@ -45,6 +54,8 @@ LIBRARIES = ("h5py", "jinja2", "matplotlib", "numpy", "optuna", "pandas", "sciki
 CODE = (".py", ".html", ".js")
 COMMAND = "the-command-line-of-this-ablation"  # stands for it in the files that are kept
 PAGE, CONFIG = "report.html", "ablation.json"
+NEEDED, BESIDE = {CONFIG, "ranking.csv", "jobs.csv"}, {PAGE, CORRECTIONS}  # of a run's folder, and no other file
+NAME = re.compile("[0-9a-f]{64}")
 MOST_KEPT = 16
 MOST_BYTES = 2**25  # of one
 
@@ -90,44 +101,73 @@ class FinishedAblations:
 
     def recall(self, *, with_page: bool) -> FinishedAblation | None:
         """Return what the ablation came to; None where it is not known for sure."""
-        if not self._name or not self._memo_path.is_file():
+        if not self._name:
             return None
-        try:
-            digest, _, text = (self._folder / self._name).read_text(encoding="ascii").partition("\n")
-        except (OSError, ValueError):
-            return None
-        if digest != hashlib.sha256(text.encode()).hexdigest():
-            return None
-        finished: FinishedAblation = from_plain(FinishedAblation, json.loads(text))
-        if with_page and PAGE not in finished.files:
-            return None
-        with (
-            suppress(EmbedOnceError),
-            ResultCache(self._memo_path) as memo,
-        ):  # what is wrong with it, the jobs will tell
-            if all(memo.digest(key) == known for key, known in finished.jobs.items()):
-                return finished
+        with suppress(OSError, EmbedOnceError, ValueError, TypeError, KeyError, RecursionError):  # the jobs will tell
+            finished = self._read()
+            if finished and (PAGE in finished.files or not with_page):
+                with ResultCache(self._memo_path) as memo:
+                    if all(memo.digest(key) == known for key, known in finished.jobs.items()):
+                        return finished
         return None
 
-    def remember(self, report: AblationReport, *, jobs: Mapping[str, str | None], folder: Path) -> None:
-        """Keep what an ablation came to, and the files of a folder, where all of its jobs are remembered."""
-        if not self._name or None in jobs.values():
-            return
-        files = {path.name: path.read_bytes().decode("utf-8", "surrogateescape") for path in sorted(folder.iterdir())}
-        text = json.dumps(to_plain({"report": report, "jobs": jobs, "files": files}))
-        whole = f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+    def remember(
+        self, report: AblationReport, *, jobs: Mapping[str, str | None], fill: Callable[[Path], object]
+    ) -> None:
+        """Keep what an ablation came to, and the files that `fill` makes, where all of its jobs are remembered."""
+        try:
+            secret = user_secret()
+            if self._name and secret and None not in jobs.values() and not self._folder.is_symlink():
+                with tempfile.TemporaryDirectory() as folder:
+                    fill(Path(folder))
+                    files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+                texts = {name: content.decode("utf-8", "surrogateescape") for name, content in files.items()}
+                self._write(json.dumps(to_plain({"report": report, "jobs": jobs, "files": texts})), secret)
+        except OSError as error:
+            log.warning(
+                "%s could not be written (%s): the same line again takes longer.",
+                self._folder,
+                error.strerror or error,
+            )
+
+    def _read(self) -> FinishedAblation | None:
+        """Return what this user wrote; None where that is not all of it.
+
+        Raises:
+            OSError, UnreadableError, ValueError, TypeError, KeyError, RecursionError: there is no such file.
+        """
+        if self._folder.is_symlink() or not self._memo_path.is_file():
+            return None
+        whole = read_plain_file(self._folder / self._name, most_bytes=MOST_BYTES).decode("ascii")
+        signature, _, text = whole.partition("\n")
+        secret = user_secret()
+        if secret is None or not hmac.compare_digest(signature, self._signature(text, secret)):
+            return None
+        finished = typed(FinishedAblation, json.loads(text), where=self._name)
+        is_whole = 0 < len(finished.jobs) == finished.report.n_jobs
+        return finished if is_whole and NEEDED <= finished.files.keys() <= NEEDED | BESIDE else None
+
+    def _write(self, text: str, secret: bytes) -> None:
+        whole = f"{self._signature(text, secret)}\n{text}"
         if len(whole) > MOST_BYTES:
             return
-        try:
-            self._folder.mkdir(exist_ok=True)
-            kept = sorted((path for path in self._folder.iterdir()), key=lambda path: -path.stat().st_mtime_ns)
-            for path in kept[MOST_KEPT - 1 :]:
-                path.unlink()
-            write_aside(
-                self._folder / self._name, lambda aside: aside.write_text(whole, encoding="ascii"), folder=self._folder
-            )
-        except OSError as error:
-            log.warning("%s could not be written (%s): the same line again takes longer.", self._folder, error.strerror)
+        self._folder.mkdir(exist_ok=True)
+        times = {}
+        for path in self._folder.iterdir():
+            facts = facts_of(path, follow_symlinks=False)
+            if facts and stat.S_ISREG(facts.st_mode) and path.name != self._name and NAME.fullmatch(path.name):
+                times[path] = facts.st_mtime_ns
+        for path in sorted(times, key=lambda path: -times[path])[MOST_KEPT - 1 :]:
+            path.unlink(missing_ok=True)
+
+        def write(aside: Path) -> None:
+            with aside.open("x", encoding="ascii") as file:  # never through a link that lies there
+                file.write(whole)
+
+        write_aside(self._folder / self._name, write, folder=self._folder)
+
+    def _signature(self, text: str, secret: bytes) -> str:
+        return hmac.new(secret, f"{self._name}\n{text}".encode(), "sha256").hexdigest()
 
 
 def _circumstances(cache_path: str | Path, settings: AblationSettings) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -92,9 +91,9 @@ def ablate_anew(
         page = AblationPage(bench, ranking)
         write_page(run_path, page.render(bench, config))
     report = _report(bench, ranking, settings, run_path=run_path, memo_path=memo_path, started=started)
+    track(trackers, run_of_ablation(report, settings), report=report)
     if finished:
         _keep(finished, report, bench, config, page, jobs=digests)
-    track(trackers, run_of_ablation(report, settings), report=report)
     return report
 
 
@@ -134,11 +133,13 @@ def _keep(
 ) -> None:
     """Have an ablation kept as it is told when the same is asked for again."""
     again, config = bench.as_remembered(), {**config, "command": [COMMAND]}
-    with tempfile.TemporaryDirectory() as folder:
-        fill_ablation(Path(folder), bench=again, ranking=report.ranking, config=config)
+
+    def fill(folder: Path) -> None:
+        fill_ablation(folder, bench=again, ranking=report.ranking, config=config)
         if page:
-            write_page(Path(folder), page.render(again, config))
-        finished.remember(replace(report, n_trained=0, n_again=0), jobs=jobs, folder=Path(folder))
+            write_page(folder, page.render(again, config))
+
+    finished.remember(replace(report, n_trained=0, n_again=0), jobs=jobs, fill=fill)
 
 
 def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configuration], Mapping[Configuration, Dropped]]:
