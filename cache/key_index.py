@@ -98,8 +98,8 @@ class KeyIndex:
     def extend(self, keys: Keys | KeyIndex) -> None:
         """Give keys the next rows, whether they have one already or not."""
         n_keys, blocks = _word_blocks(keys)
-        if n_keys:
-            self.reserve(len(self) + n_keys)
+        if not len(self):  # else there is room for half as many more each time
+            self.reserve(n_keys)
         for words in blocks:
             self._append(self._fitting(words))
 

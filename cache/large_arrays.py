@@ -17,7 +17,7 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["GrowingArray", "arange", "empty", "full", "let_go", "memory_limit", "row_blocks"]
+__all__ = ["GrowingArray", "arange", "empty", "full", "let_go", "memory_limit", "places_of", "row_blocks"]
 
 BLOCK_ROWS = 2**18  # worked on at once
 SMALL_BYTES = 2**20  # which are in memory whatever the limit
@@ -162,6 +162,16 @@ def arange(n_rows: int, dtype: np.typing.DTypeLike) -> np.ndarray:
     for rows in row_blocks(n_rows):
         array[rows] = np.arange(rows.start, rows.stop)
     return array
+
+
+def places_of(is_chosen: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """Return where values are true, (n,) of (N,) bool; errors as those of `empty`."""
+    places, n_places = empty(int(np.count_nonzero(is_chosen)), dtype), 0
+    for rows in row_blocks(len(is_chosen)):
+        some = rows.start + np.flatnonzero(is_chosen[rows])
+        places[n_places : n_places + len(some)] = some
+        n_places += len(some)
+    return places
 
 
 def row_blocks(n_rows: int, block_rows: int | None = None) -> Iterator[slice]:
