@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Set
 
 import numpy as np
 
+from cache.hash_runs import ROW
 from cache.key_column import KeyColumn
 from cache.key_index import KeyIndex
-from cache.large_arrays import row_blocks
+from cache.large_arrays import empty, full, places_of, row_blocks
 
 __all__ = ["EncodedKeys"]
 
@@ -28,8 +29,9 @@ class EncodedKeys(Set[str]):
     def encoded(self) -> np.ndarray:
         """Which rows of the index have a vector, (U,) bool."""
         if len(self._encoded) < len(self.index):
-            more = np.zeros(len(self.index) - len(self._encoded), dtype=bool)
-            self._encoded = np.append(self._encoded, more)
+            encoded = full(len(self.index), False, bool)
+            encoded[: len(self._encoded)] = self._encoded
+            self._encoded = encoded
         return self._encoded
 
     def has(self, keys: Iterable[str] | np.ndarray) -> np.ndarray:
@@ -50,16 +52,17 @@ class EncodedKeys(Set[str]):
         self.encoded[rows] = True
 
     def move(self, places: np.ndarray) -> None:
-        """Follow the index, whose rows have other places now, (U,) int64."""
-        encoded = np.empty(len(places), dtype=bool)
-        encoded[places] = self.encoded
+        """Follow the index, whose rows have other places now, (U,)."""
+        encoded, before = empty(len(places), bool), self.encoded
+        for rows in row_blocks(len(places)):
+            encoded[places[rows]] = before[rows]
         self._encoded = encoded
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and bool(self.has([key])[0])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(KeyColumn(self.index, np.flatnonzero(self.encoded)))
+        return iter(KeyColumn(self.index, places_of(self.encoded, ROW)))
 
     def __len__(self) -> int:
         return int(self.encoded.sum())

@@ -18,7 +18,7 @@ from cache.journal import Journal
 from cache.key_column import KeyColumn
 from cache.key_index import KeyIndex
 from cache.keys import EncoderSpec
-from cache.large_arrays import arange, row_blocks
+from cache.large_arrays import arange, empty, full, places_of, row_blocks
 from cache.lazy_table import LazyTable
 from cache.part_file import PartFile, read_heading
 from cache.products import Contents, Products
@@ -34,13 +34,14 @@ class Waiting:
 
     Shape:
         rows: (n,) int32, where its keys stand in those of the inventory
-        token_counts: (n,) int64
+        token_counts: (n,) int32
     """
 
     file: PartFile
     spec: EncoderSpec
     failures: dict[str, str]  # key -> status
     dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
+    n_keys: int
     token_counts: np.ndarray | None = None
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=ROW))
 
@@ -66,13 +67,13 @@ class Entry:
         self.parts.append(waiting)
         self.keys.add(waiting.rows)
 
-    def usual_dims(self, parts: Iterable[tuple[Waiting, KeyIndex]]) -> tuple[int, int]:
+    def usual_dims(self, parts: Iterable[Waiting]) -> tuple[int, int]:
         """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
         if self.n_dim:
             return self.n_dim, self.n_token_dim
         counts: Counter[tuple[int, int]] = Counter()
-        for part, keys in parts:
-            counts[part.dims] += len(keys)
+        for part in parts:
+            counts[part.dims] += part.n_keys
         return max(counts, key=lambda dims: (counts[dims], dims))
 
 
@@ -125,13 +126,15 @@ class Inventory:
             self._add_parts(paths)
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
-        waiting: dict[tuple[str, str], list[tuple[Waiting, KeyIndex]]] = {}
+        waiting: dict[tuple[str, str], tuple[list[Waiting], KeyIndex]] = {}
         for encoder, part, keys in self._read(paths):
             self._read_paths.add(part.file.path)
             self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
-            waiting.setdefault((part.spec.modality, encoder), []).append((part, keys))
-        for (modality, encoder), parts in waiting.items():
-            self._add_fitting(modality, encoder, parts)
+            parts, keys_of_all = waiting.setdefault((part.spec.modality, encoder), ([], KeyIndex()))
+            parts.append(part)
+            keys_of_all.extend(keys)
+        for modality, encoder in list(waiting):
+            self._add_fitting(modality, encoder, *waiting.pop((modality, encoder)))
         for (modality, _), entry in self.entries.items():
             failed = list(self.failures[modality])
             for key in compress(failed, entry.keys.has(failed)):
@@ -142,13 +145,14 @@ class Inventory:
         if self.journal.is_shard:
             for path in paths:
                 if heading := read_heading(path):
-                    waiting = Waiting(heading.file, heading.spec, heading.failures, heading.dims)
-                    yield heading.encoder, waiting, heading.keys.contents
+                    keys = heading.keys.contents
+                    waiting = Waiting(heading.file, heading.spec, heading.failures, heading.dims, len(keys))
+                    yield heading.encoder, waiting, keys
             return
         for file, part in self.journal.parts(paths):
-            counts = None if part.tokens is None else part.tokens.counts
-            waiting = Waiting(file, part.spec, part.failures, part.dims, counts)
-            yield part.encoder, waiting, KeyColumn.of(part.keys).contents
+            counts = None if part.tokens is None else part.tokens.counts.astype(np.int32)
+            keys = KeyColumn.of(part.keys).contents
+            yield part.encoder, Waiting(file, part.spec, part.failures, part.dims, len(keys), counts), keys
 
     def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
         """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.
@@ -192,12 +196,12 @@ class Inventory:
                 if of_modality == modality:
                     entry.keys.move(places)
                     for part in entry.parts:
-                        part.rows = places[part.rows]
+                        part.rows[:] = places[part.rows]
 
     def _order_of(self, index: KeyIndex, n_sealed: int, contents: Contents | None) -> np.ndarray:
         """Return which row comes first, second, …: (U,) int32."""
         order, n_ordered = arange(len(index), ROW), n_sealed
-        is_left = np.ones(len(index), dtype=bool)
+        is_left = full(len(index), True, bool)
         is_left[:n_sealed] = False
         for wanted in () if contents is None else (contents.keys, contents.kept):
             column = KeyColumn.of(wanted)
@@ -209,7 +213,7 @@ class Inventory:
                 is_left[some] = False
                 order[n_ordered : n_ordered + len(some)] = some
                 n_ordered += len(some)
-        order[n_ordered:] = index.in_order(np.flatnonzero(is_left).astype(ROW))
+        order[n_ordered:] = index.in_order(places_of(is_left, ROW))
         return order
 
     def statuses(self, modality: str) -> LazyTable:
@@ -225,14 +229,19 @@ class Inventory:
 
         return LazyTable(len(index), "S16", make)
 
-    def _add_fitting(self, modality: str, encoder: str, parts: list[tuple[Waiting, KeyIndex]]) -> None:
-        """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone."""
+    def _add_fitting(self, modality: str, encoder: str, parts: list[Waiting], keys: KeyIndex) -> None:
+        """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone.
+
+        Keys are those of all parts, one part's behind the other's, and so are the rows: alone they would be too small
+        to be counted as memory.
+        """
         entry, index = self.entries[modality, encoder], self.keys[modality]
         dims = entry.usual_dims(parts)
-        index.reserve(len(index) + sum(len(keys) for _, keys in parts))
-        while parts:
-            part, keys = parts.pop(0)  # and let go
-            if len(keys) and part.dims != dims:
+        index.reserve(len(index) + len(keys))
+        rows, stop = empty(len(keys), ROW), 0
+        for part in parts:
+            start, stop = stop, stop + part.n_keys
+            if part.n_keys and part.dims != dims:
                 self.journal.set_aside(
                     part.file.path,
                     f"Expected {modality}/{encoder} to have vectors of {dims[0]} dimensions and "
@@ -240,7 +249,8 @@ class Inventory:
                     f"{_tokens_of(part.dims[1])}.",
                 )
                 continue
-            part.rows = index.add(keys)
+            part.rows = rows[start:stop]
+            part.rows[:] = index.add(KeyColumn(keys, np.arange(start, stop)))
             entry.add(part)
             self.part_paths.append(part.file.path)
             index.add(part.failures)

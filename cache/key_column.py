@@ -10,7 +10,7 @@ import numpy as np
 
 from cache.hash_runs import ROW
 from cache.key_index import BLOCK_ROWS, KeyIndex, as_keys
-from cache.large_arrays import arange, empty, row_blocks
+from cache.large_arrays import arange, empty, full, row_blocks
 from cache.packed_keys import KEY, pack
 
 __all__ = ["KeyColumn"]
@@ -80,7 +80,7 @@ class KeyColumn(Sequence[str]):
     @property
     def first_rows(self) -> np.ndarray:
         """The rows of its contents, each once, in the order of their first mention, (U,) int32."""
-        is_mentioned = np.zeros(len(self.contents), dtype=bool)
+        is_mentioned = full(len(self.contents), False, bool)
         first, n_first = empty(min(len(self), len(self.contents)), ROW), 0
         for block in row_blocks(len(self)):
             rows = self.rows[block]

@@ -12,13 +12,15 @@ from cache.errors import CacheError
 from cache.hash_runs import HASH, ROW, HashRuns
 from cache.large_arrays import empty, row_blocks
 from cache.packed_keys import DIGEST_WORDS, KEY_LETTERS, are_digests, as_keys, pack, unpack, widen
+from cache.row_hashes import first_of_equals, row_hashes
 
 __all__ = ["KEY_LETTERS", "KeyIndex", "as_keys"]
 
 BLOCK_ROWS = 2**18  # looked up at once
 GUESSED_ROWS = 2**10  # so many that are looked up together are held against the rows that follow the last
-MIXER = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplier for hashing, The Art of Computer Programming, 6.4
-START = np.frombuffer(os.urandom(8), dtype=np.uint64)[0]  # so that nobody can choose keys that all have one hash
+# Other hashes in each process. Letters can still be chosen so that many keys have one hash: such are looked up slowly,
+# and rightly. Digests cannot be chosen.
+START = np.frombuffer(os.urandom(8), dtype=np.uint64)[0]
 
 Keys = Iterable[str] | np.ndarray
 
@@ -98,8 +100,8 @@ class KeyIndex:
     def extend(self, keys: Keys | KeyIndex) -> None:
         """Give keys the next rows, whether they have one already or not."""
         n_keys, blocks = _word_blocks(keys)
-        if n_keys:
-            self.reserve(len(self) + n_keys)
+        if not len(self):  # else there is room for half as many more each time
+            self.reserve(n_keys)
         for words in blocks:
             self._append(self._fitting(words))
 
@@ -178,7 +180,7 @@ class KeyIndex:
         rows = self._find(words)
         new = np.flatnonzero(rows < 0)
         if len(new):
-            first = _first_of_equals(words[new])
+            first = first_of_equals(words[new], _hashes(words[new]))
             is_first = first == np.arange(len(new))
             rows[new] = len(self) + (np.cumsum(is_first) - 1)[first]
             self._append(words[new[is_first]])
@@ -219,26 +221,8 @@ def _word_blocks(keys: Any) -> tuple[int, Iterator[np.ndarray]]:
 
 def _hashes(words: np.ndarray) -> np.ndarray:
     """Return a hash of each key, (n,) uint64."""
-    hashes = np.full(len(words), START)
-    for word in words.T:
-        hashes ^= word
-        hashes *= MIXER
-        hashes ^= hashes >> np.uint64(29)
-    return hashes
+    return row_hashes(words.T, len(words), START)
 
 
 def _are_equal(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (some == others).all(axis=1)
-
-
-def _first_of_equals(words: np.ndarray) -> np.ndarray:
-    """Return for each key the place of the first that is equal, (n,) int64."""
-    first, hashes = np.arange(len(words)), _hashes(words)
-    left = np.argsort(hashes, kind="stable")  # the first of equals is before the others
-    while len(left):
-        starts = np.append(True, hashes[left][1:] != hashes[left][:-1])
-        leaders = left[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
-        is_same = _are_equal(words[leaders], words[left])
-        first[left[is_same]] = leaders[is_same]
-        left = left[~is_same]
-    return first

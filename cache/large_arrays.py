@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
@@ -16,10 +17,40 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["GrowingArray", "arange", "empty", "full", "let_go", "memory_limit", "row_blocks"]
+__all__ = ["GrowingArray", "arange", "empty", "full", "let_go", "memory_limit", "places_of", "row_blocks"]
 
 BLOCK_ROWS = 2**18  # worked on at once
 SMALL_BYTES = 2**20  # which are in memory whatever the limit
+STORE_BYTES = 2**30  # of one file, at least
+ZEROS_BYTES = 2**20  # written at once
+WAYS_OUT = (  # of errors that are not for want of space
+    dict.fromkeys((errno.EMFILE, errno.ENFILE), "Permit more open files (ulimit -n)")
+    | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Permit writing there")
+)
+
+
+class _Store:
+    """A file without a name, mapped whole into memory: arrays lie in it one behind the other, with no descriptor each.
+
+    The file is sparse; an array has its space on the disk when it is made, or writing would kill this process.
+    """
+
+    def __init__(self, folder: Path, n_bytes: int) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # as long as arrays may be added
+        weakref.finalize(self, self._file.close)
+        self._file.truncate(n_bytes)
+        self.pages = mmap.mmap(self._file.fileno(), n_bytes)
+        self.n_free = n_bytes
+        self.process = os.getpid()  # in one that was forked from it both would put arrays into one place
+
+    def add(self, n_bytes: int) -> np.ndarray:
+        """Return bytes that are yet to be set, (n_bytes,) uint8; their space comes back when nothing has them."""
+        start = len(self.pages) - self.n_free
+        _reserve(self._file, start, n_bytes)
+        array = np.frombuffer(self.pages, np.uint8, n_bytes, start)
+        self.n_free -= _in_pages(n_bytes)
+        weakref.finalize(array, _free, self.pages, start, n_bytes, self.process).atexit = False
+        return array
 
 
 class _Limit:
@@ -28,6 +59,7 @@ class _Limit:
     def __init__(self, most_bytes: float, folder: Path) -> None:
         self.most_bytes, self.folder = most_bytes, folder
         self.n_bytes = 0  # that live arrays take
+        self._store: _Store | None = None  # the last, which has room
         self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
     def take(self, n_bytes: int) -> bool:
@@ -40,47 +72,44 @@ class _Limit:
     def give_back(self, n_bytes: int) -> None:
         self.n_bytes -= n_bytes
 
-    def file(self) -> BinaryIO:
-        with self._naming(0):
-            return tempfile.TemporaryFile(dir=self.folder)
-
-    def append(self, file: BinaryIO, array: np.ndarray) -> None:
-        with self._naming(array.nbytes):
-            file.write(np.ascontiguousarray(array).data)
-
-    def mapped(self, n_bytes: int, file: BinaryIO | None = None) -> mmap.mmap:
-        """Return a file's bytes as memory; those of a new one have their space on the disk, or writing would kill."""
-        with self.file() if file is None else file as opened, self._naming(n_bytes):
-            opened.flush()
-            if file is None:
-                _reserve(opened, n_bytes)
-            pages = mmap.mmap(opened.fileno(), n_bytes)
-        self._mapped.add(pages)
-        return pages
+    def on_disk(self, n_bytes: int) -> np.ndarray:
+        """Return bytes of a file that are yet to be set, (n_bytes,) uint8."""
+        try:
+            store = self._store
+            if store is None or store.n_free < n_bytes or store.process != os.getpid():
+                self._store = store = _Store(self.folder, max(STORE_BYTES, _in_pages(n_bytes)))
+                self._mapped.add(store.pages)
+            return store.add(n_bytes)
+        except OSError as error:
+            raise CacheError(
+                f"Expected {n_bytes / 1e6:.1f} MB of space in {self.folder} for what does not fit into --memory, but: "
+                f"{error.strerror or error}. {WAYS_OUT.get(error.errno or 0, 'Free some')}, or permit more with "
+                "--memory; nothing that was encoded is lost."
+            ) from error
 
     def let_go(self) -> None:
         """Have no page of the files counted as this process's memory; the system keeps them as it sees fit."""
         for pages in self._mapped:
             pages.madvise(mmap.MADV_DONTNEED)
 
-    @contextmanager
-    def _naming(self, n_bytes: int) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise CacheError(
-                f"Expected {n_bytes / 1e6:.1f} MB of space in {self.folder} for what does not fit into --memory, but: "
-                f"{error.strerror or error}. Free some, or permit more with --memory; nothing that was encoded is lost."
-            ) from error
+
+def _in_pages(n_bytes: int) -> int:
+    return -(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
-def _reserve(file: BinaryIO, n_bytes: int) -> None:
+def _reserve(file: BinaryIO, start: int, n_bytes: int) -> None:
     if hasattr(os, "posix_fallocate"):  # macOS has none
-        os.posix_fallocate(file.fileno(), 0, n_bytes)
+        os.posix_fallocate(file.fileno(), start, n_bytes)
         return
-    for start in range(0, n_bytes, SMALL_BYTES):
-        file.write(bytes(min(SMALL_BYTES, n_bytes - start)))
-    file.flush()
+    for place in range(start, start + n_bytes, ZEROS_BYTES):
+        os.pwrite(file.fileno(), bytes(min(ZEROS_BYTES, start + n_bytes - place)), place)
+
+
+def _free(pages: mmap.mmap, start: int, n_bytes: int, process: int) -> None:
+    """Give an array's space on the disk back at once where that can be done; else it comes back with the file."""
+    if hasattr(mmap, "MADV_REMOVE") and os.getpid() == process:
+        with suppress(OSError):
+            pages.madvise(mmap.MADV_REMOVE, start, n_bytes)
 
 
 _NONE = _Limit(float("inf"), Path())
@@ -116,7 +145,7 @@ def empty(shape: int | tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarra
         array = np.empty(shape, dtype)
         weakref.finalize(array, limit.give_back, n_bytes)
         return array
-    return np.frombuffer(limit.mapped(n_bytes), dtype, n_values).reshape(shape)
+    return limit.on_disk(n_bytes).view(dtype).reshape(shape)
 
 
 def full(shape: int | tuple[int, ...], value: object, dtype: np.typing.DTypeLike) -> np.ndarray:
@@ -133,6 +162,16 @@ def arange(n_rows: int, dtype: np.typing.DTypeLike) -> np.ndarray:
     for rows in row_blocks(n_rows):
         array[rows] = np.arange(rows.start, rows.stop)
     return array
+
+
+def places_of(is_chosen: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """Return where values are true, (n,) of (N,) bool; errors as those of `empty`."""
+    places, n_places = empty(int(np.count_nonzero(is_chosen)), dtype), 0
+    for rows in row_blocks(len(is_chosen)):
+        some = rows.start + np.flatnonzero(is_chosen[rows])
+        places[n_places : n_places + len(some)] = some
+        n_places += len(some)
+    return places
 
 
 def row_blocks(n_rows: int, block_rows: int | None = None) -> Iterator[slice]:
@@ -161,28 +200,52 @@ class GrowingArray:
         self._limit = _limit.get()
         self._bytes = bytearray()  # which grow without a copy beside them
         self._n_taken = 0  # of them, of what the limit has
-        self._file: BinaryIO | None = None
+        self._pieces: list[np.ndarray] = []  # on the disk, all but the last of them full
+        self._n_free = 0  # bytes of the last
+        self._n_bytes = 0
 
     def extend(self, array: np.ndarray) -> None:
         """Put some more behind."""
-        n_bytes = len(self._bytes) + array.nbytes
-        if self._file is None and n_bytes > SMALL_BYTES:
-            if self._limit.take(n_bytes - self._n_taken):
-                self._n_taken = n_bytes
-            else:
-                self._file = self._limit.file()
-                self._limit.append(self._file, np.frombuffer(self._bytes, dtype=np.uint8))
+        some = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        n_bytes = self._n_bytes + len(some)
+        if not self._pieces and (n_bytes <= SMALL_BYTES or self._limit.take(n_bytes - self._n_taken)):
+            self._n_taken = n_bytes if n_bytes > SMALL_BYTES else 0
+            self._bytes += some.data
+        else:
+            if self._bytes:
+                self._put(np.frombuffer(self._bytes, dtype=np.uint8))
                 self._limit.give_back(self._n_taken)
                 self._bytes, self._n_taken = bytearray(), 0
-        if self._file is None:
-            self._bytes += np.ascontiguousarray(array).data
-        else:
-            self._limit.append(self._file, array)
+            self._put(some)
+        self._n_bytes = n_bytes
 
     def array(self) -> np.ndarray:
         """Return all; nothing more can be put behind."""
-        if self._file is not None:
-            return np.frombuffer(self._limit.mapped(self._file.tell(), self._file), self._dtype)
+        if self._pieces:
+            return self._joined().view(self._dtype)
         array = np.frombuffer(self._bytes, self._dtype)
         weakref.finalize(array, self._limit.give_back, self._n_taken)
         return array
+
+    def _put(self, some: np.ndarray) -> None:
+        """Put some bytes on the disk; each piece is a quarter of those before, so that they are few."""
+        while len(some):
+            if not self._n_free:
+                n_bytes = sum(map(len, self._pieces))
+                self._pieces.append(self._limit.on_disk(max(len(some), SMALL_BYTES, n_bytes // 4)))
+                self._n_free = len(self._pieces[-1])
+            free = self._pieces[-1][-self._n_free :]
+            fitting, some = some[: len(free)], some[len(free) :]
+            free[: len(fitting)] = fitting
+            self._n_free -= len(fitting)
+        self._limit.let_go()
+
+    def _joined(self) -> np.ndarray:
+        """Return the bytes of all pieces in one array, and give back each that was copied."""
+        joined, start = self._limit.on_disk(self._n_bytes), 0
+        while self._pieces:
+            piece = self._pieces.pop(0)[: self._n_bytes - start]
+            for block in row_blocks(len(piece)):
+                joined[start + block.start : start + block.stop] = piece[block]
+            start += len(piece)
+        return joined

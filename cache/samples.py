@@ -21,18 +21,25 @@ MOST_BYTES = 2**18  # of one content
 
 
 def choose_samples(
-    keys: KeyIndex, read: Callable[[str], bytes | None], *, kept: Mapping[str, bytes], left_out: Set[str] = frozenset()
+    keys: KeyIndex,
+    read: Callable[[str], bytes | None],
+    *,
+    kept: Mapping[str, bytes],
+    left_out: Set[str] = frozenset(),
+    n_keys: int | None = None,
 ) -> dict[str, bytes]:
-    """Return some contents by their keys; large ones are passed over.
+    """Return some contents by their keys, of so many of the first; large ones are passed over.
 
     Those that are `kept` stay while there are enough of them, so that nothing is read anew. `read` gives the content of
     a key, None where it cannot or where that is large. Those that are `left_out` are not among them.
     """
-    samples = {key: kept[key] for key in sorted(kept) if key in keys and key not in left_out}
+    n_keys = len(keys) if n_keys is None else n_keys
+    here = {key for key, row in zip(kept, keys.rows_of(list(kept)).tolist(), strict=True) if 0 <= row < n_keys}
+    samples = {key: kept[key] for key in sorted(here - left_out)}
     if len(samples) == N_SAMPLES:
         return samples
     samples = {}
-    for key in _smallest(keys, left_out):
+    for key in _smallest(keys, n_keys, left_out):
         content = kept[key] if key in kept else read(key)
         if content is not None and len(content) <= MOST_BYTES:
             samples[key] = content
@@ -41,15 +48,15 @@ def choose_samples(
     return samples
 
 
-def _smallest(keys: KeyIndex, left_out: Set[str]) -> list[str]:
+def _smallest(keys: KeyIndex, n_keys: int, left_out: Set[str]) -> list[str]:
     """Return the first keys in their order: they are digests, so that it says nothing of the contents."""
-    n_keys = N_TRIED + len(left_out)
+    n_wanted = N_TRIED + len(left_out)
     smallest = np.empty(0, dtype=KEY)
-    for rows in row_blocks(len(keys), BLOCK_ROWS):
+    for rows in row_blocks(n_keys, BLOCK_ROWS):
         block = keys.letters(rows)
-        if len(smallest) == n_keys:
+        if len(smallest) == n_wanted:
             block = block[block < smallest[-1]]
-        smallest = np.sort(np.append(smallest, block))[:n_keys]
+        smallest = np.sort(np.append(smallest, block))[:n_wanted]
     return [key for key in smallest.astype(str).tolist() if key not in left_out][:N_TRIED]
 
 

@@ -56,14 +56,6 @@ class StatusColumn(Sequence[str]):
     def __repr__(self) -> str:
         return repr(list(self))
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How often each word occurs that does, in the order of their first mention."""
-        counts = np.zeros(len(self.words), dtype=np.int64)
-        for rows in row_blocks(len(self)):
-            counts += np.bincount(self.numbers[rows], minlength=len(self.words))
-        return {word: count for word, count in zip(self.words, counts.tolist(), strict=True) if count}
-
     def replaced(self, is_replaced: np.ndarray, word: str) -> StatusColumn:
         """Return another column that has this word in some places, (N,) bool."""
         words = [*self.words, *({word} - set(self.words))]
@@ -74,7 +66,7 @@ class StatusColumn(Sequence[str]):
 
 
 class StatusGatherer:
-    """Takes so many words at most, batch by batch."""
+    """Takes so many words at most, batch by batch; they are numbered in the order of their first mention."""
 
     def __init__(self, most: int) -> None:
         self._words: dict[str, int] = {}
@@ -82,8 +74,8 @@ class StatusGatherer:
 
     def extend(self, statuses: Sequence[str]) -> None:
         """Take some words; of all that were taken no more than 256 may differ."""
-        for status in set(statuses) - self._words.keys():
-            self._words[status] = len(self._words)
+        for status in dict.fromkeys(statuses):
+            self._words.setdefault(status, len(self._words))
         numbers = np.fromiter(map(self._words.__getitem__, statuses), dtype=np.uint8, count=len(statuses))
         self._numbers[self._n_rows : self._n_rows + len(numbers)] = numbers
         self._n_rows += len(numbers)

@@ -15,6 +15,7 @@ from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import column_path
 from cache.memory_budget import check_memory
 from cache.plain_rows import PlainRows
+from cache.status_column import StatusColumn, StatusGatherer
 from cache.string_column import StringColumn
 from cache.tokens import MOST_TOKENS, Tokens
 
@@ -136,7 +137,7 @@ class Cache:
 
     def id_column(self) -> StringColumn:
         """Return the N products' ids as they are kept, which takes less memory."""
-        utf8 = self.tables.read("catalogue/id/utf8")
+        utf8 = self.tables.whole("catalogue/id/utf8")
         return StringColumn(utf8, self.tables.offsets("catalogue/id/offset", len(utf8)))
 
     def columns(self) -> list[str]:
@@ -183,7 +184,7 @@ class Cache:
 
     def encoded(self, modality: str, encoder: str) -> np.ndarray:
         """Return which contents have a vector, (U,) bool."""
-        return self.tables.read(f"{modality}/{encoder}/encoded")
+        return self.tables.whole(f"{modality}/{encoder}/encoded")
 
     def vectors(self, modality: str, encoder: str) -> np.ndarray:
         """Return the vectors by content, (U, D) float32; NaN where there is none."""
@@ -250,9 +251,15 @@ class Cache:
 
     def statuses(self, modality: str) -> list[str]:
         """Return each product's status, N strings: ``ok``, or why it has no vector."""
-        shared: dict[bytes, str] = {}  # one object for each status that occurs
-        blocks = self.tables.ascii_blocks(f"catalogue/{modality}/status")
-        return [shared.setdefault(one, one.decode()) for _, block in blocks for one in block.tolist()]
+        return list(self.status_column(modality))
+
+    def status_column(self, modality: str) -> StatusColumn:
+        """Return each product's status as a byte, which takes less memory."""
+        path = f"catalogue/{modality}/status"
+        gatherer = StatusGatherer(self.tables.shape(path)[0])
+        for _, statuses in self.tables.ascii_blocks(path):
+            gatherer.extend(statuses.astype(str).tolist())
+        return gatherer.column()
 
     def status_counts(self, modality: str) -> dict[str, int]:
         """Return how many products have each status, in the order of their first mention."""

@@ -1,7 +1,12 @@
 """Large arrays: the same values in memory and on the disk, no more memory than permitted; a full disk is named."""
 
+import errno
 import gc
+import mmap
 import os
+import resource
+import tempfile
+import warnings
 
 import numpy as np
 import pytest
@@ -46,6 +51,99 @@ def test_an_array_grows(limit):
     array = grown.array()
     assert array.tolist() == [*range(3), *range(50)]
     assert GrowingArray(np.int32).array().tolist() == []
+
+
+def test_arrays_side_by_side_hold_their_own(limit, monkeypatch):
+    """Whatever their lengths, in whichever file they lie, and whichever of them have gone; with no descriptor each."""
+    monkeypatch.setattr(cache.large_arrays, "STORE_BYTES", 100_000)
+    monkeypatch.setattr(cache.large_arrays, "BLOCK_ROWS", 5000)
+    n_open = len(os.listdir("/dev/fd"))
+    arrays = [full(n * 97 + 1, n, np.int64)[1:] for n in range(50)]
+    grown = [GrowingArray(np.uint8) for _ in range(6)]
+    for n in range(20):
+        for number, one in enumerate(grown):
+            one.extend(np.full(100 * n, number, dtype=np.uint8))
+    del arrays[::2]
+    gc.collect()
+    arrays += [one.array() for one in grown]
+    limit.let_go()
+    assert [set(array.tolist()) for array in arrays] == [{n} for n in [*range(1, 50, 2), *range(6)]]
+    assert [len(array) for array in arrays] == [*(n * 97 for n in range(1, 50, 2)), *6 * [19_000]]
+    monkeypatch.setattr(cache.large_arrays, "STORE_BYTES", 2**20)
+    n_before = len(os.listdir("/dev/fd"))
+    more = [full(100, n, np.int64) for n in range(60)]
+    assert len(os.listdir("/dev/fd")) - n_before <= 4
+    assert [array[99] for array in more] == list(range(60))
+    del arrays, more, grown
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) - n_open <= 4  # what goes is closed
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_REMOVE"), reason="only Linux gives space back before a file is gone")
+def test_space_on_the_disk_is_given_back(limit, monkeypatch):
+    files = []
+    made = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **place: files.append(made(**place)) or files[-1])
+    kept, gone = full(1000, 1, np.int64), empty(100_000, np.int64)[5:]
+    n_bytes = [512 * os.fstat(file.fileno()).st_blocks for file in files]
+    del gone
+    gc.collect()
+    assert kept.tolist() == [1] * 1000
+    if not limit.most_bytes:
+        assert n_bytes[0] >= 800_000
+        assert 512 * os.fstat(files[0].fileno()).st_blocks < 100_000
+
+
+def test_a_forked_process_has_arrays_of_its_own(limit):
+    """What it makes lies in another place, and what it lets go stays as it is here."""
+    ours, kept = full(1000, 1, np.int64), full(1000, 2, np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that the child lacks
+        child = os.fork()
+    if not child:
+        del ours
+        gc.collect()
+        full(1000, 3, np.int64)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert full(1000, 4, np.int64).tolist() == [4] * 1000
+    assert ours.tolist() == [1] * 1000
+    assert kept.tolist() == [2] * 1000
+
+
+def test_few_open_files_are_enough(limit):
+    """Of 64 descriptors the 60th array had none."""
+    arrays = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 10,) * 2)
+        try:
+            arrays = [empty(1000, np.int64) for _ in range(100)]
+            grown = [GrowingArray(np.uint8) for _ in range(100)]
+            for one in grown:
+                one.extend(np.ones(100, dtype=np.uint8))
+            arrays += [one.array() for one in grown]
+        finally:
+            os._exit(len(arrays))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 200
+
+
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [(errno.EMFILE, "Permit more open files (ulimit -n)"), (errno.EACCES, "Permit writing there")],
+)
+def test_another_error_than_a_full_disk_has_another_way_out(number, way_out, limit, monkeypatch):
+    def refuse(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    if limit.most_bytes:
+        return
+    with pytest.raises(CacheError) as caught:
+        empty(1000, np.int64)
+    assert f"{os.strerror(number)}. {way_out}, or permit more with --memory;" in str(caught.value)
 
 
 def test_memory_is_given_back(limit):

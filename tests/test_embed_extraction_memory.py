@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from support import CountingEncoder
 
+from cache import Cache
+from cache.large_arrays import memory_limit
 from embed import ExtractSettings, extract
 from embed.catalogue.catalogue import read_catalogue
 
@@ -80,3 +82,12 @@ def test_a_run_that_finds_nothing_to_do_takes_little_a_row(folder, memory, most,
     n_bytes = bytes_a_row(lambda: extract(*line, settings=settings, encoders=[encoder]))
     assert n_bytes < most
     assert not encoder.n_encoded
+
+
+@pytest.mark.parametrize("ask", [Cache.id_column, lambda cache: cache.status_column("text")], ids=["ids", "statuses"])
+def test_what_a_changed_catalogue_is_held_against_takes_little_a_row(ask, folder, tmp_path, monkeypatch):
+    """Ids took eight bytes more a row, their letters; statuses took eight as soon as one product was bad."""
+    monkeypatch.setattr("cache.large_arrays.SMALL_BYTES", 1024)
+    monkeypatch.setattr("cache.checked_tables.MOST_HASHED_BYTES", 1024)
+    with memory_limit(1, tmp_path), Cache(folder / "e.h5") as cache:
+        assert bytes_a_row(lambda: ask(cache)) < 7

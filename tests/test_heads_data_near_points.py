@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import heads.data.near_points
-from heads.data.near_points import first_of_equals, near_pairs
+from heads.data.near_points import near_pairs
 
 
 def every_two(points, distance):
@@ -29,10 +29,3 @@ def test_a_crowd_among_others_is_looked_through_by_a_tree(most_crowded, monkeypa
     generator = np.random.default_rng(0)
     points = np.concatenate([generator.standard_normal((100, 3)), generator.normal(5, 0.01, (60, 3))])
     assert sorted(near_pairs(points, 0.02).tolist()) == every_two(points, 0.02)
-
-
-@pytest.mark.parametrize("mixer", [heads.data.near_points.MIXER, np.uint64(0)], ids=["hashes", "one hash"])
-def test_equal_rows_have_the_first_of_them(mixer, monkeypatch):
-    monkeypatch.setattr(heads.data.near_points, "MIXER", mixer)
-    cells = np.array([[3, -1], [0, 0], [3, -1], [0, 0], [-1, 3]])
-    assert first_of_equals(cells).tolist() == ([0, 1, 0, 1, 4] if mixer else [0, 1, 0, 3, 4])

@@ -16,8 +16,7 @@ from cache.cloud.addresses import is_address, resolved
 from cache.file_identity import identity
 from cache.hash_runs import ROW
 from cache.key_column import KeyColumn
-from cache.key_index import KeyIndex
-from cache.large_arrays import GrowingArray
+from cache.large_arrays import GrowingArray, empty, row_blocks
 from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from cache.status_column import StatusColumn
@@ -127,13 +126,15 @@ class Source:
         """
         keys, statuses, index = self.keys, self.statuses, self.keys.contents
         if left_out:
-            is_left_out = np.isin(keys.rows, index.rows_of(left_out)) & (keys.rows >= 0)
-            keys = KeyColumn(index, np.where(is_left_out, -1, keys.rows))
+            rows_left_out, rows, is_left_out = index.rows_of(left_out), empty(len(keys), ROW), empty(len(keys), bool)
+            for block in row_blocks(len(keys)):
+                is_left_out[block] = np.isin(keys.rows[block], rows_left_out) & (keys.rows[block] >= 0)
+                rows[block] = np.where(is_left_out[block], -1, keys.rows[block])
+            keys = KeyColumn(index, rows)
             statuses = StatusColumn.of(statuses).replaced(is_left_out, RETRIED)
-        n_mentioned = int(self.keys.rows.max(initial=-1)) + 1
-        if self.modality == "text" and n_mentioned < len(index):  # names of classes stand behind the products' texts
-            index = KeyIndex(KeyColumn(index, np.arange(n_mentioned, dtype=ROW)))
-        samples = choose_samples(index, self._sample, kept=kept, left_out=left_out)
+        # Names of classes stand behind the products' texts.
+        n_keys = int(self.keys.rows.max(initial=-1)) + 1 if self.modality == "text" else None
+        samples = choose_samples(index, self._sample, kept=kept, left_out=left_out, n_keys=n_keys)
         return Contents(keys, statuses, spec=self.spec, samples=samples)
 
     def _key(self, number: int) -> str:

@@ -29,7 +29,7 @@ def list_failures(
             counts[modality] = cache.status_counts(modality)
             if counts[modality].keys() <= NOT_BAD:
                 continue
-            statuses, cells = cache.statuses(modality), catalogue.cells(modality)
+            statuses, cells = cache.status_column(modality), catalogue.cells(modality)
             lines += [
                 (product_id, modality, status, MEANINGS.get(status, ""), cell[:200])
                 for product_id, status, cell in zip(catalogue.ids, statuses, cells, strict=True)

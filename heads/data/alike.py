@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from cache import Cache
+from cache.row_hashes import first_of_equals, row_hashes
 from heads.data.encoder_sets import dimension, split_name
-from heads.data.near_points import first_of_equals, near_pairs
+from heads.data.near_points import near_pairs
 
 __all__ = ["alike_contents", "near_contents"]
 
@@ -74,7 +75,8 @@ def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
     blocks = _unit_blocks(cache, modality, names, rows)
     points = np.concatenate([vectors @ projection for vectors in blocks])  # (U, 16)
     # Equal ones first fall into one cell each, so that the pairs are few however many are equal.
-    firsts = first_of_equals(np.round(points / (rounding / 4)).astype(np.int32))
+    cells = np.round(points / (rounding / 4)).astype(np.int32)
+    firsts = first_of_equals(cells, row_hashes(cells.T, len(cells)))
     first = np.flatnonzero(firsts == np.arange(len(points)))
     same_cell = np.stack([firsts, np.arange(len(points))], axis=1)
     left, right = near_pairs(points[first, :N_INDEXED], 1.5 * rounding).T

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
-__all__ = ["first_of_equals", "near_pairs"]
+from cache.row_hashes import row_hashes
 
-MIXER = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplier for hashing, The Art of Computer Programming, 6.4
+__all__ = ["near_pairs"]
+
 MOST_TOGETHER = 32  # points of one cell that are compared one with the other; a tree has more
 MOST_CROWDED = 1 / 100  # of the points in such cells; where there are more, one tree has all
 
@@ -28,7 +27,7 @@ def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for grid in range(n_grids):
         cells = (np.floor((column + grid * shift) / (n_grids * shift)).astype(np.int64) for column in columns)
-        hashes = _hashes(cells, len(points))
+        hashes = row_hashes(cells, len(points))
         order = np.argsort(hashes)
         hashes = hashes[order]
         starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
@@ -50,30 +49,9 @@ def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
     return np.stack(np.divmod(np.unique(left * len(points) + right), max(1, len(points))), axis=1)
 
 
-def first_of_equals(cells: np.ndarray) -> np.ndarray:
-    """Return for each row of numbers the first that equals it, itself where none is before or hashes say otherwise.
-
-    Shape:
-        cells: (N, n) of whole numbers
-        output: (N,) int64
-    """
-    _, first, which = np.unique(_hashes(cells.T, len(cells)), return_index=True, return_inverse=True)
-    firsts = first[which]
-    return np.where((cells == cells[firsts]).all(axis=1), firsts, np.arange(len(cells)))
-
-
 def _by_tree(points: np.ndarray, rows: np.ndarray, distance: float) -> np.ndarray:
     from scipy.spatial import cKDTree
 
     if len(rows) < 2:
         return np.empty((0, 2), dtype=np.int64)
     return np.sort(rows[cKDTree(points[rows]).query_pairs(distance, output_type="ndarray")], axis=1)
-
-
-def _hashes(columns: Iterable[np.ndarray], n_rows: int) -> np.ndarray:
-    """Return a hash of each of N rows of numbers, which are given as columns: (N,) uint64."""
-    hashes = np.zeros(n_rows, dtype=np.uint64)
-    for column in columns:
-        hashes = (hashes ^ column.astype(np.uint64)) * MIXER
-        hashes ^= hashes >> np.uint64(29)
-    return hashes
