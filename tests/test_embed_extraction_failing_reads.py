@@ -130,7 +130,7 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
 
     steps = steps_to_fail(log)[:: 5 if before else 7]
     done = in_threads(fail, zip(steps, itertools.cycle(ERRNOS), strict=False))
-    assert sum(code for _, code, _ in done) > len(done) / 2
+    assert any(code for _, code, _ in done)
     needless = {("lstat", ""), ("stat", ""), ("lstat", "images"), ("stat", "images"), ("stat", "data.csv")}
     # Encoders' names, which may be folders': nothing is remembered of them then.
     needless |= {("stat", "resnet18"), ("stat", "bert-base-uncased")}
