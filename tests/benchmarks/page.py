@@ -250,7 +250,7 @@ def memory() -> list[str]:
         ]
         for one in within["steps"]
     ]
-    header = ["step", "a million, in memory", f"ten million, `--memory {within['memory']}`", "ratio"]
+    header = ["step", f"a million, `--memory {within['memory']}`", "ten million, the same", "ratio"]
     header += ["peak memory at ten million", "before, without a setting"]
     return table(header, rows, about({**kept, **within}, within["busy"]))
 
