@@ -46,7 +46,7 @@ class KeyColumn(Sequence[str]):
         if isinstance(place, slice):
             return KeyColumn(self.contents, self.rows[place])
         row = int(self.rows[place])
-        return "" if row < 0 else self.contents.letters(np.array([row]))[0].decode()
+        return "" if row < 0 else self.contents.key(row)
 
     def __iter__(self) -> Iterator[str]:
         for rows in row_blocks(len(self), BLOCK_ROWS):

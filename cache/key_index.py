@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,10 @@ class KeyIndex:
         """The keys in the order of their rows, (U,) S64, made anew."""
         return self.letters(slice(0, len(self)))
 
+    def key(self, row: int) -> str:
+        """Return the key in one row."""
+        return str(self.letters(slice(row, row + 1))[0].decode())
+
     def letters(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return the keys in some rows, (n,) S64, made anew."""
         return unpack(self._words[: self._n_keys][rows])
@@ -81,21 +85,11 @@ class KeyIndex:
 
     def rows_of(self, keys: Keys | KeyIndex) -> np.ndarray:
         """Return the row of each key, (n,) int32; -1 where it has none."""
-        n_keys, blocks = _word_blocks(keys)
-        rows, start = empty(n_keys, ROW), 0
-        for words in blocks:
-            rows[start : start + len(words)] = self._rows_of(words)
-            start += len(words)
-        return rows
+        return _by_blocks(keys, self._rows_of)
 
     def add(self, keys: Keys | KeyIndex) -> np.ndarray:
         """Return the row of each key, (n,) int32; those that have none get the next ones, in their order."""
-        n_keys, blocks = _word_blocks(keys)
-        rows, start = empty(n_keys, ROW), 0
-        for words in blocks:
-            rows[start : start + len(words)] = self._add(words)
-            start += len(words)
-        return rows
+        return _by_blocks(keys, self._add)
 
     def extend(self, keys: Keys | KeyIndex) -> None:
         """Give keys the next rows, whether they have one already or not."""
@@ -209,6 +203,16 @@ class KeyIndex:
                 is_next = _are_equal(self._words[start:stop], words[: stop - start])
                 return start, len(is_next) if is_next.all() else int(np.argmin(is_next))
         return 0, 0
+
+
+def _by_blocks(keys: Any, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return what is found of each block of keys as numbers, one behind the other, (n,) int32."""
+    n_keys, blocks = _word_blocks(keys)
+    rows, start = empty(n_keys, ROW), 0
+    for words in blocks:
+        rows[start : start + len(words)] = find(words)
+        start += len(words)
+    return rows
 
 
 def _word_blocks(keys: Any) -> tuple[int, Iterator[np.ndarray]]:

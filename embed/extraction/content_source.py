@@ -30,12 +30,7 @@ from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
 from embed.contents.statuses import ABSENT, OK, RETRIED
 from embed.errors import CatalogueError, ContentError
 from embed.extraction.gathered_contents import gather
-from embed.extraction.object_listing import (
-    N_OBJECTS_A_TASK,
-    check_buckets,
-    list_objects,
-    locate_all,
-)
+from embed.extraction.object_listing import N_OBJECTS_A_TASK, check_buckets, list_objects, locate_all
 from embed.extraction.shard import Shard
 from embed.extraction.text_contents import Texts, texts_by_row
 from embed.extraction.thread_map import PICTURES_TOGETHER, map_pictures
@@ -107,7 +102,7 @@ class Source:
         if isinstance(place, str):
             return place
         try:
-            return read_image(place, key=self._key(number))[1]
+            return read_image(place, key=self.keys.contents.key(number))[1]
         except ContentError as error:
             if str(error) == RETRIED:
                 self.doubt(number)
@@ -117,7 +112,7 @@ class Source:
         """Note that a content turned out not to have its key, which a hint may have given."""
         place = self.places[number]
         if of_file := _identity(place):
-            self.hints.doubt(of_file, self._key(number), place=getattr(place, "address", place))
+            self.hints.doubt(of_file, self.keys.contents.key(number), place=getattr(place, "address", place))
 
     def contents(self, left_out: set[str], *, kept: Mapping[str, bytes]) -> Contents:
         """Return keys and statuses for the cache; the products of the keys left out have changed under our hands.
@@ -136,9 +131,6 @@ class Source:
         n_keys = int(self.keys.rows.max(initial=-1)) + 1 if self.modality == "text" else None
         samples = choose_samples(index, self._sample, kept=kept, left_out=left_out, n_keys=n_keys)
         return Contents(keys, statuses, spec=self.spec, samples=samples)
-
-    def _key(self, number: int) -> str:
-        return self.keys.contents.keys[number].decode()
 
     def _sample(self, key: str) -> bytes | None:
         number = int(self.keys.contents.rows_of([key])[0])
