@@ -420,10 +420,13 @@ for path in sys.argv[1:]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say a process's peak memory")
 def test_half_a_million_rows_are_looked_at_in_memory_for_ten_million(tmp_path):
-    """As lists of cells a row would take more than 100 bytes; what is kept of it are digests of 8 bytes."""
+    """As lists of cells a row would take more than 100 bytes; what is kept of it are digests of 8 bytes.
+
+    The shorter catalogue has several blocks already, so that what reading a block takes is no part of the difference.
+    """
     paths = tmp_path / "short.csv", tmp_path / "long.csv"
     block = "".join(f"{{0:03}}{n:04},c{n % 7}\n" for n in range(10_000))
-    for path, n_blocks in zip(paths, (1, 50), strict=True):
+    for path, n_blocks in zip(paths, (20, 50), strict=True):
         with path.open("w") as file:
             file.write("sku,label\n")
             for number in range(n_blocks):
@@ -432,4 +435,4 @@ def test_half_a_million_rows_are_looked_at_in_memory_for_ten_million(tmp_path):
     short, long = (line.split() for line in done.stdout.splitlines())
     assert long[:3] == ["500000", "71450", "id"]
     n_bytes = (int(long[3]) - int(short[3])) * 1024
-    assert n_bytes < 490_000 * 75, "ten million rows would not fit a gigabyte"
+    assert n_bytes < 300_000 * 75, "ten million rows would not fit a gigabyte"
