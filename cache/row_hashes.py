@@ -31,7 +31,10 @@ def first_of_equals(rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     first = np.arange(len(rows))
     left = np.argsort(hashes, kind="stable")  # the first of equals is before the others
     while len(left):
-        starts = np.append(True, hashes[left][1:] != hashes[left][:-1])
+        of_left = hashes[left]
+        starts = np.append(True, of_left[1:] != of_left[:-1])
+        is_alone = starts & np.append(starts[1:], True)
+        left, starts = left[~is_alone], starts[~is_alone]
         leaders = left[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
         is_same = (rows[leaders] == rows[left]).all(axis=1)
         first[left[is_same]] = leaders[is_same]

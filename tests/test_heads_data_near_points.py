@@ -23,6 +23,13 @@ def test_near_points_are_those_of_a_comparison_of_every_two(scale, most_together
     assert sorted(near_pairs(points, 0.05).tolist()) == every_two(points, 0.05)
 
 
+@pytest.mark.parametrize("slab_points", [1, 40])
+def test_slabs_find_what_all_points_at_once_do(slab_points, monkeypatch):
+    monkeypatch.setattr(heads.data.near_points, "SLAB_POINTS", slab_points)
+    points = np.random.default_rng(1).uniform(0, 0.3, (160, 3))
+    assert sorted(near_pairs(points, 0.05).tolist()) == every_two(points, 0.05)
+
+
 @pytest.mark.parametrize("most_crowded", [0.01, 1.0])
 def test_a_crowd_among_others_is_looked_through_by_a_tree(most_crowded, monkeypatch):
     monkeypatch.setattr(heads.data.near_points, "MOST_CROWDED", most_crowded)

@@ -8,6 +8,7 @@ import numpy as np
 
 from cache import Cache
 from cache.row_hashes import first_of_equals, row_hashes
+from heads.data.connected import firsts_connected
 from heads.data.encoder_sets import dimension, split_name
 from heads.data.near_points import near_pairs
 
@@ -33,7 +34,7 @@ def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.n
         precisions = [str(cache.spec(modality, name).fields.get("precision", "fp32")) for name in names]
         rounding = max(ROUNDING.get(precision, COARSE_ROUNDING) for precision in precisions)
         pairs.append(rows[_equal_pairs(cache, modality, names, rows, rounding)])
-    return _first_of_each(np.concatenate(pairs), len(cache.keys(modality)))
+    return firsts_connected(*np.concatenate(pairs).T, len(cache.keys(modality)))
 
 
 def near_contents(
@@ -49,7 +50,7 @@ def near_contents(
     pairs = [np.stack([alike, np.arange(len(alike))], axis=1)]
     for names, rows in _compared(cache, modality, encoders):
         pairs.append(rows[_near_pairs(cache, modality, names, rows, cosine)])
-    return _first_of_each(np.concatenate(pairs), len(alike))
+    return firsts_connected(*np.concatenate(pairs).T, len(alike))
 
 
 def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
@@ -72,11 +73,15 @@ def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
     """
     projection = np.random.default_rng(0).standard_normal((dimension(cache, modality, names), N_PROJECTIONS))
     projection = (projection / np.sqrt(N_PROJECTIONS)).astype(np.float32)
-    blocks = _unit_blocks(cache, modality, names, rows)
-    points = np.concatenate([vectors @ projection for vectors in blocks])  # (U, 16)
+    points = np.empty((len(rows), N_PROJECTIONS), dtype=np.float32)
     # Equal ones first fall into one cell each, so that the pairs are few however many are equal.
-    cells = np.round(points / (rounding / 4)).astype(np.int32)
-    firsts = first_of_equals(cells, row_hashes(cells.T, len(cells)))
+    cells, hashes = np.empty(points.shape, dtype=np.int32), np.empty(len(rows), dtype=np.uint64)
+    for number, vectors in enumerate(_unit_blocks(cache, modality, names, rows)):
+        block = slice(number * BLOCK_ROWS, number * BLOCK_ROWS + len(vectors))
+        points[block] = vectors @ projection
+        cells[block] = np.round(points[block] / (rounding / 4))
+        hashes[block] = row_hashes(cells[block].T, len(vectors))
+    firsts = first_of_equals(cells, hashes)
     first = np.flatnonzero(firsts == np.arange(len(points)))
     same_cell = np.stack([firsts, np.arange(len(points))], axis=1)
     left, right = near_pairs(points[first, :N_INDEXED], 1.5 * rounding).T
@@ -111,13 +116,3 @@ def _unit_blocks(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             units.append(vectors / np.where(lengths > 0, lengths, 1))
         yield units[0] if len(units) == 1 else np.concatenate(units, axis=1) / np.float32(len(units) ** 0.5)
-
-
-def _first_of_each(pairs: np.ndarray, n_contents: int) -> np.ndarray:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), tuple(pairs.T)), shape=(n_contents, n_contents))
-    sets = connected_components(graph, directed=False)[1]
-    _, first = np.unique(sets, return_index=True)
-    return first[sets].astype(np.int64)

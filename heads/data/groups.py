@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from cache.column_names import PICTURE_KEYS, no_such_column
 from cache.column_types import is_missing
 from cache.key_index import KeyIndex
 from heads.data.alike import alike_contents, near_contents
+from heads.data.connected import firsts_connected
 from heads.data.labels import Labels
 from heads.errors import LabelError
 
@@ -141,12 +142,10 @@ def _joined(rows: np.ndarray, ids: np.ndarray, *, n_rows: int) -> np.ndarray:
     Shape:
         rows, ids: (E,) int64, a row and one of the ids that it has
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n_nodes = n_rows + int(ids.max(initial=-1)) + 1
-    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, ids + n_rows)), shape=(n_nodes, n_nodes))
-    return connected_components(graph, directed=False)[1][:n_rows].astype(np.int64)
+    first_rows = np.empty(int(ids.max(initial=-1)) + 1, dtype=np.int64)
+    first_rows[ids[::-1]] = rows[::-1]
+    firsts = firsts_connected(first_rows[ids], rows, n_rows)
+    return (np.cumsum(firsts == np.arange(n_rows)) - 1)[firsts]
 
 
 def _share_pictures(
@@ -193,8 +192,7 @@ def _same_texts(cache: Cache, modality: str, contents: np.ndarray) -> np.ndarray
     if modality != "text" or spec is None or not spec.columns or not set(spec.columns) <= set(cache.columns()):
         return contents.copy()
     cells = zip(*(cache.column(name) for name in spec.columns), strict=True)
-    folded = [" ".join(html.unescape(" ".join(one)).casefold().split()) for one in cells]
-    same = np.unique(np.array(folded, dtype=object), return_inverse=True)[1]
+    same = _numbered(" ".join(html.unescape(" ".join(one)).casefold().split()) for one in cells)
     has = contents >= 0
     return np.where(has, share_content([contents, np.where(has, same, -1)]), -1)
 
@@ -202,10 +200,16 @@ def _same_texts(cache: Cache, modality: str, contents: np.ndarray) -> np.ndarray
 def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:
     if column not in cache.columns():
         raise LabelError(no_such_column("--group-column", column, cache.columns()))
-    cells = np.array([cell.strip() for cell in cache.column(column)], dtype=object)
-    ids = np.unique(cells, return_inverse=True)[1].astype(np.int64)
+    cells = [cell.strip() for cell in cache.column(column)]
+    ids = _numbered(cells)
     has = np.array([not is_missing(cell, "number") for cell in cells])
     return np.where(has, ids, -1)  # who has no cell, or one such as "nan", is a group of its own
+
+
+def _numbered(cells: Iterable[str]) -> np.ndarray:
+    """Return a number for each of N cells, the same for the same cells, (N,) int64."""
+    numbers: dict[str, int] = {}
+    return np.fromiter((numbers.setdefault(cell, len(numbers)) for cell in cells), np.int64)
 
 
 def _alike_note(modality: str, contents: np.ndarray, ids: np.ndarray) -> str | None:

@@ -106,8 +106,7 @@ def make_labels(
         notes.append(f"{_count(int((~usable).sum()), 'row')} left out: no modality has a vector.")
     if not labelled[usable].all():
         notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} {lack}.")
-    # As objects: an array of fixed width would make every cell as wide as the longest.
-    names, inverse, counts = np.unique(cleaned[usable & labelled], return_inverse=True, return_counts=True)
+    names, inverse, counts = _counted(cleaned[usable & labelled])
     kept = counts >= min_rows
     is_stray = np.array([bool(STRAY.search(name)) for name in names], dtype=bool)
     if is_stray.any():
@@ -142,6 +141,15 @@ def make_labels(
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `np.unique` does of n strings, which sorts all of them: names, each one's number, and counts."""
+    names = sorted(set(labels))
+    numbers = {name: number for number, name in enumerate(names)}
+    inverse = np.fromiter(map(numbers.__getitem__, labels), np.int64, len(labels))
+    # As objects: an array of fixed width would make every name as wide as the longest.
+    return np.array(names, dtype=object), inverse, np.bincount(inverse, minlength=len(names))
 
 
 def _count(n: int, one: str, many: str | None = None) -> str:

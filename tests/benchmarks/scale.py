@@ -2,8 +2,9 @@
 
 A catalogue of unique titles is extracted by an encoder that draws a vector of each checksum and computes nothing
 else, so that what is left is this project's part. Titles are encoded by their lengths, and sealed in another order.
-A second cache has titles and pictures, a tenth of these under two products each; of it are `groups`, `join`, `lookup`,
-`sample` and the heads, one by one, two epochs each, their vectors on the disk.
+Then `pictures` extracts as many pictures from a Parquet file, and `again` extracts them anew without news. A second
+cache has titles and pictures, a tenth of these under two products each; of it are `groups`, `join`, `lookup`, `sample`
+and the heads, one by one, two epochs each, their vectors on the disk.
 
 Each line is a process of its own: its seconds of wall and of CPU, how many times the CPU's are those of a catalogue a
 tenth as large, its peak memory (libraries alone take what the smallest has), how many bytes it read for each byte of
@@ -24,12 +25,15 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scale_inputs import DIM, PART_ROWS, NullEncoder, draw, write_catalogue, write_pictures
 
 import embed.extraction.extract_catalogue as loop
 from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, VectorsByKey, content_key, seal
@@ -45,12 +49,10 @@ from heads.experiment.problem import Problem
 from heads.head_types import HEAD_TYPES
 from heads.settings import FitSettings
 
-DIM = 64
-PART_ROWS = 65_536
 MODALITIES = ("image", "text")
 HEADS = ("image", *(name for name, kind in HEAD_TYPES.items() if not kind.at_once or not kind.needs_vectors))
 STEPS = (
-    "encode", "plan", "seal", "unchanged", "resume", "open",
+    "encode", "plan", "seal", "unchanged", "resume", "open", "pictures", "again",
     "second", "groups", "join", "lookup", "sample", *(f"train:{name}" for name in HEADS),
 )  # fmt: skip
 
@@ -107,47 +109,13 @@ def run(step: str, folder: Path, part_bytes: int, memory: str | None) -> dict[st
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def write_catalogue(path: Path, n_products: int) -> None:
-    """Write a table of ids, unique titles of 1 to 100 words, and labels."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("id,text,label\n")
-        file.writelines(f"{n:08},{'a ' * (n * 7919 % 100)}shirt {n},class {n % 50}\n" for n in range(n_products))
-
-
-def draw(seeds: np.ndarray) -> np.ndarray:
-    """Return a vector for each number, (n, D) float32."""
-    return (seeds[:, None] % np.arange(2, DIM + 2)).astype(np.float32)
-
-
-class NullEncoder:
-    """Draws a vector of a title's checksum; stops at the content numbered `stop_at`, as a run that is killed."""
-
-    name, batch_size = "null", 4096
-
-    def __init__(self, stop_at: float = float("inf")) -> None:
-        self.spec = EncoderSpec("text", {"weights": "null"})
-        self.stop_at = stop_at
-        self.n_encoded = 0
-
-    def prepare(self, content: str) -> int:
-        """Return the checksum."""
-        return zlib.crc32(content.encode())
-
-    def encode(self, batch: list[int]) -> np.ndarray:
-        """Return (B, D)."""
-        self.n_encoded += len(batch)
-        if self.n_encoded > self.stop_at:
-            raise KeyboardInterrupt
-        return draw(np.array(batch))
-
-
 class Step:
     """One step in this process and this folder, and what it took."""
 
     def __init__(self, name: str, part_bytes: int, memory: str | None) -> None:
         self.settings = ExtractSettings(modalities=("text",), part_bytes=part_bytes, n_workers=2, memory=memory)
         what, _, of = name.partition(":")
-        with self.timed() if what in ("unchanged", "open", "second") else nullcontext():
+        with self.timed() if what in ("unchanged", "open", "again", "second") else nullcontext():
             getattr(self, what)(*filter(None, [of]))
         status = Path("/proc/self/status").read_text()
         self.facts["peak_mb"] = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
@@ -196,6 +164,17 @@ class Step:
         with self.timed():
             loop.extract("data.csv", "half.h5", settings=self.settings, encoders=[NullEncoder()])
         Path("half.h5").unlink()
+
+    def pictures(self) -> None:
+        """Extract pictures of a Parquet file, and seal."""
+        write_pictures("pictures.parquet", Path("data.csv").read_bytes().count(b"\n") - 1)
+        with self.timed():
+            self.again()
+
+    def again(self) -> None:
+        """Extract the pictures that are there already."""
+        settings = replace(self.settings, modalities=("image",))
+        loop.extract("pictures.parquet", "pictures.h5", settings=settings, encoders=[NullEncoder(modality="image")])
 
     def open(self) -> None:
         """Open the sealed cache, which checks its structure, and read its keys."""
