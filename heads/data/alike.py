@@ -34,7 +34,8 @@ def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.n
         precisions = [str(cache.spec(modality, name).fields.get("precision", "fp32")) for name in names]
         rounding = max(ROUNDING.get(precision, COARSE_ROUNDING) for precision in precisions)
         pairs.append(rows[_equal_pairs(cache, modality, names, rows, rounding)])
-    return firsts_connected(*np.concatenate(pairs).T, len(cache.keys(modality)))
+    left, right = np.concatenate(pairs).T
+    return firsts_connected(left, right, len(cache.keys(modality)))
 
 
 def near_contents(
@@ -50,7 +51,8 @@ def near_contents(
     pairs = [np.stack([alike, np.arange(len(alike))], axis=1)]
     for names, rows in _compared(cache, modality, encoders):
         pairs.append(rows[_near_pairs(cache, modality, names, rows, cosine)])
-    return firsts_connected(*np.concatenate(pairs).T, len(alike))
+    left, right = np.concatenate(pairs).T
+    return firsts_connected(left, right, len(alike))
 
 
 def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
