@@ -30,6 +30,20 @@ def test_slabs_find_what_all_points_at_once_do(slab_points, monkeypatch):
     assert sorted(near_pairs(points, 0.05).tolist()) == every_two(points, 0.05)
 
 
+@pytest.mark.parametrize("width", [0.0, 0.06, 1.0])
+def test_no_point_is_looked_at_more_than_twice(width, monkeypatch):
+    """As all would be in each slab, where an encoder gives all contents nearly one first coordinate."""
+    n_points = []
+    of_slab = heads.data.near_points._pairs_of_slab
+    monkeypatch.setattr(heads.data.near_points, "SLAB_POINTS", 10)
+    monkeypatch.setattr(
+        heads.data.near_points, "_pairs_of_slab", lambda some, limit: n_points.append(len(some)) or of_slab(some, limit)
+    )
+    points = np.random.default_rng(2).uniform(0, 1, (120, 3)) * (width, 1, 1)
+    assert sorted(near_pairs(points, 0.02).tolist()) == every_two(points, 0.02)
+    assert sum(n_points) <= 2 * len(points)
+
+
 @pytest.mark.parametrize("most_crowded", [0.01, 1.0])
 def test_a_crowd_among_others_is_looked_through_by_a_tree(most_crowded, monkeypatch):
     monkeypatch.setattr(heads.data.near_points, "MOST_CROWDED", most_crowded)

@@ -84,12 +84,13 @@ def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
         cells[block] = np.round(points[block] / (rounding / 4))
         hashes[block] = row_hashes(cells[block].T, len(vectors))
     firsts = first_of_equals(cells, hashes)
-    first = np.flatnonzero(firsts == np.arange(len(points)))
-    same_cell = np.stack([firsts, np.arange(len(points))], axis=1)
+    is_first = firsts == np.arange(len(points))
+    first, others = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+    same_cell = np.stack([firsts[others], others], axis=1)
     left, right = near_pairs(points[first, :N_INDEXED], 1.5 * rounding).T
     is_near = np.linalg.norm(points[first[left]] - points[first[right]], axis=1) <= 1.5 * rounding
     near = np.stack([left, right], axis=1)[is_near]
-    return np.concatenate([same_cell[same_cell[:, 0] != same_cell[:, 1]], first[near]])
+    return np.concatenate([same_cell, first[near]])
 
 
 def _near_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray, cosine: float) -> np.ndarray:

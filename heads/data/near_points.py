@@ -16,17 +16,19 @@ MOST_CROWDED = 1 / 100  # of the points in such cells; where there are more, one
 def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
     """Return the pairs of points that are no further apart, (P, 2) int64, the lower number first.
 
-    They are looked at in slabs along the first dimension, each with those of the next that are near enough.
+    They are looked at in slabs along the first dimension, each with those of the next that are near enough: at most as
+    many again, however close all points are there.
 
     Shape:
         points: (N, n) float
     """
     order = np.argsort(points[:, 0])
     first = points[order, 0]
+    ends = np.searchsorted(first, first + 2 * distance, side="right")  # of what is near each; twice for what is rounded
+    n_slab = max(SLAB_POINTS, int((ends - np.arange(len(ends))).max(initial=0)))
     pairs = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(points), SLAB_POINTS):
-        last = first[min(start + SLAB_POINTS, len(points)) - 1]
-        rows = order[start : np.searchsorted(first, last + 2 * distance, side="right")]  # twice for what is rounded
+    for start in range(0, len(points), n_slab):
+        rows = order[start : ends[min(start + n_slab, len(points)) - 1]]
         pairs.append(rows[_pairs_of_slab(points[rows], distance)])
     left, right = np.sort(np.concatenate(pairs), axis=1).T
     return np.stack(np.divmod(np.unique(left * len(points) + right), max(1, len(points))), axis=1)
