@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from operator import eq
 from typing import overload
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cache.large_arrays import empty, row_blocks
 
-__all__ = ["StatusColumn", "StatusGatherer"]
+__all__ = ["StatusColumn", "StatusGatherer", "count_statuses"]
 
 
 class StatusColumn(Sequence[str]):
@@ -83,3 +84,18 @@ class StatusGatherer:
     def column(self) -> StatusColumn:
         """Return all."""
         return StatusColumn(list(self._words), self._numbers[: self._n_rows])
+
+
+def count_statuses(blocks: Iterable[np.ndarray]) -> dict[str, int]:
+    """Return how often each word is in some blocks, in the order of their first mention.
+
+    Shape:
+        blocks: (n,) bytes each
+    """
+    counts: Counter[str] = Counter()
+    for statuses in blocks:
+        if (statuses == statuses[0]).all():
+            counts[statuses[0].decode()] += len(statuses)
+        else:
+            counts.update(statuses.astype(str).tolist())
+    return dict(counts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,10 @@ from cache.keys import ContentSpec, EncoderSpec
 from cache.layout import column_path
 from cache.memory_budget import check_memory
 from cache.plain_rows import PlainRows
-from cache.status_column import StatusColumn, StatusGatherer
+from cache.status_column import StatusColumn, StatusGatherer, count_statuses
 from cache.string_column import StringColumn
-from cache.tokens import MOST_TOKENS, Tokens
+from cache.token_offsets import token_offsets
+from cache.tokens import Tokens
 
 __all__ = ["Cache"]
 
@@ -157,6 +157,10 @@ class Cache:
             )
         return self.tables.strings(column_path(name))
 
+    def n_contents(self, modality: str) -> int:
+        """Return U, which reads no key."""
+        return self.tables.shape(f"{modality}/key")[0]
+
     def keys(self, modality: str) -> np.ndarray:
         """Return the content keys, (U,) of 64 hexadecimal digits as bytes."""
         return self.tables.ascii(f"{modality}/key")
@@ -164,7 +168,7 @@ class Cache:
     def key_index(self, modality: str) -> KeyIndex:
         """Return the content keys by their rows, which takes less memory."""
         index = KeyIndex()
-        index.reserve(self.tables.shape(f"{modality}/key")[0])
+        index.reserve(self.n_contents(modality))
         for _, keys in self.tables.ascii_blocks(f"{modality}/key"):
             index.extend(keys)
         return index
@@ -245,7 +249,7 @@ class Cache:
                 f"Run embed-extract with {modality} among its --modalities."
             )
         rows = self.tables.read(f"catalogue/{modality}/row")
-        if rows.size and (rows.min() < -1 or rows.max() >= self.tables.shape(f"{modality}/key")[0]):
+        if rows.size and (rows.min() < -1 or rows.max() >= self.n_contents(modality)):
             raise self.tables.damaged(f"catalogue/{modality}/row", "rows point outside their table")
         return rows
 
@@ -263,13 +267,7 @@ class Cache:
 
     def status_counts(self, modality: str) -> dict[str, int]:
         """Return how many products have each status, in the order of their first mention."""
-        counts: Counter[str] = Counter()
-        for _, statuses in self.tables.ascii_blocks(f"catalogue/{modality}/status"):
-            if (statuses == statuses[0]).all():
-                counts[statuses[0].decode()] += len(statuses)
-            else:
-                counts.update(statuses.astype(str).tolist())
-        return dict(counts)
+        return count_statuses(statuses for _, statuses in self.tables.ascii_blocks(f"catalogue/{modality}/status"))
 
     def present(self, modality: str, encoder: str) -> np.ndarray:
         """Return which products have a vector, (N,) bool."""
@@ -296,11 +294,4 @@ class Cache:
         return matrix
 
     def _token_offsets(self, modality: str, encoder: str) -> np.ndarray:
-        path = f"{modality}/{encoder}/token"
-        offsets = self.tables.offsets(f"{path}_offset", self.tables.shape(path)[0])
-        counts = np.diff(offsets)
-        if not np.array_equal(counts > 0, self.encoded(modality, encoder)):
-            raise self.tables.damaged(f"{path}_offset", "expected tokens where there is a vector, and only there")
-        if counts.max(initial=0) > MOST_TOKENS:
-            raise self.tables.damaged(f"{path}_offset", f"a content has {counts.max()} tokens, more than {MOST_TOKENS}")
-        return offsets
+        return token_offsets(self.tables, f"{modality}/{encoder}", encoded=self.encoded(modality, encoder))

@@ -33,6 +33,12 @@ def test_same_content_is_kept_once_and_read_under_every_product(cache_path):
         assert np.array_equal(cache.matrix("text")[0], cache.matrix("text")[2])
 
 
+def test_number_of_contents_is_known_without_reading_their_keys(cache_path, monkeypatch):
+    with Cache(cache_path) as cache:
+        monkeypatch.setattr(cache.tables, "ascii", lambda path: pytest.fail(f"{path} was read"))
+        assert (cache.n_contents("image"), cache.n_contents("text")) == (3, 3)
+
+
 def test_cells_are_read_as_written(cache_path):
     with Cache(cache_path) as cache:
         assert cache.columns() == ["label", "a/b"]

@@ -35,7 +35,7 @@ def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.n
         rounding = max(ROUNDING.get(precision, COARSE_ROUNDING) for precision in precisions)
         pairs.append(rows[_equal_pairs(cache, modality, names, rows, rounding)])
     left, right = np.concatenate(pairs).T
-    return firsts_connected(left, right, len(cache.keys(modality)))
+    return firsts_connected(left, right, cache.n_contents(modality))
 
 
 def near_contents(

@@ -96,7 +96,7 @@ class VectorTable:
         return np.concatenate([[0], np.cumsum(self.cache.token_counts(self.modality, self.encoders[0]))])
 
     def _blocks(self, place: int) -> Iterator[np.ndarray]:
-        n_contents = len(self.cache.keys(self.modality))
+        n_contents = self.cache.n_contents(self.modality)
         for start in range(0, n_contents, BLOCK_ROWS):
             yield self._block(place, start, min(start + BLOCK_ROWS, n_contents))
 
@@ -140,7 +140,7 @@ class CachedProducts:
             for head in heads:
                 if modality in head.contents:
                     check_contents(cache, head.contents[modality], head=head.name, is_renamed=True)
-        sizes = [4 * len(cache.keys(name)) * dimension(cache, name, several) for name, several in encoders.items()]
+        sizes = [4 * cache.n_contents(name) * dimension(cache, name, several) for name, several in encoders.items()]
         is_held = sum(sizes) <= MOST_IN_MEMORY_BYTES
         for modality, several in encoders.items():
             self.tables[modality] = VectorTable(
