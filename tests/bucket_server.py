@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -161,6 +162,17 @@ class Proxy:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextlib.contextmanager
+def open_proxy(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Yield a line to a server, whose client gives up after three more tries, milliseconds apart."""
+    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=20)}
+    retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=30), "backoff": backoff}
+    monkeypatch.setattr("cache.cloud.stores.RETRY", retry)
+    proxy = Proxy(port)
+    yield proxy
+    proxy.close()
 
 
 def free_ports(n: int) -> list[int]:

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -191,19 +190,23 @@ def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
+def bucket_url() -> str:
+    """The URL of the server's bucket."""
+    from bucket_server import BUCKET
+
+    return f"s3://{BUCKET}"
+
+
+@pytest.fixture
 def proxy(bucket_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A line to the server that notes all requests and fails on order; its environment is the writer's."""
-    from bucket_server import WRITER, Proxy
+    from bucket_server import WRITER, open_proxy
 
-    proxy = Proxy(bucket_server.port)
-    settings = {"ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
-    for name, value in {**settings, "ACCESS_KEY_ID": WRITER[0], "SECRET_ACCESS_KEY": WRITER[1]}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=20)}
-    retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=30), "backoff": backoff}
-    monkeypatch.setattr("cache.cloud.stores.RETRY", retry)
-    yield proxy
-    proxy.close()
+    with open_proxy(bucket_server.port, monkeypatch) as proxy:
+        settings = {"ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
+        for name, value in {**settings, "ACCESS_KEY_ID": WRITER[0], "SECRET_ACCESS_KEY": WRITER[1]}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        yield proxy
 
 
 def _refuse(self: socket.socket, address: object) -> None:

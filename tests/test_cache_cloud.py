@@ -33,8 +33,8 @@ SPEC = EncoderSpec("text", {"weights": "given"})
 
 
 @pytest.fixture
-def url(proxy, tmp_path):
-    return f"s3://{BUCKET}/{tmp_path.name}/e.h5"
+def url(proxy, bucket_url, tmp_path):
+    return f"{bucket_url}/{tmp_path.name}/e.h5"
 
 
 @pytest.fixture
@@ -164,14 +164,14 @@ def test_two_sealers_of_large_caches_lose_nothing(url, elsewhere, monkeypatch):
     test_two_sealers_lose_nothing(url, elsewhere)
 
 
-def test_a_large_cache_that_another_was_about_to_seal_is_named(url, monkeypatch):
+def test_a_large_cache_that_another_was_about_to_seal_is_named(url, bucket_url, monkeypatch):
     monkeypatch.setattr(cache.cloud.sealed_objects, "LARGEST_PUT", 100)
     bucket = LocalCopy(address_of(url)).bucket
     with open_journal(url) as journal:
         publish(journal, ["a"])
         claim = f"{address_of(url).key}.journal/claim-e3b0c44298fc1c149afbf4c8996fb924"
         bucket.put(claim, b"/home/x on y")
-        with pytest.raises(CloudError, match=rf"^/home/x on y is sealing {url}.*remove s3://{BUCKET}/{claim}"):
+        with pytest.raises(CloudError, match=rf"^/home/x on y is sealing {url}.*remove {bucket_url}/{claim}"):
             seal(journal.cache_path, journal, products(["a"]))
     bucket.delete([claim])
     sealed(url, ["a"])
@@ -269,9 +269,10 @@ def test_profiles_are_read_where_the_environment_has_no_credentials(url, monkeyp
         Cache(url)
 
 
-def test_a_bucket_that_is_not_there_is_named(proxy):
-    with pytest.raises(CloudError, match="Expected a bucket at s3://no-such-bucket"):
-        Cache("s3://no-such-bucket/e.h5")
+def test_a_bucket_that_is_not_there_is_named(proxy, bucket_url):
+    url = bucket_url.replace(BUCKET, "no-such-bucket")
+    with pytest.raises(CloudError, match=f"Expected a bucket at {url}"):
+        Cache(f"{url}/e.h5")
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "unsent", "unanswered", "half"])

@@ -26,9 +26,9 @@ IMAGES = {f"images/{n}.png": image_bytes((n, 7, 9)) for n in range(6)}
 
 
 @pytest.fixture
-def folder(proxy, tmp_path):
+def folder(proxy, bucket_url, tmp_path):
     """The URL of a folder with six pictures."""
-    url = f"s3://{BUCKET}/{tmp_path.name}"
+    url = f"{bucket_url}/{tmp_path.name}"
     for name, content in IMAGES.items():
         upload(f"{url}/{name}", content)
     return url
@@ -90,7 +90,8 @@ def test_an_unchanged_run_reads_no_picture_and_asks_for_a_listing_alone(folder, 
     upload(f"{folder}/images/4.png", IMAGES["images/4.png"])  # the same bytes once more
     proxy.requests.clear()
     assert run(shop, tmp_path / "e.h5", **settings) == (1, {"ok": 6})
-    assert [path[-5:] for path in bodies(proxy)] == ["3.png"]
+    rewritten = ["4.png"] if folder.startswith("az:") else []  # whose tags tell that an object was written, not what
+    assert sorted(path[-5:] for path in bodies(proxy)) == ["3.png", *rewritten]
     assert run(shop, tmp_path / "e.h5", rehash=True, **settings) == (0, {"ok": 6})
     assert len(bodies(proxy)) == 6
 
@@ -108,7 +109,7 @@ def test_without_a_listing_each_is_asked_for(folder, shop, tmp_path, proxy):
     settings = {"image_root": StoragePath(folder)}
     run(shop, tmp_path / "e.h5", **settings)
     proxy.requests.clear()
-    proxy.fault = lambda _, path: "500" if "list-type" in path else None
+    proxy.fault = lambda _, path: "500" if "list" in path.partition("?")[2] else None
     assert run(shop, tmp_path / "e.h5", **settings) == (0, {"ok": 6})
     assert sum(method == "HEAD" for method, _ in proxy.requests) == 7
     assert not bodies(proxy)
@@ -200,16 +201,18 @@ def test_pictures_that_are_refused_do_not_stop_a_run_whose_bucket_answers(folder
 
 
 def test_a_wrong_secret_is_no_bad_picture(folder, shop, tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-word")
+    name = "AZURE_STORAGE_ACCOUNT_KEY" if folder.startswith("az:") else "AWS_SECRET_ACCESS_KEY"
+    monkeypatch.setenv(name, "a+wrong+word")  # base64, as Azure's are
     with pytest.raises(CloudError, match="refuses access to .*403") as refused:
         run(shop, tmp_path / "e.h5", image_root=StoragePath(folder))
-    assert "a-wrong-word" not in str(refused.value)
+    assert "a+wrong+word" not in str(refused.value)
     assert not (tmp_path / "e.h5").exists()
 
 
-def test_a_bucket_that_is_not_there_is_named(shop, tmp_path, proxy):
-    with pytest.raises(CloudError, match="Expected a bucket at s3://no-such-bucket"):
-        run(shop, tmp_path / "e.h5", image_root=StoragePath("s3://no-such-bucket"))
+def test_a_bucket_of_pictures_that_is_not_there_is_named(shop, bucket_url, tmp_path, proxy):
+    url = bucket_url.replace(BUCKET, "no-such-bucket")
+    with pytest.raises(CloudError, match=f"Expected a bucket at {url}"):
+        run(shop, tmp_path / "e.h5", image_root=StoragePath(url))
 
 
 def test_a_catalogue_in_a_bucket_has_its_pictures_beside_it(folder, shop, tmp_path):

@@ -6,7 +6,7 @@ import errno
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ class Bucket:
             mode = {name: value for name, value in known.items() if value}
         with self._asking(key):
             answer = self._obstore.put(self._store, key, content, mode=mode, use_multipart=False)
-        return ObjectFacts(answer["e_tag"] or "", memoryview(content).nbytes, answer["version"])
+        return ObjectFacts(_tag(answer["e_tag"]), memoryview(content).nbytes, answer["version"])
 
     def put_pieces(self, key: str, pieces: Iterable[bytes], *, check: Callable[[], object]) -> None:
         """Write an object of any size, whatever stands there; it is there whole at the end, or not at all.
@@ -167,9 +167,15 @@ class Bucket:
     @_again
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are not there are no error."""
-        if keys:
+        if not keys:
+            return
+        try:
             with self._asking(keys[0]):
                 self._obstore.delete(self._store, list(keys))
+        except FileNotFoundError:  # Azure stops at one that is not there, and leaves those behind it
+            for key in keys:
+                with suppress(FileNotFoundError), self._asking(key):
+                    self._obstore.delete(self._store, key)
 
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
@@ -268,7 +274,12 @@ def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]
 
 
 def _facts(meta: Any) -> ObjectFacts:
-    return ObjectFacts(meta["e_tag"] or "", meta["size"], meta["version"])
+    return ObjectFacts(_tag(meta["e_tag"]), meta["size"], meta["version"])
+
+
+def _tag(etag: str | None) -> str:
+    """Return a tag with its quotes, which Azure's listings leave out."""
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag or ""
 
 
 def _bare(error: Exception) -> Exception:

@@ -16,7 +16,7 @@ __all__ = ["CLIENT", "RETRY", "SCHEMES", "environment", "make_store"]
 SCHEMES = {
     "s3": ("S3Store", "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL of other servers"),
     "gs": ("GCSStore", "GOOGLE_APPLICATION_CREDENTIALS"),
-    "az": ("AzureStore", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
+    "az": ("AzureStore", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN"),
 }
 VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")  # what obstore reads begins so
 
