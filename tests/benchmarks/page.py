@@ -22,7 +22,6 @@ from page_tables import about, reach, spread, table
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, RESULTS = ROOT / "docs" / "performance.md", Path(__file__).resolve().parent / "results"
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
-MILLION = 1_000_000
 STEPS = {  # of scale.py -> what the page calls them
     "encode": "a first run up to its seal",
     "unchanged": "an unchanged second run",
@@ -31,10 +30,10 @@ STEPS = {  # of scale.py -> what the page calls them
     "resume": "going on from half, and sealing",
     "open": "opening",
     "groups": "rows that are copies, by keys and vectors of two modalities",
+    "join": "joining ids, keys and labels",
     "lookup": "looking up a shuffled hundredth of the keys",
     "sample": "reading a shuffled hundredth of the vectors",
 }
-SINCE = ("unchanged", "plan", "seal", "resume", "lookup")  # steps that were measured again
 
 
 def main() -> None:
@@ -209,50 +208,27 @@ def heads_in_turn() -> list[str]:
 def scale() -> list[str]:
     """Return what grows with the catalogue."""
     kept = read("scale")
-    steps = {(one["step"], one["products"]): one for one in kept["steps"]}
-    rows = []
-    for step, what in STEPS.items():
-        small, large = steps[step, MILLION], steps[step, 10 * MILLION]
-        cells = [f"{small['cpu_s']:.1f} s", f"{large['cpu_s']:.0f} s"]
-        cells += [f"{one['times_a_tenth']:.1f}" for one in (small, large)]
-        rows.append([what, *cells, f"{large['peak_mb'] / 1000:.1f} GB"])
-    header = ["step", "a million", "ten million", "times 100,000", "times a million", "peak memory at ten million"]
-    return table(header, rows, about(kept, kept["busy"]))
+    return _tenfold(kept, STEPS)
 
 
-def keys() -> list[str]:
-    """Return what was measured again since keys are rows of arrays."""
-    kept = read("scale")
-    since, before = kept["keys_as_rows"], {(one["step"], one["products"]): one for one in kept["steps"]}
-    steps = {(one["step"], one["products"]): one for one in since["steps"]}
-    rows = []
-    for step in SINCE:
-        small, large = steps[step, MILLION], steps.get((step, 10 * MILLION))
-        then = large["cpu_s_before"] if large else before[step, 10 * MILLION]["cpu_s"]
-        now = [f"{large['cpu_s']:.0f} s", f"{large['peak_mb'] / 1000:.1f} GB"] if large else ["not run", "not run"]
-        rows.append([STEPS[step], f"{small['cpu_s_before']:.1f} s", f"{small['cpu_s']:.1f} s", f"{then:.0f} s", *now])
-    header = ["step", "a million before", "a million now", "ten million before", "ten million now"]
-    header.append("peak memory at ten million now")
-    return table(header, rows, about({**kept, **since}, since["busy"]))
+def scale_heads() -> list[str]:
+    """Return what grows of a training."""
+    kept = read("scale")["heads"]
+    return _tenfold(kept, {one["step"]: f"`{one['step']}`" for one in kept["steps"]})
 
 
-def memory() -> list[str]:
-    """Return what ten million rows take where arrays as long as the catalogue are files."""
-    kept = read("scale")
-    within = kept["arrays_as_files"]
+def _tenfold(kept: dict[str, Any], names: dict[str, str]) -> list[str]:
     rows = [
         [
-            STEPS[one["step"]],
-            f"{one['cpu_s_a_million']:.1f} s",
-            f"{one['cpu_s']:.0f} s",
+            names[one["step"]],
+            *(f"{seconds:.{1 if seconds < 10 else 0}f} s" for seconds in (one["cpu_s_a_million"], one["cpu_s"])),
             f"{one['cpu_s'] / one['cpu_s_a_million']:.1f}",
-            *(f"{one[name] / 1000:.1f} GB" for name in ("peak_mb", "peak_mb_before")),
+            f"{one['peak_mb'] / 1000:.1f} GB",
         ]
-        for one in within["steps"]
+        for one in kept["steps"]
     ]
-    header = ["step", f"a million, `--memory {within['memory']}`", "ten million, the same", "ratio"]
-    header += ["peak memory at ten million", "before, without a setting"]
-    return table(header, rows, about({**kept, **within}, within["busy"]))
+    header = ["step", "a million", "ten million", "ratio", "peak memory at ten million"]
+    return table(header, rows, about(kept, kept["busy"]))
 
 
 def tables() -> list[str]:
@@ -282,9 +258,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "catalogue": catalogue,
     "extraction": extraction,
     "heads_in_turn": heads_in_turn,
-    "keys": keys,
-    "memory": memory,
     "scale": scale,
+    "scale_heads": scale_heads,
     "start_up": start_up,
     "tables": tables,
     "training": training,
