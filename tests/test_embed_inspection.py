@@ -252,19 +252,19 @@ def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
 def test_a_label_of_which_training_would_keep_no_two_classes_is_named(tmp_path, labels, words):
     rows = [{"id": str(n), "text": f"thing {n}", "label": label} for n, label in enumerate(labels)]
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert [finding.is_bad for finding in found.findings if finding.text.startswith(words)] == [True]
+    assert [finding.is_bad for finding in find(found) if finding.text.startswith(words)] == [True]
 
 
 def test_numbers_that_are_one_look_alike(tmp_path):
     rows = [{"id": str(n), "text": f"thing {n}", "label": ["1", "1.0", "01", "2"][n % 4]} for n in range(60)]
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert any("('01' = '1' = '1.0')" in finding.text for finding in found.findings)
+    assert any("('01' = '1' = '1.0')" in finding.text for finding in find(found))
 
 
 def test_columns_that_may_be_the_label_are_named(tmp_path):
     rows = [{"id": str(n), "text": f"thing {n}", "Warengruppe": ["mug", "rug"][n % 2]} for n in range(40)]
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert any("--label names the label. Warengruppe may be one." in finding.text for finding in found.findings)
+    assert any("--label names the label. Warengruppe may be one." in finding.text for finding in find(found))
 
 
 def test_label_of_too_many_values_is_said_to_be_none(shop, monkeypatch):

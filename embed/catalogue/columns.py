@@ -111,9 +111,11 @@ def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool
     asked = getattr(finder.settings, f"{role}_column")
     if asked is not None:
         check_asked(f"--{role}-column", asked, finder.columns)
-    other = ",".join(modality for modality in ("image", "text") if modality != role)
+    other = "image" if role == "text" else "text"
     template = ", make paths of other columns with --image-template 'images/{id}.jpg'" if role == "image" else ""
+    has_other = finder.find(other) is not None or (other == "text" and finder.settings.text_columns is not None)
+    way_out = f"or do without: --modalities {other}" if has_other else f"or name the {other}s: --{other}-column"
     raise CatalogueError(
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
-        f"{', '.join(finder.columns)}. Name it with --{role}-column{template}, or do without: --modalities {other}."
+        f"{', '.join(finder.columns)}. Name it with --{role}-column{template}, {way_out}."
     )

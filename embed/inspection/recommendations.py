@@ -77,9 +77,10 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
             f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column{_but(inspection)}.{apart}"
         )
     yield from _of_products(inspection)
-    for role, what in (("image", "pictures"), ("text", "texts")):
+    for role, what, other in (("image", "pictures", "text"), ("text", "texts", "image")):
         if role not in inspection.roles:
-            yield Finding(f"No column of {what} was found by its name: --{role}-column names it.")
+            without = f", --modalities {other} of embed-extract does without" if other in inspection.roles else ""
+            yield Finding(f"No column of {what} was found by its name: --{role}-column names it{without}.")
 
 
 def _of_products(inspection: Inspection) -> Iterator[Finding]:
