@@ -267,6 +267,14 @@ def test_columns_that_may_be_the_label_are_named(tmp_path):
     assert any("--label names the label. Warengruppe may be one." in finding.text for finding in find(found))
 
 
+def test_rows_without_a_picture_are_told_where_they_are_many(tmp_path):
+    rows = [{"id": str(n), "image": "" if n < 5 else f"{n}.png", "text": "" if n == 0 else "a"} for n in range(20)]
+    images = {f"{n}.png": image_bytes((n, 7, 9)) for n in range(5, 20)}
+    texts = [finding.text for finding in find(inspect(write_catalogue(tmp_path, rows, images), settings=QUICK))]
+    assert any(text.startswith("5 of 20 rows name no picture") for text in texts)
+    assert not any("no text" in text for text in texts)
+
+
 def test_label_of_too_many_values_is_said_to_be_none(shop, monkeypatch):
     monkeypatch.setattr("embed.inspection.column_profile.MOST_DISTINCT", 100)
     found = inspect(shop, settings=InspectSettings(estimate=False, label="title"))

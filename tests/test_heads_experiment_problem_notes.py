@@ -50,3 +50,11 @@ def test_a_report_shows_the_columns_that_vectors_were_made_of(tmp_path):
     with Cache(path) as cache:
         chosen = choose_columns(cache, ReportSettings())
     assert (chosen.image, chosen.title) == ("Bild", "Bezeichnung")
+
+
+def test_a_report_shows_the_pictures_of_a_template(tmp_path):
+    columns = {"image": ["a", "b"], "title": ["a", "b"], "image_path": ["x/a.jpg", "x/b.jpg"]}
+    made_of = {"image": ContentSpec("image", {"templates": ["x/{image}.jpg"]})}
+    path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(2)}, columns, made_of=made_of)
+    with Cache(path) as cache:
+        assert choose_columns(cache, ReportSettings()).image == "image_path"

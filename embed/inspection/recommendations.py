@@ -21,6 +21,7 @@ __all__ = ["Finding", "find", "list_repeats"]
 
 N_NAMED = 4
 MAJORITY = 0.9
+MANY_ABSENT = 0.1  # of the rows, from which on those without a picture or a text are told
 ALL_DIFFER = 1.1  # rows a class on average, up to which a column is no label
 
 
@@ -155,6 +156,14 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
 
 def _of_contents(inspection: Inspection) -> Iterator[Finding]:
     text, pictures = inspection.text, inspection.pictures
+    for one, what in ((pictures, "picture"), (text, "text")):
+        if one is None or not (n_absent := one.statuses.get(ABSENT, 0)):
+            continue
+        n_rows = sum(one.statuses.values())
+        if n_absent >= MANY_ABSENT * n_rows:
+            yield Finding(
+                f"{n_absent:,} of {plural(n_rows, 'row')} name no {what}: heads learn to do without it there."
+            )
     if pictures is not None:
         yield from _of_pictures(pictures)
     if text is None:
