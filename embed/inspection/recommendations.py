@@ -161,9 +161,7 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
             continue
         n_rows = sum(one.statuses.values())
         if n_absent >= MANY_ABSENT * n_rows:
-            yield Finding(
-                f"{n_absent:,} of {plural(n_rows, 'row')} name no {what}: heads do without it there."
-            )
+            yield Finding(f"{n_absent:,} of {plural(n_rows, 'row')} name no {what}: heads do without it there.")
     if pictures is not None:
         yield from _of_pictures(pictures)
     if text is None:
