@@ -39,11 +39,11 @@ def split_pictures(cell: str) -> list[str] | None:
     """
     cell = cell.strip()
     if cell.startswith("[") and cell.endswith("]"):
-        names = _parse(cell)
-        if isinstance(names, list):
-            names = [_named(item) for item in names]
-            if None not in names:
-                return [name.strip() for name in names if name.strip()]
+        items = _parse(cell)
+        if isinstance(items, list):
+            pictures = [name.strip() for item in items if (name := _named(item)) is not None]
+            if len(pictures) == len(items):
+                return [name for name in pictures if name]
         return None
     for separator in SEPARATORS:
         if separator not in cell:
