@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 
 import pytest
-from support import write_catalogue
+from support import image_bytes, write_catalogue
 
 from embed import CatalogueError, ExtractSettings, extract, inspect, read_catalogue
 from embed.inspection.inspection_settings import InspectSettings
@@ -38,6 +38,15 @@ def test_a_catalogue_of_neither_pictures_nor_texts_is_not_told_to_do_without_one
         extract(path, tmp_path / "c.h5")
     found = find(inspect(path, settings=InspectSettings(estimate=False)))
     assert any("--image-column names it, --modalities text of embed-extract does without." in one.text for one in found)
+
+
+def test_columns_that_may_be_texts_are_named_where_none_has_a_usual_name(tmp_path):
+    rows = [{"id": f"{n}", "image": f"{n}.png", "Bezeichnung": f"red mug {n}"} for n in range(20)]
+    path = write_catalogue(tmp_path, rows, {f"{n}.png": image_bytes((n, 7, 9)) for n in range(20)})
+    with pytest.raises(CatalogueError, match=r"Name it with --text-column \(Bezeichnung may be one\), or do without"):
+        extract(path, tmp_path / "c.h5")
+    found = find(inspect(path, settings=InspectSettings(estimate=False)))
+    assert any("does without. Bezeichnung may be one." in one.text for one in found)
 
 
 def test_columns_of_lists_and_objects_are_named_in_one_line(tmp_path, caplog):

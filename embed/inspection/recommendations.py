@@ -81,7 +81,9 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
     for role, what, other in (("image", "pictures", "text"), ("text", "texts", "image")):
         if role not in inspection.roles:
             without = f", --modalities {other} of embed-extract does without" if other in inspection.roles else ""
-            yield Finding(f"No column of {what} was found by its name: --{role}-column names it{without}.")
+            likely = [one.name for one in inspection.columns if role == "text" and not one.role and one.kind == "text"]
+            may = f" {_names(likely)} may be one." if likely else ""
+            yield Finding(f"No column of {what} was found by its name: --{role}-column names it{without}.{may}")
 
 
 def _of_products(inspection: Inspection) -> Iterator[Finding]:
