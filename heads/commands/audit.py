@@ -104,7 +104,8 @@ def _show(report: AuditReport, *, n_shown: int, has_page: bool) -> None:
     )
     echo(encoders)
     if report.untrained:
-        echo("UNTRAINED encoders: these findings say nothing about the catalogue.")
+        untrained = ", ".join(report.untrained)
+        print_wrapped(f"UNTRAINED encoders ({untrained}): what is found by them says nothing about the catalogue.")
     echo()
     print_wrapped(report.verdict)
     echo()
