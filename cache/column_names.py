@@ -37,7 +37,10 @@ USUAL_NAMES = {
         "text", "title", "productDisplayName", "product_title", "product_name", "display_name", "item_name", "name",
         "caption", "description", "product_description",
     ),
-    "label": ("label", "category", "class", "target"),
+    "label": (
+        "label", "category", "class", "target", "labels", "categories", "category_name", "class_name",
+        "product_category", "product_type",
+    ),
     "group": (
         "item_group_id", "product_group_id", "group_id", "handle", "parent_id", "parent_asin", "parent_sku", "parent",
         "product_id", "item_id", "style_id", "product", "product_group", "asin", "sku",
@@ -100,7 +103,8 @@ def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
     edits = difflib.SequenceMatcher(None, plain, column, autojunk=False).get_opcodes()
     n_slips = sum(max(to - since, there - here) for tag, since, to, here, there in edits if tag != "equal")
     adds = plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column)
-    return None if adds or n_slips > MOST_SLIPS or plain in map(_plain, USUAL_NAMES["label"]) else near
+    usual = set(map(_plain, USUAL_NAMES["label"]))
+    return None if adds or n_slips > MOST_SLIPS or (plain in usual and column not in usual) else near
 
 
 def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str:

@@ -2,8 +2,10 @@
 
 All cells are text, so a kind is a guess. `embed-inspect` shows it, and it decides how metadata is encoded.
 
-- **A number** is written as Python writes it, or with commas between thousands (``1,299.00``), or as a share: ``20%``
-  is 20. Digits that begin with a zero are a code, not a number; neither is anything with a unit or a currency.
+- **A number** is written as Python writes it, or with commas, blanks or ``'`` between thousands (``1,299.00``), or with
+  a decimal comma where that is plain (``390,60``, ``1.299,00``; ``1,299`` is a thousand, and a column that has both
+  marks for decimals holds no numbers), or as a share: ``20%`` is 20, or as a price of the column's one currency
+  (``$5``, ``5 EUR``). Digits that begin with a zero are a code, not a number; neither is anything with another unit.
 - **A date** has a year of four digits: ``2024-02-29``, ``2024/2/29``, ``3 May 2021``, ``May 3, 2021``, ``31/12/2020``,
   ``12.31.2020``, and may be followed by a time. The day comes first, or the month, whichever makes a date of each
   of the column's cells. If both do, and the dates differ, the column does not hold dates.
@@ -43,11 +45,20 @@ BOOLEANS = {
 DATE_PARTS = ("year", "month", "day", "weekday", "hour")
 DATE_ORDERS = ("", "day", "month")  # what comes first where the year is last; empty: no cell is written so
 LARGEST = 1e30  # a number beyond it is no measurement, and its square overflows
+_CURRENCIES = (
+    r"US\$|R\$|[$€£¥₹₽₩₺₫₱฿]|Rs\.?|kr\.?|zł|Kč|"
+    "USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|TRY|BRL|MXN|KRW|SGD|HKD|ZAR|AED"
+)
+_BLANK = r"[\s'’]"  # between thousands
 _NUMBER = re.compile(
-    r"[+-]?((?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
+    rf"(?P<sign>[+-]?)((?P<before>{_CURRENCIES})\s?)?(?P<inner_sign>[+-]?)"
+    rf"((?P<comma>(?:0|[1-9][0-9]{{0,2}}(?:[.\s'’][0-9]{{3}})+),[0-9]+|[0-9]+,(?:[0-9]{{1,2}}|[0-9]{{4,}}))"
+    rf"|(?P<point>(?:[0-9]+|[1-9][0-9]{{0,2}}(?:(?:,[0-9]{{3}})+|(?:{_BLANK}[0-9]{{3}})+))\.?[0-9]*|\.[0-9]+)"
+    rf"(?P<exponent>e[+-]?[0-9]+)?)(\s?(%|(?P<after>{_CURRENCIES})))?",
+    re.IGNORECASE,
 )
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-_CODE = re.compile(r"[+-]?0[0-9]")  # 00123 is a name made of digits
+_CODE = re.compile(r"0[0-9]")  # 00123 is a name made of digits
 _TIME = r"([T ](?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](:[0-9.]+)?\s?(Z|[+-][0-9:]+|(?P<half>[AP])M)?)?"  # in any zone
 _DATES = [
     re.compile(form + _TIME, re.IGNORECASE)
@@ -72,6 +83,8 @@ def guess_kind(cells: Iterable[str]) -> str | None:
 
     >>> guess_kind(["yes", "NO", ""]), guess_kind(["1,200", "1.5e3", "20%"]), guess_kind(["12 cm", "3"])
     ('boolean', 'number', 'categorical')
+    >>> guess_kind(["$5", "$1,200"]), guess_kind(["390,60 €", "1.299,00 €"]), guess_kind(["$5", "5 €"])
+    ('number', 'number', 'categorical')
     >>> guess_kind(["007"]), guess_kind(["31/12/2020", "-"]), guess_kind(["01/02/2020"])
     ('categorical', 'date', 'categorical')
     """
@@ -80,7 +93,7 @@ def guess_kind(cells: Iterable[str]) -> str | None:
         return None
     if all(cell.casefold() in BOOLEANS for cell in filled):
         return "boolean"
-    if all(map(_is_number, filled)) and np.isfinite(parse_numbers(filled)).any():
+    if _are_numbers(filled) and np.isfinite(parse_numbers(filled)).any():
         return "number"
     return "categorical" if date_order(filled) is None else "date"
 
@@ -109,15 +122,19 @@ def parse_booleans(cells: Sequence[str]) -> list[str]:
 def parse_numbers(cells: Sequence[str]) -> np.ndarray:
     """Return the cells as numbers, NaN where one is missing, infinite or no number, (N,) float64.
 
-    A share is the number before its percent sign.
+    A share is the number before its percent sign, a price the one beside its currency.
 
-    >>> parse_numbers(["1,299.00", "20%", "$5"])
-    array([1299.,   20.,   nan])
+    >>> parse_numbers(["1,299.00", "20%", "5 cm", "390,60 €"])
+    array([1299. ,   20. ,    nan,  390.6])
     """
 
     def parse(cell: str) -> float:
-        word = cell.strip()
-        value = float(word.rstrip("% ").replace(",", "")) if _NUMBER.fullmatch(word) else np.nan
+        match = _NUMBER.fullmatch(cell.strip())
+        if match is None:
+            return np.nan
+        comma, point = match["comma"], match["point"]
+        digits = re.sub(rf"\.|{_BLANK}", "", comma).replace(",", ".") if comma else re.sub(rf",|{_BLANK}", "", point)
+        value = float(digits + (match["exponent"] or "")) * (-1 if "-" in match["sign"] + match["inner_sign"] else 1)
         return value if abs(value) <= LARGEST else np.nan
 
     return np.array(_each(cells, parse), dtype=np.float64)
@@ -149,8 +166,21 @@ def _filled(cells: Iterable[str]) -> list[str]:
     return [cell.strip() for cell in set(cells) if not is_missing(cell, "number")]
 
 
-def _is_number(cell: str) -> bool:
-    return bool((_NUMBER.fullmatch(cell) and not _CODE.match(cell)) or _INFINITE.fullmatch(cell))
+def _are_numbers(cells: Iterable[str]) -> bool:
+    """Return whether all cells are numbers, of one currency at most and with one mark for decimals."""
+    currencies, has_comma, has_mark = set(), False, False
+    for cell in cells:
+        if _INFINITE.fullmatch(cell):
+            continue
+        match = _NUMBER.fullmatch(cell)
+        if match is None or _CODE.match(match["comma"] or match["point"]):
+            return False
+        if match["before"] and match["after"]:
+            return False
+        currencies.add((match["before"] or match["after"] or "").casefold())
+        has_comma |= match["comma"] is not None
+        has_mark |= match["point"] is not None and not {*",."}.isdisjoint(match["point"])
+    return len(currencies - {""}) <= 1 and not (has_comma and has_mark)
 
 
 def _date_parts(cell: str, order: str) -> tuple[int, ...] | None:

@@ -17,10 +17,21 @@ TABLE = [
     (["0", "1", "2"], "number"),
     (["inf", "1e400"], "categorical"),
     (["12 cm", "12"], "categorical"),
-    (["$5", "$6"], "categorical"),
-    (["1.299,00", "5"], "categorical"),
-    (["1,29", "5"], "categorical"),
-    (["0,123", "5"], "categorical"),
+    (["$5", "$1,299.00", "-"], "number"),
+    (["5 €", "1.299,00 €"], "number"),
+    (["EUR 5", "6 eur", "7"], "number"),
+    (["$5", "6 €"], "categorical"),  # which are no amounts of one kind
+    (["12 cm", "5 cm"], "categorical"),
+    (["$", "$5"], "categorical"),
+    (["$007", "$123"], "categorical"),
+    (["1.299,00", "5"], "number"),
+    (["1,29", "5"], "number"),
+    (["0,123", "5"], "number"),
+    (["12,5 %", "7 %"], "number"),
+    (["1 299,00", "1'000.50"], "categorical"),  # both marks are for decimals
+    (["1,29", "5.50"], "categorical"),
+    (["1,299", "5,5"], "categorical"),  # a thousand, or one and a bit
+    (["1 299", "1\u00a0299\u00a0000"], "number"),
     (["1_000", "5"], "categorical"),
     (["00123", "00124"], "categorical"),
     (["007", "123"], "categorical"),
@@ -74,7 +85,7 @@ def test_a_word_for_nothing_is_a_category_among_categories():
 
 
 def test_numbers_that_are_none_are_missing():
-    found = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan", "-", "$5"])
+    found = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan", "-", "5 kg"])
     np.testing.assert_array_equal(np.isnan(found), [True, True, True, True, False, True, True, True, True])
     assert found[4] == -2.5
 
@@ -82,6 +93,13 @@ def test_numbers_that_are_none_are_missing():
 def test_thousands_and_shares_are_numbers_as_they_are_written():
     found = parse_numbers(["1,299.00", "-12,345,678", "20%", "7.5 %", "007", " 5. ", "+1e3"])
     assert found.tolist() == [1299, -12345678, 20, 7.5, 7, 5, 1000]
+
+
+def test_prices_and_decimal_commas_are_read_as_shops_write_them():
+    found = parse_numbers(
+        ["$1,299.00", "-$5", "$-5", "390,60 €", "1.299,00 €", "1\u202f299,5 kr", "CHF 1'299.00", "0,125"]
+    )
+    assert found.tolist() == [1299, -5, -5, 390.6, 1299, 1299.5, 1299, 0.125]
 
 
 def test_a_date_is_year_month_day_weekday_and_hour():

@@ -114,3 +114,16 @@ def test_a_way_that_is_not_known_is_refused(catalogue):
     with pytest.raises(SettingError, match="--pictures: expected first, mean or rows, got 'median'"):
         ExtractSettings(pictures="median")
     assert invoke(embed.commands.extract.extract, catalogue, "--pictures", "last").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "pictures"),
+    [
+        ('[{"url": "https://x.y/a.jpg", "path": "a.png"}, {"path": "b.png"}]', ["a.png", "b.png"]),
+        ('[{"id": 7, "src": "https://x.y/a.jpg"}]', ["https://x.y/a.jpg"]),
+        ("[{'thumb': 't.jpg', 'large': 'a.jpg', 'hi_res': None}]", ["a.jpg"]),
+        ('[{"id": 7}]', None),
+    ],
+)
+def test_objects_in_a_list_are_the_pictures_that_they_name(cell, pictures):
+    assert split_pictures(cell) == pictures

@@ -81,3 +81,9 @@ def test_an_inspection_names_it_too(catalogue):
     inspection = inspect(catalogue, settings=InspectSettings(estimate=False))
     (finding,) = [one for one in find(inspection) if "would get no vector" in one.text]
     assert "3 missing. 3 pictures are not there; of 3 looked at, 3 are there with / for \\" in finding.text
+
+
+def test_a_link_that_leads_to_nothing_explains_nothing(tmp_path):
+    for n in range(5):
+        (tmp_path / f"{n}.jpg").symlink_to("nowhere.jpg")
+    assert explain_missing([f"{n}.jpg" for n in range(5)], tmp_path, column="image") == ""

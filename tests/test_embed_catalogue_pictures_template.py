@@ -218,3 +218,38 @@ def test_kaggle_s_styles_are_read_without_an_option(tmp_path):
     extract(folder / "styles.csv", "c.h5", encoders=[CountingEncoder("image"), CountingEncoder("text")])
     with Cache("c.h5") as cache:
         assert cache.statuses("image") == ["ok"] * 60
+
+
+# --- a column that names pictures, whatever it is called
+
+
+@pytest.mark.parametrize("named", ["Bild", "image_1", "local path"])
+def test_a_column_whose_cells_are_pictures_is_taken_whatever_its_name(tmp_path, caplog, named):
+    caplog.set_level("INFO", "embed_once")
+    rows = [{"id": f"{n}", named: f"images/{n}.jpg", "title": f"Shirt {n}"} for n in range(20)]
+    path = write_catalogue(tmp_path, rows, {f"images/{n}.jpg": image_bytes((n, 7, 9)) for n in range(20)})
+    assert pictures_of(path) == [row[named] for row in rows]
+    assert f"No column of {path} has a usual name for pictures; {named} does by its cells, and is taken." in caplog.text
+
+
+def test_of_several_columns_of_pictures_the_fullest_is_taken_and_the_others_are_named(tmp_path, caplog):
+    caplog.set_level("INFO", "embed_once")
+    rows = [{"image_0": f"{n}.jpg" if n % 2 else "", "image_1": f"{n}.jpg", "image_2": f"{n}.jpg"} for n in range(20)]
+    path = write_catalogue(tmp_path, rows, {f"{n}.jpg": image_bytes((n, 7, 9)) for n in range(20)})
+    assert pictures_of(path) == [row["image_1"] for row in rows]
+    assert "So do image_2, image_0: --image-column names the one to take." in caplog.text
+
+
+def test_a_column_that_leads_to_files_wins_over_one_of_a_usual_name_that_does_not(tmp_path, caplog):
+    caplog.set_level("INFO", "embed_once")
+    rows = [{"image": f"https://x.y/{n}.jpg", "local": f"{n}.jpg"} for n in range(20)]
+    path = write_catalogue(tmp_path, rows, {f"{n}.jpg": image_bytes((n, 7, 9)) for n in range(20)})
+    assert pictures_of(path) == [row["local"] for row in rows]
+    assert "image names no picture that is there; local does by its cells" in caplog.text
+
+
+def test_one_picture_under_all_rows_makes_no_column_of_pictures(tmp_path):
+    rows = [{"id": f"{n}", "logo": "logo.png"} for n in range(20)]
+    path = write_catalogue(tmp_path, rows, {"logo.png": image_bytes((1, 7, 9))})
+    _, settings = open_pictured(path, ExtractSettings())
+    assert settings.image_column is None

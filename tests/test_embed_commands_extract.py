@@ -160,6 +160,12 @@ def test_the_next_command_can_be_typed_as_it_stands(shop, counting):
     assert result.stdout.splitlines()[-1] == "Next: heads-train 'my shop.h5'"
 
 
+def test_the_next_command_asks_for_the_label_where_no_column_has_a_usual_name(shop, counting):
+    table = (shop / "data.csv").read_text()
+    (shop / "data.csv").write_text(table.replace("label", "colour", 1))
+    assert invoke(embed.commands.extract.extract).stdout.splitlines()[-1] == "Next: heads-train --label COLUMN"
+
+
 def test_json_is_one_object_and_all_there_is_on_stdout(shop, counting):
     (shop / "images" / "2.png").write_text("<html>")
     result = invoke(embed.commands.extract.extract, "data.csv", "-o", "out.h5", "--json")

@@ -241,6 +241,40 @@ def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
     assert "No label" not in render_text(found)
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([str(n) for n in range(30)], "0 classes of label with 10 rows or more, and training needs two: nearly every"),
+        (["mug"] * 28 + ["rug"] * 2, "1 class of label with 10 rows or more, and training needs two: lower --min-rows"),
+    ],
+    ids=["ids", "one class"],
+)
+def test_a_label_of_which_training_would_keep_no_two_classes_is_named(tmp_path, labels, words):
+    rows = [{"id": str(n), "text": f"thing {n}", "label": label} for n, label in enumerate(labels)]
+    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert [finding.is_bad for finding in find(found) if finding.text.startswith(words)] == [True]
+
+
+def test_numbers_that_are_one_look_alike(tmp_path):
+    rows = [{"id": str(n), "text": f"thing {n}", "label": ["1", "1.0", "01", "2"][n % 4]} for n in range(60)]
+    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert any("('01' = '1' = '1.0')" in finding.text for finding in find(found))
+
+
+def test_columns_that_may_be_the_label_are_named(tmp_path):
+    rows = [{"id": str(n), "text": f"thing {n}", "Warengruppe": ["mug", "rug"][n % 2]} for n in range(40)]
+    found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
+    assert any("--label names the label. Warengruppe may be one." in finding.text for finding in find(found))
+
+
+def test_rows_without_a_picture_are_told_where_they_are_many(tmp_path):
+    rows = [{"id": str(n), "image": "" if n < 5 else f"{n}.png", "text": "" if n == 0 else "a"} for n in range(20)]
+    images = {f"{n}.png": image_bytes((n, 7, 9)) for n in range(5, 20)}
+    texts = [finding.text for finding in find(inspect(write_catalogue(tmp_path, rows, images), settings=QUICK))]
+    assert any(text.startswith("5 of 20 rows name no picture") for text in texts)
+    assert not any("no text" in text for text in texts)
+
+
 def test_label_of_too_many_values_is_said_to_be_none(shop, monkeypatch):
     monkeypatch.setattr("embed.inspection.column_profile.MOST_DISTINCT", 100)
     found = inspect(shop, settings=InspectSettings(estimate=False, label="title"))

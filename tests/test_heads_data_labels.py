@@ -163,3 +163,38 @@ def test_a_name_that_adds_to_a_column_s_is_a_new_column(tmp_path, name):
         for slip in ("gendr", "Usage", "article_type", "artcleTyp", "subCategroy"):
             with pytest.raises(LabelError, match="Did you mean"):
                 find_label_column(cache, slip, may_be_new=True)
+
+
+def test_labels_that_look_alike_are_classes_of_their_own_and_a_note_says_so():
+    labels = labels_of(["Mug", "mug", "lamp", "1", "1.0"])
+    assert labels.classes == ["1", "1.0", "Mug", "lamp", "mug"]
+    assert any("2 groups of labels" in note and "1 = 1.0; Mug = mug" in note for note in labels.notes)
+    assert labels_of(["Mug", "lamp"]).notes == []
+
+
+def test_a_word_for_nothing_is_learnt_as_a_class_and_a_note_leaves_it_out():
+    labels = labels_of(["mug", "None", "None", "lamp"])
+    assert labels.classes == ["None", "lamp", "mug"]
+    assert "2 rows have a word for nothing" in labels.notes[0]
+    assert "--where \"kind != 'None'\"" in labels.notes[0]
+    assert not any("nothing" in note for note in labels_of(["mug"] * 2 + ["lamp"] * 2 + ["None"], min_rows=2).notes)
+
+
+def test_labels_that_are_paths_or_lists_are_named_where_no_level_is_learnt():
+    cells = ["Home > Mugs", "Home > Lamps"]
+    assert any("--label-level 1" in note and "Home > " in note for note in labels_of(cells).notes)
+    usable = np.ones(2, dtype=bool)
+    assert make_labels("kind", cells, usable=usable, min_rows=1, level=-1).notes == []
+    assert labels_of(["mug > 5", "lamp", "rug"]).notes == []
+
+
+def test_columns_that_may_be_labels_are_named_where_none_has_a_usual_name(tmp_path):
+    columns = {"colour": ["a", "b", "a", "b"], "sku": ["1", "2", "3", "4"]}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, columns)
+    with Cache(path) as cache, pytest.raises(LabelError, match="--label; colour may be one"):
+        find_label_column(cache, None)
+
+
+@pytest.mark.parametrize("name", ["labels", "Categories", "Class_Name", "Product Type"])
+def test_labels_have_more_usual_names(column_of, name):
+    assert column_of(["colour", name]) == name

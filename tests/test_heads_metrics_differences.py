@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm, t
 from support import ROOT
 
-from heads.metrics.differences import compare
+from heads.metrics.differences import Difference, compare
 from heads.metrics.verdict import judge
 
 sys.path.append(str(ROOT / "tests" / "benchmarks"))
@@ -109,3 +109,8 @@ def test_the_truth_of_a_drawn_problem_is_what_many_rows_show():
         n_right = sum((own.answers[head] == own.targets).sum() for own in found)
         expected = sum(own.truth[head][0] * len(own.targets) for own in found)
         assert n_right == pytest.approx(expected, rel=0.01)
+
+
+def test_a_difference_of_shares_is_shown_no_larger_than_a_whole():
+    """Two test rows: the intervals of Student's t leave what a score can be."""
+    assert str(Difference(-0.667, -3.916, 2.502)) == "-66.7 [-100.0, +100.0]"

@@ -277,7 +277,7 @@ def test_auto_that_finds_nothing_says_why(tmp_path):
 
 def test_counts_of_a_text_are_metadata(run):
     report = run(metadata_columns=None, metadata_counts=("title",), modalities=("metadata",))
-    assert note_of(report, "metadata is made") == "metadata is made of title (counts): 1 dimensions."
+    assert note_of(report, "metadata is made") == "metadata is made of title (counts): 1 dimension."
 
 
 @pytest.mark.parametrize(

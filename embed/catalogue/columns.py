@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from cache.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column
+from cache.column_types import guess_kind
 from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
 __all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "find_roles"]
+
+MOST_LIKELY = 3  # columns that are named
+LEAST_WORDS = 2.0  # of a text, on average
 
 log = logging.getLogger("embed_once")
 
@@ -111,9 +116,32 @@ def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool
     asked = getattr(finder.settings, f"{role}_column")
     if asked is not None:
         check_asked(f"--{role}-column", asked, finder.columns)
-    other = ",".join(modality for modality in ("image", "text") if modality != role)
+    other = "image" if role == "text" else "text"
+    likely = _likely_texts(finder.first_rows) if role == "text" else []
+    may = f" ({', '.join(likely[:MOST_LIKELY])} may be one)" if likely else ""
     template = ", make paths of other columns with --image-template 'images/{id}.jpg'" if role == "image" else ""
+    has_other = finder.find(other) is not None or (other == "text" and finder.settings.text_columns is not None)
+    way_out = f"or do without: --modalities {other}" if has_other else f"or name the {other}s: --{other}-column"
     raise CatalogueError(
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
-        f"{', '.join(finder.columns)}. Name it with --{role}-column{template}, or do without: --modalities {other}."
+        f"{', '.join(finder.columns)}. Name it with --{role}-column{may}{template}, {way_out}."
     )
+
+
+def _likely_texts(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns whose cells may be texts, most of them different and of several words, as they come.
+
+    >>> _likely_texts({"id": ["1", "2"], "Bezeichnung": ["red mug", "blue mug"], "kind": ["a cup", "a cup"]})
+    ['Bezeichnung']
+    """
+    likely = []
+    for name, cells in columns.items():
+        filled = [cell for cell in cells if cell.strip()]
+        n_words = sum(len(cell.split()) for cell in filled)
+        if (
+            2 * len(set(filled)) > len(filled)
+            and n_words >= LEAST_WORDS * len(filled)
+            and guess_kind(filled) == "categorical"
+        ):
+            likely.append(name)
+    return likely

@@ -25,6 +25,7 @@ __all__ = ["open_table", "usual_modalities"]
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
 BY_NAME = {one.name: one for one in FORMATS}
 SEVERAL = Format("several tables", "")
+MOST_BESIDE = 4  # tables that are named where a catalogue is not there
 METADATA = Format("folders with metadata", "")
 
 
@@ -64,7 +65,7 @@ def _open_rows(path: Path, settings: ExtractSettings) -> Table:
         _check_answer(path)
         raise CatalogueError(
             f"Expected the catalogue to be a file or a folder of products, but {path} is not there. Name it after "
-            "the command."
+            f"the command.{_beside(path)}"
         )
     if chosen is METADATA:
         from embed.catalogue.formats.metadata_folder import MetadataFolder
@@ -77,6 +78,17 @@ def _open_rows(path: Path, settings: ExtractSettings) -> Table:
     formats = {file: _file_format(file) for file in files}
     several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
     return merge_products(several, path, settings) if all(one.is_sheet for one in formats.values()) else several
+
+
+def _beside(path: Path) -> str:
+    """Return in a sentence which tables are where a catalogue is not; "" where none is."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(path.parent) if entry.is_file())
+    except OSError:
+        return ""
+    tables = [name for name in names if format_of_suffix(_suffix(Path(name))) and not name.startswith(".")]
+    more = ", …" if len(tables) > MOST_BESIDE else ""
+    return f" There {'is' if len(tables) == 1 else 'are'} {', '.join(tables[:MOST_BESIDE])}{more}." if tables else ""
 
 
 def _open_one(path: Path, chosen: Format, settings: ExtractSettings) -> Table:

@@ -84,6 +84,10 @@ def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
         raise
     except _COMPRESSION_ERRORS as error:
         raise_if_refused(error, path)
+        if "Multiple files found" in str(error):
+            raise CatalogueError(
+                f"Expected {path} to hold one table, but it holds several files. Unpack it, and name the table in it."
+            ) from error
         raise CatalogueError(
             f"Expected the catalogue to be a table that pandas reads, but {path} is not: {error}. Its name says how "
             "it is compressed."

@@ -213,7 +213,8 @@ def _show(report: ExtractReport) -> None:
     if report.failures_path is not None:
         print_wrapped(f"What could not be read is listed in {report.failures_path}.")
     cache = "" if report.cache_path == Path(DEFAULT_CACHE) else f" {shlex.quote(str(report.cache_path))}"
-    echo(f"Next: heads-train{cache}")
+    label = "" if "label" in report.columns else " --label COLUMN"
+    echo(f"Next: heads-train{cache}{label}")
 
 
 def _show_encoders(encoders: Sequence[EncoderReport]) -> None:

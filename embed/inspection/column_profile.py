@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cache.column_types import LONGEST_MISSING_WORD, is_missing
+from cache.label_hints import look_alike
 from embed.inspection.cell_kind import kind_of
 
 __all__ = ["MOST_DISTINCT", "ColumnCounter", "ColumnProfile", "is_mojibake"]
@@ -42,7 +43,9 @@ class ColumnProfile:
     padded_example: str
     mojibake_example: str
     common: list[tuple[str, int]]  # the commonest values and their rows; none where it is capped
-    variants: list[list[tuple[str, int]]]  # of a categorical column: values that differ in case or blanks alone
+    variants: list[
+        list[tuple[str, int]]
+    ]  # of a categorical column: values that differ in case or blanks alone, or are one number
     n_variants: int  # groups of those
 
 
@@ -144,9 +147,7 @@ def is_mojibake(cell: str) -> bool:
 
 
 def _variants(counts: Mapping[str, int]) -> list[list[tuple[str, int]]]:
-    """Return the groups of values that differ in case or blanks alone, those of most rows first."""
-    groups: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for cell, n in counts.items():
-        groups[" ".join(cell.casefold().split())].append((cell, n))
-    several = [sorted(group, key=lambda pair: (-pair[1], pair[0])) for group in groups.values() if len(group) > 1]
+    """Return the groups of values that differ in case or blanks alone or are one number, those of most rows first."""
+    groups = [[(cell, counts[cell]) for cell in group] for group in look_alike(counts)]
+    several = [sorted(group, key=lambda pair: (-pair[1], pair[0])) for group in groups]
     return sorted(several, key=lambda group: (-sum(n for _, n in group), group[0][0]))

@@ -21,6 +21,8 @@ __all__ = ["Finding", "find", "list_repeats"]
 
 N_NAMED = 4
 MAJORITY = 0.9
+MANY_ABSENT = 0.1  # of the rows, from which on those without a picture or a text are told
+ALL_DIFFER = 1.1  # rows a class on average, up to which a column is no label
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
             f"{plural(n, 'copy', 'copies')} of an earlier row, the same in every column{_but(inspection)}.{apart}"
         )
     yield from _of_products(inspection)
-    for role, what in (("image", "pictures"), ("text", "texts")):
+    for role, what, other in (("image", "pictures", "text"), ("text", "texts", "image")):
         if role not in inspection.roles:
-            yield Finding(f"No column of {what} was found by its name: --{role}-column names it.")
+            without = f", --modalities {other} of embed-extract does without" if other in inspection.roles else ""
+            likely = [one.name for one in inspection.columns if role == "text" and not one.role and one.kind == "text"]
+            may = f" {_names(likely)} may be one." if likely else ""
+            yield Finding(f"No column of {what} was found by its name: --{role}-column names it{without}.{may}")
 
 
 def _of_products(inspection: Inspection) -> Iterator[Finding]:
@@ -96,8 +101,10 @@ def _of_products(inspection: Inspection) -> Iterator[Finding]:
 def _of_label(inspection: Inspection) -> Iterator[Finding]:
     column, label = inspection.roles.get("label"), inspection.label
     if column is None:
-        names = USUAL_NAMES["label"]
-        yield Finding(f"No column is called {', '.join(names[:-1])} or {names[-1]}: --label names the label.")
+        names = USUAL_NAMES["label"][:N_NAMED]
+        likely = [one.name for one in inspection.columns if not one.role and one.kind in ("categorical", "boolean")]
+        may = f" {_names(likely)} may be one." if likely else ""
+        yield Finding(f"No column is called {', '.join(names)} or the like: --label names the label.{may}")
         return
     if label is None:
         n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)
@@ -110,9 +117,21 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
             f"{column} has {plural(label.n_classes, 'class', 'classes')}: nothing can be learnt.", is_bad=True
         )
         return
+    if label.n_classes - label.n_rare < 2:
+        rows = f"{MIN_ROWS} rows or more"
+        yield Finding(
+            f"{plural(label.n_classes - label.n_rare, 'class', 'classes')} of {column} with {rows}, and training "
+            "needs two: "
+            + (
+                "nearly every value is another, as an id's or an amount's; --label names another column."
+                if label.n_labelled <= ALL_DIFFER * label.n_classes
+                else "lower --min-rows, or name another column with --label."
+            ),
+            is_bad=True,
+        )
     if label.n_unlabelled:
         yield Finding(f"{plural(label.n_unlabelled, 'row')} without {column}, which training leaves out.")
-    if label.n_rare:
+    if label.n_rare and label.n_rare < label.n_classes:
         yield Finding(
             f"{plural(label.n_rare, 'class', 'classes')} of {column} with fewer than {MIN_ROWS} rows "
             f"({plural(label.n_rare_rows, 'row')} in all), which training leaves out, unless --min-rows is lower."
@@ -139,6 +158,12 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
 
 def _of_contents(inspection: Inspection) -> Iterator[Finding]:
     text, pictures = inspection.text, inspection.pictures
+    for one, what in ((pictures, "picture"), (text, "text")):
+        if one is None or not (n_absent := one.statuses.get(ABSENT, 0)):
+            continue
+        n_rows = sum(one.statuses.values())
+        if n_absent >= MANY_ABSENT * n_rows:
+            yield Finding(f"{n_absent:,} of {plural(n_rows, 'row')} name no {what}: heads do without it there.")
     if pictures is not None:
         yield from _of_pictures(pictures)
     if text is None:
@@ -202,7 +227,7 @@ def _of_columns(inspection: Inspection) -> Iterator[Finding]:
             shown = "; ".join(" = ".join(repr(value) for value, _ in group) for group in column.variants[:2])
             yield Finding(
                 f"{column.name}: {plural(column.n_variants, 'group')} of values that differ in case or blanks "
-                f"alone ({shown}).",
+                f"alone, or are one number ({shown}).",
                 is_bad=column.role == "label",
             )
     for count, what, is_bad in (

@@ -10,6 +10,9 @@ from heads.audit.finding import Finding
 
 __all__ = ["AuditReport"]
 
+LEAST_AGREEMENT = 0.5  # of heads with labels; below, they are wrong more often than right
+LEAST_GAINED = 0.1  # of the way from the commonest label's share to all, for heads to know anything
+
 
 @dataclass(frozen=True)
 class AuditReport:
@@ -22,6 +25,8 @@ class AuditReport:
     n_audited: int  # of them, that heads answered without having learned from them
     left_out: dict[str, int]  # why -> how many of the others
     n_likely_wrong: int  # labels, as confident learning counts them
+    agreement: float  # share of the audited whose label is what the heads answer
+    majority_share: float  # of the audited, that the commonest label has
     encoders: dict[str, str]
     untrained: list[str]  # the encoders whose weights are random
     findings: list[Finding]
@@ -29,6 +34,24 @@ class AuditReport:
     ids: list[str]  # of all products
     notes: list[str]
     elapsed_s: float
+
+    @property
+    def are_classes_known(self) -> bool:
+        """Whether heads tell the classes well enough for what they doubt to count labels."""
+        gained = (self.agreement - self.majority_share) / max(1 - self.majority_share, 1e-9)
+        return self.agreement >= LEAST_AGREEMENT and gained >= LEAST_GAINED
+
+    @property
+    def verdict(self) -> str:
+        """How many labels are likely wrong, in a sentence; or why that cannot be told."""
+        if self.are_classes_known:
+            share = 100 * self.n_likely_wrong / max(self.n_audited, 1)
+            return f"About {self.n_likely_wrong:,} labels ({share:.1f} %) are likely wrong."
+        return (
+            f"How many labels are wrong cannot be told: heads answer {100 * self.agreement:.1f} % of the products with "
+            f"their label, where the commonest label alone is right for {100 * self.majority_share:.1f} %. What they "
+            "doubt is listed all the same."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON has it, rows by their products' ids."""

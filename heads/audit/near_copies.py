@@ -46,7 +46,7 @@ def _finding(
 ) -> Finding:
     given, suggested = (evidence.label(int(evidence.targets[one])) for one in (row, others[0]))
     shown = ", ".join(f"{name} {value:.3f}" for name, value in cosines.items() if not np.isnan(value))
-    more = f" {n_near - 1} more are near it." if n_near > 1 else ""
+    more = f" {n_near - 1} more {'is' if n_near == 2 else 'are'} near it." if n_near > 1 else ""
     return Finding(
         kind="copy",
         score=score,

@@ -104,10 +104,10 @@ def _show(report: AuditReport, *, n_shown: int, has_page: bool) -> None:
     )
     echo(encoders)
     if report.untrained:
-        echo("UNTRAINED encoders: these findings say nothing about the catalogue.")
-    share = 100 * report.n_likely_wrong / max(report.n_audited, 1)
+        untrained = ", ".join(report.untrained)
+        print_wrapped(f"UNTRAINED encoders ({untrained}): what is found by them says nothing about the catalogue.")
     echo()
-    print_wrapped(f"About {report.n_likely_wrong:,} labels ({share:.1f} %) are likely wrong.")
+    print_wrapped(report.verdict)
     echo()
     print_table(["what", "found"], [[what, f"{report.counts[kind]:,}"] for kind, what in KINDS.items()], width=WIDTH)
     for kind, what in KINDS.items():

@@ -77,7 +77,7 @@ def _show(report: ReviewReport) -> None:
     left_out = [
         f"{count:,} {what}"
         for count, what in (
-            (report.n_copies, "copies of others"),
+            (report.n_copies, "copy of another" if report.n_copies == 1 else "copies of others"),
             (report.n_placeholders, "with a placeholder"),
             (report.n_without_vector, "without a vector"),
         )

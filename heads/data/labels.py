@@ -9,13 +9,18 @@ import numpy as np
 
 from cache import Cache
 from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column
+from cache.column_types import is_missing
+from cache.label_hints import label_candidates, look_alike
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
-from heads.data.label_levels import label_at
+from heads.data.label_levels import label_at, label_levels
 from heads.errors import LabelError
 
 __all__ = ["Labels", "cells_of", "find_label_column", "make_labels", "read_labels"]
+
+MOST_CANDIDATE_ROWS = 10_000  # looked at for a column that may hold the labels
+MOSTLY_PATHS = 0.9  # of the labelled rows, from which on a column is one of paths or lists
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,11 @@ def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = Fal
     )
     if usual is not None:
         return usual
+    likely = label_candidates({name: cache.column(name)[:MOST_CANDIDATE_ROWS] for name in columns})
+    may = f"; {', '.join(likely)} may be one" if likely else ""
     raise LabelError(
-        f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'])}), but its columns are "
-        f"{', '.join(columns) or 'none'}. Name it with --label."
+        f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'][:4])} or the like), but "
+        f"its columns are {', '.join(columns) or 'none'}. Name it with --label{may}."
     )
 
 
@@ -120,6 +127,7 @@ def make_labels(
             f"{_count(int((~kept).sum()), 'class', 'classes')} with fewer than {min_rows} rows left out "
             f"({_count(int(counts[~kept].sum()), 'row')}: {_some(names[~kept].tolist())}); --min-rows changes the rule."
         )
+    notes += _name_notes(column, names.tolist(), counts, kept, level)
     if kept.sum() < 2:
         counted = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
         raise LabelError(
@@ -137,6 +145,43 @@ def make_labels(
     }
     is_empty = ~labelled if level is None else ~labelled & (read_labels(cells) == "")
     return Labels(column, names[kept].tolist(), targets, notes, left_out, is_empty)
+
+
+def _name_notes(
+    column: str, names: Sequence[str], counts: np.ndarray, kept: np.ndarray, level: int | None
+) -> list[str]:
+    """Return notes on classes whose names ask for a look: alike, words for nothing, paths.
+
+    Shape:
+        counts: (K,) rows of each class; kept: (K,) bool
+    """
+    notes = []
+    if alike := look_alike(names):
+        shown = "; ".join(" = ".join(group) for group in alike[:2]) + ("; …" if len(alike) > 2 else "")
+        notes.append(
+            f"{_count(len(alike), 'group')} of labels differ in letter case alone, or are one number ({shown}): each "
+            "label is a class of its own. Write them alike in the catalogue, or in a file of --corrections."
+        )
+    is_word = np.array([is_missing(name, "number") for name in names], dtype=bool) & kept
+    if is_word.any():
+        words = [name for name, word in zip(names, is_word, strict=True) if word]
+        notes.append(
+            f"{_count(int(counts[is_word].sum()), 'row')} {'has' if counts[is_word].sum() == 1 else 'have'} a word for "
+            f"nothing as the label ({_some(words)}), which is learnt as a class. embed-extract --where "
+            f'"{_quoted(column)} != {words[0]!r}" leaves such rows out, and encodes nothing anew.'
+        )
+    is_path = np.array([len(label_levels(name)) > 1 for name in names], dtype=bool)
+    if level is None and counts.sum() and counts[is_path].sum() >= MOSTLY_PATHS * counts.sum():
+        example = names[int(np.argmax(np.where(is_path, counts, 0)))]
+        notes.append(
+            f"Labels of {column} are paths or lists ({example}), each of which is a class as a whole: --label-level 1 "
+            "learns the first name, -1 the last."
+        )
+    return notes
+
+
+def _quoted(column: str) -> str:
+    return column if column.isidentifier() else f"`{column}`"
 
 
 def _some(names: list[str]) -> str:

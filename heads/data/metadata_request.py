@@ -134,7 +134,7 @@ class MetadataWish:
             f"{column.name} ({column.kind}{f' {len(column.categories)}' if column.categories else ''})"
             for column in fitted.columns
         )
-        notes = [f"metadata is made of {shown}: {fitted.dim} dimensions."]
+        notes = [f"metadata is made of {shown}: {fitted.dim} dimension{'s' * (fitted.dim != 1)}."]
         present = vectors.present[METADATA]
         if not present.all():
             notes.append(f"{int((~present).sum())} of {len(present)} rows have no metadata: all these cells are empty.")

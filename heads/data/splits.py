@@ -117,7 +117,8 @@ def split_by_column(
     unknown = sorted({cell.strip().lower() for cell in cells} - {*SIDES, ""})
     if unknown:
         raise SplitError(
-            f"Expected --split-column {column} to say train, validation or test, but it says {', '.join(unknown[:5])}."
+            f"Expected --split-column {column} to say train, validation or test, but it says {', '.join(unknown[:5])}. "
+            "Write these words in it, or leave its rows out with an empty cell."
         )
     sides = np.array([side_of(cell) for cell in cells])
     used = targets >= 0

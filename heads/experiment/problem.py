@@ -28,7 +28,7 @@ from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.chosen_encoders import Encoder, choose_encoders
 from heads.experiment.few_rows import few_rows_notes
-from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, token_notes
+from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, split_column_notes, token_notes
 from heads.experiment.pseudo_labels import PseudoLabels
 from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_names
 from heads.modules.plugin import head_name, is_plugin
@@ -151,6 +151,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     notes += [*labels.notes, *groups.notes, *name_notes]
     if settings.group_column is None:
         notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)
+    if settings.split_column is None:
+        notes += split_column_notes(cache)
     notes += fold_notes(labels, groups.of_rows, folds, split_column=settings.split_column)
     versions: dict[Encoder, Sequence[Vectors]] = {encoder: [one] for encoder, one in vectors.items()}
     if wish:

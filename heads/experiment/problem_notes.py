@@ -10,14 +10,15 @@ import numpy as np
 from cache import Cache
 from cache.group_columns import find_group_column, has_group_name
 from heads.data.labels import Labels
-from heads.data.splits import Split, straddlers
+from heads.data.splits import Split, side_of, straddlers
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 
-__all__ = ["coverage_notes", "fold_notes", "group_notes", "token_notes"]
+__all__ = ["coverage_notes", "fold_notes", "group_notes", "split_column_notes", "token_notes"]
 
 MOST_ROWS = 100_000  # of more, only columns with a usual name are looked at for products of several rows
 LEAST_PARTED = 0.05  # of the rows, of products whose rows are no copies of each other
+SPLIT_NAMES = ("split", "subset", "set", "partition", "fold")
 LARGE_GROUP = 0.05  # of the rows, from which on a group of duplicates is worth a note
 
 
@@ -83,6 +84,17 @@ def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_colum
     ]
 
 
+def split_column_notes(cache: Cache) -> list[str]:
+    """Return a note on the first column that says train and test, and is not asked."""
+    for column in cache.columns():
+        if len(cache) > MOST_ROWS and column.strip().lower() not in SPLIT_NAMES:
+            continue
+        sides = {side_of(cell) for cell in set(cache.column(column)) if cell.strip()}
+        if sides >= {"train", "test"} and "" not in sides:
+            return [f"{column} says train and test: --split-column {column} takes that split in place of a drawn one."]
+    return []
+
+
 def _share_parted(cells: Sequence[str], groups: np.ndarray) -> float:
     """Return the share of the rows whose cell has others in another group."""
     values = np.unique(np.array(cells, dtype=object), return_inverse=True)[1]
@@ -116,7 +128,7 @@ def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column:
         )
     used = groups[labels.targets >= 0]
     largest = int(np.bincount(used).max())
-    if largest > LARGE_GROUP * len(used):
+    if largest > max(1, LARGE_GROUP * len(used)):
         notes.append(
             f"{largest} of {len(used)} rows share pictures or texts with each other (a placeholder?) and stand on one "
             "side of the split."

@@ -55,7 +55,8 @@ class Difference:
         return ((self.high - self.low) / 2 / wanted) ** 2
 
     def __str__(self) -> str:
-        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        low, high = max(self.low, -1.0), min(self.high, 1.0)  # of few rows they reach farther than two shares can
+        return f"{100 * self.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def compare(

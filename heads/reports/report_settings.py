@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache
-from cache.column_names import no_such_column, usual_column
+from cache.column_names import USUAL_NAMES, no_such_column, usual_column
 from heads.errors import SettingError
 
 __all__ = ["ReportColumns", "ReportSettings", "choose_columns"]
@@ -30,7 +30,7 @@ class ReportColumns:
 
 
 def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
-    """Return the columns asked for, or those of the usual names.
+    """Return the columns asked for, else those that vectors were made of, or of the usual names.
 
     Raises:
         SettingError: the catalogue has no column that was asked for, or there is no such folder of pictures.
@@ -40,7 +40,11 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     columns = cache.columns()
     chosen: dict[str, str | None] = {}
     for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):
+        spec = cache.content_spec(role) if role in cache.content_modalities else None
+        made_of = next((name for name in spec.columns if name in columns), None) if spec else None
+        if spec and "templates" in spec.fields:  # whose column stands behind those of the table
+            made_of = next((name for name in reversed(columns) if name in USUAL_NAMES[role]), None)
         if asked is not None and asked not in columns:
             raise SettingError(no_such_column(f"--{what}-column", asked, columns))
-        chosen[what] = asked if asked is not None else usual_column(role, columns)
+        chosen[what] = asked if asked is not None else made_of or usual_column(role, columns)
     return ReportColumns(**chosen)

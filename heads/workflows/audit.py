@@ -66,6 +66,7 @@ def audit_catalogue(
                 problem.corrections.write(folder)
 
         run_path = write_run(Path(runs_path), name, f"{problem.labels.column}-audit", write)
+    agreement, majority_share = _agreement(evidence)
     audited = AuditReport(
         run_path=run_path,
         label=problem.labels.column,
@@ -74,6 +75,8 @@ def audit_catalogue(
         n_audited=int(evidence.out_of_fold.is_known.sum()),
         left_out=_left_out(evidence),
         n_likely_wrong=int(is_label_issue(evidence).sum()),
+        agreement=agreement,
+        majority_share=majority_share,
         encoders=problem.combinations[0],
         untrained=problem.untrained,
         findings=findings,
@@ -91,6 +94,15 @@ def audit_catalogue(
         page = render_audit(audited, facts, cache_path=Path(cache_path), columns=columns, report=report, labels=labels)
         write_page(run_path, page)
     return audited
+
+
+def _agreement(evidence: Evidence) -> tuple[float, float]:
+    """Return the share of the audited whose label heads answer, and that of the commonest label."""
+    said, targets = evidence.out_of_fold, evidence.problem.labels.targets
+    known = said.is_known
+    if not known.any():
+        return 0.0, 1.0
+    return float((said.of_given > said.of_others)[known].mean()), float(np.bincount(targets[known]).max() / known.sum())
 
 
 def _left_out(evidence: Evidence) -> dict[str, int]:

@@ -117,12 +117,12 @@ class Names:
     def plain(self) -> list[str]:
         """Return the names of values most of which are plain; a note tells the others."""
         left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
-        for name in left_out:
+        if left_out:
             log.info(
-                "Column %s of %s holds lists or objects, which are no plain cells: it is left out (lists that --label "
-                "names stay).",
-                name,
+                "%s of %s %s lists or objects, which are no plain cells: %s left out (lists that --label names stay).",
+                f"Column {left_out[0]}" if len(left_out) == 1 else f"Columns {', '.join(left_out)}",
                 self.path,
+                *(("holds", "it is") if len(left_out) == 1 else ("hold", "they are")),
             )
         return [name for name in self.n_nested if name not in left_out]
 

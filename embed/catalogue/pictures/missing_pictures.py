@@ -44,7 +44,8 @@ def explain_missing(cells: Sequence[str], root: Path, *, column: str) -> str:
     counts: Counter[_Explanation] = Counter()
     examples: dict[_Explanation, tuple[str, str]] = {}
     for cell in sample:
-        for explanation, path in {_explain(cell, path, column): path for path in files[cell]}.items():
+        paths = [path for path in files[cell] if (root / path).is_file()]  # and no link that leads to nothing
+        for explanation, path in {_explain(cell, path, column): path for path in paths}.items():
             counts[explanation] += 1
             examples.setdefault(explanation, (cell, path))
     if not counts:

@@ -11,6 +11,7 @@ from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 __all__ = ["PictureList", "split_pictures"]
 
 SEPARATORS = "|;\n,"
+NAMES = ("path", "file", "filename", "file_name", "image", "src", "hi_res", "large", "url", "link")  # of an object
 
 
 class PictureList(str):
@@ -29,16 +30,20 @@ def split_pictures(cell: str) -> list[str] | None:
     """Return the pictures that a cell lists, None where it is no list.
 
     A list is written as JSON or as Python writes one, or has ``|``, ``;``, ``,`` or line ends between names all of
-    which end as pictures do: a comma in a name makes no list.
+    which end as pictures do: a comma in a name makes no list. Of objects in a list what names the picture counts.
 
     >>> split_pictures("a.jpg, b.png"), split_pictures('["a.jpg"]'), split_pictures("Smith, John.jpg")
     (['a.jpg', 'b.png'], ['a.jpg'], None)
+    >>> split_pictures('[{"src": "https://x.y/a.jpg", "path": "a.jpg"}]')
+    ['a.jpg']
     """
     cell = cell.strip()
     if cell.startswith("[") and cell.endswith("]"):
-        names = _parse(cell)
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            return [name.strip() for name in names if name.strip()]
+        items = _parse(cell)
+        if isinstance(items, list):
+            pictures = [name.strip() for item in items if (name := _named(item)) is not None]
+            if len(pictures) == len(items):
+                return [name for name in pictures if name]
         return None
     for separator in SEPARATORS:
         if separator not in cell:
@@ -47,6 +52,13 @@ def split_pictures(cell: str) -> list[str] | None:
         if len(names) > 1 and all(_is_picture(name) for name in names):
             return names
     return None
+
+
+def _named(item: object) -> str | None:
+    """Return the picture that an item of a list names, None where it is nothing of the kind."""
+    if isinstance(item, dict):
+        return next((value for name in NAMES if isinstance(value := item.get(name), str) and value.strip()), None)
+    return item if isinstance(item, str) else None
 
 
 def _parse(cell: str) -> object:

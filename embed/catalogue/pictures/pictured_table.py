@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ from embed.settings import ExtractSettings
 __all__ = ["PicturedTable", "open_pictured", "with_pictures"]
 
 N_SAMPLED = 200  # rows, to find a template
+MOSTLY = 0.95  # of the filled cells of a column, which name pictures where it is one of pictures
 PRODUCT_NAMES = ("product", "product_of_picture", "picture_product")
 ID_NAMES = ("id", "row_id", "picture_id")
 
@@ -48,8 +49,8 @@ def open_pictured(path: Path, settings: ExtractSettings) -> tuple[Table, Extract
 def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[Table, ExtractSettings]:
     """Return a table with one picture a row, and the settings that name its columns; `path` is where it stands.
 
-    A template makes a new column of paths. Where none is given, and no column of a usual name leads to a picture, one
-    is looked for.
+    A template makes a new column of paths. Where none is given, and no column of a usual name leads to a picture,
+    another column that does is taken, else a template is looked for.
 
     Raises:
         CatalogueError: a template names a column that is not there.
@@ -68,7 +69,7 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     finder = ColumnFinder(table, settings)
     image = finder.find("image")
     if not templates and settings.image_column is None:
-        templates = _search(finder, image, root, path)
+        image, templates = _search(finder, image, root, path)
     if templates:
         image = _free_name(USUAL_NAMES["image"], table.columns)
     if image is None:
@@ -189,31 +190,51 @@ class PicturedTable:
             )
 
 
-def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> list[ImageTemplate]:
-    """Return the templates that explain a sample of the first rows, and say so.
+def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> tuple[str | None, list[ImageTemplate]]:
+    """Return the column whose cells name pictures, or the templates that explain a sample of the first rows.
 
-    There are none where a cell of the column `image` names a picture, or nothing explains the rows.
+    It is the column `image` where a cell of it names a picture, or nothing explains the rows; all else is said.
     """
     if is_address(root):  # whose objects are not searched
-        return []
+        return image, []
     batch = finder.first_rows
     n_rows = len(next(iter(batch.values()), []))
     if not n_rows:
-        return []
+        return image, []
     numbers = range(0, n_rows, max(1, n_rows // N_SAMPLED))
     rows = [{name: cells[number] for name, cells in batch.items()} for number in numbers]
     if image is not None and any(_names_picture(row[image], root) for row in rows):
-        return []
+        return image, []
+    lack = f"No column of {path} has a usual name for pictures"
+    if image is not None:
+        lack = f"Of {plural(len(rows), 'row')} of {path} that were looked at, {image} names no picture that is there"
+    if naming := _naming_pictures(finder.columns, rows, root):
+        also = f" So do {', '.join(naming[1:4])}: --image-column names the one to take." if naming[1:] else ""
+        log.info("%s; %s does by its cells, and is taken.%s", lack, naming[0], also)
+        return naming[0], []
     found = find_templates(rows, root, with_links=finder.settings.allow_outside)
     if found is None:
-        return []
+        return image, []
     shown = ",".join(found.templates)
     others = f" So would {found.others[0]}: --image-template names the one to take." if found.others else ""
     log.info(
-        "No column of %s names pictures; --image-template '%s' does, for %d of %s looked at.%s",
-        path, shown, found.n_explained, plural(found.n_sampled, "row"), others,
+        "%s; --image-template '%s' does, for %d of %s looked at.%s",
+        lack, shown, found.n_explained, plural(found.n_sampled, "row"), others,
     )  # fmt: skip
-    return [ImageTemplate(text) for text in found.templates]
+    return image, [ImageTemplate(text) for text in found.templates]
+
+
+def _naming_pictures(columns: Sequence[str], rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
+    """Return the columns nearly all of whose cells name pictures, the fullest first, in their order."""
+    naming = {}
+    for column in columns:
+        filled = [cell for row in rows if (cell := row[column]).strip()]
+        wanted = MOSTLY * len(filled)
+        if not filled or not _names_picture(filled[0], root):
+            continue
+        if sum(_names_picture(cell, root) for cell in filled) >= wanted and len(set(filled)) > 1:
+            naming[column] = len(filled)
+    return sorted(naming, key=lambda column: -naming[column])
 
 
 def _names_picture(cell: str, root: Path) -> bool:

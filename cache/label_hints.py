@@ -1,0 +1,48 @@
+"""Labels that look like one another, and columns that may hold labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from cache.column_types import is_missing
+from cache.labels import clean_label
+
+__all__ = ["label_candidates", "look_alike"]
+
+MOST_CANDIDATES = 4
+MOST_ROWS = 10_000  # that are looked at for candidates
+LONGEST = 60  # letters of a name of a class, on average
+
+_WHOLE = re.compile(r"[0-9]{1,15}(\.0+)?")
+
+
+def look_alike(labels: Iterable[str]) -> list[list[str]]:
+    """Return the groups of labels that differ in letter case or blanks alone, or are one whole number, as they come.
+
+    >>> look_alike(["Mug", "lamp", "mug", "1", "1.0", "01", "10"])
+    [['Mug', 'mug'], ['1', '1.0', '01']]
+    """
+    groups: dict[Hashable, list[str]] = {}
+    for label in labels:
+        plain = clean_label(label).casefold()
+        groups.setdefault(float(plain) if _WHOLE.fullmatch(plain) else plain, []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def label_candidates(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the first columns whose cells may be labels: two values or more, short, of two rows each on average.
+
+    Of very many rows the first are looked at.
+
+    >>> label_candidates({"id": ["1", "2", "3", "4"], "kind": ["mug", "mug", "lamp", "lamp"]})
+    ['kind']
+    """
+    return [name for name, cells in columns.items() if _may_be_labels(cells[:MOST_ROWS])][:MOST_CANDIDATES]
+
+
+def _may_be_labels(cells: Sequence[str]) -> bool:
+    counts = Counter(cell for cell in map(clean_label, cells) if not is_missing(cell, "number"))
+    n_rows = counts.total()
+    return 2 <= len(counts) <= n_rows / 2 and sum(len(cell) * n for cell, n in counts.items()) <= LONGEST * n_rows

@@ -1,0 +1,57 @@
+"""What is said of a catalogue that is not there, is several files, or lacks what is to be encoded."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+from support import image_bytes, write_catalogue
+
+from embed import CatalogueError, ExtractSettings, extract, inspect, read_catalogue
+from embed.inspection.inspection_settings import InspectSettings
+from embed.inspection.recommendations import find
+
+
+def test_where_a_catalogue_is_not_there_the_tables_beside_it_are_named(tmp_path):
+    (tmp_path / "train.csv").write_text("id\n1\n")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(CatalogueError, match=r"data.csv is not there. Name it after the command. There is train.csv."):
+        read_catalogue(tmp_path / "data.csv", ExtractSettings())
+    with pytest.raises(CatalogueError, match=r"Name it after the command.$"):
+        read_catalogue(tmp_path / "no" / "data.csv", ExtractSettings())
+
+
+def test_an_archive_of_several_files_is_to_be_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
+        file.writestr("data.csv", "id\n1\n")
+        file.writestr("1.jpg", "")
+    with pytest.raises(CatalogueError, match=r"holds several files. Unpack it, and name the table in it.$"):
+        read_catalogue(tmp_path / "all.zip", ExtractSettings())
+
+
+def test_a_catalogue_of_neither_pictures_nor_texts_is_not_told_to_do_without_one(tmp_path):
+    path = write_catalogue(tmp_path, [{"id": "1", "price": "5"}, {"id": "2", "price": "6"}])
+    with pytest.raises(CatalogueError, match=r"or name the texts: --text-column."):
+        extract(path, tmp_path / "c.h5")
+    path = write_catalogue(tmp_path, [{"id": "1", "title": "a mug"}, {"id": "2", "title": "a rug"}])
+    with pytest.raises(CatalogueError, match=r"or do without: --modalities text."):
+        extract(path, tmp_path / "c.h5")
+    found = find(inspect(path, settings=InspectSettings(estimate=False)))
+    assert any("--image-column names it, --modalities text of embed-extract does without." in one.text for one in found)
+
+
+def test_columns_that_may_be_texts_are_named_where_none_has_a_usual_name(tmp_path):
+    rows = [{"id": f"{n}", "image": f"{n}.png", "Bezeichnung": f"red mug {n}"} for n in range(20)]
+    path = write_catalogue(tmp_path, rows, {f"{n}.png": image_bytes((n, 7, 9)) for n in range(20)})
+    with pytest.raises(CatalogueError, match=r"Name it with --text-column \(Bezeichnung may be one\), or do without"):
+        extract(path, tmp_path / "c.h5")
+    found = find(inspect(path, settings=InspectSettings(estimate=False)))
+    assert any("does without. Bezeichnung may be one." in one.text for one in found)
+
+
+def test_columns_of_lists_and_objects_are_named_in_one_line(tmp_path, caplog):
+    caplog.set_level("INFO", "embed_once")
+    (tmp_path / "data.jsonl").write_text('{"id": "1", "title": "a", "tags": ["b"], "size": {"cm": 5}}\n' * 2)
+    inspect(tmp_path / "data.jsonl", settings=InspectSettings(estimate=False))
+    assert caplog.text.count("no plain cells") == 1
+    assert "Columns tags, size of" in caplog.text

@@ -1,0 +1,60 @@
+"""What is said of a problem before its scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support import synthetic_cache
+
+from cache import Cache, ContentSpec
+from heads.data.labels import make_labels
+from heads.data.splits import Split
+from heads.experiment.problem_notes import fold_notes, split_column_notes
+from heads.reports.report_settings import ReportSettings, choose_columns
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_told"),
+    [
+        (["train", "Test", "VAL", ""], True),
+        (["train", "valid", "train", "valid"], False),  # nothing to test on
+        (["train", "test", "holdout", ""], False),
+        (["mug", "rug", "mug", "rug"], False),
+    ],
+)
+def test_a_column_that_says_train_and_test_is_named(tmp_path, cells, is_told):
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, {"part": cells})
+    with Cache(path) as cache:
+        assert [
+            note.startswith("part says train and test: --split-column part") for note in split_column_notes(cache)
+        ] == ([True] if is_told else [])
+
+
+def test_a_row_that_shares_nothing_is_no_group_however_few_rows_there_are():
+    labels = make_labels("label", ["a", "b"] * 6, usable=np.ones(12, dtype=bool), min_rows=1)
+    split = Split(train=np.arange(8), validation=np.arange(8, 10), test=np.arange(10, 12))
+    assert not any("share" in note for note in fold_notes(labels, np.arange(12), [split], split_column=None))
+    groups = np.array([0, 0, *range(1, 11)])
+    notes = fold_notes(labels, groups, [split], split_column=None)
+    assert any(note.startswith("2 of 12 rows share") for note in notes)
+
+
+def test_a_report_shows_the_columns_that_vectors_were_made_of(tmp_path):
+    columns = {"image": ["u", "v"], "Bild": ["a.jpg", "b.jpg"], "Bezeichnung": ["a", "b"]}
+    vectors = {"image": np.eye(2), "text": np.eye(2)}
+    made_of = {
+        "image": ContentSpec("image", {"columns": ["Bild"]}),
+        "text": ContentSpec("text", {"columns": ["Bezeichnung"]}),
+    }
+    path = synthetic_cache(tmp_path / "c.h5", vectors, columns, made_of=made_of)
+    with Cache(path) as cache:
+        chosen = choose_columns(cache, ReportSettings())
+    assert (chosen.image, chosen.title) == ("Bild", "Bezeichnung")
+
+
+def test_a_report_shows_the_pictures_of_a_template(tmp_path):
+    columns = {"image": ["a", "b"], "title": ["a", "b"], "image_path": ["x/a.jpg", "x/b.jpg"]}
+    made_of = {"image": ContentSpec("image", {"templates": ["x/{image}.jpg"]})}
+    path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(2)}, columns, made_of=made_of)
+    with Cache(path) as cache:
+        assert choose_columns(cache, ReportSettings()).image == "image_path"
