@@ -76,9 +76,10 @@ def child(tree: str, cache_path: str, max_epochs: str) -> None:
     experiment = Experiment.of(problem, settings, sides=())
     source = None
     for line in sys.stdin:
-        (one,) = Configuration.of(line.strip(), problem.combinations[0], settings).jobs(
-            n_folds=1, seeds=[settings.seed]
-        )
+        name, encoders = line.strip(), problem.combinations[0]
+        if name in encoders:  # a modality's own head sees no other
+            encoders = {name: encoders[name]}
+        (one,) = Configuration.of(name, encoders, settings).jobs(n_folds=1, seeds=[settings.seed])
         task = experiment.inputs.task(one.configuration.encoders, 0, one.settings.scaling)
         source = source or open_source(task, torch.empty(0, dtype=experiment.dtype))
         started = time.thread_time()
