@@ -10,8 +10,8 @@ Printed are the means, macro-F1 less that of text alone with a 95 % interval (pa
 seconds of CPU of one fit with its answers, members of late fusion and of an ensemble included; the latter is made of
 the other heads named. Folds of a catalogue share rows, and their interval is corrected for that; drawn problems and
 independent draws get Student's t. A head with `+names` (`stack+names`) begins with the directions of the
-classes' names, which `embed-extract --class-names COLUMN` puts into the cache; `text-names` has no label at all. All
-results are of one catalogue. `--json` keeps them, and goes on where it was stopped.
+classes' names, which `embed-extract --class-names COLUMN` puts into the cache; `text-names` has no label at all; `stack~text` is a stack of the
+text alone. All results are of one catalogue. `--json` keeps them, and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -83,14 +83,15 @@ def measure(
         notes=[],
         content_sha256="",
     )
-    beside = tuple(dict.fromkeys(re.split("[@+]", head)[0] for head in heads if head not in vectors.dims))
+    beside = tuple(dict.fromkeys(re.split("[@+~]", head)[0] for head in heads if head not in vectors.dims))
     by_names = answer_by_names(replace(problem, class_names=class_names), vectors.encoders, seed=seed)
     for head in heads:
         if (modality := head.removesuffix(NAMES)) in by_names and modality != head:
             reached = scores(targets[split.test], by_names[modality]["test"].predictions, n_classes)
             yield head, {score: 100 * reached[score] for score in ("accuracy", "macro_f1")} | {"seconds": 0.0}
             continue
-        plain, plus, _ = head.partition("+names")
+        whole, _, alone = head.partition("~")
+        plain, plus, _ = whole.partition("+names")
         name, *changes = plain.split("@")
         settings = FitSettings(seed=seed, **dict(change.split("=") for change in changes))
         weighting = Weighting(dict.fromkeys(vectors.dims, 1 / len(vectors.dims)))
@@ -101,7 +102,8 @@ def measure(
             device=torch.device("cpu"),
             precision="fp32",
         )
-        encoders = {name: vectors.encoders[name]} if name in vectors.dims else dict(vectors.encoders)
+        only = name if name in vectors.dims else alone
+        encoders = {only: vectors.encoders[only]} if only else dict(vectors.encoders)
         started = time.process_time()
         results: dict[str, object] = {}
         job = FoldJob(Configuration.of(name, encoders, settings, beside=beside), 0, seed)
@@ -147,7 +149,7 @@ def show(cell: Mapping[str, Any], heads: Sequence[str], *, test_to_train: float,
 @click.option("--validation", default=Protocol.validation, show_default=True, type=click.Choice(["inside", "beside"]))
 @click.option("--test", "test_rows", default=Protocol.test, show_default=True, type=click.Choice(["fold", "rest"]))
 @click.option("--copies", default=Protocol.copies, show_default=True, type=click.Choice(["one", "all"]))
-@click.option("--heads", default=HEADS, show_default=True, help="logistic@scaling=l2 and the like.")
+@click.option("--heads", default=HEADS, show_default=True, help="logistic@scaling=l2, stack~text and the like.")
 @click.option("--wrong-names", is_flag=True, help="Give each class the name of another one.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Keep all figures here.")
 def command(
@@ -172,7 +174,7 @@ def command(
     kept = KeptResults(
         json_path,
         command="python tests/benchmarks/few_labels.py, and again with CACHE --label COLUMN",
-        protocol={**asdict(protocol), "folds": N_FOLDS, "seeds": seeds, "draws": draws},
+        protocol={**asdict(protocol), "folds": N_FOLDS, "draws": draws},
     )
     chosen = heads.split(",")
     for kind in drawn or ((label,) if cache else DRAWN):
