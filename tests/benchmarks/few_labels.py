@@ -9,9 +9,9 @@ by chance and all others of their classes as test rows.
 Printed are the means, macro-F1 less that of text alone with a 95 % interval (paired, `paired_interval.py`), and the
 seconds of CPU of one fit with its answers, members of late fusion and of an ensemble included; the latter is made of
 the other heads named. Folds of a catalogue share rows, and their interval is corrected for that; drawn problems and
-independent draws get Student's t. A head with `+names` (`stack+names`) begins with the directions of the
-classes' names, which `embed-extract --class-names COLUMN` puts into the cache; `text-names` has no label at all; `stack~text` is a stack of the
-text alone. All results are of one catalogue. `--json` keeps them, and goes on where it was stopped.
+independent draws get Student's t. A head with `+names` (`stack+names`) begins with the directions of the classes'
+names, which `embed-extract --class-names COLUMN` puts into the cache; `text-names` has no label at all; `stack~text` is
+a stack of the text alone. All results are of one catalogue. `--json` keeps them, and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def show(cell: Mapping[str, Any], heads: Sequence[str], *, test_to_train: float,
         gained = ""
         if head != against and against in heads:
             mine, theirs = (np.array(cell["heads"][one]["macro_f1"]) for one in (head, against))
-            wide, gain = interval(mine - theirs, test_to_train=test_to_train)
+            n = min(len(mine), len(theirs))
+            wide, gain = interval(mine[:n] - theirs[:n], test_to_train=test_to_train)
             gained = f"{gain:+6.1f} [{gain - wide:+.1f}, {gain + wide:+.1f}]"
         click.echo(f"  {head:24}{mean['accuracy']:8.1f}{mean['macro_f1']:10.1f}  {gained:22}{mean['seconds']:7.1f}")
 

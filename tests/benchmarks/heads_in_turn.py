@@ -81,12 +81,10 @@ def child(tree: str, cache_path: str, max_epochs: str) -> None:
             encoders = {name: encoders[name]}
         (one,) = Configuration.of(name, encoders, settings).jobs(n_folds=1, seeds=[settings.seed])
         task = experiment.inputs.task(one.configuration.encoders, 0, one.settings.scaling)
-        if one.configuration.encoders not in sources:
-            sources[one.configuration.encoders] = open_source(task, torch.empty(0, dtype=experiment.dtype))
+        if (seen := one.configuration.encoders) not in sources:
+            sources[seen] = open_source(task, torch.empty(0, dtype=experiment.dtype))
         started = time.thread_time()
-        ((_, fit),) = descend(
-            [Job(experiment.describe(one), task, one.settings)], [sources[one.configuration.encoders]]
-        )
+        ((_, fit),) = descend([Job(experiment.describe(one), task, one.settings)], [sources[seen]])
         seconds = time.thread_time() - started
         state = b"".join(tensor.numpy().tobytes() for _, tensor in sorted(fit.module.state_dict().items()))
         print(json.dumps({"seconds": seconds, "sha256": hashlib.sha256(state).hexdigest()}), flush=True)
