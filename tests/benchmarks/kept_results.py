@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import time
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ class KeptResults:
         self._kept: dict[str, Any] = {
             "date": time.strftime("%Y-%m-%d"),
             "command": command,
-            "machine": {"device": "cpu", "cores": os.cpu_count(), "processor": platform.machine()},
+            "machine": {"device": "cpu", "cores": os.cpu_count()},
             "versions": {"torch": torch.__version__, "numpy": np.__version__},
             "protocol": dict(protocol),
             "cells": [],
