@@ -93,8 +93,8 @@ SYNONYMS = {synonym: one.name for one in _BUILT_IN for synonym in one.synonyms}
 AUTO_FUSION = "auto"  # asks for the head below, chosen by what `tests/benchmarks/few_labels.py` measured
 _AUTO_HEAD, _AUTO_FROM_DISK = "stack", "early"
 _AUTO_REASON = (
-    "of the heads measured it was never surely worse than another on a real catalogue, better with few labels a class, "
-    "and alone in gaining where a modality is noise (docs/decisions/048)"
+    "of the heads measured none was surely better on a real catalogue, and most were worse with few labels a class; "
+    "others are better where many labels are wrong, or modalities tell something only together (docs/decisions/057)"
 )
 
 _SINGLE = HeadType("a modality", "heads.modules.early")

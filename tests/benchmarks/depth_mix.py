@@ -23,7 +23,8 @@ from torch.nn import functional as F
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from few_labels import draw_split, interval, load  # noqa: E402 - they are on the path by now
+from labelled_products import draw_split, load  # noqa: E402 - they are on the path by now
+from paired_interval import interval  # noqa: E402
 
 from heads.data.splits import Split  # noqa: E402
 from heads.metrics.scores import log_loss, scores  # noqa: E402

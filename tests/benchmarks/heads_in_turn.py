@@ -74,15 +74,17 @@ def child(tree: str, cache_path: str, max_epochs: str) -> None:
     with Cache(cache_path) as cache:
         problem = pose(cache, settings)
     experiment = Experiment.of(problem, settings, sides=())
-    source = None
+    sources = {}  # by the modalities that a head sees
     for line in sys.stdin:
-        (one,) = Configuration.of(line.strip(), problem.combinations[0], settings).jobs(
-            n_folds=1, seeds=[settings.seed]
-        )
+        name, encoders = line.strip(), problem.combinations[0]
+        if name in encoders:  # a modality's own head sees no other
+            encoders = {name: encoders[name]}
+        (one,) = Configuration.of(name, encoders, settings).jobs(n_folds=1, seeds=[settings.seed])
         task = experiment.inputs.task(one.configuration.encoders, 0, one.settings.scaling)
-        source = source or open_source(task, torch.empty(0, dtype=experiment.dtype))
+        if (seen := one.configuration.encoders) not in sources:
+            sources[seen] = open_source(task, torch.empty(0, dtype=experiment.dtype))
         started = time.thread_time()
-        ((_, fit),) = descend([Job(experiment.describe(one), task, one.settings)], [source])
+        ((_, fit),) = descend([Job(experiment.describe(one), task, one.settings)], [sources[seen]])
         seconds = time.thread_time() - started
         state = b"".join(tensor.numpy().tobytes() for _, tensor in sorted(fit.module.state_dict().items()))
         print(json.dumps({"seconds": seconds, "sha256": hashlib.sha256(state).hexdigest()}), flush=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from page_few_labels import few_labels, few_labels_against_stack, few_labels_cost
 from page_tables import about, reach, spread, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,6 +258,9 @@ def tables() -> list[str]:
 TABLES: dict[str, Callable[[], list[str]]] = {
     "catalogue": catalogue,
     "extraction": extraction,
+    "few_labels": lambda: few_labels(read("few_labels")),
+    "few_labels_against_stack": lambda: few_labels_against_stack(read("few_labels")),
+    "few_labels_cost": lambda: few_labels_cost(read("few_labels")),
     "heads_in_turn": heads_in_turn,
     "scale": scale,
     "scale_heads": scale_heads,

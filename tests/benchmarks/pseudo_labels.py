@@ -18,7 +18,8 @@ from pathlib import Path
 
 import click
 import numpy as np
-from few_labels import draw_split, interval, load
+from labelled_products import draw_split, load
+from paired_interval import interval
 
 from heads.data.labels import Labels
 from heads.data.splits import Split

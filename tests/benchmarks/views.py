@@ -21,7 +21,8 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from few_labels import draw_split, interval, load
+from labelled_products import draw_split, load
+from paired_interval import interval
 from torch import Tensor
 
 from cache import Cache
