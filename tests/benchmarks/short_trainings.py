@@ -186,7 +186,9 @@ def show(found: Sequence[Mapping[str, Any]], problem: str, settings: Sequence[st
         folds = sorted({fold for fold, _ in shared})
         one = next(iter(shared.values()))[settings[0]]
         n_seeds = len(shared) / len(folds)
-        click.echo(f"{problem}, {head}: {one['rows']:,} training rows, {one['classes']} classes, {len(folds)} × {n_seeds:g}")
+        click.echo(
+            f"{problem}, {head}: {one['rows']:,} training rows, {one['classes']} classes, {len(folds)} × {n_seeds:g}"
+        )
         for name in settings:
             mean = {
                 key: float(np.mean([own[name][key] for own in shared.values()]))
