@@ -57,7 +57,8 @@ def test_without_a_schedule_the_whole_rate_is_taken_at_every_step():
 
 @pytest.mark.slow
 def test_heads_of_all_schedules_share_a_stack_and_each_gets_what_it_gets_alone():
-    changes = [{"schedule": name, "warmup": warmup} for name in SCHEDULES for warmup in (0.0, 1.5)]
+    plain = [{"schedule": name} for name in SCHEDULES]
+    changes = [*plain, *({**one, "warmup": 1.5 if one["schedule"] == "one-cycle" else 0.5} for one in plain)]
     jobs = [small_job("early", patience=2, max_epochs=5, learning_rate=0.05, **one) for one in changes]
     assert len(plan_stacks(jobs, like=torch.empty(0)).stacks) == 1
     together = dict(fit_jobs(jobs, device=CPU, dtype=torch.float32))
