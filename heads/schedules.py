@@ -36,7 +36,7 @@ class Schedule:
         """Return how many epochs a training has, where there are `epoch_steps` in each and `most` may be.
 
         >>> [SCHEDULES["one-cycle"].epochs(60, epoch_steps=n) for n in (12, 29, 1000)]
-        [42, 18, 12]
+        [34, 14, 8]
         """
         if self.n_epochs is None:
             return most
@@ -45,8 +45,8 @@ class Schedule:
     def peak(self, batch_size: int) -> float:
         """Return which share of the learning rate is the largest.
 
-        >>> [round(SCHEDULES["one-cycle"].peak(batch_size), 2) for batch_size in (16, 128, 256, 512)]
-        [1.0, 1.0, 1.5, 3.0]
+        >>> [SCHEDULES["one-cycle"].peak(batch_size) for batch_size in (16, 128, 256, 512)]
+        [1.0, 1.0, 2.0, 4.0]
         """
         return max(1.0, batch_size / self.rows_a_rate)
 
@@ -66,7 +66,7 @@ SCHEDULES: Mapping[str, Schedule] = {
     "cosine": Schedule(_cosine),
     "plateau": Schedule(lambda _progress, n_stalls: FALL**n_stalls),
     "one-cycle": Schedule(  # arXiv 1708.07120; measured in docs/decisions/056
-        _cosine, n_epochs=12, least_steps=500, warmup=1.0, rows_a_rate=512 / 3
+        _cosine, n_epochs=8, least_steps=400, warmup=1.0, rows_a_rate=128
     ),
 }
 

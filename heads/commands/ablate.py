@@ -73,7 +73,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
     "--folds", "n_folds", type=int, help=f"Each row is tested in one of them; 1: one split.  [default: {USUAL_FOLDS}]"
 )
 @click.option("--seeds", default="1", show_default=True, metavar="N|LIST", help="How many, or which: 3 is 0,1,2.")
-@axis("--learning-rate", "--lr", help="Of AdamW; one-cycle takes up to thrice as much of large batches.")
+@axis("--learning-rate", "--lr", help="Of AdamW; one-cycle takes up to four times as much of large batches.")
 @axis("--hidden-dim", "--hidden", help="Width of the hidden layer; of attention over tokens half of it.")
 @axis("--dropout", help="Share of hidden units dropped in training.")
 @axis("--weight-decay", help="Of AdamW.")
