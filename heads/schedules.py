@@ -1,37 +1,74 @@
 """The schedules of the learning rate: which share of it a head takes at a step. None of them imports torch.
 
-A new schedule is a function ``(progress, n_stalls) -> share``, and an entry below.
+A new schedule is an entry below.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["SCHEDULES", "count_stalls", "share_of_rate"]
+__all__ = ["SCHEDULES", "Schedule", "count_stalls"]
 
 FALL = 0.1  # what plateau leaves of the rate at a stall, as torch's ReduceLROnPlateau does
 
-SCHEDULES: Mapping[str, Callable[[float, int], float]] = {
-    "none": lambda _progress, _n_stalls: 1.0,
-    "cosine": lambda progress, _n_stalls: 0.5 * (1 + math.cos(math.pi * progress)),  # arXiv 1608.03983
-    "plateau": lambda _progress, n_stalls: FALL**n_stalls,
-}
+
+def _cosine(progress: float, _n_stalls: int) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))  # arXiv 1608.03983
 
 
-def share_of_rate(schedule: str, step: int, *, n_warmup: int, n_steps: int, n_stalls: int) -> float:
-    """Return the share of its learning rate that a head takes at a step, counted from 0.
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes on, and how long.
 
-    Through `n_warmup` steps it rises evenly. What the schedule calls progress begins at 0 after them, and would be 1
-    after `n_steps` steps in all.
-
-    >>> [share_of_rate("cosine", step, n_warmup=2, n_steps=6, n_stalls=0) for step in (0, 1, 2, 4)]
-    [0.5, 1.0, 1.0, 0.5]
+    Progress is 0 after the warm-up, and would be 1 after the last step that there may be.
     """
-    if step < n_warmup:
-        return (step + 1) / n_warmup
-    return SCHEDULES[schedule]((step - n_warmup) / max(1, n_steps - n_warmup), n_stalls)
+
+    fall: Callable[[float, int], float]  # (progress, n_stalls) -> the share that is left
+    n_epochs: int | None = None  # that it plans, of many rows; None: as many as there may be
+    least_steps: int = 0  # of few rows it plans as many epochs as make so many steps
+    warmup: float = 0.0  # epochs, at least
+    rows_a_rate: float = math.inf  # batches of more rows take a larger rate, in proportion
+
+    def epochs(self, most: int, *, epoch_steps: int) -> int:
+        """Return how many epochs a training has, where there are `epoch_steps` in each and `most` may be.
+
+        >>> [SCHEDULES["one-cycle"].epochs(60, epoch_steps=n) for n in (12, 29, 1000)]
+        [34, 14, 8]
+        """
+        if self.n_epochs is None:
+            return most
+        return min(most, max(self.n_epochs, math.ceil(self.least_steps / epoch_steps)))
+
+    def peak(self, batch_size: int) -> float:
+        """Return which share of the learning rate is the largest.
+
+        >>> [SCHEDULES["one-cycle"].peak(batch_size) for batch_size in (16, 128, 256, 512)]
+        [1.0, 1.0, 2.0, 4.0]
+        """
+        return max(1.0, batch_size / self.rows_a_rate)
+
+    def share(self, step: int, *, n_warmup: int, n_steps: int, n_stalls: int) -> float:
+        """Return the share of the largest rate at a step, counted from 0; through `n_warmup` steps it rises evenly.
+
+        >>> [SCHEDULES["cosine"].share(step, n_warmup=2, n_steps=6, n_stalls=0) for step in (0, 1, 2, 4)]
+        [0.5, 1.0, 1.0, 0.5]
+        """
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return self.fall((step - n_warmup) / max(1, n_steps - n_warmup), n_stalls)
+
+
+SCHEDULES: Mapping[str, Schedule] = {
+    "none": Schedule(lambda _progress, _n_stalls: 1.0),
+    "cosine": Schedule(_cosine),
+    "plateau": Schedule(lambda _progress, n_stalls: FALL**n_stalls),
+    "one-cycle": Schedule(  # arXiv 1708.07120; measured in docs/decisions/056
+        _cosine, n_epochs=8, least_steps=400, warmup=1.0, rows_a_rate=128
+    ),
+}
 
 
 def count_stalls(scores: Sequence[Any], *, patience: int) -> int:

@@ -43,6 +43,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "hidden_dim": 1024,
         "dropout": 0.0,
         "weight_decay": 0.0,
+        "schedule": "none",
+        "batch_size": 256,
         "max_epochs": 60,
         "patience": 60,
         "keep": "last",
@@ -71,10 +73,10 @@ class FitSettings:
     absent: str = "zeros"  # what stands for an absent modality: zeros, which are the mean, or a learned vector
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
-    schedule: str = "none"  # of the learning rate: constant, or cosine or plateau (`heads.schedules`)
+    schedule: str = "one-cycle"  # of the learning rate, or none, cosine or plateau (`heads.schedules`)
     warmup: float = 0.0  # epochs through which the learning rate rises to what it is
-    batch_size: int = 256  # at most; few rows make smaller ones, so that an epoch has 16 steps
-    max_epochs: int = 60
+    batch_size: int = 512  # at most; few rows make smaller ones, so that an epoch has 16 steps
+    max_epochs: int = 60  # the schedule may plan fewer
     patience: int = 6  # epochs without a better macro-F1 on the validation rows
     keep: str = "best"  # the weights of the epoch that is best on the validation rows, or last: those of max_epochs
     class_weights: str | tuple[float, ...] = "equal"  # or balanced: each weighs the same in the loss; or K numbers

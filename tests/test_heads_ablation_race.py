@@ -27,7 +27,7 @@ from heads.workflows.ablate import ablate
 FOLDS_AT_ONCE = Bench.folds_at_once
 RACE = AblationSettings(
     fusions=("early", "late"),
-    grid={"hidden_dim": (16,), "max_epochs": (3,), "learning_rate": (1e-5, 3e-3, 1e-2)},
+    grid={"hidden_dim": (16,), "max_epochs": (3,), "learning_rate": (1e-5, 3e-3, 1e-2), "schedule": ("none",)},
     n_folds=3,
     n_resamples=100,
     precision="fp32",

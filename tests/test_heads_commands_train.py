@@ -71,7 +71,7 @@ def heads_train(cache_path, tmp_path):
     """Run the command on the cache, quickly and into a folder of its own; the report has tests of its own."""
 
     def run(*arguments, cache=cache_path):
-        quick = ("--no-report", "--max-epochs", 3, "--hidden-dim", 16)
+        quick = ("--no-report", "--schedule", "none", "--max-epochs", 3, "--hidden-dim", 16)
         return invoke(train, cache, "--runs", tmp_path / "runs", *quick, *arguments)
 
     return run

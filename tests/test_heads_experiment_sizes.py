@@ -92,7 +92,8 @@ def test_the_last_size_is_the_run_s_and_the_others_stand_beside_it(folder):
     assert list(sizes) == list(config["sizes"]) == ["small", "large", "regularised"]
     assert config["settings"]["dropout"] == 0.5
     assert config["sizes"]["large"] == {
-        "dropout": 0.0, "modality_dropout": 0.0, "weight_decay": 0.0, "patience": 60, "keep": "last"
+        "dropout": 0.0, "modality_dropout": 0.0, "weight_decay": 0.0, "schedule": "none", "batch_size": 256,
+        "patience": 60, "keep": "last",
     }  # fmt: skip
     for head, own in sizes["regularised"].items():
         assert own["test"]["accuracy"] == metrics["heads"][head]["accuracy"]

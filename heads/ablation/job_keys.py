@@ -14,11 +14,13 @@ from heads.experiment.input_digests import array_sha256, rows_sha256, split_sha2
 from heads.experiment.result_store import job_key
 from heads.head_types import head_type
 from heads.modules.plugin import plugin_sha256
-from heads.settings import FitSettings
 
 __all__ = ["JobKeys"]
 
-LATER = ("scaling", "schedule", "warmup")  # settings that results are remembered without, from before there were such
+# Settings that results are remembered without, from before there were such, and what they were trained with; and what
+# the keys of heads say to which a setting makes no difference, since its default was another.
+LATER = {"scaling": "z-score", "schedule": "none", "warmup": 0.0}
+UNUSED = {"schedule": "none", "batch_size": 256}
 
 
 class JobKeys:
@@ -63,7 +65,7 @@ class JobKeys:
                 "split": self._split_sha256(job.fold),
                 "description": _without_later(description.to_dict()),
                 "plugin": self._plugin_sha256(description.plugin) if description.plugin else "",
-                "settings": _keyed(job.settings),
+                "settings": _keyed(job),
                 "trained_on": self._trained_on,
             }
         )
@@ -74,10 +76,11 @@ class JobKeys:
         return {encoder[0]: array_sha256(names[encoder].numpy()) for encoder in encoders if encoder in names}
 
 
-def _keyed(settings: FitSettings) -> dict[str, Any]:
-    """Return the settings that a key is of: with a later one at its default a job is what it was without it."""
-    return _without_later(asdict(settings))
+def _keyed(job: FoldJob) -> dict[str, Any]:
+    """Return the settings that a key is of: with a later one at what was before it a job is what it was without it."""
+    unused = {name: value for name, value in UNUSED.items() if name not in job.configuration.used}
+    return _without_later({**asdict(job.settings), **unused})
 
 
 def _without_later(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in LATER or value != getattr(FitSettings, name)}
+    return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}

@@ -73,11 +73,11 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
     "--folds", "n_folds", type=int, help=f"Each row is tested in one of them; 1: one split.  [default: {USUAL_FOLDS}]"
 )
 @click.option("--seeds", default="1", show_default=True, metavar="N|LIST", help="How many, or which: 3 is 0,1,2.")
-@axis("--learning-rate", "--lr", help="Of AdamW.")
+@axis("--learning-rate", "--lr", help="Of AdamW; one-cycle takes up to four times as much of large batches.")
 @axis("--hidden-dim", "--hidden", help="Width of the hidden layer; of attention over tokens half of it.")
 @axis("--dropout", help="Share of hidden units dropped in training.")
 @axis("--weight-decay", help="Of AdamW.")
-@axis("--schedule", help="Of the learning rate: none, cosine or plateau.")
+@axis("--schedule", help="Of the learning rate: one-cycle, none, cosine or plateau.")
 @axis("--warmup", help="Epochs through which the learning rate rises.")
 @axis("--batch-size", help="Rows a step, at most.")
 @axis("--rank", help="Of lowrank.")
@@ -87,7 +87,7 @@ def _use_grid_file(context: click.Context, _: click.Parameter, path: Path | None
 @axis("--class-weights", help="In the loss: equal or balanced.")
 @axis("--logit-adjustment", help="Times the log of each class's share, added to its logit in training; or auto.")
 @axis("--per-class", help="Rows of each class in an epoch: numbers, smallest, largest or all.")
-@axis("--max-epochs", help="At most so many.")
+@axis("--max-epochs", help="At most so many; one-cycle plans fewer.")
 @axis("--patience", help="Epochs without a better validation macro-F1 before stopping.")
 @setting("--search", "n_trials", type=int, metavar="N", help="N trials for each head instead of every combination; "
          "then 1e-4..1e-2 is a range. Needs Optuna.")  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from heads.device import to_host
 from heads.errors import HeadError, SettingError
 from heads.modules.seeded import head_alone
-from heads.schedules import count_stalls, share_of_rate
+from heads.schedules import SCHEDULES, count_stalls
 from heads.settings import AUTO
 from heads.training.job import Fit, Job
 from heads.training.row_source import NONE, Source, View
@@ -55,6 +55,8 @@ class Member:
         self.generator = torch.Generator().manual_seed((job.settings.seed + ORDER_SEED) % 2**63)
         self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
         self.n_steps = job.n_epoch_rows // self.batch_size  # of an epoch
+        self._schedule = SCHEDULES[job.settings.schedule]
+        self._n_epochs = self._schedule.epochs(job.settings.max_epochs, epoch_steps=self.n_steps)
         self._train = torch.from_numpy(job.task.split.train)
         self._train_targets = job.train_targets
         self._per_class = job.per_class
@@ -100,14 +102,11 @@ class Member:
         settings, first = self.job.settings, len(self._history) * self.n_steps
         scores = [(epoch["validation_macro_f1"], -epoch["validation_loss"]) for epoch in self._history]
         n_stalls = count_stalls(scores, patience=max(1, settings.patience // 2))
+        n_warmup = round(max(settings.warmup, self._schedule.warmup) * self.n_steps)
+        peak = self._schedule.peak(self.batch_size)
         return [
-            share_of_rate(
-                settings.schedule,
-                step,
-                n_warmup=round(settings.warmup * self.n_steps),
-                n_steps=settings.max_epochs * self.n_steps,
-                n_stalls=n_stalls,
-            )
+            peak
+            * self._schedule.share(step, n_warmup=n_warmup, n_steps=self._n_epochs * self.n_steps, n_stalls=n_stalls)
             for step in range(first, first + self.n_steps)
         ]
 
@@ -133,7 +132,7 @@ class Member:
     def has_stopped(self) -> bool:
         """Whether another epoch is not worth it, or not allowed."""
         n_epochs = len(self._history)
-        return n_epochs >= self.job.settings.max_epochs or n_epochs - self._best_epoch >= self.job.settings.patience
+        return n_epochs >= self._n_epochs or n_epochs - self._best_epoch >= self.job.settings.patience
 
     def fit(self) -> Fit:
         """Return the head as it was in its best epoch."""

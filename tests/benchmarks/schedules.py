@@ -35,14 +35,16 @@ from heads.metrics.scores import scores  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
 
 WHOLE = {"max_epochs": 20, "patience": 20}  # epochs, none of them left out
+NONE = {"schedule": "none", "batch_size": 256}  # the defaults until there was one-cycle
 VARIANTS = {
-    "none": {},
-    "none, warm-up 2": {"warmup": 2.0},
-    "plateau": {"schedule": "plateau"},
-    "cosine": {"schedule": "cosine"},
-    "none, 20 epochs": WHOLE,
-    "cosine, 20 epochs": {"schedule": "cosine", **WHOLE},
-    "cosine, 20 epochs, warm-up 2": {"schedule": "cosine", "warmup": 2.0, **WHOLE},
+    "none": NONE,
+    "none, warm-up 2": {**NONE, "warmup": 2.0},
+    "plateau": {**NONE, "schedule": "plateau"},
+    "cosine": {**NONE, "schedule": "cosine"},
+    "none, 20 epochs": {**NONE, **WHOLE},
+    "cosine, 20 epochs": {**NONE, "schedule": "cosine", **WHOLE},
+    "cosine, 20 epochs, warm-up 2": {**NONE, "schedule": "cosine", "warmup": 2.0, **WHOLE},
+    "one-cycle": {},
 }
 STUDENT = {2: 12.706, 3: 4.303, 5: 2.776}  # 97.5 %, by the number of folds
 

@@ -163,7 +163,7 @@ def fits(*, device: torch.device, n_rows: int, epochs: int, rounds: int, **_: An
     found = []
     click.echo("width  batch  sklearn s  bf16 s  fp32 s  sklearn/bf16  bf16/peak  fp32/peak  acc sklearn  acc bf16")
     for hidden, batch in ((100, 200), (256, 256), (512, 512), (1024, 1024)):
-        settings = FitSettings(hidden_dim=hidden, batch_size=batch, max_epochs=epochs, patience=epochs)
+        settings = FitSettings(hidden_dim=hidden, batch_size=batch, max_epochs=epochs, patience=epochs, schedule="none")
         jobs = [
             job_of(name, task, replace(settings, seed=n)) for n, task in enumerate(tasks) for name in (*DIMS, "early")
         ]
