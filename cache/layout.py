@@ -62,6 +62,7 @@ variable-length types occur, and `open_checked` refuses a file that has them.
 from __future__ import annotations
 
 import io
+import math
 import re
 import stat
 from collections.abc import Iterable, Iterator
@@ -188,41 +189,43 @@ def _walk(
     """Yield all that is below a group of this path, each with its own path, checked as `datasets` says."""
     if depth == 0:
         raise UnsafeFileError(f"{group.name} lies deeper than the format goes.")
+    links = group.id.links
     for name in group.id:  # by h5py's lower functions: `group[name]` makes a file object for each
         place = path + name.decode(errors="surrogateescape")
-        if group.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+        link = links.get_info(name)
+        if link.type != h5py.h5l.TYPE_HARD:
             raise UnsafeFileError(f"/{place} is a link to elsewhere.")
-        stored = h5py.h5o.open(group.id, name)
-        address = h5py.h5o.get_info(stored).addr
-        if address in seen:
+        if link.u in seen:  # the address of what it names
             raise UnsafeFileError(f"/{place} is a second name of something else.")
-        seen.add(address)
-        if isinstance(stored, h5py.h5g.GroupID):
-            yield place, (item := h5py.Group(stored))
-            yield from _walk(item, f"{place}/", depth=depth - 1, seen=seen)
-        elif isinstance(stored, h5py.h5d.DatasetID):
+        seen.add(link.u)
+        stored = h5py.h5o.open(group.id, name)
+        if isinstance(stored, h5py.h5d.DatasetID):
             dataset = h5py.Dataset(stored, readonly=True)
             _check_storage(dataset)
             yield place, dataset
+        elif isinstance(stored, h5py.h5g.GroupID):
+            yield place, (item := h5py.Group(stored))
+            yield from _walk(item, f"{place}/", depth=depth - 1, seen=seen)
         else:
             raise UnsafeFileError(f"/{place} is neither a group nor a dataset.")
 
 
 def _check_storage(dataset: h5py.Dataset) -> None:
+    # Each of h5py's properties asks HDF5 anew, for a copy of what it knows; of a file opened there are dozens.
     properties = dataset.id.get_create_plist()
-    if dataset.is_virtual or properties.get_external_count():
+    if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
         raise UnsafeFileError(f"{dataset.name} takes its data from another file.")
-    if dataset.dtype.kind not in "biufS":
-        raise UnsafeFileError(f"expected {dataset.name} to hold numbers or bytes, got {dataset.dtype}.")
+    dtype, shape = dataset.dtype, dataset.shape
+    if dtype.kind not in "biufS":
+        raise UnsafeFileError(f"expected {dataset.name} to hold numbers or bytes, got {dtype}.")
     filters = {properties.get_filter(n)[0] for n in range(properties.get_nfilters())}  # a name may be anything
     if not filters <= _FILTERS:
         raise UnsafeFileError(
             f"{dataset.name} is filtered by HDF5's {', '.join(map(str, sorted(filters - _FILTERS)))}."
         )
-    if dataset.nbytes > dataset.id.get_storage_size():
-        raise UnsafeFileError(
-            f"{dataset.name} claims {dataset.nbytes} bytes and stores {dataset.id.get_storage_size()}."
-        )
+    n_bytes = 0 if shape is None else math.prod(shape) * dtype.itemsize
+    if n_bytes > (n_stored := dataset.id.get_storage_size()):
+        raise UnsafeFileError(f"{dataset.name} claims {n_bytes} bytes and stores {n_stored}.")
 
 
 def _check_claims(items: Iterable[h5py.Group | h5py.Dataset], *, n_bytes: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import os
 import re
 import signal
@@ -37,29 +38,50 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests: where one of them came last, the other cores would wait for it."""
+    """Begin with the files on Ray, and with those that have slow tests: where one came last, all would wait for it."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (not item.path.stem.endswith("_ray"), item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all files on Ray to one process, as a cluster takes ten seconds to start, and waits most of its time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class RayTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            return "ray" if path.endswith("_ray.py") else path
+
+    return RayTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
-    """Spare Python to look for garbage among a million objects of tests and libraries again and again."""
-    gc.collect()
+    """Spare all tests what grows with the libraries that are in memory."""
+    # Python need not look for garbage among a million objects of tests and libraries, nor does it now.
     gc.freeze()
     gc.set_threshold(5_000)
     gc.enable()
+    # Six times a test, pytest has each logger hear for it that tells none above it; there are dozens in the libraries.
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("torch", "transformers"):
+            logger.propagate = True
 
 
 def pytest_sessionfinish() -> None:
     """End what was started for all tests."""
-    if fork_server := sys.modules.get("fork_server"):
-        fork_server.close()
+    for name in ("fork_server", "ray_cluster"):
+        if module := sys.modules.get(name):
+            module.close()
 
 
 @pytest.fixture(scope="session")
 def _fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where matplotlib keeps its list of fonts, which takes it two seconds to make, for all processes of tests."""
-    return tmp_path_factory.mktemp("fonts")
+    folder = tmp_path_factory.getbasetemp()
+    fonts = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "fonts"
+    fonts.mkdir(exist_ok=True)
+    return fonts
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,7 +94,10 @@ def _caches_elsewhere(_fonts: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_browser_is_left() -> Iterator[None]:
+def _little_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the cluster before files that need none, and the browser after each file."""
+    if not request.path.stem.endswith("_ray") and (ray_cluster := sys.modules.get("ray_cluster")):
+        ray_cluster.close()
     yield
     if browser := sys.modules.get("browser"):
         browser.close()
@@ -171,12 +196,11 @@ def served_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Any]:
+def ray_cluster() -> Any:
     """A Ray cluster of two node processes, which take a share of a core even when they are idle."""
-    from ray_cluster import ray_cluster  # Ray is for those who ask
+    from ray_cluster import cluster  # Ray is for those who ask
 
-    with ray_cluster() as cluster:
-        yield cluster
+    return cluster()
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-import time
 from dataclasses import replace
 
 import pytest
+from ray_cluster import Beside
 from ray_workers import Squarer
 
 from cache.errors import SettingError, WorkerError
 from cache.workers.ray_pool import RayPool, RaySettings, _Queue
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 TASKS = list(range(12))
 
@@ -41,10 +39,10 @@ def n_tries(folder, number):
 def test_all_tasks_are_done_by_as_many_workers_as_there_is_room_for(pool, tmp_path):
     (tmp_path / "wait").touch()
     with pool() as workers:
-        results = beside(lambda: dict(workers.run(TASKS)))
-        await_(lambda: len(pids_in(tmp_path)) == 2)
-        (tmp_path / "wait").unlink()
-        assert results.get(timeout=60) == {number: number**2 for number in TASKS}
+        with Beside(lambda: dict(workers.run(TASKS))) as run:
+            run.await_(lambda: len(pids_in(tmp_path)) == 2)
+            (tmp_path / "wait").unlink()
+        assert run.result() == {number: number**2 for number in TASKS}
         assert dict(workers.run([20, 21])) == {20: 400, 21: 441}
     assert len(pids_in(tmp_path)) == 2
     assert all(n_tries(tmp_path, number) == 1 for number in TASKS)
@@ -62,11 +60,10 @@ def test_a_task_whose_worker_is_killed_is_done_by_another(pool, tmp_path, caplog
 def test_a_task_that_hangs_meets_its_deadline(pool, tmp_path):
     """The deadline is moved for the one that hangs: no length of it is enough for all that a busy machine starts."""
     (tmp_path / "hang-3").touch()
-    with pool() as workers:
-        results = beside(lambda: dict(workers.run(TASKS)))
-        await_(lambda: not (tmp_path / "hang-3").exists())
+    with pool() as workers, Beside(lambda: dict(workers.run(TASKS))) as run:
+        run.await_(lambda: not (tmp_path / "hang-3").exists())
         next(worker for worker in list(workers._workers) if worker.task == 3).since_s = float("-inf")
-        assert results.get(timeout=60) == {number: number**2 for number in TASKS}
+        assert run.result() == {number: number**2 for number in TASKS}
     assert n_tries(tmp_path, 3) == 2
 
 
@@ -94,13 +91,13 @@ def test_nodes_may_come_and_go(pool, ray_cluster, tmp_path, caplog):
     """A node that joins gets work; what a node does that goes is done by another."""
     (tmp_path / "wait").touch()
     with caplog.at_level(logging.WARNING, "embed_once"), pool() as workers:
-        results = beside(lambda: dict(workers.run(TASKS)))
-        node = ray_cluster.add_node(num_cpus=1)
-        await_(lambda: len(pids_in(tmp_path)) == 3 and len(list(tmp_path.glob("task-*"))) == 3)
-        ray_cluster.remove_node(node, allow_graceful=False)
-        await_(lambda: "A worker is gone" in caplog.text)
-        (tmp_path / "wait").unlink()
-        assert results.get(timeout=60) == {number: number**2 for number in TASKS}
+        with Beside(lambda: dict(workers.run(TASKS))) as run:
+            node = ray_cluster.add_node(num_cpus=1)
+            run.await_(lambda: len(pids_in(tmp_path)) == 3 and len(list(tmp_path.glob("task-*"))) == 3)
+            ray_cluster.remove_node(node, allow_graceful=False)
+            run.await_(lambda: "A worker is gone" in caplog.text)
+            (tmp_path / "wait").unlink()
+        assert run.result() == {number: number**2 for number in TASKS}
     assert sum(n_tries(tmp_path, number) for number in TASKS) == len(TASKS) + 1
 
 
@@ -132,12 +129,11 @@ def test_a_cluster_whose_room_goes_for_good_is_named(pool, ray_cluster, tmp_path
             dict(workers.run([1]))
         return str(failed.value)
 
-    with pool(cpus_per_worker=3) as workers:
-        errors = beside(fail)
-        await_(lambda: list(tmp_path.glob("task-*")))
+    with pool(cpus_per_worker=3) as workers, Beside(fail) as run:
+        run.await_(lambda: list(tmp_path.glob("task-*")))
         ray_cluster.remove_node(node, allow_graceful=False)
         workers.settings = replace(workers.settings, deadline_s=1.0)
-        assert "needs 3 CPU within 1 s, but none did" in errors.get(timeout=60)
+        assert "needs 3 CPU within 1 s, but none did" in run.result()
 
 
 def test_a_task_that_was_done_by_the_third_worker_that_died_is_done():
@@ -168,18 +164,3 @@ def test_a_cluster_without_room_is_named(pool):
 def test_settings_out_of_range_are_named(changes, option):
     with pytest.raises(SettingError, match=option):
         RaySettings(**changes)
-
-
-def beside(function):
-    """Return the queue that a function's result comes to, which runs in a thread of its own."""
-    results = queue.SimpleQueue()
-    threading.Thread(target=lambda: results.put(function()), daemon=True).start()
-    return results
-
-
-def await_(is_so, *, within_s=60):
-    """Wait until something is so."""
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -10,8 +10,10 @@ import re
 import shutil
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -66,21 +68,50 @@ def turned(orientation):
     return exif
 
 
-PICTURES = {
-    **{f"{mode} png": saved(drawing(mode)) for mode in ("RGB", "L", "1", "P", "RGBA", "LA", "I;16")},
-    **{f"RGB {kind.lower()}": saved(drawing(), kind) for kind in ("JPEG", "GIF", "WEBP", "BMP", "TIFF")},
-    **({"RGB avif": saved(drawing(), "AVIF")} if features.check("avif") else {}),
-    "RGB mpo": saved(drawing(), "MPO", save_all=True, append_images=[drawing("L").convert("RGB")]),
-    "L jpeg": saved(drawing("L"), "JPEG"),
-    "CMYK jpeg": saved(drawing("CMYK"), "JPEG"),
-    "YCbCr tiff": saved(drawing("YCbCr"), "TIFF"),
-    "P png with a transparent colour": saved(drawing("P"), transparency=7),
-    "animated gif": saved(drawing("P"), "GIF", save_all=True, append_images=[Image.new("P", (320, 280))]),
-    "turned jpeg": saved(drawing(), "JPEG", exif=turned(6)),
-    "mirrored png": saved(drawing("RGBA"), exif=turned(5)),
-    "tiny png": saved(drawing(width=3, height=2)),
-    "wide png": saved(drawing(width=400, height=20)),
-}
+def pages(image, kind, second):
+    return saved(image, kind, save_all=True, append_images=[second])
+
+
+class Pictures(Mapping):
+    """Contents by name, each drawn when it is first asked for: every process of tests collects all, few need any."""
+
+    def __init__(self, recipes):
+        self._recipes, self._drawn = recipes, {}
+
+    def __getitem__(self, name):
+        if name not in self._drawn:
+            self._drawn[name] = self._recipes[name]()
+        return self._drawn[name]
+
+    def __iter__(self):
+        return iter(self._recipes)
+
+    def __len__(self):
+        return len(self._recipes)
+
+
+PICTURES = Pictures(
+    {
+        **{
+            f"{mode} png": partial(lambda mode: saved(drawing(mode)), mode)
+            for mode in ("RGB", "L", "1", "P", "RGBA", "LA", "I;16")
+        },
+        **{
+            f"RGB {kind.lower()}": partial(lambda kind: saved(drawing(), kind), kind)
+            for kind in ("JPEG", "GIF", "WEBP", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
+        },
+        "RGB mpo": lambda: pages(drawing(), "MPO", drawing("L").convert("RGB")),
+        "L jpeg": lambda: saved(drawing("L"), "JPEG"),
+        "CMYK jpeg": lambda: saved(drawing("CMYK"), "JPEG"),
+        "YCbCr tiff": lambda: saved(drawing("YCbCr"), "TIFF"),
+        "P png with a transparent colour": lambda: saved(drawing("P"), transparency=7),
+        "animated gif": lambda: pages(drawing("P"), "GIF", Image.new("P", (320, 280))),
+        "turned jpeg": lambda: saved(drawing(), "JPEG", exif=turned(6)),
+        "mirrored png": lambda: saved(drawing("RGBA"), exif=turned(5)),
+        "tiny png": lambda: saved(drawing(width=3, height=2)),
+        "wide png": lambda: saved(drawing(width=400, height=20)),
+    }
+)
 
 
 def plain_rgb(content):

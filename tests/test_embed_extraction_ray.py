@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import ray_encoders
 from bucket_server import BUCKET
+from ray_cluster import Beside
 from support import ROOT, write_catalogue
 
 import embed.extraction.run_encoders
@@ -21,7 +21,7 @@ from cache.workers.ray_pool import RayPool
 from embed import ExtractSettings, WorkerError, extract
 from embed.extraction.engines import ray_engine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 TEXTS = [f"product {n}" for n in range(96)]
 MAKER = "ray_encoders:make_encoders"
@@ -79,35 +79,6 @@ def assert_equal(path, other):
     assert not path.with_name(f"{path.name}.journal").exists()
 
 
-class Beside:
-    """A function in a thread beside the block, whose end waits for it."""
-
-    def __init__(self, function):
-        self.error = None
-        self.thread = threading.Thread(target=self._run, args=(function,), daemon=True)
-
-    def _run(self, function):
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - raised below
-            self.error = error
-
-    def __enter__(self):
-        self.thread.start()
-
-    def __exit__(self, *_):
-        self.thread.join(timeout=120)
-        assert self.error is None, self.error
-        assert not self.thread.is_alive()
-
-
-def await_(is_so, *, within_s=120):
-    end = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def workers(notes):
     return {int(path.name.partition("-")[2]) for path in notes.glob("worker-*")}
 
@@ -149,15 +120,15 @@ def test_node_comes_and_another_goes(shop, notes, local, tmp_path, ray_cluster):
     path = tmp_path / "c.h5"
     settings = settings_of(notes, address=ray_cluster.address)
     # Ray starts nodes in the main thread alone, and connects there.
-    with connected(import_ray(), ray_cluster.address), Beside(lambda: extract(shop, path, settings=settings)):
+    with connected(import_ray(), ray_cluster.address), Beside(lambda: extract(shop, path, settings=settings)) as run:
         try:
-            await_(lambda: len(workers(notes) - {os.getpid()}) == 2)
+            run.await_(lambda: len(workers(notes) - {os.getpid()}) == 2)
             before = workers(notes)
             node = ray_cluster.add_node(num_cpus=1)
-            await_(lambda: len(workers(notes) - before) == 1)
+            run.await_(lambda: len(workers(notes) - before) == 1)
             (pid,) = workers(notes) - before
             ray_cluster.remove_node(node, allow_graceful=False)
-            await_(lambda: not is_alive(pid))
+            run.await_(lambda: not is_alive(pid))
         finally:
             (notes / "wait").unlink()
     assert_equal(path, local)
@@ -174,15 +145,13 @@ def test_worker_that_hangs_meets_its_deadline(shop, notes, local, tmp_path, ray_
             pools.append(self)
             return super().__enter__()
 
-    def pass_deadline():
-        await_(lambda: (notes / "hanging").exists() and len(encoded(notes)) >= 96 - 12)
-        for worker in pools[0]._workers:
-            worker.since_s = float("-inf")
-
     monkeypatch.setattr(ray_engine, "RayPool", Watched)
     path = tmp_path / "c.h5"
-    with Beside(pass_deadline):
-        extract(shop, path, settings=settings_of(notes, address=ray_cluster.address))
+    settings = settings_of(notes, address=ray_cluster.address)
+    with connected(import_ray(), ray_cluster.address), Beside(lambda: extract(shop, path, settings=settings)) as run:
+        run.await_(lambda: (notes / "hanging").exists() and len(encoded(notes)) >= 96 - 12)
+        for worker in pools[0]._workers:
+            worker.since_s = float("-inf")
     assert_equal(path, local)
     assert len(workers(notes) - {os.getpid()}) >= 2
 
@@ -220,12 +189,14 @@ def test_driver_is_killed_and_the_same_line_encodes_the_rest(shop, notes, local,
         stderr=subprocess.PIPE,
     )
     try:
-        await_(lambda: process.poll() is not None or ((notes / "wait").exists() and len(committed_or_none(path)) >= 4))
+        while process.poll() is None and not ((notes / "wait").exists() and len(committed_or_none(path)) >= 4):
+            time.sleep(0.05)
         assert process.poll() is None, process.stderr.read().decode()
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    await_(lambda: not any(is_alive(pid) for pid in workers(notes) - {os.getpid()}))
+    while any(is_alive(pid) for pid in workers(notes) - {os.getpid()}):  # Ray ends those of a driver that is gone
+        time.sleep(0.05)
     kept = committed(path)
     assert kept
     (notes / "wait").unlink()

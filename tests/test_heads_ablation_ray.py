@@ -22,7 +22,7 @@ from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
 from heads.workflows.ablate import ablate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.usefixtures("undrawn")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 SCORES = ("test_accuracy", "test_macro_f1", "test_log_loss", "validation_macro_f1", "best_epoch")
 
