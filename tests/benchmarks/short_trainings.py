@@ -34,7 +34,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-from few_labels import draw_split, interval, load  # noqa: E402 - they are on the path by now
+from labelled_products import draw_split, load  # noqa: E402 - they are on the path by now
+from paired_interval import interval  # noqa: E402
 
 from cache import EncoderSpec  # noqa: E402
 from heads.data.labels import Labels  # noqa: E402
