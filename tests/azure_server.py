@@ -14,10 +14,10 @@ import time
 import urllib.parse
 from pathlib import Path
 
-import pytest
 from bucket_server import BUCKET, STARTS_IN_S, free_ports
 
 ACCOUNT = "devstoreaccount1"  # Azurite's own, with its published key
+PROGRAM = shutil.which("azurite-blob")
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
@@ -46,14 +46,11 @@ class AzureServer:
     """A server with one container, at a free port."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("azurite-blob")
-        if program is None:
-            pytest.skip("no server of Azure's blobs: npm install -g azurite")
         (self.port,) = free_ports(1)
         self._output = (folder / "output").open("wb")
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(folder / "data")]
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
-        self._process = subprocess.Popen([program, *options], stdout=self._output, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen([str(PROGRAM), *options], stdout=self._output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + STARTS_IN_S
         while not self._makes_container():
             assert self._process.poll() is None, (folder / "output").read_text()[-2000:]

@@ -6,7 +6,7 @@ Where access is concerned, there are others of the same names.
 import re
 
 import pytest
-from azure_server import ACCOUNT, KEY, AzureServer, signed_access
+from azure_server import ACCOUNT, KEY, PROGRAM, AzureServer, signed_access
 from bucket_server import BUCKET, open_proxy
 from support import CountingEncoder, invoke, small_catalogue
 from test_cache_cloud import *  # noqa: F403
@@ -19,6 +19,9 @@ from cache.cloud.mirrored_journal import open_journal
 from cache.errors import CloudError
 from embed import extract
 from embed.commands.extract import extract as extract_command
+
+if PROGRAM is None:
+    pytest.skip("no server of Azure's blobs: npm install -g azurite", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 
