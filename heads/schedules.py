@@ -32,15 +32,18 @@ class Schedule:
     warmup: float = 0.0  # epochs, at least
     rows_a_rate: float = math.inf  # batches of more rows take a larger rate, in proportion
 
-    def epochs(self, most: int, *, epoch_steps: int) -> int:
+    def epochs(self, most: int, *, epoch_steps: int, batch_size: int) -> int:
         """Return how many epochs a training has, where there are `epoch_steps` in each and `most` may be.
 
-        >>> [SCHEDULES["one-cycle"].epochs(60, epoch_steps=n) for n in (12, 29, 1000)]
-        [34, 14, 8]
+        A step at a larger rate counts for as many.
+
+        >>> plan = SCHEDULES["one-cycle"].epochs
+        >>> [plan(60, epoch_steps=n, batch_size=size) for n, size in [(12, 16), (30, 128), (16, 512), (48, 512)]]
+        [60, 50, 24, 8]
         """
         if self.n_epochs is None:
             return most
-        return min(most, max(self.n_epochs, math.ceil(self.least_steps / epoch_steps)))
+        return min(most, max(self.n_epochs, math.ceil(self.least_steps / (epoch_steps * self.peak(batch_size)))))
 
     def peak(self, batch_size: int) -> float:
         """Return which share of the learning rate is the largest.
@@ -66,7 +69,7 @@ SCHEDULES: Mapping[str, Schedule] = {
     "cosine": Schedule(_cosine),
     "plateau": Schedule(lambda _progress, n_stalls: FALL**n_stalls),
     "one-cycle": Schedule(  # arXiv 1708.07120; measured in docs/decisions/056
-        _cosine, n_epochs=8, least_steps=400, warmup=1.0, rows_a_rate=128
+        _cosine, n_epochs=8, least_steps=1500, warmup=1.0, rows_a_rate=128
     ),
 }
 

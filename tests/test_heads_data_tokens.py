@@ -333,8 +333,9 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
 # From a cache to a run and back.
 
 QUICK = TrainSettings(
-    hidden_dim=64, max_epochs=24, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention")
-)
+    hidden_dim=64, max_epochs=24, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention"),
+    schedule="none", batch_size=256,  # in so few epochs a rate that falls to nothing does not get there
+)  # fmt: skip
 N, N_SYMBOLS, N_VALUES = 1200, 8, 3
 
 

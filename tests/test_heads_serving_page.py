@@ -173,13 +173,20 @@ def test_a_slider_changes_the_late_answer_as_the_house_s_late_fusion_would(opene
     sent = []
     page.on("request", lambda request: sent.append(request.url))
     slider = page.get_by_role("slider", name="image")
+
+    def moved(weight):
+        """The others keep their proportions."""
+        others = {name: trained[name] for name in trained if name != "image"}
+        return {"image": weight, **{name: (1 - weight) * one / sum(others.values()) for name, one in others.items()}}
+
     for weight in (80, 0, 100):
         slider.fill(str(weight))
-        assert_late(page, said["explain"], {"image": weight / 100, "text": 1 - weight / 100})
+        assert_late(page, said["explain"], moved(weight / 100))
     slider.press("ArrowLeft")
-    assert_late(page, said["explain"], {"image": 0.99, "text": 0.01})
+    assert_late(page, said["explain"], moved(0.99))
     shares = page.locator("#sliders div:not(.missing) output").all_inner_texts()
-    assert shares == ["99.0 %", "1.0 %"]
+    given = {name: weight for name, weight in moved(0.99).items() if name in said["explain"]["probabilities"]}
+    assert shares == [f"{100 * weight / sum(given.values()):.1f} %" for weight in given.values()]
     page.get_by_role("button", name="Reset").click()
     assert_late(page, said["explain"], trained)
     assert not sent

@@ -71,7 +71,8 @@ def test_a_head_in_a_stack_sees_what_it_sees_alone():
     jobs = [small_job("early", one, seed=seed) for one in (task, replace(task, augmented={})) for seed in (0, 1)]
     together = dict(fit_jobs(jobs, device=CPU, dtype=torch.float32))
     for place, job in enumerate(jobs):
-        assert together[place].history == fit(job).history
+        for mine, alone in zip(together[place].history, fit(job).history, strict=True):
+            assert mine == pytest.approx(alone, rel=1e-5)  # a stack adds up in another order on some processors
     assert together[0].history != together[2].history
 
 

@@ -176,7 +176,9 @@ def test_verdicts_are_differences_of_the_metrics(report):
     assert [verdict["sentence"] for verdict in written] == [verdict.sentence for verdict in report.verdicts]
 
 
-def test_the_weights_kept_are_those_of_the_best_epoch(report):
+def test_the_weights_kept_are_those_of_the_best_epoch(folder, cache_path):
+    """In fp32: in bf16 a row that two classes nearly share may be answered otherwise beside other rows."""
+    report = train(cache_path, settings=replace(QUICK, precision="fp32"), runs_path=folder / "fp32")
     for name, found in report.metrics.items():
         if name == "late":
             continue
@@ -290,7 +292,7 @@ def test_test_rows_never_influence_training(tmp_path):
             targets[tested] = 2 - targets[tested]
         columns = {"label": [f"{code}" for code in targets], "side": sides.tolist()}
         path = synthetic_cache(tmp_path / f"{name}.h5", {"image": image, "text": text}, columns)
-        settings = replace(QUICK, split_column="side", max_epochs=4)
+        settings = replace(QUICK, split_column="side", max_epochs=4, schedule="none")
         runs.append(train(path, settings=settings, runs_path=tmp_path / "runs", name=name))
     for name in ALL:
         first, second = (weights_of(found.run_path, name) for found in runs)

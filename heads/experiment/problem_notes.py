@@ -91,7 +91,7 @@ def split_column_notes(cache: Cache) -> list[str]:
             continue
         sides = {side_of(cell) for cell in set(cache.column(column)) if cell.strip()}
         if sides >= {"train", "test"} and "" not in sides:
-            return [f"{column} says train and test: --split-column {column} takes that split in place of a drawn one."]
+            return [f"{column} says train and test: --split-column {column} takes that split."]
     return []
 
 

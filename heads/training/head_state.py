@@ -56,7 +56,9 @@ class Member:
         self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
         self.n_steps = job.n_epoch_rows // self.batch_size  # of an epoch
         self._schedule = SCHEDULES[job.settings.schedule]
-        self._n_epochs = self._schedule.epochs(job.settings.max_epochs, epoch_steps=self.n_steps)
+        self._n_epochs = self._schedule.epochs(
+            job.settings.max_epochs, epoch_steps=self.n_steps, batch_size=self.batch_size
+        )
         self._train = torch.from_numpy(job.task.split.train)
         self._train_targets = job.train_targets
         self._per_class = job.per_class

@@ -214,7 +214,7 @@ def scale() -> list[str]:
 
 def scale_heads() -> list[str]:
     """Return what grows of a training."""
-    kept = read("scale")["heads"]
+    kept = read("scale_heads")
     return _tenfold(kept, {one["step"]: f"`{one['step']}`" for one in kept["steps"]})
 
 
