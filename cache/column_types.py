@@ -51,12 +51,25 @@ _CURRENCIES = (
 )
 _BLANK = r"[\s'’]"  # between thousands
 _NUMBER = re.compile(
-    rf"(?P<sign>[+-]?)((?P<before>{_CURRENCIES})\s?)?(?P<inner_sign>[+-]?)"
-    rf"((?P<comma>(?:0|[1-9][0-9]{{0,2}}(?:[.\s'’][0-9]{{3}})+),[0-9]+|[0-9]+,(?:[0-9]{{1,2}}|[0-9]{{4,}}))"
-    rf"|(?P<point>(?:[0-9]+|[1-9][0-9]{{0,2}}(?:(?:,[0-9]{{3}})+|(?:{_BLANK}[0-9]{{3}})+))\.?[0-9]*|\.[0-9]+)"
-    rf"(?P<exponent>e[+-]?[0-9]+)?)(\s?(%|(?P<after>{_CURRENCIES})))?",
+    rf"(?P<sign>[+-]?)((?P<before>{_CURRENCIES})\s?(?P<inner_sign>[+-]?))?"
+    rf"((?P<comma>(?:0|[1-9][0-9]{{0,2}}(?:[.\s'’][0-9]{{3}})+|[0-9]{{4,}}),[0-9]+|[0-9]+,(?:[0-9]{{1,2}}|[0-9]{{4,}}))"
+    rf"|(?P<point>(?:[0-9]+|[1-9][0-9]{{0,2}}(?:(?:,[0-9]{{3}})+|(?:{_BLANK}[0-9]{{3}})+)"
+    r"|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3})(?:\.[0-9]*)?|\.[0-9]+)"
+    rf"(?P<exponent>e[+-]?[0-9]+)?)(\s?((?P<share>%)|(?P<after>{_CURRENCIES})))?",
     re.IGNORECASE,
 )
+LONGEST_NUMBER = 64  # letters; what is longer is none, and is not looked at
+_SIGNS = {
+    "€": "eur",
+    "$": "usd",
+    "us$": "usd",
+    "£": "gbp",
+    "₹": "inr",
+    "rs": "inr",
+    "r$": "brl",
+    "zł": "pln",
+    "kč": "czk",
+}
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _CODE = re.compile(r"0[0-9]")  # 00123 is a name made of digits
 _TIME = r"([T ](?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](:[0-9.]+)?\s?(Z|[+-][0-9:]+|(?P<half>[AP])M)?)?"  # in any zone
@@ -129,12 +142,14 @@ def parse_numbers(cells: Sequence[str]) -> np.ndarray:
     """
 
     def parse(cell: str) -> float:
-        match = _NUMBER.fullmatch(cell.strip())
+        match = _match_number(cell.strip())
         if match is None:
             return np.nan
         comma, point = match["comma"], match["point"]
         digits = re.sub(rf"\.|{_BLANK}", "", comma).replace(",", ".") if comma else re.sub(rf",|{_BLANK}", "", point)
-        value = float(digits + (match["exponent"] or "")) * (-1 if "-" in match["sign"] + match["inner_sign"] else 1)
+        value = float(digits + (match["exponent"] or "")) * (
+            -1 if "-" in match["sign"] + (match["inner_sign"] or "") else 1
+        )
         return value if abs(value) <= LARGEST else np.nan
 
     return np.array(_each(cells, parse), dtype=np.float64)
@@ -172,15 +187,20 @@ def _are_numbers(cells: Iterable[str]) -> bool:
     for cell in cells:
         if _INFINITE.fullmatch(cell):
             continue
-        match = _NUMBER.fullmatch(cell)
+        match = _match_number(cell)
         if match is None or _CODE.match(match["comma"] or match["point"]):
             return False
-        if match["before"] and match["after"]:
-            return False
-        currencies.add((match["before"] or match["after"] or "").casefold())
+        currency = (match["before"] or match["after"] or "").casefold().rstrip(".")
+        currencies.add(_SIGNS.get(currency, currency))
         has_comma |= match["comma"] is not None
         has_mark |= match["point"] is not None and not {*",."}.isdisjoint(match["point"])
     return len(currencies - {""}) <= 1 and not (has_comma and has_mark)
+
+
+def _match_number(cell: str) -> re.Match[str] | None:
+    """Return the parts of a number, with a currency before it, or one or a percent sign behind it."""
+    match = _NUMBER.fullmatch(cell) if len(cell) <= LONGEST_NUMBER else None
+    return None if match and match["before"] and (match["after"] or match["share"]) else match
 
 
 def _date_parts(cell: str, order: str) -> tuple[int, ...] | None:

@@ -45,6 +45,14 @@ class Schedule:
             return most
         return min(most, max(self.n_epochs, math.ceil(self.least_steps / (epoch_steps * self.peak(batch_size)))))
 
+    def rise(self, warmup: float, *, n_epochs: int) -> float:
+        """Return through how many epochs the rate rises; of a planned training half at most, so that it falls, too.
+
+        >>> [SCHEDULES[name].rise(10.0, n_epochs=8) for name in ("one-cycle", "cosine")]
+        [4.0, 10.0]
+        """
+        return max(warmup, self.warmup) if self.n_epochs is None else min(max(warmup, self.warmup), n_epochs / 2)
+
     def peak(self, batch_size: int) -> float:
         """Return which share of the learning rate is the largest.
 

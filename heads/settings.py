@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from heads.errors import SettingError
 from heads.head_types import control_names, fusion_names
@@ -130,6 +130,7 @@ class ProblemSettings:
     min_rows: int = 10  # classes with fewer rows are left out
     group_column: str | None = None  # rows of one cell stand on one side of every split, as copies do
     near_duplicates: float | None = None  # vectors of this cosine are copies, too; None: those equal within rounding
+    takes_split_column: ClassVar[bool] = True
     split_column: str | None = None  # a column that says train, validation or test; None: split by seed
     test_share: float = 0.2  # where there is one fold
     validation_share: float = 0.15  # of all rows, in each fold

@@ -35,7 +35,7 @@ def test_a_dry_run_measures_on_the_cpu(tmp_path):
 
 def test_a_part_that_fails_or_has_no_time_says_so_and_the_others_go_on(tmp_path):
     found, _ = run_dry(tmp_path, "--only", "heads-train,catalogue")  # there is no cache to train from
-    assert found["heads-train"]["exit"] == 1
+    assert found["heads-train"]["exit"] == 1, found
     assert "embeddings.h5" in found["heads-train"]["said last"]
     assert found["catalogue"]["exit"] == 0
     found, _ = run_dry(tmp_path, "--only", "machine", "--seconds", "1")

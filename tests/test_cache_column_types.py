@@ -21,6 +21,12 @@ TABLE = [
     (["5 €", "1.299,00 €"], "number"),
     (["EUR 5", "6 eur", "7"], "number"),
     (["$5", "6 €"], "categorical"),  # which are no amounts of one kind
+    (["Rs 500", "Rs. 600", "₹1,00,000", "INR 5"], "number"),
+    (["€5", "6 EUR"], "number"),
+    (["1234,567", "2"], "number"),
+    (["--5", "5"], "categorical"),
+    (["+-5", "5"], "categorical"),
+    (["$20%", "$5"], "categorical"),
     (["12 cm", "5 cm"], "categorical"),
     (["$", "$5"], "categorical"),
     (["$007", "$123"], "categorical"),
@@ -88,6 +94,13 @@ def test_numbers_that_are_none_are_missing():
     found = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan", "-", "5 kg"])
     np.testing.assert_array_equal(np.isnan(found), [True, True, True, True, False, True, True, True, True])
     assert found[4] == -2.5
+
+
+def test_what_is_longer_than_any_number_is_none_and_takes_no_time():
+    """Of a regular expression's ways to read it there are as many as the square of its letters."""
+    digits = "1" * 1_000_000
+    assert guess_kind([digits, "5"]) == "categorical"
+    assert np.isnan(parse_numbers([digits, digits + "x"])).all()
 
 
 def test_thousands_and_shares_are_numbers_as_they_are_written():

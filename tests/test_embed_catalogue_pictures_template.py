@@ -248,6 +248,20 @@ def test_a_column_that_leads_to_files_wins_over_one_of_a_usual_name_that_does_no
     assert "image names no picture that is there; local does by its cells" in caplog.text
 
 
+def test_files_of_other_kinds_are_no_pictures(tmp_path):
+    rows = [{"id": f"{n}", "sheet": f"docs/{n}.pdf"} for n in range(20)]
+    files = {f"images/{n}.jpg": image_bytes((n, 7, 9)) for n in range(20)}
+    path = write_catalogue(tmp_path, rows, files | {f"docs/{n}.pdf": b"%PDF" for n in range(20)})
+    assert pictures_of(path) == [f"images/{n}.jpg" for n in range(20)]
+
+
+@pytest.mark.parametrize("gone", [0, 7])
+def test_a_column_of_pictures_may_lack_a_few_also_the_first(tmp_path, gone):
+    rows = [{"id": f"{n}", "Bild": f"images/{n}.jpg"} for n in range(40)]
+    files = {f"images/{n}.jpg": image_bytes((n, 7, 9)) for n in range(40) if n != gone}
+    assert pictures_of(write_catalogue(tmp_path, rows, files)) == [row["Bild"] for row in rows]
+
+
 def test_one_picture_under_all_rows_makes_no_column_of_pictures(tmp_path):
     rows = [{"id": f"{n}", "logo": "logo.png"} for n in range(20)]
     path = write_catalogue(tmp_path, rows, {"logo.png": image_bytes((1, 7, 9))})

@@ -1,10 +1,13 @@
 """From a column of cells to classes, and the rules for what is left out."""
 
+import re
+
 import numpy as np
 import pytest
 from support import synthetic_cache
 
 from cache import Cache
+from embed.catalogue.row_filter import Where
 from heads.data.labels import find_label_column, make_labels
 from heads.errors import LabelError
 
@@ -178,6 +181,16 @@ def test_a_word_for_nothing_is_learnt_as_a_class_and_a_note_leaves_it_out():
     assert "2 rows have a word for nothing" in labels.notes[0]
     assert "--where \"kind != 'None'\"" in labels.notes[0]
     assert not any("nothing" in note for note in labels_of(["mug"] * 2 + ["lamp"] * 2 + ["None"], min_rows=2).notes)
+
+
+def test_all_words_for_nothing_are_left_out_by_a_condition_that_is_one():
+    cells = ["mug", "None", "n/a", "lamp"]
+    labels = make_labels("class", cells, usable=np.ones(4, dtype=bool), min_rows=1)
+    condition = re.search(r'--where "(.*?)"', labels.notes[0])[1]
+    assert condition == "`class` != 'None' and `class` != 'n/a'"
+    assert Where(condition, ["class"]).rows({"class": cells}) == [0, 3]
+    levels = make_labels("kind", ["A > None", "A > mug"], usable=np.ones(2, dtype=bool), min_rows=1, level=-1)
+    assert any("nothing" in note and "--where" not in note for note in levels.notes)
 
 
 def test_labels_that_are_paths_or_lists_are_named_where_no_level_is_learnt():

@@ -26,7 +26,8 @@ def test_a_column_that_says_train_and_test_is_named(tmp_path, cells, is_told):
     path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, {"part": cells})
     with Cache(path) as cache:
         assert [
-            note.startswith("part says train and test: --split-column part") for note in split_column_notes(cache)
+            note.startswith("part says train and test: --split-column part")
+            for note in split_column_notes(cache, label="label")
         ] == ([True] if is_told else [])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from heads.errors import SettingError
 from heads.settings import ProblemSettings, check
@@ -21,6 +22,7 @@ class AuditSettings(ProblemSettings):
         SettingError: a value is out of its range.
     """
 
+    takes_split_column: ClassVar[bool] = False
     fusions: tuple[str, ...] = ()  # the audit has a head of its own
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> encoder; else the only one there is
     n_folds: int = 5  # of which each answers the rows that it did not learn from

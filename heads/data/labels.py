@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from heads.errors import LabelError
 __all__ = ["Labels", "cells_of", "find_label_column", "make_labels", "read_labels"]
 
 MOST_CANDIDATE_ROWS = 10_000  # looked at for a column that may hold the labels
+MOST_NAMES = 100_000  # of labels, that are looked at for such as ask for a look
 MOSTLY_PATHS = 0.9  # of the labelled rows, from which on a column is one of paths or lists
 
 
@@ -127,7 +129,6 @@ def make_labels(
             f"{_count(int((~kept).sum()), 'class', 'classes')} with fewer than {min_rows} rows left out "
             f"({_count(int(counts[~kept].sum()), 'row')}: {_some(names[~kept].tolist())}); --min-rows changes the rule."
         )
-    notes += _name_notes(column, names.tolist(), counts, kept, level)
     if kept.sum() < 2:
         counted = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
         raise LabelError(
@@ -135,6 +136,8 @@ def make_labels(
             f"{int(kept.sum())}: {counted or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
             "lower --min-rows."
         )
+    if len(names) <= MOST_NAMES:
+        notes += _name_notes(column, names.tolist(), counts, kept, level)
     new_targets = np.where(kept, np.cumsum(kept) - 1, -1)
     targets = np.full(len(cells), -1, dtype=np.int64)
     targets[usable & labelled] = new_targets[inverse]
@@ -160,16 +163,18 @@ def _name_notes(
         shown = "; ".join(" = ".join(group) for group in alike[:2]) + ("; …" if len(alike) > 2 else "")
         notes.append(
             f"{_count(len(alike), 'group')} of labels differ in letter case alone, or are one number ({shown}): each "
-            "label is a class of its own. Write them alike in the catalogue, or in a file of --corrections."
+            "is taken for itself. Write them alike in the catalogue, or in a file of --corrections."
         )
     is_word = np.array([is_missing(name, "number") for name in names], dtype=bool) & kept
     if is_word.any():
         words = [name for name, word in zip(names, is_word, strict=True) if word]
         notes.append(
             f"{_count(int(counts[is_word].sum()), 'row')} {'has' if counts[is_word].sum() == 1 else 'have'} a word for "
-            f"nothing as the label ({_some(words)}), which is learnt as a class. embed-extract --where "
-            f'"{_quoted(column)} != {words[0]!r}" leaves such rows out, and encodes nothing anew.'
+            f"nothing as the label ({_some(words)}), which is learnt as a class."
         )
+        if level is None:
+            where = " and ".join(f"{_quoted(column)} != {word!r}" for word in words)
+            notes[-1] += f' embed-extract --where "{where}" leaves such rows out, and encodes nothing anew.'
     is_path = np.array([len(label_levels(name)) > 1 for name in names], dtype=bool)
     if level is None and counts.sum() and counts[is_path].sum() >= MOSTLY_PATHS * counts.sum():
         example = names[int(np.argmax(np.where(is_path, counts, 0)))]
@@ -181,7 +186,7 @@ def _name_notes(
 
 
 def _quoted(column: str) -> str:
-    return column if column.isidentifier() else f"`{column}`"
+    return column if column.isidentifier() and not iskeyword(column) else f"`{column}`"
 
 
 def _some(names: list[str]) -> str:

@@ -91,7 +91,11 @@ def fault_of(values: Sequence[str], labels: Sequence[str], *, is_counted: bool =
     if gives_away(labels, values) or gives_away(filled_labels, filled):
         return FOLLOWS
     distinct = set(filled)
-    if kind == "number" and len(distinct) == len(filled) and all(value.strip().isdecimal() for value in distinct):
+    if (
+        kind == "number"
+        and len(distinct) == len(filled)
+        and all("".join(value.split()).isdecimal() for value in distinct)
+    ):
         return NAMES
     if kind != "categorical":
         return None

@@ -151,8 +151,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     notes += [*labels.notes, *groups.notes, *name_notes]
     if settings.group_column is None:
         notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)
-    if settings.split_column is None:
-        notes += split_column_notes(cache)
+    if settings.split_column is None and settings.takes_split_column:
+        notes += split_column_notes(cache, label=labels.column)
     notes += fold_notes(labels, groups.of_rows, folds, split_column=settings.split_column)
     versions: dict[Encoder, Sequence[Vectors]] = {encoder: [one] for encoder, one in vectors.items()}
     if wish:

@@ -84,9 +84,11 @@ def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_colum
     ]
 
 
-def split_column_notes(cache: Cache) -> list[str]:
-    """Return a note on the first column that says train and test, and is not asked."""
+def split_column_notes(cache: Cache, *, label: str) -> list[str]:
+    """Return a note on the first column but the `label` that says train and test, and is not asked."""
     for column in cache.columns():
+        if column == label:
+            continue
         if len(cache) > MOST_ROWS and column.strip().lower() not in SPLIT_NAMES:
             continue
         sides = {side_of(cell) for cell in set(cache.column(column)) if cell.strip()}

@@ -41,7 +41,9 @@ def choose_columns(cache: Cache, settings: ReportSettings) -> ReportColumns:
     chosen: dict[str, str | None] = {}
     for what, role, asked in (("image", "image", settings.image_column), ("title", "text", settings.title_column)):
         spec = cache.content_spec(role) if role in cache.content_modalities else None
-        made_of = next((name for name in spec.columns if name in columns), None) if spec else None
+        made_of = None
+        if spec and (among := [name for name in spec.columns if name in columns]):
+            made_of = usual_column(role, among) or among[0]
         if spec and "templates" in spec.fields:  # whose column stands behind those of the table
             made_of = next((name for name in reversed(columns) if name in USUAL_NAMES[role]), None)
         if asked is not None and asked not in columns:

@@ -104,7 +104,7 @@ class Member:
         settings, first = self.job.settings, len(self._history) * self.n_steps
         scores = [(epoch["validation_macro_f1"], -epoch["validation_loss"]) for epoch in self._history]
         n_stalls = count_stalls(scores, patience=max(1, settings.patience // 2))
-        n_warmup = round(max(settings.warmup, self._schedule.warmup) * self.n_steps)
+        n_warmup = round(self._schedule.rise(settings.warmup, n_epochs=self._n_epochs) * self.n_steps)
         peak = self._schedule.peak(self.batch_size)
         return [
             peak

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
-__all__ = ["PictureList", "split_pictures"]
+__all__ = ["PictureList", "is_picture_name", "split_pictures"]
 
 SEPARATORS = "|;\n,"
 NAMES = ("path", "file", "filename", "file_name", "image", "src", "hi_res", "large", "url", "link")  # of an object
@@ -49,7 +49,7 @@ def split_pictures(cell: str) -> list[str] | None:
         if separator not in cell:
             continue
         names = [part.strip() for part in cell.split(separator) if part.strip()]
-        if len(names) > 1 and all(_is_picture(name) for name in names):
+        if len(names) > 1 and all(is_picture_name(name) for name in names):
             return names
     return None
 
@@ -69,5 +69,6 @@ def _parse(cell: str) -> object:
     return None
 
 
-def _is_picture(name: str) -> bool:
+def is_picture_name(name: str) -> bool:
+    """Return whether a path or URL ends as that of a picture does."""
     return name.partition("?")[0].lower().endswith(PICTURE_SUFFIXES)

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from cache.cloud.addresses import is_address
@@ -16,7 +16,7 @@ from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_asked
 from embed.catalogue.open_table import open_table
 from embed.catalogue.pictures.image_template import ImageTemplate, split_templates
-from embed.catalogue.pictures.picture_lists import PictureList, split_pictures
+from embed.catalogue.pictures.picture_lists import PictureList, is_picture_name, split_pictures
 from embed.catalogue.pictures.template_search import find_templates
 from embed.catalogue.table import BATCH_ROWS, Table, folder_of
 from embed.contents.file_ranges import PlacedCell
@@ -229,19 +229,23 @@ def _naming_pictures(columns: Sequence[str], rows: Sequence[Mapping[str, str]], 
     naming = {}
     for column in columns:
         filled = [cell for row in rows if (cell := row[column]).strip()]
-        wanted = MOSTLY * len(filled)
-        if not filled or not _names_picture(filled[0], root):
-            continue
-        if sum(_names_picture(cell, root) for cell in filled) >= wanted and len(set(filled)) > 1:
+        n_spared = int((1 - MOSTLY) * len(filled))
+        others = (cell for cell in filled if not _names_picture(cell, root, is_guessed=True))
+        if len(set(filled)) > 1 and len(list(islice(others, n_spared + 1))) <= n_spared:
             naming[column] = len(filled)
     return sorted(naming, key=lambda column: -naming[column])
 
 
-def _names_picture(cell: str, root: Path) -> bool:
-    """Return whether a cell, or the first of those that it lists, is a file or the URL of an object."""
+def _names_picture(cell: str, root: Path, *, is_guessed: bool = False) -> bool:
+    """Return whether a cell, or the first of those that it lists, is a file or the URL of an object.
+
+    Where the column `is_guessed` its name has to end as a picture's does, too: files of other kinds are also there.
+    """
     if isinstance(cell, PlacedCell):
         return True
     names = split_pictures(cell) or [cell.strip()]
+    if is_guessed and not is_picture_name(names[0]):
+        return False
     return is_object(names[0]) or (bool(names[0]) and os.path.isfile(root / names[0]))
 
 
