@@ -32,7 +32,7 @@ END = 600  # characters of what is kept of what a part says
 FIGURE = '{"figure": '  # so begins a line of a part that is one
 
 PARTS_S = {"machine": 60, "pictures": 120, "texts": 90, "heads": 90, "grid": 60, "others": 90}  # of `gpu_parts.py`
-TESTS_S, COMMAND_S = 120, 180
+TESTS_S, COMMAND_S = 120, 90
 COMMANDS = {
     "embed-extract": ["--image-weights", "random", "--text-weights", "random"],
     "heads-train": ["--fusion", "all", "--weights", "0.4,0.6"],
