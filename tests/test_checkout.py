@@ -88,7 +88,7 @@ PARALLEL = "--dist loadfile --no-loadscope-reorder"
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ((), f"-n {N_CORES + 2} {PARALLEL}"),
+        ((), f"-n {N_CORES + 1} {PARALLEL}"),
         (("--quick", "-x"), f"-n {N_CORES} {PARALLEL} -m not slow -x"),
         (("tests/test_house.py", "-q"), "tests/test_house.py -q"),
     ],
