@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import islice
 
 from cache.column_types import is_missing
 from cache.labels import clean_label
@@ -31,15 +32,15 @@ def look_alike(labels: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def label_candidates(columns: Mapping[str, Sequence[str]]) -> list[str]:
+def label_candidates(columns: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the first columns whose cells may be labels: two values or more, short, of two rows each on average.
 
-    Of very many rows the first are looked at.
+    Of very many rows the first are looked at, and no column after the last that is named.
 
-    >>> label_candidates({"id": ["1", "2", "3", "4"], "kind": ["mug", "mug", "lamp", "lamp"]})
+    >>> label_candidates([("id", ["1", "2", "3", "4"]), ("kind", ["mug", "mug", "lamp", "lamp"])])
     ['kind']
     """
-    return [name for name, cells in columns.items() if _may_be_labels(cells[:MOST_ROWS])][:MOST_CANDIDATES]
+    return list(islice((name for name, cells in columns if _may_be_labels(cells[:MOST_ROWS])), MOST_CANDIDATES))
 
 
 def _may_be_labels(cells: Sequence[str]) -> bool:

@@ -20,7 +20,6 @@ from heads.errors import LabelError
 
 __all__ = ["Labels", "cells_of", "find_label_column", "make_labels", "read_labels"]
 
-MOST_CANDIDATE_ROWS = 10_000  # looked at for a column that may hold the labels
 MOST_NAMES = 100_000  # of labels, that are looked at for such as ask for a look
 MOSTLY_PATHS = 0.9  # of the labelled rows, from which on a column is one of paths or lists
 
@@ -62,7 +61,7 @@ def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = Fal
     )
     if usual is not None:
         return usual
-    likely = label_candidates({name: cache.column(name)[:MOST_CANDIDATE_ROWS] for name in columns})
+    likely = label_candidates((name, cache.column(name)) for name in columns)
     may = f"; {', '.join(likely)} may be one" if likely else ""
     raise LabelError(
         f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'][:4])} or the like), but "
