@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ MOST_FAILED = 40  # reads in a row, after which the bucket itself is asked for
 PIECE_BYTES = 2**25  # of an object that is written in pieces, of which there may be 10,000
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
-_RETRIED = re.compile(r"after \d+ retries")
+_RETRIES = re.compile(r"after (\d+) retries")
 _FROM_THE_MACHINE = re.compile(r"169\.254\.|metadata\.google|/latest/(api/token|meta-data)|/metadata/identity")
 _CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 
@@ -44,6 +45,15 @@ class ObjectFacts:
     version: str | None = None  # by which Google knows it
 
 
+def _tries() -> Iterator[int]:
+    """Count the tries that `stores.RETRY` permits, in number and in time; the first is 0."""
+    ends = time.monotonic() + stores.RETRY["retry_timeout"].total_seconds()
+    for n in range(stores.RETRY["max_retries"] + 1):
+        if n and time.monotonic() > ends:
+            return
+        yield n
+
+
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that asks again where obstore did not, as where an answer was cut off in the middle.
 
@@ -52,13 +62,15 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def asking(*args: Any, **options: Any) -> Any:
-        for _ in range(stores.RETRY["max_retries"]):
+        unanswered: Exception = AssertionError("there is a first try")
+        for _ in _tries():
             try:
                 return method(*args, **options)
             except _UnansweredError as error:
                 if error.is_final:
                     raise
-        return method(*args, **options)
+                unanswered = error
+        raise unanswered
 
     return asking
 
@@ -180,7 +192,8 @@ class Bucket:
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
         last: str | None = None
-        for n_left in range(stores.RETRY["max_retries"], -1, -1):
+        unanswered: Exception = AssertionError("there is a first try")
+        for _ in _tries():
             try:
                 with self._asking(prefix):
                     for batch in self._obstore.list(self._store, prefix or None, offset=last):
@@ -189,8 +202,10 @@ class Bucket:
                             yield last, _facts(meta)
                 return
             except _UnansweredError as error:
-                if error.is_final or not n_left:
+                if error.is_final:
                     raise
+                unanswered = error
+        raise unanswered
 
     @contextmanager
     def _asking(self, key: str) -> Iterator[None]:
@@ -239,7 +254,8 @@ class Bucket:
                 "has a role."
             )
         reason = reason or ("timed out" if "timed out" in text else "no connection")
-        return self._silent(key, reason, is_final=_RETRIED.search(text) is not None)
+        n_retries = int(match[1]) if (match := _RETRIES.search(text)) else 0  # a cut answer ends them before their time
+        return self._silent(key, reason, is_final=n_retries >= stores.RETRY["max_retries"])
 
     def _silent(self, key: str, reason: str, *, is_final: bool) -> CloudError:
         error = _UnansweredError(
