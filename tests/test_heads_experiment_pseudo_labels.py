@@ -78,8 +78,7 @@ def test_labels_are_drawn_from_those_that_are_sure_one_of_a_group_and_no_more_th
 @pytest.fixture(scope="module", autouse=True)
 def few_strengths():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads.modules.linear_member, "STRONGER", (1.0,))
-        patch.setattr(heads.modules.linear_member, "WEAKER", ())
+        patch.setattr(heads.modules.linear_member, "STRENGTHS", (0.01, 1.0))
         yield
 
 
