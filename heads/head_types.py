@@ -71,8 +71,8 @@ _BUILT_IN = (
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
     ),
     HeadType(
-        "logistic", "heads.modules.logistic", at_once=True, is_control=True, is_seeded=False, has_parameters=True,
-        version=3,
+        "logistic", "heads.modules.logistic", in_all=True, at_once=True, is_control=True, is_seeded=False,
+        has_parameters=True, version=4,
     ),
     HeadType(
         "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True,

@@ -31,6 +31,7 @@ class Schedule:
     least_steps: int = 0  # of few rows it plans as many epochs as make so many steps
     warmup: float = 0.0  # epochs, at least
     rows_a_rate: float = math.inf  # batches of more rows take a larger rate, in proportion
+    falls_at_stalls: bool = False
 
     def epochs(self, most: int, *, epoch_steps: int, batch_size: int) -> int:
         """Return how many epochs a training has, where there are `epoch_steps` in each and `most` may be.
@@ -75,7 +76,7 @@ class Schedule:
 SCHEDULES: Mapping[str, Schedule] = {
     "none": Schedule(lambda _progress, _n_stalls: 1.0),
     "cosine": Schedule(_cosine),
-    "plateau": Schedule(lambda _progress, n_stalls: FALL**n_stalls),
+    "plateau": Schedule(lambda _progress, n_stalls: FALL**n_stalls, falls_at_stalls=True),
     "one-cycle": Schedule(  # arXiv 1708.07120; measured in docs/decisions/056
         _cosine, n_epochs=8, least_steps=1500, warmup=1.0, rows_a_rate=128
     ),

@@ -12,7 +12,7 @@ import pytest
 import torch
 from emulated_device import DEVICE, NAME
 from small_jobs import CPU, DIMS, small_job, small_task
-from support import DIRECT, FUSIONS
+from support import BY_STEPS, DIRECT
 from torch import Tensor, nn
 
 import heads.training.stack_planner
@@ -105,7 +105,7 @@ def _jobs_of(name: str, *, on_disk: bool, tokens: bool = False, **changes: Any) 
         job = small_job("early", task, **changes)
         return [replace(job, description=replace(job.description, name=name))]
     jobs = [
-        small_job(name if name in (*FUSIONS, *DIMS) else "early", task, seed=seed, max_epochs=n_epochs, **changes)
+        small_job(name if name in (*BY_STEPS, *DIMS) else "early", task, seed=seed, max_epochs=n_epochs, **changes)
         for seed, n_epochs in enumerate(N_EPOCHS[:1] if tokens else N_EPOCHS)
     ]
     described: dict[str, Any] = {"token_dims": TOKEN_DIMS, "n_positions": {"image": 9}} if tokens else {}

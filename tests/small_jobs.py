@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from support import FUSIONS
+from support import BY_STEPS
 from torch import Tensor
 
 from heads.data.splits import Split
@@ -52,14 +52,14 @@ def small_job(name: str, task: Task | None = None, **changes: object) -> Job:
     settings = replace(FitSettings(hidden_dim=16, max_epochs=4, patience=60, schedule="none"), **changes)
     description = HeadDescription(
         name=name,
-        dims=DIMS if name in FUSIONS else {name: DIMS[name]},
+        dims=DIMS if name in BY_STEPS else {name: DIMS[name]},
         n_classes=N_CLASSES,
         hidden_dim=settings.hidden_dim,
         dropout=settings.dropout,
         n_tokens=settings.n_tokens,
         n_attention_heads=settings.n_attention_heads,
         rank=settings.rank,
-        absent=settings.absent if name in FUSIONS else "zeros",
+        absent=settings.absent if name in BY_STEPS else "zeros",
     )
     return Job(description, task or small_task(), settings)
 

@@ -19,6 +19,7 @@ from heads.head_types import control_names, fusion_names, names_at_once
 
 ROOT = Path(__file__).resolve().parent.parent
 FUSIONS, DIRECT, CONTROLS = fusion_names(), names_at_once(), control_names()
+BY_STEPS = tuple(name for name in FUSIONS if name not in DIRECT)
 FASHION = ROOT.parent / "shared" / "data" / "fashion"
 
 

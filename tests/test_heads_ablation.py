@@ -204,6 +204,58 @@ def test_a_head_that_is_fitted_at_once_is_fitted_once_a_fold(run, fitted):
     assert fitted.count("logistic") == 0
 
 
+IDLE = {"warmup": (0.0, 1.0), "patience": (6, 9)}  # of three epochs, of which one-cycle rises through one
+
+
+def test_settings_that_train_the_same_are_one_job_and_the_report_says_so(run, fitted):
+    report = run(replace(QUICK, grid={**QUICK.grid, **IDLE}))
+    assert (report.n_jobs, report.n_trained, len(fitted)) == (16, 16, 12)
+    assert len(report.ranking.rows) == 4
+    said = [note for note in report.notes if "train the same" in note]
+    assert [note.partition(" train ")[0] for note in said] == ["warmup 0 and 1", "patience 6 and 9"]
+    config = json.loads((report.run_path / "ablation.json").read_text())
+    assert config["notes"] == report.notes
+    fitted.clear()
+    again = run(replace(QUICK, grid={**QUICK.grid, "warmup": (1.0,), "patience": (30,)}))
+    assert (again.n_trained, fitted) == (0, [])
+    assert not any("train the same" in note for note in again.notes)
+
+
+def test_settings_that_train_the_same_on_some_folds_are_one_job_there(run, fitted, monkeypatch):
+    """On the first fold alone: who is ranked are two, of whom each has the first's one job there."""
+    plain = FoldInputs.plain_settings
+    monkeypatch.setattr(
+        FoldInputs,
+        "plain_settings",
+        lambda self, one, fold: plain(self, replace(one, weight_decay=0.0) if fold == 0 else one, fold),
+    )
+    settings = replace(QUICK, grid={**QUICK.grid, "weight_decay": (0.0, 0.5)}, seeds=(0,))
+    report = run(settings)
+    assert len(report.ranking.rows) == 8
+    assert (report.n_jobs, report.n_trained) == (4 + 8, 4 + 8)
+    assert len(fitted) == 9
+    assert run(settings).n_trained == 0
+
+
+def test_a_job_is_still_known_by_its_settings_as_they_were_told(run, fitted, monkeypatch):
+    """So that nothing is forgotten of what was trained before those that train the same had one key."""
+    settings = replace(QUICK, grid={**QUICK.grid, "patience": (9,)})
+    with monkeypatch.context() as before:
+        before.setattr(JobKeys, "of", JobKeys.as_told)
+        first = run(settings)
+    fitted.clear()
+    again = run(settings)
+    assert (again.n_trained, fitted) == (0, [])
+    assert scores_of(again) == scores_of(first)
+    assert run(replace(QUICK, grid={**QUICK.grid, "patience": (7,)})).n_trained == 0
+
+
+def test_a_setting_that_no_head_looks_at_is_said_to_make_no_difference(run):
+    report = run(replace(QUICK, grid={**QUICK.grid, "rank": (2, 4)}))
+    assert len(report.ranking.rows) == 4
+    assert "rank makes no difference to any of these heads: its 2 values are one." in report.notes
+
+
 def test_a_class_whose_file_was_edited_is_trained_anew(run, fitted, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(PLAIN_SOURCE)
@@ -664,6 +716,12 @@ def test_a_search_is_judged_by_validation_rows(run, optuna, monkeypatch):
     assert {f"{values[0]}" for values in told if values} == means
     assert means != {f"{row.macro_f1.mean}" for row in report.ranking.rows if row.macro_f1}
     assert any(not values for values in told)  # diverged
+
+
+def test_proposals_that_train_the_same_are_one_job(run, optuna):
+    report = run(replace(QUICK, grid={**QUICK.grid, "patience": (6, 7, 8, 9)}, n_trials=6, seeds=(0,)))
+    assert (len(report.ranking.rows), report.n_jobs) == (4, 8)
+    assert any("train the same" in note for note in report.notes)
 
 
 def test_a_search_of_what_a_head_does_not_use_is_one_trial(run, optuna, monkeypatch):

@@ -12,10 +12,10 @@ import heads.experiment.pseudo_training
 import heads.modules.linear_member
 from cache import Cache
 from heads.commands.train import train as command
-from heads.errors import HeadError
+from heads.errors import HeadError, LabelError
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
-from heads.experiment.pseudo_labels import Consensus, choose_pseudo_labels, precision_thresholds
+from heads.experiment.pseudo_labels import LEAST_HELD, Consensus, choose_pseudo_labels, precision_thresholds
 from heads.experiment.pseudo_teacher import ask_teacher
 from heads.metrics.differences import Difference
 from heads.metrics.per_class_changes import wilson_interval
@@ -78,8 +78,7 @@ def test_labels_are_drawn_from_those_that_are_sure_one_of_a_group_and_no_more_th
 @pytest.fixture(scope="module", autouse=True)
 def few_strengths():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads.modules.linear_member, "STRONGER", (1.0,))
-        patch.setattr(heads.modules.linear_member, "WEAKER", ())
+        patch.setattr(heads.modules.linear_member, "STRENGTHS", (0.01, 1.0))
         yield
 
 
@@ -136,6 +135,70 @@ def test_the_teacher_looks_at_no_label_of_the_rows_that_score(cache_path):
 def test_vectors_on_the_disk_are_refused(cache_path, tmp_path):
     with pytest.raises(HeadError, match="--pseudo-label: expected all vectors in memory"):
         train(cache_path, settings=replace(QUICK, pseudo_label=True, memory="20K"), runs_path=tmp_path)
+
+
+def shop(path, *, n=160, empty=(), sides=None, with_text=()):
+    """Seal a cache of n products, of which some have no label; of these `with_text` alone have a text."""
+    truth = np.arange(n) % N_CLASSES
+    vectors = {"image": class_vectors(truth, 6, seed=1), "text": class_vectors(truth, 5, seed=2)}
+    columns = {"label": ["" if row in empty else f"class {code}" for row, code in enumerate(truth)]}
+    present = {"image": np.ones(n, bool), "text": np.array([row not in empty or row in with_text for row in range(n)])}
+    return synthetic_cache(path, vectors, columns | ({"side": sides} if sides else {}), present=present)
+
+
+@pytest.mark.parametrize(
+    ("made", "changes", "words"),
+    [
+        ({}, {}, r"products whose label is empty, got none\. Extract some"),
+        ({"empty": range(9)}, {}, r"products without a label that have image and text, got none of 9\."),
+        ({"empty": range(9)}, {"modalities": ("image",)}, ""),
+        (
+            {"empty": range(9), "sides": ["test"] * 9 + ["train", "train", "validation", "test"] * 37 + ["train"] * 3},
+            {"split_column": "side"},
+            r"no column holds out, got none of the 9 whose label is empty\.",
+        ),
+        (
+            {"n": 60, "empty": range(9), "with_text": range(9)},
+            {},
+            r"35 training rows or more that have image and text, for as many .* got \d\d\. Label more",
+        ),
+        ({"empty": range(9), "with_text": range(9)}, {}, ""),
+    ],
+    ids=["all labelled", "no text", "of the picture alone", "held out", "too few rows", "good"],
+)
+def test_what_cannot_get_pseudo_labels_is_refused_before_any_head_is_trained(
+    tmp_path, monkeypatch, made, changes, words
+):
+    path = shop(tmp_path / "c.h5", **made)
+    trained = []
+
+    def noted(*_, **__):
+        trained.append(1)
+        raise HeadError("enough")
+
+    monkeypatch.setattr("heads.workflows.train.train_heads", noted)
+    settings = replace(QUICK, min_rows=3, fusions=() if changes.get("modalities") else ("early",), **changes)
+    with pytest.raises(HeadError, match=f"--pseudo-label: expected .*{words}" if words else "enough"):
+        train(path, settings=replace(settings, pseudo_label=True), runs_path=tmp_path)
+    assert len(trained) == (not words)
+
+
+def test_so_many_answers_have_to_be_right_before_one_is_believed():
+    for n, are_enough in ((LEAST_HELD - 1, False), (LEAST_HELD, True)):
+        held = Consensus(np.arange(n), np.zeros(n, dtype=np.int64), np.full(n, 0.9), np.ones(n, dtype=bool))
+        assert np.isfinite(precision_thresholds(held, held.classes, n_classes=1)).all() == are_enough
+
+
+def test_who_gets_a_label_is_known_before_any_head_is_trained(cache_path, tmp_path, monkeypatch):
+    """So that what cannot be asked is told at once, and not after the heads."""
+
+    def refuse(*_, **__):
+        raise LabelError("one class")
+
+    monkeypatch.setattr("heads.experiment.pseudo_training.ask_teacher", refuse)
+    monkeypatch.setattr("heads.workflows.train.train_heads", lambda *_, **__: pytest.fail("heads were trained"))
+    with pytest.raises(LabelError, match="one class"):
+        train(cache_path, settings=replace(QUICK, pseudo_label=True), runs_path=tmp_path)
 
 
 def gain(value):

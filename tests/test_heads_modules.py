@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support import FUSIONS
+from support import BY_STEPS
 from torch import nn
 from torch.nn import functional as F
 
@@ -24,7 +24,7 @@ from heads.training.scheduler import fit
 TWO = {"image": 12, "text": 10}
 THREE = {"image": 12, "metadata": 5, "text": 10}
 N_CLASSES = 3
-FUSED = [(name, dims) for dims in (TWO, THREE) for name in FUSIONS]
+FUSED = [(name, dims) for dims in (TWO, THREE) for name in BY_STEPS]
 HEADS = [("image", {"image": 12}), ("text", {"text": 10}), *FUSED]
 
 every_head, every_fusion = (

@@ -10,7 +10,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from support import class_vectors
 
 from heads.errors import LabelError, SettingError
-from heads.modules.logistic import STRENGTHS, Logistic, fit_logistic
+from heads.modules.logistic import STRENGTHS, Logistic, _tolerance, fit_logistic
+from heads.modules.strength_search import search_strengths
 
 pytestmark = pytest.mark.slow
 
@@ -82,38 +83,63 @@ def test_row_weights_are_scikit_learn_s_sample_weights():
 @pytest.mark.parametrize("seed", range(2))
 def test_strength_is_the_one_that_a_plain_loop_chooses(seed):
     inputs, present, targets = drawn(4, seed=seed, signal=0.3)
-    fit = fitted(inputs, present, targets, patience=len(STRENGTHS))
+    fit = fitted(inputs, present, targets)
     reached = []
-    for strength in STRENGTHS:
+    for strength in fit.strengths:
         model = from_scikit(joined(inputs), targets, strength)
         probabilities = model.predict_proba(joined(inputs)[VALIDATION])
         labels = targets[VALIDATION].numpy()
         macro_f1 = f1_score(labels, probabilities.argmax(1), average="macro", zero_division=0)
         reached.append((macro_f1, -sklearn_log_loss(labels, probabilities)))
-    if max(negative for _, negative in reached[USUAL:]) > reached[USUAL][1]:  # a larger one has a smaller log loss
-        reached[:USUAL] = []
-    assert fit.strengths == list(STRENGTHS[-len(reached) :])
     assert fit.strength == fit.strengths[reached.index(max(reached))]
     np.testing.assert_allclose(fit.macro_f1s, [macro_f1 for macro_f1, _ in reached])
     np.testing.assert_allclose(fit.log_losses, [-negative for _, negative in reached], rtol=2e-2)
     assert all(fit.converged)
 
 
-def test_the_search_begins_at_the_usual_strength_and_ends_once_the_validation_loss_has_grown_twice_in_a_row():
-    data = drawn(4, signal=0.4)
-    every, fit = fitted(*data, patience=len(STRENGTHS)), fitted(*data)
-    grows = np.diff(every.log_losses) > 0
-    n_tried = int(np.flatnonzero(grows[1:] & grows[:-1])[0]) + 3
-    assert every.strengths == list(STRENGTHS[USUAL:])
-    assert fit.strengths == every.strengths[:n_tried] != every.strengths
-    assert fit.log_losses == every.log_losses[:n_tried]
-    assert min(fit.log_losses) == min(every.log_losses)
+def test_the_search_begins_at_the_usual_strength_and_goes_on_while_the_validation_loss_is_no_worse():
+    fit = fitted(*drawn(4, signal=0.4))
+    assert fit.strengths == list(STRENGTHS[USUAL : USUAL + len(fit.strengths)])
+    assert len(fit.strengths) < len(STRENGTHS) - USUAL
+    worse = [loss > 1.01 * min(fit.log_losses[: n + 1]) for n, loss in enumerate(fit.log_losses)]
+    assert worse == [False] * (len(worse) - 1) + [True]
 
 
 def test_smaller_strengths_are_tried_where_no_larger_one_has_a_smaller_log_loss():
     fit = fitted(*drawn(4, signal=0.0))
-    assert fit.strengths == list(STRENGTHS[: USUAL + 3])
-    assert int(np.argmin(fit.log_losses)) < USUAL
+    assert {STRENGTHS[USUAL - 1], STRENGTHS[USUAL], STRENGTHS[USUAL + 1]} <= set(fit.strengths)
+    assert fit.strengths[int(np.argmin(fit.log_losses))] < STRENGTHS[USUAL]
+
+
+@pytest.mark.parametrize(
+    ("losses", "tried"),
+    [
+        ([9.0, 9.0, 1.0, 2.0, 0.1], [2, 3, 1]),  # what lies beyond a worse one is not seen
+        ([9.0, 9.0, 1.0, 0.9, 0.905, 0.95], [2, 3, 4, 5]),  # hardly worse is not worse
+        ([0.3, 0.5, 1.0, 1.0, 1.2], [2, 3, 4, 1, 0]),
+        ([1.0, 1.0, 1.0, 1.0, 1.0], [2, 3, 4, 1, 0]),
+    ],
+    ids=str,
+)
+def test_strengths_are_tried_from_the_middle_while_they_are_no_worse(losses, tried):
+    """One search for `logistic` and for the members of `stack`."""
+    strengths = [10.0 ** (place - 4) for place in range(len(losses))]
+    found = search_strengths(lambda strength: losses[strengths.index(strength)], strengths, loss_of=float)
+    assert [(strengths.index(strength), loss) for strength, loss in found] == [
+        (place, losses[place]) for place in tried
+    ]
+
+
+def test_the_solver_stops_where_a_gradient_is_small_beside_the_one_at_which_it_starts():
+    """A gradient is as small as the share of a class: 1e-3 is a hundredth of it for some, and all of it for others."""
+    bounds = []
+    for n_classes in (2, 100, 1200):
+        targets = np.arange(1200) % n_classes
+        vectors = torch.from_numpy(class_vectors(targets, 8, seed=1)).float()
+        bounds.append(_tolerance(vectors, targets, None))
+    assert bounds[0] == 1e-3 > bounds[1] > bounds[2] == 1e-4
+    doubled = _tolerance(vectors, targets, np.full(1200, 2.0))
+    assert doubled == bounds[2]
 
 
 def test_strength_of_equal_macro_f1_and_lower_log_loss_is_chosen():

@@ -43,8 +43,7 @@ def drawn(*, signals=(0.8, 0.8), seed=0, n_classes=N_CLASSES, **changes):
 @pytest.fixture(scope="module", autouse=True)
 def few_strengths():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads.modules.linear_member, "STRONGER", (1.0,))
-        patch.setattr(heads.modules.linear_member, "WEAKER", ())
+        patch.setattr(heads.modules.linear_member, "STRENGTHS", (0.01, 1.0))
         yield
 
 
@@ -62,7 +61,7 @@ def test_weaker_strengths_are_tried_where_stronger_ones_are_no_better(monkeypatc
         tried.append(model.C)
         return fitted(model, *arguments)
 
-    monkeypatch.setattr(module, "WEAKER", (1e-3, 1e-4))
+    monkeypatch.setattr(module, "STRENGTHS", (1e-4, 1e-3, 1e-2, 1.0))
     monkeypatch.setattr(module, "_fitted", fitted)
     monkeypatch.setattr(module, "fit_pool", lambda *_, **__: (torch.ones(1), losses[tried[-1]]))
     rows = drawn()

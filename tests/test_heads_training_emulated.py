@@ -3,11 +3,11 @@
 import emulated_heads
 import numpy as np
 import pytest
-from support import CONTROLS, DIRECT, FUSIONS, class_vectors, synthetic_cache
+from support import BY_STEPS, CONTROLS, DIRECT, class_vectors, synthetic_cache
 
 pytestmark = pytest.mark.slow
 
-STEPWISE = ("image", *(name for name in FUSIONS if name != "late"))  # late fusion is made of such: whole runs have it
+STEPWISE = ("image", *(name for name in BY_STEPS if name != "late"))  # late fusion is made of such: whole runs have it
 CHANGES = {
     "learned absence": {"absent": "learned"},
     "modality dropout": {"modality_dropout": 0.3},

@@ -52,7 +52,7 @@ def test_plateau_looks_at_the_heads_own_scores():
 
 def test_without_a_schedule_the_whole_rate_is_taken_at_every_step():
     """So that a training without a schedule is what it was before there were any, to the bit."""
-    assert make_member(small_job("early")).shares_of_rate() == [1.0] * make_member(small_job("early")).n_steps
+    assert make_member(small_job("early")).shares_of_rate() == [1.0] * make_member(small_job("early")).plan.n_steps
 
 
 @pytest.mark.slow
@@ -97,10 +97,10 @@ def test_a_head_that_is_fitted_at_once_is_remembered_as_before_one_cycle():
 def test_one_cycle_rises_through_an_epoch_and_falls_to_nothing_in_eight_or_in_fifteen_hundred_steps():
     task = small_task(n_rows=(10_000, 40, 30))
     many, few = (make_member(small_job("early", task, schedule="one-cycle", **one, max_epochs=60)) for one in CYCLES)
-    assert (many.batch_size, many.n_steps, few.batch_size, few.n_steps) == (512, 19, 64, 156)
+    assert [(one.plan.batch_size, one.plan.n_steps) for one in (many, few)] == [(512, 19), (64, 156)]
     shares = of_all_epochs(many, n_epochs=20)  # 19 of 19 steps at four times the rate are fewer than 1,500
     assert max(shares) == pytest.approx(4.0)
-    assert shares.index(max(shares)) == many.n_steps - 1
+    assert shares.index(max(shares)) == many.plan.n_steps - 1
     assert 0 < shares[-1] < 0.01
     assert many.has_stopped
     shares = of_all_epochs(few, n_epochs=10)  # of 156 steps

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import FUSIONS, class_vectors, synthetic_cache
+from support import BY_STEPS, class_vectors, synthetic_cache
 
 from heads.settings import TrainSettings
 from heads.workflows.train import train
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 # The defaults but for the epochs, so that what a user gets is what is tested.
 SETTINGS = TrainSettings(max_epochs=5, n_resamples=200, weights="0.5,0.5", precision="fp32", device="cpu")
-TOGETHER = [name for name in FUSIONS if name != "late"]
+TOGETHER = [name for name in BY_STEPS if name != "late"]
 N = 1000
 CHANCE = pytest.approx(0.5, abs=0.12)  # of 200 test rows: more than three standard deviations
 
@@ -74,7 +74,7 @@ def test_an_average_of_answers_cannot_learn_it(exclusive):
     assert "late is better" not in verdict_on(exclusive, "late").sentence
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", BY_STEPS)
 def test_noise_is_not_worth_fusing(noisy, fusion):
     alone = noisy.metrics["text"]["accuracy"]
     assert 0.85 < alone < 0.99

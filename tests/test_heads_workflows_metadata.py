@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
+from support import BY_STEPS, FUSIONS, ROOT, class_vectors, invoke, synthetic_cache
 
 import heads
 from cache import Cache
@@ -90,16 +90,16 @@ def note_of(report, start):
 
 def test_metadata_is_a_modality_in_every_head(run):
     report = run(
-        fusions=(*FUSIONS, "logistic", "neighbours", f"{ROOT / 'tests' / 'own_heads.py'}:Usual"),
+        fusions=(*FUSIONS, "neighbours", f"{ROOT / 'tests' / 'own_heads.py'}:Usual"),
         weights="0.3,0.5,0.2",
         guard=True,
     )
-    singles, fused = ["image", "metadata", "text"], [*FUSIONS, "logistic", "neighbours", "Usual"]
+    singles, fused = ["image", "metadata", "text"], [*FUSIONS, "neighbours", "Usual"]
     assert [name for name in report.metrics if not name.endswith("+guard")] == [
         *singles,
         *fused,
     ]
-    assert {name.removesuffix("+guard") for name in report.metrics if name.endswith("+guard")} == {*FUSIONS, "Usual"}
+    assert {name.removesuffix("+guard") for name in report.metrics if name.endswith("+guard")} == {*BY_STEPS, "Usual"}
     assert report.encoders == {"image": "synthetic", "metadata": "columns", "text": "synthetic"}
     assert report.weights == {"image": 0.3, "metadata": 0.5, "text": 0.2}
     assert {"metadata", "image+metadata", "metadata+text", "image+metadata+text"} <= report.missing.keys()

@@ -24,7 +24,10 @@ UNUSED = {"schedule": "none", "batch_size": 256}
 
 
 class JobKeys:
-    """The SHA-256 of all that each job's outcome follows from, on the device that `trained_on` describes."""
+    """The SHA-256 of all that each job's outcome follows from, on the device that `trained_on` describes.
+
+    Jobs that train the same have one key, that of their plain settings.
+    """
 
     def __init__(self, experiment: Experiment, *, trained_on: Mapping[str, str]) -> None:
         problem = experiment.problem
@@ -38,6 +41,13 @@ class JobKeys:
 
     def of(self, job: FoldJob) -> str:
         """Return a job's key."""
+        return self._key(self._experiment.plain(job))
+
+    def as_told(self, job: FoldJob) -> str:
+        """Return the key of the job's settings as they are told, which it is remembered by from before."""
+        return self._key(job)
+
+    def _key(self, job: FoldJob) -> str:
         problem, description = self._experiment.problem, self._experiment.describe(job)
         versions = {encoder: problem.version(encoder, job.fold) for encoder in job.configuration.encoders}
         names = (job.configuration.head, *job.configuration.beside)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from cache.console.notes import PROGRESS
@@ -17,6 +18,7 @@ from heads.experiment.experiment import Experiment
 from heads.experiment.result_store import ResultCache
 from heads.experiment.results import Outcome
 from heads.head_types import head_type
+from heads.settings import FitSettings
 
 __all__ = ["Bench", "Watcher"]
 
@@ -41,6 +43,8 @@ class Watcher(Protocol):
 class Bench:
     """Where configurations are tried: every job's outcome is looked up in the memo, or trained and written there.
 
+    Of jobs that train the same, by their keys, one is trained, and its outcome is that of all.
+
     Late fusion that is missing there needs the answers of its members: where these are remembered, they are trained
     again, for a memo keeps no probabilities of all classes. In a race an outcome is known where the answers to its
     validation rows are.
@@ -57,16 +61,34 @@ class Bench:
         is_race: bool = False,
     ) -> None:
         self.problem = experiment.problem
+        self.notes = list(experiment.problem.notes)  # and what is found out here
         self.outcomes: dict[FoldJob, Outcome] = {}
         self.trained: set[FoldJob] = set()
+        self._waiting: dict[str, list[FoldJob]] = {}  # key -> the jobs that are trained by one of them
         self.n_again = 0  # members trained again for late fusion's sake
         self._experiment = experiment
         self._result_cache = result_cache
         self._engine = engine
-        self._key_of = functools.cache(JobKeys(experiment, trained_on=engine.trained_on).of)
+        self._keys = JobKeys(experiment, trained_on=engine.trained_on)
+        self._key_of = functools.cache(self._keys.of)
         self._seeds = seeds
         self._watcher = watcher
         self._is_race = is_race
+
+    @property
+    def n_jobs(self) -> int:
+        """How many jobs there are, those that are the same counted as one."""
+        return self._count(self.outcomes)
+
+    @property
+    def n_trained(self) -> int:
+        """How many of them were trained."""
+        return self._count(self.trained)
+
+    @property
+    def n_failed(self) -> int:
+        """How many of them did not converge."""
+        return self._count(job for job, outcome in self.outcomes.items() if outcome.error is not None)
 
     @property
     def is_late_fitted(self) -> bool:
@@ -107,6 +129,17 @@ class Bench:
         """
         return {key: self._result_cache.digest(key) for key in map(self._key_of, self.outcomes)}
 
+    def note(self, lines: Iterable[str]) -> None:
+        """Tell what was found out, and keep it among the notes."""
+        for line in lines:
+            log.info(line)
+            self.notes.append(line)
+
+    def same_settings(self, settings: FitSettings) -> tuple[FitSettings, ...]:
+        """Return what settings come to on each fold, which is the same for those that train the same."""
+        n_folds = len(self.problem.folds)
+        return tuple(self._experiment.inputs.plain_settings(settings, fold) for fold in range(n_folds))
+
     def folds_at_once(self, configurations: Sequence[Configuration], *, fold: int) -> int:
         """Return on how many folds, from this one on, they are better trained at once than on one after the other."""
         jobs = [job for one in configurations for job in self.jobs_of(one) if job.fold == fold]
@@ -126,28 +159,46 @@ class Bench:
         )
         if self._watcher:
             self._watcher.expect(len(jobs))
-        missing = []
+        self._waiting = defaultdict(list)
         for job in jobs:
-            fold, n_classes = self.problem.folds[job.fold], len(self.problem.labels.classes)
-            n_validation = len(fold.validation) if self._is_race else None
-            outcome = self._result_cache.get(
-                self._key_of(job), n_rows=len(fold.test), n_classes=n_classes, n_validation=n_validation
-            )
+            outcome = self._recall(job)
             if outcome is None:
-                missing.append(job)
+                self._waiting[self._key_of(job)].append(job)
             else:
                 self._note(job, outcome, remembered=True)
-        if missing:
-            self._engine.train(missing, self._take)
+        if self._waiting:
+            self._engine.train([same[0] for same in self._waiting.values()], self._take)
+
+    def _count(self, jobs: Iterable[FoldJob]) -> int:
+        return len(set(map(self._key_of, jobs)))
+
+    def _recall(self, job: FoldJob) -> Outcome | None:
+        """Return what is remembered of a job, by the key that it had before those that train the same had one, too."""
+        fold = self.problem.folds[job.fold]
+        get = functools.partial(
+            self._result_cache.get,
+            n_rows=len(fold.test),
+            n_classes=len(self.problem.labels.classes),
+            n_validation=len(fold.validation) if self._is_race else None,
+        )
+        key, before = self._key_of(job), self._keys.as_told(job)
+        outcome = get(key)
+        if outcome is not None or before == key:
+            return outcome
+        if (whole := get(before, n_validation=len(fold.validation))) is not None:
+            self._result_cache.put(key, whole)
+        return whole or get(before)
 
     def _take(self, done: Done) -> None:
-        """Take what comes of a job, and remember it."""
-        if done.job in self.outcomes:
+        """Take what comes of a job and of those that are the same, and remember it."""
+        key = self._key_of(done.job)
+        if key not in self._waiting:
             self.n_again += 1
             return
         if done.is_lasting:
-            self._result_cache.put(self._key_of(done.job), done.outcome)
-        self._note(done.job, done.outcome, remembered=False)
+            self._result_cache.put(key, done.outcome)
+        for job in self._waiting.pop(key):
+            self._note(job, done.outcome, remembered=False)
 
     def _note(self, job: FoldJob, outcome: Outcome, *, remembered: bool) -> None:
         self.outcomes[job] = outcome

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from heads.ablation.grid import axis_name
 from heads.experiment.configuration import AXES, Configuration
 
-__all__ = ["Naming"]
+__all__ = ["Naming", "shown_value"]
 
 
 class Naming:
@@ -39,7 +39,7 @@ class Naming:
     def settings_of(self, configuration: Configuration) -> str:
         """Return the settings that vary, such as ``lr 0.003``; empty where none does."""
         values = {name: getattr(configuration.settings, name) for name in self.settings if name in configuration.used}
-        return " ".join(f"{axis_name(name)} {_shown(value)}" for name, value in values.items())
+        return " ".join(f"{axis_name(name)} {shown_value(value)}" for name, value in values.items())
 
     def name(self, configuration: Configuration) -> str:
         """Return the head's name, and what varies in brackets."""
@@ -47,7 +47,8 @@ class Naming:
         return f"{configuration.head} ({details})" if details else configuration.head
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """Return a setting's value where there is little room."""
     if value is None:
         return "all"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

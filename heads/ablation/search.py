@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from heads.ablation.distinct_settings import DistinctSettings
 from heads.ablation.grid import Range
 from heads.ablation.job_runner import Bench
 from heads.errors import SettingError
@@ -37,7 +38,8 @@ def search(
     fixed = {name: axis[0] for name, axis in axes.items() if not isinstance(axis, Range) and len(axis) == 1}
     searched = {name: axis for name, axis in axes.items() if name not in fixed}
     heads = configurations_of(problem.fusions, problem.combinations, [FitSettings(**fixed)])
-    studies = [_Study(optuna, one, searched, seed=seed + place) for place, one in enumerate(heads)]
+    distinct = DistinctSettings(bench.same_settings)
+    studies = [_Study(optuna, one, searched, distinct, seed=seed + place) for place, one in enumerate(heads)]
     tried: dict[Configuration, None] = {}
     for start in range(0, n_trials, TRIALS_A_ROUND):
         asked = {study: study.ask(min(TRIALS_A_ROUND, n_trials - start)) for study in studies}
@@ -48,6 +50,7 @@ def search(
         for study, own in asked.items():
             for trial, one in own:
                 study.tell(trial, _objective(bench, one))
+    bench.note(distinct.notes())
     return list(tried)
 
 
@@ -67,12 +70,14 @@ class _Study:
         optuna: ModuleType,
         configuration: Configuration,
         axes: Mapping[str, tuple[Any, ...] | Range],
+        distinct: DistinctSettings,
         *,
         seed: int,
     ) -> None:
         self._optuna = optuna
         self._configuration = configuration
         self._axes = axes
+        self._distinct = distinct
         used = [name for name in axes if name in configuration.used]
         self._distributions = {name: _distribution(optuna, axes[name]) for name in used}
         sampler = optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=True)
@@ -96,7 +101,7 @@ class _Study:
 
     def _proposed(self, parameters: Mapping[str, Any]) -> Configuration:
         values = {name: _value(self._axes[name], parameter) for name, parameter in parameters.items()}
-        settings = replace(self._configuration.settings, **values)
+        settings = self._distinct.first(replace(self._configuration.settings, **values))
         one = self._configuration
         return Configuration.of(one.head, dict(one.encoders), settings, beside=one.beside)
 

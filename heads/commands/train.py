@@ -32,8 +32,8 @@ setting = setting_options(TrainSettings)
     "--fusion",
     default="all",
     show_default=True,
-    help="Of early, attention, gated, lowrank, late; all; a modality; by name alone: stack, residual, "
-    "logistic, ensemble; or auto: the one that did best where heads were measured.",
+    help="Of early, attention, gated, lowrank, late, logistic; all; a modality; by name alone: stack, residual, "
+    "ensemble; or auto: the one that did best where heads were measured.",
 )
 @setting("--label", help="The column to learn; default: label, category, class or target.")
 @setting("--label-level", type=int, help="Of labels such as a > b or lists: 1 is the first, -1 the last.")
@@ -51,7 +51,7 @@ setting = setting_options(TrainSettings)
     "--controls",
     default=",".join(TrainSettings.controls),
     show_default=True,
-    help="Of majority, centroids, neighbours, logistic; all; or none. Logistic may take longer than the heads.",
+    help="Of majority, centroids, neighbours, logistic; all; or none.",
 )
 @click.option("--missing", is_flag=True, help="Print the scores with modalities missing, too.")
 @click.option(

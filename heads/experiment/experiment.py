@@ -17,7 +17,7 @@ from heads.data.draws import generator_of
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError, SettingError
 from heads.experiment.adjustment import adjust
-from heads.experiment.configuration import FoldJob
+from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.few_rows import few_rows
 from heads.experiment.fold_inputs import FoldInputs
 from heads.experiment.late_fusion import MemberAnswers, Weighting, choose_averaging
@@ -121,6 +121,12 @@ class Experiment:
             token_dims=vectors.token_dims if takes_tokens else {},
             n_positions=vectors.n_positions if takes_tokens else {},
         )
+
+    def plain(self, job: FoldJob) -> FoldJob:
+        """Return the job by its plain settings: the same for all that train the same on their fold's rows."""
+        one = job.configuration
+        settings = self.inputs.plain_settings(one.settings, job.fold)
+        return job._replace(configuration=Configuration(one.head, one.encoders, settings, one.beside))
 
     def run(
         self,

@@ -17,6 +17,7 @@ from heads.modules.saved_head import TrainedHead
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings
 from heads.training.job import Task
+from heads.training.training_plan import plain_settings
 
 __all__ = ["FoldInputs"]
 
@@ -39,6 +40,7 @@ class FoldInputs:
         self._vectors: dict[tuple[Encoders, int], Vectors] = {}
         self._standardise: dict[tuple[Encoder, int, str], Standardise] = {}
         self._tasks: dict[tuple[Encoders, int, str], Task] = {}
+        self._plain_settings: dict[tuple[FitSettings, int], FitSettings] = {}
 
     def vectors(self, encoders: Encoders, fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality."""
@@ -68,6 +70,17 @@ class FoldInputs:
                 augmented={one[0]: views for one in encoders if (views := self._problem.views.get(one))},
             )
         return self._tasks[encoders, fold, scaling]
+
+    def plain_settings(self, settings: FitSettings, fold: int) -> FitSettings:
+        """Return the settings by which the fold's heads are trained just so (`heads.training.training_plan`)."""
+        if (settings, fold) not in self._plain_settings:
+            split, targets = self._learned(fold)
+            train, n_classes = torch.from_numpy(split.train), len(self._problem.labels.classes)
+            own = torch.from_numpy(targets)[train]
+            weights = None if self._sample_weights is None else self._sample_weights[train]
+            counts, weighted = (torch.bincount(own, some, minlength=n_classes) for some in (None, weights))
+            self._plain_settings[settings, fold] = plain_settings(settings, counts=counts, weighted=weighted)
+        return self._plain_settings[settings, fold]
 
     def standardise(self, encoders: Encoders, fold: int, scaling: str) -> Standardise:
         """Return the scaling of all these encoders' vectors, with the statistics of the training rows."""

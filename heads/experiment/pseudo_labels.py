@@ -13,9 +13,10 @@ import numpy as np
 from heads.data.splits import Split
 from heads.metrics.per_class_changes import wilson_interval
 
-__all__ = ["Consensus", "PseudoLabels", "choose_pseudo_labels", "precision_thresholds"]
+__all__ = ["LEAST_HELD", "Consensus", "PseudoLabels", "choose_pseudo_labels", "precision_thresholds"]
 
 PRECISION = 0.9  # of the answers from a threshold on, surely; 0.95 needs more labels than those have who need this
+LEAST_HELD = 35  # answers, all of them right, of which that is sure: fewer give nobody a label
 POOLED = 10  # answers that those of all classes count for beside a class's
 
 

@@ -12,31 +12,52 @@ from torch import Tensor
 from heads.errors import HeadError
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment
-from heads.experiment.pseudo_labels import Consensus
+from heads.experiment.pseudo_labels import LEAST_HELD, Consensus
 from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.stack import Stack, StackFit, fit_stack
 from heads.settings import FitSettings
 from heads.training.direct import rows_of
 from heads.training.job import Job
 
-__all__ = ["ask_teacher", "check_vectors"]
+__all__ = ["ask_teacher", "check_pseudo_labels"]
 
 TEACHER = "stack"  # whatever heads are trained: the best of few labels (docs/decisions/048), and calibrated
 BLOCK_CELLS = 2**24  # of logits that are held at a time
 
 
-def check_vectors(experiment: Experiment) -> None:
+def check_pseudo_labels(experiment: Experiment) -> None:
     """Check that pseudo-labels can be had, so that nobody trains for nothing.
 
     Raises:
-        HeadError: the vectors stay on the disk.
+        HeadError: the vectors stay on the disk; no product can get one; or there are too few training rows to be sure.
     """
-    vectors = experiment.problem.of(experiment.problem.combinations[0], 0)
+    problem = experiment.problem
+    vectors, modalities = problem.of(problem.combinations[0], 0), " and ".join(problem.encoders)
     if not all(isinstance(matrix, Tensor) for matrix in vectors.inputs.values()):
-        raise HeadError(
-            "--pseudo-label: expected all vectors in memory, but --memory leaves them on the disk. Give it more, or "
-            "leave the option out."
+        raise _refusal("all vectors in memory, but --memory leaves them on the disk. Give it more")
+    labels, unlabelled = problem.labels, problem.unlabelled
+    n_empty = 0 if labels.is_unlabelled is None else int(labels.is_unlabelled.sum())
+    if not n_empty:
+        raise _refusal(f"products whose {labels.column} is empty, got none. Extract some that have no label")
+    if unlabelled is None or not len(unlabelled):
+        raise _refusal(
+            f"products without a label that share nothing with others and that no column holds out, got none of the "
+            f"{n_empty:,} whose {labels.column} is empty. Extract more"
         )
+    if not _whole(vectors.present, torch.from_numpy(unlabelled)).any():
+        raise _refusal(
+            f"products without a label that have {modalities}, got none of {len(unlabelled):,}. Name fewer modalities"
+        )
+    n_train = int(_whole(vectors.present, torch.from_numpy(problem.folds[0].train)).sum())
+    if n_train < LEAST_HELD:
+        raise _refusal(
+            f"{LEAST_HELD} training rows or more that have {modalities}, for as many answers have to be right before "
+            f"one is believed, got {n_train:,}. Label more"
+        )
+
+
+def _refusal(wish: str) -> HeadError:
+    return HeadError(f"--pseudo-label: expected {wish}, or leave the option out.")
 
 
 def ask_teacher(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[Consensus, Consensus]:

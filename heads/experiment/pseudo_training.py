@@ -22,7 +22,9 @@ from heads.metrics.differences import Difference, compare
 from heads.metrics.scores import resampled_scores, scores
 from heads.settings import TrainSettings
 
-__all__ = ["PSEUDO_LABELS", "PseudoFinding", "train_with_pseudo_labels", "write_pseudo_labels"]
+__all__ = [
+    "PSEUDO_LABELS", "PseudoChoice", "PseudoFinding", "choose", "train_with_pseudo_labels", "write_pseudo_labels",
+]  # fmt: skip
 
 PSEUDO_LABELS = "pseudo_labels.csv"  # in the folder of a run that learned from some
 WITH, WITHOUT = "with", "without"
@@ -45,33 +47,39 @@ class PseudoFinding:
     heads: dict[str, dict[str, float]] = field(default_factory=dict)  # head -> score -> its difference
 
 
+@dataclass(frozen=True)
+class PseudoChoice:
+    """Which products get a label, as it is known before any head is trained."""
+
+    labels: PseudoLabels
+    thresholds: dict[str, float]  # class -> confidence; of those that have one
+    n_unlabelled: int
+    asked: str  # which products were, in words
+
+
 def train_with_pseudo_labels(
     roster: Roster,
     experiment: Experiment,
     settings: TrainSettings,
+    choice: PseudoChoice,
     *,
     sizes: Mapping[str, TrainSettings] | None = None,
 ) -> tuple[Roster | None, PseudoFinding]:
     """Return the heads trained once more with pseudo-labels, None where there are none, and what came of that.
 
-    Neither validation nor test rows nor copies of them get a label or decide who does; the validation rows decide alone
-    whether the new heads are to be kept: where the fusions' macro-F1 is higher on average.
+    The validation rows decide alone whether the new heads are to be kept: where the fusions' macro-F1 is higher on
+    average.
 
     Raises:
         HeadError: a head cannot be trained.
-        LabelError: the training rows are all of one class.
     """
-    problem = experiment.problem
-    rows = np.empty(0, dtype=np.int64) if problem.unlabelled is None else problem.unlabelled
-    if not len(rows):
-        return None, PseudoFinding("Pseudo-labels: there is no product to give one to.", False, 0)
-    chosen, thresholds, unlabelled = _choose(experiment, rows, seed=settings.seed)
+    problem, chosen, thresholds, unlabelled = experiment.problem, choice.labels, choice.thresholds, choice.asked
     if not len(chosen.rows):
         return None, PseudoFinding(
             f"Pseudo-labels: none of the {unlabelled} got one. Too few training rows that "
             "were held out are answered alike and right by all heads, or no product is answered as surely.",
             False,
-            len(rows),
+            choice.n_unlabelled,
             thresholds=thresholds,
         )
     log.log(PROGRESS, "The heads are trained once more, with %d pseudo-labels.", len(chosen.rows))
@@ -85,7 +93,7 @@ def train_with_pseudo_labels(
     finding = PseudoFinding(
         _sentence(roster, unlabelled, per_class, macro_f1, is_kept=is_kept),
         is_kept,
-        len(rows),
+        choice.n_unlabelled,
         len(chosen.rows),
         {name: int(count) for name, count in zip(problem.labels.classes, per_class, strict=True) if count},
         thresholds,
@@ -107,9 +115,16 @@ def write_pseudo_labels(folder: Path, problem: Problem) -> None:
             writer.writerow([name, problem.labels.classes[number], f"{confidence:.6f}"])
 
 
-def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[PseudoLabels, dict[str, float], str]:
-    """Return the pseudo-labels of some of the rows, the classes' thresholds, and which rows were asked, in words."""
+def choose(experiment: Experiment, *, seed: int) -> PseudoChoice:
+    """Return the pseudo-labels of some of the products without a label.
+
+    Neither validation nor test rows nor copies of them get one or decide who does.
+
+    Raises:
+        LabelError: the training rows are all of one class.
+    """
     problem = experiment.problem
+    rows = np.empty(0, dtype=np.int64) if problem.unlabelled is None else problem.unlabelled
     (split,), classes, targets = problem.folds, problem.labels.classes, problem.labels.targets
     held, asked = ask_teacher(experiment, rows, seed=seed)
     thresholds = precision_thresholds(held, targets[held.rows], n_classes=len(classes))
@@ -123,7 +138,7 @@ def _choose(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[Pse
     )
     of_classes = {name: float(own) for name, own in zip(classes, thresholds, strict=True) if own < np.inf}
     lacking = f" ({len(asked.rows):,} of which have all modalities)" if len(asked.rows) < len(rows) else ""
-    return chosen, of_classes, f"{len(rows):,} products without a label{lacking}"
+    return PseudoChoice(chosen, of_classes, len(rows), f"{len(rows):,} products without a label{lacking}")
 
 
 def _effect(

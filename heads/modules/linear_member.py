@@ -21,13 +21,13 @@ from heads.modules.out_of_fold import InnerFold
 from heads.modules.rows_to_fit import RowsToFit
 from heads.modules.scalings import of_one_length
 from heads.modules.sklearn_fit import fit_converged
+from heads.modules.strength_search import USUAL_STRENGTH, search_strengths
 
 __all__ = ["LinearMember", "MemberFit", "fit_member"]
 
-USUAL_STRENGTH, STRONGER, WEAKER = 0.01, (0.1, 1.0, 10.0), (1e-3, 1e-4)  # scikit-learn's C
+STRENGTHS = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)  # scikit-learn's C
 ROUGH, FINE = 1e-3, 1e-4  # gradients of the mean loss at which a solver stops: while it is chosen, and at last
 MOST_STEPS = 500
-WORSE = 1.01  # times the least log loss: stronger ones are not tried
 
 
 class LinearMember(nn.Module):
@@ -66,10 +66,10 @@ class MemberFit:
 def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> MemberFit:
     """Return a modality's head, fitted to those training rows that have it; all are on the CPU.
 
-    For each scaling scikit-learn's logistic regression goes from the usual C to stronger ones, in each fold from where
-    the one before ended, until the log loss of the rows held out, at the best temperature, rises; and where none of
-    these is better, to weaker ones likewise. To what it comes to the directions of the classes' names are added, all
-    times one weight, where LP++ (CVPR 2024) has a weight a class.
+    For each scaling the strength is that of least log loss of the rows held out, at the best temperature, of those that
+    `search_strengths` tries; scikit-learn's logistic regression starts in each fold from where the one before ended. To
+    what it comes to the directions of the classes' names are added, all times one weight, where LP++ (CVPR 2024) has a
+    weight a class.
     """
     vectors, present = rows.inputs[modality], rows.present[modality]
     own = [InnerFold(one.learned[present[one.learned]], one.held[present[one.held]]) for one in folds]
@@ -120,17 +120,9 @@ def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Ch
         (weight,), loss = fit_pool(logits, targets[known], seen=seen[known], row_weights=rows.row_weights[held[known]])
         return _Choice(strength, float(weight), loss, layers)
 
-    best = usual = choice_of(USUAL_STRENGTH)
-    for others in (STRONGER, WEAKER) if known.any() else ():
-        if best is not usual:
-            break
-        for strength in others:
-            choice = choice_of(strength)
-            if choice.log_loss < best.log_loss:
-                best = choice
-            elif choice.log_loss > WORSE * best.log_loss:
-                break
-    return best
+    strengths = STRENGTHS if known.any() else (USUAL_STRENGTH,)
+    found = search_strengths(choice_of, strengths, loss_of=lambda choice: choice.log_loss)
+    return min((choice for _, choice in found), key=lambda choice: choice.log_loss)
 
 
 def _asked(rows: RowsToFit, folds: Sequence[InnerFold]) -> tuple[Tensor, Tensor, Tensor]:

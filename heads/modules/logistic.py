@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,13 +17,15 @@ from heads.modules.one_by_one import drawing_apart
 from heads.modules.rows_to_fit import RowsToFit, take_rows
 from heads.modules.sklearn_fit import fit_converged
 from heads.modules.standardiser import concatenate
+from heads.modules.strength_search import search_strengths
 from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 
 __all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic", "layer_of"]
 
 STRENGTHS = tuple(10 ** (exponent / 3) for exponent in range(-12, 7, 2))  # 1e-4 to 1e2: scikit-learn's C
-USUAL_STRENGTH = 0.01  # where the search begins
-PATIENCE = 2  # strengths in a row at which the log loss grows
+# The solver stops at so small a share of the largest entry of the gradient at which it starts, within these bounds: a
+# gradient is as small as the share of a class is, and what is gained beyond is lost on other rows.
+TOLERANCE, LEAST_TOLERANCE, MOST_TOLERANCE = 0.015, 1e-4, 1e-3
 
 
 class Logistic(nn.Module):
@@ -77,17 +77,16 @@ def fit_logistic(
     strengths: Sequence[float] = STRENGTHS,
     row_weights: Tensor | None = None,
     sample_weights: Tensor | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
     max_steps: int = 1000,
-    patience: int = PATIENCE,
 ) -> LogisticFit:
     """Return the best logistic regression by macro-F1 on the validation rows; ties go to the log loss.
 
     Fitted is scikit-learn's `LogisticRegression`, which minimises ``C * sum of row_weight * loss + |W|^2 / 2`` with
-    free intercepts by L-BFGS until no entry of the mean loss's gradient is above `tolerance`: at the usual C, then at
-    larger ones, each from where the one before ended, until the validation rows' log loss has grown `patience` times in
-    a row; and where none of these has a smaller log loss, at smaller ones likewise. It computes on the CPU, in the
-    inputs' precision. A class without training rows gets a logit of about -28 everywhere.
+    free intercepts by L-BFGS until no entry of the mean loss's gradient is above `tolerance` (None: 1e-4 to 1e-3, in
+    proportion to the largest one without weights). The strengths are tried by the validation rows' log loss, each from
+    where the one before ended (`search_strengths`). It computes on the CPU, in the inputs' precision. A class without
+    training rows gets a logit of about -28 everywhere.
 
     Shape:
         inputs: {modality: (N, D_modality)}, standardised
@@ -127,8 +126,9 @@ def fit_logistic(
         loss = log_loss(probabilities, validation_labels, validation_weights)
         return _Tried(layer, macro_f1, loss, int(model.n_iter_.max()), is_done)
 
+    tolerance = _tolerance(vectors, labels, weights) if tolerance is None else tolerance
     model = LogisticRegression(warm_start=True, tol=tolerance, max_iter=max_steps)
-    tried = _try_strengths(model, attempt, strengths, patience=patience)
+    tried = dict(search_strengths(lambda one: attempt(model, one), strengths, loss_of=lambda one: one.log_loss))
     best = max(tried, key=lambda strength: (tried[strength].macro_f1, -tried[strength].log_loss))
     module.layer.load_state_dict(dict(zip(("weight", "bias"), tried[best].layer, strict=True)))
     _, *columns = zip(*(tried[strength] for strength in sorted(tried)), strict=True)
@@ -143,27 +143,16 @@ class _Tried(NamedTuple):
     converged: bool
 
 
-def _try_strengths(
-    model: Any, attempt: Callable[[Any, float], _Tried], strengths: Sequence[float], *, patience: int
-) -> dict[float, _Tried]:
-    """Return what comes of the strengths that are tried: the usual and larger ones, or else the usual and smaller ones.
-
-    It ends where the log loss has grown so many times in a row.
-    """
-    usual = min(range(len(strengths)), key=lambda place: abs(math.log(strengths[place] / USUAL_STRENGTH)))
-    first = attempt(model, strengths[usual])
-    tried = {strengths[usual]: first}
-    ways = [(copy.deepcopy(model), strengths[usual + 1 :]), (model, strengths[:usual][::-1])]
-    for begun, others in ways:
-        if min(one.log_loss for one in tried.values()) < first.log_loss:
-            break
-        losses = [first.log_loss]
-        for strength in others:
-            tried[strength] = attempt(begun, strength)
-            losses.append(tried[strength].log_loss)
-            if len(losses) > patience and min(np.diff(losses)[-patience:]) > 0:
-                break
-    return tried
+def _tolerance(vectors: Tensor, labels: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the entry of a gradient at which a solver stops, for vectors (n, D), their classes and weights (n,)."""
+    classes = torch.from_numpy(labels)
+    often = torch.ones(len(classes)) if weights is None else torch.from_numpy(weights)
+    often = (often / often.sum()).to(vectors.dtype)
+    shares = torch.bincount(classes, often).to(vectors.dtype)  # (K,)
+    weighted = vectors * often[:, None]
+    sums = vectors.new_zeros(len(shares), vectors.shape[1]).index_add_(0, classes, weighted)
+    gradient = sums - shares[:, None] * weighted.sum(0)  # where each row's answer is the classes' shares
+    return min(max(TOLERANCE * float(gradient.abs().max()), LEAST_TOLERANCE), MOST_TOLERANCE)
 
 
 def layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

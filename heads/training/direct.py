@@ -14,9 +14,9 @@ from heads.errors import HeadError
 from heads.head_types import head_type
 from heads.modules.name_directions import name_directions
 from heads.modules.rows_to_fit import RowsToFit
-from heads.training.head_state import class_weights
 from heads.training.job import Fit, Job
 from heads.training.row_source import MemorySource
+from heads.training.training_plan import class_weights
 
 __all__ = ["check_in_memory", "fit_direct", "rows_of"]
 

@@ -72,7 +72,7 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
     like = members[0].source.like
     generators, rates = zip(*((member.generator, member.job.description.dropout) for member in members), strict=True)
     for layer in stack.dropouts:
-        layer.redraw(generators, rates, batch_size=members[0].batch_size, like=like)
+        layer.redraw(generators, rates, batch_size=members[0].plan.batch_size, like=like)
     weights, shifts = (
         None if all(row.eq(neutral).all() for row in table) else to_device(torch.stack(table), like.device)  # (J, K)
         for table, neutral in (
@@ -80,7 +80,7 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
             ([member.logit_shifts for member in members], 0.0),
         )
     )
-    totals, n_steps = torch.zeros(len(members), device=like.device), members[0].n_steps
+    totals, n_steps = torch.zeros(len(members), device=like.device), members[0].plan.n_steps
     shares = list(zip(*(member.shares_of_rate() for member in members), strict=True))  # a step: a number a head
     for batch, step_shares in zip(draw_epoch(members), shares, strict=True):
         place = places.random()

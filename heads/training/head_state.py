@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from heads.device import to_host
-from heads.errors import HeadError, SettingError
+from heads.errors import HeadError
 from heads.modules.seeded import head_alone
-from heads.schedules import SCHEDULES, count_stalls
 from heads.settings import AUTO
 from heads.training.job import Fit, Job
 from heads.training.row_source import NONE, Source, View
-from heads.training.sampler import batch_size_of, draw_order
+from heads.training.sampler import draw_order
+from heads.training.training_plan import TrainingPlan, class_weights
 
-__all__ = ["Epoch", "Member", "class_weights"]
+__all__ = ["Epoch", "Member"]
 
 ORDER_SEED = 0x2545F4914F6CDD1D  # added to the seed: the initial weights are drawn from the seed itself
 
@@ -53,12 +53,7 @@ class Member:
         self.source = source
         self.validation = torch.from_numpy(job.task.split.validation)
         self.generator = torch.Generator().manual_seed((job.settings.seed + ORDER_SEED) % 2**63)
-        self.batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
-        self.n_steps = job.n_epoch_rows // self.batch_size  # of an epoch
-        self._schedule = SCHEDULES[job.settings.schedule]
-        self._n_epochs = self._schedule.epochs(
-            job.settings.max_epochs, epoch_steps=self.n_steps, batch_size=self.batch_size
-        )
+        self.plan = TrainingPlan.of(job.settings, n_rows=job.n_epoch_rows)
         self._train = torch.from_numpy(job.task.split.train)
         self._train_targets = job.train_targets
         self._per_class = job.per_class
@@ -83,8 +78,8 @@ class Member:
     def draw_epoch(self) -> Epoch:
         """Return the next epoch: as many batches as are full."""
         rows = self._train[draw_order(self._train_targets, self._per_class, self.generator)]
-        n_steps = len(rows) // self.batch_size
-        rows = rows[: n_steps * self.batch_size].unflatten(0, (n_steps, self.batch_size))
+        n_steps, batch_size = self.plan.n_steps, self.plan.batch_size
+        rows = rows[: n_steps * batch_size].unflatten(0, (n_steps, batch_size))
         n_modalities, rate = len(self.job.description.dims), self.job.settings.modality_dropout
         kept = None
         if n_modalities > 1 and rate:
@@ -101,16 +96,8 @@ class Member:
 
         A stall is half as many epochs without a better score as end the training.
         """
-        settings, first = self.job.settings, len(self._history) * self.n_steps
         scores = [(epoch["validation_macro_f1"], -epoch["validation_loss"]) for epoch in self._history]
-        n_stalls = count_stalls(scores, patience=max(1, settings.patience // 2))
-        n_warmup = round(self._schedule.rise(settings.warmup, n_epochs=self._n_epochs) * self.n_steps)
-        peak = self._schedule.peak(self.batch_size)
-        return [
-            peak
-            * self._schedule.share(step, n_warmup=n_warmup, n_steps=self._n_epochs * self.n_steps, n_stalls=n_stalls)
-            for step in range(first, first + self.n_steps)
-        ]
+        return self.plan.shares_of_rate(scores)
 
     def note(
         self, train_loss: float, validation_loss: float, macro_f1: float, *, state: dict[str, Tensor], share_s: float
@@ -125,7 +112,7 @@ class Member:
                 f"Expected training to converge, but the loss of {self.job.description.name} is not finite in epoch "
                 f"{len(self._history)}. Lower --learning-rate, which is {self.job.settings.learning_rate:g}."
             )
-        elif self.job.settings.keep == "last" or (macro_f1, -validation_loss) > self._best:
+        elif self.plan.keep == "last" or (macro_f1, -validation_loss) > self._best:
             self._best = (macro_f1, -validation_loss)
             self._best_epoch = len(self._history)
             self._best_state = {name: tensor.detach().clone() for name, tensor in state.items()}  # on the device
@@ -134,29 +121,9 @@ class Member:
     def has_stopped(self) -> bool:
         """Whether another epoch is not worth it, or not allowed."""
         n_epochs = len(self._history)
-        return n_epochs >= self._n_epochs or n_epochs - self._best_epoch >= self.job.settings.patience
+        return n_epochs >= self.plan.n_epochs or n_epochs - self._best_epoch >= self.plan.patience
 
     def fit(self) -> Fit:
         """Return the head as it was in its best epoch."""
         module = head_alone(self.job.description, to_host(self._best_state))
         return Fit(module, self.job.description, self._best_epoch, self._history, self._elapsed_s)
-
-
-def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
-    """Return weights of mean 1 over the training rows: all equal, such that every class weighs the same, or as wished.
-
-    Shape:
-        counts, output: (K,), the training rows of each class, or what their weights come to
-        wish: ``equal``, ``balanced``, or (K,) positive numbers
-
-    Raises:
-        SettingError: there is not one number a class.
-    """
-    if wish == "equal":
-        return torch.ones(len(counts))
-    if wish == "balanced":
-        return (counts.sum() / ((counts > 0).sum() * counts.where(counts > 0, 1))).float()
-    if len(wish) != len(counts):
-        raise SettingError(f"class_weights: expected one number a class ({len(counts)}), got {len(wish)}.")
-    weights = torch.tensor(wish, dtype=torch.float64)
-    return (weights * (counts.sum() / (counts * weights).sum())).float()

@@ -16,6 +16,7 @@ from heads.modules.description import HeadDescription
 from heads.modules.standardiser import Standardise
 from heads.settings import FitSettings
 from heads.training.sampler import batch_size_of, parse_per_class, validated_together
+from heads.training.training_plan import count_epoch_rows
 
 __all__ = ["Fit", "Job", "Task"]
 
@@ -95,8 +96,7 @@ class Job:
     @property
     def n_epoch_rows(self) -> int:
         """How many rows an epoch has."""
-        per_class = self.per_class
-        return len(self.task.split.train) if per_class is None else per_class * len(self.train_targets.unique())
+        return count_epoch_rows(self.settings.per_class, torch.bincount(self.train_targets))
 
     @property
     def shape(self) -> tuple:

@@ -16,6 +16,7 @@ from cache import Cache
 from cache.console.notes import PROGRESS
 from cache.workers.engines import find_engine
 from heads.ablation.ablation_settings import AblationSettings
+from heads.ablation.distinct_settings import DistinctSettings, idle_notes
 from heads.ablation.dropped import Dropped
 from heads.ablation.engines.registry import ENGINES
 from heads.ablation.grid import Range, span
@@ -82,7 +83,9 @@ def ablate_anew(
         generator=generator_of(settings.split_seed, "bootstrap"),
         margin=settings.margin / 100,
     )
-    config = _config(experiment, settings, ranking, cache_path=cache_path, command=command, trained_on=trained_on)
+    config = _config(
+        experiment, settings, ranking, cache_path=cache_path, command=command, trained_on=trained_on, notes=bench.notes
+    )
     run_path = write_ablation(runs_path, name, bench=bench, ranking=ranking, config=config)
     page = None
     if with_report:
@@ -111,13 +114,13 @@ def _report(
         seeds=settings.seeds,
         encoders=problem.encoders,
         untrained=problem.untrained,
-        n_jobs=len(bench.outcomes),
-        n_trained=len(bench.trained),
-        n_failed=sum(outcome.error is not None for outcome in bench.outcomes.values()),
+        n_jobs=bench.n_jobs,
+        n_trained=bench.n_trained,
+        n_failed=bench.n_failed,
         n_again=bench.n_again,
         ranking=ranking,
         is_late_fitted=bench.is_late_fitted,
-        notes=problem.notes,
+        notes=bench.notes,
         elapsed_s=time.monotonic() - started,
     )
 
@@ -156,7 +159,10 @@ def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configurati
         fusions = tuple(name for name in fusions if name not in ensembles)
         for name in ensembles:
             log.info("%s is left out of the race: it needs all other heads on all folds.", name)
-    configurations = configurations_of(fusions, problem.combinations, span(axes))
+    distinct = DistinctSettings(bench.same_settings)
+    values = [distinct.first(one) for one in span(axes)]
+    configurations = configurations_of(fusions, problem.combinations, values)
+    bench.note([*distinct.notes(), *idle_notes(axes, configurations)])
     log.log(
         PROGRESS,
         "%d configurations × %d folds × %d seeds: %d jobs" + (" at most" if settings.race else ""),
@@ -181,6 +187,7 @@ def _config(
     cache_path: str | Path,
     command: Sequence[str] | None,
     trained_on: Mapping[str, str],
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """Return all that is needed to do it again, and the verdict."""
     problem, weighting = experiment.problem, experiment.weighting
@@ -198,7 +205,7 @@ def _config(
         "settings": {**asdict(settings), "grid": grid},
         "split": [{side: problem.ids_of(rows) for side, rows in vars(fold).items()} for fold in problem.folds],
         "verdict": ranking.verdict.to_dict() if ranking.verdict else None,
-        "notes": problem.notes,
+        "notes": list(notes),
         "trained_on": dict(trained_on),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "engine": ENGINE_VERSION},
     }

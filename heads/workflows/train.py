@@ -21,8 +21,13 @@ from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
 from heads.experiment.problem import pose
-from heads.experiment.pseudo_teacher import check_vectors
-from heads.experiment.pseudo_training import PseudoFinding, train_with_pseudo_labels, write_pseudo_labels
+from heads.experiment.pseudo_teacher import check_pseudo_labels
+from heads.experiment.pseudo_training import (
+    PseudoFinding,
+    choose,
+    train_with_pseudo_labels,
+    write_pseudo_labels,
+)
 from heads.experiment.trained_heads import SIDES, Roster, train_heads
 from heads.json_file import write_json
 from heads.reports.report_settings import ReportSettings, choose_columns
@@ -73,12 +78,14 @@ def train(
                 problem = with_views(cache, problem, memory=settings.memory)
             samples = samples_of(cache, problem.combinations[0])
         experiment = Experiment.of(problem, settings, sides=SIDES, n_resamples=settings.n_resamples)
+        choice = None
         if settings.pseudo_label:
-            check_vectors(experiment)
+            check_pseudo_labels(experiment)
+            choice = choose(experiment, seed=settings.seed)  # before all, for nobody should train for nothing
         roster = train_heads(experiment, settings, sizes=sizes)
         pseudo = None
-        if settings.pseudo_label:
-            again, pseudo = train_with_pseudo_labels(roster, experiment, settings, sizes=sizes)
+        if choice:
+            again, pseudo = train_with_pseudo_labels(roster, experiment, settings, choice, sizes=sizes)
             roster = again if again and pseudo.is_kept else roster
         if settings.guard:
             add_guards(roster, seed=settings.seed)

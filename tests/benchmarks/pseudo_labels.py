@@ -26,7 +26,7 @@ from heads.data.splits import Split
 from heads.data.vectors import Vectors
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import Problem
-from heads.experiment.pseudo_training import train_with_pseudo_labels
+from heads.experiment.pseudo_training import choose, train_with_pseudo_labels
 from heads.experiment.trained_heads import SIDES, Roster, train_heads
 from heads.settings import TrainSettings
 
@@ -59,7 +59,7 @@ def measure(problem: Problem, truth: np.ndarray, settings: TrainSettings) -> dic
     """Return what pseudo-labels do: how many, how many right, whether they are kept, and heads' scores on test rows."""
     experiment = Experiment.of(problem, settings, sides=SIDES)
     roster = train_heads(experiment, settings)
-    again, finding = train_with_pseudo_labels(roster, experiment, settings)
+    again, finding = train_with_pseudo_labels(roster, experiment, settings, choose(experiment, seed=settings.seed))
     chosen = again.problem.pseudo_labels if again else None
     return {
         "n": finding.n_labelled,
