@@ -7,7 +7,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,10 @@ class _UnansweredError(CloudError):
 
 class ConflictError(CloudError):
     """The object is there already, or is another one than was expected."""
+
+
+class _OddKeyError(FileNotFoundError):
+    """There is no object that could be asked for by this key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,7 @@ class Bucket:
 
     @_again
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; those that are not there are no error."""
+        """Remove objects; those that are not there are no error, but keys are by which none could be asked for."""
         if not keys:
             return
         try:
@@ -186,8 +190,15 @@ class Bucket:
                 self._obstore.delete(self._store, list(keys))
         except FileNotFoundError:  # Azure stops at one that is not there, and leaves those behind it
             for key in keys:
-                with suppress(FileNotFoundError), self._asking(key):
-                    self._obstore.delete(self._store, key)
+                try:
+                    with self._asking(key):
+                        self._obstore.delete(self._store, key)
+                except _OddKeyError as error:
+                    raise CloudError(
+                        f"{error.filename} has a name that no request may have: remove it there."
+                    ) from None
+                except FileNotFoundError:
+                    continue
 
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
@@ -221,8 +232,12 @@ class Bucket:
             if "NoSuchBucket" in text or "ContainerNotFound" in text:
                 raise self._no_bucket() from None
             raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
-        except (InvalidPathError, ValueError):  # a key that obstore refuses: two slashes in a row, no Unicode
-            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
+        except (
+            InvalidPathError,
+            ValueError,
+            TypeError,
+        ):  # a key that obstore refuses: two slashes in a row, no Unicode
+            raise _OddKeyError(errno.ENOENT, "No such object", self._url(key)) from None
         except BaseError as error:
             raise self._named(key, str(error)) from _bare(error)
 
