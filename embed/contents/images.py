@@ -145,9 +145,10 @@ def measure(content: bytes) -> tuple[int, int, str, str]:
     """Return the picture's width and height as they are stored, its mode and its format, all from its header alone.
 
     Raises:
-        ContentError: it is no picture, or is too large to decode.
+        ContentError: it is no picture, is too large to decode, or holds numbers whose scale is unknown.
     """
     with _opened(content) as image:
+        _check_mode(image)
         return *image.size, image.mode, image.format or ""
 
 
@@ -195,8 +196,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ContentError: the picture holds floating-point or 32-bit numbers, whose scale is unknown.
     """
-    if image.mode in ("F", "I"):
-        raise ContentError("unsupported_mode")
+    _check_mode(image)
     if image.mode.startswith("I"):
         rgb = _in_strips(image, _scaled)
     elif image.has_transparency_data:
@@ -205,6 +205,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgb = image.convert("RGB")
     transpose = _TRANSPOSE.get(_orientation(image))
     return rgb if transpose is None else rgb.transpose(transpose)
+
+
+def _check_mode(image: Image.Image) -> None:
+    """Check that the picture's numbers have a known scale: those of floating point or 32 bits have none.
+
+    Raises:
+        ContentError: they have not.
+    """
+    if image.mode in ("F", "I"):
+        raise ContentError("unsupported_mode")
 
 
 def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:

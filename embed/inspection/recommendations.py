@@ -201,6 +201,7 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
         yield Finding(
             f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
             + (" " + pictures.explanation if pictures.explanation else "")
+            + (" --allow-outside reads those outside, too." if "outside" in pictures.statuses else "")
             + (" Name their folder with --image-root." if pictures.n_bad == named and not pictures.explanation else ""),
             is_bad=True,
         )
