@@ -37,6 +37,7 @@ __all__ = [
     "parse_categories",
     "parse_dates",
     "parse_numbers",
+    "parse_plain_numbers",
 ]
 
 # Missing cells in a column of numbers, dates or booleans; ordinary text in a column of categories.
@@ -61,6 +62,9 @@ _NUMBER = re.compile(
     r"|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3})(?:\.[0-9]*)?|\.[0-9]+)"
     rf"(?P<exponent>e[+-]?[0-9]+)?)(\s?((?P<share>%)|(?P<after>{_CURRENCIES})))?",
     re.IGNORECASE,
+)
+_PLAIN_NUMBER = re.compile(
+    r"[+-]?((?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
 )
 LONGEST_NUMBER = 64  # letters; what is longer is none, and is not looked at
 _SIGNS = {
@@ -159,6 +163,23 @@ def parse_numbers(cells: Sequence[str]) -> np.ndarray:
         value = float(digits + (match["exponent"] or "")) * (
             -1 if "-" in match["sign"] + (match["inner_sign"] or "") else 1
         )
+        return value if abs(value) <= LARGEST else np.nan
+
+    return np.array(_each(cells, parse), dtype=np.float64)
+
+
+def parse_plain_numbers(cells: Sequence[str]) -> np.ndarray:
+    """Return the cells as numbers as `parse_numbers` once did: prices and decimal commas are none, (N,) float64.
+
+    Heads that were trained then read cells so.
+
+    >>> parse_plain_numbers(["1,299.00", "20%", "$5", "390,60"])
+    array([1299.,   20.,   nan,   nan])
+    """
+
+    def parse(cell: str) -> float:
+        word = cell.strip()
+        value = float(word.rstrip("% ").replace(",", "")) if _PLAIN_NUMBER.fullmatch(word) else np.nan
         return value if abs(value) <= LARGEST else np.nan
 
     return np.array(_each(cells, parse), dtype=np.float64)
