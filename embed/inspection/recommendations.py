@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from cache.column_names import USUAL_NAMES
+from cache.column_names import USUAL_NAMES, usual_columns
+from cache.label_hints import choice_sentence
 from embed.amounts import plural
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
@@ -106,6 +107,11 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
         may = f" {_names(likely)} may be one." if likely else ""
         yield Finding(f"No column is called {', '.join(names)} or the like: --label names the label.{may}")
         return
+    if inspection.settings.label is None:
+        by_name = {one.name: one.n_rows - one.n_empty for one in inspection.columns}
+        usual = {name: by_name[name] for name in usual_columns("label", by_name)}
+        if sentence := choice_sentence(column, usual):
+            yield Finding(sentence)
     if label is None:
         n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)
         yield Finding(

@@ -18,7 +18,7 @@ from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import dimension, split_name
 from heads.data.folds import split_folds
 from heads.data.groups import Placeholder, find_groups
-from heads.data.labels import Labels, cells_of, find_label_column, make_labels
+from heads.data.labels import Labels, cells_of, choice_notes, find_label_column, make_labels
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
@@ -125,6 +125,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     on_disk = _stay_on_disk(cache, chosen, settings)
     asked, fusion_notes = resolve_names(settings.fusions, on_disk=on_disk)
     notes += fusion_notes
+    if settings.label is None:
+        notes += choice_notes(cache, column)
     if column not in cache.columns():
         notes.append(f"No column {column} yet: its labels are those of --corrections.")
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
