@@ -6,12 +6,13 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cache.column_names import usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
+from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text
 from embed.errors import CatalogueError
@@ -42,7 +43,7 @@ class JsonLinesTable:
         self.path = path
         self.encoding = find_encoding(path, settings.encoding)
         self.is_error = settings.bad_lines == "error"
-        self.asked = {settings.label, settings.image_column}
+        self.keeps_lists = partial(keeps_lists, settings=settings)
         names = Names(path)
         n_good = 0
         for row in self._rows():
@@ -67,9 +68,6 @@ class JsonLinesTable:
             yield batch
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
 
-    def _keeps_lists(self, name: str) -> bool:
-        return name in self.asked or any(usual_columns(role, [name]) for role in ("image", "label"))
-
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
         self._first_bad = ""
         with open_text(self.path, self.encoding) as file:
@@ -77,7 +75,7 @@ class JsonLinesTable:
             self.bad_lines = BadLines(self.path, is_error=self.is_error, unit=unit)
             for number, text in items:
                 try:
-                    row = parse_object(text, keeps_lists=self._keeps_lists)
+                    row = parse_object(text, keeps_lists=self.keeps_lists)
                 except ValueError as error:
                     self._first_bad = self._first_bad or text
                     self.bad_lines.add(number, f"is no JSON object: {error}")
@@ -119,10 +117,11 @@ class Names:
         left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
         if left_out:
             log.info(
-                "%s of %s %s lists or objects, which are no plain cells: %s left out (lists that --label names stay).",
+                "%s of %s %s lists or objects, which are no plain cells: %s left out%s.",
                 f"Column {left_out[0]}" if len(left_out) == 1 else f"Columns {', '.join(left_out)}",
                 self.path,
                 *(("holds", "it is") if len(left_out) == 1 else ("hold", "they are")),
+                LISTS_STAY,
             )
         return [name for name in self.n_nested if name not in left_out]
 
