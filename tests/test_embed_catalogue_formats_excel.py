@@ -64,6 +64,16 @@ def test_rows_longer_than_the_header_are_bad():
         rows_of(open_table(path, ExtractSettings(bad_lines="error")))
 
 
+def test_rows_above_the_header_are_left_out_and_told(caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    products = [[n, f"cup {n}", 9.5, "mug"] for n in range(5)]
+    path = write([["Export of May"], [None], ["by", "Ann"], ["SKU", "Title", "Price", "Category"], *products])
+    table = open_table(path)
+    assert table.columns == ["SKU", "Title", "Price", "Category"]
+    assert [row["SKU"] for row in rows_of(table)] == list("01234")
+    assert "What stands above the header of c.xlsx is left out, 2 rows: Export of May, by Ann." in caplog.text
+
+
 def test_a_shop_s_rows_are_joined_here_too():
     path = write([["Handle", "Title", "Image Src"], ["a", "Cup", "1.png"], ["a", None, "2.png"], ["b", "Bowl", None]])
     assert read_catalogue(path).ids == ["a", "b"]

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cache.reading import raise_if_refused
+from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import check_distinct
+from embed.catalogue.formats.title_rows import N_LOOKED_AT, n_title_rows
 from embed.catalogue.table import BATCH_ROWS
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
@@ -25,6 +27,8 @@ log = logging.getLogger("embed_once")
 
 class ExcelTable:
     """The rows of a workbook's first sheet; the first row with a cell is the header, and formulas are their results.
+
+    Titles above the header are left out and told (`embed.catalogue.formats.title_rows`).
 
     Numbers are written without needless zeros, dates as ``2020-12-31``, truth values as ``true`` and ``false``. A row
     with cells beyond the header's is bad, and empty rows are passed over.
@@ -38,7 +42,15 @@ class ExcelTable:
         self.is_error = settings.bad_lines == "error"
         self.bad_lines = BadLines(path, unit="row")
         with self._rows() as (sheet, rows):
-            _, header = next(rows, (0, []))
+            first = list(islice(rows, N_LOOKED_AT))
+            self.n_titles = n_title_rows([cells for _, cells in first])
+            _, header = first[self.n_titles] if first else (0, [])
+            if self.n_titles:
+                titles = ", ".join(" ".join(filter(str.strip, cells)) for _, cells in first[: self.n_titles])
+                log.info(
+                    "What stands above the header of %s is left out, %s: %s.",
+                    path, plural(self.n_titles, "row"), titles,
+                )  # fmt: skip
             if len(sheet.parent.sheetnames) > 1:
                 log.info(
                     "Of %s the first sheet is read, %s; it has %s, too.",
@@ -58,7 +70,7 @@ class ExcelTable:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="row")
         n_good = 0
         with self._rows() as (_, rows):
-            next(rows, None)
+            list(islice(rows, self.n_titles + 1))
             while block := list(islice(self._good(rows), BATCH_ROWS)):
                 n_good += len(block)
                 yield dict(zip(self.columns, map(list, zip(*block, strict=True)), strict=True))
