@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cache.column_names import USUAL_NAMES, usual_columns
 from cache.label_hints import choice_sentence
 from embed.amounts import plural
+from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.label_profile import MIN_ROWS
@@ -70,7 +71,7 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
         shown = ", ".join(f"{repeat.example!r} {repeat.n_rows} times" for repeat in ids.largest[:2])
         yield Finding(
             f"{plural(ids.n_surplus, 'repeated id')} ({shown}): extraction refuses such a catalogue. Remove what is "
-            "too much, or name another column with --id-column.",
+            f"too much, or name another column with --id-column.{shortened_hint(ids.largest[0].example)}",
             is_bad=True,
         )
     if n := inspection.repeated_rows.n_surplus:
@@ -103,7 +104,11 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
     column, label = inspection.roles.get("label"), inspection.label
     if column is None:
         names = USUAL_NAMES["label"][:N_NAMED]
-        likely = [one.name for one in inspection.columns if not one.role and one.kind in ("categorical", "boolean")]
+        likely = [
+            one.name
+            for one in inspection.columns
+            if not one.role and one.kind in ("categorical", "boolean") and one.n_distinct > 1
+        ]
         may = f" {_names(likely)} may be one." if likely else ""
         yield Finding(f"No column is called {', '.join(names)} or the like: --label names the label.{may}")
         return

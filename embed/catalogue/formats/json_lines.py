@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cache.column_names import usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
 from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
@@ -50,7 +53,14 @@ class JsonLinesTable:
             names.add(row)
             n_good += 1
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
+        if n_good == 1:
+            self._check_one()
         self.columns = names.plain()
+        if n_good and not self.columns:
+            raise CatalogueError(
+                f"Expected the objects of {path} to have plain values, which are cells, but all are lists or objects. "
+                "Write those that tell of a product into its object."
+            )
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells."""
@@ -67,6 +77,31 @@ class JsonLinesTable:
         if n_rows:
             yield batch
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
+
+    def _check_one(self) -> None:
+        """Check that the one object of the file is a product, and not all of them.
+
+        Raises:
+            CatalogueError: it holds a list of objects, or nothing but objects.
+        """
+        with open_text(self.path, self.encoding) as file:
+            value = next(
+                (one for _, text in find_items(file, self.path)[1] if isinstance(one := _loaded(text), dict)), {}
+            )
+        if len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
+            raise CatalogueError(
+                f"Expected a list of products, or one a line, but {self.path} is one object, whose names lead to "
+                f"{len(value)} others. Make a list of them: jq '[.[]]' {shlex.quote(str(self.path))} > products.json."
+            )
+        is_product = any(usual_columns(role, value) for role in ("id", "image", "text"))
+        for name, items in () if is_product else value.items():
+            if isinstance(items, list) and len(items) > 1 and all(isinstance(one, dict) for one in items):
+                way = f"jq {shlex.quote(f'.[{json.dumps(name, ensure_ascii=False)}]')} {shlex.quote(str(self.path))}"
+                if not self.keeps_lists(name):
+                    raise CatalogueError(
+                        f"Expected a list of products, or one a line, but {self.path} is one object, with a list of "
+                        f"{len(items)} objects as {name}. If they are the products, take it out: {way} > products.json."
+                    )
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
         self._first_bad = ""
@@ -151,6 +186,12 @@ def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: Fa
         else _cell(cell)
         for name, cell in value.items()
     }
+
+
+def _loaded(text: str) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return None
 
 
 def _text(value: str) -> str:
