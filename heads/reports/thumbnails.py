@@ -11,6 +11,7 @@ from pathlib import Path
 from tarfile import TarError
 from typing import TYPE_CHECKING
 
+from cache.name_spellings import name_spellings
 from cache.pages.page import THUMBNAIL_SIDE, jpeg_url, small_jpeg
 from heads.reports.shard_pictures import ShardMembers, split_member
 
@@ -64,6 +65,7 @@ class Thumbnails:
         if not cell.strip():
             raise ValueError("the cell is empty")
         name, member = cell.strip(), ""
+        name = next((one for one in name_spellings(name) if os.path.lexists(self.root / one)), name)
         try:
             path = (self.root / name).resolve(strict=True)
         except (FileNotFoundError, NotADirectoryError):

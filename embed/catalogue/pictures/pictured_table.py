@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cache.cloud.addresses import is_address
 from cache.column_names import PICTURE_KEYS, USUAL_NAMES
+from cache.name_spellings import name_spellings
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_asked
@@ -246,7 +247,9 @@ def _names_picture(cell: str, root: Path, *, is_guessed: bool = False) -> bool:
     names = split_pictures(cell) or [cell.strip()]
     if is_guessed and not is_picture_name(names[0]):
         return False
-    return is_object(names[0]) or (bool(names[0]) and os.path.isfile(root / names[0]))
+    if is_object(names[0]):
+        return True
+    return bool(names[0]) and any(os.path.isfile(root / spelling) for spelling in name_spellings(names[0]))
 
 
 def _free_name(names: Sequence[str], columns: Sequence[str]) -> str:
