@@ -75,3 +75,15 @@ def test_ids_that_a_spreadsheet_cut_are_told(tmp_path):
         one for one in find(inspect(path, settings=InspectSettings(estimate=False))) if "repeated" in one.text
     ]
     assert finding.text.endswith("export the column as text.")
+
+
+def test_a_table_without_a_header_is_told_by_its_first_picture(tmp_path):
+    path = tmp_path / "data.csv"
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(image_bytes())
+    path.write_text("1,red mug,1.png\n2,blue mug,2.png\n")
+    with pytest.raises(CatalogueError, match=r"1.png is a picture that is there.* Write a line of names above it"):
+        read_catalogue(path)
+    path.write_text("id,text,1.png\n2,blue mug,2.png\n")
+    (tmp_path / "1.png").unlink()
+    assert read_catalogue(path, ExtractSettings(image_column="1.png")).roles["image"] == "1.png"

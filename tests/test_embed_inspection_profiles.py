@@ -56,6 +56,12 @@ def profile_of(cells, *, role="", size=4):
     return counter.profile(role)
 
 
+def test_labels_that_differ_in_blanks_alone_are_one_as_in_training():
+    cells = ["Mug", "Mug ", "Mug\N{NO-BREAK SPACE}", "lamp", "Lamp"] * 3
+    assert profile_of(cells, role="label").variants == [[("Lamp", 3), ("lamp", 3)]]
+    assert len(profile_of(cells).variants) == 2
+
+
 def test_cells_are_counted_across_batches():
     cells = ["Men", "men", "Men ", "Men ", "", " ", "Women", "NaN", "Women", "caf\udce9", "cafÃ©", "Men"]
     found = profile_of(cells, size=5)

@@ -54,10 +54,11 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     another column that does is taken, else a template is looked for.
 
     Raises:
-        CatalogueError: a template names a column that is not there.
+        CatalogueError: a template names a column that is not there, or the names of columns are a product's cells.
         SettingError: a template is none.
     """
     root = settings.image_root or folder_of(path)
+    _check_header(table.columns, root, path)
     templates = list(split_templates(settings.image_template)) if settings.image_template else []
     for template in templates:
         for name in template.columns:
@@ -79,6 +80,20 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     return pictured, replace(
         settings, image_column=image, image_template=(), id_column=pictured.id_column or settings.id_column
     )
+
+
+def _check_header(names: Sequence[str], root: Path, path: Path) -> None:
+    """Check that the names of columns are no product's cells: a picture that is there is none.
+
+    Raises:
+        CatalogueError: they are.
+    """
+    pictures = [] if is_address(root) else [name for name in names if is_picture_name(name)]
+    if picture := next((name for name in pictures if os.path.isfile(root / name)), None):
+        raise CatalogueError(
+            f"Expected {path} to begin with the names of its columns, but {picture} is a picture that is there, so "
+            "that its first line seems to be a product. Write a line of names above it, such as id,title,image,label."
+        )
 
 
 class PicturedTable:
