@@ -21,6 +21,9 @@ __all__ = [
 
 ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
 
+LEAST_FILLED = {"label": 0.1}  # of the fullest of a role, or a column is passed over: labels may stand in few rows
+USUALLY_FILLED = 0.5
+
 MOST_SLIPS = 2  # letters of a name that are missing, too many or others
 
 # Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
@@ -52,7 +55,7 @@ def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], floa
     """Return the column that has the most telling of a role's usual names; None where there is none.
 
     Where `filled` says how full each of them is, from 0 to 1, one that is less than half as full as the fullest is
-    passed over.
+    passed over; of labels one that is less than a tenth as full.
 
     >>> usual_column("image", ["Title", "Image Path"])
     'Image Path'
@@ -63,7 +66,8 @@ def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], floa
     if filled is None or len(usual) < 2:
         return next(iter(usual), None)
     shares = [filled(column) for column in usual]
-    return next(column for column, share in zip(usual, shares, strict=True) if 2 * share >= max(shares))
+    least = LEAST_FILLED.get(role, USUALLY_FILLED) * max(shares)
+    return next(column for column, share in zip(usual, shares, strict=True) if share >= least)
 
 
 def usual_columns(role: str, columns: Iterable[str]) -> list[str]:

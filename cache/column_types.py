@@ -4,8 +4,12 @@ All cells are text, so a kind is a guess. `embed-inspect` shows it, and it decid
 
 - **A number** is written as Python writes it, or with commas, blanks or ``'`` between thousands (``1,299.00``), or with
   a decimal comma where that is plain (``390,60``, ``1.299,00``; ``1,299`` is a thousand, and a column that has both
-  marks for decimals holds no numbers), or as a share: ``20%`` is 20, or as a price of the column's one currency
-  (``$5``, ``5 EUR``). Digits that begin with a zero are a code, not a number; neither is anything with another unit.
+  marks for decimals holds no numbers; neither does one of lists such as ``38,39``, see below), or as a share: ``20%``
+  is 20, or as a price of the column's one currency (``$5``, ``5 EUR``). Digits that begin with a zero are a code, not
+  a number; neither is anything with another unit.
+- **A list of sizes**, ``38,39``, looks like a number with a decimal comma. A column holds lists where what is behind
+  each comma is more than what is before it, by `MOST_STEP` at most, and drawn decimals would be so in less than one of
+  a hundred columns. A cell of two commas (``38,39,40``) is no number anyway.
 - **A date** has a year of four digits: ``2024-02-29``, ``2024/2/29``, ``3 May 2021``, ``May 3, 2021``, ``31/12/2020``,
   ``12.31.2020``, and may be followed by a time. The day comes first, or the month, whichever makes a date of each
   of the column's cells. If both do, and the dates differ, the column does not hold dates.
@@ -33,6 +37,7 @@ __all__ = [
     "parse_categories",
     "parse_dates",
     "parse_numbers",
+    "parse_plain_numbers",
 ]
 
 # Missing cells in a column of numbers, dates or booleans; ordinary text in a column of categories.
@@ -58,6 +63,9 @@ _NUMBER = re.compile(
     rf"(?P<exponent>e[+-]?[0-9]+)?)(\s?((?P<share>%)|(?P<after>{_CURRENCIES})))?",
     re.IGNORECASE,
 )
+_PLAIN_NUMBER = re.compile(
+    r"[+-]?((?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
+)
 LONGEST_NUMBER = 64  # letters; what is longer is none, and is not looked at
 _SIGNS = {
     "€": "eur",
@@ -70,6 +78,9 @@ _SIGNS = {
     "zł": "pln",
     "kč": "czk",
 }
+_PAIR = re.compile(r"(0|[1-9][0-9]*),(0|[1-9][0-9]*)")
+MOST_STEP = 10  # from one of a list to the next
+CHANCE = 0.01  # that decimals look like lists
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _CODE = re.compile(r"0[0-9]")  # 00123 is a name made of digits
 _TIME = r"([T ](?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](:[0-9.]+)?\s?(Z|[+-][0-9:]+|(?P<half>[AP])M)?)?"  # in any zone
@@ -98,6 +109,8 @@ def guess_kind(cells: Iterable[str]) -> str | None:
     ('boolean', 'number', 'categorical')
     >>> guess_kind(["$5", "$1,200"]), guess_kind(["390,60 €", "1.299,00 €"]), guess_kind(["$5", "5 €"])
     ('number', 'number', 'categorical')
+    >>> guess_kind(["38,39", "40,42", "41"]), guess_kind(["38,39", "40,12"]), guess_kind(["38,39", "40,41,42"])
+    ('categorical', 'number', 'categorical')
     >>> guess_kind(["007"]), guess_kind(["31/12/2020", "-"]), guess_kind(["01/02/2020"])
     ('categorical', 'date', 'categorical')
     """
@@ -155,6 +168,23 @@ def parse_numbers(cells: Sequence[str]) -> np.ndarray:
     return np.array(_each(cells, parse), dtype=np.float64)
 
 
+def parse_plain_numbers(cells: Sequence[str]) -> np.ndarray:
+    """Return the cells as numbers as `parse_numbers` once did: prices and decimal commas are none, (N,) float64.
+
+    Heads that were trained then read cells so.
+
+    >>> parse_plain_numbers(["1,299.00", "20%", "$5", "390,60"])
+    array([1299.,   20.,   nan,   nan])
+    """
+
+    def parse(cell: str) -> float:
+        word = cell.strip()
+        value = float(word.rstrip("% ").replace(",", "")) if _PLAIN_NUMBER.fullmatch(word) else np.nan
+        return value if abs(value) <= LARGEST else np.nan
+
+    return np.array(_each(cells, parse), dtype=np.float64)
+
+
 def date_order(cells: Iterable[str]) -> str | None:
     """Return which of `DATE_ORDERS` makes a date of each cell that is not missing; None if none does or it is unclear.
 
@@ -182,8 +212,8 @@ def _filled(cells: Iterable[str]) -> list[str]:
 
 
 def _are_numbers(cells: Iterable[str]) -> bool:
-    """Return whether all cells are numbers, of one currency at most and with one mark for decimals."""
-    currencies, has_comma, has_mark = set(), False, False
+    """Return whether all cells are numbers, of one currency at most and with one mark for decimals, and no lists."""
+    currencies, with_comma, has_mark = set(), [], False
     for cell in cells:
         if _INFINITE.fullmatch(cell):
             continue
@@ -192,9 +222,26 @@ def _are_numbers(cells: Iterable[str]) -> bool:
             return False
         currency = (match["before"] or match["after"] or "").casefold().rstrip(".")
         currencies.add(_SIGNS.get(currency, currency))
-        has_comma |= match["comma"] is not None
+        with_comma += [cell] * (match["comma"] is not None)
         has_mark |= match["point"] is not None and not {*",."}.isdisjoint(match["point"])
-    return len(currencies - {""}) <= 1 and not (has_comma and has_mark)
+    return len(currencies - {""}) <= 1 and not (with_comma and (has_mark or _are_lists(with_comma)))
+
+
+def _are_lists(cells: Iterable[str]) -> bool:
+    """Return whether cells with a comma are lists of two whole numbers, rather than numbers with a decimal comma.
+
+    >>> _are_lists(["38,39", "40,41"]), _are_lists(["12,99", "24,99"]), _are_lists(["4,5", "3,7"])
+    (True, False, False)
+    """
+    chance, seconds = 1.0, set()
+    for cell in cells:
+        pair = _PAIR.fullmatch(cell)
+        if pair is None or not 0 < int(pair[2]) - int(pair[1]) <= MOST_STEP:
+            return False
+        n_endings = 10 ** len(pair[2])
+        chance *= min(MOST_STEP, n_endings - 1 - int(pair[1])) / n_endings
+        seconds.add(pair[2])
+    return len(seconds) > 1 and chance <= CHANCE
 
 
 def _match_number(cell: str) -> re.Match[str] | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from cache.column_types import is_missing
 from cache.labels import clean_label
 
-__all__ = ["label_candidates", "look_alike"]
+__all__ = ["choice_sentence", "label_candidates", "look_alike"]
 
 MOST_CANDIDATES = 4
 MOST_ROWS = 10_000  # that are looked at for candidates
@@ -41,6 +41,24 @@ def label_candidates(columns: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     ['kind']
     """
     return list(islice((name for name, cells in columns if _may_be_labels(cells[:MOST_ROWS])), MOST_CANDIDATES))
+
+
+def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
+    """Return what to say of a choice among columns called as labels are; "" where the first and a full one is taken.
+
+    `n_filled` are the rows that have a label, of each such column, the most telling name first.
+
+    >>> choice_sentence("category", {"category": 24, "product_type": 60})
+    'category is taken for the label (24 rows have one); so might be product_type (60): --label names it.'
+    >>> choice_sentence("category", {"category": 40, "product_type": 60})
+    ''
+    """
+    if column not in n_filled or (next(iter(n_filled)) == column and 2 * n_filled[column] >= max(n_filled.values())):
+        return ""
+    others = ", ".join(f"{name} ({n:,})" for name, n in n_filled.items() if name != column)
+    return (
+        f"{column} is taken for the label ({n_filled[column]:,} rows have one); so might be {others}: --label names it."
+    )
 
 
 def _may_be_labels(cells: Sequence[str]) -> bool:

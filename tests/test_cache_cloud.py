@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import fork_server
 import numpy as np
+import obstore
 import pytest
 from bucket_server import BUCKET, OPEN_BUCKET, READER
 from support import ROOT, CountingEncoder, class_vectors, invoke, small_catalogue, synthetic_cache
@@ -382,6 +383,19 @@ def test_a_copy_that_was_put_in_place_and_not_noted_is_fetched_again(url):
 def test_what_a_server_says_of_access_is_told_with_what_to_do(answer, said):
     error = Bucket(None, "s3", "shop")._named("e.h5", f"Server returned non-2xx status code: {answer}")
     assert said in str(error)
+
+
+@pytest.mark.parametrize("odd", ["a//b", "caf\udce9"])
+def test_a_key_that_no_request_may_have_is_no_object_to_read_and_an_error_to_remove(odd):
+    store = obstore.store.MemoryStore()
+    obstore.put(store, "there", b"1")
+    bucket = Bucket(store, "s3", "shop")
+    with pytest.raises(FileNotFoundError):
+        bucket.get(odd)
+    bucket.delete(["none"])
+    with pytest.raises(CloudError, match="has a name that no request may have"):
+        bucket.delete(["there", odd])
+    assert list(bucket.list("")) == []
 
 
 def test_a_damaged_part_in_the_bucket_is_left_out(url, elsewhere, caplog):

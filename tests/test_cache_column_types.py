@@ -115,6 +115,14 @@ def test_prices_and_decimal_commas_are_read_as_shops_write_them():
     assert found.tolist() == [1299, -5, -5, 390.6, 1299, 1299.5, 1299, 0.125]
 
 
+def test_lists_of_sizes_are_no_decimals():
+    sizes = ["38,39", "36,38", "40,41", "39", "41,45"]
+    assert guess_kind(sizes) == "categorical"
+    for decimals in (["12,99", "24,99", "49,99"], ["4,5", "3,7", "4,8"], ["89,95", "89,99"], [*sizes, "38,39 €"]):
+        assert guess_kind(decimals) == "number", decimals
+    assert guess_kind([*sizes, "38,12"]) == guess_kind(["38,39"]) == "number"  # which few decimals would do by chance
+
+
 def test_a_date_is_year_month_day_weekday_and_hour():
     found = parse_dates(["2024-02-29T17:05:00+09:00", "1970-01-01", "2023-02-30"])
     assert found[:2].tolist() == [[2024, 2, 29, 3, 17], [1970, 1, 1, 3, 0]]  # both were Thursdays

@@ -282,6 +282,13 @@ def test_a_full_column_wins_over_one_that_is_nearly_empty(read):
     assert catalogue.filled == {"id": {"ID": 1}, "image": {"File": 1}, "text": {"Name": 1}, "label": {"Label": 0.6}}
 
 
+def test_labels_may_stand_in_few_rows(read):
+    rows = "".join(f"{n},a.png,x,kind {n % 3},{'a' if n % 5 == 0 else ''}\n" for n in range(20))
+    assert read("id,image,text,product_type,label\n" + rows).filled["label"] == {"label": 0.2}
+    rows = "".join(f"{n},a.png,x,kind {n % 3},{'a' if n == 0 else ''}\n" for n in range(20))
+    assert read("id,image,text,product_type,label\n" + rows).filled["label"] == {"product_type": 1}
+
+
 def test_what_is_asked_for_is_taken_however_empty(read):
     catalogue = read("id,image,title,name\n1,a.png,,x\n2,b.png,,y\n", text_column="title")
     assert catalogue.filled["text"] == {"title": 0}

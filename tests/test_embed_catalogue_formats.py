@@ -346,6 +346,40 @@ def test_parquet_paths_without_bytes_are_files(tmp_path, is_kept):
     assert source.keys == [one, one, two, one, "", two, "", ""]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_lists_of_labels_and_pictures_are_cells_as_in_json(tmp_path, caplog, kind):
+    pa = pytest.importorskip("pyarrow")
+    caplog.set_level("INFO", "embed_once")
+    columns = {
+        "id": ["a", "b", "c"],
+        "images": [["a.png", "b.png"], [], None],
+        "category": [["Küche", "Tassen"], ["Küche"], None],
+        "kinds": pa.array(
+            [[{"name": "mug", "level": 1}], [], None], pa.list_(pa.struct({"name": pa.string(), "level": pa.int8()}))
+        ),
+        "sizes": pa.array([[1.5], [2], []], pa.list_(pa.float32())),
+        "labels": pa.array([[b"x"], [], []], pa.list_(pa.binary())),
+    }
+    table = pa.table(columns)
+    path = tmp_path / f"t.{kind}"
+    if kind == "parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    first = {"id": "a", "images": '["a.png", "b.png"]', "category": '["Küche", "Tassen"]'}
+    assert list(rows_of(open_table(path))) == [
+        first, {"id": "b", "images": "[]", "category": '["Küche"]'}, {"id": "c", "images": "", "category": ""}
+    ]  # fmt: skip
+    left_out = "which is no plain cell: it is left out (lists that --label or --image-column name stay)"
+    assert caplog.text.count(left_out) == 3
+    rows = list(rows_of(open_table(path, ExtractSettings(label="kinds"))))
+    assert [row["kinds"] for row in rows] == ['[{"name": "mug", "level": 1}]', "[]", ""]
+    catalogue = read_catalogue(path, ExtractSettings(modalities=("image",)))
+    assert catalogue.roles["image"] == "images"
+    assert catalogue.columns["images"][:3] == ["a.png", "", ""]
+
+
 def test_columns_of_odd_types_are_left_out_and_told(tmp_path, caplog):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq

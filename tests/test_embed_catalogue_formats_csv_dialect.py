@@ -9,6 +9,7 @@ import pytest
 from formats import rows_of
 
 from embed import ExtractSettings, SettingError
+from embed.catalogue.formats.csv_dialect import find_dialect
 from embed.catalogue.open_table import open_table
 
 
@@ -114,3 +115,46 @@ def test_another_sign_may_escape_and_none_turns_it_off():
 def test_what_cannot_escape_is_a_named_error(escape, delimiter):
     with pytest.raises(SettingError, match="--escape: expected one character, or none"):
         ExtractSettings(escape=escape, delimiter=delimiter)
+
+
+PRODUCTS = "".join(f"{n};cup no {n}, blue;{n},50;mug\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        "Product export 2026-11-01\n\n",
+        "Product export, as of May;;;\n;;;\n",
+        '"Export ""all"""\nShop;Berlin\n\n',
+        "sep=;\nExport of all\n",
+    ],
+    ids=["a line", "padded", "quoted", "behind sep"],
+)
+def test_lines_above_the_header_are_left_out_and_told(tmp_path, caplog, titles):
+    caplog.set_level("INFO", "embed_once")
+    path = tmp_path / "c.csv"
+    path.write_text(f"{titles}id;title;price;label\n{PRODUCTS}9;too few\n")
+    table = open_table(path)
+    rows = rows_of(table)
+    assert table.columns == ["id", "title", "price", "label"]
+    assert rows[0] == {"id": "1", "title": "cup no 1, blue", "price": "1,50", "label": "mug"}
+    assert len(rows) == 8
+    n_lines = titles.count("\n") + 10
+    assert table.bad_lines.shown() == f"line {n_lines} has 2 cells and the header 4"
+    assert "What stands above the header of" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text;n\nTasse, rot, gross;5\nBecher, blau, klein;6\nTeller, gelb, fein;7\n",
+        "id;text;label\n1;cup;mug\n2;bowl;mug\n",
+        "id;;\n1;cup;mug\n2;bowl;mug\n3;bowl;mug\n",
+        "A\n\nid;text;label\n1;cup;mug;x\n2;bowl;mug;x\n",
+    ],
+    ids=["commas in texts", "plain", "nameless columns", "longer rows"],
+)
+def test_a_header_is_no_title(tmp_path, content):
+    path = tmp_path / "c.csv"
+    path.write_text(content)
+    assert find_dialect(path, "utf-8", ExtractSettings()).n_titles == 0

@@ -55,6 +55,18 @@ def test_the_first_sheet_is_read_and_the_others_are_told(caplog):
     assert "the first sheet is read, Sheet; it has Old, Notes, too." in caplog.text
 
 
+@pytest.mark.parametrize("first", [[], [["This file lists our products"]]], ids=["empty", "a title"])
+def test_a_first_sheet_without_rows_is_passed_over(caplog, first):
+    caplog.set_level(logging.INFO, "embed_once")
+    path = write(first)
+    book = pytest.importorskip("openpyxl").load_workbook(path)
+    for row in [["id", "text"], [1, "red"]]:
+        (book["Products"] if "Products" in book.sheetnames else book.create_sheet("Products")).append(row)
+    book.save(path)
+    assert rows_of(open_table(path)) == [{"id": "1", "text": "red"}]
+    assert "the first sheet with rows is read, Products; it has Sheet, too." in caplog.text
+
+
 def test_rows_longer_than_the_header_are_bad():
     path = write([["id", "text"], [1, "red"], [2, "b", "c"], [3, "blue"]])
     table = open_table(path)
@@ -62,6 +74,16 @@ def test_rows_longer_than_the_header_are_bad():
     assert table.bad_lines.shown() == "row 3 has 3 cells and the header 2"
     with pytest.raises(CatalogueError, match="row 3 has 3 cells"):
         rows_of(open_table(path, ExtractSettings(bad_lines="error")))
+
+
+def test_rows_above_the_header_are_left_out_and_told(caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    products = [[n, f"cup {n}", 9.5, "mug"] for n in range(5)]
+    path = write([["Export of May"], [None], ["by", "Ann"], ["SKU", "Title", "Price", "Category"], *products])
+    table = open_table(path)
+    assert table.columns == ["SKU", "Title", "Price", "Category"]
+    assert [row["SKU"] for row in rows_of(table)] == list("01234")
+    assert "What stands above the header of c.xlsx is left out, 2 rows: Export of May, by Ann." in caplog.text
 
 
 def test_a_shop_s_rows_are_joined_here_too():

@@ -100,3 +100,35 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
     assert "Column kinds of c.json holds lists or objects" in caplog.text
     rows = read(content, label="kinds")
     assert [row["kinds"] for row in rows] == ['[["a", "b"]]', ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {"count": 3, "products": PRODUCTS},
+            r"with a list of \d objects as products. If .* take it out: jq '\.\[\"products\"\]' c.json",
+        ),
+        (
+            {str(n): one for n, one in enumerate(PRODUCTS)},
+            r"whose names lead to \d others. Make a list of them: jq '\[\.\[\]\]' c.json",
+        ),
+    ],
+    ids=["a list in it", "by their ids"],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_file_of_one_object_that_holds_all_products_says_how_to_take_them_out(value, message, indent):
+    with pytest.raises(CatalogueError, match=message):
+        read(json.dumps(value, indent=indent))
+
+
+def test_objects_without_a_plain_value_are_a_named_error():
+    with pytest.raises(CatalogueError, match="to have plain values, which are cells, but all are lists or objects"):
+        read('{"a": {"b": 1}}\n{"a": [1]}\n')
+
+
+def test_one_product_with_a_list_of_pictures_is_a_product():
+    pictures = [{"path": "a.png"}, {"path": "b.png"}]
+    assert len(read(json.dumps({"id": 1, "images": pictures}))) == 1
+    assert len(read(json.dumps({"title": "cup", "variants": pictures}))) == 1
+    assert len(read(json.dumps({"id": 1, "title": "cup", "shots": pictures}), image_column="shots")) == 1

@@ -46,6 +46,14 @@ def test_members_of_one_stem_make_a_product(tmp_path):
     assert one["image"].place.read() == picture
 
 
+def test_lists_of_labels_stay_as_json(tmp_path):
+    make_shard("s.tar", {"1.jpg": image_bytes("red"), "1.json": b'{"categories": ["Home", "Mugs"], "tags": ["a"]}'})
+    [row] = rows_of(open_table("s.tar"))
+    assert row == {"id": "1", "image": "s.tar/1.jpg", "categories": '["Home", "Mugs"]'}
+    [row] = rows_of(open_table("s.tar", ExtractSettings(label="tags")))
+    assert row["tags"] == '["a"]'
+
+
 @pytest.mark.parametrize(
     ("pattern", "n_shards"),
     [("s-{000..002}.tar", 3), ("s-{000,002}.tar", 2), ("s-00?.tar", 3), ("s-*.tar", 3), (".", 3), ("s-001.tar", 1)],

@@ -83,6 +83,16 @@ def test_an_inspection_names_it_too(catalogue):
     assert "3 missing. 3 pictures are not there; of 3 looked at, 3 are there with / for \\" in finding.text
 
 
+def test_an_inspection_says_what_permits_pictures_elsewhere(tmp_path):
+    put(tmp_path, "elsewhere/7.jpg", "shop/8.jpg")
+    path = write_catalogue(
+        tmp_path / "shop", [{"id": "7", "image": "../elsewhere/7.jpg"}, {"id": "8", "image": "8.jpg"}]
+    )
+    inspection = inspect(path, settings=InspectSettings(estimate=False))
+    (finding,) = [one for one in find(inspection) if "would get no vector" in one.text]
+    assert finding.text.endswith("1 outside. --allow-outside reads those outside, too.")
+
+
 def test_a_link_that_leads_to_nothing_explains_nothing(tmp_path):
     for n in range(5):
         (tmp_path / f"{n}.jpg").symlink_to("nowhere.jpg")

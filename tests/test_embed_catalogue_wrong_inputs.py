@@ -25,7 +25,7 @@ def test_an_archive_of_several_files_is_to_be_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
         file.writestr("data.csv", "id\n1\n")
         file.writestr("1.jpg", "")
-    with pytest.raises(CatalogueError, match=r"holds several files. Unpack it, and name the table in it.$"):
+    with pytest.raises(CatalogueError, match=r"holds several files. Unpack it, and name the table in it, or the"):
         read_catalogue(tmp_path / "all.zip", ExtractSettings())
 
 
@@ -55,3 +55,35 @@ def test_columns_of_lists_and_objects_are_named_in_one_line(tmp_path, caplog):
     inspect(tmp_path / "data.jsonl", settings=InspectSettings(estimate=False))
     assert caplog.text.count("no plain cells") == 1
     assert "Columns tags, size of" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content", ["<html><table><tr><td>id", "\n<?xml version='1.0'?>\n<products>", "<!DOCTYPE html>\n"]
+)
+def test_pages_that_are_called_tables_are_told_apart(tmp_path, content):
+    (tmp_path / "export.xls").write_text(content)
+    with pytest.raises(CatalogueError, match="is HTML or XML, whatever its name says"):
+        read_catalogue(tmp_path / "export.xls")
+
+
+def test_ids_that_a_spreadsheet_cut_are_told(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("sku,text\n4.00638E+12,a\n4.00638E+12,b\n")
+    with pytest.raises(CatalogueError, match=r"has cut them to 4.00638E\+12: export the column as text\.$"):
+        read_catalogue(path, ExtractSettings(modalities=("text",)))
+    (finding,) = [
+        one for one in find(inspect(path, settings=InspectSettings(estimate=False))) if "repeated" in one.text
+    ]
+    assert finding.text.endswith("export the column as text.")
+
+
+def test_a_table_without_a_header_is_told_by_its_first_picture(tmp_path):
+    path = tmp_path / "data.csv"
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(image_bytes())
+    path.write_text("1,red mug,1.png\n2,blue mug,2.png\n")
+    with pytest.raises(CatalogueError, match=r"1.png is a picture that is there.* Write a line of names above it"):
+        read_catalogue(path)
+    path.write_text("id,text,1.png\n2,blue mug,2.png\n")
+    (tmp_path / "1.png").unlink()
+    assert read_catalogue(path, ExtractSettings(image_column="1.png")).roles["image"] == "1.png"

@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import time
+import unicodedata
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image, ImageOps, features
 from support import image_bytes
 
-from embed import ContentError
+from embed import ContentError, read_catalogue
 from embed.contents import images
 from embed.contents.decode_budget import DecodeBudget, budget_bytes
 from embed.contents.images import decode, locate, read_image, to_rgb
@@ -636,3 +637,17 @@ def test_real_pictures_with_odd_exif_blocks_are_read(fashion):
         with Image.open(path) as image:
             expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         assert np.array_equal(pixels_of(path.read_bytes()), expected)
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_a_picture_is_found_in_another_form_of_unicode(tmp_path, written, stored):
+    """Folders that come from a Mac part letters from their accents."""
+    stored_name, cell = (unicodedata.normalize(form, "Größen/Schürze é.png") for form in (stored, written))
+    (tmp_path / stored_name).parent.mkdir()
+    (tmp_path / stored_name).write_bytes(image_bytes())
+    root = tmp_path.resolve()
+    assert locate(cell, root, allow_outside=False) == root / stored_name
+    (tmp_path / "data.csv").write_text(f"id,image,text\n1,{cell},a\n2,{cell},b\n")
+    assert read_catalogue(tmp_path / "data.csv").roles["image"] == "image"
+    with pytest.raises(ContentError, match="missing"):
+        locate("größen.png", root, allow_outside=False)

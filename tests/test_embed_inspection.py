@@ -233,6 +233,14 @@ def test_label_that_was_named_is_looked_at_and_must_be_there(shop):
         inspect(shop, settings=InspectSettings(estimate=False, label="shoes"))
 
 
+def test_lists_of_a_label_that_is_named_are_read(tmp_path):
+    lines = [{"id": n, "text": f"no {n}", "kinds": ["a", f"b{n % 2}"]} for n in range(40)]
+    path = tmp_path / "c.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    found = inspect(path, settings=InspectSettings(label="kinds", estimate=False))
+    assert found.label.classes == [('["a", "b0"]', 20), ('["a", "b1"]', 20)]
+
+
 def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
     found = inspect(write_catalogue(tmp_path, [{"a": "1", "b": "x"}, {"a": "2", "b": "x"}]), settings=QUICK)
     assert (found.roles, found.label, found.text, found.pictures) == ({}, None, None, None)

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import scipy.stats
+from PIL import Image
 from support import image_bytes
 from tiny_models import write_two_towers
 
@@ -53,6 +54,12 @@ def profile_of(cells, *, role="", size=4):
     for start in range(0, len(cells), size):
         counter.add(cells[start : start + size])
     return counter.profile(role)
+
+
+def test_labels_that_differ_in_blanks_alone_are_one_as_in_training():
+    cells = ["Mug", "Mug ", "Mug\N{NO-BREAK SPACE}", "lamp", "Lamp"] * 3
+    assert profile_of(cells, role="label").variants == [[("Lamp", 3), ("lamp", 3)]]
+    assert len(profile_of(cells).variants) == 2
 
 
 def test_cells_are_counted_across_batches():
@@ -385,6 +392,16 @@ def test_pictures_are_measured_by_their_headers(tmp_path):
     deep = profile_pictures("image", named, deep=True, **options)
     assert deep.statuses["truncated"] == 1  # which only the pixels tell
     assert deep.statuses["ok"] == 3
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_header_tells_of_numbers_without_a_known_scale(tmp_path, mode):
+    Image.new(mode, (9, 7)).save(tmp_path / "a.tif")
+    Image.new("I;16", (9, 7)).save(tmp_path / "b.tif")
+    for deep in (False, True):
+        options = {"root": tmp_path.resolve(), "allow_outside": False, "deep": deep}
+        assert look_at(0, "a.tif", **options).status == "unsupported_mode"
+        assert look_at(0, "b.tif", **options).status == "ok"
 
 
 def test_header_alone_is_read_unless_all_is_asked_for(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from support import synthetic_cache
 
 from cache import Cache
 from embed.catalogue.row_filter import Where
-from heads.data.labels import find_label_column, make_labels
+from heads.data.labels import choice_notes, find_label_column, make_labels
 from heads.errors import LabelError
 
 
@@ -25,11 +25,24 @@ def column_of(tmp_path):
 
 
 def test_a_full_column_wins_over_one_that_is_nearly_empty(tmp_path):
-    columns = {"label": ["", "", " ", "a"], "category": ["a", "b", "a", "b"]}
-    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((4, 3))}, columns)
+    columns = {"label": ["a", " "] + [""] * 18, "category": list("ab") * 10}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((20, 3))}, columns)
     with Cache(path) as cache:
         assert find_label_column(cache, None) == "category"
         assert find_label_column(cache, "label") == "label"
+        assert choice_notes(cache, "category") == [
+            "category is taken for the label (20 rows have one); so might be label (1): --label names it."
+        ]
+
+
+def test_a_more_telling_name_wins_over_a_fuller_column_and_both_are_named(tmp_path):
+    columns = {"product_type": list("abcd") * 5, "category": ["a", "b", "", "", ""] * 4}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.zeros((20, 3))}, columns)
+    with Cache(path) as cache:
+        assert find_label_column(cache, None) == "category"
+        assert choice_notes(cache, "category") == [
+            "category is taken for the label (8 rows have one); so might be product_type (20): --label names it."
+        ]
 
 
 def labels_of(cells, *, min_rows=1, usable=None):

@@ -173,7 +173,9 @@ def test_another_encoding_has_another_fingerprint(changes):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"version": 2}, "to be of version 1, got 2: update embed-once"),
+        ({"version": 3}, "to be of a version up to 2, got 3: update embed-once"),
+        ({"version": True}, "to be of a version up to 2, got True"),
+        ({"version": None}, "to be of a version up to 2, got None"),
         ({"columns": [{"kind": "number"}]}, "to say how its columns are encoded"),
         ({"columns": None}, "to say how its columns are encoded"),
         ({"kept": [0, 99]}, "not sound: "),
@@ -185,6 +187,30 @@ def test_a_spec_that_is_none_is_a_named_error(fields, message):
     spec = fit({"colour": ["red", "blue", "red"]}).spec
     with pytest.raises(HeadError, match=message):
         FittedMetadata.from_spec(EncoderSpec("metadata", {**spec.fields, **fields}))
+
+
+def test_an_encoding_of_before_prices_were_numbers_reads_them_as_it_did():
+    numbers = [{"low": 3.0, "median": 9.0, "high": 1200.0, "scale": 400.0}]
+    fields = {
+        "encoding": "columns", "version": 1, "kept": [0, 1],
+        "columns": [{"name": "price", "kind": "number", "numbers": numbers}],
+    }  # fmt: skip
+    old = FittedMetadata.from_spec(EncoderSpec("metadata", fields))
+    cells = {"price": ["$5", "390,60", "1 299", "1,200", "", "20%", "7"]}
+    missing = [0, 1]
+    expected = [
+        missing,
+        missing,
+        missing,
+        [1191 / 400, 0],
+        missing,
+        [11 / 400, 0],
+        [-2 / 400, 0],
+    ]  # of the code of then
+    np.testing.assert_allclose(old.transform(cells), expected, rtol=1e-6)
+    assert old.spec.fields == fields
+    new = FittedMetadata.from_spec(EncoderSpec("metadata", fields | {"version": 2}))
+    np.testing.assert_allclose(new.transform({"price": ["$5", "390,60"]}), [[-4 / 400, 0], [381.6 / 400, 0]], rtol=1e-6)
 
 
 def test_many_categories_are_hashed_and_what_no_row_hits_is_left_out():

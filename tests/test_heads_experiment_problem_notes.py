@@ -9,8 +9,11 @@ from support import synthetic_cache
 from cache import Cache, ContentSpec
 from heads.data.labels import make_labels
 from heads.data.splits import Split
+from heads.errors import LabelError
+from heads.experiment.problem import pose
 from heads.experiment.problem_notes import fold_notes, split_column_notes
 from heads.reports.report_settings import ReportSettings, choose_columns
+from heads.settings import TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,10 @@ def test_a_report_shows_the_pictures_of_a_template(tmp_path):
     path = synthetic_cache(tmp_path / "c.h5", {"image": np.eye(2)}, columns, made_of=made_of)
     with Cache(path) as cache:
         assert choose_columns(cache, ReportSettings()).image == "image_path"
+
+
+def test_a_label_of_too_few_rows_names_the_others_that_it_was_chosen_among(tmp_path):
+    columns = {"product_type": list("ab") * 20, "category": [*"aabb", *[""] * 36]}
+    path = synthetic_cache(tmp_path / "c.h5", {"text": np.random.default_rng(0).normal(size=(40, 3))}, columns)
+    with Cache(path) as cache, pytest.raises(LabelError, match=r"at least 10 rows.* so might be product_type \(40\)"):
+        pose(cache, TrainSettings())

@@ -262,6 +262,28 @@ def test_catalogue_of_texts_alone_is_answered_by_the_rest(shop, tmp_path, caplog
     assert all(line["answer"] for line in lines)
 
 
+def test_notes_of_a_catalogue_are_said_once(shop, tmp_path, caplog):
+    rows = rows_of(4)
+    write_catalogue(tmp_path / "new", rows, pictures_of(rows))
+    source = tmp_path / "new/semicolons.csv"
+    source.write_text("\n".join(["id;text;image", *(f"{row['id']};{row['text']};{row['image']}" for row in rows)]))
+    assert len(lines_of(predicted(shop / "runs/run", source).stdout)) == 4
+    assert [record.message for record in caplog.records if "separated by semicolons" in record.message] == [
+        f"The cells of {source} are separated by semicolons."
+    ]
+
+
+def test_lists_of_pictures_in_json_are_found_by_the_column_of_the_training(shop, tmp_path, caplog):
+    rows = rows_of(4)
+    catalogue = write_catalogue(tmp_path / "new", rows, pictures_of(rows))
+    lines = [{"id": row["id"], "text": row["text"], "snapshots": [row["image"], "none.png"]} for row in rows]
+    source = catalogue.with_name("new.jsonl")
+    source.write_text("\n".join(map(json.dumps, lines)))
+    named = predicted(shop / "runs/run", source, "--image-column", "snapshots")
+    assert "answered without image" not in caplog.text
+    assert all(line["image"] for line in lines_of(named.stdout))
+
+
 def test_columns_of_other_names_are_named(shop, tmp_path):
     rows = [{"id": row["id"], "picture": row["image"], "headline": row["text"], "season": ""} for row in rows_of(4)]
     source = write_catalogue(tmp_path / "new", rows, pictures_of(rows_of(4)))

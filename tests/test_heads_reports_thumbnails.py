@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -52,6 +53,11 @@ def test_a_picture_below_the_root_is_shown(thumbnails, root):
 )
 def test_a_cell_that_names_no_file_shows_nothing(thumbnails, cell):
     assert thumbnails.url(cell) is None
+
+
+def test_a_name_may_be_spelt_in_another_form_of_unicode(thumbnails, root):
+    (root / unicodedata.normalize("NFD", "größe.png")).write_bytes(image_bytes("red"))
+    assert thumbnails.url("größe.png") is not None
 
 
 def test_what_lies_outside_the_root_is_not_shown(thumbnails, root):

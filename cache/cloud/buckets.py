@@ -7,12 +7,12 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 from cache.cloud import stores
 from cache.cloud.addresses import Address
+from cache.cloud.object_facts import ObjectFacts, facts_in, quoted_tag
 from cache.errors import CloudError
 
 __all__ = ["Bucket", "ConflictError", "ObjectFacts", "open_bucket"]
@@ -36,13 +36,8 @@ class ConflictError(CloudError):
     """The object is there already, or is another one than was expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFacts:
-    """What a store tells of an object; the tag is another one when its bytes are."""
-
-    etag: str
-    n_bytes: int
-    version: str | None = None  # by which Google knows it
+class _OddKeyError(FileNotFoundError):
+    """There is no object that could be asked for by this key."""
 
 
 def _tries() -> Iterator[int]:
@@ -119,14 +114,14 @@ class Bucket:
     def head(self, key: str) -> ObjectFacts:
         """Return what there is to know of an object without reading it."""
         with self._asking(key):
-            return _facts(self._obstore.head(self._store, key))
+            return facts_in(self._obstore.head(self._store, key))
 
     @_again
     def get(self, key: str, *, most_bytes: int | None = None) -> tuple[ObjectFacts, bytes]:
         """Return an object, without its bytes where they are more than `most_bytes`."""
         with self._asking(key):
             answer = self._obstore.get(self._store, key)
-            facts = _facts(answer.meta)
+            facts = facts_in(answer.meta)
             if most_bytes is not None and facts.n_bytes > most_bytes:
                 return facts, b""
             content = bytes(answer.bytes())
@@ -162,7 +157,7 @@ class Bucket:
             mode = {name: value for name, value in known.items() if value}
         with self._asking(key):
             answer = self._obstore.put(self._store, key, content, mode=mode, use_multipart=False)
-        return ObjectFacts(_tag(answer["e_tag"]), memoryview(content).nbytes, answer["version"])
+        return ObjectFacts(quoted_tag(answer["e_tag"]), memoryview(content).nbytes, answer["version"])
 
     def put_pieces(self, key: str, pieces: Iterable[bytes], *, check: Callable[[], object]) -> None:
         """Write an object of any size, whatever stands there; it is there whole at the end, or not at all.
@@ -178,7 +173,7 @@ class Bucket:
 
     @_again
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; those that are not there are no error."""
+        """Remove objects; those that are not there are no error, but keys are by which none could be asked for."""
         if not keys:
             return
         try:
@@ -186,8 +181,15 @@ class Bucket:
                 self._obstore.delete(self._store, list(keys))
         except FileNotFoundError:  # Azure stops at one that is not there, and leaves those behind it
             for key in keys:
-                with suppress(FileNotFoundError), self._asking(key):
-                    self._obstore.delete(self._store, key)
+                try:
+                    with self._asking(key):
+                        self._obstore.delete(self._store, key)
+                except _OddKeyError as error:
+                    raise CloudError(
+                        f"{error.filename} has a name that no request may have: remove it there."
+                    ) from None
+                except FileNotFoundError:
+                    continue
 
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
@@ -199,7 +201,7 @@ class Bucket:
                     for batch in self._obstore.list(self._store, prefix or None, offset=last):
                         for meta in batch:
                             last = meta["path"]
-                            yield last, _facts(meta)
+                            yield last, facts_in(meta)
                 return
             except _UnansweredError as error:
                 if error.is_final:
@@ -221,8 +223,12 @@ class Bucket:
             if "NoSuchBucket" in text or "ContainerNotFound" in text:
                 raise self._no_bucket() from None
             raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
-        except (InvalidPathError, ValueError):  # a key that obstore refuses: two slashes in a row, no Unicode
-            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
+        except (
+            InvalidPathError,
+            ValueError,
+            TypeError,
+        ):  # a key that obstore refuses: two slashes in a row, no Unicode
+            raise _OddKeyError(errno.ENOENT, "No such object", self._url(key)) from None
         except BaseError as error:
             raise self._named(key, str(error)) from _bare(error)
 
@@ -287,15 +293,6 @@ def open_bucket(address: Address) -> Bucket:
 def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]]) -> Bucket:
     """Return a bucket; the environment is what a store reads, so that what one read before is not taken for it."""
     return Bucket(stores.make_store(scheme, name), scheme, name)
-
-
-def _facts(meta: Any) -> ObjectFacts:
-    return ObjectFacts(_tag(meta["e_tag"]), meta["size"], meta["version"])
-
-
-def _tag(etag: str | None) -> str:
-    """Return a tag with its quotes, which Azure's listings leave out."""
-    return f'"{etag}"' if etag and not etag.endswith('"') else etag or ""
 
 
 def _bare(error: Exception) -> Exception:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cache.console.echo import echo
 
-__all__ = ["PROGRESS", "NoteHandler", "log_to_stderr"]
+__all__ = ["PROGRESS", "NoteHandler", "log_to_stderr", "without_notes"]
 
 PROGRESS = 15  # a level between DEBUG and INFO: how far something is, which nobody needs to know afterwards
 LINE_EVERY_S = 10.0
@@ -41,3 +43,18 @@ def log_to_stderr() -> None:
     if not log.handlers:
         log.addHandler(NoteHandler())  # a new one for each command: its clock begins with it
         log.setLevel(PROGRESS)
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Leave out the notes of the block, in this thread: of a look at what is read, and told of, right after."""
+    thread, log = threading.get_ident(), logging.getLogger("embed_once")
+
+    def is_told(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    log.addFilter(is_told)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_told)

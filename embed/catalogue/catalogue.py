@@ -16,7 +16,7 @@ from cache.cloud.addresses import StoragePath
 from cache.column_names import share_filled
 from cache.large_arrays import GrowingArray, row_blocks
 from cache.string_column import ColumnGatherer, sorted_hashes, take_cells
-from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles
+from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles, shortened_hint
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.stray_cells import tell_stray_bytes
@@ -190,5 +190,5 @@ def _check_ids(ids: Sequence[str], numbers: np.ndarray, column: str, path: Path)
     raise CatalogueError(
         f"Expected each id to name one product, but {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} "
         f"below the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with "
-        "--id-column."
+        f"--id-column.{shortened_hint(repeated[0][0])}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -14,10 +15,12 @@ from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
-__all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "find_roles"]
+__all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "find_roles", "shortened_hint"]
 
 MOST_LIKELY = 3  # columns that are named
 LEAST_WORDS = 2.0  # of a text, on average
+
+_SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # 4006381333931 in a narrow column
 
 log = logging.getLogger("embed_once")
 
@@ -107,6 +110,15 @@ def check_distinct(names: list[str], place: str) -> None:
             f"Expected columns to have names of their own, but {place} repeats {', '.join(repeated)}. Rename or remove "
             "what is too many."
         )
+
+
+def shortened_hint(cell: str) -> str:
+    """Return in a sentence what to do about an id that a spreadsheet has shortened; "" where none has.
+
+    >>> shortened_hint("4.00638E+12")
+    ' A spreadsheet has cut them to 4.00638E+12: export the column as text.'
+    """
+    return f" A spreadsheet has cut them to {cell}: export the column as text." if _SHORTENED.fullmatch(cell) else ""
 
 
 def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -73,17 +74,24 @@ class FrameTable:
 def cell_of(value: Any) -> str:
     """Return the text that a value in memory is in a catalogue.
 
-    >>> cell_of(None), cell_of(Path("images/1.jpg")), cell_of(7)
-    ('', 'images/1.jpg', '7')
+    >>> cell_of(None), cell_of(Path("images/1.jpg")), cell_of(7), cell_of(np.array(["a", "b"]))
+    ('', 'images/1.jpg', '7', "['a', 'b']")
     """
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | Image.Image):
         return PlacedCell("a picture in memory", HeldPicture(value))
+    if isinstance(value, np.ndarray):  # a list, as pandas reads it from Parquet
+        return str(_listed(value))
     if isinstance(value, os.PathLike):
         return os.fspath(value) if isinstance(os.fspath(value), str) else os.fsdecode(value)
     is_missing = pd.isna(value)
     return "" if isinstance(is_missing, bool) and is_missing else str(value)
+
+
+def _listed(value: Any) -> Any:
+    """Return an array as a list, and so the arrays in it."""
+    return [_listed(one) for one in value.tolist()] if isinstance(value, np.ndarray) and value.ndim else value
 
 
 def frame_of(products: Any) -> pd.DataFrame:

@@ -48,7 +48,10 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
         ) from error
     table = _open_rows(path, settings)
     if settings.labels is not None:
-        second = open_table(settings.labels, ExtractSettings(bad_lines=settings.bad_lines, encoding=settings.encoding))
+        second_settings = ExtractSettings(
+            bad_lines=settings.bad_lines, encoding=settings.encoding, label=settings.label
+        )
+        second = open_table(settings.labels, second_settings)
         table = JoinedTable(table, second, settings.labels, settings)
     return table
 

@@ -86,7 +86,8 @@ def _opened(path: Path, mode: str, **options: str) -> Iterator[Any]:
         raise_if_refused(error, path)
         if "Multiple files found" in str(error):
             raise CatalogueError(
-                f"Expected {path} to hold one table, but it holds several files. Unpack it, and name the table in it."
+                f"Expected {path} to hold one table, but it holds several files. Unpack it, and name the table in "
+                "it, or the folder where that holds class folders."
             ) from error
         raise CatalogueError(
             f"Expected the catalogue to be a table that pandas reads, but {path} is not: {error}. Its name says how "

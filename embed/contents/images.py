@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
 from cache.cloud.addresses import is_address
+from cache.name_spellings import name_spellings
 from cache.out_of_memory import is_out_of_memory
 from embed.contents.decode_budget import DECODE_BUDGET, decoding_bytes
 from embed.contents.file_ranges import Place, PlacedCell, read_file, unreadable
@@ -72,6 +73,9 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
         return locate_object(cell, root, allow_outside=allow_outside)
     if _URL.match(cell):
         raise ContentError("url")
+    for spelling in name_spellings(cell)[1:]:
+        if not os.path.lexists(root / cell) and os.path.lexists(root / spelling):
+            cell = spelling
     try:
         path = _resolve(cell, root, {} if folders is None else folders)
         if not allow_outside and not path.is_relative_to(root):
@@ -145,9 +149,10 @@ def measure(content: bytes) -> tuple[int, int, str, str]:
     """Return the picture's width and height as they are stored, its mode and its format, all from its header alone.
 
     Raises:
-        ContentError: it is no picture, or is too large to decode.
+        ContentError: it is no picture, is too large to decode, or holds numbers whose scale is unknown.
     """
     with _opened(content) as image:
+        _check_mode(image)
         return *image.size, image.mode, image.format or ""
 
 
@@ -195,8 +200,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ContentError: the picture holds floating-point or 32-bit numbers, whose scale is unknown.
     """
-    if image.mode in ("F", "I"):
-        raise ContentError("unsupported_mode")
+    _check_mode(image)
     if image.mode.startswith("I"):
         rgb = _in_strips(image, _scaled)
     elif image.has_transparency_data:
@@ -205,6 +209,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgb = image.convert("RGB")
     transpose = _TRANSPOSE.get(_orientation(image))
     return rgb if transpose is None else rgb.transpose(transpose)
+
+
+def _check_mode(image: Image.Image) -> None:
+    """Check that the picture's numbers have a known scale: those of floating point or 32 bits have none.
+
+    Raises:
+        ContentError: they have not.
+    """
+    if image.mode in ("F", "I"):
+        raise ContentError("unsupported_mode")
 
 
 def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cache.column_types import LONGEST_MISSING_WORD, is_missing
 from cache.label_hints import look_alike
+from cache.labels import clean_label
 from embed.inspection.cell_kind import kind_of
 
 __all__ = ["MOST_DISTINCT", "ColumnCounter", "ColumnProfile", "is_mojibake"]
@@ -86,7 +87,10 @@ class ColumnCounter:
         counts = Counter() if self.counts is None else self.counts
         filled = Counter({cell: n for cell, n in counts.items() if cell.strip()})
         kind = "picture" if role == "image" else self.kind or kind_of(counts)
-        variants = _variants(filled) if kind in ("categorical", "boolean") or role == "label" else []
+        labels: Counter[str] = Counter()  # blanks of which are no matter, as in training
+        for cell, n in filled.items() if role == "label" else ():
+            labels[clean_label(cell)] += n
+        variants = _variants(labels or filled) if kind in ("categorical", "boolean") or role == "label" else []
         return ColumnProfile(
             name=self.name,
             role=role,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from cache.column_names import USUAL_NAMES
+from cache.column_names import USUAL_NAMES, usual_columns
+from cache.label_hints import choice_sentence
 from embed.amounts import plural
+from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK
 from embed.inspection.duplicate_counter import Repeats
 from embed.inspection.label_profile import MIN_ROWS
@@ -69,7 +71,7 @@ def _of_rows(inspection: Inspection) -> Iterator[Finding]:
         shown = ", ".join(f"{repeat.example!r} {repeat.n_rows} times" for repeat in ids.largest[:2])
         yield Finding(
             f"{plural(ids.n_surplus, 'repeated id')} ({shown}): extraction refuses such a catalogue. Remove what is "
-            "too much, or name another column with --id-column.",
+            f"too much, or name another column with --id-column.{shortened_hint(ids.largest[0].example)}",
             is_bad=True,
         )
     if n := inspection.repeated_rows.n_surplus:
@@ -102,10 +104,19 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
     column, label = inspection.roles.get("label"), inspection.label
     if column is None:
         names = USUAL_NAMES["label"][:N_NAMED]
-        likely = [one.name for one in inspection.columns if not one.role and one.kind in ("categorical", "boolean")]
+        likely = [
+            one.name
+            for one in inspection.columns
+            if not one.role and one.kind in ("categorical", "boolean") and one.n_distinct > 1
+        ]
         may = f" {_names(likely)} may be one." if likely else ""
         yield Finding(f"No column is called {', '.join(names)} or the like: --label names the label.{may}")
         return
+    if inspection.settings.label is None:
+        by_name = {one.name: one.n_rows - one.n_empty for one in inspection.columns}
+        usual = {name: by_name[name] for name in usual_columns("label", by_name)}
+        if sentence := choice_sentence(column, usual):
+            yield Finding(sentence)
     if label is None:
         n_distinct = next(one.n_distinct for one in inspection.columns if one.name == column)
         yield Finding(
@@ -201,6 +212,7 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
         yield Finding(
             f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
             + (" " + pictures.explanation if pictures.explanation else "")
+            + (" --allow-outside reads those outside, too." if "outside" in pictures.statuses else "")
             + (" Name their folder with --image-root." if pictures.n_bad == named and not pictures.explanation else ""),
             is_bad=True,
         )

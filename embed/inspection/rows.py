@@ -33,7 +33,8 @@ class Rows:
 
     def __init__(self, path: Path, settings: InspectSettings) -> None:
         self.path = path
-        self._table, extract = open_pictured(path, settings.extract)
+        label = settings.label or settings.extract.label  # whose cells may be lists
+        self._table, extract = open_pictured(path, replace(settings.extract, label=label))
         settings = replace(settings, extract=extract)
         self.columns = self._table.columns
         self.text_columns = settings.extract.text_column_names

@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cache.column_types import DATE_ORDERS, DATE_PARTS, parse_booleans, parse_categories, parse_dates, parse_numbers
+from cache.column_types import (
+    DATE_ORDERS,
+    DATE_PARTS,
+    parse_booleans,
+    parse_categories,
+    parse_dates,
+    parse_numbers,
+    parse_plain_numbers,
+)
 
 __all__ = ["N_NUMBERS", "ColumnEncoding", "NumberScale", "numbers_of", "parse_counts"]
 
@@ -82,12 +90,16 @@ class ColumnEncoding:
             and len(set(self.categories)) == len(self.categories)
         )
 
-    def series(self, cells: Sequence[str]) -> list[list[Any] | np.ndarray]:
-        """Return what the column's transformers are given: N categories, or N numbers once or several times."""
+    def series(self, cells: Sequence[str], *, version: int) -> list[list[Any] | np.ndarray]:
+        """Return what the column's transformers are given: N categories, or N numbers once or several times.
+
+        Version 1 of the encoding reads prices and decimal commas as missing.
+        """
         if not self.numbers:
             parsed = parse_booleans(cells) if self.kind == "boolean" else parse_categories(cells)
             return [[word.encode(errors="backslashreplace").decode() for word in parsed] if self.width else parsed]
-        columns = numbers_of(self.kind, cells, order=self.order).T
+        plain = parse_plain_numbers(cells)[:, None] if version == 1 and self.kind == "number" else None
+        columns = (numbers_of(self.kind, cells, order=self.order) if plain is None else plain).T
         return [number.scaled(values) for number, values in zip(self.numbers, columns, strict=True)]
 
     def transformers(self) -> list[Any]:

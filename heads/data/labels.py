@@ -9,16 +9,16 @@ from keyword import iskeyword
 import numpy as np
 
 from cache import Cache
-from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column
+from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
 from cache.column_types import is_missing
-from cache.label_hints import label_candidates, look_alike
+from cache.label_hints import choice_sentence, label_candidates, look_alike
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
 from heads.data.label_levels import label_at, label_levels
 from heads.errors import LabelError
 
-__all__ = ["Labels", "cells_of", "find_label_column", "make_labels", "read_labels"]
+__all__ = ["Labels", "cells_of", "choice_notes", "find_label_column", "make_labels", "read_labels"]
 
 MOST_NAMES = 100_000  # of labels, that are looked at for such as ask for a look
 MOSTLY_PATHS = 0.9  # of the labelled rows, from which on a column is one of paths or lists
@@ -67,6 +67,15 @@ def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = Fal
         f"Expected the catalogue to have a column to learn ({', '.join(USUAL_NAMES['label'][:4])} or the like), but "
         f"its columns are {', '.join(columns) or 'none'}. Name it with --label{may}."
     )
+
+
+def choice_notes(cache: Cache, column: str) -> list[str]:
+    """Return a note where the column that was found by its name is not plainly the one to learn."""
+    usual = usual_columns("label", cache.columns())
+    if len(usual) < 2:
+        return []
+    sentence = choice_sentence(column, {name: sum(bool(cell.strip()) for cell in cache.column(name)) for name in usual})
+    return [sentence] if sentence else []
 
 
 def cells_of(cache: Cache, column: str) -> list[str]:

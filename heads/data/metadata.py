@@ -26,7 +26,7 @@ __all__ = ["ENCODER", "METADATA", "FittedMetadata", "fit_metadata"]
 
 METADATA = "metadata"  # the modality's name
 ENCODER = "columns"  # what stands for an encoder's name
-VERSION = 1  # raised when the same spec would come to other vectors
+VERSION = 2  # raised when the same spec would come to other vectors; of version 1 prices are no numbers, but missing
 MOST_CATEGORIES = 100  # a column with more is hashed
 HASH_WIDTH = 256
 LEAST_SHARE = 0.001  # of the training rows that must differ from the commonest value of a dimension, or it is left out
@@ -43,6 +43,7 @@ class FittedMetadata:
 
     columns: tuple[ColumnEncoding, ...]
     kept: tuple[int, ...]
+    version: int = VERSION
 
     @property
     def dim(self) -> int:
@@ -58,7 +59,7 @@ class FittedMetadata:
     def spec(self) -> EncoderSpec:
         """Everything that changes a product's vector but its cells."""
         columns = [column.to_dict() for column in self.columns]
-        fields = {"encoding": ENCODER, "version": VERSION, "columns": columns, "kept": list(self.kept)}
+        fields = {"encoding": ENCODER, "version": self.version, "columns": columns, "kept": list(self.kept)}
         return EncoderSpec(METADATA, fields)
 
     @classmethod
@@ -69,14 +70,14 @@ class FittedMetadata:
             HeadError: the spec is of another version, or describes none.
         """
         version = spec.fields.get("version")
-        if version != VERSION:
+        if type(version) is not int or not 1 <= version <= VERSION:
             raise HeadError(
-                f"Expected the head's metadata to be of version {VERSION}, got {version!r}: update embed-once, or "
-                "train again."
+                f"Expected the head's metadata to be of a version up to {VERSION}, got {version!r}: update embed-once, "
+                "or train again."
             )
         try:
             columns = tuple(map(ColumnEncoding.from_dict, spec.fields["columns"]))
-            fitted = cls(columns, tuple(map(int, spec.fields["kept"])))
+            fitted = cls(columns, tuple(map(int, spec.fields["kept"])), version)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise HeadError(
                 f"Expected the head's metadata to say how its columns are encoded, but: {error!r}"
@@ -97,7 +98,9 @@ class FittedMetadata:
 
     def transform(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
         """Return the vectors of N products, (N, M) float32; cells that were never seen are no error."""
-        series = [values for column in self.columns for values in column.series(cells[column.name])]
+        series = [
+            values for column in self.columns for values in column.series(cells[column.name], version=self.version)
+        ]
         table = np.empty((len(series[0]), len(series)), dtype=object)  # (N, series)
         for place, values in enumerate(series):
             table[:, place] = values

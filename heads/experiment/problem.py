@@ -18,7 +18,7 @@ from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import dimension, split_name
 from heads.data.folds import split_folds
 from heads.data.groups import Placeholder, find_groups
-from heads.data.labels import Labels, cells_of, find_label_column, make_labels
+from heads.data.labels import Labels, cells_of, choice_notes, find_label_column, make_labels
 from heads.data.metadata import ENCODER, METADATA
 from heads.data.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
@@ -125,6 +125,8 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     on_disk = _stay_on_disk(cache, chosen, settings)
     asked, fusion_notes = resolve_names(settings.fusions, on_disk=on_disk)
     notes += fusion_notes
+    choice = choice_notes(cache, column) if settings.label is None else []
+    notes += choice
     if column not in cache.columns():
         notes.append(f"No column {column} yet: its labels are those of --corrections.")
     fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
@@ -132,15 +134,18 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
     is_known = _rows_in_all(vectors, len(cache))
     is_usable = is_known | wish.filled if wish else is_known
-    labels = make_labels(
-        column,
-        cells_of(cache, column),
-        usable=is_usable,
-        min_rows=settings.min_rows,
-        level=settings.label_level,
-        corrections=corrections,
-        ids=cache.ids() if corrections else (),
-    )
+    try:
+        labels = make_labels(
+            column,
+            cells_of(cache, column),
+            usable=is_usable,
+            min_rows=settings.min_rows,
+            level=settings.label_level,
+            corrections=corrections,
+            ids=cache.ids() if corrections else (),
+        )
+    except LabelError as error:
+        raise LabelError(" ".join([str(error), *choice])) from error
     groups = find_groups(
         cache, labels, encoders=_by_modality(vectors), column=settings.group_column, cosine=settings.near_duplicates
     )

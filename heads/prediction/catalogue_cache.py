@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import ContentSpec
+from cache.console.notes import without_notes
 from cache.reading import reading
 from heads.data.metadata import METADATA
 from heads.errors import HeadError
@@ -84,12 +85,18 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
     from embed.catalogue.open_table import open_table
     from embed.settings import ExtractSettings
 
-    known = open_table(path, ExtractSettings()).columns
+    specs = {modality: run.contents.get(modality) for modality in run.encoders}
+    made_of = {
+        modality: _asked(modality, columns) if spec is None else _made_as(spec, columns)
+        for modality, spec in specs.items()
+    }
+    with without_notes():  # the extraction has the same
+        looked_at = ExtractSettings(image_column=made_of.get("image", {}).get("image_column"))
+        known = open_table(path, looked_at).columns
     fields: dict[str, Any] = {}
     absent = set()
-    for modality in run.encoders:
-        spec = run.contents.get(modality)
-        made = _made_as(spec, columns) if spec is not None else _asked(modality, columns)
+    for modality, made in made_of.items():
+        spec = specs[modality]
         if modality == "image" and "image_template" in made and columns.image_column is None:
             fields |= made
         elif spec is not None and not _named(modality, made) & set(known):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from cache.pages.page import render_page
 from heads.audit.audit_report import AuditReport
 from heads.audit.finding import KINDS, Finding
 from heads.audit.findings_file import FINDINGS
+from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.report_settings import ReportColumns, ReportSettings
 from heads.reports.thumbnails import Thumbnails
 
 __all__ = ["render_audit"]
 
 TEMPLATE = Path(__file__).with_name("audit.html")
+log = logging.getLogger("embed_once")
+
 N_SHOWN = 40  # findings of a kind
 N_OPEN = 10  # of them, that are not folded away
 N_NEAREST = 3  # of a modality, with their pictures
@@ -137,16 +141,18 @@ def _read_products(
     """Return some products; without pictures and titles where the cache is another by now."""
     images: list[str] | None = None
     titles: list[str] | None = None
+    folder = root = report.image_root or cache_path.parent
     try:
         with Cache(cache_path) as cache:
             if cache.content_sha256 == facts["cache_content_sha256"]:
                 images, titles = (
                     None if name is None else cache.column(name) for name in (columns.image, columns.title)
                 )
+                folder = find_picture_folder(cache, images or [], root)
     except (CacheError, OSError):  # it was taken away, or is being replaced
         pass
-    thumbnails = Thumbnails(report.image_root or cache_path.parent)
-    return {
+    thumbnails = Thumbnails(folder)
+    products = {
         row: Product(
             id=audited.ids[row],
             title=_shortened(titles[row]) if titles else "",
@@ -155,6 +161,9 @@ def _read_products(
         )
         for row in rows
     }
+    if images and columns.image is not None and rows and not any(one.picture for one in products.values()):
+        log.info("The page shows no pictures. %s", no_pictures_note(columns.image, [images[row] for row in rows]))
+    return products
 
 
 def _shortened(title: str) -> str:

@@ -13,6 +13,7 @@ from cache import Cache
 from cache.errors import CacheError
 from heads.experiment.predictions import Predictions
 from heads.experiment.problem import Problem
+from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.report_settings import ReportColumns
 from heads.reports.thumbnails import Thumbnails
 
@@ -90,8 +91,10 @@ def show_products(
     test = problem.test_rows
     targets = problem.labels.targets[test]
     samples, mistakes = choose_samples(len(test), np.random.default_rng(0)), choose_mistakes(answers[best], targets)
-    cells = _read_cells(cache_path, problem.content_sha256, columns, test[np.concatenate([samples, mistakes])])
-    thumbnails = Thumbnails(image_root or cache_path.parent)
+    rows = test[np.concatenate([samples, mistakes])]
+    root = image_root or cache_path.parent
+    cells, folder = _read_cells(cache_path, problem.content_sha256, columns, rows, root=root)
+    thumbnails = Thumbnails(folder)
 
     def card(place: int) -> Card:
         row = int(test[place])
@@ -113,7 +116,7 @@ def show_products(
     elif gallery.has_pictures:
         return gallery
     else:
-        note = f"None of the pictures that {columns.image} names was found; --image-root names their folder."
+        note = no_pictures_note(columns.image, [image for image, _ in cells.values()])
     log.info("The report shows no pictures. %s", note)
     return replace(gallery, note=note)
 
@@ -126,15 +129,20 @@ def _said(head: str, predictions: Predictions, place: int, targets: np.ndarray, 
 
 
 def _read_cells(
-    cache_path: Path, content_sha256: str, columns: ReportColumns, rows: np.ndarray
-) -> dict[int, tuple[str, str]]:
-    """Return the image and the title cell of some rows of the catalogue; nothing where the cache is another by now."""
+    cache_path: Path, content_sha256: str, columns: ReportColumns, rows: np.ndarray, *, root: Path
+) -> tuple[dict[int, tuple[str, str]], Path]:
+    """Return the image and the title cell of some rows of the catalogue, and which folder below `root` images are in.
+
+    There are no cells where the cache is another by now.
+    """
     try:
         with Cache(cache_path) as cache:
             if cache.content_sha256 != content_sha256:
-                return {}
+                return {}, root
             names = (columns.image, columns.title)
             images, titles = (cache.column(name) if name is not None else None for name in names)
+            folder = find_picture_folder(cache, images or [], root)
     except (CacheError, OSError):  # it was taken away, or is being replaced
-        return {}
-    return {row: (images[row] if images else "", titles[row] if titles else "") for row in rows.tolist()}
+        return {}, root
+    cells = {row: (images[row] if images else "", titles[row] if titles else "") for row in rows.tolist()}
+    return cells, folder

@@ -8,9 +8,12 @@ import stat
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from tarfile import TarError
 from typing import TYPE_CHECKING
 
+from cache.name_spellings import name_spellings
 from cache.pages.page import THUMBNAIL_SIDE, jpeg_url, small_jpeg
+from heads.reports.shard_pictures import ShardMembers, split_member
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,11 +26,15 @@ MAX_PIXELS = 50_000_000  # 200 MB of RGBA
 
 
 class Thumbnails:
-    """The pictures below a folder; a cell that leads out of it, by its name or by links, shows nothing."""
+    """The pictures below a folder, as files or in tar shards; a cell that leads out of it shows nothing.
+
+    So does one that leads out by links.
+    """
 
     def __init__(self, root: Path, *, side: int = THUMBNAIL_SIDE) -> None:
         self.root = root.resolve()
         self.side = side  # pixels at most
+        self._members = ShardMembers()
 
     def url(self, cell: str) -> str | None:
         """Return the picture that a cell names as a small data URL; None where there is none to show."""
@@ -46,18 +53,36 @@ class Thumbnails:
         except Exception:  # noqa: BLE001 - decoders raise anything on damaged data; the card says "no picture"
             return None
 
+    def content(self, cell: str) -> bytes | None:
+        """Return the bytes of the picture's file that a cell names; None where there is none below the folder."""
+        try:
+            return self._read(cell)
+        except (OSError, ValueError, RuntimeError, TarError, EOFError):
+            return None
+
     def _read(self, cell: str) -> bytes:
-        """Return the bytes of the regular file that a cell names."""
+        """Return the bytes of the regular file, or of the member of a shard, that a cell names."""
         if not cell.strip():
             raise ValueError("the cell is empty")
-        path = (self.root / cell.strip()).resolve(strict=True)
+        name, member = cell.strip(), ""
+        name = next((one for one in name_spellings(name) if os.path.lexists(self.root / one)), name)
+        try:
+            path = (self.root / name).resolve(strict=True)
+        except (FileNotFoundError, NotADirectoryError):
+            name, member = split_member(name)
+            if not member:
+                raise
+            path = (self.root / name).resolve(strict=True)
         if not path.is_relative_to(self.root):
             raise ValueError("the file is not below the root")
         with open(path, "rb", opener=_open_plainly) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            if not stat.S_ISREG(status.st_mode) or (status.st_size > MAX_BYTES and not member):
                 raise ValueError("the file is too large, or none")
-            return file.read(MAX_BYTES)
+            if not member:
+                return file.read(MAX_BYTES)
+            facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            return self._members.read(file, member, shard=facts, most_bytes=MAX_BYTES)
 
 
 def _open_plainly(path: str, flags: int) -> int:

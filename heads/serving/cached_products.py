@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
 from heads.modules.head_inputs import check_contents, find_encoder
 from heads.modules.saved_head import TrainedHead
+from heads.reports.picture_folder import find_picture_folder
 
 __all__ = ["CachedProducts", "VectorTable"]
 
@@ -192,6 +194,10 @@ class CachedProducts:
     def label(self, row: int) -> str | None:
         """Return a product's class in the cache; None where the cache does not say."""
         return (self._labels[row] or None) if self._labels else None
+
+    def picture_folder(self, root: Path) -> Path:
+        """Return the folder that pictures' paths are relative to: `root`, or one below it."""
+        return find_picture_folder(self.cache, self._pictures, root)
 
     def picture_cell(self, row: int) -> str:
         """Return the cell that names a product's picture, empty where nothing does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from heads.data.encoder_sets import one_encoder
 from heads.data.labels import cells_of, find_label_column, read_labels
 from heads.data.modalities import choose_modalities
 from heads.errors import LabelError
+from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.report_settings import ReportColumns, ReportSettings, choose_columns
 from heads.reports.thumbnails import Thumbnails
 from heads.review.candidates import Candidates, find_candidates
@@ -27,6 +29,8 @@ from heads.review.review_files import AskedProduct, ReviewPage, free_path, write
 from heads.review.review_settings import ReviewSettings
 
 __all__ = ["ReviewReport", "review_products"]
+
+log = logging.getLogger("embed_once")
 
 PICTURE_SIDE = 320  # pixels
 MOST_CHARACTERS = 400  # of a title
@@ -156,7 +160,7 @@ def _show(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: 
     """Return the products as a person sees them."""
     ids = cache.id_column()
     images, titles = (cache.column(name) if name is not None else None for name in (columns.image, columns.title))
-    thumbnails = Thumbnails(root, side=PICTURE_SIDE)
+    thumbnails = Thumbnails(find_picture_folder(cache, images or [], root), side=PICTURE_SIDE)
     products = []
     for pick in picks:
         title = titles[pick.row] if titles else ""
@@ -168,6 +172,9 @@ def _show(cache: Cache, picks: Sequence[Pick], columns: ReportColumns, *, root: 
                 pick=pick,
             )
         )
+    if images and columns.image is not None and not any(one.picture for one in products):
+        cells = [images[pick.row] for pick in picks]
+        log.info("The page shows no pictures. %s", no_pictures_note(columns.image, cells))
     return products
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from cache.column_names import usual_column
 from cache.reading import raise_if_refused
 from embed.catalogue.columns import check_distinct
+from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -77,7 +78,11 @@ class ArrowColumns:
         """
         check_distinct(schema.names, str(path))
         pictures = {field.name: picture for field in schema if (picture := _picture_column(field))}
-        plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
+        plain = [
+            field.name
+            for field in schema
+            if field.name not in pictures and (_is_plain(field.type) or _is_kept_list(field, settings))
+        ]
         readable = [name for name in schema.names if name in pictures or name in plain]
         asked = settings.image_column
         chosen = usual_column("image", readable) if asked is None else asked if asked in readable else None
@@ -85,7 +90,10 @@ class ArrowColumns:
         plain += [name for name in others if _is_text(first(name))]
         for field in schema:
             if field.name != chosen and field.name not in plain:
-                log.info("Column %s holds %s, which is no plain cell: it is left out.", field.name, field.type)
+                log.info(
+                    "Column %s holds %s, which is no plain cell: it is left out%s.",
+                    field.name, field.type, LISTS_STAY if _is_list(field.type) else "",
+                )  # fmt: skip
         names = [name for name in schema.names if name in plain or name == chosen]
         classes = _classes(schema, features or {})
         return cls(names, [name for name in names if name in plain], pictures.get(chosen or ""), classes)
@@ -98,7 +106,11 @@ class ArrowColumns:
         """Return the plain columns of a record batch as text, {name: N cells}."""
         columns = {name: batch.column(batch.schema.get_field_index(name)) for name in self.plain}
         return {
-            name: _class_cells(column, self.classes[name]) if name in self.classes else _text_cells(column)
+            name: _list_cells(column)
+            if _is_list(column.type)
+            else _class_cells(column, self.classes[name])
+            if name in self.classes
+            else _text_cells(column)
             for name, column in columns.items()
         }
 
@@ -112,6 +124,35 @@ def _picture_column(field: Any) -> PictureColumn | None:
             has_paths = "path" in inside and pa.types.is_string(inside["path"])
             return PictureColumn(field.name, is_struct=True, has_paths=has_paths)
     return None
+
+
+def _is_list(kind: Any) -> bool:
+    return any(is_one(kind) for is_one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+
+
+def _is_kept_list(field: Any, settings: ExtractSettings) -> bool:
+    """Return whether a column holds lists of pictures or labels, by its name: those that JSON may hold stay so."""
+    return _is_list(field.type) and _is_json(field.type) and keeps_lists(field.name, settings)
+
+
+def _is_json(kind: Any) -> bool:
+    """Return whether JSON has values of a kind: text, numbers, truth, nothing, and lists and objects of such."""
+    if _is_list(kind):
+        return _is_json(kind.value_type)
+    if pa.types.is_struct(kind):
+        return all(_is_json(child.type) for child in kind.fields)
+    return any(
+        is_one(kind)
+        for is_one in (
+            pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating,
+            pa.types.is_boolean, pa.types.is_null,
+        )
+    )  # fmt: skip
+
+
+def _list_cells(column: Any) -> list[str]:
+    """Return lists as cells of JSON, as `embed.catalogue.formats.json_lines` keeps them; no list is an empty cell."""
+    return ["" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in column.to_pylist()]
 
 
 def _is_binary(kind: Any) -> bool:

@@ -73,7 +73,7 @@ class ClassFolders:
                 batch["split"] = [part[self.split_at] if len(part) > self.split_at + 1 else "" for part in parts]
             yield batch
         for what, n in left_out.items():
-            log.info("%d %s are left out of %s.", n, what, self.path)
+            log.info("Left out of %s: %s (%d).", self.path, what, n)
         if self._tables:
             log.warning("%s They are not read: the folders' names are the labels.", self._shown_tables())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ __all__ = ["CsvTable"]
 PIECE_ROWS = 1024
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
 LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
+_MARKUP = re.compile(r"<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
 N_LOOKED_AT = 200  # lines, to guess the delimiter of a file that is no table with another
 
 
@@ -135,6 +137,8 @@ class CsvTable:
         line = next((line for line in lines if line.strip()), "")
         if not delimiter_of_sep_line(line):
             lines.put_back(len(lines.taken) - 1 if line else len(lines.taken))
+        for _ in range(self.dialect.n_titles):
+            next((line for line in lines if line.strip()), "")
         try:
             header: list[str] = next((row for row in self.dialect.reader(lines) if any(map(str.strip, row))), [])
         except csv.Error as error:
@@ -142,6 +146,11 @@ class CsvTable:
         names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
         if not names:
             raise CatalogueError(f"Expected the catalogue to have a header and rows, but {self.path} is empty.")
+        if _MARKUP.match(names[0]):
+            raise CatalogueError(
+                f"Expected the catalogue to be a table, but {self.path} is HTML or XML, whatever its name says. Open "
+                "it in a spreadsheet, and save it as .xlsx or CSV."
+            )
         if any("\0" in name for name in names):
             raise CatalogueError(
                 f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} holds NUL "

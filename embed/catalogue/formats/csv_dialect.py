@@ -6,11 +6,14 @@ import csv
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from embed.amounts import plural
+from embed.catalogue.formats.title_rows import N_LOOKED_AT, n_title_rows
 from embed.catalogue.text_file import open_text, read_lines
 from embed.settings import ExtractSettings
 
@@ -19,6 +22,8 @@ __all__ = ["DELIMITERS", "Dialect", "delimiter_of_sep_line", "find_dialect"]
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LINES = 200  # that are looked at
 BACKSLASH = "\\"
+LEAST_AGREEMENT = 0.5  # of lines with a delimiter, below which it may be that they begin with a title
+MOST_SHOWN = 60  # letters of a title
 
 log = logging.getLogger("embed_once")
 
@@ -29,6 +34,7 @@ class Dialect:
 
     delimiter: str
     escape: str | None = None
+    n_titles: int = 0  # lines with something in them that stand above the header
 
     def reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
         """Return Python's reader of some lines."""
@@ -47,12 +53,19 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
     named = delimiter_of_sep_line(lines[0]) if lines else None
     lines = lines[1:] if named else lines
     delimiter = settings.csv_delimiter or named or _likely_delimiter(path, lines)
+    n_titles = _n_titles(delimiter, lines)
+    if n_titles:
+        log.info(
+            "What stands above the header of %s is left out, %s: %s.",
+            path, plural(n_titles, "line"), ", ".join(line.strip()[:MOST_SHOWN] for line in lines[:n_titles]),
+        )  # fmt: skip
+    lines = lines[n_titles:]
     if settings.escape is not None:
-        return Dialect(delimiter, None if settings.escape == "none" else settings.escape)
-    dialect = Dialect(delimiter)
+        return Dialect(delimiter, None if settings.escape == "none" else settings.escape, n_titles)
+    dialect = Dialect(delimiter, n_titles=n_titles)
     text = "".join(lines)
     if BACKSLASH + '"' in text and not re.search(r'\\[^"\\]', re.sub(r"\\\\", "", text)):
-        escaped = Dialect(delimiter, BACKSLASH)
+        escaped = Dialect(delimiter, BACKSLASH, n_titles)
         if _agreement(dialect, lines) < 1 == _agreement(escaped, lines):
             log.info('Quotes in cells of %s are written \\": they are read so (--escape none does not).', path)
             return escaped
@@ -77,12 +90,28 @@ def _likely_delimiter(path: Path, lines: list[str]) -> str:
     for delimiter in DELIMITERS:
         n_cells = next(_counts(Dialect(delimiter), lines), 0)
         scores[delimiter] = _agreement(Dialect(delimiter), lines) ** 2 * n_cells if n_cells > 1 else 0.0
+    likely = max(scores, key=scores.__getitem__)
+    if not scores[likely] or _agreement(Dialect(likely), lines) < LEAST_AGREEMENT:  # above the header may be a title
+        for delimiter in DELIMITERS:
+            if n_titles := _n_titles(delimiter, lines):
+                below = lines[n_titles:]
+                n_cells = next(_counts(Dialect(delimiter), below), 0)
+                scores[delimiter] = max(scores[delimiter], _agreement(Dialect(delimiter), below) ** 2 * n_cells)
     if not any(scores.values()):
         scores |= {delimiter: 1.0 for delimiter in DELIMITERS if lines and delimiter in lines[0]}
     likely = max(scores, key=scores.__getitem__)  # the first of equals
     if likely != ",":
         log.info("The cells of %s are separated by %s.", path, DELIMITERS[likely])
     return likely
+
+
+def _n_titles(delimiter: str, lines: list[str]) -> int:
+    """Return how many lines stand above the header, if cells are separated so; titles are one line each."""
+    rows = []
+    with suppress(csv.Error):
+        rows = list(islice(Dialect(delimiter).reader(lines), N_LOOKED_AT))
+    n_titles = n_title_rows(rows)
+    return 0 if any(line.count('"') % 2 for line in lines[:n_titles]) else n_titles
 
 
 def _agreement(dialect: Dialect, lines: list[str]) -> float:

@@ -1,4 +1,4 @@
-"""Excel's workbooks as tables: the rows of the first sheet, as one would write them."""
+"""Excel's workbooks as tables: the rows of the first sheet that has some, as one would write them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cache.reading import raise_if_refused
+from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import check_distinct
+from embed.catalogue.formats.title_rows import N_LOOKED_AT, n_title_rows
 from embed.catalogue.table import BATCH_ROWS
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
@@ -24,7 +26,9 @@ log = logging.getLogger("embed_once")
 
 
 class ExcelTable:
-    """The rows of a workbook's first sheet; the first row with a cell is the header, and formulas are their results.
+    """The rows of a workbook's first sheet with rows; its first is the header, and formulas are their results.
+
+    Titles above the header are left out and told (`embed.catalogue.formats.title_rows`).
 
     Numbers are written without needless zeros, dates as ``2020-12-31``, truth values as ``true`` and ``false``. A row
     with cells beyond the header's is bad, and empty rows are passed over.
@@ -38,12 +42,19 @@ class ExcelTable:
         self.is_error = settings.bad_lines == "error"
         self.bad_lines = BadLines(path, unit="row")
         with self._rows() as (sheet, rows):
-            _, header = next(rows, (0, []))
-            if len(sheet.parent.sheetnames) > 1:
+            first = list(islice(rows, N_LOOKED_AT))
+            self.n_titles = n_title_rows([cells for _, cells in first])
+            _, header = first[self.n_titles] if first else (0, [])
+            if self.n_titles:
+                titles = ", ".join(" ".join(filter(str.strip, cells)) for _, cells in first[: self.n_titles])
                 log.info(
-                    "Of %s the first sheet is read, %s; it has %s, too.",
-                    path, sheet.title, ", ".join(sheet.parent.sheetnames[1:]),
+                    "What stands above the header of %s is left out, %s: %s.",
+                    path, plural(self.n_titles, "row"), titles,
                 )  # fmt: skip
+            others = [name for name in sheet.parent.sheetnames if name != sheet.title]
+            if others:
+                which = "first sheet is" if sheet.title == sheet.parent.sheetnames[0] else "first sheet with rows is"
+                log.info("Of %s the %s read, %s; it has %s, too.", path, which, sheet.title, ", ".join(others))
         if not header:
             raise CatalogueError(f"Expected {path} to have a header and rows, but its first sheet is empty.")
         self.columns = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
@@ -58,7 +69,7 @@ class ExcelTable:
         self.bad_lines = BadLines(self.path, is_error=self.is_error, unit="row")
         n_good = 0
         with self._rows() as (_, rows):
-            next(rows, None)
+            list(islice(rows, self.n_titles + 1))
             while block := list(islice(self._good(rows), BATCH_ROWS)):
                 n_good += len(block)
                 yield dict(zip(self.columns, map(list, zip(*block, strict=True)), strict=True))
@@ -82,8 +93,7 @@ class ExcelTable:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of styles and extensions, that make no cells
                     book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-                sheet = book.worksheets[0]
-                sheet.reset_dimensions()  # which some programs write wrong
+                sheet = _first_with_rows(book)
                 yield sheet, _filled_rows(sheet)
                 book.close()
         except CatalogueError:
@@ -106,6 +116,15 @@ def refuse_old(path: Path, settings: ExtractSettings) -> NoReturn:  # noqa: ARG0
         f"Expected a table that can be read, but {path} is of Excel's old format (.xls), or has a password. Save it as "
         ".xlsx without one, or as CSV."
     )
+
+
+def _first_with_rows(book: Any) -> Any:
+    """Return the first sheet that has a header and a row; the first of all where none has."""
+    for sheet in book.worksheets:
+        sheet.reset_dimensions()  # which some programs write wrong
+        if len(list(islice(_filled_rows(sheet), 2))) == 2:
+            return sheet
+    return book.worksheets[0]
 
 
 def _filled_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:

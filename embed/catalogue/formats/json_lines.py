@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cache.column_names import usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
+from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text
 from embed.errors import CatalogueError
@@ -42,14 +46,21 @@ class JsonLinesTable:
         self.path = path
         self.encoding = find_encoding(path, settings.encoding)
         self.is_error = settings.bad_lines == "error"
-        self.asked = {settings.label, settings.image_column}
+        self.keeps_lists = partial(keeps_lists, settings=settings)
         names = Names(path)
         n_good = 0
         for row in self._rows():
             names.add(row)
             n_good += 1
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
+        if n_good == 1:
+            self._check_one()
         self.columns = names.plain()
+        if n_good and not self.columns:
+            raise CatalogueError(
+                f"Expected the objects of {path} to have plain values, which are cells, but all are lists or objects. "
+                "Write those that tell of a product into its object."
+            )
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells."""
@@ -67,8 +78,30 @@ class JsonLinesTable:
             yield batch
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
 
-    def _keeps_lists(self, name: str) -> bool:
-        return name in self.asked or any(usual_columns(role, [name]) for role in ("image", "label"))
+    def _check_one(self) -> None:
+        """Check that the one object of the file is a product, and not all of them.
+
+        Raises:
+            CatalogueError: it holds a list of objects, or nothing but objects.
+        """
+        with open_text(self.path, self.encoding) as file:
+            value = next(
+                (one for _, text in find_items(file, self.path)[1] if isinstance(one := _loaded(text), dict)), {}
+            )
+        if len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
+            raise CatalogueError(
+                f"Expected a list of products, or one a line, but {self.path} is one object, whose names lead to "
+                f"{len(value)} others. Make a list of them: jq '[.[]]' {shlex.quote(str(self.path))} > products.json."
+            )
+        is_product = any(usual_columns(role, value) for role in ("id", "image", "text"))
+        for name, items in () if is_product else value.items():
+            if isinstance(items, list) and len(items) > 1 and all(isinstance(one, dict) for one in items):
+                way = f"jq {shlex.quote(f'.[{json.dumps(name, ensure_ascii=False)}]')} {shlex.quote(str(self.path))}"
+                if not self.keeps_lists(name):
+                    raise CatalogueError(
+                        f"Expected a list of products, or one a line, but {self.path} is one object, with a list of "
+                        f"{len(items)} objects as {name}. If they are the products, take it out: {way} > products.json."
+                    )
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
         self._first_bad = ""
@@ -77,7 +110,7 @@ class JsonLinesTable:
             self.bad_lines = BadLines(self.path, is_error=self.is_error, unit=unit)
             for number, text in items:
                 try:
-                    row = parse_object(text, keeps_lists=self._keeps_lists)
+                    row = parse_object(text, keeps_lists=self.keeps_lists)
                 except ValueError as error:
                     self._first_bad = self._first_bad or text
                     self.bad_lines.add(number, f"is no JSON object: {error}")
@@ -119,10 +152,11 @@ class Names:
         left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
         if left_out:
             log.info(
-                "%s of %s %s lists or objects, which are no plain cells: %s left out (lists that --label names stay).",
+                "%s of %s %s lists or objects, which are no plain cells: %s left out%s.",
                 f"Column {left_out[0]}" if len(left_out) == 1 else f"Columns {', '.join(left_out)}",
                 self.path,
                 *(("holds", "it is") if len(left_out) == 1 else ("hold", "they are")),
+                LISTS_STAY,
             )
         return [name for name in self.n_nested if name not in left_out]
 
@@ -152,6 +186,12 @@ def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: Fa
         else _cell(cell)
         for name, cell in value.items()
     }
+
+
+def _loaded(text: str) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return None
 
 
 def _text(value: str) -> str:

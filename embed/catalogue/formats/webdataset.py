@@ -15,6 +15,7 @@ import logging
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from cache.reading import raise_if_refused
@@ -22,6 +23,7 @@ from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.file_patterns import find_files
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
+from embed.catalogue.list_columns import keeps_lists
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
@@ -54,6 +56,7 @@ class Shards:
         self.shards = find_shards(path)
         self.is_error = settings.bad_lines == "error"
         self.others: Counter[str] = Counter()  # kinds of members that are not read
+        self.keeps_lists = partial(keeps_lists, settings=settings)
         self.asked = settings.image_column or ""  # a kind of members, such as front.png, or any column
         self.view = ""  # the kind that is the picture, where none is plain
         self.ends_at_last_dot = False
@@ -78,7 +81,7 @@ class Shards:
         while block := list(itertools.islice(products, BATCH_ROWS)):
             columns = [column for column in ("id", *self._order) if column in self.columns]
             batch = {column: [product.get(column, "") for product in block] for column in columns}
-            objects = [_object(product) for product in block]
+            objects = [self._object(product) for product in block]
             for name, column in self._json_columns.items():
                 n_nested[column] += sum(values.get(name, "") is None for values in objects)
                 batch[column] = [values.get(name) or "" for values in objects]
@@ -95,6 +98,9 @@ class Shards:
                 "Of column %s of %s, lists or objects are left out, and these cells empty: %d.", column, self.path, n
             )
 
+    def _object(self, product: Product) -> dict[str, str | None]:
+        return parse_object(product["json"], keeps_lists=self.keeps_lists) if "json" in product else {}
+
     @property
     def _picture(self) -> str:
         return self.asked if self.asked in self.columns else "image"
@@ -105,7 +111,7 @@ class Shards:
         kinds: set[str] = set()
         for product in self._products():
             kinds |= product.keys()
-            names.add(_object(product))
+            names.add(self._object(product))
         return kinds, names
 
     def _choose_view(self, kinds: set[str]) -> bool:
@@ -225,7 +231,3 @@ def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
             f"Expected a shard to be one tar file, but {shard} goes on behind the end mark at byte {end}: two files "
             "in one? Name them one by one (shard-{000..001}.tar), or join them with tar --concatenate."
         )
-
-
-def _object(product: Product) -> dict[str, str | None]:
-    return parse_object(product["json"]) if "json" in product else {}

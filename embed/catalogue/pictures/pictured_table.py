@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cache.cloud.addresses import is_address
 from cache.column_names import PICTURE_KEYS, USUAL_NAMES
+from cache.name_spellings import name_spellings
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_asked
@@ -53,10 +54,11 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     another column that does is taken, else a template is looked for.
 
     Raises:
-        CatalogueError: a template names a column that is not there.
+        CatalogueError: a template names a column that is not there, or the names of columns are a product's cells.
         SettingError: a template is none.
     """
     root = settings.image_root or folder_of(path)
+    _check_header(table.columns, root, path)
     templates = list(split_templates(settings.image_template)) if settings.image_template else []
     for template in templates:
         for name in template.columns:
@@ -78,6 +80,20 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     return pictured, replace(
         settings, image_column=image, image_template=(), id_column=pictured.id_column or settings.id_column
     )
+
+
+def _check_header(names: Sequence[str], root: Path, path: Path) -> None:
+    """Check that the names of columns are no product's cells: a picture that is there is none.
+
+    Raises:
+        CatalogueError: they are.
+    """
+    pictures = [] if is_address(root) else [name for name in names if is_picture_name(name)]
+    if picture := next((name for name in pictures if os.path.isfile(root / name)), None):
+        raise CatalogueError(
+            f"Expected {path} to begin with the names of its columns, but {picture} is a picture that is there, so "
+            "that its first line seems to be a product. Write a line of names above it, such as id,title,image,label."
+        )
 
 
 class PicturedTable:
@@ -246,7 +262,9 @@ def _names_picture(cell: str, root: Path, *, is_guessed: bool = False) -> bool:
     names = split_pictures(cell) or [cell.strip()]
     if is_guessed and not is_picture_name(names[0]):
         return False
-    return is_object(names[0]) or (bool(names[0]) and os.path.isfile(root / names[0]))
+    if is_object(names[0]):
+        return True
+    return bool(names[0]) and any(os.path.isfile(root / spelling) for spelling in name_spellings(names[0]))
 
 
 def _free_name(names: Sequence[str], columns: Sequence[str]) -> str:
