@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
+import h5py
 import numpy as np
 
 from cache.errors import DamagedCacheError, UnreadableError
@@ -23,6 +25,14 @@ __all__ = ["CheckedTables"]
 MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their chunks
 
 
+class _Facts(NamedTuple):
+    """What a table is; HDF5 says each of them anew whenever it is asked, which takes as long as to read a small one."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    is_checked_by_chunks: bool
+
+
 class CheckedTables:
     """The tables of a sealed cache by their paths in the file.
 
@@ -36,6 +46,7 @@ class CheckedTables:
         self.path = path
         self.file = open_checked(path)
         self._unread: dict[str, str] = {}  # the digests of what has not been read yet
+        self._known: dict[str, _Facts] = {}
 
     @property
     def is_open(self) -> bool:
@@ -65,8 +76,7 @@ class CheckedTables:
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return a table's shape."""
-        with self._reading(path):
-            return tuple(int(size) for size in self.file[path].shape)
+        return self._facts(path).shape
 
     def names(self, path: str) -> list[str]:
         """Return the names of what a group holds."""
@@ -81,27 +91,27 @@ class CheckedTables:
     def read(self, path: str, rows: slice | None = None) -> np.ndarray:
         """Return a table, or some of its rows."""
         with self._reading(path):
-            dataset = self.file[path]
+            dataset = self._open(path)
             array = dataset[() if rows is None else rows]
-            is_hashed = rows is None and not self._is_checked_by_chunks(path)
-        if is_hashed and path != "digests":
-            self._check_digest(path, np.asarray(array, dtype=dataset.dtype))
+            facts = self._facts(path, dataset)
+        if rows is None and not facts.is_checked_by_chunks and path != "digests":
+            self._check_digest(path, np.asarray(array, dtype=facts.dtype))
         return array
 
     def blocks(self, path: str) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the rows of a table by blocks."""
-        whole = None if self._is_checked_by_chunks(path) else self.read(path)
+        whole = None if self._facts(path).is_checked_by_chunks else self.read(path)
         for rows in row_blocks(self.shape(path)[0], BLOCK_ROWS):
             yield rows, self.read(path, rows) if whole is None else whole[rows]
 
     def block(self, path: str, rows: slice) -> np.ndarray:
         """Return some rows of a table; a small one is held against its digest first."""
-        return self.read(path, rows) if self._is_checked_by_chunks(path) else self.read(path)[rows]
+        return self.read(path, rows) if self._facts(path).is_checked_by_chunks else self.read(path)[rows]
 
     def whole(self, path: str) -> np.ndarray:
         """Return a table as a large array (`cache.large_arrays`)."""
-        with self._reading(path):
-            array = empty(self.shape(path), self.file[path].dtype)
+        facts = self._facts(path)
+        array = empty(facts.shape, facts.dtype)
         for rows, block in self.blocks(path):
             array[rows] = block
         return array
@@ -141,9 +151,19 @@ class CheckedTables:
         with self._reading(path):
             return PlainRows(self.file[path], cast("SourceFile", self.file.source))
 
-    def _is_checked_by_chunks(self, path: str) -> bool:
-        dataset = self.file[path]
-        return bool(dataset.fletcher32) and dataset.size * dataset.dtype.itemsize > MOST_HASHED_BYTES
+    def _open(self, path: str) -> h5py.Dataset:
+        """Return a table by h5py's lower functions: its `file[path]` makes a file object, too."""
+        return h5py.Dataset(h5py.h5o.open(self.file.id, path.encode()), readonly=True)
+
+    def _facts(self, path: str, dataset: h5py.Dataset | None = None) -> _Facts:
+        """Return what a table is, which `dataset` is where it is open."""
+        if path not in self._known:
+            with self._reading(path):
+                dataset = self._open(path) if dataset is None else dataset
+                shape, dtype = tuple(int(size) for size in dataset.shape), dataset.dtype
+                is_large = math.prod(shape) * dtype.itemsize > MOST_HASHED_BYTES
+                self._known[path] = _Facts(shape, dtype, is_large and bool(dataset.fletcher32))
+        return self._known[path]
 
     def _check_digest(self, path: str, array: np.ndarray) -> None:
         """Check what was read for the first time: checksums are of chunks alone, and specs have none."""

@@ -70,6 +70,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import h5py
+import numpy as np
 
 from cache.errors import DamagedCacheError, NotACacheError, UnknownVersionError, UnreadableError, UnsafeFileError
 from cache.reading import facts_of
@@ -159,12 +160,13 @@ def attribute(file: h5py.File, name: str) -> str | int | None:
 
     HDF5 reads strings of variable length from a heap, and never returns from one that was crafted to be endless.
     """
-    if name not in file.attrs or file.attrs.get_id(name).dtype.kind not in "iuS" or file.attrs.get_id(name).shape:
+    if not h5py.h5a.exists(file.id, name.encode()):  # by h5py's lower functions, as each of the others opens it anew
         return None
-    value = file.attrs[name]
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return None if isinstance(value, h5py.Empty) else int(value)
+    stored = h5py.h5a.open(file.id, name.encode())
+    if (dtype := stored.dtype).kind not in "iuS" or stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
+        return None
+    stored.read(value := np.empty((), dtype))
+    return value.item().decode(errors="replace") if dtype.kind == "S" else int(value)
 
 
 def _check_version(file: h5py.File, path: Path, file_format: str) -> None:

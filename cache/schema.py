@@ -81,17 +81,16 @@ class _Tables:
         dataset = self._items.get(path)
         if not isinstance(dataset, h5py.Dataset):
             raise DamagedCacheError(f"the table {path} is missing")
+        dtype, actual = dataset.dtype, dataset.shape  # which h5py asks HDF5 for anew
         if (
-            kind not in (dataset.dtype.kind, dataset.dtype.str.lstrip("<|"))
-            or len(dataset.shape) != len(shape)
-            or any(wanted not in (None, size) for wanted, size in zip(shape, dataset.shape, strict=True))
+            kind not in (dtype.kind, dtype.str.lstrip("<|"))
+            or len(actual) != len(shape)
+            or any(wanted not in (None, size) for wanted, size in zip(shape, actual, strict=True))
         ):
             wish = ", ".join("any" if n is None else str(n) for n in shape)
-            raise DamagedCacheError(
-                f"expected the table {path} to be {kind} of shape ({wish}), got {dataset.dtype} of {dataset.shape}"
-            )
+            raise DamagedCacheError(f"expected the table {path} to be {kind} of shape ({wish}), got {dtype} of {actual}")
         self._known.add(path)
-        return dataset.shape
+        return actual
 
     def strings(self, path: str, n_cells: int | None) -> int:
         """Check the two tables of a string, and return how many cells it has."""

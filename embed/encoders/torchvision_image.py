@@ -192,8 +192,7 @@ class ImageEncoder:
         Raises:
             WeightsError: the file's tensors do not fit the architecture.
         """
-        with seeded(self.seed):
-            model = get_model(self.architecture, weights=None, **OPTIONS.get(self.architecture, {}))
+        model = self._network()
         classifier = _remove_classifier(model)
         if self.weights_path is not None:
             kept = OrderedDict(
@@ -216,6 +215,16 @@ class ImageEncoder:
         if self.depths:
             keep_stages(fused, self.depths)
         return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
+
+
+    def _network(self) -> nn.Module:
+        """Return the architecture with weights from the seed, or unset where a file has them: to draw takes longer."""
+        options = OPTIONS.get(self.architecture, {})
+        if self.weights_path is None:
+            with seeded(self.seed):
+                return get_model(self.architecture, weights=None, **options)
+        with torch.device("meta"):
+            return get_model(self.architecture, weights=None, **options).to_empty(device="cpu")
 
 
 def _remove_classifier(model: nn.Module) -> str:
