@@ -88,7 +88,9 @@ class _Tables:
             or any(wanted not in (None, size) for wanted, size in zip(shape, actual, strict=True))
         ):
             wish = ", ".join("any" if n is None else str(n) for n in shape)
-            raise DamagedCacheError(f"expected the table {path} to be {kind} of shape ({wish}), got {dtype} of {actual}")
+            raise DamagedCacheError(
+                f"expected the table {path} to be {kind} of shape ({wish}), got {dtype} of {actual}"
+            )
         self._known.add(path)
         return actual
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import logging
@@ -149,6 +150,26 @@ def undrawn() -> Iterator[None]:
         for page in (ablation_page, train_page):
             for name in (name for name in vars(page) if name.startswith(("draw_", "plot_"))):
                 patch.setattr(page, name, _once(getattr(page, name)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_once() -> Iterator[None]:
+    """Draw the weights of each untrained network of pictures once a module: that takes longer than a few pictures."""
+    import torch
+
+    from embed.encoders import torchvision_image
+
+    drawn, get_model = {}, torchvision_image.get_model
+
+    def copied(name: str, **options: Any) -> Any:
+        place = (name, torch.initial_seed(), torch.get_default_device(), *sorted(options.items()))
+        if place not in drawn:
+            drawn[place] = get_model(name, **options)
+        return copy.deepcopy(drawn[place])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torchvision_image, "get_model", copied)
         yield
 
 

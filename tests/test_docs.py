@@ -21,9 +21,11 @@ from manual import (
     words_of,
 )
 from support import ROOT
+from torchvision.transforms._presets import ImageClassification
 from torture.run import torture
 from transcripts import copy, save_modules, transcripts, without_figures
 
+from embed.encoders import checkpoint, torchvision_image
 from heads.training.head_state import Member
 
 MOST_README_LINES = 150
@@ -47,7 +49,25 @@ def pages_with(language):
 
 
 @pytest.fixture(scope="module")
-def manual_folder(tmp_path_factory, undrawn):
+def small_encoders():
+    """Untrained networks that take a quarter of the time: no page says anything of their size but in figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        recipe = SimpleNamespace(transforms=lambda: ImageClassification(crop_size=32, resize_size=36))
+        patch.setattr(torchvision_image, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=recipe))
+        config_of = checkpoint._config
+
+        def small_config(model_name, folder, *, modality):
+            config = config_of(model_name, folder, modality=modality)
+            if folder is None:
+                config.update({"num_hidden_layers": 4, "intermediate_size": 768})
+            return config
+
+        patch.setattr(checkpoint, "_config", small_config)
+        yield
+
+
+@pytest.fixture(scope="module")
+def manual_folder(tmp_path_factory, undrawn, small_encoders):
     """The folder in which all transcripts were run, and what they printed."""
     folder = tmp_path_factory.mktemp("manual")
     with pytest.MonkeyPatch.context() as patch:

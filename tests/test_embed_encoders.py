@@ -222,6 +222,18 @@ def test_pretrained_vectors_of_other_architectures_are_those_of_plain_torchvisio
     assert_close(found, plain_vectors(reference, architecture, contents), tolerance=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["convnext_tiny", "maxvit_t", "mnasnet0_5", "swin_v2_t", "vit_b_32"])
+def test_a_file_of_weights_sets_every_tensor_of_a_network(architecture):
+    """Else what is not drawn before would be whatever the memory holds."""
+    with torch.device("meta"):
+        model = get_model(architecture, weights=None)
+    tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
+    assert tensors == set(model.state_dict())
+    assert not [
+        name for part in model.modules() for name, value in vars(part).items() if isinstance(value, torch.Tensor)
+    ]
+
+
 def test_weights_for_another_number_of_classes_give_the_same_vectors(tmp_path, reference_vectors):
     state = trained("resnet18").state_dict()
     state["fc.weight"], state["fc.bias"] = torch.zeros(7, 512), torch.zeros(7)

@@ -13,7 +13,7 @@ from embed import EncoderError, ExtractSettings, ImageEncoder, SettingError, ext
 from embed.contents.images import decode
 from embed.encoders.decode_gate import BothWays, DecodeGate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_once")]
 
 
 def drawn(size, *, kind="JPEG", seed=0, **options):

@@ -17,7 +17,7 @@ from embed.encoders.precision import keep_precision
 from embed.encoders.weights import seeded
 from heads import Run, TrainSettings, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_once")]
 
 TEXTS = ["red shirt", "blue shoes of cotton, a long text that says red and blue", "a", "cotton shirt blue"]
 PICTURES = [image_bytes((60 * n, 9, 200), size=(40 + n, 50)) for n in range(4)]

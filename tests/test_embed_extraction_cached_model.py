@@ -9,11 +9,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import timm
 import torch
 import transformers as hf
 from PIL import Image
-from sentence_transformers import SentenceTransformer
 from tiny_models import sentence_model, write_vision
 
 import embed
@@ -34,6 +32,8 @@ def sentences(tmp_path_factory):
 @pytest.fixture
 def seen(monkeypatch):
     """All texts that a bare sentence-transformers model encodes in the test, in their order."""
+    from sentence_transformers import SentenceTransformer  # every process of tests collects all, one needs it
+
     texts = []
     bare = SentenceTransformer.encode
 
@@ -59,6 +59,8 @@ class Pictures:
 
 
 def timm_encoder(*, seed=0, name="test_resnet"):
+    import timm
+
     torch.manual_seed(seed)
     model = timm.create_model(name, num_classes=0)
     return Pictures(model, timm.data.create_transform(**timm.data.resolve_model_data_config(model)))
@@ -89,7 +91,7 @@ def test_answers_are_the_model_s_in_order_with_copies_and_only_new_texts_are_enc
 def test_another_process_finds_the_vectors_and_another_path_is_the_same_model(sentences, seen, tmp_path):
     vectors = embed.cached(sentences, tmp_path / "v.h5").encode(TEXTS)
     sentences.save(str(tmp_path / "elsewhere"))
-    again = SentenceTransformer(str(tmp_path / "elsewhere"), device="cpu")
+    again = type(sentences)(str(tmp_path / "elsewhere"), device="cpu")
     seen.clear()
     assert np.array_equal(embed.cached(again, tmp_path / "v.h5").encode(TEXTS), vectors)
     assert seen == []

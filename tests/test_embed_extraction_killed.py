@@ -155,7 +155,7 @@ def test_killed_before_any_step_the_same_command_encodes_the_rest(extractions, u
     sealed = keys_on_disk(start / "e.h5")
     assert len(sealed) == (4 if n_sealed else 0)
     killed_at = []
-    for die_at in numbers_to_die_at(extractions, start, tmp_path / "watched", every=20, kinds=kinds):
+    for die_at in numbers_to_die_at(extractions, start, tmp_path / "watched", every=60, kinds=kinds):
         folder = Path(shutil.copytree(start, tmp_path / str(die_at)))
         code, log = extractions.run(folder, die_at=die_at)
         if code == 0:

@@ -13,7 +13,7 @@ from cache import Cache, Tokens
 from embed import Encoded, ExtractSettings, ImageEncoder, SettingError, TextEncoder, extract
 from embed.encoders.weights import seeded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_once")]
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,18 @@ def test_a_sound_head_passes(name, dims):
     assert report.passed, failures(report)
 
 
+class NotCopied(broken_heads.Sound):
+    """Sound, but what it keeps cannot be copied."""
+
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot be copied")
+
+
+def test_a_head_that_cannot_be_copied_is_trained_for_each_check():
+    report = check_head(NotCopied, dims=TWO, n_classes=3)
+    assert report.passed, failures(report)
+
+
 def described(dims, *, n_classes, name, token_dims=None, n_positions=None):
     return build(
         HeadDescription(

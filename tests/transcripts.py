@@ -98,9 +98,11 @@ def write(page: Path, outputs: list[str]) -> None:
 def without_figures(content: str) -> str:
     """Return a transcript without what differs from machine to machine: figures, and blanks and rules that they shift.
 
-    Units of sizes and times follow the figures, and so do a table's verdict on an interval, and an answer with its
-    probability: processors round otherwise. A line breaks elsewhere where a figure is longer.
+    Units of sizes and times follow the figures, and so do a table's verdict on an interval, the word of caution that a
+    control is as good, and an answer with its probability: processors round otherwise. A line breaks elsewhere where a
+    figure is longer.
     """
+    content = re.sub(r"Careful: the control \S+ may\s+be no worse than \S+\.", "", content)
     content = re.sub(r"(\[[^][]*\]) +(?:better|worse|equal|undecided)$", r"\1 #", content, flags=re.MULTILINE)
     content = re.sub(r"(?<=,)[^,\n]+(?=,[01]\.\d)", "#", content)
     content = re.sub(r"[0-9a-f]{64}", "#", content)

@@ -216,7 +216,6 @@ class ImageEncoder:
             keep_stages(fused, self.depths)
         return fused.to(self.device, dtype_of(self.precision)).to(memory_format=torch.channels_last)
 
-
     def _network(self) -> nn.Module:
         """Return the architecture with weights from the seed, or unset where a file has them: to draw takes longer."""
         options = OPTIONS.get(self.architecture, {})

@@ -210,7 +210,7 @@ def _learned_by_heart(subject: Subject, learning_rate: float) -> _LearnedByHeart
     rows, targets = subject.rows(FIT_ROWS), subject.labels(FIT_ROWS)
     head, best = subject.fresh(), _LearnedByHeart()
     optimiser = torch.optim.AdamW(
-        [parameter for parameter in head.parameters() if parameter.requires_grad], lr=learning_rate
+        [parameter for parameter in head.parameters() if parameter.requires_grad], lr=learning_rate, fused=True
     )
     for step in range(1, FIT_STEPS + 1):
         head.train()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 __all__ = ["fit_converged"]
 
@@ -18,10 +22,9 @@ def fit_converged(model: Any, vectors: np.ndarray, labels: np.ndarray, weights: 
     Other warnings are given as usual.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
 
     limit = 1 if vectors.size < SHARED_NUMBERS else None  # threads that wait for each other took twice as long, or more
-    with threadpool_limits(limit, user_api="blas"), warnings.catch_warnings(record=True) as caught:
+    with _libraries().limit(limits=limit, user_api="blas"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(vectors, labels, sample_weight=weights)
     converged = True
@@ -31,3 +34,11 @@ def fit_converged(model: Any, vectors: np.ndarray, labels: np.ndarray, weights: 
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return converged
+
+
+@functools.cache  # to look for them takes as long as to fit a small model
+def _libraries() -> ThreadpoolController:
+    """Return the libraries in this process that have threads of their own."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
