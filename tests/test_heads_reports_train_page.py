@@ -24,7 +24,7 @@ from heads.workflows.train import train
 
 pytestmark = pytest.mark.slow
 
-QUICK = TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, min_rows=1)
+QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=16, max_epochs=3, n_resamples=100, min_rows=1)
 HOSTILE = "<script>document.title = 'run'</script><img src='https://example.org/x.png' onerror='alert(1)'>"
 TITLES = (HOSTILE, "=1+1", "חולצה כחולה", "a dress \N{DRESS}", "caf\udce9", "long " * 100, "")
 LONG_CLASS = "a class of many words " * 9  # 198 characters
@@ -160,7 +160,7 @@ def test_two_classes_without_a_mistake_are_reported(tmp_path):
 
 
 def test_one_modality_has_no_verdict_and_no_fusion(tmp_path):
-    made = run(tmp_path, modalities=("text",))
+    made = run(tmp_path, modalities=("text",), settings=replace(QUICK, fusions=TrainSettings().fusions))
     with opened(made.report_path, width=360) as page:
         assert page.locator("h1").inner_text().startswith("text alone has ")
         assert "There is no second modality" in page.locator("h1 + p").inner_text()

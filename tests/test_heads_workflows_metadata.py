@@ -26,7 +26,10 @@ from heads.workflows.train import train
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 COLUMNS = ("material", "price", "since")
-QUICK = TrainSettings(hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", metadata_columns=COLUMNS)
+QUICK = TrainSettings(
+    fusions=("early",), hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", metadata_columns=COLUMNS
+)
+FITTING = TrainSettings().fusions  # those that there are modalities for
 N_PRODUCTS = 240
 
 
@@ -74,6 +77,8 @@ def cache_path(tmp_path_factory):
 @pytest.fixture
 def run(cache_path, tmp_path):
     def run(*, cache=cache_path, **changes):
+        if "modalities" in changes:
+            changes = {"fusions": FITTING, **changes}
         return train(cache, settings=replace(QUICK, **changes), runs_path=tmp_path / "runs")
 
     return run
@@ -258,7 +263,9 @@ def test_auto_says_what_it_leaves_out_and_why(run):
 
 def test_auto_leaves_out_the_column_that_splits(tmp_path):
     sides = [("train", "validation", "test", "train")[n % 4] for n in range(N_PRODUCTS)]
-    settings = replace(QUICK, metadata_columns=("auto",), split_column="side", modalities=("metadata",))
+    settings = replace(
+        QUICK, metadata_columns=("auto",), split_column="side", modalities=("metadata",), fusions=FITTING
+    )
     with Cache(shop(tmp_path / "c.h5", altered={"side": sides})) as cache:
         notes = pose(cache, settings).notes
     assert "metadata leaves out side: it says which rows are for training." in notes
@@ -310,7 +317,7 @@ def test_metadata_of_columns_is_not_mixed_with_vectors_of_that_name(tmp_path):
     with Cache(path) as cache, pytest.raises(SettingError, match="has vectors of that name"):
         pose(cache, QUICK)
     with Cache(path) as cache:  # these are a modality as before
-        assert list(pose(cache, replace(QUICK, metadata_columns=None)).encoders) == ["metadata"]
+        assert list(pose(cache, replace(QUICK, metadata_columns=None, fusions=FITTING)).encoders) == ["metadata"]
 
 
 def test_metadata_may_stay_in_memory_where_vectors_stay_on_the_disk(run, monkeypatch):
