@@ -92,8 +92,8 @@ class CheckedTables:
         """Return a table, or some of its rows."""
         with self._reading(path):
             dataset = self._open(path)
-            array = dataset[() if rows is None else rows]
             facts = self._facts(path, dataset)
+            array = _whole(dataset, facts) if rows is None else dataset[rows]
         if rows is None and not facts.is_checked_by_chunks and path != "digests":
             self._check_digest(path, np.asarray(array, dtype=facts.dtype))
         return array
@@ -194,3 +194,11 @@ class CheckedTables:
             f"{self.path} is damaged at {path} ({reason}). Run cache-verify, and restore it from a copy or delete it "
             "and run embed-extract again."
         )
+
+
+def _whole(dataset: h5py.Dataset, facts: _Facts) -> np.ndarray:
+    """Return a whole table by h5py's lower function, which reads a small one in half the time."""
+    array = np.empty(facts.shape, facts.dtype)
+    if array.size:
+        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    return array if array.ndim else array[()]
