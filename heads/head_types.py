@@ -129,16 +129,22 @@ def resolve_names(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ..
             why = "none is named" if set(chosen) == {name} else "none of those named can be a member"
             chosen += fusion_names()
             notes.append(f"{name} is made of the run's other heads: all are trained, for {why}.")
-    kept_in_memory = [name for name in fusion_names() if head_type(name).at_once and head_type(name).needs_vectors]
-    if on_disk and kept_in_memory and set(fusion_names()) <= set(chosen):
+    from_disk = fusion_names(on_disk=on_disk)
+    kept_in_memory = [name for name in fusion_names() if name not in from_disk]
+    if kept_in_memory and set(fusion_names()) <= set(chosen):
         chosen = [name for name in chosen if name not in kept_in_memory]
         notes.append(f"all is without {' and '.join(kept_in_memory)}: the vectors stay on the disk.")
     return tuple(dict.fromkeys(chosen)), notes
 
 
-def fusion_names() -> tuple[str, ...]:
-    """Return the names of the fusions that ``all`` means."""
-    return tuple(name for name, one in HEAD_TYPES.items() if (not one.at_once if one.in_all is None else one.in_all))
+def fusion_names(*, on_disk: bool = False) -> tuple[str, ...]:
+    """Return the names of the fusions that ``all`` means; of vectors on the disk those that can learn from there.
+
+    >>> set(fusion_names()) - set(fusion_names(on_disk=True))
+    {'logistic'}
+    """
+    every = {name: one for name, one in HEAD_TYPES.items() if (not one.at_once if one.in_all is None else one.in_all)}
+    return tuple(name for name, one in every.items() if not (on_disk and one.at_once and one.needs_vectors))
 
 
 def names_at_once() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from browser import words
 from own_heads import PLAIN_SOURCE
 from support import FUSIONS, class_vectors, synthetic_cache
 
@@ -233,6 +234,7 @@ def test_settings_that_train_the_same_on_some_folds_are_one_job_there(run, fitte
     report = run(settings)
     assert len(report.ranking.rows) == 8
     assert (report.n_jobs, report.n_trained) == (4 + 8, 4 + 8)
+    assert "12 jobs" in words(report.run_path / "report.html")
     assert len(fitted) == 9
     assert run(settings).n_trained == 0
 

@@ -214,8 +214,8 @@ def test_the_answer_fits_a_screen_and_details_have_the_rest(heads_ablate):
     assert first.startswith("label: 3 classes")
     assert (empty, verdict[:31]) == ("", "Chosen on the validation rows: ")
     assert len(heads_of(result)) == 6  # five, and the line that counts the others
-    assert "and 2 more (--top)" in result.stdout
-    assert "hold for all 6 differences together" in result.stdout
+    assert "and 3 more (--top)" in result.stdout
+    assert "hold for all 7 differences together" in result.stdout
     for words in ("Ranked by macro-F1", "jobs trained", "image: synthetic"):
         assert words not in result.stdout
         assert words in detailed.stdout

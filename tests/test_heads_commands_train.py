@@ -110,6 +110,11 @@ def test_auto_is_one_head_that_the_run_names_with_its_reason(heads_train, monkey
     assert "auto is early: the vectors stay on the disk" in " ".join(done.stderr.split())
 
 
+def test_over_one_modality_all_is_its_own_head_from_the_disk_too(heads_train, monkeypatch):
+    monkeypatch.setattr("heads.experiment.problem._stay_on_disk", lambda *_: True)
+    assert heads_of(heads_train("--modalities", "text", "--controls", "none")) == ["text"]
+
+
 def test_results_go_to_stdout_and_notes_to_stderr(heads_train, some_unlabelled, tmp_path):
     result = heads_train(cache=some_unlabelled)
     assert result.exit_code == 0

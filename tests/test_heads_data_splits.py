@@ -197,7 +197,8 @@ def test_a_side_without_rows_is_an_error_that_counts(targets, groups, empty):
 )
 def test_a_column_may_use_the_usual_words(words, side):
     others = [other for other in SIDES if other != side]
-    sides = sides_of(by_column([*words, *others, *others]), len(words) + 4)
+    targets = [*np.arange(len(words)) % 2, 0, 0, 1, 1]
+    sides = sides_of(by_column([*words, *others, *others], targets=targets), len(words) + 4)
     assert sides == [side] * len(words) + 2 * others
 
 
@@ -218,6 +219,11 @@ def test_words_that_name_no_side_are_listed():
 def test_a_column_without_one_of_the_sides_is_an_error(cells):
     with pytest.raises(SplitError, match="has too few"):
         by_column(cells)
+
+
+def test_a_column_whose_training_rows_are_of_one_class_is_an_error():
+    with pytest.raises(SplitError, match="training rows of --split-column side to be of two classes or more"):
+        by_column(["train", "train", "val", "test"] * 4, targets=[0, 0, 1, 1] * 4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -22,7 +22,7 @@ class DistinctSettings:
     >>> [distinct.first(FitSettings(max_epochs=most)).max_epochs for most in (4, 20, 40)]
     [4, 20, 20]
     >>> distinct.notes()
-    ['max-epochs 20 and 40 train the same on these rows: they are one configuration, max-epochs 20.']
+    ['max-epochs 20 and 40 train the same wherever they were tried: they are one configuration, max-epochs 20.']
     """
 
     def __init__(self, same: Callable[[FitSettings], Hashable]) -> None:
@@ -78,4 +78,4 @@ def idle_notes(axes: Mapping[str, Sequence[Any]], configurations: Iterable[Confi
 def _line(name: str, values: Sequence[Any]) -> str:
     axis, (first, *others, last) = axis_name(name), map(shown_value, values)
     listed = ", ".join([first, *others])
-    return f"{axis} {listed} and {last} train the same on these rows: they are one configuration, {axis} {first}."
+    return f"{axis} {listed} and {last} train the same wherever they were tried: they are one configuration, {axis} {first}."

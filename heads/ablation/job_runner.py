@@ -181,13 +181,14 @@ class Bench:
             n_classes=len(self.problem.labels.classes),
             n_validation=len(fold.validation) if self._is_race else None,
         )
-        key, before = self._key_of(job), self._keys.as_told(job)
+        key = self._key_of(job)
         outcome = get(key)
-        if outcome is not None or before == key:
+        if outcome is not None or (before := self._keys.as_told(job)) == key:
             return outcome
-        if (whole := get(before, n_validation=len(fold.validation))) is not None:
-            self._result_cache.put(key, whole)
-        return whole or get(before)
+        outcome = get(before, n_validation=len(fold.validation)) or get(before)
+        if outcome is not None:
+            self._result_cache.put(key, outcome)
+        return outcome
 
     def _take(self, done: Done) -> None:
         """Take what comes of a job and of those that are the same, and remember it."""

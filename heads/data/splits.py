@@ -112,7 +112,7 @@ def split_by_column(
     Where no cell says validation, the validation rows are drawn from the training rows.
 
     Raises:
-        SplitError: a cell says something else, or a side is left empty.
+        SplitError: a cell says something else, a side is left empty, or there is one class to learn.
     """
     unknown = sorted({cell.strip().lower() for cell in cells} - {*SIDES, ""})
     if unknown:
@@ -131,6 +131,11 @@ def split_by_column(
         train, validation = train[~chosen], train[chosen]
     split = Split(train=train, validation=validation, test=test)
     check_sides(split)
+    if len(np.unique(targets[train])) < 2:
+        raise SplitError(
+            f"Expected the training rows of --split-column {column} to be of two classes or more, but they are of one. "
+            "Name another column, or leave it out."
+        )
     return split
 
 

@@ -41,6 +41,7 @@ class FoldInputs:
         self._standardise: dict[tuple[Encoder, int, str], Standardise] = {}
         self._tasks: dict[tuple[Encoders, int, str], Task] = {}
         self._plain_settings: dict[tuple[FitSettings, int], FitSettings] = {}
+        self._sizes: dict[int, tuple[Tensor, Tensor]] = {}
 
     def vectors(self, encoders: Encoders, fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality."""
@@ -74,13 +75,20 @@ class FoldInputs:
     def plain_settings(self, settings: FitSettings, fold: int) -> FitSettings:
         """Return the settings by which the fold's heads are trained just so (`heads.training.training_plan`)."""
         if (settings, fold) not in self._plain_settings:
+            counts, weighted = self._class_sizes(fold)
+            self._plain_settings[settings, fold] = plain_settings(settings, counts=counts, weighted=weighted)
+        return self._plain_settings[settings, fold]
+
+    def _class_sizes(self, fold: int) -> tuple[Tensor, Tensor]:
+        """Return how many training rows each class has, and what their weights come to, (K,) each."""
+        if fold not in self._sizes:
             split, targets = self._learned(fold)
             train, n_classes = torch.from_numpy(split.train), len(self._problem.labels.classes)
             own = torch.from_numpy(targets)[train]
             weights = None if self._sample_weights is None else self._sample_weights[train]
             counts, weighted = (torch.bincount(own, some, minlength=n_classes) for some in (None, weights))
-            self._plain_settings[settings, fold] = plain_settings(settings, counts=counts, weighted=weighted)
-        return self._plain_settings[settings, fold]
+            self._sizes[fold] = counts, weighted
+        return self._sizes[fold]
 
     def standardise(self, encoders: Encoders, fold: int, scaling: str) -> Standardise:
         """Return the scaling of all these encoders' vectors, with the statistics of the training rows."""

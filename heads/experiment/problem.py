@@ -129,7 +129,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     notes += choice
     if column not in cache.columns():
         notes.append(f"No column {column} yet: its labels are those of --corrections.")
-    fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]))
+    fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]), on_disk=on_disk)
     vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
     is_known = _rows_in_all(vectors, len(cache))
@@ -193,7 +193,7 @@ def _by_modality(encoders: Iterable[Encoder]) -> dict[str, list[str]]:
     return names
 
 
-def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[str, ...]:
+def _choose_fusions(names: Sequence[str], modalities: Sequence[str], *, on_disk: bool) -> tuple[str, ...]:
     """Return the heads asked for besides the single modalities; where there is one modality alone, none that fuses.
 
     Raises:
@@ -213,7 +213,7 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str]) -> tuple[st
         )
     if len(modalities) > 1:
         return chosen
-    every = fusion_names()
+    every = fusion_names(on_disk=on_disk)
     if set(every) <= set(chosen):  # all of them means all that there can be
         chosen = tuple(name for name in chosen if name not in every)  # which were named beside
     kinds = {name: HEAD_TYPES[name] for name in chosen if name in HEAD_TYPES}

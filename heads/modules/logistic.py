@@ -84,9 +84,9 @@ def fit_logistic(
 
     Fitted is scikit-learn's `LogisticRegression`, which minimises ``C * sum of row_weight * loss + |W|^2 / 2`` with
     free intercepts by L-BFGS until no entry of the mean loss's gradient is above `tolerance` (None: 1e-4 to 1e-3, in
-    proportion to the largest one without weights). The strengths are tried by the validation rows' log loss, each from
-    where the one before ended (`search_strengths`). It computes on the CPU, in the inputs' precision. A class without
-    training rows gets a logit of about -28 everywhere.
+    proportion to the largest one where the layer is all zeros). The strengths are tried by the validation rows' log
+    loss, each from where the one before ended (`search_strengths`). It computes on the CPU, in the inputs' precision. A
+    class without training rows gets a logit of about -28 everywhere.
 
     Shape:
         inputs: {modality: (N, D_modality)}, standardised

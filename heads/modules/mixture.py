@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from heads.errors import HeadError
-from heads.modules.ensemble import BLOCK_ROWS
 from heads.modules.late import pool
 from heads.modules.rows_to_fit import take_rows
 from heads.modules.temperature import fit_temperature
@@ -57,7 +56,7 @@ def mix(log_probabilities: Mapping[str, Tensor], present: Mapping[str, Tensor], 
         mixed.new_tensor([values[name] for name in modalities]) for values in (mixture.weights, mixture.temperatures)
     )
     temperature = mixed.new_tensor(mixture.temperature)
-    for rows in torch.arange(len(mixed), device=mixed.device).split(BLOCK_ROWS):
+    for rows in _blocks(mixed, n_copies=len(modalities)):
         answers = torch.stack([log_probabilities[name][rows] for name in modalities], dim=1)  # (B, M, K)
         mask = torch.stack([present[name][rows] for name in modalities], dim=1)  # (B, M)
         mixed[rows] = pool(answers, mask, weights, temperatures, temperature)
@@ -105,6 +104,7 @@ def fit_mixture(
         fit_temperature(logits[rows, m], targets[rows]) if rows.any() else 1.0 for m, rows in enumerate(mask.bool().T)
     ]
     problem = _Problem(logits, mask, targets, alone=alone)
+    del logits
     log_weights, log_temperatures = torch.from_numpy(_minimum(problem.jointly, problem.start)).to(mask).chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
     if 1 - log_weights.softmax(0)[-1] < LEAST_VOICE:
@@ -113,6 +113,7 @@ def fit_mixture(
     else:
         drawn = _drawn(groups.cpu().numpy(), n_resamples, generator)
         intervals = _intervals(problem, log_weights, log_temperatures, drawn) if n_resamples else []
+    del problem  # it holds a copy of all logits, and `mix` makes others
     mixture = Mixture(
         weights=dict(zip(modalities, weights.tolist(), strict=True)),
         temperatures=dict(zip(modalities, temperatures.tolist(), strict=True)),
@@ -121,6 +122,12 @@ def fit_mixture(
     )
     average = mix(*take_rows(log_probabilities, present, has_any), mixture)
     return replace(mixture, temperature=fit_temperature(average, targets))
+
+
+def _blocks(cells: Tensor, *, n_copies: int = 1) -> list[slice]:
+    """Return the rows of an array, (N, ...), in blocks of which so many copies have `BLOCK_CELLS` cells at most."""
+    n_together = max(1, BLOCK_CELLS // (n_copies * cells[0].numel())) if len(cells) else 1
+    return [slice(start, start + n_together) for start in range(0, len(cells), n_together)]
 
 
 class _Problem:
@@ -143,8 +150,7 @@ class _Problem:
     @property
     def blocks(self) -> list[slice]:
         """Rows that are computed at once: several copies of their logits are made."""
-        n_together = max(1, BLOCK_CELLS // self.logits[0].numel())
-        return [slice(start, start + n_together) for start in range(0, len(self.logits), n_together)]
+        return _blocks(self.logits)
 
     def log_likelihoods(self, log_temperatures: Tensor, rows: slice) -> Tensor:
         """Return each member's log-probability of the row's class, (n, M + 1)."""
