@@ -100,6 +100,7 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
     assert "Column kinds of c.json holds lists or objects" in caplog.text
     rows = read(content, label="kinds")
     assert [row["kinds"] for row in rows] == ['[["a", "b"]]', ""]
+    assert read('{"id": 1, "label": []}\n{"id": 2, "label": ["a"]}\n')[0] == {"id": "1", "label": ""}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 from cache.column_names import usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
-from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
+from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text
 from embed.errors import CatalogueError
@@ -164,7 +164,7 @@ class Names:
 def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: False) -> dict[str, str | None]:
     """Return a JSON object's values as cells: text as it is, numbers as written, and None for lists and objects.
 
-    Of the names for which `keeps_lists` holds, lists are cells of JSON.
+    Of the names for which `keeps_lists` holds, lists are cells of JSON, and empty ones empty cells.
 
     >>> parse_object('{"id": 7, "price": 1.50, "sold": true, "brand": null, "tags": ["a"]}')
     {'id': '7', 'price': '1.50', 'sold': 'true', 'brand': '', 'tags': None}
@@ -181,9 +181,7 @@ def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: Fa
     if not isinstance(value, dict):
         raise ValueError(f"it is a {_kind(value)}")
     return {
-        _text(name): _text(json.dumps(cell, ensure_ascii=False))
-        if isinstance(cell, list) and keeps_lists(name)
-        else _cell(cell)
+        _text(name): _text(list_cell(cell)) if isinstance(cell, list) and keeps_lists(name) else _cell(cell)
         for name, cell in value.items()
     }
 
