@@ -155,8 +155,18 @@ def test_lines_above_the_header_are_left_out_and_told(tmp_path, caplog, titles):
         "sku;title;;\nA1;cup a;blue;small\nB2;cup b;red;small\nC3;cup c;blue;tall\n",
         "code;what;;\nA1;cup a;blue;small\nB2;cup b;red;small\nC3;cup c;blue;tall\n",
         "text,label\nred mug, big, shiny,mug\nred mug, small, shiny,mug\nred mug, tall, shiny,mug\n",
+        "Preis;\nname;label\n",
     ],
-    ids=["commas in texts", "plain", "numbers", "longer rows", "nameless columns", "other names", "unquoted commas"],
+    ids=[
+        "commas in texts",
+        "plain",
+        "numbers",
+        "longer rows",
+        "nameless columns",
+        "other names",
+        "unquoted commas",
+        "one product",
+    ],
 )
 def test_a_header_is_no_title(tmp_path, content):
     path = tmp_path / "c.csv"

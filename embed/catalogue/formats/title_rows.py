@@ -37,8 +37,8 @@ def n_title_rows(rows: Sequence[Sequence[str]]) -> int:
         widest = max(map(len, trimmed[:place]), default=0)
         below = trimmed[place + 1 :]
         n_fitting = sum(widest < len(row) <= len(header) for row in below)
-        is_below = n_roles >= LEAST_ROLES and 0 < 2 * widest <= len(header) and n_fitting >= MOSTLY * len(below)
-        return place if is_below else 0
+        is_below = n_roles >= LEAST_ROLES and 0 < 2 * widest <= len(header)
+        return place if is_below and below and n_fitting >= MOSTLY * len(below) else 0
     return 0
 
 
