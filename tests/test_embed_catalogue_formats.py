@@ -369,15 +369,33 @@ def test_lists_of_labels_and_pictures_are_cells_as_in_json(tmp_path, caplog, kin
             writer.write_table(table)
     first = {"id": "a", "images": '["a.png", "b.png"]', "category": '["Küche", "Tassen"]'}
     assert list(rows_of(open_table(path))) == [
-        first, {"id": "b", "images": "[]", "category": '["Küche"]'}, {"id": "c", "images": "", "category": ""}
+        first, {"id": "b", "images": "", "category": '["Küche"]'}, {"id": "c", "images": "", "category": ""}
     ]  # fmt: skip
-    left_out = "which is no plain cell: it is left out (lists that --label or --image-column name stay)"
-    assert caplog.text.count(left_out) == 3
+    assert caplog.text.count("which is no plain cell: it is left out") == 3
+    assert caplog.text.count("it is left out (lists that --label or --image-column name stay)") == 1  # kinds
     rows = list(rows_of(open_table(path, ExtractSettings(label="kinds"))))
-    assert [row["kinds"] for row in rows] == ['[{"name": "mug", "level": 1}]', "[]", ""]
+    assert [row["kinds"] for row in rows] == ['[{"name": "mug", "level": 1}]', "", ""]
     catalogue = read_catalogue(path, ExtractSettings(modalities=("image",)))
     assert catalogue.roles["image"] == "images"
     assert catalogue.columns["images"][:3] == ["a.png", "", ""]
+
+
+def test_lists_in_parquet_take_no_other_column_s_place(tmp_path):
+    """Those of numbers are vectors, and where another column is called as pictures or labels are it is taken."""
+    pa = pytest.importorskip("pyarrow")
+    pictures = pa.array([{"bytes": image_bytes(), "path": "1.png"}])
+    categories = pa.array([["mug", "cup"]], pa.list_(pa.dictionary(pa.int32(), pa.string())))
+    columns = {
+        "id": ["a"], "image_path": [["https://x.test/1.png"]], "photo": pictures, "target": [[0.5, 1.5]],
+        "image": [[[1, 2], [3, 4]]], "labels": pa.array([[]], pa.list_(pa.string())), "product_type": ["mug"],
+    }  # fmt: skip
+    path = tmp_path / "t.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(pa.table(columns), path)
+    assert list(rows_of(open_table(path))) == [{"id": "a", "photo": "1.png", "product_type": "mug"}]
+    [row] = rows_of(open_table(path, ExtractSettings(image_column="image_path", label="target")))
+    assert row == {"id": "a", "image_path": '["https://x.test/1.png"]', "product_type": "mug"}
+    pytest.importorskip("pyarrow.parquet").write_table(pa.table({"categories": categories}), path)
+    assert list(rows_of(open_table(path))) == [{"categories": '["mug", "cup"]'}]
 
 
 def test_columns_of_odd_types_are_left_out_and_told(tmp_path, caplog):

@@ -127,8 +127,9 @@ PRODUCTS = "".join(f"{n};cup no {n}, blue;{n},50;mug\n" for n in range(1, 9))
         "Product export, as of May;;;\n;;;\n",
         '"Export ""all"""\nShop;Berlin\n\n',
         "sep=;\nExport of all\n",
+        "Product export, as of May\n\n",
     ],
-    ids=["a line", "padded", "quoted", "behind sep"],
+    ids=["a line", "padded", "quoted", "behind sep", "with a comma"],
 )
 def test_lines_above_the_header_are_left_out_and_told(tmp_path, caplog, titles):
     caplog.set_level("INFO", "embed_once")
@@ -151,10 +152,33 @@ def test_lines_above_the_header_are_left_out_and_told(tmp_path, caplog, titles):
         "id;text;label\n1;cup;mug\n2;bowl;mug\n",
         "id;;\n1;cup;mug\n2;bowl;mug\n3;bowl;mug\n",
         "A\n\nid;text;label\n1;cup;mug;x\n2;bowl;mug;x\n",
+        "sku;title;;\nA1;cup a;blue;small\nB2;cup b;red;small\nC3;cup c;blue;tall\n",
+        "code;what;;\nA1;cup a;blue;small\nB2;cup b;red;small\nC3;cup c;blue;tall\n",
+        "text,label\nred mug, big, shiny,mug\nred mug, small, shiny,mug\nred mug, tall, shiny,mug\n",
+        "Preis;\nname;label\n",
     ],
-    ids=["commas in texts", "plain", "nameless columns", "longer rows"],
+    ids=[
+        "commas in texts",
+        "plain",
+        "numbers",
+        "longer rows",
+        "nameless columns",
+        "other names",
+        "unquoted commas",
+        "one product",
+    ],
 )
 def test_a_header_is_no_title(tmp_path, content):
     path = tmp_path / "c.csv"
     path.write_text(content)
     assert find_dialect(path, "utf-8", ExtractSettings()).n_titles == 0
+
+
+@pytest.mark.parametrize(
+    "header", ["No;title;label", ";title;label", "2024;title;label", "title;label"], ids=["No", "index", "year", "two"]
+)
+def test_a_header_below_a_title_need_not_be_words_alone(tmp_path, header):
+    path = tmp_path / "c.csv"
+    path.write_text(f"Product export\n\n{header}\n" + ("7;cup, red;mug" if header.count(";") > 1 else "cup;mug") + "\n")
+    assert find_dialect(path, "utf-8", ExtractSettings()).n_titles == 1
+    assert rows_of(open_table(path))[0]["label"] == "mug"

@@ -67,6 +67,15 @@ def test_a_first_sheet_without_rows_is_passed_over(caplog, first):
     assert "the first sheet with rows is read, Products; it has Sheet, too." in caplog.text
 
 
+def test_a_first_sheet_with_a_header_alone_is_read():
+    path = write([["sku", "title", "price"]])
+    book = pytest.importorskip("openpyxl").load_workbook(path)
+    for row in [["code", "name"], ["1", "mug"]]:
+        (book["Categories"] if "Categories" in book.sheetnames else book.create_sheet("Categories")).append(row)
+    book.save(path)
+    assert open_table(path).columns == ["sku", "title", "price"]
+
+
 def test_rows_longer_than_the_header_are_bad():
     path = write([["id", "text"], [1, "red"], [2, "b", "c"], [3, "blue"]])
     table = open_table(path)

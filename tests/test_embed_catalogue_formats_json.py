@@ -100,18 +100,19 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
     assert "Column kinds of c.json holds lists or objects" in caplog.text
     rows = read(content, label="kinds")
     assert [row["kinds"] for row in rows] == ['[["a", "b"]]', ""]
+    assert read('{"id": 1, "label": []}\n{"id": 2, "label": ["a"]}\n')[0] == {"id": "1", "label": ""}
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         (
-            {"count": 3, "products": PRODUCTS},
-            r"with a list of \d objects as products. If .* take it out: jq '\.\[\"products\"\]' c.json",
+            {"products": PRODUCTS},
+            r"lists or objects. If the 5 objects in its products .* take them out: jq '\.\[\"products\"\]' c.json >",
         ),
         (
             {str(n): one for n, one in enumerate(PRODUCTS)},
-            r"whose names lead to \d others. Make a list of them: jq '\[\.\[\]\]' c.json",
+            r"lists or objects. If the 5 objects in it .*: jq '\[to_entries\[\] \| {id: .key} \+ .value\]' c.json >",
         ),
     ],
     ids=["a list in it", "by their ids"],
@@ -120,6 +121,12 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
 def test_a_file_of_one_object_that_holds_all_products_says_how_to_take_them_out(value, message, indent):
     with pytest.raises(CatalogueError, match=message):
         read(json.dumps(value, indent=indent))
+
+
+def test_one_object_of_unknown_names_is_a_product_and_told(caplog):
+    value = {"headline": "red mug", "picture_file": "a.png", "variants": [{"size": 1}, {"size": 2}]}
+    assert read(json.dumps(value)) == [{"headline": "red mug", "picture_file": "a.png"}]
+    assert "c.json is read as one product. If the 2 objects in its variants are the products" in caplog.text
 
 
 def test_objects_without_a_plain_value_are_a_named_error():

@@ -35,9 +35,12 @@ def test_each_product_has_the_cell_of_its_own_id_and_the_others_are_empty(join, 
     assert "1 of its 4 ids are not in the catalogue." in caplog.text
 
 
-def test_lists_in_the_second_table_stay_where_the_label_is_named(join):
-    rows = join('[{"id": "003", "kinds": ["a", "b"]}, {"id": "001", "kinds": ["c"]}]', name="y.json", label="kinds")
+def test_lists_in_the_second_table_stay_where_an_option_names_them(join):
+    labels = '[{"id": "003", "kinds": ["a", "b"], "shots": ["1.png"]}, {"id": "001", "kinds": ["c"], "shots": []}]'
+    rows = join(labels, name="y.json", label="kinds", image_column="shots")
     assert [row["kinds"] for row in rows] == ["", '["c"]', "", '["a", "b"]', ""]
+    assert [row["shots"] for row in rows] == ["", "", "", '["1.png"]', ""]
+    assert "shots" not in join(labels, name="y.json", label="kinds", image_column="image")[0]
 
 
 def test_extraction_and_inspection_see_the_joined_columns(join, tmp_path):

@@ -222,6 +222,14 @@ def test_missing_values_are_empty_cells():
     assert [cell_of(value) for value in (None, float("nan"), pd.NA, pd.NaT, 3, "x")] == ["", "", "", "", "3", "x"]
 
 
+def test_arrays_have_the_cells_of_lists_in_files():
+    """Pandas makes arrays of lists in Parquet; lists in memory stay what Python writes."""
+    names = np.array([np.str_("Küche"), np.array(["a"])], dtype=object)
+    values = (names, np.array([]), np.array(np.nan), np.array([[1, 2]]), [np.str_("a")], ["a"])
+    expected = ['["Küche", ["a"]]', "", "", "[[1, 2]]", "['a']", "['a']"]
+    assert [cell_of(value) for value in values] == expected
+
+
 def test_vectors_of_another_cache_are_taken_and_one_that_is_not_there_is_named(tmp_path, caplog):
     catalogue = small_catalogue(tmp_path / "shop")
     encoders = [CountingEncoder("image"), CountingEncoder("text")]

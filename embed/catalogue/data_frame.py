@@ -17,6 +17,7 @@ from cache.string_column import ColumnGatherer
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.columns import ColumnFinder, find_roles
+from embed.catalogue.list_columns import list_cell
 from embed.catalogue.pictures.image_template import split_templates
 from embed.catalogue.pictures.pictured_table import with_pictures
 from embed.catalogue.table import BATCH_ROWS
@@ -75,23 +76,20 @@ def cell_of(value: Any) -> str:
     """Return the text that a value in memory is in a catalogue.
 
     >>> cell_of(None), cell_of(Path("images/1.jpg")), cell_of(7), cell_of(np.array(["a", "b"]))
-    ('', 'images/1.jpg', '7', "['a', 'b']")
+    ('', 'images/1.jpg', '7', '["a", "b"]')
     """
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | Image.Image):
         return PlacedCell("a picture in memory", HeldPicture(value))
-    if isinstance(value, np.ndarray):  # a list, as pandas reads it from Parquet
-        return str(_listed(value))
+    if isinstance(value, np.ndarray):  # a list, as pandas reads it from Parquet, whose cell is that of the file
+        return list_cell(value.tolist()) if value.ndim else cell_of(value.item())
+    if isinstance(value, list):
+        return str([one.item() if isinstance(one, np.generic) else one for one in value])
     if isinstance(value, os.PathLike):
         return os.fspath(value) if isinstance(os.fspath(value), str) else os.fsdecode(value)
     is_missing = pd.isna(value)
     return "" if isinstance(is_missing, bool) and is_missing else str(value)
-
-
-def _listed(value: Any) -> Any:
-    """Return an array as a list, and so the arrays in it."""
-    return [_listed(one) for one in value.tolist()] if isinstance(value, np.ndarray) and value.ndim else value
 
 
 def frame_of(products: Any) -> pd.DataFrame:

@@ -49,7 +49,10 @@ def open_table(path: str | Path, settings: ExtractSettings | None = None) -> Tab
     table = _open_rows(path, settings)
     if settings.labels is not None:
         second_settings = ExtractSettings(
-            bad_lines=settings.bad_lines, encoding=settings.encoding, label=settings.label
+            bad_lines=settings.bad_lines,
+            encoding=settings.encoding,
+            label=settings.label,
+            image_column=None if settings.image_column in table.columns else settings.image_column,
         )
         second = open_table(settings.labels, second_settings)
         table = JoinedTable(table, second, settings.labels, settings)

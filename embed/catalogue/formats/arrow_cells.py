@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from cache.column_names import usual_column
 from cache.reading import raise_if_refused
 from embed.catalogue.columns import check_distinct
-from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
+from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
@@ -78,21 +78,20 @@ class ArrowColumns:
         """
         check_distinct(schema.names, str(path))
         pictures = {field.name: picture for field in schema if (picture := _picture_column(field))}
-        plain = [
-            field.name
-            for field in schema
-            if field.name not in pictures and (_is_plain(field.type) or _is_kept_list(field, settings))
-        ]
+        plain = [field.name for field in schema if field.name not in pictures and _is_plain(field.type)]
         readable = [name for name in schema.names if name in pictures or name in plain]
         asked = settings.image_column
         chosen = usual_column("image", readable) if asked is None else asked if asked in readable else None
         others = [name for name, picture in pictures.items() if name != chosen and not picture.is_struct]
         plain += [name for name in others if _is_text(first(name))]
+        lists = [field.name for field in schema if _is_list(field.type) and _holds_texts(field.type)]
+        without_lists = [name for name in schema.names if name in plain or name == chosen]
+        plain += [name for name in lists if keeps_lists(name, settings, others=without_lists)]
         for field in schema:
             if field.name != chosen and field.name not in plain:
                 log.info(
                     "Column %s holds %s, which is no plain cell: it is left out%s.",
-                    field.name, field.type, LISTS_STAY if _is_list(field.type) else "",
+                    field.name, field.type, LISTS_STAY if field.name in lists else "",
                 )  # fmt: skip
         names = [name for name in schema.names if name in plain or name == chosen]
         classes = _classes(schema, features or {})
@@ -130,29 +129,24 @@ def _is_list(kind: Any) -> bool:
     return any(is_one(kind) for is_one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
-def _is_kept_list(field: Any, settings: ExtractSettings) -> bool:
-    """Return whether a column holds lists of pictures or labels, by its name: those that JSON may hold stay so."""
-    return _is_list(field.type) and _is_json(field.type) and keeps_lists(field.name, settings)
+def _holds_texts(kind: Any) -> bool:
+    """Return whether a kind is text, objects of plain values with texts among them, or lists of such.
 
-
-def _is_json(kind: Any) -> bool:
-    """Return whether JSON has values of a kind: text, numbers, truth, nothing, and lists and objects of such."""
+    Numbers in lists are vectors or pixels, no names of pictures or labels, and would be very many.
+    """
     if _is_list(kind):
-        return _is_json(kind.value_type)
+        return _holds_texts(kind.value_type)
     if pa.types.is_struct(kind):
-        return all(_is_json(child.type) for child in kind.fields)
-    return any(
-        is_one(kind)
-        for is_one in (
-            pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating,
-            pa.types.is_boolean, pa.types.is_null,
-        )
-    )  # fmt: skip
+        children = [child.type for child in kind.fields]
+        is_one = all(_holds_texts(child) or (_is_plain(child) and not _is_binary(child)) for child in children)
+        return is_one and any(map(_holds_texts, children))
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(inner) or pa.types.is_large_string(inner)
 
 
 def _list_cells(column: Any) -> list[str]:
-    """Return lists as cells of JSON, as `embed.catalogue.formats.json_lines` keeps them; no list is an empty cell."""
-    return ["" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in column.to_pylist()]
+    """Return lists as cells of JSON, as `embed.catalogue.formats.json_lines` keeps them."""
+    return [list_cell(value or []) for value in column.to_pylist()]
 
 
 def _is_binary(kind: Any) -> bool:

@@ -22,7 +22,6 @@ __all__ = ["DELIMITERS", "Dialect", "delimiter_of_sep_line", "find_dialect"]
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LINES = 200  # that are looked at
 BACKSLASH = "\\"
-LEAST_AGREEMENT = 0.5  # of lines with a delimiter, below which it may be that they begin with a title
 MOST_SHOWN = 60  # letters of a title
 
 log = logging.getLogger("embed_once")
@@ -90,13 +89,10 @@ def _likely_delimiter(path: Path, lines: list[str]) -> str:
     for delimiter in DELIMITERS:
         n_cells = next(_counts(Dialect(delimiter), lines), 0)
         scores[delimiter] = _agreement(Dialect(delimiter), lines) ** 2 * n_cells if n_cells > 1 else 0.0
-    likely = max(scores, key=scores.__getitem__)
-    if not scores[likely] or _agreement(Dialect(likely), lines) < LEAST_AGREEMENT:  # above the header may be a title
-        for delimiter in DELIMITERS:
-            if n_titles := _n_titles(delimiter, lines):
-                below = lines[n_titles:]
-                n_cells = next(_counts(Dialect(delimiter), below), 0)
-                scores[delimiter] = max(scores[delimiter], _agreement(Dialect(delimiter), below) ** 2 * n_cells)
+        if n_titles := _n_titles(delimiter, lines):
+            below = lines[n_titles:]
+            n_cells = next(_counts(Dialect(delimiter), below), 0)
+            scores[delimiter] = max(scores[delimiter], _agreement(Dialect(delimiter), below) ** 2 * n_cells)
     if not any(scores.values()):
         scores |= {delimiter: 1.0 for delimiter in DELIMITERS if lines and delimiter in lines[0]}
     likely = max(scores, key=scores.__getitem__)  # the first of equals

@@ -119,10 +119,10 @@ def refuse_old(path: Path, settings: ExtractSettings) -> NoReturn:  # noqa: ARG0
 
 
 def _first_with_rows(book: Any) -> Any:
-    """Return the first sheet that has a header and a row; the first of all where none has."""
+    """Return the first sheet of more than one cell, so a header without rows, too; the first of all where none is."""
     for sheet in book.worksheets:
         sheet.reset_dimensions()  # which some programs write wrong
-        if len(list(islice(_filled_rows(sheet), 2))) == 2:
+        if sum(len(cells) for _, cells in islice(_filled_rows(sheet), 2)) > 1:
             return sheet
     return book.worksheets[0]
 

@@ -15,7 +15,7 @@ from typing import Any
 from cache.column_names import usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
-from embed.catalogue.list_columns import LISTS_STAY, keeps_lists
+from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text
 from embed.errors import CatalogueError
@@ -53,14 +53,15 @@ class JsonLinesTable:
             names.add(row)
             n_good += 1
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
-        if n_good == 1:
-            self._check_one()
         self.columns = names.plain()
+        held = self._held() if n_good == 1 else ""
         if n_good and not self.columns:
             raise CatalogueError(
                 f"Expected the objects of {path} to have plain values, which are cells, but all are lists or objects. "
-                "Write those that tell of a product into its object."
+                + (held or "Write those that tell of a product into its object.")
             )
+        if held:
+            log.warning("%s is read as one product. %s", path, held)
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows in the file's order, each column a list of cells."""
@@ -78,30 +79,32 @@ class JsonLinesTable:
             yield batch
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
 
-    def _check_one(self) -> None:
-        """Check that the one object of the file is a product, and not all of them.
+    def _held(self) -> str:
+        """Return what to do if the one object of the file holds all products; "" where it is one.
 
-        Raises:
-            CatalogueError: it holds a list of objects, or nothing but objects.
+        It may be a product that nobody says the columns of, so that this is a hint.
         """
         with open_text(self.path, self.encoding) as file:
             value = next(
                 (one for _, text in find_items(file, self.path)[1] if isinstance(one := _loaded(text), dict)), {}
             )
+        if any(usual_columns(role, value) for role in ("id", "image", "text")):
+            return ""
+        place = shlex.quote(str(self.path))
         if len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
-            raise CatalogueError(
-                f"Expected a list of products, or one a line, but {self.path} is one object, whose names lead to "
-                f"{len(value)} others. Make a list of them: jq '[.[]]' {shlex.quote(str(self.path))} > products.json."
+            return (
+                f"If the {len(value)} objects in it are the products, by their ids, make a list of them: "
+                f"jq '[to_entries[] | {{id: .key}} + .value]' {place} > products.json."
             )
-        is_product = any(usual_columns(role, value) for role in ("id", "image", "text"))
-        for name, items in () if is_product else value.items():
+        for name, items in value.items():
             if isinstance(items, list) and len(items) > 1 and all(isinstance(one, dict) for one in items):
-                way = f"jq {shlex.quote(f'.[{json.dumps(name, ensure_ascii=False)}]')} {shlex.quote(str(self.path))}"
+                way = shlex.quote(f".[{json.dumps(name, ensure_ascii=False)}]")
                 if not self.keeps_lists(name):
-                    raise CatalogueError(
-                        f"Expected a list of products, or one a line, but {self.path} is one object, with a list of "
-                        f"{len(items)} objects as {name}. If they are the products, take it out: {way} > products.json."
+                    return (
+                        f"If the {len(items)} objects in its {name} are the products, take them out: "
+                        f"jq {way} {place} > products.json."
                     )
+        return ""
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
         self._first_bad = ""
@@ -164,7 +167,7 @@ class Names:
 def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: False) -> dict[str, str | None]:
     """Return a JSON object's values as cells: text as it is, numbers as written, and None for lists and objects.
 
-    Of the names for which `keeps_lists` holds, lists are cells of JSON.
+    Of the names for which `keeps_lists` holds, lists are cells of JSON, and empty ones empty cells.
 
     >>> parse_object('{"id": 7, "price": 1.50, "sold": true, "brand": null, "tags": ["a"]}')
     {'id': '7', 'price': '1.50', 'sold': 'true', 'brand': '', 'tags': None}
@@ -181,9 +184,7 @@ def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: Fa
     if not isinstance(value, dict):
         raise ValueError(f"it is a {_kind(value)}")
     return {
-        _text(name): _text(json.dumps(cell, ensure_ascii=False))
-        if isinstance(cell, list) and keeps_lists(name)
-        else _cell(cell)
+        _text(name): _text(list_cell(cell)) if isinstance(cell, list) and keeps_lists(name) else _cell(cell)
         for name, cell in value.items()
     }
 

@@ -23,7 +23,7 @@ from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.file_patterns import find_files
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
-from embed.catalogue.list_columns import keeps_lists
+from embed.catalogue.list_columns import is_asked
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
@@ -56,7 +56,7 @@ class Shards:
         self.shards = find_shards(path)
         self.is_error = settings.bad_lines == "error"
         self.others: Counter[str] = Counter()  # kinds of members that are not read
-        self.keeps_lists = partial(keeps_lists, settings=settings)
+        self.keeps_lists = partial(is_asked, settings=settings)
         self.asked = settings.image_column or ""  # a kind of members, such as front.png, or any column
         self.view = ""  # the kind that is the picture, where none is plain
         self.ends_at_last_dot = False
