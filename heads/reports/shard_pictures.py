@@ -48,7 +48,7 @@ class ShardMembers:
             tarfile.TarError: the file is no shard, or damaged.
         """
         with self._lock:
-            known = self._shards[shard] = self._shards.pop(shard, None) or _Shard()  # the last of them
+            known = self._shards[shard] = self._shards.pop(shard, _Shard())  # the last of them
         with known.lock:
             if known.places is None:
                 known.places = dict(_members(file))
