@@ -8,8 +8,8 @@ All cells are text, so a kind is a guess. `embed-inspect` shows it, and it decid
   is 20, or as a price of the column's one currency (``$5``, ``5 EUR``). Digits that begin with a zero are a code, not
   a number; neither is anything with another unit.
 - **A list of sizes**, ``38,39``, looks like a number with a decimal comma. A column holds lists where what is behind
-  each comma is more than what is before it, by `MOST_STEP` at most, and drawn decimals would be so in less than one of
-  a hundred columns. A cell of two commas (``38,39,40``) is no number anyway.
+  each comma is the next size, one or two more than what is before it, both of two digits (``38,39``, ``38,40``).
+  Whatever is in doubt is a number. A cell of two commas (``38,39,40``) is no number anyway.
 - **A date** has a year of four digits: ``2024-02-29``, ``2024/2/29``, ``3 May 2021``, ``May 3, 2021``, ``31/12/2020``,
   ``12.31.2020``, and may be followed by a time. The day comes first, or the month, whichever makes a date of each
   of the column's cells. If both do, and the dates differ, the column does not hold dates.
@@ -63,8 +63,8 @@ _NUMBER = re.compile(
     rf"(?P<exponent>e[+-]?[0-9]+)?)(\s?((?P<share>%)|(?P<after>{_CURRENCIES})))?",
     re.IGNORECASE,
 )
-_PLAIN_NUMBER = re.compile(
-    r"[+-]?((?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
+_PLAIN_NUMBER = re.compile(  # reads any text in linear time
+    r"[+-]?([0-9]+(?:\.[0-9]*)?|[1-9][0-9]{0,2}(?:,[0-9]{3})+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
 )
 LONGEST_NUMBER = 64  # letters; what is longer is none, and is not looked at
 _SIGNS = {
@@ -78,9 +78,8 @@ _SIGNS = {
     "zł": "pln",
     "kč": "czk",
 }
-_PAIR = re.compile(r"(0|[1-9][0-9]*),(0|[1-9][0-9]*)")
-MOST_STEP = 10  # from one of a list to the next
-CHANCE = 0.01  # that decimals look like lists
+_PAIR = re.compile(r"([1-9][0-9]),([1-9][0-9])")
+MOST_STEP = 2  # from one size of a list to the next
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _CODE = re.compile(r"0[0-9]")  # 00123 is a name made of digits
 _TIME = r"([T ](?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](:[0-9.]+)?\s?(Z|[+-][0-9:]+|(?P<half>[AP])M)?)?"  # in any zone
@@ -228,20 +227,18 @@ def _are_numbers(cells: Iterable[str]) -> bool:
 
 
 def _are_lists(cells: Iterable[str]) -> bool:
-    """Return whether cells with a comma are lists of two whole numbers, rather than numbers with a decimal comma.
+    """Return whether cells with a comma are lists of two sizes, rather than numbers with a decimal comma.
 
-    >>> _are_lists(["38,39", "40,41"]), _are_lists(["12,99", "24,99"]), _are_lists(["4,5", "3,7"])
+    >>> _are_lists(["38,39", "40,41"]), _are_lists(["12,99", "24,99"]), _are_lists(["4,5", "3,4"])
     (True, False, False)
     """
-    chance, seconds = 1.0, set()
+    seconds = set()
     for cell in cells:
         pair = _PAIR.fullmatch(cell)
         if pair is None or not 0 < int(pair[2]) - int(pair[1]) <= MOST_STEP:
             return False
-        n_endings = 10 ** len(pair[2])
-        chance *= min(MOST_STEP, n_endings - 1 - int(pair[1])) / n_endings
         seconds.add(pair[2])
-    return len(seconds) > 1 and chance <= CHANCE
+    return len(seconds) > 1
 
 
 def _match_number(cell: str) -> re.Match[str] | None:

@@ -52,10 +52,14 @@ def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
     'category is taken for the label (24 rows have one); so might be product_type (60): --label names it.'
     >>> choice_sentence("category", {"category": 40, "product_type": 60})
     ''
+    >>> choice_sentence("category", {"label": 0, "category": 60})
+    ''
     """
     if column not in n_filled or (next(iter(n_filled)) == column and 2 * n_filled[column] >= max(n_filled.values())):
         return ""
-    others = ", ".join(f"{name} ({n:,})" for name, n in n_filled.items() if name != column)
+    others = ", ".join(f"{name} ({n:,})" for name, n in n_filled.items() if name != column and n)
+    if not others:
+        return ""
     return (
         f"{column} is taken for the label ({n_filled[column]:,} rows have one); so might be {others}: --label names it."
     )

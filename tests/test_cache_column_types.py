@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cache.column_types import date_order, guess_kind, is_missing, parse_dates, parse_numbers
+from cache.column_types import date_order, guess_kind, is_missing, parse_dates, parse_numbers, parse_plain_numbers
 from embed.inspection.column_profile import ColumnCounter
 from heads.data.metadata import fit_metadata
 
@@ -100,7 +100,15 @@ def test_what_is_longer_than_any_number_is_none_and_takes_no_time():
     """Of a regular expression's ways to read it there are as many as the square of its letters."""
     digits = "1" * 1_000_000
     assert guess_kind([digits, "5"]) == "categorical"
-    assert np.isnan(parse_numbers([digits, digits + "x"])).all()
+    for parse in (parse_numbers, parse_plain_numbers):
+        assert np.isnan(parse([digits, digits + "x", f"1,{digits}x", f"1.{digits}x"])).all()
+
+
+def test_heads_of_before_read_numbers_as_they_did():
+    cells = ["1,299.00", "1,2995", "12,34", " 5. ", ".5", "+1e3", "7.5 %", "5 %e", "1.2.3", "0" * 70 + "5", "$5", "."]
+    np.testing.assert_array_equal(
+        parse_plain_numbers(cells), [1299, 12995, np.nan, 5, 0.5, 1000, 7.5, np.nan, np.nan, 5, np.nan, np.nan]
+    )
 
 
 def test_thousands_and_shares_are_numbers_as_they_are_written():
@@ -116,9 +124,11 @@ def test_prices_and_decimal_commas_are_read_as_shops_write_them():
 
 
 def test_lists_of_sizes_are_no_decimals():
-    sizes = ["38,39", "36,38", "40,41", "39", "41,45"]
+    sizes = ["38,39", "36,38", "40,41", "39", "41,42"]
     assert guess_kind(sizes) == "categorical"
-    for decimals in (["12,99", "24,99", "49,99"], ["4,5", "3,7", "4,8"], ["89,95", "89,99"], [*sizes, "38,39 €"]):
+    prices = (["12,99", "24,99", "49,99"], ["89,95", "89,99"], ["10,12", "10,15"], [*sizes, "38,39 €"])
+    ratings = [f"{whole},{part}" for whole in (3, 4) for part in range(5, 10)]
+    for decimals in (*prices, ratings, ["1,2", "2,3", "3,4"]):
         assert guess_kind(decimals) == "number", decimals
     assert guess_kind([*sizes, "38,12"]) == guess_kind(["38,39"]) == "number"  # which few decimals would do by chance
 

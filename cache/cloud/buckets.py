@@ -36,15 +36,12 @@ class ConflictError(CloudError):
     """The object is there already, or is another one than was expected."""
 
 
-class _OddKeyError(FileNotFoundError):
-    """There is no object that could be asked for by this key."""
-
-
 def _tries() -> Iterator[int]:
-    """Count the tries that `stores.RETRY` permits, in number and in time; the first is 0."""
+    """Count the tries that `stores.RETRY` permits, in number and in time since the first failed; that one is 0."""
+    yield 0
     ends = time.monotonic() + stores.RETRY["retry_timeout"].total_seconds()
-    for n in range(stores.RETRY["max_retries"] + 1):
-        if n and time.monotonic() > ends:
+    for n in range(1, stores.RETRY["max_retries"] + 1):
+        if time.monotonic() > ends:
             return
         yield n
 
@@ -179,29 +176,33 @@ class Bucket:
         try:
             with self._asking(keys[0]):
                 self._obstore.delete(self._store, list(keys))
-        except FileNotFoundError:  # Azure stops at one that is not there, and leaves those behind it
-            for key in keys:
-                try:
-                    with self._asking(key):
-                        self._obstore.delete(self._store, key)
-                except _OddKeyError as error:
-                    raise CloudError(
-                        f"{error.filename} has a name that no request may have: remove it there."
-                    ) from None
-                except FileNotFoundError:
-                    continue
+            return
+        except (FileNotFoundError, TypeError):  # Azure stops at one that is not there, obstore at an odd one
+            odd = []
+        for key in keys:
+            try:
+                with self._asking(key):
+                    self._obstore.delete(self._store, key)
+            except TypeError:  # so obstore calls a key with two slashes in a row, or no Unicode
+                odd.append(key)
+            except FileNotFoundError:
+                continue
+        if odd:
+            raise CloudError(f"{self._url(odd[0])} has a name that no request may have: remove it there.")
 
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
         last: str | None = None
         unanswered: Exception = AssertionError("there is a first try")
-        for _ in _tries():
+        tries = _tries()
+        while next(tries, None) is not None:
             try:
                 with self._asking(prefix):
                     for batch in self._obstore.list(self._store, prefix or None, offset=last):
                         for meta in batch:
                             last = meta["path"]
                             yield last, facts_in(meta)
+                        next(tries := _tries())  # what fails from here on is the next page
                 return
             except _UnansweredError as error:
                 if error.is_final:
@@ -223,12 +224,8 @@ class Bucket:
             if "NoSuchBucket" in text or "ContainerNotFound" in text:
                 raise self._no_bucket() from None
             raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
-        except (
-            InvalidPathError,
-            ValueError,
-            TypeError,
-        ):  # a key that obstore refuses: two slashes in a row, no Unicode
-            raise _OddKeyError(errno.ENOENT, "No such object", self._url(key)) from None
+        except (InvalidPathError, ValueError):  # a key that obstore refuses: two slashes in a row, no Unicode
+            raise FileNotFoundError(errno.ENOENT, "No such object", self._url(key)) from None
         except BaseError as error:
             raise self._named(key, str(error)) from _bare(error)
 

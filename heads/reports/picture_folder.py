@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from cache import Cache, content_key
 from heads.reports.shard_pictures import split_member
-from heads.reports.thumbnails import Thumbnails
+from heads.reports.thumbnails import Thumbnails, spelt_below
 
 __all__ = ["find_picture_folder", "no_pictures_note"]
 
 N_SAMPLED = 8  # pictures, by which a folder is known
-MOST_FOLDERS = 2000  # that are looked at
+N_TRIED = 2  # of them, one of which must be there before the others are looked for
+MOST_SHARDS = 2  # that these are in: each is looked through for its members
+MOST_FOLDERS = 100  # that are looked at
+MOST_ENTRIES = 10_000  # of these folders
 MOST_DEPTH = 3  # of a folder below the root
 
 IMAGE = "image"
 
 _IN_TABLE = re.compile(r"\.(parquet|pq|arrow)#[0-9]+$", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
 def find_picture_folder(cache: Cache, cells: Sequence[str], root: Path) -> Path:
@@ -30,45 +35,65 @@ def find_picture_folder(cache: Cache, cells: Sequence[str], root: Path) -> Path:
 
     A catalogue that is a folder, of class folders or of shards, names pictures relative to itself, and a cache that
     lies beside it knows nothing of its name. A folder is taken if the files that cells name there have the very bytes
-    that the cache has vectors of, by their SHA-256, for half of a sample or more. Nothing outside `root` is looked at.
+    that the cache has vectors of, by their SHA-256, for half of a sample or more; `root` for one of them, and where no
+    folder is found. Nothing outside `root` is looked at.
     """
     sample = _sample(cache, cells)
-    at_root = Thumbnails(root)
-    if not sample or any(at_root.content(cell) is not None for cell in sample):
+    if not sample or any(_are_there(root, sample)):
         return root
-    firsts = [split_member(cell)[0] for cell in sample]
+    tried = dict(list(sample.items())[:N_TRIED])
     for folder in _folders_below(root):
-        if 2 * sum(os.path.isfile(folder / first) for first in firsts) < len(firsts):
-            continue
-        found = Thumbnails(folder)
-        contents = ((key, found.content(cell)) for cell, key in sample.items())
-        if 2 * sum(content is not None and content_key(content) == key for key, content in contents) >= len(sample):
+        names = (split_member(cell)[0] for cell in tried)
+        if (
+            any(spelt_below(folder, name) is not None for name in names)
+            and any(_are_there(folder, tried))
+            and 2 * sum(_are_there(folder, sample)) >= len(sample)
+        ):
             return folder
     return root
 
 
 def no_pictures_note(column: str, cells: Sequence[str]) -> str:
     """Return why a page has no pictures though a column names such, and what to do."""
-    if any(_IN_TABLE.search(cell) for cell in cells[:N_SAMPLED]):
+    first = [cell.strip() for cell in cells if cell.strip()][:N_SAMPLED]
+    if any(_IN_TABLE.search(cell) for cell in first):
         return f"The pictures that {column} names stand inside tables, which pages do not read."
+    if first and all(_URL.match(cell) for cell in first):
+        return f"The pictures that {column} names are behind URLs, which pages do not fetch."
     return (
-        f"None of the pictures that {column} names was found below the cache's folder; --image-root names the folder "
-        "that their paths are relative to: that of the catalogue, of class folders the catalogue itself."
+        f"None of the pictures that {column} names was found below the folder of --image-root, which is the cache's "
+        "where it is not given: name the one that their paths are relative to, of class folders the catalogue itself."
     )
 
 
+def _are_there(folder: Path, sample: Mapping[str, str]) -> Iterator[bool]:
+    """Yield of each cell whether the file that it names in a folder has the bytes of its key."""
+    thumbnails = Thumbnails(folder)
+    for cell, key in sample.items():
+        content = thumbnails.content(cell)
+        yield content is not None and content_key(content) == key
+
+
 def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
-    """Return some cells that name pictures by a relative path, with the key of what each product's vector is of."""
+    """Return some cells that may name pictures below a folder, with the key of what each product's vector is of."""
     if IMAGE not in cache.modalities or not len(cells):
         return {}
     rows = cache.rows(IMAGE)
     having = np.flatnonzero(rows >= 0)
     chosen = having[np.linspace(0, max(0, len(having) - 1), N_SAMPLED).astype(int)] if len(having) else having
-    sample = {}
+    sample: dict[str, str] = {}
+    shards: set[str] = set()
     for place in dict.fromkeys(chosen.tolist()):
         cell, row = cells[place].strip(), int(rows[place])
-        if cell and "\0" not in cell and not os.path.isabs(cell):
-            sample[cell] = _key(cache, row)
+        if not cell or "\0" in cell or os.path.isabs(cell) or ".." in Path(cell).parts:
+            continue
+        if _URL.match(cell) or _IN_TABLE.search(cell):
+            continue
+        shard, member = split_member(cell)
+        shards |= {shard} if member else set()
+        if len(shards) > MOST_SHARDS:
+            break
+        sample[cell] = _key(cache, row)
     return sample
 
 
@@ -78,20 +103,21 @@ def _key(cache: Cache, row: int) -> str:
 
 
 def _folders_below(root: Path) -> Iterator[Path]:
-    """Yield the folders below one, the nearest first; none that is a link or begins with a dot."""
+    """Yield the first folders below one, the nearest first; none that is a link or begins with a dot."""
     waiting = deque([(root, 0)])
-    n_folders = 0
-    while waiting:
+    n_folders = n_entries = 0
+    while waiting and n_entries < MOST_ENTRIES:
         folder, depth = waiting.popleft()
+        names = []
         try:
-            names = sorted(
-                entry.name
-                for entry in os.scandir(folder)
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-            )
+            with os.scandir(folder) as entries:
+                for entry in islice(entries, MOST_ENTRIES - n_entries):
+                    n_entries += 1
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                        names.append(entry.name)
         except OSError:  # it may not be read, or is gone
             continue
-        for name in names:
+        for name in sorted(names):
             n_folders += 1
             if n_folders > MOST_FOLDERS:
                 return

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tarfile
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from dataclasses import dataclass, field
+from typing import BinaryIO, cast
 
 __all__ = ["ShardMembers", "split_member"]
 
 MOST_MEMBERS = 1_000_000  # whose places are kept, of the shards that were asked for last
+MOST_HEADER_BYTES = 2**20  # of one member, which may say of itself that its name has gigabytes
 
 
 def split_member(cell: str) -> tuple[str, str]:
@@ -25,12 +27,18 @@ def split_member(cell: str) -> tuple[str, str]:
     return cell, ""
 
 
+@dataclass
+class _Shard:
+    places: dict[str, tuple[int, int]] | None = None  # member -> offset, bytes; None: it was not looked through
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class ShardMembers:
     """Where members stand in shards, each of which is looked through once; threads may share it."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, ...], dict[str, tuple[int, int]]] = {}  # shard -> member -> offset, bytes
-        self._lock = threading.Lock()
+        self._shards: dict[tuple[int, ...], _Shard] = {}
+        self._lock = threading.Lock()  # of the dict; each shard has its own, so that none waits for another
 
     def read(self, file: BinaryIO, member: str, *, shard: tuple[int, ...], most_bytes: int) -> bytes:
         """Return the bytes of a member of an open shard; `shard` tells it from other files.
@@ -40,23 +48,41 @@ class ShardMembers:
             tarfile.TarError: the file is no shard, or damaged.
         """
         with self._lock:
-            places = self._places.pop(shard, None)
-            if places is None:
-                places = dict(_members(file))
-            self._places[shard] = places  # the last of them
-            while len(self._places) > 1 and sum(map(len, self._places.values())) > MOST_MEMBERS:
-                del self._places[next(iter(self._places))]
-        offset, n_bytes = places.get(member, (0, -1))
+            known = self._shards[shard] = self._shards.pop(shard, _Shard())  # the last of them
+        with known.lock:
+            if known.places is None:
+                known.places = dict(_members(file))
+        with self._lock:
+            while len(self._shards) > 1 and sum(len(one.places or ()) for one in self._shards.values()) > MOST_MEMBERS:
+                del self._shards[next(iter(self._shards))]
+        offset, n_bytes = known.places.get(member, (0, -1))
         if not 0 <= n_bytes <= most_bytes:
             raise ValueError("the shard has no such member, or one that is too large")
         file.seek(offset)
         return file.read(n_bytes)
 
 
+class _Headers:
+    """A shard as a file of which no more than `n_left` bytes are read: tarfile reads as many as a header says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell = file.seek, file.tell
+        self._read = file.read
+        self.n_left = MOST_HEADER_BYTES
+
+    def read(self, n_bytes: int) -> bytes:
+        if not 0 <= n_bytes <= self.n_left:
+            raise tarfile.ReadError("a header is too large")
+        self.n_left -= n_bytes
+        return self._read(n_bytes)
+
+
 def _members(file: BinaryIO) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the names and places of a shard's first members, of those that are plain files."""
-    with tarfile.open(fileobj=file, mode="r:") as tar:
+    headers = _Headers(file)
+    with tarfile.open(fileobj=cast("BinaryIO", headers), mode="r:") as tar:
         for _ in range(MOST_MEMBERS):
+            headers.n_left = MOST_HEADER_BYTES
             member = tar.next()
             if member is None or member.size < 0 or tar.offset <= member.offset:  # else this one for ever
                 return

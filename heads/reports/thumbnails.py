@@ -8,7 +8,6 @@ import stat
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from tarfile import TarError
 from typing import TYPE_CHECKING
 
 from cache.name_spellings import name_spellings
@@ -18,7 +17,7 @@ from heads.reports.shard_pictures import ShardMembers, split_member
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Thumbnails"]
+__all__ = ["Thumbnails", "spelt_below"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_BYTES = 64 * 2**20
@@ -57,22 +56,20 @@ class Thumbnails:
         """Return the bytes of the picture's file that a cell names; None where there is none below the folder."""
         try:
             return self._read(cell)
-        except (OSError, ValueError, RuntimeError, TarError, EOFError):
+        except Exception:  # noqa: BLE001 - so does tarfile on a damaged shard
             return None
 
     def _read(self, cell: str) -> bytes:
         """Return the bytes of the regular file, or of the member of a shard, that a cell names."""
         if not cell.strip():
             raise ValueError("the cell is empty")
-        name, member = cell.strip(), ""
-        name = next((one for one in name_spellings(name) if os.path.lexists(self.root / one)), name)
-        try:
-            path = (self.root / name).resolve(strict=True)
-        except (FileNotFoundError, NotADirectoryError):
-            name, member = split_member(name)
-            if not member:
-                raise
-            path = (self.root / name).resolve(strict=True)
+        path, member = spelt_below(self.root, cell.strip()), ""
+        if path is None:
+            shard, member = split_member(cell.strip())
+            path = spelt_below(self.root, shard) if member else None
+        if path is None:
+            raise FileNotFoundError(cell)
+        path = path.resolve(strict=True)
         if not path.is_relative_to(self.root):
             raise ValueError("the file is not below the root")
         with open(path, "rb", opener=_open_plainly) as file:
@@ -83,6 +80,11 @@ class Thumbnails:
                 return file.read(MAX_BYTES)
             facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             return self._members.read(file, member, shard=facts, most_bytes=MAX_BYTES)
+
+
+def spelt_below(folder: Path, name: str) -> Path | None:
+    """Return the path of a file below a folder, in whichever form of Unicode its name is there; None where none is."""
+    return next((path for one in name_spellings(name) if os.path.lexists(path := folder / one)), None)
 
 
 def _open_plainly(path: str, flags: int) -> int:
