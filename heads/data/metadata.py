@@ -10,7 +10,7 @@ stay of all that the columns come to. Nothing else is needed to encode another c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -43,7 +43,7 @@ class FittedMetadata:
 
     columns: tuple[ColumnEncoding, ...]
     kept: tuple[int, ...]
-    version: int = VERSION
+    version: int = field(default_factory=lambda: VERSION)
 
     @property
     def dim(self) -> int:
