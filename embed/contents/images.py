@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
 from cache.cloud.addresses import is_address
-from cache.name_spellings import name_spellings
+from cache.name_spellings import spelling_in
 from cache.out_of_memory import is_out_of_memory
 from embed.contents.decode_budget import DECODE_BUDGET, decoding_bytes
 from embed.contents.file_ranges import Place, PlacedCell, read_file, unreadable
@@ -73,9 +73,7 @@ def locate(cell: str, root: Path, *, allow_outside: bool, folders: dict[str, Pat
         return locate_object(cell, root, allow_outside=allow_outside)
     if _URL.match(cell):
         raise ContentError("url")
-    for spelling in name_spellings(cell)[1:]:
-        if not os.path.lexists(root / cell) and os.path.lexists(root / spelling):
-            cell = spelling
+    cell = spelling_in(root, cell)
     try:
         path = _resolve(cell, root, {} if folders is None else folders)
         if not allow_outside and not path.is_relative_to(root):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cache.name_spellings import name_spellings
+from cache.name_spellings import spelling_in
 from cache.pages.page import THUMBNAIL_SIDE, jpeg_url, small_jpeg
 from heads.reports.shard_pictures import ShardMembers, split_member
 
@@ -84,7 +84,8 @@ class Thumbnails:
 
 def spelt_below(folder: Path, name: str) -> Path | None:
     """Return the path of a file below a folder, in whichever form of Unicode its name is there; None where none is."""
-    return next((path for one in name_spellings(name) if os.path.lexists(path := folder / one)), None)
+    path = folder / spelling_in(folder, name)
+    return path if os.path.lexists(path) else None
 
 
 def _open_plainly(path: str, flags: int) -> int:

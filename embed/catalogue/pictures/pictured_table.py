@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cache.cloud.addresses import is_address
 from cache.column_names import PICTURE_KEYS, USUAL_NAMES
-from cache.name_spellings import name_spellings
+from cache.name_spellings import spelling_in
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_asked
@@ -264,7 +264,7 @@ def _names_picture(cell: str, root: Path, *, is_guessed: bool = False) -> bool:
         return False
     if is_object(names[0]):
         return True
-    return bool(names[0]) and any(os.path.isfile(root / spelling) for spelling in name_spellings(names[0]))
+    return bool(names[0]) and os.path.isfile(root / spelling_in(root, names[0]))
 
 
 def _free_name(names: Sequence[str], columns: Sequence[str]) -> str:
