@@ -50,7 +50,7 @@ def pages_with(language):
 
 @pytest.fixture(scope="module")
 def small_encoders():
-    """Untrained networks that take a quarter of the time: no page says anything of their size but in figures."""
+    """Untrained networks that take next to no time: no page says anything of their size but in figures."""
     with pytest.MonkeyPatch.context() as patch:
         recipe = SimpleNamespace(transforms=lambda: ImageClassification(crop_size=32, resize_size=36))
         patch.setattr(torchvision_image, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=recipe))
@@ -59,7 +59,7 @@ def small_encoders():
         def small_config(model_name, folder, *, modality):
             config = config_of(model_name, folder, modality=modality)
             if folder is None:
-                config.update({"num_hidden_layers": 4, "intermediate_size": 768})
+                config.update({"num_hidden_layers": 2, "hidden_size": 96, "intermediate_size": 192})
             return config
 
         patch.setattr(checkpoint, "_config", small_config)

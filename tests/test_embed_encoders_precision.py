@@ -57,7 +57,7 @@ def cosines(first, second):
         ("vit_b_32", "bf16"),
     ],
 )
-def test_pictures_in_short_numbers_stay_close_to_fp32(architecture, precision):
+def test_pictures_in_short_numbers_stay_close_to_fp32(architecture, precision, drawn_once):
     prepared, found = None, []
     for name in ("fp32", precision):
         encoder = ImageEncoder(architecture, weights="random", precision=name)
