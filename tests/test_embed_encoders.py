@@ -1,5 +1,6 @@
 """Encoders: their vectors are those of plain torchvision and transformers, and their specs say all that makes them."""
 
+import copy
 import gc
 import hashlib
 import io
@@ -158,13 +159,18 @@ def vectors_of(encoder, contents):
 
 
 @pytest.fixture(scope="module")
-def weights_folder(tmp_path_factory):
+def resnet18():
+    """A network to be read, or copied."""
+    return trained("resnet18")
+
+
+@pytest.fixture(scope="module")
+def weights_folder(tmp_path_factory, resnet18):
     """A folder with the weights of one ResNet-18 in each format that PyTorch's users have."""
     folder = tmp_path_factory.mktemp("weights")
-    model = trained("resnet18")
-    torch.save(model.state_dict(), folder / "resnet18-own.pth")
-    torch.save(model.state_dict(), folder / "old.pt", _use_new_zipfile_serialization=False)
-    save_file(model.state_dict(), folder / "own.safetensors")
+    torch.save(resnet18.state_dict(), folder / "resnet18-own.pth")
+    torch.save(resnet18.state_dict(), folder / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(resnet18.state_dict(), folder / "own.safetensors")
     return folder
 
 
@@ -174,8 +180,8 @@ def image_encoder(weights_folder):
 
 
 @pytest.fixture(scope="module")
-def reference_vectors():
-    vectors = plain_vectors(without_classifier(trained("resnet18")), "resnet18", PICTURES.values())
+def reference_vectors(resnet18):
+    vectors = plain_vectors(without_classifier(copy.deepcopy(resnet18)), "resnet18", PICTURES.values())
     return dict(zip(PICTURES, vectors, strict=True))
 
 
@@ -234,8 +240,8 @@ def test_a_file_of_weights_sets_every_tensor_of_a_network(architecture):
     ]
 
 
-def test_weights_for_another_number_of_classes_give_the_same_vectors(tmp_path, reference_vectors):
-    state = trained("resnet18").state_dict()
+def test_weights_for_another_number_of_classes_give_the_same_vectors(tmp_path, resnet18, reference_vectors):
+    state = resnet18.state_dict()
     state["fc.weight"], state["fc.bias"] = torch.zeros(7, 512), torch.zeros(7)
     save_file(state, tmp_path / "seven.safetensors")
     found = vectors_of(ImageEncoder(weights=str(tmp_path / "seven.safetensors")), [PICTURES["RGB png"]])
@@ -888,8 +894,8 @@ def assert_names_the_ways_out(message, *, folder, modality):
     assert "\n" not in message
 
 
-def test_pretrained_image_weights_are_taken_from_torch_home(reference_vectors):
-    path = fill_torch_home(trained("resnet18").state_dict())
+def test_pretrained_image_weights_are_taken_from_torch_home(resnet18, reference_vectors):
+    path = fill_torch_home(resnet18.state_dict())
     encoder = ImageEncoder()
     assert encoder.name == "resnet18"
     assert encoder.spec.fields["weights"] == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
