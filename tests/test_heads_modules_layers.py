@@ -307,3 +307,9 @@ def test_masks_are_drawn_and_brought_over_as_bytes(monkeypatch):
     monkeypatch.setattr("heads.modules.dropout.to_device", lambda tensor, _: brought.append(tensor) or tensor)
     dropout_of([0.5, 0.2])
     assert sum(tensor.nbytes for tensor in brought) < 2 * 3 * 32 * 40 + 100
+
+
+@every_layer
+def test_exported_layer_has_no_step_that_changes_the_precision_of_what_has_it(kind):
+    program = torch.export.export(layer_of(kind).eval(), (rows_of(ROWS),))
+    assert not [node for node in program.graph.nodes if "to." in str(node.target)]

@@ -16,7 +16,7 @@ from heads.data.tokens import TokenBatch
 from heads.errors import HeadError
 from heads.modules.description import HeadDescription
 from heads.modules.dropout import Dropout
-from heads.modules.layers import LayerNorm, Linear
+from heads.modules.layers import LayerNorm, Linear, as_precise
 from heads.modules.standardiser import zero_absent
 from heads.modules.token_layers import MultiHeadAttention, SplitTokens, StateTokens
 
@@ -88,7 +88,7 @@ class CrossAttention(nn.Module):
         inputs = zero_absent({name: inputs[name] for name in (self.query_modality, *self.key_modalities)}, present)
         sides = {name: self._side(name, inputs[name], present[name], tokens or {}) for name in inputs}
         queries, is_query = sides[self.query_modality]  # (*stack, B, Q, H), (*stack, B, Q)
-        nothing = self.nothing.unsqueeze(-3).to(queries.dtype).expand(*queries.shape[:-2], 1, -1)
+        nothing = as_precise(self.nothing.unsqueeze(-3), queries).expand(*queries.shape[:-2], 1, -1)
         nothing_is_key = is_query.new_ones(*is_query.shape[:-1], 1)
         keys = torch.cat([nothing, *(sides[name][0] for name in self.key_modalities)], dim=-2)  # (*stack, B, A, H)
         is_key = torch.cat(

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["BatchNorm", "LayerNorm", "Linear"]
+__all__ = ["BatchNorm", "LayerNorm", "Linear", "as_precise"]
+
+
+def as_precise(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a tensor in another's precision; of one that is, an exported graph keeps no step that changes nothing."""
+    return tensor if tensor.dtype == like.dtype else tensor.to(like.dtype)
 
 
 class Linear(nn.Module):
@@ -36,12 +41,12 @@ class Linear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         n_stack = self.weight.ndim - 2
         rows = inputs if inputs.ndim == n_stack + 2 else inputs.flatten(n_stack, -2)  # (*stack, n, in_dim)
-        weight = self.weight.to(rows.dtype)
+        weight = as_precise(self.weight, rows)
         times, add_times = (torch.bmm, torch.baddbmm) if n_stack else (torch.mm, torch.addmm)  # `@` is half as fast
         if self.bias is None:
             outputs = times(rows, weight)
         else:
-            outputs = add_times(self.bias.unsqueeze(-2).to(rows.dtype), rows, weight)  # (*stack, n, out_dim)
+            outputs = add_times(as_precise(self.bias.unsqueeze(-2), rows), rows, weight)  # (*stack, n, out_dim)
         return outputs if rows is inputs else outputs.unflatten(n_stack, inputs.shape[n_stack:-1])
 
 
@@ -102,6 +107,6 @@ class LayerNorm(nn.Module):
         normal = F.layer_norm(inputs, inputs.shape[-1:], eps=self.epsilon)
         between = [1] * (inputs.ndim - self.weight.ndim)  # the dimensions after the stack's and before the last
         scale, shift = (
-            tensor.reshape(*tensor.shape[:-1], *between, -1).to(inputs.dtype) for tensor in (self.weight, self.bias)
+            as_precise(tensor.reshape(*tensor.shape[:-1], *between, -1), inputs) for tensor in (self.weight, self.bias)
         )
         return torch.addcmul(shift, normal, scale)

@@ -10,7 +10,7 @@ from torch.compiler import is_exporting
 from torch.nn import functional as F
 
 from heads.data.tokens import TokenBatch
-from heads.modules.layers import LayerNorm, Linear
+from heads.modules.layers import LayerNorm, Linear, as_precise
 
 __all__ = ["MultiHeadAttention", "SplitTokens", "StateTokens"]
 
@@ -35,7 +35,7 @@ class SplitTokens(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         tokens = self.projection(vectors).unflatten(-1, (self.n_tokens, -1))  # (*stack, B, T, H)
-        return torch.relu(self.norm(tokens)) + self.position.unsqueeze(-3).to(tokens.dtype)
+        return torch.relu(self.norm(tokens)) + as_precise(self.position.unsqueeze(-3), tokens)
 
 
 class StateTokens(nn.Module):
@@ -69,7 +69,7 @@ class StateTokens(nn.Module):
         if self.position is None:
             return states
         position = F.pad(self.position, (0, 0, 0, states.shape[-2] - self.position.shape[-2]))  # negative: cut off
-        return states + position.unsqueeze(-3).to(states.dtype)
+        return states + as_precise(position.unsqueeze(-3), states)
 
     def _project(self, values: Tensor) -> Tensor:
         return torch.relu(self.norm(self.projection(values)))
