@@ -454,15 +454,10 @@ def test_incoherent_tables_are_reported_and_never_a_reason_for_a_traceback(path,
     assert verify(path) != []
     assert ends_well(path, cache_info)
     assert ends_well(path, cache_verify)
-    for function in (read_all, take_inventory):
-        with suppress(CacheError):
-            function(path)
-
-
-@pytest.mark.parametrize("name", sorted(INCOHERENT.keys() - READABLE))
-def test_incoherent_tables_cannot_be_used(path, name):
-    with pytest.raises(CacheError):
-        read_all(changed(path, INCOHERENT[name]))
+    with suppress(CacheError):
+        take_inventory(path)
+    with suppress(CacheError) if name in READABLE else pytest.raises(CacheError):  # the others cannot be used
+        read_all(path)
 
 
 @pytest.mark.parametrize("name", sorted(INCOHERENT.keys() - BAD_DIGESTS - UNTOLD))

@@ -1,5 +1,6 @@
 """Hugging Face's vision models and models with two towers: their vectors are those of plain transformers."""
 
+import functools
 import json
 import os
 import shutil
@@ -47,6 +48,12 @@ def folders(tmp_path_factory):
     return folder_of
 
 
+@pytest.fixture(scope="module")
+def fp32_vectors(folders):
+    """The vectors of all contents in a batch by each kind of network, made when they are first asked for."""
+    return functools.cache(lambda kind: vectors_of(VisionEncoder(folders(kind), precision="fp32"), CONTENTS))
+
+
 @pytest.fixture
 def spoilt(folders, tmp_path):
     """A copy of a folder, to be spoilt."""
@@ -84,18 +91,18 @@ def plain_vectors(folder, kind):
 
 @pytest.mark.filterwarnings("ignore")  # of transformers' own
 @pytest.mark.parametrize("kind", [*VISION, *TOWERS])
-def test_a_pictures_vector_is_that_of_plain_transformers(kind, folders):
+def test_a_pictures_vector_is_that_of_plain_transformers(kind, folders, fp32_vectors):
     expected = plain_vectors(folders(kind), kind)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3 * np.abs(expected[0]).max(), "the comparison says nothing"
+    assert_close(fp32_vectors(kind), expected, tolerance=1e-4)
     encoder = VisionEncoder(folders(kind))
-    assert_close(vectors_of(encoder, CONTENTS), expected, tolerance=1e-4)
     alone = np.concatenate([vectors_of(encoder, [content]) for content in CONTENTS])
     assert_close(alone, expected, tolerance=1e-4)
 
 
 @pytest.mark.parametrize("kind", [*VISION, *TOWERS])
-def test_pictures_in_bf16_stay_close_to_fp32(kind, folders):
-    found = [vectors_of(VisionEncoder(folders(kind), precision=name), CONTENTS) for name in ("fp32", "bf16")]
+def test_pictures_in_bf16_stay_close_to_fp32(kind, folders, fp32_vectors):
+    found = [fp32_vectors(kind), vectors_of(VisionEncoder(folders(kind), precision="bf16"), CONTENTS)]
     assert found[1].dtype == np.float32
     assert cosines(*found).min() >= 0.999
     assert not np.array_equal(*found)
