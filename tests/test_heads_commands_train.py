@@ -457,7 +457,8 @@ def test_encoders_may_be_chosen(heads_train, tmp_path):
 
 def test_a_column_may_say_the_sides(heads_train, tmp_path):
     path = shop(tmp_path / "c.h5", columns={"side": ["train", "train", "val", "test", "train"] * 30})
-    assert "90 train, 30 validation, 30 test rows" in heads_train("--split-column", "side", "--fusion", "text", cache=path).stdout
+    result = heads_train("--split-column", "side", "--fusion", "text", cache=path)
+    assert "90 train, 30 validation, 30 test rows" in result.stdout
 
 
 def test_untrained_encoders_are_said_to_be_untrained(usual, heads_train, tmp_path):

@@ -334,7 +334,8 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
 
 QUICK = TrainSettings(
     hidden_dim=64, max_epochs=12, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention"),
-    schedule="none", batch_size=256, learning_rate=3e-3,  # in so few epochs a rate that falls to nothing does not get there
+    schedule="none",  # in so few epochs a rate that falls to nothing does not get there
+    batch_size=256, learning_rate=3e-3,
 )  # fmt: skip
 N, N_SYMBOLS, N_VALUES = 800, 6, 3
 

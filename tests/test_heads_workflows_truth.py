@@ -92,12 +92,12 @@ def test_where_fusion_learns_nothing_the_majority_is_as_good(tmp_path):
 
 
 def test_exclusive_or_is_won_by_far(tmp_path):
-    bits = np.random.default_rng(0).integers(2, size=(600, 2))
+    bits = np.random.default_rng(0).integers(2, size=(400, 2))
     vectors = {
         "image": class_vectors(bits[:, 0], 6, spread=0.3, seed=1),
         "text": class_vectors(bits[:, 1], 6, spread=0.3, seed=2),
     }
-    settings = replace(QUICK, fusions=("early",), max_epochs=40, patience=15, controls=("majority", "logistic"))
+    settings = replace(QUICK, fusions=("early",), max_epochs=15, learning_rate=1e-2, controls=("majority", "logistic"))
     found = run_on(tmp_path, vectors, bits[:, 0] ^ bits[:, 1], settings)
     (verdict,) = found.verdicts
     assert verdict.accuracy.low > 0.2
@@ -220,8 +220,8 @@ def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_i
 
 def test_large_learns_random_labels_by_heart(tmp_path):
     generator = np.random.default_rng(0)
-    vectors = {name: generator.standard_normal((160, 24)) for name in ("image", "text")}
-    labels = generator.integers(4, size=160)
+    vectors = {name: generator.standard_normal((120, 24)) for name in ("image", "text")}
+    labels = generator.integers(4, size=120)
     settings = TrainSettings(fusions=("early",), n_resamples=100, controls=(), **SIZES["large"])
     scored = run_on(tmp_path, vectors, labels, settings).metrics
     assert {name: own["train"]["accuracy"] for name, own in scored.items()} == {"image": 1, "text": 1, "early": 1}
