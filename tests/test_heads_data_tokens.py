@@ -394,7 +394,7 @@ def test_attention_over_tokens_learns_what_pooled_vectors_do_not_hold(report):
 def test_attention_over_split_vectors_does_not_learn_it(folder):
     """So it is the tokens that tell."""
     path = matching(folder / "without.h5", with_tokens=False)
-    settings = replace(QUICK, max_epochs=10, fusions=("attention",), controls=())
+    settings = replace(QUICK, fusions=("attention",), controls=())
     report = train(path, settings=settings, runs_path=folder / "runs")
     assert report.metrics["attention"]["accuracy"] < 0.45
 

@@ -217,6 +217,7 @@ def test_a_cache_that_was_written_anew_gives_no_titles(tmp_path, monkeypatch):
     assert "<img" not in text
 
 
+@undrawn_here
 def test_a_report_that_fails_leaves_the_run_whole(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("some mistake")
@@ -244,7 +245,8 @@ def test_the_command_is_shown_as_a_shell_takes_it(tmp_path, monkeypatch):
 
 
 def test_no_report_leaves_it_out(tmp_path):
-    done = invoke(command, shop(tmp_path / "c.h5"), "--runs", tmp_path / "runs", "--fusion", "text", "--no-report")
+    arguments = ("--runs", tmp_path / "runs", "--fusion", "text", "--max-epochs", 1, "--no-report")
+    done = invoke(command, shop(tmp_path / "c.h5"), *arguments)
     assert not (tmp_path / "runs" / "label-001" / "report.html").exists()
     assert done.stdout.splitlines()[-1].startswith(f"{tmp_path / 'runs' / 'label-001'}  (")
 
