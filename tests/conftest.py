@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import gc
@@ -143,6 +144,19 @@ def undrawn() -> Iterator[None]:
 
     For modules that look at no page; those on pages, and the real products' tests, draw all.
     """
+    with _figures_left_out():
+        yield
+
+
+@pytest.fixture
+def undrawn_here() -> Iterator[None]:
+    """Leave the same out in a test on what else is on a page."""
+    with _figures_left_out():
+        yield
+
+
+@contextlib.contextmanager
+def _figures_left_out() -> Iterator[None]:
     from heads.reports import ablation_page, train_page
 
     with pytest.MonkeyPatch.context() as patch:

@@ -66,15 +66,41 @@ def some_unlabelled(folder):
     return shop(folder / "unlabelled.h5", columns={"label": labels})
 
 
+# The report has tests of its own.
+QUICK = ("--no-report", "--schedule", "none", "--max-epochs", 1, "--hidden-dim", 16)
+
+
 @pytest.fixture
 def heads_train(cache_path, tmp_path):
-    """Run the command on the cache, quickly and into a folder of its own; the report has tests of its own."""
+    """Run the command on the cache, quickly and into a folder of its own."""
 
     def run(*arguments, cache=cache_path):
-        quick = ("--no-report", "--schedule", "none", "--max-epochs", 3, "--hidden-dim", 16)
-        return invoke(train, cache, "--runs", tmp_path / "runs", *quick, *arguments)
+        return invoke(train, cache, "--runs", tmp_path / "runs", *QUICK, *arguments)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def usual(cache_path, folder):
+    """What the command did without an option, for all who only read it: a result and a run folder."""
+    return done_for_many(cache_path, "--runs", folder / "usual"), folder / "usual" / "label-001"
+
+
+@pytest.fixture(scope="module")
+def detailed(cache_path, folder):
+    """What it did with all details."""
+    return done_for_many(cache_path, "--runs", folder / "detailed", "--details"), folder / "detailed" / "label-001"
+
+
+def done_for_many(*arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.getLogger("embed_once"), "handlers", [])
+        patch.setattr(cache.console.notes, "LINE_EVERY_S", np.inf)
+        return invoke(train, *arguments, *QUICK, "--max-epochs", 3)
+
+
+def verdicts_of(run_path):
+    return json.loads((run_path / "metrics.json").read_text())["verdicts"]
 
 
 def assert_one_line(result, *words):
@@ -148,7 +174,7 @@ def test_the_table_shows_what_the_run_folder_holds(heads_train, tmp_path):
 def test_the_table_fits_80_columns(heads_train, tmp_path, weights, spread):
     """Also where every interval is as wide as it can be: 100.0–100.0."""
     result = heads_train(
-        "--details", "--weights", weights, "--max-epochs", 12, cache=shop(tmp_path / "c.h5", spread=spread)
+        "--details", "--weights", weights, "--max-epochs", 4, cache=shop(tmp_path / "c.h5", spread=spread)
     )
     assert result.exit_code == 0
     assert ("100.0–100.0" in result.stdout) == (spread < 1)
@@ -179,33 +205,33 @@ def test_long_names_are_wrapped_and_shortened_to_80_columns(heads_train, tmp_pat
     assert "…" in result.stdout
 
 
-def test_the_verdict_on_the_best_fusion_and_the_path_come_last(heads_train, tmp_path):
-    _, _, verdict = heads_train().stdout.strip().split("\n\n")
-    metrics = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())
+def test_the_verdict_on_the_best_fusion_and_the_path_come_last(usual):
+    result, run_path = usual
+    _, _, verdict = result.stdout.strip().split("\n\n")
+    metrics = json.loads((run_path / "metrics.json").read_text())
     best = max(FUSIONS, key=lambda name: metrics["heads"][name]["validation"]["macro_f1"])
     (sentence,) = [own["sentence"] for own in metrics["verdicts"] if own["fusion"] == best]
     said = " ".join(verdict.split())
     assert said.startswith(f"On the validation rows {best} is the best fusion. {sentence}")
-    assert verdict.splitlines()[-1].startswith(str(tmp_path / "runs" / "label-001"))
+    assert verdict.splitlines()[-1].startswith(str(run_path))
 
 
-def test_the_answer_fits_a_screen_and_details_follow_it(heads_train, monkeypatch):
+def test_the_answer_fits_a_screen_and_details_follow_it(usual, detailed):
     """Eight heads, a row each: what they were trained on, the verdict and the path are all that stands beside."""
-    monkeypatch.setattr(cache.console.notes, "LINE_EVERY_S", np.inf)
-    result, detailed = heads_train(), heads_train("--details")
+    (result, _), (with_details, _) = usual, detailed
     answer = result.stdout.splitlines()[:-1]  # the last line is the run's own path and time
     assert len(answer) <= 18
     assert max(map(len, answer)) <= 80
-    assert detailed.stdout.splitlines()[: len(answer)] == answer
+    assert with_details.stdout.splitlines()[: len(answer)] == answer
     for words in ("McNemar", "10% missing", "(majority)", "late averages", "best epoch", "ECE"):
         assert words not in result.stdout
-        assert words in detailed.stdout
+        assert words in with_details.stdout
     assert "epochs" not in result.stderr
 
 
-def test_each_fusion_has_a_row_with_its_gain_and_one_word(heads_train, tmp_path):
-    lines = table_of(heads_train().stdout)
-    verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
+def test_each_fusion_has_a_row_with_its_gain_and_one_word(usual):
+    result, run_path = usual
+    lines, verdicts = table_of(result.stdout), verdicts_of(run_path)
     assert lines[0].split() == ["head", "accuracy", "macro-F1", "macro-F1", "−", verdicts[0]["single"], "verdict"]
     rows = {line.split()[0]: line for line in lines[2:]}
     for verdict in verdicts:
@@ -214,9 +240,9 @@ def test_each_fusion_has_a_row_with_its_gain_and_one_word(heads_train, tmp_path)
         assert f" {value} [{low}, {high}] " in rows[verdict["fusion"]]
 
 
-def test_a_control_that_is_as_good_is_told_in_one_sentence(heads_train, tmp_path):
-    text = " ".join(heads_train().stdout.split())
-    verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
+def test_a_control_that_is_as_good_is_told_in_one_sentence(usual, heads_train):
+    result, run_path = usual
+    text, verdicts = " ".join(result.stdout.split()), verdicts_of(run_path)
     fusions = [verdict["fusion"] for verdict in verdicts if "centroids" in verdict["no_better_than"]]
     assert fusions == [
         verdict["fusion"] for verdict in verdicts if "control centroids" in " ".join(verdict["warnings"])
@@ -224,12 +250,12 @@ def test_a_control_that_is_as_good_is_told_in_one_sentence(heads_train, tmp_path
     named = "any fusion" if len(fusions) == len(FUSIONS) else ", ".join(fusions)
     assert f"the control centroids may be no worse than {named}" in text
     assert text.count("Careful: ") == 1
-    assert "Careful: " not in heads_train("--controls", "none").stdout
+    assert "Careful: " not in heads_train("--fusion", fusions[0], "--controls", "none").stdout
 
 
-def test_every_fusion_gets_a_verdict_in_words(heads_train, tmp_path):
-    text = " ".join(heads_train("--details").stdout.split())
-    verdicts = json.loads((tmp_path / "runs" / "label-001" / "metrics.json").read_text())["verdicts"]
+def test_every_fusion_gets_a_verdict_in_words(detailed):
+    result, run_path = detailed
+    text, verdicts = " ".join(result.stdout.split()), verdicts_of(run_path)
     assert [verdict["fusion"] for verdict in verdicts] == list(FUSIONS)
     for verdict in verdicts:
         assert verdict["sentence"] in text
@@ -267,7 +293,7 @@ def test_json_is_one_object(heads_train, some_unlabelled, tmp_path):
     ],
 )
 def test_fusions_are_named_one_by_one_or_in_a_list(heads_train, fusion, heads):
-    assert heads_of(heads_train("--fusion", fusion)) == heads
+    assert heads_of(heads_train("--fusion", fusion, "--controls", "none")) == heads
 
 
 @pytest.mark.parametrize("fusion", ["fused", "early,fused", "", ",", "early;late", "Early"])
@@ -425,21 +451,22 @@ def test_encoders_may_be_chosen(heads_train, tmp_path):
     path = shop(tmp_path / "c.h5", encoder="first")
     shop(path, encoder="second")
     assert_one_line(heads_train(cache=path), "but it holds first, second", "--encoder image=first")
-    result = heads_train("--encoder", "image=second", "--encoder", " text = first ", cache=path)
+    result = heads_train("--encoder", "image=second", "--encoder", " text = first ", "--fusion", "early", cache=path)
     assert "image: second  text: first" in result.stdout
 
 
 def test_a_column_may_say_the_sides(heads_train, tmp_path):
     path = shop(tmp_path / "c.h5", columns={"side": ["train", "train", "val", "test", "train"] * 30})
-    assert "90 train, 30 validation, 30 test rows" in heads_train("--split-column", "side", cache=path).stdout
+    result = heads_train("--split-column", "side", "--fusion", "text", cache=path)
+    assert "90 train, 30 validation, 30 test rows" in result.stdout
 
 
-def test_untrained_encoders_are_said_to_be_untrained(heads_train, tmp_path):
-    result = heads_train(cache=shop(tmp_path / "c.h5", encoder="random"))
+def test_untrained_encoders_are_said_to_be_untrained(usual, heads_train, tmp_path):
+    result = heads_train("--fusion", "text", cache=shop(tmp_path / "c.h5", encoder="random"))
     assert (
         "image: random  text: random\nUNTRAINED encoders: these numbers say nothing about real ones.\n" in result.stdout
     )
-    assert "UNTRAINED" not in heads_train().stdout
+    assert "UNTRAINED" not in usual[0].stdout
 
 
 def test_settings_reach_the_run(heads_train, tmp_path):
@@ -459,7 +486,7 @@ def test_settings_reach_the_run(heads_train, tmp_path):
 
 
 def test_a_taken_name_is_refused(heads_train):
-    assert heads_train("--name", "mine").exit_code == 0
+    assert heads_train("--name", "mine", "--fusion", "text").exit_code == 0
     assert "Choose another --name" in heads_train("--name", "mine").stderr
 
 

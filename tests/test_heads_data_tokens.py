@@ -333,10 +333,11 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
 # From a cache to a run and back.
 
 QUICK = TrainSettings(
-    hidden_dim=64, max_epochs=24, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention"),
-    schedule="none", batch_size=256,  # in so few epochs a rate that falls to nothing does not get there
+    hidden_dim=64, max_epochs=12, patience=40, n_resamples=100, dropout=0.1, fusions=("early", "attention"),
+    schedule="none",  # in so few epochs a rate that falls to nothing does not get there
+    batch_size=256, learning_rate=3e-3,
 )  # fmt: skip
-N, N_SYMBOLS, N_VALUES = 1200, 8, 3
+N, N_SYMBOLS, N_VALUES = 800, 6, 3
 
 
 def matching(path, *, n=N, seed=0, with_tokens=True):
@@ -393,7 +394,7 @@ def test_attention_over_tokens_learns_what_pooled_vectors_do_not_hold(report):
 def test_attention_over_split_vectors_does_not_learn_it(folder):
     """So it is the tokens that tell."""
     path = matching(folder / "without.h5", with_tokens=False)
-    settings = replace(QUICK, max_epochs=10, fusions=("attention",), controls=())
+    settings = replace(QUICK, fusions=("attention",), controls=())
     report = train(path, settings=settings, runs_path=folder / "runs")
     assert report.metrics["attention"]["accuracy"] < 0.45
 
@@ -454,7 +455,7 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(cache_path, rep
     tokens["text"] = replace(tokens["text"], counts=counts)
     answers = head.log_probabilities(inputs, present, tokens)
     shuffled = torch.randperm(N, generator=torch.Generator().manual_seed(0))
-    for rows in (torch.arange(7, 8), torch.arange(300), torch.arange(1100, N), shuffled):
+    for rows in (torch.arange(7, 8), torch.arange(300), torch.arange(N - 100, N), shuffled):
         some = head.log_probabilities(
             {name: matrix[rows] for name, matrix in inputs.items()},
             {name: mask[rows] for name, mask in present.items()},

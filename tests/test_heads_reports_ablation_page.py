@@ -19,6 +19,7 @@ from heads.settings import FitSettings
 from heads.workflows.ablate import ablate
 
 pytestmark = pytest.mark.slow
+undrawn_here = pytest.mark.usefixtures("undrawn_here")
 
 HOSTILE = "<img src=x onerror='document.title=1'>{{ 7*7 }} & 商品 \\d $x_1$"
 LONG = "an-encoder-with-a-name-that-no-phone-is-wide-enough-for-" * 2
@@ -51,7 +52,7 @@ def cache_path(folder):
     return shop(folder / "c.h5")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page_of(cache_path, folder):
     """Make a small ablation, trained at most once, and return it with its page."""
 
@@ -59,6 +60,12 @@ def page_of(cache_path, folder):
         return ablate(cache, settings=settings, runs_path=folder / "runs", **options).run_path / "report.html"
 
     return page_of
+
+
+@pytest.fixture(scope="module")
+def usual_path(page_of):
+    """The page of the quick ablation."""
+    return page_of(command=["heads-ablate", "c.h5", "--label", "it's"])
 
 
 def cells(page, table, place):
@@ -69,8 +76,8 @@ def sort(page, table, heading):
     page.locator(f"#{table}-table").get_by_role("button", name=re.compile(rf"^{heading}\W*$")).click()
 
 
-def test_the_page_opens_offline_and_says_what_the_command_prints(page_of):
-    with opened(page_of(command=["heads-ablate", "c.h5", "--label", "it's"])) as page:
+def test_the_page_opens_offline_and_says_what_the_command_prints(usual_path):
+    with opened(usual_path) as page:
         assert page.title() == "label: ablation"
         assert page.locator(".verdict").inner_text().startswith("Chosen on the validation rows: ")
         assert page.locator("h2").all_inner_texts() == [
@@ -87,8 +94,8 @@ def test_the_page_opens_offline_and_says_what_the_command_prints(page_of):
         assert page.locator("text=UNTRAINED").count() == 0
 
 
-def test_a_click_sorts_the_ranking(page_of):
-    with opened(page_of()) as page:
+def test_a_click_sorts_the_ranking(usual_path):
+    with opened(usual_path) as page:
         assert cells(page, "ranking", 1) == [str(place) for place in range(1, 10)]
         sort(page, "ranking", "head")
         assert cells(page, "ranking", 2) == sorted(cells(page, "ranking", 2))
@@ -98,19 +105,25 @@ def test_a_click_sorts_the_ranking(page_of):
         assert len(means) == 9
 
 
-def test_every_job_stands_in_a_table_of_its_own(page_of):
-    with opened(page_of()) as page:
+def test_every_job_stands_in_a_table_of_its_own(usual_path):
+    with opened(usual_path) as page:
         assert len(cells(page, "jobs", 1)) == 8 * 4 + 2  # logistic draws nothing: once a fold
         sort(page, "jobs", "fold")
         assert cells(page, "jobs", 4) == ["0"] * 17 + ["1"] * 17
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_hostile_and_long_names_are_text_and_no_wider_than_a_phone(page_of, folder, dark):
+@pytest.fixture(scope="module")
+def hostile_path(page_of, folder):
+    """A page whose every name is another's markup, or too long."""
     label = HOSTILE.replace("\\", "_")
-    path = shop(folder / f"{dark}.h5", encoders=("other", LONG), label=label)
-    page_path = page_of(replace(QUICK, label=label, seeds=(0,), fusions=("early",)), cache=path)
-    with opened(page_path, width=360, dark=dark) as page:
+    path = shop(folder / "hostile.h5", encoders=("other", LONG), label=label)
+    return page_of(replace(QUICK, label=label, seeds=(0,), fusions=("early",)), cache=path)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_hostile_and_long_names_are_text_and_no_wider_than_a_phone(hostile_path, dark):
+    label = HOSTILE.replace("\\", "_")
+    with opened(hostile_path, width=360, dark=dark) as page:
         assert page.locator("h1").inner_text() == f"{label}: an ablation"
         assert page.title() == f"{label}: ablation"
         assert f"image {LONG}" in page.locator("#ranking-table").inner_text()
@@ -148,6 +161,7 @@ def test_one_job_has_a_page(page_of):
         assert page.locator("figure svg").count() == 1  # its curves
 
 
+@undrawn_here
 def test_more_rows_than_the_page_holds_are_in_the_tables_beside_it(page_of, monkeypatch):
     monkeypatch.setattr("heads.reports.ablation_page.MOST_ROWS", 7)
     with opened(page_of()) as page:
@@ -157,12 +171,14 @@ def test_more_rows_than_the_page_holds_are_in_the_tables_beside_it(page_of, monk
         assert "jobs.csv beside this page has them all, the first 7 are here" in text
 
 
+@undrawn_here
 def test_untrained_encoders_are_called_so(page_of, folder):
     path = shop(folder / "random.h5", encoders=("random",))
     settings = replace(QUICK, fusions=("early",), seeds=(0,), grid={"max_epochs": (2,)})
     assert "UNTRAINED encoders (random)" in words(page_of(settings, cache=path))
 
 
+@undrawn_here
 def test_the_command_names_the_page_and_can_leave_it_out(cache_path, tmp_path):
     quick = ("--max-epochs", 1, "--hidden", 8, "--resamples", 100, "--folds", 2, "--fusion", "early")
     with_page = invoke(ablate_command, cache_path, *quick, "--runs", tmp_path, "--name", "a")
@@ -173,6 +189,7 @@ def test_the_command_names_the_page_and_can_leave_it_out(cache_path, tmp_path):
     assert not (tmp_path / "b" / "report.html").exists()
 
 
+@undrawn_here
 def test_a_page_that_fails_leaves_the_folder_whole(cache_path, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("some mistake")
@@ -192,6 +209,7 @@ def test_a_class_weighing_of_one_s_own_is_a_word_beside_others(page_of):
         assert text.index("(1.0, 2.0") < text.index("balanced")
 
 
+@undrawn_here
 def test_settings_are_shown_as_they_were_asked_for(page_of):
     grid = {"max_epochs": (1,), "hidden_dim": (8,), "per_class": ("16", None)}
     settings = replace(QUICK, fusions=("early",), seeds=(0,), grid=grid)
@@ -204,6 +222,7 @@ def test_settings_are_shown_as_they_were_asked_for(page_of):
     assert not {"metadata counts", "metadata columns", "modalities", "grid", "weights"} & shown.keys()
 
 
+@undrawn_here
 @pytest.mark.parametrize("weights", [None, "auto"])
 def test_weights_that_the_ranking_s_own_rows_fitted_are_called_so(cache_path, tmp_path, weights):
     quick = ("--max-epochs", 1, "--hidden", 8, "--resamples", 100, "--folds", 1, "--fusion", "late", "--name", "a")

@@ -23,6 +23,7 @@ from heads.settings import TrainSettings
 from heads.workflows.train import train
 
 pytestmark = pytest.mark.slow
+undrawn_here = pytest.mark.usefixtures("undrawn_here")
 
 QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=16, max_epochs=3, n_resamples=100, min_rows=1)
 HOSTILE = "<script>document.title = 'run'</script><img src='https://example.org/x.png' onerror='alert(1)'>"
@@ -151,6 +152,7 @@ def test_a_hundred_classes_show_the_most_confused_and_say_what_is_left_out(tmp_p
     assert made.report_path.stat().st_size < 1_500_000
 
 
+@undrawn_here
 def test_two_classes_without_a_mistake_are_reported(tmp_path):
     made = run(tmp_path, n_classes=2, spread=0.01, settings=replace(QUICK, fusions=("early",), max_epochs=10))
     with opened(made.report_path) as page:
@@ -180,6 +182,7 @@ def test_three_modalities_have_a_triangle_of_weights(tmp_path):
         assert is_narrow(page)
 
 
+@undrawn_here
 def test_untrained_encoders_and_controls_are_warned_of(tmp_path):
     path = shop(tmp_path / "c.h5", spread=20.0)
     vectors = {name: np.random.default_rng(0).standard_normal((150, 4)) for name in ("image", "text")}
@@ -198,6 +201,7 @@ def test_untrained_encoders_and_controls_are_warned_of(tmp_path):
         assert "no column of pictures" in page.locator("#products + p").inner_text()
 
 
+@undrawn_here
 def test_a_cache_that_was_written_anew_gives_no_titles(tmp_path, monkeypatch):
     """Its rows may be other products by now."""
     path = shop(tmp_path / "c.h5")
@@ -213,6 +217,7 @@ def test_a_cache_that_was_written_anew_gives_no_titles(tmp_path, monkeypatch):
     assert "<img" not in text
 
 
+@undrawn_here
 def test_a_report_that_fails_leaves_the_run_whole(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("some mistake")
@@ -225,6 +230,7 @@ def test_a_report_that_fails_leaves_the_run_whole(tmp_path, monkeypatch):
     assert not list((tmp_path / "runs" / "label-001").glob("*report*"))
 
 
+@undrawn_here
 def test_the_command_is_shown_as_a_shell_takes_it(tmp_path, monkeypatch):
     path = shop(tmp_path / "a shop" / "c.h5")
     arguments = [str(path), "--fusion", "text", "--max-epochs", "1", "--runs", str(tmp_path / "it's")]
@@ -239,7 +245,8 @@ def test_the_command_is_shown_as_a_shell_takes_it(tmp_path, monkeypatch):
 
 
 def test_no_report_leaves_it_out(tmp_path):
-    done = invoke(command, shop(tmp_path / "c.h5"), "--runs", tmp_path / "runs", "--fusion", "text", "--no-report")
+    arguments = ("--runs", tmp_path / "runs", "--fusion", "text", "--max-epochs", 1, "--no-report")
+    done = invoke(command, shop(tmp_path / "c.h5"), *arguments)
     assert not (tmp_path / "runs" / "label-001" / "report.html").exists()
     assert done.stdout.splitlines()[-1].startswith(f"{tmp_path / 'runs' / 'label-001'}  (")
 
@@ -266,6 +273,7 @@ def test_a_column_that_is_not_there_is_refused_before_anything_is_trained(tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+@undrawn_here
 @pytest.mark.parametrize("weights", [None, "auto", "sweep"])
 def test_a_choice_says_that_its_own_rows_fitted_late_s_weights(tmp_path, weights):
     made = run(tmp_path, settings=replace(QUICK, fusions=("late",), weights=weights))
@@ -273,6 +281,7 @@ def test_a_choice_says_that_its_own_rows_fitted_late_s_weights(tmp_path, weights
     assert shown == (weights is not None)
 
 
+@undrawn_here
 def test_rows_that_were_altered_are_counted_where_they_are_fewer(found, tmp_path, monkeypatch):
     monkeypatch.setattr("heads.experiment.evaluation.ALTERED_ROWS", 7)
     made = run(tmp_path, settings=replace(QUICK, fusions=("early",)))

@@ -4,6 +4,7 @@ nothing."""
 import json
 import platform
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def cache_path(tmp_path_factory):
     vectors = {"image": class_vectors(targets, 4, spread=2.0), "text": class_vectors(targets, 6, seed=1)}
     path = tmp_path_factory.mktemp("tracking") / "c.h5"
     return synthetic_cache(path, vectors, {"label": [f"class {code}" for code in targets]})
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """A database as MLflow makes it in half a hundred migrations, which is copied where they are not what is tested."""
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    from mlflow import MlflowClient
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+        MlflowClient(tracking_uri=f"sqlite:///{path}")
+    return path
 
 
 @pytest.fixture
@@ -198,7 +212,9 @@ def test_a_folder_s_name_is_taken_by_the_letter_in_mlflow_s_address(tmp_path):
 
 
 @mlflow_warns
-def test_no_two_names_become_one_in_mlflow(keep):
+def test_no_two_names_become_one_in_mlflow(keep, empty_store, tmp_path):
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     metrics = {"a:b": 1.0, "a_b": 2.0, "a;b": 3.0, "a_b 2": 4.0, "c:d": 5.0}
     parameters = {"x:y": "1", "x;y": "2"}
     where, _ = keep("mlflow", TrackedRun("r", parameters, metrics, {"a,b": [6.0]}))
@@ -208,7 +224,8 @@ def test_no_two_names_become_one_in_mlflow(keep):
 
 
 @mlflow_warns
-def test_mlflow_s_own_variables_are_honoured_and_children_are_nested(keep, monkeypatch, tmp_path):
+def test_mlflow_s_own_variables_are_honoured_and_children_are_nested(keep, empty_store, monkeypatch, tmp_path):
+    shutil.copy(empty_store, tmp_path / "theirs.db")
     address = f"sqlite:///{tmp_path / 'theirs.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
@@ -334,8 +351,10 @@ def test_a_range_that_was_searched_is_one_parameter(tmp_path):
 @mlflow_warns
 @pytest.mark.usefixtures("_wandb_ends")
 @pytest.mark.parametrize("name", TRACKERS)
-def test_the_commands_tell_a_real_tracker(cache_path, tmp_path, name):
+def test_the_commands_tell_a_real_tracker(cache_path, tmp_path, request, name):
     pytest.importorskip(name, reason=f"{name} is not installed")
+    if name == "mlflow":
+        shutil.copy(request.getfixturevalue("empty_store"), tmp_path / "mlflow.db")
     result = invoke(
         train_command, cache_path, "--runs", tmp_path, "--fusion", "early", "--max-epochs", 2, "--hidden-dim", 8,
         "--name", "a", "--track", name,
@@ -353,6 +372,8 @@ def test_the_commands_tell_a_real_tracker(cache_path, tmp_path, name):
         "wandb": ["wandb/offline-run-*"],
     }
     assert all(list(tmp_path.glob(pattern)) for pattern in written[name])
+    if name == "mlflow":
+        assert {run.info.run_name for run in read_mlflow(f"sqlite:///{tmp_path / 'mlflow.db'}")[0]} >= {"a", "b"}
     assert result.stdout.splitlines()[-1].startswith(str(tmp_path / "b"))
 
 

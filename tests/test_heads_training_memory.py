@@ -1,5 +1,6 @@
 """Heads on a device: stacks stay within their share of its memory, and what does not fit loses nothing."""
 
+import gc
 import logging
 import weakref
 from collections import Counter
@@ -39,6 +40,13 @@ WANT = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
     MemoryError(),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries_are_no_garbage():
+    """Spare what is collected with each memory that is given back all that the tests before have imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def n_parameters(job):

@@ -30,7 +30,7 @@ from heads.workflows.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
-QUICK = TrainSettings(hidden_dim=32, max_epochs=10, n_resamples=100)
+QUICK = TrainSettings(hidden_dim=32, max_epochs=4, n_resamples=100)
 ALL = ["image", "text", *FUSIONS]
 
 
@@ -263,7 +263,7 @@ def test_a_modality_of_noise_is_said_to_add_nothing(tmp_path):
     vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 16, spread=0.5, seed=1)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
     fusions = ("early", "late")
-    found = train(path, settings=replace(QUICK, fusions=fusions), runs_path=tmp_path / "runs")
+    found = train(path, settings=replace(QUICK, fusions=fusions, max_epochs=10), runs_path=tmp_path / "runs")
     assert found.metrics["text"]["accuracy"] > 0.9 > 0.5 > found.metrics["image"]["accuracy"]
     for fusion in fusions:
         start = f"text alone is as good as {fusion}: the image adds less than 2 points here"
@@ -292,7 +292,7 @@ def test_test_rows_never_influence_training(tmp_path):
             targets[tested] = 2 - targets[tested]
         columns = {"label": [f"{code}" for code in targets], "side": sides.tolist()}
         path = synthetic_cache(tmp_path / f"{name}.h5", {"image": image, "text": text}, columns)
-        settings = replace(QUICK, split_column="side", max_epochs=4, schedule="none")
+        settings = replace(QUICK, split_column="side", max_epochs=2, schedule="none")
         runs.append(train(path, settings=settings, runs_path=tmp_path / "runs", name=name))
     for name in ALL:
         first, second = (weights_of(found.run_path, name) for found in runs)

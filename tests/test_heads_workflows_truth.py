@@ -18,9 +18,10 @@ from heads.workflows.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
-QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=32, max_epochs=10, n_resamples=100)
+QUICK = TrainSettings(fusions=("early", "late"), hidden_dim=32, max_epochs=4, n_resamples=100)
 EVERYTHING = replace(
     QUICK,
+    learning_rate=1e-2,  # so that they have learned something in so few epochs
     weights="auto",
     guard=True,
     controls=CONTROLS,
@@ -46,7 +47,7 @@ def noise(tmp_path_factory):
     """A run in which the picture tells nothing."""
     targets = np.arange(800) % 4
     vectors = {"image": class_vectors(targets, 4, signal=0.0), "text": class_vectors(targets, 16, spread=1.5, seed=1)}
-    settings = replace(QUICK, weights="auto", controls=("majority", "logistic"))
+    settings = replace(QUICK, weights="auto", controls=("majority", "logistic"), max_epochs=10)
     return run_on(tmp_path_factory.mktemp("noise"), vectors, targets, settings)
 
 
@@ -91,12 +92,12 @@ def test_where_fusion_learns_nothing_the_majority_is_as_good(tmp_path):
 
 
 def test_exclusive_or_is_won_by_far(tmp_path):
-    bits = np.random.default_rng(0).integers(2, size=(600, 2))
+    bits = np.random.default_rng(0).integers(2, size=(400, 2))
     vectors = {
         "image": class_vectors(bits[:, 0], 6, spread=0.3, seed=1),
         "text": class_vectors(bits[:, 1], 6, spread=0.3, seed=2),
     }
-    settings = replace(QUICK, fusions=("early",), max_epochs=40, patience=15, controls=("majority", "logistic"))
+    settings = replace(QUICK, fusions=("early",), max_epochs=15, learning_rate=1e-2, controls=("majority", "logistic"))
     found = run_on(tmp_path, vectors, bits[:, 0] ^ bits[:, 1], settings)
     (verdict,) = found.verdicts
     assert verdict.accuracy.low > 0.2
@@ -188,7 +189,7 @@ def test_swapped_sides_are_another_run(tmp_path):
         is_train, is_test = sides == "train", sides == "test"
         sides[is_train], sides[is_test] = "test", "train"
 
-    settings = replace(EVERYTHING, controls=(), guard=False)
+    settings = replace(QUICK, fusions=("early",), controls=(), split_column="side")
     first, altered = two_runs(tmp_path, swap, settings)
     assert first.n_rows["train"] == altered.n_rows["test"]
     splits = [read_json(own.run_path / "config.json")["split"] for own in (first, altered)]
@@ -200,7 +201,8 @@ def test_no_row_is_on_two_sides(tmp_path):
     targets = np.arange(240) % 3
     contents = {"image": [f"{n // 2}" for n in range(240)], "text": [f"{n // 3}" for n in range(240)]}
     vectors = {"image": class_vectors(targets // 3, 6, seed=1), "text": class_vectors(targets // 3, 5, seed=2)}
-    found = run_on(tmp_path, vectors, targets, replace(QUICK, controls=()), contents=contents)
+    settings = replace(QUICK, fusions=(), max_epochs=1, controls=())
+    found = run_on(tmp_path, vectors, targets, settings, contents=contents)
     sides = [set(rows) for rows in read_json(found.run_path / "config.json")["split"].values()]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 240
 
@@ -209,7 +211,7 @@ def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_i
     targets = np.arange(240) % 3
     vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
     sides = {"side": [("train", "train", "val", "test")[n % 4] for n in range(240)]}
-    settings = replace(QUICK, split_column="side", controls=())
+    settings = replace(QUICK, fusions=(), max_epochs=1, split_column="side", controls=())
     leaking = {"text": [f"{n // 4}" for n in range(240)]}
     found = run_on(tmp_path, vectors, targets, settings, "leaks", columns=sides, contents=leaking)
     assert any(re.match(r"60 of 60 test rows share .* lets duplicates straddle", note) for note in found.notes)
@@ -218,8 +220,8 @@ def test_a_column_that_lets_duplicates_straddle_is_noted_and_one_that_does_not_i
 
 def test_large_learns_random_labels_by_heart(tmp_path):
     generator = np.random.default_rng(0)
-    vectors = {name: generator.standard_normal((160, 24)) for name in ("image", "text")}
-    labels = generator.integers(4, size=160)
+    vectors = {name: generator.standard_normal((120, 24)) for name in ("image", "text")}
+    labels = generator.integers(4, size=120)
     settings = TrainSettings(fusions=("early",), n_resamples=100, controls=(), **SIZES["large"])
     scored = run_on(tmp_path, vectors, labels, settings).metrics
     assert {name: own["train"]["accuracy"] for name, own in scored.items()} == {"image": 1, "text": 1, "early": 1}
