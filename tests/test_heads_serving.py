@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import struct
 import threading
 import time
@@ -23,7 +24,8 @@ from support import image_bytes, write_review_page
 import heads
 from cache import Cache
 from heads.review.saved_answers import SavedAnswers
-from heads.serving.app import PAGE, make_app
+from heads.serving import page
+from heads.serving.app import make_app
 from heads.serving.gate import POLICY, Gate
 from heads.serving.measurements import Measurements
 from heads.serving.serve_settings import ServeSettings
@@ -457,16 +459,14 @@ def test_every_answer_has_the_strict_policy(client):
         assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 
 
-@pytest.mark.skipif(not (PAGE / "index.html").is_file(), reason="the page is not written yet")
-def test_page_is_sent_as_it_lies_in_the_package(client):
-    for path, name, kind in (
-        ("/", "index.html", "text/html"),
-        ("/app.js", "app.js", "text/javascript"),
-        ("/style.css", "style.css", "text/css"),
-    ):  # fmt: skip
-        done = client.get(path)
-        assert done.content == (PAGE / name).read_bytes()
-        assert done.headers["content-type"].startswith(kind)
+def test_page_is_sent_as_it_lies_in_the_package_and_names_all_its_files(client):
+    text = "".join(path.read_text(encoding="utf-8") for path in page.FILES.values())
+    named = re.findall(r'(?:from "\./|src="|rel="stylesheet" href=")([^"]+)"', text)
+    assert {f"/{name}" for name in named} == page.FILES.keys() - {"/"}
+    for place, path in page.FILES.items():
+        done = client.get(place)
+        assert done.content == path.read_bytes()
+        assert done.headers["content-type"].startswith({".js": "text/javascript"}.get(path.suffix, "text/"))
 
 
 def test_openapi_has_examples_that_are_answered_and_names_nothing_outside(client):

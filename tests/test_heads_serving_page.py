@@ -209,7 +209,7 @@ def test_the_page_averages_as_the_house_does_where_temperatures_were_fitted_or_w
     if "zero" in changes:
         explain["probabilities"] = {"image": PROBABILITIES["image"], "metadata": PROBABILITIES["metadata"]}
         weights = {"image": 0, "text": 1, "metadata": 0}
-    averaged = opened().evaluate("([explain, weights]) => pool(explain, weights)", [explain, weights])
+    averaged = opened().evaluate("async (given) => (await import('/late.js')).pool(...given)", [explain, weights])
     assert averaged == pytest.approx(list(late_by_hand(explain, weights).values()), abs=1e-9)
 
 

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from heads.reports.thumbnails import Thumbnails
 from heads.review.saved_answers import SavedAnswers
+from heads.serving import page
 from heads.serving.about import about
 from heads.serving.answerer import Outcome, Question
 from heads.serving.given import Given, read_many, read_one
@@ -29,10 +30,6 @@ from heads.serving.similar_products import most_similar
 
 __all__ = ["make_app"]
 
-PAGE = Path(__file__).parent / "page"
-PAGE_FILES = {
-    "/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"), "/style.css": ("style.css", "text/css")
-}  # fmt: skip
 N_SIMILAR = 8
 N_TOP = 3
 DESCRIPTION = "Answers of trained heads to products: a picture, a text, and cells of columns; or an id of the cache."
@@ -64,9 +61,8 @@ def make_app(
     if review is not None:
         add_review(app, review)
     _shorten(app)
-    for path, (name, kind) in PAGE_FILES.items():
-        if (PAGE / name).is_file():
-            _add_file(app, path, (PAGE / name).read_bytes(), kind)
+    for path, file in page.FILES.items():
+        _add_file(app, path, file.read_bytes(), page.KINDS[file.suffix])
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(HTTPException, _refuse_plainly)
     for gone in (ClientGoneError, ClientDisconnect):  # while it waits, and while it sends
@@ -235,10 +231,10 @@ def _shorten(app: FastAPI) -> None:
 
 
 def _add_file(app: FastAPI, path: str, content: bytes, kind: str) -> None:
-    async def page(_: Request) -> Response:
+    async def send(_: Request) -> Response:
         return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
 
-    app.add_route(path, page, include_in_schema=False)
+    app.add_route(path, send, include_in_schema=False)
 
 
 async def _refuse(_: Request, refusal: Exception) -> Response:

@@ -14,13 +14,14 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from heads.serving import page
 from heads.serving.measurements import UNANSWERED, Measurements
 from heads.serving.refusal import Refusal
 from heads.serving.serve_settings import ServeSettings, is_loopback
 
 __all__ = ["REVIEW", "Gate", "deadline_of"]
 
-FREE = {"/", "/app.js", "/style.css", "/healthz", "/readyz"}  # without a token: none says anything of products
+FREE = {*page.FILES, "/healthz", "/readyz"}  # without a token: none says anything of products
 REVIEW = "/review"  # and what is below it: the page on which products are labelled
 UNBOUNDED = {"/healthz", "/readyz", "/metrics"}  # answered however many requests there are
 DRAIN_S = 1.0  # what a client still sends is read so long, so that it reads why it is refused
