@@ -53,8 +53,8 @@ THREAD_COUNT = ThreadCount()
 def side_by_side(call: Callable[[One], Result], pieces: Iterable[One]) -> Iterator[Result]:
     """Yield what comes of each piece of work, in their order; as many are under way as torch has threads here.
 
-    Threads that share a piece meet after each operation, and on a busy machine one always waits for another: on two
-    cores with three times the work for them that took five times the CPU time, and ten times as long.
+    Threads that share a piece meet after each operation, and on a busy machine one always waits for another: training
+    for an epoch and all answers took five times the CPU time so, and ten times as long.
     """
     pieces, n_threads = list(pieces), torch.get_num_threads()
     n_at_once = min(n_threads, len(pieces), MOST_AT_ONCE)
