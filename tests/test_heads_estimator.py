@@ -19,7 +19,7 @@ from support import ROOT, class_vectors
 from heads import FusionClassifier, HeadError, LabelError, SettingError
 from heads.data.holdout import draw_holdout
 from heads.settings import FitSettings
-from heads.training.thread_count import ThreadCount
+from heads.threads import ThreadCount
 from heads.training.training_plan import class_weights
 
 pytestmark = pytest.mark.slow

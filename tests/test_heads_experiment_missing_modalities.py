@@ -9,6 +9,7 @@ import torch
 from support import class_vectors, synthetic_cache
 
 import heads.experiment.input_variants
+import heads.experiment.missing_modalities
 from cache import Cache
 from heads.data.draws import generator_of
 from heads.experiment.importance import measure_importance, shuffle_modality
@@ -80,6 +81,32 @@ def test_a_subset_is_what_masks_by_hand_give(shop, only):
     )
     for head in found:
         assert report.missing[only][head.name]["macro_f1"] == macro_f1(head, masked, targets)
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_missing_entries_are_what_masks_by_hand_give(shop, share):
+    """They are looked up among the answers to the subsets."""
+    report, found, vectors, targets = shop
+    generator = generator_of(QUICK.seed, "missing entries")
+    left = {one: drop_entries(vectors.present, one, generator) for one in SHARES}[share]
+    for head in found:
+        assert report.missing[f"{100 * share:.0f}% missing"][head.name]["macro_f1"] == macro_f1(
+            head, vectors.seen(left), targets
+        )
+
+
+def test_each_subset_is_answered_once_and_nothing_else(shop, monkeypatch):
+    _, found, vectors, targets = shop
+    asked = []
+
+    def watched(heads, variants):
+        variants = list(variants)
+        asked.extend(variants)
+        return answer_variants(heads, variants)
+
+    monkeypatch.setattr(heads.experiment.missing_modalities, "answer_variants", watched)
+    score_missing(found, vectors, targets, generator=np.random.default_rng(0))
+    assert len(asked) == len(subsets(["image", "text"]))
 
 
 def test_a_modality_that_is_there_alone_gives_its_own_heads_scores_in_late_fusion(shop):

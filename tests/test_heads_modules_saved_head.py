@@ -170,6 +170,20 @@ def test_an_answer_does_not_depend_on_which_other_rows_are_asked(name):
         assert torch.equal(some, answers[rows]), rows
 
 
+@every_head
+def test_blocks_are_answered_side_by_side_as_one_after_the_other(name):
+    head, vectors = trained(name), vectors_of(3 * BLOCK_ROWS + 76)
+    before = torch.get_num_threads()
+    answers = []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            answers.append(head.log_probabilities(vectors.inputs, vectors.present))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*answers)
+
+
 @pytest.mark.parametrize("name", ["early", "late"])
 def test_a_head_that_answers_for_another_number_of_classes_is_refused(name):
     """The answer for one class alone would be taken for that of each."""

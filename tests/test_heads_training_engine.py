@@ -240,6 +240,18 @@ def test_the_longest_work_comes_first():
     assert stacks_of(jobs) == [[1], [2], [0]]
 
 
+def test_attention_comes_before_a_head_of_as_many_parameters():
+    """Its tokens pass through them one by one."""
+    names = ["image", "text", "early", "gated", "lowrank", "attention"]
+    dims = {"image": 512, "text": 768}
+    jobs = [small_job(name, hidden_dim=256) for name in names]
+    jobs = [
+        replace(job, description=replace(job.description, dims={own: dims[own] for own in job.description.dims}))
+        for job in jobs
+    ]
+    assert [names[place] for (place,) in stacks_of(jobs)][:3] == ["attention", "lowrank", "gated"]
+
+
 def test_heads_over_tokens_stand_alone_and_are_fitted_beside_the_others():
     """Their tokens are ragged."""
     task = small_task()
@@ -344,6 +356,19 @@ def test_the_callers_threads_and_random_numbers_stay_as_they_were(end):
         assert np.array_equal(before[1], np.random.get_state()[1])
     finally:
         torch.set_num_threads(n_threads)
+
+
+@pytest.mark.parametrize(("n_threads", "left"), [(2, 1), (7, 5)])
+def test_who_takes_the_fits_leaves_the_stacks_their_cores(n_threads, left, monkeypatch):
+    monkeypatch.setattr("heads.training.stack_planner.count_parallel", lambda _: 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        jobs = [small_job("early"), small_job("text")]
+        found = [torch.get_num_threads() for _ in fit_jobs(jobs, device=CPU, dtype=torch.float32)]
+        assert (found, torch.get_num_threads()) == ([left, left], n_threads)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_the_caller_drew_before_does_not_count():

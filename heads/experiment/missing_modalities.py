@@ -31,17 +31,27 @@ def score_missing(
     Shape:
         targets: (N,) int64, of the rows of `vectors`
     """
-    shown = {
-        "+".join(names): {name: mask & torch.tensor(name in names) for name, mask in vectors.present.items()}
-        for names in subsets(list(vectors.dims))
-    }
+    names = list(vectors.dims)
+    kept = subsets(names)
+    shown = ({name: mask & torch.tensor(name in some) for name, mask in vectors.present.items()} for some in kept)
+    answered = list(answer_variants(heads, map(vectors.seen, shown)))
+    found = dict(zip(map("+".join, kept), answered, strict=True))
+    # An answer depends on its own row alone: without some entries it is the one of the subset that the row has left.
+    every = {head.name: np.stack([answers[head.name] for answers in answered]) for head in heads}  # (subsets, N) each
+    weights = 2 ** np.arange(len(names))
+    place_of = np.zeros(2 ** len(names), dtype=np.int64)  # of a row that has nothing it is any
+    for place, some in enumerate(kept):
+        place_of[weights @ [name in some for name in names]] = place
     for share in SHARES:
-        shown[f"{100 * share:.0f}% missing"] = drop_entries(vectors.present, share, generator)
+        left = drop_entries(vectors.present, share, generator)
+        places = place_of[sum(weight * left[name].numpy() for weight, name in zip(weights, names, strict=True))]
+        found[f"{100 * share:.0f}% missing"] = {
+            name: answers[places, np.arange(len(targets))] for name, answers in every.items()
+        }
     n_classes = len(heads[0].classes)
-    answers = answer_variants(heads, (vectors.seen(present) for present in shown.values()))
     return {
-        what: {name: scores(targets, own, n_classes) for name, own in answer.items()}
-        for what, answer in zip(shown, answers, strict=True)
+        what: {name: scores(targets, own, n_classes) for name, own in answers.items()}
+        for what, answers in found.items()
     }
 
 

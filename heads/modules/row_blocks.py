@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from heads.data.tokens import ProductTokens, rows_within
 
-__all__ = ["BLOCK_ROWS", "TOKEN_STEP", "row_blocks"]
+__all__ = ["BLOCK_ROWS", "TOKEN_STEP", "RowBlock", "row_blocks"]
 
 BLOCK_ROWS = 1024  # rows are answered in blocks of one size, so that an answer does not depend on their number
 TOKEN_BLOCK_ROWS = 256  # of rows with tokens, which are larger; fewer where the tokens are many
 TOKEN_STEP = 32  # tokens are padded to a multiple of it that follows from the row's own number of tokens
 
+RowBlock: TypeAlias = tuple[Tensor, int, dict[str, int]]  # rows, how many it lacks, each modality's places for tokens
 
-def row_blocks(
-    n_rows: int, tokens: Mapping[str, ProductTokens], *, block_rows: int
-) -> Iterator[tuple[Tensor, int, dict[str, int]]]:
+
+def row_blocks(n_rows: int, tokens: Mapping[str, ProductTokens], *, block_rows: int) -> Iterator[RowBlock]:
     """Yield the rows that are answered together, how many the block lacks, and each modality's places for tokens.
 
     Both the size of a row's block and the places follow from the row's own tokens, and not from the other rows.

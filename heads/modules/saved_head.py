@@ -35,9 +35,10 @@ from heads.modules.golden_rows import GOLDEN_TOLERANCE, N_GOLDEN, check_golden, 
 from heads.modules.head_file import HEAD_VERSION, read_head_file
 from heads.modules.head_inputs import check_contents, find_encoder
 from heads.modules.plugin import shown_error
-from heads.modules.row_blocks import BLOCK_ROWS, row_blocks
+from heads.modules.row_blocks import BLOCK_ROWS, RowBlock, row_blocks
 from heads.modules.seeded import build_empty
 from heads.modules.standardiser import Standardise
+from heads.threads import side_by_side
 from heads.typed_json import read_plain_file
 
 __all__ = ["TrainedHead", "load_head"]
@@ -97,7 +98,6 @@ class TrainedHead:
             answers[places] = block
         return answers
 
-    @torch.inference_mode()
     def answer_blocks(
         self,
         inputs: Mapping[str, Tensor],
@@ -113,12 +113,15 @@ class TrainedHead:
             HeadError: as there.
         """
         states = {name: kept.take(rows) for name, kept in self._checked(tokens or {}, present).items()}
-        for places, n_missing, lengths in row_blocks(len(rows), states, block_rows=self.block_rows):
-            block, mask = (
+
+        @torch.inference_mode()
+        def answered(block: RowBlock) -> tuple[Tensor, Tensor]:
+            places, n_missing, lengths = block
+            vectors, mask = (
                 {name: nn.functional.pad(every[name][rows[places]], pad) for name in self.description.dims}
                 for every, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
             )
-            arguments: list[Mapping] = [block if are_standardised else self.standardise(block, mask), mask]
+            arguments: list[Mapping] = [vectors if are_standardised else self.standardise(vectors, mask), mask]
             if states:
                 batches = {name: states[name].take(places).padded(n_missing).batch(lengths[name]) for name in states}
                 arguments.append(self.standardise.tokens(batches))
@@ -128,7 +131,11 @@ class TrainedHead:
                     f"Expected the head {self.name!r} to answer for each of its {len(self.classes)} classes, but it "
                     f"answers for {answer.shape[1]}. Train it again."
                 )
-            yield places, answer[: len(places)]
+            return places, answer[: len(places)]
+
+        blocks = row_blocks(len(rows), states, block_rows=self.block_rows)
+        # Of a class of the user's own nobody knows whether it may be called from several threads.
+        return side_by_side(answered, blocks) if self.description.plugin is None else map(answered, blocks)
 
     def probabilities(self, vectors: Vectors) -> np.ndarray:
         """Return the probability of every class for products of a cache, (N, K) float32."""

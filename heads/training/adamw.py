@@ -7,7 +7,6 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 from heads.device import to_device
 
@@ -41,8 +40,7 @@ class StackedAdamW:
         for (rate, decay), run in groupby(rates):
             span = slice(start, start := start + len(list(run)))
             state = [[tensor.detach()[span] for tensor in side] for side in (parameters, self._averages, self._squares)]
-            steps = [torch.full((), float(self._n_steps), device=tensor.device) for tensor in parameters]
-            self._runs.append((span, rate, decay, state, steps))
+            self._runs.append((span, rate, decay, state))
 
     @torch.no_grad()
     def step(self, grads: Sequence[Tensor], shares: Sequence[float]) -> None:
@@ -56,14 +54,15 @@ class StackedAdamW:
             shares: J numbers, of the heads' learning rates
         """
         self._n_steps += 1
-        for span, rate, decay, (parameters, averages, squares), steps in self._runs:
+        n_steps = torch.full((), float(self._n_steps), device=self._averages[0].device)
+        for span, rate, decay, (parameters, averages, squares) in self._runs:
             first, *others = shares[span]
             is_one = all(share == first for share in others)
             before = [] if is_one else [tensor.clone() for tensor in parameters]
             grads_of_run = grads if len(self._runs) == 1 else [grad[span] for grad in grads]
-            adamw(
-                parameters, list(grads_of_run), averages, squares, [], steps,
-                fused=True, amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
+            torch._fused_adamw_(
+                parameters, list(grads_of_run), averages, squares, [], [n_steps] * len(parameters),
+                amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
                 lr=rate * first if is_one else rate, weight_decay=decay,
             )  # fmt: skip
             if not is_one:

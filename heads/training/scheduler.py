@@ -14,19 +14,18 @@ import torch
 from cache.out_of_memory import is_out_of_memory
 from heads.device import give_memory_back
 from heads.errors import HeadError, HeadMemoryError, LabelError
+from heads.threads import THREAD_COUNT
 from heads.training.direct import fit_direct
 from heads.training.gradient_loop import descend
 from heads.training.job import Fit, Job, Task
 from heads.training.row_source import Source, open_source
 from heads.training.stack_planner import plan_stacks
-from heads.training.thread_count import ThreadCount
 
 __all__ = ["fit", "fit_jobs"]
 
 log = logging.getLogger("embed_once")
 
 CPU = torch.device("cpu")
-THREAD_COUNT = ThreadCount()
 MOST_WAITING = 16  # fits that nobody has taken yet; the threads wait before there are more
 POLL_S = 0.1
 
@@ -84,6 +83,7 @@ def fit_jobs(
             results.put(error)
 
     THREAD_COUNT.enter()
+    torch.set_num_threads(max(1, torch.get_num_threads() - plan.n_parallel))  # who takes the fits shares the cores
     pool = ThreadPoolExecutor(plan.n_parallel, "stack")
     try:
         for places in plan.stacks:

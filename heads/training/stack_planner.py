@@ -12,6 +12,7 @@ from torch import Tensor
 
 from heads.device import count_parallel
 from heads.errors import HeadError, SettingError
+from heads.head_types import head_type
 from heads.modules.seeded import build_empty
 from heads.training.footprint import footprint
 from heads.training.job import Job, Task
@@ -63,7 +64,7 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
         job_bytes = _job_bytes(jobs[places[0]], like, n_alike=len(places), otherwise=most_bytes)
         n_together = max(1, min(most, most_bytes // job_bytes))
         n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
-        work = job_bytes * n_each * jobs[places[0]].n_epoch_rows
+        work = job_bytes * n_each * jobs[places[0]].n_epoch_rows * _n_uses(jobs[places[0]])
         stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
     stacks.sort(key=lambda stack: -stack[0])
     return Plan([places for _, places in stacks], max(1, min(n_parallel, len(stacks))), like)
@@ -126,6 +127,11 @@ def _job_bytes(job: Job, like: Tensor, *, n_alike: int, otherwise: int) -> int:
 def _window_bytes(job: Job) -> int:
     """Return what a job's rows at hand take, for each byte of a number; 0 where they are in memory anyway."""
     return WINDOW_ROWS * job.task.total_dim if job.task.on_disk else 0
+
+
+def _n_uses(job: Job) -> int:
+    """Return how often a step takes a parameter for each row, about: of attention once a token."""
+    return job.description.n_tokens if head_type(job.description.name).takes_tokens else 1
 
 
 def _n_parameters(job: Job) -> int:
