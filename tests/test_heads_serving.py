@@ -255,6 +255,15 @@ def test_picture_of_a_product_is_shown_small_and_no_other_file(client, served_ru
     assert [client.get(f"/products/{row}/picture").status_code for row in tricks] == [404] * len(tricks)
 
 
+def test_it_is_said_where_no_picture_of_a_known_product_is_found(served, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="embed_once"):
+        make_app(served.service)
+        assert not caplog.messages
+        make_app(served.service, image_root=tmp_path)
+    (said,) = caplog.messages
+    assert said.startswith("Known products are shown without pictures. None of the pictures that image names was found")
+
+
 def test_picture_that_leads_out_of_the_root_is_not_shown(served, served_run, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "0.png").symlink_to(served_run.catalogue_path.parent / "images" / "0.png")

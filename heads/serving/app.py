@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from heads.reports.thumbnails import Thumbnails
 from heads.review.saved_answers import SavedAnswers
 from heads.serving import page
 from heads.serving.about import about
@@ -126,7 +125,7 @@ def _said(service: Service, outcome: Outcome, *, top: int, is_explained: bool) -
 
 def _add_products(app: FastAPI, service: Service, image_root: Path | None) -> None:
     settings, known = service.settings, service.products
-    thumbnails = None if known is None else Thumbnails(known.picture_folder(image_root or known.cache.path.parent))
+    thumbnails = None if known is None else known.thumbnails(image_root or known.cache.path.parent)
     options: dict[str, dict[str, Any]] = {
         "n": {"type": "integer", "default": N_SIMILAR, "minimum": 1},
         "by": {"type": "string", "enum": ["fused", "image", "text"], "default": "fused"},

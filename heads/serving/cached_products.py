@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,17 @@ from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
 from heads.modules.head_inputs import check_contents, find_encoder
 from heads.modules.saved_head import TrainedHead
-from heads.reports.picture_folder import find_picture_folder
+from heads.reports.picture_folder import find_picture_folder, no_pictures_note
+from heads.reports.thumbnails import Thumbnails
 
 __all__ = ["CachedProducts", "VectorTable"]
+
+log = logging.getLogger("embed_once")
 
 MOST_IN_MEMORY_BYTES = 2 * 2**30  # of all vectors; more stay on the disk
 BLOCK_ROWS = 16_384  # contents compared at once
 MOST_CHARACTERS = 160  # of a title
+N_LOOKED_FOR = 8  # pictures, before it is said that there are none
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ class CachedProducts:
         named = text.columns if text is not None else [usual_column("text", columns) or ""]
         self._titles = [cache.column(name) for name in named if name in columns]
         name = image.columns[0] if image is not None and image.columns else usual_column("image", columns)
-        self._pictures = cache.column(name) if name in columns else []
+        self._picture_column, self._pictures = (name, cache.column(name)) if name in columns else ("", [])
         label = heads[0].label
         self._labels = cache.column(label) if label in columns else []
 
@@ -195,9 +201,13 @@ class CachedProducts:
         """Return a product's class in the cache; None where the cache does not say."""
         return (self._labels[row] or None) if self._labels else None
 
-    def picture_folder(self, root: Path) -> Path:
-        """Return the folder that pictures' paths are relative to: `root`, or one below it."""
-        return find_picture_folder(self.cache, self._pictures, root)
+    def thumbnails(self, root: Path) -> Thumbnails:
+        """Return the pictures, with paths relative to `root` or a folder below it; say so where none is found."""
+        thumbnails = Thumbnails(find_picture_folder(self.cache, self._pictures, root))
+        first = list(islice((cell for cell in self._pictures if cell.strip()), N_LOOKED_FOR))
+        if first and not any(thumbnails.content(cell) for cell in first):
+            log.info("Known products are shown without pictures. %s", no_pictures_note(self._picture_column, first))
+        return thumbnails
 
     def picture_cell(self, row: int) -> str:
         """Return the cell that names a product's picture, empty where nothing does."""
