@@ -100,3 +100,52 @@ def test_json_beside_folders_of_pictures_is_no_catalogue(tmp_path):
     (tmp_path / "cups" / "1.png").write_bytes(image_bytes())
     (tmp_path / "classes.json").write_text('{"cups": 0}')
     assert [row["label"] for row in rows_of(open_table(tmp_path))] == ["cups"]
+
+
+# --- tables in folders below, and splits
+
+
+def test_tables_below_a_folder_without_any_are_its_catalogue(tmp_path, caplog):
+    """As a repository of a dataset has them: a text about it, and the tables in a folder or one a split."""
+    put(tmp_path, README_md="read me")
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    put(tmp_path / ".cache", z_csv="id,text\n9,x\n")
+    put(tmp_path / "data", a_csv="id,text\n1,red\n", settings_json="{}")
+    put(tmp_path / "data" / "more", b_csv="text,id\nblue,2\n")
+    with caplog.at_level("INFO"):
+        catalogue = read_catalogue(tmp_path, TEXT)
+    assert (catalogue.ids, catalogue.columns["text"]) == (["1", "2"], ["red", "blue"])
+    assert f"holds tables in folders below it: 2 are read, the first {tmp_path}/data/a.csv." in caplog.text
+    put(tmp_path, c_csv="id,text\n3,green\n")
+    assert read_catalogue(tmp_path, TEXT).ids == ["3"]
+
+
+def test_pictures_below_keep_tables_below_from_being_the_catalogue(tmp_path):
+    put(tmp_path / "hats", a_csv="id,text\n1,red\n")
+    (tmp_path / "hats" / "1.png").write_bytes(image_bytes())
+    assert [row["label"] for row in rows_of(open_table(tmp_path))] == ["hats"]
+
+
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (["train-00000-of-00001", "test-00000-of-00001"], "train test"),
+        (["shop_TRAIN", "shop_val", "shop_test"], "TRAIN val test"),
+        (["default/train/0000", "default/partial-test/0000"], "train test"),
+        (["train-0", "train-1"], ""), (["train", "more"], ""), (["train-test", "test"], ""), (["trainers", "test"], ""),
+    ],
+)  # fmt: skip
+def test_names_of_tables_that_say_a_split_are_a_column(tmp_path, files, splits):
+    for number, file in enumerate(files):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{file}.csv").write_text(f"id,text\n{number},red\n")
+    rows = rows_of(open_table(tmp_path))
+    assert len(rows) == len(files)
+    assert {row["id"]: row.get("split", "") for row in rows} == {
+        str(number): splits.lower().split()[number] if splits else "" for number in range(len(files))
+    }
+
+
+def test_a_column_split_of_the_tables_own_is_kept(tmp_path):
+    put(tmp_path, train_csv="id,text,split\n1,red,a\n", test_csv="id,text,split\n2,red,b\n")
+    assert {row["id"]: row["split"] for row in rows_of(open_table(tmp_path))} == {"1": "a", "2": "b"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from contextlib import suppress
 from importlib import import_module
@@ -21,6 +22,8 @@ from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
 
 __all__ = ["open_table", "usual_modalities"]
+
+log = logging.getLogger("embed_once")
 
 COMPRESSIONS = (".bz2", ".gz", ".tar", ".xz", ".zip", ".zst")
 BY_NAME = {one.name: one for one in FORMATS}
@@ -80,7 +83,9 @@ def _open_rows(path: Path, settings: ExtractSettings) -> Table:
     if chosen is not SEVERAL:
         table = _open_one(path, chosen, settings)
         return merge_products(table, path, settings) if chosen.is_sheet else table
-    files = _tables_in(path) if os.path.isdir(path) else find_files(path)
+    files = _tables_of(path) if os.path.isdir(path) else find_files(path)
+    if os.path.isdir(path) and (below := [file for file in files if file.parent != path]):
+        log.info("%s holds tables in folders below it: %d are read, the first %s.", path, len(below), below[0])
     formats = {file: _file_format(file) for file in files}
     several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
     return merge_products(several, path, settings) if all(one.is_sheet for one in formats.values()) else several
@@ -156,16 +161,27 @@ def _folder_format(path: Path) -> Format:
             f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
             f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
-    if tables and not shards and folder is None:
+    if (tables or _tables_of(path)) and not shards and folder is None:
         return SEVERAL
     return BY_NAME["tar shards" if shards else "class folders"]
 
 
+def _tables_of(folder: Path) -> list[Path]:
+    """Return the tables right in a folder, or, where neither these nor pictures are in it, those of folders below."""
+    if (tables := _tables_in(folder)) or _holds_pictures(folder):
+        return tables
+    for below, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        tables += _tables_in(Path(below))
+    return [table for table in tables if _suffix(table) != ".json"] or tables  # such as settings of something
+
+
 def _tables_in(folder: Path) -> list[Path]:
-    """Return the tables right in a folder, sorted by name; lists of failures are our own, and none."""
+    """Return the tables right in a folder, sorted by name; lists of failures, and what tells of a dataset, are none."""
     suffixes = {suffix for one in FORMATS for suffix in one.suffixes} - {".tar"}
     names = [name for name in os.listdir(folder) if _suffix(Path(name)) in suffixes]
-    return [folder / name for name in sorted(names) if not name.startswith(".") and not name.endswith(".failures.csv")]
+    names = [name for name in names if not name.startswith(".") and not name.endswith(".failures.csv")]
+    return [folder / name for name in sorted(names) if name != "dataset_infos.json"]
 
 
 def _holds_pictures(folder: Path) -> bool:

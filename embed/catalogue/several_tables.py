@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from embed.catalogue.bad_lines import N_EXAMPLES, BadLines
+from embed.catalogue.split_names import SPLIT, splits_of_files
 from embed.catalogue.table import Table
 from embed.errors import CatalogueError
 
@@ -14,6 +15,8 @@ __all__ = ["SeveralTables"]
 
 class SeveralTables:
     """The rows of tables one after another, {file: table}; columns may stand in another order.
+
+    Where their files' names say splits, so does a column ``split``, unless they have one.
 
     Raises:
         CatalogueError: one has other columns than the first.
@@ -33,6 +36,8 @@ class SeveralTables:
                     f"Expected the tables of {path} to have the same columns, but {other} {' and '.join(parts)}, other "
                     f"than {first}. Name one of them, or give all the same columns; --labels joins one by id."
                 )
+        self._splits = {} if SPLIT in self.columns else splits_of_files(tables.keys())
+        self.columns = [*self.columns, *([SPLIT] if self._splits else [])]
 
     @property
     def bad_lines(self) -> BadLines:
@@ -48,9 +53,10 @@ class SeveralTables:
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the rows table by table, each column a list of cells."""
-        for table in self.tables.values():
+        for file, table in self.tables.items():
             for batch in table.batches():
-                yield {name: batch[name] for name in self.columns}
+                cells = {SPLIT: [self._splits[file]] * len(next(iter(batch.values())))} if self._splits else {}
+                yield {name: {**batch, **cells}[name] for name in self.columns}
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:

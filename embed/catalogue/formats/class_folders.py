@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.split_names import SPLITS
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
@@ -23,7 +24,6 @@ __all__ = ["PICTURE_SUFFIXES", "ClassFolders"]
 PICTURE_SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
 )  # fmt: skip
-SPLITS = {"dev", "eval", "evaluation", "test", "testing", "train", "training", "val", "valid", "validation"}
 N_NAMED = 3  # tables that are told of
 
 _TABLE = re.compile(r"\.(arrow|csv|jsonl?|ndjson|parquet|pq|tab|tsv|xlsx)(\.(bz2|gz|xz|zip|zst))?$", re.IGNORECASE)

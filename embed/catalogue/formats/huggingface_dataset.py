@@ -19,6 +19,7 @@ import pyarrow as pa
 from cache.reading import names_in, raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.arrow_cells import ArrowColumns, PictureColumn, reading_arrow
+from embed.catalogue.split_names import SPLIT
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import FilePart, PlacedCell
 from embed.errors import CatalogueError
@@ -28,7 +29,6 @@ __all__ = ["SavedDataset"]
 
 FILE_MAGIC = b"ARROW1"  # of the file format; the other, the stream, has none
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
-SPLIT = "split"
 KIND = "an Arrow file"
 
 log = logging.getLogger("embed_once")

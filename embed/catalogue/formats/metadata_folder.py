@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, SPLITS
+from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
+from embed.catalogue.split_names import SPLIT, SPLITS
 from embed.catalogue.table import Table
 from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
@@ -22,7 +23,6 @@ __all__ = ["METADATA_NAMES", "MetadataFolder", "metadata_files"]
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_NAME = "file_name"
-SPLIT = "split"
 
 log = logging.getLogger("embed_once")
 
