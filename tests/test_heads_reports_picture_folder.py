@@ -11,7 +11,7 @@ from support import CountingEncoder, image_bytes
 
 from cache import Cache
 from embed import ExtractSettings, extract
-from heads.reports import picture_folder, shard_pictures
+from heads.reports import folders_below, picture_folder, shard_pictures
 from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.report_settings import ReportSettings
 from heads.reports.thumbnails import Thumbnails
@@ -80,9 +80,9 @@ def test_folders_of_names_in_another_form_of_unicode_are_found(shop):
     assert folder_of(shop / "c.h5") == shop / "data"
 
 
-@pytest.mark.parametrize("cell", ["s3://shop/{}.png", "p.parquet#{}", "../photos/mug/{}.png", "data:image/png;{}", ""])
+@pytest.mark.parametrize("cell", ["s3://shop/{}.png", "p.arrow#{}", "../photos/mug/{}.png", "data:image/png;{}", ""])
 def test_no_folder_is_listed_for_cells_that_name_no_picture_below_one(shop, monkeypatch, cell):
-    monkeypatch.setattr(picture_folder, "_folders_below", None)
+    monkeypatch.setattr(picture_folder, "folders_below", None)
     with Cache(shop / "c.h5") as cache:
         assert find_picture_folder(cache, [cell.format(n) for n in range(10)], shop) == shop
 
@@ -95,7 +95,7 @@ def test_nothing_outside_of_the_root_is_found(shop, monkeypatch):
     (shop.parent / "data").rename(shop / "data")
     for bound, most in (("MOST_FOLDERS", 1), ("MOST_ENTRIES", 1), ("MOST_DEPTH", 1)):
         with monkeypatch.context() as patch:
-            patch.setattr(picture_folder, bound, most)
+            patch.setattr(folders_below, bound, most)
             assert folder_of(shop / "c.h5") == shop
     assert folder_of(shop / "c.h5") == shop / "data/photos"
 
@@ -158,7 +158,7 @@ def test_a_shard_outside_of_the_root_or_that_is_none_shows_nothing(tmp_path):
 
 
 def test_pictures_in_tables_are_said_to_be_there():
-    assert "stand inside tables" in no_pictures_note("image", ["p.parquet#3"])
+    assert "stand inside Arrow files" in no_pictures_note("image", ["p.arrow#3"])
     assert "behind URLs" in no_pictures_note("image", ["", "https://shop/1.jpg", "s3://shop/1.jpg"])
     assert "--image-root" in no_pictures_note("image", ["a#3.jpg", "https://shop/1.jpg"])
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from cache import Cache, content_key
+from heads.reports.folders_below import folders_below
 from heads.reports.shard_pictures import split_member
 from heads.reports.thumbnails import Thumbnails, spelt_below
 
@@ -20,13 +19,10 @@ __all__ = ["find_picture_folder", "no_pictures_note"]
 N_SAMPLED = 8  # pictures, by which a folder is known
 N_TRIED = 2  # of them, one of which must be there before the others are looked for
 MOST_SHARDS = 2  # that these are in: each is looked through for its members
-MOST_FOLDERS = 100  # that are looked at
-MOST_ENTRIES = 10_000  # of these folders
-MOST_DEPTH = 3  # of a folder below the root
 
 IMAGE = "image"
 
-_IN_TABLE = re.compile(r"\.(parquet|pq|arrow)#[0-9]+$", re.IGNORECASE)
+_IN_ARROW = re.compile(r"\.arrow#[0-9]+$", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
@@ -42,7 +38,7 @@ def find_picture_folder(cache: Cache, cells: Sequence[str], root: Path) -> Path:
     if not sample or any(_are_there(root, sample)):
         return root
     tried = dict(list(sample.items())[:N_TRIED])
-    for folder in _folders_below(root):
+    for folder in folders_below(root):
         names = (split_member(cell)[0] for cell in tried)
         if (
             any(spelt_below(folder, name) is not None for name in names)
@@ -56,8 +52,8 @@ def find_picture_folder(cache: Cache, cells: Sequence[str], root: Path) -> Path:
 def no_pictures_note(column: str, cells: Sequence[str]) -> str:
     """Return why a page has no pictures though a column names such, and what to do."""
     first = [cell.strip() for cell in cells if cell.strip()][:N_SAMPLED]
-    if any(_IN_TABLE.search(cell) for cell in first):
-        return f"The pictures that {column} names stand inside tables, which pages do not read."
+    if any(_IN_ARROW.search(cell) for cell in first):
+        return f"The pictures that {column} names stand inside Arrow files, which pages do not read."
     if first and all(_URL.match(cell) for cell in first):
         return f"The pictures that {column} names are behind URLs, which pages do not fetch."
     return (
@@ -87,7 +83,7 @@ def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
         cell, row = cells[place].strip(), int(rows[place])
         if not cell or "\0" in cell or os.path.isabs(cell) or ".." in Path(cell).parts:
             continue
-        if _URL.match(cell) or _IN_TABLE.search(cell):
+        if _URL.match(cell) or _IN_ARROW.search(cell):
             continue
         shard, member = split_member(cell)
         shards |= {shard} if member else set()
@@ -100,27 +96,3 @@ def _sample(cache: Cache, cells: Sequence[str]) -> dict[str, str]:
 def _key(cache: Cache, row: int) -> str:
     [key] = cache.tables.read(f"{IMAGE}/key", slice(row, row + 1))
     return bytes(key).decode("ascii", "replace")
-
-
-def _folders_below(root: Path) -> Iterator[Path]:
-    """Yield the first folders below one, the nearest first; none that is a link or begins with a dot."""
-    waiting = deque([(root, 0)])
-    n_folders = n_entries = 0
-    while waiting and n_entries < MOST_ENTRIES:
-        folder, depth = waiting.popleft()
-        names = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in islice(entries, MOST_ENTRIES - n_entries):
-                    n_entries += 1
-                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                        names.append(entry.name)
-        except OSError:  # it may not be read, or is gone
-            continue
-        for name in sorted(names):
-            n_folders += 1
-            if n_folders > MOST_FOLDERS:
-                return
-            yield folder / name
-            if depth + 1 < MOST_DEPTH:
-                waiting.append((folder / name, depth + 1))

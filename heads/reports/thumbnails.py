@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cache.name_spellings import spelling_in
 from cache.pages.page import THUMBNAIL_SIDE, jpeg_url, small_jpeg
 from heads.reports.shard_pictures import ShardMembers, split_member
+from heads.reports.table_pictures import TablePictures
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,7 +26,7 @@ MAX_PIXELS = 50_000_000  # 200 MB of RGBA
 
 
 class Thumbnails:
-    """The pictures below a folder, as files or in tar shards; a cell that leads out of it shows nothing.
+    """The pictures below a folder, as files, in tar shards or in tables; a cell that leads out of it shows nothing.
 
     So does one that leads out by links.
     """
@@ -34,6 +35,7 @@ class Thumbnails:
         self.root = root.resolve()
         self.side = side  # pixels at most
         self._members = ShardMembers()
+        self._tables = TablePictures(self.root)
 
     def url(self, cell: str) -> str | None:
         """Return the picture that a cell names as a small data URL; None where there is none to show."""
@@ -56,11 +58,11 @@ class Thumbnails:
         """Return the bytes of the picture's file that a cell names; None where there is none below the folder."""
         try:
             return self._read(cell)
-        except Exception:  # noqa: BLE001 - so does tarfile on a damaged shard
+        except Exception:  # noqa: BLE001 - so do tarfile and pyarrow on damaged files
             return None
 
     def _read(self, cell: str) -> bytes:
-        """Return the bytes of the regular file, or of the member of a shard, that a cell names."""
+        """Return the bytes of the file, of the member of a shard, or of the row of a table, that a cell names."""
         if not cell.strip():
             raise ValueError("the cell is empty")
         path, member = spelt_below(self.root, cell.strip()), ""
@@ -68,7 +70,7 @@ class Thumbnails:
             shard, member = split_member(cell.strip())
             path = spelt_below(self.root, shard) if member else None
         if path is None:
-            raise FileNotFoundError(cell)
+            return self._tables.read(cell.strip(), most_bytes=MAX_BYTES)
         path = path.resolve(strict=True)
         if not path.is_relative_to(self.root):
             raise ValueError("the file is not below the root")
