@@ -65,6 +65,13 @@ def test_shards_are_named_by_pattern_or_folder(tmp_path, monkeypatch, pattern, n
     assert len(rows_of(open_table(pattern))) == n_shards
 
 
+def test_shards_below_a_folder_without_any_are_its_own(tmp_path):
+    for n, folder in enumerate(("data/train", "data/test", ".git/large")):
+        (tmp_path / folder).mkdir(parents=True)
+        make_shard(tmp_path / folder / "s.tar", {f"{n}.txt": b"x"})
+    assert sorted(row["id"] for row in rows_of(open_table(tmp_path))) == ["0", "1"]
+
+
 @pytest.mark.parametrize("pattern", ["s-{000..009}.tar", "t-*.tar", "s-{0..999999999999}.tar"])
 def test_a_shard_that_is_not_there_is_named(pattern):
     make_shard("s-000.tar", {"1.txt": b"x"})

@@ -1,16 +1,17 @@
-"""The files that a pattern names: ``part-{000..003}.csv``, ``part-*.csv``, ``{train,test}.csv``."""
+"""The files that a pattern names, ``part-{000..003}.csv``, ``part-*.csv``, ``{train,test}.csv``, and folders below one."""
 
 from __future__ import annotations
 
 import glob
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from embed.errors import CatalogueError
 
-__all__ = ["find_files", "is_pattern"]
+__all__ = ["find_files", "folders_within", "is_pattern"]
 
 MOST_FILES = 1_000_000
 SIGNS = "{*?["
@@ -55,3 +56,10 @@ def _expand(name: str) -> Iterator[str]:
         return
     for word in words:
         yield from _expand(name[: match.start()] + word + name[match.end() :])
+
+
+def folders_within(folder: Path) -> Iterator[Path]:
+    """Yield a folder and all below it, by name; none that begins with a dot, and none that is a link."""
+    for path, names, _ in os.walk(folder):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        yield Path(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cache.cloud.local_copies import local_copy
 from cache.reading import raise_if_refused
-from embed.catalogue.file_patterns import find_files, is_pattern
+from embed.catalogue.file_patterns import find_files, folders_within, is_pattern
 from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix
 from embed.catalogue.joined_table import JoinedTable
 from embed.catalogue.product_rows import merge_products
@@ -163,16 +163,17 @@ def _folder_format(path: Path) -> Format:
         )
     if (tables or _tables_of(path)) and not shards and folder is None:
         return SEVERAL
-    return BY_NAME["tar shards" if shards else "class folders"]
+    from embed.catalogue.formats.webdataset import find_shards
+
+    has_shards = bool(shards) or (not _holds_pictures(path) and bool(find_shards(path)))
+    return BY_NAME["tar shards" if has_shards else "class folders"]
 
 
 def _tables_of(folder: Path) -> list[Path]:
     """Return the tables right in a folder, or, where neither these nor pictures are in it, those of folders below."""
     if (tables := _tables_in(folder)) or _holds_pictures(folder):
         return tables
-    for below, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        tables += _tables_in(Path(below))
+    tables = [table for below in folders_within(folder) for table in _tables_in(below)]
     return [table for table in tables if _suffix(table) != ".json"] or tables  # such as settings of something
 
 

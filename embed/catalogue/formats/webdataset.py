@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.file_patterns import find_files
+from embed.catalogue.file_patterns import find_files, folders_within
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.json_lines import Names, parse_object
 from embed.catalogue.list_columns import is_asked
@@ -188,12 +188,18 @@ def _is_view(kind: str) -> bool:
 def find_shards(path: Path) -> list[Path]:
     """Return the shards that a path names: a tar file, a folder of such, ``shard-{000..003}.tar`` or ``shard-*.tar``.
 
+    A folder without any has those of the folders below it.
+
     Raises:
         CatalogueError: one of them is not there, or the braces count downwards.
     """
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.suffix.lower() == ".tar" and file.is_file())
+        return _shards_in(path) or [shard for folder in folders_within(path) for shard in _shards_in(folder)]
     return [path] if path.is_file() else find_files(path)
+
+
+def _shards_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".tar" and file.is_file())
 
 
 def _members(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
