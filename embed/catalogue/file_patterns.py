@@ -1,4 +1,4 @@
-"""The files that a pattern names, ``part-{000..003}.csv``, ``part-*.csv``, ``{train,test}.csv``, and folders below one."""
+"""Files that a pattern names, ``part-{000..003}.csv``, ``part-*.csv``, ``{train,test}.csv``, and folders below one."""
 
 from __future__ import annotations
 
