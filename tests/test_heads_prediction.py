@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from heads import HeadError, Run, RunError, TrainSettings, train
 from heads.commands.export import export
 from heads.commands.predict import predict
 from heads.prediction.answers import Answers
-from heads.prediction.catalogue_cache import RawColumns, _made_as, usual_cache_path
+from heads.prediction.catalogue_cache import RawColumns, _made_as, _settings, usual_cache_path
 from heads.prediction.products import Product, picture_bytes
 
 pytestmark = pytest.mark.slow
@@ -324,6 +325,24 @@ def test_who_has_no_answer_goes_to_the_review_and_is_not_counted(shop, tmp_path)
     result = predicted(shop / "runs/run", source, "--head", "text", "-o", out, "--threshold", "0")
     assert "answers of text to 1 of 2 products.\n" in result.stdout
     assert [line["id"] for line in lines_of((tmp_path / "review.csv").read_text())] == ["b"]
+
+
+@pytest.mark.parametrize(("folder", "is_same"), [("train_images", True), ("test_images", False)])
+def test_another_template_is_looked_for_where_that_of_the_training_leads_nowhere(folder, is_same, tmp_path, caplog):
+    """A competition's pictures for training and for testing stand in two folders."""
+    templates = ["train_images/{id}.jpg"]
+    run = SimpleNamespace(
+        encoders={"image": None}, contents={"image": ContentSpec("image", {"columns": [], "templates": templates})},
+        metadata_columns=(), cache_path=None, path=tmp_path, heads=["image"],
+    )  # fmt: skip
+    source = write_catalogue(tmp_path / "shop", [{"id": f"{n}"} for n in range(5)])
+    (source.parent / folder).mkdir()
+    for n in range(1, 5):  # that one picture is gone does not matter
+        (source.parent / folder / f"{n}.jpg").write_bytes(image_bytes((n, 0, 0)))
+    with caplog.at_level("INFO", logger="embed_once"):
+        settings, absent = _settings(run, source, RawColumns())
+    assert (settings.image_template, absent) == (tuple(templates) if is_same else (), frozenset())
+    assert ("another template is looked for" in caplog.text) == (not is_same)
 
 
 def test_pictures_are_found_by_a_column_where_training_had_a_template(shop):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import ContentSpec
+from cache.cloud.addresses import is_address
 from cache.console.notes import without_notes
 from cache.reading import reading
 from heads.data.metadata import METADATA
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RawColumns", "extract_for", "is_cache", "usual_cache_path"]
 
+N_LOOKED_AT = 200  # products, for a picture where the training had them
 COMPRESSIONS = (".bz2", ".gz", ".xz", ".zip", ".zst")
 
 log = logging.getLogger("embed_once")
@@ -98,6 +100,8 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
     for modality, made in made_of.items():
         spec = specs[modality]
         if modality == "image" and "image_template" in made and columns.image_column is None:
+            if not _leads_to_pictures(path, made, columns):
+                del made["image_template"]
             fields |= made
         elif spec is not None and not _named(modality, made) & set(known):
             absent.add(modality)
@@ -116,6 +120,29 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
     fields |= {"id_column": columns.id_column, "image_root": columns.image_root}
     reuse = () if run.cache_path is None else (run.cache_path,)
     return ExtractSettings(modalities=present, reuse=reuse, **fields), frozenset(absent)
+
+
+def _leads_to_pictures(path: Path, made: Mapping[str, Any], columns: RawColumns) -> bool:
+    """Return whether the template of the training leads to a picture of the first products; say so where it does not.
+
+    Where it does not, extraction looks for one that does, as it did then: ``test_images/{id}.jpg`` for
+    ``train_images/{id}.jpg``.
+    """
+    from embed.catalogue.pictures.pictured_table import open_pictured
+    from embed.catalogue.table import first_rows, folder_of
+    from embed.settings import ExtractSettings
+
+    root = columns.image_root or folder_of(path)
+    if is_address(root):  # whose objects are not searched
+        return True
+    with without_notes():  # the extraction has the same
+        table, settings = open_pictured(path, ExtractSettings(**made, image_root=columns.image_root))
+    cells = first_rows(table)[settings.image_column or ""][:N_LOOKED_AT]
+    if not cells or any((root / cell).is_file() for cell in cells):
+        return True
+    templates = ", ".join(map(repr, made["image_template"]))
+    log.info("No picture is where the training's were (%s): another template is looked for.", templates)
+    return False
 
 
 def _tell_absent(path: Path, columns: Sequence[str], modality: str) -> None:

@@ -78,7 +78,7 @@ def predict(
     else:
         vectors_path = usual_cache_path(source_path) if cache_path is None else StoragePath(cache_path)
         absent = extract_for(run, source_path, vectors_path, columns=columns)
-        is_renamed = is_renamed or columns is not None
+        is_renamed = True  # what it is made of was chosen there, as in training but for names
     with Cache(vectors_path) as cache:
         ids = cache.ids()
         vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, without=absent, memory=memory)
