@@ -50,6 +50,31 @@ def test_folders_of_splits_are_no_classes(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("paths", "labels", "splits"),
+    [
+        ("images/hats/1 images/shirts/2 meta/", "hats shirts", None),
+        ("food/images/hats/1 food/images/shirts/2", "hats shirts", None),
+        ("a/images/train/hats/1 a/images/test/shirts/2", "shirts hats", "test train"),
+        ("images/hats/train/1 images/shirts/test/2", "hats shirts", "train test"),
+        ("images/train/hats/1 images/test/hats/2", "hats hats", "test train"),
+        ("images/hats/1 images/shirts/2 more/3", "images images more", None),
+        ("hats/1 hats/old/2", "hats hats", None),
+        ("hats/train/1 hats/test/2", "hats hats", "test train"),
+        ("hats/a/1", "hats", None),
+        ("0 images/hats/1 images/shirts/2", "images images", None),
+    ],
+)
+def test_a_folder_that_alone_holds_the_class_folders_is_no_class(tmp_path, paths, labels, splits):
+    for path in paths.split():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        if not path.endswith("/"):
+            (tmp_path / f"{path}.png").write_bytes(b"x")
+    rows = rows_of(open_table(tmp_path))
+    assert [row["label"] for row in rows] == labels.split()
+    assert [row["split"] for row in rows if "split" in row] == (splits or "").split()
+
+
 def test_class_folders_encode_pictures_alone_and_say_so(tmp_path, monkeypatch):
     write_class_folders(tmp_path / "shop", ROWS, PICTURES)
     asked = []

@@ -34,11 +34,11 @@ log = logging.getLogger("embed_once")
 class ClassFolders:
     """The pictures below a folder in the layout of torchvision's ImageFolder.
 
-    ``id`` and ``image`` are a picture's path below the folder, ``label`` is the name of the first folder on it. Folders
-    named as splits are (``train``, ``val``, ``test``), above the class folders or in them, are no classes but column
-    ``split``; pictures right in a split, which have no label, are left out and told, and so are tables. Names that
-    begin with a dot are passed over. Links to folders are followed, but for those that lead into the catalogue, or to
-    what was followed before.
+    ``id`` and ``image`` are a picture's path below the folder, ``label`` is the name of the first folder on it; one
+    that alone holds all class folders, such as ``images``, is no class. Folders named as splits are (``train``,
+    ``val``, ``test``), above the class folders or in them, are no classes but column ``split``; pictures right in a
+    split, which have no label, are left out and told, and so are tables. Names that begin with a dot are passed over.
+    Links to folders are followed, but for those that lead into the catalogue, or to what was followed before.
 
     Raises:
         CatalogueError: there are no class folders, or one cannot be read.
@@ -136,11 +136,30 @@ def _layout(path: Path) -> tuple[int | None, int]:
     tops = _folders(path)
     if _are_splits(tops):
         return 0, 1
+    if (wrapper := _wrapper(path)) is not None:
+        split_at, label_at = _layout(path / wrapper)
+        return None if split_at is None else split_at + 1, label_at + 1
     inner = {top: _folders(path / top) for top in tops}
     if any(inner.values()) and all(name.lower() in SPLITS for names in inner.values() for name in names):
-        is_wrapped = len(tops) == 1 and any(_folders(path / tops[0] / name) for name in inner[tops[0]])
-        return 1, 2 if is_wrapped else 0
+        return 1, 0
     return None, 0
+
+
+def _wrapper(path: Path) -> str | None:
+    """Return the folder that alone holds pictures, and these in class folders of its own: it is no class."""
+    tops = [name for name in _folders(path) if _holds_pictures(path / name)]
+    if len(tops) != 1 or _holds_pictures(path, deep=False):
+        return None
+    classes = [name for name in _folders(path / tops[0]) if _holds_pictures(path / tops[0] / name)]
+    if _are_splits(classes):  # of classes, or of a single class
+        classes = [name for split in classes for name in _folders(path / tops[0] / split)]
+    is_wrapper = len(classes) > 1 or (len(classes) == 1 and _wrapper(path / tops[0]) is not None)
+    return tops[0] if is_wrapper and not _holds_pictures(path / tops[0], deep=False) else None
+
+
+def _holds_pictures(folder: Path, *, deep: bool = True) -> bool:
+    walk = os.walk(folder) if deep else islice(os.walk(folder), 1)
+    return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in walk for name in names)
 
 
 def _are_splits(names: list[str]) -> bool:
