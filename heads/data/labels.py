@@ -11,7 +11,7 @@ import numpy as np
 from cache import Cache
 from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
 from cache.column_types import is_missing
-from cache.label_hints import choice_sentence, label_candidates, look_alike
+from cache.label_hints import alike_in_words, choice_sentence, label_candidates, look_alike
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
@@ -168,10 +168,10 @@ def _name_notes(
     """
     notes = []
     if alike := look_alike(names):
-        shown = "; ".join(" = ".join(group) for group in alike[:2]) + ("; …" if len(alike) > 2 else "")
         notes.append(
-            f"{_count(len(alike), 'group')} of labels differ in letter case alone, or are one number ({shown}): each "
-            "is taken for itself. Write them alike in the catalogue, or in a file of --corrections."
+            f"{_count(len(alike), 'group')} of labels differ in letter case or in signs that look alike alone, or are "
+            f"one number ({alike_in_words(alike)}): each is taken for itself. Write them alike in the catalogue, or in "
+            "a file of --corrections."
         )
     is_word = np.array([is_missing(name, "number") for name in names], dtype=bool) & kept
     if is_word.any():
