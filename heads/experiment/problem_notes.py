@@ -138,4 +138,8 @@ def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column:
     for side, rows in (("training", split.train), ("test", split.test)):
         if n_lacking := len(labels.classes) - len(np.unique(labels.targets[rows])):
             notes.append(f"{n_lacking} of {len(labels.classes)} classes have no {side} row in this split.")
+            if side == "training" and (
+                n_unseen := int((~np.isin(labels.targets[split.test], labels.targets[rows])).sum())
+            ):
+                notes[-1] += f" {n_unseen} of {len(split.test)} test rows are of them, where no head can be right."
     return notes
