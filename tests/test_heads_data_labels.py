@@ -211,6 +211,23 @@ def test_a_word_for_nothing_is_learnt_as_a_class_and_a_note_leaves_it_out():
     assert not any("nothing" in note for note in labels_of(["mug"] * 2 + ["lamp"] * 2 + ["None"], min_rows=2).notes)
 
 
+def test_lists_of_one_and_of_none_are_lists():
+    labels = labels_of(['["red"]', '["red", "blue"]', "[]", '["green"]'])
+    assert "1 row has a word for nothing as the label ([])" in labels.notes[0]
+    assert "are paths or lists" in labels.notes[1]
+    half = labels_of(["A > B", "A > C", "A", "B"])
+    assert any("are paths or lists (A > B)" in note for note in half.notes)
+    assert not any("paths" in note for note in labels_of(["A > B", "A", "B", "C"]).notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "are"), [(["5.99", "7", "1,299.00"], "numbers"), (["2020-01-01", "2020-02-03"], "dates")]
+)
+def test_numbers_and_dates_of_which_each_is_a_class_are_told(cells, are):
+    with pytest.raises(LabelError, match=f"Its labels are {are}, each of which is a class: a column of ranges"):
+        labels_of(cells, min_rows=10)
+
+
 def test_all_words_for_nothing_are_left_out_by_a_condition_that_is_one():
     cells = ["mug", "None", "n/a", "lamp"]
     labels = make_labels("class", cells, usable=np.ones(4, dtype=bool), min_rows=1)

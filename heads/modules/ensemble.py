@@ -14,7 +14,7 @@ from heads.head_types import head_type
 __all__ = ["Ensemble", "as_log_probabilities"]
 
 BLOCK_ROWS = 16_384  # averaged at once, at most
-BLOCK_CELLS = 1 << 22  # of the parts' answers, that are averaged at once; six float64 arrays or so are as large
+BLOCK_CELLS = 1 << 20  # of the parts' answers, that are averaged at once; six float64 arrays or so are as large
 
 
 class Ensemble(nn.Module, ABC):
