@@ -337,6 +337,7 @@ def test_the_verdict_compares_on_the_same_resamples():
         groups=np.arange(77) // 2,
         scores={"early": np.array([0.8, 0.7]), "text": np.array([0.7, 0.75])},
         resampled={"early": luck + np.array([0.1, -0.05]), "text": luck},
+        targets=np.zeros(77, dtype=np.int64),
     )
     assert (verdict.accuracy.value, verdict.macro_f1.value) == pytest.approx((0.1, -0.05))
     assert (verdict.accuracy.low, verdict.accuracy.high) == pytest.approx((0.1, 0.1))

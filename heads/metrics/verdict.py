@@ -143,19 +143,19 @@ def judge(
     groups: np.ndarray,
     scores: Mapping[str, np.ndarray],
     resampled: Mapping[str, np.ndarray],
-    targets: np.ndarray | None = None,
+    targets: np.ndarray,
     margin: float = MARGIN,
 ) -> list[Verdict]:
     """Return the verdict on each of some fusions from paired scores; their intervals hold for all together.
 
     Shape:
         groups: (n,) the group of duplicates of each test row
-        targets: (n,) its class; None: classes of one size
+        targets: (n,) int64, its class
         scores: {head: (2,)}, accuracy and macro-F1
         resampled: {head: (R, 2)}, the same on resamples that all heads share
     """
     n_groups = len(np.unique(groups))
-    n_even = n_groups if targets is None else _even_groups(targets, groups)
+    n_even = _even_groups(targets, groups)
     differences = compare(fusions, single, scores=scores, resampled=resampled, n_groups=n_groups)
     return [
         Verdict(
