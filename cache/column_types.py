@@ -24,8 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from cache.labels import clean_label
-
 __all__ = [
     "DATE_ORDERS",
     "DATE_PARTS",
@@ -135,7 +133,7 @@ def is_missing(cell: str, kind: str) -> bool:
 
 def parse_categories(cells: Sequence[str]) -> list[str]:
     """Return the cells with runs of spaces as one blank; an empty cell is a category like any other."""
-    return _each(cells, clean_label)
+    return _each(cells, lambda cell: " ".join(cell.split()))  # whatever their form of Unicode: saved heads name them
 
 
 def parse_booleans(cells: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -10,26 +11,48 @@ from itertools import islice
 from cache.column_types import is_missing
 from cache.labels import clean_label
 
-__all__ = ["choice_sentence", "label_candidates", "look_alike"]
+__all__ = ["alike_in_words", "choice_sentence", "label_candidates", "look_alike"]
 
 MOST_CANDIDATES = 4
 MOST_ROWS = 10_000  # that are looked at for candidates
 LONGEST = 60  # letters of a name of a class, on average
 
 _WHOLE = re.compile(r"[0-9]{1,15}(\.0+)?")
+_SAME_SIGNS = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'")
+    | dict.fromkeys("\u201c\u201d", '"')
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+)
 
 
 def look_alike(labels: Iterable[str]) -> list[list[str]]:
-    """Return the groups of labels that differ in letter case or blanks alone, or are one whole number, as they come.
+    r"""Return the groups of labels that differ in letter case, blanks or such signs alone, or are one whole number.
+
+    Signs are characters that nobody sees, kinds of dashes, quotation marks and apostrophes, and wide letters.
 
     >>> look_alike(["Mug", "lamp", "mug", "1", "1.0", "01", "10"])
     [['Mug', 'mug'], ['1', '1.0', '01']]
+    >>> look_alike(["Men's", "Men\u2019s", "Plate", "Pl\u200bate"])
+    [["Men's", 'Men\u2019s'], ['Plate', 'Pl\u200bate']]
     """
     groups: dict[Hashable, list[str]] = {}
     for label in labels:
         plain = clean_label(label).casefold()
+        if not plain.isascii():
+            signs = unicodedata.normalize("NFKC", plain).translate(_SAME_SIGNS)
+            plain = clean_label("".join(sign for sign in signs if unicodedata.category(sign) != "Cf")).casefold()
         groups.setdefault(float(plain) if _WHOLE.fullmatch(plain) else plain, []).append(label)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def alike_in_words(groups: Sequence[Sequence[str]]) -> str:
+    r"""Return the first groups of labels that look alike, with what nobody sees in them written out.
+
+    >>> print(alike_in_words([["Plate", "Pl\u200bate"], ["1", "1.0"], ["Mug", "mug"]]))
+    'Plate' = 'Pl\u200bate'; '1' = '1.0'; …
+    """
+    shown_groups = [" = ".join(map(repr, group)) for group in groups[:2]]
+    return "; ".join([*shown_groups, "…"] if len(groups) > 2 else shown_groups)
 
 
 def label_candidates(columns: Iterable[tuple[str, Sequence[str]]]) -> list[str]:

@@ -51,6 +51,20 @@ def settings(ids_path=None, **changes):
     return ImportSettings(**{"fields": SETTINGS, "modality": "image", "name": "mine", "ids_path": ids_path, **changes})
 
 
+def test_a_cell_that_would_fill_the_memory_of_who_loads_npz_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("cache.exchange.formats.npz.MOST_BYTES", 4000)
+    monkeypatch.setattr("cache.exchange.formats.npz.BLOCK_LETTERS", 100)
+    path = synthetic_cache(
+        tmp_path / "c.h5", {"text": np.eye(40)}, {"short": ["ab"] * 40, "html": ["x" * 300] + ["y"] * 39}
+    )
+    with pytest.raises(CacheError, match=r"html has one of 300 letters \(row 1\).*--columns, or write .parquet"):
+        export_vectors(path, tmp_path / "v.npz")
+    assert not (tmp_path / "v.npz").exists()
+    export_vectors(path, tmp_path / "v.npz", columns=["short"])
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as arrays:
+        assert arrays["short"].tolist() == ["ab"] * 40
+
+
 def test_npz_has_the_products_in_order_with_nan_where_there_is_no_vector(shop, tmp_path):
     report = export_vectors(shop, tmp_path / "v.npz", columns=["label"])
     assert report.dims == {"image/net": 3}

@@ -221,6 +221,19 @@ def test_what_has_signs_beside_its_digits_is_no_number():
     assert Where("price < 2000", ["price"]).holds(rows) == [False, False, False, True]
 
 
+def test_numbers_that_the_condition_does_not_read_are_told_once(caplog):
+    rows = [("1", "1,299.00"), ("2", "1,299.00"), ("3", "20 €"), ("4", "cheap"), ("5", ""), ("6", "7"), ("7", "2000")]
+    with Path("c.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "price"), *rows])
+    settings = ExtractSettings(modalities=("text",), where="price > 100 or 5 > price or price in (8, 9)")
+    assert read_catalogue("c.csv", settings).columns["price"] == ["2000"]
+    (told,) = [one for one in caplog.messages if "for no numbers" in one]
+    assert told.startswith("--where takes 3 cells of price for no numbers, such as '1,299.00'")
+    caplog.clear()
+    read_catalogue("c.csv", ExtractSettings(modalities=("text",), where="price != 'cheap' and price > '1'"))
+    assert "no numbers" not in caplog.text
+
+
 def test_labels_that_differ_in_blanks_are_one_class():
     labels = ["A", "A ", " A", "a  b", "a b", "\ta b"]
     assert len(choose_rows(6, labels=labels, per_class=1, sample=None, seed=0)) == 2

@@ -184,8 +184,23 @@ def test_a_name_that_adds_to_a_column_s_is_a_new_column(tmp_path, name):
 def test_labels_that_look_alike_are_classes_of_their_own_and_a_note_says_so():
     labels = labels_of(["Mug", "mug", "lamp", "1", "1.0"])
     assert labels.classes == ["1", "1.0", "Mug", "lamp", "mug"]
-    assert any("2 groups of labels" in note and "1 = 1.0; Mug = mug" in note for note in labels.notes)
+    assert any("2 groups of labels" in note and "'1' = '1.0'; 'Mug' = 'mug'" in note for note in labels.notes)
     assert labels_of(["Mug", "lamp"]).notes == []
+
+
+def test_a_label_in_two_forms_of_unicode_is_one_class():
+    """A folder's name from a Mac says Cafe and an accent of its own."""
+    labels = labels_of(["Caf\u00e9", "Cafe\u0301", "lamp"])
+    assert labels.classes == ["Caf\u00e9", "lamp"]
+    assert labels.targets.tolist() == [0, 0, 1]
+
+
+def test_labels_that_differ_in_what_nobody_sees_are_named_with_it():
+    labels = labels_of(["Plate", "Pl\u200bate", "Men's", "Men\u2019s", "\uff2dug", "Mug", "T-Shirt", "T\u2013Shirt"])
+    assert len(labels.classes) == 8
+    (note,) = [note for note in labels.notes if "look alike" in note]
+    assert "4 groups of labels" in note
+    assert "'Pl\\u200bate'" in labels_of(["Plate", "Pl\u200bate"]).notes[0]
 
 
 def test_a_word_for_nothing_is_learnt_as_a_class_and_a_note_leaves_it_out():
@@ -194,6 +209,23 @@ def test_a_word_for_nothing_is_learnt_as_a_class_and_a_note_leaves_it_out():
     assert "2 rows have a word for nothing" in labels.notes[0]
     assert "--where \"kind != 'None'\"" in labels.notes[0]
     assert not any("nothing" in note for note in labels_of(["mug"] * 2 + ["lamp"] * 2 + ["None"], min_rows=2).notes)
+
+
+def test_lists_of_one_and_of_none_are_lists():
+    labels = labels_of(['["red"]', '["red", "blue"]', "[]", '["green"]'])
+    assert "1 row has a word for nothing as the label ([])" in labels.notes[0]
+    assert "are paths or lists" in labels.notes[1]
+    half = labels_of(["A > B", "A > C", "A", "B"])
+    assert any("are paths or lists (A > B)" in note for note in half.notes)
+    assert not any("paths" in note for note in labels_of(["A > B", "A", "B", "C"]).notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "are"), [(["5.99", "7", "1,299.00"], "numbers"), (["2020-01-01", "2020-02-03"], "dates")]
+)
+def test_numbers_and_dates_of_which_each_is_a_class_are_told(cells, are):
+    with pytest.raises(LabelError, match=f"Its labels are {are}, each of which is a class: a column of ranges"):
+        labels_of(cells, min_rows=10)
 
 
 def test_all_words_for_nothing_are_left_out_by_a_condition_that_is_one():

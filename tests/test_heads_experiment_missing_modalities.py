@@ -10,6 +10,7 @@ from support import class_vectors, synthetic_cache
 
 import heads.experiment.input_variants
 import heads.experiment.missing_modalities
+import heads.modules.ensemble
 from cache import Cache
 from heads.data.draws import generator_of
 from heads.experiment.importance import measure_importance, shuffle_modality
@@ -17,6 +18,8 @@ from heads.experiment.input_variants import answer_variants
 from heads.experiment.missing_modalities import SHARES, drop_entries, score_missing, subsets
 from heads.metrics.score_drop import Drop
 from heads.metrics.scores import scores
+from heads.modules.ensemble import Ensemble
+from heads.modules.head_set import answer_all
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.workflows.train import train
@@ -164,6 +167,39 @@ def test_variants_are_answered_as_each_alone(shop, monkeypatch, at_once):
     for answers, alone in zip(together, several, strict=True):
         for head in found:
             assert np.array_equal(answers[head.name], head.probabilities(alone).argmax(1))
+
+
+def test_variants_of_many_classes_are_answered_few_at_a_time(shop, monkeypatch):
+    _, found, vectors, targets = shop
+    seen = []
+
+    def answer(heads_, joined):
+        seen.append(len(joined.present["text"]))
+        return answer_all(heads_, joined)
+
+    monkeypatch.setattr(heads.experiment.input_variants, "answer_all", answer)
+    monkeypatch.setattr(heads.experiment.input_variants, "CELLS_AT_ONCE", 2 * len(targets) * len(found[0].classes))
+    assert len(list(answer_variants(found, iter([vectors] * 3)))) == 3
+    assert seen == [2 * len(targets), len(targets)]
+
+
+def test_answers_of_many_classes_are_averaged_few_rows_at_a_time(monkeypatch):
+    sizes = []
+
+    class Mean(Ensemble):
+        def parts(self):
+            return []
+
+        def average(self, answers, present):
+            sizes.append(len(answers))
+            assert len(present["text"]) == len(answers)
+            return answers.mean(1)
+
+    monkeypatch.setattr(heads.modules.ensemble, "BLOCK_CELLS", 2 * 5 * 3)
+    answers = [torch.rand(7, 5), torch.rand(7, 5)]
+    averages = Mean().average_all(answers, {"text": torch.ones(7, dtype=torch.bool)})
+    assert sizes == [3, 3, 1]
+    assert torch.equal(averages, torch.stack(answers).mean(0))
 
 
 def test_a_shuffled_modality_takes_its_presence_and_tokens_along(shop):

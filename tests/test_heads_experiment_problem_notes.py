@@ -43,6 +43,21 @@ def test_a_row_that_shares_nothing_is_no_group_however_few_rows_there_are():
     assert any(note.startswith("2 of 12 rows share") for note in notes)
 
 
+def test_what_rows_share_is_named_with_the_column_of_groups():
+    labels = make_labels("label", ["a", "b"] * 6, usable=np.ones(12, dtype=bool), min_rows=1)
+    split = Split(train=np.arange(8), validation=np.arange(8, 10), test=np.arange(10, 12))
+    groups = np.array([*range(11), 0])
+    notes = fold_notes(labels, groups, [split], split_column="part", group_column="handle")
+    assert notes[0].startswith("1 of 2 test rows share a picture, a text or a handle with training rows: part lets")
+
+
+def test_test_rows_of_classes_without_a_training_row_are_counted():
+    labels = make_labels("label", ["a", "b"] * 4 + ["c"] * 3, usable=np.ones(11, dtype=bool), min_rows=1)
+    split = Split(train=np.arange(4), validation=np.arange(4, 6), test=np.arange(6, 11))
+    (note,) = fold_notes(labels, np.arange(11), [split], split_column=None)
+    assert note.startswith("1 of 3 classes have no training row in this split. 3 of 5 test rows are of them")
+
+
 def test_a_report_shows_the_columns_that_vectors_were_made_of(tmp_path):
     columns = {"image": ["u", "v"], "Bild": ["a.jpg", "b.jpg"], "Bezeichnung": ["a", "b"]}
     vectors = {"image": np.eye(2), "text": np.eye(2)}

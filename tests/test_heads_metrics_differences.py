@@ -78,10 +78,11 @@ def test_the_more_fusions_the_wider_and_fusions_that_are_alike_are_one():
 def test_one_group_and_heads_that_never_differ_are_no_evidence():
     scores, resampled = {"text": np.zeros(2), "early": np.ones(2)}, {"text": np.zeros((100, 2))}
     resampled["early"] = resampled["text"] + 1
-    (verdict,) = judge(["early"], "text", others=[], groups=np.zeros(500), scores=scores, resampled=resampled)
+    given = {"others": [], "scores": scores, "resampled": resampled, "targets": np.zeros(500, dtype=np.int64)}
+    (verdict,) = judge(["early"], "text", groups=np.zeros(500), **given)
     assert verdict.outcome == "undecided"
     scores["same"], resampled["same"] = scores["text"], resampled["text"]
-    (same,) = judge(["same"], "text", others=[], groups=np.arange(500), scores=scores, resampled=resampled)
+    (same,) = judge(["same"], "text", groups=np.arange(500), **given)
     assert (same.accuracy.low, same.accuracy.high, same.outcome) == (0, 0, "equal")
     assert compare([], "text", scores=scores, resampled=resampled, n_groups=3) == {}
 

@@ -301,6 +301,27 @@ def test_few_rows_without_a_difference_are_no_certainty(n_rows, n_groups, is_cer
     assert is_certain or 150 < verdict.rows_to_decide * (n_groups or n_rows) / n_rows < 170
 
 
+def test_rows_of_a_rare_class_that_do_not_differ_are_no_certainty_of_macro_f1():
+    """Of 400 rows 4 are of the class in which the fusion is right more often; mostly none of these shows it."""
+    generator = np.random.default_rng(0)
+    targets = np.repeat([0, 1], [396, 4])
+    outcomes = []
+    for _ in range(100):
+        luck = generator.random(400)
+        right = {"text": np.where(targets == 1, 0.3, 0.999), "early": np.where(targets == 1, 0.4, 0.999)}
+        answers = {name: np.where(luck < share, targets, 1 - targets) for name, share in right.items()}
+        outcomes.append(verdict_of(targets, answers["early"], answers["text"]).outcome)
+    assert outcomes.count("equal") == 0  # macro-F1 differs by more than 3 points; it was equal 73 times of 100
+    even = np.repeat([0, 1], 200)
+    assert verdict_of(even, even, even).outcome == "equal"
+
+
+def test_as_many_rows_as_the_rarest_class_asks_for_would_decide():
+    verdict = verdict_on(*[Difference(0.0, 0.0, 0.0)] * 2, n_rows=400, n_even_groups=8)
+    assert verdict.outcome == "undecided"
+    assert verdict.rows_to_decide == 7600  # 3 / 0.02 = 150 groups of both classes, of 8
+
+
 def test_several_modalities_that_add_little_are_all_named():
     verdict = Verdict("late", "text", ["image", "metadata"], 777, DIFFERENCES["equal"], DIFFERENCES["equal"])
     assert "the image and metadata add less than 2 points here" in verdict.sentence
@@ -316,6 +337,7 @@ def test_the_verdict_compares_on_the_same_resamples():
         groups=np.arange(77) // 2,
         scores={"early": np.array([0.8, 0.7]), "text": np.array([0.7, 0.75])},
         resampled={"early": luck + np.array([0.1, -0.05]), "text": luck},
+        targets=np.zeros(77, dtype=np.int64),
     )
     assert (verdict.accuracy.value, verdict.macro_f1.value) == pytest.approx((0.1, -0.05))
     assert (verdict.accuracy.low, verdict.accuracy.high) == pytest.approx((0.1, 0.1))
@@ -328,7 +350,9 @@ def verdict_of(targets, early, text, groups=None, *, seed=0):
     groups = np.arange(len(targets)) if groups is None else groups
     resampled = resample(targets, answers, groups, n_resamples=200, n_classes=2, seed=seed)
     values = {name: np.array(list(scores(targets, answer, 2).values())[:2]) for name, answer in answers.items()}
-    return judge(["early"], "text", others=["image"], groups=groups, scores=values, resampled=resampled)[0]
+    return judge(
+        ["early"], "text", others=["image"], groups=groups, scores=values, resampled=resampled, targets=targets
+    )[0]
 
 
 def test_where_there_is_no_difference_the_interval_holds_zero_about_19_times_of_20():

@@ -268,7 +268,9 @@ def test_auto_leaves_out_the_column_that_splits(tmp_path):
     )
     with Cache(shop(tmp_path / "c.h5", altered={"side": sides})) as cache:
         notes = pose(cache, settings).notes
-    assert "metadata leaves out side: it says which rows are for training." in notes
+        unnamed = pose(cache, replace(settings, split_column=None)).notes
+    for told in (notes, unnamed):
+        assert "metadata leaves out side: it says which rows are for training." in told
 
 
 def test_auto_that_finds_nothing_says_why(tmp_path):

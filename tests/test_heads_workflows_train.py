@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import chain
 
@@ -167,8 +168,10 @@ def test_predictions_agree_with_the_metrics(report):
 def test_verdicts_are_differences_of_the_metrics(report):
     best = max(("image", "text"), key=lambda name: report.metrics[name]["validation"]["macro_f1"])
     assert [verdict.fusion for verdict in report.verdicts] == list(FUSIONS)
+    labels = Counter(row["label"] for row in read_csv(report.run_path / "predictions.csv"))
     for verdict in report.verdicts:
         assert verdict.single == best
+        assert verdict.n_even_groups <= len(labels) * min(labels.values())  # rows, of which some may be copies
         for score in ("accuracy", "macro_f1"):
             difference = report.metrics[verdict.fusion][score] - report.metrics[best][score]
             assert getattr(verdict, score).value == pytest.approx(difference)
@@ -439,7 +442,7 @@ def test_classes_without_a_test_row_are_told(tmp_path):
     path, settings = shop(tmp_path / "c.h5", contents=contents), replace(QUICK, fusions=("early",))
     found = train(path, settings=settings, runs_path=tmp_path / "runs")
     n_rows = (targets == 2).sum()
-    assert found.notes[0].startswith(f"{n_rows} of 240 rows share pictures or texts with each other")
+    assert found.notes[0].startswith(f"{n_rows} of 240 rows share a picture or a text with each other")
     assert found.notes[1] == "1 of 3 classes have no test row in this split."
     assert found.metrics["early"]["classes"]["class 2"]["support"] == 0
 

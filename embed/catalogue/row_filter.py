@@ -16,18 +16,26 @@
 from __future__ import annotations
 
 import ast
+import logging
 import operator
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from cache.column_types import parse_numbers
 from embed.catalogue.table import Table
 from embed.errors import SettingError
 
 __all__ = ["Where", "batches_where"]
 
+log = logging.getLogger("embed_once")
+
 MOST_CHARACTERS = 10_000
+MOST_UNREAD = 10_000  # different cells that are no plain numbers, and counted
 OPERATORS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
@@ -53,6 +61,9 @@ class Where:
         self.condition = condition
         self.columns = columns
         self._quoted: list[str] = []
+        self._numbers_by_column: dict[str, list[int | float]] = {}  # of the rows that are looked at
+        self._is_told = False
+        self._unread: dict[str, dict[str, int]] = {}  # column -> cells that are numbers, but none of this language
         text = _BACKTICKS.sub(self._stand_in, condition.strip())
         try:
             if len(text) > MOST_CHARACTERS:
@@ -74,10 +85,41 @@ class Where:
 
     def holds(self, rows: Rows) -> list[bool]:
         """Return for each of the rows whether the condition holds."""
+        self._numbers_by_column = {}
         try:
             return self._holds(self._tree, rows)
         except RecursionError as error:
             raise self._wrong("it is nested too deeply") from error
+
+    def tell(self) -> None:
+        """Warn once of the cells seen that metadata takes for numbers, and this language does not."""
+        for column, cells in ({} if self._is_told else self._unread).items():
+            n_rows, example = sum(cells.values()), next(iter(cells))
+            log.warning(
+                "--where takes %d cells of %s for no numbers, such as %r: they are unequal to each number, and neither "
+                "less nor greater. Write plain numbers (%g) in a column of the catalogue to compare them.",
+                n_rows, column, example, parse_numbers([example])[0],
+            )  # fmt: skip
+        self._unread, self._is_told = {}, True
+
+    def _comparable(self, node: ast.expr, value: Value, rows: Rows) -> Sequence[Value]:
+        """Return a column's cells as what they are compared with is."""
+        return rows[self._column(node)] if isinstance(value, str) else self._numbers(node, rows)
+
+    def _numbers(self, node: ast.expr, rows: Rows) -> list[int | float]:
+        """Return a column's cells as numbers, and remember those that are such elsewhere alone."""
+        name = self._column(node)
+        if name in self._numbers_by_column:
+            return self._numbers_by_column[name]
+        numbers = self._numbers_by_column[name] = [_number(cell) for cell in rows[name]]
+        others = Counter(cell for cell, number in zip(rows[name], numbers, strict=True) if number != number and cell)
+        told = np.isfinite(parse_numbers(list(others)))
+        if told.any():
+            seen = self._unread.setdefault(name, {})
+            for cell, is_told in zip(others, told.tolist(), strict=True):
+                if is_told and (cell in seen or len(seen) < MOST_UNREAD):
+                    seen[cell] = seen.get(cell, 0) + others[cell]
+        return numbers
 
     def _stand_in(self, match: re.Match[str]) -> str:
         if match[1] is not None:
@@ -129,7 +171,11 @@ class Where:
                 cells, items = rows[self._column(left)], [self._literal(item) for item in right.elts]
                 texts = {item for item in items if isinstance(item, str)}
                 numbers = {item for item in items if not isinstance(item, str)}
-                return [(cell in texts or (bool(numbers) and _number(cell) in numbers)) == is_wanted for cell in cells]
+                values = self._numbers(left, rows) if numbers else cells
+                return [
+                    (cell in texts or (bool(numbers) and value in numbers)) == is_wanted
+                    for cell, value in zip(cells, values, strict=True)
+                ]
             cells, text = rows[self._column(right)], self._literal(left)
             if not isinstance(text, str):
                 raise self._wrong(f"{ast.unparse(left)} is no text in quotes")
@@ -141,10 +187,10 @@ class Where:
             pairs = zip(rows[self._column(left)], rows[self._column(right)], strict=True)
             return [_compare_cells(compare, one, other) for one, other in pairs]
         if isinstance(left, ast.Name):
-            cells, value = rows[self._column(left)], self._literal(right)
-            return [compare(cell, value) for cell in (cells if isinstance(value, str) else map(_number, cells))]
-        value, cells = self._literal(left), rows[self._column(right)]
-        return [compare(value, cell) for cell in (cells if isinstance(value, str) else map(_number, cells))]
+            value = self._literal(right)
+            return [compare(cell, value) for cell in self._comparable(left, value, rows)]
+        value = self._literal(left)
+        return [compare(value, cell) for cell in self._comparable(right, value, rows)]
 
     def _wrong(self, reason: str) -> SettingError:
         return SettingError(
@@ -166,6 +212,8 @@ def batches_where(table: Table, where: Where | None) -> Iterator[tuple[int, Sequ
         places = where.rows(batch)
         cells = {name: [column[place] for place in places] for name, column in batch.items()}
         yield n_rows, [start + place for place in places], cells
+    if where is not None:
+        where.tell()
 
 
 def _compare_cells(compare: Callable[[Any, Any], bool], one: str, other: str) -> bool:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cache.column_names import USUAL_NAMES, usual_columns
-from cache.label_hints import choice_sentence
+from cache.label_hints import alike_in_words, choice_sentence
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK
@@ -236,10 +236,10 @@ def _of_columns(inspection: Inspection) -> Iterator[Finding]:
     columns = inspection.columns
     for column in columns:
         if column.n_variants:
-            shown = "; ".join(" = ".join(repr(value) for value, _ in group) for group in column.variants[:2])
+            shown = alike_in_words([[value for value, _ in group] for group in column.variants])
             yield Finding(
-                f"{column.name}: {plural(column.n_variants, 'group')} of values that differ in case or blanks "
-                f"alone, or are one number ({shown}).",
+                f"{column.name}: {plural(column.n_variants, 'group')} of values that differ in case, blanks or signs "
+                f"that look alike alone, or are one number ({shown}).",
                 is_bad=column.role == "label",
             )
     for count, what, is_bad in (

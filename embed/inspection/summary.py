@@ -41,7 +41,7 @@ def _findings(inspection: Inspection) -> Iterator[str]:
 
 def _subjects(inspection: Inspection) -> Iterator[str]:
     roles = ", ".join(f"{role}: {column}" for role, column in inspection.roles.items())
-    yield from wrap_cells(f"Columns taken for {roles}.")
+    yield from wrap_cells(f"Columns taken for {roles}." if roles else "No column is taken for anything by its name.")
     if (label := inspection.label) is not None and label.classes:
         name, n_rows = label.classes[0]
         yield from wrap_cells(

@@ -123,6 +123,7 @@ def rank(
             groups=groups,
             scores={fusion.head: values[fusion], single.head: values[single]},
             resampled={fusion.head: resampled[fusion], single.head: resampled[single]},
+            targets=problem.labels.targets[problem.test_rows],
             margin=margin,
         )
     stopped = sorted((row for row in rows.values() if row.dropped), key=_came)

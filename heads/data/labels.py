@@ -10,8 +10,8 @@ import numpy as np
 
 from cache import Cache
 from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
-from cache.column_types import is_missing
-from cache.label_hints import choice_sentence, label_candidates, look_alike
+from cache.column_types import guess_kind, is_missing
+from cache.label_hints import alike_in_words, choice_sentence, label_candidates, look_alike
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
@@ -21,7 +21,7 @@ from heads.errors import LabelError
 __all__ = ["Labels", "cells_of", "choice_notes", "find_label_column", "make_labels", "read_labels"]
 
 MOST_NAMES = 100_000  # of labels, that are looked at for such as ask for a look
-MOSTLY_PATHS = 0.9  # of the labelled rows, from which on a column is one of paths or lists
+MOSTLY_PATHS = 0.5  # of the labelled rows, from which on a column is one of paths or lists
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,14 @@ def make_labels(
         )
     if kept.sum() < 2:
         counted = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
+        are = {"number": "numbers", "date": "dates"}.get(guess_kind(names[:MOST_NAMES]) or "")
+        ranges = (
+            f" Its labels are {are}, each of which is a class: a column of ranges of them can be learnt." if are else ""
+        )
         raise LabelError(
             f"Expected the column {column!r} to have two classes or more of at least {min_rows} rows, got "
             f"{int(kept.sum())}: {counted or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
-            "lower --min-rows."
+            "lower --min-rows." + ranges
         )
     if len(names) <= MOST_NAMES:
         notes += _name_notes(column, names.tolist(), counts, kept, level)
@@ -168,12 +172,16 @@ def _name_notes(
     """
     notes = []
     if alike := look_alike(names):
-        shown = "; ".join(" = ".join(group) for group in alike[:2]) + ("; …" if len(alike) > 2 else "")
         notes.append(
-            f"{_count(len(alike), 'group')} of labels differ in letter case alone, or are one number ({shown}): each "
-            "is taken for itself. Write them alike in the catalogue, or in a file of --corrections."
+            f"{_count(len(alike), 'group')} of labels differ in letter case or in signs that look alike alone, or are "
+            f"one number ({alike_in_words(alike)}): each is taken for itself. Write them alike in the catalogue, or in "
+            "a file of --corrections."
         )
-    is_word = np.array([is_missing(name, "number") for name in names], dtype=bool) & kept
+    levels = [label_levels(name) for name in names]
+    is_word = (
+        np.array([is_missing(name, "number") or not own for name, own in zip(names, levels, strict=True)], dtype=bool)
+        & kept
+    )  # an empty list is such, too
     if is_word.any():
         words = [name for name, word in zip(names, is_word, strict=True) if word]
         notes.append(
@@ -183,7 +191,7 @@ def _name_notes(
         if level is None:
             where = " and ".join(f"{_quoted(column)} != {word!r}" for word in words)
             notes[-1] += f' embed-extract --where "{where}" leaves such rows out, and encodes nothing anew.'
-    is_path = np.array([len(label_levels(name)) > 1 for name in names], dtype=bool)
+    is_path = np.array([own != [name] for name, own in zip(names, levels, strict=True)], dtype=bool)  # or a list of one
     if level is None and counts.sum() and counts[is_path].sum() >= MOSTLY_PATHS * counts.sum():
         example = names[int(np.argmax(np.where(is_path, counts, 0)))]
         notes.append(

@@ -12,7 +12,7 @@ from cache import Cache, EncoderSpec
 from heads.data.labels import Labels
 from heads.data.metadata import ENCODER, METADATA, FittedMetadata, fit_metadata
 from heads.data.metadata_columns import CONSTANT, EMPTY, FOLLOWS, GIVES_AWAY, faults_by_column, hints
-from heads.data.splits import Split
+from heads.data.splits import Split, says_split
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, SettingError
 from heads.settings import ProblemSettings
@@ -52,9 +52,12 @@ class MetadataWish:
         # Their order is the catalogue's, so that the same columns are the same encoding.
         self._columns = [name for name in names_in_cache if self._is_auto or name in asked]
         self._counts = [name for name in names_in_cache if name in settings.metadata_counts]
-        self._split_column = settings.split_column
         self._cells = {name: cache.column(name) for name in dict.fromkeys((*self._columns, *self._counts))}
-        informative = self._cells.keys() - ({label, self._split_column} if self._is_auto else set())
+        self._unasked: dict[str, str] = {}  # column -> why auto does not take it, whatever it tells
+        if self._is_auto:
+            splits = (name for name in self._columns if name == settings.split_column or says_split(self._cells[name]))
+            self._unasked = dict.fromkeys(splits, IS_SPLIT) | {label: IS_LABEL}
+        informative = self._cells.keys() - self._unasked.keys()
         filled = [[bool(cell.strip()) for cell in self._cells[name]] for name in informative]
         self.filled = np.logical_or.reduce(filled) if filled else np.zeros(len(cache), dtype=bool)  # (N,)
 
@@ -91,11 +94,10 @@ class MetadataWish:
 
     def _left(self, faults: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Return the columns that nothing speaks against, and a note for each thing that speaks against others."""
-        unasked = {self._label: IS_LABEL} | ({self._split_column: IS_SPLIT} if self._split_column else {})
-        left = [name for name in self._columns if name not in {*faults, *unasked}]
+        left = [name for name in self._columns if name not in {*faults, *self._unasked}]
         by_fault = defaultdict(list)
         for name in self._columns:
-            if fault := unasked.get(name) or faults.get(name):
+            if fault := self._unasked.get(name) or faults.get(name):
                 by_fault[fault.format(label=self._label)].append(name)
         notes = [f"metadata leaves out {', '.join(names)}: {fault}." for fault, names in by_fault.items()]
         if not left and not self._counts:

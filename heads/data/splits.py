@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = [
     "check_sides",
     "lay_lines",
     "places_on_lines",
+    "says_split",
     "side_of",
     "split_by_column",
     "split_rows",
@@ -148,8 +150,18 @@ def side_of(cell: str) -> str:
     return SIDES.get(cell.strip().lower(), "")
 
 
+def says_split(cells: Iterable[str]) -> bool:
+    """Return whether cells say train and test, and nothing that names no side.
+
+    >>> says_split(["Train", "test", ""]), says_split(["train", "val"]), says_split(["train", "test", "holdout"])
+    (True, False, False)
+    """
+    sides = {side_of(cell) for cell in set(cells) if cell.strip()}
+    return sides >= {"train", "test"} and "" not in sides
+
+
 def straddlers(split: Split, groups: np.ndarray) -> int:
-    """Return how many test rows share a picture or a text with training or validation rows."""
+    """Return how many test rows are in a group of training or validation rows."""
     seen = np.concatenate([groups[split.train], groups[split.validation]])
     return int(np.isin(groups[split.test], seen).sum())
 
@@ -211,6 +223,6 @@ def check_sides(split: Split) -> None:
         if len(getattr(split, name)) < least:
             raise SplitError(
                 f"Expected every side of the split to have rows, but {name} has too few (train {len(split.train)}, "
-                f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture or a text "
-                "stay together; more rows, other shares or --split-column help."
+                f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture, a text or a "
+                "cell of --group-column stay together; more rows, other shares or --split-column help."
             )

@@ -155,7 +155,7 @@ def _compare(
     judged = {
         single: judge(
             fusions, single, others=others if single == best else [], groups=problem.groups[test],
-            scores=values, resampled=resampled, margin=settings.margin / 100,
+            scores=values, resampled=resampled, targets=targets, margin=settings.margin / 100,
         )
         for single in (best, *control_metrics)
     }  # fmt: skip

@@ -158,7 +158,9 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)
     if settings.split_column is None and settings.takes_split_column:
         notes += split_column_notes(cache, label=labels.column)
-    notes += fold_notes(labels, groups.of_rows, folds, split_column=settings.split_column)
+    notes += fold_notes(
+        labels, groups.of_rows, folds, split_column=settings.split_column, group_column=settings.group_column
+    )
     versions: dict[Encoder, Sequence[Vectors]] = {encoder: [one] for encoder, one in vectors.items()}
     if wish:
         versions[METADATA, ENCODER], column_notes = wish.vectors(labels, folds)

@@ -10,7 +10,7 @@ import numpy as np
 from cache import Cache
 from cache.group_columns import find_group_column, has_group_name
 from heads.data.labels import Labels
-from heads.data.splits import Split, side_of, straddlers
+from heads.data.splits import Split, says_split, straddlers
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 
@@ -78,10 +78,9 @@ def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_colum
     if not likely:
         return []
     best = min(likely, key=lambda one: one[:2])[-1]
-    return [
-        f"{best.sentence(labels.column)}, yet can stand on both sides of the split; --group-column {best.column} keeps "
-        "them together."
-    ]
+    does = "keeps them together" if split_column is None else f"counts those that {split_column} parts"
+    option = f"--group-column {best.column} {does}"
+    return [f"{best.sentence(labels.column)}, yet can stand on both sides of the split; {option}."]
 
 
 def split_column_notes(cache: Cache, *, label: str) -> list[str]:
@@ -91,8 +90,7 @@ def split_column_notes(cache: Cache, *, label: str) -> list[str]:
             continue
         if len(cache) > MOST_ROWS and column.strip().lower() not in SPLIT_NAMES:
             continue
-        sides = {side_of(cell) for cell in set(cache.column(column)) if cell.strip()}
-        if sides >= {"train", "test"} and "" not in sides:
+        if says_split(cache.column(column)):
             return [f"{column} says train and test: --split-column {column} takes that split."]
     return []
 
@@ -105,15 +103,23 @@ def _share_parted(cells: Sequence[str], groups: np.ndarray) -> float:
     return float((is_filled & (n_groups[values] > 1)).mean())
 
 
-def fold_notes(labels: Labels, groups: np.ndarray, folds: Sequence[Split], *, split_column: str | None) -> list[str]:
+def fold_notes(
+    labels: Labels,
+    groups: np.ndarray,
+    folds: Sequence[Split],
+    *,
+    split_column: str | None,
+    group_column: str | None = None,
+) -> list[str]:
     """Return notes on duplicates that straddle or keep rows out of the test, and on classes that a side lacks."""
+    shared = "a picture or a text" if group_column is None else f"a picture, a text or a {group_column}"
     if len(folds) == 1:
-        return _split_notes(labels, groups, folds[0], split_column)
+        return _split_notes(labels, groups, folds[0], split_column, shared)
     tested = np.concatenate([fold.test for fold in folds])
     notes = []
     if n_untested := int((labels.targets >= 0).sum()) - len(tested):
         notes.append(
-            f"{n_untested} rows share pictures or texts with more than half of their class: they train in every fold, "
+            f"{n_untested} rows share {shared} with more than half of their class: they train in every fold, "
             "and are tested in none."
         )
     if n_lacking := len(labels.classes) - len(np.unique(labels.targets[tested])):
@@ -121,21 +127,25 @@ def fold_notes(labels: Labels, groups: np.ndarray, folds: Sequence[Split], *, sp
     return notes
 
 
-def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column: str | None) -> list[str]:
+def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column: str | None, shared: str) -> list[str]:
     notes = []
     if split_column is not None and (n_straddling := straddlers(split, groups)):
         notes.append(
-            f"{n_straddling} of {len(split.test)} test rows share a picture or a text with training rows: "
+            f"{n_straddling} of {len(split.test)} test rows share {shared} with training rows: "
             f"{split_column} lets duplicates straddle, and the scores are too good."
         )
     used = groups[labels.targets >= 0]
     largest = int(np.bincount(used).max())
     if largest > max(1, LARGE_GROUP * len(used)):
         notes.append(
-            f"{largest} of {len(used)} rows share pictures or texts with each other (a placeholder?) and stand on one "
-            "side of the split."
+            f"{largest} of {len(used)} rows share {shared} with each other (a placeholder?) and stand on one side of "
+            "the split."
         )
     for side, rows in (("training", split.train), ("test", split.test)):
         if n_lacking := len(labels.classes) - len(np.unique(labels.targets[rows])):
             notes.append(f"{n_lacking} of {len(labels.classes)} classes have no {side} row in this split.")
+            if side == "training" and (
+                n_unseen := int((~np.isin(labels.targets[split.test], labels.targets[rows])).sum())
+            ):
+                notes[-1] += f" {n_unseen} of {len(split.test)} test rows are of them, where no head can be right."
     return notes

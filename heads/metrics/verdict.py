@@ -35,6 +35,7 @@ class Verdict:
     macro_f1: Difference
     margin: float = MARGIN
     n_groups: int | None = None  # of the test rows; None: each is its own
+    n_even_groups: int | None = None  # there were, had every class as few as the rarest; None: as `n_groups`
     n_together: int = 1  # fusions that the intervals hold for together
     rows: McNemar | None = None  # won and lost against the single modality
     classes: ClassTally | None = None  # the same, class by class
@@ -83,8 +84,16 @@ class Verdict:
     def _answers(self) -> dict[str, Answer]:
         """What each score says; rows without a difference say equal only where they are enough for the margin."""
         answers = {"accuracy": self.accuracy.answer(self.margin), "macro-F1": self.macro_f1.answer(self.margin)}
-        is_few = (self.n_groups or self.n_rows) * self.margin <= RULE_OF_THREE
-        return {name: "undecided" if is_few and own == "equal" else own for name, own in answers.items()}
+        return {
+            name: "undecided" if own == "equal" and self._n_seen[name] * self.margin <= RULE_OF_THREE else own
+            for name, own in answers.items()
+        }
+
+    @property
+    def _n_seen(self) -> dict[str, int]:
+        """The groups that each score is of: in macro-F1 a class of five rows weighs as much as one of a thousand."""
+        n_groups = self.n_groups or self.n_rows
+        return {"accuracy": n_groups, "macro-F1": n_groups if self.n_even_groups is None else self.n_even_groups}
 
     @property
     def rows_to_decide(self) -> int | None:
@@ -92,7 +101,7 @@ class Verdict:
         undecided = [name for name, answer in self._answers.items() if answer == "undecided"]
         if self.outcome != "undecided" or not undecided:
             return None
-        times = [RULE_OF_THREE / self.margin / (self.n_groups or self.n_rows)]
+        times = [RULE_OF_THREE / self.margin / self._n_seen[name] for name in undecided]
         times += [getattr(self, name.lower().replace("-", "_")).rows_to_decide(self.margin) for name in undecided]
         needed = math.floor(self.n_rows * max(1, *times)) + 1
         digit = 10 ** max(len(str(needed)) - 2, 0)
@@ -134,24 +143,38 @@ def judge(
     groups: np.ndarray,
     scores: Mapping[str, np.ndarray],
     resampled: Mapping[str, np.ndarray],
+    targets: np.ndarray,
     margin: float = MARGIN,
 ) -> list[Verdict]:
     """Return the verdict on each of some fusions from paired scores; their intervals hold for all together.
 
     Shape:
         groups: (n,) the group of duplicates of each test row
+        targets: (n,) int64, its class
         scores: {head: (2,)}, accuracy and macro-F1
         resampled: {head: (R, 2)}, the same on resamples that all heads share
     """
     n_groups = len(np.unique(groups))
+    n_even = _even_groups(targets, groups)
     differences = compare(fusions, single, scores=scores, resampled=resampled, n_groups=n_groups)
     return [
         Verdict(
             fusion, single, others, len(groups), accuracy, macro_f1,
-            margin=margin, n_groups=n_groups, n_together=len(fusions),
+            margin=margin, n_groups=n_groups, n_even_groups=n_even, n_together=len(fusions),
         )
         for fusion, (accuracy, macro_f1) in differences.items()
     ]  # fmt: skip
+
+
+def _even_groups(targets: np.ndarray, groups: np.ndarray) -> int:
+    """Return how many groups there were, had every class as few as the rarest.
+
+    >>> _even_groups(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 4]))
+    2
+    """
+    of_classes = np.unique(np.stack([targets, groups]), axis=1)[0]
+    sizes = np.unique(of_classes, return_counts=True)[1]
+    return len(sizes) * int(sizes.min())
 
 
 def together_in_words(n_fusions: int) -> str:

@@ -13,7 +13,8 @@ from heads.head_types import head_type
 
 __all__ = ["Ensemble", "as_log_probabilities"]
 
-BLOCK_ROWS = 16_384  # averaged at once
+BLOCK_ROWS = 16_384  # averaged at once, at most
+BLOCK_CELLS = 1 << 20  # of the parts' answers, that are averaged at once; six float64 arrays or so are as large
 
 
 class Ensemble(nn.Module, ABC):
@@ -57,7 +58,8 @@ class Ensemble(nn.Module, ABC):
     def average_all(self, answers: Sequence[Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Return the average of the parts' answers to any number of rows, M times (N, K)."""
         averages = torch.empty_like(answers[0])
-        for rows in torch.arange(len(averages)).split(BLOCK_ROWS):
+        n_rows = max(1, min(BLOCK_ROWS, BLOCK_CELLS // (len(answers) * averages.shape[1])))
+        for rows in torch.arange(len(averages)).split(n_rows):
             block = torch.stack([part[rows] for part in answers], dim=1)  # (B, M, K)
             averages[rows] = self.average(block, {name: mask[rows] for name, mask in present.items()})
         return averages

@@ -97,7 +97,10 @@ def judge_drawn(
     found = {name: scores(drawn.targets, own, drawn.n_classes) for name, own in drawn.answers.items()}
     values = {name: np.array([own["accuracy"], own["macro_f1"]]) for name, own in found.items()}
     fusions = [name for name in values if name != SINGLE]
-    verdicts, alone = judge(fusions, SINGLE, others=[], groups=drawn.groups, scores=values, resampled=resampled), []
+    verdicts = judge(
+        fusions, SINGLE, others=[], groups=drawn.groups, scores=values, resampled=resampled, targets=drawn.targets
+    )
+    alone = []
     for verdict in verdicts:
         value = values[verdict.fusion] - values[SINGLE]
         ends = zip(value, *interval(value, resampled[verdict.fusion] - resampled[SINGLE]), strict=True)

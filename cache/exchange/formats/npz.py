@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cache.aside import write_aside
+from cache.errors import CacheError
 from cache.exchange.product_table import ProductTable
 
 __all__ = ["write"]
 
-TEXT_ROWS = 1024
+BLOCK_LETTERS = 1 << 22  # of cells that are filled up to the longest and written at once, unless one alone has more
+MOST_BYTES = 1 << 32  # of a column, as `numpy.load` has it
+MOST_TIMES = 10  # as much as the texts themselves, from which on it is refused above these bytes
 
 
 def write(path: Path, table: ProductTable) -> None:
-    """Write texts as arrays of strings, (N,), and vectors as (N, D) float32, NaN where there is none."""
+    """Write texts as arrays of strings, (N,), and vectors as (N, D) float32, NaN where there is none.
+
+    Raises:
+        CacheError: one long cell would make a column larger than memory.
+    """
+    for name, cells in table.texts.items():
+        _check_widths(name, cells)
     write_aside(path, lambda aside: _write(aside, table), folder=path.parent)
 
 
 def _write(aside: Path, table: ProductTable) -> None:
     with zipfile.ZipFile(aside, "w", allowZip64=True) as archive:
         for name, cells in table.texts.items():
-            kind = np.dtype(f"<U{max(1, max(map(len, cells), default=1))}")
-            blocks = (np.array(cells[start : start + TEXT_ROWS], kind) for start in range(0, len(cells), TEXT_ROWS))
+            width = max(1, max(map(len, cells), default=1))
+            kind, n_rows = np.dtype(f"<U{width}"), max(1, BLOCK_LETTERS // width)
+            blocks = (np.array(cells[start : start + n_rows], kind) for start in range(0, len(cells), n_rows))
             _add(archive, name, (len(cells),), kind, blocks, is_packed=True)  # short cells are filled up with zeros
         for pair, dim in table.dims.items():
             _add(archive, table.name_of(pair), (len(table), dim), np.dtype("<f4"), _vectors(table, pair))
+
+
+def _check_widths(name: str, cells: Sequence[str]) -> None:
+    """Check that a column takes no memory out of proportion: in an array of strings all are as wide as the longest."""
+    widths = list(map(len, cells))
+    width = max(widths, default=0)
+    n_bytes = 4 * width * len(cells)
+    if n_bytes > max(MOST_BYTES, MOST_TIMES * 4 * sum(widths)):
+        raise CacheError(
+            f"Expected cells of about one length in .npz, where all are as wide as the longest, but {name} has one of "
+            f"{width:,} letters (row {widths.index(width) + 1}) and would take {n_bytes / 1e9:.1f} GB of memory. Leave "
+            "it out with --columns, or write .parquet."
+        )
 
 
 def _vectors(table: ProductTable, pair: tuple[str, str]) -> Iterator[np.ndarray]:
