@@ -237,7 +237,14 @@ def test_rows_are_numbered_where_no_column_holds_ids(read, caplog):
     caplog.set_level(logging.INFO, "embed_once")
     catalogue = read("image,text\na.png,red\nb.png,blue\n")
     assert catalogue.ids == ["0", "1"]
-    assert "rows are numbered from 0" in caplog.text
+    assert "rows are numbered from 0." in caplog.text
+    assert "may be one" not in caplog.text
+
+
+def test_columns_that_may_be_ids_are_named_where_rows_are_numbered(read, caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    read("image,text,Artikelnummer,size\na.png,red,A-17,3\nb.png,red,A-18,3\n")
+    assert "rows are numbered from 0. Name it with --id-column (Artikelnummer may be one)." in caplog.text
 
 
 def test_an_id_column_that_is_asked_for_must_be_there(read):

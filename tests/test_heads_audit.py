@@ -331,6 +331,19 @@ def test_findings_change_nothing_until_somebody_writes_a_label(audited, tmp_path
 
 
 @pytest.mark.slow
+def test_findings_hold_the_labels_that_were_corrected_before(audited, shop, tmp_path):
+    """Whoever edits the last file gives back all corrections, not those of the last round alone."""
+    (tmp_path / "first.csv").write_text("product,label\n00010,class 0\n00021,class 0\n")
+    options = ["--folds", 2, "--precision", "fp32", "--most", 6, "--no-report"]
+    done = invoke(
+        audit, shop / "c.h5", "--runs", tmp_path, "--corrections", tmp_path / "first.csv", "--name", "second", *options
+    )
+    assert done.exit_code == 0, done.stderr
+    assert read_corrections(tmp_path / "second/findings.csv").labels == {"00010": "class 0", "00021": "class 0"}
+    assert [line["finding"] for line in lines_of(tmp_path / "second")[-2:]] == ["corrected", "corrected"]
+
+
+@pytest.mark.slow
 def test_page_shows_pictures_and_runs_nothing_of_the_catalogue_s(audited):
     page = (audited[1] / "report.html").read_text(encoding="utf-8")
     assert HOSTILE not in page

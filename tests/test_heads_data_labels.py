@@ -146,8 +146,8 @@ def test_one_class_is_no_classification():
 
 
 def test_one_class_left_by_the_rule_names_the_counts_and_the_way_out():
-    with pytest.raises(LabelError, match=r"got 1: a \(3\), b \(2\)\..*lower --min-rows"):
-        labels_of([*"aaabb"], min_rows=3)
+    with pytest.raises(LabelError, match=r"got 1: b \(3\), a \(2\)\..*lower --min-rows"):  # the largest first
+        labels_of([*"aabbb"], min_rows=3)
 
 
 def test_many_small_classes_are_not_all_listed():

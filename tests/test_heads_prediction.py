@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import logging
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -255,12 +258,54 @@ def test_catalogue_is_answered_as_its_products_in_python(shop, run, tmp_path):
 
 def test_catalogue_of_texts_alone_is_answered_by_the_rest(shop, tmp_path, caplog):
     rows = [{"id": row["id"], "text": row["text"]} for row in rows_of(4)]
-    source = write_catalogue(tmp_path / "new", rows)
+    source = write_catalogue(tmp_path / "new", rows, {f"images/{row['id']}.png": image_bytes() for row in rows})
+    caplog.set_level(logging.INFO, "embed_once")
     lines = lines_of(predicted(shop / "runs/run", source).stdout)
     assert "has no column image: its products are answered without image" in caplog.text
     assert "has no column season: its products are answered without metadata" in caplog.text
+    assert "--image-template" not in caplog.text  # no option of this command
     assert {line["image"] for line in lines} == {line["metadata"] for line in lines} == {""}
     assert all(line["answer"] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def counting(shop):
+    """A run whose metadata is a column, and the words of the text."""
+    settings = replace(QUICK, metadata_counts=("text",), allow_leaks=True, fusions=("early",), controls=())
+    train(shop / "c.h5", settings=settings, runs_path=shop / "runs", name="counting")
+    return shop / "runs/counting"
+
+
+def test_text_that_is_given_is_counted_as_its_cell_is(counting, tmp_path):
+    rows = [row | {"text": f"{row['text']} and more" * int(row["id"][-1])} for row in rows_of(4, start=201)]
+    source = new_catalogue(tmp_path / "new", rows)
+    lines = lines_of(predicted(counting, source, "--head", "metadata", "--head", "early").stdout)
+    run = Run.load(counting)
+    for row, line in zip(rows, lines, strict=True):
+        _, probability = run.predict(text=row["text"], season=row["season"]).by_head["metadata"]
+        assert probability == pytest.approx(float(line["probability"]), abs=1e-5)
+
+
+def test_catalogue_that_lacks_one_column_of_several_is_answered_by_the_others(counting, tmp_path, caplog):
+    rows = rows_of(4)
+    lacking = new_catalogue(tmp_path / "new", [{key: row[key] for key in row if key != "season"} for row in rows])
+    empty = new_catalogue(tmp_path / "empty", [row | {"season": ""} for row in rows])
+    lines = lines_of(predicted(counting, lacking).stdout)
+    assert "has no column season: its cells count as empty." in caplog.text
+    assert lines == lines_of(predicted(counting, empty).stdout)
+
+
+def test_metadata_alone_answers_no_catalogue(counting, tmp_path):
+    result = invoke(predict, new_catalogue(tmp_path / "new", rows_of(4)), "--run", counting, "--head", "metadata")
+    assert result.exit_code == 1
+    assert "Expected a head that looks at pictures or texts, got metadata, of metadata alone." in result.stderr
+
+
+def test_head_that_answers_more_is_named(shop, tmp_path):
+    source = write_catalogue(tmp_path / "new", [{"id": row["id"], "text": row["text"]} for row in rows_of(4)])
+    result = predicted(shop / "runs/run", source, "--head", "image", "--head", "late", "--head", "text")
+    assert {line["answer"] for line in lines_of(result.stdout)} == {""}
+    assert re.search(r"^image answers 0 of 4 products, (late|text) 4: --head \1\.$", result.stderr, re.MULTILINE)
 
 
 def test_notes_of_a_catalogue_are_said_once(shop, tmp_path, caplog):

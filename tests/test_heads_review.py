@@ -177,8 +177,11 @@ def test_answers_are_read_back_by_a_review_and_by_a_training(cache_path, tmp_pat
         cache_path, tmp_path / "r.html", settings=ReviewSettings(label="kind", corrections=path, count=5)
     )
     assert report.n_labelled == 60
-    assert all(int(row["product"]) >= 60 for row in rows_of(report.table_path))
-    assert {row["suggested"] for row in rows_of(report.table_path)} <= set(NAMES)
+    asked, earlier = rows_of(report.table_path)[:5], rows_of(report.table_path)[5:]
+    assert all(int(row["product"]) >= 60 and row["label"] == "" for row in asked)
+    assert {row["suggested"] for row in asked} <= set(NAMES)
+    assert {row["why"] for row in earlier} == {"labelled before"}
+    assert read_corrections(report.table_path).labels == read_corrections(path).labels  # the last table holds all
     page = report.page_path.read_text(encoding="utf-8")
     assert page.count("&#34;00059&#34;") == 1  # the download has the earlier answers, too
     with Cache(cache_path) as cache:

@@ -172,11 +172,15 @@ def test_a_saved_head_answers_bit_for_bit_from_the_columns(run, cache_path):
     assert about["specs"]["metadata"]["columns"][0]["categories"] == ["", "silk", "wool", "קטן", "👟 x"]
 
 
-def test_a_catalogue_with_categories_that_were_never_seen_is_answered(run, tmp_path):
+def test_a_catalogue_with_categories_that_were_never_seen_is_answered_and_told(run, tmp_path):
     report = run(fusions=("early",))
     other = shop(tmp_path / "other.h5", altered={"material": ["velvet"] * N_PRODUCTS, "price": ["free"] * N_PRODUCTS})
     result = invoke(predict_command, other, "--run", report.run_path, "-o", tmp_path / "answers.csv")
     assert result.exit_code == 0, result.output
+    told = f"{N_PRODUCTS} of {N_PRODUCTS} cells of"
+    assert f"{told} material are of no category that the training had (velvet): they say nothing" in result.stderr
+    assert f"{told} price are no number (free): they say nothing" in result.stderr
+    assert "cells of since" not in result.stderr
     rows = read_csv(tmp_path / "answers.csv")
     assert len(rows) == N_PRODUCTS
     assert all(row["metadata"] and row["early"] for row in rows)

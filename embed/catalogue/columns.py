@@ -20,6 +20,7 @@ __all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "f
 MOST_LIKELY = 3  # columns that are named
 LEAST_WORDS = 2.0  # of a text, on average
 
+_ID = re.compile(r"[\w-]+")
 _SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # 4006381333931 in a narrow column
 
 log = logging.getLogger("embed_once")
@@ -84,7 +85,11 @@ def find_id_column(finder: ColumnFinder, path: Path) -> str | None:
     """
     column = _find_column("id", finder, path, is_needed=finder.settings.id_column is not None)
     if column is None:
-        log.info("No column of ids was found (%s): rows are numbered from 0.", ", ".join(USUAL_NAMES["id"]))
+        others = {finder.find(role) for role in (*MODALITIES, "label")}
+        likely = _likely_ids({name: cells for name, cells in finder.first_rows.items() if name not in others})
+        way_out = f" Name it with --id-column ({', '.join(likely[:MOST_LIKELY])} may be one)." if likely else ""
+        usual = ", ".join(USUAL_NAMES["id"])
+        log.info("No column of ids was found (%s): rows are numbered from 0.%s", usual, way_out)
     return column
 
 
@@ -138,6 +143,17 @@ def _find_column(role: str, finder: ColumnFinder, path: Path, *, is_needed: bool
         f"Expected {path} to have a column of {role}s ({', '.join(USUAL_NAMES[role][:4])}, …), but its columns are "
         f"{', '.join(finder.columns)}. Name it with --{role}-column{may}{template}, {way_out}."
     )
+
+
+def _likely_ids(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns each of whose cells is another, of letters, digits and dashes, as they come.
+
+    >>> _likely_ids({"Bild": ["1.jpg", "2.jpg"], "Artikelnummer": ["A-17", "A-18"], "Jahr": ["2012", "2012"]})
+    ['Artikelnummer']
+    """
+    return [
+        name for name, cells in columns.items() if len(set(cells)) == len(cells) > 1 and all(map(_ID.fullmatch, cells))
+    ]
 
 
 def _likely_texts(columns: Mapping[str, Sequence[str]]) -> list[str]:

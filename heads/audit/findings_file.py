@@ -1,12 +1,13 @@
 """``findings.csv``: a line a finding, which a person edits and gives back as ``--corrections``.
 
-``label`` is empty in every line: whoever agrees writes a label there. Nothing is changed by a file that was not edited.
+``label`` is empty in every line of a finding: whoever agrees writes a label there. What was corrected before stands at
+the end, so that the last file holds all; nothing else is changed by a file that was not edited.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cache.stray_bytes import open_csv
@@ -15,10 +16,18 @@ from heads.audit.finding import Finding
 __all__ = ["FINDINGS", "write_findings"]
 
 FINDINGS = "findings.csv"
+CORRECTED = "corrected"  # in the place of the finding's kind
 
 
-def write_findings(folder: Path, findings: Sequence[Finding], ids: Sequence[str], modalities: Sequence[str]) -> None:
-    """Write the file into a folder; lists of ids have blanks between them.
+def write_findings(
+    folder: Path,
+    findings: Sequence[Finding],
+    ids: Sequence[str],
+    modalities: Sequence[str],
+    *,
+    corrected: Mapping[str, str],
+) -> None:
+    """Write the file into a folder; lists of ids have blanks between them. `corrected` are {product: label}.
 
     Cells are written as they are, also such as a spreadsheet takes for formulas: they are there to be joined on.
     """
@@ -47,6 +56,7 @@ def write_findings(folder: Path, findings: Sequence[Finding], ids: Sequence[str]
                 _ids(one.others, ids),
                 one.words,
             ])  # fmt: skip
+        writer.writerows([CORRECTED, *line, *[""] * (7 + len(columns))] for line in corrected.items())
 
 
 def _ids(rows: Sequence[int], ids: Sequence[str]) -> str:

@@ -66,5 +66,10 @@ def predict(
         echo(f"{output}: answers of {report.head} to {report.n_answered} of {report.n_products} products{disagree}.")
     if report.review_path is not None:
         echo(f"{report.review_path}: {report.n_review} products to look at.", err=output is None)
+    if report.fuller is not None:
+        echo(
+            f"{report.head} answers {report.n_answered} of {report.n_products} products, {report.fuller} "
+            f"{report.n_fuller}: --head {report.fuller}.", err=True,
+        )  # fmt: skip
     if report.n_without:
         echo(f"{report.n_without} of {report.n_products} products have no vector and get no answer.", err=True)

@@ -102,6 +102,15 @@ class ColumnEncoding:
         columns = (numbers_of(self.kind, cells, order=self.order) if plain is None else plain).T
         return [number.scaled(values) for number, values in zip(self.numbers, columns, strict=True)]
 
+    def knows(self, cells: Sequence[str], *, version: int) -> np.ndarray:
+        """Return which of N cells are numbers, or of a category that the training had, (N,) bool."""
+        if self.width or not len(cells):
+            return np.ones(len(cells), dtype=bool)
+        values = self.series(cells, version=version)[0]
+        if self.numbers:
+            return ~np.isnan(np.asarray(values, dtype=np.float64))
+        return np.isin(np.asarray(values, dtype=object), np.asarray(self.categories, dtype=object))
+
     def transformers(self) -> list[Any]:
         """Return scikit-learn's transformers of the series; what they do is all in their arguments."""
         from sklearn.feature_extraction import FeatureHasher

@@ -138,7 +138,8 @@ def make_labels(
             f"({_count(int(counts[~kept].sum()), 'row')}: {_some(names[~kept].tolist())}); --min-rows changes the rule."
         )
     if kept.sum() < 2:
-        counted = ", ".join(f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:5])
+        largest = np.argsort(-counts, kind="stable")[:5]
+        counted = ", ".join(f"{names[place]} ({counts[place]})" for place in largest)
         are = {"number": "numbers", "date": "dates"}.get(guess_kind(names[:MOST_NAMES]) or "")
         ranges = (
             f" Its labels are {are}, each of which is a class: a column of ranges of them can be learnt." if are else ""

@@ -19,6 +19,7 @@ import numpy as np
 
 from cache.column_types import date_order, guess_kind, is_missing, parse_booleans, parse_categories
 from cache.keys import EncoderSpec
+from cache.stray_bytes import shown
 from heads.data.column_encoders import N_NUMBERS, ColumnEncoding, NumberScale, numbers_of
 from heads.errors import HeadError
 
@@ -95,6 +96,22 @@ class FittedMetadata:
         return np.logical_or.reduce(
             [[not is_missing(cell, column.kind) for cell in cells[column.name]] for column in self.columns]
         )
+
+    def strange(self, cells: Mapping[str, Sequence[str]]) -> list[str]:
+        """Return a note on each column most of whose filled cells are none such as those of the training."""
+        notes = []
+        for column in self.columns:
+            filled = [cell for cell in cells[column.name] if not is_missing(cell, column.kind)]
+            unknown = [filled[place] for place in np.flatnonzero(~column.knows(filled, version=self.version))]
+            if 2 * len(unknown) > len(filled):
+                what = f"no {column.kind}" if column.numbers else "of no category that the training had"
+                some = list(dict.fromkeys(unknown))
+                notes.append(
+                    f"{len(unknown):,} of {len(filled):,} cells of {column.name} are {what} "
+                    f"({', '.join(map(shown, some[:3]))}{', …' if len(some) > 3 else ''}): they say nothing to the "
+                    "heads. Is it the same column, written in the same way?"
+                )
+        return notes
 
     def transform(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
         """Return the vectors of N products, (N, M) float32; cells that were never seen are no error."""

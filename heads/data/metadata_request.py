@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,8 @@ from heads.errors import HeadError, SettingError
 from heads.settings import ProblemSettings
 
 __all__ = ["AUTO", "MetadataWish", "is_metadata", "metadata_of", "metadata_vectors"]
+
+log = logging.getLogger("embed_once")
 
 AUTO = ("auto",)
 IS_LABEL = "the label itself"
@@ -161,20 +164,26 @@ def metadata_vectors(cells: Mapping[str, Sequence[str]], fitted: FittedMetadata)
     )
 
 
-def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str) -> Vectors:
-    """Return the vectors of a cache's products, from its columns.
+def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str, may_lack_columns: bool = False) -> Vectors:
+    """Return the vectors of a cache's products, from its columns; of those that it may lack the cells are empty.
+
+    A column most of whose cells are none such as those of the training is told.
 
     Raises:
         HeadError: the cache lacks a column that the head learned from.
     """
     columns = cache.columns()
-    if lacking := [name for name in fitted.names if name not in columns]:
+    lacking = [name for name in fitted.names if name not in columns]
+    if lacking and not may_lack_columns:
         raise HeadError(
             f"The head {head!r} needs the columns {', '.join(fitted.names)}, but {cache.path} has no "
             f"{', '.join(lacking)}. Extract a catalogue with these columns; the pictures and texts it shares are not "
             "encoded again."
         )
-    return metadata_vectors({name: cache.column(name) for name in fitted.names}, fitted)
+    cells = {name: [""] * len(cache) if name in lacking else cache.column(name) for name in fitted.names}
+    for note in fitted.strange(cells):
+        log.warning(note)
+    return metadata_vectors(cells, fitted)
 
 
 def _check_names(option: str, names: Sequence[str], columns: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ def vectors_for(
     *,
     is_renamed: bool = False,
     without: Collection[str] = (),
+    may_lack_columns: bool = False,
     memory: str | None = None,
 ) -> Vectors:
     """Return the vectors of all that heads of one run look at, from any cache that holds such.
@@ -43,7 +44,7 @@ def vectors_for(
     specs = {name: spec for head in heads for name, spec in head.specs.items()}
     contents = {name: spec for head in heads for name, spec in head.contents.items()}
     return replace(widest, description=seen, encoders=encoders, specs=specs, contents=contents).vectors_of(
-        cache, is_renamed=is_renamed, without=without, memory=memory
+        cache, is_renamed=is_renamed, without=without, may_lack_columns=may_lack_columns, memory=memory
     )
 
 

@@ -159,12 +159,14 @@ class TrainedHead:
         return {modality: tokens[modality] for modality in self.description.token_dims}
 
     def vectors_of(
-        self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = (), memory: str | None = None
-    ) -> Vectors:
+        self, cache: Cache, *, is_renamed: bool = False, without: Collection[str] = (), may_lack_columns: bool = False,
+        memory: str | None = None,
+    ) -> Vectors:  # fmt: skip
         """Return the vectors that the head was trained on, from any cache that holds such; metadata from its columns.
 
         With `is_renamed` the columns that contents are made of may have other names than in training. `without` are
-        modalities of which the products are known to have nothing. All may take `memory`, as of `Cache.matrix`.
+        modalities of which the products are known to have nothing; with `may_lack_columns` cells of metadata's columns
+        that are not there are empty. All may take `memory`, as of `Cache.matrix`.
 
         Raises:
             HeadError: the cache has vectors of this modality, and none from the same encoder spec, or of contents that
@@ -191,9 +193,8 @@ class TrainedHead:
             memory=memory,
         )
         nothing = [self._nothing(modality, len(cache)) for modality in self.description.dims if modality in without]
-        return Vectors.together(
-            [vectors, *nothing, *(metadata_of(cache, fitted, head=self.name) for fitted in columns)]
-        )
+        metadata = (metadata_of(cache, one, head=self.name, may_lack_columns=may_lack_columns) for one in columns)
+        return Vectors.together([vectors, *nothing, *metadata])
 
     def _nothing(self, modality: str, n_products: int) -> Vectors:
         """Return one modality of products that have nothing of it."""

@@ -61,7 +61,7 @@ def usual_cache_path(catalogue_path: Path) -> Path:
 def extract_for(
     run: Run, catalogue_path: Path, cache_path: Path, *, columns: RawColumns | None = None
 ) -> frozenset[str]:
-    """Encode what of a catalogue is in no cache yet, and return the modalities that it has nothing of.
+    """Encode what of a catalogue is in no cache yet, and return the modalities of contents that it has nothing of.
 
     Vectors that the cache of the training has are taken from there.
 
@@ -87,6 +87,11 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
     from embed.catalogue.open_table import open_table
     from embed.settings import ExtractSettings
 
+    if not run.encoders:
+        raise HeadError(
+            f"Expected a head that looks at pictures or texts, got {', '.join(run.heads)}, of metadata alone. Add one "
+            f"with --head, or extract {path} and name its cache instead."
+        )
     specs = {modality: run.contents.get(modality) for modality in run.encoders}
     made_of = {
         modality: _asked(modality, columns) if spec is None else _made_as(spec, columns)
@@ -114,9 +119,11 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
             f"Expected {path} to have what the heads of {run.path} look at, but it has none of their columns "
             f"({', '.join(known[:20])}). Name its columns with --image-column and --text-columns."
         )
-    if run.metadata_columns and not set(run.metadata_columns) & set(known):
-        absent.add(METADATA)
-        _tell_absent(path, run.metadata_columns, METADATA)
+    if lacking := [name for name in run.metadata_columns if name not in known]:
+        if len(lacking) == len(run.metadata_columns):
+            _tell_absent(path, lacking, METADATA)
+        else:
+            log.warning("%s has no column %s: its cells count as empty.", path, ", ".join(lacking))
     fields |= {"id_column": columns.id_column, "image_root": columns.image_root}
     reuse = () if run.cache_path is None else (run.cache_path,)
     return ExtractSettings(modalities=present, reuse=reuse, **fields), frozenset(absent)

@@ -116,13 +116,17 @@ class ProductEncoder:
             values = [None if isinstance(one := found.get(content.key), str) else one for content in contents]
             parts.append(self._together(modality, values))
         if self._metadata is not None:
-            cells = {name: [product.cells.get(name, "") for product in products] for name in self._metadata.names}
+            cells = {name: [self._cell(product, name) for product in products] for name in self._metadata.names}
             vectors = metadata_vectors(cells, self._metadata)
             parts.append(vectors)
             (present,) = vectors.present.values()
             for row, is_there in enumerate(present.tolist()):
                 statuses[row]["metadata"] = "ok" if is_there else "absent"
         return Vectors.together(parts), statuses
+
+    def _cell(self, product: Product, name: str) -> str:
+        """Return a product's cell of a column; of the one column that texts are made of, its text."""
+        return product.cells.get(name, (product.text or "") if self.text_columns == [name] else "")
 
     def _content(self, modality: str, product: Product) -> _Content:
         from embed.extraction.text_contents import find_texts

@@ -75,6 +75,10 @@ class Run:
         """Return ``Run(path, **options)``."""
         return cls(path, **options)
 
+    def best_of(self, names: Sequence[str]) -> str:
+        """Return which of some heads is the best by the validation rows."""
+        return _best(self.path, {name: self.heads[name] for name in names})
+
     @property
     def label(self) -> str:
         """The column that was learned."""

@@ -21,6 +21,7 @@ __all__ = ["AskedProduct", "ReviewPage", "free_path", "write_review"]
 TEMPLATE = Path(__file__).with_name("review.html")
 SCRIPT = Path(__file__).with_name("review.js")
 COLUMNS = ("product", "label", "suggested", "probability", "why", "title")
+EARLIER = "labelled before"
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,21 @@ def write_review(page: ReviewPage, path: Path) -> tuple[Path, Path]:
         file_name=labels_name,
         review=hashlib.sha256("\0".join(names).encode(errors="surrogatepass")).hexdigest()[:16],
     )
-    write_aside(table_path, lambda aside: _write_table(aside, page.products), folder=path.parent)
+    write_aside(table_path, lambda aside: _write_table(aside, page), folder=path.parent)
     write_aside(path, lambda aside: aside.write_text(written, encoding="utf-8"), folder=path.parent)
     return path, table_path
 
 
-def _write_table(path: Path, products: Sequence[AskedProduct]) -> None:
-    """Write a line a product; cells are written as they are, to be joined on."""
+def _write_table(path: Path, page: ReviewPage) -> None:
+    """Write a line a product, and the labels that were given before, so that the last table holds all.
+
+    Cells are written as they are, to be joined on.
+    """
     with open_csv(path) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for one in products:
+        for one in page.products:
             suggested, probability = one.likely[0] if one.likely else ("", None)
             shown = "" if probability is None else f"{probability:.3f}"
             writer.writerow([one.product, "", suggested, shown, one.why, re.sub(r"\s+", " ", one.title)])
+        writer.writerows([product, label, "", "", EARLIER, ""] for product, label in page.earlier)

@@ -60,7 +60,8 @@ def audit_catalogue(
         facts = _facts(evidence, settings, cache_path=cache_path, command=command, counts=counts)
 
         def write(folder: Path) -> None:
-            write_findings(folder, findings, problem.ids, list(evidence.nearest))
+            corrected = problem.corrections.labels if problem.corrections else {}
+            write_findings(folder, findings, problem.ids, list(evidence.nearest), corrected=corrected)
             write_json(folder / "audit.json", facts)
             if problem.corrections:
                 problem.corrections.write(folder)

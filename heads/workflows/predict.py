@@ -29,6 +29,8 @@ class PredictReport:
     head: str  # whose answer counts
     n_products: int
     n_answered: int  # by the head that counts
+    fuller: str | None  # another head, which answers more
+    n_fuller: int
     n_without: int  # have no vector of anything that the heads look at
     n_disagree: int | None  # None where fewer than two modalities are answered alone
     n_review: int  # are less probable than asked for
@@ -67,21 +69,23 @@ def predict(
             more than `memory`.
     """
     source_path = StoragePath(source_path)
-    vectors_path: Path
     output = None if output_path is None else Path(output_path)
     if output is not None:
         _check_output(output, source_path, has_review=threshold is not None)  # before any work
     run = Run(run_path, heads=names, device=device, encoders=encoders, plugins=plugins)
     absent: frozenset[str] = frozenset()
-    if is_cache(source_path):
-        vectors_path = source_path
-    else:
+    is_catalogue = not is_cache(source_path)
+    vectors_path: Path = source_path
+    if is_catalogue:
         vectors_path = usual_cache_path(source_path) if cache_path is None else StoragePath(cache_path)
         absent = extract_for(run, source_path, vectors_path, columns=columns)
         is_renamed = True  # what it is made of was chosen there, as in training but for names
     with Cache(vectors_path) as cache:
         ids = cache.ids()
-        vectors = vectors_for(list(run.heads.values()), cache, is_renamed=is_renamed, without=absent, memory=memory)
+        vectors = vectors_for(
+            list(run.heads.values()), cache, is_renamed=is_renamed, without=absent, may_lack_columns=is_catalogue,
+            memory=memory,
+        )  # fmt: skip
     answers = run.answers(vectors)
     rows = np.arange(len(ids))
     doubtful = (
@@ -94,10 +98,15 @@ def predict(
     if threshold is not None:
         review_path = (output.parent if output is not None else Path()) / REVIEW
         write_answers(review_path, AnswerTable(ids, answers, rows[doubtful].tolist(), n_top))
+    n_answered = {name: int(answered.sum()) for name, answered in answers.answered.items()}
+    most = max(n_answered.values())
+    fuller = run.best_of([name for name in n_answered if n_answered[name] == most])
     return PredictReport(
         head=run.head,
         n_products=len(ids),
-        n_answered=int(answers.answered[run.head].sum()),
+        n_answered=n_answered[run.head],
+        fuller=fuller if most > n_answered[run.head] else None,
+        n_fuller=most,
         n_without=int((~np.stack(list(answers.answered.values())).any(0)).sum()),
         n_disagree=int(answers.disagree.sum()) if len(answers.modalities) > 1 else None,
         n_review=int(doubtful.sum()),

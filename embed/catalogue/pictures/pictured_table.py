@@ -209,7 +209,8 @@ class PicturedTable:
 def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> tuple[str | None, list[ImageTemplate]]:
     """Return the column whose cells name pictures, or the templates that explain a sample of the first rows.
 
-    It is the column `image` where a cell of it names a picture, or nothing explains the rows; all else is said.
+    It is the column `image` where a cell of it names a picture, or nothing explains the rows; all else is said where
+    pictures are asked for.
     """
     if is_address(root):  # whose objects are not searched
         return image, []
@@ -221,20 +222,21 @@ def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> 
     rows = [{name: cells[number] for name, cells in batch.items()} for number in numbers]
     if image is not None and any(_names_picture(row[image], root) for row in rows):
         return image, []
+    level = logging.INFO if "image" in finder.settings.modalities else logging.DEBUG
     lack = f"No column of {path} has a usual name for pictures"
     if image is not None:
         lack = f"Of {plural(len(rows), 'row')} of {path} that were looked at, {image} names no picture that is there"
     if naming := _naming_pictures(finder.columns, rows, root):
         also = f" So do {', '.join(naming[1:4])}: --image-column names the one to take." if naming[1:] else ""
-        log.info("%s; %s does by its cells, and is taken.%s", lack, naming[0], also)
+        log.log(level, "%s; %s does by its cells, and is taken.%s", lack, naming[0], also)
         return naming[0], []
     found = find_templates(rows, root, with_links=finder.settings.allow_outside)
     if found is None:
         return image, []
     shown = ",".join(found.templates)
     others = f" So would {found.others[0]}: --image-template names the one to take." if found.others else ""
-    log.info(
-        "%s; --image-template '%s' does, for %d of %s looked at.%s",
+    log.log(
+        level, "%s; --image-template '%s' does, for %d of %s looked at.%s",
         lack, shown, found.n_explained, plural(found.n_sampled, "row"), others,
     )  # fmt: skip
     return image, [ImageTemplate(text) for text in found.templates]
