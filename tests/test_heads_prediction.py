@@ -295,6 +295,26 @@ def test_catalogue_that_lacks_one_column_of_several_is_answered_by_the_others(co
     assert lines == lines_of(predicted(counting, empty).stdout)
 
 
+def test_catalogue_whose_pictures_are_all_to_come_is_answered_by_the_rest(shop, tmp_path, caplog):
+    source = write_catalogue(tmp_path / "new", [row | {"image": ""} for row in rows_of(4)])
+    lines = lines_of(predicted(shop / "runs/run", source, "--head", "late").stdout)
+    assert "has any image: all are answered without." in caplog.text
+    same = lines_of(predicted(shop / "runs/run", write_catalogue(tmp_path / "other", [
+        {key: row[key] for key in row if key != "image"} for row in rows_of(4)
+    ]), "--head", "late").stdout)  # fmt: skip
+    assert lines == same
+    assert all(line["answer"] for line in lines)
+
+
+def test_cache_of_the_training_does_not_lose_its_products_to_a_catalogue(shop, tmp_path):
+    before = (shop / "c.h5").read_bytes()
+    source = new_catalogue(tmp_path / "new", rows_of(4))
+    result = invoke(predict, source, "--run", shop / "runs/run", "--cache", shop / "c.h5")
+    assert result.exit_code == 1
+    assert "--cache: expected another cache than that of the training" in result.stderr
+    assert (shop / "c.h5").read_bytes() == before
+
+
 def test_metadata_alone_answers_no_catalogue(counting, tmp_path):
     result = invoke(predict, new_catalogue(tmp_path / "new", rows_of(4)), "--run", counting, "--head", "metadata")
     assert result.exit_code == 1

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+
 from cache import Cache, ContentSpec, EncoderSpec
 from heads.data.encoder_sets import joined_name, parts_of
 from heads.errors import HeadError
 
-__all__ = ["check_contents", "find_encoder"]
+__all__ = ["check_contents", "find_encoder", "without_content"]
+
+log = logging.getLogger("embed_once")
 
 MOST_SHOWN = 4  # differences of two specs
 
@@ -45,6 +50,14 @@ def _find(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens
             f"has vectors alone of {fitting[0]}. Extract with the same encoder and --tokens."
         )
     return fitting[0]
+
+
+def without_content(cache: Cache, modalities: Iterable[str]) -> set[str]:
+    """Return the modalities that a cache's catalogue has, and none of its products has a content of; which is told."""
+    empty = {name for name in modalities if name in cache.modalities and "ok" not in cache.status_counts(name)}
+    for modality in sorted(empty):
+        log.warning("No product of %s has any %s: all are answered without.", cache.path, modality)
+    return empty
 
 
 def check_contents(cache: Cache, trained: ContentSpec, *, head: str, is_renamed: bool) -> None:

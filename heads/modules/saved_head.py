@@ -33,7 +33,7 @@ from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
 from heads.modules.golden_rows import GOLDEN_TOLERANCE, N_GOLDEN, check_golden, golden_tokens
 from heads.modules.head_file import HEAD_VERSION, read_head_file
-from heads.modules.head_inputs import check_contents, find_encoder
+from heads.modules.head_inputs import check_contents, find_encoder, without_content
 from heads.modules.plugin import shown_error
 from heads.modules.row_blocks import BLOCK_ROWS, RowBlock, row_blocks
 from heads.modules.seeded import build_empty
@@ -176,6 +176,7 @@ class TrainedHead:
         """
         total_dim = sum(self.description.dims.values())
         check_memory(len(cache), total_dim, memory=memory, what=f"the vectors of {', '.join(self.description.dims)}")
+        without = without_content(cache, self.description.dims.keys() - without) | set(without)
         specs = {name: self.specs[name] for name in self.description.dims if name not in without}
         columns = [FittedMetadata.from_spec(spec) for spec in specs.values() if is_metadata(spec)]
         encoders = {}

@@ -78,6 +78,7 @@ def predict(
     vectors_path: Path = source_path
     if is_catalogue:
         vectors_path = usual_cache_path(source_path) if cache_path is None else StoragePath(cache_path)
+        _check_apart(vectors_path, run, source_path)
         absent = extract_for(run, source_path, vectors_path, columns=columns)
         is_renamed = True  # what it is made of was chosen there, as in training but for names
     with Cache(vectors_path) as cache:
@@ -113,6 +114,19 @@ def predict(
         review_path=review_path,
         cache_path=vectors_path,
     )
+
+
+def _check_apart(vectors_path: Path, run: Run, source_path: Path) -> None:
+    """Check that a catalogue's vectors do not go to the cache of the training, whose products and labels they replace.
+
+    Raises:
+        HeadError: they do.
+    """
+    if run.cache_path is not None and os.path.realpath(vectors_path) == os.path.realpath(run.cache_path):
+        raise HeadError(
+            f"--cache: expected another cache than that of the training, got {vectors_path}: the products of "
+            f"{source_path} would take the place of its own. Name another, or name it instead of {source_path}."
+        )
 
 
 def _check_output(output: Path, source_path: Path, *, has_review: bool) -> None:
