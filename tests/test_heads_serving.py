@@ -28,6 +28,7 @@ from heads.serving import page
 from heads.serving.app import make_app
 from heads.serving.gate import POLICY, Gate
 from heads.serving.measurements import Measurements
+from heads.serving.serve import serve
 from heads.serving.serve_settings import ServeSettings
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,25 @@ def assert_close(said, expected):
     for one, other in pairs:
         assert one["answer"] == other["answer"]
         assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
+
+
+def test_base64_may_have_lines_or_be_a_data_url(client):
+    """As programs for mail write it, and browsers."""
+    plain = client.post("/predict", json={"image": encoded(picture(3))}).json()
+    assert plain["statuses"]["image"] == "ok"
+    for code in (base64.encodebytes(picture(3)).decode(), f"data:image/png;base64,{encoded(picture(3))}"):
+        assert client.post("/predict", json={"image": code}).json() == plain
+    assert client.post("/predict", json={"image": "images/3.png"}).status_code == 422
+
+
+def test_server_says_which_head_answers_what_the_best_has_no_answer_to(served_run, monkeypatch, caplog):
+    monkeypatch.setattr("heads.prediction.run._best", lambda path, heads: "image" if "image" in heads else "late")
+    monkeypatch.setattr("heads.serving.server.Server", lambda *arguments, **options: SimpleNamespace(run=print))
+    serve(served_run.run_path)
+    assert "image, whose answers count, has none for products without image. --head late has." in caplog.text
+    caplog.clear()
+    serve(served_run.run_path, heads=["image", "late"])
+    assert "whose answers count" not in caplog.text
 
 
 def test_product_is_answered_as_by_the_run_however_it_is_sent(client, run):

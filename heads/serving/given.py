@@ -150,10 +150,12 @@ def _cell(name: str, cell: Any) -> str:
 
 
 def _base64(text: str | None) -> bytes | None:
+    """Return the bytes that a text is the base64 of, with line breaks or as a data URL, too."""
     if text is None:
         return None
+    code = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode("".join(code.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refusal(
             422, f"Expected image to be base64 of a picture's file, got what is none ({error}). No path is read."

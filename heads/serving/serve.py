@@ -66,6 +66,12 @@ def serve(
     settings = settings or ServeSettings()
     saved = SavedAnswers(review) if review is not None else None
     run = Run(run_path, heads=heads, device=device, encoders=encoders, cache_path=cache_path, plugins=plugins)
+    seen = run.heads[run.head].description.dims.keys()
+    if heads is None and (wider := [name for name, head in run.heads.items() if seen < head.description.dims.keys()]):
+        log.warning(
+            "%s, whose answers count, has none for products without %s. --head %s has.",
+            run.head, " or ".join(seen), run.best_of(wider),
+        )  # fmt: skip
     products = None
     if run.cache_path is None:
         log.warning("The cache of the training is gone: products are answered, but none is known by its id.")
