@@ -81,8 +81,8 @@ def test_base64_may_have_lines_or_be_a_data_url(client):
 
 
 def test_server_says_which_head_answers_what_the_best_has_no_answer_to(served_run, monkeypatch, caplog):
-    monkeypatch.setattr("heads.prediction.run._best", lambda path, heads: "image" if "image" in heads else "late")
-    monkeypatch.setattr("heads.serving.server.Server", lambda *arguments, **options: SimpleNamespace(run=print))
+    monkeypatch.setattr("heads.prediction.run._best", lambda _, heads: "image" if "image" in heads else "late")
+    monkeypatch.setattr("heads.serving.server.Server", lambda *_, **__: SimpleNamespace(run=print))
     serve(served_run.run_path)
     assert "image, whose answers count, has none for products without image. --head late has." in caplog.text
     caplog.clear()
