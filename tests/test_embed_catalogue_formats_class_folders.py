@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -87,11 +88,26 @@ def test_class_folders_encode_pictures_alone_and_say_so(tmp_path, monkeypatch):
     assert "have no texts: pictures alone are encoded" in result.stderr
 
 
+def test_pictures_right_in_a_folder_have_no_labels(tmp_path, caplog):
+    """As new pictures that are to be answered, or to be labelled, come."""
+    caplog.set_level(logging.INFO, "embed_once")
+    for name in ("b.JPG", "a.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert rows_of(open_table(tmp_path)) == [{"id": "a.png", "image": "a.png"}, {"id": "b.JPG", "image": "b.JPG"}]
+    assert "holds pictures, and none in class folders: they have no labels." in caplog.text
+
+
+def test_picture_in_the_place_of_a_catalogue_is_a_named_error(tmp_path):
+    (tmp_path / "a.JPG").write_bytes(image_bytes(kind="JPEG"))
+    with pytest.raises(CatalogueError, match=r"got a picture, .*a\.JPG\. Name the folder of the pictures\."):
+        open_table(tmp_path / "a.JPG")
+
+
 def test_a_folder_without_class_folders_is_a_named_error(tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "flat").mkdir()
-    (tmp_path / "flat" / "a.png").write_bytes(b"x")
-    for name in ("empty", "flat"):
+    (tmp_path / "split" / "test").mkdir(parents=True)
+    (tmp_path / "split" / "test" / "a.png").write_bytes(b"x")
+    for name in ("empty", "split"):
         with pytest.raises(CatalogueError, match=f"{name} is a folder without class folders"):
             open_table(tmp_path / name)
 

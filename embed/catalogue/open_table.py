@@ -12,6 +12,7 @@ from pathlib import Path
 from cache.cloud.local_copies import local_copy
 from cache.reading import raise_if_refused
 from embed.catalogue.file_patterns import find_files, folders_within, is_pattern
+from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix
 from embed.catalogue.joined_table import JoinedTable
 from embed.catalogue.product_rows import merge_products
@@ -68,6 +69,8 @@ def _open_rows(path: Path, settings: ExtractSettings) -> Table:
     is_file = os.path.isfile(path)  # Path.is_file raises on names that no file can have
     if chosen is None and is_file:
         chosen = _file_format(path)
+        if chosen is BY_NAME["CSV"] and path.name.lower().endswith(PICTURE_SUFFIXES):
+            raise CatalogueError(f"Expected a catalogue, got a picture, {path}. Name the folder of the pictures.")
     elif chosen is None and is_pattern(path):
         chosen = BY_NAME["tar shards"] if _suffix(path) == ".tar" else SEVERAL
     if chosen is None:
@@ -188,8 +191,6 @@ def _tables_in(folder: Path) -> list[Path]:
 def _holds_pictures(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
-
     return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in os.walk(folder) for name in names)
 
 

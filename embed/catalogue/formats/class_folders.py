@@ -24,6 +24,7 @@ __all__ = ["PICTURE_SUFFIXES", "ClassFolders"]
 PICTURE_SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
 )  # fmt: skip
+OUTSIDE = "pictures outside of class folders"
 N_NAMED = 3  # tables that are told of
 
 _TABLE = re.compile(r"\.(arrow|csv|jsonl?|ndjson|parquet|pq|tab|tsv|xlsx)(\.(bz2|gz|xz|zip|zst))?$", re.IGNORECASE)
@@ -39,9 +40,10 @@ class ClassFolders:
     ``val``, ``test``), above the class folders or in them, are no classes but column ``split``; pictures right in a
     split, which have no label, are left out and told, and so are tables. Names that begin with a dot are passed over.
     Links to folders are followed, but for those that lead into the catalogue, or to what was followed before.
+    Where pictures lie right in the folder, and no others below it, none has a label.
 
     Raises:
-        CatalogueError: there are no class folders, or one cannot be read.
+        CatalogueError: there are no pictures, or a folder cannot be read.
     """
 
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
@@ -49,7 +51,13 @@ class ClassFolders:
         self.bad_lines = BadLines(path)  # there are none
         self._tables: list[str] = []
         self.split_at, self.label_at = _layout(path)  # which folder of a path is which, from 0
-        if next(self._pictures(Counter()), None) is None:
+        outside: Counter[str] = Counter()
+        is_empty = next(self._pictures(outside), None) is None
+        self.has_labels = not (is_empty and outside[OUTSIDE] and self.split_at is None and not self._tables)
+        if not self.has_labels:
+            log.info("%s holds pictures, and none in class folders: they have no labels.", path)
+            self.label_at = -1
+        elif is_empty:
             tables = f" {self._shown_tables()} Name one as the catalogue." if self._tables else ""
             splits = ", and splits are no classes" if self.split_at == 0 else ""
             raise CatalogueError(
@@ -57,9 +65,9 @@ class ClassFolders:
                 f"of pictures with metadata.csv, but {path} is a folder without class folders that hold "
                 f"pictures{splits}.{tables}"
             )
-        if settings.modalities == ("image",):
+        elif settings.modalities == ("image",):
             log.info("%s holds class folders, which have no texts: pictures alone are encoded.", path)
-        self.columns = ["id", "image", "label"] + (["split"] if self.split_at is not None else [])
+        self.columns = ["id", "image", *["label"] * self.has_labels, *["split"] * (self.split_at is not None)]
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the pictures in the order of their folders' names and their own."""
@@ -68,7 +76,8 @@ class ClassFolders:
         while block := list(islice(pictures, BATCH_ROWS)):
             batch = {"id": [str(cell) for cell in block], "image": block}
             parts = [picture.split("/") for picture in block]
-            batch["label"] = [part[self.label_at] for part in parts]
+            if self.has_labels:
+                batch["label"] = [part[self.label_at] for part in parts]
             if self.split_at is not None:
                 batch["split"] = [part[self.split_at] if len(part) > self.split_at + 1 else "" for part in parts]
             yield batch
@@ -97,7 +106,7 @@ class ClassFolders:
                     else:
                         left_out["files whose names are no picture's"] += 1
                 elif len(relative.parts) <= self.label_at:
-                    left_out["pictures outside of class folders"] += 1
+                    left_out[OUTSIDE] += 1
                 else:
                     yield path if linked is None else PlacedCell(path, linked / name)
 
