@@ -81,9 +81,10 @@ def check_heads(
     wanted = [SYNONYMS.get(name, name) for name in names or built_in]
     for name in wanted:
         if name not in (*built_in, *by_name) and not is_plugin(name):
+            known = ", ".join(dict.fromkeys((*built_in, *by_name)))
             raise HeadError(
-                f"Expected a head to be one of {', '.join(dict.fromkeys((*built_in, *by_name)))}, or a class of your own "
-                f"as module:Class or path/to/file.py:Class, got {name!r}."
+                f"Expected a head to be one of {known}, or a class of your own as "
+                f"module:Class or path/to/file.py:Class, got {name!r}."
             )
     builds = {
         name: load_plugin(name) if is_plugin(name) else partial(_built_in, name=name) for name in dict.fromkeys(wanted)
