@@ -308,7 +308,7 @@ def test_wrong_usage_exits_with_2(shop, counting, arguments):
     ("arguments", "words"),
     [
         (["nowhere.csv"], ["nowhere.csv is not there", "after the command"]),
-        (["images"], ["images is a folder"]),
+        (["images/0.png"], ["Expected a catalogue, got a picture, images/0.png"]),
         (["--batch-size", 0], ["--batch-size: expected at least 1, got 0"]),
         (["--batch-size", -3], ["--batch-size: expected at least 1, got -3"]),
         (["--workers", 0], ["--workers: expected at least 1, got 0"]),
