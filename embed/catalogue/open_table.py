@@ -12,7 +12,7 @@ from pathlib import Path
 from cache.cloud.local_copies import local_copy
 from cache.reading import raise_if_refused
 from embed.catalogue.file_patterns import find_files, folders_within, is_pattern
-from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
+from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, holds_pictures
 from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix
 from embed.catalogue.joined_table import JoinedTable
 from embed.catalogue.product_rows import merge_products
@@ -157,7 +157,7 @@ def _folder_format(path: Path) -> Format:
     tables = _tables_in(path)
     # JSON beside pictures is often something else.
     files = shards + [file.name for file in tables if _suffix(file) != ".json"]
-    folders = (name for name in sorted(names) if not name.startswith(".") and _holds_pictures(path / name))
+    folders = (name for name in sorted(names) if not name.startswith(".") and holds_pictures(path / name))
     folder = next(folders, None) if files or tables else None
     if files and folder is not None:
         raise CatalogueError(
@@ -168,13 +168,13 @@ def _folder_format(path: Path) -> Format:
         return SEVERAL
     from embed.catalogue.formats.webdataset import find_shards
 
-    has_shards = bool(shards) or (not _holds_pictures(path) and bool(find_shards(path)))
+    has_shards = bool(shards) or (not holds_pictures(path) and bool(find_shards(path)))
     return BY_NAME["tar shards" if has_shards else "class folders"]
 
 
 def _tables_of(folder: Path) -> list[Path]:
     """Return the tables right in a folder, or, where neither these nor pictures are in it, those of folders below."""
-    if (tables := _tables_in(folder)) or _holds_pictures(folder):
+    if (tables := _tables_in(folder)) or holds_pictures(folder):
         return tables
     tables = [table for below in folders_within(folder) for table in _tables_in(below)]
     return [table for table in tables if _suffix(table) != ".json"] or tables  # such as settings of something
@@ -186,12 +186,6 @@ def _tables_in(folder: Path) -> list[Path]:
     names = [name for name in os.listdir(folder) if _suffix(Path(name)) in suffixes]
     names = [name for name in names if not name.startswith(".") and not name.endswith(".failures.csv")]
     return [folder / name for name in sorted(names) if name != "dataset_infos.json"]
-
-
-def _holds_pictures(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in os.walk(folder) for name in names)
 
 
 def _suffix(path: Path) -> str:

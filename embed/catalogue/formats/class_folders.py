@@ -19,7 +19,7 @@ from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
-__all__ = ["PICTURE_SUFFIXES", "ClassFolders"]
+__all__ = ["PICTURE_SUFFIXES", "ClassFolders", "holds_pictures"]
 
 PICTURE_SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
@@ -156,17 +156,18 @@ def _layout(path: Path) -> tuple[int | None, int]:
 
 def _wrapper(path: Path) -> str | None:
     """Return the folder that alone holds pictures, and these in class folders of its own: it is no class."""
-    tops = [name for name in _folders(path) if _holds_pictures(path / name)]
-    if len(tops) != 1 or _holds_pictures(path, deep=False):
+    tops = [name for name in _folders(path) if holds_pictures(path / name)]
+    if len(tops) != 1 or holds_pictures(path, deep=False):
         return None
-    classes = [name for name in _folders(path / tops[0]) if _holds_pictures(path / tops[0] / name)]
+    classes = [name for name in _folders(path / tops[0]) if holds_pictures(path / tops[0] / name)]
     if _are_splits(classes):  # of classes, or of a single class
         classes = [name for split in classes for name in _folders(path / tops[0] / split)]
     is_wrapper = len(classes) > 1 or (len(classes) == 1 and _wrapper(path / tops[0]) is not None)
-    return tops[0] if is_wrapper and not _holds_pictures(path / tops[0], deep=False) else None
+    return tops[0] if is_wrapper and not holds_pictures(path / tops[0], deep=False) else None
 
 
-def _holds_pictures(folder: Path, *, deep: bool = True) -> bool:
+def holds_pictures(folder: Path, *, deep: bool = True) -> bool:
+    """Return whether pictures lie in a folder, or with `deep` below it."""
     walk = os.walk(folder) if deep else islice(os.walk(folder), 1)
     return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in walk for name in names)
 
