@@ -78,3 +78,4 @@ def side_by_side(call: Callable[[One], Result], pieces: Iterable[One]) -> Iterat
                 yield waiting.popleft().result()
     finally:
         THREAD_COUNT.leave()
+        torch.set_num_threads(n_threads)  # as before, where others still work beside

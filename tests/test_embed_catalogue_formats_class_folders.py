@@ -63,7 +63,8 @@ def test_folders_of_splits_are_no_classes(tmp_path):
         ("hats/1 hats/old/2", "hats hats", None),
         ("hats/train/1 hats/test/2", "hats hats", "test train"),
         ("hats/a/1", "hats", None),
-        ("0 images/hats/1 images/shirts/2", "images images", None),
+        ("0 images/hats/1 images/shirts/2", "hats shirts", None),
+        ("__MACOSX/images/hats/._1 images/hats/1 images/shirts/2 .thumbs/3", "hats shirts", None),
     ],
 )
 def test_a_folder_that_alone_holds_the_class_folders_is_no_class(tmp_path, paths, labels, splits):

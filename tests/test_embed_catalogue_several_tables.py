@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 from formats import rows_of
@@ -132,6 +133,7 @@ def test_pictures_below_keep_tables_below_from_being_the_catalogue(tmp_path):
         (["train-00000-of-00001", "test-00000-of-00001"], "train test"),
         (["shop_TRAIN", "shop_val", "shop_test"], "TRAIN val test"),
         (["default/train/0000", "default/partial-test/0000"], "train test"),
+        (["train/a/0", "test/a/0"], "train test"),
         (["train-0", "train-1"], ""), (["train", "more"], ""), (["train-test", "test"], ""), (["trainers", "test"], ""),
     ],
 )  # fmt: skip
@@ -149,3 +151,19 @@ def test_names_of_tables_that_say_a_split_are_a_column(tmp_path, files, splits):
 def test_a_column_split_of_the_tables_own_is_kept(tmp_path):
     put(tmp_path, train_csv="id,text,split\n1,red,a\n", test_csv="id,text,split\n2,red,b\n")
     assert {row["id"]: row["split"] for row in rows_of(open_table(tmp_path))} == {"1": "a", "2": "b"}
+
+
+def test_a_folder_below_that_cannot_be_read_is_a_named_error(tmp_path, monkeypatch):
+    for name in ("train", "test"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "0.csv").write_text("id,text\n1,red\n")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("test"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CatalogueError, match="to be readable, but .*test is not: Permission denied"):
+        open_table(tmp_path)

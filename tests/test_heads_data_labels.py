@@ -217,7 +217,8 @@ def test_lists_of_one_and_of_none_are_lists():
     assert "are paths or lists" in labels.notes[1]
     half = labels_of(["A > B", "A > C", "A", "B"])
     assert any("are paths or lists (A > B)" in note for note in half.notes)
-    assert not any("paths" in note for note in labels_of(["A > B", "A", "B", "C"]).notes)
+    for cells in (["A > B", "A", "B", "C"], [">50K", ">50K", "<=50K"], ["up >", "down >"]):
+        assert not any("paths" in note for note in labels_of(cells).notes)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,18 @@ def test_what_names_two_rows_names_none(tmp_path):
     assert found == [None, None, PICTURES[4], None]
 
 
+def test_a_file_that_is_gone_is_not_another_tables_picture(tmp_path):
+    write_table(tmp_path / "a.parquet", PICTURES[:2], ["img/0.png", "1.png"])
+    odd = pa.table(
+        {"image": pa.array([{"bytes": b"x", "path": 1}], pa.struct([("bytes", pa.binary()), ("path", pa.int64())]))}
+    )
+    pq.write_table(odd, tmp_path / "0.parquet")
+    pq.write_table(pa.table({"secret": pa.array([b"a password"])}), tmp_path / "users.parquet")
+    thumbnails = Thumbnails(tmp_path)
+    cells = ["img/0.png", "users.parquet#0", "1.png"]
+    assert [thumbnails.content(cell) for cell in cells] == [None, None, PICTURES[1]]
+
+
 def test_a_damaged_table_and_one_of_too_many_bytes_hide_no_other(tmp_path, monkeypatch):
     write_table(tmp_path / "a.parquet", PICTURES[:1], ["0.png"])
     write_table(tmp_path / "b.parquet", [PICTURES[1], b"x" * 5000, None], ["1.png", "2.png", "3.png"], column="photo")

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from heads.threads import side_by_side
+from heads.threads import THREAD_COUNT, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +53,13 @@ def test_a_caller_who_stops_listening_gets_its_threads_back():
     results.close()
     assert torch.get_num_threads() == 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("piece")]
+
+
+def test_a_caller_beside_trainings_keeps_the_threads_that_these_leave():
+    torch.set_num_threads(8)
+    THREAD_COUNT.enter()  # as a training does
+    torch.set_num_threads(6)
+    assert len(list(side_by_side(str, range(4)))) == 4
+    assert torch.get_num_threads() == 6
+    THREAD_COUNT.leave()
+    assert torch.get_num_threads() == 8

@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
+from cache.reading import raise_if_refused
 from embed.errors import CatalogueError
 
-__all__ = ["find_files", "folders_within", "is_pattern"]
+__all__ = ["find_files", "folders_within", "is_pattern", "refuse_folder"]
 
 MOST_FILES = 1_000_000
 SIGNS = "{*?["
@@ -59,7 +61,21 @@ def _expand(name: str) -> Iterator[str]:
 
 
 def folders_within(folder: Path) -> Iterator[Path]:
-    """Yield a folder and all below it, by name; none that begins with a dot, and none that is a link."""
-    for path, names, _ in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith("."))
+    """Yield a folder and all below it, by name; none that begins with a dot, that is a link, or that has our own runs.
+
+    Raises:
+        CatalogueError: one cannot be read.
+    """
+    for path, names, _ in os.walk(folder, onerror=refuse_folder):
+        names[:] = sorted(name for name in names if not name.startswith(".") and name != "runs")
         yield Path(path)
+
+
+def refuse_folder(error: OSError) -> NoReturn:
+    """Tell which folder cannot be read: what is in it would be missing."""
+    if not isinstance(error, PermissionError):
+        raise_if_refused(error, error.filename)
+    raise CatalogueError(
+        f"Expected each folder below a catalogue to be readable, but {error.filename} is not: {error.strerror}. "
+        "Permit reading it, or move it elsewhere."
+    ) from error

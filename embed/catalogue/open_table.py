@@ -164,12 +164,15 @@ def _folder_format(path: Path) -> Format:
             f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
             f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
-    if (tables or _tables_of(path)) and not shards and folder is None:
-        return SEVERAL
-    from embed.catalogue.formats.webdataset import find_shards
+    if not (tables or shards or holds_pictures(path)):
+        from embed.catalogue.formats.webdataset import find_shards
 
-    has_shards = bool(shards) or (not holds_pictures(path) and bool(find_shards(path)))
-    return BY_NAME["tar shards" if has_shards else "class folders"]
+        tables = _tables_of(path)
+        if all(_suffix(table) == ".json" for table in tables):  # which tell of something else
+            shards = [shard.name for shard in find_shards(path)]
+    if tables and not shards and folder is None:
+        return SEVERAL
+    return BY_NAME["tar shards" if shards else "class folders"]
 
 
 def _tables_of(folder: Path) -> list[Path]:

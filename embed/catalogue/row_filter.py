@@ -97,7 +97,7 @@ class Where:
             n_rows, example = sum(cells.values()), next(iter(cells))
             log.warning(
                 "--where takes %d cells of %s for no numbers, such as %r: they are unequal to each number, and neither "
-                "less nor greater. Write plain numbers (%g) in a column of the catalogue to compare them.",
+                "less nor greater. Write plain numbers (%.15g) in a column of the catalogue to compare them.",
                 n_rows, column, example, parse_numbers([example])[0],
             )  # fmt: skip
         self._unread, self._is_told = {}, True

@@ -55,8 +55,9 @@ class SeveralTables:
         """Yield the rows table by table, each column a list of cells."""
         for file, table in self.tables.items():
             for batch in table.batches():
-                cells = {SPLIT: [self._splits[file]] * len(next(iter(batch.values())))} if self._splits else {}
-                yield {name: {**batch, **cells}[name] for name in self.columns}
+                if self._splits:
+                    batch[SPLIT] = [self._splits[file]] * len(next(iter(batch.values())))
+                yield {name: batch[name] for name in self.columns}
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:

@@ -192,7 +192,9 @@ def _name_notes(
         if level is None:
             where = " and ".join(f"{_quoted(column)} != {word!r}" for word in words)
             notes[-1] += f' embed-extract --where "{where}" leaves such rows out, and encodes nothing anew.'
-    is_path = np.array([own != [name] for name, own in zip(names, levels, strict=True)], dtype=bool)  # or a list of one
+    is_list = [name.lstrip().startswith("[") for name in names]  # which may hold one
+    of_several = [len(own) > 1 or (is_list[n] and own != [names[n]]) for n, own in enumerate(levels)]
+    is_path = np.array(of_several, dtype=bool)
     if level is None and counts.sum() and counts[is_path].sum() >= MOSTLY_PATHS * counts.sum():
         example = names[int(np.argmax(np.where(is_path, counts, 0)))]
         notes.append(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cache import Cache
+from cache.labels import clean_label
 from heads.data.corrections import CORRECTIONS, read_corrections
 from heads.data.labels import cells_of, read_labels
 from heads.data.vectors import Vectors
@@ -55,7 +56,7 @@ def read_validation_rows(head: TrainedHead, run: RunFacts, cache_path: Path) -> 
             corrections = read_corrections(run.path / CORRECTIONS)
             labels, _ = corrections.applied(labels, cache.ids(), level=level)
         labels = labels[rows].tolist()
-        codes = {name: code for code, name in enumerate(head.classes)}
+        codes = {clean_label(name): code for code, name in enumerate(head.classes)}
         if len(rows) < len(ids) or not rows or not codes.keys() >= set(labels):
             raise ExportError(
                 f"Expected {cache_path} to have the run's {len(ids)} validation rows with their labels, but it has "

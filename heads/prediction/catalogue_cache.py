@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cache import ContentSpec
 from cache.cloud.addresses import is_address
 from cache.console.notes import without_notes
+from cache.name_spellings import spelling_in
 from cache.reading import reading
 from heads.data.metadata import METADATA
 from heads.errors import HeadError
@@ -105,9 +106,15 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
     for modality, made in made_of.items():
         spec = specs[modality]
         if modality == "image" and "image_template" in made and columns.image_column is None:
-            if not _leads_to_pictures(path, made, columns):
-                del made["image_template"]
-            fields |= made
+            anew = {name: value for name, value in made.items() if name != "image_template"}
+            if not _lead_to_pictures(path, made, columns) and _lead_to_pictures(path, anew, columns):
+                log.info(
+                    "No picture is where the training's were (%s): those that are there are taken.",
+                    ", ".join(map(repr, made["image_template"])),
+                )
+                fields |= anew
+            else:
+                fields |= made
         elif spec is not None and not _named(modality, made) & set(known):
             absent.add(modality)
             _tell_absent(path, sorted(_named(modality, made)), modality)
@@ -129,10 +136,10 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
     return ExtractSettings(modalities=present, reuse=reuse, **fields), frozenset(absent)
 
 
-def _leads_to_pictures(path: Path, made: Mapping[str, Any], columns: RawColumns) -> bool:
-    """Return whether the template of the training leads to a picture of the first products; say so where it does not.
+def _lead_to_pictures(path: Path, made: Mapping[str, Any], columns: RawColumns) -> bool:
+    """Return whether these settings of an extraction lead to a picture of the first products.
 
-    Where it does not, extraction looks for one that does, as it did then: ``test_images/{id}.jpg`` for
+    Where a template of the training does not, one that does may be found: ``test_images/{id}.jpg`` for
     ``train_images/{id}.jpg``.
     """
     from embed.catalogue.pictures.pictured_table import open_pictured
@@ -144,12 +151,8 @@ def _leads_to_pictures(path: Path, made: Mapping[str, Any], columns: RawColumns)
         return True
     with without_notes():  # the extraction has the same
         table, settings = open_pictured(path, ExtractSettings(**made, image_root=columns.image_root))
-    cells = first_rows(table)[settings.image_column or ""][:N_LOOKED_AT]
-    if not cells or any((root / cell).is_file() for cell in cells):
-        return True
-    templates = ", ".join(map(repr, made["image_template"]))
-    log.info("No picture is where the training's were (%s): another template is looked for.", templates)
-    return False
+    cells = first_rows(table).get(settings.image_column or "", [])[:N_LOOKED_AT]
+    return any((root / spelling_in(root, cell)).is_file() for cell in cells)
 
 
 def _tell_absent(path: Path, columns: Sequence[str], modality: str) -> None:

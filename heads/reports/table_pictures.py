@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ __all__ = ["TablePictures"]
 MOST_FILES = 100
 MOST_PATHS = 1_000_000  # that are kept of all files; of more none is found
 BATCH_ROWS = 32
+BUFFER_BYTES = 2**20  # else a column of a whole row group is read at once
 SUFFIXES = (".parquet", ".pq")
 
 _ROW = re.compile(r"(?P<name>[^/]+)#(?P<row>[0-9]{1,12})")
@@ -55,7 +56,8 @@ class TablePictures:
                 for name, stands in islice(_places(self._root), MOST_PATHS):
                     self._places[name] = None if name in self._places else stands
             match = _ROW.fullmatch(cell)
-            place = self._places.get(match["name"] if match else cell)
+            # A path with folders is rather that of a file that is gone than of a table that happens to be there.
+            place = None if "/" in cell else self._places.get(match["name"] if match else cell)
             if place is None:
                 raise LookupError(cell)
             return _read(place._replace(row=int(match["row"])) if match else place, most_bytes)
@@ -66,29 +68,34 @@ def _places(root: Path) -> Iterator[tuple[str, _Place]]:
     if not (paths := list(islice(_files(root), MOST_FILES))):
         return
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for path in paths:
         # A damaged file has no pictures; the others do.
-        with suppress(pa.ArrowException, OSError), pq.ParquetFile(path, pre_buffer=False) as file:
+        with suppress(pa.ArrowException, OSError), _opened(path) as file:
             fields = {field.name: field.type for field in file.schema_arrow}
-            structs = [
-                name for name, of in fields.items() if pa.types.is_struct(of) and of.get_field_index("bytes") >= 0
-            ]
-            plain = [name for name, of in fields.items() if pa.types.is_binary(of) or pa.types.is_large_binary(of)]
-            column = usual_column("image", structs + plain) or next(iter(structs + plain), None)
+            structs = [name for name, kind in fields.items() if _has_child(kind, "bytes", pa.types.is_binary)]
+            plain = [name for name, kind in fields.items() if pa.types.is_binary(kind)]
+            column = usual_column("image", structs + plain) or next(iter(structs), None)
             if column is None:
                 continue
             place = _Place(path, f"{column}.bytes" if column in structs else column, 0)
             yield path.name, place
-            if column in structs and _index(fields[column], "path") >= 0:
+            if column in structs and _has_child(fields[column], "path", pa.types.is_string):
                 for row, name in enumerate(_texts(file, f"{column}.path")):
                     if name:
                         yield name.strip(), place._replace(row=row)
 
 
-def _index(kind: Any, name: str) -> int:
-    return kind.get_field_index(name) if hasattr(kind, "get_field_index") else -1
+def _opened(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+
+
+def _has_child(kind: Any, name: str, is_right: Callable[[Any], bool]) -> bool:
+    """Return whether a column's type is a struct that has such a child."""
+    place = kind.get_field_index(name) if hasattr(kind, "get_field_index") else -1
+    return place >= 0 and is_right(kind.field(place).type)
 
 
 def _texts(file: Any, leaf: str) -> Iterator[str | None]:
@@ -99,19 +106,16 @@ def _texts(file: Any, leaf: str) -> Iterator[str | None]:
 def _files(root: Path) -> Iterator[Path]:
     """Yield the Parquet files in a folder and in those below it; none that leads elsewhere."""
     for folder in (root, *folders_below(root)):
-        with os.scandir(folder) as entries:
-            names = sorted(
-                entry.name
-                for entry in islice(entries, MOST_ENTRIES)
-                if entry.name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False)
-            )
+        names: list[str] = []
+        with suppress(OSError), os.scandir(folder) as entries:  # it may not be read, or is gone
+            found = (entry for entry in islice(entries, MOST_ENTRIES) if entry.name.lower().endswith(SUFFIXES))
+            names += (entry.name for entry in found if entry.is_file(follow_symlinks=False))
+        names.sort()
         yield from (folder / name for name in names)
 
 
 def _read(place: _Place, most_bytes: int) -> bytes:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(place.file, pre_buffer=False) as file:
+    with _opened(place.file) as file:
         first = 0
         for number in range(file.metadata.num_row_groups):
             n_rows = file.metadata.row_group(number).num_rows

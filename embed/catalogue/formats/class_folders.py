@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
-from cache.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.file_patterns import refuse_folder
 from embed.catalogue.split_names import SPLITS
 from embed.catalogue.table import BATCH_ROWS
 from embed.contents.file_ranges import PlacedCell
@@ -93,7 +92,7 @@ class ClassFolders:
     def _pictures(self, left_out: Counter[str]) -> Iterator[str]:
         self._tables = []
         links = _Links(self.path)
-        for folder, folders, names in os.walk(self.path, onerror=_refused, followlinks=True):
+        for folder, folders, names in os.walk(self.path, onerror=refuse_folder, followlinks=True):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             folders[:] = [name for name in folders if links.is_followed(folder, name, left_out)]
             relative = Path(folder).relative_to(self.path)
@@ -156,8 +155,8 @@ def _layout(path: Path) -> tuple[int | None, int]:
 
 def _wrapper(path: Path) -> str | None:
     """Return the folder that alone holds pictures, and these in class folders of its own: it is no class."""
-    tops = [name for name in _folders(path) if holds_pictures(path / name)]
-    if len(tops) != 1 or holds_pictures(path, deep=False):
+    tops = list(islice((name for name in _folders(path) if holds_pictures(path / name)), 2))
+    if len(tops) != 1:
         return None
     classes = [name for name in _folders(path / tops[0]) if holds_pictures(path / tops[0] / name)]
     if _are_splits(classes):  # of classes, or of a single class
@@ -167,9 +166,12 @@ def _wrapper(path: Path) -> str | None:
 
 
 def holds_pictures(folder: Path, *, deep: bool = True) -> bool:
-    """Return whether pictures lie in a folder, or with `deep` below it."""
-    walk = os.walk(folder) if deep else islice(os.walk(folder), 1)
-    return any(name.lower().endswith(PICTURE_SUFFIXES) for _, _, names in walk for name in names)
+    """Return whether pictures lie in a folder, or with `deep` below it; what begins with a dot is passed over."""
+    for _, folders, names in os.walk(folder):
+        if any(name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".") for name in names):
+            return True
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+    return False
 
 
 def _are_splits(names: list[str]) -> bool:
@@ -179,15 +181,5 @@ def _are_splits(names: list[str]) -> bool:
 
 
 def _folders(path: Path) -> list[str]:
-    _, names, _ = next(os.walk(path, onerror=_refused))
+    _, names, _ = next(os.walk(path, onerror=refuse_folder))
     return sorted(name for name in names if not name.startswith("."))
-
-
-def _refused(error: OSError) -> NoReturn:
-    """Tell which folder cannot be read: its class would be missing."""
-    if not isinstance(error, PermissionError):
-        raise_if_refused(error, error.filename)
-    raise CatalogueError(
-        f"Expected each folder below a catalogue to be readable, but {error.filename} is not: {error.strerror}. "
-        "Permit reading it, or move it elsewhere."
-    ) from error
