@@ -18,22 +18,23 @@ pytestmark = pytest.mark.slow
 
 PICTURES = [image_bytes((20 * n, 0, 100)) for n in range(10)]
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+LARGE = pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())])  # as Polars writes them
 
 
 def write_table(path, pictures, names, *, column="image", kind=STRUCT):
     path.parent.mkdir(parents=True, exist_ok=True)
     cells = [{"bytes": content, "path": name} for content, name in zip(pictures, names, strict=True)]
-    values = cells if kind == STRUCT else pictures
+    values = pictures if kind == pa.binary() else cells
     table = pa.table({"preview": pa.array([b"no"] * len(cells), pa.binary()), column: pa.array(values, kind)})
     pq.write_table(table, path, row_group_size=3)
 
 
-@pytest.fixture(params=["by path", "by row", "by row, plain"])
+@pytest.fixture(params=["by path", "by row", "by row, plain", "large"])
 def shop(request, tmp_path):
     """A folder of two tables of five pictures each, and the cache of it beside."""
     for part in range(2):
-        names = [f"{part}-{n}.png" if request.param == "by path" else None for n in range(5)]
-        kind = pa.binary() if request.param.endswith("plain") else STRUCT
+        names = [f"{part}-{n}.png" if request.param in ("by path", "large") else None for n in range(5)]
+        kind = {"by row, plain": pa.binary(), "large": LARGE}.get(request.param, STRUCT)
         write_table(tmp_path / "data" / f"part-{part}.parquet", PICTURES[5 * part :][:5], names, kind=kind)
     settings = ExtractSettings(modalities=("image",), image_column="image")
     extract(tmp_path / "data", tmp_path / "c.h5", settings=settings, encoders=[CountingEncoder("image")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -69,18 +69,19 @@ def _places(root: Path) -> Iterator[tuple[str, _Place]]:
         return
     import pyarrow as pa
 
+    of_bytes = (pa.binary(), pa.large_binary())
     for path in paths:
         # A damaged file has no pictures; the others do.
         with suppress(pa.ArrowException, OSError), _opened(path) as file:
             fields = {field.name: field.type for field in file.schema_arrow}
-            structs = [name for name, kind in fields.items() if _has_child(kind, "bytes", pa.types.is_binary)]
-            plain = [name for name, kind in fields.items() if pa.types.is_binary(kind)]
+            structs = [name for name, kind in fields.items() if _child(kind, "bytes") in of_bytes]
+            plain = [name for name, kind in fields.items() if kind in of_bytes]
             column = usual_column("image", structs + plain) or next(iter(structs), None)
             if column is None:
                 continue
             place = _Place(path, f"{column}.bytes" if column in structs else column, 0)
             yield path.name, place
-            if column in structs and _has_child(fields[column], "path", pa.types.is_string):
+            if column in structs and _child(fields[column], "path") in (pa.string(), pa.large_string()):
                 for row, name in enumerate(_texts(file, f"{column}.path")):
                     if name:
                         yield name.strip(), place._replace(row=row)
@@ -92,10 +93,10 @@ def _opened(path: Path) -> Any:
     return pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
 
-def _has_child(kind: Any, name: str, is_right: Callable[[Any], bool]) -> bool:
-    """Return whether a column's type is a struct that has such a child."""
+def _child(kind: Any, name: str) -> Any:
+    """Return the type of a struct's child; None where a column's type has none such."""
     place = kind.get_field_index(name) if hasattr(kind, "get_field_index") else -1
-    return place >= 0 and is_right(kind.field(place).type)
+    return kind.field(place).type if place >= 0 else None
 
 
 def _texts(file: Any, leaf: str) -> Iterator[str | None]:
