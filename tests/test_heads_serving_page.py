@@ -372,11 +372,12 @@ def test_answers_of_a_review_are_saved_as_they_are_given_and_none_is_lost(opened
     page.keyboard.press("u")
     page.wait_for_selector("#saving:has-text('Saved in')")
     assert dict(read_corrections(server.labels_path).labels) == {"x3": 'a "cup", <large>', "0": "a"}
-    page.route("**/answers", lambda route: route.fulfill(status=503, json={"error": "Expected room for r-labels.csv."}))
+    refusal = {"status": 503, "json": {"error": "Expected room for r-labels.csv."}}
+    page.route("**/answers", lambda route: route.fulfill(**refusal) if refusal else route.continue_())
     page.keyboard.press("2")
     page.wait_for_selector("#saving.bad:has-text('Not saved. Expected room for r-labels.csv. 1 answer is kept')")
     page.reload()
-    page.unroute_all()
+    refusal.clear()
     httpx.post(f"{server.url}review/answers", json={"answers": [["2", "new"]]}, timeout=30).raise_for_status()
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # back from the other tab
     page.wait_for_selector("#progress:has-text('3 of 8 labelled')")
@@ -386,3 +387,19 @@ def test_answers_of_a_review_are_saved_as_they_are_given_and_none_is_lost(opened
     page.reload()
     page.wait_for_selector("#progress:has-text('3 of 8 labelled')")
     assert page.locator("#title").inner_text() == "thing 3"
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_by_all_later_answers(opened, server):
+    page = opened()
+    page.clock.install()
+    page.goto(f"{server.url}review")
+    page.wait_for_selector("#saving:has-text('Saved in r-labels.csv.')")
+    unanswered = []
+    page.route("**/answers", lambda route: unanswered.append(route) if not unanswered else route.continue_())
+    page.keyboard.press("1")
+    page.wait_for_selector("#saving:has-text('Saving')")
+    page.clock.fast_forward(10_000)
+    page.wait_for_selector("#saving.bad:has-text('Not saved. The server does not answer. 1 answer is kept')")
+    page.clock.fast_forward(5_000)
+    page.wait_for_selector("#saving:has-text('Saved in r-labels.csv.')")
+    assert len(unanswered) == 1

@@ -11,6 +11,7 @@ const earlier = JSON.parse(data.dataset.earlier);
 const kept = `embed-once review ${data.dataset.review}`;
 const server = data.dataset.save; // where answers are saved, too, if a server shows the page
 const AGAIN_MS = 5000; // until answers that a server did not take are sent again
+const PATIENCE_MS = 10_000; // with a server that says nothing, for whom all later answers would wait
 
 // What was answered, in its order, [product, label] each; null is a skip. The last answer to a product counts.
 let answers = load();
@@ -68,8 +69,11 @@ function keep(product) {
 }
 
 async function exchange(options) {
-  const response = await fetch(server, options).catch(() => null);
+  const abandon = new AbortController();
+  const timer = setTimeout(() => abandon.abort(), PATIENCE_MS);
+  const response = await fetch(server, { ...options, signal: abandon.signal }).catch(() => null);
   const said = await response?.json().catch(() => null);
+  clearTimeout(timer);
   if (!response?.ok || !said) throw new Error(said?.error ?? "The server does not answer.");
   return said;
 }
