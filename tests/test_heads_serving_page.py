@@ -380,7 +380,8 @@ def test_answers_of_a_review_are_saved_as_they_are_given_and_none_is_lost(opened
     refusal.clear()
     httpx.post(f"{server.url}review/answers", json={"answers": [["2", "new"]]}, timeout=30).raise_for_status()
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # back from the other tab
-    page.wait_for_selector("#progress:has-text('3 of 8 labelled')")
+    page.wait_for_selector("#progress:has-text('3 of 8 labelled')")  # which counts what is still to be saved, too
+    page.wait_for_selector("#saving:has-text('Saved in r-labels.csv.')")
     labels = {"x3": 'a "cup", <large>', "0": "a", "1": "b", "2": "new"}
     assert dict(read_corrections(server.labels_path).labels) == labels
     page.evaluate("localStorage.clear()")
