@@ -15,7 +15,7 @@ from heads.data.disk_vectors import DiskMatrix
 from heads.data.encoder_sets import dimension, joined_name, joined_spec, parts_of, present, split_names
 from heads.data.tokens import ProductTokens, load_tokens
 
-__all__ = ["Vectors", "load_vectors"]
+__all__ = ["Vectors", "load_vectors", "no_vectors"]
 
 
 @dataclass(frozen=True)
@@ -192,3 +192,20 @@ def _matrix(cache: Cache, modality: str, names: Sequence[str], *, memory: str | 
         start, end = end, end + cache.dimension(modality, name)
         matrix[:, start:end] = cache.matrix(modality, name, memory=memory)
     return matrix
+
+
+def no_vectors(
+    modality: str, n_products: int, dim: int, *, encoder: str, spec: EncoderSpec, token_dim: int | None = None
+) -> Vectors:
+    """Return one modality of products that have nothing of it; with `token_dim`, of tokens neither."""
+    tokens = {}
+    if token_dim is not None:
+        none = torch.zeros(n_products, dtype=torch.int64)
+        tokens[modality] = ProductTokens(torch.zeros(0, token_dim, dtype=torch.float16), starts=none, counts=none)
+    return Vectors(
+        encoders={modality: encoder},
+        specs={modality: spec},
+        inputs={modality: torch.zeros(n_products, dim)},
+        present={modality: torch.zeros(n_products, dtype=torch.bool)},
+        tokens=tokens,
+    )

@@ -26,7 +26,7 @@ from cache.memory_budget import check_memory
 from heads.data.metadata import FittedMetadata
 from heads.data.metadata_request import is_metadata, metadata_of
 from heads.data.tokens import ProductTokens
-from heads.data.vectors import Vectors, load_vectors
+from heads.data.vectors import Vectors, load_vectors, no_vectors
 from heads.errors import HeadError
 from heads.json_file import write_json
 from heads.modules.description import HeadDescription
@@ -193,24 +193,16 @@ class TrainedHead:
             tokens_of=[name for name in self.description.token_dims if name in encoders],
             memory=memory,
         )
-        nothing = [self._nothing(modality, len(cache)) for modality in self.description.dims if modality in without]
+        nothing = [
+            no_vectors(
+                modality, len(cache), dim, encoder=self.encoders[modality], spec=self.specs[modality],
+                token_dim=self.description.token_dims.get(modality),
+            )
+            for modality, dim in self.description.dims.items()
+            if modality in without
+        ]  # fmt: skip
         metadata = (metadata_of(cache, one, head=self.name, may_lack_columns=may_lack_columns) for one in columns)
         return Vectors.together([vectors, *nothing, *metadata])
-
-    def _nothing(self, modality: str, n_products: int) -> Vectors:
-        """Return one modality of products that have nothing of it."""
-        tokens = {}
-        if modality in self.description.token_dims:
-            values = torch.zeros(0, self.description.token_dims[modality], dtype=torch.float16)
-            none = torch.zeros(n_products, dtype=torch.int64)
-            tokens[modality] = ProductTokens(values, starts=none, counts=none)
-        return Vectors(
-            encoders={modality: self.encoders[modality]},
-            specs={modality: self.specs[modality]},
-            inputs={modality: torch.zeros(n_products, self.description.dims[modality])},
-            present={modality: torch.zeros(n_products, dtype=torch.bool)},
-            tokens=tokens,
-        )
 
     def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
         """Write the head's two files into `folder`, with up to eight golden rows."""
