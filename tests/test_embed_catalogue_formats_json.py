@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,22 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
 def test_a_file_of_one_object_that_holds_all_products_says_how_to_take_them_out(value, message, indent):
     with pytest.raises(CatalogueError, match=message):
         read(json.dumps(value, indent=indent))
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_coco_s_lists_are_told_how_to_become_a_list_of_pictures_with_their_classes():
+    value = {
+        "info": {"year": 2024},
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}, {"id": 3, "file_name": "c.jpg"}],
+        "annotations": [{"image_id": 2, "category_id": 7}, {"image_id": 1, "category_id": 5}],
+        "categories": [{"id": 5, "name": "shoe"}, {"id": 7, "name": "cup"}],
+    }
+    with pytest.raises(CatalogueError, match=r"got COCO's lists of pictures, .* > products\.json\.$") as told:
+        read(json.dumps(value))
+    line = str(told.value)[str(told.value).index("jq ") : -1]
+    subprocess.run(["/bin/sh", "-c", line], check=True)
+    rows = rows_of(open_table(Path("products.json")))
+    assert [(row["file_name"], row["category"]) for row in rows] == [("a.jpg", "shoe"), ("b.jpg", "cup"), ("c.jpg", "")]
 
 
 def test_one_object_of_unknown_names_is_a_product_and_told(caplog):

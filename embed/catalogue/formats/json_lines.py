@@ -24,6 +24,11 @@ from embed.settings import ExtractSettings
 __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
+# Of a picture with several annotations the last one's class.
+COCO_TO_LIST = shlex.quote(
+    "(.categories | INDEX(.id)) as $classes | (.annotations | INDEX(.image_id)) as $annotations | "
+    "[.images[] | . + {category: $classes[$annotations[.id | tostring].category_id | tostring].name}]"
+)
 
 log = logging.getLogger("embed_once")
 
@@ -83,14 +88,22 @@ class JsonLinesTable:
         """Return what to do if the one object of the file holds all products; "" where it is one.
 
         It may be a product that nobody says the columns of, so that this is a hint.
+
+        Raises:
+            CatalogueError: it is COCO's, of pictures, annotations and categories, which is none.
         """
         with open_text(self.path, self.encoding) as file:
             value = next(
                 (one for _, text in find_items(file, self.path)[1] if isinstance(one := _loaded(text), dict)), {}
             )
+        place = shlex.quote(str(self.path))
+        if all(isinstance(value.get(name), list) for name in ("images", "annotations", "categories")):
+            raise CatalogueError(
+                f"Expected {self.path} to be a list of products, got COCO's lists of pictures, annotations and "
+                f"categories. Make one of pictures with their classes: jq {COCO_TO_LIST} {place} > products.json."
+            )
         if any(usual_columns(role, value) for role in ("id", "image", "text")):
             return ""
-        place = shlex.quote(str(self.path))
         if len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
             return (
                 f"If the {len(value)} objects in it are the products, by their ids, make a list of them: "
