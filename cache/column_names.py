@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -75,7 +76,7 @@ def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
     by_plain_name: dict[str, str] = {}
     for column in columns:
         by_plain_name.setdefault(_plain(column), column)  # the first of equals
-    return [by_plain_name[_plain(name)] for name in USUAL_NAMES[role] if _plain(name) in by_plain_name]
+    return [by_plain_name[name] for name in _plain_usual_names(role) if name in by_plain_name]
 
 
 def near_column(name: str, columns: Iterable[str]) -> str | None:
@@ -107,7 +108,7 @@ def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
     edits = difflib.SequenceMatcher(None, plain, column, autojunk=False).get_opcodes()
     n_slips = sum(max(to - since, there - here) for tag, since, to, here, there in edits if tag != "equal")
     adds = plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column)
-    usual = set(map(_plain, USUAL_NAMES["label"]))
+    usual = _plain_usual_names("label")
     return None if adds or n_slips > MOST_SLIPS or (plain in usual and column not in usual) else near
 
 
@@ -122,6 +123,11 @@ def share_filled(cells: Sequence[str]) -> float:
     """Return the share of the cells that are more than blanks."""
     n_filled = cells.n_filled if isinstance(cells, StringColumn) else sum(bool(cell.strip()) for cell in cells)
     return n_filled / max(1, len(cells))
+
+
+@functools.cache
+def _plain_usual_names(role: str) -> tuple[str, ...]:
+    return tuple(map(_plain, USUAL_NAMES[role]))
 
 
 def _plain(name: str) -> str:

@@ -608,14 +608,14 @@ def test_rare_formats_are_not_opened(content):
 
 
 @pytest.mark.parametrize("side", [10_000, 15_000])
-@pytest.mark.parametrize("action", ["ignore", "error"])
-def test_a_bomb_of_a_hundred_megapixels_is_too_large(side, action):
+def test_a_bomb_of_a_hundred_megapixels_is_too_large(side):
     """Pillow only warns up to twice its limit, and what a warning does is up to the caller's filters."""
     content = image_bytes(0, size=(side, side), mode="1")
     assert len(content) < 100_000
-    with warnings.catch_warnings():
-        warnings.simplefilter(action)
-        assert status_of(decode, content) == "too_large"
+    for action in ("ignore", "error"):
+        with warnings.catch_warnings():
+            warnings.simplefilter(action)
+            assert status_of(decode, content) == "too_large"
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 51), (2, 101)])

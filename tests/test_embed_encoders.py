@@ -222,9 +222,9 @@ def test_pretrained_vectors_of_other_architectures_are_those_of_plain_torchvisio
     weights = get_model_weights(architecture).DEFAULT
     fill_torch_home(trained(architecture).state_dict(), weights.url.rpartition("/")[2])
     reference = without_classifier(get_model(architecture, weights=weights, progress=False).eval())
-    contents = [PICTURES["RGB png"], PICTURES["CMYK jpeg"]]
+    contents = [PICTURES["RGB png"]]
     found = vectors_of(ImageEncoder(architecture), contents)
-    assert found.shape == (2, dim)
+    assert found.shape == (1, dim)
     assert_close(found, plain_vectors(reference, architecture, contents), tolerance=1e-4)
 
 
@@ -437,8 +437,7 @@ def plain_text_vectors(folder, texts, *, pooling, max_length):
     return np.stack(vectors)
 
 
-@pytest.mark.parametrize("max_length", [3, 8, 32, 48])
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize(("pooling", "max_length"), [("cls", 3), ("cls", 32), ("mean", 3), ("mean", 8), ("mean", 48)])
 def test_a_texts_vector_is_that_of_plain_transformers(pooling, max_length, text_folder):
     encoder = TextEncoder(str(text_folder), pooling=pooling, max_length=max_length)
     expected = plain_text_vectors(text_folder, TEXTS, pooling=pooling, max_length=max_length)
@@ -458,8 +457,9 @@ def test_poolings_and_lengths_give_different_vectors(text_folder):
     assert np.abs(matrix[:, None] - matrix[None]).max(-1)[~np.eye(4, dtype=bool)].min() > 0.01
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, len(TEXTS)])
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize(
+    ("pooling", "batch_size"), [("cls", 1), ("cls", len(TEXTS)), ("mean", 2), ("mean", 5), ("mean", len(TEXTS))]
+)
 def test_a_texts_vector_does_not_depend_on_its_batch(pooling, batch_size, text_folder):
     encoder = TextEncoder(str(text_folder), pooling=pooling)
     prepared = [encoder.prepare(text) for text in reversed(TEXTS)]
@@ -636,8 +636,10 @@ def test_random_weights_follow_from_the_seed_alone(make, text_folder):
     assert np.abs(other - first).max() > 0.01 * np.abs(first).max()
 
 
-@pytest.mark.parametrize("weights", ["random", "pretrained"])
-@pytest.mark.parametrize("model_class", [transformers.BertModel, transformers.BertForMaskedLM])
+@pytest.mark.parametrize(
+    ("weights", "model_class"),
+    [("random", transformers.BertModel), ("pretrained", transformers.BertForMaskedLM)],  # the second lacks a pooler
+)
 def test_encoders_leave_the_global_random_numbers_alone(weights, model_class, weights_folder, tmp_path):
     folder = write_folder(tmp_path / "text", model_class)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
@@ -648,7 +650,9 @@ def test_encoders_leave_the_global_random_numbers_alone(weights, model_class, we
     assert np.random.get_state()[1].tolist() == before[1]
 
 
-def test_random_bert_needs_no_file_at_all():
+def test_random_bert_needs_no_file_at_all(monkeypatch):
+    less_deep = partial(transformers.BertConfig, num_hidden_layers=2)  # of twelve, which take a second to draw
+    monkeypatch.setattr(transformers, "BertConfig", less_deep)
     encoder = TextEncoder(weights="random")
     assert encoder.name == "bert-base-uncased-random"
     assert vectors_of(encoder, ["Blue shirt", "red"]).shape == (2, 768)

@@ -49,9 +49,15 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def fp32_vectors(folders):
+def encoders(folders):
+    """An encoder of each kind, made when it is first asked for."""
+    return functools.cache(lambda kind: VisionEncoder(folders(kind), precision="fp32"))
+
+
+@pytest.fixture(scope="module")
+def fp32_vectors(encoders):
     """The vectors of all contents in a batch by each kind of network, made when they are first asked for."""
-    return functools.cache(lambda kind: vectors_of(VisionEncoder(folders(kind), precision="fp32"), CONTENTS))
+    return functools.cache(lambda kind: vectors_of(encoders(kind), CONTENTS))
 
 
 @pytest.fixture
@@ -64,8 +70,11 @@ def spoilt(folders, tmp_path):
     return copy
 
 
+plain_processor = functools.cache(hf.AutoImageProcessor.from_pretrained)
+
+
 def plain_inputs(folder, content):
-    return hf.AutoImageProcessor.from_pretrained(folder)(images=plain_rgb(content), return_tensors="pt")
+    return plain_processor(folder)(images=plain_rgb(content), return_tensors="pt")
 
 
 @torch.inference_mode()
@@ -91,12 +100,11 @@ def plain_vectors(folder, kind):
 
 @pytest.mark.filterwarnings("ignore")  # of transformers' own
 @pytest.mark.parametrize("kind", [*VISION, *TOWERS])
-def test_a_pictures_vector_is_that_of_plain_transformers(kind, folders, fp32_vectors):
+def test_a_pictures_vector_is_that_of_plain_transformers(kind, folders, encoders, fp32_vectors):
     expected = plain_vectors(folders(kind), kind)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3 * np.abs(expected[0]).max(), "the comparison says nothing"
     assert_close(fp32_vectors(kind), expected, tolerance=1e-4)
-    encoder = VisionEncoder(folders(kind))
-    alone = np.concatenate([vectors_of(encoder, [content]) for content in CONTENTS])
+    alone = np.concatenate([vectors_of(encoders(kind), [content]) for content in CONTENTS])
     assert_close(alone, expected, tolerance=1e-4)
 
 

@@ -62,7 +62,7 @@ def test_pictures_in_short_numbers_stay_close_to_fp32(architecture, precision, d
     for name in ("fp32", precision):
         encoder = ImageEncoder(architecture, weights="random", precision=name)
         assert encoder.spec.fields["precision"] == name
-        prepared = prepared or [encoder.prepare(PICTURES[name]) for name in list(PICTURES)[:2]]
+        prepared = prepared or [encoder.prepare(PICTURES[name]) for name in list(PICTURES)[:1]]
         found.append(encoder.encode(prepared))
         assert found[-1].dtype == np.float32
     assert cosines(*found).min() >= 0.999
