@@ -47,6 +47,7 @@ class CheckedTables:
         self.file = open_checked(path)
         self._unread: dict[str, str] = {}  # the digests of what has not been read yet
         self._known: dict[str, _Facts] = {}
+        self._names: dict[str, list[str]] = {}
 
     @property
     def is_open(self) -> bool:
@@ -80,13 +81,15 @@ class CheckedTables:
 
     def names(self, path: str) -> list[str]:
         """Return the names of what a group holds."""
-        with self._reading(path):
-            return list(self.file[path])
+        if path not in self._names:
+            with self._reading(path):
+                self._names[path] = list(self.file[path])
+        return self._names[path].copy()
 
     def has(self, path: str) -> bool:
         """Return whether there is such a table or group."""
-        with self._reading(path):
-            return path in self.file
+        group, _, name = path.rpartition("/")
+        return (not group or self.has(group)) and name in self.names(group or "/")
 
     def read(self, path: str, rows: slice | None = None) -> np.ndarray:
         """Return a table, or some of its rows."""

@@ -39,6 +39,7 @@ class Cache:
     def __init__(self, path: str | Path) -> None:
         self.path = local_copy(path)
         self.tables = CheckedTables(self.path)
+        self._columns: list[str] | None = None  # once they were asked for
 
     def __enter__(self) -> Cache:
         return self
@@ -55,11 +56,10 @@ class Cache:
             n_vectors, dim = self.tables.shape(f"{path}/vector")
             tokens = f" (tokens of {self.tables.shape(f'{path}/token')[1]})" if self.tables.has(f"{path}/token") else ""
             encoders.append(f"{path} {n_vectors} × {dim}{tokens}")
-        n_products = self.tables.shape("catalogue/id/offset")[0] - 1
-        return f"Cache {self.path}\n{n_products} products\n{', '.join(encoders) or 'no encoders'}"
+        return f"Cache {self.path}\n{len(self)} products\n{', '.join(encoders) or 'no encoders'}"
 
     def __len__(self) -> int:
-        return len(self.tables.read("catalogue/id/offset")) - 1
+        return self.tables.shape("catalogue/id/offset")[0] - 1
 
     def close(self) -> None:
         """Close the file."""
@@ -142,7 +142,9 @@ class Cache:
 
     def columns(self) -> list[str]:
         """Return the names of the catalogue's other columns, in their order."""
-        return self.tables.strings("catalogue/columns")
+        if self._columns is None:
+            self._columns = self.tables.strings("catalogue/columns")
+        return self._columns.copy()
 
     def column(self, name: str) -> list[str]:
         """Return the N cells of a column, as they are written in the catalogue.

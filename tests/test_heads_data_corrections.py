@@ -15,7 +15,10 @@ from heads.export.run_facts import read_run
 from heads.export.validation_rows import read_validation_rows
 from heads.runs.folder import load_heads
 
-QUICK = ("--fusion", "image", "--controls", "none", "--max-epochs", "1", "--no-report", "--precision", "fp32")
+QUICK = (
+    "--fusion", "image", "--controls", "none", "--max-epochs", "1", "--resamples", "100", "--no-report",
+    "--precision", "fp32",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from heads.workflows.train import train
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 QUICK = TrainSettings(fusions=("late",), hidden_dim=32, max_epochs=10, n_resamples=100, controls=())
+SHORT = ("--max-epochs", 3, "--hidden-dim", 16, "--resamples", 100, "--details", "--no-report")
 
 
 class Fixed(nn.Module):
@@ -268,7 +269,7 @@ def test_a_run_without_a_sweep_has_no_sweep_file(auto):
 
 
 def test_the_command_prints_validation_scores_to_choose_by(folder, cache_path):
-    options = ("--fusion", "late", "--weights", "sweep", "--max-epochs", 3, "--hidden-dim", 16, "--details")
+    options = ("--fusion", "late", "--weights", "sweep", *SHORT)
     result = invoke(train_command, cache_path, *options, "--runs", folder / "r")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -278,7 +279,7 @@ def test_the_command_prints_validation_scores_to_choose_by(folder, cache_path):
 
 
 def test_the_command_prints_fitted_weights_with_their_intervals(folder, cache_path):
-    options = ("--fusion", "late", "--weights", "auto", "--max-epochs", 3, "--hidden-dim", 16, "--details")
+    options = ("--fusion", "late", "--weights", "auto", *SHORT)
     text = " ".join(invoke(train_command, cache_path, *options, "--runs", folder / "r").stdout.split())
     number = r"[01]\.\d\d"
     interval = rf"{number} \[{number}, {number}\]"

@@ -450,9 +450,10 @@ def test_both_commands_take_columns(cache_path, tmp_path):
         "title",
         "--runs",
         tmp_path / "runs",
+        "--no-report",
         "--json",
     )
-    short = ("--fusion", "metadata,early", "--modalities", "image,metadata", "--max-epochs", 2)
+    short = ("--fusion", "metadata,early", "--modalities", "image,metadata", "--max-epochs", 2, "--resamples", 100)
     trained = invoke(train_command, cache_path, *options, *short)
     assert trained.exit_code == 0, trained.output
     assert json.loads(trained.stdout)["encoders"] == {"image": "synthetic", "metadata": "columns"}

@@ -243,7 +243,8 @@ def test_a_size_sets_what_no_option_names(tmp_path, size):
     targets = np.arange(150) % 3
     vectors = {"image": class_vectors(targets, 6, seed=1), "text": class_vectors(targets, 5, seed=2)}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
-    options = ("--fusion", "early", "--size", size, "--hidden-dim", 16, "--max-epochs", 2, "--runs", tmp_path / "runs")
+    quick = ("--hidden-dim", 16, "--max-epochs", 2, "--no-report")
+    options = ("--fusion", "early", "--size", size, *quick, "--runs", tmp_path / "runs")
     result = invoke(train_command, path, *options)
     assert result.exit_code == 0, result.stderr
     settings = read_json(tmp_path / "runs" / "label-001" / "config.json")["settings"]
@@ -267,7 +268,8 @@ def test_the_command_prints_controls_missing_modalities_and_what_stands_behind_t
     targets = np.arange(150) % 3
     vectors = {name: class_vectors(targets, 6, seed=n) for n, name in enumerate(("image", "metadata", "text"))}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": [f"{code}" for code in targets]})
-    options = ("--guard", "--max-epochs", 2, "--hidden-dim", 16, "--runs", tmp_path / "runs")
+    quick = ("--max-epochs", 2, "--hidden-dim", 16, "--resamples", 100, "--no-report")
+    options = ("--guard", *quick, "--runs", tmp_path / "runs")
     result = invoke(train_command, path, "--fusion", "all", "--details", *options)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
