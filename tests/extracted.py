@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from forked import ForkedCommands
+from forked import Forked
 from support import image_bytes, write_catalogue
 
 from cache import Cache
@@ -25,7 +25,7 @@ N_CONTENTS = 2 * len(ROWS)
 STARTS = ("from nothing", "onto a sealed cache", "onto a sealed cache and a journal")
 
 
-def start_of(kind: str, commands: ForkedCommands, folder: Path) -> Path:
+def start_of(kind: str, commands: Forked, folder: Path) -> Path:
     """Make a folder to extract in, with some of the work done; all its catalogue's products are to be extracted."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind != STARTS[0]:
@@ -39,9 +39,7 @@ def start_of(kind: str, commands: ForkedCommands, folder: Path) -> Path:
     return folder
 
 
-def undisturbed(
-    start: Path, commands: ForkedCommands, name: str = "whole", **order: Any
-) -> tuple[Path, list[dict[str, Any]]]:
+def undisturbed(start: Path, commands: Forked, name: str = "whole", **order: Any) -> tuple[Path, list[dict[str, Any]]]:
     """Return the folder and the log of a run in a copy of a start that nothing disturbs."""
     whole = Path(shutil.copytree(start, start.with_name(f"{start.name}-{name}")))
     code, stderr, log = commands.run(whole, command="embed-extract", arguments=EXTRACT, **order)

@@ -1,4 +1,4 @@
-"""Commands in children of a process that has their libraries in memory, a child an order."""
+"""Commands in children of a process that has their libraries in memory, and what else they need, a child an order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import subprocess
 import sys
 import threading
 import traceback
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fork_server import HUGE_PAGES
+import fork_server
 from support import ROOT
 
 
@@ -26,10 +25,9 @@ class Forked:
     The child's log has one JSON object a line.
     """
 
-    def __init__(self, script: str, *arguments: object) -> None:
-        line = [sys.executable, str(ROOT / "tests" / script), *map(str, arguments)]
-        environment = {**os.environ, **HUGE_PAGES}
-        self._server = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    def __init__(self, script: str) -> None:
+        line = [sys.executable, ROOT / "tests" / script]
+        self._server = fork_server.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, folder: Path, *, log: str = "log", **order: Any) -> tuple[int, str, list[dict[str, Any]]]:
         """Return the exit code, what was written to stderr, and the log; `kill_after_s` sends SIGKILL then."""
@@ -45,33 +43,6 @@ class Forked:
         self._server.stdin.close()
         self._server.wait()
         self._server.stdout.close()
-
-
-class ForkedCommands:
-    """Two processes, as far as they are asked for: that of commands that need torch, and a small one, forked sooner."""
-
-    def __init__(self) -> None:
-        self._servers: dict[bool, Forked] = {}
-
-    def run(self, folder: Path, *, command: str, **order: Any) -> tuple[int, str, list[dict[str, Any]]]:
-        """Return what `Forked.run` does of one of the commands of `forked_commands`."""
-        has_torch = command.startswith("heads-")
-        if has_torch not in self._servers:
-            self._servers[has_torch] = Forked("forked_commands.py", *(["torch"] if has_torch else []))
-        return self._servers[has_torch].run(folder, command=command, **order)
-
-    def close(self) -> None:
-        """End the processes."""
-        for server in self._servers.values():
-            server.close()
-
-
-def put_in_the_place_of_torch() -> None:
-    """Give what encodes by encoders without torch all that it asks of it: a fork of the whole takes times as long."""
-    torch = types.ModuleType("torch")
-    torch.get_num_threads, torch.set_num_threads = lambda: 1, lambda _: None  # type: ignore[attr-defined]
-    torch.device, torch.Tensor = type("device", (), {}), type("Tensor", (), {})  # type: ignore[attr-defined]
-    sys.modules["torch"] = torch
 
 
 def serve(run: Callable[..., object]) -> None:

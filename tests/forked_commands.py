@@ -1,10 +1,10 @@
 """Commands one of whose reads or writes fails, or that are killed at one: a script for `forked.Forked`.
 
-An order names the `command`, one of `COMMANDS` (those of `heads` with the argument ``torch``), and its `arguments`;
-`is_stopped` stops an extraction before it seals, `encoder` is the name of that of pictures, `merged_parts` of the
-journal make one, and `without_locks` is the errno of a file system that has none. ``reads`` or ``writes`` has what
-happens at one of them: the arguments of `failing_reads.Reads` and `failing_writes.Writes`. Extractions have encoders
-that count, one of them with tokens, and each batch is a part.
+An order names the `command`, one of `COMMANDS`, and its `arguments`; `is_stopped` stops an extraction before it seals,
+`encoder` is the name of that of pictures, `merged_parts` of the journal make one, and `without_locks` is the errno of a
+file system that has none. ``reads`` or ``writes`` has what happens at one of them: the arguments of
+`failing_reads.Reads` and `failing_writes.Writes`. Extractions have encoders that count, one of them with tokens, and
+each batch is a part.
 
 The log has each step, each batch that was encoded, and the keys of each part that was acknowledged.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import io
 import os
 import sys
 from collections.abc import Callable
@@ -22,52 +21,34 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from failing_writes import WatchedFile
+import numpy as np
+from failing_reads import Reads
+from failing_writes import WatchedFile, Writes
+from forked import serve
+from support import CountingEncoder
 
-io.FileIO = WatchedFile  # type: ignore[misc] - before anything of ours is derived from it
+import cache.aside
+import cache.console.progress
+import cache.journal
+import embed.commands.extract
+import embed.extraction.extract_catalogue
+import heads.commands.ablate
+import heads.commands.predict
+import heads.commands.train
+from cache import Journal, Tokens
+from cache.commands.info import info
+from cache.commands.verify import verify
+from embed.encoders.protocol import Encoded
 
-import numpy as np  # noqa: E402
-import pandas  # noqa: F401, E402 - reads the catalogue
-import PIL.Image  # noqa: E402
-import scipy.spatial  # noqa: F401, E402 - finds equal vectors
-from failing_reads import Reads  # noqa: E402
-from failing_writes import Writes  # noqa: E402
-from forked import put_in_the_place_of_torch, serve  # noqa: E402
-from support import CountingEncoder  # noqa: E402
-
-PIL.Image.init()
-
-import cache.console.progress  # noqa: E402
-import cache.journal  # noqa: E402
-import embed.commands.extract  # noqa: E402
-import embed.extraction.extract_catalogue  # noqa: E402
-from cache import Journal, Tokens  # noqa: E402
-from cache.commands.info import info  # noqa: E402
-from cache.commands.verify import verify  # noqa: E402
-from embed.encoders.protocol import Encoded  # noqa: E402
-
+cache.aside.PatientFile.__bases__ = (WatchedFile,)  # it is derived from another file already
 COMMANDS = {
     "embed-extract": embed.commands.extract.extract,
     "cache-info": info,
     "cache-verify": verify,
+    "heads-ablate": heads.commands.ablate.ablate,
+    "heads-train": heads.commands.train.train,
+    "heads-predict": heads.commands.predict.predict,
 }
-if "torch" not in sys.argv:
-    put_in_the_place_of_torch()
-else:
-    import torch
-
-    import heads.commands.ablate
-    import heads.commands.predict
-    import heads.commands.train
-    import heads.workflows.ablate_anew
-    import heads.workflows.train
-
-    torch.set_num_threads(1)  # a pool of threads would not outlive the fork
-    COMMANDS |= {
-        "heads-ablate": heads.commands.ablate.ablate,
-        "heads-train": heads.commands.train.train,
-        "heads-predict": heads.commands.predict.predict,
-    }
 
 
 class WordEncoder(CountingEncoder):

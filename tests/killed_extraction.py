@@ -21,19 +21,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import h5py
-import pandas  # noqa: F401 - reads the catalogue
-import PIL.Image
-from forked import put_in_the_place_of_torch, serve
+from forked import serve
 from support import CountingEncoder
 
-put_in_the_place_of_torch()
-PIL.Image.init()
-
-import cache.journal  # noqa: E402
-import embed.commands.extract  # noqa: E402
-import embed.extraction.content_source  # noqa: E402
-import embed.extraction.extract_catalogue  # noqa: E402
-from cache import Journal  # noqa: E402
+import cache.journal
+import embed.commands.extract
+import embed.extraction.content_source
+import embed.extraction.extract_catalogue
+from cache import Journal
 
 
 def main() -> None:

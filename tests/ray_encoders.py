@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,3 +55,12 @@ class NotingEncoder(CountingEncoder):
 def make_encoders(settings: ExtractSettings) -> list[CountingEncoder]:
     """Return the encoder whose folder the settings name."""
     return [NotingEncoder(Path(settings.text_encoder))]
+
+
+def make_workers_encoders(settings: ExtractSettings) -> list[CountingEncoder]:
+    """Return the same in a worker, with all of torch that these need: half of its time would go to the whole."""
+    torch = types.ModuleType("torch")
+    torch.get_num_threads, torch.set_num_threads = lambda: 1, lambda _: None  # type: ignore[attr-defined]
+    torch.device, torch.Tensor = type("device", (), {}), type("Tensor", (), {})  # type: ignore[attr-defined]
+    sys.modules["torch"] = torch
+    return make_encoders(settings)

@@ -49,18 +49,18 @@ def test_all_tasks_are_done_by_as_many_workers_as_there_is_room_for(pool, tmp_pa
 
 
 def test_a_task_whose_worker_is_killed_is_done_by_another(pool, tmp_path, caplog):
-    for number in (1, 5, 7):
+    for number in (1, 5):
         (tmp_path / f"die-{number}").touch()
     with caplog.at_level(logging.WARNING, "embed_once"), pool() as workers:
         assert dict(workers.run(TASKS)) == {number: number**2 for number in TASKS}
-    assert [n_tries(tmp_path, number) for number in (1, 5, 7)] == [2, 2, 2]
-    assert caplog.text.count("A worker is gone") == 3
+    assert [n_tries(tmp_path, number) for number in (1, 5)] == [2, 2]
+    assert caplog.text.count("A worker is gone") == 2
 
 
 def test_a_task_that_hangs_meets_its_deadline(pool, tmp_path):
     """The deadline is moved for the one that hangs: no length of it is enough for all that a busy machine starts."""
     (tmp_path / "hang-3").touch()
-    with pool() as workers, Beside(lambda: dict(workers.run(TASKS))) as run:
+    with pool(n_workers=1) as workers, Beside(lambda: dict(workers.run(TASKS))) as run:
         run.await_(lambda: not (tmp_path / "hang-3").exists())
         next(worker for worker in list(workers._workers) if worker.task == 3).since_s = float("-inf")
         assert run.result() == {number: number**2 for number in TASKS}
@@ -69,7 +69,10 @@ def test_a_task_that_hangs_meets_its_deadline(pool, tmp_path):
 
 def test_a_task_that_ends_every_worker_is_named(pool, tmp_path):
     (tmp_path / "die-2-always").touch()
-    with pool() as workers, pytest.raises(WorkerError, match=r"Expected a worker to do number 2, but 3 died or hung"):
+    with (
+        pool(n_workers=1) as workers,
+        pytest.raises(WorkerError, match=r"Expected a worker to do number 2, but 3 died or hung"),
+    ):
         dict(workers.run(TASKS, describe=lambda number: f"number {number}"))
     assert n_tries(tmp_path, 2) == 3
 

@@ -43,7 +43,7 @@ def image(tmp_path_factory):
         "HOME": str(root),
         "TORCH_INDEX": "",
         **dict.fromkeys(("PIP_NO_INDEX", "PIP_NO_DEPS"), "1"),
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one as the option's own sense
+        **dict.fromkeys(("PIP_NO_BUILD_ISOLATION", "PIP_NO_COMPILE"), "0"),  # pip reads these as the options' own sense
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
     for name, rest in instructions():

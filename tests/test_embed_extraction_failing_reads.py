@@ -11,9 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import LifoQueue
 
 import numpy as np
 import pytest
@@ -31,7 +29,7 @@ from extracted import (
     told_rightly,
     undisturbed,
 )
-from forked import ForkedCommands
+from forked import Forked
 from support import ROOT, class_vectors, synthetic_cache
 
 from cache import verify
@@ -39,35 +37,19 @@ from cache import verify
 pytestmark = pytest.mark.slow
 
 ERRNOS = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.EACCES)
-N_AT_ONCE = 2
 
 
-class Commands:
-    """Runs commands in children of processes that have all libraries in memory; threads may share it."""
+class Commands(Forked):
+    """Runs commands in children of a process that has all libraries in memory."""
 
-    def __init__(self):
-        self.idle = LifoQueue()  # whoever has worked is asked again: each has libraries to import
-        self.servers = [ForkedCommands() for _ in range(N_AT_ONCE)]
-        for server in self.servers:
-            self.idle.put(server)
-
-    def run(self, folder, command, arguments, *, fail_at=None, number=0, is_stopped=False):
-        """Return the exit code, what was written to stderr, and the log."""
-        server = self.idle.get()
-        reads = {"fail_at": fail_at, "errno": number}
-        try:
-            return server.run(folder, command=command, arguments=arguments, is_stopped=is_stopped, reads=reads)
-        finally:
-            self.idle.put(server)
-
-    def close(self):
-        for server in self.servers:
-            server.close()
+    def watch(self, folder, command, arguments, *, fail_at=None, number=0):
+        """Return what `run` does of a command whose reads are counted, one of which may fail."""
+        return self.run(folder, command=command, arguments=arguments, reads={"fail_at": fail_at, "errno": number})
 
 
 @pytest.fixture(scope="module")
 def commands():
-    commands = Commands()
+    commands = Commands("forked_commands.py")
     yield commands
     commands.close()
 
@@ -88,16 +70,11 @@ def steps_to_fail(log):
     return sorted(chosen.items())
 
 
-def in_threads(function, cases):
-    with ThreadPoolExecutor(N_AT_ONCE) as pool:
-        return list(pool.map(function, cases))
-
-
 @pytest.fixture(scope="module", params=[STARTS[0], STARTS[2]])
 def start(request, commands, tmp_path_factory):
     """A folder to begin in, the log of a run in it that nothing disturbs, and what the cache holds then."""
-    folder = start_of(request.param, commands.servers[0], tmp_path_factory.mktemp("start") / "shop")
-    whole, log = undisturbed(folder, commands.servers[0], reads={})
+    folder = start_of(request.param, commands, tmp_path_factory.mktemp("start") / "shop")
+    whole, log = undisturbed(folder, commands, reads={})
     return folder, log, holds(whole)
 
 
@@ -110,7 +87,7 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
         (fail_at, kind), number = case
         here = Path(shutil.copytree(folder, tmp_path / str(fail_at)))
         where = f"{errno.errorcode[number]} at step {fail_at}, {kind}"
-        code, stderr, log = commands.run(here, "embed-extract", EXTRACT, fail_at=fail_at, number=number)
+        code, stderr, log = commands.watch(here, "embed-extract", EXTRACT, fail_at=fail_at, number=number)
         told_rightly(code, stderr, where)
         failed = [(line["step"], kind_of(line["path"])) for line in log if "fails" in line]
         kept = acknowledged(log) | sealed
@@ -119,7 +96,7 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
         assert before.keys() <= there.keys() or verify(here / "e.h5") == [], where
         assert kept <= keys_on_disk(here), where
         assert not list((here / "e.h5.journal").glob("*.damaged")), where
-        code_again, stderr_again, log = commands.run(here, "embed-extract", EXTRACT)
+        code_again, stderr_again, log = commands.watch(here, "embed-extract", EXTRACT)
         assert code_again == 0, where + stderr_again
         assert not acknowledged(log) & kept, where
         assert n_encoded(log) <= N_CONTENTS - len(kept), where
@@ -129,7 +106,7 @@ def test_extraction_whose_read_fails_loses_nothing_and_the_same_command_goes_on(
         return failed, code, stderr
 
     steps = steps_to_fail(log)[:: 9 if before else 13]
-    done = in_threads(fail, zip(steps, itertools.cycle(ERRNOS), strict=False))
+    done = list(map(fail, zip(steps, itertools.cycle(ERRNOS), strict=False)))
     assert any(code for _, code, _ in done)
     needless = {("lstat", ""), ("stat", ""), ("lstat", "images"), ("stat", "images"), ("stat", "data.csv")}
     # Encoders' names, which may be folders': nothing is remembered of them then.
@@ -150,10 +127,10 @@ def test_looking_at_a_cache_whose_read_fails_changes_nothing_and_names_no_damage
         pytest.skip("there is no cache yet")
     before = {path: path.read_bytes() for path in folder.glob("e.h5*") if path.is_file()} | parts_of(folder)
     for command in ("cache-info", "cache-verify"):
-        code, _, log = commands.run(folder, command, ["e.h5"])
+        code, _, log = commands.watch(folder, command, ["e.h5"])
         assert code == 0
         for (fail_at, kind), number in zip(steps_to_fail(log)[::2], itertools.cycle(ERRNOS), strict=False):
-            code, stderr, _ = commands.run(folder, command, ["e.h5"], fail_at=fail_at, number=number)
+            code, stderr, _ = commands.watch(folder, command, ["e.h5"], fail_at=fail_at, number=number)
             where = f"{command}: {errno.errorcode[number]} at step {fail_at}, {kind}"
             told_rightly(code, stderr, where)
             assert code == 1, where
@@ -170,10 +147,10 @@ def test_heads_whose_read_fails_say_so_and_the_run_stays(commands, tmp_path):
     synthetic_cache(tmp_path / "e.h5", {"text": class_vectors(codes, 4)}, labels)
     train = ["e.h5", "--fusion", "text", "--controls", "none", "--max-epochs", "1", "--no-report", "--name"]
     predict = ["e.h5", "--run", "runs/first"]
-    code, stderr, train_log = commands.run(tmp_path, "heads-train", [*train, "first"])
+    code, stderr, train_log = commands.watch(tmp_path, "heads-train", [*train, "first"])
     assert code == 0, stderr
     whole = {path: path.read_bytes() for path in (tmp_path / "runs" / "first").iterdir()}
-    code, _, predict_log = commands.run(tmp_path, "heads-predict", predict)
+    code, _, predict_log = commands.watch(tmp_path, "heads-predict", predict)
     assert code == 0
     answers = (tmp_path / "stdout").read_text()
     harmless = {("lstat", "runs/first"), ("stat", "runs/first")}  # once the run is in its place
@@ -181,14 +158,14 @@ def test_heads_whose_read_fails_say_so_and_the_run_stays(commands, tmp_path):
     for command, arguments, log in cases:
         steps = [step for step in steps_to_fail(log) if step[1] not in harmless][::5]
         for (fail_at, kind), number in zip(steps, itertools.cycle(ERRNOS), strict=False):
-            code, stderr, _ = commands.run(tmp_path, command, arguments, fail_at=fail_at, number=number)
+            code, stderr, _ = commands.watch(tmp_path, command, arguments, fail_at=fail_at, number=number)
             where = f"{command}: {errno.errorcode[number]} at step {fail_at}, {kind}"
             told_rightly(code, stderr, where)
             assert code == 1, where
             assert os.strerror(number) in stderr, where
             assert {path.name for path in (tmp_path / "runs").iterdir()} == {"first"}, where
     assert {path: path.read_bytes() for path in (tmp_path / "runs" / "first").iterdir()} == whole
-    assert commands.run(tmp_path, "heads-predict", predict)[0] == 0
+    assert commands.watch(tmp_path, "heads-predict", predict)[0] == 0
     assert (tmp_path / "stdout").read_text() == answers
 
 

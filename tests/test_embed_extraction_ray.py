@@ -24,7 +24,7 @@ from embed.extraction.engines import ray_engine
 pytestmark = pytest.mark.slow
 
 TEXTS = [f"product {n}" for n in range(96)]
-MAKER = "ray_encoders:make_encoders"
+MAKER = "ray_encoders:make_workers_encoders"
 
 
 @pytest.fixture(scope="module")

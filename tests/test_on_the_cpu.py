@@ -1,8 +1,8 @@
 """Tests train and encode on the CPU where nothing is said, also on a machine with a GPU."""
 
-import subprocess
 import sys
 
+import fork_server
 import pytest
 from support import ROOT
 
@@ -35,6 +35,7 @@ def test_auto_is_the_cpu_unless_a_test_is_marked_for_a_gpu(tmp_path, monkeypatch
     path = tmp_path / "test_asks.py"
     path.write_text(ASKS)
     line = [sys.executable, "-c", PYTEST, "-c", ROOT / "setup.cfg", f"--rootdir={ROOT}", path]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    line += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins that are in memory already
+    done = fork_server.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout

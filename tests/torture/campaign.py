@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from forked import ForkedCommands
+from forked import Forked
 
 T = TypeVar("T")
 
@@ -58,12 +58,12 @@ class Tools:
         self.folder, self.seed = folder, seed
         folder.mkdir(parents=True, exist_ok=True)
         self.cached: dict[Any, Any] = {}  # what campaigns made that others use too
-        self._servers: dict[int, ForkedCommands] = {}
+        self._servers: dict[int, Forked] = {}
 
-    def commands(self, number: int = 0) -> ForkedCommands:
+    def commands(self, number: int = 0) -> Forked:
         """Return a process that runs commands; those of two numbers run beside each other."""
         if number not in self._servers:
-            self._servers[number] = ForkedCommands()
+            self._servers[number] = Forked("forked_commands.py")
         return self._servers[number]
 
     def pick(self, cases: Sequence[T], number: int) -> T:
