@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["close", "opened", "words"]
+__all__ = ["close", "new_page", "opened", "words"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _running = ExitStack()
@@ -25,9 +25,6 @@ def opened(path: Path, *, width: int = 1200, height: int = 900, dark: bool = Fal
 
     Where there is no Chromium the test is skipped, and says so.
     """
-    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine: the page is not opened")
     fetched: list[str] = []
     complaints: list[str] = []
     listeners = {
@@ -58,18 +55,35 @@ def words(path: Path) -> str:
     return " ".join(html.unescape(text).split())
 
 
+def new_page() -> Any:
+    """Return a page (Playwright's) of the one browser, which is started for the first.
+
+    Where there is no Chromium the test is skipped, and says so.
+    """
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine: the page is not opened")
+    return _chromium().new_page()
+
+
 def close() -> None:
-    """Close the browser that `opened` started, if it did: Playwright's loop runs until then, and hinders asyncio."""
+    """Close the browser, if there is one: Playwright's loop runs until then, and hinders asyncio."""
     _running.close()
     _page.cache_clear()
+    _chromium.cache_clear()
 
 
 @functools.cache
 def _page() -> Any:
-    """Return the one page of a module's tests: each other would be a process more, and takes half a second."""
+    """Return the one page of all that is `opened`: each other would be a process more, and takes half a second."""
+    return new_page()
+
+
+@functools.cache
+def _chromium() -> Any:
     from playwright.sync_api import sync_playwright
 
     playwright = _running.enter_context(sync_playwright())
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     _running.callback(browser.close)
-    return browser.new_page()
+    return browser

@@ -29,7 +29,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.disable()
 
 _SLOW_FILE = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.slow\b", re.MULTILINE)
+_BROWSER_FILE = re.compile(r"^from browser import .*\b(opened|new_page)\b", re.MULTILINE)
 _connect = socket.socket.connect
+
+
+@functools.cache
+def _shared_by(path: Path) -> str | None:
+    """Return the module of what a file's tests share with those of other files, as it takes seconds to start."""
+    if path.stem.endswith("_ray"):
+        return "ray_cluster"
+    return "browser" if _BROWSER_FILE.search(path.read_text(encoding="utf-8")) else None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -46,15 +55,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all files on Ray to one process, as a cluster takes ten seconds to start, and waits most of its time."""
+    """Give all files on Ray to one process, and all that open pages: one cluster and one browser are started."""
     from xdist.scheduler import LoadFileScheduling
 
-    class RayTogether(LoadFileScheduling):
+    class SharedTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = super()._split_scope(nodeid)
-            return "ray" if path.endswith("_ray.py") else path
+            return _shared_by(config.rootpath / path) or path
 
-    return RayTogether(config, log) if config.getoption("dist") == "loadfile" else None
+    return SharedTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
@@ -71,7 +80,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     """End what was started for all tests."""
-    for name in ("fork_server", "ray_cluster"):
+    for name in ("fork_server", "ray_cluster", "browser"):
         if module := sys.modules.get(name):
             module.close()
 
@@ -95,13 +104,11 @@ def _caches_elsewhere(_fonts: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _little_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
-    """End the cluster before files that need none, and the browser after each file."""
-    if not request.path.stem.endswith("_ray") and (ray_cluster := sys.modules.get("ray_cluster")):
-        ray_cluster.close()
-    yield
-    if browser := sys.modules.get("browser"):
-        browser.close()
+def _little_is_left_running(request: pytest.FixtureRequest) -> None:
+    """End the cluster and the browser before files that need none."""
+    for name in {"ray_cluster", "browser"} - {_shared_by(request.path)}:
+        if module := sys.modules.get(name):
+            module.close()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 import torch
-from browser import CHROMIUM
+from browser import new_page
 from served import started
 from support import image_bytes, write_review_page
 
@@ -36,14 +36,10 @@ def server(served_run, tmp_path_factory) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture(scope="module")
 def tab():
-    """The one page of all tests: each other would be a process more."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine: the page is not opened")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium.new_page()
-        chromium.close()
+    """The one page of these tests: each other would be a process more; what is put into it goes with it."""
+    page = new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture
