@@ -243,6 +243,7 @@ def _run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Import what commands do, and serve orders from the socket whose number is given."""
+    gc.disable()  # of libraries nearly nothing is garbage
     sys.path.insert(1, str(ROOT))
     for name in MODULES:
         with suppress(ImportError):  # a library that not every environment has
@@ -253,6 +254,7 @@ def main() -> None:
     torch.set_num_threads(1)  # a pool of threads would not outlive the fork
     PIL.Image.init()
     gc.freeze()  # or each child would copy the pages of all objects that it looks through for garbage
+    gc.enable()
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 

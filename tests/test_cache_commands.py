@@ -271,3 +271,13 @@ def test_output_that_cannot_be_written_is_a_named_error(path):
         done = run("cache-info", path, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1
     assert done.stderr == b"Error: No space left on device\n"
+
+
+@pytest.mark.slow
+def test_a_process_that_runs_a_command_looks_for_garbage_seldom():
+    code = (
+        "import gc, atexit; from cache.commands.info import info; "
+        "atexit.register(lambda: print(gc.get_threshold())); info()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "(5000, 10, 10)"
