@@ -127,6 +127,24 @@ def test_caches_of_two_modalities_make_one_of_both(tmp_path):
             np.testing.assert_array_equal(cache.tokens("text")[place], alone.tokens("text")[other])
 
 
+@pytest.mark.parametrize(
+    ("ids", "columns", "is_told"),
+    [(("0", "1"), ("title",), True), (("0", "1"), ("title", "file"), False), (("7", "1"), ("title",), False)],
+    ids=["row numbers", "with a column in common", "ids"],
+)
+def test_products_that_only_the_numbers_of_their_rows_join_are_told(ids, columns, is_told, tmp_path, caplog):
+    pictures = shop_cache(tmp_path / "a.h5", {"0": "red", "1": "blue"}, columns={"file": ["a", "b"]})
+    cells = {"title": ["a tea", "a cup"], "file": ["a", "b"]}
+    texts = shop_cache(
+        tmp_path / "b.h5",
+        dict(zip(ids, cells["title"], strict=True)),
+        spec=TEXT,
+        columns={name: cells[name] for name in columns},
+    )
+    merge([texts, pictures], tmp_path / "out.h5")
+    assert ("rows of one number are taken for one product" in caplog.text) is is_told
+
+
 def test_blocks_are_of_few_bytes_and_give_the_same(tmp_path, monkeypatch):
     words = {str(n): "x" * (n + 1) for n in range(9)}
     path = shop_cache(tmp_path / "a.h5", words, has_tokens=True, others=["y"])

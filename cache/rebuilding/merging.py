@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from cache.cloud.addresses import resolved
@@ -19,6 +21,8 @@ from cache.rebuilding.source import Source
 from cache.store import Cache
 
 __all__ = ["MergeReport", "merge"]
+
+log = logging.getLogger("embed_once")
 
 
 @dataclass(frozen=True)
@@ -86,4 +90,18 @@ def _products(sources: Sequence[Source], catalogue_path: str | Path | None) -> P
     catalogues = [Catalogue(source.path, products_of(source.cache)) for source in chosen if source.cache is not None]
     catalogues.sort(key=lambda each: each.path)  # as messages name them; their order changes nothing else
     some = [each for each in catalogues if each.products.ids]  # without those made from Python, which have none
+    _tell_joined_by_row(some)
     return joined_products(some or catalogues, in_order=agreed_or_sorted)
+
+
+def _tell_joined_by_row(catalogues: Sequence[Catalogue]) -> None:
+    """Warn of products that nothing but the numbers of their rows joins, as those of catalogues without ids."""
+    numbered = [one for one in catalogues if all(number == str(n) for n, number in enumerate(one.products.ids))]
+    for first, second in combinations(numbered, 2):
+        if not first.products.columns.keys() & second.products.columns.keys():
+            log.warning(
+                "The ids of %s (%d products) and %s (%d) are the numbers of their rows, and they share no column: rows "
+                "of one number are taken for one product. If they are not, give both catalogues a column of ids "
+                "(--id-column), and extract them again: no content is encoded anew.",
+                first.path, len(first.products.ids), second.path, len(second.products.ids),
+            )  # fmt: skip
