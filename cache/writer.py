@@ -34,6 +34,9 @@ class Writer:
         self.file = file
         self.check = check
         self.digests: dict[str, str] = {}
+        self._links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+        self._links.set_create_intermediate_group(True)
+        self._links.set_char_encoding(h5py.h5t.CSET_UTF8)
         file.attrs["format"] = np.bytes_(file_format)
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["created_by"] = np.bytes_(f"embed-once {version_here()}")
@@ -61,8 +64,7 @@ class Writer:
         is_chunked: bool = True,
     ) -> None:
         """Write a dataset from consecutive blocks of its rows, so that it never stands in memory whole."""
-        storage = _storage(shape) if is_chunked else {}
-        dataset = self.file.create_dataset(path, shape=shape, dtype=dtype, **storage)
+        dataset = self._create(path, shape, dtype, is_chunked=is_chunked)
         digest = _start_digest(shape, dtype)
         start = 0
         for block in blocks:
@@ -77,6 +79,20 @@ class Writer:
             self.check()
             raise_held_signals()
         self.digests[path] = digest.hexdigest()
+
+    def _create(self, path: str, shape: tuple[int, ...], dtype: np.dtype, *, is_chunked: bool) -> h5py.Dataset:
+        """Return a new dataset, by h5py's lower functions: its own takes twice the time of all that HDF5 does."""
+        storage = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        storage.set_obj_track_times(False)
+        if is_chunked and 0 not in shape and shape:
+            rows = CHUNK_ROWS if len(shape) > 1 else BLOCK_ROWS
+            storage.set_chunk((min(rows, shape[0]), *shape[1:]))
+            storage.set_fletcher32()
+        space = h5py.h5s.create_simple(shape) if shape else h5py.h5s.create(h5py.h5s.SCALAR)
+        kind = h5py.h5t.py_create(dtype, logical=True)
+        stored = h5py.h5d.create(self.file.id, None, kind, space, storage)
+        h5py.h5o.link(stored, self.file.id, path.encode(), lcpl=self._links)
+        return h5py.Dataset(stored)
 
     def finish(self) -> None:
         """Write the digests; call it last."""
@@ -140,10 +156,3 @@ def content_sha256(digests: dict[str, str]) -> str:
 
 def _start_digest(shape: tuple[int, ...], dtype: np.dtype) -> hashlib._Hash:
     return hashlib.sha256(json.dumps([np.dtype(dtype).str, list(shape)]).encode())
-
-
-def _storage(shape: tuple[int, ...]) -> dict:
-    if shape == () or 0 in shape:
-        return {}
-    rows = CHUNK_ROWS if len(shape) > 1 else BLOCK_ROWS
-    return {"chunks": (min(rows, shape[0]), *shape[1:]), "fletcher32": True}
