@@ -13,7 +13,8 @@ from heads.data.vectors import Vectors
 
 __all__ = ["Nearest", "cosine", "find_nearest"]
 
-ASKED_AT_ONCE, STORED_AT_ONCE = 1_024, 16_384  # rows: cosines are computed in blocks of so many
+# Rows: cosines are computed in blocks of so many. Larger ones are given back to the system each time: a tenth is lost.
+ASKED_AT_ONCE, STORED_AT_ONCE = 1_024, 2_048
 READ_AT_ONCE = 16_384
 NONE = -2.0  # less than any cosine
 TEMPERATURE = 0.07  # that of DINO's vote (arXiv 2104.14294)
