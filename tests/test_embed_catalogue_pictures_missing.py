@@ -10,7 +10,8 @@ from embed.catalogue.pictures.missing_pictures import explain_missing
 from embed.inspection.recommendations import find
 
 KINDS = [  # cell, file, what is said
-    ("images\\{}.png", "images/{}.png", r"there with / for \, as 'images\\0.png' is 'images/0.png'. Write them so"),
+    ("images\\{}.png", "images/{}.png", r"there with / for \, as 'images\\0.png' is 'images/0.png'. Try "
+     "--image-template '{{image:last2}}'"),
     ("images/{}", "images/{}.png", "there with .png behind, as 'images/0' is 'images/0.png'. Try --image-template "
      "'{{image}}.png' instead"),
     ("images/{}.jpg", "images/{}.jpeg", "there with the suffix .jpeg, as"),

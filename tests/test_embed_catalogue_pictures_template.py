@@ -51,6 +51,10 @@ def pictures_of(path, **settings):
         ("images/{id}.jpg", {"id": " "}, ""),
         ("{id}{suffix}", {"id": "7", "suffix": ""}, ""),
         ("{a.b}.jpg", {"a.b": "7"}, "7.jpg"),
+        ("p/{url:name}", {"url": "https://x.example/y/a%20b.jpg?w=1"}, "p/a b.jpg"),
+        ("p/{file:stem}.png", {"file": "C:\\Fotos\\7.JPG"}, "p/7.png"),
+        ("{file:last2}", {"file": "/home/ana/mugs/7.jpg"}, "mugs/7.jpg"),
+        ("p/{url:name}", {"url": "https://x.example/y/"}, ""),
     ],
 )
 def test_a_template_makes_a_path_of_cells(template, row, path):

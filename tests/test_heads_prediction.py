@@ -392,22 +392,30 @@ def test_who_has_no_answer_goes_to_the_review_and_is_not_counted(shop, tmp_path)
     assert [line["id"] for line in lines_of((tmp_path / "review.csv").read_text())] == ["b"]
 
 
-@pytest.mark.parametrize(("folder", "is_same"), [("train_images", True), ("test_images", False)])
-def test_another_template_is_looked_for_where_that_of_the_training_leads_nowhere(folder, is_same, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("table", "folders", "is_same"),
+    [
+        ("data.csv", ["train_images"], True),
+        ("data.csv", ["test_images"], False),
+        ("test.csv", ["train_images", "test_images"], False),  # both number their pictures from 0
+    ],
+)
+def test_another_template_is_looked_for_where_that_of_the_training_leads_elsewhere(
+    table, folders, is_same, tmp_path, caplog
+):
     """A competition's pictures for training and for testing stand in two folders."""
     templates = ["train_images/{id}.jpg"]
     run = SimpleNamespace(
         encoders={"image": None}, contents={"image": ContentSpec("image", {"columns": [], "templates": templates})},
         metadata_columns=(), cache_path=None, path=tmp_path, heads=["image"],
     )  # fmt: skip
-    source = write_catalogue(tmp_path / "shop", [{"id": f"{n}"} for n in range(5)])
-    (source.parent / folder).mkdir()
-    for n in range(5):
-        (source.parent / folder / f"{n}.jpg").write_bytes(image_bytes((n, 0, 0)))
+    pictures = {f"{folder}/{n}.jpg": image_bytes((n, 0, 0)) for n in range(5) for folder in folders}
+    source = write_catalogue(tmp_path / "shop", [{"id": f"{n}"} for n in range(5)], pictures)
+    source = source.rename(source.with_name(table))
     with caplog.at_level("INFO", logger="embed_once"):
         settings, absent = _settings(run, source, RawColumns())
     assert (settings.image_template, absent) == (tuple(templates) if is_same else (), frozenset())
-    assert ("No picture is where the training's were" in caplog.text) == (not is_same)
+    assert ("those that are there are taken" in caplog.text) == (not is_same)
 
 
 def test_pictures_are_found_by_a_column_where_training_had_a_template(shop):

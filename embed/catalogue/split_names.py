@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["SPLIT", "SPLITS", "splits_of_files"]
+__all__ = ["SPLIT", "is_of_split", "splits_of_files"]
 
 SPLIT = "split"  # the column that says them
 MOST_PARTS = 4  # of a path, from its name up
@@ -23,7 +23,21 @@ def splits_of_files(files: Collection[Path]) -> dict[Path, str]:
     ['train', 'test']
     """
     for names in zip(*(reversed(file.parts[-MOST_PARTS:]) for file in files), strict=False):
-        said = [SPLITS.intersection(re.findall("[a-z]+", name.lower())) for name in names]
+        said = list(map(_splits, names))
         if all(len(words) == 1 for words in said) and len(set().union(*said)) > 1:
             return {file: word for file, (word,) in zip(files, said, strict=True)}
     return {}
+
+
+def is_of_split(name: str, table_name: str) -> bool:
+    """Return whether a path says no other split than a table's name does, or than training where that says none.
+
+    >>> is_of_split("train/7.jpg", "Training.csv"), is_of_split("test/7.jpg", "shop.csv")
+    (True, False)
+    """
+    said, of_table = ({word[:2] for word in _splits(one)} for one in (name, table_name))
+    return said <= (of_table or {"tr"})
+
+
+def _splits(name: str) -> set[str]:
+    return SPLITS.intersection(re.findall("[a-z]+", name.lower()))

@@ -86,6 +86,7 @@ def extract_for(
 def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSettings, frozenset[str]]:
     """Return how the catalogue's contents are made as in training, and the modalities that it has nothing of."""
     from embed.catalogue.open_table import open_table
+    from embed.catalogue.split_names import is_of_split
     from embed.settings import ExtractSettings
 
     if not run.encoders:
@@ -107,11 +108,13 @@ def _settings(run: Run, path: Path, columns: RawColumns) -> tuple[ExtractSetting
         spec = specs[modality]
         if modality == "image" and "image_template" in made and columns.image_column is None:
             anew = {name: value for name, value in made.items() if name != "image_template"}
-            if not _lead_to_pictures(path, made, columns) and _lead_to_pictures(path, anew, columns):
-                log.info(
-                    "No picture is where the training's were (%s): those that are there are taken.",
-                    ", ".join(map(repr, made["image_template"])),
-                )
+            templates = made["image_template"]
+            says_split = not is_of_split(path.name, "")
+            is_of_other_split = says_split and not all(is_of_split(one, path.name) for one in templates)
+            is_elsewhere = is_of_other_split or not _lead_to_pictures(path, made, columns)
+            if is_elsewhere and _lead_to_pictures(path, anew, columns):
+                lack = "The training's pictures" if is_of_other_split else "No picture is where the training's"
+                log.info("%s were (%s): those that are there are taken.", lack, ", ".join(map(repr, templates)))
                 fields |= anew
             else:
                 fields |= made

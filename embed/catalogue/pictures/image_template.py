@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
+from embed.catalogue.pictures.picture_lists import last_name
 from embed.errors import SettingError
 
 __all__ = ["ImageTemplate", "split_templates"]
 
+_LAST = re.compile("last([1-9])")  # names of a path
 _COMMA = re.compile(r",(?![^{}]*\})")  # but none inside braces
 
 
@@ -17,10 +20,13 @@ class ImageTemplate:
     """Literal text and columns in braces, each with a format of Python's where one is wanted.
 
     ``{id:0>6}`` fills up with zeros on the left, as ``{id:06d}`` does of numbers, and ``{id:.3}`` takes the first three
-    letters.
+    letters. ``{url:name}`` takes the last name of a URL or path, ``{url:stem}`` that without its suffix, and
+    ``{path:last3}`` the last three.
 
     >>> ImageTemplate("images/{id:.2}/{id}.jpg").path({"id": "15970"})
     'images/15/15970.jpg'
+    >>> ImageTemplate("images/{url:name}").path({"url": "https://shop.example/media/7.jpg?size=2"})
+    'images/7.jpg'
 
     Raises:
         SettingError: it has no column, or braces that Python's formats do not know.
@@ -54,7 +60,7 @@ class ImageTemplate:
                     formatted = _formatted(cell, spec)
                 except ValueError:
                     return ""
-                if not cell:
+                if not cell or not formatted:
                     return ""
                 path += formatted
         return path
@@ -77,4 +83,9 @@ def split_templates(texts: str | Iterable[str]) -> Sequence[ImageTemplate]:
 
 
 def _formatted(cell: str, spec: str) -> str:
+    if spec in ("name", "stem"):
+        name = last_name(cell)
+        return name if spec == "name" else PurePosixPath(name).stem
+    if last := _LAST.fullmatch(spec):
+        return last_name(cell, int(last[1]))
     return format(int(cell), spec) if spec.endswith("d") else format(cell, spec)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
 
 from cache.cloud.addresses import is_address
 from embed.amounts import plural
 from embed.catalogue.pictures.files import pictures_below
+from embed.catalogue.pictures.picture_lists import last_name, n_last_names_shared, plain_path
 
 __all__ = ["EXPLAINED", "explain_missing"]
 
 EXPLAINED = ("missing", "outside", "url")  # statuses of cells that a file of another name may stand for
 N_LOOKED_AT = 200
+MOST_LAST = 9  # names of a path, which one digit says
 LEAST_SHARE = 0.1  # of these, to be worth a word
 
 
@@ -45,6 +45,8 @@ def explain_missing(cells: Sequence[str], root: Path, *, column: str) -> str:
     examples: dict[_Explanation, tuple[str, str]] = {}
     for cell in sample:
         paths = [path for path in files[cell] if (root / path).is_file()]  # and no link that leads to nothing
+        shared = {path: n_last_names_shared(cell, path) for path in paths}
+        paths = [path for path in paths if shared[path] == max(shared.values())]
         for explanation, path in {_explain(cell, path, column): path for path in paths}.items():
             counts[explanation] += 1
             examples.setdefault(explanation, (cell, path))
@@ -68,7 +70,7 @@ def _files_like(cells: Sequence[str], root: Path) -> Mapping[str, list[str]]:
     """Return for each cell the files below `root` of its name, whatever the folder, the suffix and the case."""
     cells_of: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
-        name = PurePosixPath(_plain(cell)).name.lower()
+        name = PurePosixPath(plain_path(cell)).name.lower()
         if name:
             for key in (name, PurePosixPath(name).stem):
                 cells_of[key].add(cell)
@@ -82,7 +84,7 @@ def _files_like(cells: Sequence[str], root: Path) -> Mapping[str, list[str]]:
 
 def _explain(cell: str, path: str, column: str) -> _Explanation:
     """Return how the path of a file differs from a cell of about its name."""
-    plain = _plain(cell)
+    plain = plain_path(cell)
     reasons = []
     if "://" in cell:
         reasons.append("under the URL's last name")
@@ -90,7 +92,10 @@ def _explain(cell: str, path: str, column: str) -> _Explanation:
         reasons.append("with / for \\")
     folder, name = str(PurePosixPath(plain).parent), PurePosixPath(plain).name
     path_folder, path_name = str(PurePosixPath(path).parent), PurePosixPath(path).name
-    if "://" not in cell and folder.lower() != path_folder.lower():
+    n_shared = n_last_names_shared(cell, path)
+    if "://" not in cell and folder.lower() != path_folder.lower() and n_shared > 1:
+        reasons.append(f"by the last {n_shared} names of the path")
+    elif "://" not in cell and folder.lower() != path_folder.lower():
         reasons.append(f"in {path_folder}/" if path_folder != "." else "in the folder itself")
     is_same = name == path_name
     if name.lower() != path_name.lower():
@@ -105,16 +110,17 @@ def _explain(cell: str, path: str, column: str) -> _Explanation:
 
 
 def _template(cell: str, path: str, column: str) -> str:
-    """Return the template that makes the path from the cell by what stands before and behind it; "" for none."""
+    """Return the template that makes the path from the cell, or from its last name; "" for none."""
+    if {*"{}"} & {*path} or not column or {*"{}:!"} & {*column}:
+        return ""
     before, found, behind = path.rpartition(cell)
-    is_literal = not {*"{}"} & {*path} and column and not {*"{}:!"} & {*column}
-    return f"{before}{{{column}}}{behind}" if found and cell and is_literal else ""
-
-
-def _plain(cell: str) -> str:
-    """Return a cell with slashes for backslashes, of a URL its path, without what stands before and behind it."""
-    path = cell
-    if "://" in cell:
-        with suppress(ValueError):  # of what only looks like a URL
-            path = urlsplit(cell).path
-    return unquote(path.replace("\\", "/")).partition("?")[0].lstrip("/")
+    if found and cell:
+        return f"{before}{{{column}}}{behind}"
+    folder, slash, name = path.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    n_shared = n_last_names_shared(cell, path)
+    if 1 < n_shared <= MOST_LAST:
+        return "/".join([*path.split("/")[:-n_shared], f"{{{column}:last{n_shared}}}"])
+    if n_shared == 1:
+        return f"{folder}{slash}{{{column}:name}}"
+    return f"{folder}{slash}{{{column}:stem}}{dot}{suffix}" if PurePosixPath(last_name(cell)).stem == stem else ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import json
 from contextlib import suppress
+from itertools import takewhile
+from urllib.parse import unquote, urlsplit
 
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
-__all__ = ["PictureList", "is_picture_name", "split_pictures"]
+__all__ = ["PictureList", "is_picture_name", "last_name", "n_last_names_shared", "plain_path", "split_pictures"]
 
+LONGEST_PATH = 100  # names
 SEPARATORS = "|;\n,"
 NAMES = ("path", "file", "filename", "file_name", "image", "src", "hi_res", "large", "url", "link")  # of an object
 
@@ -72,3 +75,32 @@ def _parse(cell: str) -> object:
 def is_picture_name(name: str) -> bool:
     """Return whether a path or URL ends as that of a picture does."""
     return name.partition("?")[0].lower().endswith(PICTURE_SUFFIXES)
+
+
+def last_name(cell: str, n: int = 1) -> str:
+    """Return the last `n` names of the path or URL in a cell, or of the first of those that it lists.
+
+    >>> last_name("C:\\\\Fotos\\\\a.jpg"), last_name("https://x.y/b%20c.jpg?v=2"), last_name("u/1.jpg|u/2.jpg", 2)
+    ('a.jpg', 'b c.jpg', 'u/1.jpg')
+    """
+    return "/".join(plain_path(next(iter(split_pictures(cell) or [cell]))).split("/")[-n:])
+
+
+def n_last_names_shared(cell: str, path: str) -> int:
+    """Return how many of their last names a cell and a path share.
+
+    >>> n_last_names_shared("/home/ana/img/mugs/1.jpg", "data/img/mugs/1.jpg")
+    3
+    """
+    names, others = last_name(cell, LONGEST_PATH).split("/"), path.split("/")
+    pairs = zip(reversed(names), reversed(others), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def plain_path(cell: str) -> str:
+    """Return a cell with slashes for backslashes, of a URL its path, without what stands before and behind it."""
+    path = cell
+    if "://" in cell:
+        with suppress(ValueError):  # of what only looks like a URL
+            path = urlsplit(cell).path
+    return unquote(path.replace("\\", "/")).partition("?")[0].lstrip("/")

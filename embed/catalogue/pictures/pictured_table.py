@@ -230,7 +230,7 @@ def _search(finder: ColumnFinder, image: str | None, root: Path, path: Path) -> 
         also = f" So do {', '.join(naming[1:4])}: --image-column names the one to take." if naming[1:] else ""
         log.log(level, "%s; %s does by its cells, and is taken.%s", lack, naming[0], also)
         return naming[0], []
-    found = find_templates(rows, root, with_links=finder.settings.allow_outside)
+    found = find_templates(rows, root, table_name=path.name, with_links=finder.settings.allow_outside)
     if found is None:
         return image, []
     shown = ",".join(found.templates)
