@@ -6,12 +6,12 @@ import pytest
 from formats import rows_of
 from support import image_bytes, write_catalogue
 
-from embed import ExtractSettings
+from embed import CatalogueError, ExtractSettings, read_catalogue
 from embed.catalogue.pictures.pictured_table import open_pictured
 
 
-def pictures_of(path):
-    table, settings = open_pictured(path, ExtractSettings())
+def pictures_of(path, **settings):
+    table, settings = open_pictured(path, ExtractSettings(**settings))
     return [row[settings.image_column] for row in rows_of(table)]
 
 
@@ -50,3 +50,31 @@ def test_of_a_folder_a_split_the_table_s_own_is_taken(tmp_path, table, folder):
     pictures = {f"{split}/{n}.jpg": image_bytes((n, 7, len(split))) for n in range(40) for split in ("test", "train")}
     path = write_catalogue(tmp_path, [{"id": str(n), "title": f"mug {n}"} for n in range(40)], pictures)
     assert pictures_of(path.rename(tmp_path / table)) == [f"{folder}/{n}.jpg" for n in range(40)]
+
+
+def test_names_of_picture_files_are_no_texts(tmp_path):
+    """Products-10K calls its column of files ``name``, which is a usual name of texts, too."""
+    rows = [{"name": f"{n}.jpg", "caption": f"mug {n}"} for n in range(40)]
+    path = write_catalogue(tmp_path, rows, {f"train/{n}.jpg": image_bytes((n, 7, 9)) for n in range(40)})
+    assert read_catalogue(path).roles == {"image": "image", "text": "caption"}
+    with pytest.raises(CatalogueError, match="a column of texts"):
+        read_catalogue(write_catalogue(tmp_path / "b", [{"image": "1.jpg", "name": "1.jpg"}]))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://x.example/{0}.jpg|https://x.example/{0}b.jpg",
+        '[{{"large": "https://x.example/{0}.jpg"}}, "u/{0}b.jpg"]',
+    ],
+)
+def test_lists_of_addresses_lead_to_pictures_by_their_last_names(tmp_path, caplog, written):
+    rows = [{"id": str(n), "title": f"mug {n}", "images": written.format(40 - n)} for n in range(40)]
+    names = {f"imgs/{n}{side}.jpg": image_bytes((n, 7, len(side))) for n in range(1, 41) for side in ("", "b")}
+    path = write_catalogue(tmp_path, rows, names)
+    assert pictures_of(path) == [f"imgs/{40 - n}.jpg" for n in range(40)]
+    both = pictures_of(path, pictures="rows")
+    assert both == [f"imgs/{40 - n}{side}.jpg" for n in range(40) for side in ("", "b")]
+    with caplog.at_level("INFO", logger="embed_once"):
+        pictures_of(path)
+    assert "100 % of the rows" in caplog.text

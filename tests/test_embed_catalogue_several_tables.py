@@ -167,3 +167,11 @@ def test_a_folder_below_that_cannot_be_read_is_a_named_error(tmp_path, monkeypat
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(CatalogueError, match="to be readable, but .*test is not: Permission denied"):
         open_table(tmp_path)
+
+
+def test_notes_on_several_tables_are_said_once(tmp_path, caplog):
+    put(tmp_path, **{f"{n}_jsonl": f'{{"id": "{n}", "title": "x", "tags": ["a"]}}\n' for n in range(5)})
+    with caplog.at_level("INFO", logger="embed_once"):
+        read_catalogue(tmp_path / "*.jsonl", TEXT)
+    assert caplog.text.count("no plain cells") == 1
+    assert "The same is so of other tables: 4 notes more." in caplog.text

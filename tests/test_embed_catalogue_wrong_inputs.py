@@ -29,6 +29,40 @@ def test_an_archive_of_several_files_is_to_be_unpacked(tmp_path):
         read_catalogue(tmp_path / "all.zip", ExtractSettings())
 
 
+def test_what_a_mac_puts_beside_a_table_in_an_archive_is_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.csv.zip", "w") as file:
+        file.writestr("shop/data.csv", "id,title\n1,Tässe\n")
+        file.writestr("__MACOSX/shop/._data.csv", b"\0\5\x16\7")
+        file.writestr("shop/.DS_Store", b"\0")
+    catalogue = read_catalogue(tmp_path / "data.csv.zip", ExtractSettings(modalities=("text",)))
+    assert (catalogue.ids, list(catalogue.cells("text"))) == (["1"], ["Tässe"])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("cp1252", r"'T\\xeftulo'. Of a CSV or JSON file, --encoding cp1252 reads that"), ("cp1251", "Name the encoding")],
+)
+def test_a_header_that_is_not_unicode_names_the_likely_encoding(tmp_path, encoding, said):
+    name = {"cp1252": "Tïtulo", "cp1251": "Наименование"}[encoding]
+    (tmp_path / "data.csv").write_bytes(f"id,{name}\n1,x\n".encode(encoding))
+    with pytest.raises(CatalogueError, match=said):
+        read_catalogue(tmp_path / "data.csv", ExtractSettings())
+
+
+def test_pictures_that_are_addresses_alone_are_not_asked_for_in_a_folder(tmp_path):
+    rows = [{"id": f"{n}", "title": "a mug", "image": f"https://x.example/{n}.jpg"} for n in range(20)]
+    found = find(inspect(write_catalogue(tmp_path, rows), settings=InspectSettings(estimate=False)))
+    assert any("20 url. Nothing is fetched" in one.text for one in found)
+
+
+def test_a_column_with_blanks_in_its_name_is_quoted_for_the_shell(tmp_path):
+    rows = [
+        {"id": f"{n}", "title": f"mug {n}", "item group id": f"{n // 2}", "label": f"{n // 2 % 3}"} for n in range(80)
+    ]
+    found = find(inspect(write_catalogue(tmp_path, rows), settings=InspectSettings(estimate=False)))
+    assert any("--group-column 'item group id' to heads-train" in one.text for one in found)
+
+
 def test_a_catalogue_of_neither_pictures_nor_texts_is_not_told_to_do_without_one(tmp_path):
     path = write_catalogue(tmp_path, [{"id": "1", "price": "5"}, {"id": "2", "price": "6"}])
     with pytest.raises(CatalogueError, match=r"or name the texts: --text-column."):

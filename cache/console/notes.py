@@ -6,12 +6,13 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from cache.console.echo import echo
 
-__all__ = ["PROGRESS", "NoteHandler", "log_to_stderr", "without_notes"]
+__all__ = ["PROGRESS", "NoteHandler", "log_to_stderr", "once_for_all", "without_notes"]
 
 PROGRESS = 15  # a level between DEBUG and INFO: how far something is, which nobody needs to know afterwards
 LINE_EVERY_S = 10.0
@@ -58,3 +59,31 @@ def without_notes() -> Iterator[None]:
         yield
     finally:
         log.removeFilter(is_told)
+
+
+@contextmanager
+def once_for_all(paths: Collection[Path]) -> Iterator[None]:
+    """Leave out the block's notes that an earlier one says of another of the paths, in this thread, and count them."""
+    thread, log = threading.get_ident(), logging.getLogger("embed_once")
+    names = {str(path) for path in paths}
+    told: set[str] = set()
+    n_left_out = 0
+
+    def is_new(record: logging.LogRecord) -> bool:
+        nonlocal n_left_out
+        if record.thread != thread:
+            return True
+        values = record.args if isinstance(record.args, tuple) else (record.args,)
+        note = record.msg + repr([value for value in map(str, values) if value not in names])
+        is_told = note in told
+        told.add(note)
+        n_left_out += is_told
+        return not is_told
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
+    if n_left_out:
+        log.info("The same is so of other tables: %d notes more.", n_left_out)

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from cache.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column
+from cache.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column, usual_columns
 from cache.column_types import guess_kind
+from embed.catalogue.pictures.picture_lists import is_picture_name
 from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError
 from embed.settings import MODALITIES, ExtractSettings
@@ -42,7 +43,10 @@ class ColumnFinder:
         asked = getattr(self.settings, "label" if role == "label" else f"{role}_column")
         if asked is not None:
             return asked if asked in self.columns else None
-        column = usual_column(role, self.columns, self._filled)
+        columns = self.columns
+        if role == "text":
+            columns = [name for name in columns if name not in usual_columns(role, columns) or not self._is_files(name)]
+        column = usual_column(role, columns, self._filled)
         if column is not None and role == "id" and column.lower() == "handle":  # which may be a product's, or a group's
             cells = self.first_rows[column]
             return column if len(set(cells)) == len(cells) else None
@@ -52,6 +56,11 @@ class ColumnFinder:
     def first_rows(self) -> dict[str, list[str]]:
         """The cells of the table's first rows."""
         return first_rows(self.table)
+
+    def _is_files(self, column: str) -> bool:
+        """Return whether cells are names of files of pictures, which are no texts."""
+        cells = [cell.strip() for cell in self.first_rows[column] if cell.strip()]
+        return bool(cells) and 2 * sum(map(is_picture_name, cells)) > len(cells)
 
     def _filled(self, column: str) -> float:
         return share_filled(self.first_rows[column])

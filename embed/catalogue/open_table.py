@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cache.cloud.local_copies import local_copy
+from cache.console.notes import once_for_all
 from cache.reading import raise_if_refused
 from embed.catalogue.file_patterns import find_files, folders_within, is_pattern
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, holds_pictures
@@ -90,7 +91,8 @@ def _open_rows(path: Path, settings: ExtractSettings) -> Table:
     if os.path.isdir(path) and (below := [file for file in files if file.parent != path]):
         log.info("%s holds tables in folders below it: %d are read, the first %s.", path, len(below), below[0])
     formats = {file: _file_format(file) for file in files}
-    several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
+    with once_for_all(files):
+        several = SeveralTables(path, {file: _open_one(file, one, settings) for file, one in formats.items()})
     return merge_products(several, path, settings) if all(one.is_sheet for one in formats.values()) else several
 
 

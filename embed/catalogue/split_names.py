@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["SPLIT", "is_of_split", "splits_of_files"]
+__all__ = ["SPLIT", "SPLITS", "is_of_split", "splits_of_files"]
 
 SPLIT = "split"  # the column that says them
 MOST_PARTS = 4  # of a path, from its name up

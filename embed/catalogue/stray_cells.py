@@ -12,7 +12,7 @@ from cache.stray_bytes import STRAY, shown
 from cache.string_column import StringColumn
 from embed.amounts import plural
 
-__all__ = ["tell_stray_bytes"]
+__all__ = ["encoding_remedy", "tell_stray_bytes"]
 
 N_NAMED = 4  # columns
 N_GUESSED = 1000  # cells that the encoding is guessed by
@@ -62,8 +62,13 @@ def _remedy(example: str, examples: Sequence[str], n_unicode: int) -> str:
             f"{plural(n_unicode, 'other cell')} of the file read as UTF-8, so that no one encoding reads all: mend "
             "these, or go on; their bytes are kept, and a text with such has no vector."
         )
+    return encoding_remedy([example, *examples])
+
+
+def encoding_remedy(examples: Sequence[str]) -> str:
+    """Return in a sentence which encoding reads cells that are not Unicode, the first of which was shown."""
     if _is_western(examples):
-        read = example.encode(errors="surrogateescape").decode(WESTERN)
+        read = examples[0].encode(errors="surrogateescape").decode(WESTERN)
         return f"Of a CSV or JSON file, --encoding {WESTERN} reads that as '{_short(read)}'."
     return "Name the encoding of a CSV or JSON file with --encoding, or write it anew as UTF-8."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import tarfile
 import zipfile
@@ -101,7 +102,29 @@ def _handle(path: Path, mode: str, **options: Any) -> Iterator[Any]:
         with path.open(mode, newline="" if mode == "r" else None, **options) as file:
             yield file
         return
+    if path.name.lower().endswith(".zip") and (table := _only_file(path)):
+        with zipfile.ZipFile(path) as archive, _member(archive, table) as file:
+            yield io.TextIOWrapper(file, newline="", **options) if mode == "r" else file
+        return
     from pandas.io.common import get_handle
 
     with get_handle(path, mode, compression="infer", is_text=mode == "r", **options) as handles:
         yield handles.handle
+
+
+def _only_file(path: Path) -> str:
+    """Return the one file in an archive but what a Mac puts beside it; "" where there is none, or several."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.startswith("__MACOSX/") and not name.endswith("/")]
+    names = [name for name in names if not name.endswith(".DS_Store")]
+    return names[0] if len(names) == 1 else ""
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return archive.open(name)
+    except RuntimeError as error:  # a password, or a compression that Python does not know
+        raise CatalogueError(
+            f"Expected {archive.filename} to hold a table that can be unpacked, but {name} cannot: {error}. Unpack it, "
+            "and name the table."
+        ) from error

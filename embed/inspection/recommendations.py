@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from cache.column_names import USUAL_NAMES, usual_columns
@@ -94,8 +95,9 @@ def _of_products(inspection: Inspection) -> Iterator[Finding]:
         return
     first, *others = inspection.group_columns
     also = f" {_names([one.column for one in others])} may do so, too." if others else ""
+    said = first.sentence(inspection.roles.get("label"))
     yield Finding(
-        f"{first.sentence(inspection.roles.get('label'))}; pass --group-column {first.column} to heads-train.{also}",
+        f"{said}; pass --group-column {quote(first.column)} to heads-train.{also}",
         is_bad=True,
     )
 
@@ -203,6 +205,12 @@ def _of_contents(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
+def _without_any(pictures: PictureProfile) -> str:
+    if pictures.statuses.get("url") == pictures.n_bad:
+        return " Nothing is fetched: where you do, they are found below the catalogue's folder by their last names."
+    return " Name their folder with --image-root."
+
+
 def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
     named = pictures.n_looked_at - pictures.statuses.get(ABSENT, 0)
     if pictures.n_bad:
@@ -213,7 +221,7 @@ def _of_pictures(pictures: PictureProfile) -> Iterator[Finding]:
             f"{pictures.n_bad:,} of {plural(named, 'picture')} would get no vector: {kinds}."
             + (" " + pictures.explanation if pictures.explanation else "")
             + (" --allow-outside reads those outside, too." if "outside" in pictures.statuses else "")
-            + (" Name their folder with --image-root." if pictures.n_bad == named and not pictures.explanation else ""),
+            + (_without_any(pictures) if pictures.n_bad == named and not pictures.explanation else ""),
             is_bad=True,
         )
     if pictures.n_looked_at < pictures.n_rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from shlex import quote
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_colum
         return []
     best = min(likely, key=lambda one: one[:2])[-1]
     does = "keeps them together" if split_column is None else f"counts those that {split_column} parts"
-    option = f"--group-column {best.column} {does}"
+    option = f"--group-column {quote(best.column)} {does}"
     return [f"{best.sentence(labels.column)}, yet can stand on both sides of the split; {option}."]
 
 
@@ -91,7 +92,7 @@ def split_column_notes(cache: Cache, *, label: str) -> list[str]:
         if len(cache) > MOST_ROWS and column.strip().lower() not in SPLIT_NAMES:
             continue
         if says_split(cache.column(column)):
-            return [f"{column} says train and test: --split-column {column} takes that split."]
+            return [f"{column} says train and test: --split-column {quote(column)} takes that split."]
     return []
 
 

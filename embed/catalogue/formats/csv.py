@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
+from cache.stray_bytes import STRAY, shown
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import check_distinct
 from embed.catalogue.formats.csv_dialect import DELIMITERS, Dialect, delimiter_of_sep_line, find_dialect
+from embed.catalogue.stray_cells import encoding_remedy
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import MAX_LINE, find_encoding, open_text, read_lines
 from embed.errors import CatalogueError
@@ -156,14 +158,11 @@ class CsvTable:
                 f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} holds NUL "
                 "characters, as UTF-16 without its mark does. Name its --encoding, such as utf-16-le."
             )
-        for name in names:
-            try:
-                name.encode()
-            except UnicodeEncodeError as error:
-                raise CatalogueError(
-                    f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} is not: "
-                    f"{name!r}. Name its --encoding."
-                ) from error
+        if stray := [name for name in names if STRAY.search(name)]:
+            raise CatalogueError(
+                f"Expected the catalogue to be text in {self.encoding}, but the header of {self.path} is not: "
+                f"'{shown(stray[0])}'. {encoding_remedy(stray)}"
+            )
         check_distinct(names, f"the header of {self.path}")
         return names
 

@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from embed.catalogue.pictures.picture_lists import last_name
+from embed.catalogue.pictures.picture_lists import last_name, split_pictures
 from embed.errors import SettingError
 
 __all__ = ["ImageTemplate", "split_templates"]
@@ -65,6 +65,17 @@ class ImageTemplate:
                 path += formatted
         return path
 
+    def paths(self, row: Mapping[str, str]) -> list[str]:
+        """Return the paths for a row's cells, several where a cell lists pictures and the template takes last names.
+
+        >>> ImageTemplate("images/{urls:name}").paths({"urls": "https://x.y/a.jpg, https://x.y/b.jpg"})
+        ['images/a.jpg', 'images/b.jpg']
+        """
+        for _, name, spec in self._parts:
+            if name is not None and _takes_names(spec) and (listed := split_pictures(row[name])):
+                return [path for one in listed if (path := self.path({**row, name: one}))]
+        return [path] if (path := self.path(row)) else []
+
     def _wrong(self, reason: str) -> SettingError:
         return SettingError(
             "--image-template: expected a path with columns in braces, such as 'images/{id}.jpg', got "
@@ -80,6 +91,10 @@ def split_templates(texts: str | Iterable[str]) -> Sequence[ImageTemplate]:
     """
     texts = [texts] if isinstance(texts, str) else texts
     return [ImageTemplate(part.strip()) for text in texts for part in _COMMA.split(text)]
+
+
+def _takes_names(spec: str) -> bool:
+    return spec in ("name", "stem") or _LAST.fullmatch(spec) is not None
 
 
 def _formatted(cell: str, spec: str) -> str:

@@ -78,9 +78,9 @@ def is_picture_name(name: str) -> bool:
 
 
 def last_name(cell: str, n: int = 1) -> str:
-    """Return the last `n` names of the path or URL in a cell, or of the first of those that it lists.
+    r"""Return the last `n` names of the path or URL in a cell, or of the first of those that it lists.
 
-    >>> last_name("C:\\\\Fotos\\\\a.jpg"), last_name("https://x.y/b%20c.jpg?v=2"), last_name("u/1.jpg|u/2.jpg", 2)
+    >>> last_name("C:\\Fotos\\a.jpg"), last_name("https://x.y/b%20c.jpg?v=2"), last_name("u/1.jpg|u/2.jpg", 2)
     ('a.jpg', 'b c.jpg', 'u/1.jpg')
     """
     return "/".join(plain_path(next(iter(split_pictures(cell) or [cell]))).split("/")[-n:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -167,9 +168,10 @@ class PicturedTable:
         names = list(dict.fromkeys(name for template in self.templates for name in template.columns))
         for row_cells in zip(*(batch[name] for name in names), strict=True):
             row = dict(zip(names, row_cells, strict=True))
-            paths = [path for template in self.templates if (path := template.path(row))]
-            chosen = next((path for path in paths if (self.root / path).is_file()), None) if len(paths) > 1 else None
-            cells.append(chosen or next(iter(paths), ""))
+            ways = [paths for template in self.templates if (paths := template.paths(row))]
+            chosen = next((one for one in ways if (self.root / one[0]).is_file()), None) if len(ways) > 1 else None
+            paths = chosen or next(iter(ways), [""])
+            cells.append(json.dumps(paths) if len(paths) > 1 else paths[0])
         return cells
 
     def _expanded(self, batch: Batch, lists: Sequence[list[str] | None], *, first_row: int) -> Iterator[Batch]:

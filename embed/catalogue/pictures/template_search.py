@@ -123,7 +123,7 @@ def _candidates(rows: Sequence[Row], pictures: Iterable[str]) -> list[str]:
                 continue
             if len(value) <= LONGEST_CELL:
                 cells[value].setdefault(column, number)
-            if is_picture_name(value) and not split_pictures(value) and (name := last_name(value)) != value:
+            if (is_picture_name(value) or split_pictures(value)) and (name := last_name(value)) != value:
                 last_names[PurePosixPath(name).stem].setdefault(column, number)
     votes: Counter[str] = Counter()
     for path in pictures:
