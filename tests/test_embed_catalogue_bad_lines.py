@@ -321,3 +321,16 @@ def test_few_long_lines_are_at_hand_at_once(monkeypatch):
     assert ids == [str(n) for n in range(100) if n % 5]
     assert (count, [number for number, _ in examples]) == (20, [2, 7, 12, 17, 22])
     assert max(n_characters) < 200
+
+
+@pytest.mark.parametrize("quoted", ["red", '"red, blue"'])
+def test_the_header_again_is_no_product(quoted):
+    """As where files were joined by ``cat``; it is left out among plain lines and among others."""
+    rows = "".join(f"{n},{quoted},mug\n" for n in range(3))
+    assert read("id,text,label\n" + rows + "id,text,label\n3,x,mug\n") == (
+        ["0", "1", "2", "3"], [(5, "is the header again")], 1
+    )  # fmt: skip
+
+
+def test_a_table_of_one_column_may_have_a_product_that_is_called_so():
+    assert read("id\n1\nid\n") == (["1", "id"], [], 0)

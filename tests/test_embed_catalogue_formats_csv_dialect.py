@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from formats import rows_of
 
-from embed import ExtractSettings, SettingError
+from embed import CatalogueError, ExtractSettings, SettingError
 from embed.catalogue.formats.csv_dialect import find_dialect
 from embed.catalogue.open_table import open_table
 
@@ -182,3 +182,27 @@ def test_a_header_below_a_title_need_not_be_words_alone(tmp_path, header):
     path.write_text(f"Product export\n\n{header}\n" + ("7;cup, red;mug" if header.count(";") > 1 else "cup;mug") + "\n")
     assert find_dialect(path, "utf-8", ExtractSettings()).n_titles == 1
     assert rows_of(open_table(path))[0]["label"] == "mug"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'id, "text", label\n1, "red, blue", mug\n2, "green", cup\n',
+        '"id", "text", "label"\n"1", "red, blue", "mug"\n"2", "green", "cup"\n',
+    ],
+)
+def test_blanks_before_quotes_are_none_of_the_cell(content):
+    assert read(content)[0] == [
+        {"id": "1", "text": "red, blue", "label": "mug"}, {"id": "2", "text": "green", "label": "cup"}
+    ]  # fmt: skip
+
+
+def test_blanks_before_cells_without_quotes_stay():
+    assert read("id, text\n1, red\n")[0] == [{"id": "1", "text": " red"}]
+
+
+def test_a_delimiter_behind_the_last_cell_of_each_row_makes_an_empty_column():
+    rows, bad_lines = read("id;text;\n1;red;\n")
+    assert read("id;text\n1;red;\n2;blue;\n\n") == ([*rows, {"id": "2", "text": "blue", "Unnamed: 2": ""}], bad_lines)
+    with pytest.raises(CatalogueError, match="Most have 3 cells where the header has 2"):
+        read("id;text\n1;red;9\n2;blue;8\n")

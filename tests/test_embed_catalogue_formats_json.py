@@ -141,6 +141,13 @@ def test_coco_s_lists_are_told_how_to_become_a_list_of_pictures_with_their_class
     assert [(row["file_name"], row["category"]) for row in rows] == [("a.jpg", "shoe"), ("b.jpg", "cup"), ("c.jpg", "")]
 
 
+@pytest.mark.parametrize("value", [{"shop": [{"id": 1}] * 5}, {str(n): {"title": "x"} for n in range(5)}])
+def test_the_list_that_is_to_be_made_is_not_written_over_the_file_itself(value):
+    Path("products.json").write_text(json.dumps(value))
+    with pytest.raises(CatalogueError, match=r"products\.json > new-products\.json\.$"):
+        open_table(Path("products.json"))
+
+
 def test_one_object_of_unknown_names_is_a_product_and_told(caplog):
     value = {"headline": "red mug", "picture_file": "a.png", "variants": [{"size": 1}, {"size": 2}]}
     assert read(json.dumps(value)) == [{"headline": "red mug", "picture_file": "a.png"}]

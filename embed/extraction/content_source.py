@@ -292,6 +292,8 @@ def _tell_missing(
         ways.append("fetch what is a URL")
     if "outside" in statuses:
         ways.append("permit others with --allow-outside")
+    if "text" in catalogue.roles:
+        ways.append("do without them: --modalities text")
     remedy = f"{', or '.join(ways)}."
     raise CatalogueError(
         f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named)} is: "

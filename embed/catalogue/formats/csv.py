@@ -46,6 +46,7 @@ class CsvTable:
         self.dialect = find_dialect(path, self.encoding, settings)
         self.is_error = settings.bad_lines == "error"
         self.bad_lines = BadLines(path)
+        self._header_row: list[str] = []
         with open_text(path, self.encoding) as file:
             self.columns = self._header(_Lines(read_lines(file)))
 
@@ -90,7 +91,8 @@ class CsvTable:
         with suppress(csv.Error):
             rows = list(self.dialect.reader(lines.taken, strict=True))
         is_whole = max(map(len, lines.taken), default=0) < MAX_LINE
-        if is_whole and len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}:
+        is_plain = is_whole and len(rows) == len(lines.taken) and set(map(len, rows)) <= {len(self.columns)}
+        if is_plain and self._header_row not in rows:
             return rows
         lines.put_back(0)
         return []
@@ -110,6 +112,9 @@ class CsvTable:
                 is_broken = True
                 reader = self.dialect.reader(lines, strict=True)
             is_cut = max(map(len, lines.taken), default=0) >= MAX_LINE
+            if row == self._header_row and n_columns > 1:
+                self.bad_lines.add(lines.number, "is the header again")
+                continue
             if not is_broken and len(row) == n_columns and not is_cut:
                 yield row
                 continue
@@ -145,6 +150,8 @@ class CsvTable:
             header: list[str] = next((row for row in self.dialect.reader(lines) if any(map(str.strip, row))), [])
         except csv.Error as error:
             raise CatalogueError(f"Expected the catalogue to be a table, but {self.path} is not: {error}.") from error
+        self._header_row = header
+        header = [*header, *([""] if header and self.dialect.has_tail else [])]
         names = [name.strip() or f"Unnamed: {n}" for n, name in enumerate(header)]
         if not names:
             raise CatalogueError(f"Expected the catalogue to have a header and rows, but {self.path} is empty.")

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,27 @@ log = logging.getLogger("embed_once")
 
 @dataclass(frozen=True)
 class Dialect:
-    """What stands between cells, and before a quote that does not end its cell, where that is no second quote."""
+    """What stands between cells, and before a quote that does not end its cell, where that is no second quote.
+
+    Where it `skips_blanks` those before a cell are none of it; with `has_tail` each row but the header has one more
+    cell, an empty one.
+    """
 
     delimiter: str
     escape: str | None = None
     n_titles: int = 0  # lines with something in them that stand above the header
+    skips_blanks: bool = False
+    has_tail: bool = False
 
     def reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
         """Return Python's reader of some lines."""
-        return csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape, strict=strict)
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            escapechar=self.escape,
+            skipinitialspace=self.skips_blanks,
+            strict=strict,
+        )
 
 
 def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialect:
@@ -60,15 +72,31 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
         )  # fmt: skip
     lines = lines[n_titles:]
     if settings.escape is not None:
-        return Dialect(delimiter, None if settings.escape == "none" else settings.escape, n_titles)
-    dialect = Dialect(delimiter, n_titles=n_titles)
+        escape = None if settings.escape == "none" else settings.escape
+        return _with_habits(Dialect(delimiter, escape, n_titles), lines)
+    dialect = _with_habits(Dialect(delimiter, n_titles=n_titles), lines)
     text = "".join(lines)
     if BACKSLASH + '"' in text and not re.search(r'\\[^"\\]', re.sub(r"\\\\", "", text)):
-        escaped = Dialect(delimiter, BACKSLASH, n_titles)
+        escaped = _with_habits(Dialect(delimiter, BACKSLASH, n_titles), lines)
         if _agreement(dialect, lines) < 1 == _agreement(escaped, lines):
             log.info('Quotes in cells of %s are written \\": they are read so (--escape none does not).', path)
             return escaped
     return dialect
+
+
+def _with_habits(dialect: Dialect, lines: list[str]) -> Dialect:
+    """Return a dialect with what the first lines do: blanks before quotes, and delimiters behind the last cells."""
+    skipping = replace(dialect, skips_blanks=True)
+    quoted = re.compile(rf'(^|{re.escape(dialect.delimiter)}) +"', re.MULTILINE)
+    if any(map(quoted.search, lines)) and _agreement(skipping, lines) >= _agreement(dialect, lines):
+        dialect = skipping
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows = [row for row in dialect.reader(lines) if row]
+    header, *below = rows or [[]]
+    below = below[:-1] if len(lines) >= N_LINES - 1 else below  # the last may be cut
+    has_tail = bool(below) and all(len(row) == len(header) + 1 and not row[-1].strip() for row in below)
+    return replace(dialect, has_tail=has_tail)
 
 
 def delimiter_of_sep_line(line: str) -> str | None:

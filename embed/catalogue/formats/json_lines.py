@@ -24,6 +24,7 @@ from embed.settings import ExtractSettings
 __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
+LIST_NAME = "products.json"  # where commands that make a list of something else write it
 # Of a picture with several annotations the last one's class.
 COCO_TO_LIST = shlex.quote(
     "(.categories | INDEX(.id)) as $classes | (.annotations | INDEX(.image_id)) as $annotations | "
@@ -97,25 +98,28 @@ class JsonLinesTable:
                 (one for _, text in find_items(file, self.path)[1] if isinstance(one := _loaded(text), dict)), {}
             )
         place = shlex.quote(str(self.path))
+        if self.path.name != LIST_NAME:
+            place += f" > {LIST_NAME}"
+        else:  # which the shell would empty before it is read
+            place += f" > new-{LIST_NAME}"
         if all(isinstance(value.get(name), list) for name in ("images", "annotations", "categories")):
             raise CatalogueError(
                 f"Expected {self.path} to be a list of products, got COCO's lists of pictures, annotations and "
-                f"categories. Make one of pictures with their classes: jq {COCO_TO_LIST} {place} > products.json."
+                f"categories. Make one of pictures with their classes: jq {COCO_TO_LIST} {place}."
             )
         if any(usual_columns(role, value) for role in ("id", "image", "text")):
             return ""
         if len(value) > 1 and all(isinstance(one, dict) for one in value.values()):
             return (
                 f"If the {len(value)} objects in it are the products, by their ids, make a list of them: "
-                f"jq '[to_entries[] | {{id: .key}} + .value]' {place} > products.json."
+                f"jq '[to_entries[] | {{id: .key}} + .value]' {place}."
             )
         for name, items in value.items():
             if isinstance(items, list) and len(items) > 1 and all(isinstance(one, dict) for one in items):
                 way = shlex.quote(f".[{json.dumps(name, ensure_ascii=False)}]")
                 if not self.keeps_lists(name):
                     return (
-                        f"If the {len(items)} objects in its {name} are the products, take them out: "
-                        f"jq {way} {place} > products.json."
+                        f"If the {len(items)} objects in its {name} are the products, take them out: jq {way} {place}."
                     )
         return ""
 
