@@ -52,9 +52,10 @@ def test_of_a_folder_a_split_the_table_s_own_is_taken(tmp_path, table, folder):
     assert pictures_of(path.rename(tmp_path / table)) == [f"{folder}/{n}.jpg" for n in range(40)]
 
 
-def test_names_of_picture_files_are_no_texts(tmp_path):
+@pytest.mark.parametrize("name", ["{}.jpg", "https://shop.example/mug-{}"])
+def test_names_of_picture_files_and_addresses_are_no_texts(tmp_path, name):
     """Products-10K calls its column of files ``name``, which is a usual name of texts, too."""
-    rows = [{"name": f"{n}.jpg", "caption": f"mug {n}"} for n in range(40)]
+    rows = [{"id": f"{n}", "name": name.format(n), "caption": f"mug {n}"} for n in range(40)]
     path = write_catalogue(tmp_path, rows, {f"train/{n}.jpg": image_bytes((n, 7, 9)) for n in range(40)})
     assert read_catalogue(path).roles == {"image": "image", "text": "caption"}
     with pytest.raises(CatalogueError, match="a column of texts"):

@@ -21,6 +21,7 @@ __all__ = ["ColumnFinder", "check_asked", "check_distinct", "find_id_column", "f
 MOST_LIKELY = 3  # columns that are named
 LEAST_WORDS = 2.0  # of a text, on average
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _ID = re.compile(r"[\w-]+")
 _SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # 4006381333931 in a narrow column
 
@@ -58,9 +59,10 @@ class ColumnFinder:
         return first_rows(self.table)
 
     def _is_files(self, column: str) -> bool:
-        """Return whether cells are names of files of pictures, which are no texts."""
+        """Return whether cells are names of files of pictures, or URLs, which are no texts."""
         cells = [cell.strip() for cell in self.first_rows[column] if cell.strip()]
-        return bool(cells) and 2 * sum(map(is_picture_name, cells)) > len(cells)
+        n_files = sum(is_picture_name(cell) or _URL.fullmatch(cell) is not None for cell in cells)
+        return 2 * n_files > len(cells)
 
     def _filled(self, column: str) -> float:
         return share_filled(self.first_rows[column])
