@@ -300,8 +300,8 @@ def test_urls_are_not_fetched_and_say_so_in_the_list_of_failures(tmp_path):
 
 def test_a_catalogue_of_nothing_but_urls_is_an_error_that_says_so(tmp_path):
     path = small_catalogue(tmp_path / "shop", 3)
-    path.write_text(re.sub(r"images/", "https://example.org/", path.read_text()))
-    with pytest.raises(CatalogueError, match="'https://example.org/0.png' is url.*fetch what is a URL"):
+    path.write_text(re.sub(r"images/", "https://example.org/x", path.read_text()))  # names that no file has
+    with pytest.raises(CatalogueError, match="'https://example.org/x0.png' is url.*fetch what is a URL"):
         run(path)
 
 
