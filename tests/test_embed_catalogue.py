@@ -226,7 +226,12 @@ def test_repeated_ids_are_named_with_their_rows(read):
         read(HEADER + "7,a,b\n8,a,b\n7,a,b\n9,a,b\n8,a,b\n7,a,b\n")
     assert "'7' 3 times, '8' 2 times (rows 1 and 3 below the header)" in str(caught.value)
     assert "Remove what is too many (3)" in str(caught.value)
-    assert "--id-column" in str(caught.value)
+    assert "or name a column of numbers, which you write, with --id-column." in str(caught.value)
+
+
+def test_columns_that_can_be_ids_are_named_where_ids_repeat(read):
+    with pytest.raises(CatalogueError, match=r"or name another column \(image can be one\) with --id-column"):
+        read(HEADER + "7,a.png,red\n7,b.png,red\n")
 
 
 def test_ids_that_differ_as_text_are_different(read):

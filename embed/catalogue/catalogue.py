@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
 __all__ = ["Catalogue", "read_catalogue"]
+
+MOST_LIKELY = 3  # columns that are named
 
 log = logging.getLogger("embed_once")
 
@@ -109,7 +112,7 @@ def read_catalogue(path: str | Path, settings: ExtractSettings | None = None) ->
     if not n_rows:
         raise CatalogueError(f"Expected the catalogue to have rows, but {path} has a header and none.")
     if id_column is not None:
-        _check_ids(columns[id_column], numbers, id_column, path)
+        _check_ids(columns, numbers, id_column, path)
     if settings.per_class is not None or settings.sample is not None:
         rows = choose_rows(
             len(numbers),
@@ -177,7 +180,8 @@ def _numbered(numbers: np.ndarray) -> Sequence[str]:
     return ids.column()
 
 
-def _check_ids(ids: Sequence[str], numbers: np.ndarray, column: str, path: Path) -> None:
+def _check_ids(columns: Mapping[str, Sequence[str]], numbers: np.ndarray, column: str, path: Path) -> None:
+    ids = columns[column]
     hashes = sorted_hashes(ids)
     blocks = row_blocks(len(hashes) - 1)
     if not any((hashes[rows] == hashes[rows.start + 1 : rows.stop + 1]).any() for rows in blocks):
@@ -187,8 +191,11 @@ def _check_ids(ids: Sequence[str], numbers: np.ndarray, column: str, path: Path)
     repeated = [(cell, count) for cell, count in Counter(ids).most_common(3) if count > 1]
     rows = [n + 1 for n, cell in zip(numbers.tolist(), ids, strict=True) if cell == repeated[0][0]][:2]
     shown = ", ".join(f"{cell!r} {count} times" for cell, count in repeated)
+    likely = (name for name, cells in columns.items() if len(set(cells)) == len(cells))
+    able = ", ".join(islice(likely, MOST_LIKELY))
+    another = f"another column ({able} can be one)" if able else "a column of numbers, which you write,"
     raise CatalogueError(
         f"Expected each id to name one product, but {column} of {path} has {shown} (rows {rows[0]} and {rows[1]} "
-        f"below the header). Remove what is too many ({len(ids) - len(set(ids))}), or name another column with "
+        f"below the header). Remove what is too many ({len(ids) - len(set(ids))}), or name {another} with "
         f"--id-column.{shortened_hint(repeated[0][0])}"
     )
