@@ -79,3 +79,19 @@ def test_lists_of_addresses_lead_to_pictures_by_their_last_names(tmp_path, caplo
     with caplog.at_level("INFO", logger="embed_once"):
         pictures_of(path)
     assert "100 % of the rows" in caplog.text
+
+
+def test_of_two_columns_of_addresses_the_first_is_taken(tmp_path):
+    sides = ("front", "back")
+    rows = [
+        {"id": f"A{n}", "title": f"mug {n}"} | {f"image {one}": f"https://x.example/{one}{n}.jpg" for one in sides}
+        for n in range(40)
+    ]
+    pictures = {f"imgs/{one}{n}.jpg": image_bytes((n, 7, len(one))) for n in range(40) for one in sides}
+    assert pictures_of(write_catalogue(tmp_path, rows, pictures)) == [f"imgs/front{n}.jpg" for n in range(40)]
+
+
+def test_of_equal_templates_the_first_is_taken_whatever_the_order_of_the_files(tmp_path):
+    rows = [{"id": f"A{n}", "title": f"mug {n}"} for n in range(40)]
+    pictures = {f"imgs/A{n}_{side}.jpg": image_bytes((n, 7, int(side))) for side in "3214" for n in range(40)}
+    assert pictures_of(write_catalogue(tmp_path, rows, pictures)) == [f"imgs/A{n}_1.jpg" for n in range(40)]

@@ -52,7 +52,7 @@ def find_templates(
     named = _named(rows, pictures)
     explained: dict[str, set[int]] = {}
     led_to: dict[str, set[str]] = {}
-    for text in _candidates(rows, pictures):
+    for text in sorted(_candidates(rows, pictures)):  # of equals the first, wherever the files stand on the disk
         template = ImageTemplate(text)
         paths = {
             number: path
@@ -66,7 +66,9 @@ def find_templates(
     chosen: list[str] = []
     left = set(range(len(rows)))
     while len(chosen) < MOST_TEMPLATES and left and explained:
-        best = max(explained, key=lambda text: (len(explained[text] & left), *_plainness(text, table_name)))
+        best = max(
+            explained, key=lambda text: (len(explained[text] & left), *_plainness(text, table_name, list(rows[0])))
+        )
         if not explained[best] & left:
             break
         chosen.append(best)
@@ -78,13 +80,15 @@ def find_templates(
     return FoundTemplates(chosen, len(rows) - len(left), len(rows), sorted(others))
 
 
-def _plainness(text: str, table_name: str) -> tuple[bool, bool, int, int, int]:
+def _plainness(text: str, table_name: str, columns: list[str]) -> tuple[bool, bool, int, int, int, int]:
     """Return what makes one of two equal templates the better.
 
-    That is the table's split, or that of training; no thumbnails, few columns, few folders, few letters.
+    That is the table's split, or that of training; no thumbnails, few columns, few folders, a column that stands
+    further ahead, few letters.
     """
+    place = min(map(columns.index, ImageTemplate(text).columns))
     fits = is_of_split(text, table_name)
-    return fits, "thumb" not in text.lower(), -text.count("{"), -text.count("/"), -len(text)
+    return fits, "thumb" not in text.lower(), -text.count("{"), -text.count("/"), -place, -len(text)
 
 
 def _named(rows: Sequence[Row], pictures: Iterable[str]) -> list[set[str]]:
