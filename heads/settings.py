@@ -82,7 +82,7 @@ class FitSettings:
     class_weights: str | tuple[float, ...] = "equal"  # or balanced: each weighs the same in the loss; or K numbers
     # times the log of the classes' shares, added to the logits in training; auto: taken from them afterwards, fitted
     logit_adjustment: float | str = 0.0
-    per_class: str | None = None  # rows of each class in an epoch: a number, smallest or largest; None: all rows
+    per_class: str | None = None  # rows of each class in an epoch: a number, smallest or largest; None or all: all rows
 
     def __post_init__(self) -> None:
         for name in ("hidden_dim", "n_tokens", "n_attention_heads", "rank", "max_epochs", "patience"):

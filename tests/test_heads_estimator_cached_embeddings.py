@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -143,14 +144,31 @@ def test_several_encoders_of_a_modality_are_modalities_of_their_own(tmp_path):
     assert transformer.modalities_ == {"text_a_b": 2, "text_c": 3}
 
 
-def test_names_that_are_not_whole_blocks_declare_no_modalities():
-    def named(*names):
-        return named_modalities(pd.DataFrame(np.zeros((2, len(names))), columns=list(names)))
-
-    assert named("a__0", "a__1", "b__0") == {"a": 2, "b": 1}
-    for names in (["a__0", "a__1"], ["a__0", "b__0", "a__1"], ["a__1", "b__0"], ["a__0", "b__0", "c"], ["__0", "a__0"]):
-        assert named(*names) is None
+def test_names_that_are_not_blocks_declare_no_modalities():
+    assert _named("a__0", "a__1", "b__0") == {"a": 2, "b": 1}
+    for names in (["a__0", "a__1"], ["a__0", "b__0", "a__1"], ["a__0", "b__0", "c"], ["__0", "a__0"]):
+        assert _named(*names) is None
+    for names in (["a__0", "a__0", "b__0"], ["a__x", "b__0"], ["a__0", "rest__b__price"]):
+        assert _named(*names) is None
     assert named_modalities(np.zeros((2, 2))) is None
+
+
+def test_columns_that_are_left_out_leave_the_modalities_what_they_are():
+    assert _named("a__1", "a__5", "b__3", "b__2", "b__0") == {"a": 2, "b": 3}
+    columns = [*(f"image__{number}" for number in range(3)), *(f"text__{number}" for number in range(3))]
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(24, 6)), columns=columns)
+    select = SelectKBest(k=4).set_output(transform="pandas")
+    frame["image__0"] += 9 * (LABELS == "odd")
+    frame["text__2"] += 9 * (LABELS == "odd")
+    fitted = make_pipeline(select, heads.FusionClassifier("late", random_state=0, max_epochs=1)).fit(frame, LABELS)
+    kept = select.get_feature_names_out()
+    assert fitted[-1].modalities_ == {
+        name: sum(column.startswith(name) for column in kept) for name in ("image", "text")
+    }
+
+
+def _named(*names):
+    return named_modalities(pd.DataFrame(np.zeros((2, len(names))), columns=list(names)))
 
 
 def _tiny(folder):

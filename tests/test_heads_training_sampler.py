@@ -80,15 +80,19 @@ def test_each_class_gives_as_many_rows_as_asked_for(per_class):
     assert CODES[order].tolist() != sorted(CODES[order].tolist()) or per_class == 1
 
 
-@pytest.mark.parametrize(("text", "number"), [(None, None), ("12", 12), ("1", 1), ("smallest", 7), ("largest", 50)])
+@pytest.mark.parametrize(
+    ("text", "number"), [(None, None), ("12", 12), ("1", 1), ("smallest", 7), ("largest", 50), ("all", None)]
+)
 def test_rows_of_a_class_are_a_number_or_those_of_a_class(text, number):
     """A class without a training row does not count."""
     assert parse_per_class(text, np.array([50, 7, 0, 20])) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "-3", "2.5", "all", "Largest"])
+@pytest.mark.parametrize("text", ["", "0", "-3", "2.5", "most", "Largest"])
 def test_rows_of_a_class_that_are_none_are_refused(text):
-    with pytest.raises(SettingError, match=rf"--per-class: expected a number from 1, smallest or largest.*'{text}'"):
+    with pytest.raises(
+        SettingError, match=rf"--per-class: expected a number from 1, smallest, largest or all.*'{text}'"
+    ):
         parse_per_class(text, np.array([5, 5]))
 
 

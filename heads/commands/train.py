@@ -91,7 +91,7 @@ setting = setting_options(TrainSettings)
 @setting("--logit-adjustment", type=parse_adjustment, metavar="NUMBER|auto",
          help="Times the log of each class's share, added to its logit in training; auto: taken from it afterwards, as "
          "the validation rows choose.")  # fmt: skip
-@setting("--per-class", help="Rows of each class in an epoch: a number, smallest or largest; default: all rows.")
+@setting("--per-class", help="Rows of each class in an epoch: a number, smallest, largest or all.")
 @setting("--resamples", "n_resamples", help="Of the bootstrap.")
 @setting("--margin", help="Points that do not matter: a difference surely within them is equal.")
 @setting("--memory", help="For vectors, such as 8G; more are read from the disk; default: half of the machine's.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from numbers import Integral
 from typing import Any
 
@@ -65,18 +66,15 @@ def widths_of(modalities: Mapping[str, Any] | None) -> dict[str, tuple[int, ...]
 def named_modalities(X: object) -> dict[str, int] | None:  # noqa: N803 - scikit-learn's name
     """Return the modalities, {name: D}, that a DataFrame's columns are named after; None where they are not.
 
-    Each has its columns side by side, ``image__0``, ``image__1`` and so on, as `CachedEmbeddings` names them, and there
-    are two or more.
+    Each has its columns side by side, named as ``image__0`` and ``image__1`` by `CachedEmbeddings`, and there are two
+    or more. Some of them may be left out, as a selection of features does.
     """
     names = [str(name) for name in getattr(X, "columns", ())]
-    modalities: dict[str, int] = {}
-    for name in names:
-        modality, _, number = name.rpartition("__")
-        if number != str(modalities.setdefault(modality, 0)):
-            return None
-        modalities[modality] += 1
-    ordered = [f"{name}__{number}" for name, dim in modalities.items() for number in range(dim)]
-    return modalities if len(modalities) > 1 and all(modalities) and names == ordered else None
+    parts = [name.rpartition("__") for name in names]
+    runs = [(modality, len(list(columns))) for modality, columns in groupby(modality for modality, _, _ in parts)]
+    modalities = dict(runs)
+    is_named = all(number.isdecimal() for _, _, number in parts) and all(modalities) and len(set(names)) == len(names)
+    return modalities if is_named and 1 < len(modalities) == len(runs) else None
 
 
 def is_by_modality(X: object) -> bool:  # noqa: N803 - scikit-learn's name

@@ -48,7 +48,7 @@ def validated_together(n_rows: int) -> int:
 
 
 def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:
-    """Return how many rows of each class an epoch takes: a number, or ``smallest`` or ``largest`` of the classes'.
+    """Return how many rows of each class an epoch takes: a number, or ``smallest`` or ``largest``; None: all there are.
 
     Shape:
         counts: (K,) the training rows of each class
@@ -56,13 +56,13 @@ def parse_per_class(text: str | None, counts: np.ndarray) -> int | None:
     Raises:
         SettingError: the text says something else.
     """
-    if text is None:
+    if text in (None, "all"):
         return None
     if text in ("smallest", "largest"):
         sizes = counts[counts > 0]
         return int(sizes.min() if text == "smallest" else sizes.max())
     if not text.isdecimal() or int(text) < 1:
-        raise SettingError(f"--per-class: expected a number from 1, smallest or largest, got {text!r}.")
+        raise SettingError(f"--per-class: expected a number from 1, smallest, largest or all, got {text!r}.")
     return int(text)
 
 
