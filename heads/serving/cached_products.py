@@ -94,7 +94,8 @@ class VectorTable:
         of_each = []
         for place, part in enumerate(np.split(vector, np.cumsum(self.dims)[:-1])):
             unit = part / max(float(np.linalg.norm(part)), tiny)
-            products = [block @ unit for block in self._blocks(place)] or [np.zeros(0, dtype=np.float32)]
+            with np.errstate(invalid="ignore"):  # OpenBLAS has told this of finite numbers (numpy issue 24067)
+                products = [block @ unit for block in self._blocks(place)] or [np.zeros(0, dtype=np.float32)]
             of_each.append(np.concatenate(products) / np.maximum(self.norms[place], tiny))
         cosines = np.mean(of_each, axis=0)
         return np.append(cosines, 0.0)[np.where(self.present, self.rows, -1)]
