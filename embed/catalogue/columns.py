@@ -46,7 +46,8 @@ class ColumnFinder:
             return asked if asked in self.columns else None
         columns = self.columns
         if role == "text":
-            columns = [name for name in columns if name not in usual_columns(role, columns) or not self._is_files(name)]
+            usual = set(usual_columns(role, columns))
+            columns = [name for name in columns if name not in usual or not self._is_files(name)]
         column = usual_column(role, columns, self._filled)
         if column is not None and role == "id" and column.lower() == "handle":  # which may be a product's, or a group's
             cells = self.first_rows[column]
