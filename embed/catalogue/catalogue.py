@@ -17,7 +17,14 @@ from cache.cloud.addresses import StoragePath
 from cache.column_names import share_filled
 from cache.large_arrays import GrowingArray, row_blocks
 from cache.string_column import ColumnGatherer, sorted_hashes, take_cells
-from embed.catalogue.columns import ColumnFinder, check_asked, find_id_column, find_roles, shortened_hint
+from embed.catalogue.columns import (
+    MOST_LIKELY,
+    ColumnFinder,
+    check_asked,
+    find_id_column,
+    find_roles,
+    shortened_hint,
+)
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.stray_cells import tell_stray_bytes
@@ -28,8 +35,6 @@ from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
 __all__ = ["Catalogue", "read_catalogue"]
-
-MOST_LIKELY = 3  # columns that are named
 
 log = logging.getLogger("embed_once")
 

@@ -10,7 +10,9 @@ from pathlib import PurePosixPath
 from embed.catalogue.pictures.picture_lists import last_name, split_pictures
 from embed.errors import SettingError
 
-__all__ = ["ImageTemplate", "split_templates"]
+__all__ = ["ImageTemplate", "literal", "split_templates", "with_last_names"]
+
+MOST_LAST = 9  # names of a path, which one digit says
 
 _LAST = re.compile("last([1-9])")  # names of a path
 _COMMA = re.compile(r",(?![^{}]*\})")  # but none inside braces
@@ -91,6 +93,22 @@ def split_templates(texts: str | Iterable[str]) -> Sequence[ImageTemplate]:
     """
     texts = [texts] if isinstance(texts, str) else texts
     return [ImageTemplate(part.strip()) for text in texts for part in _COMMA.split(text)]
+
+
+def with_last_names(path: str, column: str, n: int) -> str:
+    """Return the template of a path whose last `n` names are those of a column's cell; "" where they are one or many.
+
+    >>> with_last_names("data/img/mugs/1.jpg", "file", 2)
+    'data/img/{file:last2}'
+    """
+    if not 1 < n <= MOST_LAST:
+        return ""
+    return "/".join([*map(literal, path.split("/")[:-n]), f"{{{column}:last{n}}}"])
+
+
+def literal(text: str) -> str:
+    """Return a text as a template has it that is no column."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _takes_names(spec: str) -> bool:

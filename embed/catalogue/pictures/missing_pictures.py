@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from cache.cloud.addresses import is_address
 from embed.amounts import plural
 from embed.catalogue.pictures.files import pictures_below
+from embed.catalogue.pictures.image_template import with_last_names
 from embed.catalogue.pictures.picture_lists import last_name, n_last_names_shared, plain_path
 
 __all__ = ["EXPLAINED", "explain_missing"]
 
 EXPLAINED = ("missing", "outside", "url")  # statuses of cells that a file of another name may stand for
 N_LOOKED_AT = 200
-MOST_LAST = 9  # names of a path, which one digit says
 LEAST_SHARE = 0.1  # of these, to be worth a word
 
 
@@ -119,8 +119,8 @@ def _template(cell: str, path: str, column: str) -> str:
     folder, slash, name = path.rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     n_shared = n_last_names_shared(cell, path)
-    if 1 < n_shared <= MOST_LAST:
-        return "/".join([*path.split("/")[:-n_shared], f"{{{column}:last{n_shared}}}"])
+    if template := with_last_names(path, column, n_shared):
+        return template
     if n_shared == 1:
         return f"{folder}{slash}{{{column}:name}}"
     return f"{folder}{slash}{{{column}:stem}}{dot}{suffix}" if PurePosixPath(last_name(cell)).stem == stem else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from embed.catalogue.pictures.files import pictures_below
-from embed.catalogue.pictures.image_template import ImageTemplate
+from embed.catalogue.pictures.image_template import ImageTemplate, literal, with_last_names
 from embed.catalogue.pictures.picture_lists import is_picture_name, last_name, n_last_names_shared, split_pictures
 from embed.catalogue.split_names import is_of_split
 
@@ -19,7 +19,6 @@ LEAST_SHARE = 0.95  # of the sampled rows must have their picture
 LEAST_DISTINCT = 0.5  # of their pictures, else a column of few values found a banner
 MOST_TEMPLATES = 4  # in turn
 MOST_TRIED = 50
-MOST_LAST = 9  # names of a path, which one digit says
 LONGEST_CELL = 120  # characters of a name
 
 _WORDS = re.compile(r"[^\W_]+")
@@ -148,28 +147,28 @@ def _templates_of(
         yield from _with_folders(folders, f"{{{column}}}", rows[number], column)
     for column, number in last_names.get(stem, {}).items():
         n_shared = n_last_names_shared(rows[number][column], path)
-        last = f"{{{column}:name}}" if n_shared else f"{{{column}:stem}}{_literal(suffix)}"
+        last = f"{{{column}:name}}" if n_shared else f"{{{column}:stem}}{literal(suffix)}"
         yield from _with_folders(folders, last, rows[number], column)
-        if 1 < n_shared <= MOST_LAST:
-            yield "/".join([*map(_literal, folders[: len(folders) - n_shared + 1]), f"{{{column}:last{n_shared}}}"])
+        if template := with_last_names(path, column, n_shared):
+            yield template
     for start, end in {(0, len(stem)), *(match.span() for match in _WORDS.finditer(stem))}:
         before, word, after = stem[:start], stem[start:end], stem[end:]
         places = [(column, n, "") for column, n in cells.get(word, {}).items()]
         if word.isdecimal() and (short := word.lstrip("0")) != word:
             places += [(column, n, f":0>{len(word)}") for column, n in cells.get(short, {}).items()]
         for column, number, spec in places:
-            last = f"{_literal(before)}{{{column}{spec}}}{_literal(after + suffix)}"
+            last = f"{literal(before)}{{{column}{spec}}}{literal(after + suffix)}"
             yield from _with_folders(folders, last, rows[number], column)
     for place, folder in enumerate(folders):
         for column in cells.get(folder, {}):
-            parts = [_literal(part) for part in [*folders, name]]
+            parts = [literal(part) for part in [*folders, name]]
             parts[place] = f"{{{column}}}"
             yield "/".join(parts)
 
 
 def _with_folders(folders: Sequence[str], last: str, row: Row, column: str) -> Iterator[str]:
     """Yield the template with its folders as they are, as other cells of the row, and as the first letters of this."""
-    yield "/".join([*map(_literal, folders), last])
+    yield "/".join([*map(literal, folders), last])
     varied = []
     for folder in folders:
         cell = row[column].strip()
@@ -179,9 +178,5 @@ def _with_folders(folders: Sequence[str], last: str, row: Row, column: str) -> I
         elif cell.startswith(folder) and folder != cell:
             varied.append(f"{{{column}:.{len(folder)}}}")
         else:
-            varied.append(_literal(folder))
+            varied.append(literal(folder))
     yield "/".join([*varied, last])
-
-
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
