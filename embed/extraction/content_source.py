@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -21,14 +20,14 @@ from cache.reading import facts_of
 from cache.samples import MOST_BYTES, choose_samples
 from cache.status_column import StatusColumn
 from embed.catalogue.catalogue import Catalogue
-from embed.catalogue.pictures.missing_pictures import EXPLAINED, explain_missing
+from embed.catalogue.pictures.missing_pictures import tell_missing
 from embed.catalogue.pictures.picture_lists import PictureList
 from embed.contents.file_ranges import Place
 from embed.contents.hash_cache import Hints
 from embed.contents.images import locate, read_image
 from embed.contents.objects import N_OBJECTS_AT_ONCE, ObjectPlace, is_object
-from embed.contents.statuses import ABSENT, OK, RETRIED
-from embed.errors import CatalogueError, ContentError
+from embed.contents.statuses import OK, RETRIED
+from embed.errors import ContentError
 from embed.extraction.gathered_contents import gather
 from embed.extraction.object_listing import N_OBJECTS_A_TASK, check_buckets, list_objects, locate_all
 from embed.extraction.shard import Shard
@@ -37,8 +36,6 @@ from embed.extraction.thread_map import PICTURES_TOGETHER, map_pictures
 from embed.settings import ExtractSettings
 
 __all__ = ["ContentSource", "ListedPicture", "Source", "find_source"]
-
-log = logging.getLogger("embed_once")
 
 
 class ContentSource(Protocol):
@@ -184,7 +181,7 @@ def find_source(
     else:
         column, statuses = gather(contents, listed_places.extend, most=most)
     if modality == "image" and needs_pictures and shard is None:
-        _tell_missing(statuses, cells, catalogue, settings)
+        tell_missing(statuses, cells, catalogue, settings)
     if names and shard is None:  # they are contents of no product
         column, statuses = column[: len(cells)], statuses[: len(cells)]
     spec = catalogue.content_spec(modality, is_cleaned=settings.clean_text)
@@ -266,36 +263,3 @@ def _image(place: Path | Place | str, known: str) -> KeyedContent:
         return read_image(place)[0], OK, place
     except ContentError as error:
         return "", str(error), ""
-
-
-def _tell_missing(
-    statuses: Sequence[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings
-) -> None:
-    """Note what would lead to pictures that are not there.
-
-    Raises:
-        CatalogueError: not one of those that are named is there.
-    """
-    named = [n for n, status in enumerate(statuses) if status != ABSENT]
-    missing = [n for n in named if statuses[n] in EXPLAINED]
-    if not missing:
-        return
-    root = resolved(settings.image_root or catalogue.folder)
-    column = catalogue.roles["image"]
-    explanation = explain_missing([cells[n] for n in missing], root, column=column)
-    if len(missing) < len(named):
-        if explanation:
-            log.warning("Column %s: %s", column, explanation)
-        return
-    ways = ["Name their folder with --image-root"]
-    if "url" in statuses:
-        ways.append("fetch what is a URL")
-    if "outside" in statuses:
-        ways.append("permit others with --allow-outside")
-    if "text" in catalogue.roles:
-        ways.append("do without them: --modalities text")
-    remedy = f"{', or '.join(ways)}."
-    raise CatalogueError(
-        f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named)} is: "
-        f"{cells[named[0]]!r} is {statuses[named[0]]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
-    )

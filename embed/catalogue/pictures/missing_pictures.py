@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cache.cloud.addresses import is_address
+from cache.cloud.addresses import is_address, resolved
 from embed.amounts import plural
+from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.pictures.files import pictures_below
 from embed.catalogue.pictures.image_template import with_last_names
 from embed.catalogue.pictures.picture_lists import last_name, n_last_names_shared, plain_path
+from embed.contents.statuses import ABSENT
+from embed.errors import CatalogueError
+from embed.settings import ExtractSettings
 
-__all__ = ["EXPLAINED", "explain_missing"]
+__all__ = ["EXPLAINED", "explain_missing", "tell_missing"]
+
+log = logging.getLogger("embed_once")
 
 EXPLAINED = ("missing", "outside", "url")  # statuses of cells that a file of another name may stand for
 N_LOOKED_AT = 200
@@ -63,6 +70,39 @@ def explain_missing(cells: Sequence[str], root: Path, *, column: str) -> str:
         f"{plural(len(cells), 'picture')} {'is' if len(cells) == 1 else 'are'} not there; of {len(sample)} looked at, "
         f"{n} {'is' if n == 1 else 'are'} there "
         f"{', '.join(explanation.reasons)}, as {cell[:100]!r} is {path!r}. {remedy}"
+    )
+
+
+def tell_missing(
+    statuses: Sequence[str], cells: Sequence[str], catalogue: Catalogue, settings: ExtractSettings
+) -> None:
+    """Note what would lead to pictures that are not there.
+
+    Raises:
+        CatalogueError: not one of those that are named is there.
+    """
+    named = [n for n, status in enumerate(statuses) if status != ABSENT]
+    missing = [n for n in named if statuses[n] in EXPLAINED]
+    if not missing:
+        return
+    root = resolved(settings.image_root or catalogue.folder)
+    column = catalogue.roles["image"]
+    explanation = explain_missing([cells[n] for n in missing], root, column=column)
+    if len(missing) < len(named):
+        if explanation:
+            log.warning("Column %s: %s", column, explanation)
+        return
+    ways = ["Name their folder with --image-root"]
+    if "url" in statuses:
+        ways.append("fetch what is a URL")
+    if "outside" in statuses:
+        ways.append("permit others with --allow-outside")
+    if "text" in catalogue.roles:
+        ways.append("do without them: --modalities text")
+    remedy = f"{', or '.join(ways)}."
+    raise CatalogueError(
+        f"Expected the pictures in column {column} to be files below {root}, but none of the {len(named)} is: "
+        f"{cells[named[0]]!r} is {statuses[named[0]]}. {f'{explanation} Or: {remedy}' if explanation else remedy}"
     )
 
 
