@@ -160,16 +160,18 @@ def test_nan_is_refused_where_nothing_else_is_there(modalities):
         ({"modalities": {"a.b": 9}}, "'a.b'"),
         ({"modalities": {"keys": 9}}, "'keys'"),
         ({"hidden_dim": 16.0}, "hidden_dim to be an integer"),
-        ({"hidden_dim": 0}, "hidden-dim: expected at least 1"),
+        ({"hidden_dim": 0}, "^hidden_dim: expected at least 1"),
         ({"dropout": "0.5"}, "dropout to be a number"),
         ({"dropout": np.nan}, "dropout: expected at least 0"),
         ({"validation_fraction": 1}, "validation_fraction to be between 0 and 1"),
         ({"precision": "fp16"}, "precision to be one of auto, fp32, bf16"),
         ({"device": "tpu"}, "device: expected auto, cpu"),
         ({"class_weight": "equal"}, "class_weight to be None"),
-        ({"class_weight": {"a": -1}}, "class-weights: expected positive"),
+        ({"class_weight": {"a": -1}}, "^class_weight: expected positive"),
         ({"class_weight": "balanced", "fusion": "centroids"}, "centroids weighs no classes"),
         ({"fusion": "late", "weights": {"text": 1}}, "weights: expected one non-negative number per modality"),
+        ({"fusion": "late", "weights": {"text": -1, "image": 2}}, "^weights: expected one non-negative number"),
+        ({"max_epochs": 0}, "^max_epochs: expected"),
         ({"fusion": "late", "weights": 0.4}, "weights such as"),
     ],
 )
@@ -320,5 +322,5 @@ def test_importing_heads_imports_neither_scikit_learn_nor_torch():
 @pytest.mark.parametrize("weights", ["auto", "sweep"])
 def test_weights_are_given_and_not_fitted(weights):
     X, y = np.random.default_rng(0).standard_normal((40, 4)), np.arange(40) % 2  # noqa: N806
-    with pytest.raises(SettingError, match="--weights: expected one non-negative number per modality"):
+    with pytest.raises(SettingError, match=f"got {weights!r}, which heads-train fits"):
         FusionClassifier("late", modalities={"image": 2, "text": 2}, weights=weights, max_epochs=1).fit(X, y)

@@ -11,7 +11,7 @@ from heads.data.labels import make_labels
 from heads.data.splits import Split
 from heads.errors import LabelError
 from heads.experiment.problem import pose
-from heads.experiment.problem_notes import fold_notes, split_column_notes
+from heads.experiment.problem_notes import fold_notes, redraw_notes, split_column_notes
 from heads.reports.report_settings import ReportSettings, choose_columns
 from heads.settings import TrainSettings
 
@@ -49,6 +49,16 @@ def test_what_rows_share_is_named_with_the_column_of_groups():
     groups = np.array([*range(11), 0])
     notes = fold_notes(labels, groups, [split], split_column="part", group_column="handle")
     assert notes[0].startswith("1 of 2 test rows share a picture, a text or a handle with training rows: part lets")
+
+
+@pytest.mark.parametrize(("asked", "n_times"), [("1000000", "250,000"), ("7", None), ("largest", None), (None, None)])
+def test_a_number_of_rows_of_each_class_that_draws_all_again_and_again_is_told(asked, n_times):
+    labels = make_labels("label", ["a", "b"] * 6, usable=np.ones(12, dtype=bool), min_rows=1)
+    split = Split(train=np.arange(8), validation=np.arange(8, 10), test=np.arange(10, 12))
+    notes = redraw_notes(labels, [split], ["5", None, asked])
+    assert len(notes) == (n_times is not None)
+    if notes:
+        assert f"the largest class has 4 training rows, so that an epoch draws each row {n_times} times" in notes[0]
 
 
 def test_test_rows_of_classes_without_a_training_row_are_counted():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,7 +16,7 @@ from heads.errors import SettingError
 from heads.head_types import HEAD_TYPES, SYNONYMS, head_type
 from heads.modules.late import parse_weights
 from heads.modules.plugin import is_plugin
-from heads.settings import PRECISIONS, FitSettings
+from heads.settings import FITTED_WEIGHTS, PRECISIONS, FitSettings
 
 __all__ = ["find_fusion", "find_late_weights", "find_settings"]
 
@@ -77,7 +79,9 @@ def find_settings(
     elif class_weight is not None:
         raise SettingError(f"Expected class_weight to be None, balanced, or numbers by class, got {class_weight!r}.")
     numbers = {name: parameters[name] for name in (*INTEGERS, *REALS, *WORDS)}
-    return FitSettings(seed=_draw_seed(parameters["random_state"]), class_weights=class_weights, **numbers), shares
+    seed = _draw_seed(parameters["random_state"])
+    with _as_parameters():
+        return FitSettings(seed=seed, class_weights=class_weights, **numbers), shares
 
 
 def find_late_weights(weights: object, modalities: Sequence[str]) -> dict[str, float]:
@@ -87,10 +91,26 @@ def find_late_weights(weights: object, modalities: Sequence[str]) -> dict[str, f
         SettingError: they are not one number for each modality.
     """
     if isinstance(weights, Mapping):
-        return parse_weights(",".join(f"{name}={number}" for name, number in weights.items()), modalities)
+        weights = ",".join(f"{name}={number}" for name, number in weights.items())
+    if weights in FITTED_WEIGHTS:
+        raise SettingError(
+            f"Expected weights to be one number per modality ({', '.join(sorted(modalities))}), got {weights!r}, which "
+            "heads-train fits. Take its run, or fusion='stack', which learns what each modality is worth."
+        )
     if weights is None or isinstance(weights, str):
-        return parse_weights(weights, modalities)
+        with _as_parameters():
+            return parse_weights(weights, modalities)
     raise SettingError(f'Expected weights such as {{"image": 0.4, "text": 0.6}} or "0.4,0.6", got {weights!r}.')
+
+
+@contextmanager
+def _as_parameters() -> Iterator[None]:
+    """Have errors name the classifier's parameters, where they name the commands' options."""
+    try:
+        yield
+    except SettingError as error:
+        text = str(error).replace("--class-weights", "class_weight")
+        raise SettingError(re.sub("--([a-z-]+)", lambda match: match[1].replace("-", "_"), text)) from error
 
 
 def _draw_seed(random_state: Any) -> int:

@@ -15,7 +15,7 @@ from heads.data.splits import Split, says_split, straddlers
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 
-__all__ = ["coverage_notes", "fold_notes", "group_notes", "split_column_notes", "token_notes"]
+__all__ = ["coverage_notes", "fold_notes", "group_notes", "redraw_notes", "split_column_notes", "token_notes"]
 
 MOST_ROWS = 100_000  # of more, only columns with a usual name are looked at for products of several rows
 LEAST_PARTED = 0.05  # of the rows, of products whose rows are no copies of each other
@@ -126,6 +126,18 @@ def fold_notes(
     if n_lacking := len(labels.classes) - len(np.unique(labels.targets[tested])):
         notes.append(f"{n_lacking} of {len(labels.classes)} classes have no test row in any fold.")
     return notes
+
+
+def redraw_notes(labels: Labels, folds: Sequence[Split], per_class: Iterable[str | None]) -> list[str]:
+    """Return a note on the number of rows of each class an epoch that draws every row again and again."""
+    numbers = [int(text) for text in per_class if text is not None and text.isdecimal()]
+    largest = max(int(np.bincount(labels.targets[fold.train]).max()) for fold in folds)
+    if not numbers or (n_times := max(numbers) // largest) < 2:
+        return []
+    return [
+        f"--per-class {max(numbers)}: the largest class has {largest} training rows, so that an epoch draws each row "
+        f"{n_times:,} times or more, and takes as much longer. --per-class largest weighs the classes alike."
+    ]
 
 
 def _split_notes(labels: Labels, groups: np.ndarray, split: Split, split_column: str | None, shared: str) -> list[str]:

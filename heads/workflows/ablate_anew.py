@@ -28,6 +28,7 @@ from heads.device import find_device
 from heads.experiment.configuration import Configuration, configurations_of
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
+from heads.experiment.problem_notes import redraw_notes
 from heads.experiment.result_store import ENGINE_VERSION, ResultCache
 from heads.head_types import head_type
 from heads.runs.ablation_folder import fill_ablation, write_ablation
@@ -162,7 +163,8 @@ def _try_all(bench: Bench, settings: AblationSettings) -> tuple[list[Configurati
     distinct = DistinctSettings(bench.same_settings)
     values = [distinct.first(one) for one in span(axes)]
     configurations = configurations_of(fusions, problem.combinations, values)
-    bench.note([*distinct.notes(), *idle_notes(axes, configurations)])
+    redrawn = redraw_notes(problem.labels, problem.folds, {one.per_class for one in values})
+    bench.note([*distinct.notes(), *idle_notes(axes, configurations), *redrawn])
     log.log(
         PROGRESS,
         "%d configurations × %d folds × %d seeds: %d jobs" + (" at most" if settings.race else ""),

@@ -21,6 +21,7 @@ from heads.experiment.experiment import Experiment
 from heads.experiment.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
 from heads.experiment.problem import pose
+from heads.experiment.problem_notes import redraw_notes
 from heads.experiment.pseudo_teacher import check_pseudo_labels
 from heads.experiment.pseudo_training import (
     PseudoFinding,
@@ -74,6 +75,9 @@ def train(
         with Cache(cache_path) as cache:
             columns = choose_columns(cache, report or ReportSettings())
             problem = pose(cache, settings)
+            for note in redraw_notes(problem.labels, problem.folds, [settings.per_class]):
+                log.info(note)
+                problem.notes.append(note)
             if settings.views:
                 problem = with_views(cache, problem, memory=settings.memory)
             samples = samples_of(cache, problem.combinations[0])
