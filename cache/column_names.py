@@ -20,6 +20,8 @@ __all__ = [
     "usual_columns",
 ]
 
+_MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|^\W+|[^\w()\[\]]+$")
+
 ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
 
 LEAST_FILLED = {"label": 0.1}  # of the fullest of a role, or a column is passed over: labels may stand in few rows
@@ -30,12 +32,13 @@ MOST_SLIPS = 2  # letters of a name that are missing, too many or others
 # Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
 PICTURE_KEYS = "picture_keys"
 
-# The most telling first; case, blanks, "_" and "-" do not count.
+# The most telling first; case, blanks, "_" and "-" do not count, nor do marks such as "*Title" or "Title (required)".
 USUAL_NAMES = {
-    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id", "handle"),
+    "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id", "handle", "item_sku", "seller_sku"),
     "image": (
         "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
-        "image_src", "picture", "photo", "file_name", "path", "file", "images", "pictures", "photos",
+        "image_src", "picture", "photo", "file_name", "path", "file", "images", "pictures", "photos", "main_image",
+        "image_url", "image_link", "main_image_url", "img_url", "picture_url", "pic_url",
     ),
     "text": (
         "text", "title", "productDisplayName", "product_title", "product_name", "display_name", "item_name", "name",
@@ -72,10 +75,15 @@ def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], floa
 
 
 def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
-    """Return the columns that have one of a role's usual names, the most telling first."""
+    """Return the columns that have one of a role's usual names, the most telling first.
+
+    >>> usual_columns("text", ["*Title (required)", "Name:"]), usual_columns("label", ["Category (old)", "Category"])
+    (['*Title (required)', 'Name:'], ['Category'])
+    """
     by_plain_name: dict[str, str] = {}
-    for column in columns:
-        by_plain_name.setdefault(_plain(column), column)  # the first of equals
+    for plain in (_plain, _unmarked):
+        for column in columns:
+            by_plain_name.setdefault(plain(column), column)  # the first of equals
     return [by_plain_name[name] for name in _plain_usual_names(role) if name in by_plain_name]
 
 
@@ -132,3 +140,8 @@ def _plain_usual_names(role: str) -> tuple[str, ...]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _unmarked(name: str) -> str:
+    """Return a name without what stands around it, as where a form says what must be filled in."""
+    return _plain(_MARKS.sub("", name))

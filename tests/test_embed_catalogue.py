@@ -13,6 +13,7 @@ import sys
 import pytest
 from support import image_bytes
 
+from cache.column_names import usual_column
 from embed import CatalogueError, ContentError, ExtractSettings, read_catalogue
 from embed.contents.texts import normalise
 
@@ -270,6 +271,22 @@ def test_columns_are_found_by_their_usual_names_in_any_spelling(read, header):
     assert catalogue.ids == ["7"]
     assert catalogue.cells("image") == ["a.png"]
     assert catalogue.cells("text") == ["red"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["SKU*,Image URL *,*Title,Category (required)", "#id,Image:,Title [en],* Label *", "id,img url,Name,class"],
+)
+def test_marks_around_usual_names_do_not_count(read, header):
+    catalogue = read(f"{header}\n1,a.png,red,mug\n2,b.png,blue,rug\n")
+    _, image, text, label = header.split(",")
+    assert catalogue.ids == ["1", "2"]
+    assert catalogue.roles == {"image": image, "text": text}
+    assert usual_column("label", header.split(",")) == label
+
+
+def test_a_plain_name_wins_over_one_with_marks(read):
+    assert read("Title (old),id,title,image\na,1,red,1.png\nb,2,blue,2.png\n").roles["text"] == "title"
 
 
 def test_the_most_telling_name_wins_wherever_it_stands(read):

@@ -206,3 +206,60 @@ def test_a_delimiter_behind_the_last_cell_of_each_row_makes_an_empty_column():
     assert read("id;text\n1;red;\n2;blue;\n\n") == ([*rows, {"id": "2", "text": "blue", "Unnamed: 2": ""}], bad_lines)
     with pytest.raises(CatalogueError, match="Most have 3 cells where the header has 2"):
         read("id;text\n1;red;9\n2;blue;8\n")
+
+
+SETTINGS = ["TemplateType=fptcustom", "Version=2023.1234"]
+FOR_PEOPLE = ["Seller SKU", "Product Name", "Product Type", "Main Image URL", "Standard Price"]
+FIELDS = ["item_sku", "item_name", "feed_product_type", "main_image_url", "standard_price"]
+ITEMS = [[f"{n}", f"cup no {n}", "mug", f"https://x.y/{n}.jpg", "1.50"] for n in range(1, 9)]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+@pytest.mark.parametrize(
+    "above", [[SETTINGS, FOR_PEOPLE], [FOR_PEOPLE], [SETTINGS, ["SKU", "Produktname", "Art", "Bild", "Preis"]]]
+)
+def test_field_names_below_names_for_people_are_the_header(caplog, above, delimiter):
+    """As the templates of marketplaces have them: the row of names for people was a header, and field names a product."""
+    caplog.set_level("INFO", "embed_once")
+    with Path("c.csv").open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([*above, FIELDS, *ITEMS])
+    table = open_table("c.csv")
+    assert table.columns == FIELDS
+    assert [row["item_sku"] for row in rows_of(table)] == [item[0] for item in ITEMS]
+    assert "is left out" in caplog.text
+
+
+def test_a_first_product_is_no_row_of_field_names():
+    rows, _ = read("id,text,category\nA_1,photo,label\nA_2,photo,photo\nA_3,mug,mug\n")
+    assert [row["id"] for row in rows] == ["A_1", "A_2", "A_3"]
+
+
+def test_lists_of_pictures_are_separated_by_blanks(caplog):
+    """As Stanford Online Products and DeepFashion write them, the latter with a count above the header."""
+    caplog.set_level("INFO", "embed_once")
+    rows, _ = read("image_id class_id path\n1 7 mug_final/1.JPG\n2 7 mug_final/2.JPG\n", name="train.txt")
+    assert rows == [
+        {"image_id": "1", "class_id": "7", "path": "mug_final/1.JPG"},
+        {"image_id": "2", "class_id": "7", "path": "mug_final/2.JPG"},
+    ]
+    assert "The cells of train.txt are separated by blanks." in caplog.text
+    lines = [f"{name:<20}{number}  \n" for number, name in enumerate(("img/a/1.jpg", "img/longer/2.jpg"))]
+    rows, bad_lines = read(f"2\nimage_name  category_label\n{''.join(lines)}", name="list.txt")
+    assert rows == [
+        {"image_name": "img/a/1.jpg", "category_label": "0"},
+        {"image_name": "img/longer/2.jpg", "category_label": "1"},
+    ]
+    assert not bad_lines.count
+
+
+@pytest.mark.parametrize("content", ["product title\nred mug\nblue mug\n", "image title\n1.jpg red mug\n2.jpg mug\n"])
+def test_texts_of_several_words_are_not_separated_by_blanks(content):
+    assert len(read(content)[0][0]) == 1
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_blanks_behind_a_closing_quote_are_no_part_of_a_cell(delimiter):
+    line = delimiter.join(['"{}" ', '"red, {}; big"  ', "mug "]) + "\n"
+    rows, bad_lines = read(f'"id" {delimiter}"text" {delimiter}"label"\n' + line.format(7, 7) + line.format(8, 8))
+    assert rows == [{"id": n, "text": f"red, {n}; big", "label": "mug"} for n in "78"]
+    assert not bad_lines.count

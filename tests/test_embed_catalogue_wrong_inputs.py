@@ -121,3 +121,11 @@ def test_a_table_without_a_header_is_told_by_its_first_picture(tmp_path):
     path.write_text("id,text,1.png\n2,blue mug,2.png\n")
     (tmp_path / "1.png").unlink()
     assert read_catalogue(path, ExtractSettings(image_column="1.png")).roles["image"] == "1.png"
+
+
+@pytest.mark.parametrize("content", ["1 mug/1.jpg\n2 mug/2.jpg\n", "mug/1.jpg,4\nrug/2.jpg,5\n"])
+def test_a_table_without_a_header_is_told_by_pictures_below_one_wherever_they_are(tmp_path, content):
+    path = tmp_path / "images.txt"
+    path.write_text(content)
+    with pytest.raises(CatalogueError, match=r"mug/1.jpg is a picture's name, as [mr]ug/2.jpg below it is"):
+        read_catalogue(path)

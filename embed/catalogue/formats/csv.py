@@ -127,7 +127,7 @@ class CsvTable:
                 with suppress(csv.Error):
                     row, *ends = self.dialect.reader([lines.taken[0], "end"])
                 if len(row) == n_columns and ends and not is_cut:
-                    yield row
+                    yield [cell.rstrip(" ") for cell in row]  # blanks there are no part of a cell
                     continue
                 is_open = not ends
             reason = f"has {len(row)} cell{'s' if len(row) != 1 else ''} and the header {n_columns}"

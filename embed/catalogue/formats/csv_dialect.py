@@ -14,11 +14,13 @@ from typing import Any
 
 from embed.amounts import plural
 from embed.catalogue.formats.title_rows import N_LOOKED_AT, n_title_rows
+from embed.catalogue.pictures.picture_lists import is_picture_name
 from embed.catalogue.text_file import open_text, read_lines
 from embed.settings import ExtractSettings
 
 __all__ = ["DELIMITERS", "Dialect", "delimiter_of_sep_line", "find_dialect"]
 
+BLANK = " "
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LINES = 200  # that are looked at
 BACKSLASH = "\\"
@@ -44,7 +46,7 @@ class Dialect:
     def reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
         """Return Python's reader of some lines."""
         return csv.reader(
-            lines,
+            map(_with_single_blanks, lines) if self.delimiter == BLANK else lines,
             delimiter=self.delimiter,
             escapechar=self.escape,
             skipinitialspace=self.skips_blanks,
@@ -86,6 +88,8 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
 
 def _with_habits(dialect: Dialect, lines: list[str]) -> Dialect:
     """Return a dialect with what the first lines do: blanks before quotes, and delimiters behind the last cells."""
+    if dialect.delimiter == BLANK:
+        return dialect
     skipping = replace(dialect, skips_blanks=True)
     quoted = re.compile(rf'(^|{re.escape(dialect.delimiter)}) +"', re.MULTILINE)
     if any(map(quoted.search, lines)) and _agreement(skipping, lines) >= _agreement(dialect, lines):
@@ -121,12 +125,27 @@ def _likely_delimiter(path: Path, lines: list[str]) -> str:
             below = lines[n_titles:]
             n_cells = next(_counts(Dialect(delimiter), below), 0)
             scores[delimiter] = max(scores[delimiter], _agreement(Dialect(delimiter), below) ** 2 * n_cells)
+    if not any(scores.values()) and _is_list_of_pictures(lines):
+        log.info("The cells of %s are separated by blanks.", path)
+        return BLANK
     if not any(scores.values()):
         scores |= {delimiter: 1.0 for delimiter in DELIMITERS if lines and delimiter in lines[0]}
     likely = max(scores, key=scores.__getitem__)  # the first of equals
     if likely != ",":
         log.info("The cells of %s are separated by %s.", path, DELIMITERS[likely])
     return likely
+
+
+def _is_list_of_pictures(lines: list[str]) -> bool:
+    """Return whether blanks, one or many, part each line alike, and one of the columns names pictures."""
+    rows = [line.split() for line in lines[_n_titles(BLANK, lines) :]]
+    rows = rows[:-1] if len(lines) >= N_LINES - 1 else rows
+    is_table = len(rows) > 1 and len(set(map(len, rows))) == 1 < len(rows[0])
+    return is_table and any(all(map(is_picture_name, cells)) for cells in zip(*rows[1:], strict=True))
+
+
+def _with_single_blanks(line: str) -> str:
+    return BLANK.join(line.split())
 
 
 def _n_titles(delimiter: str, lines: list[str]) -> int:
@@ -146,8 +165,9 @@ def _agreement(dialect: Dialect, lines: list[str]) -> float:
 
 
 def _counts(dialect: Dialect, lines: list[str]) -> Iterator[int]:
-    """Yield how many cells each row has, and 0 for one with text behind a closing quote."""
-    remaining = iter(lines)
+    """Yield how many cells each row has, and 0 for one with text, more than blanks, behind a closing quote."""
+    behind = re.compile(rf'" +(?={re.escape(dialect.delimiter)}|\s*$)')
+    remaining = (behind.sub('"', line) for line in lines)
     reader = dialect.reader(remaining, strict=True)
     while True:
         try:

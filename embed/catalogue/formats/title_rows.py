@@ -1,7 +1,8 @@
-"""Rows above the header of a sheet: its title, when it was exported, an empty line."""
+"""Rows above the header of a sheet: its title, when it was exported, names for people above those for programs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 
@@ -12,6 +13,8 @@ __all__ = ["N_LOOKED_AT", "n_title_rows"]
 N_LOOKED_AT = 60  # rows
 MOST_TITLES = 10
 ROLES = ("id", "image", "text", "label")
+_FIELD = re.compile(r"[a-z][a-z0-9_]*")
+
 LEAST_ROLES = 2  # of a header that has rows above it
 MOSTLY = 0.8  # of the rows below, that are no longer than the header and longer than the titles
 
@@ -21,7 +24,9 @@ def n_title_rows(rows: Sequence[Sequence[str]]) -> int:
 
     The header is known by usual names of columns of two roles, such as an id and a title: a row of other cells may be a
     product. Rows above it have none of these names and half of its cells at most. Cells that are empty at the end of a
-    row do not count.
+    row do not count. Two kinds of rows say more: a whole number alone counts the rows below, so that names of one role
+    do; and field names, such as marketplaces' templates have below names for people, are the header however full those
+    are.
 
     >>> products = [["7", "cup", "5"], ["8", "bowl", ""]]
     >>> n_title_rows([["Export of May", "", ""], ["SKU", "Title", "Price"], *products])
@@ -30,16 +35,33 @@ def n_title_rows(rows: Sequence[Sequence[str]]) -> int:
     (0, 0)
     """
     trimmed = [_trimmed(row) for row in islice(rows, N_LOOKED_AT)]
-    for place, header in enumerate(trimmed[: MOST_TITLES + 1]):
-        n_roles = sum(bool(usual_columns(role, header)) for role in ROLES)
-        if not n_roles:
-            continue
-        widest = max(map(len, trimmed[:place]), default=0)
-        below = trimmed[place + 1 :]
-        n_fitting = sum(widest < len(row) <= len(header) for row in below)
-        is_below = n_roles >= LEAST_ROLES and 0 < 2 * widest <= len(header)
-        return place if is_below and below and n_fitting >= MOSTLY * len(below) else 0
-    return 0
+    first = trimmed[: MOST_TITLES + 1]
+    place = next((place for place, row in enumerate(first) if _n_roles(row)), 0)
+    if place + 1 < len(trimmed) and trimmed[place + 1] != trimmed[place] and _are_field_names(trimmed[place + 1]):
+        place += 1
+    if not place:
+        return 0
+    above, header, below = trimmed[:place], trimmed[place], trimmed[place + 1 :]
+    widest = 1 if _are_field_names(header) else max(map(len, above))
+    least_roles = 1 if all(len(row) == 1 and row[0].isdecimal() for row in above) else LEAST_ROLES
+    n_fitting = sum(widest < len(row) <= len(header) for row in below)
+    is_below = _n_roles(header) >= least_roles and 0 < 2 * widest <= len(header)
+    return place if is_below and below and n_fitting >= MOSTLY * len(below) else 0
+
+
+def _n_roles(row: Sequence[str]) -> int:
+    """Return how many roles a row has usual names of."""
+    return sum(bool(usual_columns(role, row)) for role in ROLES)
+
+
+def _are_field_names(row: Sequence[str]) -> bool:
+    """Return whether a row's cells are names that a program reads, each another, some of them usual ones.
+
+    >>> _are_field_names(["item_sku", "item_name", "price"]), _are_field_names(["B_7", "label", "label"])
+    (True, False)
+    """
+    is_of_fields = all(map(_FIELD.fullmatch, row)) and len(set(row)) == len(row)
+    return is_of_fields and any("_" in cell for cell in row) and _n_roles(row) >= LEAST_ROLES
 
 
 def _trimmed(row: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from cache.cloud.addresses import is_address
-from cache.column_names import PICTURE_KEYS, USUAL_NAMES
+from cache.column_names import PICTURE_KEYS, USUAL_NAMES, usual_columns
 from cache.name_spellings import spelling_in
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
@@ -59,7 +59,8 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
         SettingError: a template is none.
     """
     root = settings.image_root or folder_of(path)
-    _check_header(table.columns, root, path)
+    finder = ColumnFinder(table, settings)
+    _check_header(finder, root, path)
     templates = list(split_templates(settings.image_template)) if settings.image_template else []
     for template in templates:
         for name in template.columns:
@@ -69,7 +70,6 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
             f"--image-template: expected one where the pictures are in a bucket ({root}), got {len(templates)}: it "
             "is not asked for each whether it leads to one. Name the one to take."
         )
-    finder = ColumnFinder(table, settings)
     image = finder.find("image")
     if not templates and settings.image_column is None:
         image, templates = _search(finder, image, root, path)
@@ -83,18 +83,24 @@ def with_pictures(table: Table, path: Path, settings: ExtractSettings) -> tuple[
     )
 
 
-def _check_header(names: Sequence[str], root: Path, path: Path) -> None:
-    """Check that the names of columns are no product's cells: a picture that is there is none.
+def _check_header(finder: ColumnFinder, root: Path, path: Path) -> None:
+    """Check that the names of columns are no product's cells: a picture that is there, or stands above others, is none.
 
     Raises:
         CatalogueError: they are.
     """
-    pictures = [] if is_address(root) else [name for name in names if is_picture_name(name)]
-    if picture := next((name for name in pictures if os.path.isfile(root / name)), None):
-        raise CatalogueError(
-            f"Expected {path} to begin with the names of its columns, but {picture} is a picture that is there, so "
-            "that its first line seems to be a product. Write a line of names above it, such as id,title,image,label."
-        )
+    is_named = any(usual_columns(role, finder.columns) for role in ("id", "text", "label"))
+    for name in filter(is_picture_name, finder.columns):
+        reason = "" if is_address(root) or not os.path.isfile(root / name) else "is a picture that is there"
+        cells = [] if reason or is_named else finder.first_rows[name]
+        if cells and all(is_picture_name(one) and not isinstance(one, PlacedCell) for one in cells):
+            reason = f"is a picture's name, as {cells[0]} below it is"
+        if reason:
+            raise CatalogueError(
+                f"Expected {path} to begin with the names of its columns, but {name} {reason}, so that its first line "
+                "seems to be a product. Write a line of names above it, such as id,title,image,label, separated as the "
+                "cells are."
+            )
 
 
 class PicturedTable:
