@@ -285,6 +285,12 @@ def test_marks_around_usual_names_do_not_count(read, header):
     assert usual_column("label", header.split(",")) == label
 
 
+@pytest.mark.parametrize("between", [" > ", " \u203a ", ">"])
+def test_paths_of_names_are_no_pictures_whatever_their_column_is_called(read, between):
+    content = f"id,path,title\n1,Home{between}Mugs,red\n2,Home{between}Rugs,blue\n"
+    assert read(content, modalities=("text",)).roles == {"text": "title"}
+
+
 def test_a_plain_name_wins_over_one_with_marks(read):
     assert read("Title (old),id,title,image\na,1,red,1.png\nb,2,blue,2.png\n").roles["text"] == "title"
 

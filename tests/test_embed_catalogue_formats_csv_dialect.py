@@ -219,7 +219,7 @@ ITEMS = [[f"{n}", f"cup no {n}", "mug", f"https://x.y/{n}.jpg", "1.50"] for n in
     "above", [[SETTINGS, FOR_PEOPLE], [FOR_PEOPLE], [SETTINGS, ["SKU", "Produktname", "Art", "Bild", "Preis"]]]
 )
 def test_field_names_below_names_for_people_are_the_header(caplog, above, delimiter):
-    """As the templates of marketplaces have them: the row of names for people was a header, and field names a product."""
+    """As marketplaces have templates: names for people were a header, and field names a product."""
     caplog.set_level("INFO", "embed_once")
     with Path("c.csv").open("w", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows([*above, FIELDS, *ITEMS])

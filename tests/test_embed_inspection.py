@@ -277,6 +277,18 @@ def test_columns_that_may_be_the_label_are_named(tmp_path):
     assert any("--label names the label. Warengruppe may be one." in finding.text for finding in find(found))
 
 
+@pytest.mark.parametrize(
+    ("between", "is_told"), [(" > ", True), (" \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ", True), ("-", False)]
+)
+def test_labels_that_are_paths_are_told_with_the_option_that_takes_a_level(tmp_path, between, is_told):
+    cells = [f"Home{between}Mugs", f"Home{between}Rugs"] * 12
+    path = tmp_path / "c.csv"
+    path.write_text("id,title,category\n" + "".join(f"{n},thing {n},{cell}\n" for n, cell in enumerate(cells)))
+    said = " ".join(sentences(inspect(path, InspectSettings(measures_cost=False))))
+    assert (f"Labels of category are paths or lists (Home{between}Mugs)" in said) == is_told
+    assert ("--label-level 1 of heads-train" in said) == is_told
+
+
 def test_rows_without_a_picture_are_told_where_they_are_many(tmp_path):
     rows = [{"id": str(n), "image": "" if n < 5 else f"{n}.png", "text": "" if n == 0 else "a"} for n in range(20)]
     images = {f"{n}.png": image_bytes((n, 7, 9)) for n in range(5, 20)}

@@ -45,9 +45,10 @@ class ColumnFinder:
         if asked is not None:
             return asked if asked in self.columns else None
         columns = self.columns
-        if role == "text":
+        if role in ("image", "text"):
+            is_other = self._is_files if role == "text" else self._is_paths_of_names
             usual = set(usual_columns(role, columns))
-            columns = [name for name in columns if name not in usual or not self._is_files(name)]
+            columns = [name for name in columns if name not in usual or not is_other(name)]
         column = usual_column(role, columns, self._filled)
         if column is not None and role == "id" and column.lower() == "handle":  # which may be a product's, or a group's
             cells = self.first_rows[column]
@@ -64,6 +65,12 @@ class ColumnFinder:
         cells = [cell.strip() for cell in self.first_rows[column] if cell.strip()]
         n_files = sum(is_picture_name(cell) or _URL.fullmatch(cell) is not None for cell in cells)
         return 2 * n_files > len(cells)
+
+    def _is_paths_of_names(self, column: str) -> bool:
+        """Return whether cells are as ``Kitchen > Mugs``, which are no files."""
+        cells = [cell for cell in self.first_rows[column] if cell.strip()]
+        n_paths = sum(">" in cell or "\u203a" in cell or "\xbb" in cell for cell in cells if not is_picture_name(cell))
+        return 2 * n_paths > len(cells)
 
     def _filled(self, column: str) -> float:
         return share_filled(self.first_rows[column])

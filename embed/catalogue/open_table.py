@@ -166,6 +166,11 @@ def _folder_format(path: Path) -> Format:
             f"Expected a folder to be one catalogue, but {path} holds {files[0]} beside pictures in {folder}. Name "
             f"the file, {path / files[0]}, or move it elsewhere to have the folders as classes."
         )
+    if not files:
+        from embed.catalogue.formats.sidecars import find_sidecars
+
+        if find_sidecars(path):
+            return BY_NAME["pictures with sidecars"]
     if not (tables or shards or holds_pictures(path)):
         from embed.catalogue.formats.webdataset import find_shards
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cache.column_names import USUAL_NAMES, usual_columns
 from cache.label_hints import alike_in_words, choice_sentence
+from cache.label_levels import levels_sentence
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK
@@ -142,6 +143,8 @@ def _of_label(inspection: Inspection) -> Iterator[Finding]:
             ),
             is_bad=True,
         )
+    if sentence := levels_sentence(column, label.classes):
+        yield Finding(sentence.replace("--label-level 1", "--label-level 1 of heads-train"))
     if label.n_unlabelled:
         yield Finding(f"{plural(label.n_unlabelled, 'row')} without {column}, which training leaves out.")
     if label.n_rare and label.n_rare < label.n_classes:

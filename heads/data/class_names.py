@@ -11,9 +11,9 @@ from torch import Tensor
 from cache import Cache, EncoderSpec
 from cache.key_index import KeyIndex
 from cache.keys import text_key
+from cache.label_levels import label_at
 from cache.labels import clean_label
 from cache.vector_rows import VectorRows
-from heads.data.label_levels import label_at
 
 __all__ = ["find_class_names"]
 

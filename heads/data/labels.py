@@ -12,16 +12,15 @@ from cache import Cache
 from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
 from cache.column_types import guess_kind, is_missing
 from cache.label_hints import alike_in_words, choice_sentence, label_candidates, look_alike
+from cache.label_levels import label_at, label_levels, levels_sentence
 from cache.labels import clean_label
 from cache.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
-from heads.data.label_levels import label_at, label_levels
 from heads.errors import LabelError
 
 __all__ = ["Labels", "cells_of", "choice_notes", "find_label_column", "make_labels", "read_labels"]
 
 MOST_NAMES = 100_000  # of labels, that are looked at for such as ask for a look
-MOSTLY_PATHS = 0.5  # of the labelled rows, from which on a column is one of paths or lists
 
 
 @dataclass(frozen=True)
@@ -192,15 +191,8 @@ def _name_notes(
         if level is None:
             where = " and ".join(f"{_quoted(column)} != {word!r}" for word in words)
             notes[-1] += f' embed-extract --where "{where}" leaves such rows out, and encodes nothing anew.'
-    is_list = [name.lstrip().startswith("[") for name in names]  # which may hold one
-    of_several = [len(own) > 1 or (is_list[n] and own != [names[n]]) for n, own in enumerate(levels)]
-    is_path = np.array(of_several, dtype=bool)
-    if level is None and counts.sum() and counts[is_path].sum() >= MOSTLY_PATHS * counts.sum():
-        example = names[int(np.argmax(np.where(is_path, counts, 0)))]
-        notes.append(
-            f"Labels of {column} are paths or lists ({example}), each of which is a class as a whole: --label-level 1 "
-            "learns the first name, -1 the last."
-        )
+    if level is None and (sentence := levels_sentence(column, zip(names, counts.tolist(), strict=True))):
+        notes.append(sentence)
     return notes
 
 

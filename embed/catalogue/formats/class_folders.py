@@ -45,6 +45,8 @@ class ClassFolders:
         CatalogueError: there are no pictures, or a folder cannot be read.
     """
 
+    has_sidecars = False  # files that tell of pictures beside them
+
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
         self.path = path
         self.bad_lines = BadLines(path)  # there are none
@@ -54,7 +56,8 @@ class ClassFolders:
         is_empty = next(self._pictures(outside), None) is None
         self.has_labels = not (is_empty and outside[OUTSIDE] and self.split_at is None and not self._tables)
         if not self.has_labels:
-            log.info("%s holds pictures, and none in class folders: they have no labels.", path)
+            if not self.has_sidecars:
+                log.info("%s holds pictures, and none in class folders: they have no labels.", path)
             self.label_at = -1
         elif is_empty:
             tables = f" {self._shown_tables()} Name one as the catalogue." if self._tables else ""
@@ -85,6 +88,10 @@ class ClassFolders:
         if self._tables:
             log.warning("%s They are not read: the folders' names are the labels.", self._shown_tables())
 
+    def _beside(self, names: list[str]) -> set[str]:  # noqa: ARG002 - by their names
+        """Return which of a folder's files are sidecars."""
+        return set()
+
     def _shown_tables(self) -> str:
         more = f" and {len(self._tables) - N_NAMED} more" if len(self._tables) > N_NAMED else ""
         return f"{self.path} holds tables among its pictures: {', '.join(self._tables[:N_NAMED])}{more}."
@@ -97,6 +104,8 @@ class ClassFolders:
             folders[:] = [name for name in folders if links.is_followed(folder, name, left_out)]
             relative = Path(folder).relative_to(self.path)
             linked = links.target_of(folder)
+            beside = self._beside(names)
+            names = [name for name in names if name not in beside]  # noqa: PLW2901 - what is left to look at
             for name in sorted(name for name in names if not name.startswith(".")):
                 path = (relative / name).as_posix()
                 if not name.lower().endswith(PICTURE_SUFFIXES):

@@ -38,6 +38,7 @@ FORMATS = (
     Format("old Excel", "excel:refuse_old", start=rb"\xd0\xcf\x11\xe0"),
     Format("tar shards", "webdataset:Shards", (".tar",)),
     Format("class folders", "class_folders:ClassFolders"),
+    Format("pictures with sidecars", "sidecars:Sidecars"),
 )  # fmt: skip
 
 

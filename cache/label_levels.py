@@ -1,16 +1,22 @@
-"""One level of a label that is a path: ``Kitchen > Mugs``, ``Home >> Kitchen``, ``a|b``, or a list of names."""
+"""One level of a label that is a path: ``Kitchen > Mugs``, ``Home >> Kitchen``, ``a|b``, or a list of names.
+
+What parts the names is the first of `SEPARATORS` that a cell has, or a slash where it begins with one.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from cache.labels import clean_label
 
-__all__ = ["label_at", "label_levels"]
+__all__ = ["is_path_or_list", "label_at", "label_levels", "levels_sentence"]
 
-SEPARATORS = (">>", ">", "|")  # the first that a cell has
+MOSTLY_PATHS = 0.5  # of the rows, from which on a label is one of paths
+SEPARATORS = (">>", ">", "&gt;", "\u203a", "\xbb", "|", " / ")  # the first that a cell has
+SLASH = "/"
 NAMES = ("name", "value", "title")  # of an object in a list, the first that it has
 MOST_CHARACTERS = 100_000  # of a list
 
@@ -43,9 +49,39 @@ def label_levels(cell: str) -> list[str]:
         names = [_name(item) for item in items]
     else:
         text = _name(items[0]) if items else cell
-        separator = next((one for one in SEPARATORS if one in text), None)
+        separator = next((one for one in SEPARATORS if one in text), SLASH if text.startswith(SLASH) else None)
         names = [text] if separator is None else text.split(separator)
     return [name for name in map(clean_label, names) if name]
+
+
+def is_path_or_list(name: str) -> bool:
+    """Return whether a label is of several names, or a list even of one.
+
+    >>> [is_path_or_list(name) for name in ("Home \u203a Mugs", '["Mugs"]', "Mugs", "[Mugs]")]
+    [True, True, False, False]
+    """
+    levels = label_levels(name)
+    return len(levels) > 1 or (name.lstrip().startswith("[") and levels != [name])
+
+
+def levels_sentence(column: str, classes: Iterable[tuple[str, int]]) -> str:
+    """Return what to say of labels most rows of which have a path or a list, (name, rows); "" where they do not.
+
+    >>> levels_sentence("kind", [("Home > Mugs", 7), ("Lamps", 3)]).partition(": ")[2]
+    '--label-level 1 learns the first name, -1 the last.'
+    >>> levels_sentence("kind", [("Home > Mugs", 3), ("Lamps", 7)])
+    ''
+    """
+    classes = list(classes)
+    paths = [one for one in classes if is_path_or_list(one[0])]
+    n_rows, n_of_paths = (sum(count for _, count in some) for some in (classes, paths))
+    if not n_rows or n_of_paths < MOSTLY_PATHS * n_rows:
+        return ""
+    example, _ = max(paths, key=lambda one: one[1])
+    return (
+        f"Labels of {column} are paths or lists ({example}), each of which is a class as a whole: --label-level 1 "
+        "learns the first name, -1 the last."
+    )
 
 
 def _list(cell: str) -> list[Any] | None:

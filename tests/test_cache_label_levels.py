@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from heads.data.label_levels import label_at, label_levels
+from cache.label_levels import label_at, label_levels
 from heads.data.labels import make_labels
 from heads.errors import SettingError
 from heads.settings import TrainSettings
@@ -16,6 +16,12 @@ from heads.settings import TrainSettings
         ("Kitchen > Mugs", ["Kitchen", "Mugs"]),
         ("Kitchen>Mugs", ["Kitchen", "Mugs"]),
         ("Home >> Kitchen > Bar >> Mugs", ["Home", "Kitchen > Bar", "Mugs"]),
+        ("Home &gt; Kitchen", ["Home", "Kitchen"]),
+        ("Home \u203a Kitchen \u203a Mugs", ["Home", "Kitchen", "Mugs"]),
+        ("Home \xbb Mugs/Cups", ["Home", "Mugs/Cups"]),
+        ("Furniture / Beds / Cribs", ["Furniture", "Beds", "Cribs"]),
+        ("/Categories/Home/Mugs", ["Categories", "Home", "Mugs"]),
+        ("Mugs/Cups", ["Mugs/Cups"]),
         ("Home|Kitchen |Mugs", ["Home", "Kitchen", "Mugs"]),
         ('["Home", "Kitchen | Bar"]', ["Home", "Kitchen | Bar"]),
         ('["Home >> Kitchen >> Mugs"]', ["Home", "Kitchen", "Mugs"]),
