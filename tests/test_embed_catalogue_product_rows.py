@@ -15,7 +15,7 @@ EXPORT = HEADER + (
     "bowl,A bowl,Alba,Bowls,,bowl-0.png\n"
 )
 PRODUCTS = [
-    ["cup", "A cup", "Alba", "Mugs", "S", "cup-0.png"],
+    ["cup", "A cup", "Alba", "Mugs", "S", '["cup-0.png", "cup-1.png"]'],
     ["plate", "A plate", "Bo", "Plates", "S", "plate-1.png"],
     ["bowl", "A bowl", "Alba", "Bowls", "", "bowl-0.png"],
 ]
@@ -38,6 +38,15 @@ def test_rows_of_one_handle_are_one_product_with_its_first_cells(tmp_path, monke
     assert [list(row.values()) for row in rows_of(table)] == PRODUCTS
     assert "one Handle and no further Title are one product" in caplog.text
     assert "6 rows, 3 products." in caplog.text
+
+
+def test_pictures_of_all_rows_are_the_product_s(tmp_path):
+    (tmp_path / "export.csv").write_text(EXPORT)
+    first = read_catalogue(tmp_path / "export.csv")
+    assert list(first.columns["Image Src"]) == ["cup-0.png", "plate-1.png", "bowl-0.png"]
+    rows = read_catalogue(tmp_path / "export.csv", ExtractSettings(pictures="rows"))
+    assert list(rows.columns["Image Src"]) == ["cup-0.png", "cup-1.png", "plate-1.png", "bowl-0.png"]
+    assert list(rows.ids) == ["cup", "cup#2", "plate", "bowl"]
 
 
 def test_handles_are_the_ids_then(tmp_path):

@@ -281,10 +281,9 @@ def test_columns_that_may_be_the_label_are_named(tmp_path):
     ("between", "is_told"), [(" > ", True), (" \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ", True), ("-", False)]
 )
 def test_labels_that_are_paths_are_told_with_the_option_that_takes_a_level(tmp_path, between, is_told):
-    cells = [f"Home{between}Mugs", f"Home{between}Rugs"] * 12
-    path = tmp_path / "c.csv"
-    path.write_text("id,title,category\n" + "".join(f"{n},thing {n},{cell}\n" for n, cell in enumerate(cells)))
-    said = " ".join(sentences(inspect(path, InspectSettings(measures_cost=False))))
+    cells = [f"Home{between}Mugs", f"Home{between}Rugs"]
+    rows = [{"id": str(n), "text": f"thing {n}", "category": cells[n % 2]} for n in range(40)]
+    said = " ".join(sentences(inspect(write_catalogue(tmp_path, rows), settings=QUICK)))
     assert (f"Labels of category are paths or lists (Home{between}Mugs)" in said) == is_told
     assert ("--label-level 1 of heads-train" in said) == is_told
 

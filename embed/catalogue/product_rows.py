@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cache.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
+from embed.catalogue.pictures.picture_lists import split_pictures
 from embed.catalogue.table import Table, first_rows
 from embed.settings import ExtractSettings
 
@@ -21,14 +23,16 @@ log = logging.getLogger("embed_once")
 class ProductRows:
     """A table of which rows that follow one another with one id, and no title but in the first, are one product.
 
-    Of each column the product has the first cell that is not empty. Memory holds no more than one batch.
+    Of each column the product has the first cell that is not empty, and of pictures all, as a list. Memory holds no
+    more than one batch.
     """
 
-    def __init__(self, table: Table, path: Path, *, key: str, titles: Sequence[str]) -> None:
+    def __init__(self, table: Table, path: Path, *, key: str, titles: Sequence[str], image: str | None) -> None:
         self.table = table
         self.path = path
         self.key = key
         self.titles = titles
+        self.image = image
         self.columns = table.columns
         self._is_told = False
 
@@ -55,8 +59,8 @@ class ProductRows:
         if not self._is_told:
             self._is_told = True
             log.info(
-                "Rows of %s with one %s and no further %s are one product, with the first cell that is not empty: %d "
-                "rows, %d products.",
+                "Rows of %s with one %s and no further %s are one product, with the first cell that is not empty, and "
+                "all pictures: %d rows, %d products.",
                 self.path, self.key, " or ".join(self.titles), n_rows, n_products,
             )  # fmt: skip
 
@@ -66,7 +70,11 @@ class ProductRows:
         spans = list(zip(starts, [*starts[1:], len(goes_on)], strict=True))
         return {
             name: [
-                cells[start] if end - start == 1 else next(filter(str.strip, cells[start:end]), "")
+                cells[start]
+                if end - start == 1
+                else _listed(cells[start:end])
+                if name == self.image
+                else next(filter(str.strip, cells[start:end]), "")
                 for start, end in spans
             ]
             for name, cells in rows.items()
@@ -89,7 +97,19 @@ def merge_products(table: Table, path: Path, settings: ExtractSettings) -> Table
     n_titled = sum(bool(cell.strip()) for name in titles[:1] for cell in rows[name])
     if not any(goes_on) or goes_on != is_repeat or 2 * n_titled < goes_on.count(False):
         return table
-    return ProductRows(table, path, key=key, titles=titles)
+    image = settings.image_column or usual_column("image", table.columns)
+    return ProductRows(table, path, key=key, titles=titles, image=image)
+
+
+def _listed(cells: Sequence[str]) -> str:
+    """Return the pictures that several cells name, each once, as a cell lists them.
+
+    >>> _listed(["1.jpg", "", "2.jpg", "1.jpg"]), _listed(["", "1.jpg"]), _listed([""])
+    ('["1.jpg", "2.jpg"]', '1.jpg', '')
+    """
+    names = (name for cell in cells for name in split_pictures(cell) or [cell.strip()] if name)
+    pictures = list(dict.fromkeys(names))
+    return json.dumps(pictures, ensure_ascii=False) if len(pictures) > 1 else "".join(pictures)
 
 
 def _going_on(rows: Batch, key: str, titles: Sequence[str]) -> list[bool]:

@@ -20,6 +20,7 @@ from embed.catalogue.open_table import open_table
 from embed.catalogue.pictures.image_template import ImageTemplate, split_templates
 from embed.catalogue.pictures.picture_lists import PictureList, is_picture_name, split_pictures
 from embed.catalogue.pictures.template_search import find_templates
+from embed.catalogue.split_names import SPLIT, splits_of_files
 from embed.catalogue.table import BATCH_ROWS, Table, folder_of
 from embed.contents.file_ranges import PlacedCell
 from embed.contents.objects import is_object
@@ -129,7 +130,9 @@ class PicturedTable:
         self.path = path
         self.has_rows = finder.settings.pictures == "rows"
         self.has_means = finder.settings.pictures == "mean"
-        self.columns = list(table.columns) + ([image] if templates else [])
+        splits = {} if SPLIT in table.columns else splits_of_files([Path(one.text) for one in templates])
+        self._splits = {one: splits[Path(one.text)] for one in templates if splits}  # that folders of pictures say
+        self.columns = list(table.columns) + ([image] if templates else []) + ([SPLIT] if splits else [])
         self.id_column = finder.find("id")
         self.product_column = ""
         if self.has_rows:
@@ -151,7 +154,7 @@ class PicturedTable:
         for batch in self._table.batches():
             n = len(next(iter(batch.values())))
             if self.templates:
-                batch[self.image] = self._paths(batch)
+                self._add_paths(batch)
             lists = [None if isinstance(cell, PlacedCell) else split_pictures(cell) for cell in batch[self.image]]
             n_several += sum(one is not None and len(one) > 1 for one in lists)
             n_pictures += sum(len(one) for one in lists if one is not None and len(one) > 1)
@@ -169,16 +172,21 @@ class PicturedTable:
             self._is_told = True
             self._tell(n_several, n_rows, n_pictures)
 
-    def _paths(self, batch: Batch) -> list[str]:
-        cells = []
+    def _add_paths(self, batch: Batch) -> None:
+        """Add the column that the templates make, and that of splits where their folders say some."""
+        cells, splits = [], []
         names = list(dict.fromkeys(name for template in self.templates for name in template.columns))
         for row_cells in zip(*(batch[name] for name in names), strict=True):
             row = dict(zip(names, row_cells, strict=True))
-            ways = [paths for template in self.templates if (paths := template.paths(row))]
-            chosen = next((one for one in ways if (self.root / one[0]).is_file()), None) if len(ways) > 1 else None
-            paths = chosen or next(iter(ways), [""])
+            ways = [(paths, template) for template in self.templates if (paths := template.paths(row))]
+            is_sought = len(ways) > 1 or self._splits
+            chosen = next((one for one in ways if (self.root / one[0][0]).is_file()), None) if is_sought else None
+            paths, _ = chosen or next(iter(ways), ([""], None))
             cells.append(json.dumps(paths) if len(paths) > 1 else paths[0])
-        return cells
+            splits.append(self._splits.get(chosen[1], "") if chosen else "")
+        batch[self.image] = cells
+        if self._splits:
+            batch[SPLIT] = splits
 
     def _expanded(self, batch: Batch, lists: Sequence[list[str] | None], *, first_row: int) -> Iterator[Batch]:
         """Yield a row for each picture of each row, at most `BATCH_ROWS` at a time."""
