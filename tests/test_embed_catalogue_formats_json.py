@@ -10,6 +10,7 @@ import pytest
 from formats import rows_of
 
 from embed import CatalogueError, ExtractSettings
+from embed.catalogue.formats.json_lines import parse_object
 from embed.catalogue.open_table import open_table
 
 PRODUCTS = [
@@ -164,3 +165,15 @@ def test_one_product_with_a_list_of_pictures_is_a_product():
     assert len(read(json.dumps({"id": 1, "images": pictures}))) == 1
     assert len(read(json.dumps({"title": "cup", "variants": pictures}))) == 1
     assert len(read(json.dumps({"id": 1, "title": "cup", "shots": pictures}), image_column="shots")) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "cell"),
+    [
+        ([("de_DE", "Tasse"), ("en_GB", "mug"), ("en_US", "cup")], "mug"),
+        ([("fr_FR", "tasse"), ("de_DE", "Tasse"), ("fr_FR", "rouge")], "tasse. rouge"),
+    ],
+)
+def test_of_texts_in_several_languages_those_of_one_are_the_cell(texts, cell):
+    value = [{"language_tag": language, "value": text} for language, text in texts]
+    assert parse_object(json.dumps({"name": value, "node": [{"value": "x"}]})) == {"name": cell, "node": None}

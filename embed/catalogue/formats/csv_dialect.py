@@ -24,6 +24,9 @@ BLANK = " "
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 N_LINES = 200  # that are looked at
 BACKSLASH = "\\"
+UNQUOTED = ("\t", "|")  # what separates cells that stand without quotes, mostly
+MOST_LINES = 20_000  # that are looked at for quotes
+_CLOSED = re.compile(r'"(?:[^"]|"")*"')
 MOST_SHOWN = 60  # letters of a title
 
 log = logging.getLogger("embed_once")
@@ -34,7 +37,7 @@ class Dialect:
     """What stands between cells, and before a quote that does not end its cell, where that is no second quote.
 
     Where it `skips_blanks` those before a cell are none of it; with `has_tail` each row but the header has one more
-    cell, an empty one.
+    cell, an empty one; with `plain_quotes` these are signs as others are.
     """
 
     delimiter: str
@@ -42,6 +45,7 @@ class Dialect:
     n_titles: int = 0  # lines with something in them that stand above the header
     skips_blanks: bool = False
     has_tail: bool = False
+    plain_quotes: bool = False
 
     def reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
         """Return Python's reader of some lines."""
@@ -50,6 +54,7 @@ class Dialect:
             delimiter=self.delimiter,
             escapechar=self.escape,
             skipinitialspace=self.skips_blanks,
+            quoting=csv.QUOTE_NONE if self.plain_quotes else csv.QUOTE_MINIMAL,
             strict=strict,
         )
 
@@ -76,6 +81,9 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
     if settings.escape is not None:
         escape = None if settings.escape == "none" else settings.escape
         return _with_habits(Dialect(delimiter, escape, n_titles), lines)
+    if delimiter in UNQUOTED and _has_plain_quotes(path, encoding, delimiter):
+        log.info("Quotes in %s enclose no cells: they are read as they stand (--escape none does not).", path)
+        return _with_habits(Dialect(delimiter, n_titles=n_titles, plain_quotes=True), lines)
     dialect = _with_habits(Dialect(delimiter, n_titles=n_titles), lines)
     text = "".join(lines)
     if BACKSLASH + '"' in text and not re.search(r'\\[^"\\]', re.sub(r"\\\\", "", text)):
@@ -84,6 +92,24 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
             log.info('Quotes in cells of %s are written \\": they are read so (--escape none does not).', path)
             return escaped
     return dialect
+
+
+def _has_plain_quotes(path: Path, encoding: str, delimiter: str) -> bool:
+    """Return whether quotes begin cells in many lines and mostly end none, while all lines have as many delimiters."""
+    n_closed = n_open = 0
+    counts = set()
+    with open_text(path, encoding) as file:
+        for line in islice(read_lines(file), MOST_LINES):
+            if not line.strip():
+                continue
+            counts.add(line.count(delimiter))
+            if len(counts) > 1:
+                return False
+            if '"' in line:
+                begun = [cell for cell in line.rstrip("\r\n").split(delimiter) if cell.startswith('"')]
+                n = sum(map(bool, map(_CLOSED.fullmatch, begun)))
+                n_closed, n_open = n_closed + n, n_open + len(begun) - n
+    return n_open > n_closed
 
 
 def _with_habits(dialect: Dialect, lines: list[str]) -> Dialect:

@@ -18,12 +18,14 @@ from embed.catalogue.formats.json_items import find_items, hint_for
 from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
 from embed.catalogue.table import BATCH_ROWS
 from embed.catalogue.text_file import find_encoding, open_text
+from embed.contents.texts import SEPARATOR
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
 __all__ = ["JsonLinesTable", "Names", "parse_object"]
 
 MOST_NAMES = 1000
+LANGUAGES = ("language_tag", "language", "lang", "locale")  # names of what says that of a text
 LIST_NAME = "products.json"  # where commands that make a list of something else write it
 # Of a picture with several annotations the last one's class.
 COCO_TO_LIST = shlex.quote(
@@ -42,6 +44,7 @@ class JsonLinesTable:
     Numbers stay as they are written, ``null`` and ``NaN`` are empty cells, and so are names that an object lacks. A
     line or item that is no object is bad, and so is one with a list or an object where most have none. Lists of
     pictures and labels stay as JSON, so that one can be chosen: those of columns that are asked for, or are called so.
+    Of texts in several languages, each an object with its ``value``, the English ones are the cell, else the first's.
 
     Raises:
         CatalogueError: the file is empty or no text in this encoding, most lines are bad, or one is and `bad_lines`
@@ -240,7 +243,19 @@ def _cell(value: Any) -> str | None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list) and value and all(map(_language, value)):
+        languages = list(map(_language, value))
+        chosen = next((one for one in languages if one.lower().startswith("en")), languages[0])
+        texts = (one["value"] for one, language in zip(value, languages, strict=True) if language == chosen)
+        return _text(SEPARATOR.join(dict.fromkeys(texts)))
     return None
+
+
+def _language(item: Any) -> str:
+    """Return the language of a text that says one; "" where it is nothing of the kind."""
+    if not (isinstance(item, dict) and isinstance(item.get("value"), str)):
+        return ""
+    return next((one for name in LANGUAGES if isinstance(one := item.get(name), str)), "")
 
 
 def _kind(value: Any) -> str:
