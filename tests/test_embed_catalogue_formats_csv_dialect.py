@@ -252,7 +252,14 @@ def test_lists_of_pictures_are_separated_by_blanks(caplog):
     assert not bad_lines.count
 
 
-@pytest.mark.parametrize("content", ["product title\nred mug\nblue mug\n", "image title\n1.jpg red mug\n2.jpg mug\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "product title\nred mug\nblue mug\n",
+        "file name\nred 1.jpg\nred 2.jpg\n",
+        "image title\n1.jpg red mug\n2.jpg mug\n",
+    ],
+)
 def test_texts_of_several_words_are_not_separated_by_blanks(content):
     assert len(read(content)[0][0]) == 1
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cache.column_names import usual_columns
 from embed.amounts import plural
 from embed.catalogue.formats.title_rows import N_LOOKED_AT, n_title_rows
 from embed.catalogue.pictures.picture_lists import is_picture_name
@@ -164,7 +165,10 @@ def _likely_delimiter(path: Path, lines: list[str]) -> str:
 
 def _is_list_of_pictures(lines: list[str]) -> bool:
     """Return whether blanks, one or many, part each line alike, and one of the columns names pictures."""
-    rows = [line.split() for line in lines[_n_titles(BLANK, lines) :]]
+    lines = lines[_n_titles(BLANK, lines) :]
+    if not lines or usual_columns("image", [lines[0].strip()]):  # one column, "file name"
+        return False
+    rows = [line.split() for line in lines]
     rows = rows[:-1] if len(lines) >= N_LINES - 1 else rows
     is_table = len(rows) > 1 and len(set(map(len, rows))) == 1 < len(rows[0])
     return is_table and any(all(map(is_picture_name, cells)) for cells in zip(*rows[1:], strict=True))
