@@ -20,7 +20,7 @@ __all__ = [
     "usual_columns",
 ]
 
-_MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|^\W+|[^\w()\[\]]+$")
+_MARKS = re.compile(r"^\W*[A-Za-z]{1,6}:(?=\w)|\([^()]*\)|\[[^\[\]]*\]|^\W+|[^\w()\[\]]+$")
 
 ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
 
@@ -32,7 +32,7 @@ MOST_SLIPS = 2  # letters of a name that are missing, too many or others
 # Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
 PICTURE_KEYS = "picture_keys"
 
-# The most telling first; case, blanks, "_" and "-" do not count, nor do marks such as "*Title" or "Title (required)".
+# The most telling first; case, blanks, "_" and "-" do not count, nor do marks: "*Title (required)", "g:title".
 USUAL_NAMES = {
     "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id", "handle", "item_sku", "seller_sku"),
     "image": (
@@ -80,6 +80,8 @@ def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
 
     >>> usual_columns("text", ["*Title (required)", "Name:"]), usual_columns("label", ["Category (old)", "Category"])
     (['*Title (required)', 'Name:'], ['Category'])
+    >>> usual_columns("id", ["g:id", "Unnamed: 1"])
+    ['g:id']
     """
     by_plain_name: dict[str, str] = {}
     for plain in (_plain, _unmarked):

@@ -117,8 +117,16 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
             {str(n): one for n, one in enumerate(PRODUCTS)},
             r"lists or objects. If the 5 objects in it .*: jq '\[to_entries\[\] \| {id: .key} \+ .value\]' c.json >",
         ),
+        (
+            {"data": {"products": PRODUCTS}},
+            r"If the 5 objects in its data.products .*: jq '\.\[\"data\"\]\[\"products\"\]' c.json >",
+        ),
+        (
+            {"mug": ["mug/1", "mug/2"], "rug": ["rug/3"]},
+            r"If its 2 names are classes.*: jq '\[.* \| \.value\[\] \| {image: \., label: \$label}\]' c.json >",
+        ),
     ],
-    ids=["a list in it", "by their ids"],
+    ids=["a list in it", "by their ids", "in an object", "by class"],
 )
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_file_of_one_object_that_holds_all_products_says_how_to_take_them_out(value, message, indent):

@@ -95,3 +95,18 @@ def test_a_second_table_that_is_not_there_is_named(tmp_path):
     path = write_catalogue(tmp_path, ROWS)
     with pytest.raises(CatalogueError, match=r"but no\.csv is not there"):
         open_table(path, ExtractSettings(labels=Path("no.csv")))
+
+
+@pytest.mark.parametrize("rows", ["000,1,a.png\n001,1,b.png\n000,2,c.png\n", "001,1,b.png\n000,1,a.png\n000,2,c.png\n"])
+def test_several_pictures_of_a_product_in_a_second_table_are_a_list(join, caplog, rows):
+    caplog.set_level(logging.INFO, "embed_once")
+    products = [{"id": f"{n:03}", "text": f"cup {n}"} for n in range(3)]
+    joined = join(f"id,position,image_url\n{rows}", products)
+    assert [row["image_url"] for row in joined] == ['["a.png", "c.png"]', "b.png", ""]
+    assert [row["position"] for row in joined] == ["1", "1", ""]
+    assert "has several rows of 1 of its 2 ids: their pictures in image_url are one product's" in caplog.text
+
+
+def test_labels_of_several_rows_of_an_id_must_agree(join):
+    with pytest.raises(CatalogueError, match="each id to stand once in .*, but id has '001' 2 times"):
+        join("id,image,label\n001,a.png,red\n001,b.png,blue\n", [{"id": "001", "text": "cup"}])

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from cache.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder
+from embed.catalogue.pictures.picture_lists import list_pictures
 from embed.catalogue.table import Table
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
@@ -27,6 +29,9 @@ class JoinedTable:
     whose cells in the second are all different. Of another column that both have, the cell that is not
     empty counts.
 
+    Where the second table has several rows of an id with a picture each, their pictures are a list, and of other
+    columns the first cells count that are not empty; labels must agree.
+
     Memory: the second table.
 
     Raises:
@@ -43,9 +48,9 @@ class JoinedTable:
         second.bad_lines.tell()
         self.key, second_key = _find_keys(table, second, columns, path, settings)
         ids = columns.pop(second_key)
+        ids, self._cells = _with_lists(ids, columns, path, settings)
         _check_ids(ids, second_key, path)
         self._places = {one: place for place, one in enumerate(ids)}
-        self._cells = columns
         self.columns = [*table.columns, *(name for name in columns if name not in table.columns)]
         self._is_told = False
 
@@ -109,6 +114,32 @@ def _find_keys(table: Table, second: Table, columns: Batch, path: Path, settings
         f"--labels: expected {path} and the catalogue to have a column of ids, but their columns are "
         f"{', '.join(columns)} and {', '.join(table.columns)}. Give it one name in both, and name it with --id-column."
     )
+
+
+def _with_lists(ids: list[str], columns: Batch, path: Path, settings: ExtractSettings) -> tuple[list[str], Batch]:
+    """Return the ids, each once, and the cells of the second table, if all that is many of an id are its pictures."""
+    image = settings.image_column if settings.image_column in columns else usual_column("image", columns)
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(ids):
+        places.setdefault(one, []).append(place)
+    labels = [name for name in {settings.label, *usual_columns("label", columns)} if name in columns]
+    several = [some for some in places.values() if len(some) > 1]
+    if (
+        image is None
+        or not several
+        or any(len({columns[name][n] for n in some}) > 1 for name in labels for some in several)
+    ):
+        return ids, columns
+    listed: Batch = {}
+    for name, cells in columns.items():
+        rows = ([cells[place] for place in some] for some in places.values())
+        listed[name] = [list_pictures(row) if name == image else next(filter(str.strip, row), "") for row in rows]
+    log.info(
+        "%s has several rows of %d of its %d ids: their pictures in %s are one product's, and of other columns the "
+        "first cell that is not empty counts.",
+        path, len(several), len(places), image,
+    )  # fmt: skip
+    return list(places), listed
 
 
 def _check_ids(ids: list[str], column: str, path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cache.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
-from embed.catalogue.pictures.picture_lists import split_pictures
+from embed.catalogue.pictures.picture_lists import list_pictures
 from embed.catalogue.table import Table, first_rows
 from embed.settings import ExtractSettings
 
@@ -72,7 +71,7 @@ class ProductRows:
             name: [
                 cells[start]
                 if end - start == 1
-                else _listed(cells[start:end])
+                else list_pictures(cells[start:end])
                 if name == self.image
                 else next(filter(str.strip, cells[start:end]), "")
                 for start, end in spans
@@ -99,17 +98,6 @@ def merge_products(table: Table, path: Path, settings: ExtractSettings) -> Table
         return table
     image = settings.image_column or usual_column("image", table.columns)
     return ProductRows(table, path, key=key, titles=titles, image=image)
-
-
-def _listed(cells: Sequence[str]) -> str:
-    """Return the pictures that several cells name, each once, as a cell lists them.
-
-    >>> _listed(["1.jpg", "", "2.jpg", "1.jpg"]), _listed(["", "1.jpg"]), _listed([""])
-    ('["1.jpg", "2.jpg"]', '1.jpg', '')
-    """
-    names = (name for cell in cells for name in split_pictures(cell) or [cell.strip()] if name)
-    pictures = list(dict.fromkeys(names))
-    return json.dumps(pictures, ensure_ascii=False) if len(pictures) > 1 else "".join(pictures)
 
 
 def _going_on(rows: Batch, key: str, titles: Sequence[str]) -> list[bool]:

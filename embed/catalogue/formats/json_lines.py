@@ -117,13 +117,16 @@ class JsonLinesTable:
                 f"If the {len(value)} objects in it are the products, by their ids, make a list of them: "
                 f"jq '[to_entries[] | {{id: .key}} + .value]' {place}."
             )
-        for name, items in value.items():
-            if isinstance(items, list) and len(items) > 1 and all(isinstance(one, dict) for one in items):
-                way = shlex.quote(f".[{json.dumps(name, ensure_ascii=False)}]")
-                if not self.keeps_lists(name):
-                    return (
-                        f"If the {len(items)} objects in its {name} are the products, take them out: jq {way} {place}."
-                    )
+        for names, items in _lists(value):
+            if len(items) > 1 and all(isinstance(one, dict) for one in items) and not self.keeps_lists(names[0]):
+                way = shlex.quote("." + "".join(f"[{json.dumps(name, ensure_ascii=False)}]" for name in names))
+                return (
+                    f"If the {len(items)} objects in its {'.'.join(names)} are the products, take them out: "
+                    f"jq {way} {place}."
+                )
+        if len(value) > 1 and all(isinstance(one, list) and one and isinstance(one[0], str) for one in value.values()):
+            way = shlex.quote("[to_entries[] | .key as $label | .value[] | {image: ., label: $label}]")
+            return f"If its {len(value)} names are classes, and their lists name pictures: jq {way} {place}."
         return ""
 
     def _rows(self, plain: Sequence[str] = ()) -> Iterator[dict[str, str | None]]:
@@ -207,6 +210,15 @@ def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: Fa
         _text(name): _text(list_cell(cell)) if isinstance(cell, list) and keeps_lists(name) else _cell(cell)
         for name, cell in value.items()
     }
+
+
+def _lists(value: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    """Yield the lists in an object and in those of it, as answers of shops' interfaces have them, with their names."""
+    for name, item in value.items():
+        if isinstance(item, list):
+            yield (name,), item
+        elif isinstance(item, dict):
+            yield from (((name, inner), one) for inner, one in item.items() if isinstance(one, list))
 
 
 def _loaded(text: str) -> object:

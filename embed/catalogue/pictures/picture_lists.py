@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import takewhile
 from urllib.parse import unquote, urlsplit
 
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
-__all__ = ["PictureList", "is_picture_name", "last_name", "n_last_names_shared", "plain_path", "split_pictures"]
+__all__ = [
+    "PictureList",
+    "is_picture_name",
+    "last_name",
+    "list_pictures",
+    "n_last_names_shared",
+    "plain_path",
+    "split_pictures",
+]
 
 LONGEST_PATH = 100  # names
 SEPARATORS = "|;\n,"
@@ -55,6 +64,17 @@ def split_pictures(cell: str) -> list[str] | None:
         if len(names) > 1 and all(is_picture_name(name) for name in names):
             return names
     return None
+
+
+def list_pictures(cells: Sequence[str]) -> str:
+    """Return the pictures that several cells name, each once, as a cell lists them.
+
+    >>> list_pictures(["1.jpg", "", "2.jpg", "1.jpg"]), list_pictures(["", "1.jpg"]), list_pictures([""])
+    ('["1.jpg", "2.jpg"]', '1.jpg', '')
+    """
+    names = (name for cell in cells for name in split_pictures(cell) or [cell.strip()] if name)
+    pictures = list(dict.fromkeys(names))
+    return json.dumps(pictures, ensure_ascii=False) if len(pictures) > 1 else "".join(pictures)
 
 
 def _named(item: object) -> str | None:
