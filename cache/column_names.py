@@ -39,7 +39,7 @@ USUAL_NAMES = {
         "image", "image_path", "filename", "image_file", "image_filename", "image_name", "img", "img_path",
         "image_src", "picture", "photo", "file_name", "path", "file", "images", "pictures", "photos", "main_image",
         "image_url", "image_link", "main_image_url", "img_url", "picture_url", "pic_url",
-        "image_urls", "base_image", "image_1",
+        "image_urls", "base_image",
     ),
     "text": (
         "text", "title", "productDisplayName", "product_title", "product_name", "display_name", "item_name", "name",

@@ -123,7 +123,7 @@ def test_lists_of_labels_and_pictures_stay_as_json(caplog):
         ),
         (
             {"mug": ["mug/1", "mug/2"], "rug": ["rug/3"]},
-            r"If its 2 names are classes.*: jq '\[.* \| \.value\[\] \| {image: \., label: \$label}\]' c.json >",
+            r"If its 2 names are classes.*: jq '\[.* \| \.value\[\] \| {image: \., category: \$class}\]' c.json >",
         ),
     ],
     ids=["a list in it", "by their ids", "in an object", "by class"],

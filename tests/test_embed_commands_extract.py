@@ -225,8 +225,8 @@ def test_notes_reach_the_stderr_of_every_run(shop, counting):
     for _ in range(2):
         result = invoke(embed.commands.extract.extract)
         assert result.stderr == (
-            "No column of ids was found (id, product_id, item_id, sku, asin, uid, uniq_id, handle): rows are numbered "
-            "from 0.\n"
+            "No column of ids was found (id, product_id, item_id, sku, asin, uid, uniq_id, handle, item_sku, "
+            "seller_sku): rows are numbered from 0.\n"
         )
 
 

@@ -125,7 +125,7 @@ class JsonLinesTable:
                     f"jq {way} {place}."
                 )
         if len(value) > 1 and all(isinstance(one, list) and one and isinstance(one[0], str) for one in value.values()):
-            way = shlex.quote("[to_entries[] | .key as $label | .value[] | {image: ., label: $label}]")
+            way = shlex.quote("[to_entries[] | .key as $class | .value[] | {image: ., category: $class}]")
             return f"If its {len(value)} names are classes, and their lists name pictures: jq {way} {place}."
         return ""
 
