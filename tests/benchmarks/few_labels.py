@@ -93,7 +93,8 @@ def measure(
         whole, _, alone = head.partition("~")
         plain, plus, _ = whole.partition("+names")
         name, *changes = plain.split("@")
-        settings = FitSettings(seed=seed, **dict(change.split("=") for change in changes))
+        changed = {key: type(getattr(FitSettings, key))(value) for key, value in (one.split("=") for one in changes)}
+        settings = FitSettings(seed=seed, **changed)
         weighting = Weighting(dict.fromkeys(vectors.dims, 1 / len(vectors.dims)))
         experiment = Experiment(
             replace(problem, class_names=class_names if plus else {}),
