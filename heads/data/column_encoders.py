@@ -91,7 +91,7 @@ class ColumnEncoding:
         )
 
     def series(self, cells: Sequence[str], *, version: int) -> list[list[Any] | np.ndarray]:
-        """Return what the column's transformers are given: N categories, or N numbers once or several times.
+        """Return what the column's vectors are made of: N categories, or N numbers once or several times.
 
         Version 1 of the encoding reads prices and decimal commas as missing.
         """
@@ -111,27 +111,20 @@ class ColumnEncoding:
             return ~np.isnan(np.asarray(values, dtype=np.float64))
         return np.isin(np.asarray(values, dtype=object), np.asarray(self.categories, dtype=object))
 
-    def transformers(self) -> list[Any]:
-        """Return scikit-learn's transformers of the series; what they do is all in their arguments."""
-        from sklearn.feature_extraction import FeatureHasher
-        from sklearn.impute import SimpleImputer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
-
+    def encode(self, series: Sequence[Sequence[Any] | np.ndarray]) -> np.ndarray:
+        """Return what N cells come to, whose `series` are given, (N, dim) float32."""
         if self.width:
-            return [FeatureHasher(n_features=self.width, input_type="string", dtype=np.float32)]
+            from sklearn.feature_extraction import FeatureHasher
+
+            hasher = FeatureHasher(n_features=self.width, input_type="string", dtype=np.float32)
+            return hasher.transform([[word] for word in series[0]]).toarray()
         if not self.numbers:
-            categories = [np.array(self.categories, dtype=object)]
-            return [
-                OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-            ]
-        return [
-            make_pipeline(  # the parts of a date are missing together: one indicator says so
-                FunctionTransformer(np.asarray, kw_args={"dtype": np.float64}),
-                SimpleImputer(strategy="constant", fill_value=0.0, add_indicator=place == 0),  # the median is at 0
-            )
-            for place in range(len(self.numbers))
-        ]
+            places = {category: place for place, category in enumerate(self.categories)}
+            own = np.array([places.get(cell, -1) for cell in series[0]])
+            return (own[:, None] == np.arange(len(places))).astype(np.float32)
+        is_missing = np.isnan(series)  # (numbers, N); the parts of a date are missing together
+        first, *others = np.where(is_missing, 0.0, series)  # the median is at 0
+        return np.stack([first, is_missing[0], *others], axis=1).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that say something, in JSON's types."""

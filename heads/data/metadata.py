@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -115,29 +113,16 @@ class FittedMetadata:
 
     def transform(self, cells: Mapping[str, Sequence[str]]) -> np.ndarray:
         """Return the vectors of N products, (N, M) float32; cells that were never seen are no error."""
-        series = [
-            values for column in self.columns for values in column.series(cells[column.name], version=self.version)
-        ]
-        table = np.empty((len(series[0]), len(series)), dtype=object)  # (N, series)
-        for place, values in enumerate(series):
-            table[:, place] = values
-        vectors = np.empty((len(table), self.dim), dtype=np.float32)
-        for start in range(0, len(table), BLOCK_ROWS):
+        series = [column.series(cells[column.name], version=self.version) for column in self.columns]
+        vectors = np.empty((len(series[0][0]), self.dim), dtype=np.float32)
+        for start in range(0, len(vectors), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
-            vectors[block] = self._encoder.transform(table[block])[:, self.kept]
+            encoded = [
+                column.encode([values[block] for values in parsed])
+                for column, parsed in zip(self.columns, series, strict=True)
+            ]
+            vectors[block] = np.concatenate(encoded, axis=1)[:, self.kept]
         return vectors
-
-    @cached_property
-    def _encoder(self) -> Any:
-        """scikit-learn's transformer of the whole table, fitted on rows that say nothing."""
-        from sklearn.compose import ColumnTransformer
-
-        each = [(transformer, column) for column in self.columns for transformer in column.transformers()]
-        transformers = [(str(place), transformer, [place]) for place, (transformer, _) in enumerate(each)]
-        nothing = [[np.nan if column.numbers else "" for _, column in each]]
-        something = [[0.0 if column.numbers else "" for _, column in each]]
-        table = np.array(nothing + something, dtype=object)  # with both, so that missing numbers get their dimension
-        return ColumnTransformer(transformers, sparse_threshold=0).fit(table)
 
 
 def fit_metadata(
