@@ -85,7 +85,7 @@ def test_scikit_learn_finds_nothing_wrong(estimator, check):
 
 @pytest.mark.parametrize("fusion", ["early", "concat", "attention", "gated", "lowrank", "late", "text", "sklearn-svm"])
 def test_every_head_learns_the_labels(fusion):
-    fitted = classifier(fusion, max_epochs=30).fit(MATRIX, LABELS)
+    fitted = classifier(fusion, max_epochs=10, learning_rate=1e-2).fit(MATRIX, LABELS)
     assert fitted.score(MATRIX, LABELS) > 0.8  # a third by chance
     assert fitted.classes_.tolist() == ["a", "b", "c"]
     np.testing.assert_allclose(fitted.predict_proba(MATRIX).sum(1), 1, rtol=1e-12)
@@ -264,7 +264,7 @@ def test_an_unpickled_classifier_answers_bit_for_bit(fusion, tmp_path, monkeypat
 
 
 def test_cross_validation_and_pipelines_take_it():
-    pipeline = make_pipeline(FunctionTransformer(np.negative), classifier("late", max_epochs=20))
+    pipeline = make_pipeline(FunctionTransformer(np.negative), classifier("late", max_epochs=8, learning_rate=1e-2))
     matrix = MATRIX.copy()
     matrix[::5, IMAGE] = np.nan
     assert cross_val_score(pipeline, matrix, LABELS, cv=3, scoring="neg_log_loss").mean() > -np.log(3)
@@ -280,7 +280,7 @@ def test_weights_of_classes_move_the_answers(fusion):
     @functools.cache
     def shares(name):
         class_weight = {"double": {0: 2, 1: 2, 2: 2}, "heavy": {2: 1000}}.get(name, name)
-        fitted = classifier(fusion, class_weight=class_weight, max_epochs=15).fit(matrix, targets)
+        fitted = classifier(fusion, class_weight=class_weight, max_epochs=8).fit(matrix, targets)
         return np.bincount(fitted.predict(matrix), minlength=3) / 300
 
     assert np.array_equal(shares(None), shares("double"))

@@ -81,7 +81,7 @@ def test_a_weight_of_0_is_no_row_and_weights_of_1_are_none(fusion):
 def test_of_labels_that_contradict_each_other_the_heavier_one_is_learned(fusion):
     """Each product stands twice, with another label of another weight."""
     twice, labels = np.vstack([EASY, EASY]), np.hstack([CODES, (CODES + 1) % 3])
-    model, rows = classifier(fusion, max_epochs=20, learning_rate=1e-2), np.arange(60)
+    model, rows = classifier(fusion, max_epochs=10, learning_rate=1e-2), np.arange(60)
     weighted = model.fit(twice, labels, sample_weight=np.repeat([0.3, 0.1], 60)).predict_proba(EASY)
     equal = model.fit(twice, labels).predict_proba(EASY)
     assert (weighted.argmax(1) == CODES).mean() > 0.8

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 COLUMNS = ("material", "price", "since")
 QUICK = TrainSettings(
-    fusions=("early",), hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", metadata_columns=COLUMNS
+    fusions=("early",), hidden_dim=16, max_epochs=1, n_resamples=100, precision="fp32", metadata_columns=COLUMNS
 )
 FITTING = TrainSettings().fusions  # those that there are modalities for
 N_PRODUCTS = 240
@@ -330,14 +330,14 @@ def test_metadata_may_stay_in_memory_where_vectors_stay_on_the_disk(run, monkeyp
     for module in ("sampler", "batch_loader", "stack_planner"):
         monkeypatch.setattr(f"heads.training.{module}.WINDOW_ROWS", 32)
     fusions = ("early", "gated", "late")
-    in_memory, from_disk = run(fusions=fusions, memory="1M"), run(fusions=fusions, memory="8K")
+    in_memory, from_disk = (run(fusions=fusions, max_epochs=2, memory=memory) for memory in ("1M", "8K"))
     for name, scored in in_memory.metrics.items():
         assert from_disk.metrics[name]["log_loss"] == pytest.approx(scored["log_loss"], abs=1e-6)
 
 
 ABLATION = AblationSettings(
     fusions=("early", "late"),
-    grid={"hidden_dim": (16,), "max_epochs": (2,)},
+    grid={"hidden_dim": (16,), "max_epochs": (1,)},
     n_folds=2,
     n_resamples=100,
     precision="fp32",
@@ -379,9 +379,7 @@ def test_an_ablation_answers_as_a_training_does(cache_path, tmp_path):
     """One fold of an ablation and a training split alike: the same scores."""
     fusions = ("early", "late")
     report = ablate(cache_path, settings=replace(ABLATION, n_folds=1), runs_path=tmp_path / "runs")
-    trained = heads.train(
-        cache_path, settings=replace(QUICK, fusions=fusions, max_epochs=2), runs_path=tmp_path / "runs"
-    )
+    trained = heads.train(cache_path, settings=replace(QUICK, fusions=fusions), runs_path=tmp_path / "runs")
     found = {row["head"]: float(row["test_log_loss"]) for row in read_csv(report.run_path / "jobs.csv")}
     assert found.keys() == {"image", "metadata", "text", *fusions}
     for name, loss in found.items():
@@ -453,7 +451,7 @@ def test_both_commands_take_columns(cache_path, tmp_path):
         "--no-report",
         "--json",
     )
-    short = ("--fusion", "metadata,early", "--modalities", "image,metadata", "--max-epochs", 2, "--resamples", 100)
+    short = ("--fusion", "metadata,early", "--modalities", "image,metadata", "--max-epochs", 1, "--resamples", 100)
     trained = invoke(train_command, cache_path, *options, *short)
     assert trained.exit_code == 0, trained.output
     assert json.loads(trained.stdout)["encoders"] == {"image": "synthetic", "metadata": "columns"}
@@ -504,9 +502,7 @@ def test_products_of_which_nothing_is_known_are_left_out(tmp_path, columns, cell
     report = train(path, settings=settings, runs_path=tmp_path / "runs")
     assert sum(report.n_rows.values()) == N_PRODUCTS - 60
     assert any("left out" in note for note in report.notes)
-    of_folds = AblationSettings(
-        fusions=("early",), n_folds=2, metadata_columns=columns, grid={"max_epochs": (1,)}, n_resamples=100
-    )
+    of_folds = replace(ABLATION, fusions=("early",), metadata_columns=columns)
     assert ablate(path, settings=of_folds, runs_path=tmp_path / "runs").n_tested == N_PRODUCTS - 60
 
 

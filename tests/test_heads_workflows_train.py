@@ -31,7 +31,7 @@ from heads.workflows.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
-QUICK = TrainSettings(hidden_dim=32, max_epochs=4, n_resamples=100)
+QUICK = TrainSettings(hidden_dim=32, max_epochs=2, n_resamples=100)
 ALL = ["image", "text", *FUSIONS]
 
 
