@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 
 N = 200
 NAMES = ["image", "text", *FUSIONS]
-QUICK = TrainSettings(hidden_dim=32, max_epochs=8, n_resamples=100, weights="0.3,0.7")
+QUICK = TrainSettings(hidden_dim=32, max_epochs=2, n_resamples=100, weights="0.3,0.7")
 HAS = {"image": np.arange(N) % 8 != 3, "text": np.arange(N) % 10 != 5}  # rows 75, 115, 155 and 195 lack both
 N_WITHOUT = 5
 

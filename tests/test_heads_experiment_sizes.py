@@ -14,7 +14,7 @@ from heads.option_texts import parse_sizes
 from heads.settings import SIZES
 
 QUICK = (
-    "--fusion", "early,late,logistic", "--controls", "none", "--max-epochs", 8, "--hidden-dim", 16,
+    "--fusion", "early,late,logistic", "--controls", "none", "--max-epochs", 4, "--hidden-dim", 16,
     "--precision", "fp32", "--resamples", 100,
 )  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_the_last_size_is_the_run_s_and_the_others_stand_beside_it(folder):
         assert own["test"]["accuracy"] == metrics["heads"][head]["accuracy"]
         assert own["history"] == metrics["heads"][head]["history"]
     assert sizes["large"].keys() == {"image", "text", "early", "late"}  # to logistic a size is nothing
-    assert len(sizes["large"]["early"]["history"]) == 8
+    assert len(sizes["large"]["early"]["history"]) == 4
 
 
 @pytest.mark.slow

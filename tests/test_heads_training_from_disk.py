@@ -51,7 +51,7 @@ def blocks(monkeypatch):
 
 def trained(cache_path, tmp_path, memory):
     settings = TrainSettings(
-        hidden_dim=16, max_epochs=3, n_resamples=100, precision="fp32", memory=memory, weights="auto", guard=True
+        hidden_dim=16, max_epochs=2, n_resamples=100, precision="fp32", memory=memory, weights="auto", guard=True
     )
     return heads.train(cache_path, settings=settings, runs_path=tmp_path / "runs")
 
