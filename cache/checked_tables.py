@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import h5py
 import numpy as np
@@ -17,20 +17,13 @@ from cache.large_arrays import empty, row_blocks
 from cache.layout import attribute, open_checked
 from cache.plain_rows import PlainRows
 from cache.source_file import SourceFile
+from cache.stored_tables import StoredTable, open_table, read_whole
 from cache.tokens import is_out_of_order
 from cache.writer import BLOCK_ROWS, array_digest, content_sha256, decode_strings
 
 __all__ = ["CheckedTables"]
 
 MOST_HASHED_BYTES = 2**24  # larger tables are covered by the checksums of their chunks
-
-
-class _Facts(NamedTuple):
-    """What a table is; HDF5 says each of them anew whenever it is asked, which takes as long as to read a small one."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    is_checked_by_chunks: bool
 
 
 class CheckedTables:
@@ -46,8 +39,6 @@ class CheckedTables:
         self.path = path
         self.file = open_checked(path)
         self._unread: dict[str, str] = {}  # the digests of what has not been read yet
-        self._known: dict[str, _Facts] = {}
-        self._names: dict[str, list[str]] = {}
 
     @property
     def is_open(self) -> bool:
@@ -77,44 +68,50 @@ class CheckedTables:
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return a table's shape."""
-        return self._facts(path).shape
+        return self._table(path).shape
 
     def names(self, path: str) -> list[str]:
-        """Return the names of what a group holds."""
-        if path not in self._names:
-            with self._reading(path):
-                self._names[path] = list(self.file[path])
-        return self._names[path].copy()
+        """Return the names of what a group holds; that of the whole file has the path ``""``."""
+        names = self.file.stored.get(path)
+        if not isinstance(names, list):
+            raise self.damaged(path, "there is no such group")
+        return names.copy()
+
+    def paths(self) -> list[str]:
+        """Return the paths of all tables, sorted by group and name."""
+        return [path for path, item in self.file.stored.items() if isinstance(item, StoredTable)]
 
     def has(self, path: str) -> bool:
         """Return whether there is such a table or group."""
-        group, _, name = path.rpartition("/")
-        return (not group or self.has(group)) and name in self.names(group or "/")
+        return path in self.file.stored
 
     def read(self, path: str, rows: slice | None = None) -> np.ndarray:
         """Return a table, or some of its rows."""
+        table = self._table(path)
         with self._reading(path):
-            dataset = self._open(path)
-            facts = self._facts(path, dataset)
-            array = _whole(dataset, facts) if rows is None else dataset[rows]
-        if rows is None and not facts.is_checked_by_chunks and path != "digests":
-            self._check_digest(path, np.asarray(array, dtype=facts.dtype))
+            array = read_whole(self.file, path, table) if rows is None else self.dataset(path)[rows]
+        if rows is None and not _is_checked_by_chunks(table) and path != "digests":
+            self._check_digest(path, np.asarray(array, dtype=table.dtype))
         return array
+
+    def dataset(self, path: str) -> h5py.Dataset:
+        """Return a table to be read by blocks, which are held against nothing but the checksums of their chunks."""
+        return h5py.Dataset(open_table(self.file, path), readonly=True)
 
     def blocks(self, path: str) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the rows of a table by blocks."""
-        whole = None if self._facts(path).is_checked_by_chunks else self.read(path)
+        whole = None if _is_checked_by_chunks(self._table(path)) else self.read(path)
         for rows in row_blocks(self.shape(path)[0], BLOCK_ROWS):
             yield rows, self.read(path, rows) if whole is None else whole[rows]
 
     def block(self, path: str, rows: slice) -> np.ndarray:
         """Return some rows of a table; a small one is held against its digest first."""
-        return self.read(path, rows) if self._facts(path).is_checked_by_chunks else self.read(path)[rows]
+        return self.read(path, rows) if _is_checked_by_chunks(self._table(path)) else self.read(path)[rows]
 
     def whole(self, path: str) -> np.ndarray:
         """Return a table as a large array (`cache.large_arrays`)."""
-        facts = self._facts(path)
-        array = empty(facts.shape, facts.dtype)
+        table = self._table(path)
+        array = empty(table.shape, table.dtype)
         for rows, block in self.blocks(path):
             array[rows] = block
         return array
@@ -152,21 +149,14 @@ class CheckedTables:
     def plain_rows(self, path: str) -> PlainRows:
         """Return a table's rows as bytes of the file."""
         with self._reading(path):
-            return PlainRows(self.file[path], cast("SourceFile", self.file.source))
+            return PlainRows(self.dataset(path), cast("SourceFile", self.file.source))
 
-    def _open(self, path: str) -> h5py.Dataset:
-        """Return a table by h5py's lower functions: its `file[path]` makes a file object, too."""
-        return h5py.Dataset(h5py.h5o.open(self.file.id, path.encode()), readonly=True)
-
-    def _facts(self, path: str, dataset: h5py.Dataset | None = None) -> _Facts:
-        """Return what a table is, which `dataset` is where it is open."""
-        if path not in self._known:
-            with self._reading(path):
-                dataset = self._open(path) if dataset is None else dataset
-                shape, dtype = tuple(int(size) for size in dataset.shape), dataset.dtype
-                is_large = math.prod(shape) * dtype.itemsize > MOST_HASHED_BYTES
-                self._known[path] = _Facts(shape, dtype, is_large and bool(dataset.fletcher32))
-        return self._known[path]
+    def _table(self, path: str) -> StoredTable:
+        """Return what a table is."""
+        table = self.file.stored.get(path)
+        if not isinstance(table, StoredTable):
+            raise self.damaged(path, "there is no such table")
+        return table
 
     def _check_digest(self, path: str, array: np.ndarray) -> None:
         """Check what was read for the first time: checksums are of chunks alone, and specs have none."""
@@ -199,9 +189,5 @@ class CheckedTables:
         )
 
 
-def _whole(dataset: h5py.Dataset, facts: _Facts) -> np.ndarray:
-    """Return a whole table by h5py's lower function, which reads a small one in half the time."""
-    array = np.empty(facts.shape, facts.dtype)
-    if array.size:
-        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
-    return array if array.ndim else array[()]
+def _is_checked_by_chunks(table: StoredTable) -> bool:
+    return table.has_checksums and math.prod(table.shape) * table.dtype.itemsize > MOST_HASHED_BYTES

@@ -62,10 +62,8 @@ variable-length types occur, and `open_checked` refuses a file that has them.
 from __future__ import annotations
 
 import io
-import math
 import re
 import stat
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -76,6 +74,7 @@ from cache.errors import DamagedCacheError, NotACacheError, UnknownVersionError,
 from cache.reading import facts_of
 from cache.schema import check_part_schema, check_schema
 from cache.source_file import CheckedFile, SourceFile
+from cache.stored_tables import Items, StoredTable, stored_items
 
 __all__ = [
     "CACHE_FORMAT",
@@ -83,7 +82,6 @@ __all__ = [
     "PART_FORMAT",
     "attribute",
     "column_path",
-    "datasets",
     "open_checked",
 ]
 
@@ -91,9 +89,6 @@ CACHE_FORMAT = "embed-once cache"
 PART_FORMAT = "embed-once part"
 FORMAT_VERSION = 4
 READABLE_VERSIONS = (1, 2, 3, 4)
-
-_MAX_DEPTH = 5  # /catalogue/column/<name>/utf8 is the deepest path, at 4
-_FILTERS = {h5py.h5z.FILTER_FLETCHER32}
 
 
 def column_path(name: str) -> str:
@@ -106,7 +101,7 @@ def column_path(name: str) -> str:
 def open_checked(
     path: str | Path, *, file_format: str = CACHE_FORMAT, source: SourceFile | io.BytesIO | None = None
 ) -> CheckedFile:
-    """Return the file opened for reading, once it is known to be ours, whole, and harmless.
+    """Return the file opened for reading, once it is known to be ours, whole, and harmless; `stored` says what it has.
 
     `source` has the bytes if they were read before; the path is then used in messages only. A published file is
     never opened for writing, so no lock is taken and none is needed.
@@ -124,12 +119,12 @@ def open_checked(
     try:
         with file.reading():
             _check_version(file, path, file_format)
-            items = dict(_walk(file, "", depth=_MAX_DEPTH, seen=set()))
-            _check_claims(items.values(), n_bytes=file.n_bytes)
+            file.stored = stored_items(file)
+            _check_claims(file.stored, n_bytes=file.n_bytes)
             if file_format == PART_FORMAT:
-                check_part_schema(items)
+                check_part_schema(file)
             else:
-                check_schema(items)
+                check_schema(file)
                 if attribute(file, "content_sha256") is None:
                     raise DamagedCacheError("the attribute content_sha256 is missing")
     except (UnreadableError, NotACacheError, UnknownVersionError):
@@ -142,17 +137,6 @@ def open_checked(
         file.close()
         raise _damaged(path, error) from error
     return file
-
-
-def datasets(group: h5py.Group) -> Iterator[h5py.Dataset]:
-    """Yield every dataset below `group`, each checked to be plain stored numbers or bytes.
-
-    Raises:
-        UnsafeFileError: a link leads elsewhere or in a circle, or a dataset takes its data from elsewhere or nowhere.
-    """
-    for _, item in _walk(group, "", depth=_MAX_DEPTH, seen=set()):
-        if isinstance(item, h5py.Dataset):
-            yield item
 
 
 def attribute(file: h5py.File, name: str) -> str | int | None:
@@ -185,54 +169,9 @@ def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
         )
 
 
-def _walk(
-    group: h5py.Group, path: str, *, depth: int, seen: set[int]
-) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-    """Yield all that is below a group of this path, each with its own path, checked as `datasets` says."""
-    if depth == 0:
-        raise UnsafeFileError(f"{group.name} lies deeper than the format goes.")
-    links = group.id.links
-    for name in group.id:  # by h5py's lower functions: `group[name]` makes a file object for each
-        place = path + name.decode(errors="surrogateescape")
-        link = links.get_info(name)
-        if link.type != h5py.h5l.TYPE_HARD:
-            raise UnsafeFileError(f"/{place} is a link to elsewhere.")
-        if link.u in seen:  # the address of what it names
-            raise UnsafeFileError(f"/{place} is a second name of something else.")
-        seen.add(link.u)
-        stored = h5py.h5o.open(group.id, name)
-        if isinstance(stored, h5py.h5d.DatasetID):
-            dataset = h5py.Dataset(stored, readonly=True)
-            _check_storage(dataset)
-            yield place, dataset
-        elif isinstance(stored, h5py.h5g.GroupID):
-            yield place, (item := h5py.Group(stored))
-            yield from _walk(item, f"{place}/", depth=depth - 1, seen=seen)
-        else:
-            raise UnsafeFileError(f"/{place} is neither a group nor a dataset.")
-
-
-def _check_storage(dataset: h5py.Dataset) -> None:
-    # Each of h5py's properties asks HDF5 anew, for a copy of what it knows; of a file opened there are dozens.
-    properties = dataset.id.get_create_plist()
-    if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
-        raise UnsafeFileError(f"{dataset.name} takes its data from another file.")
-    dtype, shape = dataset.dtype, dataset.shape
-    if dtype.kind not in "biufS":
-        raise UnsafeFileError(f"expected {dataset.name} to hold numbers or bytes, got {dtype}.")
-    filters = {properties.get_filter(n)[0] for n in range(properties.get_nfilters())}  # a name may be anything
-    if not filters <= _FILTERS:
-        raise UnsafeFileError(
-            f"{dataset.name} is filtered by HDF5's {', '.join(map(str, sorted(filters - _FILTERS)))}."
-        )
-    n_bytes = 0 if shape is None else math.prod(shape) * dtype.itemsize
-    if n_bytes > (n_stored := dataset.id.get_storage_size()):
-        raise UnsafeFileError(f"{dataset.name} claims {n_bytes} bytes and stores {n_stored}.")
-
-
-def _check_claims(items: Iterable[h5py.Group | h5py.Dataset], *, n_bytes: int) -> None:
-    """Check that all datasets fit into the file together: several chunks may share a block, each in an index."""
-    n_stored = sum(item.id.get_storage_size() for item in items if isinstance(item, h5py.Dataset))
+def _check_claims(items: Items, *, n_bytes: int) -> None:
+    """Check that all tables fit into the file together: several chunks may share a block, each in an index."""
+    n_stored = sum(item.n_stored for item in items.values() if isinstance(item, StoredTable))
     if n_stored > n_bytes:
         raise UnsafeFileError(f"its datasets claim {n_stored} bytes together, and it has {n_bytes}.")
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-
-import h5py
+from typing import cast
 
 from cache.errors import DamagedCacheError, NotACacheError
 from cache.keys import ContentSpec, EncoderSpec
+from cache.source_file import CheckedFile
+from cache.stored_tables import Items, StoredTable, read_whole
 
 __all__ = ["PLAIN_NAME", "check_part_schema", "check_schema"]
 
 PLAIN_NAME = re.compile(r"[\w+-][\w.+-]*")  # of modalities and encoders
 
-Items = Mapping[str, h5py.Group | h5py.Dataset]
 
-
-def check_schema(items: Items) -> None:
-    """Check all that a cache has, by its path, against `cache.layout`; no values are read, but for the specs.
+def check_schema(file: CheckedFile) -> None:
+    """Check all that is stored in a cache against `cache.layout`; no values are read, but for the specs.
 
     Raises:
         DamagedCacheError: a table is missing, too many, or of another type or shape.
     """
+    items = file.stored
     tables = _Tables(items)
     tables.table("digests", "S")
     n_products = tables.strings("catalogue/id", None)
@@ -32,7 +31,7 @@ def check_schema(items: Items) -> None:
         raise DamagedCacheError(f"the catalogue names {n_columns} columns and has {len(columns)}")
     for name in columns:
         tables.strings(f"catalogue/column/{name}", n_products)
-    modalities = [name for name in items if "/" not in name and name not in ("catalogue", "digests")]
+    modalities = [name for name in _members(items, "") if name not in ("catalogue", "digests")]
     for modality in modalities:
         _check_name(modality)
         n_contents = tables.table(f"{modality}/key", "S64", None)[0]
@@ -43,26 +42,26 @@ def check_schema(items: Items) -> None:
                 tables.encoded(f"{modality}/{encoder}/", n_contents)
                 tables.check_empty(f"{modality}/{encoder}/")
                 tables.table(f"{modality}/{encoder}/encoded", "b", n_contents)
-                _check_spec(items, f"{modality}/{encoder}/spec", EncoderSpec, modality)
+                _check_spec(file, f"{modality}/{encoder}/spec", EncoderSpec, modality)
         if f"catalogue/{modality}" in items:
             tables.table(f"catalogue/{modality}/row", "i8", n_products)
             tables.table(f"catalogue/{modality}/status", "S16", n_products)
             if f"catalogue/{modality}/spec" in items:
                 tables.table(f"catalogue/{modality}/spec", "S")
-                _check_spec(items, f"catalogue/{modality}/spec", ContentSpec, modality)
+                _check_spec(file, f"catalogue/{modality}/spec", ContentSpec, modality)
             if f"catalogue/{modality}/sample_key" in items:
                 n_samples = tables.table(f"catalogue/{modality}/sample_key", "S64", None)[0]
                 tables.strings(f"catalogue/{modality}/sample", n_samples)
     tables.check_nothing_else({"catalogue/column"})
 
 
-def check_part_schema(items: Items) -> None:
-    """Check all that a part of the journal has against `cache.layout`; no values are read.
+def check_part_schema(file: CheckedFile) -> None:
+    """Check all that is stored in a part of the journal against `cache.layout`; no values are read.
 
     Raises:
         DamagedCacheError: a table is missing, too many, or of another type or shape.
     """
-    tables = _Tables(items)
+    tables = _Tables(file.stored)
     tables.table("encoder", "S")
     tables.encoded("", tables.table("key", "S64", None)[0])
     tables.table("failed_status", "S16", tables.table("failed_key", "S64", None)[0])
@@ -78,10 +77,10 @@ class _Tables:
 
     def table(self, path: str, kind: str, *shape: int | None) -> tuple[int, ...]:
         """Check one table's type and shape, where None is any size, and return the shape."""
-        dataset = self._items.get(path)
-        if not isinstance(dataset, h5py.Dataset):
+        table = self._items.get(path)
+        if not isinstance(table, StoredTable):
             raise DamagedCacheError(f"the table {path} is missing")
-        dtype, actual = dataset.dtype, dataset.shape  # which h5py asks HDF5 for anew
+        dtype, actual = table.dtype, table.shape
         if (
             kind not in (dtype.kind, dtype.str.lstrip("<|"))
             or len(actual) != len(shape)
@@ -115,7 +114,8 @@ class _Tables:
     def check_empty(self, start: str) -> None:
         """Check that no rows have no dimensions either: such take no bytes whatever their number, and products do."""
         for path in (f"{start}vector", f"{start}token"):
-            n_rows, dim = self._items[path].shape if path in self._items else (0, 0)
+            table = self._items.get(path)
+            n_rows, dim = table.shape if isinstance(table, StoredTable) else (0, 0)
             if dim and not n_rows:
                 raise DamagedCacheError(f"the table {path} has {dim} dimensions of no rows")
 
@@ -124,7 +124,7 @@ class _Tables:
         groups = groups | {path.rpartition("/")[0] for path in self._known}
         groups |= {path.rpartition("/")[0] for path in groups}
         for path, item in self._items.items():
-            if path not in (self._known if isinstance(item, h5py.Dataset) else groups):
+            if path not in (self._known if isinstance(item, StoredTable) else groups):
                 raise DamagedCacheError(f"{path} is no part of the format")
 
 
@@ -133,9 +133,10 @@ def _check_name(name: str) -> None:
         raise DamagedCacheError(f"expected a name of letters, digits, '.', '_', '+' and '-', got {name!r}")
 
 
-def _check_spec(items: Items, path: str, kind: type[EncoderSpec | ContentSpec], modality: str) -> None:
+def _check_spec(file: CheckedFile, path: str, kind: type[EncoderSpec | ContentSpec], modality: str) -> None:
+    table = cast("StoredTable", file.stored[path])
     try:
-        spec = kind.from_json(bytes(items[path][()]).decode(errors="replace"))
+        spec = kind.from_json(bytes(read_whole(file, path, table)).decode(errors="replace"))
     except NotACacheError as error:
         raise DamagedCacheError(f"{path}: {error}") from error
     if spec.modality != modality:
@@ -144,6 +145,6 @@ def _check_spec(items: Items, path: str, kind: type[EncoderSpec | ContentSpec], 
 
 def _members(items: Items, path: str) -> list[str]:
     group = items.get(path)
-    if not isinstance(group, h5py.Group):
+    if not isinstance(group, list):
         raise DamagedCacheError(f"the group {path} is missing")
-    return list(group)
+    return group

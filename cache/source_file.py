@@ -22,6 +22,7 @@ from cache.errors import UnreadableError
 from cache.out_of_memory import is_out_of_memory
 from cache.reading import raise_if_refused, reading
 from cache.stop_signals import signals_held
+from cache.stored_tables import Items
 
 __all__ = ["CheckedFile", "Identity", "SourceFile"]
 
@@ -123,6 +124,7 @@ class CheckedFile(h5py.File):
 
     def __init__(self, source: SourceFile | io.BytesIO) -> None:
         self.source = source
+        self.stored: Items = {}  # what `cache.layout.open_checked` found in it
         self.n_bytes = source.n_bytes if isinstance(source, SourceFile) else source.getbuffer().nbytes
         with signals_held():
             try:

@@ -83,7 +83,7 @@ class Cache:
     @property
     def content_modalities(self) -> list[str]:
         """All modalities of which there are contents, also those that only earlier catalogues had, sorted by name."""
-        return sorted(name for name in self.tables.names("/") if name not in {"catalogue", "digests"})
+        return sorted(name for name in self.tables.names("") if name not in {"catalogue", "digests"})
 
     def encoders(self, modality: str) -> list[str]:
         """Return the names of the encoders whose vectors there are, sorted.

@@ -9,7 +9,6 @@ import numpy as np
 from cache.cloud.addresses import is_address
 from cache.errors import CacheError, EmbedOnceError, UnreadableError
 from cache.journal import Journal
-from cache.layout import datasets
 from cache.part_file import load_part
 from cache.samples import read_samples
 from cache.stop_signals import raise_held_signals
@@ -50,12 +49,11 @@ def _digest_problems(cache: Cache) -> list[str]:
     if content_sha256(expected) != cache.content_sha256:
         return ["The list of digests does not match content_sha256."]
     problems = []
-    for dataset in datasets(cache.tables.file):
-        path = dataset.name.lstrip("/")
+    for path in cache.tables.paths():
         if path == "digests":
             continue
         try:
-            digest = dataset_digest(dataset)
+            digest = dataset_digest(cache.tables.dataset(path))
         except OSError as error:
             problems.append(f"{path} cannot be read: {error}")
             expected.pop(path, None)
@@ -97,7 +95,7 @@ def _table_problems(cache: Cache) -> list[str]:
 
 def _token_problems(cache: Cache, modality: str, encoder: str) -> list[str]:
     cache.token_counts(modality, encoder)
-    tokens = cache.tables.file[f"{modality}/{encoder}/token"]
+    tokens = cache.tables.dataset(f"{modality}/{encoder}/token")
     if all(np.isfinite(tokens[start : start + BLOCK_ROWS]).all() for start in range(0, len(tokens), BLOCK_ROWS)):
         return []
     return [f"Expected {modality}/{encoder}/token to be finite, but it is not."]

@@ -67,6 +67,12 @@ def ends_well(path, command):
     return result.exit_code in (0, 1) and result.stderr.count("\n") <= 1 and "Traceback" not in result.output
 
 
+def is_reported(path):
+    """Whether `cache-verify` says what is wrong, which is all that `verify` returns, and ends as commands do."""
+    result = invoke(cache_verify, path)
+    return result.exit_code == 1 and result.stdout.strip() and not result.stderr and "Traceback" not in result.output
+
+
 def test_sound_cache_is_opened_and_all_of_it_can_be_read(sound):
     read_all(sound)
     assert verify(sound) == []
@@ -353,9 +359,8 @@ def test_attribute_of_an_odd_type_is_a_named_error(path, name, value):
             file.attrs[name] = file["image"].ref if isinstance(value, str) else value
 
     changed(path, change)
-    assert verify(path) != []
+    assert is_reported(path)
     assert ends_well(path, cache_info)
-    assert ends_well(path, cache_verify)
     if name != "content_sha256":
         with pytest.raises(CacheError):
             Cache(path)
@@ -451,9 +456,8 @@ UNTOLD = {name for name in INCOHERENT if name.endswith(("space", "ASCII"))}  # n
 @pytest.mark.parametrize("name", INCOHERENT)
 def test_incoherent_tables_are_reported_and_never_a_reason_for_a_traceback(path, name):
     changed(path, INCOHERENT[name])
-    assert verify(path) != []
+    assert is_reported(path)
     assert ends_well(path, cache_info)
-    assert ends_well(path, cache_verify)
     with suppress(CacheError):
         take_inventory(path)
     with suppress(CacheError) if name in READABLE else pytest.raises(CacheError):  # the others cannot be used
@@ -463,8 +467,7 @@ def test_incoherent_tables_are_reported_and_never_a_reason_for_a_traceback(path,
 @pytest.mark.parametrize("name", sorted(INCOHERENT.keys() - BAD_DIGESTS - UNTOLD))
 def test_verify_finds_incoherent_tables_even_where_the_digests_fit(path, name):
     changed(path, INCOHERENT[name], digests_fit=True)
-    assert verify(path) != []
-    assert ends_well(path, cache_verify)
+    assert is_reported(path)
 
 
 @pytest.mark.parametrize("name", ["row too large", "row too small", "offsets out of order", "offsets beyond the text"])
