@@ -6,7 +6,6 @@ also in the middle of HDF5, which crashes or takes the exception for damage. Bot
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -44,10 +43,10 @@ def signals_held() -> Iterator[None]:
         return
     if not _depth:
         for number in NUMBERS:
-            handler = _signal.getsignal(number)  # `signal`'s makes a number of a name, for four times as long
+            handler = signal.getsignal(number)
             if callable(handler) and handler is not _hold:  # what is ignored or kills runs nothing of Python's
                 _handlers[number] = handler
-                _signal.signal(number, _hold)
+                signal.signal(number, _hold)
     _depth += 1
     try:
         yield
@@ -55,8 +54,8 @@ def signals_held() -> Iterator[None]:
         _depth -= 1
         if not _depth:
             for number, handler in _handlers.items():
-                if _signal.getsignal(number) is _hold:
-                    _signal.signal(number, handler)
+                if signal.getsignal(number) is _hold:
+                    signal.signal(number, handler)
             raise_held_signals()
 
 
