@@ -51,7 +51,7 @@ def test_all_tasks_are_done_by_as_many_workers_as_there_is_room_for(pool, tmp_pa
 def test_a_task_whose_worker_is_killed_is_done_by_another(pool, tmp_path, caplog):
     for number in (1, 5):
         (tmp_path / f"die-{number}").touch()
-    with caplog.at_level(logging.WARNING, "embed_once"), pool() as workers:
+    with caplog.at_level(logging.WARNING, "embed_once"), pool(n_workers=1) as workers:
         assert dict(workers.run(TASKS)) == {number: number**2 for number in TASKS}
     assert [n_tries(tmp_path, number) for number in (1, 5)] == [2, 2]
     assert caplog.text.count("A worker is gone") == 2
@@ -78,15 +78,21 @@ def test_a_task_that_ends_every_worker_is_named(pool, tmp_path):
 
 
 def test_what_a_worker_raises_by_name_is_raised_here(pool):
-    with pool() as workers, pytest.raises(SettingError, match="from 0 on"):
+    with pool(n_workers=1) as workers, pytest.raises(SettingError, match="from 0 on"):
         dict(workers.run([-1]))
-    with pool(complaint="Expected another machine.") as workers, pytest.raises(SettingError, match="another machine"):
+    with (
+        pool(n_workers=1, complaint="Expected another machine.") as workers,
+        pytest.raises(SettingError, match="another machine"),
+    ):
         dict(workers.run([1]))
 
 
 def test_a_worker_of_another_version_is_refused(pool, monkeypatch):
     monkeypatch.setattr("cache.workers.ray_cluster.version_here", lambda: "99.0")
-    with pool() as workers, pytest.raises(SettingError, match=r"Expected embed-once 99\.0 on every node.*Install"):
+    with (
+        pool(n_workers=1) as workers,
+        pytest.raises(SettingError, match=r"Expected embed-once 99\.0 on every node.*Install"),
+    ):
         dict(workers.run([1]))
 
 
