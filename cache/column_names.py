@@ -20,7 +20,11 @@ __all__ = [
     "usual_columns",
 ]
 
-_MARKS = re.compile(r"^\W*[A-Za-z]{1,6}:(?=\w)|\([^()]*\)|\[[^\[\]]*\]|^\W+|[^\w()\[\]]+$")
+# What may stand around a usual name and changes nothing: of forms, and the namespaces of feeds.
+SYMBOLS = " \t*:#"
+NAMESPACES = ("g", "og", "dc")
+NOTES = tuple(form.format(word) for word in ("required", "optional", "mandatory") for form in ("({})", "[{}]"))
+LONGEST_NAME = 100  # letters
 
 ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
 
@@ -76,18 +80,19 @@ def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], floa
 
 
 def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
-    """Return the columns that have one of a role's usual names, the most telling first.
+    """Return the columns that have one of a role's usual names, the most telling first; with marks if none is without.
 
-    >>> usual_columns("text", ["*Title (required)", "Name:"]), usual_columns("label", ["Category (old)", "Category"])
-    (['*Title (required)', 'Name:'], ['Category'])
-    >>> usual_columns("id", ["g:id", "Unnamed: 1"])
+    >>> usual_columns("text", ["*Title (required)", "Name:"]), usual_columns("label", ["Label:", "class"])
+    (['*Title (required)', 'Name:'], ['class'])
+    >>> usual_columns("id", ["g:id", "seller:id", "ID (parent)"])
     ['g:id']
     """
-    by_plain_name: dict[str, str] = {}
-    for plain in (_plain, _unmarked):
-        for column in columns:
-            by_plain_name.setdefault(plain(column), column)  # the first of equals
-    return [by_plain_name[name] for name in _plain_usual_names(role) if name in by_plain_name]
+    spellings = [(column, *_spellings(column)) for column in columns if len(column) <= LONGEST_NAME]
+    exact = {plain: column for column, plain, _ in reversed(spellings)}  # the first of equals
+    if usual := [exact[name] for name in _plain_usual_names(role) if name in exact]:
+        return usual
+    marked = {unmarked: column for column, _, unmarked in reversed(spellings)}
+    return [marked[name] for name in _plain_usual_names(role) if name in marked]
 
 
 def near_column(name: str, columns: Iterable[str]) -> str | None:
@@ -141,10 +146,15 @@ def _plain_usual_names(role: str) -> tuple[str, ...]:
     return tuple(map(_plain, USUAL_NAMES[role]))
 
 
+def _spellings(name: str) -> tuple[str, str]:
+    """Return a plain name, and what it is without the marks around it."""
+    text = name.strip(SYMBOLS).lower()
+    namespace, _, rest = text.partition(":")
+    text = rest if namespace in NAMESPACES else text
+    for note in NOTES:
+        text = text.removesuffix(note).removeprefix(note).strip(SYMBOLS)
+    return _plain(name), _plain(text)
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
-
-
-def _unmarked(name: str) -> str:
-    """Return a name without what stands around it, as where a form says what must be filled in."""
-    return _plain(_MARKS.sub("", name))

@@ -275,7 +275,7 @@ def test_columns_are_found_by_their_usual_names_in_any_spelling(read, header):
 
 @pytest.mark.parametrize(
     "header",
-    ["SKU*,Image URL *,*Title,Category (required)", "#id,Image:,Title [en],* Label *", "id,img url,Name,class"],
+    ["SKU*,Image URL *,*Title,Category (required)", "#id,Image:,Title [optional],* Label *", "id,img url,Name,class"],
 )
 def test_marks_around_usual_names_do_not_count(read, header):
     catalogue = read(f"{header}\n1,a.png,red,mug\n2,b.png,blue,rug\n")
