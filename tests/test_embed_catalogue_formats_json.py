@@ -10,6 +10,7 @@ import pytest
 from formats import rows_of
 
 from embed import CatalogueError, ExtractSettings
+from embed.catalogue.formats import json_lines
 from embed.catalogue.formats.json_lines import parse_object
 from embed.catalogue.open_table import open_table
 
@@ -185,3 +186,12 @@ def test_one_product_with_a_list_of_pictures_is_a_product():
 def test_of_texts_in_several_languages_those_of_one_are_the_cell(texts, cell):
     value = [{"language_tag": language, "value": text} for language, text in texts]
     assert parse_object(json.dumps({"name": value, "node": [{"value": "x"}]})) == {"name": cell, "node": None}
+
+
+def test_whether_lists_of_a_column_stay_is_asked_once_a_table(monkeypatch):
+    """Each cell asked, which took a third of the time that a table of lists takes to read."""
+    asked = []
+    monkeypatch.setattr(json_lines, "keeps_lists", lambda name, **_: asked.append(name) or name == "labels")
+    rows = read("".join(json.dumps({"id": n, "tags": ["a"], "labels": ["b"]}) + "\n" for n in range(9)))
+    assert rows[8] == {"id": "8", "labels": '["b"]'}
+    assert asked == ["tags", "labels"]

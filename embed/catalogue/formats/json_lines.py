@@ -8,7 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class JsonLinesTable:
         self.path = path
         self.encoding = find_encoding(path, settings.encoding)
         self.is_error = settings.bad_lines == "error"
-        self.keeps_lists = partial(keeps_lists, settings=settings)
+        self.keeps_lists = lru_cache(MOST_NAMES)(partial(keeps_lists, settings=settings))  # asked of each list
         names = Names(path)
         n_good = 0
         for row in self._rows():
