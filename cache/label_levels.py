@@ -1,6 +1,6 @@
 """One level of a label that is a path: ``Kitchen > Mugs``, ``Home >> Kitchen``, ``a|b``, or a list of names.
 
-What parts the names is the first of `SEPARATORS` that a cell has, or a slash where it begins with one.
+What parts the names is the first of `SEPARATORS` that a cell has, or slashes where it begins with one of several.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cache.labels import clean_label
 __all__ = ["is_path_or_list", "label_at", "label_levels", "levels_sentence"]
 
 MOSTLY_PATHS = 0.5  # of the rows, from which on a label is one of paths
-SEPARATORS = (">>", ">", "&gt;", "\u203a", "\xbb", "|", " / ")  # the first that a cell has
+SEPARATORS = (">>", ">", "|", "&gt;", "\u203a", " \xbb ")  # the first that a cell has
 SLASH = "/"
 NAMES = ("name", "value", "title")  # of an object in a list, the first that it has
 MOST_CHARACTERS = 100_000  # of a list
@@ -49,7 +49,8 @@ def label_levels(cell: str) -> list[str]:
         names = [_name(item) for item in items]
     else:
         text = _name(items[0]) if items else cell
-        separator = next((one for one in SEPARATORS if one in text), SLASH if text.startswith(SLASH) else None)
+        is_of_slashes = text.strip().startswith(SLASH) and text.count(SLASH) > 1
+        separator = next((one for one in SEPARATORS if one in text), SLASH if is_of_slashes else None)
         names = [text] if separator is None else text.split(separator)
     return [name for name in map(clean_label, names) if name]
 
