@@ -258,41 +258,21 @@ def test_lists_of_pictures_are_separated_by_blanks(caplog):
         "product title\nred mug\nblue mug\n",
         "file name\nred 1.jpg\nred 2.jpg\n",
         "image title\n1.jpg red mug\n2.jpg mug\n",
+        "bild name\nmy mug.jpg\nmy cup.jpg\n",
+        "product image\nmug 1.jpg\ncup 2.jpg\n",
     ],
 )
 def test_texts_of_several_words_are_not_separated_by_blanks(content):
     assert len(read(content)[0][0]) == 1
 
 
-@pytest.mark.parametrize("delimiter", [",", ";"])
-def test_blanks_behind_a_closing_quote_are_no_part_of_a_cell(delimiter):
-    line = delimiter.join(['"{}" ', '"red, {}; big"  ', "mug "]) + "\n"
-    rows, bad_lines = read(f'"id" {delimiter}"text" {delimiter}"label"\n' + line.format(7, 7) + line.format(8, 8))
-    assert rows == [{"id": n, "text": f"red, {n}; big", "label": "mug"} for n in "78"]
+def test_blanks_that_are_asked_for_are_separators_each():
+    rows, bad_lines = read(
+        'id title note label\n7 cup  home\n8 mug "x y" home\n9 bowl  \n', name="c.txt", delimiter=" "
+    )
+    assert [list(row.values()) for row in rows] == [
+        ["7", "cup", "", "home"],
+        ["8", "mug", "x y", "home"],
+        ["9", "bowl", "", ""],
+    ]
     assert not bad_lines.count
-
-
-@pytest.mark.parametrize("delimiter", ["\t", "|"])
-def test_quotes_that_enclose_no_cells_are_signs_as_others_are(caplog, delimiter):
-    """As exports of tabs have them that know no quotes, also where the first of them stands far below."""
-    caplog.set_level("INFO", "embed_once")
-    names = ['5" pan', *["cup"] * 300, '"Best" mug', '"Open end', '"Whole"']
-    lines = [delimiter.join([str(n), name, "x"]) for n, name in enumerate(names)]
-    content = "\n".join([delimiter.join(["id", "name", "label"]), *lines]) + "\n"
-    rows, bad_lines = read(content, name="c.tsv" if delimiter == "\t" else "c.csv")
-    assert [row["name"] for row in rows] == names
-    assert not bad_lines.count
-    assert "Quotes in c." in caplog.text
-    rows, bad_lines = read(content, name="c.tsv" if delimiter == "\t" else "c.csv", escape="none")
-    assert bad_lines.count == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "names"),
-    [
-        ('id\tname\n1\t"two\nlines"\n2\t"a\ttab"\n3\tcup\n', ["two\nlines", "a\ttab", "cup"]),
-        ('id\tname\n1\t"say ""hi"""\n2\t"open\n3\t"cup"\n', ['say "hi"', "cup"]),  # one is not closed
-    ],
-)
-def test_quotes_that_enclose_cells_are_none_of_them(content, names):
-    assert [row["name"] for row in read(content, name="c.tsv")[0]] == names

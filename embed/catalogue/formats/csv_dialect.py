@@ -38,7 +38,7 @@ class Dialect:
     """What stands between cells, and before a quote that does not end its cell, where that is no second quote.
 
     Where it `skips_blanks` those before a cell are none of it; with `has_tail` each row but the header has one more
-    cell, an empty one; with `plain_quotes` these are signs as others are.
+    cell, an empty one; with `plain_quotes` these are signs as others are. Where it `merges_blanks` several are one.
     """
 
     delimiter: str
@@ -47,11 +47,12 @@ class Dialect:
     skips_blanks: bool = False
     has_tail: bool = False
     plain_quotes: bool = False
+    merges_blanks: bool = False
 
     def reader(self, lines: Iterable[str], *, strict: bool = False) -> Any:
         """Return Python's reader of some lines."""
         return csv.reader(
-            map(_with_single_blanks, lines) if self.delimiter == BLANK else lines,
+            map(_with_single_blanks, lines) if self.merges_blanks else lines,
             delimiter=self.delimiter,
             escapechar=self.escape,
             skipinitialspace=self.skips_blanks,
@@ -71,27 +72,28 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
         lines = [line for line in islice(read_lines(file), N_LINES) if line.strip()]
     named = delimiter_of_sep_line(lines[0]) if lines else None
     lines = lines[1:] if named else lines
-    delimiter = settings.csv_delimiter or named or _likely_delimiter(path, lines)
-    n_titles = _n_titles(delimiter, lines)
+    asked = settings.csv_delimiter or named
+    plain = Dialect(asked) if asked else _likely_dialect(path, lines)
+    n_titles = _n_titles(plain, lines)
     if n_titles:
         log.info(
             "What stands above the header of %s is left out, %s: %s.",
             path, plural(n_titles, "line"), ", ".join(line.strip()[:MOST_SHOWN] for line in lines[:n_titles]),
         )  # fmt: skip
     lines = lines[n_titles:]
+    plain = replace(plain, n_titles=n_titles)
     if settings.escape is not None:
-        escape = None if settings.escape == "none" else settings.escape
-        return _with_habits(Dialect(delimiter, escape, n_titles), lines)
-    if delimiter in UNQUOTED and _has_plain_quotes(path, encoding, delimiter):
-        log.info("Quotes in %s enclose no cells: they are read as they stand (--escape none does not).", path)
-        return _with_habits(Dialect(delimiter, n_titles=n_titles, plain_quotes=True), lines)
-    dialect = _with_habits(Dialect(delimiter, n_titles=n_titles), lines)
+        return _with_habits(replace(plain, escape=None if settings.escape == "none" else settings.escape), lines)
+    dialect = _with_habits(plain, lines)
     text = "".join(lines)
     if BACKSLASH + '"' in text and not re.search(r'\\[^"\\]', re.sub(r"\\\\", "", text)):
-        escaped = _with_habits(Dialect(delimiter, BACKSLASH, n_titles), lines)
+        escaped = _with_habits(replace(plain, escape=BACKSLASH), lines)
         if _agreement(dialect, lines) < 1 == _agreement(escaped, lines):
             log.info('Quotes in cells of %s are written \\": they are read so (--escape none does not).', path)
             return escaped
+    if plain.delimiter in UNQUOTED and _has_plain_quotes(path, encoding, plain.delimiter):
+        log.info("Quotes in %s enclose no cells: they are read as they stand (--escape none does not).", path)
+        return _with_habits(replace(plain, plain_quotes=True), lines)
     return dialect
 
 
@@ -115,7 +117,7 @@ def _has_plain_quotes(path: Path, encoding: str, delimiter: str) -> bool:
 
 def _with_habits(dialect: Dialect, lines: list[str]) -> Dialect:
     """Return a dialect with what the first lines do: blanks before quotes, and delimiters behind the last cells."""
-    if dialect.delimiter == BLANK:
+    if dialect.merges_blanks:
         return dialect
     skipping = replace(dialect, skips_blanks=True)
     quoted = re.compile(rf'(^|{re.escape(dialect.delimiter)}) +"', re.MULTILINE)
@@ -140,49 +142,55 @@ def delimiter_of_sep_line(line: str) -> str | None:
     return None if match is None else match[1]
 
 
-def _likely_delimiter(path: Path, lines: list[str]) -> str:
-    """Return a tab in .tsv files, else what gives most cells to lines that agree, else a comma."""
+def _likely_dialect(path: Path, lines: list[str]) -> Dialect:
+    """Return tabs in .tsv files, else what gives most cells to lines that agree, else commas."""
     if {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes}:
-        return "\t"
+        return Dialect("\t")
     scores = {}
     for delimiter in DELIMITERS:
         n_cells = next(_counts(Dialect(delimiter), lines), 0)
         scores[delimiter] = _agreement(Dialect(delimiter), lines) ** 2 * n_cells if n_cells > 1 else 0.0
-        if n_titles := _n_titles(delimiter, lines):
+        if n_titles := _n_titles(Dialect(delimiter), lines):
             below = lines[n_titles:]
             n_cells = next(_counts(Dialect(delimiter), below), 0)
             scores[delimiter] = max(scores[delimiter], _agreement(Dialect(delimiter), below) ** 2 * n_cells)
-    if not any(scores.values()) and _is_list_of_pictures(lines):
+    merged = Dialect(BLANK, merges_blanks=True)
+    if not any(scores.values()) and _is_list_of_pictures(merged, lines):
         log.info("The cells of %s are separated by blanks.", path)
-        return BLANK
+        return merged
     if not any(scores.values()):
         scores |= {delimiter: 1.0 for delimiter in DELIMITERS if lines and delimiter in lines[0]}
     likely = max(scores, key=scores.__getitem__)  # the first of equals
     if likely != ",":
         log.info("The cells of %s are separated by %s.", path, DELIMITERS[likely])
-    return likely
+    return Dialect(likely)
 
 
-def _is_list_of_pictures(lines: list[str]) -> bool:
-    """Return whether blanks, one or many, part each line alike, and one of the columns names pictures."""
-    lines = lines[_n_titles(BLANK, lines) :]
+def _is_list_of_pictures(dialect: Dialect, lines: list[str]) -> bool:
+    """Return whether blanks, one or many, part each line alike, and one of the columns names pictures.
+
+    A line that ends as a picture's name may be one as a whole ("my mug.jpg"), unless all before it are numbers.
+    """
+    lines = lines[_n_titles(dialect, lines) :]
     if not lines or usual_columns("image", [lines[0].strip()]):  # one column, "file name"
         return False
-    rows = [line.split() for line in lines]
+    header, *rows = (line.split() for line in lines)
     rows = rows[:-1] if len(lines) >= N_LINES - 1 else rows
-    is_table = len(rows) > 1 and len(set(map(len, rows))) == 1 < len(rows[0])
-    return is_table and any(all(map(is_picture_name, cells)) for cells in zip(*rows[1:], strict=True))
+    if not rows or len(header) < 2 or any(len(row) != len(header) for row in rows):
+        return False
+    named = [all(map(is_picture_name, cells)) for cells in zip(*rows, strict=True)]
+    return any(named[:-1]) or (named[-1] and all(cell.isdecimal() for row in rows for cell in row[:-1]))
 
 
 def _with_single_blanks(line: str) -> str:
     return BLANK.join(line.split())
 
 
-def _n_titles(delimiter: str, lines: list[str]) -> int:
+def _n_titles(dialect: Dialect, lines: list[str]) -> int:
     """Return how many lines stand above the header, if cells are separated so; titles are one line each."""
     rows = []
     with suppress(csv.Error):
-        rows = list(islice(Dialect(delimiter).reader(lines), N_LOOKED_AT))
+        rows = list(islice(dialect.reader(lines), N_LOOKED_AT))
     n_titles = n_title_rows(rows)
     return 0 if any(line.count('"') % 2 for line in lines[:n_titles]) else n_titles
 
@@ -197,7 +205,7 @@ def _agreement(dialect: Dialect, lines: list[str]) -> float:
 def _counts(dialect: Dialect, lines: list[str]) -> Iterator[int]:
     """Yield how many cells each row has, and 0 for one with text, more than blanks, behind a closing quote."""
     behind = re.compile(rf'" +(?={re.escape(dialect.delimiter)}|\s*$)')
-    remaining = (behind.sub('"', line) for line in lines)
+    remaining = (line if dialect.delimiter == BLANK else behind.sub('"', line) for line in lines)
     reader = dialect.reader(remaining, strict=True)
     while True:
         try:
