@@ -27,7 +27,6 @@ N_LINES = 200  # that are looked at
 BACKSLASH = "\\"
 UNQUOTED = ("\t", "|")  # what separates cells that stand without quotes, mostly
 MOST_LINES = 20_000  # that are looked at for quotes
-_CLOSED = re.compile(r'"(?:[^"]|"")*"')
 MOST_SHOWN = 60  # letters of a title
 
 log = logging.getLogger("embed_once")
@@ -98,7 +97,12 @@ def find_dialect(path: Path, encoding: str, settings: ExtractSettings) -> Dialec
 
 
 def _has_plain_quotes(path: Path, encoding: str, delimiter: str) -> bool:
-    """Return whether quotes begin cells in many lines and mostly end none, while all lines have as many delimiters."""
+    """Return whether quotes begin cells in many lines and mostly end none, while all lines have as many delimiters.
+
+    Blanks may stand around a cell that they enclose, and in it a delimiter, or quotes that are doubled or escaped.
+    """
+    between = re.escape(delimiter)
+    begun = re.compile(rf'(?:^|{between}) *"((?:[^"]|""|\\")*" *(?={between}|[\r\n]*$))?')
     n_closed = n_open = 0
     counts = set()
     with open_text(path, encoding) as file:
@@ -109,9 +113,8 @@ def _has_plain_quotes(path: Path, encoding: str, delimiter: str) -> bool:
             if len(counts) > 1:
                 return False
             if '"' in line:
-                begun = [cell for cell in line.rstrip("\r\n").split(delimiter) if cell.startswith('"')]
-                n = sum(map(bool, map(_CLOSED.fullmatch, begun)))
-                n_closed, n_open = n_closed + n, n_open + len(begun) - n
+                ends = begun.findall(line)
+                n_closed, n_open = n_closed + sum(map(bool, ends)), n_open + ends.count("")
     return n_open > n_closed
 
 
@@ -204,7 +207,7 @@ def _agreement(dialect: Dialect, lines: list[str]) -> float:
 
 def _counts(dialect: Dialect, lines: list[str]) -> Iterator[int]:
     """Yield how many cells each row has, and 0 for one with text, more than blanks, behind a closing quote."""
-    behind = re.compile(rf'" +(?={re.escape(dialect.delimiter)}|\s*$)')
+    behind = re.compile(rf'" +(?! )(?={re.escape(dialect.delimiter)}|\s*$)')
     remaining = (line if dialect.delimiter == BLANK else behind.sub('"', line) for line in lines)
     reader = dialect.reader(remaining, strict=True)
     while True:
