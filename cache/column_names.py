@@ -15,6 +15,7 @@ __all__ = [
     "mistyped_column",
     "near_column",
     "no_such_column",
+    "plain_name",
     "share_filled",
     "usual_column",
     "usual_columns",
@@ -101,8 +102,8 @@ def near_column(name: str, columns: Iterable[str]) -> str | None:
     >>> near_column("articletyp", ["id", "articleType"])
     'articleType'
     """
-    by_plain_name = {_plain(column): column for column in reversed(list(columns))}
-    near = difflib.get_close_matches(_plain(name), by_plain_name, n=1, cutoff=ALIKE)
+    by_plain_name = {plain_name(column): column for column in reversed(list(columns))}
+    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1, cutoff=ALIKE)
     return by_plain_name[near[0]] if near else None
 
 
@@ -117,10 +118,10 @@ def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
     >>> mistyped_column("articleType2", ["articleType"]), mistyped_column("category", ["subCategory"])
     (None, None)
     """
-    plain, near = _plain(name), near_column(name, columns)
-    if near is None or plain == _plain(near):
+    plain, near = plain_name(name), near_column(name, columns)
+    if near is None or plain == plain_name(near):
         return near
-    column = _plain(near)
+    column = plain_name(near)
     edits = difflib.SequenceMatcher(None, plain, column, autojunk=False).get_opcodes()
     n_slips = sum(max(to - since, there - here) for tag, since, to, here, there in edits if tag != "equal")
     adds = plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column)
@@ -135,6 +136,11 @@ def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str
     return f"{expected} Did you mean {near}?" if near else expected
 
 
+def plain_name(name: str) -> str:
+    """Return a column's name without what does not count in it: case, blanks, "_" and "-"."""
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
 def share_filled(cells: Sequence[str]) -> float:
     """Return the share of the cells that are more than blanks."""
     n_filled = cells.n_filled if isinstance(cells, StringColumn) else sum(bool(cell.strip()) for cell in cells)
@@ -143,7 +149,7 @@ def share_filled(cells: Sequence[str]) -> float:
 
 @functools.cache
 def _plain_usual_names(role: str) -> tuple[str, ...]:
-    return tuple(map(_plain, USUAL_NAMES[role]))
+    return tuple(map(plain_name, USUAL_NAMES[role]))
 
 
 def _spellings(name: str) -> tuple[str, str]:
@@ -153,8 +159,4 @@ def _spellings(name: str) -> tuple[str, str]:
     text = rest if namespace in NAMESPACES else text
     for note in NOTES:
         text = text.removesuffix(note).removeprefix(note).strip(SYMBOLS)
-    return _plain(name), _plain(text)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
+    return plain_name(name), plain_name(text)

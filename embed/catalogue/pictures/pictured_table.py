@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from cache.cloud.addresses import is_address
-from cache.column_names import PICTURE_KEYS, USUAL_NAMES, usual_columns
+from cache.column_names import PICTURE_KEYS, USUAL_NAMES, plain_name, usual_columns
 from cache.name_spellings import spelling_in
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
@@ -130,7 +130,8 @@ class PicturedTable:
         self.path = path
         self.has_rows = finder.settings.pictures == "rows"
         self.has_means = finder.settings.pictures == "mean"
-        splits = {} if SPLIT in table.columns else splits_of_files([Path(one.text) for one in templates])
+        has_splits = SPLIT in map(plain_name, table.columns)
+        splits = {} if has_splits else splits_of_files([Path(one.text) for one in templates])
         self._splits = {one: splits[Path(one.text)] for one in templates if splits}  # that folders of pictures say
         self.columns = list(table.columns) + ([image] if templates else []) + ([SPLIT] if splits else [])
         self.id_column = finder.find("id")
