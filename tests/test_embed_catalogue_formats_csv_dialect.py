@@ -229,6 +229,11 @@ def test_field_names_below_names_for_people_are_the_header(caplog, above, delimi
     assert "is left out" in caplog.text
 
 
+def test_a_name_with_a_colon_above_the_header_is_no_column_s():
+    rows, _ = read("Category:,Shoes\nSKU,Title,Image,Price\n1,red,1.jpg,5\n2,blue,2.jpg,6\n")
+    assert [row["Title"] for row in rows] == ["red", "blue"]
+
+
 def test_a_first_product_is_no_row_of_field_names():
     rows, _ = read("id,text,category\nA_1,photo,label\nA_2,photo,photo\nA_3,mug,mug\n")
     assert [row["id"] for row in rows] == ["A_1", "A_2", "A_3"]

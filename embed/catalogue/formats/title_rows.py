@@ -51,7 +51,8 @@ def n_title_rows(rows: Sequence[Sequence[str]]) -> int:
 
 def _n_roles(row: Sequence[str]) -> int:
     """Return how many roles a row has usual names of."""
-    return sum(bool(usual_columns(role, row)) for role in ROLES)
+    names = [cell for cell in row if not cell.endswith(":")]  # which stands above a header, before what it names
+    return sum(bool(usual_columns(role, names)) for role in ROLES)
 
 
 def _are_field_names(row: Sequence[str]) -> bool:
