@@ -13,6 +13,7 @@ from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
 __all__ = [
     "PictureList",
+    "is_name_or_url",
     "is_picture_name",
     "last_name",
     "list_pictures",
@@ -77,7 +78,7 @@ def list_pictures(cells: Sequence[str]) -> str:
     """
     filled = [cell for cell in cells if cell.strip()]
     pictures = list(dict.fromkeys(name for cell in filled for name in split_pictures(cell) or [cell.strip()]))
-    if len(pictures) > 1 and all(is_picture_name(name) or "://" in name for name in pictures):
+    if len(pictures) > 1 and all(map(is_name_or_url, pictures)):
         return json.dumps(pictures, ensure_ascii=False)
     return next(iter(filled), "")
 
@@ -100,6 +101,11 @@ def _parse(cell: str) -> object:
 def is_picture_name(name: str) -> bool:
     """Return whether a path or URL ends as that of a picture does."""
     return name.partition("?")[0].lower().endswith(PICTURE_SUFFIXES)
+
+
+def is_name_or_url(cell: str) -> bool:
+    """Return whether a cell is a picture's name, or a URL, whatever it ends with."""
+    return is_picture_name(cell.strip()) or "://" in cell
 
 
 def last_name(cell: str, n: int = 1) -> str:
