@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 
 import pytest
 from formats import rows_of
 
 from embed import ExtractSettings
+from embed.catalogue.formats import sidecars
 from embed.catalogue.open_table import open_table, usual_modalities
 from embed.catalogue.pictures.pictured_table import open_pictured
 
@@ -142,3 +144,14 @@ def test_what_cannot_be_read_or_has_no_other_is_told_and_loses_no_row(shop, capl
     assert "2 pictures of" in caplog.text
     assert "have no .json beside it that can be read, such as mugs/6.jpg" in caplog.text
     assert "mugs/8.json. They are not read" in caplog.text
+
+
+def test_each_sidecar_is_read_once_however_often_the_rows_are_asked_for(shop, monkeypatch):
+    path = shop({f"{n}": {"title": f"mug {n}"} for n in range(30)})
+    read = Counter()
+    text_of = sidecars._text_of
+    monkeypatch.setattr(sidecars, "_text_of", lambda path: read.update([path.name]) or text_of(path))
+    table = open_table(path)
+    assert rows_of(table) == rows_of(table)
+    assert (len(read), min(read.values())) == (30, 1)  # more often where they are looked at first
+    assert sum(n == 1 for n in read.values()) == 30 - sidecars.N_LOOKED_AT

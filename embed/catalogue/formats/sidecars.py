@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, ClassFolders
 from embed.catalogue.formats.json_lines import Names, parse_object
 from embed.catalogue.list_columns import keeps_lists
 from embed.catalogue.pictures.picture_lists import is_name_or_url, last_name
+from embed.catalogue.table import BATCH_ROWS
 from embed.settings import ExtractSettings
 
 __all__ = ["Sidecars", "find_sidecars"]
@@ -47,12 +48,12 @@ class Sidecars(ClassFolders):
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
         self._suffix = find_sidecars(path)
         self._keeps_lists = partial(keeps_lists, settings=settings)
-        self._unread: list[str] = []
+        self._read = lru_cache(BATCH_ROWS)(self._read_anew)  # as often as batches are asked for
         super().__init__(path, settings)
         names = Names(path)
         ids = []
         for picture in self._pictures(Counter()):
-            row = self._read(picture)
+            row = self._read(picture) or {}
             names.add(row)
             ids.append(row.get("id") or "")
         self._has_ids = len(set(filter(str.strip, ids))) == len(ids)
@@ -65,27 +66,25 @@ class Sidecars(ClassFolders):
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the pictures in the order of their folders' names and their own."""
-        self._unread = []
+        unread: list[str] = []
         for batch in super().batches():
-            rows = [self._read(picture) for picture in batch["image"]]
+            read = [self._read(picture) for picture in batch["image"]]
+            unread += [picture for picture, row in zip(batch["image"], read, strict=True) if row is None]
+            rows = [row or {} for row in read]
             if self._has_ids:
                 batch["id"] = [row.get("id") or path for row, path in zip(rows, batch["id"], strict=True)]
             told = [name for name in self.columns if name not in batch]
             yield batch | {name: [row.get(name) or "" for row in rows] for name in told}
-        if self._unread:
+        if unread:
             log.warning(
                 "%s of %s no %s beside it that can be read, such as %s: these cells are empty.",
-                plural(len(self._unread), "picture"), f"{self.path} {'has' if len(self._unread) == 1 else 'have'}",
-                self._suffix, self._unread[0],
+                plural(len(unread), "picture"), f"{self.path} {'has' if len(unread) == 1 else 'have'}",
+                self._suffix, unread[0],
             )  # fmt: skip
 
-    def _read(self, picture: str) -> dict[str, str | None]:
-        """Return the cells of a picture's sidecar; none where there is none, or one that is no object or text."""
+    def _read_anew(self, picture: str) -> dict[str, str | None] | None:
         place = Path(getattr(picture, "place", self.path / picture))
-        cells = _cells_beside(place, self._suffix, keeps_lists=self._keeps_lists)
-        if cells is None:
-            self._unread.append(str(picture))
-        return cells or {}
+        return _cells_beside(place, self._suffix, keeps_lists=self._keeps_lists)
 
     def _beside(self, names: list[str]) -> set[str]:
         pictures = {name for name in names if name.lower().endswith(PICTURE_SUFFIXES)}
