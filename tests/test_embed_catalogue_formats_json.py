@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import shutil
 import subprocess
 from pathlib import Path
@@ -195,3 +196,17 @@ def test_whether_lists_of_a_column_stay_is_asked_once_a_table(monkeypatch):
     rows = read("".join(json.dumps({"id": n, "tags": ["a"], "labels": ["b"]}) + "\n" for n in range(9)))
     assert rows[8] == {"id": "8", "labels": '["b"]'}
     assert asked == ["tags", "labels"]
+
+
+def test_a_list_without_a_language_is_an_empty_cell_among_texts_with_one_and_no_bad_line(caplog):
+    caplog.set_level(logging.INFO, "embed_once")
+    texts = [[{"language_tag": "en_US", "value": "red"}]] * 3 + [[{"value": "blue"}], {"value": "x"}]
+    rows = read("\n".join(json.dumps({"id": n, "color": value}) for n, value in enumerate(texts)))
+    assert [row["color"] for row in rows] == ["red", "red", "red", "", ""]
+    assert "holds 2 lists without a language: these cells are empty" in caplog.text
+
+
+def test_a_list_among_plain_texts_is_a_bad_line_though_one_has_a_language():
+    values = ["red", "red", "red", [{"language_tag": "en_US", "value": "blue"}], ["x"]]
+    rows = read("\n".join(json.dumps({"id": n, "color": value}) for n, value in enumerate(values)))
+    assert [row["color"] for row in rows] == ["red", "red", "red", "blue"]

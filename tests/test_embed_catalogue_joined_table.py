@@ -3,12 +3,15 @@
 import logging
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from formats import rows_of
 from support import write_catalogue
 
 from embed import CatalogueError, ExtractSettings, InspectSettings, inspect, read_catalogue
 from embed.catalogue.open_table import open_table
+from embed.contents.file_ranges import PlacedCell
 
 ROWS = [{"id": f"{n:03}", "image": f"{n}.png", "text": f"cup {n}"} for n in range(5)]
 LABELS = "id,label\n003,red\n000,blue\n001,red\n777,red\n"
@@ -107,6 +110,35 @@ def test_several_pictures_of_a_product_in_a_second_table_are_a_list(join, caplog
     assert "has several rows of 1 of its 2 ids: their pictures in image_url are one product's" in caplog.text
 
 
-def test_labels_of_several_rows_of_an_id_must_agree(join):
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "id,image,label\n001,a.png,red\n001,b.png,blue\n",
+        "id,image,kind\n001,a.png,mug\n001,b.png,vase\n",
+        "id,image,kind\n001,a.png,mug\n001,b.png,\n",
+        "id,image,kind\n001,a.png,mug\n001,a.png,mug\n",
+        "id,image,kind\n001,,mug\n001,,mug\n",
+        "id,image,kind\n001,1,mug\n001,2,mug\n",
+    ],
+    ids=["labels", "another column", "an empty cell", "the same pictures", "no pictures", "numbers"],
+)
+def test_rows_of_an_id_that_differ_in_more_than_pictures_are_an_error(join, labels):
     with pytest.raises(CatalogueError, match="each id to stand once in .*, but id has '001' 2 times"):
-        join("id,image,label\n001,a.png,red\n001,b.png,blue\n", [{"id": "001", "text": "cup"}])
+        join(labels, [{"id": "001", "text": "cup"}])
+
+
+def test_rows_without_an_id_are_not_one_product(join):
+    with pytest.raises(CatalogueError, match="each id to stand once in .*, but id has '' 2 times"):
+        join("id,image\n001,c.png\n,a.png\n,b.png\n", [{"id": "001", "text": "cup"}])
+
+
+def test_pictures_inside_the_second_table_stay_where_they_are(tmp_path):
+    def pictures(ids):
+        image = [{"bytes": b"x", "path": f"{n}.png"} for n in range(len(ids))]
+        pyarrow.parquet.write_table(pyarrow.table({"id": ids, "image": image}), tmp_path / "y.parquet")
+        path = write_catalogue(tmp_path, [{"id": "001", "text": "cup"}, {"id": "002", "text": "mug"}])
+        return rows_of(open_table(path, ExtractSettings(labels=tmp_path / "y.parquet")))
+
+    assert all(isinstance(row["image"], PlacedCell) for row in pictures(["001", "002"]))
+    with pytest.raises(CatalogueError, match="each id to stand once in .*, but id has '001' 2 times"):
+        pictures(["001", "001", "002"])

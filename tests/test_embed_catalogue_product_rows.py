@@ -7,6 +7,7 @@ from formats import rows_of
 
 from embed import CatalogueError, ExtractSettings, read_catalogue
 from embed.catalogue.open_table import open_table
+from embed.catalogue.pictures.pictured_table import open_pictured
 
 HEADER = "Handle,Title,Vendor,Type,Option,Image Src\n"
 EXPORT = HEADER + (
@@ -37,7 +38,7 @@ def test_rows_of_one_handle_are_one_product_with_its_first_cells(tmp_path, monke
     monkeypatch.setattr("embed.catalogue.formats.csv.PIECE_ROWS", n_rows)
     assert [list(row.values()) for row in rows_of(table)] == PRODUCTS
     assert "one Handle and no further Title are one product" in caplog.text
-    assert "6 rows, 3 products." in caplog.text
+    assert "not empty, and all in Image Src: 6 rows, 3 products." in caplog.text
 
 
 def test_pictures_of_all_rows_are_the_product_s(tmp_path):
@@ -47,6 +48,30 @@ def test_pictures_of_all_rows_are_the_product_s(tmp_path):
     rows = read_catalogue(tmp_path / "export.csv", ExtractSettings(pictures="rows"))
     assert list(rows.columns["Image Src"]) == ["cup-0.png", "cup-1.png", "plate-1.png", "bowl-0.png"]
     assert list(rows.ids) == ["cup", "cup#2", "plate", "bowl"]
+
+
+@pytest.mark.parametrize("template", [(), "images/{image}.png"])
+def test_numbers_of_pictures_are_no_list_but_the_first_makes_a_path(tmp_path, caplog, template):
+    caplog.set_level(logging.INFO, "embed_once")
+    (tmp_path / "images").mkdir()
+    for number in range(1, 7):
+        (tmp_path / "images" / f"{number}.png").write_bytes(b"x")
+    rows = "id,title,image\ncup,A cup,1\ncup,,2\nplate,A plate,3\nplate,,4\nbowl,A bowl,5\nbowl,,6\n"
+    (tmp_path / "export.csv").write_text(rows)
+    table, settings = open_pictured(tmp_path / "export.csv", ExtractSettings(image_template=template))
+    paths = [row[settings.image_column] for row in rows_of(table)]
+    assert paths == ["images/1.png", "images/3.png", "images/5.png"]
+    assert "with the first cell that is not empty: 6 rows" in caplog.text
+
+
+def test_a_template_makes_paths_of_products_with_several_pictures(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("cup-0", "cup-1", "plate-1", "bowl-0"):
+        (tmp_path / "images" / f"{name}.png").write_bytes(b"x")
+    (tmp_path / "export.csv").write_text(EXPORT)
+    table, settings = open_pictured(tmp_path / "export.csv", ExtractSettings(image_template="images/{Image Src}"))
+    paths = [row[settings.image_column] for row in rows_of(table)]
+    assert paths == ["images/cup-0.png", "images/plate-1.png", "images/bowl-0.png"]
 
 
 def test_handles_are_the_ids_then(tmp_path):

@@ -179,6 +179,7 @@ def test_nan_is_refused_where_nothing_else_is_there(modalities):
         ({"fusion": "late", "weights": {"text": -1, "image": 2}}, "^weights: expected one non-negative number"),
         ({"max_epochs": 0}, "^max_epochs: expected"),
         ({"fusion": "late", "weights": 0.4}, "weights such as"),
+        ({"fusion": "late", "weights": np.array([0.4, 0.6])}, "weights such as"),
     ],
 )
 def test_a_parameter_out_of_its_range_is_a_named_error(settings, message):

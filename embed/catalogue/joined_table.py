@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cache.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder
-from embed.catalogue.pictures.picture_lists import list_pictures
+from embed.catalogue.pictures.picture_lists import is_name_or_url, list_pictures
 from embed.catalogue.table import Table
+from embed.contents.file_ranges import PlacedCell
 from embed.errors import CatalogueError
 from embed.settings import ExtractSettings
 
 __all__ = ["JoinedTable"]
+
+OF_PICTURES = {"alt", "alt_text", "height", "image_id", "position", "url", "width"}  # columns that tell of a picture
 
 Batch = dict[str, list[str]]
 
@@ -29,13 +32,13 @@ class JoinedTable:
     whose cells in the second are all different. Of another column that both have, the cell that is not
     empty counts.
 
-    Where the second table has several rows of an id with a picture each, their pictures are a list, and of other
-    columns the first cells count that are not empty; labels must agree.
+    Where the second table has several rows of an id that name a picture each, and differ in nothing but pictures and
+    what tells of these, the pictures are a list.
 
     Memory: the second table.
 
     Raises:
-        CatalogueError: there is no such column, or an id stands in the second table twice.
+        CatalogueError: there is no such column, or an id stands in the second table twice otherwise.
     """
 
     def __init__(self, table: Table, second: Table, path: Path, settings: ExtractSettings) -> None:
@@ -122,24 +125,34 @@ def _with_lists(ids: list[str], columns: Batch, path: Path, settings: ExtractSet
     places: dict[str, list[int]] = {}
     for place, one in enumerate(ids):
         places.setdefault(one, []).append(place)
-    labels = [name for name in {settings.label, *usual_columns("label", columns)} if name in columns]
-    several = [some for some in places.values() if len(some) > 1]
+    several = {one: some for one, some in places.items() if len(some) > 1}
+    of_pictures = {*usual_columns("image", columns), *(name for name in columns if name.lower() in OF_PICTURES)}
+    others = [cells for name, cells in columns.items() if name not in of_pictures | {image}]
     if (
         image is None
         or not several
-        or any(len({columns[name][n] for n in some}) > 1 for name in labels for some in several)
+        or not all(map(str.strip, several))
+        or not all(_are_pictures([columns[image][place] for place in some]) for some in several.values())
+        or any(len({cells[place] for place in some}) > 1 for cells in others for some in several.values())
     ):
         return ids, columns
-    listed: Batch = {}
-    for name, cells in columns.items():
-        rows = ([cells[place] for place in some] for some in places.values())
-        listed[name] = [list_pictures(row) if name == image else next(filter(str.strip, row), "") for row in rows]
+    listed = {name: [cells[some[0]] for some in places.values()] for name, cells in columns.items()}
+    rows = {one: row for row, one in enumerate(places)}
+    for one, some in several.items():
+        listed[image][rows[one]] = list_pictures([columns[image][place] for place in some])
     log.info(
-        "%s has several rows of %d of its %d ids: their pictures in %s are one product's, and of other columns the "
-        "first cell that is not empty counts.",
+        "%s has several rows of %d of its %d ids: their pictures in %s are one product's; of what else tells of these "
+        "the first row's counts.",
         path, len(several), len(places), image,
     )  # fmt: skip
     return list(places), listed
+
+
+def _are_pictures(cells: Sequence[str]) -> bool:
+    """Return whether cells are distinct names of pictures, none of which is inside a file."""
+    return len(set(cells)) == len(cells) and all(
+        is_name_or_url(cell) and not isinstance(cell, PlacedCell) for cell in cells
+    )
 
 
 def _check_ids(ids: list[str], column: str, path: Path) -> None:

@@ -22,8 +22,8 @@ log = logging.getLogger("embed_once")
 class ProductRows:
     """A table of which rows that follow one another with one id, and no title but in the first, are one product.
 
-    Of each column the product has the first cell that is not empty, and of pictures all, as a list. Memory holds no
-    more than one batch.
+    Of each column the product has the first cell that is not empty, and where cells name pictures all of them, as a
+    list. Memory holds no more than one batch.
     """
 
     def __init__(self, table: Table, path: Path, *, key: str, titles: Sequence[str], image: str | None) -> None:
@@ -33,6 +33,7 @@ class ProductRows:
         self.titles = titles
         self.image = image
         self.columns = table.columns
+        self._has_lists = False  # of pictures of several rows
         self._is_told = False
 
     @property
@@ -58,9 +59,10 @@ class ProductRows:
         if not self._is_told:
             self._is_told = True
             log.info(
-                "Rows of %s with one %s and no further %s are one product, with the first cell that is not empty, and "
-                "all pictures: %d rows, %d products.",
-                self.path, self.key, " or ".join(self.titles), n_rows, n_products,
+                "Rows of %s with one %s and no further %s are one product, with the first cell that is not empty%s: "
+                "%d rows, %d products.",
+                self.path, self.key, " or ".join(self.titles), f", and all in {self.image}" * self._has_lists,
+                n_rows, n_products,
             )  # fmt: skip
 
     def _merge(self, rows: Batch) -> Batch:
@@ -68,16 +70,17 @@ class ProductRows:
         starts = [row for row, is_part in enumerate(goes_on) if not is_part]
         spans = list(zip(starts, [*starts[1:], len(goes_on)], strict=True))
         return {
-            name: [
-                cells[start]
-                if end - start == 1
-                else list_pictures(cells[start:end])
-                if name == self.image
-                else next(filter(str.strip, cells[start:end]), "")
-                for start, end in spans
-            ]
+            name: [cells[start] if end - start == 1 else self._cell_of(name, cells[start:end]) for start, end in spans]
             for name, cells in rows.items()
         }
+
+    def _cell_of(self, name: str, cells: Sequence[str]) -> str:
+        first = next(filter(str.strip, cells), "")
+        if name != self.image:
+            return first
+        pictures = list_pictures(cells)
+        self._has_lists |= pictures != first
+        return pictures
 
 
 def merge_products(table: Table, path: Path, settings: ExtractSettings) -> Table:

@@ -92,7 +92,7 @@ def find_late_weights(weights: object, modalities: Sequence[str]) -> dict[str, f
     """
     if isinstance(weights, Mapping):
         weights = ",".join(f"{name}={number}" for name, number in weights.items())
-    if weights in FITTED_WEIGHTS:
+    if isinstance(weights, str) and weights in FITTED_WEIGHTS:
         raise SettingError(
             f"Expected weights to be one number per modality ({', '.join(sorted(modalities))}), got {weights!r}, which "
             "heads-train fits. Take its run, or fusion='stack', which learns what each modality is worth."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.column_names import usual_columns
+from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.json_items import find_items, hint_for
 from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
@@ -44,7 +45,8 @@ class JsonLinesTable:
     Numbers stay as they are written, ``null`` and ``NaN`` are empty cells, and so are names that an object lacks. A
     line or item that is no object is bad, and so is one with a list or an object where most have none. Lists of
     pictures and labels stay as JSON, so that one can be chosen: those of columns that are asked for, or are called so.
-    Of texts in several languages, each an object with its ``value``, the English ones are the cell, else the first's.
+    Of texts in several languages, each an object with its ``value``, the English ones are the cell, else the first's;
+    in a column that is plain through these alone, other lists and objects are empty cells.
 
     Raises:
         CatalogueError: the file is empty or no text in this encoding, most lines are bad, or one is and `bad_lines`
@@ -63,6 +65,10 @@ class JsonLinesTable:
             n_good += 1
         self.bad_lines.check_most(n_good, hint=hint_for(self._first_bad))
         self.columns = names.plain()
+        self._never_nested = [name for name in self.columns if names.is_mostly_plain(name)]
+        for name in self.columns:
+            if name not in self._never_nested and (n := names.n_nested[name]):
+                log.info("%s of %s holds %s without a language: these cells are empty.", name, path, plural(n, "list"))
         held = self._held() if n_good == 1 else ""
         if n_good and not self.columns:
             raise CatalogueError(
@@ -76,7 +82,7 @@ class JsonLinesTable:
         """Yield the rows in the file's order, each column a list of cells."""
         batch: dict[str, list[str]] = {name: [] for name in self.columns}
         n_rows = n_good = 0
-        for row in self._rows(plain=self.columns):
+        for row in self._rows(plain=self._never_nested):
             for name, cells in batch.items():
                 cells.append(row.get(name) or "")
             n_rows += 1
@@ -155,6 +161,7 @@ class Names:
         self.path = path
         self.n_nested: dict[str, int] = {}
         self.n_plain: Counter[str] = Counter()  # not empty
+        self.n_translated: Counter[str] = Counter()  # texts in several languages
 
     def add(self, row: dict[str, str | None]) -> None:
         """Note an object's names.
@@ -165,7 +172,7 @@ class Names:
         for name, cell in row.items():
             self.n_nested[name] = self.n_nested.get(name, 0) + (cell is None)
             if cell:
-                self.n_plain[name] += 1
+                (self.n_translated if isinstance(cell, Translated) else self.n_plain)[name] += 1
         if len(self.n_nested) > MOST_NAMES:
             raise CatalogueError(
                 "Expected the objects of a catalogue to share their names, which are its columns, but those of "
@@ -175,7 +182,7 @@ class Names:
 
     def plain(self) -> list[str]:
         """Return the names of values most of which are plain; a note tells the others."""
-        left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name]]
+        left_out = [name for name, n in self.n_nested.items() if n > self.n_plain[name] + self.n_translated[name]]
         if left_out:
             log.info(
                 "%s of %s %s lists or objects, which are no plain cells: %s left out%s.",
@@ -185,6 +192,16 @@ class Names:
                 LISTS_STAY,
             )
         return [name for name in self.n_nested if name not in left_out]
+
+    def is_mostly_plain(self, name: str) -> bool:
+        """Return whether most values of a name are plain without those in several languages."""
+        return self.n_nested[name] + self.n_translated[name] <= self.n_plain[name]
+
+
+class Translated(str):
+    """A cell of texts in several languages, which is one of these."""
+
+    __slots__ = ()
 
 
 def parse_object(text: str, *, keeps_lists: Callable[[str], bool] = lambda _: False) -> dict[str, str | None]:
@@ -259,7 +276,7 @@ def _cell(value: Any) -> str | None:
         languages = list(map(_language, value))
         chosen = next((one for one in languages if one.lower().startswith("en")), languages[0])
         texts = (one["value"] for one, language in zip(value, languages, strict=True) if language == chosen)
-        return _text(SEPARATOR.join(dict.fromkeys(texts)))
+        return Translated(_text(SEPARATOR.join(dict.fromkeys(texts))))
     return None
 
 

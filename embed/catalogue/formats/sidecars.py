@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,16 +18,16 @@ from embed.amounts import plural
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, ClassFolders
 from embed.catalogue.formats.json_lines import Names, parse_object
 from embed.catalogue.list_columns import keeps_lists
+from embed.catalogue.pictures.picture_lists import is_name_or_url, last_name
+from embed.catalogue.table import BATCH_ROWS
 from embed.settings import ExtractSettings
 
 __all__ = ["Sidecars", "find_sidecars"]
 
 N_LOOKED_AT = 20  # pictures
-MOSTLY = 0.5  # of these, that have a sidecar
+MOSTLY = 0.5  # of these, that have texts beside them, and different ones
 MOST_BYTES = 2**24  # of one
 SUFFIXES = (".json", ".txt")  # an object of cells, or a text
-FOLDER = "folder"  # the column of what class folders say, where sidecars have labels
-ANNOTATIONS = {"annotations", "imageData", "objects", "shapes"}  # of places in a picture, which are no product's cells
 
 log = logging.getLogger("embed_once")
 
@@ -35,9 +35,9 @@ log = logging.getLogger("embed_once")
 class Sidecars(ClassFolders):
     """The pictures below a folder as `ClassFolders` has them, with the cells that the file beside each has.
 
-    Of a JSON object each name is a column; a text is one. An ``id`` and labels of theirs go before the paths and the
-    folders' names. A picture without a sidecar, or with one that cannot be read, has empty cells, which is told, and
-    so are sidecars without a picture.
+    Of a JSON object each name is a column but those that class folders have: their names stay the labels and splits. An
+    ``id`` goes before the paths where each picture has another. A picture without a sidecar, or with one that cannot be
+    read, has empty cells, which is told, and so are sidecars without a picture.
 
     Raises:
         CatalogueError: names differ from one to another so much that they are no columns.
@@ -48,50 +48,43 @@ class Sidecars(ClassFolders):
     def __init__(self, path: Path, settings: ExtractSettings) -> None:
         self._suffix = find_sidecars(path)
         self._keeps_lists = partial(keeps_lists, settings=settings)
-        self._unread: list[str] = []
+        self._read = lru_cache(BATCH_ROWS)(self._read_anew)  # as often as batches are asked for
         super().__init__(path, settings)
-        own = self.columns
-        if self._suffix == ".txt":
-            told = ["text"]
-        else:
-            names = Names(path)
-            for picture in self._pictures(Counter()):
-                names.add(self._read(picture))
-            told = [name for name in names.plain() if name != "image"]
-        self._folder = FOLDER if usual_columns("label", told) and "label" in own else "label"
-        own = [self._folder if name == "label" else name for name in own]
-        self.columns = [*own, *(name for name in told if name not in own)]
-        log.info("%s files of %s tell of the pictures that they are called as.", self._suffix, path)
+        names = Names(path)
+        ids = []
+        for picture in self._pictures(Counter()):
+            row = self._read(picture) or {}
+            names.add(row)
+            ids.append(row.get("id") or "")
+        self._has_ids = len(set(filter(str.strip, ids))) == len(ids)
+        self.columns += [name for name in names.plain() if name not in self.columns]
+        log.info(
+            "%s files of %s tell of the pictures that they are called as.%s",
+            self._suffix, path,
+            " Their id is left out, since not each picture has another." if any(ids) and not self._has_ids else "",
+        )  # fmt: skip
 
     def batches(self) -> Iterator[dict[str, list[str]]]:
         """Yield the pictures in the order of their folders' names and their own."""
-        self._unread = []
+        unread: list[str] = []
         for batch in super().batches():
-            if "label" in batch:
-                batch[self._folder] = batch.pop("label")
-            rows = [self._read(picture) for picture in batch["image"]]
-            for name in self.columns:
-                if name != "image":
-                    cells = batch.get(name) or [""] * len(rows)
-                    batch[name] = [row.get(name) or cell for row, cell in zip(rows, cells, strict=True)]
-            yield {name: batch[name] for name in self.columns}
-        if self._unread:
+            read = [self._read(picture) for picture in batch["image"]]
+            unread += [picture for picture, row in zip(batch["image"], read, strict=True) if row is None]
+            rows = [row or {} for row in read]
+            if self._has_ids:
+                batch["id"] = [row.get("id") or path for row, path in zip(rows, batch["id"], strict=True)]
+            told = [name for name in self.columns if name not in batch]
+            yield batch | {name: [row.get(name) or "" for row in rows] for name in told}
+        if unread:
             log.warning(
                 "%s of %s no %s beside it that can be read, such as %s: these cells are empty.",
-                plural(len(self._unread), "picture"), f"{self.path} {'has' if len(self._unread) == 1 else 'have'}",
-                self._suffix, self._unread[0],
+                plural(len(unread), "picture"), f"{self.path} {'has' if len(unread) == 1 else 'have'}",
+                self._suffix, unread[0],
             )  # fmt: skip
 
-    def _read(self, picture: str) -> dict[str, str | None]:
-        """Return the cells of a picture's sidecar; none where there is none, or one that is no object or text."""
-        for path in _places(Path(getattr(picture, "place", self.path / picture)), self._suffix):
-            with suppress(ValueError):
-                if (text := _text_of(path)) is not None:
-                    if self._suffix == ".txt":
-                        return {"text": text.strip()}
-                    return parse_object(text, keeps_lists=self._keeps_lists)
-        self._unread.append(str(picture))
-        return {}
+    def _read_anew(self, picture: str) -> dict[str, str | None] | None:
+        place = Path(getattr(picture, "place", self.path / picture))
+        return _cells_beside(place, self._suffix, keeps_lists=self._keeps_lists)
 
     def _beside(self, names: list[str]) -> set[str]:
         pictures = {name for name in names if name.lower().endswith(PICTURE_SUFFIXES)}
@@ -100,30 +93,60 @@ class Sidecars(ClassFolders):
 
 
 def find_sidecars(path: Path) -> str:
-    """Return the suffix of the files beside most of the first pictures below a folder; "" where they have none.
+    """Return the suffix of the files with texts beside most of the first pictures below a folder; "" where none are.
 
-    Annotations of places in pictures, as of LabelMe's and YOLO's, tell nothing of a product.
+    The texts differ, as names of classes and of cameras do not. Objects that name their pictures in a folder without
+    others are a table, which may have products without pictures, and with several.
     """
     pictures = list(islice(_pictures(path), N_LOOKED_AT))
     for suffix in SUFFIXES:
-        texts = [next(filter(None, map(_text_of, _places(picture, suffix))), "") for picture in pictures]
-        if pictures and sum(_tells(text, suffix) for text in texts) >= MOSTLY * len(pictures):
+        rows = {picture: cells for picture in pictures if (cells := _cells_beside(picture, suffix))}
+        if rows and _are_table(path, rows):
+            return ""
+        texts = {_told(picture, cells) for picture, cells in rows.items()} - {""}
+        if len(texts) > MOSTLY * len(pictures):
             return suffix
     return ""
 
 
-def _tells(text: str, suffix: str) -> bool:
-    """Return whether a sidecar's text tells of a product.
+def _are_table(path: Path, rows: Mapping[Path, Mapping[str, str | None]]) -> bool:
+    """Return whether sidecars right in a folder share their names, and all have a cell that names the picture."""
+    return len({frozenset(cells) for cells in rows.values()}) == 1 and all(
+        picture.parent == path and picture.stem.lstrip("0") in {_stem(cell).lstrip("0") for cell in cells.values()}
+        for picture, cells in rows.items()
+    )
 
-    >>> _tells('{"title": "cup"}', ".json"), _tells('{"shapes": []}', ".json"), _tells("0 0.5 0.5 1 1", ".txt")
+
+def _stem(cell: str | None) -> str:
+    return Path(last_name(cell or "")).stem
+
+
+def _told(picture: Path, cells: Mapping[str, str | None]) -> str:
+    """Return the text that a picture's sidecar tells of it; "" where it tells none."""
+    texts = ((cells[name] or "").strip() for name in usual_columns("text", cells))
+    return next((one for one in texts if _has_words(one) and one != picture.stem and not is_name_or_url(one)), "")
+
+
+def _cells_beside(
+    picture: Path, suffix: str, *, keeps_lists: Callable[[str], bool] = lambda _: True
+) -> dict[str, str | None] | None:
+    """Return the cells of a picture's sidecar; None where there is none, or one that is no object or text."""
+    for path in (picture.with_suffix(suffix), picture.with_name(picture.name + suffix)):
+        with suppress(ValueError):
+            if (text := _text_of(path)) is not None:
+                return {"text": text.strip()} if suffix == ".txt" else parse_object(text, keeps_lists=keeps_lists)
+    return None
+
+
+def _has_words(text: str) -> bool:
+    """Return whether words are half of a text, and not numbers most, as of boxes and outlines in pictures.
+
+    >>> _has_words("a red mug, 0.5 l"), _has_words("0 0.5 0.5 9.5e-05 1"), _has_words("10,20,30,20,30,40,mugs")
     (True, False, False)
     """
-    if suffix == ".txt":
-        return any(character.isalpha() for character in text)
-    with suppress(ValueError, RecursionError):
-        value = json.loads(text)
-        return isinstance(value, dict) and bool(value) and not ANNOTATIONS & value.keys()
-    return False
+    parts = re.findall(r"[^\s,;]+", text)
+    n_words = sum(re.match(r"\W*[^\W\d_]", part) is not None for part in parts)
+    return n_words > 0 and 2 * n_words >= len(parts)
 
 
 def _pictures(path: Path) -> Iterator[Path]:
@@ -132,10 +155,6 @@ def _pictures(path: Path) -> Iterator[Path]:
         for name in sorted(names):
             if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
                 yield Path(folder, name)
-
-
-def _places(picture: Path, suffix: str) -> tuple[Path, Path]:
-    return picture.with_suffix(suffix), picture.with_name(picture.name + suffix)
 
 
 def _text_of(path: Path) -> str | None:

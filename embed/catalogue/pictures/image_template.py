@@ -68,13 +68,13 @@ class ImageTemplate:
         return path
 
     def paths(self, row: Mapping[str, str]) -> list[str]:
-        """Return the paths for a row's cells, several where a cell lists pictures and the template takes last names.
+        """Return the paths for a row's cells, several where a cell lists pictures.
 
         >>> ImageTemplate("images/{urls:name}").paths({"urls": "https://x.y/a.jpg, https://x.y/b.jpg"})
         ['images/a.jpg', 'images/b.jpg']
         """
-        for _, name, spec in self._parts:
-            if name is not None and _takes_names(spec) and (listed := split_pictures(row[name])):
+        for name in self.columns:
+            if listed := split_pictures(row[name]):
                 return [path for one in listed if (path := self.path({**row, name: one}))]
         return [path] if (path := self.path(row)) else []
 
@@ -109,10 +109,6 @@ def with_last_names(path: str, column: str, n: int) -> str:
 def literal(text: str) -> str:
     """Return a text as a template has it that is no column."""
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def _takes_names(spec: str) -> bool:
-    return spec in ("name", "stem") or _LAST.fullmatch(spec) is not None
 
 
 def _formatted(cell: str, spec: str) -> str:

@@ -13,6 +13,7 @@ from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES
 
 __all__ = [
     "PictureList",
+    "is_name_or_url",
     "is_picture_name",
     "last_name",
     "list_pictures",
@@ -67,14 +68,19 @@ def split_pictures(cell: str) -> list[str] | None:
 
 
 def list_pictures(cells: Sequence[str]) -> str:
-    """Return the pictures that several cells name, each once, as a cell lists them.
+    """Return the pictures that several cells name, each once, as a cell lists them; else the first that is not empty.
 
-    >>> list_pictures(["1.jpg", "", "2.jpg", "1.jpg"]), list_pictures(["", "1.jpg"]), list_pictures([""])
-    ('["1.jpg", "2.jpg"]', '1.jpg', '')
+    They are named where all cells that are not empty are pictures' names or URLs, and not numbers, say, of which a
+    template makes paths.
+
+    >>> list_pictures(["1.jpg", "", "2.jpg", "1.jpg"]), list_pictures(["", "1.jpg"]), list_pictures(["1", "2"])
+    ('["1.jpg", "2.jpg"]', '1.jpg', '1')
     """
-    names = (name for cell in cells for name in split_pictures(cell) or [cell.strip()] if name)
-    pictures = list(dict.fromkeys(names))
-    return json.dumps(pictures, ensure_ascii=False) if len(pictures) > 1 else "".join(pictures)
+    filled = [cell for cell in cells if cell.strip()]
+    pictures = list(dict.fromkeys(name for cell in filled for name in split_pictures(cell) or [cell.strip()]))
+    if len(pictures) > 1 and all(map(is_name_or_url, pictures)):
+        return json.dumps(pictures, ensure_ascii=False)
+    return next(iter(filled), "")
 
 
 def _named(item: object) -> str | None:
@@ -95,6 +101,11 @@ def _parse(cell: str) -> object:
 def is_picture_name(name: str) -> bool:
     """Return whether a path or URL ends as that of a picture does."""
     return name.partition("?")[0].lower().endswith(PICTURE_SUFFIXES)
+
+
+def is_name_or_url(cell: str) -> bool:
+    """Return whether a cell is a picture's name, or a URL, whatever it ends with."""
+    return is_picture_name(cell.strip()) or "://" in cell
 
 
 def last_name(cell: str, n: int = 1) -> str:
