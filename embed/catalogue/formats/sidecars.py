@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from embed.amounts import plural
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, ClassFolders
 from embed.catalogue.formats.json_lines import Names, parse_object
 from embed.catalogue.list_columns import keeps_lists
+from embed.catalogue.pictures.files import pictures_below
 from embed.catalogue.pictures.picture_lists import is_name_or_url, last_name
 from embed.catalogue.table import BATCH_ROWS
 from embed.settings import ExtractSettings
@@ -98,7 +98,7 @@ def find_sidecars(path: Path) -> str:
     The texts differ, as names of classes and of cameras do not. Objects that name their pictures in a folder without
     others are a table, which may have products without pictures, and with several.
     """
-    pictures = list(islice(_pictures(path), N_LOOKED_AT))
+    pictures = [path / name for name in islice(pictures_below(path), N_LOOKED_AT)]
     for suffix in SUFFIXES:
         rows = {picture: cells for picture in pictures if (cells := _cells_beside(picture, suffix))}
         if rows and _are_table(path, rows):
@@ -147,14 +147,6 @@ def _has_words(text: str) -> bool:
     parts = re.findall(r"[^\s,;]+", text)
     n_words = sum(re.match(r"\W*[^\W\d_]", part) is not None for part in parts)
     return n_words > 0 and 2 * n_words >= len(parts)
-
-
-def _pictures(path: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name)
 
 
 def _text_of(path: Path) -> str | None:

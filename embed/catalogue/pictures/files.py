@@ -15,10 +15,10 @@ MOST_FILES = 500_000  # looked through at most: a search must not take longer th
 
 
 def pictures_below(root: Path, *, with_links: bool = False) -> Iterator[str]:
-    """Yield the paths of pictures relative to `root`, with ``/`` between; folders that cannot be read are passed over.
+    """Yield the paths of pictures relative to `root`, with ``/`` between, a folder's in the order of their names.
 
-    Names that begin with a dot are passed over, and so are links to folders, unless asked for. It ends after
-    `MOST_FILES` files, in a circle of links, too.
+    Names that begin with a dot are passed over, and so are folders that cannot be read, and links to folders, unless
+    asked for. It ends after `MOST_FILES` files, in a circle of links, too.
     """
     for path in islice(_files_below(root, with_links=with_links), MOST_FILES):
         if path.lower().endswith(PICTURE_SUFFIXES):
@@ -29,6 +29,6 @@ def _files_below(root: Path, *, with_links: bool) -> Iterator[str]:
     for folder, folders, names in os.walk(root, followlinks=with_links):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = Path(folder).relative_to(root)
-        for name in names:
+        for name in sorted(names):
             if not name.startswith("."):
                 yield (relative / name).as_posix()
