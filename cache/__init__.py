@@ -15,20 +15,20 @@ from cache.errors import (
 from cache.exchange.exporting import export_vectors
 from cache.exchange.import_settings import ImportSettings
 from cache.exchange.importing import import_vectors
-from cache.inventory import Inventory
-from cache.journal import Journal
+from cache.inventory.inventory import Inventory
+from cache.inventory.means import publish_means
+from cache.inventory.planning import plan
+from cache.inventory.sealing import seal
+from cache.inventory.vectors_by_key import VectorsByKey
+from cache.inventory.verification import verify
+from cache.journal.journal import Journal
+from cache.journal.part import Part
 from cache.keys import ContentSpec, EncoderSpec, content_key, mean_key
-from cache.means import publish_means
-from cache.part import Part
-from cache.planning import plan
-from cache.products import Contents, Products
 from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused, find_unused
-from cache.sealing import seal
-from cache.store import Cache
+from cache.sealed.products import Contents, Products
+from cache.sealed.store import Cache
 from cache.tokens import Tokens
-from cache.vectors_by_key import VectorsByKey
-from cache.verification import verify
 
 __all__ = [
     "Cache",

@@ -51,7 +51,7 @@ _HOMES = {
     "ShardReport": "embed.extraction.extract_catalogue",
     "TextEncoder": "embed.encoders.huggingface_text",
     "VisionEncoder": "embed.encoders.huggingface_image",
-    "cached": "embed.extraction.cached_model",
+    "cached": "embed.extraction.in_memory.cached_model",
     "decode": "embed.contents.images",
     "estimate": "embed.extraction.extract_catalogue",
     "extract": "embed.extraction.extract_catalogue",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from cache.memory_budget import memory_bytes
+from cache.system.memory_budget import memory_bytes
 from cache.workers.ray_cluster import RaySettings
 from embed.errors import SettingError
 
@@ -68,7 +68,7 @@ class ExtractSettings:
     precision: str = "auto"  # or "fp32", "bf16", "fp16"
     decode: str = "exact"  # or "fast": large JPEGs are scaled down while they are decoded
     tokens: str | None = None  # or "all", or "3x3": keep token states beside the vectors
-    views: int = 1  # of each picture: as it is, and augmented ones (`embed.encoders.views`), drawn from `seed`
+    views: int = 1  # of each picture: as it is, and augmented ones (`embed.encoders.pictures.views`), drawn from `seed`
     layers: int = 1  # depths of each network whose pooled states are kept: the last, and others evenly spread before
     batch_size: int | None = None  # None: what suits the encoder and the device
     n_workers: int | None = None  # threads that read and decode; None: one per core

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cache.cores import count_cores
+from cache.system.cores import count_cores
 from heads.errors import SettingError
 
 __all__ = ["count_parallel", "describe_device", "find_device", "find_dtype", "give_memory_back", "to_device", "to_host"]

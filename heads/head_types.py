@@ -4,8 +4,8 @@ A new head is a file in `heads.modules` with a function ``build``, and an entry 
 command's lists and help texts, the settings that an ablation varies, the checks of `heads-check`, and every table.
 
 ``build(description, *, stack)`` returns the head untrained (`heads.modules.description`). A head that is fitted at once
-has ``fit(rows)`` beside it (`heads.modules.rows_to_fit`), which returns it fitted, and what its description must say
-to build it again.
+has ``fit(rows)`` beside it (`heads.modules.fitting.rows_to_fit`), which returns it fitted, and what its description
+must say to build it again.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cache.stray_bytes import shown_values
+from cache.system.stray_bytes import shown_values
 
 __all__ = ["write_json"]
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from cache.memory_budget import memory_bytes
-from cache.reading import reading
+from cache.system.memory_budget import memory_bytes
+from cache.system.reading import reading
 
 __all__ = ["MOST_JSON_BYTES", "check_plain_name", "read_object", "read_plain_file", "to_plain", "typed"]
 

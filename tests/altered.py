@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from cache import Cache
-from cache.writer import content_sha256, dataset_digest
+from cache.format.writer import content_sha256, dataset_digest
 
 Change = Callable[[h5py.File], object]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cache import Cache
 from embed import Encoded, ExtractSettings, ImageEncoder, TextEncoder, VisionEncoder, extract
-from embed.encoders import device_resize
+from embed.encoders.pictures import device_resize
 
 CLASSES = {"image": ImageEncoder, "text": TextEncoder, "vision": VisionEncoder}
 TEXTS = ("blue shirt", "red cotton shoes a word1 word2 word3", "a", "word5 word6 blue", "")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import heads.training.stack_planner
 from heads.data.tokens import ProductTokens
 from heads.errors import HeadError
-from heads.modules.standardiser import Standardise
+from heads.modules.parts.standardiser import Standardise
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings
 from heads.training.job import Fit, Job, Task

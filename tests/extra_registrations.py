@@ -12,8 +12,8 @@ from heads.head_types import HeadType
 from heads.metrics.answers import Answers
 from heads.metrics.registry import Metric
 from heads.modules.description import HeadDescription
-from heads.modules.layers import Linear
-from heads.modules.standardiser import zero_absent
+from heads.modules.parts.layers import Linear
+from heads.modules.parts.standardiser import zero_absent
 
 
 class Sum(nn.Module):

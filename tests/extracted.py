@@ -13,7 +13,7 @@ from support import image_bytes, write_catalogue
 
 from cache import Cache
 from cache.errors import DamagedCacheError
-from cache.part_file import load_part
+from cache.journal.part_file import load_part
 
 EXTRACT = ["data.csv", "-o", "e.h5", "--batch-size", "2", "--workers", "1"]
 ROWS = [

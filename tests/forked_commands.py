@@ -27,9 +27,9 @@ from failing_writes import WatchedFile, Writes
 from forked import serve
 from support import CountingEncoder
 
-import cache.aside
 import cache.console.progress
-import cache.journal
+import cache.journal.journal
+import cache.system.aside
 import embed.commands.extract
 import embed.extraction.extract_catalogue
 import heads.commands.ablate
@@ -40,7 +40,7 @@ from cache.commands.info import info
 from cache.commands.verify import verify
 from embed.encoders.protocol import Encoded
 
-cache.aside.PatientFile.__bases__ = (WatchedFile,)  # it is derived from another file already
+cache.system.aside.PatientFile.__bases__ = (WatchedFile,)  # it is derived from another file already
 COMMANDS = {
     "embed-extract": embed.commands.extract.extract,
     "cache-info": info,
@@ -67,7 +67,7 @@ def run(
     arguments: list[str],
     is_stopped: bool = False,
     encoder: str = "counting",
-    merged_parts: int = cache.journal.MERGED_PARTS,
+    merged_parts: int = cache.journal.journal.MERGED_PARTS,
     reads: dict[str, Any] | None = None,
     writes: dict[str, Any] | None = None,
     without_locks: int | None = None,
@@ -75,7 +75,7 @@ def run(
     """Run one command."""
     note_work(note, encoder)
     cache.console.progress.LINE_EVERY_S = float("inf")  # a machine may be slow enough to say how far it is
-    cache.journal.MERGED_PARTS = merged_parts
+    cache.journal.journal.MERGED_PARTS = merged_parts
     if is_stopped:
         embed.extraction.extract_catalogue.seal = _stop
     if without_locks is not None:
@@ -109,7 +109,7 @@ def note_work(note: Callable[..., None], name: str) -> None:
         return encode(self, batch)
 
     Journal.publish, CountingEncoder.encode = noted_publish, noted_encode  # type: ignore[method-assign]
-    embed.extraction.run_encoders.make_encoders = lambda _: [
+    embed.extraction.encoding.run_encoders.make_encoders = lambda _: [
         CountingEncoder("image", name=name),
         WordEncoder("text"),
     ]

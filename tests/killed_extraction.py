@@ -24,10 +24,10 @@ import h5py
 from forked import serve
 from support import CountingEncoder
 
-import cache.journal
+import cache.journal.journal
 import embed.commands.extract
-import embed.extraction.content_source
 import embed.extraction.extract_catalogue
+import embed.extraction.source.content_source
 from cache import Journal
 
 
@@ -70,7 +70,7 @@ def _watch(note: Callable[..., None], die_at: int | None) -> None:
         (os, ("fsync", "replace", "ftruncate", "pwrite")),
         (fcntl, ("flock",)),
         (Path, ("mkdir", "unlink", "rmdir")),
-        (embed.extraction.content_source, ("read_image",)),
+        (embed.extraction.source.content_source, ("read_image",)),
         (csv, ("writer",)),
     ):
         for name in names:
@@ -108,11 +108,11 @@ def _watch(note: Callable[..., None], die_at: int | None) -> None:
 
     CountingEncoder.encode = noted_encode  # type: ignore[method-assign]
     encoders = [CountingEncoder("image"), CountingEncoder("text")]  # a network would take nine tenths of the time
-    embed.extraction.run_encoders.make_encoders = lambda _: encoders
+    embed.extraction.encoding.run_encoders.make_encoders = lambda _: encoders
     embed.commands.extract.ExtractSettings = functools.partial(
         embed.commands.extract.ExtractSettings, part_bytes=1
     )  # each batch is a part
-    cache.journal.MERGED_PARTS = 2
+    cache.journal.journal.MERGED_PARTS = 2
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from support import BY_STEPS
 from torch import Tensor
 
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.modules.description import HeadDescription
 from heads.settings import FitSettings
 from heads.training.head_state import Member

@@ -20,9 +20,9 @@ from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, content
 from cache.cloud.addresses import Address, StoragePath, address_of, is_address
 from cache.cloud.buckets import Bucket
 from cache.cloud.local_copies import LocalCopy, local_copy
-from cache.cloud.mirrored_journal import open_journal
 from cache.commands.info import info
 from cache.errors import CacheLockedError, CloudError
+from cache.journal.mirrored_journal import open_journal
 from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused, find_unused
 from embed import ExtractSettings, extract, extract_shard
@@ -134,7 +134,7 @@ def test_a_part_is_there_when_it_is_acknowledged(url, elsewhere):
 
 
 def test_parts_that_were_merged_are_merged_in_the_bucket(url, monkeypatch):
-    monkeypatch.setattr("cache.journal.MERGED_PARTS", 2)
+    monkeypatch.setattr("cache.journal.journal.MERGED_PARTS", 2)
     with open_journal(url) as journal:
         for text in "abcd":
             publish(journal, [text])
@@ -304,7 +304,7 @@ def test_a_part_that_could_not_be_put_is_kept_and_put_by_the_next_run(url, proxy
 
 
 def test_a_part_that_another_is_just_putting_is_put_when_that_one_failed(url, proxy, monkeypatch):
-    monkeypatch.setattr("cache.cloud.mirrored_journal.WAIT_S", 0.01)
+    monkeypatch.setattr("cache.journal.mirrored_journal.WAIT_S", 0.01)
     conflicts = iter(["409"] * 3)
     with open_journal(url) as journal:
         proxy.fault = lambda method, _: next(conflicts, None) if method == "PUT" else None
@@ -471,7 +471,7 @@ import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from support import CountingEncoder
 from cache import Journal
-from cache.cloud.mirrored_journal import MirroredJournal
+from cache.journal.mirrored_journal import MirroredJournal
 from embed import ExtractSettings, extract, extract_shard
 
 publish = Journal.publish
@@ -535,13 +535,15 @@ def test_shards_of_several_machines_put_their_parts_side_by_side(url, tmp_path, 
 
 def test_last_call_reads_no_picture_that_a_shard_of_another_machine_has_read(url, tmp_path, elsewhere, monkeypatch):
     """Its hints wait in the bucket, and those that the cache had already stay."""
-    monkeypatch.setattr("cache.file_identity.SETTLED_NS", -(10**15))
-    monkeypatch.setattr("embed.extraction.content_source.choose_samples", lambda *_, **__: {})
+    monkeypatch.setattr("cache.system.file_identity.SETTLED_NS", -(10**15))
+    monkeypatch.setattr("embed.extraction.source.content_source.choose_samples", lambda *_, **__: {})
     catalogue, encoder = small_catalogue(tmp_path / "shop"), CountingEncoder("image")
     for _ in range(2):
         elsewhere(extract_shard, catalogue, url, shard="1/2", encoders=[encoder])
         extract_shard(catalogue, url, shard="0/2", encoders=[encoder])
-        monkeypatch.setattr("embed.extraction.content_source.read_image", lambda *_, **__: pytest.fail("it was read"))
+        monkeypatch.setattr(
+            "embed.extraction.source.content_source.read_image", lambda *_, **__: pytest.fail("it was read")
+        )
         extract(catalogue, url, encoders=[encoder])
         assert objects(url) == ["e.h5", "e.h5.hints"]
     assert encoder.n_encoded == 6
@@ -588,7 +590,7 @@ def test_part_that_is_damaged_in_the_mirror_alone_stays_in_the_bucket(url, shard
 def test_mirror_looks_into_the_sealed_cache_for_parts_that_are_here_alone(url, monkeypatch):
     sealed(url, ["a"])
     with monkeypatch.context() as patch, open_journal(url) as journal:
-        patch.setattr("cache.cloud.mirrored_journal.Cache", lambda _: pytest.fail("all keys were read"))
+        patch.setattr("cache.journal.mirrored_journal.Cache", lambda _: pytest.fail("all keys were read"))
         journal._refresh()
 
 

@@ -15,8 +15,8 @@ from test_embed_contents_objects import *  # noqa: F403
 
 from cache.cloud.addresses import address_of
 from cache.cloud.buckets import open_bucket
-from cache.cloud.mirrored_journal import open_journal
 from cache.errors import CloudError
+from cache.journal.mirrored_journal import open_journal
 from embed import extract
 from embed.commands.extract import extract as extract_command
 

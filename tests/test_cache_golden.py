@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cache import Cache, Contents, ContentSpec, EncoderSpec, Journal, Part, Products, Tokens, content_key, seal, verify
-from cache.key_index import KeyIndex
-from cache.layout import FORMAT_VERSION
-from cache.samples import choose_samples, read_samples
+from cache.arrays.key_index import KeyIndex
+from cache.format.layout import FORMAT_VERSION
+from cache.sealed.samples import choose_samples, read_samples
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from support import ROOT
 
-import cache.journal
+import cache.journal.journal
 from cache import (
     CacheError,
     EmbedOnceError,
@@ -32,8 +32,8 @@ from cache import (
     VectorsByKey,
     content_key,
 )
-from cache.layout import PART_FORMAT
-from cache.part_file import load_part
+from cache.format.layout import PART_FORMAT
+from cache.journal.part_file import load_part
 
 SPEC = EncoderSpec("image", {"weights": "drawn"})
 
@@ -141,7 +141,7 @@ def test_part_under_another_digest_is_not_believed(cache_path, journal):
 def test_whole_part_of_a_newer_version_is_refused_and_kept(cache_path, journal, monkeypatch):
     """It is somebody's work: only what does not match its digest is thrown away."""
     with monkeypatch.context() as patch:
-        patch.setattr("cache.writer.FORMAT_VERSION", 99)
+        patch.setattr("cache.format.writer.FORMAT_VERSION", 99)
         path = journal.publish(part_of("red"))
     with pytest.raises(UnknownVersionError, match="99"):
         Inventory(cache_path, journal)
@@ -287,7 +287,7 @@ def test_a_want_of_memory_says_nothing_of_a_part(journal, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("cache.part_file.decode_part", fail)
+    monkeypatch.setattr("cache.journal.part_file.decode_part", fail)
     with pytest.raises(UnreadableError, match="Free some memory"):
         load_part(path)
     assert journal.paths() == [path]
@@ -346,7 +346,7 @@ def test_parts_are_merged_as_they_grow_in_number_and_nothing_is_lost(cache_path,
 
 
 def test_a_large_part_is_never_merged(journal, monkeypatch):
-    monkeypatch.setattr("cache.journal.LARGE_PART_BYTES", 1)
+    monkeypatch.setattr("cache.journal.journal.LARGE_PART_BYTES", 1)
     for n in range(9):
         publish_and_merge(journal, str(n))
     assert len(journal.paths()) == 9
@@ -354,9 +354,9 @@ def test_a_large_part_is_never_merged(journal, monkeypatch):
 
 def test_what_counts_as_large_grows_with_the_journal(journal, monkeypatch):
     """Else their number grew with the bytes: here each published part is as large as a part needs to be at first."""
-    monkeypatch.setattr("cache.journal.LARGE_PART_BYTES", 1)
-    monkeypatch.setattr("cache.journal.LARGE_PARTS", 8)
-    monkeypatch.setattr("cache.journal.MERGED_PARTS", 3)
+    monkeypatch.setattr("cache.journal.journal.LARGE_PART_BYTES", 1)
+    monkeypatch.setattr("cache.journal.journal.LARGE_PARTS", 8)
+    monkeypatch.setattr("cache.journal.journal.MERGED_PARTS", 3)
     counts, n_written = [], []
     write = Journal._write
     monkeypatch.setattr(Journal, "_write", lambda own, part: n_written.append(len(part.keys)) or write(own, part))
@@ -371,10 +371,12 @@ def test_parts_that_are_small_all_at_once_are_not_merged_into_one(journal, monke
     """What is large grows with all that waits; a part, and its merge, are made in memory."""
     most = round(2.5 * max(journal.publish(part_of(str(n))).stat().st_size for n in range(20)))
     for name in ("LARGE_PART_BYTES", "MOST_LARGE_PART_BYTES"):
-        monkeypatch.setattr(f"cache.journal.{name}", most)
+        monkeypatch.setattr(f"cache.journal.journal.{name}", most)
     n_together: list[int] = []
-    merged = cache.journal.merged_part
-    monkeypatch.setattr("cache.journal.merged_part", lambda parts: n_together.append(len(parts)) or merged(parts))
+    merged = cache.journal.journal.merged_part
+    monkeypatch.setattr(
+        "cache.journal.journal.merged_part", lambda parts: n_together.append(len(parts)) or merged(parts)
+    )
     journal.merge("image", "drawn")
     assert n_together
     assert max(n_together) <= 3
@@ -445,7 +447,7 @@ def test_whoever_reads_while_parts_are_merged_finds_all(cache_path, journal, mon
         journal.merge("image", "drawn")
         return load_part(path)
 
-    monkeypatch.setattr("cache.vectors_by_key.load_part", merging)
+    monkeypatch.setattr("cache.inventory.vectors_by_key.load_part", merging)
     expected = part_of(*"01234567")
     vectors, is_found, _ = VectorsByKey(cache_path, "drawn", SPEC).find(expected.keys)
     assert is_found.all()

@@ -31,7 +31,7 @@ from cache import (
 )
 from cache.commands.info import info as cache_info
 from cache.commands.verify import verify as cache_verify
-from cache.layout import CACHE_FORMAT, FORMAT_VERSION, PART_FORMAT, open_checked
+from cache.format.layout import CACHE_FORMAT, FORMAT_VERSION, PART_FORMAT, open_checked
 
 pytestmark = pytest.mark.slow
 
@@ -641,8 +641,10 @@ def test_a_flip_in_what_has_no_checksum_is_found_when_it_is_read(tmp_path, name)
 
 
 def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch):
-    monkeypatch.setattr("cache.checked_tables.MOST_HASHED_BYTES", 0)
-    monkeypatch.setattr("cache.checked_tables.array_digest", lambda array: pytest.fail("hashed") if array.ndim else "")
+    monkeypatch.setattr("cache.format.checked_tables.MOST_HASHED_BYTES", 0)
+    monkeypatch.setattr(
+        "cache.format.checked_tables.array_digest", lambda array: pytest.fail("hashed") if array.ndim else ""
+    )
     with Cache(path) as cache:
         assert cache.matrix("image").shape == (4, 3)
 
@@ -650,7 +652,7 @@ def test_a_large_table_is_left_to_the_checksums_of_its_chunks(path, monkeypatch)
 def test_what_was_read_once_is_not_hashed_again(path, monkeypatch):
     with Cache(path) as cache:
         cache.ids()
-        monkeypatch.setattr("cache.checked_tables.array_digest", lambda _: pytest.fail("hashed"))
+        monkeypatch.setattr("cache.format.checked_tables.array_digest", lambda _: pytest.fail("hashed"))
         assert len(cache.ids()) == 4
 
 

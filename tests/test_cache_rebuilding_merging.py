@@ -233,7 +233,7 @@ def test_full_disk_leaves_what_was_there(two, tmp_path, monkeypatch):
     def full(aside, *_):
         raise OSError(28, "No space left on device", str(aside))
 
-    monkeypatch.setattr("cache.sealing._write", full)
+    monkeypatch.setattr("cache.inventory.sealing._write", full)
     with pytest.raises(CacheError, match=r"out.h5 could not be written .*No space left.*Nothing was changed"):
         merge(two, tmp_path / "out.h5")
     assert content_of(tmp_path / "out.h5") == before

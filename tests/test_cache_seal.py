@@ -30,11 +30,11 @@ from cache import (
     Tokens,
     content_key,
     seal,
-    sealing,
     verify,
 )
-from cache.part_file import PartFile, PartVectors
-from cache.source_file import SourceFile
+from cache.format.source_file import SourceFile
+from cache.inventory import sealing
+from cache.journal.part_file import PartFile, PartVectors
 
 pytestmark = pytest.mark.slow
 
@@ -232,8 +232,8 @@ def test_modality_that_the_new_catalogue_lacks_is_kept_for_later(cache_path):
 def test_blocks_do_not_change_what_is_sealed(cache_path, monkeypatch, block_rows):
     """Two encoders over the same keys, each of which lacks some, with old rows and parts across the blocks' borders."""
     monkeypatch.setattr(sealing, "BLOCK_ROWS", block_rows)
-    monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
-    monkeypatch.setattr("cache.writer.CHUNK_ROWS", 2)
+    monkeypatch.setattr("cache.format.writer.BLOCK_ROWS", block_rows)
+    monkeypatch.setattr("cache.format.writer.CHUNK_ROWS", 2)
     names = list("abcdefghijk")
     publish(cache_path, names[:5])
     publish(cache_path, names[3:7], encoder="two")
@@ -254,7 +254,7 @@ def test_block_size_is_not_part_of_the_content(tmp_path, monkeypatch):
     digests = set()
     for block_rows in (2, 7, 1000):
         monkeypatch.setattr(sealing, "BLOCK_ROWS", block_rows)
-        monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
+        monkeypatch.setattr("cache.format.writer.BLOCK_ROWS", block_rows)
         path = tmp_path / f"{block_rows}.h5"
         publish(path, list("abcdefgh"))
         sealed(path, products_of(list("abcdefgh")))
@@ -626,7 +626,7 @@ def test_a_part_is_opened_once_however_many_blocks_it_is_in(cache_path, monkeypa
     opened = []
     open_part = PartFile.open
     monkeypatch.setattr(PartFile, "open", lambda file: opened.append(file.path) or open_part(file))
-    monkeypatch.setattr("cache.part_file.MOST_OPEN", most_open)
+    monkeypatch.setattr("cache.journal.part_file.MOST_OPEN", most_open)
     monkeypatch.setattr(sealing, "BLOCK_ROWS", 4)
     shuffled = [name for n in range(8) for name in names[n::8]]
     sealed(cache_path, products_of(shuffled))

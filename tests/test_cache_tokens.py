@@ -23,13 +23,13 @@ from cache import (
     Tokens,
     content_key,
     seal,
-    sealing,
     verify,
 )
 from cache.commands.info import info
-from cache.layout import open_checked
-from cache.part_file import PartFile, PartTokens, load_part
-from cache.source_file import SourceFile
+from cache.format.layout import open_checked
+from cache.format.source_file import SourceFile
+from cache.inventory import sealing
+from cache.journal.part_file import PartFile, PartTokens, load_part
 from cache.tokens import MOST_TOKENS
 
 DIM = 4
@@ -238,8 +238,8 @@ def test_sealed_tokens_are_read_by_content(path):
 def test_blocks_do_not_change_what_is_sealed(path, monkeypatch, block_rows):
     """Old contents, parts across the blocks' borders, a content twice, and one longer than a block."""
     monkeypatch.setattr(sealing, "BLOCK_ROWS", block_rows)
-    monkeypatch.setattr("cache.writer.BLOCK_ROWS", block_rows)
-    monkeypatch.setattr("cache.writer.CHUNK_ROWS", 2)
+    monkeypatch.setattr("cache.format.writer.BLOCK_ROWS", block_rows)
+    monkeypatch.setattr("cache.format.writer.CHUNK_ROWS", 2)
     names = ["ab", "c", "def", "ghijklmnop", "q", "rs", "tuv", "w", "xyz"]
     publish(path, *names[:3])
     sealed(path, names[:3])
@@ -310,7 +310,7 @@ def test_number_of_blocks_does_not_change_how_often_a_file_is_opened_or_its_offs
         opened.append(file_path.name)
         return open_checked(file_path, **options)
 
-    for module in ("cache.part_file", "cache.checked_tables"):
+    for module in ("cache.journal.part_file", "cache.format.checked_tables"):
         monkeypatch.setattr(f"{module}.open_checked", noting)
     monkeypatch.setattr(Cache, "_token_offsets", lambda *_: pytest.fail("they were read again"))
     found = np.concatenate(list(table.blocks(1)))

@@ -29,8 +29,8 @@ from cache import (
     seal,
     verify,
 )
-from cache.part_file import PartTokens, PartVectors
-from cache.reading import facts_of, names_in
+from cache.journal.part_file import PartTokens, PartVectors
+from cache.system.reading import facts_of, names_in
 
 pytestmark = pytest.mark.slow
 

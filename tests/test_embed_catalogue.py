@@ -13,7 +13,7 @@ import sys
 import pytest
 from support import image_bytes
 
-from cache.column_names import usual_column
+from cache.columns.column_names import usual_column
 from embed import CatalogueError, ContentError, ExtractSettings, read_catalogue
 from embed.contents.texts import normalise
 

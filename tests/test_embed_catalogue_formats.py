@@ -18,7 +18,7 @@ from embed.catalogue.open_table import open_table
 from embed.contents.file_ranges import PlacedCell
 from embed.contents.hash_cache import Hints
 from embed.contents.images import decode
-from embed.extraction.content_source import find_source
+from embed.extraction.source.content_source import find_source
 
 pytestmark = pytest.mark.slow
 

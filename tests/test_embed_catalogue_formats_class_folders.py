@@ -81,7 +81,7 @@ def test_class_folders_encode_pictures_alone_and_say_so(tmp_path, monkeypatch):
     write_class_folders(tmp_path / "shop", ROWS, PICTURES)
     asked = []
     monkeypatch.setattr(
-        "embed.extraction.run_encoders.make_encoders",
+        "embed.extraction.encoding.run_encoders.make_encoders",
         lambda settings: asked.append(settings.modalities) or [CountingEncoder(name) for name in settings.modalities],
     )
     result = invoke(embed.commands.extract.extract, tmp_path / "shop", "-o", CACHE)

@@ -24,10 +24,10 @@ from support import ROOT, CountingEncoder, image_bytes, invoke, small_catalogue,
 
 import cache.console.progress
 import embed.commands.extract
-import embed.extraction.encoder_run
-import embed.extraction.run_encoders
+import embed.extraction.encoding.encoder_run
+import embed.extraction.encoding.run_encoders
 from cache import Cache, Journal, verify
-from cache.part_file import load_part
+from cache.journal.part_file import load_part
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +38,9 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 from support import CountingEncoder
 import cache.console.progress
 import embed.commands.extract
-import embed.extraction.run_encoders
+from embed.extraction.encoding import run_encoders
 cache.console.progress.LINE_EVERY_S = float("inf")
-embed.extraction.run_encoders.make_encoders = lambda settings: [CountingEncoder("image"), CountingEncoder("text")]
+run_encoders.make_encoders = lambda settings: [CountingEncoder("image"), CountingEncoder("text")]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 embed.commands.extract.extract.main(sys.argv[2:], prog_name="embed-extract")
 """
@@ -73,7 +73,7 @@ def counting(monkeypatch):
         made.extend(CountingEncoder(modality, dim=4096) for modality in sorted(set(settings.modalities)))
         return made[-2:]
 
-    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", make)
+    monkeypatch.setattr(embed.extraction.encoding.run_encoders, "make_encoders", make)
     return made
 
 
@@ -267,7 +267,7 @@ def test_unexpected_error_shows_its_traceback_and_exits_with_3(shop, counting, m
     def fail(settings):
         raise error
 
-    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", fail)
+    monkeypatch.setattr(embed.extraction.encoding.run_encoders, "make_encoders", fail)
     result = invoke(embed.commands.extract.extract)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "Traceback" in result.stderr
@@ -503,7 +503,7 @@ def test_full_disk_loses_nothing_and_the_same_line_goes_on_when_there_is_space(
     """
     catalogue = small_catalogue(tmp_path / "shop", 20)
     disk = small_disk(f"size={size}")
-    monkeypatch.setattr(embed.extraction.encoder_run, "check_space", lambda *_, **__: None)
+    monkeypatch.setattr(embed.extraction.encoding.encoder_run, "check_space", lambda *_, **__: None)
     result = invoke(embed.commands.extract.extract, catalogue, "-o", disk / "out.h5")
     assert_one_line(result, disk / "out.h5.journal", "type the same line again")
     paths = list(disk.glob("out.h5.journal/*"))

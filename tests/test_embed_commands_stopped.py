@@ -12,7 +12,7 @@ from stopped_at import first_and_last, operations, stopped_at
 from support import CountingEncoder, class_vectors, small_catalogue, synthetic_cache
 
 import embed.commands.extract
-import embed.extraction.run_encoders
+import embed.extraction.encoding.run_encoders
 import heads.commands.predict
 import heads.commands.train
 from cache import Cache, verify
@@ -39,7 +39,7 @@ def test_extraction_stopped_by_sigterm_keeps_its_parts_and_goes_on(tmp_path, mon
     catalogue = small_catalogue(tmp_path / "shop", 3)
     made = []
     monkeypatch.setattr(
-        embed.extraction.run_encoders,
+        embed.extraction.encoding.run_encoders,
         "make_encoders",
         lambda _: made.extend(CountingEncoder(name) for name in ("image", "text")) or made[-2:],
     )

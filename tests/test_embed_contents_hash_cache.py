@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from support import CountingEncoder, image_bytes, invoke, small_catalogue, vector_of, write_catalogue
 
-import cache.file_identity
+import cache.system.file_identity
 import embed.commands.extract
 import embed.contents.hash_cache
-import embed.extraction.content_source
+import embed.extraction.source.content_source
 from cache import Cache, ContentSpec
-from cache.file_identity import identity
-from cache.key_column import KeyColumn
+from cache.arrays.key_column import KeyColumn
+from cache.system.file_identity import identity
 from embed import ContentError, ExtractSettings, extract
 from embed.contents.hash_cache import MAGIC, Hints
 from embed.contents.images import decode, read_image
@@ -39,8 +39,8 @@ def in_tmp_path(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch):
     """Files that a test has just written are taken for old; tests of young files take that back."""
-    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", -(10**12))
-    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache.system.file_identity, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache.system.file_identity, "COARSE_SETTLED_NS", -(10**12))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def read(monkeypatch):
             names.append(path.name)
         return read_image(path, key=key)
 
-    monkeypatch.setattr(embed.extraction.content_source, "read_image", noted)
+    monkeypatch.setattr(embed.extraction.source.content_source, "read_image", noted)
     return names
 
 
@@ -224,7 +224,7 @@ def without_the_time_of_change(monkeypatch):
         fsencode = os.fsencode
         stat = Facts
 
-    monkeypatch.setattr(cache.file_identity, "os", System)
+    monkeypatch.setattr(cache.system.file_identity, "os", System)
 
 
 def test_rehash_reads_all_and_notices_a_change_that_no_fact_tells(shop, read, monkeypatch):
@@ -245,7 +245,7 @@ def test_rehash_reads_all_and_notices_a_change_that_no_fact_tells(shop, read, mo
 
 
 def test_rehash_is_an_option_of_the_command(shop, read, monkeypatch):
-    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: [CountingEncoder("image")])
+    monkeypatch.setattr("embed.extraction.encoding.run_encoders.make_encoders", lambda _: [CountingEncoder("image")])
     for options, n_read in (([], 0), (["--rehash"], 6)):
         result = invoke(embed.commands.extract.extract, "shop/data.csv", *options)
         assert (result.exit_code, result.stderr, len(read)) == (0, "", n_read)
@@ -278,7 +278,7 @@ def test_picture_that_changes_while_it_is_encoded_leaves_the_hints_alone(shop, r
         return read_image(path, key=key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed.extraction.content_source, "read_image", changing)
+        patch.setattr(embed.extraction.source.content_source, "read_image", changing)
         assert run() == 5
     assert HINTS.exists()
     assert run() == 1
@@ -385,8 +385,8 @@ def test_picture_that_was_written_a_moment_ago_has_no_identity(
     tmp_path, monkeypatch, settled_ns, coarse_settled_ns, mtime_ns, is_known
 ):
     """`touch` sets the time of modification, and the time of change becomes now."""
-    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", settled_ns)
-    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", coarse_settled_ns)
+    monkeypatch.setattr(cache.system.file_identity, "SETTLED_NS", settled_ns)
+    monkeypatch.setattr(cache.system.file_identity, "COARSE_SETTLED_NS", coarse_settled_ns)
     path = tmp_path / "a.png"
     path.write_bytes(b"red")
     os.utime(path, ns=(0, path.stat().st_mtime_ns | 1 if mtime_ns is None else mtime_ns))
@@ -406,7 +406,7 @@ def test_each_fact_of_a_file_is_in_its_identity(monkeypatch):
         def stat(cls, _):
             return SimpleNamespace(**cls.facts)
 
-    monkeypatch.setattr(cache.file_identity, "os", System)
+    monkeypatch.setattr(cache.system.file_identity, "os", System)
     identities = {identity(Path("a")), identity(Path("b"))}
     for name in first:
         System.facts = {**first, name: 6}
@@ -419,8 +419,8 @@ def test_each_fact_of_a_file_is_in_its_identity(monkeypatch):
 
 def test_young_picture_is_read_until_it_is_settled(shop, read, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(cache.file_identity, "SETTLED_NS", 10**12)
-        patch.setattr(cache.file_identity, "COARSE_SETTLED_NS", 10**12)
+        patch.setattr(cache.system.file_identity, "SETTLED_NS", 10**12)
+        patch.setattr(cache.system.file_identity, "COARSE_SETTLED_NS", 10**12)
         for _ in range(2):
             read.clear()
             assert run() == 0
@@ -445,7 +445,7 @@ def test_change_between_the_look_at_a_file_and_its_reading_is_noticed_by_the_nex
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed.extraction.content_source, "read_image", changed_before)
+        patch.setattr(embed.extraction.source.content_source, "read_image", changed_before)
         run()
     assert run() == 1
     assert_each_picture_has_its_own_vector(shop)
@@ -536,7 +536,7 @@ def test_hashing_that_is_stopped_keeps_what_is_hashed_and_the_old_hints(shop, re
         return read_image(path, key=key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed.extraction.content_source, "read_image", stopped)
+        patch.setattr(embed.extraction.source.content_source, "read_image", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(n_workers=1)
     run()
@@ -589,7 +589,7 @@ def test_source_without_a_hint_says_what_changed(tmp_path):
     """A picture that is gone when it is to be encoded is told as changed, and doubts no hint."""
     with Hints(tmp_path / "hints", folder=tmp_path) as hints:
         hints.remember([])
-    source = embed.extraction.content_source.Source(
+    source = embed.extraction.source.content_source.Source(
         "image", KeyColumn.of(["0" * 64]), ["ok"], [tmp_path / "gone.png"], ContentSpec("image", {}), hints
     )
     with pytest.raises(ContentError, match="changed"):

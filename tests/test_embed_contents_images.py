@@ -445,7 +445,7 @@ def test_what_looks_like_scans_in_a_thumbnail_or_after_the_end_is_none():
 def test_budget_is_a_quarter_of_what_a_container_has(tmp_path, monkeypatch):
     """It was one of the machine's memory, of which a container may have little."""
     (limit := tmp_path / "memory.max").write_text(f"{2**30}\n")
-    monkeypatch.setattr("cache.memory_budget.CONTAINER_LIMIT", limit)
+    monkeypatch.setattr("cache.system.memory_budget.CONTAINER_LIMIT", limit)
     assert budget_bytes() == 2**28
 
 

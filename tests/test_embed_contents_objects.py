@@ -240,7 +240,7 @@ def test_templates_are_of_one_kind_where_pictures_are_in_a_bucket(folder, tmp_pa
 def test_the_command_says_where_the_cache_is_and_lists_what_failed(folder, shop, tmp_path, monkeypatch):
     rows = [{"id": f"{n}", "image": f"images/{n}.png"} for n in range(7)]
     catalogue = write_catalogue(tmp_path / "seven", rows)
-    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: [CountingEncoder("image")])
+    monkeypatch.setattr("embed.extraction.encoding.run_encoders.make_encoders", lambda _: [CountingEncoder("image")])
     done = invoke(
         extract_command, catalogue, "--image-root", folder, "-o", f"{folder}/e.h5", "--modalities", "image", "--json"
     )

@@ -10,7 +10,7 @@ from support import ROOT
 
 from embed import ContentError
 from embed.contents.texts import HashTokenizer, has_html, normalise, plain
-from embed.extraction.text_contents import find_texts
+from embed.extraction.source.text_contents import find_texts
 
 
 @pytest.mark.parametrize(

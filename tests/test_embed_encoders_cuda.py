@@ -5,7 +5,7 @@ import pytest
 import torch
 from support import small_catalogue
 from test_embed_encoders import PICTURES, TEXTS
-from test_embed_extraction_replica_pool import extract_in_halves
+from test_embed_extraction_encoding_replica_pool import extract_in_halves
 
 from cache import Cache
 from embed import ExtractSettings, ImageEncoder, TextEncoder, extract

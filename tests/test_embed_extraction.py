@@ -16,7 +16,7 @@ from drawn import draw_catalogue
 from support import CountingEncoder, image_bytes, small_catalogue, vector_of, write_catalogue
 
 from cache import Cache, EmbedOnceError, Journal, Part, SpecConflictError, content_key, verify
-from cache.key_index import KeyIndex
+from cache.arrays.key_index import KeyIndex
 from embed import (
     CatalogueError,
     ContentError,

@@ -4,12 +4,12 @@ import pytest
 from support import CountingEncoder, write_catalogue
 
 from cache import Cache
+from cache.inventory.verification import verify
 from cache.keys import text_key
-from cache.verification import verify
 from embed import ExtractSettings, SettingError, extract
 from embed.errors import CatalogueError
 from embed.extraction.extract_catalogue import extract_shard
-from embed.extraction.text_contents import find_texts
+from embed.extraction.source.text_contents import find_texts
 
 ROWS = [
     {"id": "1", "title": "blue shirt", "kind": "Shirts", "empty": ""},

@@ -7,9 +7,9 @@ import pytest
 import ray_encoders
 from support import image_bytes, write_catalogue
 
-import embed.extraction.run_encoders
+import embed.extraction.encoding.run_encoders
 from cache import Cache, Journal, content_key
-from cache.part_file import load_part
+from cache.journal.part_file import load_part
 from cache.workers.ray_cluster import RaySettings
 from embed import ExtractSettings, SettingError, WorkerError, extract, extract_shard
 from embed.extraction.engines import ray_engine
@@ -28,7 +28,7 @@ def shop(tmp_path_factory):
 
 @pytest.fixture
 def notes(tmp_path, monkeypatch):
-    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", ray_encoders.make_encoders)
+    monkeypatch.setattr(embed.extraction.encoding.run_encoders, "make_encoders", ray_encoders.make_encoders)
     monkeypatch.setattr(ray_engine, "MAKER", MAKER)
     monkeypatch.setattr(ray_engine, "FEWEST_KEYS", 1)
     folder = tmp_path / "notes"

@@ -11,8 +11,8 @@ from test_embed_extraction_tokens import Spelling
 
 import embed.commands.extract
 import embed.extraction.disk_space
+import embed.extraction.encoding.run_encoders
 import embed.extraction.estimate
-import embed.extraction.run_encoders
 from cache import Cache, CacheError
 from embed import ExtractSettings, estimate, extract
 
@@ -75,7 +75,7 @@ def test_a_disk_that_is_too_small_is_found_at_the_first_batch(catalogue, tmp_pat
 
 
 def test_the_command_prints_the_estimate_and_refuses_a_small_disk(catalogue, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", lambda _: encoders())
+    monkeypatch.setattr(embed.extraction.encoding.run_encoders, "make_encoders", lambda _: encoders())
     result = invoke(embed.commands.extract.extract, catalogue, "-o", tmp_path / "c.h5", "--estimate")
     assert result.exit_code == 0, result.output
     assert "No vector was written." in result.stdout

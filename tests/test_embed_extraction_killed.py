@@ -20,7 +20,7 @@ from forked import Forked
 from support import ROOT, image_bytes, small_catalogue, synthetic_cache, write_catalogue
 
 from cache import Cache, Journal, verify
-from cache.part_file import load_part
+from cache.journal.part_file import load_part
 
 pytestmark = pytest.mark.slow
 

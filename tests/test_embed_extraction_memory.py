@@ -8,22 +8,22 @@ import pytest
 from support import CountingEncoder
 
 from cache import Cache
-from cache.large_arrays import memory_limit
+from cache.arrays.large_arrays import memory_limit
 from embed import ExtractSettings, extract
 from embed.catalogue.catalogue import read_catalogue
 
 N_ROWS = 8000
 SETTINGS = ExtractSettings(modalities=("text",))
 CUT = (
-    "cache.checked_tables.BLOCK_ROWS",
-    "cache.large_arrays.BLOCK_ROWS",
-    "cache.string_column.BLOCK_ROWS",
-    "cache.key_index.BLOCK_ROWS",
-    "cache.key_column.BLOCK_ROWS",
-    "cache.planning.BLOCK_ROWS",
+    "cache.format.checked_tables.BLOCK_ROWS",
+    "cache.arrays.large_arrays.BLOCK_ROWS",
+    "cache.arrays.string_column.BLOCK_ROWS",
+    "cache.arrays.key_index.BLOCK_ROWS",
+    "cache.arrays.key_column.BLOCK_ROWS",
+    "cache.inventory.planning.BLOCK_ROWS",
     "embed.catalogue.formats.csv.BATCH_ROWS",
     "embed.catalogue.formats.csv.PIECE_ROWS",
-    "embed.extraction.gathered_contents.BLOCK_ROWS",
+    "embed.extraction.source.gathered_contents.BLOCK_ROWS",
 )
 TEXT = "a title of some forty letters and of more "
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     lines = (f"{n:08},{TEXT}{n},class {n % 50}\n" for n in range(N_ROWS))
     (folder / "data.csv").write_text("id,text,label\n" + "".join(lines))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cache.writer.BLOCK_ROWS", 256)  # a chunk, which is read whole
+        patch.setattr("cache.format.writer.BLOCK_ROWS", 256)  # a chunk, which is read whole
         extract(folder / "data.csv", folder / "e.h5", settings=SETTINGS, encoders=[PlainEncoder("text")])
     return folder
 
@@ -74,8 +74,8 @@ def test_cells_are_kept_as_bytes(folder):
 @pytest.mark.parametrize(("memory", "most"), [(None, 240), ("1K", 60)], ids=["in memory", "on the disk"])
 def test_a_run_that_finds_nothing_to_do_takes_little_a_row(folder, memory, most, monkeypatch):
     """It took 976 bytes; on the disk are cells, keys and rows, whatever their number."""
-    monkeypatch.setattr("cache.large_arrays.SMALL_BYTES", 1024)
-    monkeypatch.setattr("cache.checked_tables.MOST_HASHED_BYTES", 1024)  # larger tables are read by blocks
+    monkeypatch.setattr("cache.arrays.large_arrays.SMALL_BYTES", 1024)
+    monkeypatch.setattr("cache.format.checked_tables.MOST_HASHED_BYTES", 1024)  # larger tables are read by blocks
     encoder = PlainEncoder("text")
     line = folder / "data.csv", folder / "e.h5"
     settings = replace(SETTINGS, memory=memory)
@@ -87,7 +87,7 @@ def test_a_run_that_finds_nothing_to_do_takes_little_a_row(folder, memory, most,
 @pytest.mark.parametrize("ask", [Cache.id_column, lambda cache: cache.status_column("text")], ids=["ids", "statuses"])
 def test_what_a_changed_catalogue_is_held_against_takes_little_a_row(ask, folder, tmp_path, monkeypatch):
     """Ids took eight bytes more a row, their letters; statuses took eight as soon as one product was bad."""
-    monkeypatch.setattr("cache.large_arrays.SMALL_BYTES", 1024)
-    monkeypatch.setattr("cache.checked_tables.MOST_HASHED_BYTES", 1024)
+    monkeypatch.setattr("cache.arrays.large_arrays.SMALL_BYTES", 1024)
+    monkeypatch.setattr("cache.format.checked_tables.MOST_HASHED_BYTES", 1024)
     with memory_limit(1, tmp_path), Cache(folder / "e.h5") as cache:
         assert bytes_a_row(lambda: ask(cache)) < 7

@@ -13,9 +13,9 @@ from bucket_server import BUCKET
 from ray_cluster import Beside
 from support import ROOT, write_catalogue
 
-import embed.extraction.run_encoders
+import embed.extraction.encoding.run_encoders
 from cache import Cache, Journal, content_key, verify
-from cache.part_file import load_part
+from cache.journal.part_file import load_part
 from cache.workers.ray_cluster import RaySettings, connected, import_ray
 from cache.workers.ray_pool import RayPool
 from embed import ExtractSettings, WorkerError, extract
@@ -36,7 +36,7 @@ def shop(tmp_path_factory):
 @pytest.fixture
 def notes(tmp_path, monkeypatch):
     """The folder in which encoders write down what they do, and find orders; tasks have twelve contents."""
-    monkeypatch.setattr(embed.extraction.run_encoders, "make_encoders", ray_encoders.make_encoders)
+    monkeypatch.setattr(embed.extraction.encoding.run_encoders, "make_encoders", ray_encoders.make_encoders)
     monkeypatch.setattr(ray_engine, "MAKER", MAKER)
     monkeypatch.setattr(ray_engine, "FEWEST_KEYS", 1)
     folder = tmp_path / "notes"
@@ -172,7 +172,7 @@ def test_driver_is_killed_and_the_same_line_encodes_the_rest(shop, notes, local,
     driver = (
         "import sys, pathlib, ray_encoders, test_embed_extraction_ray as ours\n"
         "import embed.extraction.extract_catalogue as loop\n"
-        "import embed.extraction.run_encoders as made\n"
+        "import embed.extraction.encoding.run_encoders as made\n"
         "made.make_encoders, ours.ray_engine.MAKER = ray_encoders.make_encoders, ours.MAKER\n"
         "ours.ray_engine.FEWEST_KEYS = 1\n"
         "shop, path, notes, address = sys.argv[1:]\n"

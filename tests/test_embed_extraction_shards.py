@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from support import CountingEncoder, image_bytes, invoke, synthetic_cache, write_catalogue
 
-import cache.file_identity
-import embed.extraction.content_source
+import cache.system.file_identity
+import embed.extraction.source.content_source
 from cache import (
     Cache,
     CacheError,
@@ -26,10 +26,10 @@ from cache import (
     verify,
 )
 from cache.commands.info import info
-from cache.lock import BY_NAME
-from cache.part_file import load_part, read_heading
+from cache.journal.part_file import load_part, read_heading
 from cache.rebuilding.merging import merge
 from cache.rebuilding.unused import drop_unused
+from cache.system.lock import BY_NAME
 from embed import SettingError, extract, extract_shard
 from embed.commands.extract import extract as extract_command
 from embed.extraction import work_of_shards
@@ -49,8 +49,8 @@ def shop(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _pictures_are_settled(monkeypatch):
-    monkeypatch.setattr(cache.file_identity, "SETTLED_NS", -(10**15))
-    monkeypatch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**15))
+    monkeypatch.setattr(cache.system.file_identity, "SETTLED_NS", -(10**15))
+    monkeypatch.setattr(cache.system.file_identity, "COARSE_SETTLED_NS", -(10**15))
 
 
 def encoders(**fields):
@@ -138,7 +138,7 @@ def test_shard_reads_of_others_parts_their_keys_alone(shop, local, tmp_path, mon
     content[content.index(load_part(damaged).vectors[0].tobytes())] ^= 1
     damaged.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr("cache.journal.load_part_file", lambda _: pytest.fail("a part was read whole"))
+        patch.setattr("cache.journal.journal.load_part_file", lambda _: pytest.fail("a part was read whole"))
         assert run(shop, path, "0/2")[0] == run(shop, path, "1/2")[0] == 0
     assert run(shop, path)[0] > 0  # the last call finds the damage
     journal = path.with_name("c.h5.journal")
@@ -193,20 +193,20 @@ def test_whoever_reads_a_journal_reads_those_of_shards_too(shop, tmp_path):
 def test_each_picture_is_read_by_one_shard_and_not_by_the_last_call(shop, tmp_path, monkeypatch):
     """But for the few that the cache keeps as they are."""
     read = []
-    plain = embed.extraction.content_source.read_image
+    plain = embed.extraction.source.content_source.read_image
 
     def noted(place, **options):
         read.append((shard, place.name))
         return plain(place, **options)
 
-    monkeypatch.setattr(embed.extraction.content_source, "read_image", noted)
+    monkeypatch.setattr(embed.extraction.source.content_source, "read_image", noted)
     path = tmp_path / "c.h5"
     for shard in ("0/3", "1/3", "2/3"):
         run(shop, path, shard)
     assert len({name for _, name in read}) == len(set(read)) == N
     read.clear()
     shard = None
-    monkeypatch.setattr(embed.extraction.content_source, "choose_samples", lambda *_, **__: {})
+    monkeypatch.setattr(embed.extraction.source.content_source, "choose_samples", lambda *_, **__: {})
     run(shop, path)
     assert not (tmp_path / "c.h5.journal").exists()
     run(shop, path)  # whose hints are all in one file by now
@@ -346,7 +346,7 @@ def test_vectors_of_a_shard_of_another_catalogue_stay_and_harm_nothing(shop, loc
 def test_part_that_a_newer_version_wrote_is_refused_and_stays(shop, tmp_path, monkeypatch):
     path = tmp_path / "c.h5"
     with monkeypatch.context() as patch:
-        patch.setattr("cache.writer.FORMAT_VERSION", 99)
+        patch.setattr("cache.format.writer.FORMAT_VERSION", 99)
         run(shop, path, "0/2")
     for shard in ("1/2", None):
         with pytest.raises(UnknownVersionError, match="99"):
@@ -357,7 +357,9 @@ def test_part_that_a_newer_version_wrote_is_refused_and_stays(shop, tmp_path, mo
 def test_shard_on_a_full_disk_is_a_named_error_and_goes_on_afterwards(shop, local, tmp_path, monkeypatch):
     path = tmp_path / "c.h5"
     with monkeypatch.context() as patch:
-        patch.setattr("cache.journal.write_aside", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+        patch.setattr(
+            "cache.journal.journal.write_aside", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left"))
+        )
         with pytest.raises(CacheError, match=r"could not be written to .*00000-of-00002 \(No space left\)"):
             run(shop, path, "0/2")
     assert run(shop, path, "0/2")[0] > 0
@@ -491,7 +493,7 @@ def test_shard_that_cannot_be_is_named(text, environment, message):
 
 
 def test_command_says_what_a_shard_did_and_how_to_go_on(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr("embed.extraction.run_encoders.make_encoders", lambda _: encoders())
+    monkeypatch.setattr("embed.extraction.encoding.run_encoders.make_encoders", lambda _: encoders())
     line = (shop, "-o", tmp_path / "c.h5", "--device", "cpu")
     done = invoke(extract_command, *line, "--shard", "0/1")
     assert done.exit_code == 0, done.stderr

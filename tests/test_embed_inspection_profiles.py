@@ -9,8 +9,8 @@ from PIL import Image
 from support import image_bytes
 from tiny_models import write_two_towers
 
-from cache.group_columns import find_group_column
-from cache.leak import gives_away, told_by_others
+from cache.columns.group_columns import find_group_column
+from cache.columns.leak import gives_away, told_by_others
 from embed.amounts import plural, show_bytes, show_seconds
 from embed.inspection import association, column_profile
 from embed.inspection.association import PairCounter, associate, cramers_v

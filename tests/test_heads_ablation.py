@@ -30,7 +30,7 @@ from heads.experiment.result_store import ResultCache
 from heads.experiment.results import Trained, outcome_of
 from heads.head_types import HEAD_TYPES
 from heads.metrics.answers import Answers
-from heads.modules.standardiser import Standardise
+from heads.modules.parts.standardiser import Standardise
 from heads.settings import FitSettings, TrainSettings
 from heads.training.direct import fit_direct
 from heads.training.job import Job

@@ -21,7 +21,7 @@ from heads.checks.unregistered_tensors import unregistered
 from heads.commands.check import check
 from heads.errors import HeadError, SettingError
 from heads.modules.description import HeadDescription
-from heads.modules.dropout import Dropout
+from heads.modules.parts.dropout import Dropout
 from heads.modules.registry import build
 
 pytestmark = pytest.mark.slow

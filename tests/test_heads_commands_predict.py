@@ -12,7 +12,7 @@ from support import FUSIONS, class_vectors, invoke, synthetic_cache
 
 from cache import Cache, Contents, ContentSpec, Journal, Products, seal
 from heads.commands.predict import predict
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.prediction.run import Run
 from heads.runs.folder import load_heads
 from heads.settings import TrainSettings

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from cache import EncoderSpec
-from heads.data import metadata
-from heads.data.metadata import HASH_WIDTH, FittedMetadata, fit_metadata
-from heads.data.metadata_columns import (
+from heads.data.metadata import fitted_metadata
+from heads.data.metadata.fitted_metadata import HASH_WIDTH, FittedMetadata, fit_metadata
+from heads.data.metadata.metadata_columns import (
     CONSTANT,
     EMPTY,
     FOLLOWS,
@@ -19,7 +19,7 @@ from heads.data.metadata_columns import (
     hints,
 )
 from heads.errors import HeadError
-from heads.modules.standardiser import Standardise
+from heads.modules.parts.standardiser import Standardise
 
 
 def fit(cells, *, rows=None, counts=()):
@@ -273,7 +273,7 @@ def test_blocks_of_rows_make_no_difference(monkeypatch):
     cells = {"colour": list("abcab") * 5, "price": [str(n % 7) for n in range(25)]}
     fitted = fit(cells)
     expected = fitted.transform(cells)
-    monkeypatch.setattr(metadata, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(fitted_metadata, "BLOCK_ROWS", 4)
     assert np.array_equal(fitted.transform(cells), expected)
 
 

@@ -17,14 +17,14 @@ from cache.keys import fields_sha256
 from cache.tokens import MOST_TOKENS
 from heads.commands.predict import predict
 from heads.commands.train import train as train_command
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.data.tokens import MOST_PLACES, ProductTokens, TokenBatch, load_tokens
 from heads.data.vectors import load_vectors
 from heads.errors import HeadError
+from heads.modules.parts.standardiser import Standardise
 from heads.modules.registry import build
-from heads.modules.row_blocks import TOKEN_STEP
-from heads.modules.saved_head import load_head
-from heads.modules.standardiser import Standardise
+from heads.modules.saving.row_blocks import TOKEN_STEP
+from heads.modules.saving.saved_head import load_head
 from heads.settings import TrainSettings
 from heads.training.job import Job, Task
 from heads.training.scheduler import fit

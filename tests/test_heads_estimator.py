@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from support import ROOT, class_vectors
 
 from heads import FusionClassifier, HeadError, LabelError, SettingError
-from heads.data.holdout import draw_holdout
+from heads.data.splitting.holdout import draw_holdout
 from heads.settings import FitSettings
 from heads.threads import ThreadCount
 from heads.training.training_plan import class_weights

@@ -18,7 +18,7 @@ from tiny_models import TEXT, write_two_towers
 import embed
 import heads
 from embed.encoders.huggingface_text import TextEncoder
-from embed.extraction import product_vectors
+from embed.extraction.in_memory import product_vectors
 from heads.estimator.input_columns import named_modalities
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from support import class_vectors
 
 from heads import FusionClassifier, SettingError
-from heads.data.holdout import draw_holdout
+from heads.data.splitting.holdout import draw_holdout
 from heads.metrics.scores import log_loss, scores
 from heads.modules.selection import select
 

@@ -9,8 +9,8 @@ from support import class_vectors, synthetic_cache
 
 import heads
 from cache import Cache
-from heads.experiment.evaluation import find_out
 from heads.experiment.experiment import Experiment
+from heads.experiment.findings.evaluation import find_out
 from heads.experiment.late_fusion import MemberAnswers
 from heads.experiment.problem import pose
 from heads.experiment.trained_heads import SIDES, train_heads
@@ -18,7 +18,7 @@ from heads.metrics.answers import Answers
 from heads.metrics.registry import measure
 from heads.metrics.scores import log_loss, scores
 from heads.modules.mixture import mix
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.reports.train_page import _sweep
 from heads.settings import TrainSettings
 

@@ -8,7 +8,7 @@ from support import synthetic_cache
 
 from cache import Cache, ContentSpec
 from heads.data.labels import make_labels
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.errors import LabelError
 from heads.experiment.problem import pose
 from heads.experiment.problem_notes import fold_notes, redraw_notes, split_column_notes

@@ -13,7 +13,7 @@ import pytest
 from support import ROOT
 
 from cache import UnreadableError
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.errors import MemoError
 from heads.experiment.result_store import ResultCache, _digest, job_key
 from heads.experiment.results import Outcome, Trained, outcome_of

@@ -15,10 +15,10 @@ from torch import nn
 
 import heads
 from cache import ContentSpec
-from embed.encoders.decode_gate import DecodeGate
 from embed.encoders.huggingface_image import VisionEncoder
 from embed.encoders.huggingface_text import TextEncoder
-from embed.encoders.preprocess import Preprocess
+from embed.encoders.pictures.decode_gate import DecodeGate
+from embed.encoders.pictures.preprocess import Preprocess
 from embed.encoders.torchvision_image import ImageEncoder
 from heads.commands.export import export
 from heads.errors import ExportError, HeadError, RunError, SettingError
@@ -28,10 +28,10 @@ from heads.export.formats import FORMATS, Format
 from heads.export.graph import HeadGraph, trace
 from heads.export.networks import network_of
 from heads.export.probe_rows import BATCHES, drawn_rows, golden_rows, subsets
-from heads.modules.layers import Linear
+from heads.modules.parts.layers import Linear
+from heads.modules.parts.token_layers import MultiHeadAttention
 from heads.modules.registry import build
 from heads.modules.selection import Selected
-from heads.modules.token_layers import MultiHeadAttention
 from heads.runs.folder import load_heads
 
 pytestmark = pytest.mark.slow

@@ -9,14 +9,14 @@ from support import BY_STEPS
 from torch import nn
 from torch.nn import functional as F
 
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.errors import HeadError, SettingError
 from heads.modules.attention import CrossAttention
 from heads.modules.description import HeadDescription
 from heads.modules.early import Early
 from heads.modules.late import Late, parse_weights
+from heads.modules.parts.standardiser import Standardise
 from heads.modules.registry import build
-from heads.modules.standardiser import Standardise
 from heads.settings import TrainSettings
 from heads.training.job import Job, Task
 from heads.training.scheduler import fit

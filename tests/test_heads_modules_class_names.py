@@ -18,15 +18,15 @@ from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import pose
 from heads.experiment.zero_label import answer_by_names
+from heads.modules.fitting.log_linear_pool import fit_pool
+from heads.modules.fitting.out_of_fold import inner_folds
+from heads.modules.fitting.rows_to_fit import take_rows
 from heads.modules.linear_member import fit_member
-from heads.modules.log_linear_pool import fit_pool
-from heads.modules.name_directions import name_directions
-from heads.modules.out_of_fold import inner_folds
+from heads.modules.parts.name_directions import name_directions
+from heads.modules.parts.scalings import of_one_length
+from heads.modules.parts.standardiser import Standardise
 from heads.modules.residual import fit_residual
-from heads.modules.rows_to_fit import take_rows
-from heads.modules.scalings import of_one_length
 from heads.modules.stack import fit_stack
-from heads.modules.standardiser import Standardise
 from heads.runs.folder import load_heads
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from support import class_vectors
 
 from heads.errors import LabelError, SettingError
+from heads.modules.fitting.strength_search import search_strengths
 from heads.modules.logistic import STRENGTHS, Logistic, _tolerance, fit_logistic
-from heads.modules.strength_search import search_strengths
 
 pytestmark = pytest.mark.slow
 

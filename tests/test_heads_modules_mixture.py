@@ -15,9 +15,9 @@ from heads.experiment import weight_sweep as sweep
 from heads.experiment.late_fusion import weights_in_words
 from heads.experiment.weight_sweep import sweep_simplex
 from heads.modules import mixture as mixture_module
+from heads.modules.fitting.temperature import fit_temperature
 from heads.modules.late import Late
 from heads.modules.mixture import Mixture, fit_mixture, mix
-from heads.modules.temperature import fit_temperature
 
 pytestmark = pytest.mark.slow
 

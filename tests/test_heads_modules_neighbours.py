@@ -13,9 +13,9 @@ from support import class_vectors
 from heads.errors import HeadError, SettingError
 from heads.modules import neighbours
 from heads.modules.centroids import Centroids, fit_centroids
+from heads.modules.fitting.temperature import fit_temperature
 from heads.modules.majority import Majority, fit_majority
 from heads.modules.neighbours import Neighbours, fit_neighbours
-from heads.modules.temperature import fit_temperature
 
 N_ROWS, N_CLASSES, DIMS = 300, 4, {"image": 8, "text": 5}
 TRAIN, VALIDATION = torch.arange(200), torch.arange(200, N_ROWS)

@@ -14,10 +14,10 @@ import heads.modules.seeded
 from cache import EncoderSpec
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
-from heads.modules.one_by_one import SEEDING
-from heads.modules.saved_head import TrainedHead, load_head
+from heads.modules.fitting.one_by_one import SEEDING
+from heads.modules.parts.standardiser import Standardise
+from heads.modules.saving.saved_head import TrainedHead, load_head
 from heads.modules.seeded import build_empty, build_seeded
-from heads.modules.standardiser import Standardise
 from heads.training.scheduler import fit, fit_jobs
 from heads.training.stack import Stack
 from heads.training.stack_planner import plan_stacks

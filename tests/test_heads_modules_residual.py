@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from heads import FusionClassifier
 from heads.errors import SettingError
-from heads.modules.joint_term import JointTerm, fit_offset, principal_components
+from heads.modules.parts.joint_term import JointTerm, fit_offset, principal_components
 from heads.modules.residual import Residual, fit_residual
 
 pytestmark = pytest.mark.slow

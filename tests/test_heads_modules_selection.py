@@ -15,12 +15,12 @@ from torch import nn
 
 import heads
 from cache import Cache
-from heads.experiment.best_heads import choose_heads
 from heads.experiment.configuration import Configuration, FoldJob
+from heads.experiment.findings.best_heads import choose_heads
 from heads.head_types import fusion_names, resolve_names
 from heads.modules import selection
-from heads.modules.head_set import answer_all, vectors_for
-from heads.modules.saved_head import load_head
+from heads.modules.saving.head_set import answer_all, vectors_for
+from heads.modules.saving.saved_head import load_head
 from heads.modules.selection import Selected, pick_members, select
 from heads.settings import FitSettings
 from heads.workflows.ablate import ablate

@@ -13,9 +13,9 @@ from support import class_vectors
 from heads.errors import HeadError, LabelError, SettingError
 from heads.head_types import head_type
 from heads.modules import sklearn_baselines as baselines
+from heads.modules.fitting.temperature import fit_temperature
 from heads.modules.late import Late
 from heads.modules.sklearn_baselines import BASELINES, fit_baseline
-from heads.modules.temperature import fit_temperature
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ import heads.modules.linear_member
 import heads.modules.stack
 from heads import FusionClassifier
 from heads.errors import LabelError
-from heads.modules.log_linear_pool import fit_pool
-from heads.modules.out_of_fold import inner_folds
-from heads.modules.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.log_linear_pool import fit_pool
+from heads.modules.fitting.out_of_fold import inner_folds
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
 from heads.modules.stack import Stack, fit_stack, last_temperature
 
 pytestmark = pytest.mark.slow

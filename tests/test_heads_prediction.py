@@ -22,7 +22,7 @@ from tiny_models import write_vision
 from cache import Cache, ContentSpec, EncoderSpec
 from embed import ExtractSettings, extract
 from embed.encoders.huggingface_text import TextEncoder
-from embed.encoders.side_notes import with_side_notes
+from embed.encoders.specs.side_notes import with_side_notes
 from embed.settings import EncoderChoice
 from heads import HeadError, Run, RunError, TrainSettings, train
 from heads.commands.export import export

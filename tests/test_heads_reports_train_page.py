@@ -14,8 +14,8 @@ import heads.reports.train_page
 from cache import Cache
 from heads.commands.train import train as command
 from heads.errors import SettingError
-from heads.experiment.best_heads import Choice, choose_heads
-from heads.experiment.predictions import Predictions
+from heads.experiment.findings.best_heads import Choice, choose_heads
+from heads.experiment.findings.predictions import Predictions
 from heads.reports.example_products import choose_mistakes, choose_samples
 from heads.reports.report_settings import ReportColumns, ReportSettings, choose_columns
 from heads.runs.folder import load_heads
@@ -283,7 +283,7 @@ def test_a_choice_says_that_its_own_rows_fitted_late_s_weights(tmp_path, weights
 
 @undrawn_here
 def test_rows_that_were_altered_are_counted_where_they_are_fewer(found, tmp_path, monkeypatch):
-    monkeypatch.setattr("heads.experiment.evaluation.ALTERED_ROWS", 7)
+    monkeypatch.setattr("heads.experiment.findings.evaluation.ALTERED_ROWS", 7)
     made = run(tmp_path, settings=replace(QUICK, fusions=("early",)))
     for one, rows in ((found, "the test rows"), (made, "7 of the test rows, drawn at random")):
         text = words(one.report_path)

@@ -67,7 +67,7 @@ def test_where_the_disk_is_full_the_file_is_as_it_was(saved, monkeypatch):
     def fail(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cache.aside.os.fsync", fail)
+    monkeypatch.setattr("cache.system.aside.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         saved.save({"1": "b"})
     assert saved.path.read_bytes() == before

@@ -16,9 +16,9 @@ from own_heads import PLAIN_SOURCE
 from support import class_vectors, invoke, synthetic_cache
 from test_house import HEAVY, modules_after
 
-import cache.file_identity
-from cache.circumstances import circumstances_here
-from cache.user_folder import user_secret
+import cache.system.file_identity
+from cache.system.circumstances import circumstances_here
+from cache.system.user_folder import user_secret
 from heads.ablation.ablation_settings import AblationSettings
 from heads.commands.ablate import ablate
 from heads.runs import finished_ablations
@@ -36,8 +36,8 @@ NEW = re.compile(r"runs/\S+|\(\d+\.\d s\)|\"elapsed_s\": [\d.]+")  # what each r
 def settled(undrawn):
     """Let files have identities as soon as they are written, and every test the same variables."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache.file_identity, "SETTLED_NS", -(10**12))
-        patch.setattr(cache.file_identity, "COARSE_SETTLED_NS", -(10**12))
+        patch.setattr(cache.system.file_identity, "SETTLED_NS", -(10**12))
+        patch.setattr(cache.system.file_identity, "COARSE_SETTLED_NS", -(10**12))
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         patch.setattr(finished_ablations, "circumstances_here", shared_circumstances)
         patch.setattr(finished_ablations, "user_secret", lambda: SECRET)

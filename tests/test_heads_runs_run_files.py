@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 from support import class_vectors, invoke, synthetic_cache
-from test_heads_modules_saved_head import edit_tensors
+from test_heads_modules_saving_saved_head import edit_tensors
 
 from cache import EmbedOnceError
 from cache.keys import fields_sha256

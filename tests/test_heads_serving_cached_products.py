@@ -5,7 +5,7 @@ import pytest
 from support import class_vectors, synthetic_cache
 
 from cache import Cache
-from heads.modules.head_set import vectors_for
+from heads.modules.saving.head_set import vectors_for
 from heads.runs.folder import load_heads
 from heads.serving import cached_products
 from heads.serving.cached_products import CachedProducts

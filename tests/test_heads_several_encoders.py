@@ -14,11 +14,11 @@ from embed import ExtractSettings, extract
 from heads import FusionClassifier, HeadError, Run, TrainSettings, train
 from heads.commands.ablate import ablate
 from heads.commands.train import train as heads_train
-from heads.data.alike import alike_contents, near_contents
+from heads.data.splitting.alike import alike_contents, near_contents
 from heads.data.vectors import load_vectors
 from heads.errors import ExportError
 from heads.export.export_settings import ExportSettings
-from heads.modules.standardiser import Standardise
+from heads.modules.parts.standardiser import Standardise
 from heads.prediction.products import Product
 from heads.runs.folder import load_heads
 from heads.serving import cached_products

@@ -15,11 +15,11 @@ from test_heads_training_engine import assert_same_fit, every_kind, fits_of, job
 
 import heads.training.scheduler
 import heads.training.stack_planner
-from cache.out_of_memory import is_out_of_memory
+from cache.system.out_of_memory import is_out_of_memory
 from heads.data.tokens import ProductTokens
 from heads.device import to_host
 from heads.errors import HeadError, HeadMemoryError
-from heads.modules.one_by_one import OneByOne
+from heads.modules.fitting.one_by_one import OneByOne
 from heads.modules.seeded import build_empty
 from heads.training.adamw import StackedAdamW
 from heads.training.footprint import _Live, footprint

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_jobs import CPU, make_member, small_job, small_task
 from support import image_bytes, write_catalogue
-from test_embed_encoders_views import Pixels, views_of
+from test_embed_encoders_pictures_views import Pixels, views_of
 
 from cache import Cache
 from embed import ExtractSettings, extract

@@ -431,7 +431,7 @@ def test_a_cell_that_changed_is_trained_again(tmp_path, done_before):
 
 
 def test_another_version_of_the_encoding_is_trained_again(cache_path, tmp_path, done_before, monkeypatch):
-    monkeypatch.setattr("heads.data.metadata.VERSION", 10**6)
+    monkeypatch.setattr("heads.data.metadata.fitted_metadata.VERSION", 10**6)
     assert again_trained(cache_path, tmp_path) == WITH_METADATA
 
 

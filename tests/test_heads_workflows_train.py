@@ -21,10 +21,10 @@ from support import DIRECT, FUSIONS, ROOT, class_vectors, synthetic_cache
 import heads
 from cache import Cache
 from cache.errors import EmbedOnceError, MissingEntryError
-from cache.lock import BY_NAME
+from cache.system.lock import BY_NAME
 from heads.errors import HeadError, LabelError, RunError, SettingError, SplitError
 from heads.modules.late import parse_weights
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.runs.folder import load_heads, reserved
 from heads.settings import TrainSettings
 from heads.workflows.train import train
@@ -550,7 +550,7 @@ KILLED = """
 import os, signal, sys
 from heads.settings import TrainSettings
 from heads.workflows.train import train
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 
 TrainedHead.save = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 train(sys.argv[1], settings=TrainSettings(fusions=(), max_epochs=1, n_resamples=100), runs_path=sys.argv[2])

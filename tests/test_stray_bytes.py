@@ -10,7 +10,7 @@ import pytest
 from support import CountingEncoder, invoke, synthetic_cache
 
 from cache.commands.info import info
-from cache.stray_bytes import shown, shown_values
+from cache.system.stray_bytes import shown, shown_values
 from embed import ExtractSettings, extract, read_catalogue
 from embed.catalogue.stray_cells import tell_stray_bytes
 from heads.commands.ablate import ablate

@@ -13,7 +13,7 @@ from torture.registry import CAMPAIGNS
 from torture.run import torture
 
 from cache.errors import DamagedCacheError
-from cache.lock import WriterLock
+from cache.system.lock import WriterLock
 
 pytestmark = pytest.mark.slow
 

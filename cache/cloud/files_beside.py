@@ -2,7 +2,7 @@
 
 They are put there so that another machine need not read all pictures anew. The hints of a shard, which has seen some of
 the pictures alone, wait among the parts, as ``<cache>.journal/<shard>.hints``, until whoever writes the cache has taken
-them in: fetched to where `cache.shards.take_shard` puts those of shards on this disk.
+them in: fetched to where `cache.journal.shards.take_shard` puts those of shards on this disk.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from cache.aside import write_aside
 from cache.cloud.buckets import ConflictError, ObjectFacts
 from cache.cloud.local_copies import LocalCopy
-from cache.reading import facts_of
+from cache.system.aside import write_aside
+from cache.system.reading import facts_of
 
 __all__ = ["FilesBeside"]
 

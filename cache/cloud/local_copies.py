@@ -18,13 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cache.aside import write_aside
 from cache.cloud.addresses import Address, address_of, is_address
 from cache.cloud.buckets import Bucket, ConflictError, ObjectFacts, open_bucket
 from cache.errors import CloudError
-from cache.lock import WriterLock
-from cache.reading import facts_of, names_in
-from cache.user_folder import user_folder
+from cache.system.aside import write_aside
+from cache.system.lock import WriterLock
+from cache.system.reading import facts_of, names_in
+from cache.system.user_folder import user_folder
 
 __all__ = ["LocalCopy", "local_copy"]
 

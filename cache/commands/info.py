@@ -23,7 +23,7 @@ from cache.console.echo import echo
 from cache.errors import CacheError
 
 if TYPE_CHECKING:
-    from cache.store import Cache
+    from cache.sealed.store import Cache
 
 __all__ = ["info"]
 
@@ -47,10 +47,10 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
 
 
 def _facts(cache_path: Path) -> dict[str, Any]:
-    from cache.cloud.mirrored_journal import n_waiting_parts
-    from cache.reading import reading
-    from cache.store import Cache
-    from cache.waiting_vectors import count_waiting
+    from cache.inventory.waiting_vectors import count_waiting
+    from cache.journal.mirrored_journal import n_waiting_parts
+    from cache.sealed.store import Cache
+    from cache.system.reading import reading
 
     with Cache(cache_path) as cache, reading(cache.path):
         return {
@@ -75,7 +75,7 @@ def _facts(cache_path: Path) -> dict[str, Any]:
 
 def _not_sealed(cache_path: Path) -> CacheError | None:
     """Return the error that there is no cache yet where parts of it wait; None where there are none."""
-    from cache.cloud.mirrored_journal import n_waiting_parts
+    from cache.journal.mirrored_journal import n_waiting_parts
 
     n_parts = n_waiting_parts(cache_path)
     if not n_parts:

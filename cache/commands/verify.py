@@ -18,7 +18,7 @@ __all__ = ["verify"]
 @json_option
 def verify(cache_path: Path, as_json: bool) -> None:
     """Check every checksum and reference of the cache; exit with 1 if anything is wrong."""
-    from cache.verification import verify as find_problems
+    from cache.inventory.verification import verify as find_problems
 
     problems = find_problems(cache_path)
     if as_json:

@@ -19,8 +19,8 @@ import click
 from cache.console.echo import echo
 from cache.console.notes import log_to_stderr
 from cache.errors import EmbedOnceError
-from cache.stop_signals import Terminated, terminate
-from cache.stray_bytes import SHOWN, printable, shown, shown_values
+from cache.system.stop_signals import Terminated, terminate
+from cache.system.stray_bytes import SHOWN, printable, shown, shown_values
 
 __all__ = [
     "WIDTH",

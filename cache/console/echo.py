@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cache.stray_bytes import printable
+from cache.system.stray_bytes import printable
 
 __all__ = ["echo"]
 

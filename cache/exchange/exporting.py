@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache.exchange.formats.registry import format_of
 from cache.exchange.product_table import ProductTable
-from cache.store import Cache
+from cache.sealed.store import Cache
 
 __all__ = ["ExportReport", "export_vectors"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.column_names import usual_column
+from cache.columns.column_names import usual_column
 from cache.errors import CacheError
 from cache.exchange.given_vectors import GivenVectors, read_texts
 from cache.keys import fields_sha256
-from cache.products import Contents, Products
+from cache.sealed.products import Contents, Products
 
 __all__ = ["GivenProducts"]
 

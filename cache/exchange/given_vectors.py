@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import CacheError
-from cache.reading import reading
+from cache.system.reading import reading
 
 __all__ = ["GivenVectors", "read_texts"]
 

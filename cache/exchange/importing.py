@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from cache.cloud.addresses import resolved
-from cache.cloud.mirrored_journal import open_journal
 from cache.errors import CacheError, SpecConflictError
 from cache.exchange.formats.registry import format_of
 from cache.exchange.given_products import GivenProducts
 from cache.exchange.given_vectors import GivenVectors
 from cache.exchange.import_settings import ImportSettings
-from cache.inventory import Entry, Inventory
-from cache.journal import Journal
+from cache.inventory.inventory import Entry, Inventory
+from cache.inventory.sealing import seal
+from cache.inventory.vectors_by_key import VectorsByKey
+from cache.journal.journal import Journal
+from cache.journal.mirrored_journal import open_journal
+from cache.journal.part import Part
 from cache.keys import EncoderSpec
-from cache.part import Part
-from cache.reading import facts_of
 from cache.rebuilding.catalogue import Catalogue, first_seen, joined_products, products_of
-from cache.sealing import seal
-from cache.store import Cache
-from cache.vectors_by_key import VectorsByKey
+from cache.sealed.store import Cache
+from cache.system.reading import facts_of
 
 __all__ = ["ImportReport", "import_vectors"]
 

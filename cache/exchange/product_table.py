@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cache.errors import CacheError, MissingEntryError
-from cache.store import Cache
-from cache.vector_rows import VectorRows
+from cache.sealed.store import Cache
+from cache.sealed.vector_rows import VectorRows
 
 __all__ = ["ProductTable"]
 

@@ -13,7 +13,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache.stray_bytes import shown
+from cache.system.stray_bytes import shown
 
 if TYPE_CHECKING:
     import jinja2

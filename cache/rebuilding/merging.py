@@ -11,14 +11,14 @@ from pathlib import Path
 
 from cache.cloud.addresses import resolved
 from cache.cloud.local_copies import local_copy
-from cache.cloud.mirrored_journal import open_journal
 from cache.errors import CacheError
-from cache.products import Products
-from cache.reading import facts_of
+from cache.journal.mirrored_journal import open_journal
 from cache.rebuilding.catalogue import Catalogue, agreed_or_sorted, joined_products, products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
-from cache.store import Cache
+from cache.sealed.products import Products
+from cache.sealed.store import Cache
+from cache.system.reading import facts_of
 
 __all__ = ["MergeReport", "merge"]
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.aside import write_aside
+from cache.arrays.key_column import KeyColumn
+from cache.arrays.key_index import KeyIndex, as_keys
 from cache.errors import CacheError, SpecConflictError, UnreadableError
-from cache.journal import Journal
-from cache.key_column import KeyColumn
-from cache.key_index import KeyIndex, as_keys
+from cache.inventory.sealing import seal
+from cache.journal.journal import Journal
+from cache.journal.part import Part
 from cache.keys import EncoderSpec
-from cache.part import Part
-from cache.products import Products
-from cache.reading import facts_of
 from cache.rebuilding.source import Source
-from cache.sealing import seal
-from cache.store import Cache
+from cache.sealed.products import Products
+from cache.sealed.store import Cache
+from cache.system.aside import write_aside
+from cache.system.reading import facts_of
 
 __all__ = ["rebuild"]
 

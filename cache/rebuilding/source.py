@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.arrays.key_column import KeyColumn
+from cache.arrays.key_index import KeyIndex
 from cache.errors import CacheError, DamagedCacheError
-from cache.journal import Journal
-from cache.key_column import KeyColumn
-from cache.key_index import KeyIndex
+from cache.format.writer import BLOCK_ROWS
+from cache.journal.journal import Journal
+from cache.journal.part import Part
+from cache.journal.part_file import PartFile, load_part_file
 from cache.keys import EncoderSpec
-from cache.part import Part
-from cache.part_file import PartFile, load_part_file
-from cache.reading import facts_of
-from cache.store import Cache
+from cache.sealed.store import Cache
+from cache.system.reading import facts_of
 from cache.tokens import Tokens, offsets_of
-from cache.writer import BLOCK_ROWS
 
 __all__ = ["Source"]
 

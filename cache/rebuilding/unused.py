@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.arrays.key_index import KEY_LETTERS, KeyIndex
 from cache.cloud.addresses import resolved
 from cache.cloud.local_copies import local_copy
-from cache.cloud.mirrored_journal import open_journal
-from cache.column_names import PICTURE_KEYS
+from cache.columns.column_names import PICTURE_KEYS
 from cache.errors import CacheError
-from cache.journal import Journal
-from cache.key_index import KEY_LETTERS, KeyIndex
+from cache.journal.journal import Journal
+from cache.journal.mirrored_journal import open_journal
 from cache.rebuilding.catalogue import products_of
 from cache.rebuilding.rebuild import rebuild
 from cache.rebuilding.source import Source
 from cache.rebuilding.unused_since import days_unused
-from cache.store import Cache
+from cache.sealed.store import Cache
 
 __all__ = ["Unused", "drop_unused", "find_unused"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.aside import write_aside
 from cache.errors import CacheError
-from cache.reading import facts_of, reading
+from cache.system.aside import write_aside
+from cache.system.reading import facts_of, reading
 
 __all__ = ["days_unused"]
 

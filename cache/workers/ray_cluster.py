@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cache.cores import limit_cores
 from cache.errors import SettingError
+from cache.system.cores import limit_cores
 from cache.version import version_here
 
 __all__ = ["RaySettings", "connected", "import_ray", "made", "start_arguments", "worker_class"]

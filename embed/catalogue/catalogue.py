@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from cache import ContentSpec
+from cache.arrays.large_arrays import GrowingArray, row_blocks
+from cache.arrays.string_column import ColumnGatherer, sorted_hashes, take_cells
 from cache.cloud.addresses import StoragePath
-from cache.column_names import share_filled
-from cache.large_arrays import GrowingArray, row_blocks
-from cache.string_column import ColumnGatherer, sorted_hashes, take_cells
+from cache.columns.column_names import share_filled
 from embed.catalogue.columns import (
     MOST_LIKELY,
     ColumnFinder,

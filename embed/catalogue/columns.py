@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from cache.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column, usual_columns
-from cache.column_types import guess_kind
+from cache.columns.column_names import USUAL_NAMES, no_such_column, share_filled, usual_column, usual_columns
+from cache.columns.column_types import guess_kind
 from embed.catalogue.pictures.picture_lists import is_picture_name
 from embed.catalogue.table import Table, first_rows
 from embed.errors import CatalogueError

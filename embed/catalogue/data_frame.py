@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cache.string_column import ColumnGatherer
+from cache.arrays.string_column import ColumnGatherer
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.catalogue import Catalogue
 from embed.catalogue.columns import ColumnFinder, find_roles

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from cache.reading import raise_if_refused
+from cache.system.reading import raise_if_refused
 from embed.errors import CatalogueError
 
 __all__ = ["find_files", "folders_within", "is_pattern", "refuse_folder"]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cache.column_names import usual_column, usual_columns
+from cache.columns.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder
 from embed.catalogue.pictures.picture_lists import is_name_or_url, list_pictures

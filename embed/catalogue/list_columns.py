@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from cache.column_names import usual_columns
+from cache.columns.column_names import usual_columns
 from embed.settings import ExtractSettings
 
 __all__ = ["LISTS_STAY", "is_asked", "keeps_lists", "list_cell"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cache.cloud.local_copies import local_copy
 from cache.console.notes import once_for_all
-from cache.reading import raise_if_refused
+from cache.system.reading import raise_if_refused
 from embed.catalogue.file_patterns import find_files, folders_within, is_pattern
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, holds_pictures
 from embed.catalogue.formats.registry import FORMATS, START_BYTES, Format, format_of_start, format_of_suffix

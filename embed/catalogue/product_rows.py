@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cache.column_names import usual_column, usual_columns
+from cache.columns.column_names import usual_column, usual_columns
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.pictures.picture_lists import list_pictures
 from embed.catalogue.table import Table, first_rows

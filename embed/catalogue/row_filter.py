@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from cache.column_types import parse_numbers
+from cache.columns.column_types import parse_numbers
 from embed.catalogue.table import Table
 from embed.errors import SettingError
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from cache.stray_bytes import STRAY, shown
-from cache.string_column import StringColumn
+from cache.arrays.string_column import StringColumn
+from cache.system.stray_bytes import STRAY, shown
 from embed.amounts import plural
 
 __all__ = ["encoding_remedy", "tell_stray_bytes"]

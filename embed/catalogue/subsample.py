@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cache.labels import clean_label
+from cache.columns.labels import clean_label
 
 __all__ = ["choose_rows"]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from cache.reading import raise_if_refused, reading
+from cache.system.reading import raise_if_refused, reading
 from embed.errors import CatalogueError
 
 __all__ = ["MAX_LINE", "find_encoding", "open_bytes", "open_text", "read_lines"]

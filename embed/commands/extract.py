@@ -28,7 +28,7 @@ from embed.extraction.engines.registry import ENGINES
 from embed.settings import ExtractSettings
 
 if TYPE_CHECKING:
-    from embed.extraction.encoder_run import EncoderReport
+    from embed.extraction.encoding.encoder_run import EncoderReport
     from embed.extraction.extract_catalogue import ExtractReport
 
 __all__ = ["extract"]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from cache.memory_budget import memory_bytes
+from cache.system.memory_budget import memory_bytes
 
 __all__ = ["DECODE_BUDGET", "DecodeBudget", "budget_bytes", "decoding_bytes"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cache.reading import SHORTAGES, raise_if_refused
+from cache.system.reading import SHORTAGES, raise_if_refused
 from embed.errors import ContentError
 
 __all__ = ["MAX_BYTES", "FilePart", "Place", "PlacedCell", "is_inside_file", "read_file", "unreadable"]

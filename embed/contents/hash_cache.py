@@ -9,7 +9,7 @@ bytes          meaning
 32             ``embed-once hints 2``, filled up with NUL
 32             SHA-256 of all that follows
 n × 16         identities, sorted: BLAKE2b over a file's inode, size, times of modification and of change, path
-               (`cache.file_identity`); of an object in a bucket, over its tag, size and URL
+               (`cache.system.file_identity`); of an object in a bucket, over its tag, size and URL
 n × 32         the SHA-256 of each one's bytes, which is its content key
 =============  ==================================================================================================
 
@@ -17,7 +17,8 @@ The time of change (``ctime``) is among the facts because nobody can set it back
 time of modification. A file that was written a moment ago gets no identity: its next change may bear the same times.
 The device is not among them: each machine numbers a network's disk in its own way.
 
-A shard of an extraction (`cache.journal`) keeps a file of its own of what it read, which the run that seals takes in.
+A shard of an extraction (`cache.journal.shards`) keeps a file of its own of what it read, which the run that seals
+takes in.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from types import TracebackType
 
 import numpy as np
 
-from cache.aside import write_aside
+from cache.system.aside import write_aside
 
 __all__ = ["Hints"]
 

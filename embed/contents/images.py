@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from cache import content_key
 from cache.cloud.addresses import is_address
-from cache.name_spellings import spelling_in
-from cache.out_of_memory import is_out_of_memory
+from cache.system.name_spellings import spelling_in
+from cache.system.out_of_memory import is_out_of_memory
 from embed.contents.decode_budget import DECODE_BUDGET, decoding_bytes
 from embed.contents.file_ranges import Place, PlacedCell, read_file, unreadable
 from embed.contents.jpeg_scans import has_too_many_scans

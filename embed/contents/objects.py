@@ -16,7 +16,7 @@ from pathlib import Path
 from cache.cloud.addresses import Address, address_of, is_address
 from cache.cloud.buckets import ObjectFacts, open_bucket
 from cache.errors import CloudError
-from cache.memory_budget import memory_bytes
+from cache.system.memory_budget import memory_bytes
 from embed.contents.file_ranges import MAX_BYTES
 from embed.errors import ContentError
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
-from cache.cores import count_cores
+from cache.system.cores import count_cores
 from embed.errors import DeviceError
 
 if TYPE_CHECKING:

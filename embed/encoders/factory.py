@@ -8,7 +8,7 @@ from typing import Any
 
 from cache import EncoderSpec
 from embed.encoders.protocol import Encoder
-from embed.encoders.side_notes import with_side_notes
+from embed.encoders.specs.side_notes import with_side_notes
 from embed.errors import SettingError
 from embed.settings import MODALITIES, EncoderChoice, ExtractSettings
 
@@ -51,7 +51,7 @@ def rebuild(specs: Sequence[tuple[EncoderSpec, ExtractSettings]]) -> list[Encode
         WeightsError, DeviceError, SettingError: as of `make_encoders`; or a network has no such depth.
     """
     from embed.encoders.depths import DepthEncoder, share_networks
-    from embed.encoders.views import VIEW, ViewEncoder
+    from embed.encoders.pictures.views import VIEW, ViewEncoder
 
     encoders: list[Encoder] = [
         (ViewEncoder if VIEW in spec.fields else DepthEncoder).of_spec(make_encoders(settings)[0], spec)
@@ -63,7 +63,7 @@ def rebuild(specs: Sequence[tuple[EncoderSpec, ExtractSettings]]) -> list[Encode
 
 def _with_others(whole: Any, settings: ExtractSettings) -> list[Encoder]:
     from embed.encoders.depths import DepthEncoder
-    from embed.encoders.views import ViewEncoder
+    from embed.encoders.pictures.views import ViewEncoder
 
     depths = [DepthEncoder(whole, depth) for depth in getattr(whole, "depths", ())]
     n_more = settings.views - 1 if whole.spec.modality == "image" else 0

@@ -17,8 +17,8 @@ from embed.contents.images import EXACT, decode
 from embed.encoders.checkpoint import features_of, find_checkpoint
 from embed.encoders.depths import BlockStates, evenly_spread
 from embed.encoders.device import default_parallel, to_device, to_host
-from embed.encoders.image_processor import Processor
 from embed.encoders.packing import unpacked
+from embed.encoders.pictures.image_processor import Processor
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
 from embed.encoders.protocol import Encoded, entry_name
 from embed.errors import SettingError, WeightsError

@@ -17,13 +17,13 @@ from torchvision.models import get_model, get_model_weights, list_models
 
 from cache import EncoderSpec, Tokens
 from embed.contents.images import EXACT, decode
-from embed.encoders.batch_norm import fuse_batch_norm
-from embed.encoders.decode_gate import BothWays, DecodeGate
 from embed.encoders.depths import N_STAGES, evenly_spread, keep_stages
 from embed.encoders.device import default_parallel, to_host
-from embed.encoders.feature_map import cells, keep_feature_map
+from embed.encoders.pictures.batch_norm import fuse_batch_norm
+from embed.encoders.pictures.decode_gate import BothWays, DecodeGate
+from embed.encoders.pictures.feature_map import cells, keep_feature_map
+from embed.encoders.pictures.preprocess import Pixels, Preprocess
 from embed.encoders.precision import dtype_of, exact_fp32, find_precision
-from embed.encoders.preprocess import Pixels, Preprocess
 from embed.encoders.protocol import Encoded, entry_name
 from embed.encoders.weights import load_state, origin_fields, seeded, torchvision_file
 from embed.errors import SettingError, WeightsError
@@ -63,7 +63,7 @@ class ImageEncoder:
         name: the vectors' name in the cache.
         seed: draws random weights.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it natively, else fp32.
-        decode: ``exact``, or ``fast``: large JPEGs are scaled down while decoded (`embed.encoders.decode_gate`).
+        decode: ``exact``, or ``fast``: large JPEGs are scaled while decoded (`embed.encoders.pictures.decode_gate`).
         tokens: keep the feature map whose mean the vector is: ``all`` its cells, or averaged to a grid, ``3x3``.
         layers: give the means of so many stages' maps, of a ResNet, the last among them.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cache import CacheError, Journal
 from cache.cloud.addresses import is_address
-from cache.reading import facts_of
+from cache.system.reading import facts_of
 
 __all__ = ["check_space", "folder_beside", "free_bytes", "needed_bytes"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Inventory
-from cache.key_column import KeyColumn
-from embed.extraction.content_source import ListedPicture
-from embed.extraction.encoder_run import EncoderRun
+from cache.arrays.key_column import KeyColumn
+from embed.extraction.encoding.encoder_run import EncoderRun
+from embed.extraction.source.content_source import ListedPicture
 
 __all__ = ["EncoderEstimate", "Estimate", "estimate_encoder"]
 

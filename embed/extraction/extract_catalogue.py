@@ -14,30 +14,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache, Inventory, Journal, Products, seal
+from cache.arrays.large_arrays import memory_limit
 from cache.cloud.addresses import StoragePath
-from cache.cloud.mirrored_journal import open_journal
-from cache.column_names import PICTURE_KEYS
-from cache.large_arrays import memory_limit
-from cache.memory_budget import memory_bytes
-from cache.reading import facts_of
-from cache.samples import read_samples
+from cache.columns.column_names import PICTURE_KEYS
+from cache.journal.mirrored_journal import open_journal
+from cache.sealed.samples import read_samples
+from cache.system.memory_budget import memory_bytes
+from cache.system.reading import facts_of
 from cache.workers.engines import find_engine
 from embed.catalogue.catalogue import Catalogue, read_catalogue
 from embed.contents.statuses import NOT_BAD
 from embed.encoders.protocol import Encoder
 from embed.errors import SettingError, TooManyBadError
-from embed.extraction.content_source import Source, find_source
 from embed.extraction.disk_space import folder_beside, free_bytes, needed_bytes
-from embed.extraction.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.encoding.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.encoding.run_encoders import RunEncoders
+from embed.extraction.encoding.together import encode_all
 from embed.extraction.engines.registry import ENGINES
 from embed.extraction.estimate import Estimate, estimate_encoder
-from embed.extraction.failure_list import list_failures
-from embed.extraction.picture_means import BrokenPicture, add_means
-from embed.extraction.products_gone import count_products_gone, tell_products_gone
 from embed.extraction.reuse import take_known
-from embed.extraction.run_encoders import RunEncoders
 from embed.extraction.shard import Shard, find_shard
-from embed.extraction.together import encode_all
+from embed.extraction.source.content_source import Source, find_source
+from embed.extraction.source.failure_list import list_failures
+from embed.extraction.source.picture_means import BrokenPicture, add_means
+from embed.extraction.source.products_gone import count_products_gone, tell_products_gone
 from embed.extraction.work_of_shards import check_shards, open_hints
 from embed.settings import ExtractSettings
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cache import CacheError, Inventory, Part, VectorsByKey
 from cache.cloud.local_copies import local_copy
-from cache.reading import facts_of
-from embed.extraction.encoder_run import EncoderRun
+from cache.system.reading import facts_of
+from embed.extraction.encoding.encoder_run import EncoderRun
 
 __all__ = ["take_known"]
 

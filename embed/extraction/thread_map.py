@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from cache.console.progress import Progress
-from cache.cores import count_cores
+from cache.system.cores import count_cores
 from embed.contents.file_ranges import is_inside_file
 
 __all__ = ["PICTURES_TOGETHER", "completed", "map_pictures", "ordered_map"]

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cache.column_types import is_missing
-from cache.leak import is_beyond_chance, pairs_give_away, told_by_pairs
+from cache.columns.column_types import is_missing
+from cache.columns.leak import is_beyond_chance, pairs_give_away, told_by_pairs
 
 __all__ = ["Association", "PairCounter", "associate", "cramers_v"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from cache.column_types import guess_kind, is_missing
+from cache.columns.column_types import guess_kind, is_missing
 
 __all__ = ["KINDS", "kind_of"]
 
@@ -20,9 +20,9 @@ _CODE = re.compile(r"[^\s,;|]+")
 def kind_of(counts: Mapping[str, int]) -> str:
     """Return one of `KINDS`, judged by how many rows each distinct cell has; words for "no value" do not count.
 
-    It is the kind that metadata is encoded by (`cache.column_types`), except that ids and texts, which are of no use as
-    metadata, are told apart. A column is an id when nearly every row has a whole number or a word that no other has. It
-    is categorical when a value has two rows on average and is short, or has `LEAST_ROWS`; else it is text.
+    It is the kind that metadata is encoded by (`cache.columns.column_types`), except that ids and texts, of no
+    use as metadata, are told apart. A column is an id when nearly every row has a whole number or a word that no other
+    has. It is categorical when a value has two rows on average and is short, or has `LEAST_ROWS`; else it is text.
 
     >>> kind_of({"3.5": 1, "12": 2, "NaN": 1})
     'number'

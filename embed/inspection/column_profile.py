@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cache.column_types import LONGEST_MISSING_WORD, is_missing
-from cache.label_hints import look_alike
-from cache.labels import clean_label
+from cache.columns.column_types import LONGEST_MISSING_WORD, is_missing
+from cache.columns.label_hints import look_alike
+from cache.columns.labels import clean_label
 from embed.inspection.cell_kind import kind_of
 
 __all__ = ["MOST_DISTINCT", "ColumnCounter", "ColumnProfile", "is_mojibake"]

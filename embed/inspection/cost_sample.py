@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cache.cloud.addresses import resolved
-from cache.stray_bytes import open_csv
+from cache.system.stray_bytes import open_csv
 from embed.contents.images import locate
 from embed.errors import CatalogueError, ContentError, DeviceError, SettingError, WeightsError
 from embed.inspection.text_profile import local_folder

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from cache.cloud.addresses import StoragePath, resolved
+from cache.columns.group_columns import GroupColumn
+from cache.columns.labels import clean_label
+from cache.columns.leak import NearLeak
 from cache.console.progress import Progress
-from cache.group_columns import GroupColumn
-from cache.labels import clean_label
-from cache.leak import NearLeak
 from embed.catalogue.table import folder_of
 from embed.inspection.association import Association
 from embed.inspection.column_profile import ColumnProfile

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cache.labels import clean_label
+from cache.columns.labels import clean_label
 
 __all__ = ["MIN_ROWS", "LabelProfile", "profile_label"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cache.aside import write_aside
 from cache.pages.page import picture_url, render_page
 from cache.pages.plot import COLOURS, draw, svg
+from cache.system.aside import write_aside
 from embed.amounts import show_bytes, show_seconds
 from embed.contents.images import decode, locate, read_image
 from embed.contents.statuses import MEANINGS, OK

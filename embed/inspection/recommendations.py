@@ -8,9 +8,9 @@ from itertools import chain
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from cache.column_names import USUAL_NAMES, usual_columns
-from cache.label_hints import alike_in_words, choice_sentence
-from cache.label_levels import levels_sentence
+from cache.columns.column_names import USUAL_NAMES, usual_columns
+from cache.columns.label_hints import alike_in_words, choice_sentence
+from cache.columns.label_levels import levels_sentence
 from embed.amounts import plural
 from embed.catalogue.columns import shortened_hint
 from embed.contents.statuses import ABSENT, OK

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from cache.group_columns import GroupColumn, find_group_column, has_group_name
-from cache.labels import clean_label
-from cache.leak import NearLeak, find_near_leaks
+from cache.columns.group_columns import GroupColumn, find_group_column, has_group_name
+from cache.columns.labels import clean_label
+from cache.columns.leak import NearLeak, find_near_leaks
 from embed.contents.file_ranges import is_inside_file
 from embed.inspection.association import Association, PairCounter, associate
 from embed.inspection.column_profile import ColumnCounter, ColumnProfile

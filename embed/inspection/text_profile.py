@@ -11,7 +11,7 @@ import numpy as np
 
 from embed.contents.statuses import OK
 from embed.contents.texts import HashTokenizer, has_html, plain
-from embed.extraction.text_contents import find_texts
+from embed.extraction.source.text_contents import find_texts
 from embed.inspection.duplicate_counter import Digests, Repeats
 from embed.inspection.quantiles import find_quantiles
 from embed.inspection.sampling import Sample

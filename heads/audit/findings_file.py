@@ -10,7 +10,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cache.stray_bytes import open_csv
+from cache.system.stray_bytes import open_csv
 from heads.audit.finding import Finding
 
 __all__ = ["FINDINGS", "write_findings"]

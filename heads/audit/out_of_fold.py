@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cache.console.progress import Progress
-from cache.memory_budget import memory_bytes
+from cache.system.memory_budget import memory_bytes
 from heads.audit.audit_settings import AuditSettings
 from heads.device import find_device
 from heads.errors import HeadError

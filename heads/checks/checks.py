@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from heads.checks.attention_spy import AttentionCalls
 from heads.checks.probe import Subject, answer, arguments, change
 from heads.checks.unregistered_tensors import unregistered
-from heads.modules.dropout import Dropout
+from heads.modules.parts.dropout import Dropout
 from heads.modules.plugin import shown_error
 
 __all__ = ["CHECKS"]

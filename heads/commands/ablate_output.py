@@ -6,7 +6,7 @@ from cache.console.command import WIDTH, print_wrapped
 from cache.console.echo import echo
 from heads.ablation.ranking_table import MOST_FAILURES, differences_text, ranking_lines, verdict_text
 from heads.commands.train_details import show_apart
-from heads.experiment.best_heads import LATE_FITTED
+from heads.experiment.findings.best_heads import LATE_FITTED
 from heads.runs.ablation_report import AblationReport
 
 __all__ = ["show_report"]

@@ -11,7 +11,7 @@ import click
 from cache.console.command import Command, json_option, print_json, print_wrapped, setting_options
 from cache.console.echo import echo
 from cache.console.paths import LOCAL_PATH, PATH
-from cache.stray_bytes import printable
+from cache.system.stray_bytes import printable
 from heads.commands.encoder_options import cached_encoder_option
 from heads.commands.page_options import page_options
 from heads.option_texts import parse_columns

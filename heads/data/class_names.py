@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from cache import Cache, EncoderSpec
-from cache.key_index import KeyIndex
+from cache.arrays.key_index import KeyIndex
+from cache.columns.label_levels import label_at
+from cache.columns.labels import clean_label
 from cache.keys import text_key
-from cache.label_levels import label_at
-from cache.labels import clean_label
-from cache.vector_rows import VectorRows
+from cache.sealed.vector_rows import VectorRows
 
 __all__ = ["find_class_names"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.label_levels import label_at, label_levels
-from cache.labels import clean_label
-from cache.stray_bytes import STRAY, open_csv, shown
+from cache.columns.label_levels import label_at, label_levels
+from cache.columns.labels import clean_label
+from cache.system.stray_bytes import STRAY, open_csv, shown
 from heads.errors import LabelError
 from heads.typed_json import read_plain_file
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cache import Cache
-from cache.vector_rows import VectorRows
+from cache.sealed.vector_rows import VectorRows
 from heads.data.encoder_sets import present
 from heads.errors import HeadError
 

@@ -9,12 +9,12 @@ from keyword import iskeyword
 import numpy as np
 
 from cache import Cache
-from cache.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
-from cache.column_types import guess_kind, is_missing
-from cache.label_hints import alike_in_words, choice_sentence, label_candidates, look_alike
-from cache.label_levels import label_at, label_levels, levels_sentence
-from cache.labels import clean_label
-from cache.stray_bytes import STRAY, shown
+from cache.columns.column_names import USUAL_NAMES, mistyped_column, no_such_column, usual_column, usual_columns
+from cache.columns.column_types import guess_kind, is_missing
+from cache.columns.label_hints import alike_in_words, choice_sentence, label_candidates, look_alike
+from cache.columns.label_levels import label_at, label_levels, levels_sentence
+from cache.columns.labels import clean_label
+from cache.system.stray_bytes import STRAY, shown
 from heads.data.corrections import Corrections
 from heads.errors import LabelError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache import Cache
-from heads.data.metadata import METADATA
+from heads.data.metadata.fitted_metadata import METADATA
 from heads.errors import HeadError
 
 __all__ = ["choose_modalities"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cache import Cache, ContentSpec, EncoderSpec
-from cache.memory_budget import check_memory
+from cache.system.memory_budget import check_memory
 from heads.data.disk_vectors import DiskMatrix
 from heads.data.encoder_sets import dimension, joined_name, joined_spec, parts_of, present, split_names
 from heads.data.tokens import ProductTokens, load_tokens

@@ -112,7 +112,7 @@ class CachedEmbeddings(TransformerMixin, BaseEstimator):
         return parts
 
     def _vectors(self, X: Any, settings: ExtractSettings | None) -> tuple[list[Any], ExtractSettings]:  # noqa: N803
-        from embed.extraction.product_vectors import product_vectors
+        from embed.extraction.in_memory.product_vectors import product_vectors
 
         return product_vectors(X, self.cache_path, settings=settings, encoders=self.encoders)
 

@@ -12,8 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from heads.data.holdout import draw_holdout
 from heads.data.labels import Labels
+from heads.data.splitting.holdout import draw_holdout
 from heads.errors import LabelError
 from heads.estimator.input_columns import (
     ONLY_MODALITY,
@@ -32,7 +32,7 @@ from heads.estimator.sample_weights import check_sample_weight
 from heads.estimator.training import train_head
 from heads.experiment.results import Trained
 from heads.head_types import head_type
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.modules.seeded import head_alone
 from heads.settings import FitSettings
 

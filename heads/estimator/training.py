@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from heads.data.labels import Labels
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.data.vectors import Vectors
 from heads.device import find_device
 from heads.errors import HeadError

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from heads.modules.logit_adjustment import fit_strength, shift_logits
-from heads.modules.saved_head import TrainedHead
+from heads.modules.fitting.logit_adjustment import fit_strength, shift_logits
+from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["adjust"]
 

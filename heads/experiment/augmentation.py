@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from cache import Cache
-from cache.memory_budget import check_memory
+from cache.system.memory_budget import check_memory
 from heads.data.encoder_sets import split_name
 from heads.data.picture_views import IMAGE, load_views, view_names
 from heads.errors import HeadError

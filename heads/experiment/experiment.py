@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cache.memory_budget import memory_bytes
+from cache.system.memory_budget import memory_bytes
 from heads.data.draws import generator_of
 from heads.device import find_device, find_dtype
 from heads.errors import HeadError, HeadMemoryError, SettingError
@@ -29,7 +29,7 @@ from heads.modules.description import HeadDescription
 from heads.modules.late import Late
 from heads.modules.mixture import Mixture
 from heads.modules.plugin import head_name, is_plugin
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.modules.selection import Selected, select
 from heads.settings import AUTO, FitSettings, ProblemSettings
 from heads.training.job import Fit, Job

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.head_types import head_type
 from heads.settings import FITTED_WEIGHTS, ProblemSettings
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.data.vectors import Vectors
 from heads.experiment.configuration import Encoders
 from heads.experiment.problem import Encoder, Problem
 from heads.metrics.answers import Answers
-from heads.modules.saved_head import TrainedHead
-from heads.modules.standardiser import Standardise
+from heads.modules.parts.standardiser import Standardise
+from heads.modules.saving.saved_head import TrainedHead
 from heads.settings import FitSettings
 from heads.training.job import Task
 from heads.training.training_plan import plain_settings

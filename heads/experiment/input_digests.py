@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cache.keys import fields_sha256
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.data.vectors import Vectors
 
 __all__ = ["array_sha256", "rows_sha256", "split_sha256", "tokens_sha256", "vectors_sha256"]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cache.stray_bytes import open_csv
+from cache.system.stray_bytes import open_csv
 from heads.data.draws import generator_of
 from heads.data.vectors import Vectors
 from heads.experiment.problem import Problem

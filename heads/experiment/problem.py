@@ -11,19 +11,19 @@ import numpy as np
 from torch import Tensor
 
 from cache import Cache
-from cache.column_names import no_such_column
-from cache.memory_budget import memory_bytes
+from cache.columns.column_names import no_such_column
+from cache.system.memory_budget import memory_bytes
 from heads.data.class_names import find_class_names
 from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import dimension, split_name
-from heads.data.folds import split_folds
-from heads.data.groups import Placeholder, find_groups
 from heads.data.labels import Labels, cells_of, choice_notes, find_label_column, make_labels
-from heads.data.metadata import ENCODER, METADATA
-from heads.data.metadata_request import MetadataWish
+from heads.data.metadata.fitted_metadata import ENCODER, METADATA
+from heads.data.metadata.metadata_request import MetadataWish
 from heads.data.modalities import choose_modalities
-from heads.data.splits import Split, split_by_column, split_rows
-from heads.data.unlabelled import find_unlabelled
+from heads.data.splitting.folds import split_folds
+from heads.data.splitting.groups import Placeholder, find_groups
+from heads.data.splitting.splits import Split, split_by_column, split_rows
+from heads.data.splitting.unlabelled import find_unlabelled
 from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.chosen_encoders import Encoder, choose_encoders

@@ -9,9 +9,9 @@ from shlex import quote
 import numpy as np
 
 from cache import Cache
-from cache.group_columns import find_group_column, has_group_name
+from cache.columns.group_columns import find_group_column, has_group_name
 from heads.data.labels import Labels
-from heads.data.splits import Split, says_split, straddlers
+from heads.data.splitting.splits import Split, says_split, straddlers
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.metrics.per_class_changes import wilson_interval
 
 __all__ = ["LEAST_HELD", "Consensus", "PseudoLabels", "choose_pseudo_labels", "precision_thresholds"]

@@ -13,7 +13,7 @@ from heads.errors import HeadError
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment
 from heads.experiment.pseudo_labels import LEAST_HELD, Consensus
-from heads.modules.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
 from heads.modules.stack import Stack, StackFit, fit_stack
 from heads.settings import FitSettings
 from heads.training.direct import rows_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.console.notes import PROGRESS
-from cache.stray_bytes import open_csv
+from cache.system.stray_bytes import open_csv
 from heads.data.draws import generator_of
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import Problem

@@ -26,7 +26,7 @@ import numpy as np
 
 from cache import UnreadableError
 from cache.keys import fields_sha256
-from cache.reading import reading
+from cache.system.reading import reading
 from heads.errors import MemoError
 from heads.experiment.results import Outcome
 from heads.metrics.registry import JUDGED

@@ -11,10 +11,10 @@ import numpy as np
 from heads.metrics.registry import measure
 
 if TYPE_CHECKING:
-    from heads.data.splits import Split
+    from heads.data.splitting.splits import Split
     from heads.experiment.late_fusion import Averaging
     from heads.metrics.answers import Answers
-    from heads.modules.saved_head import TrainedHead
+    from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["Outcome", "Trained", "failed", "outcome_of"]
 

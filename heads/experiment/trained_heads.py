@@ -22,7 +22,7 @@ from heads.head_types import head_type
 from heads.metrics.answers import Answers
 from heads.metrics.scores import scores
 from heads.modules.plugin import head_name
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.settings import TrainSettings
 
 __all__ = ["SIDES", "Roster", "train_heads"]

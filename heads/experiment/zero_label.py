@@ -14,7 +14,7 @@ from heads.data.vectors import Vectors
 from heads.experiment.few_rows import few_rows
 from heads.experiment.problem import Problem
 from heads.metrics.answers import Answers
-from heads.modules.temperature import fit_temperature
+from heads.modules.fitting.temperature import fit_temperature
 
 __all__ = ["NAMES", "answer_by_names", "cosines", "in_words"]
 

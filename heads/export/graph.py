@@ -16,7 +16,7 @@ from heads.export.graph_input import BATCH, LENGTH, SHORTEST, GraphInput
 from heads.export.networks import Network
 from heads.modules.ensemble import as_log_probabilities
 from heads.modules.plugin import shown_error
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["OUTPUTS", "HeadGraph", "trace"]
 

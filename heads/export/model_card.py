@@ -11,7 +11,7 @@ from heads.export.check import Agreement
 from heads.export.graph_input import GraphInput
 from heads.export.int8 import Int8Report
 from heads.export.run_facts import RunFacts
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["render_card"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heads.data.tokens import ProductTokens
 from heads.export.graph_input import SHORTEST
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["BATCHES", "ProbeRows", "drawn_rows", "golden_rows", "graph_inputs", "subsets"]
 

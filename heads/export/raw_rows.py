@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from heads.errors import ExportError
 from heads.export.networks import Network
 from heads.export.probe_rows import BATCHES, ProbeRows, drawn_rows, subsets
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.runs.encoder_samples import LEAST_COSINE
 
 __all__ = ["RawRows", "raw_rows"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cache.reading import raise_if_refused
+from cache.system.reading import raise_if_refused
 from heads.errors import RunError
-from heads.experiment.best_heads import choose_heads
+from heads.experiment.findings.best_heads import choose_heads
 from heads.runs.run_files import Config, find_cache, read_config
 from heads.typed_json import read_object, typed
 

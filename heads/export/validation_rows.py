@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from cache import Cache
-from cache.labels import clean_label
+from cache.columns.labels import clean_label
 from heads.data.corrections import CORRECTIONS, read_corrections
 from heads.data.labels import cells_of, read_labels
 from heads.data.vectors import Vectors
 from heads.errors import ExportError
 from heads.export.run_facts import RunFacts
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["ValidationRows", "read_validation_rows"]
 

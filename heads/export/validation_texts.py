@@ -19,7 +19,7 @@ def read_texts(cache_path: Path, rows: np.ndarray, modality: str) -> list[str | 
         ExportError: the cache does not say of which columns texts are made, or they come to other texts.
     """
     from embed.contents.texts import join
-    from embed.extraction.text_contents import find_texts
+    from embed.extraction.source.text_contents import find_texts
 
     with Cache(cache_path) as cache:
         spec = cache.content_spec(modality)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from heads.data.tokens import TokenBatch
 from heads.errors import HeadError
 from heads.modules.description import HeadDescription
-from heads.modules.dropout import Dropout
-from heads.modules.layers import LayerNorm, Linear, as_precise
-from heads.modules.standardiser import zero_absent
-from heads.modules.token_layers import MultiHeadAttention, SplitTokens, StateTokens
+from heads.modules.parts.dropout import Dropout
+from heads.modules.parts.layers import LayerNorm, Linear, as_precise
+from heads.modules.parts.standardiser import zero_absent
+from heads.modules.parts.token_layers import MultiHeadAttention, SplitTokens, StateTokens
 
 __all__ = ["CrossAttention", "build"]
 

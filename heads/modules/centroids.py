@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
-from heads.modules.directions import Directions
-from heads.modules.rows_to_fit import RowsToFit, take_rows
-from heads.modules.temperature import fit_temperature
-from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.temperature import fit_temperature
+from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY
+from heads.modules.parts.directions import Directions
 
 __all__ = ["Centroids", "CentroidsFit", "build", "fit", "fit_centroids"]
 

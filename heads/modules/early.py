@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
-from heads.modules.dropout import Dropout
-from heads.modules.layers import BatchNorm, Linear
-from heads.modules.standardiser import concatenate
+from heads.modules.parts.dropout import Dropout
+from heads.modules.parts.layers import BatchNorm, Linear
+from heads.modules.parts.standardiser import concatenate
 
 __all__ = ["Early", "build"]
 

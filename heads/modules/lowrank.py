@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
-from heads.modules.dropout import Dropout
-from heads.modules.layers import BatchNorm, Linear
-from heads.modules.standardiser import zero_absent
+from heads.modules.parts.dropout import Dropout
+from heads.modules.parts.layers import BatchNorm, Linear
+from heads.modules.parts.standardiser import zero_absent
 
 __all__ = ["LowRank", "build"]
 

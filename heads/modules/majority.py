@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
-from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.fitting.rows_to_fit import RowsToFit
 
 __all__ = ["Majority", "build", "fit", "fit_majority"]
 

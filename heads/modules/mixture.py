@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from heads.errors import HeadError
+from heads.modules.fitting.rows_to_fit import take_rows
+from heads.modules.fitting.temperature import fit_temperature
 from heads.modules.late import pool
-from heads.modules.rows_to_fit import take_rows
-from heads.modules.temperature import fit_temperature
 
 __all__ = ["Mixture", "fit_mixture", "mix"]
 

@@ -12,9 +12,9 @@ from torch.compiler import is_exporting
 from heads.errors import SettingError
 from heads.metrics.scores import log_loss, scores
 from heads.modules.description import HeadDescription
-from heads.modules.directions import Directions
-from heads.modules.rows_to_fit import RowsToFit, take_rows
-from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY
+from heads.modules.parts.directions import Directions
 
 __all__ = ["Neighbours", "NeighboursFit", "build", "fit", "fit_neighbours"]
 

@@ -21,7 +21,7 @@ from typing import TypeGuard
 
 from torch import nn
 
-from cache.reading import facts_of
+from cache.system.reading import facts_of
 from heads.errors import HeadError
 
 __all__ = ["blame", "head_name", "is_plugin", "load_plugin", "plugin_sha256", "shown_error"]

@@ -11,7 +11,7 @@ from torch import nn
 from heads.head_types import head_type
 from heads.modules.description import HeadDescription
 from heads.modules.guard import GUARD, Guarded
-from heads.modules.learned_absence import LearnedAbsent
+from heads.modules.parts.learned_absence import LearnedAbsent
 from heads.modules.plugin import load_plugin
 
 __all__ = ["build"]

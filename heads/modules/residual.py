@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heads.modules.description import HeadDescription
-from heads.modules.joint_term import JointTerm, fit_offset, principal_components
-from heads.modules.one_by_one import drawing_apart
-from heads.modules.out_of_fold import inner_folds
-from heads.modules.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.one_by_one import drawing_apart
+from heads.modules.fitting.out_of_fold import inner_folds
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
+from heads.modules.parts.joint_term import JointTerm, fit_offset, principal_components
 from heads.modules.stack import Stack, StackFit, fit_stack, last_temperature
 
 __all__ = ["Residual", "ResidualFit", "build", "fit", "fit_residual"]
@@ -24,7 +24,7 @@ SURE = 2.0  # standard errors by which a term must gain
 
 
 class Residual(Stack):
-    """Add a joint term, which may be zero, to a stack's pooled logits (`heads.modules.joint_term`).
+    """Add a joint term, which may be zero, to a stack's pooled logits (`heads.modules.parts.joint_term`).
 
     A row that lacks a modality gets the stack's answer.
 

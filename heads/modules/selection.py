@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
 from heads.modules.ensemble import Ensemble
+from heads.modules.fitting.log_linear_pool import fit_pool
 from heads.modules.late import pool
-from heads.modules.log_linear_pool import fit_pool
 
 __all__ = ["Selected", "build", "pick_members", "select"]
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from heads.errors import HeadError, SettingError
-from heads.modules.rows_to_fit import RowsToFit, take_rows
-from heads.modules.sklearn_fit import fit_converged
-from heads.modules.standardiser import concatenate
-from heads.modules.temperature import fit_temperature
-from heads.modules.unseen_classes import classes_seen, spread_over_classes
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.sklearn_fit import fit_converged
+from heads.modules.fitting.temperature import fit_temperature
+from heads.modules.fitting.unseen_classes import classes_seen, spread_over_classes
+from heads.modules.parts.standardiser import concatenate
 
 __all__ = ["BASELINES", "Baseline", "BaselineFit", "fit", "fit_baseline"]
 

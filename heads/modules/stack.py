@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from heads.modules.description import HeadDescription
+from heads.modules.fitting.log_linear_pool import fit_pool
+from heads.modules.fitting.one_by_one import drawing_apart
+from heads.modules.fitting.out_of_fold import HELD_ROWS, inner_folds
+from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
+from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
 from heads.modules.late import row_weights
 from heads.modules.linear_member import LinearMember, fit_member
-from heads.modules.log_linear_pool import fit_pool
-from heads.modules.one_by_one import drawing_apart
-from heads.modules.out_of_fold import HELD_ROWS, inner_folds
-from heads.modules.rows_to_fit import RowsToFit, take_rows
-from heads.modules.standardiser import zero_absent
-from heads.modules.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
+from heads.modules.parts.standardiser import zero_absent
 
 __all__ = ["Stack", "StackFit", "build", "fit", "fit_stack", "last_temperature"]
 

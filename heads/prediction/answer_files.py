@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cache.aside import write_aside
-from cache.stray_bytes import open_csv, printable, shown_values
+from cache.system.aside import write_aside
+from cache.system.stray_bytes import open_csv, printable, shown_values
 from heads.errors import HeadError
 from heads.prediction.answers import Answers
 

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from heads.data.metadata_request import is_metadata
+from heads.data.metadata.metadata_request import is_metadata
 from heads.data.vectors import Vectors
-from heads.modules.head_set import answer_all
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.head_set import answer_all
+from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["Answers", "Prediction", "answers_of"]
 

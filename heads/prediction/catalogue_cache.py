@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cache import ContentSpec
 from cache.cloud.addresses import is_address
 from cache.console.notes import without_notes
-from cache.name_spellings import spelling_in
-from cache.reading import reading
-from heads.data.metadata import METADATA
+from cache.system.name_spellings import spelling_in
+from cache.system.reading import reading
+from heads.data.metadata.fitted_metadata import METADATA
 from heads.errors import HeadError
 from heads.prediction.run import Run
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from cache import EncoderSpec
 from heads.data.encoder_sets import parts_of
-from heads.data.metadata_request import is_metadata
+from heads.data.metadata.metadata_request import is_metadata
 from heads.errors import HeadError
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.prediction.joined_encoder import JoinedEncoder
 from heads.runs.encoder_samples import LEAST_COSINE, EncoderSamples
 
@@ -87,7 +87,7 @@ def _build_all(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[st
 
 def _settings(spec: EncoderSpec, name: str, *, device: str, changed: Mapping[str, str]) -> ExtractSettings:
     """Return the settings that an encoder was built from."""
-    from embed.encoders.side_notes import settings_of
+    from embed.encoders.specs.side_notes import settings_of
 
     settings = settings_of(spec, changed, device=device)
     if settings is None:
@@ -168,7 +168,7 @@ def check_parity(encoders: Mapping[str, Encoder], samples: Mapping[str, EncoderS
 
 
 def _other_versions(spec: EncoderSpec) -> str:
-    from embed.encoders.side_notes import library_versions, versions_then
+    from embed.encoders.specs.side_notes import library_versions, versions_then
 
     then, now = versions_then(spec), library_versions()
     lines = [f"{name} is {now.get(name)}, was {then[name]}" for name in sorted(then) if now.get(name) != then[name]]

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 from cache import CacheError, ContentSpec, Tokens, content_key
-from heads.data.metadata import FittedMetadata
-from heads.data.metadata_request import is_metadata, metadata_vectors
+from heads.data.metadata.fitted_metadata import FittedMetadata
+from heads.data.metadata.metadata_request import is_metadata, metadata_vectors
 from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.prediction.joined_encoder import Known, known_vectors
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class ProductEncoder:
         return product.cells.get(name, (product.text or "") if self.text_columns == [name] else "")
 
     def _content(self, modality: str, product: Product) -> _Content:
-        from embed.extraction.text_contents import find_texts
+        from embed.extraction.source.text_contents import find_texts
 
         if modality == "text":
             spec = self._contents.get("text")

@@ -10,12 +10,12 @@ import numpy as np
 
 from cache import ContentSpec
 from cache.cloud.local_copies import local_copy
-from heads.data.metadata import FittedMetadata
-from heads.data.metadata_request import is_metadata
+from heads.data.metadata.fitted_metadata import FittedMetadata
+from heads.data.metadata.metadata_request import is_metadata
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
-from heads.experiment.best_heads import choose_heads
-from heads.modules.saved_head import TrainedHead
+from heads.experiment.findings.best_heads import choose_heads
+from heads.modules.saving.saved_head import TrainedHead
 from heads.prediction.answers import Answers, Prediction, answers_of
 from heads.prediction.head_encoders import encoders_of, tried
 from heads.prediction.products import Product, ProductEncoder, picture_bytes

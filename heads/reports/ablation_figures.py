@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cache.pages.plot import COLOURS, draw, svg
-from cache.stray_bytes import shown
+from cache.system.stray_bytes import shown
 from heads.ablation.ranking import Ranked
 from heads.ablation.setting_effects import Axis
 from heads.experiment.configuration import FoldJob

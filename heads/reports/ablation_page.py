@@ -14,8 +14,8 @@ from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.ablation.ranking_table import differences_text, verdict_text
 from heads.ablation.setting_effects import axes_of
-from heads.experiment.best_heads import LATE_FITTED
 from heads.experiment.configuration import FoldJob
+from heads.experiment.findings.best_heads import LATE_FITTED
 from heads.experiment.results import Outcome
 from heads.metrics.registry import JUDGED, METRICS
 from heads.reports.ablation_figures import (

@@ -11,7 +11,7 @@ import numpy as np
 
 from cache import Cache
 from cache.errors import CacheError
-from heads.experiment.predictions import Predictions
+from heads.experiment.findings.predictions import Predictions
 from heads.experiment.problem import Problem
 from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.report_settings import ReportColumns

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import Cache
-from cache.column_names import USUAL_NAMES, no_such_column, usual_column
+from cache.columns.column_names import USUAL_NAMES, no_such_column, usual_column
 from heads.errors import SettingError
 
 __all__ = ["ReportColumns", "ReportSettings", "choose_columns"]

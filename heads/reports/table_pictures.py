@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cache.column_names import usual_column
+from cache.columns.column_names import usual_column
 from heads.reports.folders_below import MOST_ENTRIES, folders_below
 
 __all__ = ["TablePictures"]

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cache.name_spellings import spelling_in
 from cache.pages.page import THUMBNAIL_SIDE, jpeg_url, small_jpeg
+from cache.system.name_spellings import spelling_in
 from heads.reports.shard_pictures import ShardMembers, split_member
 from heads.reports.table_pictures import TablePictures
 

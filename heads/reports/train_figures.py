@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cache.pages.plot import COLOURS, draw, svg
-from heads.experiment.missing_modalities import SHARES
+from heads.experiment.findings.missing_modalities import SHARES
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.calibration import Reliability
 from heads.metrics.verdict import Verdict

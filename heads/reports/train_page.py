@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from cache.pages.page import render_page
-from heads.experiment.best_heads import Choice, choose_heads
-from heads.experiment.evaluation import Findings
+from heads.experiment.findings.best_heads import Choice, choose_heads
+from heads.experiment.findings.evaluation import Findings
+from heads.experiment.findings.sizes import head_in_words
 from heads.experiment.late_fusion import Averaging, sweep, weights_in_words
-from heads.experiment.sizes import head_in_words
 from heads.experiment.trained_heads import Roster
 from heads.experiment.zero_label import in_words
 from heads.metrics.calibration import measure_reliability

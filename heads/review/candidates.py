@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cache import Cache
-from heads.data.groups import find_groups
 from heads.data.labels import Labels
+from heads.data.splitting.groups import find_groups
 from heads.review.known_labels import KnownLabels
 
 __all__ = ["Candidates", "find_candidates"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cache import Cache
-from cache.memory_budget import check_memory
+from cache.system.memory_budget import check_memory
 
 __all__ = ["centre_rows", "join_vectors"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cache.labels import clean_label
+from cache.columns.labels import clean_label
 
 __all__ = ["KnownLabels", "know_labels"]
 

@@ -43,7 +43,7 @@ def fit_quickly(vectors: np.ndarray, targets: np.ndarray, *, n_classes: int) -> 
     """
     from sklearn.linear_model import LogisticRegression
 
-    from heads.modules.sklearn_fit import fit_converged
+    from heads.modules.fitting.sklearn_fit import fit_converged
 
     labelled = np.flatnonzero(targets >= 0)
     model = LogisticRegression(C=STRENGTH, tol=TOLERANCE, max_iter=MOST_STEPS)

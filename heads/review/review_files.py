@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cache.aside import write_aside
 from cache.pages.page import render_page
-from cache.stray_bytes import open_csv
+from cache.system.aside import write_aside
+from cache.system.stray_bytes import open_csv
 from heads.errors import SettingError
 from heads.review.picks import Pick
 

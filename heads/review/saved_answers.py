@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cache.aside import write_aside
-from cache.labels import clean_label
+from cache.columns.labels import clean_label
 from cache.pages.page import script_source
-from cache.stray_bytes import open_csv
+from cache.system.aside import write_aside
+from cache.system.stray_bytes import open_csv
 from heads.data.corrections import COLUMNS, read_corrections
 from heads.errors import SettingError
 from heads.review.review_files import SCRIPT

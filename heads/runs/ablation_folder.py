@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache.stray_bytes import open_csv
+from cache.system.stray_bytes import open_csv
 from heads.ablation.naming import Naming
 from heads.ablation.ranking import Ranked, Ranking
 from heads.experiment.configuration import AXES, Configuration, FoldJob

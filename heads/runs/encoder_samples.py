@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from cache import Cache
-from cache.key_index import KeyIndex
-from cache.samples import read_samples
+from cache.arrays.key_index import KeyIndex
+from cache.sealed.samples import read_samples
 from heads.data.encoder_sets import split_name
 from heads.errors import RunError
 from heads.typed_json import read_plain_file

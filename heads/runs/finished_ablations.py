@@ -5,8 +5,8 @@ follows from but the memo: the settings, the cache's file by its inode, size and
 versions of libraries, this package's code, the processor, the folder and the variables that libraries look at. Its
 second line is a JSON object: the report, the files of the run's folder as they are where nothing is trained, and the
 digest of each job's row in the memo. Its first line is the HMAC-SHA-256 of the name and the second by a secret of the
-user's (`cache.user_folder`): the folder stands beside a memo that may come from a stranger, whose scores and pages the
-memo's rows alone do not bear out.
+user's (`cache.system.user_folder`): the folder stands beside a memo that may come from a stranger, whose scores and
+pages the memo's rows alone do not bear out.
 
 It is a hint: believed where the memo still has each of these rows, whole and as it was, and deleting it loses nothing
 but the time to do it all again. Heads of one's own may read anything, a GPU's name is PyTorch's to tell, a cluster's
@@ -30,14 +30,14 @@ from pathlib import Path
 
 import cache
 import heads
-from cache.aside import write_aside
-from cache.circumstances import circumstances_here, devices_here, identities, versions_of
 from cache.cloud.addresses import is_address
 from cache.errors import EmbedOnceError
-from cache.memory_budget import memory_bytes
-from cache.reading import facts_of
-from cache.stray_bytes import shown, shown_values
-from cache.user_folder import user_secret
+from cache.system.aside import write_aside
+from cache.system.circumstances import circumstances_here, devices_here, identities, versions_of
+from cache.system.memory_budget import memory_bytes
+from cache.system.reading import facts_of
+from cache.system.stray_bytes import shown, shown_values
+from cache.system.user_folder import user_secret
 from heads.ablation.ablation_settings import AblationSettings
 from heads.data.corrections import CORRECTIONS
 from heads.experiment.result_store import ResultCache

@@ -18,17 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from cache.aside import fsync_folder, fsync_tree, write_aside
 from cache.errors import CacheLockedError
-from cache.lock import WriterLock
-from cache.reading import facts_of
-from cache.stray_bytes import shown, shown_values
+from cache.system.aside import fsync_folder, fsync_tree, write_aside
+from cache.system.lock import WriterLock
+from cache.system.reading import facts_of
+from cache.system.stray_bytes import shown, shown_values
 from heads.errors import RunError
-from heads.experiment.predictions import Predictions
+from heads.experiment.findings.predictions import Predictions
 from heads.runs.run_files import Config, check_manifest, read_config
 
 if TYPE_CHECKING:
-    from heads.modules.saved_head import TrainedHead
+    from heads.modules.saving.saved_head import TrainedHead
 
 __all__ = ["check_name", "load_heads", "reserved", "write_answers", "write_page", "write_run"]
 
@@ -140,7 +140,7 @@ def load_heads(
         HeadError: a head cannot be loaded.
         UnreadableError: the system could not read a file of the run.
     """
-    from heads.modules.saved_head import load_head  # torch takes a second, and a folder is written without it
+    from heads.modules.saving.saved_head import load_head  # torch takes a second, and a folder is written without it
 
     run_path = Path(run_path)
     config = read_config(run_path)

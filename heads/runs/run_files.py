@@ -17,7 +17,7 @@ from typing import Any
 from cache.cloud.addresses import StoragePath, is_address
 from cache.cloud.local_copies import local_copy
 from cache.errors import CloudError
-from cache.reading import facts_of, raise_if_refused, reading
+from cache.system.reading import facts_of, raise_if_refused, reading
 from heads.errors import RunError
 from heads.typed_json import check_plain_name, read_object, read_plain_file, typed
 

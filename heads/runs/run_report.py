@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from heads.experiment.findings.sizes import SizeFinding
 from heads.experiment.pseudo_training import PseudoFinding
-from heads.experiment.sizes import SizeFinding
 from heads.experiment.weight_sweep import SweepPoint
 from heads.metrics.verdict import Verdict
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from heads.data.metadata import FittedMetadata
-from heads.data.metadata_request import is_metadata
+from heads.data.metadata.fitted_metadata import FittedMetadata
+from heads.data.metadata.metadata_request import is_metadata
 from heads.serving.service import Service
 
 __all__ = ["about"]

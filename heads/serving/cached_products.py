@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from cache import Cache, Tokens
-from cache.column_names import usual_column
+from cache.columns.column_names import usual_column
 from heads.data.encoder_sets import dimension, present, split_name
-from heads.data.metadata import METADATA, FittedMetadata
-from heads.data.metadata_request import is_metadata, metadata_vectors
+from heads.data.metadata.fitted_metadata import METADATA, FittedMetadata
+from heads.data.metadata.metadata_request import is_metadata, metadata_vectors
 from heads.data.tokens import ProductTokens
 from heads.data.vectors import Vectors
-from heads.modules.head_inputs import check_contents, find_encoder
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.head_inputs import check_contents, find_encoder
+from heads.modules.saving.saved_head import TrainedHead
 from heads.reports.picture_folder import find_picture_folder, no_pictures_note
 from heads.reports.thumbnails import Thumbnails
 

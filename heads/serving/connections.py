@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cache.reading import SHORTAGES
+from cache.system.reading import SHORTAGES
 
 __all__ = ["GRACE_S", "connections_of", "tell_of_shortages"]
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from cache.stray_bytes import shown, shown_values
+from cache.system.stray_bytes import shown, shown_values
 from heads.errors import SettingError, TrackError
 
 __all__ = ["TRACKERS", "TrackedRun", "Tracker", "check_trackers", "parse_trackers", "track"]

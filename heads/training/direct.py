@@ -12,8 +12,8 @@ from torch import Tensor
 
 from heads.errors import HeadError
 from heads.head_types import head_type
-from heads.modules.name_directions import name_directions
-from heads.modules.rows_to_fit import RowsToFit
+from heads.modules.fitting.rows_to_fit import RowsToFit
+from heads.modules.parts.name_directions import name_directions
 from heads.training.job import Fit, Job
 from heads.training.row_source import MemorySource
 from heads.training.training_plan import class_weights

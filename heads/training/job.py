@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.data.tokens import ProductTokens
 from heads.head_types import head_type
 from heads.modules.description import HeadDescription
-from heads.modules.standardiser import Standardise
+from heads.modules.parts.standardiser import Standardise
 from heads.settings import FitSettings
 from heads.training.sampler import batch_size_of, parse_per_class, validated_together
 from heads.training.training_plan import count_epoch_rows

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from cache.out_of_memory import is_out_of_memory
+from cache.system.out_of_memory import is_out_of_memory
 from heads.device import give_memory_back
 from heads.errors import HeadError, HeadMemoryError, LabelError
 from heads.threads import THREAD_COUNT

@@ -13,7 +13,7 @@ from typing import Any
 
 from cache.cloud.local_copies import local_copy
 from heads.data.encoder_sets import parts_of
-from heads.data.metadata_request import is_metadata
+from heads.data.metadata.metadata_request import is_metadata
 from heads.errors import ExportError
 from heads.export.check import Agreement, check_answers
 from heads.export.export_settings import ExportSettings
@@ -28,7 +28,7 @@ from heads.export.raw_rows import raw_rows
 from heads.export.run_facts import RunFacts, read_run
 from heads.export.validation_rows import ValidationRows, read_validation_rows
 from heads.export.validation_texts import read_texts
-from heads.modules.saved_head import TrainedHead
+from heads.modules.saving.saved_head import TrainedHead
 from heads.prediction.head_encoders import check_parity, encoders_of
 from heads.runs.encoder_samples import EncoderSamples, load_encoder_samples
 from heads.runs.folder import load_heads

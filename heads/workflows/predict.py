@@ -12,7 +12,7 @@ import numpy as np
 from cache import Cache
 from cache.cloud.addresses import StoragePath
 from heads.errors import HeadError
-from heads.modules.head_set import vectors_for
+from heads.modules.saving.head_set import vectors_for
 from heads.prediction.answer_files import AnswerTable, format_of, write_answers
 from heads.prediction.catalogue_cache import RawColumns, extract_for, is_cache, usual_cache_path
 from heads.prediction.run import Run

@@ -13,12 +13,12 @@ import torch
 
 from cache import Cache
 from cache.console.notes import PROGRESS
-from cache.stray_bytes import open_csv
+from cache.system.stray_bytes import open_csv
 from heads.device import describe_device, find_device
 from heads.experiment.augmentation import with_views
-from heads.experiment.evaluation import Findings, find_out
 from heads.experiment.experiment import Experiment
-from heads.experiment.guards import add_guards
+from heads.experiment.findings.evaluation import Findings, find_out
+from heads.experiment.findings.guards import add_guards
 from heads.experiment.late_fusion import Averaging, write_sweep
 from heads.experiment.problem import pose
 from heads.experiment.problem_notes import redraw_notes

@@ -23,9 +23,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support import class_vectors, synthetic_cache  # noqa: E402 - they are on the path by now
 
 from cache import Cache  # noqa: E402
-from heads.data.groups import find_groups, share_content  # noqa: E402
 from heads.data.labels import make_labels  # noqa: E402
-from heads.data.splits import split_rows  # noqa: E402
+from heads.data.splitting.groups import find_groups, share_content  # noqa: E402
+from heads.data.splitting.splits import split_rows  # noqa: E402
 
 N_ROWS, DIM, N_DRAWS = 600, 64, 20
 Drawn = tuple[np.ndarray, np.ndarray, list[str]]  # vectors, targets, contents

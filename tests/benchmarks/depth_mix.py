@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from labelled_products import draw_split, load  # noqa: E402 - they are on the path by now
 from paired_interval import interval  # noqa: E402
 
-from heads.data.splits import Split  # noqa: E402
+from heads.data.splitting.splits import Split  # noqa: E402
 from heads.metrics.scores import log_loss, scores  # noqa: E402
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # scikit-learn's C

@@ -251,7 +251,7 @@ def _print_products(results: dict[str, dict[str, dict[str, Any]]]) -> None:
 def _machine(device: str) -> dict[str, Any]:
     import torch
 
-    from cache.cores import count_cores
+    from cache.system.cores import count_cores
 
     return {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,

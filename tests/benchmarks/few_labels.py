@@ -46,7 +46,7 @@ from labelled_products import (  # noqa: E402
 from paired_interval import interval  # noqa: E402
 
 from heads.data.labels import Labels  # noqa: E402
-from heads.data.splits import Split  # noqa: E402
+from heads.data.splitting.splits import Split  # noqa: E402
 from heads.data.vectors import Vectors  # noqa: E402
 from heads.experiment.configuration import Configuration, FoldJob  # noqa: E402
 from heads.experiment.experiment import Experiment  # noqa: E402

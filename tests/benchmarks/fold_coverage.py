@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 from labelled_products import N_FOLDS, Protocol, folds_of  # noqa: E402 - they are on the path by now
 from paired_interval import interval  # noqa: E402
 
-from heads.data.splits import Split  # noqa: E402
+from heads.data.splitting.splits import Split  # noqa: E402
 from heads.metrics.scores import scores  # noqa: E402
 
 N_CLASSES, DIM, N_ROWS, SIGNAL = 20, 16, 1200, 0.55

@@ -11,10 +11,10 @@ import torch
 
 from cache import Cache
 from heads.data.class_names import find_class_names
-from heads.data.folds import draw_folds
-from heads.data.groups import find_groups
 from heads.data.labels import make_labels
-from heads.data.splits import Split
+from heads.data.splitting.folds import draw_folds
+from heads.data.splitting.groups import find_groups
+from heads.data.splitting.splits import Split
 from heads.data.vectors import Vectors, load_vectors
 
 __all__ = ["Protocol", "draw_split", "firsts", "folds_of", "kept_classes", "load", "load_groups", "load_names"]

@@ -22,7 +22,7 @@ from labelled_products import draw_split, load
 from paired_interval import interval
 
 from heads.data.labels import Labels
-from heads.data.splits import Split
+from heads.data.splitting.splits import Split
 from heads.data.vectors import Vectors
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import Problem

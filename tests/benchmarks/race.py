@@ -42,7 +42,7 @@ from heads.ablation.dropped import Dropped  # noqa: E402
 from heads.ablation.grid import span  # noqa: E402
 from heads.ablation.job_keys import JobKeys  # noqa: E402
 from heads.ablation.race import Race  # noqa: E402
-from heads.data.splits import Split  # noqa: E402
+from heads.data.splitting.splits import Split  # noqa: E402
 from heads.device import describe_device  # noqa: E402
 from heads.experiment.configuration import Configuration, FoldJob, configurations_of  # noqa: E402
 from heads.experiment.experiment import Experiment  # noqa: E402

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from cache import Cache  # noqa: E402 - they are on the path by now
-from heads.data.groups import find_groups  # noqa: E402
 from heads.data.labels import make_labels  # noqa: E402
-from heads.data.splits import places_on_lines  # noqa: E402
+from heads.data.splitting.groups import find_groups  # noqa: E402
+from heads.data.splitting.splits import places_on_lines  # noqa: E402
 from heads.metrics.scores import scores  # noqa: E402
 from heads.review.joined_vectors import join_vectors  # noqa: E402
 from heads.review.known_labels import KnownLabels  # noqa: E402

@@ -38,9 +38,9 @@ from scale_inputs import DIM, PART_ROWS, NullEncoder, draw, write_catalogue, wri
 import embed.extraction.extract_catalogue as loop
 from cache import Cache, Contents, EncoderSpec, Journal, Part, Products, VectorsByKey, content_key, seal
 from embed import ExtractSettings
-from heads.data.groups import find_groups, share_content
 from heads.data.labels import Labels, make_labels
-from heads.data.splits import split_rows
+from heads.data.splitting.groups import find_groups, share_content
+from heads.data.splitting.splits import split_rows
 from heads.data.vectors import load_vectors
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.experiment.experiment import Experiment

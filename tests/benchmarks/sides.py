@@ -105,7 +105,7 @@ def _image_encoder(device: str, decode: str) -> Any:
 
 def pictures_decode(paths: Sequence[Path], device: str, decode: str = "exact", **_: Any) -> Run:
     """Read, decode and resize alone, on all cores."""
-    from cache.cores import count_cores
+    from cache.system.cores import count_cores
     from embed.encoders.device import one_core_each
     from embed.extraction.thread_map import completed
 
@@ -161,9 +161,9 @@ class Forward:
 
 
 def _in_pool(encoder: Any, forward: Callable[[Any], torch.Tensor], inputs: Sequence[Any]) -> Run:
-    from cache.cores import count_cores
+    from cache.system.cores import count_cores
     from embed.encoders.device import one_core_each
-    from embed.extraction.replica_pool import ReplicaPool
+    from embed.extraction.encoding.replica_pool import ReplicaPool
     from embed.extraction.thread_map import completed
 
     if encoder.device.type == "cuda":

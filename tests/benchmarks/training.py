@@ -36,10 +36,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support import class_vectors, synthetic_cache  # noqa: E402 - they are on the path by now
 
-from heads.data.splits import Split  # noqa: E402
+from heads.data.splitting.splits import Split  # noqa: E402
 from heads.device import find_device, find_dtype  # noqa: E402
 from heads.modules.description import HeadDescription  # noqa: E402
-from heads.modules.standardiser import Standardise  # noqa: E402
+from heads.modules.parts.standardiser import Standardise  # noqa: E402
 from heads.settings import FitSettings  # noqa: E402
 from heads.training.job import Fit, Job, Task  # noqa: E402
 from heads.training.scheduler import fit_jobs  # noqa: E402

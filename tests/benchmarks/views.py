@@ -28,7 +28,7 @@ from torch import Tensor
 from cache import Cache
 from heads.data.labels import Labels
 from heads.data.picture_views import IMAGE, load_views
-from heads.data.splits import Split, split_rows
+from heads.data.splitting.splits import Split, split_rows
 from heads.data.vectors import Vectors
 from heads.experiment.experiment import Experiment
 from heads.experiment.problem import Problem

@@ -17,9 +17,9 @@ sys.path.insert(0, str(HERE.parent.parent))
 from cache import EncoderSpec  # noqa: E402 - the checkout's own
 from heads.data.vectors import Vectors  # noqa: E402
 from heads.modules.description import HeadDescription  # noqa: E402
+from heads.modules.parts.standardiser import Standardise  # noqa: E402
 from heads.modules.registry import build  # noqa: E402
-from heads.modules.saved_head import TrainedHead  # noqa: E402
-from heads.modules.standardiser import Standardise  # noqa: E402
+from heads.modules.saving.saved_head import TrainedHead  # noqa: E402
 
 DIMS = {"image": 3, "text": 2}
 SIZES = {"hidden_dim": 4, "dropout": 0.5, "n_tokens": 2, "n_attention_heads": 4}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from extracted import EXTRACT, ROWS, acknowledged, write_catalogue
 
-from cache.reading import names_in
+from cache.system.reading import names_in
 from torture.campaign import AGAIN, Campaign, Tools, Trial, require
 from torture.extraction import ORDER, check_kept, check_told, starts
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from cache.errors import CacheLockedError  # noqa: E402
-from cache.lock import WriterLock  # noqa: E402
+from cache.system.lock import WriterLock  # noqa: E402
 from torture.campaign import UNNAMED, Campaign, LossError, Tools, Trial  # noqa: E402
 from torture.registry import CAMPAIGNS  # noqa: E402
 

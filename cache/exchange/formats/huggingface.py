@@ -7,7 +7,7 @@ from pathlib import Path
 from cache.errors import CacheError
 from cache.exchange.formats.parquet import write_rows
 from cache.exchange.product_table import ProductTable
-from cache.reading import names_in
+from cache.system.reading import names_in
 
 __all__ = ["write"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from cache.errors import CacheError
 from cache.exchange.given_vectors import GivenVectors
 from cache.exchange.product_table import BLOCK_BYTES
-from cache.reading import reading
+from cache.system.reading import reading
 
 __all__ = ["opened"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.aside import write_aside
 from cache.errors import CacheError
 from cache.exchange.product_table import ProductTable
+from cache.system.aside import write_aside
 
 __all__ = ["write"]
 

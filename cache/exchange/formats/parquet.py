@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow
 from pyarrow import compute, parquet
 
-from cache.aside import write_aside
 from cache.errors import CacheError
 from cache.exchange.given_vectors import GivenVectors
 from cache.exchange.product_table import BLOCK_BYTES, ProductTable
-from cache.reading import reading
-from cache.stray_bytes import shown_values
+from cache.system.aside import write_aside
+from cache.system.reading import reading
+from cache.system.stray_bytes import shown_values
 
 __all__ = ["opened", "write", "write_rows"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cache.column_names import usual_column
-from cache.reading import raise_if_refused
+from cache.columns.column_names import usual_column
+from cache.system.reading import raise_if_refused
 from embed.catalogue.columns import check_distinct
 from embed.catalogue.list_columns import LISTS_STAY, keeps_lists, list_cell
 from embed.errors import CatalogueError

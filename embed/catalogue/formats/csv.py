@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from cache.stray_bytes import STRAY, shown
+from cache.system.stray_bytes import STRAY, shown
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import check_distinct
 from embed.catalogue.formats.csv_dialect import DELIMITERS, Dialect, delimiter_of_sep_line, find_dialect

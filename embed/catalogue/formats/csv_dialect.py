@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cache.column_names import usual_columns
+from cache.columns.column_names import usual_columns
 from embed.amounts import plural
 from embed.catalogue.formats.title_rows import N_LOOKED_AT, n_title_rows
 from embed.catalogue.pictures.picture_lists import is_picture_name

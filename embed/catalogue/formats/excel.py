@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cache.reading import raise_if_refused
+from cache.system.reading import raise_if_refused
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import check_distinct

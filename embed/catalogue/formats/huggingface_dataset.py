@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cache.reading import names_in, raise_if_refused
+from cache.system.reading import names_in, raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.formats.arrow_cells import ArrowColumns, PictureColumn, reading_arrow
 from embed.catalogue.split_names import SPLIT

@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
-from cache.column_names import usual_columns
-from cache.reading import raise_if_refused
+from cache.columns.column_names import usual_columns
+from cache.system.reading import raise_if_refused
 from embed.amounts import plural
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES, ClassFolders
 from embed.catalogue.formats.json_lines import Names, parse_object

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
-from cache.column_names import usual_columns
+from cache.columns.column_names import usual_columns
 
 __all__ = ["N_LOOKED_AT", "n_title_rows"]
 

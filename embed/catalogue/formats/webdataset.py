@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from cache.reading import raise_if_refused
+from cache.system.reading import raise_if_refused
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.file_patterns import find_files, folders_within
 from embed.catalogue.formats.class_folders import PICTURE_SUFFIXES

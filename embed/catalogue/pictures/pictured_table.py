@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from cache.cloud.addresses import is_address
-from cache.column_names import PICTURE_KEYS, USUAL_NAMES, plain_name, usual_columns
-from cache.name_spellings import spelling_in
+from cache.columns.column_names import PICTURE_KEYS, USUAL_NAMES, plain_name, usual_columns
+from cache.system.name_spellings import spelling_in
 from embed.amounts import plural
 from embed.catalogue.bad_lines import BadLines
 from embed.catalogue.columns import ColumnFinder, check_asked

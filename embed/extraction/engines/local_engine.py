@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cache import Inventory
-from embed.extraction.encoder_run import EncoderReport, EncoderRun
-from embed.extraction.together import encode_all
+from embed.extraction.encoding.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.encoding.together import encode_all
 from embed.settings import ExtractSettings
 
 __all__ = ["encode"]

@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from cache import Inventory, Journal, plan
+from cache.arrays.key_column import KeyColumn
 from cache.console.progress import Progress
-from cache.key_column import KeyColumn
-from cache.part_file import read_heading
-from cache.shards import parts_in, shard_folders
+from cache.journal.part_file import read_heading
+from cache.journal.shards import parts_in, shard_folders
 from cache.workers.ray_pool import RayPool
 from embed.errors import WorkerError
-from embed.extraction.content_source import Source
 from embed.extraction.disk_space import check_space
-from embed.extraction.encoder_run import EncoderReport, EncoderRun
+from embed.extraction.encoding.encoder_run import EncoderReport, EncoderRun
 from embed.extraction.engines.worker import Receipt, Task, Worker, WorkerPlan, code_version, lock_text
+from embed.extraction.source.content_source import Source
 from embed.settings import ExtractSettings
 
 __all__ = ["encode"]

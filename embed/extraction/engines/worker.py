@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from cache import EncoderSpec, Journal
-from cache.inventory import Entry
-from cache.key_column import KeyColumn
-from cache.reading import facts_of
+from cache.arrays.key_column import KeyColumn
+from cache.inventory.inventory import Entry
+from cache.system.reading import facts_of
 from cache.version import version_here
 from embed.contents.images import read_image
 from embed.contents.statuses import RETRIED
 from embed.encoders.factory import replicas
 from embed.encoders.precision import keep_precision
 from embed.errors import ContentError, WorkerError
-from embed.extraction.encoder_run import EncoderRun
+from embed.extraction.encoding.encoder_run import EncoderRun
 from embed.settings import ExtractSettings
 
 __all__ = ["Receipt", "Task", "Worker", "WorkerPlan", "code_version", "lock_text"]

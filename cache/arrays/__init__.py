@@ -1,0 +1,1 @@
+"""Columns as long as a catalogue, in arrays: keys, hashes, texts, statuses."""

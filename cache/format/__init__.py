@@ -1,0 +1,1 @@
+"""The file format: its layout, what is checked as it is read, how it is written."""

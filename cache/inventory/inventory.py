@@ -1,0 +1,275 @@
+"""All that a cache and its journal hold together."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+
+from cache.arrays.encoded_keys import EncodedKeys
+from cache.arrays.hash_runs import ROW
+from cache.arrays.key_column import KeyColumn
+from cache.arrays.key_index import KeyIndex
+from cache.arrays.large_arrays import arange, empty, full, places_of, row_blocks
+from cache.arrays.lazy_table import LazyTable
+from cache.errors import SpecConflictError
+from cache.journal.journal import Journal
+from cache.journal.part_file import PartFile, read_heading
+from cache.keys import EncoderSpec
+from cache.sealed.products import Contents, Products
+from cache.sealed.store import Cache
+from cache.system.reading import facts_of
+
+__all__ = ["Entry", "Inventory", "Waiting"]
+
+
+@dataclass
+class Waiting:
+    """A part that is not sealed yet: whose vectors it holds, and how many tokens each has.
+
+    Shape:
+        rows: (n,) int32, where its keys stand in those of the inventory
+        token_counts: (n,) int32
+    """
+
+    file: PartFile
+    spec: EncoderSpec
+    failures: dict[str, str]  # key -> status
+    dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
+    n_keys: int
+    token_counts: np.ndarray | None = None
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=ROW))
+
+
+@dataclass
+class Entry:
+    """One encoder's vectors: which keys have one, and which parts hold those that are not sealed yet."""
+
+    spec: EncoderSpec
+    n_dim: int = 0  # while there is no vector
+    n_token_dim: int = 0  # where the encoder gives no tokens
+    sealed: bool = False
+    folder: Path | None = None  # of the journal, where they were first found while nothing is sealed
+    keys: EncodedKeys = field(default_factory=lambda: EncodedKeys(KeyIndex()))
+    parts: list[Waiting] = field(default_factory=list)
+
+    def add(self, waiting: Waiting) -> None:
+        """Note what a part holds, whose dimensions are known to be the entry's."""
+        if len(waiting.rows):
+            self.n_dim, self.n_token_dim = waiting.dims
+        if not self.sealed and not self.parts:
+            self.spec = waiting.spec  # whoever asked for the entry may have made none of its vectors
+        self.parts.append(waiting)
+        self.keys.add(waiting.rows)
+
+    def usual_dims(self, parts: Iterable[Waiting]) -> tuple[int, int]:
+        """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
+        if self.n_dim:
+            return self.n_dim, self.n_token_dim
+        counts: Counter[tuple[int, int]] = Counter()
+        for part in parts:
+            counts[part.dims] += part.n_keys
+        return max(counts, key=lambda dims: (counts[dims], dims))
+
+
+class Inventory:
+    """All that a cache and its journal hold together: what has been encoded already.
+
+    Raises:
+        SpecConflictError: the journal holds vectors under a name that the cache uses for another spec.
+        UnreadableError: it cannot be told whether there is a cache, or what is in it or in the journal.
+    """
+
+    def __init__(self, cache_path: str | Path, journal: Journal) -> None:
+        self.cache_path = Path(cache_path)
+        self.journal = journal
+        self._load()
+
+    def update(self) -> None:
+        """Take in the parts that were published since; each is read once.
+
+        Where a part has gone that was known, because it was merged or set aside, all is read anew.
+
+        Raises:
+            SpecConflictError, UnreadableError: as at first.
+        """
+        paths, known = self.journal.paths(), set(self.part_paths)
+        if known.issubset(paths):
+            self._add_parts(path for path in paths if path not in known)
+        else:
+            self._load()
+
+    def _load(self) -> None:
+        self.keys: dict[str, KeyIndex] = {}  # by modality, the sealed rows first
+        self.failures: dict[str, dict[str, str]] = {}  # modality -> key -> status
+        self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
+        self.part_paths: list[Path] = []
+        self._read_paths: set[Path] = set()
+        self._n_sealed: dict[str, int] = {}  # modality -> rows that keep their place
+        paths = self.journal.paths()  # before the cache: what is sealed meanwhile stands there
+        facts = facts_of(self.cache_path)
+        if facts is not None:
+            with Cache(self.cache_path) as cache:
+                self._add_cache(cache)
+        self._add_parts(paths)
+        while any(path not in self._read_paths and facts_of(path) is None for path in paths):  # merged or sealed
+            paths = [path for path in self.journal.paths() if path not in self._read_paths]
+            now = facts_of(self.cache_path)
+            if now is not None and (facts is None or not os.path.samestat(facts, now)):
+                self._load()
+                return
+            self._add_parts(paths)
+
+    def _add_parts(self, paths: Iterable[Path]) -> None:
+        waiting: dict[tuple[str, str], tuple[list[Waiting], KeyIndex]] = {}
+        for encoder, part, keys in self._read(paths):
+            self._read_paths.add(part.file.path)
+            self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
+            parts, keys_of_all = waiting.setdefault((part.spec.modality, encoder), ([], KeyIndex()))
+            parts.append(part)
+            keys_of_all.extend(keys)
+        for modality, encoder in list(waiting):
+            self._add_fitting(modality, encoder, *waiting.pop((modality, encoder)))
+        for (modality, _), entry in self.entries.items():
+            failed = list(self.failures[modality])
+            for key in compress(failed, entry.keys.has(failed)):
+                del self.failures[modality][key]  # it failed once and was read later
+
+    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting, KeyIndex]]:
+        """Yield whose parts there are, what is in them, and their keys; a shard, which seals none, reads no more."""
+        if self.journal.is_shard:
+            for path in paths:
+                if heading := read_heading(path):
+                    keys = heading.keys.contents
+                    waiting = Waiting(heading.file, heading.spec, heading.failures, heading.dims, len(keys))
+                    yield heading.encoder, waiting, keys
+            return
+        for file, part in self.journal.parts(paths):
+            counts = None if part.tokens is None else part.tokens.counts.astype(np.int32)
+            keys = KeyColumn.of(part.keys).contents
+            yield part.encoder, Waiting(file, part.spec, part.failures, part.dims, len(keys), counts), keys
+
+    def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
+        """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.
+
+        Raises:
+            SpecConflictError: those there are were made in another way; the message names what differs.
+        """
+        self.failures.setdefault(modality, {})
+        keys = EncodedKeys(self.keys.setdefault(modality, KeyIndex()))
+        entry = self.entries.setdefault((modality, encoder), Entry(spec, folder=folder, keys=keys))
+        if entry.spec.fingerprint != spec.fingerprint:
+            where = self.cache_path if entry.sealed else entry.folder or self.journal.folder
+            forget = "" if entry.sealed else f", or remove {where} to forget the run that was stopped"
+            raise SpecConflictError(
+                f"Expected {modality}/{encoder} to be made in one way, but {where} has it with "
+                f"{'; '.join(entry.spec.differences(spec))}. Keep both with --{modality}-name NAME, or write another "
+                f"cache with -o{forget}."
+            )
+        return entry
+
+    @property
+    def specs(self) -> dict[tuple[str, str], EncoderSpec]:
+        """How the vectors are made: (modality, encoder) -> spec."""
+        return {where: entry.spec for where, entry in self.entries.items()}
+
+    def drop_unused(self) -> None:
+        """Forget what was asked for, and of which nothing was made."""
+        self.entries = {where: entry for where, entry in self.entries.items() if entry.sealed or entry.parts}
+        used = {modality for modality, _ in self.entries} | self._n_sealed.keys()
+        self.keys = {modality: index for modality, index in self.keys.items() if modality in used}
+
+    def order(self, products: Products) -> None:
+        """Put the rows that are not sealed yet into the catalogue's order, whatever order they were encoded in."""
+        for modality in {*self.keys, *products.contents}:
+            self.failures.setdefault(modality, {})
+            index, n_sealed = self.keys.setdefault(modality, KeyIndex()), self._n_sealed.get(modality, 0)
+            if len(index) == n_sealed:
+                continue
+            places = index.reorder(self._order_of(index, n_sealed, products.contents.get(modality)))
+            for (of_modality, _), entry in self.entries.items():
+                if of_modality == modality:
+                    entry.keys.move(places)
+                    for part in entry.parts:
+                        part.rows[:] = places[part.rows]
+
+    def _order_of(self, index: KeyIndex, n_sealed: int, contents: Contents | None) -> np.ndarray:
+        """Return which row comes first, second, …: (U,) int32."""
+        order, n_ordered = arange(len(index), ROW), n_sealed
+        is_left = full(len(index), True, bool)
+        is_left[:n_sealed] = False
+        for wanted in () if contents is None else (contents.keys, contents.kept):
+            column = KeyColumn.of(wanted)
+            rows, first = index.rows_of(column.contents), column.first_rows
+            for block in row_blocks(len(first)):
+                some = rows[first[block]]
+                some = some[some >= 0]
+                some = some[is_left[some]]
+                is_left[some] = False
+                order[n_ordered : n_ordered + len(some)] = some
+                n_ordered += len(some)
+        order[n_ordered:] = index.in_order(places_of(is_left, ROW))
+        return order
+
+    def statuses(self, modality: str) -> LazyTable:
+        """Return each content's status, (U,) S16."""
+        index, failures = self.keys[modality], self.failures[modality]
+        rows, failed = index.rows_of(failures), np.array(list(failures.values()), dtype="S16")
+
+        def make(block: slice) -> np.ndarray:
+            statuses = np.full(block.stop - block.start, b"ok", dtype="S16")
+            is_here = (rows >= block.start) & (rows < block.stop)
+            statuses[rows[is_here] - block.start] = failed[is_here]
+            return statuses
+
+        return LazyTable(len(index), "S16", make)
+
+    def _add_fitting(self, modality: str, encoder: str, parts: list[Waiting], keys: KeyIndex) -> None:
+        """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone.
+
+        Keys are those of all parts, one part's behind the other's, and so are the rows: alone they would be too small
+        to be counted as memory.
+        """
+        entry, index = self.entries[modality, encoder], self.keys[modality]
+        dims = entry.usual_dims(parts)
+        index.reserve(len(index) + len(keys))
+        rows, stop = empty(len(keys), ROW), 0
+        for part in parts:
+            start, stop = stop, stop + part.n_keys
+            if part.n_keys and part.dims != dims:
+                self.journal.set_aside(
+                    part.file.path,
+                    f"Expected {modality}/{encoder} to have vectors of {dims[0]} dimensions and "
+                    f"{_tokens_of(dims[1])}, but the journal's part {part.file.path.name} has {part.dims[0]} and "
+                    f"{_tokens_of(part.dims[1])}.",
+                )
+                continue
+            part.rows = rows[start:stop]
+            part.rows[:] = index.add(KeyColumn(keys, np.arange(start, stop)))
+            entry.add(part)
+            self.part_paths.append(part.file.path)
+            index.add(part.failures)
+            self.failures[modality] |= part.failures
+
+    def _add_cache(self, cache: Cache) -> None:
+        for modality in cache.content_modalities:
+            self.failures[modality] = cache.failures(modality)
+            self.keys[modality] = cache.key_index(modality)
+            self._n_sealed[modality] = len(self.keys[modality])
+            for encoder in cache.encoders(modality):
+                self.entries[modality, encoder] = Entry(
+                    spec=cache.spec(modality, encoder),
+                    n_dim=cache.dimension(modality, encoder),
+                    n_token_dim=cache.token_dimension(modality, encoder),
+                    sealed=True,
+                    keys=EncodedKeys(self.keys[modality], cache.encoded(modality, encoder)),
+                )
+
+
+def _tokens_of(dim: int) -> str:
+    return f"tokens of {dim} dimensions" if dim else "no tokens"

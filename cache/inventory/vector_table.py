@@ -1,0 +1,55 @@
+"""One encoder's vectors for the new file, gathered from the old file and from the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import numpy as np
+
+from cache.arrays.large_arrays import row_blocks
+from cache.inventory.inventory import Inventory
+from cache.inventory.last_copies import LastCopies
+from cache.journal.part_file import OpenParts, PartVectors
+from cache.sealed.store import Cache
+
+__all__ = ["VectorTable"]
+
+
+class VectorTable:
+    """The vectors of all contents in the order of the keys, read block by block; no vector is read twice.
+
+    Shape:
+        encoded: (U,) bool, whether a content has a vector
+    """
+
+    def __init__(self, inventory: Inventory, modality: str, encoder: str) -> None:
+        self._inventory, self._where = inventory, (modality, encoder)
+        self._entry = inventory.entries[modality, encoder]
+        self._parts = [part for part in self._entry.parts if len(part.rows)]
+        self._copies = LastCopies(self._parts, len(inventory.keys[modality]))
+        self.encoded = self._entry.keys.encoded
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(U, D)."""
+        return len(self.encoded), self._entry.n_dim
+
+    def blocks(self, block_rows: int) -> Iterator[np.ndarray]:
+        """Yield all vectors in blocks of that many rows, NaN where there is none.
+
+        Shape:
+            output: (B, D) float32 each
+        """
+        parts = [PartVectors(part.file) for part in self._parts]
+        sealed = Cache(self._inventory.cache_path) if self._entry.sealed else nullcontext()
+        with sealed as cache, OpenParts() as opened:
+            for start, stop in ((rows.start, rows.stop) for rows in row_blocks(len(self.encoded), block_rows)):
+                block = np.full((stop - start, self._entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
+                if cache is not None:
+                    old = cache.vector_block(*self._where, start, stop)
+                    if old.size:  # it has no dimensions if no content could be read
+                        block[: len(old)] = old
+                for number, contents in self._copies.by_part(start, stop):
+                    block[contents - start] = parts[number].take(self._copies.row_of[contents], opened)
+                yield block

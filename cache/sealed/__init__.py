@@ -1,0 +1,1 @@
+"""The sealed cache: products, and vectors by rows."""

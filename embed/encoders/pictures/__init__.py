@@ -1,0 +1,1 @@
+"""From a picture to a network's input, and what networks of pictures need besides."""

@@ -1,0 +1,1 @@
+"""Encoders at work: batches of contents in, parts of the journal out."""

@@ -1,0 +1,1 @@
+"""Vectors of what is in memory, through a cache: any model, lists of contents, products."""

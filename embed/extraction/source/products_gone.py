@@ -1,0 +1,46 @@
+"""Products of a cache that the catalogue no longer has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cache import Cache
+from cache.arrays.large_arrays import row_blocks
+from cache.arrays.string_column import sorted_hashes
+from cache.format.writer import array_digest, encode_strings
+from cache.system.reading import facts_of
+
+__all__ = ["count_products_gone", "tell_products_gone"]
+
+log = logging.getLogger("embed_once")
+
+
+def count_products_gone(cache_path: Path, ids: Sequence[str]) -> int:
+    """Return how many products of a cache, if there is one, have none of these ids."""
+    if facts_of(cache_path) is None:
+        return 0
+    with Cache(cache_path) as cache:
+        digests = {name: cache.digests.get(f"catalogue/id/{name}") for name in ("offset", "utf8")}
+        if digests == {name: array_digest(array) for name, array in encode_strings(ids).items()}:
+            return 0
+        kept = sorted_hashes(cache.id_column())
+    hashes, n_gone = sorted_hashes(ids), 0  # strings would take some hundred bytes each
+    for rows in row_blocks(len(kept)):
+        places = np.searchsorted(hashes, kept[rows])
+        n_gone += int((hashes.take(places, mode="clip") != kept[rows]).sum())
+    return n_gone
+
+
+def tell_products_gone(n_gone: int, catalogue_path: Path, *, is_part: bool) -> None:
+    """Say so; `is_part` is whether products of the catalogue were left out on purpose."""
+    if n_gone:
+        log.info(
+            "%d products of the cache are not %s: they left it, and their vectors stay%s.",
+            n_gone,
+            f"taken of {catalogue_path}" if is_part else f"in {catalogue_path}",
+            " (all come back without --where, --per-class and --sample)" if is_part else "",
+        )

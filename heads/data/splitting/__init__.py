@@ -1,0 +1,1 @@
+"""Which rows stand together, and on which side of a split."""

@@ -1,0 +1,1 @@
+"""What heads that are fitted at one go have in common."""

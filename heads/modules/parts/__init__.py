@@ -1,0 +1,1 @@
+"""What heads are built of: layers, dropout, scaling, tokens."""

@@ -1,0 +1,1 @@
+"""Heads as files: written, checked, loaded, and asked for answers."""
