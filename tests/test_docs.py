@@ -1,5 +1,6 @@
 """The manual: what it shows is what happens, what it names exists, and what exists is named."""
 
+import ast
 import contextlib
 import re
 import sys
@@ -219,6 +220,16 @@ def anchors_of(page):
     """Return the anchors of a page's headings, as GitHub and MyST make them."""
     headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_the_rooms_stand_in_the_manual_as_they_describe_themselves():
+    files = sorted(path for package in ("cache", "embed", "heads") for path in (ROOT / package).rglob("__init__.py"))
+    rows = []
+    for path in files:
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).partition("\n")[0]
+        rows.append(f"| `{path.parent.relative_to(ROOT)}/` | {about} |")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in page if line.startswith("| `")] == rows
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,1 +1,1 @@
-"""The heads themselves, and how one is saved."""
+"""The heads, one a file, and what makes one head of several."""

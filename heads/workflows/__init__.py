@@ -1,1 +1,1 @@
-"""Whole jobs, from a cache to a run folder: train, ablate, predict."""
+"""Whole jobs, from a cache to a folder of results: train, ablate, audit, review, export, predict."""
