@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+import test_heads_cuda
+import torch
 from support import ROOT
 
 pytestmark = pytest.mark.slow
@@ -40,3 +42,13 @@ def test_a_part_that_fails_or_has_no_time_says_so_and_the_others_go_on(tmp_path)
     assert found["catalogue"]["exit"] == 0
     found, _ = run_dry(tmp_path, "--only", "machine", "--seconds", "1")
     assert found == {"machine": {"left out": "there was no time left"}}
+
+
+def test_the_tests_of_heads_on_cuda_would_run(monkeypatch):
+    """On the CPU, where nothing is counted: a name that is gone would be found on the day that there is a GPU."""
+    monkeypatch.setattr(test_heads_cuda, "CUDA", torch.device("cpu"))
+    for name in ("empty_cache", "memory_allocated", "reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda: 0)
+    test_heads_cuda.test_a_stack_learns_what_it_learns_on_the_cpu("early")
+    test_heads_cuda.test_a_stack_takes_no_more_than_was_counted("early")
+    test_heads_cuda.test_what_comes_to_the_host_is_what_was_computed()

@@ -35,7 +35,7 @@ def test_a_stack_takes_no_more_than_was_counted(name):
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     list(fit_jobs(jobs, device=CUDA, dtype=torch.float32))
-    counted = 8 * footprint(jobs[0], torch.float32) + len(task.targets) * task.n_dims * 4
+    counted = 8 * footprint(jobs[0], torch.float32) + len(task.targets) * task.total_dim * 4
     assert torch.cuda.max_memory_allocated() - before < 1.25 * counted + 64 * 2**20
 
 
