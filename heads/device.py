@@ -25,13 +25,16 @@ def find_device(choice: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", choice):
         raise SettingError(f"--device: expected auto, cpu, cuda or cuda:N, got {choice!r}.")
-    device = torch.device(choice)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if choice == "cpu":
+        return torch.device(choice)
+    # A driver that is too old for this PyTorch may list devices all the same.
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(choice.partition(":")[2] or 0) >= n_devices:  # which PyTorch keeps in eight bits
         raise SettingError(
             f"Expected --device {choice} to be a device of this machine, but PyTorch {torch.__version__} finds "
-            f"{torch.cuda.device_count()} CUDA devices here. Use --device auto or cpu."
+            f"{n_devices} CUDA devices here. Use --device auto or cpu."
         )
-    return device
+    return torch.device(choice)
 
 
 def find_dtype(precision: str, device: torch.device) -> torch.dtype:

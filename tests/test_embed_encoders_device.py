@@ -6,6 +6,8 @@ from support import ROOT
 
 from embed import DeviceError, ExtractSettings, make_encoders
 from embed.encoders.device import find_devices, numbered, to_host
+from heads.device import find_device
+from heads.errors import SettingError
 
 
 @pytest.fixture
@@ -49,14 +51,25 @@ def test_a_device_that_is_not_there_is_an_error_of_one_line_with_the_way_out(mac
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("find", [find_devices, find_device])
+@pytest.mark.parametrize("choice", ["cuda", "cuda:0"])
+def test_a_device_that_the_driver_lists_and_cannot_serve_is_an_error(find, choice, monkeypatch):
+    """PyTorch counts devices by the driver's management library, which a driver that is too old has, too."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises((DeviceError, SettingError), match=r"finds 0 .*Use --device auto or cpu\.$"):
+        find(choice)
+
+
 @pytest.mark.parametrize(
     "choice", ["cuda:2", "cuda:9", "cuda:127", "cuda:128", "cuda:255", "cuda:256", "cuda:" + "9" * 30]
 )
-def test_a_number_beyond_the_devices_is_an_error(machine, choice):
+@pytest.mark.parametrize("find", [find_devices, find_device])
+def test_a_number_beyond_the_devices_is_an_error(find, machine, choice):
     """PyTorch keeps the number in eight bits: it takes 255 for no number and 128 for -128."""
     machine(n_cuda=2)
-    with pytest.raises(DeviceError):
-        find_devices(choice)
+    with pytest.raises((DeviceError, SettingError), match="finds 2 "):
+        find(choice)
 
 
 @pytest.mark.parametrize(

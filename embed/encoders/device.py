@@ -139,7 +139,9 @@ def _find_device(choice: str) -> torch.device:
             f"--device: expected auto, cpu, cuda, cuda:N, mps or a list such as cuda:0,cuda:1, got {choice!r}."
         )
     kind, _, number = choice.partition(":")
-    n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count()}[kind]
+    # A driver that is too old for this PyTorch may list devices all the same.
+    has_cuda = kind == "cuda" and torch.cuda.is_available()
+    n_devices = {"cpu": 1, "mps": int(has_mps), "cuda": torch.cuda.device_count() if has_cuda else 0}[kind]
     if int(number or 0) >= n_devices:
         raise DeviceError(
             f"--device: expected a device of this machine, got {choice}, but PyTorch {torch.__version__} finds "
