@@ -15,7 +15,7 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -38,6 +38,10 @@ LOOKS_UP = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.de
 TAKES_NO_SCALARS = {
     aten._fused_adamw_.default
 }  # all others take a tensor of the CPU for a number where it has no shape
+MATRIX_PRODUCTS = {  # which CUDA has of fractions alone
+    aten.addmm.default, aten.addmv.default, aten.baddbmm.default, aten.bmm.default, aten.dot.default, aten.mm.default,
+    aten.mv.default,
+}  # fmt: skip
 RESIZES = ("arange", "arange.start", "arange.start_step")  # else made empty first, and resized: a wrapper cannot be
 _libraries: list[torch.library.Library] = []  # what is registered goes with its library
 
@@ -127,7 +131,8 @@ def compute(function: Any, *arguments: Any, **options: Any) -> Any:
     """Compute one operation on the CPU, once it is known that a device could.
 
     Raises:
-        RuntimeError: it would have tensors of two devices, or random numbers of another device's generator.
+        RuntimeError: it would have tensors of two devices, or random numbers of another device's generator; or it is
+            one that CUDA does not have of such tensors, where the CPU has.
     """
     _check(function, arguments, options)
     own = {id(leaf.numbers): leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, EmulatedTensor)}
@@ -161,10 +166,22 @@ def _check(function: Any, arguments: tuple, options: dict[str, Any]) -> None:
         return
     if function in LOOKS_UP and isinstance(arguments[0], EmulatedTensor):
         leaves = tree_leaves((arguments[0], arguments[2:], options))
+    if function == aten._fused_adamw_.default:
+        _check_layouts(arguments[:4])
+    if function in MATRIX_PRODUCTS and not (arguments[-1].is_floating_point() or arguments[-1].is_complex()):
+        raise RuntimeError(f"{function} must have tensors of fractions, however they are {arguments[-1].dtype}")
     least = 0 if function in TAKES_NO_SCALARS else 1
     others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, EmulatedTensor)]
     if shapes := [tuple(leaf.shape) for leaf in others if leaf.ndim >= least]:
         raise RuntimeError(f"{function} must have all tensors on {DEVICE}, however {shapes} are on the CPU")
+
+
+def _check_layouts(sides: Sequence[Sequence[Tensor]]) -> None:
+    """Check what CUDA's fused optimiser asks for, and the CPU's does not look at: tensors of one type and layout."""
+    for tensors in zip(*sides, strict=True):
+        layouts = {(tensor.dtype, tuple(tensor.shape), tensor.stride()) for tensor in tensors}
+        if len(layouts) > 1:
+            raise RuntimeError(f"a parameter, its gradient and moments must have one layout, however got {layouts}")
 
 
 @cache

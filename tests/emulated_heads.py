@@ -74,6 +74,27 @@ def error_of_a_lost_head() -> str:
     return str(error)
 
 
+def errors_of_what_cuda_lacks() -> list[str]:
+    """Return what is said of operations that the CPU computes and CUDA refuses."""
+    square, counts = torch.rand(2, 3, device=DEVICE), torch.ones(3, 3, dtype=torch.int64, device=DEVICE)
+    step = torch.ones((), device=DEVICE)
+
+    def moved(gradient: Tensor) -> None:
+        sides = ([square.clone()], [gradient], [square.clone()], [square.clone()])
+        torch._fused_adamw_(
+            *sides, [], [step], amsgrad=False, maximize=False, beta1=0.9, beta2=0.999, eps=1e-8, lr=1e-3,
+            weight_decay=0.0,
+        )  # fmt: skip
+
+    moved(square.clone())
+    errors = []
+    for call in (lambda: moved(square.T.contiguous().T), lambda: counts @ counts, lambda: counts @ counts[0]):
+        with pytest.raises(RuntimeError) as caught:
+            call()
+        errors.append(str(caught.value))
+    return errors
+
+
 def difference_of_runs(cache_path: Path, folder: Path, **changes: Any) -> float:
     """Return by how much the predictions of two whole trainings differ at most, one of them on the device.
 

@@ -62,3 +62,10 @@ def test_a_head_that_makes_a_tensor_on_the_cpu_is_found(emulated):
     error = emulated(emulated_heads.error_of_a_lost_head)
     assert "Lost" in error
     assert "must have all tensors on emulated:0" in error
+
+
+def test_so_is_what_the_cpu_computes_and_cuda_does_not(emulated):
+    layouts, *products = emulated(emulated_heads.errors_of_what_cuda_lacks)
+    assert "must have one layout" in layouts
+    assert all("must have tensors of fractions" in error for error in products)
+    assert len(products) == 2
