@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import test_heads_cuda
@@ -52,3 +53,12 @@ def test_the_tests_of_heads_on_cuda_would_run(monkeypatch):
     test_heads_cuda.test_a_stack_learns_what_it_learns_on_the_cpu("early")
     test_heads_cuda.test_a_stack_takes_no_more_than_was_counted("early")
     test_heads_cuda.test_what_comes_to_the_host_is_what_was_computed()
+
+
+def test_another_cuda_device_is_the_current_one(monkeypatch):
+    """Else another one would be waited for, and its memory counted."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    monkeypatch.setattr(torch.cuda, "set_device", (chosen := []).append)
+    gpu_parts = import_module("gpu_parts")
+    assert all(gpu_parts.Place(name, 1.0).is_cuda == (name != "cpu") for name in ("cpu", "cuda", "cuda:1"))
+    assert chosen == ["cuda:1"]

@@ -41,6 +41,8 @@ class Place:
         self.device = device
         self.is_cuda = device.startswith("cuda")
         self._scale = scale if self.is_cuda else scale * DRY
+        if ":" in device:  # what is waited for, captured and counted below is the current device's
+            torch.cuda.set_device(device)
 
     def n(self, full: int, *, least: int) -> int:
         """Return how many are measured, of so many at a scale of 1."""
@@ -148,6 +150,7 @@ def _bare_rate(model: torch.nn.Module, batch: torch.Tensor, place: Place) -> flo
 @torch.inference_mode()
 def _graph_rate(model: torch.nn.Module, batch: torch.Tensor, place: Place) -> float:
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())  # which made the batch
     with torch.cuda.stream(stream):  # cuDNN chooses its algorithms before anything is recorded
         for _ in range(3):
             model(batch)
