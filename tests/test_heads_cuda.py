@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_jobs import CPU, small_job, small_task
 
-from heads.device import to_host
+from heads.device import to_device, to_host
 from heads.training.footprint import footprint
 from heads.training.scheduler import fit, fit_jobs
 
@@ -37,6 +37,17 @@ def test_a_stack_takes_no_more_than_was_counted(name):
     list(fit_jobs(jobs, device=CUDA, dtype=torch.float32))
     counted = 8 * footprint(jobs[0], torch.float32) + len(task.targets) * task.total_dim * 4
     assert torch.cuda.max_memory_allocated() - before < 1.25 * counted + 64 * 2**20
+
+
+def test_what_goes_to_the_device_may_be_changed_at_once():
+    expected = torch.arange(2.0**22)
+    source = expected.clone()
+    busy = torch.rand(4096, 4096, device=CUDA)
+    for _ in range(20):
+        busy = busy @ busy  # so that the copy has to wait
+    found = to_device(source, CUDA)
+    source.zero_()
+    assert torch.equal(found.cpu(), expected)
 
 
 def test_what_comes_to_the_host_is_what_was_computed():
