@@ -29,6 +29,7 @@ class HeadType:
     module: str  # where its code is
     in_all: bool | None = None  # of ``--fusion all``; None: unless it is fitted at once. Others are trained where named
     at_once: bool = False  # it is fitted at once: a convex problem, a look-up, a model of scikit-learn's
+    on_the_cpu: bool = False  # fitted at once there, whatever the device
     is_control: bool = False  # it may be asked for as what a fusion is to be better than
     is_average: bool = False  # of the single heads' answers
     averages_fusions: bool = False  # of other fusions' answers, too
@@ -71,21 +72,21 @@ _BUILT_IN = (
         "neighbours", "heads.modules.neighbours", at_once=True, is_control=True, is_seeded=False, weighs_classes=False
     ),
     HeadType(
-        "logistic", "heads.modules.logistic", in_all=True, at_once=True, is_control=True, is_seeded=False,
-        has_parameters=True, version=4,
+        "logistic", "heads.modules.logistic", in_all=True, at_once=True, on_the_cpu=True, is_control=True,
+        is_seeded=False, has_parameters=True, version=4,
     ),
     HeadType(
-        "stack", "heads.modules.stack", at_once=True, scales_itself=True, makes_folds=True, has_parameters=True,
-        takes_names=True, version=2,
-    ),
-    HeadType(
-        "residual", "heads.modules.residual", at_once=True, needs_two=True, scales_itself=True, makes_folds=True,
+        "stack", "heads.modules.stack", at_once=True, on_the_cpu=True, scales_itself=True, makes_folds=True,
         has_parameters=True, takes_names=True, version=2,
     ),
-    HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
-    HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
-    HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
-    HeadType("sklearn-boosting", "heads.modules.sklearn_baselines", at_once=True, is_saved=False),
+    HeadType(
+        "residual", "heads.modules.residual", at_once=True, on_the_cpu=True, needs_two=True, scales_itself=True,
+        makes_folds=True, has_parameters=True, takes_names=True, version=2,
+    ),
+    HeadType("sklearn-logistic", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
+    HeadType("sklearn-svm", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
+    HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
+    HeadType("sklearn-boosting", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
 )  # fmt: skip
 HEAD_TYPES = {one.name: one for one in _BUILT_IN}
 SYNONYMS = {synonym: one.name for one in _BUILT_IN for synonym in one.synonyms}

@@ -298,6 +298,30 @@ def test_each_job_gets_its_own_result_however_many_lanes_there_are(n_parallel, m
         assert_same_fit(fitted, fit(job), atol=1e-5)
 
 
+def test_beside_a_device_the_cores_fit_what_is_computed_on_the_cpu_anyway(monkeypatch):
+    """Several at a time, while the device has one thread; with the same result, in whose name it is."""
+    device, where, both = torch.device("meta"), [], threading.Barrier(2)
+    monkeypatch.setitem(heads.training.stack_planner.STACK_BYTES, "meta", 2**30)
+    monkeypatch.setattr("heads.training.scheduler.count_cores", lambda: 3)
+
+    def fit_direct(job, *, device):
+        name = job.description.name
+        if name == "logistic":
+            both.wait(timeout=60)
+        where.append((name, device))
+        return Fit(nn.Identity(), job.description, 0, [], 0.0)
+
+    monkeypatch.setattr("heads.training.scheduler.fit_direct", fit_direct)
+    early = small_job("early")
+    names = ("logistic", "neighbours", "logistic", "centroids")
+    jobs = [replace(early, description=replace(early.description, name=name)) for name in names]
+    found = dict(fit_jobs(jobs, device=device, dtype=torch.float32))
+    assert [found[place].description.name for place in range(4)] == list(names)
+    assert sorted(where, key=str) == sorted(
+        [("centroids", device), ("logistic", CPU), ("logistic", CPU), ("neighbours", device)], key=str
+    )
+
+
 @pytest.fixture
 def epochs(monkeypatch):
     """The epochs of all heads, as they are trained."""

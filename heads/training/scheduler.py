@@ -11,9 +11,11 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from cache.system.cores import count_cores
 from cache.system.out_of_memory import is_out_of_memory
 from heads.device import give_memory_back
 from heads.errors import HeadError, HeadMemoryError, LabelError
+from heads.head_types import head_type
 from heads.threads import THREAD_COUNT
 from heads.training.direct import fit_direct
 from heads.training.gradient_loop import descend
@@ -75,7 +77,7 @@ def fit_jobs(
             torch.set_num_threads(1)  # of this thread: a core a stack, so that nothing waits for the slowest core
             stack = [jobs[place] for place in places]
             if stack[0].is_direct:
-                give(places[0], _try_direct(stack[0], device))
+                give(places[0], _try_direct(stack[0], CPU if _is_the_cpus(stack[0]) else device))
                 return
             for place, fitted in _try_descend(stack, sources, stop):
                 give(places[place], fitted)
@@ -83,11 +85,15 @@ def fit_jobs(
             results.put(error)
 
     THREAD_COUNT.enter()
-    torch.set_num_threads(max(1, torch.get_num_threads() - plan.n_parallel))  # who takes the fits shares the cores
+    beside = [places for places in plan.stacks if device != CPU and _is_the_cpus(jobs[places[0]])]
+    n_beside = min(len(beside), max(1, count_cores() - plan.n_parallel))
+    n_threads = plan.n_parallel + n_beside
+    torch.set_num_threads(max(1, torch.get_num_threads() - n_threads))  # who takes the fits shares the cores
     pool = ThreadPoolExecutor(plan.n_parallel, "stack")
+    cores = ThreadPoolExecutor(max(1, n_beside), "fit")  # beside a device, for which one thread is enough
     try:
         for places in plan.stacks:
-            pool.submit(run, places)
+            (cores if places in beside else pool).submit(run, places)
         error: BaseException | None = None
         n_left = len(jobs)
         while n_left and error is None and not stop.is_set():
@@ -102,7 +108,7 @@ def fit_jobs(
                 n_left -= 1
                 yield result
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        _end(pool, cores)
         while not results.empty():
             result = results.get()
             if not isinstance(result, BaseException):
@@ -111,8 +117,21 @@ def fit_jobs(
             raise error
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        _end(pool, cores)
         THREAD_COUNT.leave()
+
+
+def _is_the_cpus(job: Job) -> bool:
+    """Return whether a job computes on the CPU, wherever others are trained."""
+    return head_type(job.description.name).on_the_cpu
+
+
+def _end(*pools: ThreadPoolExecutor) -> None:
+    """Begin nothing more, and wait for what is under way."""
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
+    for pool in pools:
+        pool.shutdown()
 
 
 def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
