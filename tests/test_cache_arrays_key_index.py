@@ -11,7 +11,7 @@ from support import ROOT
 import cache.arrays.key_index
 from cache import CacheError, content_key
 from cache.arrays.encoded_keys import EncodedKeys
-from cache.arrays.key_column import KeyColumn, rows_in
+from cache.arrays.key_column import KeyColumn, add_keys
 from cache.arrays.key_index import KeyIndex
 
 DIGESTS = [content_key(f"{n}".encode()) for n in range(60)]
@@ -99,14 +99,14 @@ def test_column_is_the_sequence_that_it_was_made_of():
 
 def test_contents_of_a_column_come_once_in_their_first_order():
     column = KeyColumn(KeyIndex(["a", "b", "c", "d"]), np.array([3, -1, 1, 3, 0, 1]))
-    assert column.first_rows.tolist() == [3, 1, 0]
-    assert column.found_in(KeyIndex(["x", "b", "d"])).tolist() == [2, -1, 1, 2, -1, 1]
+    assert column.distinct_rows.tolist() == [3, 1, 0]
+    assert column.rows_in(KeyIndex(["x", "b", "d"])).tolist() == [2, -1, 1, 2, -1, 1]
 
 
 def test_encoded_keys_follow_their_index():
     index = KeyIndex(["a", "b", "c"])
     keys = EncodedKeys(index, np.array([True, False]))
-    keys.add(rows_in(index, ["d", "a"]))
+    keys.add(add_keys(index, ["d", "a"]))
     assert keys == {"a", "d"}
     assert len(keys) == 2
     assert keys.has(["d", "c", "x", "a"]).tolist() == [True, False, False, True]

@@ -40,7 +40,7 @@ def test_arrays_hold_what_is_put_into_them(limit):
     assert arange(20, np.int32).tolist() == list(range(20))
     assert full(20, -1, np.int32).tolist() == [-1] * 20
     assert empty(0, np.int32).tolist() == []
-    limit.let_go()
+    limit.release_pages()
     assert array[29].tolist() == [58, 59]
 
 
@@ -66,7 +66,7 @@ def test_arrays_side_by_side_hold_their_own(limit, monkeypatch):
     del arrays[::2]
     gc.collect()
     arrays += [one.array() for one in grown]
-    limit.let_go()
+    limit.release_pages()
     assert [set(array.tolist()) for array in arrays] == [{n} for n in [*range(1, 50, 2), *range(6)]]
     assert [len(array) for array in arrays] == [*(n * 97 for n in range(1, 50, 2)), *6 * [19_000]]
     monkeypatch.setattr(cache.arrays.large_arrays, "STORE_BYTES", 2**20)
@@ -183,10 +183,10 @@ def test_keys_are_found_whatever_the_blocks_and_runs(monkeypatch):
         *range(90, 100), *[-1] * 10, 3, *range(50, 70),
     ]  # fmt: skip
     assert index.add([*keys[95:], keys[0]]).tolist() == [*range(95, 200), 0]
-    assert [keys[row] for row in index.in_order(np.arange(200))] == sorted(keys)
+    assert [keys[row] for row in index.sorted_by_key(np.arange(200))] == sorted(keys)
     column = KeyColumn(index, np.array([5, -1, 7, 5, 199, 0] * 3))
-    assert column.first_rows.tolist() == [5, 7, 199, 0]
-    assert column.found_in(KeyIndex([keys[0], keys[7]])).tolist() == [-1, -1, 1, -1, -1, 0] * 3
+    assert column.distinct_rows.tolist() == [5, 7, 199, 0]
+    assert column.rows_in(KeyIndex([keys[0], keys[7]])).tolist() == [-1, -1, 1, -1, -1, 0] * 3
 
 
 @pytest.mark.usefixtures("limit")

@@ -15,7 +15,7 @@ from cache.arrays.encoded_keys import EncodedKeys
 from cache.arrays.hash_runs import ROW
 from cache.arrays.key_column import KeyColumn
 from cache.arrays.key_index import KeyIndex
-from cache.arrays.large_arrays import arange, empty, full, places_of, row_blocks
+from cache.arrays.large_arrays import arange, empty, flatnonzero, full, row_blocks
 from cache.arrays.lazy_table import LazyTable
 from cache.errors import SpecConflictError
 from cache.journal.journal import Journal
@@ -205,7 +205,7 @@ class Inventory:
         is_left[:n_sealed] = False
         for wanted in () if contents is None else (contents.keys, contents.kept):
             column = KeyColumn.of(wanted)
-            rows, first = index.rows_of(column.contents), column.first_rows
+            rows, first = index.rows_of(column.contents), column.distinct_rows
             for block in row_blocks(len(first)):
                 some = rows[first[block]]
                 some = some[some >= 0]
@@ -213,7 +213,7 @@ class Inventory:
                 is_left[some] = False
                 order[n_ordered : n_ordered + len(some)] = some
                 n_ordered += len(some)
-        order[n_ordered:] = index.in_order(places_of(is_left, ROW))
+        order[n_ordered:] = index.sorted_by_key(flatnonzero(is_left, ROW))
         return order
 
     def statuses(self, modality: str) -> LazyTable:

@@ -22,7 +22,7 @@ def plan(wanted: Iterable[str] | KeyIndex, *have: Iterable[str] | KeyIndex) -> K
     ['b', 'a']
     """
     contents = wanted if isinstance(wanted, KeyIndex) else (column := KeyColumn.of(wanted)).contents
-    rows = None if isinstance(wanted, KeyIndex) else column.first_rows
+    rows = None if isinstance(wanted, KeyIndex) else column.distinct_rows
     several = [some if isinstance(some, EncodedKeys | KeyIndex) else KeyIndex(some) for some in have]
     planned, n_planned = empty(len(contents), ROW), 0
     for block in row_blocks(len(contents) if rows is None else len(rows), BLOCK_ROWS):

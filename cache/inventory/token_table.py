@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from cache.arrays.large_arrays import let_go
+from cache.arrays.large_arrays import release_pages
 from cache.inventory.inventory import Inventory
 from cache.inventory.last_copies import LastCopies
 from cache.journal.part_file import OpenParts, PartTokens
@@ -69,7 +69,7 @@ class TokenTable:
                 stop = max(start + 1, int(np.searchsorted(self.offsets, most, side="right")) - 1)
                 yield self._block(cache, parts, start, stop, opened)
                 start = stop
-                let_go()
+                release_pages()
 
     def _block(
         self, cache: Cache | None, parts: list[PartTokens], start: int, stop: int, opened: OpenParts

@@ -57,7 +57,7 @@ class Products:
             f"{path}/{name}": array for path, cells in strings.items() for name, array in encode_strings(cells).items()
         }
         for modality, contents in self.contents.items():
-            places = KeyColumn.of(contents.keys).found_in(indices[modality])
+            places = KeyColumn.of(contents.keys).rows_in(indices[modality])
             arrays[f"catalogue/{modality}/row"] = LazyTable(len(places), np.int64, places.__getitem__)
             arrays[f"catalogue/{modality}/status"] = _statuses(contents, places, failures[modality])
             if contents.spec is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from cache import Inventory, Journal, Part, plan
 from cache.arrays.key_column import KeyColumn
-from cache.arrays.large_arrays import empty, let_go, row_blocks
+from cache.arrays.large_arrays import empty, release_pages, row_blocks
 from cache.console.progress import Progress
 from cache.inventory.inventory import Entry
 from cache.system.cores import count_cores
@@ -289,6 +289,6 @@ class EncoderRun:
             name, spec = self.encoder.name, self.encoder.spec
             self.journal.publish(Part(name, spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens))
             self.batches, self.failures = [], {}
-            let_go()
+            release_pages()
             self.journal.merge(spec.modality, name)
         self.published_at = time.monotonic()
