@@ -19,7 +19,7 @@ def found_in(column, cells, labels=LABELS, **options):
 @pytest.mark.parametrize("column", ["handle", "made by"])
 def test_many_values_that_each_tell_the_label_are_products_whatever_the_columns_name(column):
     found = found_in(column, HANDLES)
-    assert (found.n_values, found.n_rows, found.told) == (204, 600, 1.0)
+    assert (found.n_values, found.n_rows, found.told_share) == (204, 600, 1.0)
     assert found.sentence("kind") == (
         f"{column}: 204 values over 600 rows, each of one kind: products of one {column} are alike"
     )
