@@ -341,7 +341,7 @@ def test_part_whose_tokens_have_another_dimension_is_set_aside(path, caplog):
     publish(path, "ab")
     publish(path, "c", tokens=Tokens.of([states("c", 3)]))
     with Journal(path) as journal:
-        assert Inventory(path, journal).entries["text", "words"].n_token_dim == 4
+        assert Inventory(path, journal).entries["text", "words"].token_dim == 4
     assert "tokens of 4 dimensions, but" in caplog.text
     assert "tokens of 3 dimensions. It is set aside as" in caplog.text
 

@@ -89,8 +89,8 @@ def _entry(inventory: Inventory, name: str, spec: EncoderSpec, vectors: GivenVec
             f"Expected {spec.modality}/{name} to be made in one way, but {inventory.cache_path} has it with "
             f"{'; '.join(entry.spec.differences(spec))}. Import it under another --name, or mend --spec."
         )
-    if entry.n_token_dim or entry.n_dim not in (0, vectors.dim):
-        what = "tokens beside its vectors" if entry.n_token_dim else f"vectors of {entry.n_dim} numbers"
+    if entry.token_dim or entry.dim not in (0, vectors.dim):
+        what = "tokens beside its vectors" if entry.token_dim else f"vectors of {entry.dim} numbers"
         raise CacheError(
             f"Expected vectors as {spec.modality}/{name} has them, but it has {what}, and those of {vectors.path} have "
             f"{vectors.dim} and no tokens. Import them under another --name."

@@ -159,7 +159,7 @@ class EncoderRun:
         """Get ready for batches of contents of which the entry has none."""
         self.published_at = time.monotonic()
         self.entry = entry
-        self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
+        self.dim, self.token_dim = entry.dim, entry.token_dim if entry.dim else None
         self.known_failures = known_failures
 
     def end(self) -> None:
@@ -271,13 +271,13 @@ class EncoderRun:
     def _doubt_dimension(self, dim: int, n_contents: int) -> None:
         """Keep nothing that would have later runs fail, where it is not known which of two dimensions is right."""
         entry = self.entry
-        if entry is None or not entry.n_dim:
+        if entry is None or not entry.dim:
             self.batches = []  # one of this run's own is wrong
-        elif not entry.sealed and not self.n_encoded and len(entry.keys) <= n_contents:
+        elif not entry.is_sealed and not self.n_encoded and len(entry.keys) <= n_contents:
             for part in entry.parts:
                 self.journal.set_aside(
                     part.file.path,
-                    f"Expected {self.name} to give {entry.n_dim} dimensions, as the journal's part "
+                    f"Expected {self.name} to give {entry.dim} dimensions, as the journal's part "
                     f"{part.file.path.name} has, got {dim} for as many contents or more.",
                 )
 

@@ -90,7 +90,7 @@ class _RayRun:
     def _tasks(self, run: EncoderRun, keys: KeyColumn, n_workers: int) -> list[Task]:
         modality, encoder = run.encoder.spec.modality, run.encoder.name
         entry = self._inventory.entry(modality, encoder, run.encoder.spec)
-        dims = (entry.n_dim, entry.n_token_dim)
+        dims = (entry.dim, entry.token_dim)
         size = min(MOST_KEYS, max(FEWEST_KEYS, -(-len(keys) // (TASKS_EACH * n_workers))))
         pieces = [keys[start : start + size] for start in range(0, len(keys), size)]
         places = run.source.places
