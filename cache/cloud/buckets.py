@@ -133,10 +133,9 @@ class Bucket:
         Raises:
             ConflictError: it is another object by now.
         """
+        options: Any = {"range": (start, end), "if_match": etag}
         with self._asking(key):
-            content = bytes(
-                self._obstore.get(self._store, key, options={"range": (start, end), "if_match": etag}).bytes()
-            )
+            content = bytes(self._obstore.get(self._store, key, options=options).bytes())
         if len(content) != end - start:
             raise self._silent(key, "the answer was cut off", is_final=False)
         return content
@@ -170,11 +169,7 @@ class Bucket:
 
     @_retried
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects, if they are there.
-
-        Raises:
-            CloudError: as every method, or a key is one that obstore cannot ask for.
-        """
+        """Remove objects, if they are there; a key that obstore cannot ask for is a `CloudError`."""
         if not keys:
             return
         try:

@@ -121,12 +121,12 @@ def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
     >>> mistyped_column("articleType2", ["articleType"]), mistyped_column("category", ["subCategory"])
     (None, None)
     """
-    near = near_column(name, columns)
-    if near is None:
+    nearest = near_column(name, columns)
+    if nearest is None:
         return None
-    plain, column = plain_name(name), plain_name(near)
+    plain, column = plain_name(name), plain_name(nearest)
     if plain == column:
-        return near
+        return nearest
     if plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column):
         return None
     usual_labels = _plain_usual_names("label")
@@ -138,14 +138,14 @@ def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
         for tag, start, stop, column_start, column_stop in edits
         if tag != "equal"
     )
-    return near if n_slips <= MOST_SLIPS else None
+    return nearest if n_slips <= MOST_SLIPS else None
 
 
 def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str:
     """Return the message for an option that names a column that the catalogue lacks."""
-    near = near_column(name, columns) if name is not None else None
+    nearest = near_column(name, columns) if name is not None else None
     expected = f"{option}: expected one of the catalogue's columns ({', '.join(columns) or 'none'}), got {name!r}."
-    return f"{expected} Did you mean {near}?" if near else expected
+    return f"{expected} Did you mean {nearest}?" if nearest else expected
 
 
 def plain_name(name: str) -> str:

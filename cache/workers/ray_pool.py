@@ -134,10 +134,7 @@ class RayPool:
         active_s = time.monotonic()  # when a worker last was at a task, or ready for one
         while queue.n_left:
             self._grow(queue.n_left)
-            for worker in self._workers:
-                if worker.result is None and queue.waiting:
-                    worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
-                    worker.result = worker.actor.do.remote(queue.tasks[worker.task])
+            self._assign(queue)
             for worker in self._finished():
                 try:
                     result = self._ray.get(worker.result)
@@ -185,6 +182,13 @@ class RayPool:
         actor = self._ray.remote(worker_class()).options(max_restarts=0, max_task_retries=0, **options).remote()
         start = start_arguments(self._kind, self._arguments, n_cores=int(self._needs["CPU"]))
         self._workers.append(_Worker(actor, actor.start.remote(*start)))
+
+    def _assign(self, queue: _Queue) -> None:
+        """Give a task to each worker that has none, as long as any waits."""
+        for worker in self._workers:
+            if worker.result is None and queue.waiting:
+                worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
+                worker.result = worker.actor.do.remote(queue.tasks[worker.task])
 
     def _finished(self) -> list[_Worker]:
         """Return the workers that have a result; wait `POLL_S` for the first."""
