@@ -29,11 +29,12 @@ class FilesBeside:
         self._folder = folder
         self._journal_key = f"{key}.journal"
         self._hints_path = cache_path.with_name(f"{cache_path.name}{HINTS}")
-        self._paths = {f"{self._journal_key}/{shard}{HINTS}": self._hints_path}  # by the keys of their objects
-        if shard is None:
+        self._is_of_shard = shard is not None
+        if shard is not None:
+            self._paths = {f"{self._journal_key}/{shard}{HINTS}": self._hints_path}  # by the keys of their objects
+        else:
             failures_path = cache_path.with_name(f"{cache_path.name}{FAILURES}")
             self._paths = {f"{key}{HINTS}": self._hints_path, f"{key}{FAILURES}": failures_path}
-        self._is_of_shard = shard is not None
         self._fetched_contents: dict[str, bytes | None] = {}  # by key; empty until `fetch`
         self._shard_hints: dict[str, Path] = {}  # the hints that shards have left, by key
 

@@ -58,7 +58,7 @@ def check_conditional_writes(bucket: Bucket, key: str) -> None:
 
 
 def _put_probe(bucket: Bucket, probe: str, content: bytes, *, replaces: ObjectFacts | None) -> ObjectFacts:
-    """Write an object whose name nobody else knows: a conflict can only be with an own try that was not answered."""
+    """Write an object whose name nobody else knows, so that a conflict is with our own try that was not answered."""
     try:
         return bucket.put(probe, content, replaces=replaces)
     except ConflictError:
