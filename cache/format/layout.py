@@ -144,9 +144,8 @@ def attribute(file: h5py.File, name: str) -> str | int | None:
 
     HDF5 reads strings of variable length from a heap, and never returns from one that was crafted to be endless.
     """
-    if not h5py.h5a.exists(
-        file.id, name.encode()
-    ):  # h5py's low-level functions: `file.attrs` opens it anew for each question
+    # By h5py's low-level functions: `file.attrs` opens the attribute anew for each question.
+    if not h5py.h5a.exists(file.id, name.encode()):
         return None
     stored = h5py.h5a.open(file.id, name.encode())
     if stored.dtype.kind not in "iuS" or stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:

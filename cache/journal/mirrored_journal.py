@@ -150,7 +150,7 @@ class MirroredJournal(Journal):
                 self._bucket, self._key, self.cache_path, replaces=self._sealed_facts, owner=str(self.folder)
             )
         except ConflictError:
-            our_facts = self._facts_if_ours()  # it was put there, and the answer was lost on its way
+            our_facts = self._facts_if_ours()  # it was put there, and only the answer was lost
             if our_facts is None:
                 log.info(
                     "%s was sealed by another process meanwhile: it is fetched, and sealed anew.", self._copy.address
@@ -180,9 +180,8 @@ class MirroredJournal(Journal):
 
     def _refresh(self) -> None:
         """Make the cache and the parts here those that are in the bucket, and send the parts that are here alone."""
-        self._names_in_bucket = _part_names_in_bucket(
-            self._copy
-        )  # before the cache, which has what is sealed meanwhile
+        # Before the cache, which has what is sealed meanwhile.
+        self._names_in_bucket = _part_names_in_bucket(self._copy)
         try:
             self._copy.fetch(self.cache_path)
             self._sealed_facts = self._copy.facts

@@ -146,13 +146,7 @@ def read_heading(path: Path) -> Heading | None:
             )
     except (UnreadableError, UnknownVersionError):
         raise
-    except (
-        OSError,
-        CacheError,
-        LookupError,
-        RuntimeError,
-        ValueError,
-    ):  # what h5py raises for a file that is no part, or not whole
+    except (OSError, CacheError, LookupError, RuntimeError, ValueError):  # h5py's, for what is no part or not whole
         return None
 
 
