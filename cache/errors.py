@@ -1,4 +1,4 @@
-"""The named errors of the project: what must hold, what was found, and the way out."""
+"""The named errors of the project; their messages say what was expected, what came, and what to do."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class SettingError(EmbedOnceError, ValueError):
 
 
 class WorkerError(EmbedOnceError, RuntimeError):
-    """Workers on other machines did not do what they were given."""
+    """Workers on other machines did not do their tasks."""
 
 
 class CacheError(EmbedOnceError):
-    """The cache cannot do what it was asked for."""
+    """Something is wrong with a cache, or with what is asked of it."""
 
 
 class NotACacheError(CacheError, ValueError):
@@ -83,13 +83,13 @@ class CacheLockedError(CacheError, RuntimeError):
 
 
 class CloudError(CacheError):
-    """A bucket refuses what was asked for, cannot do it, or does not answer; nothing is known of its objects."""
+    """A bucket refuses a request, cannot do it, or does not answer; nothing is known of its objects."""
 
 
 class UnreadableError(CacheError, OSError):
     """The system could not read a file; its ``errno`` says why, and nothing is known of what is in the file.
 
-    It is made as any `OSError` is: of an errno, what that means, and a path.
+    Its arguments are those of any `OSError`: an errno, what that means, and a path.
     """
 
     def __str__(self) -> str:

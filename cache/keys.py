@@ -13,7 +13,7 @@ from cache.errors import NotACacheError
 
 __all__ = ["ContentSpec", "EncoderSpec", "content_key", "fields_sha256", "mean_key", "normalised", "text_key"]
 
-SIDE_NOTES = "side_notes"  # among the fields in JSON, and in none of a spec's own
+SIDE_NOTES = "side_notes"  # a reserved name among the fields of a spec in JSON
 
 
 def content_key(content: bytes) -> str:
@@ -48,7 +48,7 @@ def text_key(cell: str) -> str:
 def mean_key(keys: Iterable[str]) -> str:
     """Return the key of the mean of several contents' vectors, the same whatever their order.
 
-    Its bytes are no picture's: those begin with a length.
+    It is the key of no picture: what is hashed begins with a length, as no picture's file does.
     """
     return fields_sha256({"mean_of": sorted(set(keys))})
 
@@ -56,10 +56,10 @@ def mean_key(keys: Iterable[str]) -> str:
 def fields_sha256(fields: Mapping[str, Any]) -> str:
     """Return the SHA-256 over named values, each name and value prefixed by its length.
 
-    The order of the fields does not count; two sets of fields never run into the same bytes.
+    The order of the fields does not count. No two sets of fields are hashed as the same bytes.
 
     Raises:
-        TypeError: a value is not made of JSON's types, so that it has no certain bytes.
+        TypeError: a value is not of JSON's types.
     """
     digest = hashlib.sha256()
     for name in sorted(fields):
@@ -78,7 +78,7 @@ class Spec:
     fields: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        # What JSON makes of the fields is what a cache gives back: a tuple is a list.
+        # The fields are as a cache returns them, after JSON: a tuple is a list.
         object.__setattr__(self, "fields", json.loads(json.dumps(dict(self.fields), allow_nan=False)))
 
     @property
@@ -126,8 +126,8 @@ class EncoderSpec(Spec):
     """Everything that changes an encoder's vector: weights, preprocessing, pooling, precision.
 
     Batch size, worker count, device and paths are left out on purpose: they do not change it. What else is worth
-    knowing of how the vectors came to be, such as versions of libraries, stands in ``side_notes``, which tell no specs
-    apart.
+    knowing of how the vectors were made, such as versions of libraries, is in ``side_notes``, which do not count when
+    specs are compared.
 
     >>> spec = EncoderSpec("text", {"pooling": "cls"}, side_notes={"libraries": {"torch": "2.14"}})
     >>> spec == EncoderSpec("text", {"pooling": "cls"}), EncoderSpec.from_json(spec.to_json()).side_notes
@@ -169,7 +169,7 @@ class ContentSpec(Spec):
 
     @property
     def columns(self) -> list[str]:
-        """The columns whose cells it is, in their order."""
+        """The columns whose cells the contents are made of, in their order."""
         return list(self.fields.get("columns", []))
 
     @classmethod
@@ -187,13 +187,13 @@ class ContentSpec(Spec):
 
     def __str__(self) -> str:
         names = f"{'column' if len(self.columns) == 1 else 'columns'} {', '.join(self.columns)}"
-        others = [f"{name}: {json.dumps(value)}" for name, value in self.fields.items() if name != "columns"]
-        return "; ".join([*([names] if self.columns else []), *others])
+        settings = [f"{name}: {json.dumps(value)}" for name, value in self.fields.items() if name != "columns"]
+        return "; ".join([*([names] if self.columns else []), *settings])
 
     def renamed(self, other: ContentSpec) -> ContentSpec:
-        """Return the spec with the names of another's columns, where they are as many.
+        """Return the spec with the columns of `other`, if these are as many.
 
-        Templates of paths are one column of another name: they, too, say where a content is and not what becomes of it.
+        Templates of paths count as one column: they, too, say where a content is, and not what is done to it.
 
         >>> spec = ContentSpec("image", {"columns": [], "templates": ["images/{id}.jpg"], "pictures": "mean"})
         >>> spec.renamed(ContentSpec("image", {"columns": ["picture"]})).fields

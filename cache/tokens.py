@@ -11,7 +11,7 @@ from cache.errors import CacheError
 
 __all__ = ["MOST_TOKENS", "Tokens", "is_out_of_order", "offsets_of", "row_ranges"]
 
-MOST_TOKENS = 65_536  # of one content: a batch takes as many for each row as the longest needs
+MOST_TOKENS = 65_536  # of one content: a batch pads all of its rows to the longest
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Tokens:
 
     def __getitem__(self, content: int) -> np.ndarray:
         """Return one content's tokens, (T_i, D) float16."""
-        content = range(len(self))[content]  # which knows negative ones, and refuses those outside
+        content = range(len(self))[content]  # negative indices count from the end; those outside are an IndexError
         return self.values[self.offsets[content] : self.offsets[content + 1]]
 
     def take(self, rows: np.ndarray) -> Tokens:
@@ -94,7 +94,7 @@ class Tokens:
 
     @property
     def n_dim(self) -> int:
-        """D."""
+        """D, the dimension of a token."""
         return self.values.shape[1]
 
     @property
@@ -104,7 +104,7 @@ class Tokens:
 
 
 def is_out_of_order(offsets: np.ndarray) -> bool:
-    """Return whether an offset is less than the one before; their difference may be more than int64 holds.
+    """Return whether an offset is less than the one before; a difference, which int64 may not hold, is not taken.
 
     Shape:
         offsets: (n + 1,) int64
@@ -127,7 +127,7 @@ def row_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def offsets_of(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return where each of n ranges begins that follow one another, and where the last ends.
+    """Return the offsets of n consecutive ranges: where each begins, and where the last ends.
 
     >>> offsets_of([2, 3]).tolist()
     [0, 2, 5]

@@ -1,4 +1,4 @@
-"""Which embed-once this is."""
+"""The version of embed-once."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from support import ROOT
 import cache.arrays.key_index
 from cache import CacheError, content_key
 from cache.arrays.encoded_keys import EncodedKeys
-from cache.arrays.key_column import KeyColumn, rows_in
+from cache.arrays.key_column import KeyColumn, add_keys
 from cache.arrays.key_index import KeyIndex
 
 DIGESTS = [content_key(f"{n}".encode()) for n in range(60)]
@@ -21,9 +21,9 @@ ODD = ["k1", "k2", "a" * 64, "a" * 63, "a", "0" * 64, *(f"{'b' * 56}{n:08}" for 
 @pytest.fixture(params=["hashes", "few hashes", "one hash"])
 def hashes(request, monkeypatch):
     """As they are, and where many keys or all have the same."""
-    made, few = cache.arrays.key_index._hashes, {"few hashes": 3, "one hash": 1}.get(request.param)
-    if few:
-        monkeypatch.setattr(cache.arrays.key_index, "_hashes", lambda keys: made(keys) % np.uint64(few))
+    real_hashes, n_hashes = cache.arrays.key_index._hashes, {"few hashes": 3, "one hash": 1}.get(request.param)
+    if n_hashes:
+        monkeypatch.setattr(cache.arrays.key_index, "_hashes", lambda keys: real_hashes(keys) % np.uint64(n_hashes))
 
 
 @pytest.mark.parametrize("block_rows", [7, 2**18])
@@ -33,19 +33,19 @@ def test_rows_are_those_that_a_dict_gives(keys, block_rows, hashes, monkeypatch)
     generator = np.random.default_rng(0)
     index, rows = KeyIndex(), {}
     for size in (1, 0, 9, 30, 2, 90):
-        some = generator.choice(keys, size).tolist()
-        expected = [rows.setdefault(key, len(rows)) for key in some]
-        assert index.add(some).tolist() == expected
+        batch = generator.choice(keys, size).tolist()
+        expected = [rows.setdefault(key, len(rows)) for key in batch]
+        assert index.add(batch).tolist() == expected
         assert index.rows_of([*keys, "not there"]).tolist() == [rows.get(key, -1) for key in [*keys, "not there"]]
     assert list(index) == list(rows)
     order = generator.permutation(len(rows))
-    places = index.reorder(order)
+    new_rows = index.reorder(order)
     assert list(index) == [list(rows)[row] for row in order]
-    assert index.rows_of(list(rows)).tolist() == places.tolist()
+    assert index.rows_of(list(rows)).tolist() == new_rows.tolist()
     assert index.add(["another"]).tolist() == [len(rows)]
 
 
-def test_rows_that_were_not_looked_up_before_are_found_in_their_new_places():
+def test_keys_that_were_not_looked_up_before_are_found_in_their_new_rows():
     index = KeyIndex(["b", "a"])
     index.add(["c", "d"])
     index.reorder(np.array([3, 2, 1, 0]))
@@ -57,10 +57,10 @@ def test_a_pickled_index_finds_its_keys_in_another_process():
     index = KeyIndex(["b", "a"])
     index.add(["c"])
     code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).rows_of(['c', 'b', 'x']).tolist())"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], input=pickle.dumps(index), capture_output=True, cwd=ROOT, check=True
     )
-    assert done.stdout.decode().strip() == "[2, 0, -1]"
+    assert process.stdout.decode().strip() == "[2, 0, -1]"
 
 
 def test_first_of_the_rows_that_repeat_a_key_is_found(hashes):
@@ -77,11 +77,11 @@ def test_what_cannot_be_a_key_is_named(key):
 
 
 def test_keys_that_were_given_as_an_array_are_left_as_they_are():
-    given = np.array(["b", "a"], dtype="S64")
-    index = KeyIndex(given)
+    keys = np.array(["b", "a"], dtype="S64")
+    index = KeyIndex(keys)
     index.reorder(np.array([1, 0]))
     index.add(["c"])
-    assert given.tolist() == [b"b", b"a"]
+    assert keys.tolist() == [b"b", b"a"]
 
 
 def test_column_is_the_sequence_that_it_was_made_of():
@@ -99,14 +99,14 @@ def test_column_is_the_sequence_that_it_was_made_of():
 
 def test_contents_of_a_column_come_once_in_their_first_order():
     column = KeyColumn(KeyIndex(["a", "b", "c", "d"]), np.array([3, -1, 1, 3, 0, 1]))
-    assert column.first_rows.tolist() == [3, 1, 0]
-    assert column.found_in(KeyIndex(["x", "b", "d"])).tolist() == [2, -1, 1, 2, -1, 1]
+    assert column.distinct_rows.tolist() == [3, 1, 0]
+    assert column.rows_in(KeyIndex(["x", "b", "d"])).tolist() == [2, -1, 1, 2, -1, 1]
 
 
 def test_encoded_keys_follow_their_index():
     index = KeyIndex(["a", "b", "c"])
     keys = EncodedKeys(index, np.array([True, False]))
-    keys.add(rows_in(index, ["d", "a"]))
+    keys.add(add_keys(index, ["d", "a"]))
     assert keys == {"a", "d"}
     assert len(keys) == 2
     assert keys.has(["d", "c", "x", "a"]).tolist() == [True, False, False, True]

@@ -40,14 +40,14 @@ def test_arrays_hold_what_is_put_into_them(limit):
     assert arange(20, np.int32).tolist() == list(range(20))
     assert full(20, -1, np.int32).tolist() == [-1] * 20
     assert empty(0, np.int32).tolist() == []
-    limit.let_go()
+    limit.release_pages()
     assert array[29].tolist() == [58, 59]
 
 
 def test_an_array_grows(limit):
     grown = GrowingArray(np.int32)
-    for some in (np.arange(3), np.arange(0), np.arange(50)):
-        grown.extend(some.astype(np.int32))
+    for values in (np.arange(3), np.arange(0), np.arange(50)):
+        grown.extend(values.astype(np.int32))
     array = grown.array()
     assert array.tolist() == [*range(3), *range(50)]
     assert GrowingArray(np.int32).array().tolist() == []
@@ -59,14 +59,14 @@ def test_arrays_side_by_side_hold_their_own(limit, monkeypatch):
     monkeypatch.setattr(cache.arrays.large_arrays, "BLOCK_ROWS", 5000)
     n_open = len(os.listdir("/dev/fd"))
     arrays = [full(n * 97 + 1, n, np.int64)[1:] for n in range(50)]
-    grown = [GrowingArray(np.uint8) for _ in range(6)]
+    growing_arrays = [GrowingArray(np.uint8) for _ in range(6)]
     for n in range(20):
-        for number, one in enumerate(grown):
-            one.extend(np.full(100 * n, number, dtype=np.uint8))
+        for number, growing in enumerate(growing_arrays):
+            growing.extend(np.full(100 * n, number, dtype=np.uint8))
     del arrays[::2]
     gc.collect()
-    arrays += [one.array() for one in grown]
-    limit.let_go()
+    arrays += [growing.array() for growing in growing_arrays]
+    limit.release_pages()
     assert [set(array.tolist()) for array in arrays] == [{n} for n in [*range(1, 50, 2), *range(6)]]
     assert [len(array) for array in arrays] == [*(n * 97 for n in range(1, 50, 2)), *6 * [19_000]]
     monkeypatch.setattr(cache.arrays.large_arrays, "STORE_BYTES", 2**20)
@@ -74,7 +74,7 @@ def test_arrays_side_by_side_hold_their_own(limit, monkeypatch):
     more = [full(100, n, np.int64) for n in range(60)]
     assert len(os.listdir("/dev/fd")) - n_before <= 4
     assert [array[99] for array in more] == list(range(60))
-    del arrays, more, grown
+    del arrays, more, growing_arrays
     gc.collect()
     assert len(os.listdir("/dev/fd")) - n_open <= 4  # what goes is closed
 
@@ -82,13 +82,13 @@ def test_arrays_side_by_side_hold_their_own(limit, monkeypatch):
 @pytest.mark.skipif(not hasattr(mmap, "MADV_REMOVE"), reason="only Linux gives space back before a file is gone")
 def test_space_on_the_disk_is_given_back(limit, monkeypatch):
     files = []
-    made = tempfile.TemporaryFile
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **place: files.append(made(**place)) or files[-1])
-    kept, gone = full(1000, 1, np.int64), empty(100_000, np.int64)[5:]
+    real_file = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: files.append(real_file(**options)) or files[-1])
+    live, freed = full(1000, 1, np.int64), empty(100_000, np.int64)[5:]
     n_bytes = [512 * os.fstat(file.fileno()).st_blocks for file in files]
-    del gone
+    del freed
     gc.collect()
-    assert kept.tolist() == [1] * 1000
+    assert live.tolist() == [1] * 1000
     if not limit.most_bytes:
         assert n_bytes[0] >= 800_000
         assert 512 * os.fstat(files[0].fileno()).st_blocks < 100_000
@@ -96,19 +96,19 @@ def test_space_on_the_disk_is_given_back(limit, monkeypatch):
 
 def test_a_forked_process_has_arrays_of_its_own(limit):
     """What it makes lies in another place, and what it lets go stays as it is here."""
-    ours, kept = full(1000, 1, np.int64), full(1000, 2, np.int64)
+    parents_array, other_array = full(1000, 1, np.int64), full(1000, 2, np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads that the child lacks
         child = os.fork()
     if not child:
-        del ours
+        del parents_array
         gc.collect()
         full(1000, 3, np.int64)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert full(1000, 4, np.int64).tolist() == [4] * 1000
-    assert ours.tolist() == [1] * 1000
-    assert kept.tolist() == [2] * 1000
+    assert parents_array.tolist() == [1] * 1000
+    assert other_array.tolist() == [2] * 1000
 
 
 def test_few_open_files_are_enough(limit):
@@ -121,10 +121,10 @@ def test_few_open_files_are_enough(limit):
         resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 10,) * 2)
         try:
             arrays = [empty(1000, np.int64) for _ in range(100)]
-            grown = [GrowingArray(np.uint8) for _ in range(100)]
-            for one in grown:
-                one.extend(np.ones(100, dtype=np.uint8))
-            arrays += [one.array() for one in grown]
+            growing_arrays = [GrowingArray(np.uint8) for _ in range(100)]
+            for growing in growing_arrays:
+                growing.extend(np.ones(100, dtype=np.uint8))
+            arrays += [growing.array() for growing in growing_arrays]
         finally:
             os._exit(len(arrays))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 200
@@ -183,10 +183,10 @@ def test_keys_are_found_whatever_the_blocks_and_runs(monkeypatch):
         *range(90, 100), *[-1] * 10, 3, *range(50, 70),
     ]  # fmt: skip
     assert index.add([*keys[95:], keys[0]]).tolist() == [*range(95, 200), 0]
-    assert [keys[row] for row in index.in_order(np.arange(200))] == sorted(keys)
+    assert [keys[row] for row in index.sorted_by_key(np.arange(200))] == sorted(keys)
     column = KeyColumn(index, np.array([5, -1, 7, 5, 199, 0] * 3))
-    assert column.first_rows.tolist() == [5, 7, 199, 0]
-    assert column.found_in(KeyIndex([keys[0], keys[7]])).tolist() == [-1, -1, 1, -1, -1, 0] * 3
+    assert column.distinct_rows.tolist() == [5, 7, 199, 0]
+    assert column.rows_in(KeyIndex([keys[0], keys[7]])).tolist() == [-1, -1, 1, -1, -1, 0] * 3
 
 
 @pytest.mark.usefixtures("limit")

@@ -111,8 +111,8 @@ def test_credentials_in_a_url_are_refused_and_not_shown(url):
 def test_a_cache_in_a_bucket_is_the_local_one(url, tmp_path):
     sealed(tmp_path / "e.h5", ["a", "bc"])
     sealed(url, ["a", "bc"])
-    with Cache(tmp_path / "e.h5") as here, Cache(url) as there:
-        assert here.content_sha256 == there.content_sha256
+    with Cache(tmp_path / "e.h5") as local, Cache(url) as remote:
+        assert local.content_sha256 == remote.content_sha256
     assert verify(url) == []
     assert objects(url) == ["e.h5"]  # the parts are in it, and the probe is gone
 
@@ -121,8 +121,8 @@ def test_a_part_is_there_when_it_is_acknowledged(url, elsewhere):
     with open_journal(url) as journal:
         name = publish(journal, ["a"]).name
         assert objects(url) == [f"e.h5.journal/{name}"]
-    (said,) = invoke(info, url).stderr.splitlines()
-    assert f"of {url} there is none yet: 1 part waits in its journal." in said
+    (message,) = invoke(info, url).stderr.splitlines()
+    assert f"of {url} there is none yet: 1 part waits in its journal." in message
 
     def go_on():
         with open_journal(url) as journal:
@@ -232,7 +232,7 @@ def test_a_bucket_that_is_read_only_is_named_before_any_work(url, monkeypatch, t
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("AWS_SECRET_ACCESS_KEY", "a-wrong-word", "refuses access.*SignatureDoesNotMatch.*AWS_SECRET_ACCESS_KEY"),
         ("AWS_ACCESS_KEY_ID", "a-wrong-word", "refuses access.*InvalidAccessKeyId.*AWS_ACCESS_KEY_ID"),
@@ -240,14 +240,14 @@ def test_a_bucket_that_is_read_only_is_named_before_any_work(url, monkeypatch, t
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", "did not answer as it should"),
     ],
 )
-def test_what_is_wrong_with_the_access_is_named_and_no_secret_shown(url, monkeypatch, name, value, said, tmp_path):
+def test_what_is_wrong_with_the_access_is_named_and_no_secret_shown(url, monkeypatch, name, value, message, tmp_path):
     monkeypatch.setenv(name, value)
-    done = invoke(extract_command, small_catalogue(tmp_path / "shop"), "-o", url, "--modalities", "text")
-    assert done.exit_code == 1
-    assert re.search(said, done.stderr)
-    assert "a-wrong-word" not in done.output
-    assert "secret-of" not in done.output
-    assert "Traceback" not in done.output
+    result = invoke(extract_command, small_catalogue(tmp_path / "shop"), "-o", url, "--modalities", "text")
+    assert result.exit_code == 1
+    assert re.search(message, result.stderr)
+    assert "a-wrong-word" not in result.output
+    assert "secret-of" not in result.output
+    assert "Traceback" not in result.output
 
 
 def test_profiles_are_read_where_the_environment_has_no_credentials(url, monkeypatch):
@@ -373,16 +373,16 @@ def test_a_copy_that_was_put_in_place_and_not_noted_is_fetched_again(url):
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", "Set the clock of this machine"),
         ("301 Moved Permanently: ", "is in another region (301). Set AWS_REGION"),
         ("400 Bad Request: <Code>ExpiredToken</Code>", "refuses access to e.h5 (400 ExpiredToken)"),
     ],
 )
-def test_what_a_server_says_of_access_is_told_with_what_to_do(answer, said):
+def test_what_a_server_says_of_access_is_told_with_what_to_do(answer, message):
     error = Bucket(None, "s3", "shop")._named("e.h5", f"Server returned non-2xx status code: {answer}")
-    assert said in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.parametrize("odd", ["a//b", "caf\udce9"])
@@ -494,8 +494,8 @@ def test_what_a_killed_machine_put_there_is_not_encoded_again_by_another(url, tm
     catalogue, log = small_catalogue(tmp_path / "shop", 9), tmp_path / "log"
     values = {"root": str(ROOT), "tests": str(ROOT / "tests"), "log": str(log), "catalogue": str(catalogue), "url": url}
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "killed")}
-    done = fork_server.run([sys.executable, "-c", KILLED.format(**values)], env=environment, check=False)
-    assert done.returncode == -9
+    process = fork_server.run([sys.executable, "-c", KILLED.format(**values)], env=environment, check=False)
+    assert process.returncode == -9
     acknowledged = log.read_text().split()
     assert len(acknowledged) == 4
     encoder = CountingEncoder("text")
@@ -503,8 +503,8 @@ def test_what_a_killed_machine_put_there_is_not_encoded_again_by_another(url, tm
     extract(catalogue, url, encoders=[encoder], settings=settings)
     assert encoder.n_encoded == 5
     extract(catalogue, tmp_path / "local.h5", encoders=[CountingEncoder("text")], settings=settings)
-    with Cache(url) as there, Cache(tmp_path / "local.h5") as here:
-        assert here.content_sha256 == there.content_sha256
+    with Cache(url) as remote, Cache(tmp_path / "local.h5") as local:
+        assert local.content_sha256 == remote.content_sha256
     assert Journal(LocalCopy(address_of(url)).folder / "work" / "e.h5").paths() == []
 
 
@@ -516,18 +516,22 @@ def test_shards_of_several_machines_put_their_parts_side_by_side(url, tmp_path, 
         return [CountingEncoder("image"), CountingEncoder("text")]
 
     settings = ExtractSettings(part_bytes=1)
-    there = elsewhere(extract_shard, catalogue, url, shard="1/2", encoders=encoders(), settings=settings)
-    here = extract_shard(catalogue, url, shard="0/2", encoders=encoders(), settings=settings)
-    assert str(here.cache_path) == url
+
+    def n_encoded(report):
+        return sum(encoder.n_encoded for encoder in report.encoders)
+
+    remote_shard = elsewhere(extract_shard, catalogue, url, shard="1/2", encoders=encoders(), settings=settings)
+    local_shard = extract_shard(catalogue, url, shard="0/2", encoders=encoders(), settings=settings)
+    assert str(local_shard.cache_path) == url
     again = elsewhere(extract_shard, catalogue, url, shard="0/2", encoders=encoders(), settings=settings)
-    assert sum(one.n_encoded for one in again.encoders) == 0
-    last = elsewhere(extract, catalogue, url, encoders=encoders(), settings=settings)
-    assert sum(one.n_encoded for one in last.encoders) == 0
-    assert all(sum(one.n_encoded for one in shard.encoders) for shard in (here, there))
+    assert n_encoded(again) == 0
+    assert n_encoded(elsewhere(extract, catalogue, url, encoders=encoders(), settings=settings)) == 0
+    assert n_encoded(local_shard)
+    assert n_encoded(remote_shard)
     extract(catalogue, tmp_path / "e.h5", encoders=encoders())
-    with Cache(tmp_path / "e.h5") as one, Cache(url) as other:
-        for modality in one.modalities:
-            np.testing.assert_array_equal(one.matrix(modality), other.matrix(modality))
+    with Cache(tmp_path / "e.h5") as local, Cache(url) as remote:
+        for modality in local.modalities:
+            np.testing.assert_array_equal(local.matrix(modality), remote.matrix(modality))
     assert [name for name in objects(url) if ".journal/" in name] == []
     extract_shard(catalogue, url, shard="0/2", encoders=encoders(), settings=settings)
     assert [name for name in objects(url) if ".journal/" in name] == []
@@ -598,7 +602,7 @@ def test_mirror_looks_into_the_sealed_cache_for_parts_that_are_here_alone(url, m
 def test_a_url_is_refused_where_a_local_path_is_meant(option):
     from heads.commands.train import train as command
 
-    done = invoke(command, option, "s3://me:word@bucket/runs")
-    assert done.exit_code == 2
-    assert "Expected a path on this machine, got the URL of a bucket" in done.stderr
-    assert "word@" not in done.output
+    result = invoke(command, option, "s3://me:word@bucket/runs")
+    assert result.exit_code == 2
+    assert "Expected a path on this machine, got the URL of a bucket" in result.stderr
+    assert "word@" not in result.output

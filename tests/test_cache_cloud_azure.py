@@ -77,7 +77,7 @@ def test_a_bucket_that_is_read_only_is_named_before_any_work(url, use_signature,
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("AZURE_STORAGE_ACCOUNT_KEY", "a+wrong+word", "refuses access.*403.*AZURE_STORAGE_ACCOUNT_KEY"),
         ("AZURE_STORAGE_ACCOUNT_KEY", "a-wrong-word", "cannot be opened.*AZURE_STORAGE_ACCOUNT_KEY"),
@@ -86,16 +86,16 @@ def test_a_bucket_that_is_read_only_is_named_before_any_work(url, use_signature,
         ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9/nobody", "did not answer as it should"),
     ],
 )
-def test_what_is_wrong_with_the_access_is_named_and_no_secret_shown(url, monkeypatch, name, value, said, tmp_path):
+def test_what_is_wrong_with_the_access_is_named_and_no_secret_shown(url, monkeypatch, name, value, message, tmp_path):
     monkeypatch.setenv(name, value)
     if name.endswith("TOKEN"):
         monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
-    done = invoke(extract_command, small_catalogue(tmp_path / "shop"), "-o", url, "--modalities", "text")
-    assert done.exit_code == 1
-    assert re.search(said, done.stderr), done.stderr
-    assert value not in done.output or name.endswith(("HTTP", "ENDPOINT"))
-    assert KEY not in done.output
-    assert "Traceback" not in done.output
+    result = invoke(extract_command, small_catalogue(tmp_path / "shop"), "-o", url, "--modalities", "text")
+    assert result.exit_code == 1
+    assert re.search(message, result.stderr), result.stderr
+    assert value not in result.output or name.endswith(("HTTP", "ENDPOINT"))
+    assert KEY not in result.output
+    assert "Traceback" not in result.output
 
 
 def test_objects_that_are_not_there_are_no_error_to_remove(url):

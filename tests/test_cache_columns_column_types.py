@@ -98,9 +98,9 @@ def test_a_word_for_nothing_is_a_category_among_categories():
 
 
 def test_numbers_that_are_none_are_missing():
-    found = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan", "-", "5 kg"])
-    np.testing.assert_array_equal(np.isnan(found), [True, True, True, True, False, True, True, True, True])
-    assert found[4] == -2.5
+    numbers = parse_numbers(["1e400", "-inf", "12 cm", "", "-2.5", "1e31", "nan", "-", "5 kg"])
+    np.testing.assert_array_equal(np.isnan(numbers), [True, True, True, True, False, True, True, True, True])
+    assert numbers[4] == -2.5
 
 
 def test_what_is_longer_than_any_number_is_none_and_takes_no_time():
@@ -119,31 +119,31 @@ def test_heads_of_before_read_numbers_as_they_did():
 
 
 def test_thousands_and_shares_are_numbers_as_they_are_written():
-    found = parse_numbers(["1,299.00", "-12,345,678", "20%", "7.5 %", "007", " 5. ", "+1e3"])
-    assert found.tolist() == [1299, -12345678, 20, 7.5, 7, 5, 1000]
+    numbers = parse_numbers(["1,299.00", "-12,345,678", "20%", "7.5 %", "007", " 5. ", "+1e3"])
+    assert numbers.tolist() == [1299, -12345678, 20, 7.5, 7, 5, 1000]
 
 
 def test_prices_and_decimal_commas_are_read_as_shops_write_them():
-    found = parse_numbers(
+    numbers = parse_numbers(
         ["$1,299.00", "-$5", "$-5", "390,60 €", "1.299,00 €", "1\u202f299,5 kr", "CHF 1'299.00", "0,125"]
     )
-    assert found.tolist() == [1299, -5, -5, 390.6, 1299, 1299.5, 1299, 0.125]
+    assert numbers.tolist() == [1299, -5, -5, 390.6, 1299, 1299.5, 1299, 0.125]
 
 
 def test_lists_of_sizes_are_no_decimals():
     sizes = ["38,39", "36,38", "40,41", "39", "41,42"]
     assert guess_kind(sizes) == "categorical"
     prices = (["12,99", "24,99", "49,99"], ["89,95", "89,99"], ["10,12", "10,15"], [*sizes, "38,39 €"])
-    ratings = [f"{whole},{part}" for whole in (3, 4) for part in range(5, 10)]
+    ratings = [f"{stars},{tenths}" for stars in (3, 4) for tenths in range(5, 10)]
     for decimals in (*prices, ratings, ["1,2", "2,3", "3,4"]):
         assert guess_kind(decimals) == "number", decimals
     assert guess_kind([*sizes, "38,12"]) == guess_kind(["38,39"]) == "number"  # which few decimals would do by chance
 
 
 def test_a_date_is_year_month_day_weekday_and_hour():
-    found = parse_dates(["2024-02-29T17:05:00+09:00", "1970-01-01", "2023-02-30"])
-    assert found[:2].tolist() == [[2024, 2, 29, 3, 17], [1970, 1, 1, 3, 0]]  # both were Thursdays
-    assert np.isnan(found[2]).all()
+    dates = parse_dates(["2024-02-29T17:05:00+09:00", "1970-01-01", "2023-02-30"])
+    assert dates[:2].tolist() == [[2024, 2, 29, 3, 17], [1970, 1, 1, 3, 0]]  # both were Thursdays
+    assert np.isnan(dates[2]).all()
 
 
 @pytest.mark.parametrize(

@@ -12,25 +12,27 @@ LABELS = np.arange(N) % 6
 HANDLES = [f"h{label}-{n // 18}" for n, label in enumerate(LABELS)]  # of three rows, each of one label
 
 
-def found_in(column, cells, labels=LABELS, **options):
+def group_column_of(column, cells, labels=LABELS, **options):
     return find_group_column(column, Counter(zip(cells, map(str, labels), strict=True)), **options)
 
 
 @pytest.mark.parametrize("column", ["handle", "made by"])
 def test_many_values_that_each_tell_the_label_are_products_whatever_the_columns_name(column):
-    found = found_in(column, HANDLES)
-    assert (found.n_values, found.n_rows, found.told) == (204, 600, 1.0)
-    assert found.sentence("kind") == (
+    group_column = group_column_of(column, HANDLES)
+    assert (group_column.n_values, group_column.n_rows, group_column.told_share) == (204, 600, 1.0)
+    assert group_column.sentence("kind") == (
         f"{column}: 204 values over 600 rows, each of one kind: products of one {column} are alike"
     )
 
 
 def test_a_named_column_need_not_tell_the_label():
     values = [str(n // 3) for n in range(N)]
-    assert found_in("shelf", values) is None
-    found = found_in("Parent ASIN", values)
-    assert found.sentence("kind") == "Parent ASIN: 200 values over 600 rows: products of one Parent ASIN are alike"
-    assert found_in("parent_asin", values, [""] * N).n_values == 200  # nor need there be a label
+    assert group_column_of("shelf", values) is None
+    group_column = group_column_of("Parent ASIN", values)
+    assert (
+        group_column.sentence("kind") == "Parent ASIN: 200 values over 600 rows: products of one Parent ASIN are alike"
+    )
+    assert group_column_of("parent_asin", values, [""] * N).n_values == 200  # nor need there be a label
 
 
 @pytest.mark.parametrize(
@@ -49,13 +51,13 @@ def test_a_named_column_need_not_tell_the_label():
     ids=["ids", "kinds", "words for nothing", "large", "missing", "tail"],
 )
 def test_other_columns_are_none(cells):
-    assert found_in("code", cells) is None
+    assert group_column_of("code", cells) is None
 
 
 def test_gaps_are_no_product():
     cells = ["NaN" if n % 3 == 0 else handle for n, handle in enumerate(HANDLES)]
-    found = found_in("handle", cells)
-    assert found.n_rows == 400
+    group_column = group_column_of("handle", cells)
+    assert group_column.n_rows == 400
 
 
 @pytest.mark.parametrize("n_values", [2, 50, 300])
@@ -63,4 +65,4 @@ def test_noise_is_none_even_where_one_class_is_nearly_all(n_values):
     for seed in range(50):
         generator = np.random.default_rng(seed)
         labels = generator.random(N) < 0.03
-        assert found_in("code", map(str, generator.integers(n_values, size=N)), labels.astype(int)) is None
+        assert group_column_of("code", map(str, generator.integers(n_values, size=N)), labels.astype(int)) is None

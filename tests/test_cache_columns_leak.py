@@ -10,15 +10,20 @@ from cache.columns.leak import LEAK, gives_away, pairs_give_away, pairs_hint, to
 
 def plainly(values, labels):
     """Return the same row by row."""
-    told, companions = [], 0
+    is_told, n_companions = [], 0
     for row, (value, label) in enumerate(zip(values, labels, strict=True)):
-        others = Counter(labels[n] for n in range(len(values)) if values[n] == value and n != row)
-        if others:
-            companions += 1
-            told.append(
-                all(others[label] > count for other, count in others.items() if other != label) and label in others
+        companion_labels = Counter(labels[n] for n in range(len(values)) if values[n] == value and n != row)
+        if companion_labels:
+            n_companions += 1
+            is_told.append(
+                all(
+                    companion_labels[label] > count
+                    for other_label, count in companion_labels.items()
+                    if other_label != label
+                )
+                and label in companion_labels
             )
-    return float(np.mean(told)) if told else 0.0, companions / len(values)
+    return float(np.mean(is_told)) if is_told else 0.0, n_companions / len(values)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -60,11 +60,11 @@ def test_info_tells_what_there_is(path):
 def test_info_tells_by_option_what_made_the_vectors(path):
     result, detailed = invoke(info, path), invoke(info, path, "--details")
     assert detailed.stdout.startswith(result.stdout)
-    rest = [line.split() for line in detailed.stdout.removeprefix(result.stdout).splitlines()]
+    extra_lines = [line.split() for line in detailed.stdout.removeprefix(result.stdout).splitlines()]
     with Cache(path) as cache:
-        assert ["content", cache.content_sha256] in rest
-    assert ["image/synthetic"] in rest
-    assert ["weights", "synthetic"] in rest
+        assert ["content", cache.content_sha256] in extra_lines
+    assert ["image/synthetic"] in extra_lines
+    assert ["weights", "synthetic"] in extra_lines
     assert "weights" not in result.stdout
 
 
@@ -124,8 +124,8 @@ def test_info_tells_of_parts_that_wait_and_of_their_vectors(path):
     leave_a_part(path)
     facts = json.loads(invoke(info, path, "--json").stdout)
     assert (facts["n_unsealed_parts"], facts["n_unsealed_vectors"]) == (1, {"image/synthetic": 1})
-    said = "1 part waits in the journal (vectors not sealed yet: 1 of image/synthetic)"
-    assert said in invoke(info, path).stdout.replace("\n", " ")
+    message = "1 part waits in the journal (vectors not sealed yet: 1 of image/synthetic)"
+    assert message in invoke(info, path).stdout.replace("\n", " ")
 
 
 def test_info_counts_no_vector_twice_and_none_that_is_sealed(path):
@@ -246,9 +246,9 @@ def test_path_that_is_not_unicode_can_be_printed(name, path, tmp_path):
     except OSError:
         pytest.skip("this file system knows Unicode names only")
     for options in ([], ["--json"]):
-        done = run(name, odd, *options, capture_output=True)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == b""
+        process = run(name, odd, *options, capture_output=True)
+        assert process.returncode == 0, process.stderr
+        assert process.stderr == b""
 
 
 @pytest.mark.slow
@@ -257,20 +257,20 @@ def test_reader_that_goes_away_is_no_mistake_of_ours(name, path):
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
-        done = run(name, path, stdout=write_end, stderr=subprocess.PIPE)
+        process = run(name, path, stdout=write_end, stderr=subprocess.PIPE)
     finally:
         os.close(write_end)
-    assert done.returncode == 1
-    assert done.stderr == b""
+    assert process.returncode == 1
+    assert process.stderr == b""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_output_that_cannot_be_written_is_a_named_error(path):
     with open("/dev/full", "wb") as full:
-        done = run("cache-info", path, stdout=full, stderr=subprocess.PIPE)
-    assert done.returncode == 1
-    assert done.stderr == b"Error: No space left on device\n"
+        process = run("cache-info", path, stdout=full, stderr=subprocess.PIPE)
+    assert process.returncode == 1
+    assert process.stderr == b"Error: No space left on device\n"
 
 
 @pytest.mark.slow
@@ -279,5 +279,7 @@ def test_a_process_that_runs_a_command_looks_for_garbage_seldom():
         "import gc, atexit; from cache.commands.info import info; "
         "atexit.register(lambda: print(gc.get_threshold())); info()"
     )
-    done = subprocess.run([sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "(5000, 10, 10)"
+    process = subprocess.run(
+        [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines()[-1] == "(5000, 10, 10)"

@@ -40,11 +40,19 @@ def shop(tmp_path_factory):
 
 
 @pytest.fixture
-def given(tmp_path):
-    """Vectors of three products, and a CSV file of these."""
-    np.save(tmp_path / "v.npy", np.arange(9, dtype="f4").reshape(3, 3))
-    (tmp_path / "ids.csv").write_text("sku,label\nx,a\ny,b\nz,a\n")
-    return tmp_path / "v.npy", tmp_path / "ids.csv"
+def vectors_path(tmp_path):
+    """The vectors of three products."""
+    path = tmp_path / "v.npy"
+    np.save(path, np.arange(9, dtype="f4").reshape(3, 3))
+    return path
+
+
+@pytest.fixture
+def ids_path(tmp_path):
+    """A CSV file of these products."""
+    path = tmp_path / "ids.csv"
+    path.write_text("sku,label\nx,a\ny,b\nz,a\n")
+    return path
 
 
 def settings(ids_path=None, **changes):
@@ -84,15 +92,15 @@ def test_parquet_and_folder_have_lists_of_a_fixed_size_and_nulls(shop, tmp_path,
     monkeypatch.setattr("cache.exchange.product_table.BLOCK_BYTES", 24)  # two rows
     monkeypatch.setattr("cache.exchange.formats.huggingface.FILE_BYTES", 36)  # three
     export_vectors(shop, tmp_path / "folder")
-    whole = pq.read_table(tmp_path / "v.parquet")
-    assert whole.schema.field("image/net").type == pa.list_(pa.float32(), 3)
+    table = pq.read_table(tmp_path / "v.parquet")
+    assert table.schema.field("image/net").type == pa.list_(pa.float32(), 3)
     with Cache(shop) as cache:
         vectors = cache.matrix("image")
-    assert whole["image/net"].to_pylist() == [None if np.isnan(row).any() else row.tolist() for row in vectors]
-    assert whole["title"].to_pylist() == ["tea", "caf\\xe9", "\x00", "ü", ""]
+    assert table["image/net"].to_pylist() == [None if np.isnan(row).any() else row.tolist() for row in vectors]
+    assert table["title"].to_pylist() == ["tea", "caf\\xe9", "\x00", "ü", ""]
     names = [f"data/train-{n:05}-of-00002.parquet" for n in range(2)]
-    assert sorted(str(one.relative_to(tmp_path / "folder")) for one in (tmp_path / "folder").rglob("*.*")) == names
-    assert pa.concat_tables([pq.read_table(tmp_path / "folder" / name) for name in names]).equals(whole)
+    assert sorted(str(path.relative_to(tmp_path / "folder")) for path in (tmp_path / "folder").rglob("*.*")) == names
+    assert pa.concat_tables([pq.read_table(tmp_path / "folder" / name) for name in names]).equals(table)
     with pytest.raises(CacheError, match="to be new or empty"):
         export_vectors(shop, tmp_path / "folder")
 
@@ -115,13 +123,14 @@ def test_export_names_what_it_cannot_do(shop, tmp_path, monkeypatch):
         export_vectors(shop, tmp_path / "v.parquet")
 
 
-def test_commands_tell_in_a_line_what_they_did(shop, given, tmp_path):
+def test_commands_tell_in_a_line_what_they_did(shop, vectors_path, ids_path, tmp_path):
     result = invoke(export, shop, "-o", tmp_path / "v.npz", "--encoder", "image=net", "--columns", "")
     assert (result.exit_code, result.stderr) == (0, "")
     assert " ".join(result.stdout.split()).endswith("v.npz: 5 products with image/net (3).")
     assert json.loads(invoke(export, shop, "-o", tmp_path / "v.npz", "--json").stdout)["n_products"] == 5
     assert "expected MODALITY=NAME" in invoke(export, shop, "-o", tmp_path / "v.npz", "--encoder", "net").stderr
-    line = [given[0], "--ids", given[1], "-o", tmp_path / "new.h5", "--modality", "image", "--name", "mine"]
+    new_path = tmp_path / "new.h5"
+    line = [vectors_path, "--ids", ids_path, "-o", new_path, "--modality", "image", "--name", "mine"]
     assert "--spec: expected what made the vectors" in invoke(import_, *line).stderr
     result = invoke(import_, *line, "--spec", "weights=drawn")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -156,14 +165,17 @@ def test_heads_trained_on_what_came_back_have_the_same_scores(tmp_path):
     )  # fmt: skip
     export_vectors(path, tmp_path / "v.parquet")
     for column in ("image/synthetic", "text/synthetic"):
-        given = ImportSettings({"weights": "synthetic"}, vector_column=column)
-        import_vectors(tmp_path / "v.parquet", tmp_path / "back.h5", given)
+        import_settings = ImportSettings({"weights": "synthetic"}, vector_column=column)
+        import_vectors(tmp_path / "v.parquet", tmp_path / "back.h5", import_settings)
     chosen = heads.TrainSettings(fusions=("early",), max_epochs=3, n_resamples=100)
-    runs = [heads.train(one, settings=chosen, runs_path=tmp_path / "runs") for one in (path, tmp_path / "back.h5")]
+    runs = [
+        heads.train(cache_path, settings=chosen, runs_path=tmp_path / "runs")
+        for cache_path in (path, tmp_path / "back.h5")
+    ]
     assert runs[0].metrics.keys() == {"image", "text", "early"}
     for name in ("accuracy", "macro_f1", "log_loss"):
-        first, second = ({head: scores[name] for head, scores in run.metrics.items()} for run in runs)
-        assert first == second
+        scores_before, scores_after = ({head: scores[name] for head, scores in run.metrics.items()} for run in runs)
+        assert scores_before == scores_after
 
 
 def test_ids_that_a_cache_has_give_their_vectors_its_contents(shop, tmp_path):
@@ -180,27 +192,27 @@ def test_ids_that_a_cache_has_give_their_vectors_its_contents(shop, tmp_path):
     assert verify(path) == []
 
 
-def test_two_encoders_of_the_same_ids_stand_beside_each_other(given, tmp_path):
+def test_two_encoders_of_the_same_ids_stand_beside_each_other(vectors_path, ids_path, tmp_path):
     for name, weights in (("one", "first"), ("two", "second")):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1], name=name, fields={"weights": weights}))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path, name=name, fields={"weights": weights}))
     with Cache(tmp_path / "c.h5") as cache:
         np.testing.assert_array_equal(cache.matrix("image", "one"), cache.matrix("image", "two"))
         assert len(cache.keys("image")) == len(cache) == 3
 
 
-def test_other_vectors_under_the_same_spec_are_refused(given, tmp_path):
-    import_vectors(given[0], tmp_path / "c.h5", settings(given[1]))
-    np.save(given[0], np.arange(9, dtype="f2").reshape(3, 3) + np.float16(0.001))
-    assert import_vectors(given[0], tmp_path / "c.h5", settings(given[1])).n_new == 0
-    np.save(given[0], np.arange(9, dtype="f4").reshape(3, 3)[::-1])
+def test_other_vectors_under_the_same_spec_are_refused(vectors_path, ids_path, tmp_path):
+    import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path))
+    np.save(vectors_path, np.arange(9, dtype="f2").reshape(3, 3) + np.float16(0.001))
+    assert import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path)).n_new == 0
+    np.save(vectors_path, np.arange(9, dtype="f4").reshape(3, 3)[::-1])
     before = (tmp_path / "c.h5").read_bytes()
     with pytest.raises(CacheError, match="but that of 'x' is another one"):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1]))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path))
     with pytest.raises(SpecConflictError, match=r"image/mine to be made in one way.*another --name"):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1], fields={"weights": "others"}))
-    np.save(given[0], np.ones((3, 2), dtype="f4"))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path, fields={"weights": "others"}))
+    np.save(vectors_path, np.ones((3, 2), dtype="f4"))
     with pytest.raises(CacheError, match="vectors of 3 numbers, and those of .* have 2"):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1]))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path))
     assert (tmp_path / "c.h5").read_bytes() == before
     assert not Journal(tmp_path / "c.h5").folder.exists()
 
@@ -226,10 +238,10 @@ def test_other_vectors_under_the_same_spec_are_refused(given, tmp_path):
         ("sku,image/status\nx,Not ok!\ny,\nz,\n", "image/status to hold words"),
     ],
 )
-def test_bad_ids_are_named_and_nothing_is_written(lines, message, given, tmp_path):
-    given[1].write_text(lines)
+def test_bad_ids_are_named_and_nothing_is_written(lines, message, vectors_path, ids_path, tmp_path):
+    ids_path.write_text(lines)
     with pytest.raises(CacheError, match=message):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1]))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path))
     assert not list(tmp_path.glob("c.h5*"))
 
 
@@ -243,21 +255,21 @@ def test_bad_ids_are_named_and_nothing_is_written(lines, message, given, tmp_pat
         (np.array([[1, 2], [3, 4], [1e300, 1]], "f8"), "row 3 of"),
     ],
 )
-def test_bad_vectors_are_named_and_nothing_is_written(array, message, given, tmp_path):
-    np.save(given[0], array, allow_pickle=True)
+def test_bad_vectors_are_named_and_nothing_is_written(array, message, vectors_path, ids_path, tmp_path):
+    np.save(vectors_path, array, allow_pickle=True)
     with pytest.raises(CacheError, match=message):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1]))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path))
     assert not list(tmp_path.glob("c.h5*"))
 
 
-def test_bad_files_and_names_are_named(given, tmp_path):
+def test_bad_files_and_names_are_named(vectors_path, ids_path, tmp_path):
     for path, message in ((tmp_path / "none.npy", "no such file"), (tmp_path / "v.csv", "ends in .npy, .parquet for")):
         with pytest.raises(CacheError, match=message):
-            import_vectors(path, tmp_path / "c.h5", settings(given[1]))
+            import_vectors(path, tmp_path / "c.h5", settings(ids_path))
     with pytest.raises(CacheError, match="names of modalities and encoders to be made of letters"):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1], name="key"))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path, name="key"))
     with pytest.raises(SettingError, match="--modality, --name"):
-        import_vectors(given[0], tmp_path / "c.h5", settings(given[1], name=None))
+        import_vectors(vectors_path, tmp_path / "c.h5", settings(ids_path, name=None))
     for text in ("weights", "=3", "a=", "modality=image"):
         with pytest.raises(SettingError, match="expected name=value"):
             parse_fields([text])
@@ -294,11 +306,11 @@ def test_parquet_of_another_program_is_read(tmp_path):
     assert not list(tmp_path.glob("d.h5*"))
 
 
-def test_parts_that_wait_are_sealed_with_an_import(given, tmp_path):
+def test_parts_that_wait_are_sealed_with_an_import(vectors_path, ids_path, tmp_path):
     path = shop_cache(tmp_path / "c.h5", {"1": "red"})
     with Journal(path) as journal:
         journal.publish(part_of(["new"]))
-    import_vectors(given[0], path, settings(given[1]))
+    import_vectors(vectors_path, path, settings(ids_path))
     with Cache(path) as cache:
         assert key_of("new") in cache.keys("image").astype(str)
         assert len(cache) == 4

@@ -200,12 +200,14 @@ def test_samples_that_are_kept_are_not_read_again_and_others_fill_up():
     contents = {content_key(f"{n}".encode()): f"{n}".encode() for n in range(9)}
     read = []
     keys = KeyIndex(contents)
-    first = choose_samples(keys, lambda key: read.append(key) or contents[key], kept={})
-    assert list(first) == sorted(contents)[:4]
-    assert choose_samples(keys, pytest.fail, kept=first) == first
+    samples = choose_samples(keys, lambda key: read.append(key) or contents[key], kept_samples={})
+    assert list(samples) == sorted(contents)[:4]
+    assert choose_samples(keys, pytest.fail, kept_samples=samples) == samples
     read.clear()
-    gone = {next(iter(first))}
-    others = choose_samples(keys, lambda key: read.append(key) or contents[key], kept=first, left_out=gone)
-    assert others.keys() <= contents.keys() - gone
+    excluded_keys = {next(iter(samples))}
+    other_samples = choose_samples(
+        keys, lambda key: read.append(key) or contents[key], kept_samples=samples, excluded_keys=excluded_keys
+    )
+    assert other_samples.keys() <= contents.keys() - excluded_keys
     assert len(read) == 1
-    assert choose_samples(keys, lambda _: b"x" * 2**19, kept={}) == {}
+    assert choose_samples(keys, lambda _: b"x" * 2**19, kept_samples={}) == {}

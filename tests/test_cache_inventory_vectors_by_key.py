@@ -104,8 +104,8 @@ def test_one_row_of_a_large_table_is_read_from_its_chunk(tmp_path):
     names = [str(n) for n in range(2500)]
     publish(tmp_path / "c.h5", names, matrix, is_sealed=True)
     reader = VectorsByKey(tmp_path / "c.h5", "synthetic", SPEC)
-    wanted = ["2499", "0", "1024", "1023", "2048", "0"]
-    assert np.array_equal(reader.find(keys_of(*wanted))[0], matrix[[int(name) for name in wanted]])
+    chosen_names = ["2499", "0", "1024", "1023", "2048", "0"]
+    assert np.array_equal(reader.find(keys_of(*chosen_names))[0], matrix[[int(name) for name in chosen_names]])
 
 
 def test_a_part_s_keys_are_gone_through_once_and_not_for_each_look_up(path):

@@ -109,13 +109,13 @@ DAMAGES = pytest.mark.parametrize("damage", [cut_last_byte, cut_half, empty, add
 
 @DAMAGES
 def test_damaged_part_is_set_aside_and_only_its_work_is_to_be_redone(cache_path, journal, damage, caplog):
-    whole, damaged = journal.publish(part_of("red", "green")), journal.publish(part_of("blue", failures=["torn"]))
+    intact, damaged = journal.publish(part_of("red", "green")), journal.publish(part_of("blue", failures=["torn"]))
     damage(damaged)
     content = damaged.read_bytes()
     inventory = Inventory(cache_path, journal)
     assert inventory.entry("image", "drawn", SPEC).keys == set(part_of("red", "green").keys)
     assert inventory.failures["image"] == {}
-    assert journal.paths() == [whole]
+    assert journal.paths() == [intact]
     assert damaged.with_name(f"{damaged.name}.damaged").read_bytes() == content
     assert damaged.name in caplog.text
     assert "set aside" in caplog.text
@@ -221,29 +221,29 @@ def test_journal_that_is_not_there_has_no_parts_and_is_not_made(cache_path):
 
 
 def test_work_is_acknowledged_after_file_rename_and_folder_are_on_the_disk(journal, monkeypatch):
-    done = []
+    steps = []
     real_fsync, real_replace = os.fsync, os.replace
 
     def fsync(descriptor):
-        there = os.fstat(descriptor)
-        done.append("folder" if stat.S_ISDIR(there.st_mode) else ("file", there.st_ino, there.st_size))
+        facts = os.fstat(descriptor)
+        steps.append("folder" if stat.S_ISDIR(facts.st_mode) else ("file", facts.st_ino, facts.st_size))
         real_fsync(descriptor)
 
     def replace(source, target):
-        done.append("rename")
+        steps.append("rename")
         real_replace(source, target)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     path = journal.publish(part_of("red"))
     # The first part of a journal makes the journal's own name last, too.
-    assert done == ["folder", ("file", path.stat().st_ino, path.stat().st_size), "rename", "folder"]
+    assert steps == ["folder", ("file", path.stat().st_ino, path.stat().st_size), "rename", "folder"]
 
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_failing_disk_is_a_named_error_and_earlier_parts_are_kept(journal, monkeypatch, step):
     """Step 1 is the file's way to the disk, step 2 the folder's."""
-    kept = journal.publish(part_of("red"))
+    earlier_path = journal.publish(part_of("red"))
     n_calls = 0
 
     def fsync(descriptor):
@@ -256,7 +256,7 @@ def test_failing_disk_is_a_named_error_and_earlier_parts_are_kept(journal, monke
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(CacheError, match=r"1 vectors could not be written .*No space left on device.*same line"):
             journal.publish(part_of("blue"))
-    assert load_part(kept).keys == part_of("red").keys
+    assert load_part(earlier_path).keys == part_of("red").keys
     assert list(journal.folder.glob("*.tmp")) == []
     journal.publish(part_of("blue"))
     assert len(journal.paths()) == 2
@@ -317,8 +317,8 @@ def test_parts_of_a_killed_writer_are_still_there(cache_path):
     with Journal(cache_path) as journal:
         inventory = Inventory(cache_path, journal)
         assert inventory.entry("image", "drawn", SPEC).keys == set(part_of("red", "green", "blue").keys)
-        there = {path.name for path in journal.folder.iterdir()}
-        assert there == {"lock", *(path.name for path in journal.paths())}
+        names = {path.name for path in journal.folder.iterdir()}
+        assert names == {"lock", *(path.name for path in journal.paths())}
 
 
 def publish_and_merge(journal, *names, **options):
@@ -328,7 +328,7 @@ def publish_and_merge(journal, *names, **options):
 
 
 def test_parts_are_merged_as_they_grow_in_number_and_nothing_is_lost(cache_path, journal):
-    other = journal.publish(part_of("red", encoder="other"))
+    other_path = journal.publish(part_of("red", encoder="other"))
     counts = []
     for n in range(30):
         publish_and_merge(journal, f"{n}a", f"{n}b", failures=[f"{n}c"])
@@ -342,7 +342,7 @@ def test_parts_are_merged_as_they_grow_in_number_and_nothing_is_lost(cache_path,
     vectors, is_found, _ = VectorsByKey(cache_path, "drawn", SPEC).find(expected.keys)
     assert is_found.all()
     assert np.array_equal(vectors, expected.vectors)
-    assert load_part(other).keys == part_of("red").keys
+    assert load_part(other_path).keys == part_of("red").keys
 
 
 def test_a_large_part_is_never_merged(journal, monkeypatch):
@@ -358,8 +358,10 @@ def test_what_counts_as_large_grows_with_the_journal(journal, monkeypatch):
     monkeypatch.setattr("cache.journal.journal.LARGE_PARTS", 8)
     monkeypatch.setattr("cache.journal.journal.MERGED_PARTS", 3)
     counts, n_written = [], []
-    write = Journal._write
-    monkeypatch.setattr(Journal, "_write", lambda own, part: n_written.append(len(part.keys)) or write(own, part))
+    real_write = Journal._write
+    monkeypatch.setattr(
+        Journal, "_write", lambda self, part: n_written.append(len(part.keys)) or real_write(self, part)
+    )
     for n in range(40):
         publish_and_merge(journal, str(n))
         counts.append(len(journal.paths()))
@@ -369,13 +371,13 @@ def test_what_counts_as_large_grows_with_the_journal(journal, monkeypatch):
 
 def test_parts_that_are_small_all_at_once_are_not_merged_into_one(journal, monkeypatch):
     """What is large grows with all that waits; a part, and its merge, are made in memory."""
-    most = round(2.5 * max(journal.publish(part_of(str(n))).stat().st_size for n in range(20)))
+    large_bytes = round(2.5 * max(journal.publish(part_of(str(n))).stat().st_size for n in range(20)))
     for name in ("LARGE_PART_BYTES", "MOST_LARGE_PART_BYTES"):
-        monkeypatch.setattr(f"cache.journal.journal.{name}", most)
+        monkeypatch.setattr(f"cache.journal.journal.{name}", large_bytes)
     n_together: list[int] = []
-    merged = cache.journal.journal.merged_part
+    real_merged_part = cache.journal.journal.merged_part
     monkeypatch.setattr(
-        "cache.journal.journal.merged_part", lambda parts: n_together.append(len(parts)) or merged(parts)
+        "cache.journal.journal.merged_part", lambda parts: n_together.append(len(parts)) or real_merged_part(parts)
     )
     journal.merge("image", "drawn")
     assert n_together
@@ -397,8 +399,8 @@ def test_parts_of_failures_alone_and_with_tokens_are_merged(journal):
     assert merged.failures == parts[0].failures
     assert len(merged.keys) == 14
     for part in parts[1:]:
-        for row, one in enumerate(part.keys):
-            assert merged.tokens[merged.keys.index(one)].tolist() == part.tokens[row].tolist()
+        for row, key in enumerate(part.keys):
+            assert merged.tokens[merged.keys.index(key)].tolist() == part.tokens[row].tolist()
 
 
 def test_damaged_part_is_set_aside_by_a_merge_and_the_others_are_kept(cache_path, journal):
@@ -467,8 +469,8 @@ def test_a_reader_beside_a_writer_finds_all_that_was_acknowledged(cache_path, jo
     writer.start()
     reader = VectorsByKey(cache_path, "drawn", SPEC)
     while not is_done.is_set():
-        known = list(names)
-        assert reader.find(part_of(*known).keys)[1].all()
+        acknowledged = list(names)
+        assert reader.find(part_of(*acknowledged).keys)[1].all()
     writer.join()
     assert reader.find(part_of(*names).keys)[1].all()
 

@@ -32,12 +32,12 @@ def test_content_key_is_what_sha256sum_prints(tmp_path):
 
 def test_each_name_and_value_is_prefixed_by_its_length():
     name, value = b"size", b"224"
-    told = b"\x04\0\0\0\0\0\0\0" + name + b"\x03\0\0\0\0\0\0\0" + value
-    assert fields_sha256({"size": 224}) == hashlib.sha256(told).hexdigest()
+    hashed = b"\x04\0\0\0\0\0\0\0" + name + b"\x03\0\0\0\0\0\0\0" + value
+    assert fields_sha256({"size": 224}) == hashlib.sha256(hashed).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("fields", "other_fields"),
     [
         ({"a": 12}, {"a1": 2}),  # a12
         ({"a": 1, "b": 2}, {"a1b": 2}),  # a1b2
@@ -48,16 +48,16 @@ def test_each_name_and_value_is_prefixed_by_its_length():
         ({"a": {"b": 1}}, {"a": 1, "b": 1}),
     ],
 )
-def test_different_fields_never_run_into_the_same_bytes(one, other):
-    assert fields_sha256(one) != fields_sha256(other)
+def test_different_fields_never_run_into_the_same_bytes(fields, other_fields):
+    assert fields_sha256(fields) != fields_sha256(other_fields)
 
 
 def test_order_of_the_fields_does_not_count():
-    one = {"a": 1, "b": {"c": 2, "d": 3}}
-    other = {"b": {"d": 3, "c": 2}, "a": 1}
-    assert list(one) != list(other)
-    assert fields_sha256(one) == fields_sha256(other)
-    assert EncoderSpec("image", one).fingerprint == EncoderSpec("image", other).fingerprint
+    fields = {"a": 1, "b": {"c": 2, "d": 3}}
+    reordered = {"b": {"d": 3, "c": 2}, "a": 1}
+    assert list(fields) != list(reordered)
+    assert fields_sha256(fields) == fields_sha256(reordered)
+    assert EncoderSpec("image", fields).fingerprint == EncoderSpec("image", reordered).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -85,30 +85,30 @@ def test_what_has_no_certain_bytes_is_an_error(value):
     ids=str,
 )
 def test_any_change_of_a_field_changes_the_fingerprint_and_is_named(changes):
-    other = EncoderSpec("image", {**SPEC.fields, **changes})
-    assert other.fingerprint != SPEC.fingerprint
-    (line,) = SPEC.differences(other)
+    other_spec = EncoderSpec("image", {**SPEC.fields, **changes})
+    assert other_spec.fingerprint != SPEC.fingerprint
+    (line,) = SPEC.differences(other_spec)
     assert line.startswith(f"{next(iter(changes))}: ")
 
 
 def test_difference_says_what_we_have_and_what_they_have():
-    other = EncoderSpec("image", {**SPEC.fields, "resize": 232})
-    assert SPEC.differences(other) == ["resize: 256, not 232"]
+    other_spec = EncoderSpec("image", {**SPEC.fields, "resize": 232})
+    assert SPEC.differences(other_spec) == ["resize: 256, not 232"]
     assert SPEC.differences(SPEC) == []
 
 
 def test_modality_is_part_of_the_spec():
-    other = EncoderSpec("text", SPEC.fields)
-    assert other.fingerprint != SPEC.fingerprint
-    assert SPEC.differences(other) == ['modality: "image", not "text"']
+    other_spec = EncoderSpec("text", SPEC.fields)
+    assert other_spec.fingerprint != SPEC.fingerprint
+    assert SPEC.differences(other_spec) == ['modality: "image", not "text"']
 
 
 @pytest.mark.parametrize("values", [(None, "nothing"), (1, True), (1, 1.0), (0, False), ("1", 1)], ids=str)
 def test_two_specs_of_different_fingerprints_always_name_a_difference(values):
     """Python holds 1, 1.0 and True for equal, and a field that is None is not one that is not there."""
-    one, other = (EncoderSpec("image", {} if value == "nothing" else {"field": value}) for value in values)
-    assert one.fingerprint != other.fingerprint
-    assert [line.split(":")[0] for line in one.differences(other)] == ["field"]
+    spec, other_spec = (EncoderSpec("image", {} if value == "nothing" else {"field": value}) for value in values)
+    assert spec.fingerprint != other_spec.fingerprint
+    assert [line.split(":")[0] for line in spec.differences(other_spec)] == ["field"]
 
 
 def test_spec_comes_back_from_json_as_it_was():

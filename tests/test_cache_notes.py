@@ -33,12 +33,12 @@ def test_notes_are_said_at_once(say, capsys):
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(say, clock, capsys):
-    said = []
+    lines = []
     for n in range(5):
         clock.now = n * LINE_EVERY_S / 2
         say(PROGRESS, f"head {n}")
-        said.append(capsys.readouterr().err)
-    assert said == ["", "", "head 2\n", "", "head 4\n"]
+        lines.append(capsys.readouterr().err)
+    assert lines == ["", "", "head 2\n", "", "head 4\n"]
 
 
 def test_progress_on_a_terminal_is_said_each_time(say, monkeypatch, capsys):

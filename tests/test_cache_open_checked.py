@@ -518,11 +518,11 @@ def sparse_terabytes(path):
 def test_bomb_is_refused_in_moderate_time_and_memory(path, make):
     make(path)
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE.parent)])}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, HERE, path], env={**os.environ, **paths}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"it was stopped: {done.stderr[-500:]}"
-    error, n_bytes = done.stdout.split()
+    assert process.returncode == 0, f"it was stopped: {process.stderr[-500:]}"
+    error, n_bytes = process.stdout.split()
     assert error in ("UnsafeFileError", "DamagedCacheError", "NotACacheError")
     assert int(n_bytes) < 100 * 2**20
 
@@ -530,13 +530,13 @@ def test_bomb_is_refused_in_moderate_time_and_memory(path, make):
 def main(path):
     """Open the file with twenty seconds of computing at most; print the error's name and the bytes that it took."""
     resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kib_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         open_checked(path).close()
         name = "none"
     except CacheError as error:
         name = type(error).__name__
-    n_bytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    n_bytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kib_before) * 1024
     sys.stdout.write(f"{name} {n_bytes}")
 
 
@@ -549,17 +549,17 @@ if __name__ == "__main__":
 
 def in_the_oldest_layout(path, change):
     """Copy a cache into HDF5's oldest layout, whose index has no checksums, with a change; return the copy's path."""
-    other = path.with_name("other.h5")
-    with h5py.File(path) as file, h5py.File(other, "w", libver=("earliest", "v108")) as copied:
-        copied.attrs.update(file.attrs)
-        file.visititems(lambda name, item: put(name, item[()])(copied) if isinstance(item, h5py.Dataset) else None)
-        change(copied)
-    return other
+    copy_path = path.with_name("other.h5")
+    with h5py.File(path) as file, h5py.File(copy_path, "w", libver=("earliest", "v108")) as copy:
+        copy.attrs.update(file.attrs)
+        file.visititems(lambda name, item: put(name, item[()])(copy) if isinstance(item, h5py.Dataset) else None)
+        change(copy)
+    return copy_path
 
 
 def sharing_blocks(path):
     """Make all rows of the pictures' vectors one block of the file, 64 times in the index, and cut off the others."""
-    places = []
+    offsets = []
 
     def change(shared):
         put("image/key", np.array([b"%064d" % n for n in range(64)]))(shared)
@@ -571,14 +571,14 @@ def sharing_blocks(path):
         vectors = shared["image/synthetic/vector"]
         for n in range(64):
             vectors[n] = n
-        places.extend(vectors.id.get_chunk_info(n).byte_offset for n in range(64))
+        offsets.extend(vectors.id.get_chunk_info(n).byte_offset for n in range(64))
 
     content = in_the_oldest_layout(path, change).read_bytes()
-    end = min(places) + 4 * 4096
-    assert sorted(places) == [min(places) + n * 4 * 4096 for n in range(64)]
+    end = min(offsets) + 4 * 4096
+    assert sorted(offsets) == [min(offsets) + n * 4 * 4096 for n in range(64)]
     assert len(content) == end + 63 * 4 * 4096
-    for place in places:
-        content = content.replace(struct.pack("<Q", place), struct.pack("<Q", min(places)))
+    for offset in offsets:
+        content = content.replace(struct.pack("<Q", offset), struct.pack("<Q", min(offsets)))
     path.write_bytes(content[:40] + struct.pack("<Q", end) + content[48:end])  # where the superblock has the end
     with h5py.File(path) as file:
         assert (file["image/synthetic/vector"][[0, 63]] == 0).all()  # HDF5 has no objection
@@ -613,12 +613,12 @@ def test_filters_are_known_by_their_number_whatever_name_they_have(path):
         del file["catalogue/image/row"]
         file.create_dataset("catalogue/image/row", data=np.arange(4), chunks=(4,), scaleoffset=0)
 
-    other = in_the_oldest_layout(path, change)
-    content = other.read_bytes()
+    copy_path = in_the_oldest_layout(path, change)
+    content = copy_path.read_bytes()
     assert content.count(b"scaleoffset\0") == 1
-    other.write_bytes(content.replace(b"scaleoffset\0", b"fletcher32\0\0"))
+    copy_path.write_bytes(content.replace(b"scaleoffset\0", b"fletcher32\0\0"))
     with pytest.raises(UnsafeFileError, match="is filtered by HDF5's 6"):
-        Cache(other)
+        Cache(copy_path)
 
 
 # What is read is checked: checksums are of chunks alone, and a spec has none.
@@ -630,9 +630,9 @@ def test_a_flip_in_what_has_no_checksum_is_found_when_it_is_read(tmp_path, name)
     vectors = {"image": np.zeros((2, 3)), "text": np.zeros((2, 3))}
     path = synthetic_cache(tmp_path / "c.h5", vectors, {"label": ["a", "b"]}, made_of=made_of)
     with h5py.File(path) as file:
-        place, text = file[name].id.get_offset(), bytes(file[name][()])
+        offset, text = file[name].id.get_offset(), bytes(file[name][()])
     content = bytearray(path.read_bytes())
-    content[place + text.index(b"synthetic" if b"synthetic" in text else b"label") + 2] ^= 1
+    content[offset + text.index(b"synthetic" if b"synthetic" in text else b"label") + 2] ^= 1
     path.write_bytes(content)
     with Cache(path) as cache, pytest.raises(DamagedCacheError, match="does not match"):  # noqa: PT012 - any of them
         cache.spec("image", "synthetic")

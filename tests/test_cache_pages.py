@@ -47,8 +47,8 @@ def page_path(template_path, tmp_path):
     return path
 
 
-def column(page, place):
-    return page.locator(f"tbody td:nth-child({place})").all_inner_texts()
+def column(page, number):
+    return page.locator(f"tbody td:nth-child({number})").all_inner_texts()
 
 
 def test_a_page_shows_its_cells_as_written_and_runs_nothing_of_them(page_path):
@@ -106,13 +106,16 @@ def test_figures_have_no_names_in_common_and_are_the_same_each_time():
         with draw() as figure:
             figure.add_subplot().scatter([1, 2], [3, 4])
             drawn.append(svg(figure, label=label))
-    names = [{part.split('"')[0] for part in one.split('id="')[1:] if part[0] in "mp"} for one in drawn]
-    assert drawn[0] == drawn[2]
-    own = [
-        {name for name in found if not name.startswith(("matplotlib", "patch", "PathCollection"))} for found in names
+    all_names = [
+        {part.split('"')[0] for part in figure_svg.split('id="')[1:] if part[0] in "mp"} for figure_svg in drawn
     ]
-    assert own[0]
-    assert not own[0] & own[1]
+    assert drawn[0] == drawn[2]
+    own_names = [
+        {name for name in figure_names if not name.startswith(("matplotlib", "patch", "PathCollection"))}
+        for figure_names in all_names
+    ]
+    assert own_names[0]
+    assert not own_names[0] & own_names[1]
 
 
 def test_a_text_that_matplotlib_has_no_letters_for_is_left_to_the_browser():

@@ -119,12 +119,12 @@ def test_caches_of_two_modalities_make_one_of_both(tmp_path):
     pictures = shop_cache(tmp_path / "a.h5", {"1": "red", "2": "blue"})
     texts = shop_cache(tmp_path / "b.h5", {"1": "a tea", "2": "", "3": "a cup"}, spec=TEXT, has_tokens=True)
     merge([texts, pictures], tmp_path / "out.h5")
-    with Cache(tmp_path / "out.h5") as cache, Cache(texts) as alone:
+    with Cache(tmp_path / "out.h5") as cache, Cache(texts) as source:
         assert cache.statuses("image") == ["ok", "ok", "not_encoded"]
         assert cache.statuses("text") == ["ok", "absent", "ok"]
-        for key in alone.keys("text"):
-            place, other = (int(np.flatnonzero(one.keys("text") == key)[0]) for one in (cache, alone))
-            np.testing.assert_array_equal(cache.tokens("text")[place], alone.tokens("text")[other])
+        for key in source.keys("text"):
+            merged_row, source_row = (int(np.flatnonzero(opened.keys("text") == key)[0]) for opened in (cache, source))
+            np.testing.assert_array_equal(cache.tokens("text")[merged_row], source.tokens("text")[source_row])
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_blocks_are_of_few_bytes_and_give_the_same(tmp_path, monkeypatch):
     path = shop_cache(tmp_path / "a.h5", words, has_tokens=True, others=["y"])
     merge([path], tmp_path / "whole.h5")
     n_rows = []
-    real = source_module.Cache.vector_block
+    real_vector_block = source_module.Cache.vector_block
     monkeypatch.setattr(source_module, "BLOCK_BYTES", 40)
     monkeypatch.setattr(
         source_module.Cache, "vector_block",
-        lambda cache, *where: n_rows.append(where[3] - where[2]) or real(cache, *where),
+        lambda cache, *arguments: n_rows.append(arguments[3] - arguments[2]) or real_vector_block(cache, *arguments),
     )  # fmt: skip
     merge([path], tmp_path / "blocks.h5")
     assert n_rows[:8] == [2, 1, 1, 1, 1, 1, 1, 1]  # 12 bytes of a vector, 4 of a token

@@ -47,7 +47,7 @@ def test_nothing_is_changed_until_it_is_meant(path):
         "no product uses 2 of 4 image contents (0.0 MB of vectors). Nothing is changed yet: cache-gc --yes drops them."
     )
     assert path.read_bytes() == before
-    assert [one.name for one in path.parent.glob("*.h5*")] == ["c.h5"]
+    assert [file.name for file in path.parent.glob("*.h5*")] == ["c.h5"]
 
 
 def test_what_is_used_stays_as_it_was(path):
@@ -66,8 +66,8 @@ def test_what_is_used_stays_as_it_was(path):
         np.testing.assert_array_equal(cache.tokens("image")[0], tokens)
         assert list(cache.samples("image")) == [key_of("red")]
     assert verify(path) == []
-    said = "".join(invoke(gc, path, "--yes").stdout.split())  # a line may end at a hyphen of the path
-    assert said == f"{path}:productsuseallcontents."
+    output = "".join(invoke(gc, path, "--yes").stdout.split())  # a line may end at a hyphen of the path
+    assert output == f"{path}:productsuseallcontents."
 
 
 def test_samples_and_pictures_that_means_are_made_of_are_used(tmp_path):
@@ -152,8 +152,8 @@ def calendar(monkeypatch):
 def test_what_is_not_unused_for_long_enough_stays(path, calendar):
     """The first call notes; a call without --yes does so too; what is not unused any more begins anew."""
     result = invoke(gc, path, "--keep-days", "30")
-    said = "no contents to drop. 2 are not known to be unused for 30 days, and stay."
-    assert " ".join(result.stdout.split()).endswith(said)
+    answer = "no contents to drop. 2 are not known to be unused for 30 days, and stay."
+    assert " ".join(result.stdout.split()).endswith(answer)
     calendar(29)
     assert drop_unused(path, keep_days=30).counts == {"image": 0}
     assert words_in(path, ["old", "older"]) == ["old", "older"]

@@ -148,14 +148,14 @@ def test_sealed_rows_keep_their_order_and_new_ones_follow(cache_path):
 
 def test_same_work_in_other_parts_makes_the_same_cache(tmp_path):
     """However often an extraction was stopped, and in whatever order it encoded, the same is sealed."""
-    found = set()
+    digests = set()
     for n, parts in enumerate([["abcd"], ["ab", "cd"], ["d", "c", "b", "a"], ["bcd", "abc"]]):
         path = tmp_path / f"{n}.h5"
         for names in parts:
             publish(path, names)
         sealed(path, products_of(list("cadb")))
-        found.add(read(path)["sha256"])
-    assert len(found) == 1
+        digests.add(read(path)["sha256"])
+    assert len(digests) == 1
 
 
 def test_content_that_nobody_encoded_has_no_vector_and_says_so(cache_path):
@@ -388,16 +388,16 @@ def test_part_of_another_dimension_is_set_aside_and_all_else_sealed(cache_path, 
 
 
 def test_new_file_is_on_the_disk_before_its_name_and_parts_go_last(cache_path, waiting, monkeypatch):
-    done = []
+    steps = []
     journal_folder = cache_path.with_name("c.h5.journal")
     real_fsync, real_replace = os.fsync, os.replace
 
     def note(step):
-        done.append((step, len(list(journal_folder.glob("*.part.h5")))))
+        steps.append((step, len(list(journal_folder.glob("*.part.h5")))))
 
     def fsync(descriptor):
-        there = os.fstat(descriptor)
-        note("folder" if stat.S_ISDIR(there.st_mode) else ("file", there.st_ino, there.st_size))
+        facts = os.fstat(descriptor)
+        note("folder" if stat.S_ISDIR(facts.st_mode) else ("file", facts.st_ino, facts.st_size))
         real_fsync(descriptor)
 
     def replace(source, target):
@@ -408,8 +408,8 @@ def test_new_file_is_on_the_disk_before_its_name_and_parts_go_last(cache_path, w
         monkeypatch.setattr(os, "fsync", fsync)
         monkeypatch.setattr(os, "replace", replace)
         seal(cache_path, journal, waiting)
-    there = cache_path.stat()
-    assert done == [(("file", there.st_ino, there.st_size), 2), ("rename", 2), ("folder", 2)]
+    facts = cache_path.stat()
+    assert steps == [(("file", facts.st_ino, facts.st_size), 2), ("rename", 2), ("folder", 2)]
 
 
 @pytest.fixture
@@ -496,17 +496,17 @@ def many(tmp_path_factory):
     publish(path, MANY[1000:1600], encoder="states")
     publish(path, MANY[500:1500])
     publish(path, MANY[1500:], failures=["torn"])
-    whole = shutil.copytree(path.parent, folder / "whole") / "c.h5"
-    sealed(whole, many_products())
-    return path, read(whole), whole.stat().st_size
+    sealed_path = shutil.copytree(path.parent, folder / "whole") / "c.h5"
+    sealed(sealed_path, many_products())
+    return path, read(sealed_path), sealed_path.stat().st_size
 
 
 def seal_elsewhere(path, *, limit):
     """Seal in a process of its own and return what it said: its error's message, and all that went to stderr."""
     command = [sys.executable, "-c", SEALS_UNDER_A_LIMIT, path, str(limit), ROOT, Path(__file__).parent]
-    done = fork_server.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    process = fork_server.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return process.stdout, process.stderr
 
 
 @pytest.mark.slow
@@ -516,10 +516,10 @@ def test_write_that_fails_midway_loses_nothing_and_shows_no_traceback(many, tmp_
     source, undisturbed, size = many
     path = shutil.copytree(source.parent, tmp_path / "limited") / "c.h5"
     before = files(path.parent)
-    said, noise = seal_elsewhere(path, limit=int(share * size) + 1)
-    assert "could not be written" in said
-    assert "File too large" in said
-    assert noise == ""
+    output, errors = seal_elsewhere(path, limit=int(share * size) + 1)
+    assert "could not be written" in output
+    assert "File too large" in output
+    assert errors == ""
     assert files(path.parent) == before
     sealed(path, many_products())
     assert read(path) == undisturbed
@@ -549,9 +549,9 @@ def test_full_disk_loses_nothing(many, small_disk, n_free):
     before = files(path.parent)
     with pytest.raises(CacheError, match=r"Expected .+ MB of free space beside the cache to seal it, got"):
         sealed(path, many_products())
-    said, noise = seal_elsewhere(path, limit=0)
-    assert "No space left on device" in said
-    assert noise == ""
+    output, errors = seal_elsewhere(path, limit=0)
+    assert "No space left on device" in output
+    assert errors == ""
     assert files(path.parent) == before
     filler.unlink()
     sealed(path, many_products())
@@ -605,14 +605,16 @@ def test_no_vector_of_a_part_is_read_for_more_than_one_block(cache_path, monkeyp
     names = [str(n) for n in range(40)]
     for start in (0, 20):
         publish(cache_path, names[start : start + 20])
-    read = []
-    take = PartVectors.take
-    monkeypatch.setattr(PartVectors, "take", lambda part, rows, *own: read.append(len(rows)) or take(part, rows, *own))
+    n_rows = []
+    real_take = PartVectors.take
+    monkeypatch.setattr(
+        PartVectors, "take", lambda part, rows, *others: n_rows.append(len(rows)) or real_take(part, rows, *others)
+    )
     monkeypatch.setattr(sealing, "BLOCK_ROWS", 4)
     shuffled = [names[n] for n in np.random.default_rng(0).permutation(40)]
     sealed(cache_path, products_of(shuffled))
-    assert sum(read) == 40
-    assert max(read) <= 4
+    assert sum(n_rows) == 40
+    assert max(n_rows) <= 4
     with Cache(cache_path) as cache:
         assert np.array_equal(cache.matrix("image"), expected("one", shuffled))
 

@@ -44,8 +44,8 @@ def test_a_shuffled_sample_reads_each_chunk_once(path, matrix, n_read):
     with Cache(path) as cache:
         vectors = load_vectors(cache, encoders={"text": None}, on_disk=True).inputs["text"]
         n_read.clear()
-        for some in rows.split(32):
-            assert np.array_equal(vectors[some], matrix[some])
+        for batch in rows.split(32):
+            assert np.array_equal(vectors[batch], matrix[batch])
     assert sum(n_read) < 1.2 * N_BYTES
 
 
@@ -56,8 +56,8 @@ def test_an_epoch_in_any_order_reads_no_more_than_the_rows_four_times_and_the_ca
             order = np.random.default_rng(2).permutation(N_ROWS)
             n_read.clear()
             for start in range(0, N_ROWS, n_together):
-                some = order[start : start + n_together]
-                assert np.array_equal(vectors.take(some), matrix[some])
+                batch = order[start : start + n_together]
+                assert np.array_equal(vectors.take(batch), matrix[batch])
             assert sum(n_read) < (2.2 if n_together == 100 else 4.2) * N_BYTES, n_together
 
 
@@ -71,8 +71,8 @@ def test_rows_may_repeat_and_be_none(path, matrix):
 def test_a_chunk_that_does_not_match_its_checksum_is_damage_whatever_row_is_wanted(path, tmp_path):
     content = bytearray(path.read_bytes())
     with h5py.File(path) as file:
-        place = file["text/synthetic/vector"].id.get_chunk_info(3).byte_offset
-    content[place + 900 * 4 * DIM] ^= 1  # row 900 of the fourth chunk
+        chunk_start = file["text/synthetic/vector"].id.get_chunk_info(3).byte_offset
+    content[chunk_start + 900 * 4 * DIM] ^= 1  # row 900 of the fourth chunk
     (tmp_path / "flipped.h5").write_bytes(content)
     with Cache(tmp_path / "flipped.h5") as cache:
         vectors = VectorRows(cache, "text", "synthetic")

@@ -58,7 +58,7 @@ def holder(cache_path):
         yield process
 
 
-def there(cache_path):
+def files_beside(cache_path):
     return list(cache_path.parent.glob("c.h5*"))
 
 
@@ -73,7 +73,7 @@ def test_second_writer_does_not_disturb_the_first(cache_path):
             with pytest.raises(CacheLockedError, match=str(process.pid)):
                 Journal(cache_path).__enter__()
     assert process.returncode == 0
-    assert there(cache_path) == []
+    assert files_beside(cache_path) == []
 
 
 def test_two_journals_of_one_process_exclude_each_other_too(cache_path):
@@ -95,13 +95,13 @@ def test_lock_dies_with_its_holder(cache_path):
     assert (Journal(cache_path).folder / "lock").exists()
     with Journal(cache_path) as journal:
         assert str(process.pid) not in (journal.folder / "lock").read_text()
-    assert there(cache_path) == []
+    assert files_beside(cache_path) == []
 
 
 def test_nothing_is_left_after_release(cache_path):
     with holder(cache_path):
-        assert there(cache_path) == [Journal(cache_path).folder]
-    assert there(cache_path) == []
+        assert files_beside(cache_path) == [Journal(cache_path).folder]
+    assert files_beside(cache_path) == []
 
 
 def test_file_in_place_of_the_journal_is_a_named_error(cache_path):
@@ -114,7 +114,7 @@ def test_file_in_place_of_the_journal_is_a_named_error(cache_path):
 def test_lock_is_released_when_the_work_fails(cache_path):
     with pytest.raises(RuntimeError), Journal(cache_path):
         raise RuntimeError("the work failed")
-    assert there(cache_path) == []
+    assert files_beside(cache_path) == []
     with Journal(cache_path):
         pass
 
@@ -127,7 +127,7 @@ def test_writers_that_take_turns_never_overlap(cache_path):
     writers = [fork_server.Popen(command) for _ in range(4)]
     assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
     assert counter.read_text() == "200"
-    assert there(cache_path) == []
+    assert files_beside(cache_path) == []
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get)
@@ -152,7 +152,7 @@ def test_without_locks_whoever_made_the_file_writes_alone(cache_path, without_lo
         without_locks.undo()  # the system has them again, and the other does not hold one
         with pytest.raises(CacheLockedError, match=f"process {os.getpid()} on"):
             Journal(cache_path, is_patient=True).__enter__()
-    assert there(cache_path) == []
+    assert files_beside(cache_path) == []
     with Journal(cache_path):
         pass
 
@@ -167,7 +167,7 @@ def test_without_locks_a_killed_writer_is_named_and_a_person_decides(cache_path,
     lock.unlink()
     with Journal(cache_path):
         pass
-    assert there(cache_path) == []
+    assert files_beside(cache_path) == []
 
 
 def test_other_errors_of_locks_stay_what_they_are(cache_path, monkeypatch):

@@ -71,9 +71,9 @@ def copies(folder, tmp_path, monkeypatch):
 def test_ctrl_c_before_any_operation_of_a_seal_ends_it_as_ctrl_c_and_keeps_all(shop, tmp_path, monkeypatch):
     folders = copies(shop, tmp_path, monkeypatch)
     next(folders)
-    done = operations(seal_all)
-    for nth in first_and_last(done, every=100)[::3]:
-        operation = done[nth]
+    steps = operations(seal_all)
+    for nth in first_and_last(steps, every=100)[::3]:
+        operation = steps[nth]
         next(folders)
         with pytest.raises(KeyboardInterrupt):
             stopped_at(nth, seal_all)
@@ -82,7 +82,7 @@ def test_ctrl_c_before_any_operation_of_a_seal_ends_it_as_ctrl_c_and_keeps_all(s
         seal_all()
         with Cache("c.h5") as cache:
             assert cache.keys("text").astype(str).tolist() == KEYS, operation
-    assert {("write", "aside.py"), ("readinto", "source_file.py"), ("replace", "aside.py")} <= set(done)
+    assert {("write", "aside.py"), ("readinto", "source_file.py"), ("replace", "aside.py")} <= set(steps)
 
 
 @pytest.mark.parametrize("command", [info, verify_command], ids=["info", "verify"])
@@ -94,15 +94,15 @@ def test_command_that_reads_ends_with_one_line_wherever_the_signal_comes(shop, c
         codes.append(stop.value.code)
 
     codes = []
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(signal_number) for signal_number in (signal.SIGINT, signal.SIGTERM)]
     run()  # imports what it needs
-    done = operations(run)
+    steps = operations(run)
     capfd.readouterr()
-    chosen = first_and_last(done)
+    chosen = first_and_last(steps)
     for nth in chosen[::2]:
         stopped_at(nth, run, number=number)
-        assert (codes[-1], capfd.readouterr().err) == (code, "\nStopped.\n"), done[nth]
-        assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+        assert (codes[-1], capfd.readouterr().err) == (code, "\nStopped.\n"), steps[nth]
+        assert [signal.getsignal(signal_number) for signal_number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert len(chosen) > 10
 
 
@@ -148,7 +148,7 @@ def test_long_dataset_is_stopped_between_its_blocks(monkeypatch):
 
 def test_handler_that_does_not_raise_is_called_and_stays():
     calls = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: calls.append(number))
+    handler = signal.signal(signal.SIGTERM, lambda number, _: calls.append(number))
     try:
         with signals_held():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -159,7 +159,7 @@ def test_handler_that_does_not_raise_is_called_and_stays():
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)
 
 
 def test_other_threads_hold_nothing():

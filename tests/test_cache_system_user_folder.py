@@ -10,26 +10,26 @@ from cache.system.user_folder import user_folder, user_secret
 
 
 def test_a_secret_is_made_once_and_is_its_owners_alone(tmp_path, monkeypatch):
-    first = user_secret()
+    secret = user_secret()
     path = Path.home() / ".cache/embed-once/secret"
-    assert first == user_secret() == path.read_bytes()
-    assert len(first) == 32
+    assert secret == user_secret() == path.read_bytes()
+    assert len(secret) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == ["secret"]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     assert user_folder() == tmp_path / "other/embed-once"
-    assert user_secret() != first
+    assert user_secret() != secret
 
 
-@pytest.mark.parametrize("what", ["readable by others", "half a file", "a link", "a folder", "a pipe", "no folder"])
-def test_what_others_may_know_is_no_secret(what, tmp_path, monkeypatch):
+@pytest.mark.parametrize("state", ["readable by others", "half a file", "a link", "a folder", "a pipe", "no folder"])
+def test_what_others_may_know_is_no_secret(state, tmp_path, monkeypatch):
     user_secret()
     path = user_folder() / "secret"
-    if what == "readable by others":
+    if state == "readable by others":
         path.chmod(0o640)
-    elif what == "half a file":
+    elif state == "half a file":
         path.write_bytes(b"a" * 16)
-    elif what == "no folder":
+    elif state == "no folder":
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     else:
@@ -38,5 +38,5 @@ def test_what_others_may_know_is_no_secret(what, tmp_path, monkeypatch):
             "a link": lambda: path.symlink_to(tmp_path / "secret"),
             "a folder": path.mkdir,
             "a pipe": lambda: os.mkfifo(path, 0o600),
-        }[what]()
+        }[state]()
     assert user_secret() is None

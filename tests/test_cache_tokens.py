@@ -107,15 +107,15 @@ def test_a_content_outside_is_an_index_error():
 @pytest.mark.parametrize("rows", [[], [2], [0, 1, 2], [2, 0, 2, 1, 1]])
 def test_some_contents_are_taken_in_the_order_asked(rows):
     names = ["ab", "c", "def"]
-    taken = Tokens.of([states(name) for name in names]).take(np.array(rows, dtype=np.int64))
-    assert [array.tolist() for array in taken] == [states(names[row]).tolist() for row in rows]
-    assert taken.n_dim == DIM
+    tokens = Tokens.of([states(name) for name in names]).take(np.array(rows, dtype=np.int64))
+    assert [array.tolist() for array in tokens] == [states(names[row]).tolist() for row in rows]
+    assert tokens.n_dim == DIM
 
 
 def test_tokens_are_put_together():
-    several = [Tokens.of([states("ab"), states("c")]), Tokens.of([]), Tokens.of([states("def")])]
-    whole = Tokens.concatenated(several)
-    assert [array.tolist() for array in whole] == [states(name).tolist() for name in ("ab", "c", "def")]
+    pieces = [Tokens.of([states("ab"), states("c")]), Tokens.of([]), Tokens.of([states("def")])]
+    tokens = Tokens.concatenated(pieces)
+    assert [array.tolist() for array in tokens] == [states(name).tolist() for name in ("ab", "c", "def")]
     assert len(Tokens.concatenated([])) == 0
 
 
@@ -174,8 +174,8 @@ def part_file(part_path):
 def test_some_contents_of_a_part_are_read_alone(path):
     part_path = publish(path, *"abcdefgh")
     for rows in ([], [0], [7], [0, 1, 2], [1, 2, 5, 7]):
-        found = PartTokens(part_file(part_path)).take(np.array(rows, dtype=np.int64))
-        assert found.tolist() == [states("abcdefgh"[row])[0].tolist() for row in rows]
+        tokens = PartTokens(part_file(part_path)).take(np.array(rows, dtype=np.int64))
+        assert tokens.tolist() == [states("abcdefgh"[row])[0].tolist() for row in rows]
 
 
 def test_part_whose_tokens_are_not_in_one_piece_is_refused(path):
@@ -190,11 +190,11 @@ def test_part_whose_tokens_are_not_in_one_piece_is_refused(path):
 
 def test_more_tokens_than_a_content_may_have_are_refused():
     """Else they would be sealed into a cache that nobody reads."""
-    most = Tokens.of([np.zeros((MOST_TOKENS, 1), np.float16), states("c", 1)])
-    assert part_of("ab", "c", tokens=most).tokens is most
-    more = Tokens.of([np.zeros((MOST_TOKENS + 1, 1), np.float16), states("c", 1)])
+    permitted = Tokens.of([np.zeros((MOST_TOKENS, 1), np.float16), states("c", 1)])
+    assert part_of("ab", "c", tokens=permitted).tokens is permitted
+    too_many = Tokens.of([np.zeros((MOST_TOKENS + 1, 1), np.float16), states("c", 1)])
     with pytest.raises(CacheError, match="at most 65536 tokens, but one of text/words has 65537"):
-        part_of("ab", "c", tokens=more)
+        part_of("ab", "c", tokens=too_many)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -259,33 +259,33 @@ def test_content_that_was_encoded_twice_keeps_one_copy_of_its_tokens(path, is_se
     publish(path, "ab", "d", tokens=Tokens.of([states("zzzz"), states("zzz")]))
     sealed(path, ["ab", "c", "d"])
     with Cache(path) as cache:
-        found = [tokens.tolist() for tokens in cache.tokens("text")]
+        sealed_tokens = [tokens.tolist() for tokens in cache.tokens("text")]
     expected = [states("zzzz").tolist(), states("c").tolist(), states("zzz").tolist()]
-    assert found in (expected, [states("ab").tolist(), *expected[1:]])
+    assert sealed_tokens in (expected, [states("ab").tolist(), *expected[1:]])
     assert verify(path) == []
 
 
 def test_same_work_in_other_parts_makes_the_same_cache(tmp_path):
-    found = set()
+    digests = set()
     for n, parts in enumerate([["abcd"], ["ab", "cd"], ["d", "c", "b", "a"]]):
         path = tmp_path / f"{n}.h5"
         for names in parts:
             publish(path, *names)
         sealed(path, list("cadb"))
         with Cache(path) as cache:
-            found.add(cache.content_sha256)
-    assert len(found) == 1
+            digests.add(cache.content_sha256)
+    assert len(digests) == 1
 
 
 def test_parts_are_read_a_few_contents_at_a_time(path, monkeypatch):
     """Texts are encoded by length and sealed in another order: a part is not read whole for each block."""
     publish(path, *"abcdefghijklmnopqrstuvwxyz")
     read = []
-    real = PartTokens.take
+    real_take = PartTokens.take
 
     def noting(part, rows, opened):
         read.append(rows.tolist())
-        return real(part, rows, opened)
+        return real_take(part, rows, opened)
 
     monkeypatch.setattr(PartTokens, "take", noting)
     monkeypatch.setattr(sealing, "BLOCK_ROWS", 5)
@@ -313,27 +313,30 @@ def test_number_of_blocks_does_not_change_how_often_a_file_is_opened_or_its_offs
     for module in ("cache.journal.part_file", "cache.format.checked_tables"):
         monkeypatch.setattr(f"{module}.open_checked", noting)
     monkeypatch.setattr(Cache, "_token_offsets", lambda *_: pytest.fail("they were read again"))
-    found = np.concatenate(list(table.blocks(1)))
+    tokens = np.concatenate(list(table.blocks(1)))
     assert len(opened) == len(set(opened)) == 3
     name_of = {key(name): name for name in "abcdefghijklmnopqrstuvwxyz"}
-    assert np.array_equal(found, np.concatenate([states(name_of[own]) for own in inventory.keys["text"]]))
+    assert np.array_equal(tokens, np.concatenate([states(name_of[digest]) for digest in inventory.keys["text"]]))
 
 
 @pytest.mark.parametrize("where", ["cache", "journal"])
-@pytest.mark.parametrize("first", ["with", "without"])
-def test_entry_has_tokens_for_all_its_contents_or_for_none(path, where, first, caplog):
+@pytest.mark.parametrize("first_has", ["with", "without"])
+def test_entry_has_tokens_for_all_its_contents_or_for_none(path, where, first_has, caplog):
     """The part that does not fit the sealed ones, or most, is set aside, and the next run does its work again."""
     with_tokens, without = part_of("ab"), Part("words", SPEC, [key("c")], np.ones((1, 2), np.float32), {})
-    one, other = (with_tokens, without) if first == "with" or where == "journal" else (without, with_tokens)
+    first_part, second_part = (
+        (with_tokens, without) if first_has == "with" or where == "journal" else (without, with_tokens)
+    )
     with Journal(path) as journal:
-        journal.publish(one)
+        journal.publish(first_part)
         if where == "cache":
-            seal(path, journal, Products(["p"], {}, {"text": Contents(one.keys, ["ok"] * len(one.keys))}))
-        stray = journal.publish(other)
-        assert Inventory(path, journal).entries["text", "words"].keys == set(one.keys)
-        assert [found.name for found in stray.parent.glob("*.damaged")] == [stray.name + ".damaged"]
+            seal(path, journal, Products(["p"], {}, {"text": Contents(first_part.keys, ["ok"] * len(first_part.keys))}))
+        stray = journal.publish(second_part)
+        assert Inventory(path, journal).entries["text", "words"].keys == set(first_part.keys)
+        assert [path_aside.name for path_aside in stray.parent.glob("*.damaged")] == [stray.name + ".damaged"]
     assert (
-        f"the journal's part {stray.name} has 2 and {'no tokens' if other is without else 'tokens of'}" in caplog.text
+        f"the journal's part {stray.name} has 2 and {'no tokens' if second_part is without else 'tokens of'}"
+        in caplog.text
     )
 
 
@@ -341,7 +344,7 @@ def test_part_whose_tokens_have_another_dimension_is_set_aside(path, caplog):
     publish(path, "ab")
     publish(path, "c", tokens=Tokens.of([states("c", 3)]))
     with Journal(path) as journal:
-        assert Inventory(path, journal).entries["text", "words"].n_token_dim == 4
+        assert Inventory(path, journal).entries["text", "words"].token_dim == 4
     assert "tokens of 4 dimensions, but" in caplog.text
     assert "tokens of 3 dimensions. It is set aside as" in caplog.text
 

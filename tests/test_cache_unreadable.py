@@ -61,14 +61,14 @@ class Refusal:
             setattr(os, name, function)
 
     def _counting(self, name):
-        def call(path, *rest, **options):
+        def call(path, *arguments, **options):
             where = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fspath(path)
             if where.startswith(self.folder):
                 self.n_calls += 1
                 if self.n_calls == self.fail_at:
                     self.failed_on = f"{name} of {where}"
                     raise OSError(self.number, os.strerror(self.number), where)
-            return self.real[name](path, *rest, **options)
+            return self.real[name](path, *arguments, **options)
 
         return call
 
@@ -123,7 +123,7 @@ def assert_told(refusal, error):
 @pytest.mark.parametrize("look", [read_all, verify], ids=["a reader's questions", "verify"])
 def test_any_read_of_a_cache_that_fails_is_told_by_its_errno(shop, look):
     path = shop / "c.h5"
-    before, found = files_of(shop), look(path)
+    before, expected = files_of(shop), look(path)
     for refusal in each_refusal(shop, stride=3):
         with refusal:
             try:
@@ -132,18 +132,18 @@ def test_any_read_of_a_cache_that_fails_is_told_by_its_errno(shop, look):
                 assert_told(refusal, error)
             else:
                 assert refusal.failed_on is None, f"{refusal.failed_on} was swallowed"
-                assert answer == found
+                assert answer == expected
     assert files_of(shop) == before
 
 
 def test_any_read_that_fails_while_a_run_resumes_and_seals_costs_nothing(shop, tmp_path):
-    whole = shutil.copytree(shop, tmp_path / "whole")
-    with Journal(whole / "c.h5") as journal:
-        seal(whole / "c.h5", journal, products())
-    found, before = read_all(whole / "c.h5"), files_of(shop)
+    undisturbed = shutil.copytree(shop, tmp_path / "whole")
+    with Journal(undisturbed / "c.h5") as journal:
+        seal(undisturbed / "c.h5", journal, products())
+    expected, before = read_all(undisturbed / "c.h5"), files_of(shop)
     for refusal in each_refusal(tmp_path / "here", stride=67):
-        here = shutil.copytree(shop, tmp_path / "here")
-        path = here / "c.h5"
+        folder = shutil.copytree(shop, tmp_path / "here")
+        path = folder / "c.h5"
         with refusal:
             try:
                 with Journal(path) as journal:
@@ -151,7 +151,7 @@ def test_any_read_that_fails_while_a_run_resumes_and_seals_costs_nothing(shop, t
             except CacheError as error:
                 assert_told(refusal, error)
                 assert isinstance(error, UnreadableError) or ".part.h5" not in refusal.failed_on, refusal.failed_on  # noqa: PT017
-                after = files_of(here)
+                after = files_of(folder)
                 assert {name for name in after if name.name != "lock"} == before.keys(), refusal.failed_on
                 # What fails after the new file is in its place leaves it there, and the parts too.
                 assert all(after[name] == before[name] for name in before if "part" in name.name), refusal.failed_on
@@ -160,8 +160,8 @@ def test_any_read_that_fails_while_a_run_resumes_and_seals_costs_nothing(shop, t
         with Journal(path) as journal:
             assert len(Inventory(path, journal).entries["text", "drawn"].keys) == len(NAMES), refusal.failed_on
             seal(path, journal, products())
-        assert read_all(path) == found, refusal.failed_on
-        shutil.rmtree(here)
+        assert read_all(path) == expected, refusal.failed_on
+        shutil.rmtree(folder)
 
 
 def test_cache_that_may_be_there_is_not_taken_for_absent(shop, tmp_path):
@@ -215,10 +215,10 @@ def test_file_that_ends_while_it_is_read_is_unreadable(tmp_path):
 
 
 def test_reads_that_give_less_than_asked_for_are_gone_on_with(shop, monkeypatch):
-    found = read_all(shop / "c.h5")
+    expected = read_all(shop / "c.h5")
     preadv = os.preadv
-    monkeypatch.setattr(os, "preadv", lambda number, views, place: preadv(number, [views[0][:7]], place))
-    assert read_all(shop / "c.h5") == found
+    monkeypatch.setattr(os, "preadv", lambda descriptor, views, offset: preadv(descriptor, [views[0][:7]], offset))
+    assert read_all(shop / "c.h5") == expected
 
 
 def test_ctrl_c_amid_a_read_is_raised_after_it_and_the_cache_stays_good(shop, monkeypatch):
@@ -240,13 +240,13 @@ def test_part_that_is_another_file_than_the_one_that_was_hashed_is_refused_and_k
     path = shutil.copytree(shop, tmp_path / "here") / "c.h5"
     with Journal(path) as journal:
         files = [file for file, part in journal.parts() if part.tokens is not None]
-        tokens = [PartTokens(file) for file in files]
+        tokens_of_parts = [PartTokens(file) for file in files]
         for file in files:
             content = file.path.read_bytes()
             file.path.unlink()
             file.path.write_bytes(content)
-        for file, own in zip(files, tokens, strict=True):
-            for use in (lambda: PartVectors(file), lambda: PartTokens(file), lambda: own.take(np.array([0]))):  # noqa: B023
+        for file, part_tokens in zip(files, tokens_of_parts, strict=True):
+            for use in (lambda: PartVectors(file), lambda: PartTokens(file), lambda: part_tokens.take(np.array([0]))):  # noqa: B023
                 with pytest.raises(CacheError, match="to stay as it was when its digest was checked"):
                     use()
         assert set(files_of(path.parent)) - {path.relative_to(path.parent)} >= {
@@ -294,16 +294,16 @@ print(type(kept).__name__)
 
 
 @pytest.mark.parametrize(
-    ("fail_at", "content", "kept"),
+    ("fail_at", "content", "kind"),
     [(0, None, "Cache"), (1, None, "UnreadableError"), (2, None, "UnreadableError"), (3, None, "UnreadableError"),
      (0, b"", "NotACacheError"), (0, b"\x89HDF\r\n\x1a\n" + bytes(500), "DamagedCacheError")],
 )  # fmt: skip
-def test_cache_or_error_that_is_kept_to_the_end_does_not_crash_the_process(shop, tmp_path, fail_at, content, kept):
+def test_cache_or_error_that_is_kept_to_the_end_does_not_crash_the_process(shop, tmp_path, fail_at, content, kind):
     """HDF5 gives back what it holds when Python is gone, unless that was done before."""
     path = shop / "c.h5"
     if content is not None:
         path = tmp_path / "other.h5"
         path.write_bytes(content)
     line = [sys.executable, "-c", UNCLOSED, path, ROOT, str(fail_at)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{kept}\n", "")
+    process = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"{kind}\n", "")

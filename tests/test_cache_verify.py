@@ -22,11 +22,11 @@ N_FLIPS, N_CUTS = 80, 12
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def intact(tmp_path_factory):
     """A cache with nothing wrong in it."""
     generator = np.random.default_rng(0)
     return synthetic_cache(
-        tmp_path_factory.mktemp("whole") / "c.h5",
+        tmp_path_factory.mktemp("intact") / "c.h5",
         {"image": generator.standard_normal((40, 16)), "text": generator.standard_normal((40, 8))},
         {"label": [f"class {n % 3}" for n in range(40)], "a/b": ["", "NA", "é", "00123"] * 10},
         present={"image": np.arange(40) % 7 != 3},
@@ -36,8 +36,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def path(whole, tmp_path):
-    return Path(shutil.copy(whole, tmp_path / "c.h5"))
+def path(intact, tmp_path):
+    return Path(shutil.copy(intact, tmp_path / "c.h5"))
 
 
 def publish(cache_path):
@@ -89,19 +89,19 @@ def test_missing_cache_is_an_error_and_no_problem_of_the_cache(tmp_path):
         verify(tmp_path / "none.h5")
 
 
-def test_each_missing_dataset_is_named(whole, tmp_path):
-    names = datasets_of(whole)
+def test_each_missing_dataset_is_named(intact, tmp_path):
+    names = datasets_of(intact)
     assert len(names) > 15
     for n, name in enumerate(names):
-        path = Path(shutil.copy(whole, tmp_path / f"{n}.h5"))
+        path = Path(shutil.copy(intact, tmp_path / f"{n}.h5"))
         assert name.split("/utf8")[0].split("/offset")[0] in " ".join(verify(changed(path, drop(name)))), name
 
 
 @pytest.mark.slow
-def test_each_changed_dataset_is_found_though_every_checksum_of_hdf5_is_right(whole, tmp_path):
+def test_each_changed_dataset_is_found_though_every_checksum_of_hdf5_is_right(intact, tmp_path):
     """HDF5 wrote the change itself, so that only the digests can tell."""
-    for n, name in enumerate(datasets_of(whole)):
-        path = Path(shutil.copy(whole, tmp_path / f"{n}.h5"))
+    for n, name in enumerate(datasets_of(intact)):
+        path = Path(shutil.copy(intact, tmp_path / f"{n}.h5"))
         with h5py.File(path, "r+") as file:
             dataset = file[name]
             content = bytearray(np.asarray(dataset[()]).tobytes())
@@ -273,46 +273,48 @@ def test_tables_of_a_modality_that_the_catalogue_no_longer_has_are_checked_too(p
 
 
 @pytest.mark.slow
-def test_every_flipped_bit_and_every_cut_is_found_or_harmless(whole, tmp_path):
+def test_every_flipped_bit_and_every_cut_is_found_or_harmless(intact, tmp_path):
     """A process of its own does it, which the system stops if damage makes HDF5 run in circles, or crash."""
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
-    done = subprocess.run(
-        [sys.executable, __file__, whole, tmp_path],
+    process = subprocess.run(
+        [sys.executable, __file__, intact, tmp_path],
         env={**os.environ, **paths},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"it ended with {done.returncode} at {done.stdout[-200:]}\n{done.stderr[-500:]}"
-    *_, summary = done.stdout.splitlines()
-    found = json.loads(summary)
-    assert found.pop("wrong") == []
-    assert found["found"] > N_CUTS + N_FLIPS // 10, "damage was hardly noticed, which cannot be"
-    assert sum(found.values()) == N_FLIPS + N_CUTS
+    assert process.returncode == 0, (
+        f"it ended with {process.returncode} at {process.stdout[-200:]}\n{process.stderr[-500:]}"
+    )
+    *_, summary = process.stdout.splitlines()
+    counts = json.loads(summary)
+    assert counts.pop("wrong") == []
+    assert counts["found"] > N_CUTS + N_FLIPS // 10, "damage was hardly noticed, which cannot be"
+    assert sum(counts.values()) == N_FLIPS + N_CUTS
 
 
 def damages(content, seed):
     """Yield what is done and the damaged bytes; half of the flips are in bytes that are not zero."""
     draw = random.Random(seed)
-    written = [place for place, byte in enumerate(content) if byte]
+    nonzero_positions = [position for position, byte in enumerate(content) if byte]
     for n in range(N_FLIPS):
-        place, bit = draw.choice(written) if n % 2 else draw.randrange(len(content)), draw.randrange(8)
+        position, bit = draw.choice(nonzero_positions) if n % 2 else draw.randrange(len(content)), draw.randrange(8)
         damaged = bytearray(content)
-        damaged[place] ^= 1 << bit
-        yield f"bit {bit} of byte {place}", damaged
+        damaged[position] ^= 1 << bit
+        yield f"bit {bit} of byte {position}", damaged
     for _ in range(N_CUTS):
         n_left = draw.randrange(len(content))
         yield f"cut to {n_left} bytes", content[:n_left]
 
 
-def outcome(path, whole):
+def outcome(path, intact):
     """Return "found" or "harmless", or in which way the damage in `path` got through."""
     try:
         problems = verify(path)
     except Exception as error:  # noqa: BLE001 - any is a finding
         return f"verify ended with {type(error).__name__}: {error}"
     try:
-        is_same = read_all(path) == whole
+        is_same = read_all(path) == intact
     except CacheError:
         return "found" if problems else "verify found nothing, and it cannot be read"
     except Exception as error:  # noqa: BLE001 - any is a finding
@@ -323,18 +325,18 @@ def outcome(path, whole):
 def main(whole_path, folder):
     """Damage copies of a cache, one after the other, and print what came of it."""
     resource.setrlimit(resource.RLIMIT_CPU, (240, 240))
-    whole = read_all(whole_path)
+    intact = read_all(whole_path)
     summary = {"found": 0, "harmless": 0, "wrong": []}
-    for what, content in damages(Path(whole_path).read_bytes(), seed=0):
-        sys.stdout.write(f"{what}\n")
+    for damage, content in damages(Path(whole_path).read_bytes(), seed=0):
+        sys.stdout.write(f"{damage}\n")
         sys.stdout.flush()
         path = Path(folder) / "damaged.h5"
         path.write_bytes(content)
-        came_of_it = outcome(path, whole)
-        if came_of_it in summary:
-            summary[came_of_it] += 1
+        result = outcome(path, intact)
+        if result in summary:
+            summary[result] += 1
         else:
-            summary["wrong"].append(f"{what}: {came_of_it}")
+            summary["wrong"].append(f"{damage}: {result}")
     sys.stdout.write(json.dumps(summary))
 
 

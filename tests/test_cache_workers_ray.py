@@ -146,8 +146,8 @@ def test_a_cluster_whose_room_goes_for_good_is_named(pool, ray_cluster, tmp_path
 
 
 def test_a_task_that_was_done_by_the_third_worker_that_died_is_done():
-    left = iter([1, 1, None])
-    tasks = _Queue([1], str, lambda _: next(left))
+    remainders = iter([1, 1, None])
+    tasks = _Queue([1], str, lambda _: next(remainders))
     for _ in range(3):
         tasks.give_back(tasks.waiting.popleft())
     assert tasks.n_left == 0

@@ -58,15 +58,15 @@ class PoolHere:
     def __exit__(self, *_):
         self.worker._journal.__exit__()
 
-    def run(self, tasks, *, rest, again):
+    def run(self, tasks, *, rest_after_result, rest_after_loss):
         for n, task in enumerate(tasks):
             half = replace(task, places=dict(list(task.places.items())[: len(task.places) // (1 + n % 2)]))
             self.worker.do(half)  # and no receipt comes back
-            left = again(task)
+            left = rest_after_loss(task)
             while left is not None:
                 receipt = self.worker.do(left)
                 yield left, receipt
-                left = rest(left, receipt)
+                left = rest_after_result(left, receipt)
 
 
 def test_what_lost_workers_published_is_not_encoded_again(shop, notes, tmp_path, monkeypatch):

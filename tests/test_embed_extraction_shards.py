@@ -385,15 +385,15 @@ def test_parts_that_go_while_they_are_merged_are_merged_without(tmp_path, monkey
     with journal:
         keys = [content_key(bytes([n])) for n in range(8)]
         paths = [journal.publish(Part("drawn", spec, [key], np.ones((1, 2), np.float32), {})) for key in keys]
-        like_parts = journal._like_parts
+        parts_to_merge = journal._parts_to_merge
 
         def sealed_meanwhile(*names):
-            chosen = like_parts(*names)
+            chosen = parts_to_merge(*names)
             for path in paths[:3]:
                 path.unlink(missing_ok=True)
             return chosen
 
-        monkeypatch.setattr(journal, "_like_parts", sealed_meanwhile)
+        monkeypatch.setattr(journal, "_parts_to_merge", sealed_meanwhile)
         journal.merge("image", "drawn")
         (merged,) = journal.paths()
         assert len(Inventory(tmp_path / "c.h5", journal).entries["image", "drawn"].keys) == 5

@@ -9,16 +9,16 @@ import numpy as np
 from cache.arrays.hash_runs import ROW
 from cache.arrays.key_column import KeyColumn
 from cache.arrays.key_index import KeyIndex
-from cache.arrays.large_arrays import empty, full, places_of, row_blocks
+from cache.arrays.large_arrays import empty, flatnonzero, full, row_blocks
 
 __all__ = ["EncodedKeys"]
 
 
 class EncodedKeys(Set[str]):
-    """A set of keys that are in an index, to which others may be added.
+    """The set of an index's keys that have a vector; more of them may be added.
 
     Shape:
-        encoded: (n,) bool, which of the first rows have a vector
+        encoded: (n,) bool, which of the index's first n rows have a vector
     """
 
     def __init__(self, index: KeyIndex, encoded: np.ndarray | None = None) -> None:
@@ -42,31 +42,31 @@ class EncodedKeys(Set[str]):
         """Return the row of each key that is in it, (n,) int32; -1 for others."""
         rows, encoded = self.index.rows_of(keys), self.encoded
         for block in row_blocks(len(rows)):
-            some = rows[block]
-            known = np.flatnonzero(some >= 0)
-            some[known[~encoded[some[known]]]] = -1
+            block_rows = rows[block]  # a view
+            indexed = np.flatnonzero(block_rows >= 0)
+            block_rows[indexed[~encoded[block_rows[indexed]]]] = -1
         return rows
 
     def add(self, rows: np.ndarray) -> None:
         """Add the keys in some rows of the index."""
         self.encoded[rows] = True
 
-    def move(self, places: np.ndarray) -> None:
-        """Follow the index, whose rows have other places now, (U,)."""
-        encoded, before = empty(len(places), bool), self.encoded
-        for rows in row_blocks(len(places)):
-            encoded[places[rows]] = before[rows]
-        self._encoded = encoded
+    def move(self, new_rows: np.ndarray) -> None:
+        """Follow `KeyIndex.reorder`, which returned the new row of each key, (U,)."""
+        moved, encoded = empty(len(new_rows), bool), self.encoded
+        for rows in row_blocks(len(new_rows)):
+            moved[new_rows[rows]] = encoded[rows]
+        self._encoded = moved
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and bool(self.has([key])[0])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(KeyColumn(self.index, places_of(self.encoded, ROW)))
+        return iter(KeyColumn(self.index, flatnonzero(self.encoded, ROW)))
 
     def __len__(self) -> int:
         return int(self.encoded.sum())
 
     @classmethod
     def _from_iterable(cls, keys: Iterable[str]) -> set[str]:  # type: ignore[override]
-        return set(keys)  # what `&` and `-` give
+        return set(keys)  # the type of `&` and `-`

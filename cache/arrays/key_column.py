@@ -13,14 +13,14 @@ from cache.arrays.key_index import BLOCK_ROWS, KeyIndex, as_keys
 from cache.arrays.large_arrays import arange, empty, full, row_blocks
 from cache.arrays.packed_keys import KEY, pack
 
-__all__ = ["KeyColumn"]
+__all__ = ["KeyColumn", "add_keys"]
 
 
 class KeyColumn(Sequence[str]):
     """N keys, "" where there is no content. Equal to any sequence of the same strings.
 
     Shape:
-        rows: (N,) of whole numbers, each one's row in the index; -1 where there is no content
+        rows: (N,) of whole numbers, each key's row in the index `contents`; -1 where there is no content
     """
 
     def __init__(self, contents: KeyIndex, rows: np.ndarray | None = None) -> None:
@@ -29,23 +29,23 @@ class KeyColumn(Sequence[str]):
 
     @classmethod
     def of(cls, keys: Iterable[str]) -> KeyColumn:
-        """Return the keys as a column; what is one already is returned as it is."""
+        """Return the keys as a column: the same object where they are one."""
         if isinstance(keys, KeyColumn):
             return keys
         index = KeyIndex()
-        return cls(index, rows_in(index, keys))
+        return cls(index, add_keys(index, keys))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> KeyColumn: ...
-    def __getitem__(self, place: int | slice) -> str | KeyColumn:
-        if isinstance(place, slice):
-            return KeyColumn(self.contents, self.rows[place])
-        row = int(self.rows[place])
+    def __getitem__(self, index: slice) -> KeyColumn: ...
+    def __getitem__(self, index: int | slice) -> str | KeyColumn:
+        if isinstance(index, slice):
+            return KeyColumn(self.contents, self.rows[index])
+        row = int(self.rows[index])
         return "" if row < 0 else self.contents.key(row)
 
     def __iter__(self) -> Iterator[str]:
@@ -72,39 +72,39 @@ class KeyColumn(Sequence[str]):
         return repr(list(self))
 
     def word_blocks(self) -> Iterator[np.ndarray]:
-        """Yield the keys as numbers, by blocks, as `KeyIndex.word_blocks` does."""
+        """Yield the words of the keys by blocks, as `KeyIndex.word_blocks` does."""
         for block in row_blocks(len(self), BLOCK_ROWS):
             rows = self.rows[block]
             yield self.contents.words(rows) if rows.min() >= 0 else pack(np.asarray(self[block]))
 
     @property
-    def first_rows(self) -> np.ndarray:
-        """The rows of its contents, each once, in the order of their first mention, (U,) int32."""
+    def distinct_rows(self) -> np.ndarray:
+        """The rows of its contents in the index, each once, in the order of their first mention, (U,) int32."""
         is_mentioned = full(len(self.contents), False, bool)
-        first, n_first = empty(min(len(self), len(self.contents)), ROW), 0
+        distinct, n_distinct = empty(min(len(self), len(self.contents)), ROW), 0
         for block in row_blocks(len(self)):
             rows = self.rows[block]
             rows = rows[rows >= 0]
             rows = rows[~is_mentioned[rows]]
             rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
             is_mentioned[rows] = True
-            first[n_first : n_first + len(rows)] = rows
-            n_first += len(rows)
-        return first[:n_first]
+            distinct[n_distinct : n_distinct + len(rows)] = rows
+            n_distinct += len(rows)
+        return distinct[:n_distinct]
 
-    def found_in(self, index: KeyIndex) -> np.ndarray:
+    def rows_in(self, index: KeyIndex) -> np.ndarray:
         """Return each content's row in another index, (N,); -1 where there is none."""
         if index is self.contents:
             return self.rows
-        of_contents, rows = index.rows_of(self.contents), empty(len(self), ROW)
+        new_rows, rows = index.rows_of(self.contents), empty(len(self), ROW)
         for block in row_blocks(len(self)):
-            rows[block] = of_contents.take(self.rows[block], mode="clip") if len(of_contents) else -1
+            rows[block] = new_rows.take(self.rows[block], mode="clip") if len(new_rows) else -1
             rows[block][self.rows[block] < 0] = -1
         return rows
 
 
-def rows_in(index: KeyIndex, keys: Iterable[str]) -> np.ndarray:
-    """Return each key's row, (n,) int32, -1 for ""; those that have none get the next ones."""
+def add_keys(index: KeyIndex, keys: Iterable[str]) -> np.ndarray:
+    """Add the keys that an index lacks to it; return the row of each key, (n,) int32, -1 for ""."""
     array = as_keys(keys)
     has_content = array != b""
     rows = np.full(len(array), -1, dtype=ROW)

@@ -1,4 +1,4 @@
-"""`KeyIndex`: the row of each content key, in arrays: tables of Python's strings take five times the memory."""
+"""`KeyIndex`: the row of each content key, in arrays: a dict of Python's strings takes five times the memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cache.errors import CacheError
 __all__ = ["KEY_LETTERS", "KeyIndex", "as_keys"]
 
 BLOCK_ROWS = 2**18  # looked up at once
-GUESSED_ROWS = 2**10  # so many that are looked up together are held against the rows that follow the last
-# Other hashes in each process. Letters can still be chosen so that many keys have one hash: such are looked up slowly,
-# and rightly. Digests cannot be chosen.
+GUESSED_ROWS = 2**10  # keys looked up together, from which on they are first compared to the rows after the last found
+# Hashes differ between processes. Keys that are no digests can still be chosen so that many have one hash: they are
+# looked up slowly, and correctly.
 START = np.frombuffer(os.urandom(8), dtype=np.uint64)[0]
 
 Keys = Iterable[str] | np.ndarray
@@ -28,20 +28,21 @@ Keys = Iterable[str] | np.ndarray
 class KeyIndex:
     """Content keys in rows, and which row has a key; 40 bytes a key where all are digests, else 72.
 
-    Keys are found by a hash of theirs, in sorted runs of hashes that are merged as they grow, and compared whole. The
-    runs are made when a key is looked up for the first time, so that two threads must not ask one index at once. Many
-    keys that are looked up in the order of their rows need no hashes. In another process hashes are others: pickled
-    are the keys alone.
+    Keys are found by their hash, in sorted runs of hashes that are merged as they grow, and then compared whole. The
+    runs are made when a key is first looked up, so two threads must not look up keys in one index at once. Many keys
+    that are looked up in the order of their rows need no hashes. Hashes differ between processes, so only the keys are
+    pickled.
 
     Args:
-        keys: those of the first rows; of a key that is in several of them the first is found, but for many at once.
+        keys: those of the first rows; a key that is in several is found in the first of them, except where many keys
+            are looked up in the order of their rows.
     """
 
     def __init__(self, keys: Keys = ()) -> None:
-        self._words = empty((0, DIGEST_WORDS), np.uint64)  # with room for more behind them
+        self._words = empty((0, DIGEST_WORDS), np.uint64)  # the first `_n_keys` of them are used
         self._n_keys = 0
         self._runs = HashRuns()
-        self._next = 0  # the row after the last that was found
+        self._next_row = 0  # after the last that was found
         self.extend(keys)
 
     def __reduce__(self) -> tuple[type[KeyIndex], tuple[np.ndarray]]:
@@ -71,11 +72,11 @@ class KeyIndex:
         return unpack(self._words[: self._n_keys][rows])
 
     def words(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Return the keys in some rows as numbers, (n, 4) or (n, 8) uint64; not to be changed."""
+        """Return the words of the keys in some rows, (n, 4) or (n, 8) uint64, which are not to be changed."""
         return self._words[: self._n_keys][rows]
 
     def word_blocks(self) -> Iterator[np.ndarray]:
-        """Yield all keys as numbers, by blocks."""
+        """Yield the words of all keys by blocks."""
         for rows in row_blocks(len(self), BLOCK_ROWS):
             yield self.words(rows)
 
@@ -88,7 +89,7 @@ class KeyIndex:
         return _by_blocks(keys, self._rows_of)
 
     def add(self, keys: Keys | KeyIndex) -> np.ndarray:
-        """Return the row of each key, (n,) int32; those that have none get the next ones, in their order."""
+        """Return the row of each key, (n,) int32; keys without a row get the next ones, in their order."""
         return _by_blocks(keys, self._add)
 
     def extend(self, keys: Keys | KeyIndex) -> None:
@@ -97,36 +98,39 @@ class KeyIndex:
         if not len(self):  # else there is room for half as many more each time
             self.reserve(n_keys)
         for words in blocks:
-            self._append(self._fitting(words))
+            self._append(self._in_common_width(words))
 
     def reserve(self, n_keys: int) -> None:
-        """Make room for so many keys in all, which takes memory as they come; else all are copied now and then."""
+        """Make room for `n_keys` in all, so that they need not be copied as the index grows.
+
+        The system gives the memory only as keys are written to it.
+        """
         if n_keys > len(self._words):
-            self._copy(n_keys, self._words.shape[1])
+            self._reallocate(n_keys, self._words.shape[1])
 
     def reorder(self, order: np.ndarray) -> np.ndarray:
-        """Put the key in row ``order[n]`` into row n, for each; return where each row has gone, (U,) int32."""
-        self._index_all()  # by the rows as they are until now
-        places, words = empty(len(order), ROW), empty((len(order), self._words.shape[1]), np.uint64)
+        """Put the key in row ``order[n]`` into row n, for each n; return the new row of each old one, (U,) int32."""
+        self._index_all()  # by the old rows
+        new_rows, words = empty(len(order), ROW), empty((len(order), self._words.shape[1]), np.uint64)
         for rows in row_blocks(len(order)):
-            places[order[rows]] = np.arange(rows.start, rows.stop)
+            new_rows[order[rows]] = np.arange(rows.start, rows.stop)
             words[rows] = self._words[order[rows]]
         self._words = words
-        self._runs.move(places)
-        return places
+        self._runs.move(new_rows)
+        return new_rows
 
-    def in_order(self, rows: np.ndarray) -> np.ndarray:
-        """Return some rows in the order of their keys, (n,)."""
+    def sorted_by_key(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows, sorted by their keys, (n,)."""
         if len(rows) <= BLOCK_ROWS or self._words.shape[1] != DIGEST_WORDS:
             return rows[np.argsort(self.letters(rows))]
-        # Digests are spread evenly: those that begin alike are few enough to be sorted at once.
-        ordered, first, n_ordered = empty(len(rows), rows.dtype), empty(len(rows), np.uint8), 0
+        # Digests are spread evenly: those with the same first byte are few enough to be sorted at once.
+        ordered, first_bytes, n_ordered = empty(len(rows), rows.dtype), empty(len(rows), np.uint8), 0
         for block in row_blocks(len(rows)):
-            first[block] = self._words[rows[block]].view(np.uint8)[:, 0]
-        for value in (block.start for block in row_blocks(256, 1)):
-            some = rows[first == value]
-            ordered[n_ordered : n_ordered + len(some)] = some[np.argsort(self.letters(some))]
-            n_ordered += len(some)
+            first_bytes[block] = self._words[rows[block]].view(np.uint8)[:, 0]
+        for byte in row_blocks(256, 1):  # which drops the pages that were read for each
+            byte_rows = rows[first_bytes == byte.start]
+            ordered[n_ordered : n_ordered + len(byte_rows)] = byte_rows[np.argsort(self.letters(byte_rows))]
+            n_ordered += len(byte_rows)
         return ordered
 
     def _append(self, words: np.ndarray) -> None:
@@ -138,20 +142,20 @@ class KeyIndex:
         self._words[self._n_keys : n_keys] = words
         self._n_keys = n_keys
 
-    def _copy(self, n_keys: int, n_words: int) -> None:
-        """Have the keys in an array with room for so many, of so many words each."""
+    def _reallocate(self, n_keys: int, n_words: int) -> None:
+        """Copy the keys to an array with room for `n_keys`, of `n_words` each."""
         words = empty((n_keys, n_words), np.uint64)
         for rows in row_blocks(self._n_keys):
-            some = self._words[rows]
-            words[rows] = some if n_words == some.shape[1] else widen(some)
+            block = self._words[rows]
+            words[rows] = block if n_words == block.shape[1] else widen(block)
         self._words = words
 
-    def _fitting(self, words: np.ndarray) -> np.ndarray:
-        """Return keys that are to be added in as many words as those here; one that is no digest widens all."""
+    def _in_common_width(self, words: np.ndarray) -> np.ndarray:
+        """Return new keys in as many words as the index has; a key that is no digest widens the index."""
         if words.shape[1] < self._words.shape[1]:
             return widen(words)
         if words.shape[1] > self._words.shape[1]:
-            self._copy(len(self._words), words.shape[1])
+            self._reallocate(len(self._words), words.shape[1])
             self._runs = HashRuns()
         return words
 
@@ -165,18 +169,18 @@ class KeyIndex:
     def _rows_of(self, words: np.ndarray) -> np.ndarray:
         if words.shape[1] <= self._words.shape[1]:
             return self._find(words if words.shape[1] == self._words.shape[1] else widen(words))
-        rows, is_digest = np.full(len(words), -1, dtype=ROW), are_digests(words)  # others cannot be here
+        rows, is_digest = np.full(len(words), -1, dtype=ROW), are_digests(words)  # this index has nothing but digests
         rows[is_digest] = self._find(pack(unpack(words[is_digest])))
         return rows
 
     def _add(self, words: np.ndarray) -> np.ndarray:
-        words = self._fitting(words)
+        words = self._in_common_width(words)
         rows = self._find(words)
         new = np.flatnonzero(rows < 0)
         if len(new):
-            first = first_of_equals(words[new], _hashes(words[new]))
-            is_first = first == np.arange(len(new))
-            rows[new] = len(self) + (np.cumsum(is_first) - 1)[first]
+            first_equal = first_of_equals(words[new], _hashes(words[new]))
+            is_first = first_equal == np.arange(len(new))
+            rows[new] = len(self) + (np.cumsum(is_first) - 1)[first_equal]
             self._append(words[new[is_first]])
         return rows
 
@@ -185,19 +189,19 @@ class KeyIndex:
         rows = np.arange(start, start + len(words), dtype=ROW)
         if n_guessed < len(words):
             self._index_all()
-            left = words[n_guessed:]
+            remaining = words[n_guessed:]
 
-            def are_same(candidates: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-                return _are_equal(self._words[candidates], left[numbers])
+            def are_same(candidates: np.ndarray, indices: np.ndarray) -> np.ndarray:
+                return _are_equal(self._words[candidates], remaining[indices])
 
-            rows[n_guessed:] = self._runs.find(_hashes(left).astype(HASH), are_same)
+            rows[n_guessed:] = self._runs.find(_hashes(remaining).astype(HASH), are_same)
         if len(rows):
-            self._next = int(rows[-1]) + 1
+            self._next_row = int(rows[-1]) + 1
         return rows
 
     def _guess(self, words: np.ndarray) -> tuple[int, int]:
-        """Return a row, and how many of the keys are those that stand from it on."""
-        for start in (self._next, 0):
+        """Return a row, and how many keys, from the first on, are those of the consecutive rows that begin with it."""
+        for start in (self._next_row, 0):
             stop = min(start + len(words), self._n_keys)
             if start < stop and (self._words[start] == words[0]).all():
                 is_next = _are_equal(self._words[start:stop], words[: stop - start])
@@ -205,18 +209,18 @@ class KeyIndex:
         return 0, 0
 
 
-def _by_blocks(keys: Any, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return what is found of each block of keys as numbers, one behind the other, (n,) int32."""
+def _by_blocks(keys: Any, rows_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the rows that a function returns for the words of each block of keys, concatenated, (n,) int32."""
     n_keys, blocks = _word_blocks(keys)
     rows, start = empty(n_keys, ROW), 0
     for words in blocks:
-        rows[start : start + len(words)] = find(words)
+        rows[start : start + len(words)] = rows_of(words)
         start += len(words)
     return rows
 
 
 def _word_blocks(keys: Any) -> tuple[int, Iterator[np.ndarray]]:
-    """Return how many keys there are, and these as numbers, by blocks."""
+    """Return the number of keys, and their words by blocks."""
     if hasattr(keys, "word_blocks"):
         return len(keys), keys.word_blocks()
     array = as_keys(keys)
@@ -228,5 +232,5 @@ def _hashes(words: np.ndarray) -> np.ndarray:
     return row_hashes(words.T, len(words), START)
 
 
-def _are_equal(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return (some == others).all(axis=1)
+def _are_equal(words: np.ndarray, other_words: np.ndarray) -> np.ndarray:
+    return (words == other_words).all(axis=1)

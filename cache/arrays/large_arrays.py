@@ -17,10 +17,10 @@ import numpy as np
 
 from cache.errors import CacheError
 
-__all__ = ["GrowingArray", "arange", "empty", "full", "let_go", "memory_limit", "places_of", "row_blocks"]
+__all__ = ["GrowingArray", "arange", "empty", "flatnonzero", "full", "memory_limit", "release_pages", "row_blocks"]
 
 BLOCK_ROWS = 2**18  # worked on at once
-SMALL_BYTES = 2**20  # which are in memory whatever the limit
+SMALL_BYTES = 2**20  # arrays up to this size are in memory whatever the limit
 STORE_BYTES = 2**30  # of one file, at least
 ZEROS_BYTES = 2**20  # written at once
 WAYS_OUT = (  # of errors that are not for want of space
@@ -41,10 +41,10 @@ class _Store:
         self._file.truncate(n_bytes)
         self.pages = mmap.mmap(self._file.fileno(), n_bytes)
         self.n_free = n_bytes
-        self.process = os.getpid()  # in one that was forked from it both would put arrays into one place
+        self.process = os.getpid()  # a process forked from it must not put arrays into the same places
 
     def add(self, n_bytes: int) -> np.ndarray:
-        """Return bytes that are yet to be set, (n_bytes,) uint8; their space comes back when nothing has them."""
+        """Return bytes that are yet to be set, (n_bytes,) uint8; their space is freed with the array."""
         start = len(self.pages) - self.n_free
         _reserve(self._file, start, n_bytes)
         array = np.frombuffer(self.pages, np.uint8, n_bytes, start)
@@ -54,7 +54,7 @@ class _Store:
 
 
 class _Limit:
-    """How much memory large arrays may take, and the folder of the files that have the others."""
+    """How much memory large arrays may take, and the folder of the files that hold those beyond it."""
 
     def __init__(self, most_bytes: float, folder: Path) -> None:
         self.most_bytes, self.folder = most_bytes, folder
@@ -63,7 +63,7 @@ class _Limit:
         self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
     def take(self, n_bytes: int) -> bool:
-        """Return whether so much more is there, and take it."""
+        """Count `n_bytes` more as taken and return True; False where the limit does not permit them."""
         if self.n_bytes + n_bytes > self.most_bytes:
             return False
         self.n_bytes += n_bytes
@@ -87,8 +87,8 @@ class _Limit:
                 "--memory; nothing that was encoded is lost."
             ) from error
 
-    def let_go(self) -> None:
-        """Have no page of the files counted as this process's memory; the system keeps them as it sees fit."""
+    def release_pages(self) -> None:
+        """Drop the files' pages from this process's memory; the system may keep them in its own cache."""
         for pages in self._mapped:
             pages.madvise(mmap.MADV_DONTNEED)
 
@@ -101,8 +101,8 @@ def _reserve(file: BinaryIO, start: int, n_bytes: int) -> None:
     if hasattr(os, "posix_fallocate"):  # macOS has none
         os.posix_fallocate(file.fileno(), start, n_bytes)
         return
-    for place in range(start, start + n_bytes, ZEROS_BYTES):
-        os.pwrite(file.fileno(), bytes(min(ZEROS_BYTES, start + n_bytes - place)), place)
+    for offset in range(start, start + n_bytes, ZEROS_BYTES):
+        os.pwrite(file.fileno(), bytes(min(ZEROS_BYTES, start + n_bytes - offset)), offset)
 
 
 def _free(pages: mmap.mmap, start: int, n_bytes: int, process: int) -> None:
@@ -112,16 +112,16 @@ def _free(pages: mmap.mmap, start: int, n_bytes: int, process: int) -> None:
             pages.madvise(mmap.MADV_REMOVE, start, n_bytes)
 
 
-_NONE = _Limit(float("inf"), Path())
-_limit: ContextVar[_Limit] = ContextVar("large_arrays", default=_NONE)
+_NO_LIMIT = _Limit(float("inf"), Path())
+_limit: ContextVar[_Limit] = ContextVar("large_arrays", default=_NO_LIMIT)
 
 
 @contextmanager
 def memory_limit(most_bytes: int, folder: Path) -> Iterator[None]:
-    """Have the large arrays that this thread makes take no more memory in this block; others are files in `folder`.
+    """Limit the memory of the large arrays that this thread makes in the block; those beyond it are files in `folder`.
 
-    Raises:
-        CacheError: there is no space for them, at whatever makes one.
+    Raises, where an array is made:
+        CacheError: there is no space for it.
     """
     token = _limit.set(_Limit(most_bytes, folder))
     try:
@@ -139,7 +139,7 @@ def empty(shape: int | tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarra
     dtype, limit = np.dtype(dtype), _limit.get()
     n_values = int(np.prod(shape, dtype=np.int64))
     n_bytes = n_values * dtype.itemsize
-    if n_bytes <= SMALL_BYTES or limit is _NONE:
+    if n_bytes <= SMALL_BYTES or limit is _NO_LIMIT:
         return np.empty(shape, dtype)
     if limit.take(n_bytes):
         array = np.empty(shape, dtype)
@@ -149,7 +149,7 @@ def empty(shape: int | tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarra
 
 
 def full(shape: int | tuple[int, ...], value: object, dtype: np.typing.DTypeLike) -> np.ndarray:
-    """Return an array of one value; errors as those of `empty`."""
+    """Return an array of one value; it raises what `empty` does."""
     array = empty(shape, dtype)
     for rows in row_blocks(len(array)):
         array[rows] = value
@@ -157,39 +157,39 @@ def full(shape: int | tuple[int, ...], value: object, dtype: np.typing.DTypeLike
 
 
 def arange(n_rows: int, dtype: np.typing.DTypeLike) -> np.ndarray:
-    """Return 0, 1, … up to a number, which is not among them; errors as those of `empty`."""
+    """Return 0, 1, …, n_rows - 1; it raises what `empty` does."""
     array = empty(n_rows, dtype)
     for rows in row_blocks(n_rows):
         array[rows] = np.arange(rows.start, rows.stop)
     return array
 
 
-def places_of(is_chosen: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
-    """Return where values are true, (n,) of (N,) bool; errors as those of `empty`."""
-    places, n_places = empty(int(np.count_nonzero(is_chosen)), dtype), 0
+def flatnonzero(is_chosen: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """Return the indices of true values, (n,) of (N,) bool; it raises what `empty` does."""
+    indices, n_indices = empty(int(np.count_nonzero(is_chosen)), dtype), 0
     for rows in row_blocks(len(is_chosen)):
-        some = rows.start + np.flatnonzero(is_chosen[rows])
-        places[n_places : n_places + len(some)] = some
-        n_places += len(some)
-    return places
+        block_indices = rows.start + np.flatnonzero(is_chosen[rows])
+        indices[n_indices : n_indices + len(block_indices)] = block_indices
+        n_indices += len(block_indices)
+    return indices
 
 
 def row_blocks(n_rows: int, block_rows: int | None = None) -> Iterator[slice]:
-    """Yield the rows in blocks; what was read of files is no memory of this process after each."""
+    """Yield slices of `n_rows` rows; after each block, what it read of the files is dropped from memory."""
     size = block_rows or BLOCK_ROWS
     limit = _limit.get()
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
-        limit.let_go()
+        limit.release_pages()
 
 
-def let_go() -> None:
-    """Have nothing that was read of files counted as memory of this process, until it is read again."""
-    _limit.get().let_go()
+def release_pages() -> None:
+    """Drop what was read of the files from this process's memory, until it is read again."""
+    _limit.get().release_pages()
 
 
 class GrowingArray:
-    """An array of which it is not known how long it gets.
+    """A one-dimensional array that values are appended to.
 
     Raises:
         CacheError: there is no space for more.
@@ -199,49 +199,49 @@ class GrowingArray:
         self._dtype = np.dtype(dtype)
         self._limit = _limit.get()
         self._bytes = bytearray()  # which grow without a copy beside them
-        self._n_taken = 0  # of them, of what the limit has
+        self._n_taken = 0  # how many of them are counted by the limit
         self._pieces: list[np.ndarray] = []  # on the disk, all but the last of them full
-        self._n_free = 0  # bytes of the last
+        self._n_free = 0  # bytes of the last piece
         self._n_bytes = 0
 
     def extend(self, array: np.ndarray) -> None:
-        """Put some more behind."""
-        some = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        n_bytes = self._n_bytes + len(some)
+        """Append an array's values."""
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        n_bytes = self._n_bytes + len(content)
         if not self._pieces and (n_bytes <= SMALL_BYTES or self._limit.take(n_bytes - self._n_taken)):
             self._n_taken = n_bytes if n_bytes > SMALL_BYTES else 0
-            self._bytes += some.data
+            self._bytes += content.data
         else:
             if self._bytes:
                 self._put(np.frombuffer(self._bytes, dtype=np.uint8))
                 self._limit.give_back(self._n_taken)
                 self._bytes, self._n_taken = bytearray(), 0
-            self._put(some)
+            self._put(content)
         self._n_bytes = n_bytes
 
     def array(self) -> np.ndarray:
-        """Return all; nothing more can be put behind."""
+        """Return all values; nothing can be appended afterwards."""
         if self._pieces:
             return self._joined().view(self._dtype)
         array = np.frombuffer(self._bytes, self._dtype)
         weakref.finalize(array, self._limit.give_back, self._n_taken)
         return array
 
-    def _put(self, some: np.ndarray) -> None:
-        """Put some bytes on the disk; each piece is a quarter of those before, so that they are few."""
-        while len(some):
+    def _put(self, content: np.ndarray) -> None:
+        """Put bytes on the disk; a new piece is a quarter of those before together, so that there are few."""
+        while len(content):
             if not self._n_free:
                 n_bytes = sum(map(len, self._pieces))
-                self._pieces.append(self._limit.on_disk(max(len(some), SMALL_BYTES, n_bytes // 4)))
+                self._pieces.append(self._limit.on_disk(max(len(content), SMALL_BYTES, n_bytes // 4)))
                 self._n_free = len(self._pieces[-1])
             free = self._pieces[-1][-self._n_free :]
-            fitting, some = some[: len(free)], some[len(free) :]
+            fitting, content = content[: len(free)], content[len(free) :]
             free[: len(fitting)] = fitting
             self._n_free -= len(fitting)
-        self._limit.let_go()
+        self._limit.release_pages()
 
     def _joined(self) -> np.ndarray:
-        """Return the bytes of all pieces in one array, and give back each that was copied."""
+        """Return the bytes of all pieces in one array; each piece is freed as soon as it is copied."""
         joined, start = self._limit.on_disk(self._n_bytes), 0
         while self._pieces:
             piece = self._pieces.pop(0)[: self._n_bytes - start]

@@ -1,4 +1,4 @@
-"""`LazyTable`: a table that is made block by block, as often as it is wanted, and never stands in memory whole."""
+"""`LazyTable`: a table that is made block by block each time it is read, and never stands in memory whole."""
 
 from __future__ import annotations
 

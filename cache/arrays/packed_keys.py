@@ -1,4 +1,4 @@
-"""Content keys as numbers: a digest's 64 letters are 32 bytes; keys that are none keep their letters."""
+"""Content keys as words of eight bytes: 4 for a digest, whose 64 letters are 32 bytes; 8 for any other key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DIGEST_WORDS", "KEY", "KEY_LETTERS", "are_digests", "as_keys", "pack
 
 KEY_LETTERS = 64
 KEY = np.dtype(f"S{KEY_LETTERS}")
-DIGEST_WORDS, LETTER_WORDS = 4, 8  # of eight bytes
+DIGEST_WORDS, LETTER_WORDS = 4, 8  # a key
 IS_HEXADECIMAL = np.isin(np.arange(256), np.frombuffer(b"0123456789abcdef", dtype=np.uint8))
 
 
@@ -35,7 +35,7 @@ def as_keys(keys: Iterable[str] | np.ndarray) -> np.ndarray:
 
 
 def pack(keys: np.ndarray) -> np.ndarray:
-    """Return keys as words: four each where all of them are digests, else eight, which are their letters.
+    """Return keys as words: four a key where all of them are digests, else eight, which are its letters.
 
     Shape:
         keys: (n,) S64

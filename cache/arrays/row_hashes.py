@@ -12,7 +12,7 @@ MIXER = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplier for hashing, The Art
 
 
 def row_hashes(columns: Iterable[np.ndarray], n_rows: int, start: int | np.uint64 = 0) -> np.ndarray:
-    """Return a hash of each of N rows, which are given as columns: (N,) uint64; with another start others."""
+    """Return a hash of each of N rows, which are given by their columns, (N,) uint64; `start` seeds it."""
     hashes = np.full(n_rows, start, dtype=np.uint64)
     for column in columns:
         hashes ^= column.astype(np.uint64, copy=False)
@@ -22,21 +22,21 @@ def row_hashes(columns: Iterable[np.ndarray], n_rows: int, start: int | np.uint6
 
 
 def first_of_equals(rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """Return for each row the place of the first that is equal, (N,) int64.
+    """Return for each row the index of the first row that equals it, (N,) int64.
 
     Shape:
         rows: (N, n)
         hashes: (N,), the same where rows are equal
     """
-    first = np.arange(len(rows))
-    left = np.argsort(hashes, kind="stable")  # the first of equals is before the others
-    while len(left):
-        of_left = hashes[left]
-        starts = np.append(True, of_left[1:] != of_left[:-1])
-        is_alone = starts & np.append(starts[1:], True)
-        left, starts = left[~is_alone], starts[~is_alone]
-        leaders = left[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
-        is_same = (rows[leaders] == rows[left]).all(axis=1)
-        first[left[is_same]] = leaders[is_same]
-        left = left[~is_same]
-    return first
+    firsts = np.arange(len(rows))
+    pending = np.argsort(hashes, kind="stable")  # the first of equals is before the others
+    while len(pending):
+        pending_hashes = hashes[pending]
+        starts_group = np.append(True, pending_hashes[1:] != pending_hashes[:-1])
+        is_alone = starts_group & np.append(starts_group[1:], True)
+        pending, starts_group = pending[~is_alone], starts_group[~is_alone]
+        leaders = pending[np.flatnonzero(starts_group)[np.cumsum(starts_group) - 1]]  # the first of each one's group
+        is_same = (rows[leaders] == rows[pending]).all(axis=1)
+        firsts[pending[is_same]] = leaders[is_same]
+        pending = pending[~is_same]  # rows that differ and have one hash
+    return firsts

@@ -26,7 +26,7 @@ class StatusColumn(Sequence[str]):
 
     @classmethod
     def of(cls, statuses: Sequence[str]) -> StatusColumn:
-        """Return statuses as a column; what is one already is returned as it is."""
+        """Return statuses as a column: the same object where they are one."""
         if isinstance(statuses, StatusColumn):
             return statuses
         gatherer = StatusGatherer(len(statuses))
@@ -37,13 +37,13 @@ class StatusColumn(Sequence[str]):
         return len(self.numbers)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> StatusColumn: ...
-    def __getitem__(self, place: int | slice) -> str | StatusColumn:
-        if isinstance(place, slice):
-            return StatusColumn(self.words, self.numbers[place])
-        return self.words[self.numbers[place]]
+    def __getitem__(self, index: slice) -> StatusColumn: ...
+    def __getitem__(self, index: int | slice) -> str | StatusColumn:
+        if isinstance(index, slice):
+            return StatusColumn(self.words, self.numbers[index])
+        return self.words[self.numbers[index]]
 
     def __iter__(self) -> Iterator[str]:
         for rows in row_blocks(len(self)):
@@ -58,7 +58,7 @@ class StatusColumn(Sequence[str]):
         return repr(list(self))
 
     def replaced(self, is_replaced: np.ndarray, word: str) -> StatusColumn:
-        """Return another column that has this word in some places, (N,) bool."""
+        """Return a new column with this word where `is_replaced` is true, (N,) bool."""
         words = [*self.words, *({word} - set(self.words))]
         numbers = empty(len(self), np.uint8)
         for rows in row_blocks(len(self)):
@@ -67,14 +67,14 @@ class StatusColumn(Sequence[str]):
 
 
 class StatusGatherer:
-    """Takes so many words at most, batch by batch; they are numbered in the order of their first mention."""
+    """Gathers up to `max_rows` words, batch by batch; words are numbered in the order of their first mention."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_rows: int) -> None:
         self._words: dict[str, int] = {}
-        self._numbers, self._n_rows = empty(most, np.uint8), 0
+        self._numbers, self._n_rows = empty(max_rows, np.uint8), 0
 
     def extend(self, statuses: Sequence[str]) -> None:
-        """Take some words; of all that were taken no more than 256 may differ."""
+        """Append words; there may be at most 256 different ones in all."""
         for status in dict.fromkeys(statuses):
             self._words.setdefault(status, len(self._words))
         numbers = np.fromiter(map(self._words.__getitem__, statuses), dtype=np.uint8, count=len(statuses))
@@ -82,7 +82,7 @@ class StatusGatherer:
         self._n_rows += len(numbers)
 
     def column(self) -> StatusColumn:
-        """Return all."""
+        """Return all words that were appended."""
         return StatusColumn(list(self._words), self._numbers[: self._n_rows])
 
 

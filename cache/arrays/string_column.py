@@ -1,4 +1,4 @@
-"""A column of strings in two arrays, as Arrow and the cache keep it: a string takes its bytes and eight more."""
+"""`StringColumn`: strings in two arrays, as Arrow and the cache keep them; one takes its bytes and eight more."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ BLOCK_ROWS = 4096  # decoded at once
 
 
 class StringColumn(Sequence[str]):
-    """N strings, made when they are asked for. Equal to any sequence of the same strings.
+    """N strings, decoded when they are read. Equal to any sequence of the same strings.
 
     Shape:
         utf8: (bytes,) uint8
-        offset: (N + 1,) int64, where each begins
+        offset: (N + 1,) int64, where each string begins, and where the last ends
     """
 
     def __init__(self, utf8: np.ndarray, offset: np.ndarray) -> None:
@@ -32,14 +32,14 @@ class StringColumn(Sequence[str]):
         return len(self.offset) - 1
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if not isinstance(place, slice):
-            row = range(len(self))[place]
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if not isinstance(index, slice):
+            row = range(len(self))[index]
             return self._decoded(row, row + 1)[0]
-        rows = range(len(self))[place]
+        rows = range(len(self))[index]
         if rows.step != 1:
             return [self[row] for row in rows]
         return self._decoded(rows.start, rows.stop) if rows else []
@@ -65,29 +65,29 @@ class StringColumn(Sequence[str]):
 
     @property
     def n_filled(self) -> int:
-        """How many are more than blanks; those that begin with a sign of ASCII are not looked at."""
+        """How many strings are more than blanks; one that begins with a visible ASCII letter need not be decoded."""
         n_filled = 0
         for block in row_blocks(len(self)):
             rows = block.start + np.flatnonzero(np.diff(self.offset[block.start : block.stop + 1]))
-            first = self.utf8[self.offset[rows]]
-            unclear = rows[(first <= ord(" ")) | (first >= 127)]
+            first_bytes = self.utf8[self.offset[rows]]
+            unclear = rows[(first_bytes <= ord(" ")) | (first_bytes >= 127)]
             n_filled += len(rows) - sum(not self[row].strip() for row in unclear.tolist())
         return n_filled
 
     def _decoded(self, start: int, stop: int) -> list[str]:
-        bounds = self.offset[start : stop + 1]
-        whole = self.utf8[bounds[0] : bounds[-1]].tobytes()
-        places = (bounds - bounds[0]).tolist()
-        if whole.isascii():
-            text = whole.decode("ascii")
-            return [text[begin:end] for begin, end in pairwise(places)]
-        return [whole[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairwise(places)]
+        offsets = self.offset[start : stop + 1]
+        content = self.utf8[offsets[0] : offsets[-1]].tobytes()
+        bounds = (offsets - offsets[0]).tolist()
+        if content.isascii():
+            text = content.decode("ascii")
+            return [text[begin:end] for begin, end in pairwise(bounds)]
+        return [content[begin:end].decode("utf-8", "surrogateescape") for begin, end in pairwise(bounds)]
 
 
 class ColumnGatherer:
-    """Takes cells batch by batch, and keeps them as a column; a list where one is not Unicode, or more than a string.
+    """Gathers cells batch by batch into a column, or a list where a cell is not Unicode or not a plain `str`.
 
-    More is a place inside a file, or a list of pictures.
+    Cells of subclasses of `str` are those that say more, such as a range inside a file.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class ColumnGatherer:
         self._cells: list[str] | None = None
 
     def extend(self, cells: Sequence[str]) -> None:
-        """Take some cells."""
+        """Append cells."""
         column = None if self._cells is not None else _encoded(cells)
         if column is not None:
             self._utf8.extend(column.utf8)
@@ -109,20 +109,20 @@ class ColumnGatherer:
         self._cells.extend(cells)
 
     def column(self) -> Sequence[str]:
-        """Return all cells; it can take no more of them."""
+        """Return all cells; none can be appended afterwards."""
         if self._cells is not None:
             return self._cells
         return StringColumn(self._utf8.array(), self._offsets.array())
 
 
 def take_cells(cells: Sequence[str], rows: Sequence[int]) -> Sequence[str]:
-    """Return the cells in some rows, kept as they were."""
-    some = [cells[row] for row in rows]
-    return (_encoded(some) or some) if isinstance(cells, StringColumn) else some
+    """Return the cells in some rows: as a column where `cells` are one, else as a list."""
+    taken_cells = [cells[row] for row in rows]
+    return (_encoded(taken_cells) or taken_cells) if isinstance(cells, StringColumn) else taken_cells
 
 
 def sorted_hashes(cells: Sequence[str]) -> np.ndarray:
-    """Return a hash of each cell, sorted, (N,) int64; in this process alone cells that are alike have the same."""
+    """Return a hash of each cell, sorted, (N,) int64; the hash of a cell is another one in another process."""
     hashes = empty(len(cells), np.int64)
     for rows in row_blocks(len(cells)):
         hashes[rows] = np.fromiter(map(hash, cells[rows]), dtype=np.int64, count=rows.stop - rows.start)
@@ -131,7 +131,7 @@ def sorted_hashes(cells: Sequence[str]) -> np.ndarray:
 
 
 def _encoded(cells: Sequence[str]) -> StringColumn | None:
-    """Return the cells as a column; None where one is not Unicode, or more than a string."""
+    """Return the cells as a column; None where one is not Unicode, or not a plain `str`."""
     if set(map(type, cells)) - {str}:
         return None
     text = "".join(cells)

@@ -1,8 +1,8 @@
 """Addresses of objects: ``s3://bucket/key``, and paths that may be one.
 
-A path of pathlib has one slash where a URL has two. So an address is also known as ``s3:/bucket/key``, which no file is
-called in practice, and a `StoragePath` shows the URL that it was made from. What pathlib would change in a key (``//``,
-``/./``, a slash at the end) is in no address that is read or written.
+A path of pathlib has one slash where a URL has two. So ``s3:/bucket/key``, which no file is called in practice, is an
+address, too, and the text of a `StoragePath` is the URL that it was made from. No address that is read or written has
+in its key what pathlib would change (``//``, ``/./``, a slash at the end).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class StoragePath(PosixPath):
     """
 
     def __str__(self) -> str:
-        return _URL.sub(r"\1://", super().__str__(), count=1) if is_address(super().__str__()) else super().__str__()
+        text = super().__str__()
+        return _URL.sub(r"\1://", text, count=1) if is_address(text) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def address_of(path: str | os.PathLike[str]) -> Address:
         CloudError: it names no bucket, or has credentials in it, which the message does not show.
     """
     text = str(path)
-    scheme, _, rest = text.partition(":")
-    bucket, _, key = rest.lstrip("/").partition("/")
+    scheme, _, location = text.partition(":")
+    bucket, _, key = location.lstrip("/").partition("/")
     if "@" in bucket or ":" in bucket or _SECRET.search(text):
         raise CloudError(
             f"Expected {scheme}://BUCKET/KEY without credentials, got a URL with a name, a password or a signature in "
@@ -76,12 +77,12 @@ def address_of(path: str | os.PathLike[str]) -> Address:
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file without links, which a rename would replace; an object's address as it is."""
+    """Return the path of a file with its links followed, as a rename would replace them; an address as it is."""
     return StoragePath(path) if is_address(path) else Path(path).resolve()
 
 
 def local_only(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file without links.
+    """Return the path of a file with its links followed.
 
     Raises:
         CloudError: it is the address of an object.

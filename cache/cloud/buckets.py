@@ -17,7 +17,7 @@ from cache.errors import CloudError
 
 __all__ = ["Bucket", "ConflictError", "ObjectFacts", "open_bucket"]
 
-MOST_FAILED = 40  # reads in a row, after which the bucket itself is asked for
+MOST_FAILED = 40  # reads in a row, after which a readable object is tried, to see whether the bucket is the reason
 PIECE_BYTES = 2**25  # of an object that is written in pieces, of which there may be 10,000
 
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
@@ -27,7 +27,7 @@ _CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
 
 
 class _UnansweredError(CloudError):
-    """The server did not answer; `is_final` says whether it was asked for as often as `stores.RETRY` permits."""
+    """The server did not answer; `is_final` says whether it was asked as often as `stores.RETRY` permits."""
 
     is_final = True
 
@@ -36,8 +36,8 @@ class ConflictError(CloudError):
     """The object is there already, or is another one than was expected."""
 
 
-def _tries() -> Iterator[int]:
-    """Count the tries that `stores.RETRY` permits, in number and in time since the first failed; that one is 0."""
+def _permitted_tries() -> Iterator[int]:
+    """Yield 0, 1, … for each try that `stores.RETRY` permits, by their number and the time since the first failed."""
     yield 0
     ends = time.monotonic() + stores.RETRY["retry_timeout"].total_seconds()
     for n in range(1, stores.RETRY["max_retries"] + 1):
@@ -46,16 +46,16 @@ def _tries() -> Iterator[int]:
         yield n
 
 
-def _again(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that asks again where obstore did not, as where an answer was cut off in the middle.
+def _retried(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that retries where obstore does not, as where an answer was cut off in the middle.
 
-    Who writes with a condition may so be told of a conflict with what was written the first time.
+    A conditional write that is retried may be refused because of what the first try wrote.
     """
 
     @functools.wraps(method)
-    def asking(*args: Any, **options: Any) -> Any:
+    def retrying(*args: Any, **options: Any) -> Any:
         unanswered: Exception = AssertionError("there is a first try")
-        for _ in _tries():
+        for _ in _permitted_tries():
             try:
                 return method(*args, **options)
             except _UnansweredError as error:
@@ -64,7 +64,7 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
                 unanswered = error
         raise unanswered
 
-    return asking
+    return retrying
 
 
 class Bucket:
@@ -84,15 +84,15 @@ class Bucket:
         self.name = name
         self.url = f"{scheme}://{name}"
         self._variables = stores.SCHEMES[scheme][1]
-        self._n_failed = 0  # reads, one after the other
-        self._readable_key = ""  # of an object that was read
+        self._n_failed = 0  # reads in a row
+        self._readable_key = ""  # of the object that was read last
 
     def trust(self, key: str) -> None:
         """Note that an object was read."""
         self._n_failed, self._readable_key = 0, key
 
     def doubt(self, error: CloudError) -> None:
-        """Note that one was not; raise the error where so many were not in a row that it cannot be for their sake.
+        """Note that an object was not read; raise the error where so many failed that the bucket must be the reason.
 
         Raises:
             CloudError: the object that was read last cannot be had any more either, or none ever was.
@@ -107,13 +107,13 @@ class Bucket:
                 raise error from None
             self._n_failed = 0
 
-    @_again
+    @_retried
     def head(self, key: str) -> ObjectFacts:
-        """Return what there is to know of an object without reading it."""
+        """Return the facts of an object, which is not read."""
         with self._asking(key):
             return facts_in(self._obstore.head(self._store, key))
 
-    @_again
+    @_retried
     def get(self, key: str, *, most_bytes: int | None = None) -> tuple[ObjectFacts, bytes]:
         """Return an object, without its bytes where they are more than `most_bytes`."""
         with self._asking(key):
@@ -126,40 +126,39 @@ class Bucket:
             raise self._silent(key, "the answer was cut off", is_final=False)
         return facts, content
 
-    @_again
+    @_retried
     def get_range(self, key: str, start: int, end: int, *, etag: str) -> bytes:
         """Return bytes in the middle of an object.
 
         Raises:
             ConflictError: it is another object by now.
         """
+        options: Any = {"range": (start, end), "if_match": etag}
         with self._asking(key):
-            content = bytes(
-                self._obstore.get(self._store, key, options={"range": (start, end), "if_match": etag}).bytes()
-            )
+            content = bytes(self._obstore.get(self._store, key, options=options).bytes())
         if len(content) != end - start:
             raise self._silent(key, "the answer was cut off", is_final=False)
         return content
 
-    @_again
+    @_retried
     def put(self, key: str, content: Any, *, replaces: ObjectFacts | None = None) -> ObjectFacts:
-        """Write an object in one request: where there is none, or in place of the one that `replaces` tells of.
+        """Write an object in one request: where there is none, or in place of the one with the facts `replaces`.
 
         Raises:
             ConflictError: there is one, or another one.
         """
         mode: Any = "create"
         if replaces is not None:
-            known = {"e_tag": replaces.etag, "version": replaces.version}
-            mode = {name: value for name, value in known.items() if value}
+            conditions = {"e_tag": replaces.etag, "version": replaces.version}
+            mode = {name: value for name, value in conditions.items() if value}
         with self._asking(key):
             answer = self._obstore.put(self._store, key, content, mode=mode, use_multipart=False)
         return ObjectFacts(quoted_tag(answer["e_tag"]), memoryview(content).nbytes, answer["version"])
 
     def put_pieces(self, key: str, pieces: Iterable[bytes], *, check: Callable[[], object]) -> None:
-        """Write an object of any size, whatever stands there; it is there whole at the end, or not at all.
+        """Write an object of any size in place of any other; it is there whole at the end, or not at all.
 
-        `check` is called when all pieces are there and before they become the object, and may raise what forbids it.
+        `check` is called when all pieces are sent, before they become the object, and may raise an error to prevent it.
         """
         with self._asking(key):
             writer = self._obstore.open_writer(self._store, key, buffer_size=PIECE_BYTES, max_concurrency=4)
@@ -168,41 +167,42 @@ class Bucket:
             check()
             writer.close()
 
-    @_again
+    @_retried
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; those that are not there are no error, but keys are by which none could be asked for."""
+        """Remove objects, if they are there; a key that obstore cannot ask for is a `CloudError`."""
         if not keys:
             return
         try:
             with self._asking(keys[0]):
                 self._obstore.delete(self._store, list(keys))
             return
-        except (FileNotFoundError, TypeError):  # Azure stops at one that is not there, obstore at an odd one
-            odd = []
+        except (FileNotFoundError, TypeError):  # Azure stops at a missing object, obstore at an impossible key
+            impossible_keys = []
         for key in keys:
             try:
                 with self._asking(key):
                     self._obstore.delete(self._store, key)
-            except TypeError:  # so obstore calls a key with two slashes in a row, or no Unicode
-                odd.append(key)
+            except TypeError:  # what obstore raises for a key with two slashes in a row, or no Unicode
+                impossible_keys.append(key)
             except FileNotFoundError:
                 continue
-        if odd:
-            raise CloudError(f"{self._url(odd[0])} has a name that no request may have: remove it there.")
+        if impossible_keys:
+            raise CloudError(f"{self._url(impossible_keys[0])} has a name that no request may have: remove it there.")
 
     def list(self, prefix: str) -> Iterator[tuple[str, ObjectFacts]]:
         """Yield all objects whose keys begin with `prefix` and a slash, in order."""
-        last: str | None = None
+        last_key: str | None = None
         unanswered: Exception = AssertionError("there is a first try")
-        tries = _tries()
+        tries = _permitted_tries()
         while next(tries, None) is not None:
             try:
                 with self._asking(prefix):
-                    for batch in self._obstore.list(self._store, prefix or None, offset=last):
+                    for batch in self._obstore.list(self._store, prefix or None, offset=last_key):
                         for meta in batch:
-                            last = meta["path"]
-                            yield last, facts_in(meta)
-                        next(tries := _tries())  # what fails from here on is the next page
+                            last_key = meta["path"]
+                            yield last_key, facts_in(meta)
+                        tries = _permitted_tries()  # anew for the next page
+                        next(tries)
                 return
             except _UnansweredError as error:
                 if error.is_final:
@@ -230,7 +230,7 @@ class Bucket:
             raise self._named(key, str(error)) from _bare(error)
 
     def _named(self, key: str, text: str) -> CloudError:
-        """Return the error of ours for what obstore says."""
+        """Return our error for the text of one of obstore's."""
         status = match[1] if (match := _STATUS.search(text)) else ""
         code = match[1] or match[2] if (match := _CODE.search(text)) else ""
         reason = " ".join(filter(None, (status, code)))
@@ -257,7 +257,8 @@ class Bucket:
                 "has a role."
             )
         reason = reason or ("timed out" if "timed out" in text else "no connection")
-        n_retries = int(match[1]) if (match := _RETRIES.search(text)) else 0  # a cut answer ends them before their time
+        # Fewer retries than permitted where an answer was cut off: `_retried` goes on.
+        n_retries = int(match[1]) if (match := _RETRIES.search(text)) else 0
         return self._silent(key, reason, is_final=n_retries >= stores.RETRY["max_retries"])
 
     def _silent(self, key: str, reason: str, *, is_final: bool) -> CloudError:
@@ -288,7 +289,7 @@ def open_bucket(address: Address) -> Bucket:
 
 @functools.lru_cache(maxsize=64)
 def _open_bucket(scheme: str, name: str, _environment: frozenset[tuple[str, str]]) -> Bucket:
-    """Return a bucket; the environment is what a store reads, so that what one read before is not taken for it."""
+    """Return a bucket, the same one while the environment, from which stores read credentials, is the same."""
     return Bucket(stores.make_store(scheme, name), scheme, name)
 
 

@@ -1,8 +1,8 @@
 """The files beside a cache in a bucket: hints of pictures' keys, and the list of failures.
 
-They are put there so that another machine need not read all pictures anew. The hints of a shard, which has seen some of
-the pictures alone, wait among the parts, as ``<cache>.journal/<shard>.hints``, until whoever writes the cache has taken
-them in: fetched to where `cache.journal.shards.take_shard` puts those of shards on this disk.
+They are put there so that another machine need not read all pictures anew. The hints of a shard are of its share of the
+pictures alone. They wait among the parts, as ``<cache>.journal/<shard>.hints``, until the cache's writer takes them:
+they are fetched to where `cache.journal.shards.take_shard` puts those of shards on this disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HINTS, FAILURES = ".hints", ".failures.csv"  # behind the cache's name
 
 
 class FilesBeside:
-    """The files of a mirror, in whose `folder` the journal is, and of the cache or of a `shard`."""
+    """The files beside a mirror's cache, or those of a `shard`; `folder` is that of the mirror's journal."""
 
     def __init__(self, copy: LocalCopy, cache_path: Path, folder: Path, *, shard: str | None) -> None:
         key = copy.address.key
@@ -29,23 +29,24 @@ class FilesBeside:
         self._folder = folder
         self._journal_key = f"{key}.journal"
         self._hints_path = cache_path.with_name(f"{cache_path.name}{HINTS}")
-        self._paths = {f"{self._journal_key}/{shard}{HINTS}": self._hints_path}  # by their objects' keys
-        if shard is None:
+        self._is_of_shard = shard is not None
+        if shard is not None:
+            self._paths = {f"{self._journal_key}/{shard}{HINTS}": self._hints_path}  # by the keys of their objects
+        else:
             failures_path = cache_path.with_name(f"{cache_path.name}{FAILURES}")
             self._paths = {f"{key}{HINTS}": self._hints_path, f"{key}{FAILURES}": failures_path}
-        self._is_of_shard = shard is not None
-        self._before: dict[str, bytes | None] = {}  # nothing until they are fetched
-        self._of_shards: dict[str, Path] = {}  # the hints that shards have left, by their objects' keys
+        self._fetched_contents: dict[str, bytes | None] = {}  # by key; empty until `fetch`
+        self._shard_hints: dict[str, Path] = {}  # the hints that shards have left, by key
 
     def fetch(self) -> None:
         """Take over the hints of another machine where this one has none, and those that shards have left."""
         if facts_of(self._hints_path) is None:
             self._fetch(f"{self._copy.address.key}{HINTS}", self._hints_path)
-        self._before = {key: _content(path) for key, path in self._paths.items()}
+        self._fetched_contents = {key: _content(path) for key, path in self._paths.items()}
         if not self._is_of_shard:
             keys = [key for key, _ in self._copy.bucket.list(self._journal_key) if key.endswith(HINTS)]
-            self._of_shards = {key: self._folder / key.rpartition("/")[2] for key in keys}
-            for key, path in self._of_shards.items():
+            self._shard_hints = {key: self._folder / key.rpartition("/")[2] for key in keys}
+            for key, path in self._shard_hints.items():
                 self._fetch(key, path)
 
     def _fetch(self, key: str, path: Path) -> None:
@@ -54,20 +55,21 @@ class FilesBeside:
             write_aside(path, lambda aside: aside.write_bytes(content), folder=self._folder)
 
     def send(self) -> None:
-        """Put what has changed into the bucket; who put others there meanwhile has as good ones."""
-        for key, before in self._before.items():
-            if (content := _content(self._paths[key])) != before:
-                with suppress(ConflictError):
+        """Put the files that have changed into the bucket, unless another machine changes them at the same time."""
+        for key, fetched_content in self._fetched_contents.items():
+            content = _content(self._paths[key])
+            if content != fetched_content:
+                with suppress(ConflictError):  # the other machine's are as good
                     self._send(key, content)
-        self._copy.bucket.delete([key for key, path in self._of_shards.items() if facts_of(path) is None])
+        self._copy.bucket.delete([key for key, path in self._shard_hints.items() if facts_of(path) is None])
 
     def _send(self, key: str, content: bytes | None) -> None:
-        others: ObjectFacts | None = None
+        stored_facts: ObjectFacts | None = None
         with suppress(FileNotFoundError):
-            others = self._copy.bucket.head(key)
+            stored_facts = self._copy.bucket.head(key)
         if content is not None:
-            self._copy.bucket.put(key, content, replaces=others)
-        elif others is not None:
+            self._copy.bucket.put(key, content, replaces=stored_facts)
+        elif stored_facts is not None:
             self._copy.bucket.delete([key])
 
 

@@ -1,9 +1,9 @@
 """Copies on the local disk of objects that are read again and again: caches, and catalogues.
 
-They stand in a folder for each object below ``$XDG_CACHE_HOME/embed-once`` (``~/.cache/embed-once``). Beside a copy
-``<name>.json`` says which object it is of, by its tag, and which file the copy was. A copy is taken for the object if
-both are still so; otherwise it is fetched aside, checked for its size, and put in place by a rename. So whatever is
-killed in between leaves a copy that is fetched again. No copy is ever written to.
+Each object has a folder below ``$XDG_CACHE_HOME/embed-once`` (``~/.cache/embed-once``). Beside a copy, ``<name>.json``
+has the tag of the object that it is of, and the identity of the copy's file. A copy is used if both are still the same;
+otherwise the object is fetched aside, checked for its size, and put in place by a rename. So a process that is killed
+in between leaves a copy that is fetched again. No copy is ever written to.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("embed_once")
 PIECE_BYTES = 2**24  # fetched by one request
 N_TOGETHER = 8  # requests, so that a fetch has at most 128 MB in memory
 ATTEMPTS = 5  # to fetch an object that is replaced meanwhile
-TOLD_BYTES = 2**26  # of a copy whose fetching takes so long that it is told
+LOGGED_BYTES = 2**26  # a fetch of more is logged, as it takes long
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME")
 
 
@@ -61,15 +61,15 @@ class LocalCopy:
         self.folder = user_folder() / digest
         self.path = self.folder / address.name
         self._facts_path = self.folder / f"{address.name}.json"
-        self.facts = ObjectFacts("", 0)  # of the object that the copy was last seen to be of
+        self.facts = ObjectFacts("", 0)  # of the object that the copy is of, as last checked
 
     @property
     def bucket(self) -> Bucket:
         """The bucket that the object is in."""
         return open_bucket(self.address)
 
-    def fetch(self, second: Path | None = None) -> Path:
-        """Bring the copy up to date and return its path; where `second` is given, it is one more name of the same file.
+    def fetch(self, link_path: Path | None = None) -> Path:
+        """Bring the copy up to date and return its path; `link_path` becomes a second name of the same file.
 
         Raises:
             FileNotFoundError: there is no such object.
@@ -81,29 +81,29 @@ class LocalCopy:
             except FileNotFoundError:
                 self.bucket.get(self.address.key, most_bytes=0)  # which tells whether the bucket itself is not there
                 raise
-            if second is None and self._is_of(facts):
+            if link_path is None and self._is_of(facts):
                 return self.path
             with suppress(ConflictError), self._locked():
                 if not self._is_of(facts):
                     self._fetch(facts)
-                if second is not None:
-                    _second_name(self.path, second, folder=self.folder)
+                if link_path is not None:
+                    _link(self.path, link_path, folder=self.folder)
                 return self.path
         raise CloudError(f"{self.address} was replaced again and again while it was fetched. Type the same line again.")
 
     def _is_of(self, facts: ObjectFacts) -> bool:
-        """Return whether the copy is of the object with this tag, and the file that was put there for it."""
+        """Return whether the copy is of the object with these facts, and its file is the one that was fetched."""
         with suppress(OSError, ValueError):
-            kept = json.loads(self._facts_path.read_text(encoding="utf-8"))
-            if facts.etag and kept == self._about(facts):
+            noted = json.loads(self._facts_path.read_text(encoding="utf-8"))
+            if facts.etag and noted == self._about(facts):
                 self.facts = facts
                 return True
         return False
 
     def adopt(self, path: Path, facts: ObjectFacts) -> None:
-        """Make a file, to which nobody ever writes, the copy of the object with these facts."""
+        """Make a file that nobody writes to the copy of the object with these facts."""
         with self._locked():
-            _second_name(path, self.path, folder=self.folder)
+            _link(path, self.path, folder=self.folder)
             self._note(facts)
 
     @contextmanager
@@ -131,17 +131,18 @@ class LocalCopy:
         return {"url": str(self.address), "etag": facts.etag, "n_bytes": facts.n_bytes, "file": identity}
 
     def _fetch(self, facts: ObjectFacts) -> None:
-        if facts.n_bytes > TOLD_BYTES:
+        if facts.n_bytes > LOGGED_BYTES:
             log.info("%s is fetched (%.0f MB).", self.address, facts.n_bytes / 1e6)
         write_aside(self.path, lambda aside: self._write_pieces(aside, facts), folder=self.folder)
         self._note(facts)
 
     def _write_pieces(self, aside: Path, facts: ObjectFacts) -> None:
-        free = os.statvfs(self.folder)
-        if free.f_bavail * free.f_frsize < facts.n_bytes:
+        disk = os.statvfs(self.folder)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes < facts.n_bytes:
             raise CloudError(
                 f"Expected {facts.n_bytes / 1e6:.1f} MB of free space in {self.folder} for a copy of {self.address}, "
-                f"got {free.f_bavail * free.f_frsize / 1e6:.1f} MB. Free some, or set XDG_CACHE_HOME to another disk."
+                f"got {free_bytes / 1e6:.1f} MB. Free some, or set XDG_CACHE_HOME to another disk."
             )
         bucket, key = self.bucket, self.address.key
         with aside.open("wb") as file:
@@ -162,19 +163,18 @@ class LocalCopy:
             raise CloudError(f"{self.address} was not fetched whole. Type the same line again.")
 
 
-def _second_name(path: Path, second: Path, *, folder: Path) -> None:
-    """Give a file, to which nobody ever writes, a second name; `folder` is where it gets a third for a moment.
+def _link(path: Path, link_path: Path, *, folder: Path) -> None:
+    """Give a file that nobody writes to a second name, first aside in `folder`; a copy where the disk has no links.
 
-    Where the disk knows no second names, it is a copy. A rename of one name to another of the same file does nothing
-    and leaves both, so that what is so already is left as it is.
+    A file that has the second name already is left alone: a rename between two names of one file would leave both.
     """
-    if facts_of(second) is None or not os.path.samefile(path, second):
-        write_aside(second, lambda aside: _link(path, aside), folder=folder)
 
+    def link_aside(aside: Path) -> None:
+        aside.unlink(missing_ok=True)
+        try:
+            os.link(path, aside)
+        except OSError:
+            shutil.copyfile(path, aside)
 
-def _link(path: Path, aside: Path) -> None:
-    aside.unlink(missing_ok=True)
-    try:
-        os.link(path, aside)
-    except OSError:
-        shutil.copyfile(path, aside)
+    if facts_of(link_path) is None or not os.path.samefile(path, link_path):
+        write_aside(link_path, link_aside, folder=folder)

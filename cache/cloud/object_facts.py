@@ -10,7 +10,7 @@ __all__ = ["ObjectFacts", "facts_in", "quoted_tag"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What a store tells of an object; the tag is another one when its bytes are."""
+    """What a store tells of an object; objects of other bytes have other tags."""
 
     etag: str
     n_bytes: int

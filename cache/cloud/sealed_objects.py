@@ -3,12 +3,12 @@
 Up to `LARGEST_PUT` bytes, that is one request, which the store refuses where the object has another tag by then: of two
 that seal at once, exactly one succeeds, and the other is told.
 
-A larger cache goes there in pieces, and obstore cannot make the last request of these depend on a tag. So whoever
-wants to replace the cache of some tag first puts a claim on it, ``<cache>.journal/claim-<digest of the tag>``, which
-only one can have, then looks whether the tag is still the same, and looks once more when all pieces are there. So large
-ones never replace each other. What is left open: a cache of less than `LARGEST_PUT` bytes that is sealed within the
-moment between that last look and the end of the upload would be replaced. A claim of a machine that was lost stays, and
-its removal is a person's to decide: the error says what to remove.
+A larger cache is sent in pieces, and obstore cannot make the last request of these depend on a tag. So a process that
+replaces the cache of some tag first puts a claim on it, ``<cache>.journal/claim-<digest of the tag>``, which only one
+can have, then checks that the tag is still the same, and checks it again when all pieces are sent. So large caches
+never replace each other. What remains open: a cache of less than `LARGEST_PUT` bytes that is sealed in the moment
+between that last check and the end of the upload would be replaced. A claim of a machine that was lost stays, and its
+removal is a person's to decide: the error says what to remove.
 
 Readers see the old object or the new one, always whole: both ways put an object in place at once.
 """
@@ -39,17 +39,17 @@ def check_conditional_writes(bucket: Bucket, key: str) -> None:
     """
     probe = f"{key}.journal/probe-{uuid.uuid4().hex}"
     try:
-        first = _written(bucket, probe, b"1", replaces=None)
+        first_facts = _put_probe(bucket, probe, b"1", replaces=None)
     except CloudError as error:
         raise CloudError(
             f"Expected a bucket that can be written, to keep a cache in it. {error} Or name another cache with -o."
         ) from error.__cause__
     try:
-        second = _written(bucket, probe, b"2", replaces=first)
-        is_refused = all(_is_refused(bucket, probe, facts) for facts in (None, first))
+        second_facts = _put_probe(bucket, probe, b"2", replaces=first_facts)
+        is_refused = all(_is_refused(bucket, probe, facts) for facts in (None, first_facts))
     finally:
         bucket.delete([probe])
-    if not is_refused or second.etag == first.etag:
+    if not is_refused or second_facts.etag == first_facts.etag:
         raise CloudError(
             f"Expected {bucket.url} to refuse to write an object that is there already (If-None-Match, If-Match), but "
             "it wrote it: two machines could overwrite each other's work. Use a store that honours conditional writes, "
@@ -57,13 +57,13 @@ def check_conditional_writes(bucket: Bucket, key: str) -> None:
         )
 
 
-def _written(bucket: Bucket, probe: str, content: bytes, *, replaces: ObjectFacts | None) -> ObjectFacts:
-    """Write an object whose name nobody else knows, and whose conflicts are with our own writing unanswered before."""
+def _put_probe(bucket: Bucket, probe: str, content: bytes, *, replaces: ObjectFacts | None) -> ObjectFacts:
+    """Write an object whose name nobody else knows, so that a conflict is with our own try that was not answered."""
     try:
         return bucket.put(probe, content, replaces=replaces)
     except ConflictError:
-        facts, written = bucket.get(probe)
-        if written != content:
+        facts, stored_content = bucket.get(probe)
+        if stored_content != content:
             raise
         return facts
 
@@ -77,9 +77,9 @@ def _is_refused(bucket: Bucket, probe: str, replaces: ObjectFacts | None) -> boo
 
 
 def put_cache(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | None, owner: str) -> ObjectFacts:
-    """Put a sealed cache where the one that it `replaces` is, or none; return what the store tells of it.
+    """Put a sealed cache in place of the one that it `replaces`, or where there is none; return its facts.
 
-    `owner` is the name of who seals on this machine, by which a claim is known again.
+    `owner` names what seals on this machine, so that its own claims are recognised.
 
     Raises:
         ConflictError: another cache is there by now.
@@ -95,8 +95,7 @@ def put_cache(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | N
 def _put_large(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | None, owner: str) -> ObjectFacts:
     etag = None if replaces is None else replaces.etag
     claim = f"{key}.journal/claim-{hashlib.sha256((etag or '').encode()).hexdigest()[:32]}"
-    name = f"{owner} on {socket.gethostname()}".encode()
-    _claim(bucket, key, claim, name)
+    _claim(bucket, key, claim, claimant=f"{owner} on {socket.gethostname()}".encode())
     try:
         _check_tag(bucket, key, etag)
         with path.open("rb") as file:
@@ -110,31 +109,36 @@ def _put_large(bucket: Bucket, key: str, path: Path, *, replaces: ObjectFacts | 
     return facts
 
 
-def _claim(bucket: Bucket, key: str, claim: str, name: bytes) -> None:
-    """Put a claim, or find the one that a process of this mirror, which was killed, left.
+def _claim(bucket: Bucket, key: str, claim: str, *, claimant: bytes) -> None:
+    """Put a claim, unless the same claimant has left it there when it was killed.
 
     Raises:
-        CloudError: there is somebody else's.
+        CloudError: another process has the claim.
     """
     while True:
         try:
-            bucket.put(claim, name)
+            bucket.put(claim, claimant)
             return
         except ConflictError:
             with suppress(FileNotFoundError):  # it was taken back meanwhile
-                other = bucket.get(claim, most_bytes=2**16)[1]
-                if other == name:
+                holder = bucket.get(claim, most_bytes=2**16)[1]
+                if holder == claimant:
                     return
                 raise CloudError(
-                    f"{other.decode(errors='replace')} is sealing {bucket.url}/{key}. Wait for it, or if it is gone, "
+                    f"{holder.decode(errors='replace')} is sealing {bucket.url}/{key}. Wait for it, or if it is gone, "
                     f"remove {bucket.url}/{claim} and type the same line again. All vectors are in the bucket."
                 ) from None
 
 
 def _check_tag(bucket: Bucket, key: str, etag: str | None) -> None:
+    """Check that the object still has this tag; None: that there is none.
+
+    Raises:
+        ConflictError: it has another one.
+    """
     try:
-        found = bucket.head(key).etag
+        current_etag = bucket.head(key).etag
     except FileNotFoundError:
-        found = None
-    if found != etag:
+        current_etag = None
+    if current_etag != etag:
         raise ConflictError(f"Expected {bucket.url}/{key} to be as it was, got another object.")

@@ -20,8 +20,8 @@ SCHEMES = {
 }
 VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")  # what obstore reads begins so
 
-# A request that fails by the server or the line is sent again for three minutes. One that gets no byte for half a
-# minute has failed; a large one may take long in all.
+# A request that fails because of the server or the network is sent again for three minutes. One that gets no byte for
+# half a minute has failed; a large one may take longer in all.
 RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
 CLIENT: dict[str, Any] = {"timeout": "10m", "connect_timeout": "5s", "read_timeout": "30s"}
 
@@ -51,16 +51,16 @@ def make_store(scheme: str, name: str) -> Any:
 
 
 def _profile() -> dict[str, Any]:
-    """Return who provides the credentials of a profile in ``~/.aws``, where there are any and none in the environment.
+    """Return obstore's option for the credentials of a profile in ``~/.aws``; none where the environment has some.
 
     Raises:
         CloudError: a profile is named, and boto3, which reads them, is not installed.
     """
-    named = "AWS_PROFILE" in os.environ
-    if "AWS_ACCESS_KEY_ID" in os.environ or not (named or Path("~/.aws/credentials").expanduser().is_file()):
+    is_named = "AWS_PROFILE" in os.environ
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (is_named or Path("~/.aws/credentials").expanduser().is_file()):
         return {}
     if find_spec("boto3") is None:
-        if named:
+        if is_named:
             raise CloudError("AWS_PROFILE needs the package boto3: pip install boto3, or set AWS_ACCESS_KEY_ID.")
         return {}
     from botocore.exceptions import BotoCoreError

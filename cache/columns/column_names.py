@@ -21,23 +21,24 @@ __all__ = [
     "usual_columns",
 ]
 
-# What may stand around a usual name and changes nothing: of forms, and the namespaces of feeds.
+# What may stand around a usual name without changing it: the marks of forms, and the namespaces of feeds.
 SYMBOLS = " \t*:#"
 NAMESPACES = ("g", "og", "dc")
 NOTES = tuple(form.format(word) for word in ("required", "optional", "mandatory") for form in ("({})", "[{}]"))
 LONGEST_NAME = 100  # letters
 
-ALIKE = 0.8  # of difflib's ratio, from which on a name is taken for another one that is mistyped
+ALIKE = 0.8  # difflib's ratio from which on a name is taken for a mistyped other one
 
-LEAST_FILLED = {"label": 0.1}  # of the fullest of a role, or a column is passed over: labels may stand in few rows
+# A column less filled than this share of a role's fullest is passed over; labels may stand in few rows.
+LEAST_FILLED = {"label": 0.1}
 USUALLY_FILLED = 0.5
 
-MOST_SLIPS = 2  # letters of a name that are missing, too many or others
+MOST_SLIPS = 2  # letters of a name that are missing, too many or wrong
 
-# Of products that have the mean of several pictures: these pictures' content keys, with blanks between.
+# The column of products that have the mean of several pictures: the pictures' content keys, with blanks between.
 PICTURE_KEYS = "picture_keys"
 
-# The most telling first; case, blanks, "_" and "-" do not count, nor do marks: "*Title (required)", "g:title".
+# The most telling first. Case, blanks, "_" and "-" do not count, and neither do marks: "*Title (required)", "g:title".
 USUAL_NAMES = {
     "id": ("id", "product_id", "item_id", "sku", "asin", "uid", "uniq_id", "handle", "item_sku", "seller_sku"),
     "image": (
@@ -62,10 +63,10 @@ USUAL_NAMES = {
 
 
 def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], float] | None = None) -> str | None:
-    """Return the column that has the most telling of a role's usual names; None where there is none.
+    """Return the column that has the most telling of a role's usual names; None where no column has one.
 
-    Where `filled` says how full each of them is, from 0 to 1, one that is less than half as full as the fullest is
-    passed over; of labels one that is less than a tenth as full.
+    `filled` returns the share of a column's cells that are filled. Where it is given, a column that is less than half
+    as full as the fullest is passed over; for labels, less than a tenth as full.
 
     >>> usual_column("image", ["Title", "Image Path"])
     'Image Path'
@@ -76,64 +77,75 @@ def usual_column(role: str, columns: Iterable[str], filled: Callable[[str], floa
     if filled is None or len(usual) < 2:
         return next(iter(usual), None)
     shares = [filled(column) for column in usual]
-    least = LEAST_FILLED.get(role, USUALLY_FILLED) * max(shares)
-    return next(column for column, share in zip(usual, shares, strict=True) if share >= least)
+    least_share = LEAST_FILLED.get(role, USUALLY_FILLED) * max(shares)
+    return next(column for column, share in zip(usual, shares, strict=True) if share >= least_share)
 
 
 def usual_columns(role: str, columns: Iterable[str]) -> list[str]:
-    """Return the columns that have one of a role's usual names, the most telling first; with marks if none is without.
+    """Return the columns that have one of a role's usual names, the most telling first.
+
+    Columns whose names have marks are returned only where no column has a usual name without marks.
 
     >>> usual_columns("text", ["*Title (required)", "Name:"]), usual_columns("label", ["Label:", "class"])
     (['*Title (required)', 'Name:'], ['class'])
     >>> usual_columns("id", ["g:id", "seller:id", "ID (parent)"])
     ['g:id']
     """
-    spellings = [(column, *_spellings(column)) for column in columns if len(column) <= LONGEST_NAME]
-    exact = {plain: column for column, plain, _ in reversed(spellings)}  # the first of equals
-    if usual := [exact[name] for name in _plain_usual_names(role) if name in exact]:
-        return usual
-    marked = {unmarked: column for column, _, unmarked in reversed(spellings)}
-    return [marked[name] for name in _plain_usual_names(role) if name in marked]
+    columns = [column for column in columns if len(column) <= LONGEST_NAME]
+    for spell in (plain_name, _unmarked_name):
+        by_name = {spell(column): column for column in reversed(columns)}  # the first column of those with one name
+        if usual := [by_name[name] for name in _plain_usual_names(role) if name in by_name]:
+            return usual
+    return []
 
 
 def near_column(name: str, columns: Iterable[str]) -> str | None:
-    """Return the column whose name is most like one that is not there; None where none is.
+    """Return the column whose name is most like `name`, which is none of them; None where none is like it.
 
     >>> near_column("articletyp", ["id", "articleType"])
     'articleType'
     """
     by_plain_name = {plain_name(column): column for column in reversed(list(columns))}
-    near = difflib.get_close_matches(plain_name(name), by_plain_name, n=1, cutoff=ALIKE)
-    return by_plain_name[near[0]] if near else None
+    matches = difflib.get_close_matches(plain_name(name), by_plain_name, n=1, cutoff=ALIKE)
+    return by_plain_name[matches[0]] if matches else None
 
 
 def mistyped_column(name: str, columns: Iterable[str]) -> str | None:
-    """Return the column that one that is not there is a slip of; None where it may be a new column's name.
+    """Return the column of which `name`, which is none of them, is a slip; None where it may be a new column's name.
 
-    A slip changes at most `MOST_SLIPS` letters: what adds to a column's name, or another digit, names another column,
-    as the usual names of labels do.
+    A slip changes at most `MOST_SLIPS` letters. No slip, but the name of another column, is a name that adds to a
+    column's name, that has other digits, or that is a usual name of labels.
 
     >>> mistyped_column("articletyp", ["id", "articleType"]), mistyped_column("article type", ["articleType"])
     ('articleType', 'articleType')
     >>> mistyped_column("articleType2", ["articleType"]), mistyped_column("category", ["subCategory"])
     (None, None)
     """
-    plain, near = plain_name(name), near_column(name, columns)
-    if near is None or plain == plain_name(near):
-        return near
-    column = plain_name(near)
+    nearest = near_column(name, columns)
+    if nearest is None:
+        return None
+    plain, column = plain_name(name), plain_name(nearest)
+    if plain == column:
+        return nearest
+    if plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column):
+        return None
+    usual_labels = _plain_usual_names("label")
+    if plain in usual_labels and column not in usual_labels:
+        return None
     edits = difflib.SequenceMatcher(None, plain, column, autojunk=False).get_opcodes()
-    n_slips = sum(max(to - since, there - here) for tag, since, to, here, there in edits if tag != "equal")
-    adds = plain.startswith(column) or plain.endswith(column) or re.findall(r"\d", plain) != re.findall(r"\d", column)
-    usual = _plain_usual_names("label")
-    return None if adds or n_slips > MOST_SLIPS or (plain in usual and column not in usual) else near
+    n_slips = sum(
+        max(stop - start, column_stop - column_start)
+        for tag, start, stop, column_start, column_stop in edits
+        if tag != "equal"
+    )
+    return nearest if n_slips <= MOST_SLIPS else None
 
 
 def no_such_column(option: str, name: str | None, columns: Sequence[str]) -> str:
-    """Return what to say of an option that names a column that is not there."""
-    near = near_column(name, columns) if name is not None else None
+    """Return the message for an option that names a column that the catalogue lacks."""
+    nearest = near_column(name, columns) if name is not None else None
     expected = f"{option}: expected one of the catalogue's columns ({', '.join(columns) or 'none'}), got {name!r}."
-    return f"{expected} Did you mean {near}?" if near else expected
+    return f"{expected} Did you mean {nearest}?" if nearest else expected
 
 
 def plain_name(name: str) -> str:
@@ -152,11 +164,11 @@ def _plain_usual_names(role: str) -> tuple[str, ...]:
     return tuple(map(plain_name, USUAL_NAMES[role]))
 
 
-def _spellings(name: str) -> tuple[str, str]:
-    """Return a plain name, and what it is without the marks around it."""
+def _unmarked_name(name: str) -> str:
+    """Return a column's plain name without the marks around it."""
     text = name.strip(SYMBOLS).lower()
-    namespace, _, rest = text.partition(":")
-    text = rest if namespace in NAMESPACES else text
+    namespace, _, local_name = text.partition(":")
+    text = local_name if namespace in NAMESPACES else text
     for note in NOTES:
         text = text.removesuffix(note).removeprefix(note).strip(SYMBOLS)
-    return plain_name(name), plain_name(text)
+    return plain_name(text)

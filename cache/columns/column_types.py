@@ -65,7 +65,7 @@ _PLAIN_NUMBER = re.compile(  # reads any text in linear time
     r"[+-]?([0-9]+(?:\.[0-9]*)?|[1-9][0-9]{0,2}(?:,[0-9]{3})+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?(\s?%)?", re.IGNORECASE
 )
 LONGEST_NUMBER = 64  # letters; what is longer is none, and is not looked at
-_SIGNS = {
+_CURRENCY_CODES = {
     "€": "eur",
     "$": "usd",
     "us$": "usd",
@@ -76,12 +76,12 @@ _SIGNS = {
     "zł": "pln",
     "kč": "czk",
 }
-_PAIR = re.compile(r"([1-9][0-9]),([1-9][0-9])")
-MOST_STEP = 2  # from one size of a list to the next
+_SIZE_PAIR = re.compile(r"([1-9][0-9]),([1-9][0-9])")
+MOST_SIZE_STEP = 2  # from one size of a list to the next
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-_CODE = re.compile(r"0[0-9]")  # 00123 is a name made of digits
+_ZERO_CODE = re.compile(r"0[0-9]")  # 00123 is a code, not a number
 _TIME = r"([T ](?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](:[0-9.]+)?\s?(Z|[+-][0-9:]+|(?P<half>[AP])M)?)?"  # in any zone
-_DATES = [
+_DATE_FORMS = [
     re.compile(form + _TIME, re.IGNORECASE)
     for form in (
         r"(?P<year>[0-9]{4})([-/.])(?P<month>[0-9]{1,2})\2(?P<day>[0-9]{1,2})",
@@ -94,7 +94,7 @@ _MONTHS = (
     "january", "february", "march", "april", "may", "june",
     "july", "august", "september", "october", "november", "december",
 )  # fmt: skip
-_NAMES = {name[:n]: month for month, name in enumerate(_MONTHS, start=1) for n in (3, len(name))} | {"sept": 9}
+_MONTH_NUMBERS = {name[:n]: month for month, name in enumerate(_MONTHS, start=1) for n in (3, len(name))} | {"sept": 9}
 
 
 def guess_kind(cells: Iterable[str]) -> str | None:
@@ -122,7 +122,7 @@ def guess_kind(cells: Iterable[str]) -> str | None:
 
 
 def is_missing(cell: str, kind: str) -> bool:
-    """Return whether a cell says nothing: it is empty, or no number, date, yes or no where all others are.
+    """Return whether a cell is missing: it is empty, or a word such as ``NA`` in a column that is not of categories.
 
     >>> is_missing("NA", "number"), is_missing("NA", "categorical"), is_missing(" ", "categorical")
     (True, False, True)
@@ -133,12 +133,13 @@ def is_missing(cell: str, kind: str) -> bool:
 
 def parse_categories(cells: Sequence[str]) -> list[str]:
     """Return the cells with runs of spaces as one blank; an empty cell is a category like any other."""
-    return _each(cells, lambda cell: " ".join(cell.split()))  # whatever their form of Unicode: saved heads name them
+    # Their form of Unicode stays as it is: saved heads name categories.
+    return _parse_each(cells, lambda cell: " ".join(cell.split()))
 
 
 def parse_booleans(cells: Sequence[str]) -> list[str]:
     """Return ``true``, ``false`` or an empty cell each; any other word stays as it is."""
-    words = _each(cells, lambda cell: cell.strip().casefold())
+    words = _parse_each(cells, lambda cell: cell.strip().casefold())
     return ["" if word in MISSING_WORDS else BOOLEANS.get(word, word) for word in words]
 
 
@@ -155,20 +156,22 @@ def parse_numbers(cells: Sequence[str]) -> np.ndarray:
         match = _match_number(cell.strip())
         if match is None:
             return np.nan
-        comma, point = match["comma"], match["point"]
-        digits = re.sub(rf"\.|{_BLANK}", "", comma).replace(",", ".") if comma else re.sub(rf",|{_BLANK}", "", point)
-        value = float(digits + (match["exponent"] or "")) * (
-            -1 if "-" in match["sign"] + (match["inner_sign"] or "") else 1
-        )
-        return value if abs(value) <= LARGEST else np.nan
+        if match["comma"]:  # for decimals
+            digits = re.sub(rf"\.|{_BLANK}", "", match["comma"]).replace(",", ".")
+        else:
+            digits = re.sub(rf",|{_BLANK}", "", match["point"])
+        value = float(digits + (match["exponent"] or ""))
+        if value > LARGEST:
+            return np.nan
+        return -value if "-" in match["sign"] + (match["inner_sign"] or "") else value
 
-    return np.array(_each(cells, parse), dtype=np.float64)
+    return np.array(_parse_each(cells, parse), dtype=np.float64)
 
 
 def parse_plain_numbers(cells: Sequence[str]) -> np.ndarray:
-    """Return the cells as numbers as `parse_numbers` once did: prices and decimal commas are none, (N,) float64.
+    """Return the cells as numbers as `parse_numbers` once did: NaN for prices and decimal commas, (N,) float64.
 
-    Heads that were trained then read cells so.
+    Heads that were trained then still read cells so.
 
     >>> parse_plain_numbers(["1,299.00", "20%", "$5", "390,60"])
     array([1299.,   20.,   nan,   nan])
@@ -179,7 +182,7 @@ def parse_plain_numbers(cells: Sequence[str]) -> np.ndarray:
         value = float(word.rstrip("% ").replace(",", "")) if _PLAIN_NUMBER.fullmatch(word) else np.nan
         return value if abs(value) <= LARGEST else np.nan
 
-    return np.array(_each(cells, parse), dtype=np.float64)
+    return np.array(_parse_each(cells, parse), dtype=np.float64)
 
 
 def date_order(cells: Iterable[str]) -> str | None:
@@ -189,10 +192,10 @@ def date_order(cells: Iterable[str]) -> str | None:
     ('', 'day', 'month')
     """
     filled = _filled(cells)
-    fitting = [order for order in DATE_ORDERS if all(_date_parts(cell, order) for cell in filled)]
-    if fitting == ["day", "month"] and any(_date_parts(cell, "day") != _date_parts(cell, "month") for cell in filled):
+    orders = [order for order in DATE_ORDERS if all(_date_parts(cell, order) for cell in filled)]
+    if orders == ["day", "month"] and any(_date_parts(cell, "day") != _date_parts(cell, "month") for cell in filled):
         return None
-    return fitting[0] if fitting else None
+    return orders[0] if orders else None
 
 
 def parse_dates(cells: Sequence[str], order: str = "") -> np.ndarray:
@@ -200,7 +203,7 @@ def parse_dates(cells: Sequence[str], order: str = "") -> np.ndarray:
 
     A time is taken as it is written, whatever its zone. `order` is the column's (`date_order`).
     """
-    dates = _each(cells, lambda cell: _date_parts(cell.strip(), order))
+    dates = _parse_each(cells, lambda cell: _date_parts(cell.strip(), order))
     return np.array([parts or (np.nan,) * len(DATE_PARTS) for parts in dates], dtype=np.float64).reshape(len(cells), -1)
 
 
@@ -210,18 +213,22 @@ def _filled(cells: Iterable[str]) -> list[str]:
 
 def _are_numbers(cells: Iterable[str]) -> bool:
     """Return whether all cells are numbers, of one currency at most and with one mark for decimals, and no lists."""
-    currencies, with_comma, has_mark = set(), [], False
+    currencies, cells_with_decimal_comma, has_decimal_point = set(), [], False
     for cell in cells:
         if _INFINITE.fullmatch(cell):
             continue
         match = _match_number(cell)
-        if match is None or _CODE.match(match["comma"] or match["point"]):
+        if match is None or _ZERO_CODE.match(match["comma"] or match["point"]):
             return False
         currency = (match["before"] or match["after"] or "").casefold().rstrip(".")
-        currencies.add(_SIGNS.get(currency, currency))
-        with_comma += [cell] * (match["comma"] is not None)
-        has_mark |= match["point"] is not None and not {*",."}.isdisjoint(match["point"])
-    return len(currencies - {""}) <= 1 and not (with_comma and (has_mark or _are_lists(with_comma)))
+        currencies.add(_CURRENCY_CODES.get(currency, currency))
+        if match["comma"] is not None:
+            cells_with_decimal_comma.append(cell)
+        elif "," in match["point"] or "." in match["point"]:
+            has_decimal_point = True
+    if len(currencies - {""}) > 1:
+        return False
+    return not cells_with_decimal_comma or not (has_decimal_point or _are_lists(cells_with_decimal_comma))
 
 
 def _are_lists(cells: Iterable[str]) -> bool:
@@ -230,29 +237,30 @@ def _are_lists(cells: Iterable[str]) -> bool:
     >>> _are_lists(["38,39", "40,41"]), _are_lists(["12,99", "24,99"]), _are_lists(["4,5", "3,4"])
     (True, False, False)
     """
-    seconds = set()
+    second_sizes = set()
     for cell in cells:
-        pair = _PAIR.fullmatch(cell)
-        if pair is None or not 0 < int(pair[2]) - int(pair[1]) <= MOST_STEP:
+        pair = _SIZE_PAIR.fullmatch(cell)
+        if pair is None or not 0 < int(pair[2]) - int(pair[1]) <= MOST_SIZE_STEP:
             return False
-        seconds.add(pair[2])
-    return len(seconds) > 1
+        second_sizes.add(pair[2])
+    return len(second_sizes) > 1
 
 
 def _match_number(cell: str) -> re.Match[str] | None:
-    """Return the parts of a number, with a currency before it, or one or a percent sign behind it."""
+    """Return the match of a number, which may have a currency before it, or a currency or a percent sign behind it."""
     match = _NUMBER.fullmatch(cell) if len(cell) <= LONGEST_NUMBER else None
     return None if match and match["before"] and (match["after"] or match["share"]) else match
 
 
 def _date_parts(cell: str, order: str) -> tuple[int, ...] | None:
-    fields = next((match.groupdict() for form in _DATES if (match := form.fullmatch(cell))), None)
+    """Return the `DATE_PARTS` of a date; None where the cell is none, or needs an `order` where that is ""."""
+    fields = next((match.groupdict() for form in _DATE_FORMS if (match := form.fullmatch(cell))), None)
     if fields is None or ("first" in fields and not order):
         return None
     if "first" in fields:
         first, second = fields["first"], fields["second"]
         fields["day"], fields["month"] = (first, second) if order == "day" else (second, first)
-    month = _NAMES.get(fields["name"].casefold(), 0) if "name" in fields else int(fields["month"])
+    month = _MONTH_NUMBERS.get(fields["name"].casefold(), 0) if "name" in fields else int(fields["month"])
     hour = int(fields["hour"] or 0)
     if half := fields["half"]:
         if not 1 <= hour <= 12:
@@ -265,7 +273,7 @@ def _date_parts(cell: str, order: str) -> tuple[int, ...] | None:
     return day.year, day.month, day.day, day.weekday(), hour
 
 
-def _each(cells: Sequence[str], parse: Callable[[str], Any]) -> list[Any]:
+def _parse_each(cells: Sequence[str], parse: Callable[[str], Any]) -> list[Any]:
     """Return the parsed cells; equal cells are parsed once."""
-    known = {cell: parse(cell) for cell in set(cells)}
-    return [known[cell] for cell in cells]
+    parsed = {cell: parse(cell) for cell in set(cells)}
+    return [parsed[cell] for cell in cells]

@@ -7,8 +7,8 @@ rows each tell the label. What has more rows a value, or one value of very many 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from cache.columns.leak import LEAK, is_beyond_chance, told_by_pairs
 __all__ = ["GroupColumn", "find_group_column", "has_group_name"]
 
 LEAST_VALUES = 20  # that several rows have
-LEAST_SHARE = 0.1  # of the rows: those that have others of their value
-MOST_ROWS = 10  # of a value that tells the label, on average; with a name that says so, 50
-MOST_NAMED_ROWS = 50
+LEAST_SHARE = 0.1  # of the rows, that share their value with others
+MOST_ROWS = 10  # of a value on average, in a column that tells the label
+MOST_NAMED_ROWS = 50  # likewise, in a column whose name says that it groups products
 MOST_IN_ONE = 0.02  # of the rows, in one value that has more than `MOST_ROWS`
-LEAST_TIMES_CLASSES = 2  # so many values a class, or it is the label in other words
+LEAST_TIMES_CLASSES = 2  # values a class: a column of fewer is the label in other words
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class GroupColumn:
     n_values: int
     n_rows: int  # that have a value
     is_named: bool  # its name says so
-    told: float  # share of the rows with others of their value, and a label, whose label those others tell
-    is_sampled: bool  # there are too many values: the numbers are estimates
+    told_share: float  # of the labelled rows that share their value with others: those whose label the others tell
+    is_sampled: bool  # the numbers are estimates, as there are too many values to count
 
     def sentence(self, label: str | None) -> str:
         """Return what makes it likely, without a full stop."""
-        some = "some " if self.is_sampled else ""
-        of_one = (
-            "" if label is None or self.told < LEAK else f", {'' if self.told == 1 else 'nearly '}each of one {label}"
-        )
+        approximately = "some " if self.is_sampled else ""
+        of_one_label = ""
+        if label is not None and self.told_share >= LEAK:
+            of_one_label = f", {'' if self.told_share == 1 else 'nearly '}each of one {label}"
         return (
-            f"{self.column}: {some}{self.n_values:,} values over {self.n_rows:,} rows{of_one}: products of one "
-            f"{self.column} are alike"
+            f"{self.column}: {approximately}{self.n_values:,} values over {self.n_rows:,} rows{of_one_label}: products "
+            f"of one {self.column} are alike"
         )
 
 
@@ -63,8 +63,8 @@ def find_group_column(column: str, pairs: Mapping[tuple[Any, Any], int], *, time
 
     Args:
         column: its name.
-        pairs: the rows of each pair of a value and a label, which is "" where the row has none.
-        times: of a sample of the values, how many times as many there are.
+        pairs: the number of rows of each pair of a value and a label, "" for rows without a label.
+        times: how many times as many values there are as `pairs` has, where these are a sample.
 
     >>> pairs = {(f"h{n}", f"class {n % 2}"): 3 for n in range(40)}
     >>> find_group_column("handle", pairs).sentence("category")
@@ -79,16 +79,14 @@ def find_group_column(column: str, pairs: Mapping[tuple[Any, Any], int], *, time
     if len(repeated) < LEAST_VALUES or sum(repeated) < LEAST_SHARE * n_rows:
         return None
     labelled = {pair: n for pair, n in pairs.items() if pair[1] != "" and pair[0] in sizes}
-    of_labels: dict[Hashable, int] = defaultdict(int)
-    for (_, label), n in labelled.items():
-        of_labels[label] += n
-    if len(sizes) < LEAST_TIMES_CLASSES * len(of_labels):
+    n_classes = len({label for _, label in labelled})
+    if len(sizes) < LEAST_TIMES_CLASSES * n_classes:
         return None
-    told = told_by_pairs(labelled)[0]
+    told_share = told_by_pairs(labelled)[0]
     is_named = has_group_name(column)
-    most = MOST_NAMED_ROWS if is_named else MOST_ROWS
-    is_of_few = n_rows <= most * len(sizes) and max(repeated) <= max(most, MOST_IN_ONE * n_rows * times)
-    tells = told >= LEAK and is_beyond_chance(labelled, told)
-    if not is_of_few or not (is_named or tells):
+    max_rows = MOST_NAMED_ROWS if is_named else MOST_ROWS
+    has_small_groups = n_rows <= max_rows * len(sizes) and max(repeated) <= max(max_rows, MOST_IN_ONE * n_rows * times)
+    tells = told_share >= LEAK and is_beyond_chance(labelled, told_share)
+    if not has_small_groups or not (is_named or tells):
         return None
-    return GroupColumn(column, times * len(sizes), times * n_rows, is_named, told if tells else 0.0, times > 1)
+    return GroupColumn(column, times * len(sizes), times * n_rows, is_named, told_share if tells else 0.0, times > 1)

@@ -15,10 +15,10 @@ __all__ = ["alike_in_words", "choice_sentence", "label_candidates", "look_alike"
 
 MOST_CANDIDATES = 4
 MOST_ROWS = 10_000  # that are looked at for candidates
-LONGEST = 60  # letters of a name of a class, on average
+LONGEST_LABEL = 60  # letters, on average
 
-_WHOLE = re.compile(r"[0-9]{1,15}(\.0+)?")
-_SAME_SIGNS = str.maketrans(
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}(\.0+)?")
+_PLAIN_SIGNS = str.maketrans(
     dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'")
     | dict.fromkeys("\u201c\u201d", '"')
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
@@ -26,9 +26,9 @@ _SAME_SIGNS = str.maketrans(
 
 
 def look_alike(labels: Iterable[str]) -> list[list[str]]:
-    r"""Return the groups of labels that differ in letter case, blanks or such signs alone, or are one whole number.
+    r"""Return the groups of labels that differ in letter case, blanks or signs alone, or are one whole number.
 
-    Signs are characters that nobody sees, kinds of dashes, quotation marks and apostrophes, and wide letters.
+    Signs are invisible characters, kinds of dashes, quotation marks and apostrophes, and wide letters.
 
     >>> look_alike(["Mug", "lamp", "mug", "1", "1.0", "01", "10"])
     [['Mug', 'mug'], ['1', '1.0', '01']]
@@ -39,14 +39,14 @@ def look_alike(labels: Iterable[str]) -> list[list[str]]:
     for label in labels:
         plain = clean_label(label).casefold()
         if not plain.isascii():
-            signs = unicodedata.normalize("NFKC", plain).translate(_SAME_SIGNS)
+            signs = unicodedata.normalize("NFKC", plain).translate(_PLAIN_SIGNS)
             plain = clean_label("".join(sign for sign in signs if unicodedata.category(sign) != "Cf")).casefold()
-        groups.setdefault(float(plain) if _WHOLE.fullmatch(plain) else plain, []).append(label)
+        groups.setdefault(float(plain) if _WHOLE_NUMBER.fullmatch(plain) else plain, []).append(label)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def alike_in_words(groups: Sequence[Sequence[str]]) -> str:
-    r"""Return the first groups of labels that look alike, with what nobody sees in them written out.
+    r"""Return the first groups of labels that look alike in words, with invisible characters written out.
 
     >>> print(alike_in_words([["Plate", "Pl\u200bate"], ["1", "1.0"], ["Mug", "mug"]]))
     'Plate' = 'Pl\u200bate'; '1' = '1.0'; …
@@ -58,7 +58,7 @@ def alike_in_words(groups: Sequence[Sequence[str]]) -> str:
 def label_candidates(columns: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the first columns whose cells may be labels: two values or more, short, of two rows each on average.
 
-    Of very many rows the first are looked at, and no column after the last that is named.
+    Only the first `MOST_ROWS` rows are looked at, and no columns after the `MOST_CANDIDATES` that are returned.
 
     >>> label_candidates([("id", ["1", "2", "3", "4"]), ("kind", ["mug", "mug", "lamp", "lamp"])])
     ['kind']
@@ -67,9 +67,10 @@ def label_candidates(columns: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 
 
 def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
-    """Return what to say of a choice among columns called as labels are; "" where the first and a full one is taken.
+    """Return a sentence on the choice of `column` among columns that may be the label; "" where it is the obvious one.
 
-    `n_filled` are the rows that have a label, of each such column, the most telling name first.
+    It is where it has the most telling name and is at least half as full as the fullest. `n_filled` is the number of
+    rows that have a label by column, the most telling name first.
 
     >>> choice_sentence("category", {"category": 24, "product_type": 60})
     'category is taken for the label (24 rows have one); so might be product_type (60): --label names it.'
@@ -78,7 +79,8 @@ def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
     >>> choice_sentence("category", {"label": 0, "category": 60})
     ''
     """
-    if column not in n_filled or (next(iter(n_filled)) == column and 2 * n_filled[column] >= max(n_filled.values())):
+    is_first_and_full = next(iter(n_filled), None) == column and 2 * n_filled[column] >= max(n_filled.values())
+    if column not in n_filled or is_first_and_full:
         return ""
     others = ", ".join(f"{name} ({n:,})" for name, n in n_filled.items() if name != column and n)
     if not others:
@@ -91,4 +93,4 @@ def choice_sentence(column: str, n_filled: Mapping[str, int]) -> str:
 def _may_be_labels(cells: Sequence[str]) -> bool:
     counts = Counter(cell for cell in map(clean_label, cells) if not is_missing(cell, "number"))
     n_rows = counts.total()
-    return 2 <= len(counts) <= n_rows / 2 and sum(len(cell) * n for cell, n in counts.items()) <= LONGEST * n_rows
+    return 2 <= len(counts) <= n_rows / 2 and sum(len(cell) * n for cell, n in counts.items()) <= LONGEST_LABEL * n_rows

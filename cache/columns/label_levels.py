@@ -1,6 +1,6 @@
 """One level of a label that is a path: ``Kitchen > Mugs``, ``Home >> Kitchen``, ``a|b``, or a list of names.
 
-What parts the names is the first of `SEPARATORS` that a cell has, or slashes where it begins with one of several.
+The separator of a cell is the first of `SEPARATORS` that it has, or the slash where it begins with one of several.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from cache.columns.labels import clean_label
 
 __all__ = ["is_path_or_list", "label_at", "label_levels", "levels_sentence"]
 
-MOSTLY_PATHS = 0.5  # of the rows, from which on a label is one of paths
-SEPARATORS = (">>", ">", "|", "&gt;", "\u203a", " \xbb ")  # the first that a cell has
+MOSTLY_PATHS = 0.5  # the share of rows with a path, from which on a label is taken to be one
+SEPARATORS = (">>", ">", "|", "&gt;", "\u203a", " \xbb ")
 SLASH = "/"
-NAMES = ("name", "value", "title")  # of an object in a list, the first that it has
+NAME_FIELDS = ("name", "value", "title")  # of an object in a list, the first that it has
 MOST_CHARACTERS = 100_000  # of a list
 
 
@@ -28,12 +28,12 @@ def label_at(cell: str, level: int) -> str:
     ['Home', 'Kitchen', 'Mugs', '']
     """
     levels = label_levels(cell)
-    place = level - 1 if level > 0 else len(levels) + level
-    return levels[place] if 0 <= place < len(levels) else ""
+    index = level - 1 if level > 0 else len(levels) + level
+    return levels[index] if 0 <= index < len(levels) else ""
 
 
 def label_levels(cell: str) -> list[str]:
-    """Return the names of a cell's path, the first level first; of a list of paths those of the first one.
+    """Return the names of a cell's path, the first level first; of a list of paths, the names of the first path.
 
     >>> label_levels('[["Beauty", "Hair Care"], ["Gifts"]]')
     ['Beauty', 'Hair Care']
@@ -49,14 +49,14 @@ def label_levels(cell: str) -> list[str]:
         names = [_name(item) for item in items]
     else:
         text = _name(items[0]) if items else cell
-        is_of_slashes = text.strip().startswith(SLASH) and text.count(SLASH) > 1
-        separator = next((one for one in SEPARATORS if one in text), SLASH if is_of_slashes else None)
+        has_slashes = text.strip().startswith(SLASH) and text.count(SLASH) > 1
+        separator = next((mark for mark in SEPARATORS if mark in text), SLASH if has_slashes else None)
         names = [text] if separator is None else text.split(separator)
     return [name for name in map(clean_label, names) if name]
 
 
 def is_path_or_list(name: str) -> bool:
-    """Return whether a label is of several names, or a list even of one.
+    """Return whether a label is a path of several names, or a list, even of one name.
 
     >>> [is_path_or_list(name) for name in ("Home \u203a Mugs", '["Mugs"]', "Mugs", "[Mugs]")]
     [True, True, False, False]
@@ -66,19 +66,22 @@ def is_path_or_list(name: str) -> bool:
 
 
 def levels_sentence(column: str, classes: Iterable[tuple[str, int]]) -> str:
-    """Return what to say of labels most rows of which have a path or a list, (name, rows); "" where they do not.
+    """Return a sentence on labels that are paths or lists in most rows; "" where they are not.
+
+    `classes` are the labels, with the number of rows of each.
 
     >>> levels_sentence("kind", [("Home > Mugs", 7), ("Lamps", 3)]).partition(": ")[2]
     '--label-level 1 learns the first name, -1 the last.'
     >>> levels_sentence("kind", [("Home > Mugs", 3), ("Lamps", 7)])
     ''
     """
-    classes = list(classes)
-    paths = [one for one in classes if is_path_or_list(one[0])]
-    n_rows, n_of_paths = (sum(count for _, count in some) for some in (classes, paths))
-    if not n_rows or n_of_paths < MOSTLY_PATHS * n_rows:
+    counts = list(classes)
+    path_counts = [(label, count) for label, count in counts if is_path_or_list(label)]
+    n_rows = sum(count for _, count in counts)
+    n_path_rows = sum(count for _, count in path_counts)
+    if not n_rows or n_path_rows < MOSTLY_PATHS * n_rows:
         return ""
-    example, _ = max(paths, key=lambda one: one[1])
+    example, _ = max(path_counts, key=lambda pair: pair[1])
     return (
         f"Labels of {column} are paths or lists ({example}), each of which is a class as a whole: --label-level 1 "
         "learns the first name, -1 the last."
@@ -86,7 +89,7 @@ def levels_sentence(column: str, classes: Iterable[tuple[str, int]]) -> str:
 
 
 def _list(cell: str) -> list[Any] | None:
-    """Return the list that a cell is, as JSON or as Python writes it; None where it is none."""
+    """Return the list that a cell holds in JSON or as Python writes it; None where it holds none."""
     if not cell.startswith("[") or len(cell) > MOST_CHARACTERS:
         return None
     try:
@@ -100,6 +103,7 @@ def _list(cell: str) -> list[Any] | None:
 
 
 def _name(item: Any) -> str:
+    """Return the name that an item of a list is or has; "" where it has none."""
     if isinstance(item, dict):
-        item = next((item[name] for name in NAMES if name in item), "")
+        item = next((item[name] for name in NAME_FIELDS if name in item), "")
     return "" if item is None or isinstance(item, list | dict) else str(item)

@@ -21,11 +21,11 @@ __all__ = [
     "told_by_pairs",
 ]
 
-Pairs = Mapping[tuple[Any, Any], int]  # of a value and a label, the rows
+Pairs = Mapping[tuple[Any, Any], int]  # the number of rows of each pair of a value and a label
 
 LEAK = 0.98  # the share of rows with companions from which on a column counts as giving the label away
-HINT = 0.8  # from which on it is worth a look: a copy of the label with slips or gaps tells as much
-LEAST_ERRORS = 20  # of the constant answer: of fewer that a column errs half as often is chance, where there are many
+HINT = 0.8  # the share from which on it is worth a look: a copy of the label with slips or gaps tells as much
+LEAST_ERRORS = 20  # of the constant answer: with fewer, one of many columns errs half as often by chance
 MOST_PAIRED = 20  # columns that are looked at in pairs
 
 
@@ -72,15 +72,15 @@ def told_by_pairs(pairs: Pairs) -> tuple[float, float]:
     >>> told_by_pairs({("a", "x"): 3, ("a", "y"): 1})
     (0.75, 1.0)
     """
-    counts: dict[Hashable, list[int]] = defaultdict(list)  # of each value, its labels' rows
+    counts: dict[Hashable, list[int]] = defaultdict(list)  # value -> the number of rows of each of its labels
     for (value, _), count in pairs.items():
         counts[value].append(count)
     n_told = n_companions = 0
     for n_rows_by_label in counts.values():
-        most, second, *_ = [*sorted(n_rows_by_label, reverse=True), 0]
+        most, second_most, *_ = [*sorted(n_rows_by_label, reverse=True), 0]
         n_rows = sum(n_rows_by_label)
         n_companions += n_rows if n_rows > 1 else 0
-        n_told += most if most - 1 > second else 0  # without the row itself its label has one less
+        n_told += most if most - 1 > second_most else 0  # without the row itself its label has one less
     return n_told / max(n_companions, 1), n_companions / max(sum(pairs.values()), 1)
 
 
@@ -95,35 +95,35 @@ def gives_away(values: Sequence[str], labels: Sequence[str]) -> bool:
 
 def pairs_give_away(pairs: Pairs) -> bool:
     """Return what `gives_away` does, from the number of rows of each pair of a value and a label."""
-    return _tell(pairs, LEAK)
+    return _tells(pairs, LEAK)
 
 
 def pairs_hint(pairs: Pairs) -> bool:
     """Return whether a column tells the label of `HINT` of the rows or more, as `gives_away` counts, but not of `LEAK`.
 
-    Of many columns, or pairs of them, one tells few rows by chance, so the rows must be enough to know.
+    Among many columns, or pairs of them, one may tell a few rows' labels by chance, so there must be enough rows.
 
     >>> pairs_hint({("a", "x"): 46, ("a", "y"): 4, ("b", "y"): 45, ("b", "x"): 5})
     True
     """
-    return _tell(pairs, HINT) and not _tell(pairs, LEAK) and is_beyond_chance(pairs, told_by_pairs(pairs)[0])
+    return _tells(pairs, HINT) and not _tells(pairs, LEAK) and is_beyond_chance(pairs, told_by_pairs(pairs)[0])
 
 
-def is_beyond_chance(pairs: Pairs, told: float) -> bool:
-    """Return whether to tell so many labels is more than columns of noise come to.
+def is_beyond_chance(pairs: Pairs, told_share: float) -> bool:
+    """Return whether a column that tells the share `told_share` of labels tells more than one of noise would.
 
-    The column must err at most half as often as the constant answer, and that on rows with companions at least
-    `LEAST_ERRORS` times.
+    The column must err at most half as often as the constant answer, which must err at least `LEAST_ERRORS` times on
+    the rows with companions.
     """
-    errors = 1 - _commonest(pairs)
+    errors = 1 - _commonest_share(pairs)
     n_companions = told_by_pairs(pairs)[1] * sum(pairs.values())
-    return 1 - told <= errors / 2 and errors * n_companions >= LEAST_ERRORS
+    return 1 - told_share <= errors / 2 and errors * n_companions >= LEAST_ERRORS
 
 
 def find_near_leaks(cells: Mapping[str, Sequence[Hashable]], labels: Sequence[str]) -> list[NearLeak]:
-    """Return columns, and pairs of them, that tell the label of most rows and are no leak by the rule, with the share.
+    """Return the columns, and pairs of columns, that tell the label of most rows and are no leak by `gives_away`.
 
-    Pairs are of columns that tell little by themselves; they may give the label away by the rule, too.
+    Pairs are of columns that tell little by themselves; unlike single columns, they may be leaks by that rule, too.
 
     Shape:
         cells: {column: N cells}, of columns that nothing else speaks against
@@ -134,26 +134,31 @@ def find_near_leaks(cells: Mapping[str, Sequence[Hashable]], labels: Sequence[st
         pairs = Counter(zip(values, labels, strict=True))
         if pairs_hint(pairs):
             near_leaks.append(NearLeak((name,), told_by_pairs(pairs)[0]))
-    loud = {name for one in near_leaks for name in one.columns}
-    quiet = [name for name in cells if name not in loud][:MOST_PAIRED]
-    for first, second in combinations(quiet, 2):
-        both = zip(cells[first], cells[second], strict=True)
-        together = Counter(zip(both, labels, strict=True))
-        told = told_by_pairs(together)[0]
-        if pairs_hint(together) or (pairs_give_away(together) and is_beyond_chance(together, told)):
-            near_leaks.append(NearLeak((first, second), told))
+    telling_names = {name for near_leak in near_leaks for name in near_leak.columns}
+    other_names = [name for name in cells if name not in telling_names][:MOST_PAIRED]
+    for names in combinations(other_names, 2):
+        joint_values = zip(*(cells[name] for name in names), strict=True)
+        joint_pairs = Counter(zip(joint_values, labels, strict=True))
+        told_share = told_by_pairs(joint_pairs)[0]
+        if pairs_hint(joint_pairs) or (pairs_give_away(joint_pairs) and is_beyond_chance(joint_pairs, told_share)):
+            near_leaks.append(NearLeak(names, told_share))
     return near_leaks
 
 
-def _tell(pairs: Pairs, least: float) -> bool:
-    told, n_companions = told_by_pairs(pairs)
-    commonest = _commonest(pairs)
-    return told >= least and n_companions > 0.5 and 1 - told <= (1 - commonest) / 2 and commonest < 1
+def _tells(pairs: Pairs, least_share: float) -> bool:
+    told_share, n_companions = told_by_pairs(pairs)
+    commonest_share = _commonest_share(pairs)
+    return (
+        told_share >= least_share
+        and n_companions > 0.5
+        and 1 - told_share <= (1 - commonest_share) / 2
+        and commonest_share < 1
+    )
 
 
-def _commonest(pairs: Pairs) -> float:
+def _commonest_share(pairs: Pairs) -> float:
     """Return the share of the rows that have the commonest label."""
-    of_labels: Counter[Hashable] = Counter()
+    label_counts: Counter[Hashable] = Counter()
     for (_, label), n in pairs.items():
-        of_labels[label] += n
-    return max(of_labels.values(), default=0) / max(sum(of_labels.values()), 1)
+        label_counts[label] += n
+    return max(label_counts.values(), default=0) / max(label_counts.total(), 1)

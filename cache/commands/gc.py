@@ -27,15 +27,14 @@ def gc(cache_path: Path, is_meant: bool, keep_days: int, as_json: bool) -> None:
     if as_json:
         print_json({"cache": str(cache_path), "was_written": is_meant and unused.n > 0, **asdict(unused)})
         return
-    kept = f"{unused.n_kept:,} are not known to be unused for {keep_days} days, and stay." if unused.n_kept else ""
+    kept_note = f"{unused.n_kept:,} are not known to be unused for {keep_days} days, and stay." if unused.n_kept else ""
     if not unused.n:
-        print_wrapped(
-            f"{cache_path}: no contents to drop. {kept}" if kept else f"{cache_path}: products use all contents."
-        )
+        answer = f"no contents to drop. {kept_note}" if kept_note else "products use all contents."
+        print_wrapped(f"{cache_path}: {answer}")
         return
     counts = ", ".join(f"{n:,} of {unused.n_contents[modality]:,} {modality}" for modality, n in unused.counts.items())
     size = f"{unused.n_bytes / 1e6:.1f} MB"
-    print_wrapped(f"{cache_path}: no product uses {counts} contents ({size} of vectors). {kept}")
+    print_wrapped(f"{cache_path}: no product uses {counts} contents ({size} of vectors). {kept_note}")
     click.echo("They are dropped." if is_meant else "Nothing is changed yet: cache-gc --yes drops them.")
     if n_parts := unused.n_unsealed_parts:
         print_wrapped(

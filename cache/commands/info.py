@@ -47,6 +47,7 @@ def info(cache_path: Path, details: bool, as_json: bool) -> None:
 
 
 def _facts(cache_path: Path) -> dict[str, Any]:
+    """Return what the command prints, in JSON's types."""
     from cache.inventory.waiting_vectors import count_waiting
     from cache.journal.mirrored_journal import n_waiting_parts
     from cache.sealed.store import Cache
@@ -125,10 +126,12 @@ def _show(facts: dict[str, Any], *, details: bool) -> None:
             for name, value in sorted(entry["spec"].items()):
                 echo(f"  {name:16}{value}")
             for name, notes in sorted(entry["side_notes"].items()):
-                shown = (
-                    ", ".join(f"{what} {value}" for what, value in notes.items()) if isinstance(notes, dict) else notes
-                )
-                print_wrapped(f"  made with {name}: {shown}")
+                print_wrapped(f"  made with {name}: {_notes_text(notes)}")
+
+
+def _notes_text(notes: Any) -> str:
+    """Return a side note, or several by name, in one line."""
+    return ", ".join(f"{name} {note}" for name, note in notes.items()) if isinstance(notes, dict) else str(notes)
 
 
 def _token_cells(entry: dict[str, Any]) -> list[str]:
@@ -140,6 +143,7 @@ def _token_cells(entry: dict[str, Any]) -> list[str]:
 
 
 def _entry_facts(cache: Cache, modality: str, encoder: str) -> dict[str, Any]:
+    """Return what there is to say of one encoder's vectors."""
     encoded, spec = cache.encoded(modality, encoder), cache.spec(modality, encoder)
     facts: dict[str, Any] = {
         "name": f"{modality}/{encoder}",

@@ -28,8 +28,8 @@ def merge(cache_paths: tuple[Path, ...], output: Path, catalogue_path: Path | No
         print_json({**asdict(report), "cache_path": str(output)})
         return
     vectors = ", ".join(f"{n:,} of {name}" for name, n in report.n_vectors.items())
-    what = "" if report.was_written else " Nothing was new."
+    ending = "" if report.was_written else " Nothing was new."
     print_wrapped(
         f"{output}: {report.n_products:,} products and vectors of {report.n_caches} "
-        f"{'cache' if report.n_caches == 1 else 'caches'}: {vectors or 'none'}.{what}"
+        f"{'cache' if report.n_caches == 1 else 'caches'}: {vectors or 'none'}.{ending}"
     )

@@ -36,8 +36,8 @@ __all__ = [
 
 WIDTH = 80  # columns that a line of text fits into
 LEAST_NAME = 8  # characters of a name in a table
-# Objects between two looks for garbage: of what libraries make as they are imported nearly nothing is any, and by
-# Python's usual 700 to look for it takes a seventh of that time.
+# Objects between two collections of garbage. Nearly nothing that libraries make as they are imported is garbage, and
+# with Python's usual 700 its collection takes a seventh of that time.
 GC_THRESHOLD = 5_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -70,12 +70,12 @@ class Command(click.Command):
     interrupted = "Stopped."
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Do all that the process is for."""
+        """Run the command as the whole of the process."""
         gc.set_threshold(GC_THRESHOLD)
         try:
             return self.main(*args, **options)
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):  # while Python ends, there is nobody to raise anything to
+            for number in (signal.SIGINT, signal.SIGTERM):  # nothing could catch an exception while Python ends
                 if signal.getsignal(number) != signal.SIG_IGN:
                     signal.signal(number, signal.SIG_DFL)
 
@@ -101,12 +101,12 @@ class Command(click.Command):
             echo("\n" * isinstance(stop, KeyboardInterrupt) + self.interrupted, err=True)  # click begins the line
             sys.exit(143 if Terminated in (type(stop), type(stop.__cause__)) else 130)
         except BrokenPipeError:
-            sys.stderr.close()  # the reader of our output went away, as `head` does
+            sys.stderr.close()  # the reader of our output is gone, as `head` goes
             sys.exit(1)
         except EmbedOnceError as error:
             _fail(str(error))
         except OSError as error:
-            # The system's refusals (no such file, no space, read-only) are the caller's to mend.
+            # What the system refuses (no such file, no space, read-only) the caller can mend.
             _fail(str(error) if error.strerror is None else f"{error.strerror}: {error.filename or ''}".rstrip(": "))
         except Exception as error:  # noqa: BLE001 - the last line of defence, and it shows all it knows
             _fail_unexpectedly(error)
@@ -114,23 +114,22 @@ class Command(click.Command):
 
 @contextmanager
 def _stopping_on_signals() -> Iterator[None]:
-    """Let SIGTERM stop the block as Ctrl-C does, and Ctrl-C itself, unless one of them is to be ignored."""
-    wanted = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.getsignal(number) for number in wanted}
+    """Have SIGTERM and Ctrl-C raise an exception in the block, where the system's defaults are in place of handlers."""
+    handlers = {signal.SIGTERM: terminate, signal.SIGINT: signal.default_int_handler}
     is_main = threading.current_thread() is threading.main_thread()
-    default = [number for number in wanted if is_main and before[number] == signal.SIG_DFL]
+    replaced = [number for number in handlers if is_main and signal.getsignal(number) == signal.SIG_DFL]
     try:
-        for number in default:
-            signal.signal(number, wanted[number])
+        for number in replaced:
+            signal.signal(number, handlers[number])
         yield
     finally:
-        for number in default:
-            signal.signal(number, before[number])
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    click.echo(json.dumps(shown_values(value), indent=1, default=lambda other: shown(str(other))))
+    click.echo(json.dumps(shown_values(value), indent=1, default=lambda item: shown(str(item))))
 
 
 def print_wrapped(text: str) -> None:
@@ -141,15 +140,15 @@ def print_wrapped(text: str) -> None:
 def print_table(header: list[str], rows: list[list[str]], *, width: int | None = None) -> None:
     """Print aligned columns on stdout: the first to the left, the others to the right.
 
-    Where they are wider than `width`, cells of the first are shortened.
+    Where they are wider than `width`, cells of the first column are shortened.
     """
     rows = [[printable(cell).replace("\n", "\\n") for cell in cells] for cells in rows]
     widths = [max(len(cells[n]) for cells in [header, *rows]) for n in range(len(header))]
     if width is not None:
         widths[0] = max(LEAST_NAME, min(widths[0], width - sum(widths[1:]) - 2 * (len(widths) - 1)))
     for cells in [header, ["-" * column_width for column_width in widths], *rows]:
-        first = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
-        padded = [first.ljust(widths[0])] + [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
+        name = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
+        padded = [name.ljust(widths[0])] + [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
         echo("  ".join(padded).rstrip())
 
 

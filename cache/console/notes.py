@@ -14,7 +14,7 @@ from cache.console.echo import echo
 
 __all__ = ["PROGRESS", "NoteHandler", "log_to_stderr", "once_for_all", "without_notes"]
 
-PROGRESS = 15  # a level between DEBUG and INFO: how far something is, which nobody needs to know afterwards
+PROGRESS = 15  # a level between DEBUG and INFO: for how far something is, which is of no use afterwards
 LINE_EVERY_S = 10.0
 
 
@@ -27,13 +27,13 @@ class NoteHandler(logging.Handler):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._told_s = clock()
+        self._last_line_s = clock()
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.INFO and not sys.stderr.isatty():
-            if self._clock() - self._told_s < LINE_EVERY_S:
+            if self._clock() - self._last_line_s < LINE_EVERY_S:
                 return
-            self._told_s = self._clock()
+            self._last_line_s = self._clock()
         echo(self.format(record), err=True)
 
 
@@ -48,25 +48,25 @@ def log_to_stderr() -> None:
 
 @contextmanager
 def without_notes() -> Iterator[None]:
-    """Leave out the notes of the block, in this thread: of a look at what is read, and told of, right after."""
+    """Leave out the notes of the block, in this thread: for a first look at what is read right after, with notes."""
     thread, log = threading.get_ident(), logging.getLogger("embed_once")
 
-    def is_told(record: logging.LogRecord) -> bool:
+    def is_of_other_thread(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    log.addFilter(is_told)
+    log.addFilter(is_of_other_thread)
     try:
         yield
     finally:
-        log.removeFilter(is_told)
+        log.removeFilter(is_of_other_thread)
 
 
 @contextmanager
 def once_for_all(paths: Collection[Path]) -> Iterator[None]:
-    """Leave out the block's notes that an earlier one says of another of the paths, in this thread, and count them."""
+    """Leave out the block's notes, in this thread, that repeat one on another of the paths; say how many there were."""
     thread, log = threading.get_ident(), logging.getLogger("embed_once")
     names = {str(path) for path in paths}
-    told: set[str] = set()
+    earlier_notes: set[str] = set()
     n_left_out = 0
 
     def is_new(record: logging.LogRecord) -> bool:
@@ -75,10 +75,10 @@ def once_for_all(paths: Collection[Path]) -> Iterator[None]:
             return True
         values = record.args if isinstance(record.args, tuple) else (record.args,)
         note = record.msg + repr([value for value in map(str, values) if value not in names])
-        is_told = note in told
-        told.add(note)
-        n_left_out += is_told
-        return not is_told
+        is_repeated = note in earlier_notes
+        earlier_notes.add(note)
+        n_left_out += is_repeated
+        return not is_repeated
 
     log.addFilter(is_new)
     try:

@@ -1,4 +1,4 @@
-"""What commands take for paths: files here, and where it is said, objects in a bucket too."""
+"""The types of commands' paths: files here alone, or objects in a bucket, too."""
 
 from __future__ import annotations
 

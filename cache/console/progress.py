@@ -31,7 +31,7 @@ class Progress:
         self.unit = unit
         self.n_done = 0
         self._clock = clock
-        self._started_s = self._told_s = clock()
+        self._started_s = self._last_line_s = clock()
         self._bar: tqdm | None = None
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -52,19 +52,19 @@ class Progress:
             self._bar.update(n)
             return
         now_s = self._clock()
-        if now_s - self._told_s >= LINE_EVERY_S:
-            self._told_s = now_s
+        if now_s - self._last_line_s >= LINE_EVERY_S:
+            self._last_line_s = now_s
             rate = self.n_done / (now_s - self._started_s)
-            of_all = left = ""
+            of_all = time_left = ""
             if self.n_items is not None:
                 of_all = f" of {self.n_items}"
-                left = f", {duration((self.n_items - self.n_done) / rate)} left" if rate else ""
+                time_left = f", {duration((self.n_items - self.n_done) / rate)} left" if rate else ""
             unit = self.unit if (self.n_done if self.n_items is None else self.n_items) == 1 else f"{self.unit}s"
-            echo(f"{self.label}: {self.n_done}{of_all} {unit}, {rate:.0f} a second{left}", err=True)
+            echo(f"{self.label}: {self.n_done}{of_all} {unit}, {rate:.0f} a second{time_left}", err=True)
 
 
 def duration(seconds: float) -> str:
-    """Return how long something takes, as one says it.
+    """Return a duration in words.
 
     >>> duration(59), duration(90), duration(3700)
     ('59 s', '2 min', '1 h 2 min')

@@ -1,4 +1,4 @@
-"""What commands ask about a Ray cluster."""
+"""The options of commands for a Ray cluster."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def ray_options(*, without: tuple[str, ...] = ()) -> Callable[[Any], Any]:
 
 
 def take_ray_settings(options: dict[str, Any]) -> RaySettings:
-    """Take the options' values out of all that a command was given."""
-    given = {field: options.pop(f"ray_{field}") for field in _OPTIONS if f"ray_{field}" in options}
-    return RaySettings(**given)
+    """Remove the values of these options from all of a command's, and return them as settings."""
+    values = {field: options.pop(f"ray_{field}") for field in _OPTIONS if f"ray_{field}" in options}
+    return RaySettings(**values)

@@ -1,4 +1,4 @@
-"""What of given vectors is told by the user."""
+"""What the user says of vectors to be imported."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class ImportSettings:
         """Return the name and the spec of what made the vectors in a column.
 
         Raises:
-            SettingError: it is not told, or not to be named so.
+            SettingError: the settings and the column do not say what made them, or the name is not allowed.
         """
+        modality, name = self.modality, self.name
         parts = column.split("/")
-        modality, name = (
-            (self.modality or parts[0], self.name or parts[1]) if len(parts) == 2 else (self.modality, self.name)
-        )
+        if len(parts) == 2:
+            modality, name = modality or parts[0], name or parts[1]
         if not modality or not name:
             raise SettingError(
                 "--modality, --name: expected what the vectors are of, and what made them, got nothing. Say it, as "
@@ -50,13 +50,13 @@ class ImportSettings:
 
 
 def parse_fields(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of a spec from ``name=value`` each; a value that is JSON is what it says, else a string.
+    """Return the fields of a spec from texts ``name=value``; a value that is no JSON is a string.
 
     >>> parse_fields(["weights=ViT-B-32", "size=224"])
     {'weights': 'ViT-B-32', 'size': 224}
 
     Raises:
-        SettingError: one has no name or value, a name is repeated, or it has a use of its own.
+        SettingError: one has no name or value, or a name is repeated or reserved.
     """
     fields: dict[str, Any] = {}
     for text in texts:

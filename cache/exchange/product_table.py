@@ -1,4 +1,4 @@
-"""`ProductTable`: a row a product, as other programs take it."""
+"""`ProductTable`: the products of a cache as one table, for other programs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BLOCK_BYTES = 2**26  # of vectors that are held at once
 
 
 class ProductTable:
-    """The products of a cache in the catalogue's order; columns are named by where they stand in the cache.
+    """The products of a cache in the catalogue's order, with columns that are named as in the cache.
 
-    ``id``, the catalogue's columns, then for each modality ``image/key`` and ``image/status``, and for each encoder
-    ``image/<encoder>``: its vector, NaN where there is none.
+    They are ``id``, the catalogue's columns, then for each modality ``image/key`` and ``image/status``, and for each
+    encoder ``image/<encoder>``: its vectors, NaN where there is none.
 
     Args:
         cache: an open one.
-        encoders: (modality, name) of those whose vectors are wanted; None: all that have any.
+        encoders: (modality, name) of those whose vectors are columns; None: all that have any.
         columns: of the catalogue; None: all.
 
     Raises:
@@ -40,24 +40,22 @@ class ProductTable:
             pairs = [(modality, name) for modality in cache.modalities for name in cache.encoders(modality)]
         else:
             pairs = [(modality, cache.encoder(modality, name)) for modality, name in encoders]
-        self.dims: dict[tuple[str, str], int] = {
-            pair: dim
-            for pair in pairs
-            if (dim := cache.dimension(*pair))  # without any vector it has none
-        }
+        dims = {pair: cache.dimension(*pair) for pair in pairs}
+        self.dims = {pair: dim for pair, dim in dims.items() if dim}  # encoders without a vector have none
         if not self.dims:
             raise MissingEntryError(f"Expected {cache.path} to have vectors of products, got none. Run embed-extract.")
         self.texts: dict[str, list[str]] = {"id": cache.ids()}
         modalities = list(dict.fromkeys(modality for modality, _ in self.dims))
-        names = ["id", *(cache.columns() if columns is None else columns)]
-        names += [f"{modality}/{what}" for modality in modalities for what in ("key", "status")]
-        names += [self.name_of(pair) for pair in self.dims]
+        columns = cache.columns() if columns is None else columns
+        names = ["id", *columns]
+        names += [f"{modality}/{suffix}" for modality in modalities for suffix in ("key", "status")]
+        names += map(self.name_of, self.dims)
         if repeated := [name for name, n in Counter(names).items() if n > 1]:
             raise CacheError(
                 f"Expected columns to have names of their own, but {', '.join(repeated)} would be there twice. Choose "
                 "others of the catalogue with --columns."
             )
-        self.texts |= {name: cache.column(name) for name in (cache.columns() if columns is None else columns)}
+        self.texts |= {name: cache.column(name) for name in columns}
         self._rows = {modality: cache.rows(modality) for modality in modalities}  # (N,) each
         for modality, rows in self._rows.items():
             keys = np.append(cache.keys(modality), b"").astype(str)  # the last is that of row -1
@@ -75,7 +73,7 @@ class ProductTable:
         return "/".join(pair)
 
     def vectors(self, pair: tuple[str, str], start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an encoder's vectors of some products, and who has one.
+        """Return an encoder's vectors of the products from `start` to `stop`, and which products have one.
 
         Shape:
             output: (stop - start, D) float32, NaN where there is none; (stop - start,) bool
@@ -85,9 +83,9 @@ class ProductTable:
         vectors[present] = self._vectors[pair].take(self._rows[pair[0]][start:stop][present])
         return vectors, present
 
-    def blocks(self, *, first: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:
-        """Yield from where to where products go, of `first` to `last`, whose vectors fill a block."""
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield the start and the stop of blocks of the products from `start` to `stop`, by the bytes of vectors."""
         n_rows = max(1, BLOCK_BYTES // (4 * sum(self.dims.values())))
-        last = len(self) if last is None else last
-        for start in range(first, last, n_rows):
-            yield start, min(start + n_rows, last)
+        stop = len(self) if stop is None else stop
+        for block_start in range(start, stop, n_rows):
+            yield block_start, min(block_start + n_rows, stop)

@@ -38,7 +38,8 @@ class CheckedTables:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file = open_checked(path)
-        self._unread: dict[str, str] = {}  # the digests of what has not been read yet
+        self._trusted_digests: dict[str, str] | None = None  # once they were held against content_sha256
+        self._checked: set[str] = set()  # the paths of tables that were held against their digests
 
     @property
     def is_open(self) -> bool:
@@ -71,7 +72,7 @@ class CheckedTables:
         return self._table(path).shape
 
     def names(self, path: str) -> list[str]:
-        """Return the names of what a group holds; that of the whole file has the path ``""``."""
+        """Return the names of a group's members; the path of the root group is ``""``."""
         names = self.file.stored.get(path)
         if not isinstance(names, list):
             raise self.damaged(path, "there is no such group")
@@ -95,14 +96,14 @@ class CheckedTables:
         return array
 
     def dataset(self, path: str) -> h5py.Dataset:
-        """Return a table to be read by blocks, which are held against nothing but the checksums of their chunks."""
+        """Return a table as h5py has it: what is read of it is held against the checksums of its chunks alone."""
         return h5py.Dataset(open_table(self.file, path), readonly=True)
 
     def blocks(self, path: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the rows of a table by blocks."""
-        whole = None if _is_checked_by_chunks(self._table(path)) else self.read(path)
+        """Yield a table by blocks: the rows of each, and their values."""
+        table = None if _is_checked_by_chunks(self._table(path)) else self.read(path)
         for rows in row_blocks(self.shape(path)[0], BLOCK_ROWS):
-            yield rows, self.read(path, rows) if whole is None else whole[rows]
+            yield rows, self.read(path, rows) if table is None else table[rows]
 
     def block(self, path: str, rows: slice) -> np.ndarray:
         """Return some rows of a table; a small one is held against its digest first."""
@@ -124,7 +125,7 @@ class CheckedTables:
         return array
 
     def ascii_blocks(self, path: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the rows of a table of ASCII letters by blocks."""
+        """Yield a table of ASCII letters by blocks, as `blocks` does."""
         for rows, block in self.blocks(path):
             if block.view(np.uint8).max(initial=0) > 127:
                 raise self.damaged(path, "it is not ASCII")
@@ -140,7 +141,7 @@ class CheckedTables:
         return decode_strings(utf8, self.offsets(f"{path}/offset", len(utf8)))
 
     def offsets(self, path: str, n_rows: int) -> np.ndarray:
-        """Return where each of the ranges begins that so many rows are cut into, (N + 1,) int64."""
+        """Return the offsets that cut `n_rows` rows into N consecutive ranges, (N + 1,) int64."""
         offsets = self.whole(path)
         if offsets[0] != 0 or offsets[-1] != n_rows or is_out_of_order(offsets):
             raise self.damaged(path, "the offsets are out of order")
@@ -152,23 +153,24 @@ class CheckedTables:
             return PlainRows(self.dataset(path), cast("SourceFile", self.file.source))
 
     def _table(self, path: str) -> StoredTable:
-        """Return what a table is."""
+        """Return a table's shape, type and storage."""
         table = self.file.stored.get(path)
         if not isinstance(table, StoredTable):
             raise self.damaged(path, "there is no such table")
         return table
 
     def _check_digest(self, path: str, array: np.ndarray) -> None:
-        """Check what was read for the first time: checksums are of chunks alone, and specs have none."""
-        if not self._unread:
-            self._unread = self.digests
-            if content_sha256(self._unread) != self.content_sha256:
+        """Check a table that is read for the first time: HDF5's checksums are of chunks alone, and specs have none."""
+        if path in self._checked:
+            return
+        if self._trusted_digests is None:
+            digests = self.digests
+            if content_sha256(digests) != self.content_sha256:
                 raise self.damaged("digests", "it does not match content_sha256")
-        expected = self._unread.get(path)
-        if expected != "":
-            if expected != array_digest(array):
-                raise self.damaged(path, "it does not match its digest")
-            self._unread[path] = ""
+            self._trusted_digests = digests
+        if self._trusted_digests.get(path) != array_digest(array):
+            raise self.damaged(path, "it does not match its digest")
+        self._checked.add(path)
 
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:

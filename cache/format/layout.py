@@ -101,7 +101,7 @@ def column_path(name: str) -> str:
 def open_checked(
     path: str | Path, *, file_format: str = CACHE_FORMAT, source: SourceFile | io.BytesIO | None = None
 ) -> CheckedFile:
-    """Return the file opened for reading, once it is known to be ours, whole, and harmless; `stored` says what it has.
+    """Return the file, opened for reading, after checking that it is ours, whole and harmless; its `stored` is set.
 
     `source` has the bytes if they were read before; the path is then used in messages only. A published file is
     never opened for writing, so no lock is taken and none is needed.
@@ -140,17 +140,19 @@ def open_checked(
 
 
 def attribute(file: h5py.File, name: str) -> str | int | None:
-    """Return a root attribute that is a number or bytes of fixed length; None where there is none such.
+    """Return a root attribute that is a number or bytes of fixed length; None where there is no such attribute.
 
     HDF5 reads strings of variable length from a heap, and never returns from one that was crafted to be endless.
     """
-    if not h5py.h5a.exists(file.id, name.encode()):  # by h5py's lower functions, as each of the others opens it anew
+    # By h5py's low-level functions: `file.attrs` opens the attribute anew for each question.
+    if not h5py.h5a.exists(file.id, name.encode()):
         return None
     stored = h5py.h5a.open(file.id, name.encode())
-    if (dtype := stored.dtype).kind not in "iuS" or stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
+    if stored.dtype.kind not in "iuS" or stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
         return None
-    stored.read(value := np.empty((), dtype))
-    return value.item().decode(errors="replace") if dtype.kind == "S" else int(value)
+    value = np.empty((), stored.dtype)
+    stored.read(value)
+    return value.item().decode(errors="replace") if value.dtype.kind == "S" else int(value)
 
 
 def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
@@ -170,7 +172,7 @@ def _check_version(file: h5py.File, path: Path, file_format: str) -> None:
 
 
 def _check_claims(items: Items, *, n_bytes: int) -> None:
-    """Check that all tables fit into the file together: several chunks may share a block, each in an index."""
+    """Check that all tables together fit into the file: in a crafted one, indices of chunks may share their blocks."""
     n_stored = sum(item.n_stored for item in items.values() if isinstance(item, StoredTable))
     if n_stored > n_bytes:
         raise UnsafeFileError(f"its datasets claim {n_stored} bytes together, and it has {n_bytes}.")

@@ -12,7 +12,7 @@ __all__ = ["PlainRows"]
 
 
 class PlainRows:
-    """Where the rows of a dataset stand in its file. What is read so is held against no checksum.
+    """The rows of a dataset, read from where they stand in its file, and held against no checksum.
 
     Raises:
         DamagedCacheError: they do not stand row by row.
@@ -25,13 +25,12 @@ class PlainRows:
         if dataset.chunks:
             chunks: list[h5py.h5d.StoreInfo] = []
             dataset.id.chunk_iter(chunks.append)  # all at once: `get_chunk_info` looks for each from the first one on
-            self._places = np.zeros(-(-len(dataset) // self.chunk_rows), dtype=np.int64)  # each one's first byte
-            self._places[[one.chunk_offset[0] // self.chunk_rows for one in chunks]] = [
-                one.byte_offset for one in chunks
-            ]
+            self._chunk_starts = np.zeros(-(-len(dataset) // self.chunk_rows), dtype=np.int64)  # bytes
+            for chunk in chunks:
+                self._chunk_starts[chunk.chunk_offset[0] // self.chunk_rows] = chunk.byte_offset
         else:
-            self._places = np.array([dataset.id.get_offset() or 0])
-        is_placed = 0 in dataset.shape or self._places.all()  # none begins where the file does
+            self._chunk_starts = np.array([dataset.id.get_offset() or 0])
+        is_placed = 0 in dataset.shape or self._chunk_starts.all()  # 0 is the file's own start, where no chunk begins
         if chunk_dim != self.dim or not is_placed:
             raise DamagedCacheError(
                 f"Expected {source.path} to have its vectors row by row, got pieces of rows, or some without a place "
@@ -39,7 +38,7 @@ class PlainRows:
             )
 
     def take(self, rows: np.ndarray, source: SourceFile | None = None) -> np.ndarray:
-        """Return some rows, from the file opened anew where `source` is such; no others are read.
+        """Return some rows, and read no others; `source` is the same file, opened anew, where that is to be read.
 
         Shape:
             rows: (m,) of whole numbers, increasing
@@ -48,15 +47,16 @@ class PlainRows:
         Raises:
             UnreadableError: the system cannot read them.
         """
-        rows = rows.astype(np.int64, copy=False)  # whose bytes are counted
+        rows = rows.astype(np.int64, copy=False)  # as offsets in bytes are beyond smaller types
         chunks = rows // self.chunk_rows if self.chunk_rows else rows
-        starts = np.append(0, np.flatnonzero((np.diff(rows) != 1) | (np.diff(chunks) != 0)) + 1)[: len(rows)]
-        counts = np.diff(np.append(starts, len(rows)))  # (runs of neighbours,)
+        # Consecutive rows in one chunk are read at once.
+        starts = np.append(0, np.flatnonzero((np.diff(rows) != 1) | (np.diff(chunks) != 0)) + 1)[: len(rows)]  # (runs,)
+        counts = np.diff(np.append(starts, len(rows)))  # (runs,)
         row_bytes = self.dim * self.dtype.itemsize
-        places = self._places[chunks[starts]] + rows[starts] % max(1, self.chunk_rows) * row_bytes
+        positions = self._chunk_starts[chunks[starts]] + rows[starts] % max(1, self.chunk_rows) * row_bytes
         source = source or self._source
         content = b"".join(
-            source.bytes_at(place, n_bytes)
-            for place, n_bytes in zip(places.tolist(), (counts * row_bytes).tolist(), strict=True)
+            source.bytes_at(position, n_bytes)
+            for position, n_bytes in zip(positions.tolist(), (counts * row_bytes).tolist(), strict=True)
         )
         return np.frombuffer(content, dtype=self.dtype).reshape(len(rows), self.dim)

@@ -21,38 +21,49 @@ def check_schema(file: CheckedFile) -> None:
     Raises:
         DamagedCacheError: a table is missing, too many, or of another type or shape.
     """
-    items = file.stored
-    tables = _Tables(items)
-    tables.table("digests", "S")
-    n_products = tables.strings("catalogue/id", None)
-    n_columns = tables.strings("catalogue/columns", None)
-    columns = _members(items, "catalogue/column") if n_columns else []
+    tables = _TableChecks(file.stored)
+    tables.check("digests", "S")
+    n_products = tables.check_strings("catalogue/id", None)
+    n_columns = tables.check_strings("catalogue/columns", None)
+    columns = _members(file.stored, "catalogue/column") if n_columns else []
     if len(columns) != n_columns:
         raise DamagedCacheError(f"the catalogue names {n_columns} columns and has {len(columns)}")
     for name in columns:
-        tables.strings(f"catalogue/column/{name}", n_products)
-    modalities = [name for name in _members(items, "") if name not in ("catalogue", "digests")]
-    for modality in modalities:
-        _check_name(modality)
-        n_contents = tables.table(f"{modality}/key", "S64", None)[0]
-        tables.table(f"{modality}/status", "S16", n_contents)
-        for encoder in _members(items, modality):
-            if encoder not in ("key", "status"):
-                _check_name(encoder)
-                tables.encoded(f"{modality}/{encoder}/", n_contents)
-                tables.check_empty(f"{modality}/{encoder}/")
-                tables.table(f"{modality}/{encoder}/encoded", "b", n_contents)
-                _check_spec(file, f"{modality}/{encoder}/spec", EncoderSpec, modality)
-        if f"catalogue/{modality}" in items:
-            tables.table(f"catalogue/{modality}/row", "i8", n_products)
-            tables.table(f"catalogue/{modality}/status", "S16", n_products)
-            if f"catalogue/{modality}/spec" in items:
-                tables.table(f"catalogue/{modality}/spec", "S")
-                _check_spec(file, f"catalogue/{modality}/spec", ContentSpec, modality)
-            if f"catalogue/{modality}/sample_key" in items:
-                n_samples = tables.table(f"catalogue/{modality}/sample_key", "S64", None)[0]
-                tables.strings(f"catalogue/{modality}/sample", n_samples)
+        tables.check_strings(f"catalogue/column/{name}", n_products)
+    for modality in _members(file.stored, ""):
+        if modality not in ("catalogue", "digests"):
+            _check_contents(file, tables, modality)
+            _check_catalogue(file, tables, modality, n_products)
     tables.check_nothing_else({"catalogue/column"})
+
+
+def _check_contents(file: CheckedFile, tables: _TableChecks, modality: str) -> None:
+    """Check a modality's keys, and what its encoders made of the contents."""
+    _check_name(modality)
+    n_contents = tables.check(f"{modality}/key", "S64", None)[0]
+    tables.check(f"{modality}/status", "S16", n_contents)
+    for encoder in _members(file.stored, modality):
+        if encoder not in ("key", "status"):
+            _check_name(encoder)
+            tables.check_vectors(f"{modality}/{encoder}/", n_contents)
+            tables.check_no_empty_dimensions(f"{modality}/{encoder}/")
+            tables.check(f"{modality}/{encoder}/encoded", "b", n_contents)
+            _check_spec(file, f"{modality}/{encoder}/spec", EncoderSpec, modality)
+
+
+def _check_catalogue(file: CheckedFile, tables: _TableChecks, modality: str, n_products: int) -> None:
+    """Check what the catalogue has of a modality, if it has it."""
+    path = f"catalogue/{modality}"
+    if path not in file.stored:
+        return
+    tables.check(f"{path}/row", "i8", n_products)
+    tables.check(f"{path}/status", "S16", n_products)
+    if f"{path}/spec" in file.stored:
+        tables.check(f"{path}/spec", "S")
+        _check_spec(file, f"{path}/spec", ContentSpec, modality)
+    if f"{path}/sample_key" in file.stored:
+        n_samples = tables.check(f"{path}/sample_key", "S64", None)[0]
+        tables.check_strings(f"{path}/sample", n_samples)
 
 
 def check_part_schema(file: CheckedFile) -> None:
@@ -61,22 +72,24 @@ def check_part_schema(file: CheckedFile) -> None:
     Raises:
         DamagedCacheError: a table is missing, too many, or of another type or shape.
     """
-    tables = _Tables(file.stored)
-    tables.table("encoder", "S")
-    tables.encoded("", tables.table("key", "S64", None)[0])
-    tables.table("failed_status", "S16", tables.table("failed_key", "S64", None)[0])
+    tables = _TableChecks(file.stored)
+    tables.check("encoder", "S")
+    n_keys = tables.check("key", "S64", None)[0]
+    tables.check_vectors("", n_keys)
+    n_failed = tables.check("failed_key", "S64", None)[0]
+    tables.check("failed_status", "S16", n_failed)
     tables.check_nothing_else(set())
 
 
-class _Tables:
-    """The tables of a file, and which of them are known to be of the format."""
+class _TableChecks:
+    """Checks of the tables of a file; those that were checked are known to be of the format."""
 
     def __init__(self, items: Items) -> None:
         self._items = items
-        self._known: set[str] = set()
+        self._checked: set[str] = set()
 
-    def table(self, path: str, kind: str, *shape: int | None) -> tuple[int, ...]:
-        """Check one table's type and shape, where None is any size, and return the shape."""
+    def check(self, path: str, kind: str, *shape: int | None) -> tuple[int, ...]:
+        """Check a table's type and shape, in which None is any size, and return the shape."""
         table = self._items.get(path)
         if not isinstance(table, StoredTable):
             raise DamagedCacheError(f"the table {path} is missing")
@@ -84,36 +97,39 @@ class _Tables:
         if (
             kind not in (dtype.kind, dtype.str.lstrip("<|"))
             or len(actual) != len(shape)
-            or any(wanted not in (None, size) for wanted, size in zip(shape, actual, strict=True))
+            or any(expected not in (None, size) for expected, size in zip(shape, actual, strict=True))
         ):
-            wish = ", ".join("any" if n is None else str(n) for n in shape)
+            expected_shape = ", ".join("any" if n is None else str(n) for n in shape)
             raise DamagedCacheError(
-                f"expected the table {path} to be {kind} of shape ({wish}), got {dtype} of {actual}"
+                f"expected the table {path} to be {kind} of shape ({expected_shape}), got {dtype} of {actual}"
             )
-        self._known.add(path)
+        self._checked.add(path)
         return actual
 
-    def strings(self, path: str, n_cells: int | None) -> int:
-        """Check the two tables of a string, and return how many cells it has."""
-        self.table(f"{path}/utf8", "u1", None)
-        n_offsets = self.table(f"{path}/offset", "i8", None if n_cells is None else n_cells + 1)[0]
+    def check_strings(self, path: str, n_cells: int | None) -> int:
+        """Check the two tables of strings, and return how many cells they have."""
+        self.check(f"{path}/utf8", "u1", None)
+        n_offsets = self.check(f"{path}/offset", "i8", None if n_cells is None else n_cells + 1)[0]
         if n_offsets < 1:
             raise DamagedCacheError(f"expected the table {path}/offset to have at least one row, got none")
         return n_offsets - 1
 
-    def encoded(self, start: str, n_contents: int) -> None:
-        """Check what an encoder made of contents, in tables whose paths have this start."""
-        self.table(f"{start}spec", "S")
-        self.table(f"{start}vector", "f4", n_contents, None)
-        if f"{start}token" in self._items or f"{start}token_offset" in self._items:
-            n_tokens, dim = self.table(f"{start}token", "f2", None, None)
+    def check_vectors(self, prefix: str, n_contents: int) -> None:
+        """Check what an encoder made of contents: its spec, vectors and tokens, whose paths have this prefix."""
+        self.check(f"{prefix}spec", "S")
+        self.check(f"{prefix}vector", "f4", n_contents, None)
+        if f"{prefix}token" in self._items or f"{prefix}token_offset" in self._items:
+            n_tokens, dim = self.check(f"{prefix}token", "f2", None, None)
             if n_tokens and not dim:  # which take no bytes whatever their number
-                raise DamagedCacheError(f"the table {start}token has {n_tokens} tokens of no dimensions")
-            self.table(f"{start}token_offset", "i8", n_contents + 1)
+                raise DamagedCacheError(f"the table {prefix}token has {n_tokens} tokens of no dimensions")
+            self.check(f"{prefix}token_offset", "i8", n_contents + 1)
 
-    def check_empty(self, start: str) -> None:
-        """Check that no rows have no dimensions either: such take no bytes whatever their number, and products do."""
-        for path in (f"{start}vector", f"{start}token"):
+    def check_no_empty_dimensions(self, prefix: str) -> None:
+        """Check that no table has dimensions without rows.
+
+        It takes no bytes whatever their number, and a matrix of products would have them.
+        """
+        for path in (f"{prefix}vector", f"{prefix}token"):
             table = self._items.get(path)
             n_rows, dim = table.shape if isinstance(table, StoredTable) else (0, 0)
             if dim and not n_rows:
@@ -121,10 +137,10 @@ class _Tables:
 
     def check_nothing_else(self, groups: set[str]) -> None:
         """Check that there is nothing but the tables checked, the groups that they are in, and these groups."""
-        groups = groups | {path.rpartition("/")[0] for path in self._known}
+        groups = groups | {path.rpartition("/")[0] for path in self._checked}
         groups |= {path.rpartition("/")[0] for path in groups}
         for path, item in self._items.items():
-            if path not in (self._known if isinstance(item, StoredTable) else groups):
+            if path not in (self._checked if isinstance(item, StoredTable) else groups):
                 raise DamagedCacheError(f"{path} is no part of the format")
 
 

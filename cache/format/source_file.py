@@ -42,7 +42,7 @@ class SourceFile(io.RawIOBase):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.error: OSError | MemoryError | None = None
-        self._place = 0
+        self._position = 0
         self._descriptor = -1
         with reading(path):
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -60,50 +60,50 @@ class SourceFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the position, from the start or from the end, and return it."""
-        self._place = offset + (self.n_bytes if whence == os.SEEK_END else 0)
-        return self._place
+        self._position = offset + (self.n_bytes if whence == os.SEEK_END else 0)
+        return self._position
 
     def tell(self) -> int:
         """Return the position."""
-        return self._place
+        return self._position
 
     def readinto(self, buffer: object) -> int:
         """Fill the buffer from the position, with zeros after a failure or the file's end; return how much was read."""
-        n_read = self._fill(memoryview(buffer).cast("B"), self._place)  # type: ignore[arg-type]
-        self._place += n_read
+        n_read = self._fill(memoryview(buffer).cast("B"), self._position)  # type: ignore[arg-type]
+        self._position += n_read
         return n_read
 
-    def _fill(self, view: memoryview, place: int) -> int:
+    def _fill(self, view: memoryview, position: int) -> int:
         n_read = 0
         while self.error is None and n_read < len(view):
             try:
-                n_more = os.preadv(self._descriptor, [view[n_read:]], place + n_read)
+                n_more = os.preadv(self._descriptor, [view[n_read:]], position + n_read)
             except (OSError, MemoryError) as error:
                 self.error = error.with_traceback(None)  # its frames hold HDF5's arguments, which hold this file
             else:
                 n_read += n_more
                 if not n_more:
-                    if place + n_read < self.n_bytes:
+                    if position + n_read < self.n_bytes:
                         self.error = OSError(errno.EIO, "the file ends before its size")
                     break
         view[n_read:] = bytes(len(view) - n_read)
         return n_read
 
-    def bytes_at(self, place: int, n_bytes: int) -> bytearray:
-        """Return some bytes of the file; where HDF5 reads meanwhile stays as it is.
+    def bytes_at(self, position: int, n_bytes: int) -> bytearray:
+        """Return some bytes of the file; the position at which HDF5 reads stays as it is.
 
         Raises:
             UnreadableError: they could not be read, or not all of them.
         """
         content = bytearray(n_bytes)
-        n_read = self._fill(memoryview(content), place)
+        n_read = self._fill(memoryview(content), position)
         self.check()
         if n_read < n_bytes:
             raise_if_refused(OSError(errno.EIO, "the file ends before them"), self.path)
         return content
 
     def check(self) -> None:
-        """Raise what went wrong while HDF5 read.
+        """Raise the first failure of a read by HDF5, if any.
 
         Raises:
             UnreadableError: a read failed; from then on all that was read is worth nothing.
@@ -129,7 +129,7 @@ class CheckedFile(h5py.File):
         with signals_held():
             try:
                 super().__init__(source, "r")
-            except Exception as error:  # noqa: BLE001 - it goes on
+            except Exception as error:  # noqa: BLE001 - it is raised again
                 # h5py's frames hold a property list whose release calls Python: they must not outlive the interpreter.
                 raise error.with_traceback(None)  # noqa: B904 - it is the same error
             _open_files[id(self)] = weakref.ref(self)

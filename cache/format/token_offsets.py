@@ -13,7 +13,7 @@ __all__ = ["token_offsets"]
 def token_offsets(tables: CheckedTables, entry: str, *, encoded: np.ndarray) -> np.ndarray:
     """Return where the tokens of each of U contents begin, and where the last ones end, (U + 1,) int64.
 
-    `entry` is the modality and the encoder (``text/bert``).
+    `entry` is ``<modality>/<encoder>``, such as ``text/bert``.
 
     Shape:
         encoded: (U,) bool, which contents have a vector

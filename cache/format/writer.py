@@ -27,7 +27,8 @@ BLOCK_ROWS = 64 * CHUNK_ROWS
 class Writer:
     """Writes datasets into an open file and keeps each one's digest, by its path.
 
-    `check` is called after each block, and may raise what went wrong with the file below; so may Ctrl-C.
+    `check` is called after each block, and may raise what went wrong with the file; a Ctrl-C that was held is raised,
+    too.
     """
 
     def __init__(self, file: h5py.File, *, file_format: str, check: Callable[[], None] = lambda: None) -> None:
@@ -70,7 +71,7 @@ class Writer:
         for block in blocks:
             content = np.ascontiguousarray(block)
             if block.shape == shape:
-                if block.size:  # by h5py's lower function: a small table is written in a third of the time
+                if block.size:  # by h5py's low-level function: a small table is written in a third of the time
                     dataset.id.write(h5py.h5s.ALL, h5py.h5s.ALL, content)
             elif block.size:
                 dataset[start : start + len(block)] = block
@@ -81,7 +82,7 @@ class Writer:
         self.digests[path] = digest.hexdigest()
 
     def _create(self, path: str, shape: tuple[int, ...], dtype: np.dtype, *, is_chunked: bool) -> h5py.Dataset:
-        """Return a new dataset, by h5py's lower functions: its own takes twice the time of all that HDF5 does."""
+        """Return a new dataset, made by h5py's low-level functions, since `create_dataset` adds twice HDF5's time."""
         storage = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         storage.set_obj_track_times(False)
         if is_chunked and 0 not in shape and shape:
@@ -90,9 +91,9 @@ class Writer:
             storage.set_fletcher32()
         space = h5py.h5s.create_simple(shape) if shape else h5py.h5s.create(h5py.h5s.SCALAR)
         kind = h5py.h5t.py_create(dtype, logical=True)
-        stored = h5py.h5d.create(self.file.id, None, kind, space, storage)
-        h5py.h5o.link(stored, self.file.id, path.encode(), lcpl=self._links)
-        return h5py.Dataset(stored)
+        dataset_id = h5py.h5d.create(self.file.id, None, kind, space, storage)
+        h5py.h5o.link(dataset_id, self.file.id, path.encode(), lcpl=self._links)
+        return h5py.Dataset(dataset_id)
 
     def finish(self) -> None:
         """Write the digests; call it last."""
@@ -116,8 +117,8 @@ def encode_strings(cells: Sequence[str]) -> dict[str, np.ndarray]:
 
 def decode_strings(utf8: np.ndarray, offset: np.ndarray) -> list[str]:
     """Return the N cells that `encode_strings` laid out."""
-    whole, bounds = utf8.tobytes(), offset.tolist()
-    return [whole[start:end].decode("utf-8", "surrogateescape") for start, end in pairwise(bounds)]
+    content, bounds = utf8.tobytes(), offset.tolist()
+    return [content[start:end].decode("utf-8", "surrogateescape") for start, end in pairwise(bounds)]
 
 
 def array_digest(array: np.ndarray | LazyTable) -> str:

@@ -15,7 +15,7 @@ from cache.arrays.encoded_keys import EncodedKeys
 from cache.arrays.hash_runs import ROW
 from cache.arrays.key_column import KeyColumn
 from cache.arrays.key_index import KeyIndex
-from cache.arrays.large_arrays import arange, empty, full, places_of, row_blocks
+from cache.arrays.large_arrays import arange, empty, flatnonzero, full, row_blocks
 from cache.arrays.lazy_table import LazyTable
 from cache.errors import SpecConflictError
 from cache.journal.journal import Journal
@@ -25,15 +25,15 @@ from cache.sealed.products import Contents, Products
 from cache.sealed.store import Cache
 from cache.system.reading import facts_of
 
-__all__ = ["Entry", "Inventory", "Waiting"]
+__all__ = ["Entry", "Inventory", "WaitingPart"]
 
 
 @dataclass
-class Waiting:
-    """A part that is not sealed yet: whose vectors it holds, and how many tokens each has.
+class WaitingPart:
+    """A part that is not sealed yet: the contents whose vectors it holds, and how many tokens each has.
 
     Shape:
-        rows: (n,) int32, where its keys stand in those of the inventory
+        rows: (n,) int32, the row of each of its keys in the inventory's index
         token_counts: (n,) int32
     """
 
@@ -51,26 +51,26 @@ class Entry:
     """One encoder's vectors: which keys have one, and which parts hold those that are not sealed yet."""
 
     spec: EncoderSpec
-    n_dim: int = 0  # while there is no vector
-    n_token_dim: int = 0  # where the encoder gives no tokens
-    sealed: bool = False
-    folder: Path | None = None  # of the journal, where they were first found while nothing is sealed
+    dim: int = 0  # 0 while there is no vector
+    token_dim: int = 0  # 0 where the encoder gives no tokens
+    is_sealed: bool = False  # whether the sealed cache has the encoder
+    folder: Path | None = None  # that of the first of its parts
     keys: EncodedKeys = field(default_factory=lambda: EncodedKeys(KeyIndex()))
-    parts: list[Waiting] = field(default_factory=list)
+    parts: list[WaitingPart] = field(default_factory=list)
 
-    def add(self, waiting: Waiting) -> None:
-        """Note what a part holds, whose dimensions are known to be the entry's."""
+    def add(self, waiting: WaitingPart) -> None:
+        """Add what a part holds; its dimensions are known to be the entry's."""
         if len(waiting.rows):
-            self.n_dim, self.n_token_dim = waiting.dims
-        if not self.sealed and not self.parts:
-            self.spec = waiting.spec  # whoever asked for the entry may have made none of its vectors
+            self.dim, self.token_dim = waiting.dims
+        if not self.is_sealed and not self.parts:
+            self.spec = waiting.spec  # with the side notes of those who made the vectors
         self.parts.append(waiting)
         self.keys.add(waiting.rows)
 
-    def usual_dims(self, parts: Iterable[Waiting]) -> tuple[int, int]:
-        """Return the dimensions of the vectors that there are and of their tokens; those of most, if none is sealed."""
-        if self.n_dim:
-            return self.n_dim, self.n_token_dim
+    def usual_dims(self, parts: Iterable[WaitingPart]) -> tuple[int, int]:
+        """Return the dimensions of its vectors and tokens; while it has none, those of most vectors of `parts`."""
+        if self.dim:
+            return self.dim, self.token_dim
         counts: Counter[tuple[int, int]] = Counter()
         for part in parts:
             counts[part.dims] += part.n_keys
@@ -91,16 +91,16 @@ class Inventory:
         self._load()
 
     def update(self) -> None:
-        """Take in the parts that were published since; each is read once.
+        """Add the parts that were published since; each is read once.
 
-        Where a part has gone that was known, because it was merged or set aside, all is read anew.
+        Where one of its parts is gone, because it was merged or set aside, all is read anew.
 
         Raises:
             SpecConflictError, UnreadableError: as at first.
         """
-        paths, known = self.journal.paths(), set(self.part_paths)
-        if known.issubset(paths):
-            self._add_parts(path for path in paths if path not in known)
+        paths, added_paths = self.journal.paths(), set(self.part_paths)
+        if added_paths.issubset(paths):
+            self._add_parts(path for path in paths if path not in added_paths)
         else:
             self._load()
 
@@ -110,8 +110,8 @@ class Inventory:
         self.entries: dict[tuple[str, str], Entry] = {}  # (modality, encoder) -> its vectors
         self.part_paths: list[Path] = []
         self._read_paths: set[Path] = set()
-        self._n_sealed: dict[str, int] = {}  # modality -> rows that keep their place
-        paths = self.journal.paths()  # before the cache: what is sealed meanwhile stands there
+        self._n_sealed: dict[str, int] = {}  # modality -> the number of sealed rows, which keep their order
+        paths = self.journal.paths()  # before the cache, which has what is sealed meanwhile
         facts = facts_of(self.cache_path)
         if facts is not None:
             with Cache(self.cache_path) as cache:
@@ -126,7 +126,7 @@ class Inventory:
             self._add_parts(paths)
 
     def _add_parts(self, paths: Iterable[Path]) -> None:
-        waiting: dict[tuple[str, str], tuple[list[Waiting], KeyIndex]] = {}
+        waiting: dict[tuple[str, str], tuple[list[WaitingPart], KeyIndex]] = {}
         for encoder, part, keys in self._read(paths):
             self._read_paths.add(part.file.path)
             self.entry(part.spec.modality, encoder, part.spec, folder=part.file.path.parent)
@@ -140,32 +140,32 @@ class Inventory:
             for key in compress(failed, entry.keys.has(failed)):
                 del self.failures[modality][key]  # it failed once and was read later
 
-    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, Waiting, KeyIndex]]:
-        """Yield whose parts there are, what is in them, and their keys; a shard, which seals none, reads no more."""
+    def _read(self, paths: Iterable[Path]) -> Iterator[tuple[str, WaitingPart, KeyIndex]]:
+        """Yield the encoder of each part, what it holds, and its keys; a shard, which seals nothing, reads headings."""
         if self.journal.is_shard:
             for path in paths:
                 if heading := read_heading(path):
                     keys = heading.keys.contents
-                    waiting = Waiting(heading.file, heading.spec, heading.failures, heading.dims, len(keys))
+                    waiting = WaitingPart(heading.file, heading.spec, heading.failures, heading.dims, len(keys))
                     yield heading.encoder, waiting, keys
             return
         for file, part in self.journal.parts(paths):
             counts = None if part.tokens is None else part.tokens.counts.astype(np.int32)
             keys = KeyColumn.of(part.keys).contents
-            yield part.encoder, Waiting(file, part.spec, part.failures, part.dims, len(keys), counts), keys
+            yield part.encoder, WaitingPart(file, part.spec, part.failures, part.dims, len(keys), counts), keys
 
     def entry(self, modality: str, encoder: str, spec: EncoderSpec, *, folder: Path | None = None) -> Entry:
-        """Return the vectors under this name, a new empty entry where there are none; `folder` has some of them.
+        """Return the entry of an encoder, a new and empty one where there is none; `folder` has some of its parts.
 
         Raises:
-            SpecConflictError: those there are were made in another way; the message names what differs.
+            SpecConflictError: its vectors were made in another way; the message names what differs.
         """
         self.failures.setdefault(modality, {})
         keys = EncodedKeys(self.keys.setdefault(modality, KeyIndex()))
         entry = self.entries.setdefault((modality, encoder), Entry(spec, folder=folder, keys=keys))
         if entry.spec.fingerprint != spec.fingerprint:
-            where = self.cache_path if entry.sealed else entry.folder or self.journal.folder
-            forget = "" if entry.sealed else f", or remove {where} to forget the run that was stopped"
+            where = self.cache_path if entry.is_sealed else entry.folder or self.journal.folder
+            forget = "" if entry.is_sealed else f", or remove {where} to forget the run that was stopped"
             raise SpecConflictError(
                 f"Expected {modality}/{encoder} to be made in one way, but {where} has it with "
                 f"{'; '.join(entry.spec.differences(spec))}. Keep both with --{modality}-name NAME, or write another "
@@ -179,8 +179,8 @@ class Inventory:
         return {where: entry.spec for where, entry in self.entries.items()}
 
     def drop_unused(self) -> None:
-        """Forget what was asked for, and of which nothing was made."""
-        self.entries = {where: entry for where, entry in self.entries.items() if entry.sealed or entry.parts}
+        """Drop the entries that were asked for, and have no vectors."""
+        self.entries = {where: entry for where, entry in self.entries.items() if entry.is_sealed or entry.parts}
         used = {modality for modality, _ in self.entries} | self._n_sealed.keys()
         self.keys = {modality: index for modality, index in self.keys.items() if modality in used}
 
@@ -191,49 +191,49 @@ class Inventory:
             index, n_sealed = self.keys.setdefault(modality, KeyIndex()), self._n_sealed.get(modality, 0)
             if len(index) == n_sealed:
                 continue
-            places = index.reorder(self._order_of(index, n_sealed, products.contents.get(modality)))
-            for (of_modality, _), entry in self.entries.items():
-                if of_modality == modality:
-                    entry.keys.move(places)
+            new_rows = index.reorder(self._order_of(index, n_sealed, products.contents.get(modality)))
+            for (entry_modality, _), entry in self.entries.items():
+                if entry_modality == modality:
+                    entry.keys.move(new_rows)
                     for part in entry.parts:
-                        part.rows[:] = places[part.rows]
+                        part.rows[:] = new_rows[part.rows]
 
     def _order_of(self, index: KeyIndex, n_sealed: int, contents: Contents | None) -> np.ndarray:
-        """Return which row comes first, second, …: (U,) int32."""
+        """Return the rows in their new order, (U,) int32: sealed, of the catalogue, and all others by their keys."""
         order, n_ordered = arange(len(index), ROW), n_sealed
-        is_left = full(len(index), True, bool)
-        is_left[:n_sealed] = False
-        for wanted in () if contents is None else (contents.keys, contents.kept):
-            column = KeyColumn.of(wanted)
-            rows, first = index.rows_of(column.contents), column.first_rows
-            for block in row_blocks(len(first)):
-                some = rows[first[block]]
-                some = some[some >= 0]
-                some = some[is_left[some]]
-                is_left[some] = False
-                order[n_ordered : n_ordered + len(some)] = some
-                n_ordered += len(some)
-        order[n_ordered:] = index.in_order(places_of(is_left, ROW))
+        is_unordered = full(len(index), True, bool)
+        is_unordered[:n_sealed] = False
+        for keys in () if contents is None else (contents.keys, contents.kept):
+            column = KeyColumn.of(keys)
+            index_rows, mentioned = index.rows_of(column.contents), column.distinct_rows
+            for block in row_blocks(len(mentioned)):
+                rows = index_rows[mentioned[block]]
+                rows = rows[rows >= 0]
+                rows = rows[is_unordered[rows]]
+                is_unordered[rows] = False
+                order[n_ordered : n_ordered + len(rows)] = rows
+                n_ordered += len(rows)
+        order[n_ordered:] = index.sorted_by_key(flatnonzero(is_unordered, ROW))
         return order
 
     def statuses(self, modality: str) -> LazyTable:
         """Return each content's status, (U,) S16."""
         index, failures = self.keys[modality], self.failures[modality]
-        rows, failed = index.rows_of(failures), np.array(list(failures.values()), dtype="S16")
+        failed_rows, failed_statuses = index.rows_of(failures), np.array(list(failures.values()), dtype="S16")
 
         def make(block: slice) -> np.ndarray:
             statuses = np.full(block.stop - block.start, b"ok", dtype="S16")
-            is_here = (rows >= block.start) & (rows < block.stop)
-            statuses[rows[is_here] - block.start] = failed[is_here]
+            is_in_block = (failed_rows >= block.start) & (failed_rows < block.stop)
+            statuses[failed_rows[is_in_block] - block.start] = failed_statuses[is_in_block]
             return statuses
 
         return LazyTable(len(index), "S16", make)
 
-    def _add_fitting(self, modality: str, encoder: str, parts: list[Waiting], keys: KeyIndex) -> None:
-        """Note what the parts of one encoder hold; those of other dimensions are set aside, and their work redone.
+    def _add_fitting(self, modality: str, encoder: str, parts: list[WaitingPart], keys: KeyIndex) -> None:
+        """Add what the parts of one encoder hold; parts of other dimensions are set aside, for their work to be redone.
 
-        Keys are those of all parts, one part's behind the other's, and so are the rows: alone they would be too small
-        to be counted as memory.
+        `keys` are those of all parts, one part after the other. Their rows are in one large array, too: arrays of
+        single parts would be too small to be counted as memory.
         """
         entry, index = self.entries[modality, encoder], self.keys[modality]
         dims = entry.usual_dims(parts)
@@ -264,9 +264,9 @@ class Inventory:
             for encoder in cache.encoders(modality):
                 self.entries[modality, encoder] = Entry(
                     spec=cache.spec(modality, encoder),
-                    n_dim=cache.dimension(modality, encoder),
-                    n_token_dim=cache.token_dimension(modality, encoder),
-                    sealed=True,
+                    dim=cache.dimension(modality, encoder),
+                    token_dim=cache.token_dimension(modality, encoder),
+                    is_sealed=True,
                     keys=EncodedKeys(self.keys[modality], cache.encoded(modality, encoder)),
                 )
 

@@ -1,4 +1,4 @@
-"""Where the vectors stand that are not sealed yet: a content may be in several parts, and its last copy is taken."""
+"""Which part has each content's vector while it is not sealed: of several that have one, the last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cache.arrays.hash_runs import ROW
 from cache.arrays.large_arrays import full, row_blocks
-from cache.inventory.inventory import Waiting
+from cache.inventory.inventory import WaitingPart
 
 __all__ = ["LastCopies"]
 
@@ -24,7 +24,7 @@ class LastCopies:
         part_of: (U,) int32, row_of: (U,) int32; -1 where no part has the content
     """
 
-    def __init__(self, parts: Sequence[Waiting], n_contents: int) -> None:
+    def __init__(self, parts: Sequence[WaitingPart], n_contents: int) -> None:
         self.part_of = full(n_contents, -1, np.int32)
         self.row_of = full(n_contents, -1, ROW)
         for number, part in enumerate(parts):
@@ -33,8 +33,8 @@ class LastCopies:
                 self.row_of[part.rows[rows]] = np.arange(rows.start, rows.stop)
 
     def by_part(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield each part that has any of the contents from `start` to `stop`, and these in the order of their rows."""
+        """Yield each part, by its number, that has contents from `start` to `stop`, and these sorted by their rows."""
         contents = start + np.lexsort((self.row_of[start:stop], self.part_of[start:stop]))
-        for some in np.split(contents, np.flatnonzero(np.diff(self.part_of[contents])) + 1):
-            if len(some) and (number := int(self.part_of[some[0]])) >= 0:
-                yield number, some
+        for part_contents in np.split(contents, np.flatnonzero(np.diff(self.part_of[contents])) + 1):
+            if len(part_contents) and (number := int(self.part_of[part_contents[0]])) >= 0:
+                yield number, part_contents

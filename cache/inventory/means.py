@@ -30,12 +30,12 @@ def publish_means(inventory: Inventory, modality: str, members: Mapping[str, Seq
         CacheError, UnreadableError: as publishing and reading do.
     """
     for (entry_modality, encoder), entry in inventory.entries.items():
-        if entry_modality != modality or entry.n_token_dim:
+        if entry_modality != modality or entry.token_dim:
             continue
         lacking = _lacking(entry.keys, members)
         reader = _VectorReader(inventory, modality, encoder)
-        for keys in _portions(lacking, members, most_vectors=PART_BYTES // max(1, 4 * entry.n_dim)):
-            vectors = reader.read([one for key in keys for one in members[key]])  # (M, D)
+        for keys in _portions(lacking, members, most_vectors=PART_BYTES // max(1, 4 * entry.dim)):
+            vectors = reader.read([member for key in keys for member in members[key]])  # (M, D)
             counts = np.array([len(members[key]) for key in keys])
             sums = np.add.reduceat(vectors, np.cumsum(counts) - counts, axis=0, dtype=np.float64)  # (n, D)
             means = (sums / counts[:, None]).astype(np.float32)
@@ -50,35 +50,36 @@ class _VectorReader:
         self._entry: Entry = inventory.entries[modality, encoder]
         self._index = inventory.keys[modality]
         self._copies = LastCopies(self._entry.parts, len(self._index))
-        self._parts: dict[int, PartVectors] = {}  # those that were asked for, by their number
+        self._parts: dict[int, PartVectors] = {}  # those that were read, by their number
 
     def read(self, keys: Sequence[str]) -> np.ndarray:
         """Return the vectors of keys that all have one, (n, D) float32."""
-        vectors = np.empty((len(keys), self._entry.n_dim), dtype=np.float32)
+        vectors = np.empty((len(keys), self._entry.dim), dtype=np.float32)
         contents = self._index.rows_of(keys)  # (n,)
-        for n in np.unique(self._copies.part_of[contents]).tolist():
-            chosen = np.flatnonzero(self._copies.part_of[contents] == n)
-            if n >= 0:
-                if n not in self._parts:
-                    self._parts[n] = PartVectors(self._entry.parts[n].file)
-                rows, which = np.unique(self._copies.row_of[contents[chosen]], return_inverse=True)
-                vectors[chosen] = self._parts[n].take(rows)[which]
-            else:
+        part_numbers = self._copies.part_of[contents]  # (n,)
+        for number in np.unique(part_numbers).tolist():
+            indices = np.flatnonzero(part_numbers == number)
+            if number < 0:
                 with Cache(self._inventory.cache_path) as cache:
-                    vectors[chosen] = VectorRows(cache, *self._where).take(contents[chosen])
+                    vectors[indices] = VectorRows(cache, *self._where).take(contents[indices])
+                continue
+            if number not in self._parts:
+                self._parts[number] = PartVectors(self._entry.parts[number].file)
+            rows, inverse = np.unique(self._copies.row_of[contents[indices]], return_inverse=True)
+            vectors[indices] = self._parts[number].take(rows)[inverse]
         return vectors
 
 
 def _lacking(encoded: EncodedKeys, members: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the keys of the means that have no vector, while all of their members have one."""
-    counts = np.array([len(some) for some in members.values()], dtype=np.int64)
+    counts = np.array(list(map(len, members.values())), dtype=np.int64)
     has_vector = encoded.has(chain.from_iterable(members.values()))
     n_encoded = np.diff(np.append(0, np.cumsum(has_vector)[np.cumsum(counts) - 1]))
     return list(compress(members, (n_encoded == counts) & ~encoded.has(members)))
 
 
 def _portions(keys: Sequence[str], members: Mapping[str, Sequence[str]], *, most_vectors: int) -> Iterator[list[str]]:
-    """Yield the keys in portions whose members are no more than that, a key at least."""
+    """Yield the keys in portions that have at most `most_vectors` members together, or one key."""
     portion: list[str] = []
     n_vectors = 0
     for key in keys:

@@ -21,14 +21,17 @@ def plan(wanted: Iterable[str] | KeyIndex, *have: Iterable[str] | KeyIndex) -> K
     >>> plan(["b", "a", "b", "c"], {"c"})
     ['b', 'a']
     """
-    contents = wanted if isinstance(wanted, KeyIndex) else (column := KeyColumn.of(wanted)).contents
-    rows = None if isinstance(wanted, KeyIndex) else column.first_rows
-    several = [some if isinstance(some, EncodedKeys | KeyIndex) else KeyIndex(some) for some in have]
+    if isinstance(wanted, KeyIndex):
+        contents, rows = wanted, None  # all of its rows, in their order
+    else:
+        column = KeyColumn.of(wanted)
+        contents, rows = column.contents, column.distinct_rows
+    existing = [keys if isinstance(keys, EncodedKeys | KeyIndex) else KeyIndex(keys) for keys in have]
     planned, n_planned = empty(len(contents), ROW), 0
     for block in row_blocks(len(contents) if rows is None else len(rows), BLOCK_ROWS):
-        piece = np.arange(block.start, block.stop) if rows is None else rows[block]
-        for some in several:
-            piece = piece[~some.has(KeyColumn(contents, piece))]
-        planned[n_planned : n_planned + len(piece)] = piece
-        n_planned += len(piece)
+        missing_rows = np.arange(block.start, block.stop) if rows is None else rows[block]
+        for keys in existing:
+            missing_rows = missing_rows[~keys.has(KeyColumn(contents, missing_rows))]
+        planned[n_planned : n_planned + len(missing_rows)] = missing_rows
+        n_planned += len(missing_rows)
     return KeyColumn(contents, planned[:n_planned])

@@ -35,10 +35,9 @@ def seal(
     """Put the journal's parts and the catalogue into the cache; return whether there was anything to write.
 
     Where `products` is None, the cache keeps the catalogue that it has; a new cache has an empty one. An `inventory` of
-    the cache and the journal that was made before is brought up to date, in place of one that is made anew, and is of
-    no use afterwards.
+    the cache and the journal saves making one; it is brought up to date here, and must not be used afterwards.
 
-    The old file is read and never written. Memory is bounded by the blocks of `BLOCK_ROWS` vectors or tokens, and the
+    The old file is read and never written. Memory is bounded by a block of `BLOCK_ROWS` vectors or tokens, and the
     keys.
 
     Raises:
@@ -53,9 +52,9 @@ def seal(
     inventory.drop_unused()
     inventory.order(products or Products([], {}, {}))
     catalogue = _kept_catalogue(inventory) if products is None else products.arrays(inventory.keys, inventory.failures)
-    if not inventory.part_paths and facts_of(cache_path) is not None and _is_the_same(cache_path, catalogue):
+    if not inventory.part_paths and facts_of(cache_path) is not None and _has_catalogue(cache_path, catalogue):
         return False
-    tables = {where: TokenTable(inventory, *where) for where, entry in inventory.entries.items() if entry.n_token_dim}
+    tables = {where: TokenTable(inventory, *where) for where, entry in inventory.entries.items() if entry.token_dim}
     _check_space(inventory, catalogue, tables)
     try:
         write_aside(cache_path, lambda aside: _write(aside, inventory, catalogue, tables), folder=journal.folder)
@@ -100,7 +99,7 @@ def _fill(writer: Writer, inventory: Inventory, catalogue: Catalogue, tables: Ta
 
 
 def _kept_catalogue(inventory: Inventory) -> Catalogue:
-    """Return the catalogue's arrays as the sealed cache has them, but for the statuses of contents read since."""
+    """Return the catalogue's arrays as the sealed cache has them, with the statuses that contents have by now."""
     if facts_of(inventory.cache_path) is None:
         return Products([], {}, {}).arrays({}, {})
     with Cache(inventory.cache_path) as cache:
@@ -108,24 +107,22 @@ def _kept_catalogue(inventory: Inventory) -> Catalogue:
         catalogue: Catalogue = {path: cache.tables.read(path) for path in paths}
         for modality in cache.modalities:
             blocks = inventory.statuses(modality).blocks()
-            rows, new = cache.rows(modality), np.concatenate([*blocks, [b""]])  # the last is that of row -1
+            rows, content_statuses = cache.rows(modality), np.concatenate([*blocks, [b""]])  # the last one is of row -1
             path = f"catalogue/{modality}/status"
-            catalogue[path] = np.where(rows < 0, cache.tables.read(path), new[rows])
+            catalogue[path] = np.where(rows < 0, cache.tables.read(path), content_statuses[rows])
     return catalogue
 
 
-def _is_the_same(cache_path: Path, catalogue: Catalogue) -> bool:
+def _has_catalogue(cache_path: Path, catalogue: Catalogue) -> bool:
     with Cache(cache_path) as cache:
-        kept = {path: digest for path, digest in cache.digests.items() if path.startswith("catalogue/")}
-    return kept == {path: array_digest(array) for path, array in catalogue.items()}
+        digests = {path: digest for path, digest in cache.digests.items() if path.startswith("catalogue/")}
+    return digests == {path: array_digest(array) for path, array in catalogue.items()}
 
 
 def _check_space(inventory: Inventory, catalogue: Catalogue, tables: Tables) -> None:
     n_bytes = sum(array.nbytes for array in catalogue.values()) + sum(table.n_bytes for table in tables.values())
-    n_bytes += sum(80 * len(rows) for rows in inventory.keys.values())  # 64 of the key, 16 of the status
-    n_bytes += sum(
-        4 * entry.n_dim * len(inventory.keys[modality]) for (modality, _), entry in inventory.entries.items()
-    )
+    n_bytes += sum(80 * len(index) for index in inventory.keys.values())  # 64 of the key, 16 of the status
+    n_bytes += sum(4 * entry.dim * len(inventory.keys[modality]) for (modality, _), entry in inventory.entries.items())
     free = shutil.disk_usage(inventory.journal.folder).free
     if free < n_bytes:
         raise CacheError(

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from cache.arrays.large_arrays import let_go
+from cache.arrays.large_arrays import release_pages
 from cache.inventory.inventory import Inventory
 from cache.inventory.last_copies import LastCopies
 from cache.journal.part_file import OpenParts, PartTokens
@@ -30,12 +30,12 @@ class TokenTable:
         n_contents = len(inventory.keys[modality])
         counts = np.zeros(n_contents, dtype=np.int64)
         self._old_offsets = np.zeros(1, dtype=np.int64)
-        if self._entry.sealed:
+        if self._entry.is_sealed:
             with Cache(inventory.cache_path) as cache:
                 if cache.has_tokens(modality, encoder):
-                    old = cache.token_counts(modality, encoder)
-                    self._old_offsets = offsets_of(old)
-                    counts[: len(old)] = old
+                    old_counts = cache.token_counts(modality, encoder)
+                    self._old_offsets = offsets_of(old_counts)
+                    counts[: len(old_counts)] = old_counts
         self._parts = [part for part in self._entry.parts if part.token_counts is not None and len(part.rows)]
         self._copies = LastCopies(self._parts, n_contents)
         part_counts = [part.token_counts for part in self._parts if part.token_counts is not None]
@@ -46,7 +46,7 @@ class TokenTable:
     @property
     def shape(self) -> tuple[int, int]:
         """(T, D)."""
-        return int(self.offsets[-1]), self._entry.n_token_dim
+        return int(self.offsets[-1]), self._entry.token_dim
 
     @property
     def n_bytes(self) -> int:
@@ -65,26 +65,28 @@ class TokenTable:
         with sealed as cache, OpenParts() as opened:
             start = 0
             while start < n_contents:
-                most = self.offsets[start] + block_rows
-                stop = max(start + 1, int(np.searchsorted(self.offsets, most, side="right")) - 1)
+                last_offset = self.offsets[start] + block_rows
+                stop = max(start + 1, int(np.searchsorted(self.offsets, last_offset, side="right")) - 1)
                 yield self._block(cache, parts, start, stop, opened)
                 start = stop
-                let_go()
+                release_pages()
 
     def _block(
         self, cache: Cache | None, parts: list[PartTokens], start: int, stop: int, opened: OpenParts
     ) -> np.ndarray:
+        """Return the tokens of the contents from `start` to `stop`, (B, D) float16."""
         begin, end = self.offsets[[start, stop]]
         block = np.empty((end - begin, self.shape[1]), dtype=np.float16)  # (B, D)
 
-        def rows_of(contents: np.ndarray) -> np.ndarray:
+        def rows_of(contents: np.ndarray) -> np.ndarray:  # in the block
             return row_ranges(self.offsets[contents] - begin, self.offsets[contents + 1] - self.offsets[contents])
 
         if cache is not None and start < len(self._old_offsets) - 1:
-            old = self._old_offsets[start : stop + 1]
-            kept = np.flatnonzero(self._copies.part_of[start : start + len(old) - 1] < 0)
-            rows = row_ranges(old[kept] - old[0], old[kept + 1] - old[kept])
-            block[rows_of(start + kept)] = cache.token_values(*self._where, int(old[0]), int(old[-1]))[rows]
+            offsets = self._old_offsets[start : stop + 1]
+            sealed = np.flatnonzero(self._copies.part_of[start : start + len(offsets) - 1] < 0)
+            rows = row_ranges(offsets[sealed] - offsets[0], offsets[sealed + 1] - offsets[sealed])
+            tokens = cache.token_values(*self._where, int(offsets[0]), int(offsets[-1]))
+            block[rows_of(start + sealed)] = tokens[rows]
         for number, contents in self._copies.by_part(start, stop):
             block[rows_of(contents)] = parts[number].take(self._copies.row_of[contents], opened)
         return block

@@ -33,7 +33,7 @@ class VectorTable:
     @property
     def shape(self) -> tuple[int, int]:
         """(U, D)."""
-        return len(self.encoded), self._entry.n_dim
+        return len(self.encoded), self._entry.dim
 
     def blocks(self, block_rows: int) -> Iterator[np.ndarray]:
         """Yield all vectors in blocks of that many rows, NaN where there is none.
@@ -42,14 +42,14 @@ class VectorTable:
             output: (B, D) float32 each
         """
         parts = [PartVectors(part.file) for part in self._parts]
-        sealed = Cache(self._inventory.cache_path) if self._entry.sealed else nullcontext()
+        sealed = Cache(self._inventory.cache_path) if self._entry.is_sealed else nullcontext()
         with sealed as cache, OpenParts() as opened:
-            for start, stop in ((rows.start, rows.stop) for rows in row_blocks(len(self.encoded), block_rows)):
-                block = np.full((stop - start, self._entry.n_dim), np.nan, dtype=np.float32)  # (B, D)
+            for rows in row_blocks(len(self.encoded), block_rows):
+                block = np.full((rows.stop - rows.start, self._entry.dim), np.nan, dtype=np.float32)  # (B, D)
                 if cache is not None:
-                    old = cache.vector_block(*self._where, start, stop)
-                    if old.size:  # it has no dimensions if no content could be read
-                        block[: len(old)] = old
-                for number, contents in self._copies.by_part(start, stop):
-                    block[contents - start] = parts[number].take(self._copies.row_of[contents], opened)
+                    sealed_vectors = cache.vector_block(*self._where, rows.start, rows.stop)
+                    if sealed_vectors.size:  # they have no dimensions if no content could be read
+                        block[: len(sealed_vectors)] = sealed_vectors
+                for number, contents in self._copies.by_part(rows.start, rows.stop):
+                    block[contents - rows.start] = parts[number].take(self._copies.row_of[contents], opened)
                 yield block

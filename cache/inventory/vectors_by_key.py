@@ -26,8 +26,8 @@ __all__ = ["VectorsByKey"]
 class VectorsByKey:
     """One encoder's vectors in a cache that others may be writing: what is published is found, sealed or not.
 
-    A cache that is not there holds nothing, and neither does one whose vectors of this name have another spec: writing
-    there is what names the difference. The keys of the sealed file, and the parts that wait, stay in memory.
+    A cache that is not there holds nothing, and neither does one whose vectors of this name have another spec: that is
+    an error where vectors are written. The keys of the sealed file, and the parts that wait, stay in memory.
     """
 
     def __init__(self, cache_path: str | Path, encoder: str, spec: EncoderSpec) -> None:
@@ -36,16 +36,17 @@ class VectorsByKey:
         self.spec = spec
         self._lock = threading.Lock()
         self._parts: dict[Path, tuple[Part, KeyIndex]] = {}  # of this encoder, in the journal
-        self._part_failures: dict[Path, dict[str, str]] = {}  # of all encoders' that wait: a content fails for all
-        self._cache: Cache | None = None  # the sealed file, open
-        self._vectors: VectorRows | None = None  # of it, once some are wanted
-        self._identity: tuple[int, ...] = ()  # of it; a seal puts another in its place
-        self._encoded = EncodedKeys(KeyIndex())  # of it
-        self._failures: dict[str, str] = {}  # key -> status, of contents without any
+        self._part_failures: dict[Path, dict[str, str]] = {}  # of all encoders' parts: a content fails for all of them
+        # Of the sealed file, which a seal replaces by another:
+        self._cache: Cache | None = None  # open
+        self._vectors: VectorRows | None = None  # once any were read
+        self._identity: tuple[int, ...] = ()
+        self._encoded = EncodedKeys(KeyIndex())
+        self._failures: dict[str, str] = {}  # key -> status
 
     @classmethod
     def of_spec(cls, cache_path: str | Path, spec: EncoderSpec) -> VectorsByKey | None:
-        """Return the vectors that were made in one way, whatever their name in a cache; None where it has none.
+        """Return the vectors that have this spec, whatever their name in the sealed cache; None where it has none.
 
         Raises:
             DamagedCacheError, UnreadableError, NotACacheError, UnknownVersionError: the cache cannot be read.
@@ -54,11 +55,11 @@ class VectorsByKey:
             return None
         with Cache(cache_path) as cache:
             names = cache.encoders(spec.modality) if spec.modality in cache.content_modalities else []
-            made = [name for name in names if cache.spec(spec.modality, name).fingerprint == spec.fingerprint]
-        return cls(cache_path, made[0], spec) if made else None
+            names = [name for name in names if cache.spec(spec.modality, name).fingerprint == spec.fingerprint]
+        return cls(cache_path, names[0], spec) if names else None
 
     def knows(self, key: str) -> bool:
-        """Return whether the content of a key has a vector; none is read for it.
+        """Return whether the content of a key has a vector; the vector is not read.
 
         Raises:
             DamagedCacheError, UnreadableError, NotACacheError, UnknownVersionError: the cache or a part cannot be read.
@@ -69,7 +70,7 @@ class VectorsByKey:
             return key in self._encoded or any(key in index for _, index in self._parts.values())
 
     def find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        """Return the vectors of N contents, who has one, and the statuses of those that could not be read.
+        """Return the vectors of N contents, which contents have one, and the statuses of those that could not be read.
 
         Shape:
             keys: N, "" where there is no content
@@ -82,10 +83,11 @@ class VectorsByKey:
             return self._find(keys)
 
     def _find(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        self._load_parts()  # before the cache: what is sealed meanwhile stands there
-        wanted = as_keys(keys)
-        pieces = [self._sealed(wanted), *(_of_part(*one, wanted) for one in self._parts.values())]
-        pieces = [(numbers, vectors) for numbers, vectors in pieces if len(numbers)]
+        self._load_parts()  # before the cache, which has what is sealed meanwhile
+        key_array = as_keys(keys)
+        pieces = [self._sealed(key_array)]
+        pieces += [_part_vectors(part, index, key_array) for part, index in self._parts.values()]
+        pieces = [(indices, vectors) for indices, vectors in pieces if len(indices)]
         dims = {vectors.shape[1] for _, vectors in pieces}
         if len(dims) > 1:
             raise DamagedCacheError(
@@ -96,22 +98,24 @@ class VectorsByKey:
         dim = max(dims, default=0)
         matrix = np.full((len(keys), dim), np.nan, dtype=np.float32)  # (N, D)
         is_found = np.zeros(len(keys), dtype=bool)
-        for numbers, vectors in pieces:
-            matrix[numbers] = vectors
-            is_found[numbers] = True
-        missing = {key.decode() for key in wanted[~is_found].tolist() if key}
-        several = (self._failures, *self._part_failures.values())
-        return matrix, is_found, {key: some[key] for some in several for key in missing if key in some}
+        for indices, vectors in pieces:
+            matrix[indices] = vectors
+            is_found[indices] = True
+        missing_keys = {key.decode() for key in key_array[~is_found].tolist() if key}
+        statuses: dict[str, str] = {}
+        for failures in (self._failures, *self._part_failures.values()):
+            statuses |= {key: failures[key] for key in missing_keys if key in failures}
+        return matrix, is_found, statuses
 
     def _load_parts(self) -> None:
-        """Read the parts that came; until two lists of them are alike, for a writer may be merging some meanwhile."""
-        journal, start = Journal(self.cache_path), f"{self.spec.modality}."
+        """Read the parts that came, until their list stays the same: a writer may be merging some meanwhile."""
+        journal, prefix = Journal(self.cache_path), f"{self.spec.modality}."
         paths: list[Path] = []
-        before: list[Path] | None = None
-        while paths != before:
-            before, paths = paths, [path for path in journal.paths() if path.name.startswith(start)]
+        previous_paths: list[Path] | None = None
+        while paths != previous_paths:
+            previous_paths, paths = paths, [path for path in journal.paths() if path.name.startswith(prefix)]
             self._parts = {path: part for path, part in self._parts.items() if path in paths}
-            self._part_failures = {path: some for path, some in self._part_failures.items() if path in paths}
+            self._part_failures = {path: failed for path, failed in self._part_failures.items() if path in paths}
             for path in paths:
                 if path not in self._part_failures:
                     self._load_part(path)
@@ -120,24 +124,24 @@ class VectorsByKey:
         try:
             part = load_part(path)
         except (FileNotFoundError, DamagedCacheError):
-            return  # merged or sealed meanwhile; or set aside by the next writer, who has its work done again
+            return  # it was merged or sealed meanwhile; or the next writer sets it aside and has its work redone
         self._part_failures[path] = part.failures if part.spec.modality == self.spec.modality else {}
         if part.encoder == self.encoder and part.spec.fingerprint == self.spec.fingerprint:
             self._parts[path] = part, KeyColumn.of(part.keys).contents
 
     def _sealed(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the contents that have a vector in the sealed cache, and these."""
+        """Return the indices of the keys that have a vector in the sealed cache, and these vectors."""
         cache = self._opened()
         rows = self._encoded.rows_of(keys)
-        numbers = np.flatnonzero(rows >= 0)
-        if cache is None or not len(numbers):
+        indices = np.flatnonzero(rows >= 0)
+        if cache is None or not len(indices):
             return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
         if self._vectors is None:
             self._vectors = VectorRows(cache, self.spec.modality, self.encoder)
-        return numbers, self._vectors.take(rows[numbers])
+        return indices, self._vectors.take(rows[indices])
 
     def _opened(self) -> Cache | None:
-        """Return the sealed cache, opened anew and its keys read where it is another file than before."""
+        """Return the sealed cache; where it is another file than before, that is opened and its keys are read."""
         facts = facts_of(self.cache_path)
         identity = () if facts is None else (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
         if identity != self._identity:
@@ -162,8 +166,8 @@ class VectorsByKey:
             self._encoded = EncodedKeys(cache.key_index(modality), cache.encoded(modality, self.encoder))
 
 
-def _of_part(part: Part, index: KeyIndex, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the contents that have a vector in a part, and these."""
-    wanted = index.rows_of(keys)
-    numbers = np.flatnonzero(wanted >= 0)
-    return numbers, part.vectors[wanted[numbers]]
+def _part_vectors(part: Part, index: KeyIndex, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the keys that have a vector in a part, and these vectors; `index` has the part's keys."""
+    rows = index.rows_of(keys)
+    indices = np.flatnonzero(rows >= 0)
+    return indices, part.vectors[rows[indices]]

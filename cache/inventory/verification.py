@@ -64,8 +64,10 @@ def _digest_problems(cache: Cache) -> list[str]:
 
 
 def _table_problems(cache: Cache) -> list[str]:
-    # Shapes were checked when the file was opened; strings, rows and offsets check their own values when they
-    # are read.
+    """Return what is wrong with the values of tables.
+
+    Shapes were checked when the file was opened; strings, rows and offsets are checked as they are read.
+    """
     problems = []
     cache.ids()
     for name in cache.columns():
@@ -75,7 +77,7 @@ def _table_problems(cache: Cache) -> list[str]:
         cache.statuses(modality)
         cache.content_spec(modality)
         read_samples(cache, modality)
-    for modality in cache.content_modalities:  # those of catalogues past, too
+    for modality in cache.content_modalities:  # those of earlier catalogues, too
         raise_held_signals()
         keys = cache.keys(modality)
         cache.content_statuses(modality)

@@ -10,7 +10,7 @@ is a share of 1/`LARGE_PARTS` of all that waits for the encoder, but no less tha
 `MOST_LARGE_PART_BYTES`, for a part is made and checked in memory; a merge is of no more than twice that. So there are
 at most 64 large parts up to 4 GiB, one for each 64 MiB beyond, and some thirty small ones; and no byte is written more
 often than the logarithm of that, some six times. The merged part is published like any other before those that are in
-it are removed: whoever is killed between leaves copies, which are harmless.
+it are removed: a process that is killed between leaves copies, which are harmless.
 
 Other workers on the same cache, *shards*, have journals of their own in this one, each with a lock, parts and hints
 (`embed.contents.hash_cache`)::
@@ -34,7 +34,6 @@ from the very bytes that were hashed, and what is read of it later comes from a 
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -44,7 +43,7 @@ from pathlib import Path
 
 from cache.errors import CacheError, CacheLockedError, DamagedCacheError, UnreadableError
 from cache.journal.part import Part, encode_part, merged_part
-from cache.journal.part_file import SUFFIX, PartFile, load_part_file
+from cache.journal.part_file import PartFile, encoder_in, load_part_file, part_name
 from cache.journal.shards import HINTS, first_specs, parts_in, sealed_specs, shard_folders, take_shard
 from cache.system.aside import fsync_folder, write_aside
 from cache.system.lock import WriterLock
@@ -86,11 +85,11 @@ class Journal:
         self.folder = self._cache_folder if shard is None else self.shards_folder / shard
         self.is_shard = shard is not None
         self.working_shards: dict[str, Path | None] = {}  # whose parts were not taken: name -> `left_lock` of the error
-        self.conflicts: list[str] = []  # what speaks against taking others'
+        self.conflicts: list[str] = []  # why the parts of shards were not taken, a sentence each
         self._lock = WriterLock(self.folder / "lock")
         self._is_patient = is_patient
-        self._is_lasting = False  # whether the folder itself is known to be on the disk
-        self._failure: OSError | None = None  # why it is not
+        self._is_lasting = False  # whether the name of the folder itself is known to be on the disk
+        self._lasting_error: OSError | None = None  # why it is not
 
     def __enter__(self) -> Journal:
         try:
@@ -156,10 +155,10 @@ class Journal:
 
     def _write(self, part: Part) -> Path:
         content = encode_part(part)
-        name = f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
+        path = self.folder / part_name(part, content)
         try:
             self._make_lasting()
-            return write_aside(self.folder / name, lambda aside: aside.write_bytes(content), folder=self.folder)
+            return write_aside(path, lambda aside: aside.write_bytes(content), folder=self.folder)
         except OSError as error:
             raise CacheError(
                 f"{len(part.keys)} vectors could not be written to {self.folder} ({error.strerror}). All that were "
@@ -167,15 +166,18 @@ class Journal:
             ) from error
 
     def _make_lasting(self) -> None:
-        """Bring the folder's own name to the disk, once: a system that failed to may say the next time that it did."""
-        if self._failure is not None:
-            raise self._failure
+        """Bring the folder's own name to the disk, once.
+
+        A failure is raised again each time: a system whose fsync failed may report success the next time.
+        """
+        if self._lasting_error is not None:
+            raise self._lasting_error
         if not self._is_lasting:
             try:
                 for folder in self.folder.parents[: 3 if self.is_shard else 1]:  # which list the journal's folder
                     fsync_folder(folder)
             except OSError as error:
-                self._failure = error
+                self._lasting_error = error
                 raise
             self._is_lasting = True
 
@@ -186,42 +188,46 @@ class Journal:
             CacheError: the disk is full or fails; all that was published before is kept.
             UnreadableError: a part cannot be read for now; likewise.
         """
-        while paths := self._like_parts(modality, encoder):
-            several = list(self.parts(paths))
-            kinds = {(part.spec.modality, part.encoder, part.spec.fingerprint) for _, part in several}
-            if len(kinds) > 1 or len({part.dims for _, part in several if part.keys}) > 1:
+        while paths := self._parts_to_merge(modality, encoder):
+            loaded = list(self.parts(paths))
+            parts = [part for _, part in loaded]
+            kinds = {(part.spec.modality, part.encoder, part.spec.fingerprint) for part in parts}
+            if len(kinds) > 1 or len({part.dims for part in parts if part.keys}) > 1:
                 return  # `cache.inventory.inventory.Inventory` names the difference
-            if several:
-                merged = self._write(merged_part([part for _, part in several]))
-                for file, _ in several:
-                    if file.path != merged:
-                        file.path.unlink(missing_ok=True)  # sealed where no lock reached, say
+            if parts:
+                merged_path = self._write(merged_part(parts))
+                for file, _ in loaded:
+                    if file.path != merged_path:
+                        file.path.unlink(missing_ok=True)  # it may have been sealed on a file system without locks
 
-    def _like_parts(self, modality: str, encoder: str) -> list[Path]:
-        """Return the smallest parts of an encoder that are to be merged, none where no size has enough of them.
+    def _parts_to_merge(self, modality: str, encoder: str) -> list[Path]:
+        """Return the smallest parts of an encoder that are to be merged; none where no size has enough of them.
 
-        No more than `MERGED_PARTS`, and no more than make one of `MOST_LARGE_PART_BYTES`, but for the last of them.
+        They are at most `MERGED_PARTS`, and no more than are needed to reach `MOST_LARGE_PART_BYTES`.
         """
         facts = {path: facts_of(path) for path in self.paths_of(modality, encoder)}
-        sizes = {path: of_path.st_size for path, of_path in facts.items() if of_path is not None}
-        large = min(max(sum(sizes.values()) // LARGE_PARTS, LARGE_PART_BYTES), MOST_LARGE_PART_BYTES)
+        sizes = {path: path_facts.st_size for path, path_facts in facts.items() if path_facts is not None}
+        large_bytes = min(max(sum(sizes.values()) // LARGE_PARTS, LARGE_PART_BYTES), MOST_LARGE_PART_BYTES)
         by_size: dict[int, list[Path]] = {}
         for path, size in sizes.items():
-            if size < large:
+            if size < large_bytes:
                 by_size.setdefault((size.bit_length() + 2) // 3, []).append(path)  # by factors of 8
-        several = next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
-        # What is large grows with all that waits: many are small at once then, and together too much for memory.
-        taken: list[Path] = []
-        for path in several[:MERGED_PARTS]:
-            if len(taken) > 1 and sum(sizes[one] for one in taken) >= MOST_LARGE_PART_BYTES:
+        like_paths = next((paths for _, paths in sorted(by_size.items()) if len(paths) >= MERGED_PARTS), [])
+        # `large_bytes` grows with all that waits, so many parts may become small at once, too many for memory.
+        chosen: list[Path] = []
+        n_bytes = 0
+        for path in like_paths[:MERGED_PARTS]:
+            if len(chosen) > 1 and n_bytes >= MOST_LARGE_PART_BYTES:
                 break
-            taken.append(path)
-        return taken
+            chosen.append(path)
+            n_bytes += sizes[path]
+        return chosen
 
     def deliver(self) -> bool:
-        """Bring the sealed cache to where it belongs; False where another was sealed there, which is here from now on.
+        """Bring the sealed cache to where it belongs; return False where another one was sealed there meanwhile.
 
-        On a local disk it is where it belongs; `cache.journal.mirrored_journal` has more to do.
+        Then the other one is here from now on. On a local disk the cache is where it belongs;
+        `cache.journal.mirrored_journal` has more to do.
         """
         return True
 
@@ -232,14 +238,13 @@ class Journal:
             UnreadableError: it cannot be told which there are.
         """
         name = f"{modality}.{encoder}"
-        paths = parts_in(self.folder)
-        return [path for path in paths if path.name.removesuffix(SUFFIX).rpartition(".")[0] == name]
+        return [path for path in parts_in(self.folder) if encoder_in(path.name) == name]
 
     def paths(self) -> list[Path]:
         """Return the published parts, sorted by name; an empty list where there is no journal.
 
-        They are those of the cache and of all its shards. While the cache's journal is held they are its own, which may
-        be sealed.
+        They are those of the cache and of all its shards. While this object holds the cache's journal, they are those
+        of that journal alone, which may be sealed.
 
         Raises:
             UnreadableError: it cannot be told which there are.
@@ -251,7 +256,7 @@ class Journal:
     def parts(self, paths: Iterable[Path] | None = None) -> Iterator[tuple[PartFile, Part]]:
         """Yield every whole part of `paths`, by default of all that were published.
 
-        One that does not match its digest is set aside, and its work is to be redone. One that has gone is passed over.
+        A part that does not match its digest is set aside, for its work to be redone. One that is gone is passed over.
 
         Raises:
             UnreadableError: a part cannot be read for now; it stays.
@@ -259,13 +264,13 @@ class Journal:
         """
         for path in self.paths() if paths is None else paths:
             try:
-                whole = load_part_file(path)
+                loaded = load_part_file(path)
             except FileNotFoundError:
                 continue
             except DamagedCacheError as error:
                 self.set_aside(path, str(error))
             else:
-                yield whole
+                yield loaded
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Rename a part that is not to be used to a free name that is not a part's, and say so with the reason.
@@ -280,5 +285,5 @@ class Journal:
         while facts_of(aside, follow_symlinks=False) is not None:
             number += 1
             aside = path.with_name(f"{path.name}.{number}{_DAMAGED}")
-        os.rename(path, aside)  # should it come back with the power, it is set aside again
+        os.rename(path, aside)  # a power cut may undo it; it is then set aside again
         log.warning("%s It is set aside as %s. Its contents will be encoded again.", reason, aside.name)

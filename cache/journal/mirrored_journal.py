@@ -17,7 +17,6 @@ All local code runs on the files of the mirror, as on any others. What is added 
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ from cache.cloud.sealed_objects import check_conditional_writes, put_cache
 from cache.errors import CloudError
 from cache.journal.journal import Journal
 from cache.journal.part import Part
-from cache.journal.part_file import SUFFIX, read_heading
+from cache.journal.part_file import SUFFIX, matches_digest, read_heading
 from cache.sealed.store import Cache
 from cache.system.aside import write_aside
 from cache.system.reading import facts_of
@@ -51,10 +50,10 @@ WAIT_S = 0.5  # between them
 
 
 def open_journal(cache_path: str | Path, *, shard: str | None = None, is_patient: bool = False) -> Journal:
-    """Return the journal of a cache or of a shard, whose `cache_path` is where the cache is, for a ``with`` block.
+    """Return the journal of a cache, or of one of its shards, for a ``with`` block; the cache may be in a bucket.
 
     Raises:
-        CloudError: the URL of a cache in a bucket is none.
+        CloudError: the cache's URL names no object.
     """
     if is_address(cache_path):
         return MirroredJournal(LocalCopy(address_of(cache_path)), shard=shard, is_patient=is_patient)
@@ -62,26 +61,20 @@ def open_journal(cache_path: str | Path, *, shard: str | None = None, is_patient
 
 
 def n_waiting_parts(cache_path: str | Path) -> int:
-    """Return how many parts wait beside a cache; none of them is read.
+    """Return how many parts wait to be sealed beside a cache; none of them is read.
 
     Raises:
         CloudError: the bucket cannot be had.
         UnreadableError: it cannot be told which there are.
     """
-    return (
-        len(_parts_beside(LocalCopy(address_of(cache_path))))
-        if is_address(cache_path)
-        else len(Journal(cache_path).paths())
-    )
+    if is_address(cache_path):
+        return len(_part_names_in_bucket(LocalCopy(address_of(cache_path))))
+    return len(Journal(cache_path).paths())
 
 
-def _parts_beside(copy: LocalCopy) -> set[str]:
+def _part_names_in_bucket(copy: LocalCopy) -> set[str]:
     keys = (key for key, _ in copy.bucket.list(f"{copy.address.key}.journal"))
     return {key.rpartition("/")[2] for key in keys if key.endswith(SUFFIX)}
-
-
-def _is_whole(name: str, content: bytes) -> bool:
-    return hashlib.sha256(content).hexdigest() == name.removesuffix(SUFFIX).rpartition(".")[2]
 
 
 class MirroredJournal(Journal):
@@ -98,10 +91,10 @@ class MirroredJournal(Journal):
         self._is_of_shard = shard is not None
         self._copy = copy
         self._key = copy.address.key
-        self._sealed: ObjectFacts | None = None  # what the bucket had when the cache here was made; None: nothing
-        self._sent: set[str] = set()  # the names of parts that are in the bucket
-        self._is_behind = False  # whether the cache here was sealed, and is not in the bucket
-        self._is_refreshed = False  # whether all parts here are in the bucket
+        self._sealed_facts: ObjectFacts | None = None  # of the bucket's cache that the one here is made of
+        self._names_in_bucket: set[str] = set()  # of parts
+        self._is_undelivered = False  # whether the cache here was sealed, and is not in the bucket yet
+        self._is_refreshed = False  # whether `_refresh` has sent all parts to the bucket
         self._beside = FilesBeside(copy, self.cache_path, self.folder, shard=shard)
 
     @property
@@ -129,19 +122,19 @@ class MirroredJournal(Journal):
 
     def take_shards(self) -> None:
         super().take_shards()
-        if self._is_refreshed:  # else all that is here alone is sent in a moment
+        if self._is_refreshed:  # else `_refresh` sends them in a moment
             for path in self.paths():
-                if path.name not in self._sent:
+                if path.name not in self._names_in_bucket:
                     self._send(path)
 
     def set_aside(self, path: Path, reason: str) -> None:
-        """Rename a part here; its object stays where it is the file that is damaged, or where this is a shard's."""
-        if self._is_of_shard or not _is_whole(path.name, path.read_bytes()):
-            self._sent.discard(path.name)
+        """Rename a part here; its object stays if only the file here is damaged, or if this is a shard's journal."""
+        if self._is_of_shard or not matches_digest(path.name, path.read_bytes()):
+            self._names_in_bucket.discard(path.name)
         super().set_aside(path, reason)
 
     def merge(self, modality: str, encoder: str) -> None:
-        if not self._is_of_shard:  # whose mirror has parts of others, which these merge
+        if not self._is_of_shard:  # a shard's mirror has parts of others, who merge them
             super().merge(modality, encoder)
             self._drop_gone()
 
@@ -151,27 +144,30 @@ class MirroredJournal(Journal):
         Raises:
             CloudError: it cannot be put there; all parts are still in the bucket.
         """
-        self._is_behind = True
+        self._is_undelivered = True
         try:
-            facts = put_cache(self._bucket, self._key, self.cache_path, replaces=self._sealed, owner=str(self.folder))
+            facts = put_cache(
+                self._bucket, self._key, self.cache_path, replaces=self._sealed_facts, owner=str(self.folder)
+            )
         except ConflictError:
-            facts_of_ours = self._facts_if_ours()  # of an answer that was lost on its way
-            if facts_of_ours is None:
+            our_facts = self._facts_if_ours()  # it was put there, and only the answer was lost
+            if our_facts is None:
                 log.info(
                     "%s was sealed by another process meanwhile: it is fetched, and sealed anew.", self._copy.address
                 )
                 self._refresh()
-                self._is_behind = False
+                self._is_undelivered = False
                 return False
-            facts = facts_of_ours
+            facts = our_facts
         with signals_held():
             self._copy.adopt(self.cache_path, facts)
-            self._sealed = facts
-        self._is_behind = False
+            self._sealed_facts = facts
+        self._is_undelivered = False
         self._drop_gone()
         return True
 
     def _facts_if_ours(self) -> ObjectFacts | None:
+        """Return what is known of the bucket's cache where it is the one that was sealed here, else None."""
         with suppress(FileNotFoundError):
             if filecmp.cmp(self._copy.fetch(), self.cache_path, shallow=False):
                 return self._copy.facts
@@ -184,49 +180,51 @@ class MirroredJournal(Journal):
 
     def _refresh(self) -> None:
         """Make the cache and the parts here those that are in the bucket, and send the parts that are here alone."""
-        self._sent = _parts_beside(self._copy)  # before the cache: what is sealed meanwhile stands there
+        # Before the cache, which has what is sealed meanwhile.
+        self._names_in_bucket = _part_names_in_bucket(self._copy)
         try:
             self._copy.fetch(self.cache_path)
-            self._sealed = self._copy.facts
+            self._sealed_facts = self._copy.facts
         except FileNotFoundError:
-            self._sealed = None
+            self._sealed_facts = None
             self.cache_path.unlink(missing_ok=True)
-        here = {path.name for path in self.paths()}
-        if alone := [self.folder / name for name in sorted(here - self._sent)]:
-            for path in self._drop_sealed(alone):
+        local_names = {path.name for path in self.paths()}
+        unsent_paths = [self.folder / name for name in sorted(local_names - self._names_in_bucket)]
+        if unsent_paths:
+            for path in self._drop_sealed(unsent_paths):
                 self._send(path)
         with ThreadPoolExecutor(N_TOGETHER, thread_name_prefix="fetch") as pool:
-            for _ in pool.map(self._fetch, sorted(self._sent - here)):
+            for _ in pool.map(self._fetch, sorted(self._names_in_bucket - local_names)):
                 pass
         self._is_refreshed = True
 
     def _drop_sealed(self, paths: Iterable[Path]) -> Iterator[Path]:
-        """Remove parts that another machine has sealed, and yield the others."""
-        sealed: dict[tuple[str, str, str], EncodedKeys] = {}
+        """Remove the parts that another machine has sealed, and yield the others."""
+        sealed: dict[tuple[str, str, str], EncodedKeys] = {}  # by modality, encoder and fingerprint
         if facts_of(self.cache_path) is not None:
             with Cache(self.cache_path) as cache:
                 for modality in cache.content_modalities:
                     index = cache.key_index(modality)
                     for encoder in cache.encoders(modality):
-                        where = modality, encoder, cache.spec(modality, encoder).fingerprint
-                        sealed[where] = EncodedKeys(index, cache.encoded(modality, encoder))
+                        entry = modality, encoder, cache.spec(modality, encoder).fingerprint
+                        sealed[entry] = EncodedKeys(index, cache.encoded(modality, encoder))
         for path in paths:
             heading = read_heading(path)
             if heading is not None and not heading.failures:
-                where = heading.spec.modality, heading.encoder, heading.spec.fingerprint
-                if sealed.get(where, EncodedKeys(KeyIndex())).has(heading.keys).all():
+                entry = heading.spec.modality, heading.encoder, heading.spec.fingerprint
+                if sealed.get(entry, EncodedKeys(KeyIndex())).has(heading.keys).all():
                     path.unlink()
                     continue
             yield path
 
     def _fetch(self, name: str) -> None:
-        """Fetch a part; one that has gone meanwhile is in another, or sealed."""
+        """Fetch a part; one that is gone was merged into another or sealed meanwhile."""
         try:
             _, content = self._bucket.get(self._object(name))
         except FileNotFoundError:
-            self._sent.discard(name)
+            self._names_in_bucket.discard(name)
             return
-        if not _is_whole(name, content):
+        if not matches_digest(name, content):
             log.warning(
                 "%s/%s is damaged and left out: what was in it is encoded again.", self._bucket.url, self._object(name)
             )
@@ -243,7 +241,7 @@ class MirroredJournal(Journal):
         for _ in range(ATTEMPTS):
             try:
                 self._bucket.put(key, content)
-            except ConflictError:  # it is there, or another is just being put there, which may fail
+            except ConflictError:  # it is there, or another process is putting it there, which may fail
                 with suppress(FileNotFoundError):
                     if self._bucket.head(key).n_bytes == len(content):
                         break
@@ -252,18 +250,18 @@ class MirroredJournal(Journal):
                 break
         else:
             raise CloudError(f"{self._bucket.url}/{key} could not be written. Type the same line again.")
-        self._sent.add(path.name)
+        self._names_in_bucket.add(path.name)
 
     def _drop_gone(self) -> None:
-        """Remove the objects of parts that are here no more: what was in them is in what was put there since.
+        """Remove the objects of parts that are here no more: they were merged or sealed.
 
-        As long as that is a sealed cache that could not be put there, they stay.
+        They stay as long as the sealed cache could not be put into the bucket.
         """
-        if self._is_behind:
+        if self._is_undelivered:
             return
-        gone = self._sent - {path.name for path in self.paths()}
+        gone = self._names_in_bucket - {path.name for path in self.paths()}
         self._bucket.delete([self._object(name) for name in sorted(gone)])
-        self._sent -= gone
+        self._names_in_bucket -= gone
 
     def _object(self, name: str) -> str:
         return f"{self._key}.journal/{name}"

@@ -42,15 +42,15 @@ class Part:
 
     @property
     def dims(self) -> tuple[int, int]:
-        """The dimensions of its vectors and of its tokens, 0 without such."""
+        """The dimensions of its vectors and of its tokens; 0 without any."""
         return self.vectors.shape[1], 0 if self.tokens is None else self.tokens.n_dim
 
     def __post_init__(self) -> None:
-        for name, taken in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
-            if not PLAIN_NAME.fullmatch(name) or name in taken:
+        for name, reserved in ((self.spec.modality, ("catalogue", "digests")), (self.encoder, ("key", "status"))):
+            if not PLAIN_NAME.fullmatch(name) or name in reserved:
                 raise CacheError(
                     "Expected names of modalities and encoders to be made of letters, digits, '.', '_', '+' and '-', "
-                    f"and to be none of {', '.join(taken)}, got {name!r}. Choose another name."
+                    f"and to be none of {', '.join(reserved)}, got {name!r}. Choose another name."
                 )
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.keys) or self.vectors.dtype != np.float32:
             raise CacheError(
@@ -78,26 +78,26 @@ class Part:
             row = np.searchsorted(tokens.offsets, np.argmin(is_finite), side="right") - 1
             self._refuse_infinite("tokens", int(row))
 
-    def _refuse_infinite(self, what: str, row: int) -> NoReturn:
+    def _refuse_infinite(self, array_name: str, row: int) -> NoReturn:
         raise CacheError(
-            f"Expected finite {what}, but {self.spec.modality}/{self.encoder} gave NaN or infinity "
+            f"Expected finite {array_name}, but {self.spec.modality}/{self.encoder} gave NaN or infinity "
             f"for the content {self.keys[row][:12]}…. Try --device cpu, or other weights."
         )
 
 
 def merged_part(parts: Sequence[Part]) -> Part:
-    """Return all that several parts of one encoder hold, one after the other; vectors and tokens have the same dims."""
-    whole = [part for part in parts if part.keys] or parts[:1]  # one without vectors does not know their dimension
-    several = [part.tokens for part in whole if part.tokens is not None]
+    """Return one part with all that parts of one encoder, and of the same dimensions, hold."""
+    filled = [part for part in parts if part.keys] or parts[:1]  # a part without vectors does not know their dimension
+    part_tokens = [part.tokens for part in filled if part.tokens is not None]
     tokens = None
-    if several:
-        counts = np.concatenate([some.counts for some in several])
-        tokens = Tokens(np.concatenate([some.values for some in several]), offsets_of(counts))
+    if part_tokens:
+        counts = np.concatenate([tokens.counts for tokens in part_tokens])
+        tokens = Tokens(np.concatenate([tokens.values for tokens in part_tokens]), offsets_of(counts))
     return Part(
-        encoder=whole[0].encoder,
-        spec=whole[0].spec,
-        keys=KeyColumn(KeyIndex(np.concatenate([as_keys(part.keys) for part in whole]))),
-        vectors=np.concatenate([part.vectors for part in whole]),
+        encoder=filled[0].encoder,
+        spec=filled[0].spec,
+        keys=KeyColumn(KeyIndex(np.concatenate([as_keys(part.keys) for part in filled]))),
+        vectors=np.concatenate([part.vectors for part in filled]),
         failures={key: status for part in parts for key, status in part.failures.items()},
         tokens=tokens,
     )
@@ -105,7 +105,7 @@ def merged_part(parts: Sequence[Part]) -> Part:
 
 def encode_part(part: Part) -> bytes:
     """Return the bytes of the part's file."""
-    # The file is built in memory, so that a full disk meets plain bytes and not a half-written HDF5 library.
+    # The file is built in memory, so that a full disk fails a plain write and not HDF5 in the middle of a file.
     buffer = io.BytesIO()
     with signals_held(), h5py.File(buffer, "w", libver=("v110", "v110")) as file:
         writer = Writer(file, file_format=PART_FORMAT)
@@ -115,7 +115,8 @@ def encode_part(part: Part) -> bytes:
         writer.array("vector", part.vectors)
         if part.tokens is not None:
             writer.array("token_offset", part.tokens.offsets)
-            # Not in chunks, so that the seal can read a few contents' tokens from amid many; the digest is in the name.
+            # Not in chunks, so that the seal can read a few contents' tokens out of many. Without chunks they have no
+            # checksums, but the file's name has its digest.
             writer.array("token", part.tokens.values, is_chunked=False)
         writer.array("failed_key", np.array(list(part.failures), dtype="S64"))
         writer.array("failed_status", np.array(list(part.failures.values()), dtype="S16"))
@@ -126,7 +127,7 @@ def decode_part(path: Path, content: bytes | bytearray) -> Part:
     """Return the part that `content` holds; `path` is used in messages only.
 
     Raises:
-        UnknownVersionError: they are of another version of the format.
+        UnknownVersionError: the bytes are of another version of the format.
         CacheError, OSError, LookupError, RuntimeError, TypeError, ValueError: they are no part.
     """
     with open_checked(path, file_format=PART_FORMAT, source=io.BytesIO(content)) as file:
@@ -141,7 +142,7 @@ def decode_part(path: Path, content: bytes | bytearray) -> Part:
 
 
 def keys_in(file: h5py.File) -> KeyColumn:
-    """Return the keys of a part that is open.
+    """Return the keys in the open file of a part.
 
     Raises:
         CacheError: they are not ASCII.
@@ -153,6 +154,6 @@ def keys_in(file: h5py.File) -> KeyColumn:
 
 
 def failures_in(file: h5py.File) -> dict[str, str]:
-    """Return the statuses of contents that could not be read, by key, of a part that is open."""
+    """Return the statuses, by key, of contents that could not be read, in the open file of a part."""
     keys, statuses = (file[name][:].astype(str).tolist() for name in ("failed_key", "failed_status"))
     return dict(zip(keys, statuses, strict=True))

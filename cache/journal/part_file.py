@@ -28,13 +28,31 @@ __all__ = [
     "PartFile",
     "PartTokens",
     "PartVectors",
+    "encoder_in",
     "load_part",
     "load_part_file",
+    "matches_digest",
+    "part_name",
     "read_heading",
 ]
 
-MOST_OPEN = 128  # files of parts at a time: systems allow some 256 and more
-SUFFIX = ".part.h5"  # <modality>.<encoder>.<SHA-256 of the file's bytes>.part.h5
+MOST_OPEN = 128  # files of parts at a time: systems allow at least some 256
+SUFFIX = ".part.h5"
+
+
+def part_name(part: Part, content: bytes) -> str:
+    """Return the name of a part's file: ``<modality>.<encoder>.<SHA-256 of its bytes>.part.h5``."""
+    return f"{part.spec.modality}.{part.encoder}.{hashlib.sha256(content).hexdigest()}{SUFFIX}"
+
+
+def encoder_in(name: str) -> str:
+    """Return ``<modality>.<encoder>`` of the name of a part's file."""
+    return name.removesuffix(SUFFIX).rpartition(".")[0]
+
+
+def matches_digest(name: str, content: bytes | bytearray) -> bool:
+    """Return whether bytes have the digest that is in the name of a part's file."""
+    return hashlib.sha256(content).hexdigest() == name.removesuffix(SUFFIX).rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -45,10 +63,10 @@ class PartFile:
     identity: Identity
 
     def open(self) -> SourceFile:
-        """Open it again.
+        """Open the file again.
 
         Raises:
-            UnreadableError: the system cannot.
+            UnreadableError: the system cannot open it.
             CacheError: it is another file by now.
         """
         source = SourceFile(self.path)
@@ -75,15 +93,14 @@ def load_part(path: Path) -> Part:
 
 
 def load_part_file(path: Path) -> tuple[PartFile, Part]:
-    """Return what `load_part` does, and the file as it was.
+    """Return the file as it was read, and the part in it.
 
     Raises:
         FileNotFoundError, UnreadableError, DamagedCacheError, UnknownVersionError, NotACacheError: as `load_part` does.
     """
     with SourceFile(path) as source, reading(path):
         file, content = PartFile(path, source.identity), source.bytes_at(0, source.n_bytes)
-    digest = path.name.removesuffix(SUFFIX).rpartition(".")[2]
-    if hashlib.sha256(content).hexdigest() != digest:
+    if not matches_digest(path.name, content):
         raise DamagedCacheError(f"The journal's part {path.name} is damaged.")
     try:
         return file, decode_part(path, content)
@@ -99,18 +116,18 @@ def load_part_file(path: Path) -> tuple[PartFile, Part]:
 
 
 class Heading(NamedTuple):
-    """What a part says of itself; neither its vectors nor its digest are looked at."""
+    """What a part's file says of itself; neither its vectors nor its digest have been checked."""
 
     file: PartFile
     encoder: str
     spec: EncoderSpec
     keys: KeyColumn
     failures: dict[str, str]  # key -> status
-    dims: tuple[int, int]  # of its vectors, and of their tokens: 0 without
+    dims: tuple[int, int]  # of its vectors, and of its tokens: 0 without any
 
 
 def read_heading(path: Path) -> Heading | None:
-    """Return what a part says of itself, None where it has gone or is damaged so that nothing can be read.
+    """Return what a part says of itself; None where it is gone, or too damaged to be read.
 
     Raises:
         UnreadableError: the system could not read it.
@@ -129,16 +146,15 @@ def read_heading(path: Path) -> Heading | None:
             )
     except (UnreadableError, UnknownVersionError):
         raise
-    except (OSError, CacheError, LookupError, RuntimeError, ValueError):  # h5py's, of what is no part or not whole
+    except (OSError, CacheError, LookupError, RuntimeError, ValueError):  # h5py's, for what is no part or not whole
         return None
 
 
 class OpenParts:
-    """The files of parts that blocks are read from, used in a ``with`` block, at the end of which they are closed.
+    """The open files of parts that blocks are read from; they are closed at the end of its ``with`` block.
 
-    The first `MOST_OPEN` stay open, and others are opened for each block: whoever gathers keys in another order than
-    they were encoded in needs nearly every part for every block, so that to close the one used longest ago gains
-    nothing.
+    The first `MOST_OPEN` stay open, and others are opened for each block. To close the one used longest ago would gain
+    nothing: gathering keys in another order than they were encoded in needs nearly every part for every block.
     """
 
     def __init__(self) -> None:
@@ -154,7 +170,7 @@ class OpenParts:
 
     @contextmanager
     def using(self, file: PartFile) -> Iterator[SourceFile]:
-        """Yield the bytes of a part.
+        """Yield a part's file, open.
 
         Raises:
             UnreadableError, CacheError: as `PartFile.open` does.
@@ -234,11 +250,12 @@ class PartTokens:
         Raises:
             UnreadableError, CacheError: as for the part itself.
         """
-        some = [np.empty((0, self._dim), dtype=np.float16)]
+        pieces = [np.empty((0, self._dim), dtype=np.float16)]
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []  # of consecutive rows
         row_bytes = 2 * self._dim
         with self._file.open() if parts is None else parts.using(self._file) as source:
-            for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []:  # of neighbours
+            for run in runs:
                 begin, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
                 content = source.bytes_at(self._first_byte + begin * row_bytes, (end - begin) * row_bytes)
-                some.append(np.frombuffer(content, dtype=np.float16).reshape(end - begin, self._dim))
-        return np.concatenate(some)
+                pieces.append(np.frombuffer(content, dtype=np.float16).reshape(end - begin, self._dim))
+        return np.concatenate(pieces)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cache.errors import UnknownVersionError
-from cache.journal.part_file import SUFFIX, read_heading
+from cache.journal.part_file import SUFFIX, encoder_in, read_heading
 from cache.keys import EncoderSpec
 from cache.sealed.store import Cache
 from cache.system.aside import fsync_folder
@@ -30,18 +30,21 @@ def parts_in(folder: Path) -> list[Path]:
 
 
 def first_specs(folder: Path) -> Specs:
-    """Return what made the vectors in a folder, by one part of each encoder: all were made by one plan."""
-    of_encoder = {path.name.removesuffix(SUFFIX).rpartition(".")[0]: path for path in reversed(parts_in(folder))}
+    """Return the specs of the encoders that have parts in a folder, each from the first of its parts.
+
+    One is enough, as all parts in a folder were made by one plan.
+    """
+    first_paths = {encoder_in(path.name): path for path in reversed(parts_in(folder))}
     specs = {}
-    for path in of_encoder.values():
-        with suppress(UnknownVersionError):  # whoever reads it says so
+    for path in first_paths.values():
+        with suppress(UnknownVersionError):  # raised where the part itself is read
             if heading := read_heading(path):
                 specs[f"{heading.spec.modality}/{heading.encoder}"] = heading.spec
     return specs
 
 
 def sealed_specs(cache_path: Path) -> Specs:
-    """Return what made the vectors of a sealed cache, nothing where there is none.
+    """Return the specs of all encoders of a sealed cache; none where there is no cache.
 
     Raises:
         CacheError: it cannot be read.
@@ -59,16 +62,17 @@ def sealed_specs(cache_path: Path) -> Specs:
 def take_shard(folder: Path, journal_folder: Path, specs: Specs) -> str:
     """Move a shard's parts and hints into the journal's folder; return "", or why they were left where they are.
 
-    `specs` are those of the cache and of the journal's parts; what is taken is added.
+    `specs` are those of the cache and of the journal's parts; those of the shard are added to them.
 
     Raises:
         UnreadableError: a part cannot be read for now.
         OSError: one cannot be moved; it stays where it is.
     """
-    for where, spec in (made := first_specs(folder)).items():
-        if where in specs and spec.fingerprint != specs[where].fingerprint:
-            return f"{folder} has {where} with {'; '.join(spec.differences(specs[where]))}"
-    specs |= made
+    shard_specs = first_specs(folder)
+    for name, spec in shard_specs.items():
+        if name in specs and spec.fingerprint != specs[name].fingerprint:
+            return f"{folder} has {name} with {'; '.join(spec.differences(specs[name]))}"
+    specs |= shard_specs
     paths = parts_in(folder)
     for path in paths:
         path.replace(journal_folder / path.name)

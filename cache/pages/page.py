@@ -26,7 +26,7 @@ THUMBNAIL_SIDE = 192  # pixels: cards are about 150 wide, screens finer
 
 
 def render_page(template_path: str | Path, *, script_path: Path = FOLDER / "sortable.js", **values: Any) -> str:
-    """Return the page that a template makes of values; a name that it asks for and nobody gave is an error."""
+    """Return the page that a template makes of values; a name that it uses and that is missing is an error."""
     from markupsafe import Markup
 
     template_path = Path(template_path)
@@ -69,7 +69,7 @@ def small_jpeg(picture: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
 
 @functools.cache
 def _environment(folder: Path) -> jinja2.Environment:
-    """Return what renders the templates of a folder; it compiles each of them once."""
+    """Return the Jinja environment of a folder of templates; it compiles each of them once."""
     import jinja2
 
     environment = jinja2.Environment(

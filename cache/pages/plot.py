@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "draw", "svg"]
 
-# Okabe and Ito's colours, which the colour-blind can tell apart (jfly.uni-koeln.de/color), without black and yellow:
-# each is seen on white and on near black.
+# Okabe and Ito's colours, which the colour-blind can tell apart (jfly.uni-koeln.de/color), without black and yellow,
+# which cannot be seen on both white and near black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 _INK, _QUIET, _GROUND = "#010203", "#040506", "#070809"  # placeholders, which the page's colours replace in the SVG
 _STYLE: Any = {
@@ -64,7 +64,7 @@ def _render(figure: Figure, label: str) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     content = io.StringIO()
-    matplotlib.rcParams["svg.hashsalt"] = label  # the names of clips and markers are the page's: none may be another's
+    matplotlib.rcParams["svg.hashsalt"] = label  # ids of clips and markers must differ between the figures of a page
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the browser has fonts that matplotlib lacks
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

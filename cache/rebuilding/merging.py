@@ -55,9 +55,9 @@ def merge(
     with open_journal(named_path) as journal, ExitStack() as opened:
         output_path = journal.cache_path
         has_old = facts_of(output_path) is not None or bool(journal.paths())
-        paths = _different([*cache_paths, *([output_path] if has_old else [])])
+        paths = _distinct_files([*cache_paths, *([output_path] if has_old else [])])
         sources = [opened.enter_context(Source(path)) for path in paths]
-        sources.sort(key=lambda source: source.identity)  # so that their order says nothing
+        sources.sort(key=lambda source: source.identity)  # so that the order of the paths changes nothing
         products = _products(sources, None if catalogue_path is None else local_copy(catalogue_path))
         merged_parts = journal.paths()
         was_written = rebuild(output_path, journal, sources, products)
@@ -72,15 +72,16 @@ def merge(
         return MergeReport(named_path, len(sources), len(cache), n_vectors, was_written)
 
 
-def _different(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the paths without those of a file that is among them already."""
+def _distinct_files(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the paths, of several to one file only one."""
     return list({Path(path).resolve(): Path(path) for path in paths}.values())
 
 
 def _products(sources: Sequence[Source], catalogue_path: str | Path | None) -> Products:
+    """Return the products of all sources, or of the one at `catalogue_path`."""
     if catalogue_path is not None:
-        wanted = Path(catalogue_path).resolve()
-        chosen = [source for source in sources if source.path.resolve() == wanted and source.cache is not None]
+        file_path = Path(catalogue_path).resolve()
+        chosen = [source for source in sources if source.path.resolve() == file_path and source.cache is not None]
         if not chosen:
             raise CacheError(
                 f"--catalogue: expected one of the caches that are merged, got {catalogue_path}. Name it among them."
@@ -88,15 +89,19 @@ def _products(sources: Sequence[Source], catalogue_path: str | Path | None) -> P
     else:
         chosen = [source for source in sources if source.cache is not None]
     catalogues = [Catalogue(source.path, products_of(source.cache)) for source in chosen if source.cache is not None]
-    catalogues.sort(key=lambda each: each.path)  # as messages name them; their order changes nothing else
-    some = [each for each in catalogues if each.products.ids]  # without those made from Python, which have none
-    _tell_joined_by_row(some)
-    return joined_products(some or catalogues, in_order=agreed_or_sorted)
+    catalogues.sort(key=lambda catalogue: catalogue.path)  # for messages; their order changes nothing else
+    filled = [catalogue for catalogue in catalogues if catalogue.products.ids]  # without caches made from Python
+    _warn_of_row_numbers(filled)
+    return joined_products(filled or catalogues, in_order=agreed_or_sorted)
 
 
-def _tell_joined_by_row(catalogues: Sequence[Catalogue]) -> None:
-    """Warn of products that nothing but the numbers of their rows joins, as those of catalogues without ids."""
-    numbered = [one for one in catalogues if all(number == str(n) for n, number in enumerate(one.products.ids))]
+def _warn_of_row_numbers(catalogues: Sequence[Catalogue]) -> None:
+    """Warn where products are joined by the numbers of their rows alone, as those of catalogues without ids are."""
+    numbered = [
+        catalogue
+        for catalogue in catalogues
+        if all(product_id == str(row) for row, product_id in enumerate(catalogue.products.ids))
+    ]
     for first, second in combinations(numbered, 2):
         if not first.products.columns.keys() & second.products.columns.keys():
             log.warning(

@@ -32,13 +32,13 @@ def rebuild(
     sources: Sequence[Source],
     products: Products,
     *,
-    wanted: Mapping[str, KeyIndex] | None = None,
+    kept_keys: Mapping[str, KeyIndex] | None = None,
 ) -> bool:
     """Write a cache of these products with all vectors of the sources; return whether it is another than there was.
 
-    Of a content that several sources have, the first source's vector is taken. `wanted` names, by modality, the keys
-    that are kept, where not all are. Memory is bounded by a block of vectors, the keys, and the products. `journal` is
-    that of `cache_path`, held by the caller; its parts are left alone. What is written lies in it until it is whole.
+    Of a content that several sources have, the first source's vector is taken. `kept_keys` are the keys that are kept,
+    by modality; None keeps all. Memory is bounded by a block of vectors, the keys, and the products. `journal` is that
+    of `cache_path`, held by the caller; its parts are left alone. The new cache is written in its folder.
 
     Raises:
         SpecConflictError: two sources have vectors of one name that were made in different ways.
@@ -51,9 +51,9 @@ def rebuild(
     try:
         folder.mkdir()
         fresh_path = folder / cache_path.name
-        with Journal(fresh_path) as fresh:
-            _publish(fresh, sources, specs, wanted)
-            seal(fresh_path, fresh, products)
+        with Journal(fresh_path) as fresh_journal:
+            _publish(fresh_journal, sources, specs, kept_keys)
+            seal(fresh_path, fresh_journal, products)
         if facts_of(cache_path) is not None and _content_of(cache_path) == _content_of(fresh_path):
             return False
         write_aside(cache_path, lambda aside: os.replace(fresh_path, aside), folder=journal.folder)
@@ -76,56 +76,69 @@ def _publish(
     journal: Journal,
     sources: Sequence[Source],
     specs: Mapping[tuple[str, str], EncoderSpec],
-    wanted: Mapping[str, KeyIndex] | None,
+    kept_keys: Mapping[str, KeyIndex] | None,
 ) -> None:
-    kept = {where: spec for where, spec in sorted(specs.items()) if wanted is None or where[0] in wanted}
-    failures: dict[str, dict[str, str]] = {}
-    for modality in {modality for modality, _ in kept}:
-        of_all = sorted(pair for source in sources for pair in source.failures(modality).items())  # the first stays
-        failures[modality] = dict(reversed(of_all))
-        if wanted is not None:
-            is_wanted = wanted[modality].has(failures[modality])
-            failures[modality] = dict(compress(failures[modality].items(), is_wanted))
-    for (modality, encoder), spec in kept.items():
-        # An encoder stays with its spec, if it has no vector.
-        nothing = np.zeros((0, 0), dtype=np.float32)
-        journal.publish(Part(encoder, spec, [], nothing, failures.pop(modality, {})))
+    """Publish the vectors and the failures of all sources, those of `kept_keys` where these are given."""
+    kept_specs = {
+        (modality, encoder): spec
+        for (modality, encoder), spec in sorted(specs.items())
+        if kept_keys is None or modality in kept_keys
+    }
+    failures = {
+        modality: _failures(sources, modality, None if kept_keys is None else kept_keys[modality])
+        for modality in {modality for modality, _ in kept_specs}
+    }
+    for (modality, encoder), spec in kept_specs.items():
+        # A part without vectors keeps the spec of an encoder that has none.
+        no_vectors = np.zeros((0, 0), dtype=np.float32)
+        journal.publish(Part(encoder, spec, [], no_vectors, failures.pop(modality, {})))
         published = KeyIndex()
         for source in sources:
             for keys, vectors, tokens in source.blocks(modality, encoder):
-                is_chosen = ~published.has(keys)
-                if wanted is not None:
-                    is_chosen &= wanted[modality].has(keys)
-                if is_chosen.any():
-                    chosen, rows = as_keys(keys)[is_chosen], np.flatnonzero(is_chosen)
-                    some_tokens = None if tokens is None else tokens.take(rows)
-                    journal.publish(Part(encoder, spec, KeyColumn(KeyIndex(chosen)), vectors[rows], {}, some_tokens))
-                    published.add(chosen)
+                is_new = ~published.has(keys)
+                if kept_keys is not None:
+                    is_new &= kept_keys[modality].has(keys)
+                if is_new.any():
+                    new_keys, rows = as_keys(keys)[is_new], np.flatnonzero(is_new)
+                    new_tokens = None if tokens is None else tokens.take(rows)
+                    journal.publish(Part(encoder, spec, KeyColumn(KeyIndex(new_keys)), vectors[rows], {}, new_tokens))
+                    published.add(new_keys)
+
+
+def _failures(sources: Sequence[Source], modality: str, kept_keys: KeyIndex | None) -> dict[str, str]:
+    """Return the statuses of unreadable contents by key; of a key with several, the first in alphabetical order."""
+    pairs = sorted(pair for source in sources for pair in source.failures(modality).items())
+    failures = dict(reversed(pairs))
+    return failures if kept_keys is None else dict(compress(failures.items(), kept_keys.has(failures)))
 
 
 def _agreed_specs(sources: Sequence[Source]) -> dict[tuple[str, str], EncoderSpec]:
-    """Return the specs of all sources by modality and name; of those with different side notes always the same one."""
+    """Return the specs of all sources by modality and encoder.
+
+    Of specs with different side notes the first in alphabetical order is returned, whatever the order of the sources.
+    """
     agreed: dict[tuple[str, str], tuple[EncoderSpec, Source]] = {}
     for source in sources:
-        for where, spec in source.specs().items():
-            other, other_source = agreed.setdefault(where, (spec, source))
-            name = "/".join(where)
-            if spec.fingerprint != other.fingerprint:
+        for (modality, encoder), spec in source.specs().items():
+            agreed_spec, agreed_source = agreed.setdefault((modality, encoder), (spec, source))
+            if spec.fingerprint != agreed_spec.fingerprint:
                 raise SpecConflictError(
-                    f"Expected {name} to be made in one way in all caches, but it differs between {other_source.path} "
-                    f"and {source.path}: {'; '.join(other.differences(spec))}. Give one another name: embed-extract "
-                    f"--{where[0]}-name NAME --reuse {source.path} -o ANOTHER.h5 encodes nothing again."
+                    f"Expected {modality}/{encoder} to be made in one way in all caches, but it differs between "
+                    f"{agreed_source.path} and {source.path}: {'; '.join(agreed_spec.differences(spec))}. Give one "
+                    f"another name: embed-extract --{modality}-name NAME --reuse {source.path} -o ANOTHER.h5 encodes "
+                    "nothing again."
                 )
-            dims = {pair for one in {other_source, source} for pair in one.dims(*where)}
+            dims = agreed_source.dims(modality, encoder) | source.dims(modality, encoder)
             if len(dims) > 1:
-                shown = " and ".join(f"{dim} ({tokens or 'no'} of tokens)" for dim, tokens in sorted(dims))
+                shown = " and ".join(f"{dim} ({token_dim or 'no'} of tokens)" for dim, token_dim in sorted(dims))
                 raise CacheError(
-                    f"Expected {name} to have vectors of one size, but those of {other_source.path} and {source.path} "
-                    f"have {shown} dimensions. One of them does not say in its spec what made it: leave it out."
+                    f"Expected {modality}/{encoder} to have vectors of one size, but those of {agreed_source.path} and "
+                    f"{source.path} have {shown} dimensions. One of them does not say in its spec what made it: leave "
+                    "it out."
                 )
-            if spec.to_json() < other.to_json():
-                agreed[where] = (spec, source)
-    return {where: spec for where, (spec, _) in agreed.items()}
+            if spec.to_json() < agreed_spec.to_json():
+                agreed[modality, encoder] = (spec, source)
+    return {entry: spec for entry, (spec, _) in agreed.items()}
 
 
 def _content_of(cache_path: Path) -> str:

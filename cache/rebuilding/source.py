@@ -30,7 +30,7 @@ BLOCK_BYTES = 2**26  # of the vectors and tokens that are read at once
 
 @dataclass(frozen=True)
 class _WaitingPart:
-    """What of a part is kept in memory."""
+    """What is kept in memory of a part: all but its keys, vectors and tokens."""
 
     file: PartFile
     encoder: str
@@ -40,7 +40,7 @@ class _WaitingPart:
 
 
 class Source:
-    """A cache that is read and never written, whoever writes it meanwhile; there may be parts alone, or a file alone.
+    """A cache and its waiting parts, read and never written, though others may write them; either may be missing.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -50,9 +50,9 @@ class Source:
     def __init__(self, path: str | Path, *, has_parts: bool = True) -> None:
         self.path = Path(path)
         self.parts: list[_WaitingPart] = []
-        for part_path in Journal(path).paths() if has_parts else []:  # before the cache: what is sealed stands there
+        for part_path in Journal(path).paths() if has_parts else []:  # before the cache, which has what is sealed
             self._add_part(part_path)
-        # One file is held open: another that is put in its place may have its rows in another order.
+        # The file stays open: one that is put in its place meanwhile may have its rows in another order.
         self.cache = Cache(path) if not self.parts or facts_of(path) is not None else None
 
     def __enter__(self) -> Source:
@@ -64,7 +64,7 @@ class Source:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What tells it from all sources that hold something else, wherever they are."""
+        """Digests that are the same for two sources if they hold the same, wherever they are."""
         digest = "" if self.cache is None else self.cache.content_sha256
         return (digest, *sorted(part.file.path.name for part in self.parts))
 
@@ -84,7 +84,7 @@ class Source:
         return specs
 
     def dims(self, modality: str, encoder: str) -> set[tuple[int, int]]:
-        """Return of which dimensions an encoder's vectors and tokens are; one pair, unless something is wrong."""
+        """Return the dimensions of an encoder's vectors and tokens: one pair, unless something is wrong."""
         dims = {part.dims for part in self._parts_of(modality, encoder)}
         if self.cache is not None and (modality, encoder) in self.specs():
             dims.add((self.cache.dimension(modality, encoder), self.cache.token_dimension(modality, encoder)))
@@ -94,21 +94,18 @@ class Source:
         """Return the statuses of contents that could not be read, by key."""
         failures = {}
         if self.cache is not None and modality in self.cache.content_modalities:
-            keys, statuses = self.cache.keys(modality), self.cache.content_statuses(modality)
-            failures = {
-                keys[row].decode(): statuses[row].decode() for row in np.flatnonzero(statuses != b"ok").tolist()
-            }
+            failures = self.cache.failures(modality)
         for part in self.parts:
             if part.spec.modality == modality:
                 failures |= part.failures
         return failures
 
     def blocks(self, modality: str, encoder: str) -> Iterator[tuple[Sequence[str], np.ndarray, Tokens | None]]:
-        """Yield keys, their vectors and their tokens, if any, in blocks of some `BLOCK_BYTES`.
+        """Yield keys, their vectors and their tokens, if any, in blocks of about `BLOCK_BYTES`, or of one part.
 
         Raises:
             UnreadableError, DamagedCacheError: the cache cannot be read.
-            CacheError: a part is not there any more.
+            CacheError: a part is gone.
         """
         if self.cache is not None and (modality, encoder) in self.specs():
             yield from _sealed_blocks(self.cache, modality, encoder)
@@ -125,7 +122,7 @@ class Source:
         except DamagedCacheError as error:
             log.warning("%s It is left out.", error)
             return
-        dims = (part.vectors.shape[1], 0 if part.tokens is None else part.tokens.n_dim) if part.keys else (0, 0)
+        dims = part.dims if part.keys else (0, 0)
         self.parts.append(_WaitingPart(file, part.encoder, part.spec, dims, part.failures))
 
     def _load(self, path: Path) -> tuple[PartFile, Part]:

@@ -25,9 +25,9 @@ ROW = np.dtype([("modality", "S32"), ("key", "S64"), ("day", "<i4")])
 
 
 def days_unused(cache_path: Path, unused: Mapping[str, np.ndarray], *, today: int) -> dict[str, np.ndarray]:
-    """Return for how many days each unused content is known to be unused, and note those that are found now.
+    """Return for how many days each unused content is known to be unused; note today for those that are new.
 
-    Contents that are used again are forgotten. A day that is to come, as after a clock was set back, counts as today.
+    Contents that are used again are forgotten. A day in the future, as after a clock was set back, counts as today.
 
     Shape:
         unused: {modality: (n,) S64 keys}
@@ -39,14 +39,14 @@ def days_unused(cache_path: Path, unused: Mapping[str, np.ndarray], *, today: in
     """
     path = cache_path.with_name(cache_path.name + ".unused")
     noted = {(row["modality"], row["key"]): int(row["day"]) for row in _read(path)}
-    since = {
+    first_days = {
         modality: np.array([min(noted.get((modality.encode(), key), today), today) for key in keys], dtype=np.int64)
         for modality, keys in unused.items()
     }
     rows = [
         (modality, key, day)
         for modality, keys in unused.items()
-        for key, day in zip(keys, since[modality].tolist(), strict=True)
+        for key, day in zip(keys, first_days[modality].tolist(), strict=True)
     ]
     table = np.array(rows, dtype=ROW)
     try:
@@ -56,11 +56,11 @@ def days_unused(cache_path: Path, unused: Mapping[str, np.ndarray], *, today: in
             f"--keep-days: expected to note unused contents in {path}, but: {error.strerror}. Nothing was changed. "
             "Correct that and type the same line again."
         ) from error
-    return {modality: today - days for modality, days in since.items()}
+    return {modality: today - days for modality, days in first_days.items()}
 
 
 def _read(path: Path) -> np.ndarray:
-    """Return the rows of the file, none where there is no file, or no such file."""
+    """Return the rows of the file; none where there is no file, or it is no such table."""
     if facts_of(path) is None:
         return np.empty(0, dtype=ROW)
     try:

@@ -20,16 +20,16 @@ __all__ = ["Contents", "Products"]
 
 @dataclass(frozen=True)
 class Contents:
-    """One modality of N products: each one's content key, "" where it has none, its status, and how it is made.
+    """One modality of N products: the key and the status of each one's content, "" where it has none.
 
-    The contents that are kept beside those, in their order, are what the products' means are made of.
-    Some contents are kept as they are (`cache.sealed.samples`).
+    `spec` says how contents are made of the catalogue. `samples` are a few contents as they are
+    (`cache.sealed.samples`).
     """
 
-    keys: Sequence[str]  # kept as a `KeyColumn`
+    keys: Sequence[str]  # becomes a `KeyColumn`
     statuses: Sequence[str]
     spec: ContentSpec | None = None
-    kept: Sequence[str] = ()
+    kept: Sequence[str] = ()  # the keys of further contents, in their order: those that products' means are made of
     samples: Mapping[str, bytes] = field(default_factory=dict)  # key -> content
 
     def __post_init__(self) -> None:
@@ -49,7 +49,8 @@ class Products:
     ) -> dict[str, np.ndarray | LazyTable]:
         """Return the arrays of ``/catalogue`` by their paths in the file.
 
-        `indices` give each modality's row by key, `failures` the status of the keys that could not be read.
+        `indices` are the keys of each modality by their rows, `failures` the statuses, by key, of the contents that
+        could not be read.
         """
         strings: dict[str, Sequence[str]] = {"catalogue/id": self.ids, "catalogue/columns": list(self.columns)}
         strings |= {column_path(name): cells for name, cells in self.columns.items()}
@@ -57,9 +58,9 @@ class Products:
             f"{path}/{name}": array for path, cells in strings.items() for name, array in encode_strings(cells).items()
         }
         for modality, contents in self.contents.items():
-            places = KeyColumn.of(contents.keys).found_in(indices[modality])
-            arrays[f"catalogue/{modality}/row"] = LazyTable(len(places), np.int64, places.__getitem__)
-            arrays[f"catalogue/{modality}/status"] = _statuses(contents, places, failures[modality])
+            rows = KeyColumn.of(contents.keys).rows_in(indices[modality])
+            arrays[f"catalogue/{modality}/row"] = LazyTable(len(rows), np.int64, rows.__getitem__)
+            arrays[f"catalogue/{modality}/status"] = _statuses(contents, rows, failures[modality])
             if contents.spec is not None:
                 arrays[f"catalogue/{modality}/spec"] = np.array(contents.spec.to_json().encode())
             if contents.samples:
@@ -69,31 +70,34 @@ class Products:
         return arrays
 
 
-def _statuses(contents: Contents, places: np.ndarray, failures: Mapping[str, str]) -> LazyTable:
-    """Return each product's status, (N,) S16: of contents that could not be read, whoever tried them, what they have.
+def _statuses(contents: Contents, rows: np.ndarray, failures: Mapping[str, str]) -> LazyTable:
+    """Return each product's status, (N,) S16; that of a content that could not be read is the one in `failures`.
 
     Shape:
-        places: (N,) of whole numbers, the row of its content among all; -1 without
+        rows: (N,) of whole numbers, the row of each product's content in the file; -1 without
     """
     column = KeyColumn.of(contents.keys)
-    failed, of_failed = column.contents.rows_of(failures), np.array(list(failures.values()), dtype="S16")
-    failed, of_failed = failed[failed >= 0], of_failed[failed >= 0]
-    order = np.argsort(failed)
-    failed, of_failed = failed[order], of_failed[order]
+    failed_rows = column.contents.rows_of(failures)  # in the column's own index
+    failed_statuses = np.array(list(failures.values()), dtype="S16")
+    is_indexed = failed_rows >= 0
+    failed_rows, failed_statuses = failed_rows[is_indexed], failed_statuses[is_indexed]
+    order = np.argsort(failed_rows)
+    failed_rows, failed_statuses = failed_rows[order], failed_statuses[order]
 
     def make(block: slice) -> np.ndarray:
-        statuses, rows = _letters(contents.statuses[block]), column.rows[block]
-        statuses[(places[block] < 0) & (rows >= 0)] = b"not_encoded"
-        if len(failed):
-            numbers = np.searchsorted(failed, rows).clip(max=len(failed) - 1)
-            has_failed = failed[numbers] == rows
-            statuses[has_failed] = of_failed[numbers[has_failed]]
+        statuses, column_rows = _letters(contents.statuses[block]), column.rows[block]
+        statuses[(rows[block] < 0) & (column_rows >= 0)] = b"not_encoded"
+        if len(failed_rows):
+            positions = np.searchsorted(failed_rows, column_rows).clip(max=len(failed_rows) - 1)
+            has_failed = failed_rows[positions] == column_rows
+            statuses[has_failed] = failed_statuses[positions[has_failed]]
         return statuses
 
-    return LazyTable(len(places), "S16", make)
+    return LazyTable(len(rows), "S16", make)
 
 
 def _letters(statuses: Sequence[str]) -> np.ndarray:
+    """Return statuses as (n,) S16."""
     if isinstance(statuses, StatusColumn):
         return np.array(statuses.words, dtype="S16")[statuses.numbers]
     return np.array(statuses, dtype="S16")

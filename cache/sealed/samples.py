@@ -16,7 +16,7 @@ from cache.sealed.store import Cache
 __all__ = ["MOST_BYTES", "choose_samples", "read_samples"]
 
 N_SAMPLES = 4
-N_TRIED = 32
+N_TRIED = 32  # contents, of which some may be unreadable or large
 MOST_BYTES = 2**18  # of one content
 
 
@@ -24,23 +24,24 @@ def choose_samples(
     keys: KeyIndex,
     read: Callable[[str], bytes | None],
     *,
-    kept: Mapping[str, bytes],
-    left_out: Set[str] = frozenset(),
+    kept_samples: Mapping[str, bytes],
+    excluded_keys: Set[str] = frozenset(),
     n_keys: int | None = None,
 ) -> dict[str, bytes]:
-    """Return some contents by their keys, of so many of the first; large ones are passed over.
+    """Return `N_SAMPLES` contents by key, of the first `n_keys` keys (by default all); large ones are passed over.
 
-    Those that are `kept` stay while there are enough of them, so that nothing is read anew. `read` gives the content of
-    a key, None where it cannot or where that is large. Those that are `left_out` are not among them.
+    The `kept_samples` of these keys are returned where they are as many, so that nothing is read anew. ``read(key)``
+    returns a content, None where it cannot be read or is large. None of the `excluded_keys` is among the samples.
     """
     n_keys = len(keys) if n_keys is None else n_keys
-    here = {key for key, row in zip(kept, keys.rows_of(list(kept)).tolist(), strict=True) if 0 <= row < n_keys}
-    samples = {key: kept[key] for key in sorted(here - left_out)}
+    kept_rows = keys.rows_of(list(kept_samples)).tolist()
+    present_keys = {key for key, row in zip(kept_samples, kept_rows, strict=True) if 0 <= row < n_keys}
+    samples = {key: kept_samples[key] for key in sorted(present_keys - excluded_keys)}
     if len(samples) == N_SAMPLES:
         return samples
     samples = {}
-    for key in _smallest(keys, n_keys, left_out):
-        content = kept[key] if key in kept else read(key)
+    for key in _smallest(keys, n_keys, excluded_keys):
+        content = kept_samples[key] if key in kept_samples else read(key)
         if content is not None and len(content) <= MOST_BYTES:
             samples[key] = content
         if len(samples) == N_SAMPLES:
@@ -48,16 +49,16 @@ def choose_samples(
     return samples
 
 
-def _smallest(keys: KeyIndex, n_keys: int, left_out: Set[str]) -> list[str]:
-    """Return the first keys in their order: they are digests, so that it says nothing of the contents."""
-    n_wanted = N_TRIED + len(left_out)
+def _smallest(keys: KeyIndex, n_keys: int, excluded_keys: Set[str]) -> list[str]:
+    """Return the first keys in alphabetical order, which for digests is a random choice of contents."""
+    n_smallest = N_TRIED + len(excluded_keys)
     smallest = np.empty(0, dtype=KEY)
     for rows in row_blocks(n_keys, BLOCK_ROWS):
         block = keys.letters(rows)
-        if len(smallest) == n_wanted:
+        if len(smallest) == n_smallest:
             block = block[block < smallest[-1]]
-        smallest = np.sort(np.append(smallest, block))[:n_wanted]
-    return [key for key in smallest.astype(str).tolist() if key not in left_out][:N_TRIED]
+        smallest = np.sort(np.append(smallest, block))[:n_smallest]
+    return [key for key in smallest.astype(str).tolist() if key not in excluded_keys][:N_TRIED]
 
 
 def read_samples(cache: Cache, modality: str) -> dict[str, bytes]:

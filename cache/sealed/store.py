@@ -39,7 +39,7 @@ class Cache:
     def __init__(self, path: str | Path) -> None:
         self.path = local_copy(path)
         self.tables = CheckedTables(self.path)
-        self._columns: list[str] | None = None  # once they were asked for
+        self._columns: list[str] | None = None  # read once
 
     def __enter__(self) -> Cache:
         return self
@@ -48,7 +48,7 @@ class Cache:
         self.close()
 
     def __repr__(self) -> str:
-        """Return the path, how many products there are, and the encoders; quick, as it reads shapes alone."""
+        """Return the path, the number of products, and the encoders; only shapes are read."""
         if not self.tables.is_open:
             return f"Cache {self.path}\nclosed"
         encoders = []
@@ -160,7 +160,7 @@ class Cache:
         return self.tables.strings(column_path(name))
 
     def n_contents(self, modality: str) -> int:
-        """Return U, which reads no key."""
+        """Return U, the number of unique contents; no key is read."""
         return self.tables.shape(f"{modality}/key")[0]
 
     def keys(self, modality: str) -> np.ndarray:
@@ -205,7 +205,7 @@ class Cache:
         return self.tables.plain_rows(f"{modality}/{encoder}/vector")
 
     def dimension(self, modality: str, encoder: str) -> int:
-        """Return D."""
+        """Return D, the dimension of the encoder's vectors."""
         return self.tables.shape(f"{modality}/{encoder}/vector")[1]
 
     def has_tokens(self, modality: str, encoder: str) -> bool:
@@ -213,7 +213,7 @@ class Cache:
         return self.tables.has(f"{modality}/{encoder}/token")
 
     def token_dimension(self, modality: str, encoder: str) -> int:
-        """Return D of the tokens, 0 where there are none."""
+        """Return the dimension of the encoder's tokens; 0 where it has none."""
         return self.tables.shape(f"{modality}/{encoder}/token")[1] if self.has_tokens(modality, encoder) else 0
 
     def token_counts(self, modality: str, encoder: str) -> np.ndarray:
@@ -221,7 +221,7 @@ class Cache:
         return np.diff(self._token_offsets(modality, encoder))
 
     def token_values(self, modality: str, encoder: str, start: int, stop: int) -> np.ndarray:
-        """Return the tokens from `start` to `stop` of all contents', (stop - start, D') float16."""
+        """Return the tokens from `start` to `stop`, counted through all contents, (stop - start, D') float16."""
         return self.tables.read(f"{modality}/{encoder}/token", slice(start, stop))
 
     def tokens(self, modality: str, encoder: str | None = None) -> Tokens:
@@ -290,7 +290,7 @@ class Cache:
         check_memory(len(present), dim, memory=memory, what=f"the vectors of {modality}/{encoder}")
         if not present.any():
             return np.full((len(present), dim), np.nan, dtype=np.float32)
-        # Products without a content take the first one's vector for now: nothing is held but contents and products.
+        # Products without a content get the first vector for a moment, so that no third array is needed.
         matrix = self.vectors(modality, encoder).take(self.rows(modality), axis=0, mode="clip")  # (N, D)
         matrix[~present] = np.nan
         return matrix

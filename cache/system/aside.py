@@ -30,7 +30,7 @@ def write_aside(path: Path, write: Callable[[Path], object], *, folder: Path) ->
 
 
 class PatientFile(io.FileIO):
-    """A file for h5py that keeps its first failed write to itself until `check` is called.
+    """A file for h5py that keeps the error of its first failed write until `check` is called.
 
     HDF5 crashes the process when it closes a file whose last writes failed, as on a full disk. So this class reports
     success to HDF5, writes nothing more, and `check` raises the error when HDF5 is done.

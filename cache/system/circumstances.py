@@ -1,6 +1,6 @@
-"""What a hint of something computed depends on beside its input: Python, libraries, the machine, variables, this code.
+"""What a computed result depends on beside its input: Python, libraries, the machine, variables, this code.
 
-Hints (`embed.encoders.specs.spec_hints`, `heads.runs.finished_ablations`) are believed where all of it is as it was.
+Hints of results (`embed.encoders.specs.spec_hints`, `heads.runs.finished_ablations`) hold while all of it is the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEVICES = ("nvidia[0-9]*", "kfd", "dxg")  # in /dev
 
 
 def circumstances_here() -> dict[str, Any]:
-    """Return what of this process and this machine numbers may depend on, in JSON's types."""
+    """Return what computed numbers may depend on in this process and on this machine, in JSON's types."""
     return {
         "folder": os.getcwd(),
         "variables": sorted((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES)),
@@ -39,14 +39,15 @@ def devices_here() -> list[str]:
 
 
 def versions_of(libraries: Iterable[str]) -> dict[str, str]:
-    """Return the versions of libraries, of those that are installed; none is imported."""
-    return {name: found for name in libraries if (found := _version(name))}
+    """Return the versions of the libraries that are installed; none is imported."""
+    versions = {name: _version(name) for name in libraries}
+    return {name: number for name, number in versions.items() if number}
 
 
 def identities(paths: Iterable[Path]) -> dict[str, str]:
-    """Return what tells each file from all it was before, {path: identity}; empty where one has none."""
-    found = {str(path): identity(path).hex() for path in sorted(paths)}
-    return found if all(found.values()) else {}
+    """Return the `identity` of each file, by path, in hexadecimal digits; nothing at all where a file has none."""
+    identity_of = {str(path): identity(path).hex() for path in sorted(paths)}
+    return identity_of if all(identity_of.values()) else {}
 
 
 def _processor_flags() -> str:

@@ -1,4 +1,4 @@
-"""Sixteen bytes that tell a file from all others and from itself when it was another."""
+"""The identity of a file: 16 bytes that are others for another file, and for this one once it has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FACTS = struct.Struct("<QQqq")
 
 
 def identity(path: Path) -> bytes:
-    """Return 16 bytes that change when the file does; none where it cannot be told or was written a moment ago.
+    """Return 16 bytes that change when the file does; none where it cannot be read or was written a moment ago.
 
     They are BLAKE2b over the inode, the size, the times of modification and of change, and the path.
     """

@@ -21,14 +21,14 @@ log = logging.getLogger("embed_once")
 ATTEMPTS = 1000  # each may fail because another writer removes its lock meanwhile
 LOOK_AGAIN_S = 0.05  # while another process holds it
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
-BY_NAME = ", by the name of this file alone"  # said in it by whoever could not lock it
+BY_NAME = ", by the name of this file alone"  # the end of its text where the holder could not lock it
 
 
 class WriterLock:
     """An flock on a file that says who holds it; the kernel frees it when the process ends in any way.
 
-    On a file system without locks whoever made the file has the lock. It is freed when its holder lets go, and outlives
-    one that is killed: then the next is told which file to remove, for only a person knows whether it is still at work.
+    On a file system without locks, the process that made the file has the lock. The file outlives a holder that is
+    killed: the error then names the file to remove, since only a person knows whether the holder is still at work.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class WriterLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this process has it by this object."""
+        """Whether this object holds the lock."""
         return self._descriptor is not None
 
     def acquire(self, *, is_patient: bool = False) -> None:
@@ -46,29 +46,29 @@ class WriterLock:
         Raises:
             CacheLockedError: another process holds it; the message names that process.
         """
-        is_told = False
+        is_announced = False
         while True:
             try:
                 return self._acquire()
             except CacheLockedError as error:
                 if not is_patient or not isinstance(error.__cause__, BlockingIOError):
                     raise
-                if not is_told:
+                if not is_announced:
                     log.info("Waiting until %s is free.", self.path)
-                is_told = True
+                is_announced = True
             time.sleep(LOOK_AGAIN_S)
 
     def _acquire(self) -> None:
-        if not any(self._try() for _ in range(ATTEMPTS)):
+        if not any(self._try_once() for _ in range(ATTEMPTS)):
             raise CacheLockedError(f"Expected the lock {self.path} to be a file in a folder, but it cannot be made.")
 
-    def _try(self) -> bool:
+    def _try_once(self) -> bool:
         """Try to take the lock; False if the last holder removed the folder or the file meanwhile."""
         with signals_held(), ExitStack() as undo, suppress(FileExistsError, FileNotFoundError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, is_new = self._open()
             undo.callback(os.close, descriptor)
-            how = ""
+            suffix = ""
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -81,26 +81,27 @@ class WriterLock:
                     raise
                 if not is_new:
                     raise self._held_by_name(descriptor) from error
-                how = BY_NAME
+                suffix = BY_NAME
             if not os.path.samestat(os.fstat(descriptor), self.path.stat()):
                 return False
             if not is_new and _holder(descriptor).endswith(BY_NAME):
                 raise self._held_by_name(descriptor)
             with suppress(OSError):  # on a full disk the lock holds all the same, without a name
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}{how}".encode(), 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}{suffix}".encode(), 0)
             undo.pop_all()
             self._descriptor = descriptor
             return True
         return False
 
     def _open(self) -> tuple[int, bool]:
-        """Return the file's descriptor, and whether this made it."""
+        """Return the file's descriptor, and whether this call made the file."""
         with suppress(FileExistsError):
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), True
         return os.open(self.path, os.O_RDWR | os.O_CLOEXEC), False
 
     def _held_by_name(self, descriptor: int) -> CacheLockedError:
+        """Return the error for a lock file that no kernel's lock is on."""
         holder = _holder(descriptor).removesuffix(BY_NAME)
         error = CacheLockedError(
             f"One writer at a time may write a cache, and {holder} is writing this one or was killed: the file system "
@@ -111,7 +112,7 @@ class WriterLock:
         return error
 
     def release(self) -> None:
-        """Remove the lock's file and let go."""
+        """Remove the lock's file and free the lock."""
         with signals_held():
             if self._descriptor is not None:
                 with suppress(OSError):  # the disk may be read-only by now; the lock is freed all the same
@@ -121,4 +122,5 @@ class WriterLock:
 
 
 def _holder(descriptor: int) -> str:
+    """Return what the lock's file says of its holder."""
     return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"

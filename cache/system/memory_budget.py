@@ -15,7 +15,7 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory_bytes(text: str | None) -> int:
-    """Return the bytes that a size such as ``8G`` says; half of what the machine has where none is said.
+    """Return the bytes of a size such as ``8G``; for None half of the machine's memory.
 
     >>> memory_bytes("1.5G")
     1610612736
@@ -40,11 +40,12 @@ def check_memory(n_rows: int, dim: int, *, memory: str | None, what: str) -> Non
         CacheError: it takes more.
         SettingError: the text is no size.
     """
-    n_bytes, most = 4 * n_rows * dim, memory_bytes(memory)
-    if n_bytes > most:
+    n_bytes, max_bytes = 4 * n_rows * dim, memory_bytes(memory)
+    if n_bytes > max_bytes:
         raise CacheError(
-            f"Expected {what} to take at most {most / 1e6:,.1f} MB of memory, got {n_rows} rows of {dim} dimensions, "
-            f"{n_bytes / 1e6:,.1f} MB. Permit more with memory={n_bytes // 2**20 + 1}M (--memory), or read fewer."
+            f"Expected {what} to take at most {max_bytes / 1e6:,.1f} MB of memory, got {n_rows} rows of {dim} "
+            f"dimensions, {n_bytes / 1e6:,.1f} MB. Permit more with memory={n_bytes // 2**20 + 1}M (--memory), or read "
+            "fewer."
         )
 
 

@@ -1,4 +1,4 @@
-"""The ways that Unicode has to write one name of a file: Macs part letters from their accents, tables mostly do not."""
+"""The ways to write one file name in Unicode: Macs write letters and accents apart (NFD), tables mostly do not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["name_spellings", "spelling_in"]
 
 
 def name_spellings(name: str) -> list[str]:
-    """Return a name as it is written, and then in the forms in which a file may have it.
+    """Return a name as it is written, and then in the other forms that a file's name may have.
 
-    >>> [len(one) for one in name_spellings("größe.jpg")], name_spellings("a.jpg")
+    >>> [len(form) for form in name_spellings("größe.jpg")], name_spellings("a.jpg")
     ([9, 10], ['a.jpg'])
     """
     if name.isascii():
@@ -21,8 +21,8 @@ def name_spellings(name: str) -> list[str]:
 
 
 def spelling_in(folder: Path, name: str) -> str:
-    """Return a name in the form that a file below a folder has; as it is where none has, or there is but one form."""
+    """Return a name in the form that a file in the folder has; as it is where there is no such file."""
     spellings = name_spellings(name)
     if len(spellings) == 1:
         return name  # the folder is not asked
-    return next((one for one in spellings if os.path.lexists(folder / one)), name)
+    return next((spelling for spelling in spellings if os.path.lexists(folder / spelling)), name)

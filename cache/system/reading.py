@@ -53,7 +53,7 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def facts_of(path: str | Path, *, follow_symlinks: bool = True) -> os.stat_result | None:
-    """Return what the system knows of a file or folder, None where there is none.
+    """Return what `os.stat` tells of a file or folder; None where there is none.
 
     Raises:
         UnreadableError: it cannot be told whether there is one.
@@ -64,7 +64,7 @@ def facts_of(path: str | Path, *, follow_symlinks: bool = True) -> os.stat_resul
 
 
 def names_in(folder: str | Path) -> list[str]:
-    """Return the sorted names in a folder, none where there is no such folder.
+    """Return the names in a folder, sorted; none where there is no such folder.
 
     Raises:
         UnreadableError: it cannot be told what is in it.

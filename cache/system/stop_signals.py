@@ -17,13 +17,13 @@ __all__ = ["Terminated", "raise_held_signals", "signals_held", "terminate"]
 
 NUMBERS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
 
-_handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # in whose place `_hold` stands
-_arrived: set[int] = set()  # and are held
-_depth = 0  # of blocks
+_handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}  # that `_hold` replaces
+_arrived: set[int] = set()  # the signals that are held
+_depth = 0  # of nested blocks
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came, which stops what Ctrl-C does."""
+    """SIGTERM came; it stops a program as Ctrl-C does."""
 
 
 def terminate(*_: object) -> NoReturn:
@@ -35,7 +35,8 @@ def terminate(*_: object) -> NoReturn:
 def signals_held() -> Iterator[None]:
     """Hold back Ctrl-C and SIGTERM in the block; what came is handled at its end, or by `raise_held_signals`.
 
-    Blocks may stand in one another; the outermost counts. Other threads than the main one never meet a signal.
+    Blocks may be nested; the outermost counts. Python runs signal handlers in the main thread only, so in others the
+    block does nothing.
     """
     global _depth  # noqa: PLW0603 - signals belong to the process
     if threading.current_thread() is not threading.main_thread():
@@ -44,7 +45,7 @@ def signals_held() -> Iterator[None]:
     if not _depth:
         for number in NUMBERS:
             handler = signal.getsignal(number)
-            if callable(handler) and handler is not _hold:  # what is ignored or kills runs nothing of Python's
+            if callable(handler) and handler is not _hold:  # not ignored, and not the system's default
                 _handlers[number] = handler
                 signal.signal(number, _hold)
     _depth += 1
@@ -60,7 +61,7 @@ def signals_held() -> Iterator[None]:
 
 
 def raise_held_signals() -> None:
-    """Handle what came since: for places between two calls of HDF5, in a block that may last."""
+    """Handle the signals that were held: for use between two calls of HDF5, in a block that may take long."""
     if _arrived and threading.current_thread() is threading.main_thread():
         numbers = sorted(_arrived, reverse=True)  # SIGTERM first
         _arrived.clear()
@@ -69,7 +70,7 @@ def raise_held_signals() -> None:
 
 
 def _hold(number: int, frame: FrameType | None) -> None:
-    """Stand in for a handler. One that a signal left in its place, between two lines above, is as good as the other."""
+    """Hold a signal inside of blocks. Outside, where another signal's exception kept it installed, call the handler."""
     if _depth:
         _arrived.add(number)
     else:

@@ -12,7 +12,7 @@ __all__ = ["SHOWN", "STRAY", "open_csv", "printable", "shown", "shown_values"]
 
 SHOWN = "embed_once.shown"  # an error handler for encoding
 STRAY = re.compile("[\udc80-\udcff]")
-# Also what turns the direction of a line, which makes a name look like another.
+# Control characters, and those that change the direction of writing, which make a name look like another.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 

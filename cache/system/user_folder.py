@@ -1,7 +1,7 @@
-"""The user's own folder, ``$XDG_CACHE_HOME/embed-once`` (``~/.cache/embed-once``), and the secret that it keeps.
+"""The user's own folder, ``$XDG_CACHE_HOME/embed-once`` (``~/.cache/embed-once``), and the user's secret in it.
 
-The secret tells what this user wrote from what a stranger did: it is 32 random bytes, made once and readable by nobody
-else. Without it what was signed with it is no longer known, and nothing else is lost.
+Files that are signed with the secret were written by this user and by no stranger. It is 32 random bytes, made once and
+readable by nobody else. If it is lost, what was signed with it is no longer trusted, and nothing else is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cache.system.aside import write_aside
 __all__ = ["user_folder", "user_secret"]
 
 SECRET, SECRET_BYTES = "secret", 32
-IS_OF_OTHERS = 0o077  # the permissions of everybody else
+OTHERS_MODE = 0o077  # the permissions of group and others
 
 
 def user_folder() -> Path:
@@ -29,7 +29,7 @@ def user_folder() -> Path:
 
 
 def user_secret() -> bytes | None:
-    """Return the user's secret, made where there is none; None where it cannot be had, or others may know it."""
+    """Return the user's secret, made where there is none; None where it cannot be read, or others may read it."""
     try:
         path = user_folder() / SECRET
         if not os.path.lexists(path):
@@ -49,7 +49,7 @@ def _read(path: Path) -> bytes | None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         facts = os.fstat(descriptor)
-        is_private = stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & IS_OF_OTHERS
+        is_private = stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & OTHERS_MODE
         secret = os.read(descriptor, SECRET_BYTES + 1) if is_private else b""
     finally:
         os.close(descriptor)

@@ -12,7 +12,7 @@ __all__ = ["find_engine"]
 
 
 def find_engine(engines: Mapping[str, str], name: str) -> Any:
-    """Return what a registry, {name: ``module:attribute``}, has under a name; the module is imported now.
+    """Return the engine of a name from a registry {name: ``module:attribute``}; its module is imported now.
 
     >>> find_engine({"local": "math:hypot"}, "local")(3, 4)
     5.0

@@ -1,4 +1,4 @@
-"""A Ray cluster: what a worker needs of it, how one connects, and how a worker is made there."""
+"""A Ray cluster: what a worker needs of it, connecting to it, and making a worker there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cache.errors import SettingError
 from cache.system.cores import limit_cores
 from cache.version import version_here
 
-__all__ = ["RaySettings", "connected", "import_ray", "made", "start_arguments", "worker_class"]
+__all__ = ["RaySettings", "connected", "import_ray", "make_worker", "start_arguments", "worker_class"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class RaySettings:
 
     address: str | None = None  # None: one that is started here, for this call
     n_workers: int | None = None  # None: as many as the cluster has room for
-    cpus_per_worker: int | None = None  # None: all of a node, of its share per GPU, or of an even share of all
+    cpus_per_worker: int | None = None  # None: all of a node's, its share per GPU, or an even share of the cluster's
     gpus_per_worker: float = 0.0
-    deadline_s: float = 3600.0  # of one task, and of a worker's start where there is no other
+    deadline_s: float = 3600.0  # of one task, and of a worker's start while none works
 
     def __post_init__(self) -> None:
         if self.n_workers is not None and self.n_workers < 1:
@@ -60,7 +60,7 @@ class RaySettings:
 
 
 def worker_class() -> type:
-    """Return the actor that a worker is; Ray takes the class itself there, which needs nothing of this project."""
+    """Return the class of a worker's actor; Ray sends it to a node by value, so it needs no module there."""
 
     class Worker:
         def start(self, paths: list[str], n_cores: int, version: str, content: bytes) -> None:
@@ -68,9 +68,9 @@ def worker_class() -> type:
             import sys
 
             sys.path[:0] = [path for path in paths if path not in sys.path and os.path.exists(path)]
-            from cache.workers.ray_cluster import made
+            from cache.workers.ray_cluster import make_worker
 
-            self._worker = made(version, content, n_cores=n_cores)
+            self._worker = make_worker(version, content, n_cores=n_cores)
 
         def do(self, task: Any) -> Any:
             return self._worker.do(task)
@@ -79,29 +79,29 @@ def worker_class() -> type:
 
 
 def start_arguments(kind: type, arguments: tuple[Any, ...], *, n_cores: int) -> tuple[list[str], int, str, bytes]:
-    """Return what a worker is started with: where modules are, its cores, the version here, and what it is made of."""
+    """Return the arguments of a worker's `start`: the paths of modules, its cores, the version here, and the pickle."""
     return [os.path.abspath(path) for path in sys.path], n_cores, version_here(), pickle.dumps((kind, arguments))
 
 
-def made(wanted_version: str, content: bytes, *, n_cores: int) -> Any:
-    """Return the worker that is asked for.
+def make_worker(driver_version: str, content: bytes, *, n_cores: int) -> Any:
+    """Return the worker whose class and arguments are pickled in `content`; it runs on a node.
 
     Raises:
-        SettingError: another version of embed-once is here.
+        SettingError: the node has another version of embed-once than the driver.
     """
-    if version_here() != wanted_version:
+    if version_here() != driver_version:
         raise SettingError(
-            f"Expected embed-once {wanted_version} on every node, as the driver has it, got {version_here()} on "
+            f"Expected embed-once {driver_version} on every node, as the driver has it, got {version_here()} on "
             f"{os.uname().nodename}. Install the same version there."
         )
     limit_cores(n_cores)
-    kind, arguments = pickle.loads(content)  # noqa: S301 - of the driver
+    kind, arguments = pickle.loads(content)  # noqa: S301 - the driver made it
     return kind(*arguments)
 
 
 @contextmanager
 def connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Connect to the cluster of an address, or start one on this machine; a connection that there is already is used.
+    """Connect to the cluster of an address, or start one on this machine; an existing connection is used.
 
     Raises:
         SettingError: there is no such cluster.
@@ -125,7 +125,7 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own there
+            signal.signal(signal.SIGTERM, handler)  # Ray has set its own
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def import_ray() -> Any:
-    """Return Ray, which tells nobody that it is used.
+    """Return Ray's module, with usage statistics off.
 
     Raises:
         SettingError: it is not installed.

@@ -30,44 +30,48 @@ GROW_EVERY_S = 5.0  # how often nodes that came are looked for
 
 
 @dataclass(eq=False)
-class _Seat:
+class _Worker:
+    """An actor of the cluster, and what it does now."""
+
     actor: Any
-    result: Any  # of what it does now: starting, or a task; None where it waits
-    task: int | None = None
+    result: Any  # Ray's reference to the result of what it does now: its start, or a task; None while it waits
+    task: int | None = None  # its index in the queue
     since_s: float = field(default_factory=time.monotonic)
 
 
 class _Queue:
-    """Tasks, by their places: those that wait, and how often workers were lost at each."""
+    """Tasks by their indices: those that wait, and how often workers were lost at each."""
 
-    def __init__(self, tasks: Sequence[Any], describe: Callable[[Any], str], again: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, tasks: Sequence[Any], describe: Callable[[Any], str], rest_after_loss: Callable[[Any], Any]
+    ) -> None:
         self.tasks = list(tasks)
         self.waiting = deque(range(len(tasks)))
         self.n_left = len(tasks)
-        self._describe, self._again = describe, again
+        self._describe, self._rest_after_loss = describe, rest_after_loss
         self._n_lost = [0] * len(tasks)
 
-    def leave(self, place: int, left: Any) -> None:
-        """Have what is left of a task done before all others; None where it is done."""
-        if left is None:
+    def leave(self, index: int, remainder: Any) -> None:
+        """Have what remains of a task done before all others; None where it is done."""
+        if remainder is None:
             self.n_left -= 1
-            self._n_lost[place] = 0
+            self._n_lost[index] = 0
             return
-        if left != self.tasks[place]:
-            self.tasks[place], self._n_lost[place] = left, 0
-        self.waiting.appendleft(place)
+        if remainder != self.tasks[index]:
+            self.tasks[index], self._n_lost[index] = remainder, 0
+        self.waiting.appendleft(index)
 
-    def give_back(self, place: int) -> None:
+    def give_back(self, index: int) -> None:
         """Have a task done by another worker.
 
         Raises:
-            WorkerError: it ended several already.
+            WorkerError: it has ended `ATTEMPTS` workers.
         """
-        self._n_lost[place] += 1
-        self.leave(place, self._again(self.tasks[place]))
-        if self._n_lost[place] == ATTEMPTS:
+        self._n_lost[index] += 1
+        self.leave(index, self._rest_after_loss(self.tasks[index]))
+        if self._n_lost[index] == ATTEMPTS:
             raise WorkerError(
-                f"Expected a worker to do {self._describe(self.tasks[place])}, but {ATTEMPTS} died or hung at it. "
+                f"Expected a worker to do {self._describe(self.tasks[index])}, but {ATTEMPTS} died or hung at it. "
                 "What is done is kept. See Ray's logs of that node, give workers more memory or a longer "
                 "--task-deadline, and type the same line again."
             )
@@ -86,9 +90,9 @@ class RayPool:
     def __init__(self, kind: type, arguments: Sequence[Any], *, settings: RaySettings) -> None:
         self.settings = settings
         self._kind, self._arguments = kind, tuple(arguments)
-        self._workers: list[_Seat] = []
+        self._workers: list[_Worker] = []
         self._starts_failed = 0  # since a worker lived
-        self._grew_s = float("-inf")  # when it was looked whether there is room for more
+        self._last_grown_s = float("-inf")  # when it was last tried to start more workers
         self._connection = ExitStack()
 
     def __enter__(self) -> RayPool:
@@ -110,30 +114,27 @@ class RayPool:
         tasks: Sequence[Any],
         *,
         describe: Callable[[Any], str] = str,
-        rest: Callable[[Any, Any], Any] = lambda _task, _result: None,
-        again: Callable[[Any], Any] = lambda task: task,
+        rest_after_result: Callable[[Any, Any], Any] = lambda _task, _result: None,
+        rest_after_loss: Callable[[Any], Any] = lambda task: task,
     ) -> Iterator[tuple[Any, Any]]:
         """Yield each task with what a worker returned for it, as they are done; workers stay for the next call.
 
         Args:
             tasks: what ``do`` takes.
             describe: what a message calls a task.
-            rest: of a task and its result, what another task is to do of it; None where it is done.
-            again: of a task whose worker was lost, what is still to be done; None where all is.
+            rest_after_result: returns the task that remains of a task after a result; None where it is done.
+            rest_after_loss: returns the task that remains of a task whose worker was lost; None where it is done.
 
         Raises:
             WorkerError: a task's workers died or hung again and again, or there is no room for a worker.
             EmbedOnceError: a worker raised it.
         """
-        queue = _Queue(tasks, describe, again)
-        self._grew_s = float("-inf")
-        heard_s = time.monotonic()  # when a worker last was at a task
+        queue = _Queue(tasks, describe, rest_after_loss)
+        self._last_grown_s = float("-inf")
+        active_s = time.monotonic()  # when a worker last was at a task, or ready for one
         while queue.n_left:
             self._grow(queue.n_left)
-            for worker in self._workers:
-                if worker.result is None and queue.waiting:
-                    worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
-                    worker.result = worker.actor.do.remote(queue.tasks[worker.task])
+            self._assign(queue)
             for worker in self._finished():
                 try:
                     result = self._ray.get(worker.result)
@@ -142,22 +143,22 @@ class RayPool:
                 except self._ray.exceptions.RayError as error:  # it is dead, or its node is, with what it had done
                     self._lose(worker, queue, error)
                     continue
-                place, worker.task, worker.result = worker.task, None, None
+                index, worker.task, worker.result = worker.task, None, None
                 self._starts_failed = 0
-                if place is not None:
-                    task = queue.tasks[place]
-                    queue.leave(place, rest(task, result))
+                if index is not None:
+                    task = queue.tasks[index]
+                    queue.leave(index, rest_after_result(task, result))
                     yield task, result
             for worker in self._overdue():
                 self._lose(worker, queue, f"it was at its task for {self.settings.deadline_s:.0f} s")
             if any(worker.task is not None or worker.result is None for worker in self._workers):
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > self.settings.deadline_s:
+                active_s = time.monotonic()
+            elif time.monotonic() - active_s > self.settings.deadline_s:
                 raise self._no_room()
 
     @property
     def n_wanted(self) -> int:
-        """How many workers there are to be: as many as were asked for, or as there is room for now."""
+        """How many workers there are to be: `settings.n_workers`, or as many as there is room for now."""
         if self.settings.n_workers is not None:
             return self.settings.n_workers
         room = self._ray.cluster_resources()
@@ -165,9 +166,9 @@ class RayPool:
 
     def _grow(self, n_left: int) -> None:
         """Start workers, where there is work and room for more."""
-        if self._workers and time.monotonic() - self._grew_s < GROW_EVERY_S:
+        if self._workers and time.monotonic() - self._last_grown_s < GROW_EVERY_S:
             return
-        self._grew_s = time.monotonic()
+        self._last_grown_s = time.monotonic()
         while len(self._workers) < min(self.n_wanted, n_left):
             self._start()
 
@@ -180,18 +181,26 @@ class RayPool:
         options = {"num_cpus": self._needs["CPU"], "num_gpus": self.settings.gpus_per_worker}
         actor = self._ray.remote(worker_class()).options(max_restarts=0, max_task_retries=0, **options).remote()
         start = start_arguments(self._kind, self._arguments, n_cores=int(self._needs["CPU"]))
-        self._workers.append(_Seat(actor, actor.start.remote(*start)))
+        self._workers.append(_Worker(actor, actor.start.remote(*start)))
 
-    def _finished(self) -> list[_Seat]:
+    def _assign(self, queue: _Queue) -> None:
+        """Give a task to each worker that has none, as long as any waits."""
+        for worker in self._workers:
+            if worker.result is None and queue.waiting:
+                worker.task, worker.since_s = queue.waiting.popleft(), time.monotonic()
+                worker.result = worker.actor.do.remote(queue.tasks[worker.task])
+
+    def _finished(self) -> list[_Worker]:
+        """Return the workers that have a result; wait `POLL_S` for the first."""
         busy = {worker.result: worker for worker in self._workers if worker.result is not None}
         if not busy:
             time.sleep(POLL_S)
             return []
-        done, _ = self._ray.wait(list(busy), num_returns=1, timeout=POLL_S)
-        more, _ = self._ray.wait(list(busy), num_returns=len(busy), timeout=0)
-        return [busy[result] for result in dict.fromkeys([*done, *more])]
+        first_results, _ = self._ray.wait(list(busy), num_returns=1, timeout=POLL_S)
+        all_results, _ = self._ray.wait(list(busy), num_returns=len(busy), timeout=0)
+        return [busy[result] for result in dict.fromkeys([*first_results, *all_results])]
 
-    def _overdue(self) -> list[_Seat]:
+    def _overdue(self) -> list[_Worker]:
         now_s = time.monotonic()
         return [
             worker
@@ -199,22 +208,22 @@ class RayPool:
             if worker.task is not None and now_s - worker.since_s > self.settings.deadline_s
         ]
 
-    def _lose(self, worker: _Seat, queue: _Queue, reason: Any) -> None:
-        """Let a worker go, which may be dead, out of reach, or hang, and have its task done by another.
+    def _lose(self, worker: _Worker, queue: _Queue, reason: Any) -> None:
+        """Remove a worker, which may be dead, out of reach, or hang, and have its task done by another.
 
         Raises:
-            WorkerError: the task ended several.
+            WorkerError: the task has ended `ATTEMPTS` workers.
         """
         if worker.task is None:
             self._starts_failed += 1
         log.warning("A worker is gone: %s", " ".join(str(reason).split())[:200])
         self._workers.remove(worker)
-        self._grew_s = float("-inf")
+        self._last_grown_s = float("-inf")
         self._end(worker)
         if worker.task is not None:
             queue.give_back(worker.task)
 
-    def _end(self, worker: _Seat) -> None:
+    def _end(self, worker: _Worker) -> None:
         try:
             self._ray.kill(worker.actor, no_restart=True)
         except (self._ray.exceptions.RayError, ValueError) as error:  # it is dead already
@@ -231,7 +240,7 @@ class RayPool:
 
 
 def _cause_of(error: Any) -> BaseException:
-    """Return the named error that a worker raised; of anything else Ray's, which has the worker's traceback."""
+    """Return the named error that a worker raised; for any other error Ray's, which has the worker's traceback."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ModuleNotFoundError):
         return SettingError(

@@ -142,7 +142,7 @@ class Tally:
         """Return the columns that seem to say which rows are of one product, the likeliest first."""
         likely = [find_group_column(name, pairs) for name, pairs in self.pairs.pairs.items()]
         likely += [find_group_column(name, one.pairs, times=one.times) for name, one in self.pairs.sampled.items()]
-        return sorted((one for one in likely if one), key=lambda one: (not one.is_named, -one.told, one.n_values))
+        return sorted((one for one in likely if one), key=lambda one: (not one.is_named, -one.told_share, one.n_values))
 
     def not_compared(self, profiles: Sequence[ColumnProfile]) -> list[str]:
         """Return the columns that have too many values to be held against the label."""

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import CacheError
-from cache.exchange.given_vectors import GivenVectors
+from cache.exchange.imported_vectors import ImportedVectors
 from cache.exchange.product_table import BLOCK_BYTES
 from cache.system.reading import reading
 
 __all__ = ["opened"]
 
 
-def opened(path: Path, column: str | None) -> GivenVectors:
+def opened(path: Path, column: str | None) -> ImportedVectors:
     """Return the vectors of an array of floats, (N, D).
 
     Raises:
@@ -32,9 +32,10 @@ def opened(path: Path, column: str | None) -> GivenVectors:
     except (ValueError, EOFError) as error:
         raise CacheError(f"Expected {path} to be a whole .npy file of numbers, got another: {error}") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        what = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        content = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
         raise CacheError(
-            f"Expected {path} to have a row of floats for each product, got {what}. Save it as float32 of shape (N, D)."
+            f"Expected {path} to have a row of floats for each product, got {content}. Save it "
+            "as float32 of shape (N, D)."
         )
     n_rows = max(1, BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))
 
@@ -42,4 +43,4 @@ def opened(path: Path, column: str | None) -> GivenVectors:
         for start in range(0, len(array), n_rows):
             yield np.asarray(array[start : start + n_rows])
 
-    return GivenVectors(path, len(array), array.shape[1], blocks)
+    return ImportedVectors(path, len(array), array.shape[1], blocks)

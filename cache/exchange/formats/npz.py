@@ -14,9 +14,9 @@ from cache.system.aside import write_aside
 
 __all__ = ["write"]
 
-BLOCK_LETTERS = 1 << 22  # of cells that are filled up to the longest and written at once, unless one alone has more
-MOST_BYTES = 1 << 32  # of a column, as `numpy.load` has it
-MOST_TIMES = 10  # as much as the texts themselves, from which on it is refused above these bytes
+BLOCK_LETTERS = 1 << 22  # of padded cells that are written at once, or one cell
+MOST_BYTES = 1 << 32  # of a column in memory; more are refused if they are `MOST_TIMES` the bytes of the texts
+MOST_TIMES = 10
 
 
 def write(path: Path, table: ProductTable) -> None:
@@ -36,13 +36,13 @@ def _write(aside: Path, table: ProductTable) -> None:
             width = max(1, max(map(len, cells), default=1))
             kind, n_rows = np.dtype(f"<U{width}"), max(1, BLOCK_LETTERS // width)
             blocks = (np.array(cells[start : start + n_rows], kind) for start in range(0, len(cells), n_rows))
-            _add(archive, name, (len(cells),), kind, blocks, is_packed=True)  # short cells are filled up with zeros
+            _add(archive, name, (len(cells),), kind, blocks, is_packed=True)  # padding compresses to nearly nothing
         for pair, dim in table.dims.items():
             _add(archive, table.name_of(pair), (len(table), dim), np.dtype("<f4"), _vectors(table, pair))
 
 
 def _check_widths(name: str, cells: Sequence[str]) -> None:
-    """Check that a column takes no memory out of proportion: in an array of strings all are as wide as the longest."""
+    """Check that a column takes no memory out of proportion: an array of strings pads all of them to the longest."""
     widths = list(map(len, cells))
     width = max(widths, default=0)
     n_bytes = 4 * width * len(cells)
@@ -68,6 +68,7 @@ def _add(
     *,
     is_packed: bool = False,
 ) -> None:
+    """Add an array to the archive, from blocks of its rows; `is_packed` compresses it."""
     entry = zipfile.ZipInfo(name.encode(errors="backslashreplace").decode() + ".npy")
     entry.compress_type = zipfile.ZIP_DEFLATED if is_packed else zipfile.ZIP_STORED
     with archive.open(entry, "w", force_zip64=True) as file:

@@ -11,7 +11,7 @@ import pyarrow
 from pyarrow import compute, parquet
 
 from cache.errors import CacheError
-from cache.exchange.given_vectors import GivenVectors
+from cache.exchange.imported_vectors import ImportedVectors
 from cache.exchange.product_table import BLOCK_BYTES, ProductTable
 from cache.system.aside import write_aside
 from cache.system.reading import reading
@@ -25,28 +25,28 @@ def write(path: Path, table: ProductTable) -> None:
     write_rows(path, table, 0, len(table))
 
 
-def write_rows(path: Path, table: ProductTable, first: int, last: int) -> None:
-    """Write some products, a row group for each block of vectors."""
-    write_aside(path, lambda aside: _write(aside, table, first, last), folder=path.parent)
+def write_rows(path: Path, table: ProductTable, start: int, stop: int) -> None:
+    """Write the products from `start` to `stop`, a row group for each block of vectors."""
+    write_aside(path, lambda aside: _write(aside, table, start, stop), folder=path.parent)
 
 
-def _write(aside: Path, table: ProductTable, first: int, last: int) -> None:
+def _write(aside: Path, table: ProductTable, start: int, stop: int) -> None:
     fields = [pyarrow.field(name, pyarrow.string()) for name in shown_values(list(table.texts))]
     fields += [
         pyarrow.field(table.name_of(pair), pyarrow.list_(pyarrow.float32(), dim)) for pair, dim in table.dims.items()
     ]
     schema = pyarrow.schema(fields)
     with parquet.ParquetWriter(aside, schema) as writer:
-        for start, stop in table.blocks(first=first, last=last):
-            arrays = [pyarrow.array(shown_values(cells[start:stop])) for cells in table.texts.values()]
+        for block_start, block_stop in table.blocks(start, stop):
+            arrays = [pyarrow.array(shown_values(cells[block_start:block_stop])) for cells in table.texts.values()]
             for pair, dim in table.dims.items():
-                vectors, present = table.vectors(pair, start, stop)
+                vectors, present = table.vectors(pair, block_start, block_stop)
                 values = pyarrow.array(vectors.ravel())
                 arrays.append(pyarrow.FixedSizeListArray.from_arrays(values, dim, mask=pyarrow.array(~present)))
             writer.write_table(pyarrow.table(arrays, schema=schema))
 
 
-def opened(path: Path, column: str | None) -> GivenVectors:
+def opened(path: Path, column: str | None) -> ImportedVectors:
     """Return the vectors in a column of lists of numbers, and the columns of texts and numbers beside it.
 
     Raises:
@@ -77,7 +77,7 @@ def opened(path: Path, column: str | None) -> GivenVectors:
             for batch in file.iter_batches(max(1, BLOCK_BYTES // (4 * max(1, dim))), columns=[column]):
                 yield _matrix(batch.column(0), dim, path)
 
-    return GivenVectors(path, file.metadata.num_rows, dim, blocks, texts, str(column))
+    return ImportedVectors(path, file.metadata.num_rows, dim, blocks, texts, str(column))
 
 
 def _is_list(kind: pyarrow.DataType) -> bool:
@@ -101,17 +101,17 @@ def _dim(file: parquet.ParquetFile, column: str) -> int:
 
 def _matrix(array: pyarrow.Array, dim: int, path: Path) -> np.ndarray:
     """Return lists as (n, D), NaN where one is null."""
-    given = array.drop_null()
-    lengths = set(compute.unique(compute.list_value_length(given)).to_pylist()) - {dim}
+    vectors = array.drop_null()
+    lengths = set(compute.unique(compute.list_value_length(vectors)).to_pylist()) - {dim}
     if lengths:
         raise CacheError(
             f"Expected the vectors of {path} to have {dim} numbers each, as the first has, got one of {min(lengths)}."
         )
-    values = given.flatten().to_numpy(zero_copy_only=False)
-    if len(given) == len(array):
-        return values.reshape(len(given), dim)
+    values = vectors.flatten().to_numpy(zero_copy_only=False)
+    if len(vectors) == len(array):
+        return values.reshape(len(vectors), dim)
     matrix = np.full((len(array), dim), np.nan, dtype=values.dtype)
-    matrix[array.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(len(given), dim)
+    matrix[array.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(len(vectors), dim)
     return matrix
 
 

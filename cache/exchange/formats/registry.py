@@ -2,7 +2,7 @@
 
 A new format is a file in this folder and a line below. Where vectors are exported in it, the file has a function
 ``write(path, table)``, which writes a `cache.exchange.product_table.ProductTable`. Where they are imported, it has
-``opened(path, column)``, which returns a `cache.exchange.given_vectors.GivenVectors`.
+``opened(path, column)``, which returns a `cache.exchange.imported_vectors.ImportedVectors`.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def format_of(path: Path, use: str) -> Any:
     Raises:
         CacheError: there is no such format, or its package is not installed.
     """
-    usable = {one.suffix: one for one in FORMATS if use in one.uses}
-    one = usable.get(path.suffix.lower())
-    if one is None:
+    usable = {file_format.suffix: file_format for file_format in FORMATS if use in file_format.uses}
+    chosen = usable.get(path.suffix.lower())
+    if chosen is None:
         suffixes = ", ".join(suffix for suffix in usable if suffix)
         folder = ", or a folder" if "" in usable else ""
         raise CacheError(f"Expected a file that ends in {suffixes}{folder} for the {use}, got {path}. Name another.")
-    if one.package and importlib.util.find_spec(one.package) is None:
+    if chosen.package and importlib.util.find_spec(chosen.package) is None:
         raise CacheError(
-            f"Expected {one.package} to be installed, which {path} needs, got none. Install it with "
+            f"Expected {chosen.package} to be installed, which {path} needs, got none. Install it with "
             "pip install 'embed-once[parquet]'."
         )
-    return import_module(f"cache.exchange.formats.{one.module}")
+    return import_module(f"cache.exchange.formats.{chosen.module}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from cache import Inventory, Journal, Part, plan
 from cache.arrays.key_column import KeyColumn
-from cache.arrays.large_arrays import empty, let_go, row_blocks
+from cache.arrays.large_arrays import empty, release_pages, row_blocks
 from cache.console.progress import Progress
 from cache.inventory.inventory import Entry
 from cache.system.cores import count_cores
@@ -159,7 +159,7 @@ class EncoderRun:
         """Get ready for batches of contents of which the entry has none."""
         self.published_at = time.monotonic()
         self.entry = entry
-        self.dim, self.token_dim = entry.n_dim, entry.n_token_dim if entry.n_dim else None
+        self.dim, self.token_dim = entry.dim, entry.token_dim if entry.dim else None
         self.known_failures = known_failures
 
     def end(self) -> None:
@@ -271,13 +271,13 @@ class EncoderRun:
     def _doubt_dimension(self, dim: int, n_contents: int) -> None:
         """Keep nothing that would have later runs fail, where it is not known which of two dimensions is right."""
         entry = self.entry
-        if entry is None or not entry.n_dim:
+        if entry is None or not entry.dim:
             self.batches = []  # one of this run's own is wrong
-        elif not entry.sealed and not self.n_encoded and len(entry.keys) <= n_contents:
+        elif not entry.is_sealed and not self.n_encoded and len(entry.keys) <= n_contents:
             for part in entry.parts:
                 self.journal.set_aside(
                     part.file.path,
-                    f"Expected {self.name} to give {entry.n_dim} dimensions, as the journal's part "
+                    f"Expected {self.name} to give {entry.dim} dimensions, as the journal's part "
                     f"{part.file.path.name} has, got {dim} for as many contents or more.",
                 )
 
@@ -289,6 +289,6 @@ class EncoderRun:
             name, spec = self.encoder.name, self.encoder.spec
             self.journal.publish(Part(name, spec, keys, encoded.vectors, self.failures, tokens=encoded.tokens))
             self.batches, self.failures = [], {}
-            let_go()
+            release_pages()
             self.journal.merge(spec.modality, name)
         self.published_at = time.monotonic()

@@ -86,7 +86,7 @@ def _shared(missing: Sequence[KeyColumn]) -> dict[tuple[int, ...], KeyColumn]:
     for number, keys in enumerate(missing):
         lacks[keys.rows, number] = True
     rows = np.concatenate([keys.rows for keys in missing])
-    rows = KeyColumn(index, rows).first_rows
+    rows = KeyColumn(index, rows).distinct_rows
     kinds = np.zeros(len(rows), dtype=np.int64)  # numbers from 0 on, for any number of runs
     for number in range(len(missing)):
         kinds = np.unique(2 * kinds + lacks[rows, number], return_inverse=True)[1]

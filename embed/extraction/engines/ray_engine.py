@@ -75,7 +75,7 @@ class _RayRun:
             Progress("Encoding with Ray", n_wanted, unit="content") as self._progress,
         ):
             tasks = [task for run in self._runs.values() for task in self._tasks(run, wanted[run.name], pool.n_wanted)]
-            for task, receipt in pool.run(tasks, rest=_rest, again=self._again):
+            for task, receipt in pool.run(tasks, rest_after_result=_rest, rest_after_loss=self._again):
                 run = self._runs[task.modality, task.encoder]
                 if receipt.n_encoded and not run.n_encoded:
                     share = len(wanted[run.name]) / receipt.n_encoded
@@ -90,7 +90,7 @@ class _RayRun:
     def _tasks(self, run: EncoderRun, keys: KeyColumn, n_workers: int) -> list[Task]:
         modality, encoder = run.encoder.spec.modality, run.encoder.name
         entry = self._inventory.entry(modality, encoder, run.encoder.spec)
-        dims = (entry.n_dim, entry.n_token_dim)
+        dims = (entry.dim, entry.token_dim)
         size = min(MOST_KEYS, max(FEWEST_KEYS, -(-len(keys) // (TASKS_EACH * n_workers))))
         pieces = [keys[start : start + size] for start in range(0, len(keys), size)]
         places = run.source.places

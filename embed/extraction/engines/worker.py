@@ -117,7 +117,7 @@ class Worker:
         started = time.monotonic()
         team = self._teams[task.modality, task.encoder]
         run = EncoderRun(team, TaskContents(task.places), self._plan.cache_path, self._journal, self._plan.settings)
-        entry = Entry(team[0].spec, *task.dims, sealed=task.dims[0] > 0)
+        entry = Entry(team[0].spec, *task.dims, is_sealed=task.dims[0] > 0)
         n_tried = 0
 
         def advance(n: int) -> None:

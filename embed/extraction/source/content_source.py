@@ -126,7 +126,7 @@ class Source:
             statuses = StatusColumn.of(statuses).replaced(is_left_out, RETRIED)
         # Names of classes stand behind the products' texts.
         n_keys = int(self.keys.rows.max(initial=-1)) + 1 if self.modality == "text" else None
-        samples = choose_samples(index, self._sample, kept=kept, left_out=left_out, n_keys=n_keys)
+        samples = choose_samples(index, self._sample, kept_samples=kept, excluded_keys=left_out, n_keys=n_keys)
         return Contents(keys, statuses, spec=self.spec, samples=samples)
 
     def _sample(self, key: str) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cache.arrays.hash_runs import ROW
-from cache.arrays.key_column import KeyColumn, rows_in
+from cache.arrays.key_column import KeyColumn, add_keys
 from cache.arrays.key_index import KeyIndex
 from cache.arrays.large_arrays import empty, row_blocks
 from cache.arrays.status_column import StatusColumn, StatusGatherer
@@ -32,7 +32,7 @@ def gather(
             break
         keys, some_statuses, some_places = zip(*block, strict=True)
         n_before, some = len(index), slice(n_rows, n_rows + len(block))
-        rows[some] = rows_in(index, keys)
+        rows[some] = add_keys(index, keys)
         statuses.extend(some_statuses)
         new = np.flatnonzero(rows[some] >= n_before)
         _, first = np.unique(rows[some][new], return_index=True)

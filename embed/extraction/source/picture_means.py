@@ -81,5 +81,5 @@ def _tell(broken: list[BrokenPicture], inventory: Inventory) -> None:
             ", ".join(f"{count} {status}" for status, count in counts),
         )
     for (modality, encoder), entry in inventory.entries.items():
-        if modality == "image" and entry.n_token_dim:
+        if modality == "image" and entry.token_dim:
             log.warning("image/%s has tokens, which have no mean: products of several pictures lack it.", encoder)

@@ -1,4 +1,4 @@
-"""`GivenProducts`: the products that given vectors are of."""
+"""`ImportedProducts`: the products that imported vectors are of."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 
 from cache.columns.column_names import usual_column
 from cache.errors import CacheError
-from cache.exchange.given_vectors import GivenVectors, read_texts
+from cache.exchange.imported_vectors import ImportedVectors, read_texts
 from cache.keys import fields_sha256
 from cache.sealed.products import Contents, Products
 
-__all__ = ["GivenProducts"]
+__all__ = ["ImportedProducts"]
 
 OK, ABSENT, NOT_ENCODED = "ok", "absent", "not_encoded"
-_OF_A_MODALITY = re.compile(r"[\w+-][\w.+-]*/(key|status)")  # columns that an export adds
+_KEY_OR_STATUS = re.compile(r"[\w+-][\w.+-]*/(key|status)")  # columns that an export adds
 
 
 @dataclass
-class GivenProducts:
+class ImportedProducts:
     """N products: their ids, their columns, and the content keys and statuses that stand beside their vectors."""
 
     modality: str
@@ -35,8 +35,8 @@ class GivenProducts:
 
     @classmethod
     def read(
-        cls, vectors: GivenVectors, modality: str, *, ids_path: Path | None, id_column: str | None
-    ) -> GivenProducts:
+        cls, vectors: ImportedVectors, modality: str, *, ids_path: Path | None, id_column: str | None
+    ) -> ImportedProducts:
         """Return what stands beside the vectors, in their own file or in a CSV file.
 
         Raises:
@@ -58,44 +58,50 @@ class GivenProducts:
                 f"Expected a row of {where} for each of the {vectors.n_rows} vectors of {vectors.path}, got "
                 f"{len(ids)}. They must be the same products in the same order."
             )
-        repeated = [one for one, n in Counter(ids).items() if n > 1]
+        repeated = [product_id for product_id, n in Counter(ids).items() if n > 1]
         if repeated or "" in ids:
-            what = f"{repeated[0]!r} more than once" if repeated else "an empty one"
-            raise CacheError(f"Expected ids of their own in {where}, got {what}. Mend it, or name another --id-column.")
+            fault = f"{repeated[0]!r} more than once" if repeated else "an empty one"
+            raise CacheError(
+                f"Expected ids of their own in {where}, got {fault}. Mend it, or name another --id-column."
+            )
         keys = texts.get(f"{modality}/key")
         statuses = texts.get(f"{modality}/status", [""] * len(ids))
         _check_each(keys or [], r"(?:[0-9a-f]{64})?", f"{modality}/key", "SHA-256 digests of 64 hexadecimal digits")
         _check_each(statuses, r"[a-z_]{0,16}", f"{modality}/status", "words of at most 16 letters")
-        columns = {name: cells for name, cells in texts.items() if not _OF_A_MODALITY.fullmatch(name)}
-        return cls(modality, ids, columns, list(keys or [_id_key(one) for one in ids]), statuses, keys is not None)
+        columns = {name: cells for name, cells in texts.items() if not _KEY_OR_STATUS.fullmatch(name)}
+        return cls(modality, ids, columns, list(keys or map(_id_key, ids)), statuses, keys is not None)
 
     def take_keys(self, products: Products) -> None:
-        """Take the keys that a cache has for the same ids, unless keys are given."""
+        """Take the keys that the products of a cache have for the same ids, unless the file itself has keys."""
         contents = products.contents.get(self.modality)
         if contents is not None and not self.has_keys:
-            known = {one: key for one, key in zip(products.ids, contents.keys, strict=True) if key}
-            self.keys = [known.get(one, key) for one, key in zip(self.ids, self.keys, strict=True)]
+            key_of_id = {product_id: key for product_id, key in zip(products.ids, contents.keys, strict=True) if key}
+            self.keys = [key_of_id.get(product_id, key) for product_id, key in zip(self.ids, self.keys, strict=True)]
 
     def products(self, has_vector: np.ndarray) -> Products:
-        """Return them as a catalogue; one without vector has no content, unless its key is given.
+        """Return the products as a cache keeps them; one without vector has no content, unless the file has its key.
+
+        Shape:
+            has_vector: (N,) bool
 
         Raises:
-            CacheError: a vector has no key, where keys are given.
+            CacheError: a vector has no key, though the file has keys.
         """
-        lacking = [n for n in np.flatnonzero(has_vector).tolist() if not self.keys[n]]
-        if lacking:
+        bare_rows = [row for row in np.flatnonzero(has_vector).tolist() if not self.keys[row]]
+        if bare_rows:
             raise CacheError(
-                f"Expected a key for each vector, but {self.ids[lacking[0]]!r} has none in {self.modality}/key. Fill "
+                f"Expected a key for each vector, but {self.ids[bare_rows[0]]!r} has none in {self.modality}/key. Fill "
                 "it, or leave the column out."
             )
-        keys, statuses = [], []
-        for key, status, has in zip(self.keys, self.statuses, has_vector.tolist(), strict=True):
-            keys.append(key if has or self.has_keys else "")
-            statuses.append(OK if keys[-1] else status if status not in ("", OK) else NOT_ENCODED if status else ABSENT)
+        keys = [key if has or self.has_keys else "" for key, has in zip(self.keys, has_vector.tolist(), strict=True)]
+        without_key = {"": ABSENT, OK: NOT_ENCODED}  # status in the file -> that of a product without content
+        statuses = [
+            OK if key else without_key.get(status, status) for key, status in zip(keys, self.statuses, strict=True)
+        ]
         return Products(self.ids, self.columns, {self.modality: Contents(keys, statuses)})
 
     def failures(self, keys: Sequence[str]) -> dict[str, str]:
-        """Return the statuses that are given of contents that could not be read, by key."""
+        """Return the statuses, by key, of contents that could not be read; `keys` are those of the N products."""
         return {
             key: status
             for key, status in zip(keys, self.statuses, strict=True)
@@ -103,9 +109,9 @@ class GivenProducts:
         }
 
 
-def _id_key(one: str) -> str:
-    """Return the key of a content of which no more is known than whose it is."""
-    return fields_sha256({"imported_id": one})
+def _id_key(product_id: str) -> str:
+    """Return the key of a content of which only the product is known."""
+    return fields_sha256({"imported_id": product_id})
 
 
 def _check_each(cells: Sequence[str], pattern: str, name: str, wish: str) -> None:

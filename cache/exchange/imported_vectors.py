@@ -1,4 +1,4 @@
-"""`GivenVectors`: vectors that another program made, and what stands beside them."""
+"""`ImportedVectors`: vectors that another program made, and what stands beside them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from cache.errors import CacheError
 from cache.system.reading import reading
 
-__all__ = ["GivenVectors", "read_texts"]
+__all__ = ["ImportedVectors", "read_texts"]
 
 MOST_CELL_BYTES = 2**24
 
 
 @dataclass(frozen=True)
-class GivenVectors:
-    """N vectors, read a block at a time and as often as wanted, and the columns of texts beside them.
+class ImportedVectors:
+    """N vectors, which can be read a block at a time and again and again, and the columns of texts beside them.
 
     Shape:
         blocks: yields (B, D) floats; a row of NaN alone is no vector
@@ -30,7 +30,7 @@ class GivenVectors:
     dim: int
     blocks: Callable[[], Iterator[np.ndarray]]
     texts: dict[str, list[str]] = field(default_factory=dict)
-    column: str = ""  # that they stand in
+    column: str = ""  # the name of the vectors' column; "" where there are no columns
 
 
 def read_texts(path: Path) -> dict[str, list[str]]:
