@@ -18,7 +18,7 @@ from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import dimension, split_name
 from heads.data.labels import Labels, cells_of, choice_notes, find_label_column, make_labels
 from heads.data.metadata.fitted_metadata import ENCODER, METADATA
-from heads.data.metadata.metadata_request import MetadataWish
+from heads.data.metadata.metadata_request import MetadataRequest
 from heads.data.modalities import choose_modalities
 from heads.data.splitting.folds import split_folds
 from heads.data.splitting.groups import Placeholder, find_groups
@@ -100,7 +100,7 @@ class Problem:
 
     def of(self, encoders: Mapping[str, str], fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality, in a fold; nothing is copied."""
-        return Vectors.together(self.one(encoder, fold) for encoder in encoders.items())
+        return Vectors.merge(self.one(encoder, fold) for encoder in encoders.items())
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Return the ids of some rows."""
@@ -119,7 +119,7 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     """
     column = find_label_column(cache, settings.label, may_be_new=settings.corrections is not None)
     corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
-    wish = MetadataWish.of(cache, settings, label=column)
+    wish = MetadataRequest.of(cache, settings, label=column)
     modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
     chosen = choose_encoders(cache, sorted(modalities), settings.encoders)
     on_disk = _stay_on_disk(cache, chosen, settings)

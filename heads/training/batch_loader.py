@@ -52,7 +52,7 @@ def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
     """Yield all validation rows in blocks of one size, so that no head's numbers follow from the others'."""
     n_places = max(sum(int(states.counts.max()) for states in _tokens_of(member).values()) for member in members)
     most = max(validated_together(len(member.validation)) for member in members)  # a stack has one
-    n_together = rows_within(n_places, most=most)  # fewer where the tokens are many
+    n_together = rows_within(n_places, most_rows=most)  # fewer where the tokens are many
     for start in range(0, max(len(member.validation) for member in members), n_together):
         blocks = [member.validation[start : start + n_together] for member in members]
         views = []

@@ -24,6 +24,6 @@ def answer_variants(heads: Sequence[TrainedHead], variants: Iterable[Vectors]) -
     for first in variants:
         n_rows = len(next(iter(first.present.values())))
         several = [first, *islice(variants, max(0, at_once // n_rows - 1))]
-        logs = answer_all(heads, Vectors.joined(several))
+        logs = answer_all(heads, Vectors.concatenate(several))
         answers = {name: answer.argmax(1).numpy().reshape(-1, n_rows) for name, answer in logs.items()}
         yield from ({name: own[n] for name, own in answers.items()} for n in range(len(several)))

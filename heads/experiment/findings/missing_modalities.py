@@ -34,7 +34,7 @@ def score_missing(
     names = list(vectors.dims)
     kept = subsets(names)
     shown = ({name: mask & torch.tensor(name in some) for name, mask in vectors.present.items()} for some in kept)
-    answered = list(answer_variants(heads, map(vectors.seen, shown)))
+    answered = list(answer_variants(heads, map(vectors.with_present, shown)))
     found = dict(zip(map("+".join, kept), answered, strict=True))
     # An answer depends on its own row alone: without some entries it is the one of the subset that the row has left.
     every = {head.name: np.stack([answers[head.name] for answers in answered]) for head in heads}  # (subsets, N) each

@@ -31,6 +31,6 @@ def row_blocks(n_rows: int, tokens: Mapping[str, ProductTokens], *, block_rows: 
     lengths = (counts + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP
     for length in lengths.unique(dim=0) if n_rows else []:
         alike = torch.nonzero((lengths == length).all(1))[:, 0]
-        n_together = rows_within(int(length.sum()), most=min(TOKEN_BLOCK_ROWS, block_rows))
+        n_together = rows_within(int(length.sum()), most_rows=min(TOKEN_BLOCK_ROWS, block_rows))
         for rows in alike.split(n_together):
             yield rows, n_together - len(rows), dict(zip(tokens, length.tolist(), strict=True))

@@ -202,7 +202,7 @@ class TrainedHead:
             if modality in without
         ]  # fmt: skip
         metadata = (metadata_of(cache, one, head=self.name, may_lack_columns=may_lack_columns) for one in columns)
-        return Vectors.together([vectors, *nothing, *metadata])
+        return Vectors.merge([vectors, *nothing, *metadata])
 
     def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
         """Write the head's two files into `folder`, with up to eight golden rows."""
