@@ -80,7 +80,7 @@ def test_a_member_adds_the_directions_by_what_its_fold_mates_and_names_say_of_ro
     scaled = of_one_length(vectors) if plain.of_one_length else vectors
     logits = torch.stack([torch.cat(plain.held), scaled[held] @ names.T], dim=1)
     seen = torch.ones(len(held), N_CLASSES, dtype=torch.bool)
-    weights, loss = fit_pool(logits, rows.targets[held], seen=seen, row_weights=rows.row_weights[held])
+    weights, loss = fit_pool(logits, rows.targets[held], seen_classes=seen, row_weights=rows.row_weights[held])
     assert weights.min() > 0
     assert (named.temperature, named.log_loss) == (1.0, pytest.approx(loss))
     assert loss < plain.log_loss

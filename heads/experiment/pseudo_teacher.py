@@ -82,7 +82,7 @@ def ask_teacher(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple
 
 def _held_out(given: RowsToFit, fitted: StackFit) -> Consensus:
     has_all = _whole(given.present, fitted.held)
-    unseen = ~fitted.seen[has_all]
+    unseen = ~fitted.seen_classes[has_all]
     logits = (fitted.pooled[has_all] / fitted.module.get_buffer("temperature")).masked_fill(unseen, -torch.inf)
     members = fitted.members[has_all].masked_fill(unseen[:, None], -torch.inf)
     return _consensus(fitted.held[has_all], logits, members)

@@ -58,7 +58,7 @@ class Late(Ensemble):
 
 
 def pool(answers: Tensor, mask: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
-    """Return the logarithm of each row's average over the modalities that it has; what stands elsewhere is not seen.
+    """Return the logarithm of each row's average over the modalities that it has; answers of others are ignored.
 
     Shape:
         answers: (B, M, K) log-probabilities
@@ -68,8 +68,8 @@ def pool(answers: Tensor, mask: Tensor, weights: Tensor, temperatures: Tensor, t
         output: (B, K) float64
     """
     shares = row_weights(weights, mask.double())
-    known = answers.double().where(shares[:, :, None] > 0, 0.0)  # NaN may stand where a modality is absent
-    return log_average(known, shares, temperatures, temperature)
+    finite_answers = answers.double().where(shares[:, :, None] > 0, 0.0)  # NaN may stand where a modality is absent
+    return log_average(finite_answers, shares, temperatures, temperature)
 
 
 def row_weights(weights: Tensor, mask: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def plugin_sha256(name: str) -> str:
 
 @contextmanager
 def blame(name: str, wish: str) -> Iterator[None]:
-    """Raise what the code of a user's own class raises as an error that names it, and says what it must do.
+    """Turn what the code of a user's own class raises into an error that names it, and says what it must do.
 
     Raises:
         HeadError: something was raised.
