@@ -18,10 +18,10 @@ from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.experiment.zero_label import NAMES
 from heads.metrics.answers import Answers
-from heads.metrics.apart import score_apart
 from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
+from heads.metrics.placeholder_scores import score_apart
 from heads.metrics.registry import measure
 from heads.metrics.scores import per_class, resampled_scores
 from heads.metrics.verdict import Verdict, judge, warn_of_control
