@@ -68,7 +68,7 @@ def typed(kind: type[Typed], value: object, *, where: str, more: bool = False) -
     """Return a dataclass made of a JSON object, each field held against its type; `more` permits other fields.
 
     >>> from heads.modules.description import HeadDescription
-    >>> typed(HeadDescription, {"name": 3}, where="the description")
+    >>> typed(HeadDescription, {"name": "early"}, where="the description")
     Traceback (most recent call last):
     ...
     ValueError: the description lacks dims
