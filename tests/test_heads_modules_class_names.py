@@ -136,7 +136,7 @@ def test_a_run_says_what_names_alone_come_to_and_its_heads_need_them_no_more(nam
 def test_with_no_label_the_nearest_name_is_the_answer(named_shop):
     with Cache(named_shop["named"]) as cache:
         problem = pose(cache, QUICK)
-    text = problem.one(("text", "synthetic"), 0)
+    text = problem.encoder_vectors(("text", "synthetic"), 0)
     rows = problem.folds[0].test
     text.present["text"][rows[0]] = False
     text.inputs["text"][rows[0]] = 0.0
