@@ -1,4 +1,4 @@
-"""Vectors that stay on the disk: read by rows, when they are asked for."""
+"""Vectors that stay on the disk: rows are read when they are indexed."""
 
 from __future__ import annotations
 

@@ -82,11 +82,11 @@ def common_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
     """
     if name in names:
         return (name,)
-    for name_part in names:
-        if name.startswith(f"{name_part}{PLUS}") and (
-            other_parts := common_names(name.removeprefix(f"{name_part}{PLUS}"), names)
-        ):
-            return (name_part, *other_parts)
+    for first_part in names:
+        prefix = f"{first_part}{PLUS}"
+        other_parts = common_names(name.removeprefix(prefix), names) if name.startswith(prefix) else ()
+        if other_parts:
+            return (first_part, *other_parts)
     return ()
 
 

@@ -29,7 +29,7 @@ class Labels:
 
     Shape:
         targets: (N,) int64, the class's position; -1 where the row is left out
-        is_unlabelled: (N,) bool, whether the cell is empty; None: not asked
+        is_unlabelled: (N,) bool, whether the cell is empty; None: not looked at
     """
 
     column: str
@@ -41,9 +41,9 @@ class Labels:
 
 
 def find_label_column(cache: Cache, requested: str | None, *, may_be_new: bool = False) -> str:
-    """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
+    """Return the column to learn: the requested one, or the first of the usual names that is not nearly empty.
 
-    The one asked for must exist, unless it `may_be_new` since its labels come from elsewhere; even then it must not
+    A requested column must exist, unless it `may_be_new` since its labels come from elsewhere; even then it must not
     look like a misspelt column.
 
     Raises:

@@ -31,7 +31,7 @@ class Vectors:
     specs: dict[str, EncoderSpec]
     inputs: dict[str, Any]  # tensors, or what reads them from the disk
     present: dict[str, torch.Tensor]
-    tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
+    tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the requested modalities
     contents: dict[str, ContentSpec] = field(default_factory=dict)  # how those encoded are made, where it is known
     widths: dict[str, tuple[int, ...]] = field(default_factory=dict)  # D of each encoder, where there are several
 
@@ -143,8 +143,8 @@ def load_vectors(
 
     Of several encoders (`heads.data.encoder_sets`) the vectors are one; who lacks one of them has none.
 
-    `tokens_of` names the modalities whose token states are wanted too: they are large. With `on_disk` the vectors are
-    read when they are asked for, by rows; else they may take `memory`, as of `Cache.matrix`.
+    `tokens_of` names the modalities whose token states are loaded too: they are large. With `on_disk` rows of vectors
+    are read when they are indexed; else all vectors may take `memory`, as of `Cache.matrix`.
 
     Raises:
         MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.

@@ -51,7 +51,7 @@ class HeadDescription:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What all heads that are trained by steps are told: how many classes, how wide, and how much is dropped.
+        """The arguments of all heads that are trained by steps: how many classes, how wide, and how much is dropped.
 
         Raises:
             HeadError: the dropout is no rate.

@@ -79,8 +79,8 @@ def fit_mixture(
     the weights are fitted anew to each resample, from where they are, with the members' temperatures left as they are.
     Without resamples there are no intervals.
 
-    Some rows no member explains: their labels are wrong, or all members are. The best that can be said of them are the
-    classes' shares, and a member that says just that, for it knows nothing, would be given a weight for it. So the
+    Some rows no member explains: their labels are wrong, or all members are. The best answer to them are the
+    classes' shares, and a member that answers just that, for it knows nothing, would be given a weight for it. So the
     shares stand by as one more member while the weights are fitted, and are left out afterwards; a member has to be
     better than they are. Where none is, these rows say nothing of the weights: all are equal, and may be anything.
 

@@ -28,7 +28,7 @@ class Neighbours(nn.Module):
 
     A neighbour's voice is the softmax of its cosine similarity over a temperature. A row that has nothing gets the
     classes' shares of the training rows. Directions are stored in half precision, which moves a similarity by some
-    1e-5. Memory is bounded, however many rows are stored or asked for.
+    1e-5. Memory is bounded, however many rows are stored or answered.
 
     Shape:
         inputs: {modality: (B, D_modality)} float32, standardised

@@ -87,7 +87,7 @@ def plugin_sha256(name: str) -> str:
 
 
 @contextmanager
-def blame(name: str, wish: str) -> Iterator[None]:
+def blame(name: str, requirement: str) -> Iterator[None]:
     """Turn what the code of a user's own class raises into an error that names it, and says what it must do.
 
     Raises:
@@ -99,7 +99,7 @@ def blame(name: str, wish: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise HeadError(
-            f"Expected {name} to {wish}, but it raised {shown_error(error)}. Look at it with heads-check {name}."
+            f"Expected {name} to {requirement}, but it raised {shown_error(error)}. Look at it with heads-check {name}."
         ) from error
 
 

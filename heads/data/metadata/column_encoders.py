@@ -1,4 +1,4 @@
-"""How one column of a catalogue becomes numbers, told in JSON's types."""
+"""How one column of a catalogue becomes numbers, described in JSON's types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns that are asked for as a modality, from the settings to vectors fitted on each fold's training rows."""
+"""The columns that are requested as a modality, from the settings to vectors fitted on each fold's training rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MetadataRequest:
     """The columns that the settings ask for, read from the cache.
 
     Raises:
-        SettingError: a column is none of the catalogue's or asked for twice, or the modality is not to be had.
+        SettingError: a column is not in the catalogue or is named twice, or the modality is taken or left out.
     """
 
     def __init__(self, cache: Cache, settings: ProblemSettings, *, label: str) -> None:
@@ -68,7 +68,7 @@ class MetadataRequest:
 
     @staticmethod
     def of(cache: Cache, settings: ProblemSettings, *, label: str) -> MetadataRequest | None:
-        """Return what is asked for, or None where nothing is."""
+        """Return the request that the settings make, or None where they make none."""
         if settings.metadata_columns is None and not settings.metadata_counts:
             return None
         return MetadataRequest(cache, settings, label=label)
@@ -79,7 +79,7 @@ class MetadataRequest:
         All folds have the same columns: those that nothing speaks against in any of them.
 
         Raises:
-            HeadError: a column that is asked for gives the label away or says nothing; or none is left.
+            HeadError: a requested column gives the label away or says nothing; or auto finds none.
         """
         rows = [split.train for split in splits]
         names = [[labels.classes[target] for target in labels.targets[train].tolist()] for train in rows]
@@ -95,7 +95,12 @@ class MetadataRequest:
         return vectors, [*notes, *self._coverage_notes(encodings[0], vectors[0])]
 
     def _faults(
-        self, columns: Sequence[str], labels: Sequence[list[str]], rows: Sequence[np.ndarray], are_counted: bool = False
+        self,
+        columns: Sequence[str],
+        labels: Sequence[list[str]],
+        rows: Sequence[np.ndarray],
+        *,
+        are_counted: bool = False,
     ) -> dict[str, str]:
         """Return what speaks against some of the columns on the training rows (`faults_by_column`)."""
         cells = {name: self._cells[name] for name in columns}
@@ -117,7 +122,11 @@ class MetadataRequest:
         return usable, notes
 
     def _check(self, option: str, faults: Mapping[str, str]) -> list[str]:
-        """Return notes on columns that were asked for by name, and that something speaks against."""
+        """Return notes on columns that were requested by name, and that something speaks against.
+
+        Raises:
+            HeadError: a column gives the label away, is empty, or constant.
+        """
         notes = []
         for name, fault in faults.items():
             if fault == GIVES_AWAY and not self._allow_leaks:
@@ -172,9 +181,9 @@ def metadata_vectors(cells: Mapping[str, Sequence[str]], fitted: FittedMetadata)
 
 
 def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str, may_lack_columns: bool = False) -> Vectors:
-    """Return the vectors of a cache's products, from its columns; of those that it may lack the cells are empty.
+    """Return the vectors of a cache's products, from its columns; where it may lack some, their cells are empty.
 
-    A column most of whose cells are none such as those of the training is told.
+    A warning is logged of a column most of whose cells are unlike those of the training.
 
     Raises:
         HeadError: the cache lacks a column that the head learned from.

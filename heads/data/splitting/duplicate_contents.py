@@ -85,10 +85,9 @@ def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
     is_first = firsts == np.arange(len(points))
     distinct, repeated = np.flatnonzero(is_first), np.flatnonzero(~is_first)
     same_cell = np.stack([firsts[repeated], repeated], axis=1)
-    left, right = near_pairs(points[distinct, :N_INDEXED], 1.5 * rounding).T
-    is_near = np.linalg.norm(points[distinct[left]] - points[distinct[right]], axis=1) <= 1.5 * rounding
-    near = np.stack([left, right], axis=1)[is_near]
-    return np.concatenate([same_cell, distinct[near]])
+    pairs = distinct[near_pairs(points[distinct, :N_INDEXED], 1.5 * rounding)]
+    distances = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    return np.concatenate([same_cell, pairs[distances <= 1.5 * rounding]])
 
 
 def _near_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray, cosine: float) -> np.ndarray:

@@ -24,16 +24,15 @@ def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
     """
     order = np.argsort(points[:, 0])
     coordinates = points[order, 0]
-    ends = np.searchsorted(
-        coordinates, coordinates + 2 * distance, side="right"
-    )  # of the points near each; twice the distance, for what is rounded
+    reach = coordinates + 2 * distance  # twice the distance, for what is rounded
+    ends = np.searchsorted(coordinates, reach, side="right")  # of the points near each
     n_slab = max(SLAB_POINTS, int((ends - np.arange(len(ends))).max(initial=0)))
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(points), n_slab):
         rows = order[start : ends[min(start + n_slab, len(points)) - 1]]
         pairs.append(rows[_pairs_of_slab(points[rows], distance)])
-    left, right = np.sort(np.concatenate(pairs), axis=1).T
-    return np.stack(np.divmod(np.unique(left * len(points) + right), max(1, len(points))), axis=1)
+    lower, higher = np.sort(np.concatenate(pairs), axis=1).T
+    return np.stack(np.divmod(np.unique(lower * len(points) + higher), max(1, len(points))), axis=1)
 
 
 def _pairs_of_slab(points: np.ndarray, distance: float) -> np.ndarray:

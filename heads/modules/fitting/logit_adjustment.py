@@ -42,7 +42,7 @@ def fit_strength(log_probabilities: Tensor, targets: np.ndarray, log_shares: Ten
 def shift_logits(module: nn.Module, shifts: Tensor, answer: Callable[[], Tensor]) -> None:
     """Add the shifts to a head's logits, for good: to the bias that it ends in.
 
-    Nothing else of the head changes, so that it is saved, exported and asked as before. `answer` returns the head's
+    Nothing else of the head changes, so that it is saved, exported and called as before. `answer` returns the head's
     log-probabilities for some rows, (n, K), by which the change is tried.
 
     Shape:

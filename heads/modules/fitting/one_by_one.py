@@ -108,11 +108,11 @@ class OneByOne:
         return torch.stack(answers)
 
     def _checked(self, answer: object, *, n_rows: int) -> Tensor:
-        wish = f"Expected {self._name} to answer with a tensor ({n_rows}, {self._n_classes}), but it"
+        expected = f"Expected {self._name} to answer with a tensor ({n_rows}, {self._n_classes}), but it"
         if not isinstance(answer, Tensor):
-            raise HeadError(f"{wish} answers with a {type(answer).__name__}. {self._way_out}")
+            raise HeadError(f"{expected} answers with a {type(answer).__name__}. {self._way_out}")
         if answer.shape != (n_rows, self._n_classes):
-            raise HeadError(f"{wish} is {tuple(answer.shape)}. {self._way_out}")
+            raise HeadError(f"{expected} is {tuple(answer.shape)}. {self._way_out}")
         return answer
 
     @contextmanager

@@ -18,7 +18,7 @@ HELD_ROWS = 1000  # held out of all folds together are enough to choose a few nu
 
 
 class InnerFold(NamedTuple):
-    """Rows that a part learns from, and rows that it is asked about, (n,) int64 on the CPU."""
+    """Rows that a part learns from, and rows held out that it answers, (n,) int64 on the CPU."""
 
     learned: Tensor
     held: Tensor

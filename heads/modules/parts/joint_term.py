@@ -44,9 +44,8 @@ class JointTerm(nn.Module):
         """Return the products of components, (B, P)."""
         vectors = zero_absent({name: inputs[name] for name in self.modalities}, present)
         components = {name: F.linear(vectors[name], self.get_buffer(f"components_{name}")) for name in self.modalities}
-        products = [
-            components[name][:, :, None] * components[partner][:, None, :] for name, partner in self.pairs
-        ]  # (B, C, C)
+        pairs = [(components[name], components[partner]) for name, partner in self.pairs]
+        products = [first[:, :, None] * second[:, None, :] for first, second in pairs]  # (B, C, C) each
         return torch.cat([product.flatten(1) for product in products], dim=1)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:

@@ -58,8 +58,8 @@ class StateTokens(nn.Module):
     def forward(self, batch: TokenBatch) -> Tensor:
         values, mask = batch
         if self.training and self.n_stacked == 1 and values.device.type == "cpu" and not mask.all():
-            # Padding is not paid for; but a device would be waited for to say how much there is, and where answers are
-            # asked for, no shape may follow from a row's mates.
+            # Padding is not paid for; but a device would have to be waited for, to say how much there is; and in use no
+            # shape may follow from the other rows of a batch.
             n_stack = mask.ndim - 2
             projected = self._project(values[mask].unflatten(0, (1,) * n_stack + (-1,)))  # (*stack, n, H)
             states = projected.new_zeros(*mask.shape, projected.shape[-1])  # (*stack, B, L, H)

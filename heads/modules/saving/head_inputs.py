@@ -41,10 +41,10 @@ def _find(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens
             for encoder, encoder_spec in specs.items()
         )
         precision = spec.fields.get("precision")
-        wish = f", --precision {precision} among them" if "precision: " in shown else ""
+        advice = f", --precision {precision} among them" if "precision: " in shown else ""
         raise HeadError(
             f"Expected {cache.path} to have {modality} vectors made as {name} was, which the head {head!r} learned "
-            f"from, but {shown or 'there are none'}. Extract with the same encoder and settings{wish}."
+            f"from, but {shown or 'there are none'}. Extract with the same encoder and settings{advice}."
         )
     if needs_tokens and not cache.has_tokens(modality, fitting[0]):
         raise HeadError(
