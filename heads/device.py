@@ -62,7 +62,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies of tensors of one device in the CPU's memory; where they are CUDA's, the thread sleeps until then.
+    """Return copies of tensors in the CPU's memory; the thread sleeps until CUDA has copied those that are there.
 
     PyTorch's own copy would keep a core busy with waiting, and each tensor would wait for itself.
     """
@@ -72,14 +72,14 @@ def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
     }
     for stream in streams:
-        done = torch.cuda.Event(blocking=True)
-        done.record(stream)
-        done.synchronize()
+        event = torch.cuda.Event(blocking=True)
+        event.record(stream)
+        event.synchronize()
     return {name: copy.clone() for name, copy in copies.items()} if streams else copies  # pinned memory is scarce
 
 
 def give_memory_back(device: torch.device) -> None:
-    """Give a device the memory back that PyTorch keeps of tensors that nobody has any more."""
+    """Give a device the memory back that PyTorch keeps of freed tensors."""
     gc.collect()  # frames of an error may hold each other
     if device.type == "cuda":
         with torch.cuda.device(device):

@@ -29,22 +29,22 @@ class HeadType:
     module: str  # where its code is
     in_all: bool | None = None  # of ``--fusion all``; None: unless it is fitted at once. Others are trained where named
     at_once: bool = False  # it is fitted at once: a convex problem, a look-up, a model of scikit-learn's
-    on_the_cpu: bool = False  # fitted at once there, whatever the device
-    is_control: bool = False  # it may be asked for as what a fusion is to be better than
+    on_the_cpu: bool = False  # it is fitted at once by code that runs there alone, whatever the device
+    is_control: bool = False  # a simple head that may be asked for, which a fusion should surpass
     is_average: bool = False  # of the single heads' answers
     averages_fusions: bool = False  # of other fusions' answers, too
     is_saved: bool = True  # else it lives in memory alone
-    needs_two: bool = False  # modalities
+    needs_two: bool = False  # modalities, or more
     takes_tokens: bool = False
-    has_parameters: bool = False  # of those fitted at once: which can be trained by steps, too, and so be checked
-    scales_itself: bool = False  # the vectors, or looks at none: the setting makes no difference
-    version: int = 1  # raised when the same rows would give another head: what is remembered of it is of no use then
-    makes_folds: bool = False  # of the training rows: which are copies of each other makes a difference
-    takes_names: bool = False  # of the classes, as directions to begin with
+    has_parameters: bool = False  # though fitted at once it could be trained by steps, and so be checked
+    scales_itself: bool = False  # it scales the vectors itself, or needs none: the setting makes no difference
+    version: int = 1  # raised when the same rows would give another head: remembered results of it are of no use then
+    makes_folds: bool = False  # it makes folds of the training rows, so that their groups of copies make a difference
+    takes_names: bool = False  # it takes the classes' names, as directions to begin with
     needs_vectors: bool = True
     is_seeded: bool = True
     weighs_classes: bool = True
-    settings: tuple[str, ...] = ()  # those that no other head looks at
+    settings: tuple[str, ...] = ()  # those that make no difference to any other head
     synonyms: tuple[str, ...] = ()
 
 
@@ -88,8 +88,8 @@ _BUILT_IN = (
     HeadType("sklearn-forest", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
     HeadType("sklearn-boosting", "heads.modules.sklearn_baselines", at_once=True, on_the_cpu=True, is_saved=False),
 )  # fmt: skip
-HEAD_TYPES = {one.name: one for one in _BUILT_IN}
-SYNONYMS = {synonym: one.name for one in _BUILT_IN for synonym in one.synonyms}
+HEAD_TYPES = {head.name: head for head in _BUILT_IN}
+SYNONYMS = {synonym: head.name for head in _BUILT_IN for synonym in head.synonyms}
 
 AUTO_FUSION = "auto"  # asks for the head below, chosen by what `tests/benchmarks/few_labels.py` measured
 _AUTO_HEAD, _AUTO_FROM_DISK = "stack", "early"
@@ -112,9 +112,9 @@ def head_type(name: str) -> HeadType:
 
 
 def resolve_names(names: Sequence[str], *, on_disk: bool) -> tuple[tuple[str, ...], list[str]]:
-    """Return the heads asked for, once each, and notes: a head in the place of ``auto``; what ``all`` is from the disk.
+    """Return the requested heads, once each, and notes: which head ``auto`` is; what ``all`` is from the disk.
 
-    An ensemble that is asked for without heads that it could be made of brings all.
+    An ensemble that is requested without heads that it could be made of brings all.
 
     >>> resolve_names(["late", "auto"], on_disk=False)[0]
     ('late', 'stack')
@@ -144,13 +144,15 @@ def fusion_names(*, on_disk: bool = False) -> tuple[str, ...]:
     >>> set(fusion_names()) - set(fusion_names(on_disk=True))
     {'logistic'}
     """
-    every = {name: one for name, one in HEAD_TYPES.items() if (not one.at_once if one.in_all is None else one.in_all)}
-    return tuple(name for name, one in every.items() if not (on_disk and one.at_once and one.needs_vectors))
+    in_all = {
+        name: head for name, head in HEAD_TYPES.items() if (not head.at_once if head.in_all is None else head.in_all)
+    }
+    return tuple(name for name, head in in_all.items() if not (on_disk and head.at_once and head.needs_vectors))
 
 
 def names_at_once() -> tuple[str, ...]:
     """Return the names of the heads that are fitted at once."""
-    return tuple(name for name, one in HEAD_TYPES.items() if one.at_once)
+    return tuple(name for name, head in HEAD_TYPES.items() if head.at_once)
 
 
 def member_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -159,10 +161,10 @@ def member_names(names: Iterable[str]) -> tuple[str, ...]:
     >>> member_names(["early", "late", "stack", "sklearn-svm", "my.py:Mine"])
     ('early', 'stack')
     """
-    known = {name: HEAD_TYPES[name] for name in names if name in HEAD_TYPES}
-    return tuple(name for name, one in known.items() if one.is_saved and not one.is_average)
+    built_in = {name: HEAD_TYPES[name] for name in names if name in HEAD_TYPES}
+    return tuple(name for name, head in built_in.items() if head.is_saved and not head.is_average)
 
 
 def control_names() -> tuple[str, ...]:
     """Return the names of the heads that may be asked for as controls."""
-    return tuple(name for name, one in HEAD_TYPES.items() if one.is_control)
+    return tuple(name for name, head in HEAD_TYPES.items() if head.is_control)

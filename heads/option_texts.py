@@ -1,4 +1,4 @@
-"""What the texts of options say: lists of names, and words that stand for some."""
+"""Parsing the texts of options: lists of names, and words such as ``all`` that stand for several."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def parse_controls(text: str) -> tuple[str, ...]:
     Raises:
         SettingError: a name is none of a control's.
     """
-    known = control_names()
+    control_heads = control_names()
     names = [name for name in (part.strip() for part in text.split(",")) if name]
     if names == ["none"]:
         return ()
-    if not names or any(name not in (*known, "all") for name in names):
-        raise SettingError(f"--controls: expected some of {', '.join(known)}, all or none, got {text!r}.")
-    return tuple(name for name in known if name in names or "all" in names)
+    if not names or any(name not in (*control_heads, "all") for name in names):
+        raise SettingError(f"--controls: expected some of {', '.join(control_heads)}, all or none, got {text!r}.")
+    return tuple(name for name in control_heads if name in names or "all" in names)
 
 
 def parse_encoders(texts: Iterable[str]) -> list[tuple[str, str]]:
@@ -79,18 +79,18 @@ def parse_fusions(text: str, modalities: tuple[str, ...] = ("image", "metadata",
         SettingError: a name is none of a fusion's.
     """
     names = [SYNONYMS.get(name, name) for name in (part.strip() for part in text.split(",")) if name]
-    every = fusion_names()
-    others = tuple(name for name in HEAD_TYPES if name not in every)
-    known = (*modalities, *every, *others, AUTO_FUSION, "all")
-    unknown = [name for name in names if name not in known and ":" not in name]
+    all_fusions = fusion_names()
+    other_heads = tuple(name for name in HEAD_TYPES if name not in all_fusions)
+    accepted = (*modalities, *all_fusions, *other_heads, AUTO_FUSION, "all")
+    unknown = [name for name in names if name not in accepted and ":" not in name]
     if unknown or not names:
         raise SettingError(
-            f"--fusion: expected some of {', '.join((*modalities, *every, *others))}, {AUTO_FUSION}, all, or a head "
-            f"of your own as file.py:Class, got {text!r}."
+            f"--fusion: expected some of {', '.join((*modalities, *all_fusions, *other_heads))}, {AUTO_FUSION}, all, "
+            f"or a head of your own as file.py:Class, got {text!r}."
         )
     singles = tuple(name for name in modalities if name in names)
-    fusions = tuple(name for name in every if name in names or "all" in names)
-    named = tuple(dict.fromkeys(name for name in names if ":" in name or name in (*others, AUTO_FUSION)))
+    fusions = tuple(name for name in all_fusions if name in names or "all" in names)
+    named = tuple(dict.fromkeys(name for name in names if ":" in name or name in (*other_heads, AUTO_FUSION)))
     return singles + fusions + named
 
 

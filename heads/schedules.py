@@ -27,14 +27,14 @@ class Schedule:
     """
 
     fall: Callable[[float, int], float]  # (progress, n_stalls) -> the share that is left
-    n_epochs: int | None = None  # that it plans, of many rows; None: as many as there may be
-    least_steps: int = 0  # of few rows it plans as many epochs as make so many steps
+    n_epochs: int | None = None  # that it plans where rows are many; None: as many as are allowed
+    least_steps: int = 0  # where rows are few, it plans as many epochs as make so many steps
     warmup: float = 0.0  # epochs, at least
     rows_a_rate: float = math.inf  # batches of more rows take a larger rate, in proportion
     falls_at_stalls: bool = False
 
-    def epochs(self, most: int, *, epoch_steps: int, batch_size: int) -> int:
-        """Return how many epochs a training has, where there are `epoch_steps` in each and `most` may be.
+    def epochs(self, most_epochs: int, *, epoch_steps: int, batch_size: int) -> int:
+        """Return how many epochs a training has, with `epoch_steps` in each and `most_epochs` allowed.
 
         A step at a larger rate counts for as many.
 
@@ -43,8 +43,8 @@ class Schedule:
         [60, 50, 24, 8]
         """
         if self.n_epochs is None:
-            return most
-        return min(most, max(self.n_epochs, math.ceil(self.least_steps / (epoch_steps * self.peak(batch_size)))))
+            return most_epochs
+        return min(most_epochs, max(self.n_epochs, math.ceil(self.least_steps / (epoch_steps * self.peak(batch_size)))))
 
     def rise(self, warmup: float, *, n_epochs: int) -> float:
         """Return through how many epochs the rate rises; of a planned training half at most, so that it falls, too.

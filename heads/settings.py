@@ -1,4 +1,4 @@
-"""What a training may be told, and the defaults of all of it."""
+"""The settings of a training, and their defaults."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ FITTED_WEIGHTS = ("auto", "sweep")
 AUTO = "auto"  # of the logit adjustment: fitted on validation rows
 OPTIONLESS = ("n_tokens", "n_attention_heads")  # no command has an option for them
 SIZES: Mapping[str, Mapping[str, Any]] = {
-    # does it run
+    # Does it run?
     "small": {"hidden_dim": 64, "dropout": 0.0, "max_epochs": 10},
-    # can it learn the training rows by heart
+    # Can it learn the training rows by heart?
     "large": {
         "hidden_dim": 1024,
         "dropout": 0.0,
@@ -49,7 +49,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "patience": 60,
         "keep": "last",
     },
-    # does it generalise
+    # Does it generalise?
     "regularised": {"hidden_dim": 256, "dropout": 0.5, "weight_decay": 0.05, "modality_dropout": 0.2},
 }
 
@@ -93,12 +93,12 @@ class FitSettings:
         check(self, "learning_rate", 0 < self.learning_rate < math.inf, "positive and finite")
         for name in ("weight_decay", "warmup"):
             check(self, name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
-        times = self.logit_adjustment
-        good = times == AUTO if isinstance(times, str) else 0 <= times < math.inf
-        check(self, "logit_adjustment", good, "auto, or a number, at least 0 and finite")
+        strength = self.logit_adjustment
+        is_valid = strength == AUTO if isinstance(strength, str) else 0 <= strength < math.inf
+        check(self, "logit_adjustment", is_valid, "auto, or a number, at least 0 and finite")
         check(self, "seed", 0 <= self.seed < 2**63, "at least 0 and less than 2^63")
-        fits = self.hidden_dim % self.n_attention_heads == 0
-        check(self, "hidden_dim", fits, f"a multiple of {self.n_attention_heads}")
+        is_multiple = self.hidden_dim % self.n_attention_heads == 0
+        check(self, "hidden_dim", is_multiple, f"a multiple of {self.n_attention_heads}")
         check(self, "schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
         check(self, "scaling", self.scaling in SCALINGS, ", ".join(SCALINGS))
         check(self, "absent", self.absent in ABSENT, " or ".join(ABSENT))
@@ -106,7 +106,8 @@ class FitSettings:
         if isinstance(self.class_weights, str):
             check(self, "class_weights", self.class_weights in CLASS_WEIGHTS, " or ".join(CLASS_WEIGHTS))
         else:
-            check(self, "class_weights", all(0 < own < math.inf for own in self.class_weights), "positive and finite")
+            are_valid = all(0 < weight < math.inf for weight in self.class_weights)
+            check(self, "class_weights", are_valid, "positive and finite")
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,12 @@ class TrainSettings(ProblemSettings, FitSettings):
         return self.seed
 
 
-def check(settings: Any, name: str, holds: bool, wish: str) -> None:
-    """Raise the error that a setting is not what is wished for, unless it is.
+def check(settings: Any, name: str, holds: bool, requirement: str) -> None:
+    """Check that a setting meets its requirement, such as "at least 1".
 
     Raises:
-        SettingError: it is not.
+        SettingError: it does not, as `holds` says.
     """
     if not holds:
         option = name if name in OPTIONLESS else "--" + name.removeprefix("n_").replace("_", "-")
-        raise SettingError(f"{option}: expected {wish}, got {getattr(settings, name)}.")
+        raise SettingError(f"{option}: expected {requirement}, got {getattr(settings, name)}.")

@@ -1,6 +1,6 @@
-"""torch's threads: one a piece of work, side by side, where several would share each operation and wait for each other.
+"""torch's threads: one for each piece of work, since several that share an operation wait for each other.
 
-How many there are each thread sets for itself, and yet leaves to all that begin after it.
+A thread sets their number for itself, and yet threads that begin later inherit it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ __all__ = ["THREAD_COUNT", "ThreadCount", "side_by_side"]
 
 MOST_AT_ONCE = 8  # pieces of work, so that memory is bounded
 
-One = TypeVar("One")
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
 class ThreadCount:
     """Remember torch's number of threads while something changes it, and set it again.
 
-    Trainings may overlap, in threads of the caller's: the number is the one before the first of those under way, for a
-    thread that begins meanwhile finds what another one has set.
+    Trainings may overlap, in threads of the caller's. The number is the one before the first of those under way: a
+    thread that begins later finds what another one has set.
     """
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ class ThreadCount:
 THREAD_COUNT = ThreadCount()
 
 
-def side_by_side(call: Callable[[One], Result], pieces: Iterable[One]) -> Iterator[Result]:
-    """Yield what comes of each piece of work, in their order; as many are under way as torch has threads here.
+def side_by_side(call: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+    """Yield the result of each piece of work, in their order; as many are under way as torch has threads here.
 
     Threads that share a piece meet after each operation, and on a busy machine one always waits for another: training
     for an epoch and all answers took five times the CPU time so, and ten times as long.
@@ -62,20 +62,20 @@ def side_by_side(call: Callable[[One], Result], pieces: Iterable[One]) -> Iterat
         yield from map(call, pieces)
         return
 
-    def called(piece: One) -> Result:
+    def called(piece: Piece) -> Result:
         torch.set_num_threads(n_threads // n_at_once)
         return call(piece)
 
     THREAD_COUNT.enter()
     try:
         with ThreadPoolExecutor(n_at_once, "piece") as pool:
-            waiting: deque[Future[Result]] = deque()
+            under_way: deque[Future[Result]] = deque()
             for piece in pieces:
-                waiting.append(pool.submit(called, piece))
-                if len(waiting) > n_at_once:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                under_way.append(pool.submit(called, piece))
+                if len(under_way) > n_at_once:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
     finally:
         THREAD_COUNT.leave()
-        torch.set_num_threads(n_threads)  # as before, where others still work beside
+        torch.set_num_threads(n_threads)  # as before, also where other trainings still change it

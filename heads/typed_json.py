@@ -37,11 +37,11 @@ def read_plain_file(path: Path, *, most_bytes: int | None = None) -> bytes:
     with reading(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise ValueError(f"{path.name} is no regular file")
-            if facts.st_size > most_bytes:
-                raise ValueError(f"{path.name} has {facts.st_size} bytes, more than {most_bytes}")
+            if status.st_size > most_bytes:
+                raise ValueError(f"{path.name} has {status.st_size} bytes, more than {most_bytes}")
             with open(descriptor, "rb", closefd=False) as file:
                 return file.read()
         finally:
@@ -68,7 +68,7 @@ def typed(kind: type[Typed], value: object, *, where: str, more: bool = False) -
     """Return a dataclass made of a JSON object, each field held against its type; `more` permits other fields.
 
     >>> from heads.modules.description import HeadDescription
-    >>> typed(HeadDescription, {"name": 3}, where="the description")
+    >>> typed(HeadDescription, {"name": "early"}, where="the description")
     Traceback (most recent call last):
     ...
     ValueError: the description lacks dims
@@ -79,20 +79,20 @@ def typed(kind: type[Typed], value: object, *, where: str, more: bool = False) -
     if not isinstance(value, dict):
         raise ValueError(f"{where} is no JSON object")
     hints = _hints(kind)  # type: ignore[arg-type]
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := [name for name in value if name not in known and not more]:
+    fields_by_name = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := [name for name in value if name not in fields_by_name and not more]:
         raise ValueError(f"{where} has {unknown[0]!r}, which is unknown")
-    made = {}
-    for name, field in known.items():
+    values = {}
+    for name, field in fields_by_name.items():
         if name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{where} lacks {name}")
         if name in value:
             try:
-                made[name] = _made(hints[name], value[name], where=f"{name} of {where}")
+                values[name] = _typed_value(hints[name], value[name], where=f"{name} of {where}")
             except TypeError as error:
                 shown = str(value[name])[:40]
                 raise ValueError(f"{name} of {where} is {shown!r}, where {field.type} is expected") from error
-    return kind(**made)
+    return kind(**values)
 
 
 def check_plain_name(name: str) -> None:
@@ -122,46 +122,48 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _made(kind: Any, value: Any, *, where: str) -> Any:
-    """Return what a value of JSON is as one of a type.
+def _typed_value(kind: Any, value: Any, *, where: str) -> Any:
+    """Return a value of JSON as one of a type.
 
     Raises:
         TypeError: it is none.
-        ValueError: it has a dataclass in it that it is none of.
+        ValueError: it holds an object that does not fit its dataclass.
     """
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return _made_of_one(parts, value, where=where)
+        return _typed_union(arguments, value, where=where)
     if is_dataclass(kind):
         return typed(kind, value, where=where)  # type: ignore[arg-type]
     if origin in (list, tuple) and isinstance(value, list):
-        return _made_of_items(origin, parts, value, where=where)
+        return _typed_items(origin, arguments, value, where=where)
     if origin in (dict, Mapping) and isinstance(value, dict):
-        return {name: _made(parts[1], one, where=where) for name, one in value.items()}
+        return {name: _typed_value(arguments[1], item, where=where) for name, item in value.items()}
     if kind is Path and isinstance(value, str):
         return Path(value)
-    is_one = kind is not Any and origin is None and isinstance(value, int | float if kind is float else kind)
-    if kind is Any or (is_one and (kind is bool or not isinstance(value, bool))):
+    if kind is Any:
+        return value
+    accepted = int | float if kind is float else kind
+    if origin is None and isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
         return value
     raise TypeError
 
 
-def _made_of_one(kinds: tuple[Any, ...], value: Any, *, where: str) -> Any:
+def _typed_union(kinds: tuple[Any, ...], value: Any, *, where: str) -> Any:
     for kind in kinds:
         with suppress(TypeError, ValueError):
-            return _made(kind, value, where=where)
+            return _typed_value(kind, value, where=where)
     raise TypeError
 
 
-def _made_of_items(origin: type, parts: tuple[Any, ...], value: list[Any], *, where: str) -> Any:
-    if origin is list and not (get_args(parts[0]) or is_dataclass(parts[0]) or parts[0] is Path):
-        for one in {type(one): one for one in value}.values():  # ids may be millions: one of each type tells
-            _made(parts[0], one, where=where)
+def _typed_items(origin: type, arguments: tuple[Any, ...], value: list[Any], *, where: str) -> Any:
+    if origin is list and not (get_args(arguments[0]) or is_dataclass(arguments[0]) or arguments[0] is Path):
+        for item in {type(item): item for item in value}.values():  # ids may be millions: one of each type is enough
+            _typed_value(arguments[0], item, where=where)
         return value
-    each = [parts[0]] * len(value) if origin is list or parts[-1] is Ellipsis else parts
-    if len(each) != len(value):
+    item_kinds = [arguments[0]] * len(value) if origin is list or arguments[-1] is Ellipsis else arguments
+    if len(item_kinds) != len(value):
         raise TypeError
-    return origin(_made(kind, one, where=where) for kind, one in zip(each, value, strict=True))
+    return origin(_typed_value(kind, item, where=where) for kind, item in zip(item_kinds, value, strict=True))
 
 
 @functools.cache

@@ -675,7 +675,7 @@ def test_each_fold_is_standardised_by_its_own_training_rows(cache_path):
     for place, fold in enumerate(problem.folds):
         task = prepared.task(encoders, place)
         view = open_source(task, torch.empty(0)).view(torch.arange(len(task.targets)), ["image", "text"])
-        for name, raw in problem.of(dict(encoders), place).inputs.items():
+        for name, raw in problem.joint_vectors(dict(encoders), place).inputs.items():
             rows = raw[fold.train].double()
             expected = (raw - rows.mean(0)) / rows.std(0)
             torch.testing.assert_close(view.inputs[name].double(), expected, rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ from heads.data.metadata.metadata_columns import (
     LONG_TEXT,
     NAMES,
     fault_of,
-    hints,
+    near_leaks,
 )
 from heads.errors import HeadError
 from heads.modules.parts.standardiser import Standardise
@@ -386,7 +386,7 @@ def test_columns_that_nearly_tell_the_label_or_do_so_together_are_named():
         "noise": [str(code) for code in generator.integers(4, size=800)],
         "id": [f"P{n}" for n in range(800)],
     }
-    found = {one.columns: one.share for one in hints(cells, labels, np.arange(800))}
+    found = {one.columns: one.share for one in near_leaks(cells, labels, np.arange(800))}
     assert found == {("copy",): pytest.approx(0.925, abs=0.02), ("high", "low"): 1.0}
-    assert {one.columns for one in hints(cells, labels[:400], np.arange(400))} == found.keys()
+    assert {one.columns for one in near_leaks(cells, labels[:400], np.arange(400))} == found.keys()
     assert fault_of(cells["copy"], labels) is None  # no leak by the rule, which stays strict

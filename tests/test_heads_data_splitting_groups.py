@@ -12,7 +12,7 @@ from heads.ablation.ablation_settings import AblationSettings
 from heads.commands.ablate_output import show_report as show_ablation
 from heads.commands.train import train as train_command
 from heads.commands.train_output import show_report as show_training
-from heads.data.splitting.alike import alike_contents, near_contents
+from heads.data.splitting.duplicate_contents import first_duplicates, first_near_duplicates
 from heads.data.splitting.groups import find_placeholders
 from heads.data.splitting.holdout import draw_holdout
 from heads.errors import LabelError, SettingError, SplitError
@@ -43,9 +43,9 @@ def ablation_of(settings):
 
 def alike(path, cosine=None):
     with Cache(path) as cache:
-        firsts = alike_contents(cache, "text", ["synthetic"])
+        firsts = first_duplicates(cache, "text", ["synthetic"])
         if cosine is not None:
-            firsts = near_contents(cache, "text", ["synthetic"], cosine=cosine, alike=firsts)
+            firsts = first_near_duplicates(cache, "text", ["synthetic"], cosine=cosine, firsts=firsts)
         return firsts.tolist()
 
 

@@ -18,7 +18,7 @@ from cache.tokens import MOST_TOKENS
 from heads.commands.predict import predict
 from heads.commands.train import train as train_command
 from heads.data.splitting.splits import Split
-from heads.data.tokens import MOST_PLACES, ProductTokens, TokenBatch, load_tokens
+from heads.data.tokens import MOST_POSITIONS, ProductTokens, TokenBatch, load_tokens
 from heads.data.vectors import load_vectors
 from heads.errors import HeadError
 from heads.modules.parts.standardiser import Standardise
@@ -327,7 +327,7 @@ def test_memory_of_validation_is_bounded_however_many_tokens_a_row_has(batch_siz
     description = replace(description_of("attention", TWO), token_dims={"text": 6})
     fit(Job(description, task, TrainSettings(max_epochs=1)))
     assert sum(batch_sizes) == n * n_long
-    assert max(batch_sizes) <= MOST_PLACES
+    assert max(batch_sizes) <= MOST_POSITIONS
 
 
 # From a cache to a run and back.
@@ -486,7 +486,7 @@ def test_memory_of_answers_is_bounded_however_many_tokens_a_row_has(cache_path, 
         return head.log_probabilities(inputs, present, tokens)
 
     answers = answered(torch.arange(N))
-    assert max(batch_sizes) <= MOST_PLACES
+    assert max(batch_sizes) <= MOST_POSITIONS
     for rows in (torch.arange(7, 8), torch.arange(500, 800), torch.arange(2, N, 3)):
         assert torch.equal(answered(rows), answers[rows])
 

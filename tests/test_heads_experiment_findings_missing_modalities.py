@@ -94,7 +94,7 @@ def test_missing_entries_are_what_masks_by_hand_give(shop, share):
     left = {one: drop_entries(vectors.present, one, generator) for one in SHARES}[share]
     for head in found:
         assert report.missing[f"{100 * share:.0f}% missing"][head.name]["macro_f1"] == macro_f1(
-            head, vectors.seen(left), targets
+            head, vectors.with_present(left), targets
         )
 
 
@@ -151,7 +151,7 @@ def test_hidden_tokens_are_not_looked_at(shop):
     _, found, vectors, targets = shop
     attention = next(head for head in found if head.name == "attention")
     nothing = torch.zeros(len(targets), dtype=torch.bool)
-    hidden = vectors.seen({"image": vectors.present["image"], "text": nothing})
+    hidden = vectors.with_present({"image": vectors.present["image"], "text": nothing})
     assert int(hidden.tokens["text"].counts.sum()) == 0
     others = replace(hidden, tokens={"text": replace(hidden.tokens["text"], values=hidden.tokens["text"].values * 3)})
     assert np.array_equal(attention.probabilities(hidden), attention.probabilities(others))

@@ -80,7 +80,7 @@ def test_a_member_adds_the_directions_by_what_its_fold_mates_and_names_say_of_ro
     scaled = of_one_length(vectors) if plain.of_one_length else vectors
     logits = torch.stack([torch.cat(plain.held), scaled[held] @ names.T], dim=1)
     seen = torch.ones(len(held), N_CLASSES, dtype=torch.bool)
-    weights, loss = fit_pool(logits, rows.targets[held], seen=seen, row_weights=rows.row_weights[held])
+    weights, loss = fit_pool(logits, rows.targets[held], seen_classes=seen, row_weights=rows.row_weights[held])
     assert weights.min() > 0
     assert (named.temperature, named.log_loss) == (1.0, pytest.approx(loss))
     assert loss < plain.log_loss
@@ -136,7 +136,7 @@ def test_a_run_says_what_names_alone_come_to_and_its_heads_need_them_no_more(nam
 def test_with_no_label_the_nearest_name_is_the_answer(named_shop):
     with Cache(named_shop["named"]) as cache:
         problem = pose(cache, QUICK)
-    text = problem.one(("text", "synthetic"), 0)
+    text = problem.encoder_vectors(("text", "synthetic"), 0)
     rows = problem.folds[0].test
     text.present["text"][rows[0]] = False
     text.inputs["text"][rows[0]] = 0.0

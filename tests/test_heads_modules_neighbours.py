@@ -110,7 +110,7 @@ def test_neighbours_do_not_depend_on_the_blocks_that_they_are_looked_up_in(monke
     inputs, present, targets = drawn()
     whole = fitted(fit_neighbours, inputs, present, targets)
     monkeypatch.setattr(neighbours, "STORED_AT_ONCE", 17)
-    monkeypatch.setattr(neighbours, "ASKED_AT_ONCE", 23)
+    monkeypatch.setattr(neighbours, "QUERIES_AT_ONCE", 23)
     blocks = fitted(fit_neighbours, inputs, present, targets)
     assert (blocks.n_neighbours, blocks.temperature) == (whole.n_neighbours, whole.temperature)
     torch.testing.assert_close(blocks.module(inputs, present), whole.module(inputs, present), atol=1e-4, rtol=1e-4)

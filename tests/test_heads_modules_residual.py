@@ -95,7 +95,7 @@ def test_weights_beside_an_offset_are_where_the_loss_is_flat():
     targets, counts = torch.randint(3, (50,), generator=generator), torch.rand(50, generator=generator)
     seen = torch.ones(50, 3, dtype=torch.bool)
     seen[:20, 2] = targets[:20] == 2  # unknown to their fold, but for the rows that are of it
-    found = fit_offset(features, offset, targets, seen=seen, row_weights=counts, penalty=0.01)
+    found = fit_offset(features, offset, targets, seen_classes=seen, row_weights=counts, penalty=0.01)
     weights = found.clone().requires_grad_()
     losses = F.cross_entropy((offset + features @ weights.T).masked_fill(~seen, -math.inf), targets, reduction="none")
     loss = (losses * counts).sum() / counts.sum() + 0.01 / 2 * weights.square().sum()

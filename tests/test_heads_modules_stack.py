@@ -114,7 +114,7 @@ def test_last_temperature_is_of_rows_as_they_come_whatever_the_classes_weigh(fit
     """Held against a search for the least mean log loss; with the weights of classes in it, it was another one."""
     rows, fit = fitted
     weighted = replace(rows, row_weights=torch.tensor([1.0, 5.0, 25.0])[rows.targets])
-    temperature = last_temperature(fit.module.untempered, weighted, fit.held, fit.pooled, fit.seen)
+    temperature = last_temperature(fit.module.untempered, weighted, fit.held, fit.pooled, fit.seen_classes)
     of_validation = fit.module.untempered(*take_rows(rows.inputs, rows.present, rows.validation))
     logits, targets = torch.cat([fit.pooled, of_validation]), rows.targets[torch.cat([fit.held, rows.validation])]
     candidates = torch.linspace(0.2, 3, 1401)
@@ -192,7 +192,7 @@ def test_pool_is_what_a_plain_search_finds():
     logits = torch.randn(60, 2, 4, generator=generator)
     logits[torch.arange(60), :, targets] += torch.tensor([1.0, 0.4])
     seen, counts = torch.ones(60, 4, dtype=torch.bool), torch.rand(60, generator=generator)
-    pool = fit_pool(logits, targets, seen=seen, row_weights=counts)
+    pool = fit_pool(logits, targets, seen_classes=seen, row_weights=counts)
 
     def loss(point):
         logs = (logits * torch.tensor(point)[:, None]).sum(1).log_softmax(1)
@@ -208,7 +208,7 @@ def test_pool_has_no_negative_weights_and_none_that_is_infinite():
     targets = torch.arange(40) % 2
     right = torch.nn.functional.one_hot(targets, 2).float()
     pool = fit_pool(
-        torch.stack([right, 1 - right], dim=1), targets, seen=torch.ones(40, 2, dtype=torch.bool),
+        torch.stack([right, 1 - right], dim=1), targets, seen_classes=torch.ones(40, 2, dtype=torch.bool),
         row_weights=torch.ones(40),
     )  # fmt: skip
     assert pool.weights[1] == 0

@@ -14,7 +14,7 @@ from embed import ExtractSettings, extract
 from heads import FusionClassifier, HeadError, Run, TrainSettings, train
 from heads.commands.ablate import ablate
 from heads.commands.train import train as heads_train
-from heads.data.splitting.alike import alike_contents, near_contents
+from heads.data.splitting.duplicate_contents import first_duplicates, first_near_duplicates
 from heads.data.vectors import load_vectors
 from heads.errors import ExportError
 from heads.export.export_settings import ExportSettings
@@ -86,11 +86,11 @@ def test_contents_are_alike_where_they_are_so_to_all_encoders(tmp_path):
     for name, vectors in (("a", [[1, 0], [1, 0], [0, 1]]), ("b", [[1, 0], [0, 1], [1, 0]])):
         synthetic_cache(tmp_path / "c.h5", {"text": np.array(vectors)}, {"label": ["x", "y", "z"]}, encoder=name)
     with Cache(tmp_path / "c.h5") as cache:
-        assert len(set(alike_contents(cache, "text", ["a"]).tolist())) == 2
-        assert len(set(alike_contents(cache, "text", ["a", "b"]).tolist())) == 1
-        alike = alike_contents(cache, "text", ["a+b"])
+        assert len(set(first_duplicates(cache, "text", ["a"]).tolist())) == 2
+        assert len(set(first_duplicates(cache, "text", ["a", "b"]).tolist())) == 1
+        alike = first_duplicates(cache, "text", ["a+b"])
         assert alike.tolist() == [0, 1, 2]
-        near = near_contents(cache, "text", ["a+b"], cosine=0.49, alike=alike)  # the mean of 1 and 0
+        near = first_near_duplicates(cache, "text", ["a+b"], cosine=0.49, firsts=alike)  # the mean of 1 and 0
         assert len(set(near.tolist())) == 1
 
 
@@ -104,7 +104,7 @@ def test_a_depth_tells_nothing_of_copies(tmp_path):
             journal.publish(Part(name, spec, keys, vectors.astype(np.float32), {}))
             seal(path, journal, Products(list("abc"), {}, {"text": Contents(keys, ["ok"] * 3)}))
     with Cache(path) as cache:
-        assert alike_contents(cache, "text", ["whole", "whole.1"]).tolist() == [0, 1, 2]
+        assert first_duplicates(cache, "text", ["whole", "whole.1"]).tolist() == [0, 1, 2]
 
 
 def test_another_scaling_would_let_one_encoder_drown_the_other(path, tmp_path):

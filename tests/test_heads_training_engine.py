@@ -328,7 +328,7 @@ def epochs(monkeypatch):
     counted, note = [], Member.note
 
     def watched(self, *arguments, **options):
-        counted.append(self.place)
+        counted.append(self.job_index)
         note(self, *arguments, **options)
 
     monkeypatch.setattr(Member, "note", watched)

@@ -22,7 +22,7 @@ from heads.errors import HeadError, HeadMemoryError
 from heads.modules.fitting.one_by_one import OneByOne
 from heads.modules.seeded import build_empty
 from heads.training.adamw import StackedAdamW
-from heads.training.footprint import _Live, footprint
+from heads.training.footprint import _LiveBytes, footprint
 from heads.training.gradient_loop import _one_epoch, _validate
 from heads.training.head_state import Member
 from heads.training.row_source import open_source
@@ -57,7 +57,7 @@ def n_parameters(job):
 
 
 def test_tensors_are_counted_as_long_as_they_are_there_and_once_however_many_views_they_have():
-    with _Live() as live:
+    with _LiveBytes() as live:
         first = torch.zeros(1000, device="meta")
         second = first.view(10, 100)[2:] * 2
         assert live.now == 4000 + 3200
@@ -65,7 +65,7 @@ def test_tensors_are_counted_as_long_as_they_are_there_and_once_however_many_vie
         assert live.now == 3200
         second += 1
         torch.zeros(10, device="cpu")
-    assert (live.now, live.most) == (3200, 7200)
+    assert (live.now, live.peak) == (3200, 7200)
 
 
 def test_a_step_is_counted_with_what_it_keeps_for_its_gradients():

@@ -126,7 +126,7 @@ def test_some_modalities_are_trained_as_they_are_asked_for(run, modalities):
 
 def vectors_of(problem):
     (encoders,) = problem.combinations
-    return problem.of(encoders, 0)
+    return problem.joint_vectors(encoders, 0)
 
 
 def test_metadata_that_tells_most_is_the_single_head_to_beat(run):
@@ -349,15 +349,15 @@ ABLATION = AblationSettings(
 def test_each_fold_of_an_ablation_has_metadata_of_its_own_training_rows(cache_path, tmp_path, fold):
     with Cache(cache_path) as cache:
         problem = pose(cache, ABLATION)
-    own = problem.one(("metadata", "columns"), fold)
-    assert own.specs != problem.one(("metadata", "columns"), 1 - fold).specs
+    own = problem.encoder_vectors(("metadata", "columns"), fold)
+    assert own.specs != problem.encoder_vectors(("metadata", "columns"), 1 - fold).specs
     _, columns = shop_columns()
     altered = {name: list(columns[name]) for name in COLUMNS}
     split = problem.folds[fold]
     for row in [*split.validation.tolist(), *split.test[::2].tolist()]:  # the others train the other fold
         altered["material"][row], altered["price"][row] = "new", "1e9"
     with Cache(shop(tmp_path / "other.h5", altered=altered)) as cache:
-        other = pose(cache, ABLATION).one(("metadata", "columns"), fold)
+        other = pose(cache, ABLATION).encoder_vectors(("metadata", "columns"), fold)
     assert other.specs == own.specs
     rows = torch.from_numpy(split.train)
     assert torch.equal(other.inputs["metadata"][rows], own.inputs["metadata"][rows])

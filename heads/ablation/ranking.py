@@ -12,8 +12,8 @@ import numpy as np
 from heads.ablation.dropped import Dropped
 from heads.experiment.configuration import Configuration, FoldJob
 from heads.head_types import head_type
-from heads.metrics.apart import score_apart
 from heads.metrics.differences import Difference, compare
+from heads.metrics.placeholder_scores import score_apart
 from heads.metrics.scores import resampled_scores, scores
 from heads.metrics.verdict import MARGIN, Verdict, judge
 

@@ -54,7 +54,7 @@ def gather_evidence(problem: Problem, settings: AuditSettings) -> Evidence:
         HeadError, LabelError: a head cannot be trained.
     """
     out_of_fold = ask_out_of_fold(problem, settings)
-    vectors, targets = problem.of(problem.combinations[0], 0), problem.labels.targets
+    vectors, targets = problem.joint_vectors(problem.combinations[0], 0), problem.labels.targets
     nearest = {}
     for name in vectors.inputs:
         usable = targets >= 0

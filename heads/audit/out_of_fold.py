@@ -119,7 +119,9 @@ def _opinions(problem: Problem, trained: Mapping[tuple[str, int], Trained], name
     opinions = Opinions(np.full(n_rows, -1), np.zeros(n_rows, np.float32), np.zeros(n_rows, np.float32))
     for fold, split in enumerate(problem.folds):
         answers = trained[name, fold].answers["test"]
-        present = problem.of(problem.combinations[0], fold).present[name][torch.from_numpy(split.test)].numpy()
+        present = (
+            problem.joint_vectors(problem.combinations[0], fold).present[name][torch.from_numpy(split.test)].numpy()
+        )
         rows = split.test[present]
         opinions.classes[rows] = answers.predictions[present]
         opinions.confidences[rows] = answers.confidences[present]
@@ -158,7 +160,7 @@ def _blocks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield some rows, (b,), and the probabilities of all classes for each, (b, K), of every row that is tested."""
     for fold, split in enumerate(problem.folds):
-        vectors = problem.of(problem.combinations[0], fold)
+        vectors = problem.joint_vectors(problem.combinations[0], fold)
         head = trained[fused, fold].head
         blocks = head.answer_blocks(vectors.inputs, vectors.present, vectors.tokens, rows=torch.from_numpy(split.test))
         for places, block in blocks:

@@ -1,4 +1,4 @@
-"""Watching a head's attention at work: whether what it finds depends on what is asked."""
+"""Watching a head's attention at work: whether its output depends on the query."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ __all__ = ["AttentionCalls"]
 
 _SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
 _KEYS_AT = {F.multi_head_attention_forward: 0, F.scaled_dot_product_attention: -2}  # the axis of the keys
-ROUNDING = 1e-5  # relative to the answer; what follows from the question is far above it
+ROUNDING = 1e-5  # relative to the output; what follows from the query is far above it
 
 
 class AttentionCalls(TorchFunctionMode):
-    """While it is active, every attention in PyTorch is asked a second, random question.
+    """While it is active, every attention in PyTorch is called once more with a random query.
 
-    The answer to it must be another. Of a softmax it is only seen over how
-    many entries it goes: over one it is always 1.
+    The output must change. Of a softmax only the number of entries is checked: over one entry it is always 1.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -36,27 +35,27 @@ class AttentionCalls(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         answer = func(*args, **kwargs)
         if func in _SOFTMAXES:
-            self._look_at_softmax(answer, args[1] if len(args) > 1 else kwargs.get("dim"))
+            self._check_softmax(answer, args[1] if len(args) > 1 else kwargs.get("dim"))
         elif func in _KEYS_AT:
             parts = dict(zip(("query", "key", "value"), args, strict=False))
             kwargs |= parts
-            self._ask_again(func, kwargs, args[len(parts) :], answer)
+            self._query_again(func, kwargs, args[len(parts) :], answer)
         return answer
 
-    def _look_at_softmax(self, weights: Tensor, dim: int | None) -> None:
+    def _check_softmax(self, weights: Tensor, dim: int | None) -> None:
         if dim is not None and weights.shape[dim] == 1:
             self.defects.append("a softmax goes over one entry, and is 1 whatever is asked")
 
-    def _ask_again(self, func: Callable, parts: dict, others: Sequence[Any], answer: Any) -> None:
+    def _query_again(self, func: Callable, parts: dict, other_arguments: Sequence[Any], answer: Any) -> None:
         self.n_calls += 1
         query = parts.pop("query")
         key, value = parts.pop("key"), parts.pop("value")
-        scale = max(1.0, float(query.detach().abs().max()))  # a learned question may begin with zeros
-        question = torch.randn(query.shape, generator=self.generator, dtype=query.dtype) * scale
+        scale = max(1.0, float(query.detach().abs().max()))  # a learned query may begin with zeros
+        random_query = torch.randn(query.shape, generator=self.generator, dtype=query.dtype) * scale
         with torch.no_grad():
             attended, attended_again = (
                 result[0] if isinstance(result, tuple) else result
-                for result in (answer, func(question, key, value, *others, **parts))
+                for result in (answer, func(random_query, key, value, *other_arguments, **parts))
             )
             difference = (attended - attended_again).abs().max()
             if difference <= ROUNDING * attended.abs().max():

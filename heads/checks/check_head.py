@@ -33,7 +33,7 @@ log = logging.getLogger("embed_once")
 
 HIDDEN_DIM = 64  # of built-in heads: what is checked does not depend on it
 N_CELLS = 9  # of the first modality's token states, as of a picture's map; the others have a few each
-COMPARING = frozenset({"alone", "fuse", "absent", "fit", "save"})  # of no use where an answer is another each time
+COMPARING = frozenset({"alone", "fuse", "absent", "fit", "save"})  # in vain where answers differ from call to call
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,17 @@ def check_heads(
     """
     singles = tuple(sorted(dims))
     built_in = singles + (fusion_names() if len(dims) > 1 else ())
-    by_name = tuple(name for name, one in HEAD_TYPES.items() if one.has_parameters)
-    wanted = [SYNONYMS.get(name, name) for name in names or built_in]
-    for name in wanted:
+    by_name = tuple(name for name, kind in HEAD_TYPES.items() if kind.has_parameters)
+    chosen = [SYNONYMS.get(name, name) for name in names or built_in]
+    for name in chosen:
         if name not in (*built_in, *by_name) and not is_plugin(name):
-            known = ", ".join(dict.fromkeys((*built_in, *by_name)))
+            accepted = ", ".join(dict.fromkeys((*built_in, *by_name)))
             raise HeadError(
-                f"Expected a head to be one of {known}, or a class of your own as "
+                f"Expected a head to be one of {accepted}, or a class of your own as "
                 f"module:Class or path/to/file.py:Class, got {name!r}."
             )
     builds = {
-        name: load_plugin(name) if is_plugin(name) else partial(_built_in, name=name) for name in dict.fromkeys(wanted)
+        name: load_plugin(name) if is_plugin(name) else partial(_built_in, name=name) for name in dict.fromkeys(chosen)
     }
     check = partial(check_head, n_classes=n_classes, seed=seed)
     reports = []
@@ -154,12 +154,12 @@ def _finding(check: str, subject: Subject) -> Finding:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     # A few rows gain nothing from threads, which wait for each other where the machine is busy.
-    before = torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(n_threads)
 
 
 def _built_in(

@@ -1,4 +1,4 @@
-"""What `heads-check` supposes where it is told nothing: a catalogue's usual vectors, and some classes."""
+"""The defaults of `heads-check`: a catalogue's usual vectors, and some classes."""
 
 from __future__ import annotations
 

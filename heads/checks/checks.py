@@ -1,4 +1,4 @@
-"""The checks themselves: each looks at one thing that a head must do, and returns in words what is wrong, or ""."""
+"""The checks themselves: each is of one thing that a head must do, and returns what is wrong in words, or ""."""
 
 from __future__ import annotations
 
@@ -37,16 +37,18 @@ MOST_NAMED = 4
 def _shape(subject: Subject) -> str:
     head = subject.warm()
     rows = subject.rows(7, absent=0.3)
-    for name, some in (("7 rows", rows), ("1 row", rows.take(torch.tensor([3])))):
-        answers = answer(head, some)
-        wish = f"Expected the answers to {name} to be ({len(some)}, {subject.n_classes}) float32, but they are"
+    for name, probe_rows in (("7 rows", rows), ("1 row", rows.take(torch.tensor([3])))):
+        answers = answer(head, probe_rows)
+        expected = (
+            f"Expected the answers to {name} to be ({len(probe_rows)}, {subject.n_classes}) float32, but they are"
+        )
         if not isinstance(answers, Tensor):
-            return f"{wish} a {type(answers).__name__}."
-        if tuple(answers.shape) != (len(some), subject.n_classes) or answers.dtype != torch.float32:
-            return f"{wish} {tuple(answers.shape)} {str(answers.dtype).removeprefix('torch.')}."
+            return f"{expected} a {type(answers).__name__}."
+        if tuple(answers.shape) != (len(probe_rows), subject.n_classes) or answers.dtype != torch.float32:
+            return f"{expected} {tuple(answers.shape)} {str(answers.dtype).removeprefix('torch.')}."
         if not answers.isfinite().all():
             return f"Expected the answers to be finite, but to {name} there are NaN or infinite ones."
-        if (answers >= 0).all() and torch.allclose(answers.sum(1), torch.ones(len(some)), atol=1e-5):
+        if (answers >= 0).all() and torch.allclose(answers.sum(1), torch.ones(len(probe_rows)), atol=1e-5):
             return (
                 "Expected the answers to be logits or log-probabilities, but each row's are positive and sum to 1: "
                 "leave the last softmax out, the loss has its own."
@@ -66,10 +68,10 @@ def _repeat(subject: Subject) -> str:
 
 
 def _learn(subject: Subject) -> str:
-    if places := unregistered(subject.fresh()):
+    if names := unregistered(subject.fresh()):
         return (
             "Expected what learns to be among the parameters, but these tensors are not, and so neither trained nor "
-            f"saved: {_some(places)}. Assign the nn.Parameter itself, and use nn.ParameterList or nn.ModuleList "
+            f"saved: {_some(names)}. Assign the nn.Parameter itself, and use nn.ParameterList or nn.ModuleList "
             "instead of a plain list."
         )
     head = subject.warm()
@@ -134,11 +136,13 @@ def _alone(subject: Subject) -> str:
 
 
 def _fuse(subject: Subject) -> str:
-    head, rows, others = subject.warm(), subject.rows(N_ROWS), subject.rows(N_ROWS, draw=1)
+    head, rows, other_rows = subject.warm(), subject.rows(N_ROWS), subject.rows(N_ROWS, draw=1)
     answers = answer(head, rows)
-    altered = {f"the {name} vectors": rows.with_part_of(others, "inputs", name) for name in sorted(subject.dims)}
-    altered |= {f"the {name} tokens": rows.with_part_of(others, "tokens", name) for name in sorted(subject.token_dims)}
-    if unused := [what for what, drawn in altered.items() if (change(answers, answer(head, drawn)) <= SAME).all()]:
+    altered = {f"the {name} vectors": rows.with_part_of(other_rows, "inputs", name) for name in sorted(subject.dims)}
+    altered |= {
+        f"the {name} tokens": rows.with_part_of(other_rows, "tokens", name) for name in sorted(subject.token_dims)
+    }
+    if unused := [part for part, drawn in altered.items() if (change(answers, answer(head, drawn)) <= SAME).all()]:
         return f"Expected every modality to have its say, but no answer changes with {_some(unused)}."
     return ""
 
@@ -179,18 +183,18 @@ def _fit(subject: Subject) -> str:
         best = max(best, _learned_by_heart(wide, learning_rate))
         if best.is_enough(guessing):
             return ""
-    wish = f"Expected {FIT_ROWS} rows to be learned by heart, but after {FIT_STEPS} steps of AdamW"
+    expected = f"Expected {FIT_ROWS} rows to be learned by heart, but after {FIT_STEPS} steps of AdamW"
     if best.n_right >= FIT_ENOUGH:
         return (
-            f"{wish} the usual row's loss is still {-best.minus_loss:.2f}, where guessing has {guessing:.2f}: the "
+            f"{expected} the usual row's loss is still {-best.minus_loss:.2f}, where guessing has {guessing:.2f}: the "
             "answers are bounded. Is there a softmax, sigmoid or tanh on the logits?"
         )
     if best.n_right_training > best.n_right + 2:
         return (
-            f"{wish} {best.n_right} are answered rightly in evaluation mode, and {best.n_right_training} in training "
-            "mode: what differs between both, such as batch norm's statistics, is wrong."
+            f"{expected} {best.n_right} are answered rightly in evaluation mode, and {best.n_right_training} in "
+            "training mode: what differs between both, such as batch norm's statistics, is wrong."
         )
-    return f"{wish} {best.n_right} are answered rightly. Does something cut the gradient, or the logits?"
+    return f"{expected} {best.n_right} are answered rightly. Does something cut the gradient, or the logits?"
 
 
 @dataclass(frozen=True, order=True)
@@ -240,7 +244,7 @@ def _save(subject: Subject) -> str:
         return (
             f"Expected the head's state_dict() to be tensors of their own, but safetensors says: {shown_error(error)}"
         )
-    loaded = subject.fresh(other=True)
+    loaded = subject.fresh(with_other_weights=True)
     try:
         loaded.load_state_dict(load(content))
     except (RuntimeError, KeyError, ValueError) as error:
@@ -263,7 +267,7 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:MOST_NAMED]) + more
 
 
-# By the order in which they are made; None is returned where there is nothing to check.
+# In the order in which they are made; a check returns None where there is nothing to check.
 CHECKS: Mapping[str, Callable[[Subject], str | None]] = MappingProxyType(
     {
         check.__name__.removeprefix("_"): check

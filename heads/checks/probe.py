@@ -16,7 +16,7 @@ from heads.data.tokens import TokenBatch
 __all__ = ["DrawnRows", "Subject", "answer", "arguments", "change"]
 
 N_WARM_STEPS = 8
-MOST_STATES = 5  # of a modality whose tokens are not always as many
+MOST_STATES = 5  # tokens of a row, for modalities where rows have different numbers of them
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ class DrawnRows:
             {name: TokenBatch(values, torch.zeros_like(mask)) for name, (values, mask) in self.tokens.items()},
         )
 
-    def with_part_of(self, others: DrawnRows, part: str, modality: str) -> DrawnRows:
+    def with_part_of(self, source: DrawnRows, part: str, modality: str) -> DrawnRows:
         """Return the rows with one modality's `inputs` or `tokens` taken from other rows."""
-        return replace(self, **{part: {**getattr(self, part), modality: getattr(others, part)[modality]}})
+        return replace(self, **{part: {**getattr(self, part), modality: getattr(source, part)[modality]}})
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Subject:
     n_classes: int
     seed: int = 0
     token_dims: Mapping[str, int] = field(default_factory=dict)
-    n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> tokens, where they are always as many
+    n_positions: Mapping[str, int] = field(default_factory=dict)  # modality -> tokens, where all rows have as many
 
-    def fresh(self, *, other: bool = False) -> nn.Module:
-        """Return an untrained head; the other one has other initial weights."""
+    def fresh(self, *, with_other_weights: bool = False) -> nn.Module:
+        """Return an untrained head, always of the same initial weights, or of other ones."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed + other)
+            torch.default_generator.manual_seed(self.seed + with_other_weights)
             return self.build(dict(self.dims), n_classes=self.n_classes)
 
     def warm(self) -> nn.Module:
@@ -146,12 +146,12 @@ class Subject:
         }
         tokens = {}
         for name, dim in sorted(self.token_dims.items()):
-            most = self.n_positions.get(name, MOST_STATES)
-            counts = torch.randint(1, most + 1, (n_rows, 1), generator=generator)
+            longest = self.n_positions.get(name, MOST_STATES)
+            counts = torch.randint(1, longest + 1, (n_rows, 1), generator=generator)
             if name in self.n_positions:
-                counts[:] = most
-            mask = (torch.arange(most) < counts) & present[name][:, None]  # (B, L)
-            values = torch.randn(n_rows, most, dim, generator=generator)
+                counts[:] = longest
+            mask = (torch.arange(longest) < counts) & present[name][:, None]  # (B, L)
+            values = torch.randn(n_rows, longest, dim, generator=generator)
             tokens[name] = TokenBatch(torch.where(mask[:, :, None], values, 0.0), mask)
         return DrawnRows(inputs, present, tokens)
 
@@ -172,12 +172,12 @@ def answer(head: nn.Module, rows: DrawnRows) -> Tensor:
     return head(*arguments(rows))
 
 
-def change(answers: Tensor, others: Tensor) -> Tensor:
-    """Return how much each row's answer differs from the other, relative to the largest answer there is.
+def change(answers: Tensor, changed_answers: Tensor) -> Tensor:
+    """Return by how much each row's answer changed, relative to the largest of all answers.
 
     Shape:
-        answers, others: (B, K)
+        answers, changed_answers: (B, K)
         output: (B,), infinite where only one of both is finite
     """
     scale = answers.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
-    return ((answers - others).abs().amax(1) / scale).nan_to_num(torch.inf, posinf=torch.inf)
+    return ((answers - changed_answers).abs().amax(1) / scale).nan_to_num(torch.inf, posinf=torch.inf)

@@ -18,7 +18,7 @@ from cache.sealed.vector_rows import VectorRows
 __all__ = ["find_class_names"]
 
 IMAGE, TEXT = "image", "text"
-LIKELY = 0.5  # of the names: with more of them somebody has had names encoded
+LIKELY = 0.5  # share of the names: where more have a vector, names were encoded on purpose, and a lack is worth a note
 MOST_SHOWN = 3
 
 
@@ -39,20 +39,19 @@ def find_class_names(
     if TEXT not in cache.content_modalities:
         return {}, []
     specs = {name: cache.spec(TEXT, name) for name in cache.encoders(TEXT)}
-    namers = {
-        encoder: namer for encoder in encoders if (namer := _namer(cache, *encoder, specs)) is not None
-    }  # each one's encoder of texts
-    keys = cache.keys(TEXT) if namers else np.empty(0)
+    candidates = ((encoder, _text_encoder_of(cache, *encoder, specs)) for encoder in encoders)
+    text_encoders = {encoder: text_encoder for encoder, text_encoder in candidates if text_encoder is not None}
+    keys = cache.keys(TEXT) if text_encoders else np.empty(0)
     if not len(keys):
         return {}, []
     rows = _rows_of(classes, keys)
     vectors, lacking = {}, np.zeros(len(rows), dtype=bool)
-    for encoder, namer in namers.items():
-        is_known = (rows >= 0) & cache.encoded(TEXT, namer)[rows]
-        if is_known.all():
-            vectors[encoder] = torch.from_numpy(VectorRows(cache, TEXT, namer).take(rows))
-        elif is_known.mean() > LIKELY:
-            lacking |= ~is_known
+    for encoder, text_encoder in text_encoders.items():
+        has_vector = (rows >= 0) & cache.encoded(TEXT, text_encoder)[rows]
+        if has_vector.all():
+            vectors[encoder] = torch.from_numpy(VectorRows(cache, TEXT, text_encoder).take(rows))
+        elif has_vector.mean() > LIKELY:
+            lacking |= ~has_vector
     if level is not None and not vectors and column in cache.columns():
         cells = sorted({cell for cell in cache.column(column) if clean_label(cell) != label_at(cell, level)})
         if cells and (_rows_of(cells, keys) >= 0).mean() > LIKELY:
@@ -67,12 +66,12 @@ def find_class_names(
 def _rows_of(names: Sequence[str], keys: np.ndarray) -> np.ndarray:
     """Return the row of each name among the texts, -1 where it is none of them."""
     index = KeyIndex([text_key(name) for name in names])
-    places = np.flatnonzero(index.has(keys))  # of the names, among the texts
-    place_of = dict(zip(keys[places].tolist(), places.tolist(), strict=True))
-    return np.array([place_of.get(key, -1) for key in index.keys.tolist()])
+    text_rows = np.flatnonzero(index.has(keys))  # the texts that are one of the names
+    row_by_key = dict(zip(keys[text_rows].tolist(), text_rows.tolist(), strict=True))
+    return np.array([row_by_key.get(key, -1) for key in index.keys.tolist()])
 
 
-def _namer(cache: Cache, modality: str, name: str, specs: Mapping[str, EncoderSpec]) -> str | None:
+def _text_encoder_of(cache: Cache, modality: str, name: str, specs: Mapping[str, EncoderSpec]) -> str | None:
     """Return the text encoder whose vectors are in the space of an encoder's; None where there is none."""
     if modality == TEXT:
         return name if name in specs else None
@@ -81,13 +80,14 @@ def _namer(cache: Cache, modality: str, name: str, specs: Mapping[str, EncoderSp
     spec = cache.spec(IMAGE, name)
     if spec.fields.get("vector") != "image features":
         return None
-    alike = ("architecture", "config", "weights", "seed")
-    network = [spec.fields.get(field) for field in alike]
+    network_fields = ("architecture", "config", "weights", "seed")
+    network = [spec.fields.get(field) for field in network_fields]
     return next(
         (
-            other
-            for other, one in specs.items()
-            if one.fields.get("pooling") == "text features" and [one.fields.get(field) for field in alike] == network
+            text_encoder
+            for text_encoder, text_spec in specs.items()
+            if text_spec.fields.get("pooling") == "text features"
+            and [text_spec.fields.get(field) for field in network_fields] == network
         ),
         None,
     )

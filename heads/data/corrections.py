@@ -46,21 +46,23 @@ class Corrections:
             LabelError: there is no such product, or a label lacks the level or is not Unicode.
         """
         classes = {shown(label): label for label in labels.tolist()}  # a page can only name what is shown
-        products = {shown(one): one for one in ids if STRAY.search(one)}
-        new = {
+        products = {shown(product_id): product_id for product_id in ids if STRAY.search(product_id)}
+        new_labels = {
             products.get(shown(product), product): self._class_of(label, classes, level)
             for product, label in self.labels.items()
         }
-        if unknown := new.keys() - set(ids):
-            some = ", ".join(map(shown, sorted(unknown)[:3]))
+        if unknown := new_labels.keys() - set(ids):
+            examples = ", ".join(map(shown, sorted(unknown)[:3]))
             raise LabelError(
                 f"Expected {self.name} to name products of the catalogue, got {len(unknown)} that are not there "
-                f"({some}{', …' if len(unknown) > 3 else ''}). Mend their ids, or take the lines out."
+                f"({examples}{', …' if len(unknown) > 3 else ''}). Mend their ids, or take the lines out."
             )
-        corrected = np.array([new.get(one, label) for one, label in zip(ids, labels.tolist(), strict=True)], object)
+        corrected = np.array(
+            [new_labels.get(product_id, label) for product_id, label in zip(ids, labels.tolist(), strict=True)], object
+        )
         if not self.labels:
             return corrected, [f"{self.name} has no label in any line: nothing is corrected."]
-        n_changed, n_same = int((corrected != labels).sum()), sum(one in new for one in ids)
+        n_changed, n_same = int((corrected != labels).sum()), sum(product_id in new_labels for product_id in ids)
         same = f"; {n_same - n_changed} had theirs already" if n_same > n_changed else ""
         return corrected, [f"{self.name} changes the labels of {n_changed} products{same}."]
 

@@ -1,4 +1,4 @@
-"""Vectors that stay on the disk: read by rows, when they are asked for."""
+"""Vectors that stay on the disk: rows are read when they are indexed."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class DiskMatrix:
     def __getitem__(self, rows: Tensor) -> Tensor:
         contents = self._contents[rows.numpy()]  # (n,)
         vectors = np.zeros((len(contents), self.shape[1]), dtype=np.float32)
-        known = contents[contents >= 0]
+        present_contents = contents[contents >= 0]
         end = 0
-        for encoder in self._vectors:
-            start, end = end, end + encoder.dim
-            vectors[contents >= 0, start:end] = encoder.take(known)
+        for vector_rows in self._vectors:
+            start, end = end, end + vector_rows.dim
+            vectors[contents >= 0, start:end] = vector_rows.take(present_contents)
         return torch.from_numpy(vectors)

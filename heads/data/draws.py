@@ -1,4 +1,4 @@
-"""Random numbers of one seed for several ends, which have nothing in common."""
+"""Random numbers of one seed for several purposes: a stream each, independent of the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["DRAWS", "generator_of"]
 
-# Their order is that of the streams: a new one comes last.
+# A stream follows from its position: a new one comes last.
 DRAWS = (
     "bootstrap", "altered rows", "missing entries", "shuffles", "late weights", "guards", "few rows", "race",
     "pseudo labels",
@@ -16,8 +16,8 @@ DRAWS = (
 def generator_of(seed: int, draw: str) -> np.random.Generator:
     """Return the generator of one of `DRAWS`, new at each call.
 
-    Splits and folds are drawn by the seed itself, as are heads (NumPy's `SeedSequence.spawn`: children of a seed are
-    independent of each other and of it).
+    Splits, folds and heads are drawn by the seed itself, of which its children are independent, too (NumPy's
+    `SeedSequence.spawn`).
 
     >>> int(generator_of(0, "bootstrap").integers(100)) == int(generator_of(0, "bootstrap").integers(100))
     True

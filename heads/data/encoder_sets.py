@@ -82,25 +82,27 @@ def common_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
     """
     if name in names:
         return (name,)
-    for first in names:
-        if name.startswith(f"{first}{PLUS}") and (rest := common_names(name.removeprefix(f"{first}{PLUS}"), names)):
-            return (first, *rest)
+    for first_part in names:
+        prefix = f"{first_part}{PLUS}"
+        other_parts = common_names(name.removeprefix(prefix), names) if name.startswith(prefix) else ()
+        if other_parts:
+            return (first_part, *other_parts)
     return ()
 
 
 def joined_spec(specs: Mapping[str, EncoderSpec]) -> EncoderSpec:
-    """Return the one spec of several encoders' vectors, one after the other: what tells apart one tells apart all.
+    """Return the one spec of several encoders' vectors, one after the other: a change of any of them changes it.
 
     >>> specs = {name: EncoderSpec("text", {"weights": name}) for name in ("a", "b")}
     >>> joined_spec(specs).fields, list(parts_of(joined_spec(specs)))
     ({'concatenated': [{'weights': 'a'}, {'weights': 'b'}]}, ['a', 'b'])
     """
-    first, *others = specs.values()
-    if not others:
-        return first
+    first_spec, *other_specs = specs.values()
+    if not other_specs:
+        return first_spec
     notes = [{"name": name, **spec.side_notes} for name, spec in specs.items()]
     fields = [dict(spec.fields) for spec in specs.values()]
-    return EncoderSpec(first.modality, {PARTS: fields}, side_notes={PARTS: notes})
+    return EncoderSpec(first_spec.modality, {PARTS: fields}, side_notes={PARTS: notes})
 
 
 def parts_of(spec: EncoderSpec, name: str = "") -> dict[str, EncoderSpec]:
@@ -115,8 +117,8 @@ def parts_of(spec: EncoderSpec, name: str = "") -> dict[str, EncoderSpec]:
     if len(fields) != len(notes) or len(fields) < 2:
         raise HeadError(f"Expected the spec of {spec.modality} to name its encoders, but it does not. Train again.")
     parts = {
-        str(beside.pop("name", number)): EncoderSpec(spec.modality, one, side_notes=beside)
-        for number, (one, beside) in enumerate(zip(fields, map(dict, notes), strict=True))
+        str(part_notes.pop("name", number)): EncoderSpec(spec.modality, part_fields, side_notes=part_notes)
+        for number, (part_fields, part_notes) in enumerate(zip(fields, map(dict, notes), strict=True))
     }
     if len(parts) < len(fields):
         raise HeadError(f"Expected the encoders of {spec.modality} to have a name each. Train again.")

@@ -20,7 +20,7 @@ from heads.errors import LabelError
 
 __all__ = ["Labels", "cells_of", "choice_notes", "find_label_column", "make_labels", "read_labels"]
 
-MOST_NAMES = 100_000  # of labels, that are looked at for such as ask for a look
+MOST_NAMES = 100_000  # of labels; where there are more, no notes are made on their names
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Labels:
 
     Shape:
         targets: (N,) int64, the class's position; -1 where the row is left out
-        is_unlabelled: (N,) bool, whether the cell is empty; None: not asked
+        is_unlabelled: (N,) bool, whether the cell is empty; None: not looked at
     """
 
     column: str
@@ -40,21 +40,21 @@ class Labels:
     is_unlabelled: np.ndarray | None = None
 
 
-def find_label_column(cache: Cache, asked: str | None, *, may_be_new: bool = False) -> str:
-    """Return the column to learn: the one asked for, or the first of the usual names that is not nearly empty.
+def find_label_column(cache: Cache, requested: str | None, *, may_be_new: bool = False) -> str:
+    """Return the column to learn: the requested one, or the first of the usual names that is not nearly empty.
 
-    The one asked for must be there unless it `may_be_new`, where its labels come from elsewhere, and is no near miss of
-    one that is.
+    A requested column must exist, unless it `may_be_new` since its labels come from elsewhere; even then it must not
+    look like a misspelt column.
 
     Raises:
         LabelError: there is none such; the message lists the columns there are.
     """
     columns = cache.columns()
-    if asked is not None:
-        if asked not in columns and (not may_be_new or mistyped_column(asked, columns)):
+    if requested is not None:
+        if requested not in columns and (not may_be_new or mistyped_column(requested, columns)):
             new = " A new column needs a name less like those." if may_be_new else ""
-            raise LabelError(no_such_column("--label", asked, columns) + new)
-        return asked
+            raise LabelError(no_such_column("--label", requested, columns) + new)
+        return requested
     usual = usual_column(
         "label", columns, lambda name: float(np.mean([bool(cell.strip()) for cell in cache.column(name)]))
     )
@@ -123,7 +123,7 @@ def make_labels(
     if not labelled[usable].all():
         notes.append(f"{_count(int((~labelled & usable).sum()), 'row')} left out: {column} {lack}.")
     names, inverse, counts = _counted(cleaned[usable & labelled])
-    kept = counts >= min_rows
+    is_kept = counts >= min_rows
     is_stray = np.array([bool(STRAY.search(name)) for name in names], dtype=bool)
     if is_stray.any():
         notes.append(
@@ -131,44 +131,49 @@ def make_labels(
             f"labels that are not Unicode ({_some(list(map(shown, names[is_stray])))}): they are learnt and answered "
             "as they are. embed-extract --encoding reads a CSV or JSON catalogue in its own encoding."
         )
-    if not kept.all():
+    if not is_kept.all():
+        n_rows, rare_names = int(counts[~is_kept].sum()), names[~is_kept].tolist()
         notes.append(
-            f"{_count(int((~kept).sum()), 'class', 'classes')} with fewer than {min_rows} rows left out "
-            f"({_count(int(counts[~kept].sum()), 'row')}: {_some(names[~kept].tolist())}); --min-rows changes the rule."
+            f"{_count(len(rare_names), 'class', 'classes')} with fewer than {min_rows} rows left out "
+            f"({_count(n_rows, 'row')}: {_some(rare_names)}); --min-rows changes the rule."
         )
-    if kept.sum() < 2:
-        largest = np.argsort(-counts, kind="stable")[:5]
-        counted = ", ".join(f"{names[place]} ({counts[place]})" for place in largest)
-        are = {"number": "numbers", "date": "dates"}.get(guess_kind(names[:MOST_NAMES]) or "")
-        ranges = (
-            f" Its labels are {are}, each of which is a class: a column of ranges of them can be learnt." if are else ""
-        )
-        raise LabelError(
-            f"Expected the column {column!r} to have two classes or more of at least {min_rows} rows, got "
-            f"{int(kept.sum())}: {counted or 'no labels'}{', …' if len(names) > 5 else ''}. Choose another --label, or "
-            "lower --min-rows." + ranges
-        )
+    if is_kept.sum() < 2:
+        raise _too_few_classes(column, names, counts, min_rows=min_rows)
     if len(names) <= MOST_NAMES:
-        notes += _name_notes(column, names.tolist(), counts, kept, level)
-    new_targets = np.where(kept, np.cumsum(kept) - 1, -1)
+        notes += _name_notes(column, names.tolist(), counts, is_kept, level)
+    new_targets = np.where(is_kept, np.cumsum(is_kept) - 1, -1)
     targets = np.full(len(cells), -1, dtype=np.int64)
     targets[usable & labelled] = new_targets[inverse]
     left_out = {
         "without a vector": int((~usable).sum()),
         "without a label": int((~labelled & usable).sum()),
-        f"of classes of fewer than {min_rows} (--min-rows)": int(counts[~kept].sum()),
+        f"of classes of fewer than {min_rows} (--min-rows)": int(counts[~is_kept].sum()),
     }
     is_empty = ~labelled if level is None else ~labelled & (read_labels(cells) == "")
-    return Labels(column, names[kept].tolist(), targets, notes, left_out, is_empty)
+    return Labels(column, names[is_kept].tolist(), targets, notes, left_out, is_empty)
+
+
+def _too_few_classes(column: str, names: np.ndarray, counts: np.ndarray, *, min_rows: int) -> LabelError:
+    """Return the error that a column has fewer than two classes of at least `min_rows` rows."""
+    largest = np.argsort(-counts, kind="stable")[:5]
+    shown_classes = ", ".join(f"{names[index]} ({counts[index]})" for index in largest)
+    plural_kind = {"number": "numbers", "date": "dates"}.get(guess_kind(names[:MOST_NAMES]) or "")
+    advice = f" Its labels are {plural_kind}, each of which is a class: a column of ranges of them can be learnt."
+    return LabelError(
+        f"Expected the column {column!r} to have two classes or more of at least {min_rows} rows, got "
+        f"{int((counts >= min_rows).sum())}: {shown_classes or 'no labels'}{', …' if len(names) > 5 else ''}. Choose "
+        f"another --label, or lower --min-rows.{advice if plural_kind else ''}"
+    )
 
 
 def _name_notes(
-    column: str, names: Sequence[str], counts: np.ndarray, kept: np.ndarray, level: int | None
+    column: str, names: Sequence[str], counts: np.ndarray, is_kept: np.ndarray, level: int | None
 ) -> list[str]:
     """Return notes on classes whose names ask for a look: alike, words for nothing, paths.
 
     Shape:
-        counts: (K,) rows of each class; kept: (K,) bool
+        counts: (K,) rows of each class
+        is_kept: (K,) bool, whether it has rows enough to be learned
     """
     notes = []
     if alike := look_alike(names):
@@ -178,14 +183,16 @@ def _name_notes(
             "a file of --corrections."
         )
     levels = [label_levels(name) for name in names]
-    is_word = (
-        np.array([is_missing(name, "number") or not own for name, own in zip(names, levels, strict=True)], dtype=bool)
-        & kept
-    )  # an empty list is such, too
+    means_nothing = [
+        is_missing(name, "number") or not name_levels  # an empty list says nothing, too
+        for name, name_levels in zip(names, levels, strict=True)
+    ]
+    is_word = np.array(means_nothing, dtype=bool) & is_kept
     if is_word.any():
         words = [name for name, word in zip(names, is_word, strict=True) if word]
+        n_rows = int(counts[is_word].sum())
         notes.append(
-            f"{_count(int(counts[is_word].sum()), 'row')} {'has' if counts[is_word].sum() == 1 else 'have'} a word for "
+            f"{_count(n_rows, 'row')} {'has' if n_rows == 1 else 'have'} a word for "
             f"nothing as the label ({_some(words)}), which is learnt as a class."
         )
         if level is None:
@@ -213,5 +220,5 @@ def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(names, dtype=object), inverse, np.bincount(inverse, minlength=len(names))
 
 
-def _count(n: int, one: str, many: str | None = None) -> str:
-    return f"{n} {one if n == 1 else many or one + 's'}"
+def _count(n: int, singular: str, plural: str | None = None) -> str:
+    return f"{n} {singular if n == 1 else plural or singular + 's'}"

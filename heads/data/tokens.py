@@ -16,15 +16,15 @@ from heads.errors import HeadError
 
 __all__ = ["ProductTokens", "TokenBatch", "load_tokens", "rows_within"]
 
-MOST_PLACES = 2**16  # of tokens in the rows answered together, so that memory is bounded whatever their length
+MOST_POSITIONS = 2**16  # of tokens in the rows answered together, so that memory is bounded whatever their length
 
 
 class TokenBatch(NamedTuple):
-    """The tokens of B products, as many places for each as the longest needs.
+    """The tokens of B products, as many positions for each as the longest needs.
 
     Shape:
         values: (B, L, D) float32
-        is_there: (B, L) bool; the other places are padding
+        is_there: (B, L) bool; the other positions are padding
     """
 
     values: Tensor
@@ -73,13 +73,13 @@ class ProductTokens:
         return ProductTokens(self.values, self.starts[rows], self.counts[rows])
 
     def batch(self, length: int | None = None) -> TokenBatch:
-        """Return the tokens of all these products, padded to `length` places or to those of the longest."""
+        """Return the tokens of all these products, padded to `length` positions or to those of the longest."""
         length = int(self.counts.max()) if length is None else length
-        places = torch.arange(length)
-        mask = places < self.counts[:, None]  # (B, L)
+        positions = torch.arange(length)
+        mask = positions < self.counts[:, None]  # (B, L)
         if not len(self.values):
             return TokenBatch(torch.zeros(*mask.shape, self.dim), mask)
-        rows = torch.where(mask, self.starts[:, None] + places, 0)  # (B, L)
+        rows = torch.where(mask, self.starts[:, None] + positions, 0)  # (B, L)
         values = self.values.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # (B, L, D)
         return TokenBatch(values.float(), mask)
 
@@ -107,10 +107,10 @@ def load_tokens(cache: Cache, modality: str, encoder: str) -> ProductTokens:
     return ProductTokens(torch.from_numpy(tokens.values), torch.from_numpy(starts), torch.from_numpy(counts))
 
 
-def rows_within(n_places: int, *, most: int) -> int:
-    """Return how many rows are answered together, each with so many places for tokens: at least one, at most `most`.
+def rows_within(n_positions: int, *, most_rows: int) -> int:
+    """Return how many rows are answered together, each of so many token positions: at least one, at most `most_rows`.
 
-    >>> rows_within(64, most=256), rows_within(512, most=256), rows_within(100_000, most=256)
-    (256, 128, 1)
+    >>> [rows_within(n_positions, most_rows=256) for n_positions in (64, 512, 100_000)]
+    [256, 128, 1]
     """
-    return max(1, min(most, MOST_PLACES // max(n_places, 1)))
+    return max(1, min(most_rows, MOST_POSITIONS // max(n_positions, 1)))

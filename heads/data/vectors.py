@@ -31,7 +31,7 @@ class Vectors:
     specs: dict[str, EncoderSpec]
     inputs: dict[str, Any]  # tensors, or what reads them from the disk
     present: dict[str, torch.Tensor]
-    tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the modalities asked for
+    tokens: dict[str, ProductTokens] = field(default_factory=dict)  # of the requested modalities
     contents: dict[str, ContentSpec] = field(default_factory=dict)  # how those encoded are made, where it is known
     widths: dict[str, tuple[int, ...]] = field(default_factory=dict)  # D of each encoder, where there are several
 
@@ -75,7 +75,10 @@ class Vectors:
         """Return the vectors of some modalities; nothing is copied."""
         names = sorted(modalities)
         return Vectors(
-            **{part: {name: every[name] for name in names if name in every} for part, every in vars(self).items()}
+            **{
+                field_name: {name: by_modality[name] for name in names if name in by_modality}
+                for field_name, by_modality in vars(self).items()
+            }
         )
 
     def take(self, rows: torch.Tensor, *, only: str | None = None) -> Vectors:
@@ -88,8 +91,8 @@ class Vectors:
             tokens=self.tokens | {name: self.tokens[name].take(rows) for name in names if name in self.tokens},
         )
 
-    def seen(self, present: Mapping[str, torch.Tensor]) -> Vectors:
-        """Return the vectors as they would be if only these entries were there, {modality: (N,) bool}."""
+    def with_present(self, present: Mapping[str, torch.Tensor]) -> Vectors:
+        """Return the vectors with other masks of what is present, {modality: (N,) bool}; tokens follow them."""
         return replace(
             self,
             present=dict(present),
@@ -99,27 +102,29 @@ class Vectors:
         )
 
     @staticmethod
-    def together(several: Iterable[Vectors]) -> Vectors:
-        """Return the modalities of several, which are of the same products, sorted by name; nothing is copied."""
-        parts: dict[str, dict[str, Any]] = {}
+    def merge(several: Iterable[Vectors]) -> Vectors:
+        """Return the modalities of several `Vectors` of the same products, sorted by name; nothing is copied."""
+        by_field: dict[str, dict[str, Any]] = {}
         for vectors in several:
-            for part, every in vars(vectors).items():
-                parts[part] = parts.get(part, {}) | every
-        return Vectors(**{part: dict(sorted(every.items())) for part, every in parts.items()})
+            for field_name, by_modality in vars(vectors).items():
+                by_field[field_name] = by_field.get(field_name, {}) | by_modality
+        return Vectors(
+            **{field_name: dict(sorted(by_modality.items())) for field_name, by_modality in by_field.items()}
+        )
 
     @staticmethod
-    def joined(several: Sequence[Vectors]) -> Vectors:
-        """Return the rows of several, one after the other; their tokens are of the same contents."""
+    def concatenate(several: Sequence[Vectors]) -> Vectors:
+        """Return the rows of several `Vectors`, one after the other; their tokens are of the same contents."""
         first = several[0]
         return replace(
             first,
-            inputs={name: torch.cat([one.inputs[name] for one in several]) for name in first.inputs},
-            present={name: torch.cat([one.present[name] for one in several]) for name in first.present},
+            inputs={name: torch.cat([vectors.inputs[name] for vectors in several]) for name in first.inputs},
+            present={name: torch.cat([vectors.present[name] for vectors in several]) for name in first.present},
             tokens={
                 name: replace(
                     states,
-                    starts=torch.cat([one.tokens[name].starts for one in several]),
-                    counts=torch.cat([one.tokens[name].counts for one in several]),
+                    starts=torch.cat([vectors.tokens[name].starts for vectors in several]),
+                    counts=torch.cat([vectors.tokens[name].counts for vectors in several]),
                 )
                 for name, states in first.tokens.items()
             },
@@ -138,8 +143,8 @@ def load_vectors(
 
     Of several encoders (`heads.data.encoder_sets`) the vectors are one; who lacks one of them has none.
 
-    `tokens_of` names the modalities whose token states are wanted too: they are large. With `on_disk` the vectors are
-    read when they are asked for, by rows; else they may take `memory`, as of `Cache.matrix`.
+    `tokens_of` names the modalities whose token states are loaded too: they are large. With `on_disk` rows of vectors
+    are read when they are indexed; else all vectors may take `memory`, as of `Cache.matrix`.
 
     Raises:
         MissingEntryError: the cache lacks a modality, an encoder or its tokens, or has several to choose from.
@@ -200,8 +205,8 @@ def no_vectors(
     """Return one modality of products that have nothing of it; with `token_dim`, of tokens neither."""
     tokens = {}
     if token_dim is not None:
-        none = torch.zeros(n_products, dtype=torch.int64)
-        tokens[modality] = ProductTokens(torch.zeros(0, token_dim, dtype=torch.float16), starts=none, counts=none)
+        zeros = torch.zeros(n_products, dtype=torch.int64)
+        tokens[modality] = ProductTokens(torch.zeros(0, token_dim, dtype=torch.float16), starts=zeros, counts=zeros)
     return Vectors(
         encoders={modality: encoder},
         specs={modality: spec},

@@ -32,19 +32,19 @@ def with_views(cache: Cache, problem: Problem, *, memory: str | None) -> Problem
         )
     views, notes = {}, []
     for name in encoders:
-        vectors = problem.one((IMAGE, name), 0)
+        vectors = problem.encoder_vectors((IMAGE, name), 0)
         if vectors.on_disk:
             raise HeadError(
                 "Expected all vectors in memory for --views, but --memory leaves them on the disk. Give it more, or "
                 "leave --views out."
             )
         n_views = 1 + len(view_names(cache, name))
-        what = f"{n_views} views of {IMAGE}/{name}"
-        check_memory(len(cache), n_views * vectors.dims[IMAGE], memory=memory, what=what)
+        shown_views = f"{n_views} views of {IMAGE}/{name}"
+        check_memory(len(cache), n_views * vectors.dims[IMAGE], memory=memory, what=shown_views)
         views[IMAGE, name] = load_views(cache, name, vectors.present[IMAGE], memory=memory)
         notes.append(
-            f"Training rows show one of {what}, drawn anew in each epoch; validation and test rows show the plain "
-            "picture, and so do all rows to heads that are fitted at once."
+            f"Training rows show one of {shown_views}, drawn anew in each epoch; validation and test rows show the "
+            "plain picture, and so do all rows to heads that are fitted at once."
         )
     for note in notes:
         log.info(note)

@@ -68,7 +68,7 @@ class Configuration:
             return ()
         singles = [Configuration.of(modality, {modality: name}, self.settings) for modality, name in self.encoders]
         fusions = [Configuration.of(name, dict(self.encoders), self.settings) for name in self.beside]
-        return (*singles, *(one for one in fusions if one.settings.scaling == self.settings.scaling))
+        return (*singles, *(fusion for fusion in fusions if fusion.settings.scaling == self.settings.scaling))
 
     def jobs(self, *, n_folds: int, seeds: Sequence[int]) -> list[FoldJob]:
         """Return the jobs by seed and fold; what draws nothing has the seed 0 alone."""
@@ -107,12 +107,13 @@ def configurations_of(
                 configurations[Configuration.of(fusion, encoders, values, beside=fusions)] = None
     modalities = sorted({modality for encoders in combinations for modality in encoders})
     order = (*modalities, *fusions)
-    return sorted(configurations, key=lambda one: order.index(one.head))  # stable: the grid's order within a head
+    # The sort is stable: within a head the order is the grid's.
+    return sorted(configurations, key=lambda configuration: order.index(configuration.head))
 
 
 def _used(head: str, n_modalities: int, beside: Sequence[str]) -> tuple[str, ...]:
     """Return the settings that make a difference to a head, or to one of the fusions that it is made of."""
-    used = {name for one in (head, *beside) for name in used_settings(one, n_modalities)}
+    used = {name for member in (head, *beside) for name in used_settings(member, n_modalities)}
     return tuple(name for name in AXES if name in used)
 
 
@@ -125,7 +126,7 @@ def used_settings(head: str, n_modalities: int) -> tuple[str, ...]:
     if kind.at_once:
         return (("class_weights",) if kind.weighs_classes else ()) + (() if kind.scales_itself else ("scaling",))
     is_joint = n_modalities > 1 and not kind.is_average
-    of_others = {name for one in HEAD_TYPES.values() if one is not kind for name in one.settings}
+    of_others = {name for other_type in HEAD_TYPES.values() if other_type is not kind for name in other_type.settings}
     is_built_in = ":" not in head
     return tuple(
         name

@@ -97,9 +97,9 @@ class Experiment:
         is_fusion = name not in vectors.dims
         learns_absence = kind.averages_fusions or not (kind.at_once or kind.is_average)
         has_given = kind.is_average and not (kind.averages_fusions or self.weighting.fitted)
-        takes_tokens = any(head_type(one).takes_tokens for one in (name, *job.configuration.beside))
+        takes_tokens = any(head_type(head).takes_tokens for head in (name, *job.configuration.beside))
         if settings.scaling != FitSettings.scaling and (
-            several := [one for one in vectors.widths if one in vectors.dims]
+            several := [modality for modality in vectors.widths if modality in vectors.dims]
         ):
             raise SettingError(
                 f"--scaling: expected {FitSettings.scaling} where a head takes several encoders of one modality "
@@ -117,16 +117,18 @@ class Experiment:
             rank=settings.rank,
             absent=settings.absent if is_fusion and learns_absence else "zeros",
             scaling=settings.scaling,
-            weights=dict(self.weighting.given) if has_given else {},
+            weights=dict(self.weighting.fixed) if has_given else {},
             token_dims=vectors.token_dims if takes_tokens else {},
             n_positions=vectors.n_positions if takes_tokens else {},
         )
 
     def plain(self, job: FoldJob) -> FoldJob:
         """Return the job by its plain settings: the same for all that train the same on their fold's rows."""
-        one = job.configuration
-        settings = self.inputs.plain_settings(one.settings, job.fold)
-        return job._replace(configuration=Configuration(one.head, one.encoders, settings, one.beside))
+        configuration = job.configuration
+        settings = self.inputs.plain_settings(configuration.settings, job.fold)
+        return job._replace(
+            configuration=Configuration(configuration.head, configuration.encoders, settings, configuration.beside)
+        )
 
     def run(
         self,
@@ -135,32 +137,32 @@ class Experiment:
         *,
         keeps_what_is_done: bool = False,
     ) -> None:
-        """Train jobs and the members of late ones, and let `take` have what comes of each as soon as it is there.
+        """Train jobs and the members of those that average others, and give each result to `take` at once.
 
-        With `keeps_what_is_done` what is trained when Ctrl-C comes is still taken, and the job at which it came may be
-        taken twice.
+        With `keeps_what_is_done` the jobs that are trained when Ctrl-C comes are still taken, and the one at which it
+        came may be taken twice.
 
         Raises:
             SettingError: the memory is too small for one head's vectors.
         """
         pending = Pending([job for job in jobs if job.members])
-        plain = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
-        described = [self._job(job) for job in plain]
+        jobs_to_train = list(dict.fromkeys([job for job in jobs if not job.members] + pending.members))
+        described = [self._job(job) for job in jobs_to_train]
         stop = threading.Event()  # which the scheduler sets when Ctrl-C meets it
         interruption: KeyboardInterrupt | None = None
         fits = fit_jobs(described, device=self.device, dtype=self.dtype, memory=self._memory, stop=stop)
-        with closing(cast("Generator[tuple[int, Fit | HeadError], None, None]", fits)) as done:
-            for place, fit in done:
+        with closing(cast("Generator[tuple[int, Fit | HeadError], None, None]", fits)) as fits_done:
+            for index, fit in fits_done:
                 if stop.is_set() and not keeps_what_is_done:
                     continue
                 try:
-                    self._finish(plain[place], fit, pending, take)
+                    self._finish(jobs_to_train[index], fit, pending, take)
                 except KeyboardInterrupt as error:
                     if interruption is not None or not keeps_what_is_done:  # twice: one does not want to wait
                         raise
                     interruption = error
                     stop.set()  # and take what is done
-                    self._finish(plain[place], fit, pending, take)
+                    self._finish(jobs_to_train[index], fit, pending, take)
         self.inputs.forget()
         if interruption is not None:
             raise interruption
@@ -197,7 +199,7 @@ class Experiment:
         pending: Pending,
         take: Callable[[FoldJob, Trained | HeadError], None],
     ) -> None:
-        """Let `take` have what comes of a job, and of the late ones that waited for it."""
+        """Give `take` the result of a job, and those of the averages that waited for it alone."""
         result = fit if isinstance(fit, HeadError) else self._answered(job, fit)
         take(job, result)
         for average_job, members in pending.complete(job, result):
@@ -237,7 +239,9 @@ class Experiment:
 
         def answers_to(side: str) -> MemberAnswers:
             rows = self._few_rows(job, side)
-            logs = {name: self.inputs.log_probabilities(one.head, *where, rows=rows) for name, one in trained.items()}
+            logs = {
+                name: self.inputs.log_probabilities(member.head, *where, rows=rows) for name, member in trained.items()
+            }
             return MemberAnswers.of(logs, rows, problem=self.problem, vectors=self.inputs.vectors(*where))
 
         averaging = None
@@ -272,19 +276,20 @@ class Experiment:
     def _selected_head(self, job: FoldJob, answers: MemberAnswers, members: Mapping[str, Trained]) -> TrainedHead:
         """Return an ensemble of the single heads and of those fusions that are selected."""
         fold, rows = self.problem.folds[job.fold], self._few_rows(job, "validation")
-        often = np.ones(len(rows)) if self.problem.sample_weights is None else self.problem.sample_weights[rows]
-        counts = torch.from_numpy(np.where(np.isin(rows, fold.train), 0.0, often))
+        row_counts = np.ones(len(rows)) if self.problem.sample_weights is None else self.problem.sample_weights[rows]
+        counts = torch.from_numpy(np.where(np.isin(rows, fold.train), 0.0, row_counts))
         logs = {
-            name: one
-            for name, one in answers.log_probabilities.items()
-            if getattr(members[name].head.module, "answers_as", None) not in members  # else it is there already
+            name: member_logs
+            for name, member_logs in answers.log_probabilities.items()
+            if getattr(members[name].head.module, "answers_as", None)
+            not in members  # else that member answers the same
         }
-        kept, temperature = select(logs, answers.present, answers.targets, counts)
+        member_weights, temperature = select(logs, answers.present, answers.targets, counts)
         description = self.describe(job)
-        described = [members[name].head.description for name in kept]
-        takes_tokens = any(one.token_dims for one in described)
+        described = [members[name].head.description for name in member_weights]
+        takes_tokens = any(member.token_dims for member in described)
         description = description if takes_tokens else replace(description, token_dims={}, n_positions={})
-        n_stored = max(one.n_stored for one in described)
-        module = Selected({name: members[name].head.module for name in kept}, weights=kept).eval()
+        n_stored = max(member.n_stored for member in described)
+        module = Selected({name: members[name].head.module for name in member_weights}, weights=member_weights).eval()
         module.get_buffer("temperature").fill_(temperature)
-        return self.head(job, replace(description, weights=kept, n_stored=n_stored), module)
+        return self.head(job, replace(description, weights=member_weights, n_stored=n_stored), module)

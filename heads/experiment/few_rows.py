@@ -24,8 +24,8 @@ def few_rows(
         rows: (n,) int64
         output: (m,) int64, in their order
     """
-    most = _most_rows(n_classes, most_cells)
-    return rows if len(rows) <= most else rows[np.sort(generator.choice(len(rows), most, replace=False))]
+    most_rows = _most_rows(n_classes, most_cells)
+    return rows if len(rows) <= most_rows else rows[np.sort(generator.choice(len(rows), most_rows, replace=False))]
 
 
 def few_rows_notes(
@@ -36,12 +36,14 @@ def few_rows_notes(
     is_guarded = getattr(settings, "guard", False) and bool(fusions)
     ensembles = [name for name in fusions if head_type(name).averages_fusions]
     who = " and ".join(["late's weights"] * is_late + ensembles + ["guards"] * is_guarded)
-    looked_at = {
+    n_by_side = {
         "validation": max(len(fold.validation) for fold in folds) if who else 0,
         "test": max(len(fold.test) for fold in folds) if is_late and settings.weights == "sweep" else 0,
     }
-    most = _most_rows(n_classes, None)
-    shown = " and ".join(f"{most} of the {n_rows} {side} rows" for side, n_rows in looked_at.items() if n_rows > most)
+    most_rows = _most_rows(n_classes, None)
+    shown = " and ".join(
+        f"{most_rows} of the {n_rows} {side} rows" for side, n_rows in n_by_side.items() if n_rows > most_rows
+    )
     return [f"{who} look at {shown}, drawn by the seed: all answers to more take too much memory."] if shown else []
 
 

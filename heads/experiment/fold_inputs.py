@@ -23,7 +23,7 @@ __all__ = ["FoldInputs"]
 
 
 class FoldInputs:
-    """Vectors, standardisations and tasks, made when asked for.
+    """Vectors, standardisations and tasks, each made at its first use.
 
     The rows that are answered are those of the `sides` of a fold. They are standardised once for all heads as long as
     they fit into `most_bytes` together, and block by block for each head where they do not.
@@ -46,7 +46,7 @@ class FoldInputs:
     def vectors(self, encoders: Encoders, fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality."""
         if (encoders, fold) not in self._vectors:
-            self._vectors[encoders, fold] = self._problem.of(dict(encoders), fold)
+            self._vectors[encoders, fold] = self._problem.joint_vectors(dict(encoders), fold)
         return self._vectors[encoders, fold]
 
     def task(self, encoders: Encoders, fold: int, scaling: str = FitSettings.scaling) -> Task:
@@ -66,14 +66,20 @@ class FoldInputs:
                 sample_weights=self._sample_weights,
                 groups=torch.from_numpy(self._problem.groups),
                 class_names={
-                    one[0]: names for one in encoders if (names := self._problem.class_names.get(one)) is not None
+                    modality: self._problem.class_names[modality, name]
+                    for modality, name in encoders
+                    if (modality, name) in self._problem.class_names
                 },
-                augmented={one[0]: views for one in encoders if (views := self._problem.views.get(one))},
+                augmented={
+                    modality: self._problem.views[modality, name]
+                    for modality, name in encoders
+                    if self._problem.views.get((modality, name))
+                },
             )
         return self._tasks[encoders, fold, scaling]
 
     def plain_settings(self, settings: FitSettings, fold: int) -> FitSettings:
-        """Return the settings by which the fold's heads are trained just so (`heads.training.training_plan`)."""
+        """Return the plainest settings that train the fold's heads alike (`heads.training.training_plan`)."""
         if (settings, fold) not in self._plain_settings:
             counts, weighted = self._class_sizes(fold)
             self._plain_settings[settings, fold] = plain_settings(settings, counts=counts, weighted=weighted)
@@ -84,10 +90,10 @@ class FoldInputs:
         if fold not in self._sizes:
             split, targets = self._learned(fold)
             train, n_classes = torch.from_numpy(split.train), len(self._problem.labels.classes)
-            own = torch.from_numpy(targets)[train]
+            train_targets = torch.from_numpy(targets)[train]
             weights = None if self._sample_weights is None else self._sample_weights[train]
-            counts, weighted = (torch.bincount(own, some, minlength=n_classes) for some in (None, weights))
-            self._sizes[fold] = counts, weighted
+            counts = torch.bincount(train_targets, minlength=n_classes)
+            self._sizes[fold] = counts, torch.bincount(train_targets, weights, minlength=n_classes)
         return self._sizes[fold]
 
     def standardise(self, encoders: Encoders, fold: int, scaling: str) -> Standardise:
@@ -107,22 +113,27 @@ class FoldInputs:
         """Return what a head answers to the rows of each side; a block of probabilities is held at a time."""
         rows, split = self.rows(fold).numpy(), self._problem.folds[fold]
         targets = self._problem.labels.targets[rows]
-        blocks = ((places.numpy(), block.exp().numpy()) for places, block in self._answer_blocks(head, encoders, fold))
-        every = Answers.gathered(len(rows), ((places, Answers.of(block, targets[places])) for places, block in blocks))
-        return {side: every.take(np.searchsorted(rows, getattr(split, side))) for side in self._sides}
+
+        def answer_blocks() -> Iterator[tuple[np.ndarray, Answers]]:
+            for positions, log_probabilities in self._answer_blocks(head, encoders, fold):
+                block = positions.numpy()
+                yield block, Answers.of(log_probabilities.exp().numpy(), targets[block])
+
+        all_answers = Answers.gathered(len(rows), answer_blocks())
+        return {side: all_answers.take(np.searchsorted(rows, getattr(split, side))) for side in self._sides}
 
     def _answer_blocks(self, head: TrainedHead, encoders: Encoders, fold: int) -> Iterator[tuple[Tensor, Tensor]]:
         vectors, rows = self.vectors(encoders, fold), self.rows(fold)
         names = head.description.dims
         scaling = head.description.scaling
-        kept = {
+        standardised = {
             name: self._standardised_rows((name, encoder), fold, scaling) for name, encoder in encoders if name in names
         }
-        known = {name: matrix for name, matrix in kept.items() if matrix is not None}
-        if len(known) == len(names):
+        at_hand = {name: matrix for name, matrix in standardised.items() if matrix is not None}
+        if len(at_hand) == len(names):
             present = {name: vectors.present[name][rows] for name in names}
             tokens = {name: vectors.tokens[name].take(rows) for name in head.description.token_dims}
-            return head.answer_blocks(known, present, tokens, rows=torch.arange(len(rows)), are_standardised=True)
+            return head.answer_blocks(at_hand, present, tokens, rows=torch.arange(len(rows)), are_standardised=True)
         return head.answer_blocks(vectors.inputs, vectors.present, vectors.tokens, rows=rows)
 
     def rows(self, fold: int) -> Tensor:
@@ -140,21 +151,26 @@ class FoldInputs:
         """Return an encoder's vectors of the rows that are answered, standardised, (n, D); None where too large."""
         key = encoder, fold, scaling
         if key not in self._standardised:
-            (name, _), one, rows = encoder, self._problem.one(encoder, fold), self.rows(fold)
-            n_bytes = 4 * len(rows) * one.dims[name]
-            if n_bytes + sum(kept.nbytes for kept in self._standardised.values()) > self._most_bytes:
+            (name, _), vectors, rows = encoder, self._problem.encoder_vectors(encoder, fold), self.rows(fold)
+            n_bytes = 4 * len(rows) * vectors.dims[name]
+            if n_bytes + sum(matrix.nbytes for matrix in self._standardised.values()) > self._most_bytes:
                 return None
-            raw, present = {name: one.inputs[name][rows]}, {name: one.present[name][rows]}
+            raw, present = {name: vectors.inputs[name][rows]}, {name: vectors.present[name][rows]}
             self._standardised[key] = self._fitted(encoder, fold, scaling)(raw, present)[name]
         return self._standardised[key]
 
     def _fitted(self, encoder: Encoder, fold: int, scaling: str) -> Standardise:
         if (encoder, fold, scaling) not in self._standardise:
-            one, (split, _) = self._problem.one(encoder, fold), self._learned(fold)
-            standardise = Standardise(one.dims, one.token_dims, scaling=scaling)
+            vectors, (split, _) = self._problem.encoder_vectors(encoder, fold), self._learned(fold)
+            standardise = Standardise(vectors.dims, vectors.token_dims, scaling=scaling)
             train = torch.from_numpy(split.train)
             self._standardise[encoder, fold, scaling] = standardise.fit(
-                one.inputs, one.present, train, tokens=one.tokens, weights=self._sample_weights, widths=one.widths
+                vectors.inputs,
+                vectors.present,
+                train,
+                tokens=vectors.tokens,
+                weights=self._sample_weights,
+                widths=vectors.widths,
             )
         return self._standardise[encoder, fold, scaling]
 

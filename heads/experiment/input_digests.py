@@ -46,7 +46,7 @@ def rows_sha256(numbers: np.ndarray) -> str:
 
 def split_sha256(split: Split, targets: np.ndarray) -> str:
     """Return the SHA-256 of the rows of each side, and of their classes."""
-    rows = {side: rows_sha256(own) for side, own in vars(split).items()}
+    rows = {side: rows_sha256(numbers) for side, numbers in vars(split).items()}
     return fields_sha256(rows | {"codes": rows_sha256(targets)})
 
 

@@ -1,4 +1,4 @@
-"""Late fusion of heads that are trained: weights as given, fitted, or swept, by validation rows."""
+"""Late fusion of trained heads: weights are fixed, or fitted or swept by validation rows."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class MemberAnswers:
         Shape:
             rows: (n,) int64
         """
-        own = torch.from_numpy(rows)
+        row_indices = torch.from_numpy(rows)
         return cls(
             log_probabilities,
-            {name: vectors.present[name][own] for name in log_probabilities if name in vectors.present},
-            torch.from_numpy(problem.labels.targets)[own],
-            torch.from_numpy(problem.groups)[own],
+            {name: vectors.present[name][row_indices] for name in log_probabilities if name in vectors.present},
+            torch.from_numpy(problem.labels.targets)[row_indices],
+            torch.from_numpy(problem.groups)[row_indices],
         )
 
 
@@ -72,7 +72,7 @@ class MemberAnswers:
 class Weighting:
     """How late fusion comes to its weights."""
 
-    given: Mapping[str, float]  # where they are not fitted
+    fixed: Mapping[str, float]  # where they are not fitted
     fitted: str | None = None  # "auto", "sweep", or None: as given
     n_resamples: int = 0  # that tell how sure fitted weights are
     seed: int = 0
@@ -105,7 +105,7 @@ def choose_averaging(weighting: Weighting, answers_to: Callable[[str], MemberAns
     temperatures come out slightly low.
     """
     if weighting.fitted is None:
-        return Averaging(Mixture.of(weighting.given))
+        return Averaging(Mixture.of(weighting.fixed))
     validation = answers_to("validation")
     if weighting.fitted == "auto":
         generator = generator_of(weighting.seed, "late weights")
@@ -122,7 +122,7 @@ def sweep(answers: MemberAnswers) -> list[SweepPoint]:
 
 
 def weights_in_words(weights: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
-    """Return late fusion's weights as they are told; those that were fitted have intervals."""
+    """Return late fusion's weights in words; those that were fitted have intervals."""
     if not intervals:
         return ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items())
     if set(intervals.values()) == {(0.0, 1.0)}:  # `fit_mixture` had nothing to go by
@@ -141,7 +141,9 @@ def write_sweep(path: Path, averaging: Averaging, test_points: Sequence[SweepPoi
         writer = csv.writer(file)
         names = list(averaging.mixture.weights)
         sides = ("validation", "test")
-        writer.writerow([*(f"weight_{name}" for name in names), *(f"{side}_{one}" for side in sides for one in fields)])
+        writer.writerow(
+            [*(f"weight_{name}" for name in names), *(f"{side}_{score}" for side in sides for score in fields)]
+        )
         for points in zip(averaging.validation_points, test_points, strict=True):
             weights = [f"{points[0].weights[name]:g}" for name in names]
-            writer.writerow([*weights, *(f"{getattr(point, one):.6f}" for point in points for one in fields)])
+            writer.writerow([*weights, *(f"{getattr(point, score):.6f}" for point in points for score in fields)])

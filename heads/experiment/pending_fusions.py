@@ -1,4 +1,4 @@
-"""Late fusion and ensembles while their members are trained: who waits for whom, and the results still needed."""
+"""Late fusion and ensembles whose members are still in training: which job waits for which, and the results at hand."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["Pending"]
 
 
 class Pending:
-    """Jobs that average others and wait for these; a member's result is kept no longer than one of them waits."""
+    """Jobs that average other jobs' results; a member's result is kept as long as a job still waits for it."""
 
     def __init__(self, jobs: Sequence[FoldJob]) -> None:
-        self._missing = {job: set(job.members) for job in jobs}
+        self._unfinished_members = {job: set(job.members) for job in jobs}
         self._users: dict[FoldJob, list[FoldJob]] = defaultdict(list)
         for job in jobs:
             for member in job.members:
                 self._users[member].append(job)
         self._n_waiting = {member: len(users) for member, users in self._users.items()}
-        self._kept: dict[FoldJob, Trained | HeadError] = {}
+        self._results: dict[FoldJob, Trained | HeadError] = {}
 
     @property
     def members(self) -> list[FoldJob]:
@@ -32,27 +32,28 @@ class Pending:
     @property
     def n_kept(self) -> int:
         """How many results are at hand."""
-        return len(self._kept)
+        return len(self._results)
 
     def complete(
         self, member: FoldJob, result: Trained | HeadError
     ) -> Iterator[tuple[FoldJob, dict[str, Trained | HeadError]]]:
         """Yield each job that lacked only this member, with its members' results, or errors, by head.
 
-        Who was interrupted may ask again: the job at which that happened comes once more.
+        It may be called again with the same member after an interruption; then the job at which that happened is
+        yielded once more.
         """
         if not self._n_waiting.get(member):
             return
-        self._kept[member] = result
+        self._results[member] = result
         for job in self._users[member]:
-            if job not in self._missing:
+            if job not in self._unfinished_members:
                 continue
-            self._missing[job].discard(member)
-            if self._missing[job]:
+            self._unfinished_members[job].discard(member)
+            if self._unfinished_members[job]:
                 continue
-            yield job, {one.configuration.head: self._kept[one] for one in job.members}
-            del self._missing[job]
-            for one in job.members:
-                self._n_waiting[one] -= 1
-                if not self._n_waiting[one]:
-                    del self._kept[one]
+            yield job, {needed.configuration.head: self._results[needed] for needed in job.members}
+            del self._unfinished_members[job]
+            for needed in job.members:
+                self._n_waiting[needed] -= 1
+                if not self._n_waiting[needed]:
+                    del self._results[needed]

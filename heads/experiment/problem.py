@@ -18,7 +18,7 @@ from heads.data.corrections import Corrections, read_corrections
 from heads.data.encoder_sets import dimension, split_name
 from heads.data.labels import Labels, cells_of, choice_notes, find_label_column, make_labels
 from heads.data.metadata.fitted_metadata import ENCODER, METADATA
-from heads.data.metadata.metadata_request import MetadataWish
+from heads.data.metadata.metadata_request import MetadataRequest
 from heads.data.modalities import choose_modalities
 from heads.data.splitting.folds import split_folds
 from heads.data.splitting.groups import Placeholder, find_groups
@@ -28,7 +28,7 @@ from heads.data.vectors import Vectors, load_vectors
 from heads.errors import HeadError, LabelError
 from heads.experiment.chosen_encoders import Encoder, choose_encoders
 from heads.experiment.few_rows import few_rows_notes
-from heads.experiment.problem_notes import coverage_notes, fold_notes, group_notes, split_column_notes, token_notes
+from heads.experiment.problem_notes import coverage_notes, row_notes, token_notes
 from heads.experiment.pseudo_labels import PseudoLabels
 from heads.head_types import HEAD_TYPES, fusion_names, head_type, resolve_names
 from heads.modules.plugin import head_name, is_plugin
@@ -86,7 +86,7 @@ class Problem:
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each encoder's spec; of one that is fitted on training rows, those of all folds."""
         return {
-            f"{modality}/{name}": ", ".join(one.specs[modality].fingerprint for one in versions)
+            f"{modality}/{name}": ", ".join(vectors.specs[modality].fingerprint for vectors in versions)
             for (modality, name), versions in self.vectors.items()
         }
 
@@ -94,13 +94,13 @@ class Problem:
         """Return which of an encoder's versions a fold has: what is fitted on training rows differs by fold."""
         return fold if len(self.vectors[encoder]) > 1 else 0
 
-    def one(self, encoder: Encoder, fold: int) -> Vectors:
+    def encoder_vectors(self, encoder: Encoder, fold: int) -> Vectors:
         """Return the vectors of one encoder in a fold."""
         return self.vectors[encoder][self.version(encoder, fold)]
 
-    def of(self, encoders: Mapping[str, str], fold: int) -> Vectors:
+    def joint_vectors(self, encoders: Mapping[str, str], fold: int) -> Vectors:
         """Return the vectors of some encoders, one a modality, in a fold; nothing is copied."""
-        return Vectors.together(self.one(encoder, fold) for encoder in encoders.items())
+        return Vectors.merge(self.encoder_vectors(encoder, fold) for encoder in encoders.items())
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Return the ids of some rows."""
@@ -110,8 +110,8 @@ class Problem:
 def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     """Return the problem that the settings pose on a cache.
 
-    Where the encoders are to be compared, a modality of which none is named has all of its own. A row counts where it
-    has a vector in every combination of the encoders, so that all are compared on the same rows.
+    Where encoders are compared, all of a modality are if none of it is named. A row counts where it has a vector in
+    every combination of the encoders, so that all are compared on the same rows.
 
     Raises:
         MissingEntryError: the cache lacks a modality or an encoder.
@@ -119,26 +119,25 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
     """
     column = find_label_column(cache, settings.label, may_be_new=settings.corrections is not None)
     corrections = read_corrections(settings.corrections) if settings.corrections is not None else None
-    wish = MetadataWish.of(cache, settings, label=column)
-    modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=wish is not None)
+    request = MetadataRequest.of(cache, settings, label=column)
+    modalities, notes = choose_modalities(cache, settings.modalities, has_metadata=request is not None)
     chosen = choose_encoders(cache, sorted(modalities), settings.encoders)
     on_disk = _stay_on_disk(cache, chosen, settings)
-    asked, fusion_notes = resolve_names(settings.fusions, on_disk=on_disk)
+    head_names, fusion_notes = resolve_names(settings.fusions, on_disk=on_disk)
     notes += fusion_notes
     choice = choice_notes(cache, column) if settings.label is None else []
     notes += choice
     if column not in cache.columns():
         notes.append(f"No column {column} yet: its labels are those of --corrections.")
-    fusions = _choose_fusions(asked, sorted([*modalities, *([METADATA] if wish else [])]), on_disk=on_disk)
+    fusions = _choose_fusions(head_names, sorted([*modalities, *([METADATA] if request else [])]), on_disk=on_disk)
     vectors = _load(cache, chosen, fusions, settings, on_disk=on_disk)
     notes += [*coverage_notes(cache, vectors.values()), *token_notes(vectors.values())]
-    is_known = _rows_in_all(vectors, len(cache))
-    is_usable = is_known | wish.filled if wish else is_known
+    has_vectors = _rows_in_all(vectors, len(cache))
     try:
         labels = make_labels(
             column,
             cells_of(cache, column),
-            usable=is_usable,
+            usable=has_vectors | request.filled if request else has_vectors,
             min_rows=settings.min_rows,
             level=settings.label_level,
             corrections=corrections,
@@ -154,20 +153,12 @@ def pose(cache: Cache, settings: ProblemSettings) -> Problem:
         cache, vectors, labels.classes, column=column, level=settings.label_level
     )
     notes += [*labels.notes, *groups.notes, *name_notes]
-    if settings.group_column is None:
-        notes += group_notes(cache, labels, groups.of_rows, split_column=settings.split_column)
-    if settings.split_column is None and settings.takes_split_column:
-        notes += split_column_notes(cache, label=labels.column)
-    notes += fold_notes(
-        labels, groups.of_rows, folds, split_column=settings.split_column, group_column=settings.group_column
-    )
-    versions: dict[Encoder, Sequence[Vectors]] = {encoder: [one] for encoder, one in vectors.items()}
-    if wish:
-        versions[METADATA, ENCODER], column_notes = wish.vectors(labels, folds)
-        out = [~(is_known | one.some_present()) for one in versions[METADATA, ENCODER]]
-        without = [fold.without(rows) for fold, rows in zip(folds, out, strict=True)]
-        folds = [fold for fold, _ in without]
-        notes += [*column_notes, *without[0][1]]
+    notes += row_notes(cache, labels, groups.of_rows, folds, settings)
+    versions: dict[Encoder, Sequence[Vectors]] = {encoder: [of_encoder] for encoder, of_encoder in vectors.items()}
+    if request:
+        versions[METADATA, ENCODER], column_notes = request.vectors(labels, folds)
+        folds, without_notes = _without_unknown_rows(folds, has_vectors, versions[METADATA, ENCODER])
+        notes += [*column_notes, *without_notes]
     notes += few_rows_notes(settings, folds, fusions=fusions, n_classes=len(labels.classes))
     for note in notes:
         log.info(note)
@@ -196,10 +187,10 @@ def _by_modality(encoders: Iterable[Encoder]) -> dict[str, list[str]]:
 
 
 def _choose_fusions(names: Sequence[str], modalities: Sequence[str], *, on_disk: bool) -> tuple[str, ...]:
-    """Return the heads asked for besides the single modalities; where there is one modality alone, none that fuses.
+    """Return the requested heads besides the single modalities; where there is one modality alone, none that fuses.
 
     Raises:
-        HeadError: a head asked for is a modality that the cache lacks, needs two, or has another one's name.
+        HeadError: a requested head is a modality that the cache lacks, needs two, or has the name of another.
     """
     for name in names:
         if name not in (*HEAD_TYPES, *modalities) and not is_plugin(name):
@@ -207,17 +198,17 @@ def _choose_fusions(names: Sequence[str], modalities: Sequence[str], *, on_disk:
                 f"Expected --fusion {name} to be a modality of the cache, but these are {', '.join(modalities)}."
             )
     chosen = tuple(name for name in names if name not in modalities)
-    taken = {*modalities, *HEAD_TYPES}
-    called = [head_name(name) for name in chosen if is_plugin(name)]
-    if twice := [name for name in called if name in taken or called.count(name) > 1]:
+    taken_names = {*modalities, *HEAD_TYPES}
+    plugin_names = [head_name(name) for name in chosen if is_plugin(name)]
+    if twice := [name for name in plugin_names if name in taken_names or plugin_names.count(name) > 1]:
         raise HeadError(
             f"Expected heads to have names of their own, but there are two of {twice[0]}. Rename your class."
         )
     if len(modalities) > 1:
         return chosen
-    every = fusion_names(on_disk=on_disk)
-    if set(every) <= set(chosen):  # all of them means all that there can be
-        chosen = tuple(name for name in chosen if name not in every)  # which were named beside
+    all_fusions = fusion_names(on_disk=on_disk)
+    if set(all_fusions) <= set(chosen):  # all of them means all that there can be
+        chosen = tuple(name for name in chosen if name not in all_fusions)  # which were named beside
     kinds = {name: HEAD_TYPES[name] for name in chosen if name in HEAD_TYPES}
     fusions = [name for name, kind in kinds.items() if kind.needs_two or not kind.at_once]
     if fusions:
@@ -255,9 +246,22 @@ def _load(
 def _rows_in_all(vectors: Mapping[Encoder, Vectors], n_rows: int) -> np.ndarray:
     """Return the rows that have, of some modality, the vectors of all its encoders, (N,) bool."""
     in_all: dict[str, np.ndarray] = {}
-    for (modality, _), one in vectors.items():
-        in_all[modality] = in_all.get(modality, True) & one.some_present()
+    for (modality, _), of_encoder in vectors.items():
+        in_all[modality] = in_all.get(modality, True) & of_encoder.some_present()
     return np.logical_or.reduce([*in_all.values(), np.zeros(n_rows, dtype=bool)])
+
+
+def _without_unknown_rows(
+    folds: Sequence[Split], has_vectors: np.ndarray, metadata: Sequence[Vectors]
+) -> tuple[list[Split], list[str]]:
+    """Return the folds without rows of which there are neither vectors nor metadata, and a note on those of the first.
+
+    Shape:
+        has_vectors: (N,) bool, of the encoders; `metadata` has those of each fold
+    """
+    is_unknown = [~(has_vectors | vectors.some_present()) for vectors in metadata]
+    without = [fold.without(rows) for fold, rows in zip(folds, is_unknown, strict=True)]
+    return [fold for fold, _ in without], without[0][1]
 
 
 def _split(cache: Cache, labels: Labels, groups: np.ndarray, settings: ProblemSettings) -> list[Split]:

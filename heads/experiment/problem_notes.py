@@ -14,8 +14,17 @@ from heads.data.labels import Labels
 from heads.data.splitting.splits import Split, says_split, straddlers
 from heads.data.vectors import Vectors
 from heads.errors import HeadError
+from heads.settings import ProblemSettings
 
-__all__ = ["coverage_notes", "fold_notes", "group_notes", "redraw_notes", "split_column_notes", "token_notes"]
+__all__ = [
+    "coverage_notes",
+    "fold_notes",
+    "group_notes",
+    "redraw_notes",
+    "row_notes",
+    "split_column_notes",
+    "token_notes",
+]
 
 MOST_ROWS = 100_000  # of more, only columns with a usual name are looked at for products of several rows
 LEAST_PARTED = 0.05  # of the rows, of products whose rows are no copies of each other
@@ -56,6 +65,23 @@ def token_notes(several: Iterable[Vectors]) -> list[str]:
     return [f"attention looks at the tokens of {' and '.join(shown)}."] if shown else []
 
 
+def row_notes(
+    cache: Cache, labels: Labels, groups: np.ndarray, folds: Sequence[Split], settings: ProblemSettings
+) -> list[str]:
+    """Return notes on columns that say which rows belong together or how to split them, and on the folds.
+
+    Shape:
+        groups: (N,) int64
+    """
+    split_column, group_column = settings.split_column, settings.group_column
+    notes = []
+    if group_column is None:
+        notes += group_notes(cache, labels, groups, split_column=split_column)
+    if split_column is None and settings.takes_split_column:
+        notes += split_column_notes(cache, label=labels.column)
+    return notes + fold_notes(labels, groups, folds, split_column=split_column, group_column=group_column)
+
+
 def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_column: str | None) -> list[str]:
     """Return a note on the column that most likely says which rows are of one product, where the groups part such rows.
 
@@ -73,19 +99,19 @@ def group_notes(cache: Cache, labels: Labels, groups: np.ndarray, *, split_colum
         cells = [cell.strip() for cell in cache.column(column)]
         if len(set(cells)) == len(cells):
             continue
-        found = find_group_column(column, Counter(zip(cells, named, strict=True)))
-        if found and (share := _share_parted(cells, groups)) >= LEAST_PARTED:
-            likely.append((not found.is_named, -share, found))
+        group_column = find_group_column(column, Counter(zip(cells, named, strict=True)))
+        if group_column and (share := _share_parted(cells, groups)) >= LEAST_PARTED:
+            likely.append((not group_column.is_named, -share, group_column))
     if not likely:
         return []
-    best = min(likely, key=lambda one: one[:2])[-1]
+    best = min(likely, key=lambda candidate: candidate[:2])[-1]
     does = "keeps them together" if split_column is None else f"counts those that {split_column} parts"
     option = f"--group-column {quote(best.column)} {does}"
     return [f"{best.sentence(labels.column)}, yet can stand on both sides of the split; {option}."]
 
 
 def split_column_notes(cache: Cache, *, label: str) -> list[str]:
-    """Return a note on the first column but the `label` that says train and test, and is not asked."""
+    """Return a note on the first column but the `label` that says train and test, since no split column is set."""
     for column in cache.columns():
         if column == label:
             continue

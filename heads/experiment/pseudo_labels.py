@@ -79,12 +79,13 @@ def precision_thresholds(held: Consensus, targets: np.ndarray, *, n_classes: int
     is_right = answered == targets[order]
     last_of_equals = np.flatnonzero(np.diff(confidences, append=-1) != 0)
     bounds = np.array(
-        [wilson_interval(int(hits), place + 1)[1] for place, hits in enumerate(np.cumsum(is_right))], dtype=float
+        [wilson_interval(int(hits), index + 1)[1] for index, hits in enumerate(np.cumsum(is_right))], dtype=float
     )[last_of_equals]
     thresholds = np.full(n_classes, np.inf)
     for number in range(n_classes):
-        own = answered == number
-        n_answers, n_right = (np.cumsum(some)[last_of_equals] for some in (own, own & is_right))
+        is_answer = answered == number
+        n_answers = np.cumsum(is_answer)[last_of_equals]
+        n_right = np.cumsum(is_answer & is_right)[last_of_equals]
         is_enough = (
             (n_answers > 0) & (bounds >= PRECISION) & ((n_right + POOLED * bounds) / (n_answers + POOLED) >= PRECISION)
         )
@@ -93,7 +94,7 @@ def precision_thresholds(held: Consensus, targets: np.ndarray, *, n_classes: int
 
 
 def choose_pseudo_labels(
-    asked: Consensus,
+    consensus: Consensus,
     *,
     groups: np.ndarray,
     thresholds: np.ndarray,
@@ -109,11 +110,10 @@ def choose_pseudo_labels(
         groups: (N,) int64, of all rows
         thresholds, caps: (K,)
     """
-    reaches = asked.agrees & (asked.confidences >= thresholds[asked.classes])
-    places = generator.permutation(np.flatnonzero(reaches))
-    places = places[np.sort(np.unique(groups[asked.rows[places]], return_index=True)[1])]
-    chosen = np.concatenate(
-        [places[:0], *(places[asked.classes[places] == number][: int(cap)] for number, cap in enumerate(caps))]
-    )
-    chosen = chosen[np.argsort(asked.rows[chosen])]
-    return PseudoLabels(asked.rows[chosen], asked.classes[chosen], asked.confidences[chosen])
+    reaches = consensus.agrees & (consensus.confidences >= thresholds[consensus.classes])
+    positions = generator.permutation(np.flatnonzero(reaches))
+    positions = positions[np.sort(np.unique(groups[consensus.rows[positions]], return_index=True)[1])]
+    by_class = [positions[consensus.classes[positions] == number][: int(cap)] for number, cap in enumerate(caps)]
+    chosen = np.concatenate([positions[:0], *by_class])
+    chosen = chosen[np.argsort(consensus.rows[chosen])]
+    return PseudoLabels(consensus.rows[chosen], consensus.classes[chosen], consensus.confidences[chosen])

@@ -32,7 +32,7 @@ def check_pseudo_labels(experiment: Experiment) -> None:
         HeadError: the vectors stay on the disk; no product can get one; or there are too few training rows to be sure.
     """
     problem = experiment.problem
-    vectors, modalities = problem.of(problem.combinations[0], 0), " and ".join(problem.encoders)
+    vectors, modalities = problem.joint_vectors(problem.combinations[0], 0), " and ".join(problem.encoders)
     if not all(isinstance(matrix, Tensor) for matrix in vectors.inputs.values()):
         raise _refusal("all vectors in memory, but --memory leaves them on the disk. Give it more")
     labels, unlabelled = problem.labels, problem.unlabelled
@@ -56,8 +56,8 @@ def check_pseudo_labels(experiment: Experiment) -> None:
         )
 
 
-def _refusal(wish: str) -> HeadError:
-    return HeadError(f"--pseudo-label: expected {wish}, or leave the option out.")
+def _refusal(expected: str) -> HeadError:
+    return HeadError(f"--pseudo-label: expected {expected}, or leave the option out.")
 
 
 def ask_teacher(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple[Consensus, Consensus]:
@@ -75,27 +75,27 @@ def ask_teacher(experiment: Experiment, rows: np.ndarray, *, seed: int) -> tuple
     encoders = experiment.problem.combinations[0]
     job = FoldJob(Configuration.of(TEACHER, encoders, FitSettings()), 0, seed)
     task = experiment.inputs.task(job.configuration.encoders, 0)
-    given = rows_of(Job(experiment.describe(job), task, job.settings), device=torch.device("cpu"))
-    fitted = fit_stack(replace(given, validation=given.train))
-    return _held_out(given, fitted), _answers(given, fitted.module, rows)
+    fit_rows = rows_of(Job(experiment.describe(job), task, job.settings), device=torch.device("cpu"))
+    fitted = fit_stack(replace(fit_rows, validation=fit_rows.train))
+    return _held_out(fit_rows, fitted), _answers(fit_rows, fitted.module, rows)
 
 
-def _held_out(given: RowsToFit, fitted: StackFit) -> Consensus:
-    has_all = _whole(given.present, fitted.held)
-    unseen = ~fitted.seen[has_all]
+def _held_out(fit_rows: RowsToFit, fitted: StackFit) -> Consensus:
+    has_all = _whole(fit_rows.present, fitted.held)
+    unseen = ~fitted.seen_classes[has_all]
     logits = (fitted.pooled[has_all] / fitted.module.get_buffer("temperature")).masked_fill(unseen, -torch.inf)
     members = fitted.members[has_all].masked_fill(unseen[:, None], -torch.inf)
     return _consensus(fitted.held[has_all], logits, members)
 
 
-def _answers(given: RowsToFit, module: Stack, rows: np.ndarray) -> Consensus:
-    asked = torch.from_numpy(rows)
-    asked = asked[_whole(given.present, asked)]
+def _answers(fit_rows: RowsToFit, module: Stack, rows: np.ndarray) -> Consensus:
+    whole_rows = torch.from_numpy(rows)
+    whole_rows = whole_rows[_whole(fit_rows.present, whole_rows)]
     blocks = []
-    for some in asked.split(max(1, BLOCK_CELLS // (given.n_classes * len(module.modalities)))):
-        inputs, present = take_rows(given.inputs, given.present, some)
+    for block_rows in whole_rows.split(max(1, BLOCK_CELLS // (fit_rows.n_classes * len(module.modalities)))):
+        inputs, present = take_rows(fit_rows.inputs, fit_rows.present, block_rows)
         members = module.logits(inputs, present) + module.get_buffer("shifts")
-        blocks.append(_consensus(some, module(inputs, present), members))
+        blocks.append(_consensus(block_rows, module(inputs, present), members))
     parts = [[getattr(block, name) for block in blocks] for name in ("rows", "classes", "confidences", "agrees")]
     kinds = (np.int64, np.int64, np.float32, bool)
     return Consensus(*(np.concatenate([np.empty(0, kind), *part]) for kind, part in zip(kinds, parts, strict=True)))

@@ -54,7 +54,7 @@ class PseudoChoice:
     labels: PseudoLabels
     thresholds: dict[str, float]  # class -> confidence; of those that have one
     n_unlabelled: int
-    asked: str  # which products were, in words
+    candidates: str  # the products that could get one, in words
 
 
 def train_with_pseudo_labels(
@@ -73,10 +73,10 @@ def train_with_pseudo_labels(
     Raises:
         HeadError: a head cannot be trained.
     """
-    problem, chosen, thresholds, unlabelled = experiment.problem, choice.labels, choice.thresholds, choice.asked
+    problem, chosen, thresholds, candidates = experiment.problem, choice.labels, choice.thresholds, choice.candidates
     if not len(chosen.rows):
         return None, PseudoFinding(
-            f"Pseudo-labels: none of the {unlabelled} got one. Too few training rows that "
+            f"Pseudo-labels: none of the {candidates} got one. Too few training rows that "
             "were held out are answered alike and right by all heads, or no product is answered as surely.",
             False,
             choice.n_unlabelled,
@@ -86,12 +86,12 @@ def train_with_pseudo_labels(
     again = Experiment.of(
         replace(problem, pseudo_labels=chosen), settings, sides=SIDES, n_resamples=settings.n_resamples
     )
-    other = train_heads(again, settings, sizes=sizes)
-    accuracy, macro_f1, heads = _effect(roster, other, settings)
+    roster_with = train_heads(again, settings, sizes=sizes)
+    accuracy, macro_f1, heads = _effect(roster, roster_with, settings)
     is_kept = macro_f1.value > 0
     per_class = np.bincount(chosen.classes, minlength=len(problem.labels.classes))
     finding = PseudoFinding(
-        _sentence(roster, unlabelled, per_class, macro_f1, is_kept=is_kept),
+        _sentence(roster, candidates, per_class, macro_f1, is_kept=is_kept),
         is_kept,
         choice.n_unlabelled,
         len(chosen.rows),
@@ -101,17 +101,19 @@ def train_with_pseudo_labels(
         macro_f1,
         heads,
     )
-    return other, finding
+    return roster_with, finding
 
 
 def write_pseudo_labels(folder: Path, problem: Problem) -> None:
     """Write one CSV line a product that got a pseudo-label: its id, the label, and its probability."""
-    if (own := problem.pseudo_labels) is None:
+    if (pseudo_labels := problem.pseudo_labels) is None:
         return
     with open_csv(folder / PSEUDO_LABELS) as file:
         writer = csv.writer(file)
         writer.writerow(["id", "label", "probability"])
-        for name, number, confidence in zip(problem.ids_of(own.rows), own.classes, own.confidences, strict=True):
+        for name, number, confidence in zip(
+            problem.ids_of(pseudo_labels.rows), pseudo_labels.classes, pseudo_labels.confidences, strict=True
+        ):
             writer.writerow([name, problem.labels.classes[number], f"{confidence:.6f}"])
 
 
@@ -126,40 +128,45 @@ def choose(experiment: Experiment, *, seed: int) -> PseudoChoice:
     problem = experiment.problem
     rows = np.empty(0, dtype=np.int64) if problem.unlabelled is None else problem.unlabelled
     (split,), classes, targets = problem.folds, problem.labels.classes, problem.labels.targets
-    held, asked = ask_teacher(experiment, rows, seed=seed)
-    thresholds = precision_thresholds(held, targets[held.rows], n_classes=len(classes))
+    held_consensus, unlabelled_consensus = ask_teacher(experiment, rows, seed=seed)
+    thresholds = precision_thresholds(held_consensus, targets[held_consensus.rows], n_classes=len(classes))
     caps = np.bincount(targets[split.train], minlength=len(classes))
     chosen = choose_pseudo_labels(
-        asked,
+        unlabelled_consensus,
         groups=problem.groups,
         thresholds=thresholds,
         caps=caps,
         generator=generator_of(seed, "pseudo labels"),
     )
-    of_classes = {name: float(own) for name, own in zip(classes, thresholds, strict=True) if own < np.inf}
-    lacking = f" ({len(asked.rows):,} of which have all modalities)" if len(asked.rows) < len(rows) else ""
+    of_classes = {
+        name: float(threshold) for name, threshold in zip(classes, thresholds, strict=True) if threshold < np.inf
+    }
+    n_whole = len(unlabelled_consensus.rows)
+    lacking = f" ({n_whole:,} of which have all modalities)" if n_whole < len(rows) else ""
     return PseudoChoice(chosen, of_classes, len(rows), f"{len(rows):,} products without a label{lacking}")
 
 
 def _effect(
-    roster: Roster, other: Roster, settings: TrainSettings
+    roster: Roster, roster_with: Roster, settings: TrainSettings
 ) -> tuple[Difference, Difference, dict[str, dict[str, float]]]:
     """Return the differences in accuracy and macro-F1 on the validation rows, and each head's."""
     values, resampled = _scored(roster, settings)
-    values_with, resampled_with = _scored(other, settings)
+    values_with, resampled_with = _scored(roster_with, settings)
     judged = _judged(roster)
     accuracy, macro_f1 = compare(
         [WITH],
         WITHOUT,
         scores={
-            which: np.mean([own[name] for name in judged], axis=0)
-            for which, own in ((WITH, values_with), (WITHOUT, values))
+            which: np.mean([head_values[name] for name in judged], axis=0)
+            for which, head_values in ((WITH, values_with), (WITHOUT, values))
         },
         resampled={WITH: resampled_with, WITHOUT: resampled},
         n_groups=len(np.unique(roster.problem.groups[roster.split.validation])),
     )[WITH]
     differences = {name: (values_with[name] - values[name]).tolist() for name in values}
-    by_head = {name: dict(zip(("accuracy", "macro_f1"), own, strict=True)) for name, own in differences.items()}
+    by_head = {
+        name: dict(zip(("accuracy", "macro_f1"), head_values, strict=True)) for name, head_values in differences.items()
+    }
     return accuracy, macro_f1, by_head
 
 
@@ -170,7 +177,7 @@ def _scored(roster: Roster, settings: TrainSettings) -> tuple[dict[str, np.ndarr
     """
     problem, rows, n_classes = roster.problem, roster.split.validation, len(roster.problem.labels.classes)
     targets = problem.labels.targets[rows]
-    answers = {name: own.answers["validation"].predictions for name, own in roster.trained.items()}
+    answers = {name: of_head.answers["validation"].predictions for name, of_head in roster.trained.items()}
     resampled = resampled_scores(
         targets,
         {name: answers[name] for name in _judged(roster)},
@@ -179,8 +186,8 @@ def _scored(roster: Roster, settings: TrainSettings) -> tuple[dict[str, np.ndarr
         n_resamples=settings.n_resamples,
         generator=generator_of(settings.seed, "bootstrap"),
     )
-    values = {name: scores(targets, own, n_classes) for name, own in answers.items()}
-    pairs = {name: np.array([own["accuracy"], own["macro_f1"]]) for name, own in values.items()}
+    values = {name: scores(targets, predictions, n_classes) for name, predictions in answers.items()}
+    pairs = {name: np.array([card["accuracy"], card["macro_f1"]]) for name, card in values.items()}
     return pairs, np.mean(list(resampled.values()), axis=0)
 
 
@@ -189,12 +196,12 @@ def _judged(roster: Roster) -> list[str]:
     return roster.fusions or roster.singles
 
 
-def _sentence(roster: Roster, unlabelled: str, per_class: np.ndarray, macro_f1: Difference, *, is_kept: bool) -> str:
+def _sentence(roster: Roster, candidates: str, per_class: np.ndarray, macro_f1: Difference, *, is_kept: bool) -> str:
     names = _judged(roster)
     who = names[0] if len(names) == 1 else f"the {'fusions' if roster.fusions else 'heads'} on average"
     then = "they are learned from" if is_kept else "no gain, so the run is the one without them"
     return (
-        f"Pseudo-labels: {int(per_class.sum()):,} of {unlabelled} got one, of "
+        f"Pseudo-labels: {int(per_class.sum()):,} of {candidates} got one, of "
         f"{int((per_class > 0).sum())} classes. With them the macro-F1 of {who} changes by {macro_f1} points on "
         f"the {len(roster.split.validation):,} validation rows: {then}."
     )

@@ -92,7 +92,7 @@ class ResultCache:
     def get(self, key: str, *, n_rows: int, n_classes: int, n_validation: int | None = None) -> Outcome | None:
         """Return what came of the job, or None where it is not remembered.
 
-        With `n_validation` the answers to so many validation rows are wanted, too; an outcome without is none.
+        With `n_validation` the outcome has the answers to so many validation rows, too; None where these are missing.
 
         Raises:
             MemoError: the file is damaged, or holds something else than an outcome of so many test rows and classes.
@@ -111,7 +111,7 @@ class ResultCache:
         return None if of_validation is None else replace(outcome, validation_predictions=of_validation)
 
     def digest(self, key: str) -> str | None:
-        """Return what tells what came of the job from anything else; None where it is not remembered.
+        """Return the digest of what came of the job; None where it is not remembered.
 
         Raises:
             MemoError: the file is damaged.
@@ -120,7 +120,7 @@ class ResultCache:
         return None if row is None else row[2].decode()
 
     def _row(self, key: str) -> tuple[bytes, bytes, bytes] | None:
-        """Return what is said of a job, its answers and their digest, known to be what was written."""
+        """Return what is stored of a job, its answers and the digest of both, checked to be what was written."""
         with self._named():
             row = self._connection.execute(
                 "SELECT about, answers, digest FROM outcome WHERE key = ?", (key,)
@@ -156,7 +156,7 @@ class ResultCache:
         """
         about = json.dumps({name: getattr(outcome, name) for name in ABOUT}).encode()
         sides = (outcome.predictions, outcome.validation_predictions)
-        answers, of_validation = (np.ascontiguousarray(some, "<i4").tobytes() for some in sides)
+        answers, of_validation = (np.ascontiguousarray(predictions, "<i4").tobytes() for predictions in sides)
         execute = self._connection.execute
         with self._named(), self._transaction():
             execute(
@@ -174,15 +174,15 @@ class ResultCache:
         if self._number("application_id") == APPLICATION_ID and self._number("user_version") == FORMAT_VERSION:
             return
         with self._transaction():
-            found, version = self._number("application_id"), self._number("user_version")
+            application_id, version = self._number("application_id"), self._number("user_version")
             n_tables = execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if found == APPLICATION_ID and version != FORMAT_VERSION:
+            if application_id == APPLICATION_ID and version != FORMAT_VERSION:
                 raise MemoError(
                     f"Expected the memo {self.path} to be of version {FORMAT_VERSION}, but it is of version {version}. "
                     "Update embed-once or delete the file, which loses nothing but the time to train again; or name "
                     "another one with --memo."
                 )
-            if found != APPLICATION_ID and (found or n_tables):
+            if application_id != APPLICATION_ID and (application_id or n_tables):
                 raise MemoError(
                     f"Expected --memo to be a file that heads-ablate wrote, but {self.path} is another program's "
                     "database. Name another file."
@@ -193,7 +193,7 @@ class ResultCache:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Have all be written that is asked for meanwhile, or nothing."""
+        """Write all statements of the block in one transaction, or none of them."""
         execute = self._connection.execute
         try:
             if self._connection.in_transaction:  # begun when a Ctrl-C came, before anybody could end it
@@ -256,19 +256,19 @@ def _digest(key: str, *parts: bytes) -> str:
 
 def _outcome(about: bytes, blob: bytes, *, n_rows: int, n_classes: int) -> Outcome:
     """Return the outcome that a row says, known to be one."""
-    found = json.loads(about)
-    if not isinstance(found, dict) or found.keys() != ABOUT.keys():
+    fields = json.loads(about)
+    if not isinstance(fields, dict) or fields.keys() != ABOUT.keys():
         raise ValueError("an outcome has other fields")
-    if not all(isinstance(found[name], kind) for name, kind in ABOUT.items()):
+    if not all(isinstance(fields[name], kind) for name, kind in ABOUT.items()):
         raise ValueError("an outcome has fields of another type")
-    if found["error"] is None:
-        sides = (found["test"], found["validation"])
+    if fields["error"] is None:
+        sides = (fields["test"], fields["validation"])
         if not all(isinstance(side.get(score), int | float) for side in sides for score in JUDGED):
             raise ValueError("an outcome lacks scores")
-        return Outcome(predictions=_answers(blob, n_rows=n_rows, n_classes=n_classes), **found)
+        return Outcome(predictions=_answers(blob, n_rows=n_rows, n_classes=n_classes), **fields)
     if blob:
         raise ValueError("an error has answers")
-    return Outcome(**found)
+    return Outcome(**fields)
 
 
 def _answers(blob: bytes, *, n_rows: int, n_classes: int) -> np.ndarray:

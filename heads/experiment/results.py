@@ -1,4 +1,4 @@
-"""What comes of a job: a head and its answers; and what an ablation keeps of it, its scores and how it got there."""
+"""The result of a job: a head and its answers; and the outcome that an ablation keeps of it, its scores and history."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Roster:
         self.seed = seed  # of what is drawn of them
         (self.encoders,) = self.problem.combinations
         (self.split,) = self.problem.folds
-        self.vectors = self.problem.of(self.encoders, 0)
+        self.vectors = self.problem.joint_vectors(self.encoders, 0)
         self.trained: dict[str, Trained] = {}
         self.controls: dict[str, Trained] = {}
         self.by_names: dict[str, dict[str, Answers]] = {}  # modality -> what the classes' names alone say of each side
@@ -119,12 +119,12 @@ def train_heads(
     """
     roster = Roster(experiment.problem, experiment.inputs, seed=settings.seed)
     configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
-    names = {one.head for one in configurations}
+    names = {configuration.head for configuration in configurations}
     controls = [Configuration.of(name, roster.encoders, settings) for name in settings.controls if name not in names]
     jobs = {
-        job: one in controls
-        for one in (*configurations, *controls)
-        for job in one.jobs(n_folds=1, seeds=[settings.seed])
+        job: configuration in controls
+        for configuration in (*configurations, *controls)
+        for job in configuration.jobs(n_folds=1, seeds=[settings.seed])
     }
     sized = {size: _jobs_of(roster, of_size) for size, of_size in (sizes or {}).items()}
     results: dict[FoldJob, Trained] = {}
@@ -142,18 +142,22 @@ def train_heads(
         else:
             raise result
 
-    experiment.run(list(dict.fromkeys([*jobs, *(job for own in sized.values() for job in own)])), take)
+    experiment.run(list(dict.fromkeys([*jobs, *(job for size_jobs in sized.values() for job in size_jobs)])), take)
     for job, is_control in jobs.items():
         if job in results:
             (roster.controls if is_control else roster.trained)[head_name(job.configuration.head)] = results[job]
     if settings.controls:
         roster.by_names = answer_by_names(roster.problem, roster.encoders, seed=settings.seed)
-    for size, own in sized.items():
-        roster.sized[size] = {head_name(job.configuration.head): results[job] for job in own}
+    for size, size_jobs in sized.items():
+        roster.sized[size] = {head_name(job.configuration.head): results[job] for job in size_jobs}
     return roster
 
 
 def _jobs_of(roster: Roster, settings: TrainSettings) -> list[FoldJob]:
     """Return the heads to which a size makes a difference."""
     configurations = configurations_of(roster.problem.fusions, [roster.encoders], [settings])
-    return [FoldJob(one, 0, settings.seed) for one in configurations if not head_type(one.head).at_once]
+    return [
+        FoldJob(configuration, 0, settings.seed)
+        for configuration in configurations
+        if not head_type(configuration.head).at_once
+    ]

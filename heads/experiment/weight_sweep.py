@@ -53,18 +53,18 @@ def sweep_simplex(
     modalities = sorted(log_probabilities)
     grid = torch.tensor(list(_compositions(n_steps, len(modalities))), dtype=torch.float64) / n_steps  # (G, M)
     probabilities = torch.stack([log_probabilities[name].double().softmax(1) for name in modalities], dim=1)
-    there = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
+    mask = torch.stack([present[name] for name in modalities], dim=1).double()  # (N, M)
     labels, n_classes = targets.cpu().numpy(), probabilities.shape[2]
     points = []
-    for weights in grid.to(there.device).split(max(1, BLOCK_CELLS // max(1, len(targets) * n_classes))):
-        own = row_weights(weights, there[:, None])  # (N, g, M)
-        averages = (own / own.sum(2, keepdim=True)) @ probabilities  # (N, g, K)
+    for weights in grid.to(mask.device).split(max(1, BLOCK_CELLS // max(1, len(targets) * n_classes))):
+        shares = row_weights(weights, mask[:, None])  # (N, g, M)
+        averages = (shares / shares.sum(2, keepdim=True)) @ probabilities  # (N, g, K)
         losses = -averages[torch.arange(len(targets)), :, targets].clamp_min(LEAST_PROBABILITY).log().mean(0)  # (g,)
         answers = averages.argmax(2).T.cpu().numpy()  # (g, N)
         for numbers, answer, loss in zip(weights.tolist(), answers, losses.tolist(), strict=True):
-            found = scores(labels, answer, n_classes)
+            point_scores = scores(labels, answer, n_classes)
             named = dict(zip(modalities, numbers, strict=True))
-            points.append(SweepPoint(named, found["accuracy"], found["macro_f1"], loss))
+            points.append(SweepPoint(named, point_scores["accuracy"], point_scores["macro_f1"], loss))
     return points
 
 
@@ -73,6 +73,6 @@ def _compositions(total: int, n_parts: int) -> Iterator[tuple[int, ...]]:
     if n_parts == 1:
         yield (total,)
         return
-    for first in range(total + 1):
-        for rest in _compositions(total - first, n_parts - 1):
-            yield (first, *rest)
+    for part in range(total + 1):
+        for other_parts in _compositions(total - part, n_parts - 1):
+            yield (part, *other_parts)

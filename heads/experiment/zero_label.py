@@ -34,27 +34,27 @@ def answer_by_names(problem: Problem, encoders: Mapping[str, str], *, seed: int)
         names = problem.class_names.get((modality, encoder))
         if names is None:
             continue
-        vectors = problem.one((modality, encoder), 0)
+        vectors = problem.encoder_vectors((modality, encoder), 0)
         rows = few_rows(split.validation, n_classes=n_classes, generator=generator_of(seed, "few rows"))
-        near = torch.cat([block for _, block in cosines(vectors, modality, names, rows)])
-        temperature = fit_temperature(near, torch.from_numpy(targets[rows]))
+        cosines_to_names = torch.cat([block for _, block in cosines(vectors, modality, names, rows)])
+        temperature = fit_temperature(cosines_to_names, torch.from_numpy(targets[rows]))
 
         answers[modality] = {}
         for side, rows in vars(split).items():
             blocks = [
-                (places, Answers.of((near / temperature).softmax(1).numpy(), targets[rows[places]]))
-                for places, near in cosines(vectors, modality, names, rows)
+                (positions, Answers.of((cosines_to_names / temperature).softmax(1).numpy(), targets[rows[positions]]))
+                for positions, cosines_to_names in cosines(vectors, modality, names, rows)
             ]
             answers[modality][side] = Answers.gathered(len(rows), blocks)
     return answers
 
 
 def cosines(vectors: Vectors, modality: str, names: Tensor, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yield places among the rows, and the cosines of the vectors there to all names, (n, K); 0 where there is none."""
+    """Yield positions in `rows`, (n,), and the cosines of their vectors to all names, (n, K); 0 where there is none."""
     directions = F.normalize(names, dim=1)
-    for places in np.array_split(np.arange(len(rows)), -(-len(rows) * len(names) // BLOCK_CELLS) or 1):
-        some = torch.from_numpy(rows[places])
-        yield places, F.normalize(vectors.inputs[modality][some], dim=1) @ directions.T
+    for positions in np.array_split(np.arange(len(rows)), -(-len(rows) * len(names) // BLOCK_CELLS) or 1):
+        row_indices = torch.from_numpy(rows[positions])
+        yield positions, F.normalize(vectors.inputs[modality][row_indices], dim=1) @ directions.T
 
 
 def in_words(controls: Mapping[str, Mapping[str, float]], encoders: Mapping[str, str]) -> str:
@@ -65,7 +65,7 @@ def in_words(controls: Mapping[str, Mapping[str, float]], encoders: Mapping[str,
     """
     scored = {name: controls[name + NAMES] for name in encoders if name + NAMES in controls}
     shown = [
-        f"{100 * one['accuracy']:.1f} % of the test rows right by {name} (macro-F1 {100 * one['macro_f1']:.1f})"
-        for name, one in scored.items()
+        f"{100 * card['accuracy']:.1f} % of the test rows right by {name} (macro-F1 {100 * card['macro_f1']:.1f})"
+        for name, card in scored.items()
     ]
     return f"Class names alone, with no label: {', '.join(shown)}." if shown else ""

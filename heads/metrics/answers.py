@@ -41,12 +41,11 @@ class Answers:
 
     @classmethod
     def gathered(cls, n_rows: int, blocks: Iterable[tuple[np.ndarray, Answers]]) -> Answers:
-        """Return the answers to n rows from those to some at a time, which stand in some places."""
-        kinds = (np.int64, np.float32, np.float32, np.int32)
-        whole = cls(*(np.empty(n_rows, kind) for kind in kinds))
-        for places, block in blocks:
+        """Return the answers to n rows from blocks of them, each with the positions that it has among the n."""
+        whole = cls(*(np.empty(n_rows, dtype) for dtype in (np.int64, np.float32, np.float32, np.int32)))
+        for positions, block in blocks:
             for name, numbers in vars(block).items():
-                getattr(whole, name)[places] = numbers
+                getattr(whole, name)[positions] = numbers
         return whole
 
     def take(self, rows: np.ndarray) -> Answers:

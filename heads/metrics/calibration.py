@@ -68,5 +68,5 @@ def measure_reliability(confidences: np.ndarray, is_right: np.ndarray) -> Reliab
     bins = np.minimum((confidences * N_BINS).astype(np.int64), N_BINS - 1)
     counts = np.bincount(bins, minlength=N_BINS)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(bins, weights=own, minlength=N_BINS) / counts for own in (confidences, is_right)]
+        means = [np.bincount(bins, weights=values, minlength=N_BINS) / counts for values in (confidences, is_right)]
     return Reliability(counts, *means)

@@ -1,4 +1,4 @@
-"""Which classes a head takes for which."""
+"""Confusions: which classes a head takes for which."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ def count_confusions(targets: np.ndarray, predictions: np.ndarray, classes: list
     n_classes = len(classes)
     wrong = targets != predictions
     numbers, counts = np.unique(targets[wrong] * n_classes + predictions[wrong], return_counts=True)  # (P,)
-    kinds = np.stack(np.divmod(numbers, n_classes))  # (2, P), truth and answer
+    pairs = np.stack(np.divmod(numbers, n_classes))  # (2, P), truth and answer
     support = np.bincount(targets, minlength=n_classes)
     shown = np.arange(n_classes)
     if n_classes > MOST_CLASSES:
-        n_parts = np.bincount(kinds.ravel(), weights=np.tile(counts, 2), minlength=n_classes)
-        shown = np.argsort(-n_parts, kind="stable")[:MOST_CLASSES]
-        shown = shown[n_parts[shown] > 0]
-    place = np.full(n_classes, -1)
-    place[shown] = np.arange(len(shown))
+        n_mistakes = np.bincount(pairs.ravel(), weights=np.tile(counts, 2), minlength=n_classes)
+        shown = np.argsort(-n_mistakes, kind="stable")[:MOST_CLASSES]
+        shown = shown[n_mistakes[shown] > 0]
+    shown_position = np.full(n_classes, -1)
+    shown_position[shown] = np.arange(len(shown))
     matrix = np.zeros((len(shown), len(shown)), dtype=np.int64)
-    inside = (place[targets] >= 0) & (place[predictions] >= 0)
-    np.add.at(matrix, (place[targets[inside]], place[predictions[inside]]), 1)
+    is_shown = (shown_position[targets] >= 0) & (shown_position[predictions] >= 0)
+    np.add.at(matrix, (shown_position[targets[is_shown]], shown_position[predictions[is_shown]]), 1)
     order = np.argsort(-counts, kind="stable")[:MOST_PAIRS]
     return Confusions(
         classes=[classes[n] for n in shown],
         counts=matrix,
         pairs=[
             Pair(classes[truth], classes[answer], int(counts[n]), int(support[truth]))
-            for n, (truth, answer) in zip(order, kinds.T[order], strict=True)
+            for n, (truth, answer) in zip(order, pairs.T[order], strict=True)
         ],
         n_classes=n_classes,
         n_mistakes=int(wrong.sum()),

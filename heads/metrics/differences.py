@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-__all__ = ["Answer", "Difference", "compare", "interval"]
+__all__ = ["Answer", "Difference", "compare", "interval", "student_errors"]
 
 CONFIDENCE = 0.95
 
@@ -48,11 +48,11 @@ class Difference:
     def rows_to_decide(self, margin: float) -> float:
         """Return how many times the rows would decide an undecided difference, were it to stay as it is.
 
-        Intervals shrink with the root of the rows. One no wider than the margin to each side is asked for, and where
-        the difference lies between zero and the margin, one that would leave out the one or the other.
+        Intervals shrink with the root of the rows. Needed is one no wider than the margin to each side, and where the
+        difference lies between zero and the margin, one that would leave out either of them.
         """
-        wanted = min(margin, max(abs(self.value), margin - abs(self.value)))
-        return ((self.high - self.low) / 2 / wanted) ** 2
+        needed_half_width = min(margin, max(abs(self.value), margin - abs(self.value)))
+        return ((self.high - self.low) / 2 / needed_half_width) ** 2
 
     def __str__(self) -> str:
         low, high = max(self.low, -1.0), min(self.high, 1.0)  # of few rows they reach farther than two shares can
@@ -72,7 +72,7 @@ def compare(
     The chance that any of them is wrong is 5 %, and not that of each: all have as many standard errors to each side
     as the farthest of them is off in 95 % of the resamples (the maximum of studentised statistics, the single-step
     maxT of Westfall & Young, Resampling-Based Multiple Testing, 1993, section 2.3). Resamples of few groups vary too
-    little, so that their number is made that of Student's t; and as in `interval`, all are widened by the bias.
+    little, so that the number of errors is made that of Student's t; and as in `interval`, all are widened by the bias.
 
     Shape:
         scores: {head: (S,)}, as accuracy and macro-F1
@@ -83,8 +83,10 @@ def compare(
     values = np.stack([scores[head] - scores[single] for head in heads])  # (H, S)
     drawn = np.stack([resampled[head] - resampled[single] for head in heads], axis=1)  # (R, H, S)
     errors = drawn.std(axis=0, ddof=1)
-    off = np.abs(drawn - drawn.mean(axis=0)) / np.where(errors > 0, errors, 1)
-    half = _for_few(np.quantile(off.reshape(len(off), -1).max(axis=1), CONFIDENCE), n_groups) * errors
+    deviations = np.abs(drawn - drawn.mean(axis=0)) / np.where(errors > 0, errors, 1)
+    farthest = np.quantile(deviations.reshape(len(deviations), -1).max(axis=1), CONFIDENCE)
+    n_free = max(n_groups - 1, 1)
+    half = float(student_errors(farthest, n_free) * np.sqrt(1 + 1 / n_free)) * errors
     if n_groups == 1:
         half = np.ones_like(errors)  # there is nothing to draw from, and nothing known
     bias = values - drawn.mean(axis=0)
@@ -95,12 +97,15 @@ def compare(
     }
 
 
-def _for_few(n_errors: float, n_groups: int) -> float:
-    """Return how many of the bootstrap's standard errors are as sure as so many of endless groups."""
+def student_errors(n_errors: float, n_free: int) -> float:
+    """Return how many standard errors estimated with `n_free` degrees of freedom are as sure as `n_errors` exact ones.
+
+    >>> round(student_errors(1.96, 10), 2)
+    2.23
+    """
     from scipy.special import ndtr, stdtrit  # scipy.stats takes half a second to import
 
-    n_free = max(n_groups - 1, 1)
-    return float(stdtrit(n_free, ndtr(n_errors)) * np.sqrt(1 + 1 / n_free))
+    return float(stdtrit(max(n_free, 1), ndtr(n_errors)))
 
 
 def interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:

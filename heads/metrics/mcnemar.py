@@ -25,20 +25,20 @@ class McNemar:
     is_exact: bool  # else chi-square
 
 
-def mcnemar_test(targets: np.ndarray, predictions: np.ndarray, others: np.ndarray) -> McNemar:
+def mcnemar_test(targets: np.ndarray, predictions: np.ndarray, other_predictions: np.ndarray) -> McNemar:
     """Return the test of a head's predictions against another's (McNemar, Psychometrika 12, 1947).
 
     Below 25 discordant rows it is the exact two-sided binomial test, else chi-square with continuity correction.
 
     Shape:
-        targets, predictions, others: (n,) int64
+        targets, predictions, other_predictions: (n,) int64
 
     >>> mcnemar_test(np.zeros(4, int), np.array([0, 0, 0, 1]), np.array([1, 1, 1, 0]))
     McNemar(n_won=3, n_lost=1, p_value=0.625, is_exact=True)
     """
     from scipy.special import bdtr, chdtrc  # scipy.stats takes half a second to import
 
-    is_right, other_is_right = predictions == targets, others == targets
+    is_right, other_is_right = predictions == targets, other_predictions == targets
     n_won, n_lost = int((is_right & ~other_is_right).sum()), int((~is_right & other_is_right).sum())
     n_discordant = n_won + n_lost
     if n_discordant < FEW_ROWS:

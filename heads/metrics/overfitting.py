@@ -18,24 +18,24 @@ OVERFIT_RULE = (
 )
 
 
-def warn_of_overfit(name: str, found: Mapping[str, Any]) -> list[str]:
+def warn_of_overfit(name: str, card: Mapping[str, Any]) -> list[str]:
     """Return what speaks for overfitting in a head's scores and history (see `OVERFIT_RULE`); empty where nothing does.
 
-    `found` has the accuracies of ``train`` and ``validation``, the ``history`` and the ``best_epoch``, whose weights
+    The `card` has the accuracies of ``train`` and ``validation``, the ``history`` and the ``best_epoch``, whose weights
     are kept; a head that is fitted at once has no history.
     """
     warnings = []
-    train, validation = found["train"]["accuracy"], found["validation"]["accuracy"]
+    train, validation = card["train"]["accuracy"], card["validation"]["accuracy"]
     if train - validation > GAP:
         warnings.append(
             f"{name}: the accuracy on the training rows ({100 * train:.1f}) is {100 * (train - validation):.1f} points "
             f"above that on the validation rows ({100 * validation:.1f})."
         )
-    losses = [epoch["validation_loss"] for epoch in found["history"]]
+    losses = [epoch["validation_loss"] for epoch in card["history"]]
     if losses and losses[-1] - min(losses) > max(RISE * min(losses), LEAST_RISE):
         lowest = losses.index(min(losses)) + 1
         warnings.append(
             f"{name}: the validation loss rose from {min(losses):.3f} in epoch {lowest} to {losses[-1]:.3f} in epoch "
-            f"{len(losses)}; the weights kept are those of epoch {found['best_epoch']}."
+            f"{len(losses)}; the weights kept are those of epoch {card['best_epoch']}."
         )
     return warnings

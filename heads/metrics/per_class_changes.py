@@ -1,4 +1,4 @@
-"""Which classes a fusion predictions better than a single modality, and which worse."""
+"""Which classes a fusion predicts better than a single modality, and which worse."""
 
 from __future__ import annotations
 
@@ -36,30 +36,32 @@ class ClassTally:
     losses: list[ClassChange]
 
 
-def tally_classes(targets: np.ndarray, predictions: np.ndarray, others: np.ndarray, classes: list[str]) -> ClassTally:
+def tally_classes(
+    targets: np.ndarray, predictions: np.ndarray, other_predictions: np.ndarray, classes: list[str]
+) -> ClassTally:
     """Return in which classes a head has more rows right than another; classes without a row are in no count.
 
     Shape:
-        targets, predictions, others: (n,) int64
+        targets, predictions, other_predictions: (n,) int64
     """
-    is_right, other_is_right = predictions == targets, others == targets
+    is_right, other_is_right = predictions == targets, other_predictions == targets
 
     def counts(rows: np.ndarray) -> np.ndarray:
         return np.bincount(targets[rows], minlength=len(classes))  # (K,)
 
     support = np.bincount(targets, minlength=len(classes))
     won, lost = counts(is_right & ~other_is_right), counts(~is_right & other_is_right)
-    right, other_right = counts(is_right), counts(other_is_right)
+    n_right, other_n_right = counts(is_right), counts(other_is_right)
     net = won - lost
 
-    def changes(places: np.ndarray) -> list[ClassChange]:
+    def changes(class_order: np.ndarray) -> list[ClassChange]:
         return [
             ClassChange(
                 classes[n], int(support[n]), int(won[n]), int(lost[n]),
-                wilson_interval(int(right[n]), int(support[n])),
-                wilson_interval(int(other_right[n]), int(support[n])),
+                wilson_interval(int(n_right[n]), int(support[n])),
+                wilson_interval(int(other_n_right[n]), int(support[n])),
             )
-            for n in places[:N_SHOWN]
+            for n in class_order[:N_SHOWN]
         ]  # fmt: skip
 
     order = np.argsort(-net, kind="stable")

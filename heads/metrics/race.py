@@ -1,4 +1,4 @@
-"""Who is certainly behind in macro-F1: what rows and folds that were looked at say of those to come."""
+"""Which configurations are certainly behind in macro-F1, predicted from some of the folds for all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics.differences import Difference
+from heads.metrics.differences import Difference, student_errors
 
 __all__ = ["FoldScores", "Noise", "macro_f1_influences", "measure_noise", "predict_differences"]
 
@@ -55,8 +55,8 @@ def macro_f1_influences(targets: np.ndarray, predictions: np.ndarray, n_classes:
 def measure_noise(families: Sequence[Sequence[FoldScores]]) -> Noise:
     """Return how much scores vary between folds beyond their rows' share, from configurations on the same folds.
 
-    What a configuration's score of a fold is off the sum of the configuration's and the fold's means is noise (the
-    interaction of a two-way table); what the rows alone would make of it is taken away.
+    Noise is by how much a configuration's score of a fold is off the sum of the configuration's and the fold's means
+    (the interaction of a two-way table), less what the rows alone would make of it.
 
     Args:
         families: each the same configurations' scores on two folds or more.
@@ -67,40 +67,40 @@ def measure_noise(families: Sequence[Sequence[FoldScores]]) -> Noise:
         n_configurations, n_folds = scores.shape
         if n_configurations < 2 or n_folds < 2:
             continue
-        off = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
+        residuals = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
         free = (n_configurations - 1) * (n_folds - 1)
-        total, n_free = total + float((off**2).sum()), n_free + free
+        total, n_free = total + float((residuals**2).sum()), n_free + free
         for fold in folds:
-            apart = fold.influences - fold.influences.mean(0)
-            of_rows += float((apart**2).sum()) / (n_configurations - 1) * free / n_folds
+            centred = fold.influences - fold.influences.mean(0)
+            of_rows += float((centred**2).sum()) / (n_configurations - 1) * free / n_folds
     return Noise(max(0.0, (total - of_rows) / n_free), n_free) if n_free else Noise()
 
 
 def predict_differences(
     folds: Sequence[FoldScores], *, n_all: int, noise: Noise, risk: float, generator: np.random.Generator
 ) -> tuple[int, list[Difference]]:
-    """Return the place of the best over some folds, and what each one's difference to it may be over all `n_all`.
+    """Return the index of the best over some folds, and what each one's difference to it may be over all `n_all`.
 
     The chance that any of these ends above its interval's upper end is `risk` for all together: each has as many
     standard errors to its side as the farthest is off in all but that share of draws (the maximum of studentised
     Gaussian multipliers of rows; Chernozhukov, Chetverikov and Kato, Annals of Statistics 41, 2013), and as many more
     as Student's t has. The best of many is lucky, and the maximum allows for that (Gupta, Technometrics 7, 1965). The
-    folds to come are as uncertain as those that were, and the latter's share of the mean is known.
+    folds to come are as uncertain as those that were measured, and the latter's share of the mean is known.
     """
     scores = np.mean([fold.scores for fold in folds], axis=0)  # (C,)
     influences = np.mean([fold.influences for fold in folds], axis=0)  # (C, G): folds may share rows
     best, of_training = int(scores.argmax()), noise.variance / len(folds)
-    apart = influences - influences[best]
-    errors = np.sqrt((apart.astype(np.float64) ** 2).sum(1) + 2 * of_training)
+    to_best = influences - influences[best]
+    errors = np.sqrt((to_best.astype(np.float64) ** 2).sum(1) + 2 * of_training)
     trained = np.sqrt(of_training) * generator.standard_normal((len(scores), N_DRAWS), dtype=np.float32)
-    drawn = _products(apart, generator) + trained - trained[best]
-    others = errors > 0
-    others[best] = False
-    if not others.any():
-        return best, [Difference(*[float(own - scores[best])] * 3) for own in scores]
-    farthest = (drawn[others] / errors[others, None]).max(0)
-    n_free = min(noise.n_free, apart.shape[1] - 1)
-    half = _for_few(float(np.quantile(farthest, 1 - risk)), n_free) * errors * np.sqrt(1 - len(folds) / n_all)
+    drawn = _products(to_best, generator) + trained - trained[best]
+    is_uncertain = errors > 0
+    is_uncertain[best] = False
+    if not is_uncertain.any():
+        return best, [Difference(*[float(score - scores[best])] * 3) for score in scores]
+    farthest = (drawn[is_uncertain] / errors[is_uncertain, None]).max(0)
+    n_free = min(noise.n_free, to_best.shape[1] - 1)
+    half = student_errors(float(np.quantile(farthest, 1 - risk)), n_free) * errors * np.sqrt(1 - len(folds) / n_all)
     values = scores - scores[best]
     return best, [Difference(*map(float, ends)) for ends in zip(values, values - half, values + half, strict=True)]
 
@@ -113,14 +113,3 @@ def _products(influences: np.ndarray, generator: np.random.Generator) -> np.ndar
         block = influences[:, start : start + max(1, BLOCK_CELLS // N_DRAWS)]
         products += block.astype(np.float32) @ generator.standard_normal((block.shape[1], N_DRAWS), dtype=np.float32)
     return products
-
-
-def _for_few(n_errors: float, n_free: int) -> float:
-    """Return how many standard errors that are known by so many degrees of freedom are as sure as so many known ones.
-
-    >>> round(_for_few(1.96, 10), 2)
-    2.23
-    """
-    from scipy.special import ndtr, stdtrit  # scipy.stats takes half a second to import
-
-    return float(stdtrit(max(n_free, 1), ndtr(n_errors)))

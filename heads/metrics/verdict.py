@@ -15,7 +15,7 @@ from heads.metrics.score_drop import Drop
 
 __all__ = ["MARGIN", "Verdict", "judge", "together_in_words", "warn_of_control"]
 
-MARGIN = 0.02  # that a difference may have and not matter, where no other is told
+MARGIN = 0.02  # a difference within it does not matter; the default
 RULE_OF_THREE = 3  # what was seen in none of n rows may still happen in 3 / n of them (95 %)
 
 
@@ -85,8 +85,8 @@ class Verdict:
         """What each score says; rows without a difference say equal only where they are enough for the margin."""
         answers = {"accuracy": self.accuracy.answer(self.margin), "macro-F1": self.macro_f1.answer(self.margin)}
         return {
-            name: "undecided" if own == "equal" and self._n_seen[name] * self.margin <= RULE_OF_THREE else own
-            for name, own in answers.items()
+            name: "undecided" if answer == "equal" and self._n_seen[name] * self.margin <= RULE_OF_THREE else answer
+            for name, answer in answers.items()
         }
 
     @property
@@ -111,18 +111,18 @@ class Verdict:
     def words(self) -> str:
         """The verdict without its numbers."""
         answers, points = self._answers, self.margin_in_words
-        rest, adds = " and ".join(self.others), "adds" if len(self.others) == 1 else "add"
+        other_names, adds = " and ".join(self.others), "adds" if len(self.others) == 1 else "add"
         alone = f"{self.single} alone" if self.others else f"{self.single}'s own head"  # both see the same
         if self.outcome == "equal":
-            why = f"the {rest} {adds} less than {points} here" if self.others else f"they are within {points}"
+            why = f"the {other_names} {adds} less than {points} here" if self.others else f"they are within {points}"
             return f"{alone} is as good as {self.fusion}: {why}"
         signed = [name for name, answer in answers.items() if answer in ("better", "worse")]
         if not signed:
-            told = f"{self.n_rows:,} test rows cannot tell, about {self.rows_to_decide:,} would"
-            return f"{self.fusion} against {alone} is undecided: {told}"
-        first = answers[signed[0]]
-        words = f"{self.fusion} is {first} than {alone}"
-        if set(answers.values()) == {first}:
+            reason = f"{self.n_rows:,} test rows cannot tell, about {self.rows_to_decide:,} would"
+            return f"{self.fusion} against {alone} is undecided: {reason}"
+        outcome = answers[signed[0]]
+        words = f"{self.fusion} is {outcome} than {alone}"
+        if set(answers.values()) == {outcome}:
             is_small = self.accuracy.is_within(self.margin) and self.macro_f1.is_within(self.margin)
             return f"{words}, by less than {points}" if is_small else words
         (second,) = answers.keys() - {signed[0]}
@@ -179,14 +179,16 @@ def _even_groups(targets: np.ndarray, groups: np.ndarray) -> int:
 
 def together_in_words(n_fusions: int) -> str:
     """Return what the intervals of so many fusions hold for."""
-    what = f"all {n_fusions} fusions and both scores" if n_fusions > 1 else "both scores"
-    return f"The 95 % intervals hold for {what} together."
+    scope = f"all {n_fusions} fusions and both scores" if n_fusions > 1 else "both scores"
+    return f"The 95 % intervals hold for {scope} together."
 
 
 def warn_of_control(verdict: Verdict) -> str | None:
-    """Return a warning where a fusion, compared with a control in a single head's place, is not surely better."""
+    """Return a warning where a fusion is not surely better than a control, with which the verdict compares it."""
     signs = {verdict.accuracy.sign, verdict.macro_f1.sign}
     if 1 in signs:
         return None
-    what = {"worse": "is better than", "equal": "is as good as"}.get(verdict.outcome, "may be as good as")
-    return f"Careful: the control {verdict.single} {what} {verdict.fusion} (fusion minus control: {verdict.numbers})."
+    relation = {"worse": "is better than", "equal": "is as good as"}.get(verdict.outcome, "may be as good as")
+    return (
+        f"Careful: the control {verdict.single} {relation} {verdict.fusion} (fusion minus control: {verdict.numbers})."
+    )

@@ -1,6 +1,6 @@
 """Intermediate fusion: multi-head cross-attention between tokens of the modalities.
 
-Over a single key the softmax is 1 whatever is asked, and attention is no more than a linear map of the answer. So each
+Over a single key the softmax is 1 whatever the query, and attention is no more than a linear map of the value. So each
 vector is split into several tokens by learned projections, the cached token states stand beside them where there are
 any, and one key more stands for "nothing".
 """

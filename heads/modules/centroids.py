@@ -51,7 +51,7 @@ class Centroids(nn.Module):
 
 @dataclass(frozen=True)
 class CentroidsFit:
-    """The head, and the temperature that its validation rows asked for."""
+    """The head, and the temperature that its validation rows chose."""
 
     module: Centroids
     temperature: float
@@ -91,12 +91,12 @@ def fit_centroids(
     centroids.index_add_(0, targets[train], directions).div_(counts.where(counts > 0, 1)[:, None])
     module.get_buffer("shares").copy_(counts / counts.sum())
     is_seen = counts > 0
-    known = validation[is_seen[targets[validation]] & has_any[validation]]
-    if len(known):
-        places = is_seen.cumsum(0) - 1  # of the classes seen, among themselves
-        logits = module.logits(*take_rows(inputs, present, known))[:, is_seen]
-        weights = None if sample_weights is None else sample_weights[known]
-        module.get_buffer("temperature").fill_(fit_temperature(logits, places[targets[known]], weights))
+    validated = validation[is_seen[targets[validation]] & has_any[validation]]
+    if len(validated):
+        seen_positions = is_seen.cumsum(0) - 1  # of each class among those seen
+        logits = module.logits(*take_rows(inputs, present, validated))[:, is_seen]
+        weights = None if sample_weights is None else sample_weights[validated]
+        module.get_buffer("temperature").fill_(fit_temperature(logits, seen_positions[targets[validated]], weights))
     return CentroidsFit(module, float(module.get_buffer("temperature")))
 
 
@@ -107,4 +107,4 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    return fit_centroids(*rows.data, **rows.sides).module, {}
+    return fit_centroids(*rows.vectors_and_targets, **rows.sides).module, {}

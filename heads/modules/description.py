@@ -42,8 +42,8 @@ class HeadDescription:
         if name in self.dims:
             return self.single(name)
         kind = head_type(name)
-        one = replace(self, name=name, weights={}, absent="zeros" if kind.at_once else self.absent)
-        return one if kind.takes_tokens else replace(one, token_dims={}, n_positions={})
+        member = replace(self, name=name, weights={}, absent="zeros" if kind.at_once else self.absent)
+        return member if kind.takes_tokens else replace(member, token_dims={}, n_positions={})
 
     def to_dict(self) -> dict[str, object]:
         """Return the description in JSON's types."""
@@ -51,7 +51,7 @@ class HeadDescription:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What all heads that are trained by steps are told: how many classes, how wide, and how much is dropped.
+        """The arguments of all heads that are trained by steps: how many classes, how wide, and how much is dropped.
 
         Raises:
             HeadError: the dropout is no rate.

@@ -80,7 +80,7 @@ def fit_guard(
     names = [fusion, *guarded.singles]
     answers = torch.stack([log_probabilities[name] for name in names], dim=1)  # (n, 1 + M, K)
     labels, n_classes = targets.numpy(), answers.shape[2]
-    wanted = _macro_f1(log_probabilities[best], labels, n_classes)
+    single_macro_f1 = _macro_f1(log_probabilities[best], labels, n_classes)
     mixture = fit_mixture(
         {name: log_probabilities[name] for name in names},
         {**present, fusion: torch.ones_like(targets, dtype=torch.bool)},
@@ -89,7 +89,9 @@ def fit_guard(
         generator=generator,
         n_resamples=1,
     )
-    fusion_alone, best_alone = (torch.tensor([float(name == one) for name in names]) for one in (fusion, best))
+    fusion_alone, best_alone = (
+        torch.tensor([float(name == chosen_name) for name in names]) for chosen_name in (fusion, best)
+    )
     plain = {"temperatures": torch.ones(len(names)), "temperature": torch.tensor(1.0)}
     candidates: dict[str, dict[str, Tensor]] = {
         "mixture": {
@@ -102,13 +104,13 @@ def fit_guard(
         "single": {"weights": best_alone, "otherwise": fusion_alone, **plain},
         "single everywhere": {"weights": best_alone, "otherwise": best_alone, **plain},
     }
-    reached = {}
-    for what, buffers in candidates.items():
+    macro_f1s = {}
+    for outcome, buffers in candidates.items():
         guarded.set_buffers(buffers)
-        reached[what] = _macro_f1(guarded.average(answers, present), labels, n_classes)
-    chosen = max(("mixture", "fusion"), key=reached.__getitem__)
-    if reached[chosen] <= wanted:
-        chosen = "single" if reached["single"] >= wanted else "single everywhere"
+        macro_f1s[outcome] = _macro_f1(guarded.average(answers, present), labels, n_classes)
+    chosen = max(("mixture", "fusion"), key=macro_f1s.__getitem__)
+    if macro_f1s[chosen] <= single_macro_f1:
+        chosen = "single" if macro_f1s["single"] >= single_macro_f1 else "single everywhere"
     guarded.set_buffers(candidates[chosen])
     return chosen
 

@@ -58,7 +58,7 @@ class Late(Ensemble):
 
 
 def pool(answers: Tensor, mask: Tensor, weights: Tensor, temperatures: Tensor, temperature: Tensor) -> Tensor:
-    """Return the logarithm of each row's average over the modalities that it has; what stands elsewhere is not seen.
+    """Return the logarithm of each row's average over the modalities that it has; answers of others are ignored.
 
     Shape:
         answers: (B, M, K) log-probabilities
@@ -68,8 +68,8 @@ def pool(answers: Tensor, mask: Tensor, weights: Tensor, temperatures: Tensor, t
         output: (B, K) float64
     """
     shares = row_weights(weights, mask.double())
-    known = answers.double().where(shares[:, :, None] > 0, 0.0)  # NaN may stand where a modality is absent
-    return log_average(known, shares, temperatures, temperature)
+    finite_answers = answers.double().where(shares[:, :, None] > 0, 0.0)  # NaN may stand where a modality is absent
+    return log_average(finite_answers, shares, temperatures, temperature)
 
 
 def row_weights(weights: Tensor, mask: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def parse_weights(text: str | None, modalities: Sequence[str]) -> dict[str, floa
     names = sorted(modalities)
     if text is None:
         return {name: 1 / len(names) for name in names}
-    wish = f"--weights: expected one non-negative number per modality ({', '.join(names)}), not all zero"
+    expected = f"--weights: expected one non-negative number per modality ({', '.join(names)}), not all zero"
     parts = [part.strip() for part in text.split(",")]
     try:
         if all("=" in part for part in parts):
@@ -126,13 +126,13 @@ def parse_weights(text: str | None, modalities: Sequence[str]) -> dict[str, floa
         else:
             pairs = list(zip(names, map(float, parts), strict=True))
     except ValueError as error:
-        raise SettingError(f"{wish}, got {len(parts)}: {text}.") from error
+        raise SettingError(f"{expected}, got {len(parts)}: {text}.") from error
     numbers = dict(pairs)
     if sorted(name for name, _ in pairs) != names:
-        raise SettingError(f"{wish}, got {text}.")
+        raise SettingError(f"{expected}, got {text}.")
     total = sum(numbers.values())
     if not math.isfinite(total) or min(numbers.values()) < 0 or total == 0:
-        raise SettingError(f"{wish}, got {text}.")
+        raise SettingError(f"{expected}, got {text}.")
     return {name: numbers[name] / total for name in names}
 
 

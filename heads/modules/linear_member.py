@@ -26,7 +26,7 @@ from heads.modules.parts.scalings import of_one_length
 __all__ = ["LinearMember", "MemberFit", "fit_member"]
 
 STRENGTHS = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)  # scikit-learn's C
-ROUGH, FINE = 1e-3, 1e-4  # gradients of the mean loss at which a solver stops: while it is chosen, and at last
+ROUGH, FINE = 1e-3, 1e-4  # the mean loss's gradient at which a solver stops: in the search, and for the final fit
 MOST_STEPS = 500
 
 
@@ -49,7 +49,7 @@ class LinearMember(nn.Module):
 
 @dataclass(frozen=True)
 class MemberFit:
-    """The head, what was chosen for it, and what its likes answered out of fold.
+    """The head, what was chosen for it, and what heads fitted in the same way answered out of fold.
 
     Shape:
         held: a tensor a fold, (n_held, K) logits
@@ -72,25 +72,29 @@ def fit_member(rows: RowsToFit, modality: str, folds: Sequence[InnerFold]) -> Me
     weight a class.
     """
     vectors, present = rows.inputs[modality], rows.present[modality]
-    own = [InnerFold(one.learned[present[one.learned]], one.held[present[one.held]]) for one in folds]
-    choices = [_choose(of_one_length(vectors) if wish else vectors, rows, own) for wish in (False, True)]
+    present_folds = [InnerFold(fold.learned[present[fold.learned]], fold.held[present[fold.held]]) for fold in folds]
+    choices = [
+        _choose(of_one_length(vectors) if is_scaled else vectors, rows, present_folds) for is_scaled in (False, True)
+    ]
     best = min(choices, key=lambda choice: choice.log_loss)
-    of_length = best is choices[1]
+    is_best_scaled = best is choices[1]
     with drawing_apart():
         module = LinearMember(vectors.shape[1], rows.n_classes).eval().requires_grad_(False)
-    module.get_buffer("of_one_length").fill_(of_length)
-    scaled = of_one_length(vectors) if of_length else vectors
+    module.get_buffer("of_one_length").fill_(is_best_scaled)
+    scaled = of_one_length(vectors) if is_best_scaled else vectors
     learned = rows.train[present[rows.train]]
-    every = [_fitted(_model(FINE, best.strength), scaled, rows, learned), *best.layers]
+    all_layers = [_fitted(_model(FINE, best.strength), scaled, rows, learned), *best.layers]
     weight, log_loss = best.weight, best.log_loss
     if (names := rows.class_names.get(modality)) is not None:
-        of_layer, of_names, log_loss = _fit_names(names, scaled, rows, own, best, learned=learned)
-        every = [(of_layer * weights + of_names * names, of_layer * biases) for weights, biases in every]
+        layer_weight, names_weight, log_loss = _fit_names(names, scaled, rows, present_folds, best, learned=learned)
+        all_layers = [
+            (layer_weight * weights + names_weight * names, layer_weight * biases) for weights, biases in all_layers
+        ]
         weight = 1.0
-    layer, *layers = every
+    layer, *layers = all_layers
     module.layer.load_state_dict(dict(zip(("weight", "bias"), layer, strict=True)))
-    held = [F.linear(scaled[fold.held], *one) for fold, one in zip(folds, layers, strict=True)]
-    return MemberFit(module, of_length, best.strength, 1 / weight, log_loss, held)
+    held = [F.linear(scaled[fold.held], *layer) for fold, layer in zip(folds, layers, strict=True)]
+    return MemberFit(module, is_best_scaled, best.strength, 1 / weight, log_loss, held)
 
 
 @dataclass(frozen=True)
@@ -106,30 +110,34 @@ def _choose(vectors: Tensor, rows: RowsToFit, folds: Sequence[InnerFold]) -> _Ch
 
     Where nothing is held out it is the usual one.
     """
-    held, seen, known = _asked(rows, folds)
+    held, seen_classes, is_seen = _held_out_rows(rows, folds)
     targets = rows.targets[held]
     models = [_model(ROUGH, USUAL_STRENGTH) for _ in folds]
 
     def choice_of(strength: float) -> _Choice:
         layers = [
-            _fitted(model.set_params(C=strength), vectors, rows, one.learned)
-            for model, one in zip(models, folds, strict=True)
+            _fitted(model.set_params(C=strength), vectors, rows, fold.learned)
+            for model, fold in zip(models, folds, strict=True)
         ]
-        answers = [F.linear(vectors[one.held], *layer) for one, layer in zip(folds, layers, strict=True)]
-        logits = torch.cat(answers or [vectors.new_zeros(0, rows.n_classes)])[known, None]
-        (weight,), loss = fit_pool(logits, targets[known], seen=seen[known], row_weights=rows.row_weights[held[known]])
+        answers = [F.linear(vectors[fold.held], *layer) for fold, layer in zip(folds, layers, strict=True)]
+        logits = torch.cat(answers or [vectors.new_zeros(0, rows.n_classes)])[is_seen, None]
+        (weight,), loss = fit_pool(
+            logits, targets[is_seen], seen_classes=seen_classes[is_seen], row_weights=rows.row_weights[held[is_seen]]
+        )
         return _Choice(strength, float(weight), loss, layers)
 
-    strengths = STRENGTHS if known.any() else (USUAL_STRENGTH,)
-    found = search_strengths(choice_of, strengths, loss_of=lambda choice: choice.log_loss)
-    return min((choice for _, choice in found), key=lambda choice: choice.log_loss)
+    strengths = STRENGTHS if is_seen.any() else (USUAL_STRENGTH,)
+    choices = search_strengths(choice_of, strengths, loss_of=lambda choice: choice.log_loss)
+    return min((choice for _, choice in choices), key=lambda choice: choice.log_loss)
 
 
-def _asked(rows: RowsToFit, folds: Sequence[InnerFold]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the rows held out, (n,), the classes that each one's fold has learned, (n, K), and whether its own is."""
-    held = torch.cat([one.held for one in folds] or [rows.train[:0]])
-    seen = torch.cat([one.seen(rows) for one in folds] or [torch.ones(0, rows.n_classes, dtype=torch.bool)])
-    return held, seen, seen.gather(1, rows.targets[held][:, None])[:, 0]
+def _held_out_rows(rows: RowsToFit, folds: Sequence[InnerFold]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rows held out, (n,), the classes that each one's fold has seen, (n, K), and whether its own is one."""
+    held = torch.cat([fold.held for fold in folds] or [rows.train[:0]])
+    seen_classes = torch.cat(
+        [fold.seen_classes(rows) for fold in folds] or [torch.ones(0, rows.n_classes, dtype=torch.bool)]
+    )
+    return held, seen_classes, seen_classes.gather(1, rows.targets[held][:, None])[:, 0]
 
 
 def _fit_names(
@@ -140,19 +148,21 @@ def _fit_names(
     They are those of least log loss on the rows held out. Where there are none the layer counts once, and the names as
     much as suits the rows learned, from which they have learned nothing.
     """
-    held, seen, known = _asked(rows, folds)
-    if known.any():
-        answers = [F.linear(vectors[one.held], *layer) for one, layer in zip(folds, choice.layers, strict=True)]
-        logits = torch.stack([torch.cat(answers), vectors[held] @ names.T], dim=1)[known]  # (n, 2, K)
-        mine = held[known]
-        pool = fit_pool(logits, rows.targets[mine], seen=seen[known], row_weights=rows.row_weights[mine])
+    held, seen_classes, is_seen = _held_out_rows(rows, folds)
+    if is_seen.any():
+        answers = [F.linear(vectors[fold.held], *layer) for fold, layer in zip(folds, choice.layers, strict=True)]
+        logits = torch.stack([torch.cat(answers), vectors[held] @ names.T], dim=1)[is_seen]  # (n, 2, K)
+        seen_rows = held[is_seen]
+        pool = fit_pool(
+            logits, rows.targets[seen_rows], seen_classes=seen_classes[is_seen], row_weights=rows.row_weights[seen_rows]
+        )
         return float(pool.weights[0]), float(pool.weights[1]), pool.log_loss
     if not len(learned):
         return 1.0, 0.0, math.inf
     counts = torch.bincount(rows.targets[learned], minlength=rows.n_classes)
     logits = (vectors[learned] @ names.T)[:, None]  # (n, 1, K)
-    seen = (counts > 0).expand(len(learned), -1)
-    pool = fit_pool(logits, rows.targets[learned], seen=seen, row_weights=rows.row_weights[learned])
+    seen_classes = (counts > 0).expand(len(learned), -1)
+    pool = fit_pool(logits, rows.targets[learned], seen_classes=seen_classes, row_weights=rows.row_weights[learned])
     return 1.0, float(pool.weights[0]), math.inf
 
 
@@ -166,9 +176,9 @@ def _model(tolerance: float, strength: float) -> Any:
 def _fitted(model: Any, vectors: Tensor, rows: RowsToFit, learned: Tensor) -> tuple[Tensor, Tensor]:
     """Return weights (K, D) and intercepts (K,) fitted to some rows; of classes that are not among these they are 0."""
     labels = rows.targets[learned]
-    seen = torch.bincount(labels, minlength=rows.n_classes) > 0
-    if seen.sum() < 2:  # so few have the modality
+    seen_classes = torch.bincount(labels, minlength=rows.n_classes) > 0
+    if seen_classes.sum() < 2:  # so few have the modality
         return vectors.new_zeros(rows.n_classes, vectors.shape[1]), vectors.new_zeros(rows.n_classes)
     fit_converged(model, vectors[learned].numpy(), labels.numpy(), rows.row_weights[learned].numpy())
-    weights, biases = layer_of(model, seen, vectors.dtype)
-    return weights, biases.where(seen, 0.0)
+    weights, biases = layer_of(model, seen_classes, vectors.dtype)
+    return weights, biases.where(seen_classes, 0.0)

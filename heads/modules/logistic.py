@@ -17,7 +17,7 @@ from heads.modules.fitting.one_by_one import drawing_apart
 from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
 from heads.modules.fitting.sklearn_fit import fit_converged
 from heads.modules.fitting.strength_search import search_strengths
-from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
+from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, find_seen_classes
 from heads.modules.parts.standardiser import concatenate
 
 __all__ = ["STRENGTHS", "Logistic", "LogisticFit", "build", "fit", "fit_logistic", "layer_of"]
@@ -105,7 +105,7 @@ def fit_logistic(
     strengths = sorted(float(strength) for strength in strengths)
     if not strengths or not all(0 < strength < float("inf") for strength in strengths):
         raise SettingError(f"Expected one strength or more, positive and finite, got {strengths}.")
-    seen = classes_seen(targets[train], n_classes=n_classes).cpu()
+    seen_classes = find_seen_classes(targets[train], n_classes=n_classes).cpu()
     with drawing_apart():  # a layer draws from the generator that another thread may have seeded for a head
         module = Logistic({name: inputs[name].shape[1] for name in inputs}, n_classes=n_classes).eval()
 
@@ -114,13 +114,13 @@ def fit_logistic(
     )
     labels, validation_labels = (targets[rows].cpu().numpy() for rows in (train, validation))
     weights, validation_weights = (
-        None if given is None else given[rows].cpu().numpy()
-        for given, rows in ((row_weights, train), (sample_weights, validation))
+        None if weights_of_all is None else weights_of_all[rows].cpu().numpy()
+        for weights_of_all, rows in ((row_weights, train), (sample_weights, validation))
     )
 
     def attempt(model: LogisticRegression, strength: float) -> _Tried:
         is_done = fit_converged(model.set_params(C=strength), vectors.numpy(), labels, weights)
-        layer = layer_of(model, seen, vectors.dtype)
+        layer = layer_of(model, seen_classes, vectors.dtype)
         probabilities = nn.functional.linear(validation_vectors, *layer).softmax(1).numpy()
         macro_f1 = scores(validation_labels, probabilities.argmax(1), n_classes, validation_weights)["macro_f1"]
         loss = log_loss(probabilities, validation_labels, validation_weights)
@@ -146,23 +146,23 @@ class _Tried(NamedTuple):
 def _tolerance(vectors: Tensor, labels: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the entry of a gradient at which a solver stops, for vectors (n, D), their classes and weights (n,)."""
     classes = torch.from_numpy(labels)
-    often = torch.ones(len(classes)) if weights is None else torch.from_numpy(weights)
-    often = (often / often.sum()).to(vectors.dtype)
-    shares = torch.bincount(classes, often).to(vectors.dtype)  # (K,)
-    weighted = vectors * often[:, None]
+    row_shares = torch.ones(len(classes)) if weights is None else torch.from_numpy(weights)
+    row_shares = (row_shares / row_shares.sum()).to(vectors.dtype)
+    shares = torch.bincount(classes, row_shares).to(vectors.dtype)  # (K,)
+    weighted = vectors * row_shares[:, None]
     sums = vectors.new_zeros(len(shares), vectors.shape[1]).index_add_(0, classes, weighted)
     gradient = sums - shares[:, None] * weighted.sum(0)  # where each row's answer is the classes' shares
     return min(max(TOLERANCE * float(gradient.abs().max()), LEAST_TOLERANCE), MOST_TOLERANCE)
 
 
-def layer_of(model: Any, seen: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return a fitted model's weights (K, D) and intercepts (K,), of all classes, where `seen` (K,) are its own."""
+def layer_of(model: Any, seen_classes: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return a model's weights (K, D) and intercepts (K,) of all classes, fitted to the `seen_classes`, (K,) bool."""
     coefficients, intercepts = (torch.from_numpy(fitted).to(dtype) for fitted in (model.coef_, model.intercept_))
     if len(coefficients) == 1:  # of two classes it has the difference alone
         coefficients, intercepts = (torch.cat([-second, second]) / 2 for second in (coefficients, intercepts))
-    weights = coefficients.new_zeros(len(seen), coefficients.shape[1])
-    biases = intercepts.new_full((len(seen),), LEAST_LOG_PROBABILITY)
-    weights[seen], biases[seen] = coefficients, intercepts
+    weights = coefficients.new_zeros(len(seen_classes), coefficients.shape[1])
+    biases = intercepts.new_full((len(seen_classes),), LEAST_LOG_PROBABILITY)
+    weights[seen_classes], biases[seen_classes] = coefficients, intercepts
     return weights, biases
 
 
@@ -173,4 +173,4 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
-    return fit_logistic(*rows.data, **rows.sides, row_weights=rows.row_weights).module, {}
+    return fit_logistic(*rows.vectors_and_targets, **rows.sides, row_weights=rows.row_weights).module, {}

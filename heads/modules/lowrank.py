@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +54,8 @@ class LowRank(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         zeroed = zero_absent({name: inputs[name] for name in self.modalities}, present)
-        first, *others = (self.factors[name](vectors) for name, vectors in zeroed.items())  # (*stack, B, R H) each
-        for other in others:
-            first = first * other
-        fused = first.unflatten(-1, (self.rank, -1)).sum(-2)  # (*stack, B, H)
+        projections = [self.factors[name](vectors) for name, vectors in zeroed.items()]  # (*stack, B, R H) each
+        fused = reduce(torch.mul, projections).unflatten(-1, (self.rank, -1)).sum(-2)  # (*stack, B, H)
         return self.classifier(self.dropout(torch.relu(self.norm(fused))))
 
 

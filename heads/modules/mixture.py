@@ -79,8 +79,8 @@ def fit_mixture(
     the weights are fitted anew to each resample, from where they are, with the members' temperatures left as they are.
     Without resamples there are no intervals.
 
-    Some rows no member explains: their labels are wrong, or all members are. The best that can be said of them are the
-    classes' shares, and a member that says just that, for it knows nothing, would be given a weight for it. So the
+    Some rows no member explains: their labels are wrong, or all members are. The best answer to them are the
+    classes' shares, and a member that answers just that, for it knows nothing, would be given a weight for it. So the
     shares stand by as one more member while the weights are fitted, and are left out afterwards; a member has to be
     better than they are. Where none is, these rows say nothing of the weights: all are equal, and may be anything.
 
@@ -100,10 +100,10 @@ def fit_mixture(
     mask, targets, groups = mask[has_any].double(), targets[has_any], groups[has_any]
     logits = torch.stack([log_probabilities[name][has_any].double() for name in modalities], dim=1)
     logits = logits.where(mask[:, :, None] > 0, 0.0)  # (n, M, K)
-    alone = [
+    single_temperatures = [
         fit_temperature(logits[rows, m], targets[rows]) if rows.any() else 1.0 for m, rows in enumerate(mask.bool().T)
     ]
-    problem = _Problem(logits, mask, targets, alone=alone)
+    problem = _Problem(logits, mask, targets, alone=single_temperatures)
     del logits
     log_weights, log_temperatures = torch.from_numpy(_minimum(problem.jointly, problem.start)).to(mask).chunk(2)
     weights, temperatures = log_weights[:-1].softmax(0), log_temperatures[:-1].exp()
@@ -111,8 +111,8 @@ def fit_mixture(
         weights = torch.full_like(weights, 1 / len(modalities))
         intervals = [(0.0, 1.0)] * len(modalities)
     else:
-        drawn = _drawn(groups.cpu().numpy(), n_resamples, generator)
-        intervals = _intervals(problem, log_weights, log_temperatures, drawn) if n_resamples else []
+        resamples = _drawn(groups.cpu().numpy(), n_resamples, generator)
+        intervals = _intervals(problem, log_weights, log_temperatures, resamples) if n_resamples else []
     del problem  # it holds a copy of all logits, and `mix` makes others
     mixture = Mixture(
         weights=dict(zip(modalities, weights.tolist(), strict=True)),
@@ -178,8 +178,8 @@ class _Problem:
 
     def likelihoods(self, log_temperatures: Tensor) -> Tensor:
         """Return the likelihoods up to a factor a row, 0 where a member is absent, (n, M + 1)."""
-        every = torch.cat([self.log_likelihoods(log_temperatures, rows) for rows in self.blocks])
-        log_likelihoods = every.masked_fill(self.mask == 0, -torch.inf)
+        unmasked = torch.cat([self.log_likelihoods(log_temperatures, rows) for rows in self.blocks])
+        log_likelihoods = unmasked.masked_fill(self.mask == 0, -torch.inf)
         return (log_likelihoods - log_likelihoods.amax(1, keepdim=True)).exp()
 
 
@@ -208,13 +208,13 @@ class _Resample:
 
 
 def _intervals(
-    problem: _Problem, log_weights: Tensor, log_temperatures: Tensor, drawn: Iterator[np.ndarray]
+    problem: _Problem, log_weights: Tensor, log_temperatures: Tensor, resamples: Iterator[np.ndarray]
 ) -> list[tuple[float, float]]:
     """Return what holds each member's weight in 95 % of the resamples, whose rows' shares are (n,)."""
     likelihoods, mask = problem.likelihoods(log_temperatures).cpu().numpy(), problem.mask.cpu().numpy()
     start = (log_weights - log_weights.amax()).clamp_min(FIRST_LOG_SHARE)  # who weighs nothing may do so again, or not
     weights = []
-    for shares in drawn:
+    for shares in resamples:
         rows = shares.nonzero()[0]
         resample = _Resample(likelihoods[rows], mask[rows], shares[rows], problem.charge)
         weights.append(_softmax(_minimum(resample, start)[:-1]))

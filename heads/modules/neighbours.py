@@ -18,9 +18,9 @@ from heads.modules.parts.directions import Directions
 
 __all__ = ["Neighbours", "NeighboursFit", "build", "fit", "fit_neighbours"]
 
-STORED_AT_ONCE, ASKED_AT_ONCE = 16_384, 1_024  # rows: similarities are computed in blocks of so many
+STORED_AT_ONCE, QUERIES_AT_ONCE = 16_384, 1_024  # rows: similarities are computed in blocks of so many
 MOST_COPIES, MOST_STORED = 100, 100_000  # of each row and in all: as few rows may count more
-SHARE_OF_SHARES = 0.01  # of the answer is the classes' shares, so that no vote at all is no certainty
+SHARE_OF_SHARES = 0.01  # of the classes' shares in the answer, so that a class without a vote is never ruled out
 
 
 class Neighbours(nn.Module):
@@ -28,7 +28,7 @@ class Neighbours(nn.Module):
 
     A neighbour's voice is the softmax of its cosine similarity over a temperature. A row that has nothing gets the
     classes' shares of the training rows. Directions are stored in half precision, which moves a similarity by some
-    1e-5. Memory is bounded, however many rows are stored or asked for.
+    1e-5. Memory is bounded, however many rows are stored or answered.
 
     Shape:
         inputs: {modality: (B, D_modality)} float32, standardised
@@ -56,20 +56,19 @@ class Neighbours(nn.Module):
         """Return the similarities and targets of the nearest stored rows, the nearest first, (B, k) each."""
         best = directions.new_full((directions.shape[0], 0), 0.0)
         targets = torch.zeros_like(best, dtype=torch.int64)
-        for stored, stored_codes in zip(
+        for stored, stored_targets in zip(
             self.get_buffer("stored").split(STORED_AT_ONCE),
             self.get_buffer("stored_codes").split(STORED_AT_ONCE),
             strict=True,
         ):
             keys = stored.to(directions.dtype)
             blocks = []
-            for asked, their_best, their_codes in zip(
-                *(_blocks(every) for every in (directions, best, targets)), strict=True
-            ):
-                here, places = (asked @ keys.T).topk(min(n_neighbours, len(keys)), dim=1)
-                either, their = torch.cat([their_best, here], 1), torch.cat([their_codes, stored_codes[places]], 1)
-                values, places = either.topk(min(n_neighbours, either.shape[1]), dim=1)
-                blocks.append((values, their.gather(1, places)))
+            for queries, old_best, old_targets in zip(*map(_blocks, (directions, best, targets)), strict=True):
+                new_best, positions = (queries @ keys.T).topk(min(n_neighbours, len(keys)), dim=1)
+                both = torch.cat([old_best, new_best], 1)
+                both_targets = torch.cat([old_targets, stored_targets[positions]], 1)
+                values, positions = both.topk(min(n_neighbours, both.shape[1]), dim=1)
+                blocks.append((values, both_targets.gather(1, positions)))
             best, targets = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         return best, targets
 
@@ -91,7 +90,7 @@ class Neighbours(nn.Module):
 
 def _blocks(rows: Tensor) -> Sequence[Tensor]:
     """Return rows in blocks that bound memory; as one in an exported graph, which takes any number of them."""
-    return [rows] if is_exporting() else rows.split(ASKED_AT_ONCE)
+    return [rows] if is_exporting() else rows.split(QUERIES_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -202,5 +201,5 @@ def build(description: HeadDescription, *, stack: tuple[int, ...]) -> nn.Module:
 
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and how many rows it stores (`heads.head_types`)."""
-    module = fit_neighbours(*rows.data, **rows.sides).module
+    module = fit_neighbours(*rows.vectors_and_targets, **rows.sides).module
     return module, {"n_stored": len(module.get_buffer("stored"))}

@@ -87,8 +87,8 @@ def plugin_sha256(name: str) -> str:
 
 
 @contextmanager
-def blame(name: str, wish: str) -> Iterator[None]:
-    """Raise what the code of a user's own class raises as an error that names it, and says what it must do.
+def blame(name: str, requirement: str) -> Iterator[None]:
+    """Turn what the code of a user's own class raises into an error that names it, and says what it must do.
 
     Raises:
         HeadError: something was raised.
@@ -99,7 +99,7 @@ def blame(name: str, wish: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise HeadError(
-            f"Expected {name} to {wish}, but it raised {shown_error(error)}. Look at it with heads-check {name}."
+            f"Expected {name} to {requirement}, but it raised {shown_error(error)}. Look at it with heads-check {name}."
         ) from error
 
 

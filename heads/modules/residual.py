@@ -67,30 +67,30 @@ class ResidualFit:
 
 
 @dataclass(frozen=True)
-class _Held:
-    """Rows that were held out and have all modalities, and what the stack said of them out of fold.
+class _HeldOutRows:
+    """Rows that were held out and have all modalities, and what the stack answered to them out of fold.
 
     Shape:
         rows: (n,) int64
         products: (n, P), rotated so that P is n at most
         rotation: (P, all products)
         offset: (n, K) logits
-        seen: (n, K) bool
+        seen_classes: (n, K) bool, those that the fold of the row had learned
     """
 
     rows: Tensor
     products: Tensor
     rotation: Tensor
     offset: Tensor
-    seen: Tensor
+    seen_classes: Tensor
 
 
 def fit_residual(rows: RowsToFit) -> ResidualFit:
     """Return the stack of the training rows, with a joint term where that gains.
 
-    What the stack's likes said of training rows that they did not learn from is a fixed offset, and the term is fitted
-    to the same rows. Its penalty is that of least log loss in folds of them, no group of copies on both sides: the
-    weakest that is still better than the one before, or none. A term must gain twice its standard error, or is zero.
+    The out-of-fold answers to training rows are a fixed offset, and the term is fitted to the same rows. Its penalty is
+    that of least log loss in folds of them, no group of copies on both sides: the weakest that is still better than the
+    one before, or none. A term must gain twice its standard error, or is zero.
 
     Raises:
         LabelError: the training rows are all of one class.
@@ -103,75 +103,83 @@ def fit_residual(rows: RowsToFit) -> ResidualFit:
     joint = module.joint
     for name in joint.modalities:
         components = joint.get_buffer(f"components_{name}")
-        known = rows.train[rows.present[name][rows.train]]
-        components.copy_(principal_components(rows.inputs[name][known], len(components)))
+        present_rows = rows.train[rows.present[name][rows.train]]
+        components.copy_(principal_components(rows.inputs[name][present_rows], len(components)))
     has_all = torch.stack([rows.present[name][stacked.held] for name in joint.modalities]).all(0)
     if not has_all.any():
         return ResidualFit(module, math.inf, stacked)
-    held = _held(rows, joint, stacked, has_all)
+    held = _hold_out(rows, joint, stacked, has_all)
     penalty, added = _choose(rows, held)
     if math.isfinite(penalty):
         weights = _fitted(rows, held, torch.arange(len(held.rows)), penalty) @ held.rotation
         joint.layer.weight.copy_(weights)
         pooled = stacked.pooled.clone()
         pooled[has_all] += added
-        temperature = last_temperature(module.untempered, rows, stacked.held, pooled, stacked.seen)
+        temperature = last_temperature(module.untempered, rows, stacked.held, pooled, stacked.seen_classes)
         module.get_buffer("temperature").copy_(temperature)
     return ResidualFit(module, penalty, stacked)
 
 
-def _held(rows: RowsToFit, joint: JointTerm, stacked: StackFit, has_all: Tensor) -> _Held:
-    mine = stacked.held[has_all]
-    products = joint.products(*take_rows(rows.inputs, rows.present, mine))
+def _hold_out(rows: RowsToFit, joint: JointTerm, stacked: StackFit, has_all: Tensor) -> _HeldOutRows:
+    held_rows = stacked.held[has_all]
+    products = joint.products(*take_rows(rows.inputs, rows.present, held_rows))
     rotation = torch.eye(products.shape[1])
-    if len(mine) < products.shape[1]:  # a squared penalty knows no rotations, and the rows span fewer dimensions
+    if len(held_rows) < products.shape[1]:  # a squared penalty knows no rotations, and the rows span fewer dimensions
         rotation = torch.linalg.svd(products, full_matrices=False).Vh
-    return _Held(mine, products @ rotation.T, rotation, stacked.pooled[has_all], stacked.seen[has_all])
+    return _HeldOutRows(
+        held_rows, products @ rotation.T, rotation, stacked.pooled[has_all], stacked.seen_classes[has_all]
+    )
 
 
-def _choose(rows: RowsToFit, held: _Held) -> tuple[float, Tensor]:
-    """Return the penalty, infinite where no term surely gains, and what the term's likes add out of fold, (n, K)."""
+def _choose(rows: RowsToFit, held: _HeldOutRows) -> tuple[float, Tensor]:
+    """Return the penalty, infinite where no term surely gains, and what terms fitted in folds add, (n, K)."""
     folds = inner_folds(replace(rows, train=held.rows), most_rows=None)
-    places = torch.full_like(rows.targets, -1)
-    places[held.rows] = torch.arange(len(held.rows))
+    position_of_row = torch.full_like(rows.targets, -1)
+    position_of_row[held.rows] = torch.arange(len(held.rows))
     before = _losses(rows, held, torch.zeros_like(held.offset))
     best, best_gain, best_added = math.inf, 0.0, torch.zeros_like(held.offset)
-    last = 0.0
+    last_gain = 0.0
     for penalty in PENALTIES:
         added = torch.zeros_like(held.offset)
         for fold in folds:
-            asked = places[fold.held]
-            added[asked] = held.products[asked] @ _fitted(rows, held, places[fold.learned], penalty).T
-        gain, error = _mean(before - _losses(rows, held, added), rows.groups[held.rows])
+            held_positions = position_of_row[fold.held]
+            added[held_positions] = (
+                held.products[held_positions] @ _fitted(rows, held, position_of_row[fold.learned], penalty).T
+            )
+        gain, error = _mean_and_error(before - _losses(rows, held, added), rows.groups[held.rows])
         if gain > best_gain and gain > SURE * error:
             best, best_gain, best_added = penalty, gain, added
-        if gain < last:
+        if gain < last_gain:
             break
-        last = gain
+        last_gain = gain
     return best, best_added
 
 
-def _fitted(rows: RowsToFit, held: _Held, places: Tensor, penalty: float) -> Tensor:
+def _fitted(rows: RowsToFit, held: _HeldOutRows, positions: Tensor, penalty: float) -> Tensor:
     """Return the term's weights, fitted to some of the rows held out, (K, P)."""
-    mine = held.rows[places]
+    fitted_rows = held.rows[positions]
     return fit_offset(
-        held.products[places], held.offset[places], rows.targets[mine], seen=held.seen[places],
-        row_weights=rows.row_weights[mine], penalty=penalty,
-    )  # fmt: skip
+        held.products[positions],
+        held.offset[positions],
+        rows.targets[fitted_rows],
+        seen_classes=held.seen_classes[positions],
+        row_weights=rows.row_weights[fitted_rows],
+        penalty=penalty,
+    )
 
 
-def _losses(rows: RowsToFit, held: _Held, added: Tensor) -> Tensor:
+def _losses(rows: RowsToFit, held: _HeldOutRows, added: Tensor) -> Tensor:
     """Return each row's share of the log loss, times the number of rows, (n,) float64."""
-    logits = (held.offset + added).double().masked_fill(~held.seen, -torch.inf)
+    logits = (held.offset + added).double().masked_fill(~held.seen_classes, -torch.inf)
     weights = rows.row_weights[held.rows].double()
     return F.cross_entropy(logits, rows.targets[held.rows], reduction="none") * weights / weights.mean()
 
 
-def _mean(values: Tensor, groups: Tensor) -> tuple[float, float]:
+def _mean_and_error(values: Tensor, groups: Tensor) -> tuple[float, float]:
     """Return the mean of values and its standard error; groups are drawn whole."""
     mean = values.mean()
-    places = groups.unique(return_inverse=True)[1]
-    sums = torch.zeros(int(places.max()) + 1, dtype=values.dtype).index_add_(0, places, values - mean)
+    group_numbers = groups.unique(return_inverse=True)[1]
+    sums = torch.zeros(int(group_numbers.max()) + 1, dtype=values.dtype).index_add_(0, group_numbers, values - mean)
     return float(mean), float(sums.square().sum().sqrt() / len(values))
 
 

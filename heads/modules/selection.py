@@ -85,13 +85,13 @@ def select(
     hits = torch.stack([log_probabilities[name][rows].gather(1, targets[:, None])[:, 0] for name in names], dim=1)
     picks = pick_members(hits.double().exp(), mask.double(), is_single=is_single, row_weights=row_weights)
     weights = torch.bincount(picks, minlength=len(names)).double() / len(picks)
-    kept = torch.nonzero(is_single | (weights > 0))[:, 0]
-    ones = torch.ones(len(kept), dtype=torch.float64)
-    answers = torch.stack([log_probabilities[names[place]][rows] for place in kept.tolist()], dim=1)
-    averages = pool(answers, mask[:, kept], weights[kept], ones, torch.ones((), dtype=torch.float64))
-    seen = torch.ones_like(averages, dtype=torch.bool)
-    (weight,), _ = fit_pool(averages[:, None], targets, seen=seen, row_weights=row_weights)
-    return {names[place]: float(weights[place]) for place in kept.tolist()}, float(1 / weight)
+    kept_members = torch.nonzero(is_single | (weights > 0))[:, 0]
+    ones = torch.ones(len(kept_members), dtype=torch.float64)
+    answers = torch.stack([log_probabilities[names[member]][rows] for member in kept_members.tolist()], dim=1)
+    averages = pool(answers, mask[:, kept_members], weights[kept_members], ones, torch.ones((), dtype=torch.float64))
+    all_seen = torch.ones_like(averages, dtype=torch.bool)
+    (weight,), _ = fit_pool(averages[:, None], targets, seen_classes=all_seen, row_weights=row_weights)
+    return {names[member]: float(weights[member]) for member in kept_members.tolist()}, float(1 / weight)
 
 
 def pick_members(chances: Tensor, mask: Tensor, *, is_single: Tensor, row_weights: Tensor) -> Tensor:
@@ -112,13 +112,13 @@ def pick_members(chances: Tensor, mask: Tensor, *, is_single: Tensor, row_weight
     picks: list[int] = []
     losses: list[float] = []
     for _ in range(N_PICKS):
-        with_each = counts + torch.eye(n_members, dtype=torch.float64)  # (M, M)
-        shares = with_each[:, None] * mask
+        counts_with_each = counts + torch.eye(n_members, dtype=torch.float64)  # (M, M)
+        shares = counts_with_each[:, None] * mask
         shares = torch.where(shares.sum(2, keepdim=True) > 0, shares, otherwise)
         averages = (shares * chances).sum(2) / shares.sum(2)
-        of_each = -averages.clamp_min(torch.finfo(torch.float64).tiny).log() @ row_weights / row_weights.sum()
-        losses.append(float(of_each.min()))
-        picks.append(int(of_each.argmin()))
+        losses_with_each = -averages.clamp_min(torch.finfo(torch.float64).tiny).log() @ row_weights / row_weights.sum()
+        losses.append(float(losses_with_each.min()))
+        picks.append(int(losses_with_each.argmin()))
         counts[picks[-1]] += 1
     return torch.tensor(picks[: losses.index(min(losses)) + 1])
 

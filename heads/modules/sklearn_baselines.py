@@ -14,7 +14,7 @@ from heads.errors import HeadError, SettingError
 from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
 from heads.modules.fitting.sklearn_fit import fit_converged
 from heads.modules.fitting.temperature import fit_temperature
-from heads.modules.fitting.unseen_classes import classes_seen, spread_over_classes
+from heads.modules.fitting.unseen_classes import find_seen_classes, spread_over_classes
 from heads.modules.parts.standardiser import concatenate
 
 __all__ = ["BASELINES", "Baseline", "BaselineFit", "fit", "fit_baseline"]
@@ -33,11 +33,11 @@ class Baseline(nn.Module):
         output: (B, K) log-probabilities
     """
 
-    def __init__(self, dims: Mapping[str, int], model: Any, *, seen: Tensor, temperature: float = 1.0) -> None:
+    def __init__(self, dims: Mapping[str, int], model: Any, *, seen_classes: Tensor, temperature: float = 1.0) -> None:
         super().__init__()
         self.modalities = sorted(dims)
         self.model = model
-        self.seen = seen.cpu()  # (K,) bool
+        self.seen_classes = seen_classes.cpu()  # (K,) bool
         self.temperature = temperature
 
     def vectors(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> np.ndarray:
@@ -54,7 +54,7 @@ class Baseline(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         logits = self.logits(self.vectors(inputs, present)) / self.temperature
-        answers = spread_over_classes(logits.log_softmax(1), self.seen)
+        answers = spread_over_classes(logits.log_softmax(1), self.seen_classes)
         return answers.float().to(present[self.modalities[0]].device)
 
     def state_dict(self, *_arguments: object, **_options: object) -> NoReturn:
@@ -107,8 +107,10 @@ def fit_baseline(
         SettingError: there is no baseline of this name.
         LabelError: the training rows are all of one class.
     """
-    seen = classes_seen(targets[train], n_classes=n_classes)
-    module = Baseline({key: inputs[key].shape[1] for key in inputs}, _model(name, seed), seen=seen).eval()
+    seen_classes = find_seen_classes(targets[train], n_classes=n_classes)
+    module = Baseline(
+        {key: inputs[key].shape[1] for key in inputs}, _model(name, seed), seen_classes=seen_classes
+    ).eval()
 
     def vectors_of(rows: Tensor) -> np.ndarray:
         return module.vectors(*take_rows(inputs, present, rows))
@@ -116,12 +118,12 @@ def fit_baseline(
     labels = targets[train].cpu().numpy()
     weights = None if row_weights is None else row_weights[train].double().cpu().numpy()
     converged = fit_converged(module.model, vectors_of(train), labels, weights)
-    known = validation[seen[targets[validation]]]
-    if not hasattr(module.model, "predict_proba") and len(known):
-        places = seen.cumsum(0) - 1  # of the classes seen, among themselves
-        known_weights = None if sample_weights is None else sample_weights[known].cpu()
-        logits, labels_of_known = module.logits(vectors_of(known)), places[targets[known]].cpu()
-        module.temperature = fit_temperature(logits, labels_of_known, known_weights)
+    validated = validation[seen_classes[targets[validation]]]
+    if not hasattr(module.model, "predict_proba") and len(validated):
+        seen_positions = seen_classes.cumsum(0) - 1  # of the classes seen, among themselves
+        validated_weights = None if sample_weights is None else sample_weights[validated].cpu()
+        logits, validated_labels = module.logits(vectors_of(validated)), seen_positions[targets[validated]].cpu()
+        module.temperature = fit_temperature(logits, validated_labels, validated_weights)
     return BaselineFit(module, converged, module.temperature)
 
 
@@ -145,4 +147,6 @@ def _model(name: str, seed: int) -> Any:
 def fit(rows: RowsToFit) -> tuple[nn.Module, dict[str, int]]:
     """Return the head fitted, and nothing else that its description must say (`heads.head_types`)."""
     seed = rows.seed % 2**32  # scikit-learn takes no larger one
-    return fit_baseline(rows.name, *rows.data, **rows.sides, row_weights=rows.row_weights, seed=seed).module, {}
+    return fit_baseline(
+        rows.name, *rows.vectors_and_targets, **rows.sides, row_weights=rows.row_weights, seed=seed
+    ).module, {}

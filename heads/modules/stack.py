@@ -13,7 +13,7 @@ from heads.modules.fitting.log_linear_pool import fit_pool
 from heads.modules.fitting.one_by_one import drawing_apart
 from heads.modules.fitting.out_of_fold import HELD_ROWS, inner_folds
 from heads.modules.fitting.rows_to_fit import RowsToFit, take_rows
-from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, classes_seen
+from heads.modules.fitting.unseen_classes import LEAST_LOG_PROBABILITY, find_seen_classes
 from heads.modules.late import row_weights
 from heads.modules.linear_member import LinearMember, fit_member
 from heads.modules.parts.standardiser import zero_absent
@@ -47,8 +47,8 @@ class Stack(nn.Module):
 
     def logits(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Return each member's logits, (B, M, K)."""
-        known = zero_absent({name: inputs[name] for name in self.modalities}, present)
-        return torch.stack([self.members[name](known[name]) for name in self.modalities], dim=1)
+        vectors = zero_absent({name: inputs[name] for name in self.modalities}, present)
+        return torch.stack([self.members[name](vectors[name]) for name in self.modalities], dim=1)
 
     def pool(self, logits: Tensor, present: Mapping[str, Tensor]) -> Tensor:
         """Return the pooled logits, before the last temperature, of the members' (B, M, K), (B, K)."""
@@ -72,13 +72,13 @@ class Stack(nn.Module):
 
 @dataclass(frozen=True)
 class StackFit:
-    """The head, what was chosen for each member, and what the head's likes answered out of fold.
+    """The head, what was chosen for each member, and what heads fitted in the same way answered out of fold.
 
     Shape:
         held: (n,) int64, the rows that were held out
         members: (n, M, K) logits of the members
         pooled: (n, K) logits, before the last temperature
-        seen: (n, K) bool, the classes that the fold of the row had learned
+        seen_classes: (n, K) bool, the classes that the fold of the row had learned
     """
 
     module: Stack
@@ -87,7 +87,7 @@ class StackFit:
     held: Tensor
     members: Tensor
     pooled: Tensor
-    seen: Tensor
+    seen_classes: Tensor
 
 
 def fit_stack(rows: RowsToFit, *, most_held: int | None = HELD_ROWS) -> StackFit:
@@ -100,16 +100,16 @@ def fit_stack(rows: RowsToFit, *, most_held: int | None = HELD_ROWS) -> StackFit
         LabelError: the training rows are all of one class.
     """
     rows = rows.on_cpu()
-    is_seen = classes_seen(rows.targets[rows.train], n_classes=rows.n_classes)
+    is_seen = find_seen_classes(rows.targets[rows.train], n_classes=rows.n_classes)
     with drawing_apart():
         module = Stack(rows.dims, n_classes=rows.n_classes).eval().requires_grad_(False)
     module.get_buffer("shifts").copy_(torch.where(is_seen, 0.0, LEAST_LOG_PROBABILITY))
     folds = inner_folds(rows, most_rows=most_held)
     fits = {name: fit_member(rows, name, folds) for name in module.modalities}
-    for name, one in fits.items():
-        module.members[name] = one.module
+    for name, member_fit in fits.items():
+        module.members[name] = member_fit.module
     held = torch.cat([fold.held for fold in folds] or [rows.train[:0]])
-    seen = torch.cat([fold.seen(rows) for fold in folds] or [is_seen[None][:0]])
+    seen_classes = torch.cat([fold.seen_classes(rows) for fold in folds] or [is_seen[None][:0]])
     nothing = torch.zeros(0, rows.n_classes)
     logits = torch.stack([torch.cat([nothing, *fits[name].held]) for name in module.modalities], dim=1)  # (n, M, K)
     present = {name: mask[held] for name, mask in rows.present.items()}
@@ -118,26 +118,26 @@ def fit_stack(rows: RowsToFit, *, most_held: int | None = HELD_ROWS) -> StackFit
     weights, _ = fit_pool(
         logits[whole] / temperatures[:, None],
         rows.targets[held[whole]],
-        seen=seen[whole],
+        seen_classes=seen_classes[whole],
         row_weights=rows.row_weights[held[whole]],
     )
     module.get_buffer("temperatures").copy_(temperatures)
     module.get_buffer("weights").copy_(weights)
     pooled = module.pool(logits, present)
-    module.get_buffer("temperature").copy_(last_temperature(module.untempered, rows, held, pooled, seen))
+    module.get_buffer("temperature").copy_(last_temperature(module.untempered, rows, held, pooled, seen_classes))
     return StackFit(
         module,
-        {name: one.strength for name, one in fits.items()},
-        {name: one.of_one_length for name, one in fits.items()},
+        {name: member_fit.strength for name, member_fit in fits.items()},
+        {name: member_fit.of_one_length for name, member_fit in fits.items()},
         held,
         logits,
         pooled,
-        seen,
+        seen_classes,
     )
 
 
 def last_temperature(
-    untempered: Callable[..., Tensor], rows: RowsToFit, held: Tensor, pooled: Tensor, seen: Tensor
+    untempered: Callable[..., Tensor], rows: RowsToFit, held: Tensor, pooled: Tensor, seen_classes: Tensor
 ) -> Tensor:
     """Return the temperature of the logits of rows held out, (n, K), and of the validation rows, together.
 
@@ -145,14 +145,14 @@ def last_temperature(
     here: the temperature says how sure the answers to rows as they come ought to be, as that of late fusion does.
     """
     is_seen = torch.bincount(rows.targets[rows.train], minlength=rows.n_classes) > 0
-    others = rows.validation[~torch.isin(rows.validation, rows.train) & is_seen[rows.targets[rows.validation]]]
-    logits = torch.cat([pooled, untempered(*take_rows(rows.inputs, rows.present, others))])
-    every = torch.cat([held, others])
+    validation_rows = rows.validation[~torch.isin(rows.validation, rows.train) & is_seen[rows.targets[rows.validation]]]
+    logits = torch.cat([pooled, untempered(*take_rows(rows.inputs, rows.present, validation_rows))])
+    all_rows = torch.cat([held, validation_rows])
     (weight,), _ = fit_pool(
         logits[:, None],
-        rows.targets[every],
-        seen=torch.cat([seen, is_seen.expand(len(others), -1)]),
-        row_weights=torch.ones(len(every)) if rows.sample_weights is None else rows.sample_weights[every],
+        rows.targets[all_rows],
+        seen_classes=torch.cat([seen_classes, is_seen.expand(len(validation_rows), -1)]),
+        row_weights=torch.ones(len(all_rows)) if rows.sample_weights is None else rows.sample_weights[all_rows],
     )
     return 1 / weight
 

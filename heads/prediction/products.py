@@ -122,7 +122,7 @@ class ProductEncoder:
             (present,) = vectors.present.values()
             for row, is_there in enumerate(present.tolist()):
                 statuses[row]["metadata"] = "ok" if is_there else "absent"
-        return Vectors.together(parts), statuses
+        return Vectors.merge(parts), statuses
 
     def _cell(self, product: Product, name: str) -> str:
         """Return a product's cell of a column; of the one column that texts are made of, its text."""

@@ -128,7 +128,7 @@ class Answerer:
         without: list[dict[str, tuple[str, float] | None]] = [{} for _ in asked]
         if pairs:
             taken = vectors.take(torch.tensor([place for place, _ in pairs]))
-            seen = taken.seen(
+            seen = taken.with_present(
                 {
                     name: taken.present[name] & torch.tensor([name != left_out for _, left_out in pairs])
                     for name in taken.dims

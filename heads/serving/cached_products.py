@@ -191,7 +191,7 @@ class CachedProducts:
             parts.append(metadata_vectors(cells, self._metadata))
             for status, is_there in zip(statuses, parts[-1].present[METADATA].tolist(), strict=True):
                 status[METADATA] = "ok" if is_there else "absent"
-        return Vectors.together(parts), statuses
+        return Vectors.merge(parts), statuses
 
     def title(self, row: int) -> str:
         """Return what a product is called: its text, shortened."""

@@ -56,22 +56,22 @@ class StackedAdamW:
         self._n_steps += 1
         n_steps = torch.full((), float(self._n_steps), device=self._averages[0].device)
         for span, rate, decay, (parameters, averages, squares) in self._runs:
-            first, *others = shares[span]
-            is_one = all(share == first for share in others)
-            before = [] if is_one else [tensor.clone() for tensor in parameters]
+            run_shares = shares[span]
+            are_equal = all(share == run_shares[0] for share in run_shares)
+            before = [] if are_equal else [tensor.clone() for tensor in parameters]
             grads_of_run = grads if len(self._runs) == 1 else [grad[span] for grad in grads]
             torch._fused_adamw_(
                 parameters, list(grads_of_run), averages, squares, [], [n_steps] * len(parameters),
                 amsgrad=False, maximize=False, beta1=BETA1, beta2=BETA2, eps=EPSILON,
-                lr=rate * first if is_one else rate, weight_decay=decay,
+                lr=rate * run_shares[0] if are_equal else rate, weight_decay=decay,
             )  # fmt: skip
-            if not is_one:
-                ways = to_device(torch.tensor([first, *others]), parameters[0].device)  # (J,)
+            if not are_equal:
+                fractions = to_device(torch.tensor(run_shares), parameters[0].device)  # (J,)
                 for tensor, start in zip(parameters, before, strict=True):
-                    tensor.copy_(start.lerp(tensor, ways.view(-1, *[1] * (tensor.ndim - 1))))
+                    tensor.copy_(start.lerp(tensor, fractions.view(-1, *[1] * (tensor.ndim - 1))))
 
-    def keep(self, places: Tensor, parameters: Sequence[Tensor]) -> None:
-        """Let the other heads go; `parameters` are the new tensors of those that stay."""
-        self._averages = [tensor[places] for tensor in self._averages]
-        self._squares = [tensor[places] for tensor in self._squares]
-        self._hold(parameters, [self._rates[place] for place in places.tolist()])
+    def keep(self, indices: Tensor, parameters: Sequence[Tensor]) -> None:
+        """Keep the heads of these indices, (n,) int64, and drop the others; `parameters` are their new tensors."""
+        self._averages = [tensor[indices] for tensor in self._averages]
+        self._squares = [tensor[indices] for tensor in self._squares]
+        self._hold(parameters, [self._rates[index] for index in indices.tolist()])

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     Shape:
         arguments: what heads take: inputs {modality: (J, B, D)}, present {modality: (J, B)}, and tokens if they look at
             such
-        targets: (J, B) int64, -1 where a place is padding
+        targets: (J, B) int64, -1 where a position is padding
         row_weights: (J, B) float32; None: 1 each
     """
 
@@ -43,16 +43,17 @@ def draw_epoch(members: Sequence[Member]) -> Iterator[Batch]:
             member.view(epoch.rows[steps], {name: numbers[steps] for name, numbers in epoch.versions.items()})
             for member, epoch in zip(members, epochs, strict=True)
         ]
-        kept = [epoch.kept[steps] for epoch in epochs if epoch.kept is not None]  # of all heads of a stack or of none
-        yield from _batches_of(members, views, torch.stack(kept) if kept else None)
+        # All heads of a stack drop modalities, or none does.
+        keep_masks = [epoch.keep_mask[steps] for epoch in epochs if epoch.keep_mask is not None]
+        yield from _batches_of(members, views, torch.stack(keep_masks) if keep_masks else None)
         del views  # before the next window is read
 
 
 def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
     """Yield all validation rows in blocks of one size, so that no head's numbers follow from the others'."""
-    n_places = max(sum(int(states.counts.max()) for states in _tokens_of(member).values()) for member in members)
-    most = max(validated_together(len(member.validation)) for member in members)  # a stack has one
-    n_together = rows_within(n_places, most=most)  # fewer where the tokens are many
+    n_positions = max(sum(int(states.counts.max()) for states in _tokens_of(member).values()) for member in members)
+    most_rows = max(validated_together(len(member.validation)) for member in members)  # a stack has one
+    n_together = rows_within(n_positions, most_rows=most_rows)  # fewer where the tokens are many
     for start in range(0, max(len(member.validation) for member in members), n_together):
         blocks = [member.validation[start : start + n_together] for member in members]
         views = []
@@ -65,11 +66,11 @@ def validation_blocks(members: Sequence[Member]) -> Iterator[Batch]:
         yield batch
 
 
-def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor | None) -> Iterator[Batch]:
+def _batches_of(members: Sequence[Member], views: Sequence[View], keep_mask: Tensor | None) -> Iterator[Batch]:
     """Yield the batches of views whose rows are (S, B); what is small is looked up for all S steps at once.
 
     Shape:
-        kept: (J, S, B, M) bool, the modalities that are not dropped
+        keep_mask: (J, S, B, M) bool, the modalities that are not dropped
     """
     names = sorted(members[0].job.description.dims)
     targets = torch.stack([view.targets[view.rows] for view in views])  # (J, S, B)
@@ -80,11 +81,11 @@ def _batches_of(members: Sequence[Member], views: Sequence[View], kept: Tensor |
         if member.row_weights is not None  # of all heads of a stack or of none
     ]
     row_weights = to_device(torch.stack(weights), targets.device) if weights else None
-    if kept is not None:
-        present = _without(present, to_device(kept, targets.device))
+    if keep_mask is not None:
+        present = _without(present, to_device(keep_mask, targets.device))
     for step in range(targets.shape[1]):
         inputs = {
-            name: _side_by_side([view.inputs[name] for view in views], [view.places[name][step] for view in views])
+            name: _side_by_side([view.inputs[name] for view in views], [view.vector_rows[name][step] for view in views])
             for name in names
         }
         arguments: list[Mapping] = [inputs, {name: mask[:, step] for name, mask in present.items()}]
@@ -98,22 +99,22 @@ def _side_by_side(tables: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
     """Return the rows of each table, (J, B, ...); neighbours of one table are taken at once."""
     if len(tables) == 1:
         return tables[0].index_select(0, rows[0])[None]
-    taken = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
+    gathered = tables[0].new_empty(len(rows), len(rows[0]), *tables[0].shape[1:])
     start = 0
     for _, run in groupby(tables, key=id):
         stop = start + len(list(run))
         rows_of_run = rows[start] if stop == start + 1 else torch.cat(list(rows[start:stop]))
-        torch.index_select(tables[start], 0, rows_of_run, out=taken[start:stop].flatten(0, 1))
+        torch.index_select(tables[start], 0, rows_of_run, out=gathered[start:stop].flatten(0, 1))
         start = stop
-    return taken
+    return gathered
 
 
-def _without(present: Mapping[str, Tensor], kept: Tensor) -> dict[str, Tensor]:
-    """Return who is there when modalities are taken from rows that have several, at least one staying."""
+def _without(present: Mapping[str, Tensor], keep_mask: Tensor) -> dict[str, Tensor]:
+    """Return the presence masks after modality dropout, in which a row that has modalities keeps at least one."""
     mask = torch.stack(list(present.values()), dim=-1)  # (J, S, B, M)
-    left = mask & kept
-    left = torch.where(left.any(-1, keepdim=True), left, mask)
-    return dict(zip(present, left.unbind(-1), strict=True))
+    remaining = mask & keep_mask
+    remaining = torch.where(remaining.any(-1, keepdim=True), remaining, mask)
+    return dict(zip(present, remaining.unbind(-1), strict=True))
 
 
 def _tokens_of(member: Member) -> dict[str, ProductTokens]:

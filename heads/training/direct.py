@@ -37,9 +37,7 @@ def check_in_memory(names: Iterable[str], *, on_disk: bool) -> None:
 
 
 def fit_direct(job: Job, *, device: torch.device) -> Fit:
-    """Return the fit of a head that is fitted at once; what it chooses, it chooses on the validation rows.
-
-    All is computed in float32.
+    """Return the fit of a head that is fitted at once, in float32; it makes its choices on the validation rows.
 
     Raises:
         HeadError: the vectors are on the disk.

@@ -23,19 +23,19 @@ __all__ = ["footprint"]
 META = torch.device("meta")
 KEPT_BYTES = 12  # a parameter: two moments, and its value in the best epoch
 MOVED_BYTES = 12  # a parameter: itself and both moments are there twice when heads leave the stack
-PLACE_BYTES = 16  # a row of the epoch: where it stands, and its class
+ROW_BYTES = 16  # of a row of the epoch: its position, and its class
 
 
 def footprint(job: Job, dtype: torch.dtype) -> int | None:
-    """Return how many bytes of a device one head takes that is trained by steps in `dtype`, its vectors left out.
+    """Return how many bytes of a device the training of one head takes in `dtype`, its vectors left out.
 
-    Its step and a block of its validation rows are computed on PyTorch's meta device, and what is there at a time is
-    counted. Of a class of the user's own that cannot be computed there it is not known, and None.
+    A step and a block of validation rows are computed on PyTorch's meta device, and the bytes that live at a time are
+    counted. None where a class of the user's own cannot be computed there.
     """
     like = torch.empty(0, dtype=dtype, device=META)
     batch_size = batch_size_of(job.n_epoch_rows, job.settings.batch_size)
     try:
-        with _Live() as live:
+        with _LiveBytes() as live:
             module, parameters = _on_meta(job)
             n_bytes = live.now
             _train(job, module, parameters, batch_size=batch_size, like=like)
@@ -45,8 +45,8 @@ def footprint(job: Job, dtype: torch.dtype) -> int | None:
     except Exception:  # noqa: BLE001 - of a class of the user's own; its training names what is wrong
         return None
     n_parameters = sum(tensor.numel() for tensor in parameters)
-    rows = min(job.n_epoch_rows, WINDOW_ROWS) * (PLACE_BYTES + len(job.description.dims))
-    return max(live.most, n_bytes + MOVED_BYTES * n_parameters) + KEPT_BYTES * n_parameters + rows
+    rows = min(job.n_epoch_rows, WINDOW_ROWS) * (ROW_BYTES + len(job.description.dims))
+    return max(live.peak, n_bytes + MOVED_BYTES * n_parameters) + KEPT_BYTES * n_parameters + rows
 
 
 def _on_meta(job: Job) -> tuple[Any, list[Tensor]]:
@@ -78,13 +78,13 @@ def _batch(job: Job, n_rows: int, like: Tensor) -> tuple[Mapping[str, Tensor], M
     return inputs, {name: like.new_ones(1, n_rows, dtype=torch.bool) for name in dims}
 
 
-class _Live(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):
     """While it is active, the bytes of all tensors that are made on the meta device: those there now, and the most."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.most = 0
-        self._known = weakref.WeakSet[Any]()
+        self.now = self.peak = 0
+        self._counted = weakref.WeakSet[Any]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         results = func(*args, **(kwargs or {}))
@@ -94,12 +94,12 @@ class _Live(TorchDispatchMode):
         return results
 
     def _add(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
+        if storage in self._counted:
             return
-        self._known.add(storage)
+        self._counted.add(storage)
         self.now += storage.nbytes()
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self._let_go, storage.nbytes())
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._subtract, storage.nbytes())
 
-    def _let_go(self, n_bytes: int) -> None:
+    def _subtract(self, n_bytes: int) -> None:
         self.now -= n_bytes

@@ -23,50 +23,52 @@ from heads.training.stack import Stack
 __all__ = ["descend"]
 
 FIGURES = ("train", "validation", "macro_f1")
-PLACE_SEED = 0x5EED  # of the places where batches take their dropout masks: the same in every training
+POSITION_SEED = 0x5EED  # of the positions where batches take their dropout masks: the same in every training
 
 
 def descend(
     jobs: Sequence[Job], sources: Sequence[Source], *, stop: threading.Event | None = None
 ) -> Iterator[tuple[int, Fit | HeadError]]:
-    """Train jobs of one shape together, and yield each one's place and its fit as soon as it has stopped.
+    """Train jobs of one shape together, and yield each one's index and its fit as soon as it has stopped.
 
     A head that stops leaves the stack. One whose loss is no number any more is an error instead of a fit. With `stop`
     set, what is unfinished after the epoch is given up.
     """
     device = sources[0].like.device
     stack = Stack([job.description for job in jobs], [job.settings.seed for job in jobs], device=device)
-    members = [Member(place, job, source) for place, (job, source) in enumerate(zip(jobs, sources, strict=True))]
+    members = [Member(index, job, source) for index, (job, source) in enumerate(zip(jobs, sources, strict=True))]
     optimiser = StackedAdamW(
         stack.parameters,
         learning_rates=[job.settings.learning_rate for job in jobs],
         weight_decays=[job.settings.weight_decay for job in jobs],
     )
-    places = np.random.default_rng(PLACE_SEED)
+    position_generator = np.random.default_rng(POSITION_SEED)
     while members and not (stop and stop.is_set()):
         started = time.monotonic()
-        measured = {"train": _one_epoch(stack, optimiser, members, places), **_validate(stack, members)}
+        measured = {"train": _one_epoch(stack, optimiser, members, position_generator), **_validate(stack, members)}
         figures = {name: tensor.tolist() for name, tensor in to_host(measured).items()}  # the only wait of an epoch
         share_s = (time.monotonic() - started) / len(members)
         tensors = stack.tensors
-        for place, member in enumerate(members):
-            state = {name: tensor[place] for name, tensor in tensors.items()}
-            member.note(*(figures[name][place] for name in FIGURES), state=state, share_s=share_s)
+        for index, member in enumerate(members):
+            state = {name: tensor[index] for name, tensor in tensors.items()}
+            member.note(*(figures[name][index] for name in FIGURES), state=state, share_s=share_s)
         for member in members:
             if member.error is not None:
-                yield member.place, member.error
+                yield member.job_index, member.error
             elif member.has_stopped:
-                yield member.place, member.fit()
-        going = [place for place, member in enumerate(members) if not (member.has_stopped or member.error)]
-        if len(going) < len(members):
-            members = [members[place] for place in going]
+                yield member.job_index, member.fit()
+        remaining = [index for index, member in enumerate(members) if not (member.has_stopped or member.error)]
+        if len(remaining) < len(members):
+            members = [members[index] for index in remaining]
             if members:
-                kept = to_device(torch.tensor(going), device)
-                stack.keep(kept)
-                optimiser.keep(kept, stack.parameters)
+                indices = to_device(torch.tensor(remaining), device)
+                stack.keep(indices)
+                optimiser.keep(indices, stack.parameters)
 
 
-def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], places: np.random.Generator) -> Tensor:
+def _one_epoch(
+    stack: Stack, optimiser: StackedAdamW, members: Sequence[Member], position_generator: np.random.Generator
+) -> Tensor:
     """Return each head's mean training loss, (J,)."""
     stack.module.train()
     like = members[0].source.like
@@ -83,9 +85,9 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
     totals, n_steps = torch.zeros(len(members), device=like.device), members[0].plan.n_steps
     shares = list(zip(*(member.shares_of_rate() for member in members), strict=True))  # a step: a number a head
     for batch, step_shares in zip(draw_epoch(members), shares, strict=True):
-        place = places.random()
+        position = position_generator.random()
         for layer in stack.dropouts:
-            layer.advance(place)
+            layer.advance(position)
         losses = _losses(stack.module(*batch.arguments), batch, weights, shifts)
         optimiser.step(stack.gradients(losses.sum()), step_shares)
         totals += losses.detach()
@@ -93,7 +95,7 @@ def _one_epoch(stack: Stack, optimiser: StackedAdamW, members: Sequence[Member],
 
 
 def _losses(logits: Tensor, batch: Batch, class_weights: Tensor | None, shifts: Tensor | None) -> Tensor:
-    """Return each head's mean cross-entropy, (J,), logits shifted and rows weighted where that is so."""
+    """Return each head's mean cross-entropy, (J,); shifts of the logits and weights of classes apply where given."""
     logits = logits.float() if shifts is None else logits.float() + shifts[:, None, :]
     losses = _row_losses(logits, batch.targets)
     losses = losses if class_weights is None else losses * class_weights.gather(1, batch.targets)
@@ -111,7 +113,9 @@ def _validate(stack: Stack, members: Sequence[Member]) -> dict[str, Tensor]:
     stack.module.eval()
     n_heads, n_classes = len(members), members[0].job.description.n_classes
     device = members[0].source.like.device
-    counts = torch.zeros(3, n_heads * (n_classes + 1), device=device)  # hits, labels, answers; the last one is padding
+    counts = torch.zeros(
+        3, n_heads * (n_classes + 1), device=device
+    )  # hits, labels, answers; the last class is padding
     totals, n_counted = torch.zeros(n_heads, device=device), torch.zeros(n_heads, device=device)
     offsets = torch.arange(n_heads, device=device)[:, None] * (n_classes + 1)
     for batch in validation_blocks(members):

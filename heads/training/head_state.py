@@ -28,17 +28,17 @@ class Epoch(NamedTuple):
 
     Shape:
         rows: (n_steps, B) int64
-        kept: (n_steps, B, M) bool, or None where none is dropped
+        keep_mask: (n_steps, B, M) bool, or None where none is dropped
         versions: {modality that has several views: (n_steps, B) int64}, as `Source.view` takes them
     """
 
     rows: Tensor
-    kept: Tensor | None
+    keep_mask: Tensor | None
     versions: Mapping[str, Tensor]
 
 
 class Member:
-    """What is a head's own, whatever stack it is in.
+    """The state of one head in training, which does not depend on the stack that it is in.
 
     Shape:
         train, validation: (n,) int64, rows of the task
@@ -46,8 +46,8 @@ class Member:
         row_weights: (N,) float32, of mean 1 over the training rows, of all rows of the task; None: 1 each
     """
 
-    def __init__(self, place: int, job: Job, source: Source) -> None:
-        self.place = place
+    def __init__(self, job_index: int, job: Job, source: Source) -> None:
+        self.job_index = job_index
         self.job = job
         self.task = job.task
         self.source = source
@@ -62,8 +62,9 @@ class Member:
         if (weights := job.task.sample_weights) is not None:
             self.row_weights = (weights / weights[self._train].mean()).float()
         self.class_weights = class_weights(counts, job.settings.class_weights)
-        times = job.settings.logit_adjustment
-        self.logit_shifts = (0.0 if times == AUTO else float(times)) * job.log_shares  # auto comes after the training
+        strength = job.settings.logit_adjustment
+        strength = 0.0 if strength == AUTO else float(strength)  # auto is fitted after the training
+        self.logit_shifts = strength * job.log_shares
         self.error: HeadError | None = None
         self._history: list[dict[str, float]] = []
         self._best = (-1.0, -math.inf)
@@ -81,15 +82,15 @@ class Member:
         n_steps, batch_size = self.plan.n_steps, self.plan.batch_size
         rows = rows[: n_steps * batch_size].unflatten(0, (n_steps, batch_size))
         n_modalities, rate = len(self.job.description.dims), self.job.settings.modality_dropout
-        kept = None
+        keep_mask = None
         if n_modalities > 1 and rate:
-            kept = torch.rand(*rows.shape, n_modalities, generator=self.generator) >= rate
+            keep_mask = torch.rand(*rows.shape, n_modalities, generator=self.generator) >= rate
         versions = {
             name: torch.randint(1 + len(views), rows.shape, generator=self.generator)
             for name, views in sorted(self.task.augmented.items())
             if name in self.job.description.dims
         }
-        return Epoch(rows, kept, versions)
+        return Epoch(rows, keep_mask, versions)
 
     def shares_of_rate(self) -> list[float]:
         """Return the share of the learning rate that the head takes at each step of the next epoch.
@@ -102,7 +103,7 @@ class Member:
     def note(
         self, train_loss: float, validation_loss: float, macro_f1: float, *, state: dict[str, Tensor], share_s: float
     ) -> None:
-        """Take what an epoch came to, and keep the head's state where it is the best so far."""
+        """Record the figures of an epoch, and keep the head's state where it is the best so far."""
         self._elapsed_s += share_s
         self._history.append(
             {"train_loss": train_loss, "validation_loss": validation_loss, "validation_macro_f1": macro_f1}

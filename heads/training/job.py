@@ -1,4 +1,4 @@
-"""What is trained, from what, and what comes of it: a job, its task, its fit."""
+"""What is trained, from what, and the result: a job, its task, its fit."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class Job:
     def class_counts(self) -> Tensor:
         """How many training rows each class has, (K,); where rows have weights, what these come to."""
         weights = self.task.sample_weights
-        own = None if weights is None else weights[torch.from_numpy(self.task.split.train)]
-        return torch.bincount(self.train_targets, own, minlength=self.description.n_classes)
+        train_weights = None if weights is None else weights[torch.from_numpy(self.task.split.train)]
+        return torch.bincount(self.train_targets, train_weights, minlength=self.description.n_classes)
 
     @property
     def log_shares(self) -> Tensor:

@@ -13,8 +13,8 @@ from heads.training.job import Task
 __all__ = ["DiskSource", "MemorySource", "Source", "View", "open_source"]
 
 READ_ROWS = 8192  # rows that are read from the disk at once
-NONE: Mapping[str, Tensor] = {}
-MADE_ROWS = 512  # rows that are standardised at once: they stay in the processor's cache until they are done
+NONE: Mapping[str, Tensor] = {}  # no modality of the rows has several views
+MADE_ROWS = 512  # rows that are standardised at once: they stay in the processor's cache meanwhile
 
 
 class View(NamedTuple):
@@ -25,7 +25,7 @@ class View(NamedTuple):
         present: {modality: (n,) bool}
         targets: (n,) int64
         rows: any shape, int64, positions among the n
-        places: {modality: the shape of rows}, where in its matrix a row's vector stands: further on, of other views
+        vector_rows: {modality: the shape of rows}, the row of its matrix with each vector; views follow the plain rows
         products: of the same shape, int64 and on the CPU, the task's rows themselves
     """
 
@@ -34,7 +34,7 @@ class View(NamedTuple):
     targets: Tensor
     rows: Tensor
     products: Tensor
-    places: Mapping[str, Tensor]
+    vector_rows: Mapping[str, Tensor]
 
 
 class Source(Protocol):
@@ -60,10 +60,10 @@ class MemorySource:
 
     def __init__(self, task: Task, like: Tensor) -> None:
         self.like = like
-        several = {name: (matrix, *task.augmented.get(name, ())) for name, matrix in task.inputs.items()}
-        self._views = {name: like.new_empty(len(views), *views[0].shape) for name, views in several.items()}
+        versions = {name: (matrix, *task.augmented.get(name, ())) for name, matrix in task.inputs.items()}
+        self._views = {name: like.new_empty(len(views), *views[0].shape) for name, views in versions.items()}
         self._inputs = {name: views[0] for name, views in self._views.items()}  # (N, D) each
-        self._every = {name: views.flatten(0, 1) for name, views in self._views.items()}  # (V * N, D) each
+        self._all_views = {name: views.flatten(0, 1) for name, views in self._views.items()}  # (V * N, D) each
         _make(task, task.inputs, task.present, into=self._inputs)
         for name, augmented in task.augmented.items():
             for number, matrix in enumerate(augmented, start=1):
@@ -72,40 +72,43 @@ class MemorySource:
         self._targets = to_device(task.targets, like.device)
 
     def view(self, rows: Tensor, modalities: Iterable[str], versions: Mapping[str, Tensor] = NONE) -> View:
-        """Return the rows; what holds them is all there is."""
+        """Return the rows; the matrices that hold them are those of all rows."""
         names, device = sorted(modalities), self.like.device
-        inputs = {name: (self._every if name in versions else self._inputs)[name] for name in names}
-        places = dict.fromkeys(names, at_hand := to_device(rows, device))
+        inputs = {name: (self._all_views if name in versions else self._inputs)[name] for name in names}
+        device_rows = to_device(rows, device)
+        vector_rows = dict.fromkeys(names, device_rows)
         for name, numbers in versions.items():
-            places[name] = to_device(rows + len(self._targets) * numbers, device)
+            vector_rows[name] = to_device(rows + len(self._targets) * numbers, device)
         present = {name: self._present[name] for name in names}
-        return View(inputs, present, self._targets, at_hand, rows.cpu(), places)
+        return View(inputs, present, self._targets, device_rows, rows.cpu(), vector_rows)
 
 
 class DiskSource:
-    """Rows that are read and standardised when they are asked for."""
+    """Rows that are read from the disk and standardised for each view."""
 
     def __init__(self, task: Task, like: Tensor) -> None:
         self.like = like
         self._task = task
 
     def view(self, rows: Tensor, modalities: Iterable[str], versions: Mapping[str, Tensor] = NONE) -> View:
-        """Return the rows; what holds them is made of them alone."""
+        """Return the rows; the matrices that hold them have these rows alone."""
         if versions:
             raise AssertionError("views are kept in memory")
         task, names = self._task, sorted(modalities)
-        distinct, places = rows.cpu().unique(return_inverse=True)
+        distinct, positions = rows.cpu().unique(return_inverse=True)
         inputs = {name: self.like.new_empty(len(distinct), task.inputs[name].shape[1]) for name in names}
         present = {name: task.present[name][distinct] for name in names}
         for start in range(0, len(distinct), READ_ROWS):
             block = slice(start, start + READ_ROWS)
             read = {name: task.inputs[name][distinct[block]] for name in names}
-            some_inputs, some_present = ({name: all_[name][block] for name in names} for all_ in (inputs, present))
-            _make(task, read, some_present, into=some_inputs)
+            block_inputs, block_present = (
+                {name: by_modality[name][block] for name in names} for by_modality in (inputs, present)
+            )
+            _make(task, read, block_present, into=block_inputs)
         device = self.like.device
         present = {name: to_device(mask, device) for name, mask in present.items()}
-        targets, places = to_device(task.targets[distinct], device), to_device(places, device)
-        return View(inputs, present, targets, places, rows.cpu(), dict.fromkeys(names, places))
+        targets, positions = to_device(task.targets[distinct], device), to_device(positions, device)
+        return View(inputs, present, targets, positions, rows.cpu(), dict.fromkeys(names, positions))
 
 
 def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor], *, into: Mapping[str, Tensor]) -> None:
@@ -113,8 +116,8 @@ def _make(task: Task, read: Mapping[str, Tensor], present: Mapping[str, Tensor],
     standardise = None if task.standardise is None else task.standardise.part(read)
     for start in range(0, len(next(iter(read.values()))), MADE_ROWS):
         block = slice(start, start + MADE_ROWS)
-        some = {name: vectors[block] for name, vectors in read.items()}
+        block_vectors = {name: vectors[block] for name, vectors in read.items()}
         if standardise is not None:
-            some = standardise(some, {name: present[name][block] for name in some})
-        for name, vectors in some.items():
+            block_vectors = standardise(block_vectors, {name: present[name][block] for name in block_vectors})
+        for name, vectors in block_vectors.items():
             into[name][block] = vectors

@@ -1,4 +1,4 @@
-"""The order in which an epoch sees its rows: every row once, or as many of each class as asked for."""
+"""The order in which an epoch sees its rows: every row once, or a set number of each class."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ VALIDATED_TOGETHER = 512  # rows of a head at most, so that memory is bounded
 LEAST_VALIDATED = 64  # fewer cost as much
 
 
-def batch_size_of(n_rows: int, most: int) -> int:
-    """Return how many rows a step takes: `most`, or a power of two such that an epoch has 16 steps.
+def batch_size_of(n_rows: int, most_rows: int) -> int:
+    """Return how many rows a step takes: `most_rows`, or a power of two such that an epoch has 16 steps.
 
     >>> [batch_size_of(n_rows, 256) for n_rows in (20, 700, 4096, 100_000)]
     [16, 32, 256, 256]
     """
-    wished = max(n_rows // STEPS_AN_EPOCH, LEAST_BATCH_SIZE)
-    return min(most, n_rows, wished if wished >= most else 1 << (wished.bit_length() - 1))
+    rows_a_step = max(n_rows // STEPS_AN_EPOCH, LEAST_BATCH_SIZE)
+    size = most_rows if rows_a_step >= most_rows else 1 << (rows_a_step.bit_length() - 1)
+    return min(size, n_rows)
 
 
 def validated_together(n_rows: int) -> int:

@@ -52,11 +52,11 @@ def fit_jobs(
     memory: int | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[tuple[int, Fit | HeadError]]:
-    """Yield each job's place and its fit, as they are done; one that failed yields its error.
+    """Yield each job's index and its fit, as they are done; one that failed yields its error.
 
     The same seed gives the same head, whichever jobs are fitted beside it, and however many `memory` bytes there are
-    for vectors. When the caller stops listening, training stops after the epoch. When it sets `stop`, too, and what is
-    done by then is still yielded; so it is before an exception, Ctrl-C's included, goes on.
+    for vectors. When the caller stops listening or sets `stop`, training stops after the epoch. With `stop`, the fits
+    that are done by then are still yielded; so they are before an exception, Ctrl-C's included, goes on.
 
     Raises:
         SettingError: the memory is too small for one head's vectors.
@@ -67,33 +67,36 @@ def fit_jobs(
     free = threading.Semaphore(MOST_WAITING)
     stop = stop or threading.Event()
 
-    def give(place: int, fitted: Fit | HeadError) -> None:
+    def give(index: int, fitted: Fit | HeadError) -> None:
         while not (stop.is_set() or free.acquire(timeout=POLL_S)):
             pass
-        results.put((place, fitted))
+        results.put((index, fitted))
 
-    def run(places: Sequence[int]) -> None:
+    def device_of(indices: Sequence[int]) -> torch.device:
+        return CPU if head_type(jobs[indices[0]].description.name).on_the_cpu else device
+
+    def run(indices: Sequence[int]) -> None:
         try:
             torch.set_num_threads(1)  # of this thread: a core a stack, so that nothing waits for the slowest core
-            stack = [jobs[place] for place in places]
+            stack = [jobs[index] for index in indices]
             if stack[0].is_direct:
-                give(places[0], _try_direct(stack[0], CPU if _is_the_cpus(stack[0]) else device))
+                give(indices[0], _try_direct(stack[0], device_of(indices)))
                 return
-            for place, fitted in _try_descend(stack, sources, stop):
-                give(places[place], fitted)
+            for index, fitted in _try_descend(stack, sources, stop):
+                give(indices[index], fitted)
         except BaseException as error:  # noqa: BLE001 - it is raised where the results are taken
             results.put(error)
 
     THREAD_COUNT.enter()
-    beside = [places for places in plan.stacks if device != CPU and _is_the_cpus(jobs[places[0]])]
-    n_beside = min(len(beside), max(1, count_cores() - plan.n_parallel))
-    n_threads = plan.n_parallel + n_beside
+    n_on_cores = sum(device_of(indices) != device for indices in plan.stacks)
+    n_cores = min(n_on_cores, max(1, count_cores() - plan.n_parallel))
+    n_threads = plan.n_parallel + n_cores
     torch.set_num_threads(max(1, torch.get_num_threads() - n_threads))  # who takes the fits shares the cores
     pool = ThreadPoolExecutor(plan.n_parallel, "stack")
-    cores = ThreadPoolExecutor(max(1, n_beside), "fit")  # beside a device, for which one thread is enough
+    core_pool = ThreadPoolExecutor(max(1, n_cores), "core")  # beside a device, for which one thread is enough
     try:
-        for places in plan.stacks:
-            (cores if places in beside else pool).submit(run, places)
+        for indices in plan.stacks:
+            (pool if device_of(indices) == device else core_pool).submit(run, indices)
         error: BaseException | None = None
         n_left = len(jobs)
         while n_left and error is None and not stop.is_set():
@@ -108,7 +111,7 @@ def fit_jobs(
                 n_left -= 1
                 yield result
         stop.set()
-        _end(pool, cores)
+        _end(pool, core_pool)
         while not results.empty():
             result = results.get()
             if not isinstance(result, BaseException):
@@ -117,13 +120,8 @@ def fit_jobs(
             raise error
     finally:
         stop.set()
-        _end(pool, cores)
+        _end(pool, core_pool)
         THREAD_COUNT.leave()
-
-
-def _is_the_cpus(job: Job) -> bool:
-    """Return whether a job computes on the CPU, wherever others are trained."""
-    return head_type(job.description.name).on_the_cpu
 
 
 def _end(*pools: ThreadPoolExecutor) -> None:
@@ -150,39 +148,39 @@ def _try_direct(job: Job, device: torch.device) -> Fit | HeadError:
 def _try_descend(
     jobs: Sequence[Job], sources: _Sources, stop: threading.Event
 ) -> Iterator[tuple[int, Fit | HeadError]]:
-    """Yield what `descend` does, and for each job that is not done the error of a class of the user's own.
+    """Yield what `descend` does, and an error for each job that is left unfinished.
 
-    Where memory runs out, those that are not done are trained in halves, from the start: with the same results.
+    Where memory runs out, unfinished jobs are trained in halves, from the start: with the same results.
     """
     waiting = [list(range(len(jobs)))]
     while waiting:
-        places = waiting.pop()
-        missing = list(places)
-        stack = [jobs[place] for place in places]
-        told: HeadError
+        indices = waiting.pop()
+        unfinished = list(indices)
+        stack = [jobs[index] for index in indices]
+        failure: HeadError
         try:
             for number, fitted in descend(stack, [sources.of(job.task) for job in stack], stop=stop):
-                missing.remove(places[number])
-                yield places[number], fitted
+                unfinished.remove(indices[number])
+                yield indices[number], fitted
             continue
         except (HeadError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error):
-                told = _too_large(jobs[missing[0]], sources.device, error)
+                failure = _too_large(jobs[unfinished[0]], sources.device, error)
             elif isinstance(error, HeadError):
-                told = error
+                failure = error
             else:
                 raise
-        if isinstance(told, HeadMemoryError):  # the error is let go by now: its frames held the tensors
+        if isinstance(failure, HeadMemoryError):  # the error is let go by now: its frames held the tensors
             give_memory_back(sources.device)
-            if len(missing) > 1:
-                half = (len(missing) + 1) // 2
-                waiting += [missing[half:], missing[:half]]
+            if len(unfinished) > 1:
+                half = (len(unfinished) + 1) // 2
+                waiting += [unfinished[half:], unfinished[:half]]
                 log.info(
                     "%d heads together do not fit into the memory of %s, so they are trained in halves.",
-                    len(missing), sources.device,
+                    len(unfinished), sources.device,
                 )  # fmt: skip
                 continue
-        yield from ((place, told) for place in missing)
+        yield from ((index, failure) for index in unfinished)
 
 
 def _too_large(job: Job, device: torch.device, error: Exception) -> HeadMemoryError:

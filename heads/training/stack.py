@@ -55,11 +55,11 @@ class Stack:
             return self.module.gradients(loss)
         return torch.autograd.grad(loss, self.parameters)
 
-    def keep(self, places: Tensor) -> None:
-        """Let the other heads go; the parameters are new ones then."""
+    def keep(self, indices: Tensor) -> None:
+        """Keep the heads of these indices, (n,) int64, and drop the others; the parameters are new tensors then."""
         if isinstance(self.module, OneByOne):
-            self.module.seeds = [self.module.seeds[place] for place in places.tolist()]
-        self._hold({name: tensor.detach()[places] for name, tensor in self.tensors.items()})
+            self.module.seeds = [self.module.seeds[index] for index in indices.tolist()]
+        self._hold({name: tensor.detach()[indices] for name, tensor in self.tensors.items()})
 
 
 def _stacked(heads: Sequence[nn.Module], device: torch.device) -> dict[str, Tensor]:

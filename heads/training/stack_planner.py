@@ -27,12 +27,12 @@ FREE_SHARE = 4
 BYTES_A_PARAMETER = 16  # itself, its gradient and two moments
 # What takes as long as a step by itself, however many heads it has, on a CPU (`tests/benchmarks/race.py --only steps`).
 HEADS_A_STEP, FLOPS_A_STEP = 15, 1.2e8
-FULL = 2  # times that long work the heads of a stack whose steps cost little by themselves
+FULL = 2  # the heads of a full stack work so many times as long as its steps take by themselves
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Places of jobs, stack by stack, the longest work first."""
+    """Indices of jobs, stack by stack, the longest work first."""
 
     stacks: list[list[int]]
     n_parallel: int  # stacks that are trained beside each other
@@ -49,7 +49,7 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
         SettingError: the memory is too small for one window.
     """
     n_parallel = count_parallel(like.device)
-    most = len(jobs)
+    most_heads = len(jobs)
     if memory is not None and (window := max(map(_window_bytes, jobs), default=0) * like.element_size()):
         n_windows = memory // window
         if not n_windows:
@@ -58,16 +58,17 @@ def plan_stacks(jobs: Sequence[Job], *, like: Tensor, memory: int | None = None)
                 f"{memory // 2**20}M."
             )
         n_parallel = min(n_parallel, n_windows)
-        most = n_windows // n_parallel
-    stacks, (alike, most_bytes) = [], _groups(jobs, like)
-    for places in alike:
-        job_bytes = _job_bytes(jobs[places[0]], like, n_alike=len(places), otherwise=most_bytes)
-        n_together = max(1, min(most, most_bytes // job_bytes))
-        n_each = math.ceil(len(places) / math.ceil(len(places) / n_together))
-        work = job_bytes * n_each * jobs[places[0]].n_epoch_rows * _n_uses(jobs[places[0]])
-        stacks += [(work, places[start : start + n_each]) for start in range(0, len(places), n_each)]
+        most_heads = n_windows // n_parallel
+    groups, most_bytes = _groups(jobs, like)
+    stacks = []
+    for indices in groups:
+        job_bytes = _job_bytes(jobs[indices[0]], like, n_alike=len(indices), otherwise=most_bytes)
+        n_together = max(1, min(most_heads, most_bytes // job_bytes))
+        n_each = math.ceil(len(indices) / math.ceil(len(indices) / n_together))
+        work = job_bytes * n_each * jobs[indices[0]].n_epoch_rows * _n_uses(jobs[indices[0]])
+        stacks += [(work, indices[start : start + n_each]) for start in range(0, len(indices), n_each)]
     stacks.sort(key=lambda stack: -stack[0])
-    return Plan([places for _, places in stacks], max(1, min(n_parallel, len(stacks))), like)
+    return Plan([indices for _, indices in stacks], max(1, min(n_parallel, len(stacks))), like)
 
 
 def rounds_at_once(jobs: Sequence[Job]) -> int:
@@ -91,22 +92,23 @@ def stack_bytes(device: torch.device, *, resident: int = 0) -> int:
 
 
 def _groups(jobs: Sequence[Job], like: Tensor) -> tuple[list[list[int]], int]:
-    """Return the places of jobs that may stand in one stack, neighbours first, and the bytes that it may have.
+    """Return the indices of jobs that may stand in one stack, in groups, and the bytes that a stack may have.
 
     Where a device has no room for the vectors of all tasks, each stack has one task.
     """
-    tasks: dict[int, int] = {}  # in the order of the jobs: by addresses each run would have another
+    tasks: dict[int, int] = {}  # id -> number, by the jobs' order: ids differ from run to run
     for job in jobs:
         tasks.setdefault(id(job.task), len(tasks))
     resident = {id(job.task): _resident_bytes(job.task, like) for job in jobs}
-    apart = sum(resident.values()) > stack_bytes(like.device)
-    alike = defaultdict(list)
-    for place, job in enumerate(jobs):
-        alike[job.shape, tasks[id(job.task)] if apart else 0].append(place)
-    for places in alike.values():
-        places.sort(key=lambda place: (*_rates(jobs[place]), tasks[id(jobs[place].task)]))
-    together = max if apart else sum
-    return list(alike.values()), stack_bytes(like.device, resident=together(resident.values()) if resident else 0)
+    is_split_by_task = sum(resident.values()) > stack_bytes(like.device)
+    groups = defaultdict(list)
+    for index, job in enumerate(jobs):
+        groups[job.shape, tasks[id(job.task)] if is_split_by_task else 0].append(index)
+    for indices in groups.values():
+        indices.sort(key=lambda index: (*_rates(jobs[index]), tasks[id(jobs[index].task)]))
+    combine = max if is_split_by_task else sum
+    n_resident = combine(resident.values()) if resident else 0
+    return list(groups.values()), stack_bytes(like.device, resident=n_resident)
 
 
 def _resident_bytes(task: Task, like: Tensor) -> int:

@@ -24,7 +24,7 @@ __all__ = ["TrainingPlan", "class_weights", "count_epoch_rows", "plain_settings"
 class TrainingPlan:
     """A training by steps, in numbers; plans that are equal train the same.
 
-    What makes no difference is in none of them: to wait for longer than a training lasts is to wait for as long.
+    Settings that make no difference do not show: a patience longer than the training is as long as the training.
     """
 
     batch_size: int
@@ -66,11 +66,11 @@ class TrainingPlan:
 
     def shares_of_rate(self, scores: Sequence[Any]) -> list[float]:
         """Return the share of the learning rate at each step of the epoch after those of these scores."""
-        first, n_all = len(scores) * self.n_steps, self.n_epochs * self.n_steps
+        first_step, n_all_steps = len(scores) * self.n_steps, self.n_epochs * self.n_steps
         n_stalls = count_stalls(scores, patience=self.stall) if self.stall else 0
         return [
-            self.peak * self.schedule.share(step, n_warmup=self.n_warmup, n_steps=n_all, n_stalls=n_stalls)
-            for step in range(first, first + self.n_steps)
+            self.peak * self.schedule.share(step, n_warmup=self.n_warmup, n_steps=n_all_steps, n_stalls=n_stalls)
+            for step in range(first_step, first_step + self.n_steps)
         ]
 
 
@@ -80,28 +80,28 @@ def count_epoch_rows(per_class: str | None, counts: Tensor) -> int:
     return int(counts.sum()) if n_each is None else n_each * int((counts > 0).sum())
 
 
-def class_weights(counts: Tensor, wish: str | Sequence[float]) -> Tensor:
-    """Return weights of mean 1 over the training rows: all equal, such that every class weighs the same, or as wished.
+def class_weights(counts: Tensor, choice: str | Sequence[float]) -> Tensor:
+    """Return weights of mean 1 over the training rows: all equal, such that every class weighs the same, or as given.
 
     Shape:
         counts, output: (K,), the training rows of each class, or what their weights come to
-        wish: ``equal``, ``balanced``, or (K,) positive numbers
+        choice: ``equal``, ``balanced``, or (K,) positive numbers
 
     Raises:
         SettingError: there is not one number a class.
     """
-    if wish == "equal":
+    if choice == "equal":
         return torch.ones(len(counts))
-    if wish == "balanced":
+    if choice == "balanced":
         return (counts.sum() / ((counts > 0).sum() * counts.where(counts > 0, 1))).float()
-    if len(wish) != len(counts):
-        raise SettingError(f"class_weights: expected one number a class ({len(counts)}), got {len(wish)}.")
-    weights = torch.tensor(wish, dtype=torch.float64)
+    if len(choice) != len(counts):
+        raise SettingError(f"class_weights: expected one number a class ({len(counts)}), got {len(choice)}.")
+    weights = torch.tensor(choice, dtype=torch.float64)
     return (weights * (counts.sum() / (counts * weights).sum())).float()
 
 
 def plain_settings(settings: FitSettings, *, counts: Tensor, weighted: Tensor) -> FitSettings:
-    """Return the settings by which heads are trained just so, plainly told: the same for all that train the same.
+    """Return the plainest settings that train the same: equal settings for all that train alike on these rows.
 
     What makes no difference on these rows is at its default, and else at the least that means the same.
 
@@ -109,15 +109,15 @@ def plain_settings(settings: FitSettings, *, counts: Tensor, weighted: Tensor) -
         counts, weighted: (K,), how many training rows each class has, and what their weights come to
 
     >>> counts = torch.full((100,), 250)
-    >>> asked = FitSettings(max_epochs=40, warmup=0.5, patience=20, class_weights="balanced")
-    >>> plain_settings(asked, counts=counts, weighted=counts) == FitSettings(patience=7)
+    >>> settings = FitSettings(max_epochs=40, warmup=0.5, patience=20, class_weights="balanced")
+    >>> plain_settings(settings, counts=counts, weighted=counts) == FitSettings(patience=7)
     True
     """
-    wanted = _facts(settings, counts, weighted)
+    facts = _facts(settings, counts, weighted)
     for name, value in _plainer(settings, counts):
-        other = replace(settings, **{name: value})
-        if other != settings and _facts(other, counts, weighted) == wanted:
-            settings = other
+        plainer = replace(settings, **{name: value})
+        if plainer != settings and _facts(plainer, counts, weighted) == facts:
+            settings = plainer
     return settings
 
 

@@ -203,7 +203,7 @@ def _config(
         "label": problem.labels.column,
         "classes": problem.labels.classes,
         "fusions": list(problem.fusions),
-        "late_weights": weighting.fitted or dict(weighting.given),
+        "late_weights": weighting.fitted or dict(weighting.fixed),
         "settings": {**asdict(settings), "grid": grid},
         "split": [{side: problem.ids_of(rows) for side, rows in vars(fold).items()} for fold in problem.folds],
         "verdict": ranking.verdict.to_dict() if ranking.verdict else None,

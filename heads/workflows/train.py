@@ -101,7 +101,7 @@ def train(
             "cache": str(cache_path),
             "settings": asdict(settings),
             **({"sizes": {size: _changes(of_size, settings) for size, of_size in sizes.items()}} if sizes else {}),
-            "late_weights": dict(mixture.weights if mixture else experiment.weighting.given),
+            "late_weights": dict(mixture.weights if mixture else experiment.weighting.fixed),
             **_about(roster, experiment),
         }
         run_path = write_run(

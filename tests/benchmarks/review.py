@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from cache import Cache  # noqa: E402 - they are on the path by now
 from heads.data.labels import make_labels  # noqa: E402
 from heads.data.splitting.groups import find_groups  # noqa: E402
-from heads.data.splitting.splits import places_on_lines  # noqa: E402
+from heads.data.splitting.splits import positions_on_lines  # noqa: E402
 from heads.metrics.scores import scores  # noqa: E402
 from heads.review.joined_vectors import join_vectors  # noqa: E402
 from heads.review.known_labels import KnownLabels  # noqa: E402
@@ -38,7 +38,7 @@ def measure(
     vectors: np.ndarray, labels: KnownLabels, groups: np.ndarray, *, budgets: list[int], seed: int
 ) -> dict[str, np.ndarray]:
     """Return accuracy and macro-F1 after each round, {way: (rounds, 2)}."""
-    places = places_on_lines(labels.targets, groups, np.random.default_rng(seed))
+    places = positions_on_lines(labels.targets, groups, np.random.default_rng(seed))
     test = np.flatnonzero((places >= 0) & (places < TEST_SHARE))
     pool = np.flatnonzero(places >= TEST_SHARE)
     pool = np.sort(pool[np.unique(groups[pool], return_index=True)[1]])

@@ -1,4 +1,4 @@
-"""How one column of a catalogue becomes numbers, told in JSON's types."""
+"""How one column of a catalogue becomes numbers, described in JSON's types."""
 
 from __future__ import annotations
 
@@ -112,40 +112,40 @@ class ColumnEncoding:
         return np.isin(np.asarray(values, dtype=object), np.asarray(self.categories, dtype=object))
 
     def encode(self, series: Sequence[Sequence[Any] | np.ndarray]) -> np.ndarray:
-        """Return what N cells come to, whose `series` are given, (N, dim) float32."""
+        """Return the vectors of N cells from their `series`, (N, dim) float32."""
         if self.width:
             from sklearn.feature_extraction import FeatureHasher
 
             hasher = FeatureHasher(n_features=self.width, input_type="string", dtype=np.float32)
             return hasher.transform([[word] for word in series[0]]).toarray()
         if not self.numbers:
-            places = {category: place for place, category in enumerate(self.categories)}
-            own = np.array([places.get(cell, -1) for cell in series[0]])
-            return (own[:, None] == np.arange(len(places))).astype(np.float32)
+            positions = {category: position for position, category in enumerate(self.categories)}
+            category_positions = np.array([positions.get(cell, -1) for cell in series[0]])
+            return (category_positions[:, None] == np.arange(len(positions))).astype(np.float32)
         is_missing = np.isnan(series)  # (numbers, N); the parts of a date are missing together
-        first, *others = np.where(is_missing, 0.0, series)  # the median is at 0
-        return np.stack([first, is_missing[0], *others], axis=1).astype(np.float32)
+        first_numbers, *other_numbers = np.where(is_missing, 0.0, series)  # the median is at 0
+        return np.stack([first_numbers, is_missing[0], *other_numbers], axis=1).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that say something, in JSON's types."""
-        told: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        fields: dict[str, Any] = {"name": self.name, "kind": self.kind}
         if self.width:
-            return told | {"width": self.width}
+            return fields | {"width": self.width}
         if self.numbers:
             order = {"order": self.order} if self.order else {}
-            return told | order | {"numbers": [number._asdict() for number in self.numbers]}
-        return told | {"categories": list(self.categories)}
+            return fields | order | {"numbers": [number._asdict() for number in self.numbers]}
+        return fields | {"categories": list(self.categories)}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> ColumnEncoding:
+    def from_dict(cls, fields: Mapping[str, Any]) -> ColumnEncoding:
         """Return the encoding that `to_dict` described."""
         return cls(
-            name=str(told["name"]),
-            kind=str(told["kind"]),
-            categories=tuple(map(str, told.get("categories", ()))),
-            numbers=tuple(NumberScale(**number) for number in told.get("numbers", ())),
-            width=int(told.get("width", 0)),
-            order=str(told.get("order", "")),
+            name=str(fields["name"]),
+            kind=str(fields["kind"]),
+            categories=tuple(map(str, fields.get("categories", ()))),
+            numbers=tuple(NumberScale(**number) for number in fields.get("numbers", ())),
+            width=int(fields.get("width", 0)),
+            order=str(fields.get("order", "")),
         )
 
 

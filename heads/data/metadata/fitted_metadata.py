@@ -95,19 +95,19 @@ class FittedMetadata:
             [[not is_missing(cell, column.kind) for cell in cells[column.name]] for column in self.columns]
         )
 
-    def strange(self, cells: Mapping[str, Sequence[str]]) -> list[str]:
+    def notes_on_unknown_cells(self, cells: Mapping[str, Sequence[str]]) -> list[str]:
         """Return a note on each column most of whose filled cells are none such as those of the training."""
         notes = []
         for column in self.columns:
             filled = [cell for cell in cells[column.name] if not is_missing(cell, column.kind)]
-            unknown = [filled[place] for place in np.flatnonzero(~column.knows(filled, version=self.version))]
+            unknown = [filled[position] for position in np.flatnonzero(~column.knows(filled, version=self.version))]
             if 2 * len(unknown) > len(filled):
-                what = f"no {column.kind}" if column.numbers else "of no category that the training had"
-                some = list(dict.fromkeys(unknown))
+                fault = f"no {column.kind}" if column.numbers else "of no category that the training had"
+                examples = list(dict.fromkeys(unknown))
+                some = f"{', '.join(map(shown, examples[:3]))}{', …' if len(examples) > 3 else ''}"
                 notes.append(
-                    f"{len(unknown):,} of {len(filled):,} cells of {column.name} are {what} "
-                    f"({', '.join(map(shown, some[:3]))}{', …' if len(some) > 3 else ''}): they say nothing to the "
-                    "heads. Is it the same column, written in the same way?"
+                    f"{len(unknown):,} of {len(filled):,} cells of {column.name} are {fault} ({some}): they say "
+                    "nothing to the heads. Is it the same column, written in the same way?"
                 )
         return notes
 
@@ -140,22 +140,22 @@ def fit_metadata(
     Raises:
         HeadError: a column has no cell that says something on these rows, or none of them varies.
     """
-    taken = {name: [cells[name][row] for row in rows.tolist()] for name in (*columns, *counts)}
+    training_cells = {name: [cells[name][row] for row in rows.tolist()] for name in (*columns, *counts)}
     fitted = (
-        *(_fit_column(name, taken[name]) for name in columns),
-        *(_fit_numbers(name, "counts", taken[name]) for name in counts),
+        *(_fit_column(name, training_cells[name]) for name in columns),
+        *(_fit_numbers(name, "counts", training_cells[name]) for name in counts),
     )
-    every = FittedMetadata(fitted, tuple(range(sum(column.dim for column in fitted))))
-    encoded = every.transform(taken)[every.present(taken)]
-    most = len(encoded) - max(1, LEAST_SHARE * len(encoded))  # rows that may have the commonest value
-    kept = [place for place, values in enumerate(encoded.T) if _n_middle(values) <= most]
-    if not kept:
+    unreduced = FittedMetadata(fitted, tuple(range(sum(column.dim for column in fitted))))
+    encoded = unreduced.transform(training_cells)[unreduced.present(training_cells)]
+    most_rows = len(encoded) - max(1, LEAST_SHARE * len(encoded))  # rows that may have the commonest value
+    kept_dims = [number for number, values in enumerate(encoded.T) if _n_middle(values) <= most_rows]
+    if not kept_dims:
         raise HeadError(
             "Expected the metadata's columns to say something, but none of "
             f"{', '.join(dict.fromkeys((*columns, *counts)))} varies among the training rows. Name others with "
             "--metadata-columns."
         )
-    return FittedMetadata(fitted, tuple(kept))
+    return FittedMetadata(fitted, tuple(kept_dims))
 
 
 def _fit_column(name: str, cells: Sequence[str]) -> ColumnEncoding:

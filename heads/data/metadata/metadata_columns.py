@@ -12,7 +12,7 @@ from cache.columns.leak import NearLeak, find_near_leaks, gives_away
 from heads.data.metadata.column_encoders import parse_counts
 from heads.data.metadata.fitted_metadata import MOST_CATEGORIES
 
-__all__ = ["EMPTY", "FOLLOWS", "GIVES_AWAY", "fault_of", "faults_by_column", "hints"]
+__all__ = ["EMPTY", "FOLLOWS", "GIVES_AWAY", "fault_of", "faults_by_column", "near_leaks"]
 
 # What speaks against a column, the first that is true of it; {label} is the label's column.
 EMPTY = "no training row has a value"
@@ -24,7 +24,7 @@ FREE_TEXT = "most values are different, as those of a free text"
 LONG_TEXT = "the values are a text of several words"
 
 MOST_ROWS = 100_000  # of a fold that are looked at
-MOST_HINT_ROWS = 20_000  # that are looked at for columns that tell the label nearly or together
+MOST_HINT_ROWS = 20_000  # that are looked at for near leaks
 MOSTLY = 0.5  # of the values
 LONG_WORDS = 4.0  # on average, from which on many values are a text
 
@@ -47,16 +47,16 @@ def faults_by_column(
     """
     faults: dict[str, str] = {}
     for fold_labels, fold_rows in zip(labels, rows, strict=True):
-        places = np.random.default_rng(0).permutation(len(fold_rows))[:MOST_ROWS].tolist()
-        some_labels = [fold_labels[place] for place in places]
+        sample = _sample(len(fold_rows), most=MOST_ROWS)
+        sample_labels = [fold_labels[position] for position in sample]
         for name in cells.keys() - faults.keys():
-            values = [cells[name][fold_rows[place]] for place in places]
-            if fault := fault_of(values, some_labels, is_counted=are_counted):
+            values = [cells[name][fold_rows[position]] for position in sample]
+            if fault := fault_of(values, sample_labels, is_counted=are_counted):
                 faults[name] = fault
     return {name: faults[name] for name in cells if name in faults}
 
 
-def hints(cells: Mapping[str, Sequence[str]], labels: Sequence[str], rows: np.ndarray) -> list[NearLeak]:
+def near_leaks(cells: Mapping[str, Sequence[str]], labels: Sequence[str], rows: np.ndarray) -> list[NearLeak]:
     """Return what `find_near_leaks` does of the training rows; of very many rows some are looked at.
 
     Shape:
@@ -64,9 +64,9 @@ def hints(cells: Mapping[str, Sequence[str]], labels: Sequence[str], rows: np.nd
         labels: a label for each of the rows
         rows: (n,) int64, the training rows
     """
-    places = np.random.default_rng(0).permutation(len(rows))[:MOST_HINT_ROWS].tolist()
-    some = {name: [column[rows[place]] for place in places] for name, column in cells.items()}
-    return find_near_leaks(some, [labels[place] for place in places])
+    sample = _sample(len(rows), most=MOST_HINT_ROWS)
+    sample_cells = {name: [column[rows[position]] for position in sample] for name, column in cells.items()}
+    return find_near_leaks(sample_cells, [labels[position] for position in sample])
 
 
 def fault_of(values: Sequence[str], labels: Sequence[str], *, is_counted: bool = False) -> str | None:
@@ -105,3 +105,8 @@ def fault_of(values: Sequence[str], labels: Sequence[str], *, is_counted: bool =
         return FREE_TEXT
     n_words = np.mean([len(value.split()) for value in filled])
     return LONG_TEXT if len(distinct) > MOST_CATEGORIES and n_words >= LONG_WORDS else None
+
+
+def _sample(n_rows: int, *, most: int) -> list[int]:
+    """Return positions of rows in random order, the same at each call: of all, or of `most` where there are more."""
+    return np.random.default_rng(0).permutation(n_rows)[:most].tolist()

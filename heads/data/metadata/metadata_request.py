@@ -1,4 +1,4 @@
-"""The columns that are asked for as a modality, from the settings to vectors fitted on each fold's training rows."""
+"""The columns that are requested as a modality, from the settings to vectors fitted on each fold's training rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from cache import Cache, EncoderSpec
 from heads.data.labels import Labels
 from heads.data.metadata.fitted_metadata import ENCODER, METADATA, FittedMetadata, fit_metadata
-from heads.data.metadata.metadata_columns import CONSTANT, EMPTY, FOLLOWS, GIVES_AWAY, faults_by_column, hints
+from heads.data.metadata.metadata_columns import CONSTANT, EMPTY, FOLLOWS, GIVES_AWAY, faults_by_column, near_leaks
 from heads.data.splitting.splits import Split, says_split
 from heads.data.vectors import Vectors
 from heads.errors import HeadError, SettingError
 from heads.settings import ProblemSettings
 
-__all__ = ["AUTO", "MetadataWish", "is_metadata", "metadata_of", "metadata_vectors"]
+__all__ = ["AUTO", "MetadataRequest", "is_metadata", "metadata_of", "metadata_vectors"]
 
 log = logging.getLogger("embed_once")
 
@@ -27,20 +27,20 @@ IS_LABEL = "the label itself"
 IS_SPLIT = "it says which rows are for training"
 
 
-class MetadataWish:
+class MetadataRequest:
     """The columns that the settings ask for, read from the cache.
 
     Raises:
-        SettingError: a column is none of the catalogue's or asked for twice, or the modality is not to be had.
+        SettingError: a column is not in the catalogue or is named twice, or the modality is taken or left out.
     """
 
     def __init__(self, cache: Cache, settings: ProblemSettings, *, label: str) -> None:
         self._label = label
         self._allow_leaks = settings.allow_leaks
         names_in_cache = cache.columns()
-        asked = settings.metadata_columns or ()
-        self._is_auto = asked in (AUTO, *AUTO)  # a plain word from Python means the same
-        for option, names in (("columns", () if self._is_auto else asked), ("counts", settings.metadata_counts)):
+        requested = settings.metadata_columns or ()
+        self._is_auto = requested in (AUTO, *AUTO)  # a plain word from Python means the same
+        for option, names in (("columns", () if self._is_auto else requested), ("counts", settings.metadata_counts)):
             _check_names(f"--metadata-{option}", names, names_in_cache)
         if METADATA in cache.content_modalities:
             raise SettingError(
@@ -53,23 +53,25 @@ class MetadataWish:
                 f"{','.join(settings.modalities)}. Add {METADATA}, or leave the columns out."
             )
         # Their order is the catalogue's, so that the same columns are the same encoding.
-        self._columns = [name for name in names_in_cache if self._is_auto or name in asked]
+        self._columns = [name for name in names_in_cache if self._is_auto or name in requested]
         self._counts = [name for name in names_in_cache if name in settings.metadata_counts]
         self._cells = {name: cache.column(name) for name in dict.fromkeys((*self._columns, *self._counts))}
         self._unasked: dict[str, str] = {}  # column -> why auto does not take it, whatever it tells
         if self._is_auto:
-            splits = (name for name in self._columns if name == settings.split_column or says_split(self._cells[name]))
-            self._unasked = dict.fromkeys(splits, IS_SPLIT) | {label: IS_LABEL}
+            split_columns = (
+                name for name in self._columns if name == settings.split_column or says_split(self._cells[name])
+            )
+            self._unasked = dict.fromkeys(split_columns, IS_SPLIT) | {label: IS_LABEL}
         informative = self._cells.keys() - self._unasked.keys()
         filled = [[bool(cell.strip()) for cell in self._cells[name]] for name in informative]
         self.filled = np.logical_or.reduce(filled) if filled else np.zeros(len(cache), dtype=bool)  # (N,)
 
     @staticmethod
-    def of(cache: Cache, settings: ProblemSettings, *, label: str) -> MetadataWish | None:
-        """Return what is asked for, or None where nothing is."""
+    def of(cache: Cache, settings: ProblemSettings, *, label: str) -> MetadataRequest | None:
+        """Return the request that the settings make, or None where they make none."""
         if settings.metadata_columns is None and not settings.metadata_counts:
             return None
-        return MetadataWish(cache, settings, label=label)
+        return MetadataRequest(cache, settings, label=label)
 
     def vectors(self, labels: Labels, splits: Sequence[Split]) -> tuple[list[Vectors], list[str]]:
         """Return the vectors as each fold's training rows make them, and notes on the columns.
@@ -77,40 +79,54 @@ class MetadataWish:
         All folds have the same columns: those that nothing speaks against in any of them.
 
         Raises:
-            HeadError: a column that is asked for gives the label away or says nothing; or none is left.
+            HeadError: a requested column gives the label away or says nothing; or auto finds none.
         """
         rows = [split.train for split in splits]
         names = [[labels.classes[target] for target in labels.targets[train].tolist()] for train in rows]
-        faults, count_faults = (
-            faults_by_column({name: self._cells[name] for name in columns}, names, rows, are_counted=are_counted)
-            | {name: GIVES_AWAY for name in columns if name == self._label}
-            for columns, are_counted in ((self._columns, False), (self._counts, True))
-        )
-        columns, notes = self._left(faults) if self._is_auto else (self._columns, [])
+        faults = self._faults(self._columns, names, rows)
+        count_faults = self._faults(self._counts, names, rows, are_counted=True)
+        columns, notes = self._usable_columns(faults) if self._is_auto else (self._columns, [])
         if not self._is_auto:
             notes += self._check("--metadata-columns", faults)
         notes += self._check("--metadata-counts", count_faults)
-        notes += self._hints([name for name in columns if name not in faults], names[0], rows[0])
+        notes += self._near_leak_notes([name for name in columns if name not in faults], names[0], rows[0])
         encodings = [fit_metadata(self._cells, train, columns=columns, counts=self._counts) for train in rows]
         vectors = [metadata_vectors(self._cells, fitted) for fitted in encodings]
-        return vectors, [*notes, *self._about(encodings[0], vectors[0])]
+        return vectors, [*notes, *self._coverage_notes(encodings[0], vectors[0])]
 
-    def _left(self, faults: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    def _faults(
+        self,
+        columns: Sequence[str],
+        labels: Sequence[list[str]],
+        rows: Sequence[np.ndarray],
+        *,
+        are_counted: bool = False,
+    ) -> dict[str, str]:
+        """Return what speaks against some of the columns on the training rows (`faults_by_column`)."""
+        cells = {name: self._cells[name] for name in columns}
+        faults = faults_by_column(cells, labels, rows, are_counted=are_counted)
+        return faults | ({self._label: GIVES_AWAY} if self._label in columns else {})
+
+    def _usable_columns(self, faults: Mapping[str, str]) -> tuple[list[str], list[str]]:
         """Return the columns that nothing speaks against, and a note for each thing that speaks against others."""
-        left = [name for name in self._columns if name not in {*faults, *self._unasked}]
+        usable = [name for name in self._columns if name not in {*faults, *self._unasked}]
         by_fault = defaultdict(list)
         for name in self._columns:
             if fault := self._unasked.get(name) or faults.get(name):
                 by_fault[fault.format(label=self._label)].append(name)
         notes = [f"metadata leaves out {', '.join(names)}: {fault}." for fault, names in by_fault.items()]
-        if not left and not self._counts:
+        if not usable and not self._counts:
             raise HeadError(
                 f"Expected --metadata-columns auto to find a column, but: {' '.join(notes)} Name some, or leave it out."
             )
-        return left, notes
+        return usable, notes
 
     def _check(self, option: str, faults: Mapping[str, str]) -> list[str]:
-        """Return notes on columns that were asked for by name, and that something speaks against."""
+        """Return notes on columns that were requested by name, and that something speaks against.
+
+        Raises:
+            HeadError: a column gives the label away, is empty, or constant.
+        """
         notes = []
         for name, fault in faults.items():
             if fault == GIVES_AWAY and not self._allow_leaks:
@@ -124,16 +140,16 @@ class MetadataWish:
                     f"Expected {option} to name columns that say something, but {name} does not: {fault}. Leave it out."
                 )
             if fault in (GIVES_AWAY, FOLLOWS):
-                known = f"Is it known of products whose {self._label} is not?"
-                notes.append(f"metadata has {name}: {fault.format(label=self._label)}. {known}")
+                question = f"Is it known of products whose {self._label} is not?"
+                notes.append(f"metadata has {name}: {fault.format(label=self._label)}. {question}")
         return notes
 
-    def _hints(self, columns: Sequence[str], labels: Sequence[str], rows: np.ndarray) -> list[str]:
+    def _near_leak_notes(self, columns: Sequence[str], labels: Sequence[str], rows: np.ndarray) -> list[str]:
         """Return a note on each column, or two together, that tell most rows' label and are no leak by the rule."""
-        near_leaks = hints({name: self._cells[name] for name in columns}, labels, rows)
-        return [near_leak.sentence(self._label) for near_leak in near_leaks]
+        cells = {name: self._cells[name] for name in columns}
+        return [leak.sentence(self._label) for leak in near_leaks(cells, labels, rows)]
 
-    def _about(self, fitted: FittedMetadata, vectors: Vectors) -> list[str]:
+    def _coverage_notes(self, fitted: FittedMetadata, vectors: Vectors) -> list[str]:
         """Return a note on what the columns were taken for, and one on products that have none."""
         shown = ", ".join(
             f"{column.name} ({column.kind}{f' {len(column.categories)}' if column.categories else ''})"
@@ -165,9 +181,9 @@ def metadata_vectors(cells: Mapping[str, Sequence[str]], fitted: FittedMetadata)
 
 
 def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str, may_lack_columns: bool = False) -> Vectors:
-    """Return the vectors of a cache's products, from its columns; of those that it may lack the cells are empty.
+    """Return the vectors of a cache's products, from its columns; where it may lack some, their cells are empty.
 
-    A column most of whose cells are none such as those of the training is told.
+    A warning is logged of a column most of whose cells are unlike those of the training.
 
     Raises:
         HeadError: the cache lacks a column that the head learned from.
@@ -181,7 +197,7 @@ def metadata_of(cache: Cache, fitted: FittedMetadata, *, head: str, may_lack_col
             "encoded again."
         )
     cells = {name: [""] * len(cache) if name in lacking else cache.column(name) for name in fitted.names}
-    for note in fitted.strange(cells):
+    for note in fitted.notes_on_unknown_cells(cells):
         log.warning(note)
     return metadata_vectors(cells, fitted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heads.data.splitting.splits import Split, check_sides, lay_lines, places_on_lines
+from heads.data.splitting.splits import Split, check_sides, lay_lines, positions_on_lines
 from heads.errors import SplitError
 
 __all__ = ["draw_folds", "split_folds"]
@@ -28,12 +28,12 @@ def split_folds(
     tested_in = draw_folds(targets, groups, n_folds=n_folds, generator=generator)
     folds = []
     for fold in range(n_folds):
-        left = np.where(tested_in == fold, -1, targets)
+        learned_targets = np.where(tested_in == fold, -1, targets)
         share = validation_share * n_folds / (n_folds - 1)  # of the rows that are left
-        places = places_on_lines(left, groups, generator)
-        is_validation = (places >= 0) & (places < share)
+        positions = positions_on_lines(learned_targets, groups, generator)
+        is_validation = (positions >= 0) & (positions < share)
         split = Split(
-            train=np.flatnonzero((left >= 0) & ~is_validation),
+            train=np.flatnonzero((learned_targets >= 0) & ~is_validation),
             validation=np.flatnonzero(is_validation),
             test=np.flatnonzero(tested_in == fold),
         )

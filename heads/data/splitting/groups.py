@@ -13,8 +13,8 @@ from cache.arrays.key_index import KeyIndex
 from cache.columns.column_names import PICTURE_KEYS, no_such_column
 from cache.columns.column_types import is_missing
 from heads.data.labels import Labels
-from heads.data.splitting.alike import alike_contents, near_contents
-from heads.data.splitting.connected import firsts_connected
+from heads.data.splitting.connected_components import first_in_component
+from heads.data.splitting.duplicate_contents import first_duplicates, first_near_duplicates
 from heads.errors import LabelError
 
 __all__ = ["Groups", "Placeholder", "find_groups", "find_placeholders", "share_content"]
@@ -34,11 +34,11 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Groups:
-    """The group of each row, and what stands under so many rows and labels that it says nothing of a product.
+    """The group of each row, and the placeholders: contents of so many rows and labels that they say nothing.
 
     Shape:
         of_rows: (N,) int64
-        is_placeholder: (N,) bool, whether one of the row's contents is such
+        is_placeholder: (N,) bool, whether one of the row's contents is a placeholder
     """
 
     of_rows: np.ndarray
@@ -70,21 +70,22 @@ def find_groups(
         contents, names = _readable_contents(cache, modality), encoders.get(modality, ())
         has = contents >= 0
         texts = _same_texts(cache, modality, contents)
-        firsts = alike_contents(cache, modality, names)
+        firsts = first_duplicates(cache, modality, names)
         alike = np.where(has, firsts[contents], -1) if has.any() else contents
         if note := _alike_note(modality, contents, np.where(has, share_content([texts, alike]), -1)):
             notes.append(note)
         says_nothing = np.zeros(len(cache), dtype=bool)
         for ids in (texts, alike):  # what an encoder makes one vector of may be many things, whose copies stay copies
-            known = np.where(says_nothing, -1, ids)
-            for one in find_placeholders(known, labels.targets):
-                notes.append(_placeholder_note(cache, modality, known == one, labels))
-                placeholders.append(Placeholder(modality, np.flatnonzero(known == one)))
-                says_nothing |= known == one
+            remaining_ids = np.where(says_nothing, -1, ids)
+            for placeholder_id in find_placeholders(remaining_ids, labels.targets):
+                has_it = remaining_ids == placeholder_id
+                notes.append(_placeholder_note(cache, modality, has_it, labels))
+                placeholders.append(Placeholder(modality, np.flatnonzero(has_it)))
+                says_nothing |= has_it
             sources.append(np.where(says_nothing, -1, ids))
         is_placeholder |= says_nothing
         if cosine is not None and has.any():
-            firsts = near_contents(cache, modality, names, cosine=cosine, alike=firsts)
+            firsts = first_near_duplicates(cache, modality, names, cosine=cosine, firsts=firsts)
             sources.append(np.where(has & ~says_nothing, firsts[contents], -1))
         shared, picture_notes = _share_pictures(cache, modality, contents, firsts, labels)
         sources += shared
@@ -95,10 +96,10 @@ def find_groups(
 
 
 def find_placeholders(ids: np.ndarray, targets: np.ndarray) -> list[int]:
-    """Return what stands under many rows and is nearer to the classes' shares of all rows than to a class of its own.
+    """Return the ids of many rows whose classes look more like those of all rows than like one class.
 
-    Many are 25 rows and one in a hundred. A thing's most frequent class has less than the middle between that class's
-    share of all rows at best and 1.
+    Many are 25 rows and one in a hundred. The most frequent class of an id's rows has a share below the middle between
+    1 and the share of the most frequent class of all rows.
 
     Shape:
         ids: (N,) int64, -1 where the row has none
@@ -112,10 +113,10 @@ def find_placeholders(ids: np.ndarray, targets: np.ndarray) -> list[int]:
     most_frequent = np.bincount(targets[targets >= 0]).max() / n_labelled
     counts = np.bincount(ids[used])
     placeholders = []
-    for one in np.flatnonzero(counts >= least_rows).tolist():
-        purity = np.bincount(targets[used & (ids == one)]).max() / counts[one]
+    for content_id in np.flatnonzero(counts >= least_rows).tolist():
+        purity = np.bincount(targets[used & (ids == content_id)]).max() / counts[content_id]
         if purity < (1 + most_frequent) / 2:
-            placeholders.append(one)
+            placeholders.append(content_id)
     return placeholders
 
 
@@ -143,8 +144,8 @@ def _joined(rows: np.ndarray, ids: np.ndarray, *, n_rows: int) -> np.ndarray:
         rows, ids: (E,) int64, a row and one of the ids that it has
     """
     first_rows = np.empty(int(ids.max(initial=-1)) + 1, dtype=np.int64)
-    first_rows[ids[::-1]] = rows[::-1]
-    firsts = firsts_connected(first_rows[ids], rows, n_rows)
+    first_rows[ids[::-1]] = rows[::-1]  # the first row of an id is written last
+    firsts = first_in_component(np.stack([first_rows[ids], rows], axis=1), n_rows)
     return (np.cumsum(firsts == np.arange(n_rows)) - 1)[firsts]
 
 
@@ -160,17 +161,18 @@ def _share_pictures(
         return [], []
     cells = cache.column(PICTURE_KEYS)
     listed = [(row, key) for row, cell in enumerate(cells) for key in cell.split()]
-    places = KeyIndex(cache.keys(modality)).rows_of([key for _, key in listed])
-    pairs = [(row, place) for (row, _), place in zip(listed, places.tolist(), strict=True) if place >= 0]
-    pairs += [(row, one) for row, one in enumerate(contents.tolist()) if one >= 0 and not cells[row]]
+    listed_pictures = KeyIndex(cache.keys(modality)).rows_of([key for _, key in listed])
+    pairs = [(row, picture) for (row, _), picture in zip(listed, listed_pictures.tolist(), strict=True) if picture >= 0]
+    pairs += [(row, picture) for row, picture in enumerate(contents.tolist()) if picture >= 0 and not cells[row]]
     rows, pictures = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     groups, notes = [], []
     says_nothing = np.zeros(len(rows), dtype=bool)
     for ids in (pictures, firsts[pictures]):
-        known = np.where(says_nothing, -1, ids)
-        for one in find_placeholders(known, labels.targets[rows]):
-            says_nothing |= known == one
-            if n_listed := sum(bool(cells[row]) for row in rows[known == one].tolist()):
+        remaining_ids = np.where(says_nothing, -1, ids)
+        for picture in find_placeholders(remaining_ids, labels.targets[rows]):
+            is_it = remaining_ids == picture
+            says_nothing |= is_it
+            if n_listed := sum(bool(cells[row]) for row in rows[is_it].tolist()):
                 notes.append(
                     f"one {modality} is among the several of {n_listed} rows of many classes: a placeholder, which "
                     "makes no copies of them."
@@ -192,9 +194,9 @@ def _same_texts(cache: Cache, modality: str, contents: np.ndarray) -> np.ndarray
     if modality != "text" or spec is None or not spec.columns or not set(spec.columns) <= set(cache.columns()):
         return contents.copy()
     cells = zip(*(cache.column(name) for name in spec.columns), strict=True)
-    same = _numbered(" ".join(html.unescape(" ".join(one)).casefold().split()) for one in cells)
+    text_ids = _numbered(" ".join(html.unescape(" ".join(product_cells)).casefold().split()) for product_cells in cells)
     has = contents >= 0
-    return np.where(has, share_content([contents, np.where(has, same, -1)]), -1)
+    return np.where(has, share_content([contents, np.where(has, text_ids, -1)]), -1)
 
 
 def _ids_of_cells(cache: Cache, column: str) -> np.ndarray:

@@ -23,15 +23,16 @@ def near_pairs(points: np.ndarray, distance: float) -> np.ndarray:
         points: (N, n) float
     """
     order = np.argsort(points[:, 0])
-    first = points[order, 0]
-    ends = np.searchsorted(first, first + 2 * distance, side="right")  # of what is near each; twice for what is rounded
+    coordinates = points[order, 0]
+    reach = coordinates + 2 * distance  # twice the distance, for what is rounded
+    ends = np.searchsorted(coordinates, reach, side="right")  # of the points near each
     n_slab = max(SLAB_POINTS, int((ends - np.arange(len(ends))).max(initial=0)))
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(points), n_slab):
         rows = order[start : ends[min(start + n_slab, len(points)) - 1]]
         pairs.append(rows[_pairs_of_slab(points[rows], distance)])
-    left, right = np.sort(np.concatenate(pairs), axis=1).T
-    return np.stack(np.divmod(np.unique(left * len(points) + right), max(1, len(points))), axis=1)
+    lower, higher = np.sort(np.concatenate(pairs), axis=1).T
+    return np.stack(np.divmod(np.unique(lower * len(points) + higher), max(1, len(points))), axis=1)
 
 
 def _pairs_of_slab(points: np.ndarray, distance: float) -> np.ndarray:
@@ -58,15 +59,15 @@ def _pairs_of_slab(points: np.ndarray, distance: float) -> np.ndarray:
         if len(crowded) > MOST_CROWDED * len(points):
             return _by_tree(points, np.arange(len(points)), distance)
         pairs.append(_by_tree(points, crowded, distance))
-        lasts = np.repeat(starts + counts, counts)  # where the cell of each ends
-        left = np.flatnonzero(np.repeat((counts > 1) & (counts <= MOST_TOGETHER), counts))
+        cell_ends = np.repeat(starts + counts, counts)  # where the cell of each ends
+        first_points = np.flatnonzero(np.repeat((counts > 1) & (counts <= MOST_TOGETHER), counts))
         for step in range(1, MOST_TOGETHER):
-            left = left[left + step < lasts[left]]
-            if not len(left):
+            first_points = first_points[first_points + step < cell_ends[first_points]]
+            if not len(first_points):
                 break
-            some = np.stack([order[left], order[left + step]], axis=1)
-            is_near = np.linalg.norm(points[some[:, 0]] - points[some[:, 1]], axis=1) <= distance
-            pairs.append(some[is_near])
+            candidates = np.stack([order[first_points], order[first_points + step]], axis=1)
+            is_near = np.linalg.norm(points[candidates[:, 0]] - points[candidates[:, 1]], axis=1) <= distance
+            pairs.append(candidates[is_near])
     return np.concatenate(pairs)
 
 

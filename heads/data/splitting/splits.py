@@ -14,7 +14,7 @@ __all__ = [
     "Split",
     "check_sides",
     "lay_lines",
-    "places_on_lines",
+    "positions_on_lines",
     "says_split",
     "side_of",
     "split_by_column",
@@ -44,9 +44,9 @@ class Split:
         Shape:
             is_out: (N,) bool, of all rows
         """
-        kept = {side: rows[~is_out[rows]] for side, rows in vars(self).items()}
-        n_out = sum(len(rows) for rows in vars(self).values()) - sum(map(len, kept.values()))
-        return Split(**kept), [f"{n_out} rows are left out: nothing is known of them."] if n_out else []
+        kept_rows = {side: rows[~is_out[rows]] for side, rows in vars(self).items()}
+        n_out = sum(len(rows) for rows in vars(self).values()) - sum(map(len, kept_rows.values()))
+        return Split(**kept_rows), [f"{n_out} rows are left out: nothing is known of them."] if n_out else []
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def split_rows(
     Raises:
         SplitError: a side is left empty.
     """
-    side = places_on_lines(targets, groups, generator)
+    position = positions_on_lines(targets, groups, generator)
     used = targets >= 0
     split = Split(
-        test=np.flatnonzero(used & (side < test_share)),
-        validation=np.flatnonzero(used & (side >= test_share) & (side < test_share + validation_share)),
-        train=np.flatnonzero(used & (side >= test_share + validation_share)),
+        test=np.flatnonzero(used & (position < test_share)),
+        validation=np.flatnonzero(used & (position >= test_share) & (position < test_share + validation_share)),
+        train=np.flatnonzero(used & (position >= test_share + validation_share)),
     )
     check_sides(split)
     return split
@@ -129,8 +129,8 @@ def split_by_column(
     if not len(validation) and len(train):
         inside = np.full_like(targets, -1)
         inside[train] = targets[train]
-        places = places_on_lines(inside, groups, generator)[train]
-        chosen = places < max(validation_share, places.min() + 1e-9)  # one group at least
+        positions = positions_on_lines(inside, groups, generator)[train]
+        chosen = positions < max(validation_share, positions.min() + 1e-9)  # one group at least
         train, validation = train[~chosen], train[chosen]
     split = Split(train=train, validation=validation, test=test)
     check_sides(split)
@@ -163,8 +163,8 @@ def says_split(cells: Iterable[str]) -> bool:
 
 def straddlers(split: Split, groups: np.ndarray) -> int:
     """Return how many test rows are in a group of training or validation rows."""
-    seen = np.concatenate([groups[split.train], groups[split.validation]])
-    return int(np.isin(groups[split.test], seen).sum())
+    learned_groups = np.concatenate([groups[split.train], groups[split.validation]])
+    return int(np.isin(groups[split.test], learned_groups).sum())
 
 
 def lay_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> Lines:
@@ -173,9 +173,9 @@ def lay_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Gene
     # A group belongs to the class that most of its rows have; the first of equals.
     pairs, pair_sizes = np.unique(np.stack([groups[rows], targets[rows]]), axis=1, return_counts=True)
     order = np.lexsort((pairs[1], -pair_sizes, pairs[0]))
-    group_ids, first = np.unique(pairs[0][order], return_index=True)
-    group_targets = pairs[1][order][first]
-    group_sizes = pair_sizes[order][first]  # the rows of its own class: the others only come along
+    group_ids, first_pair = np.unique(pairs[0][order], return_index=True)
+    group_targets = pairs[1][order][first_pair]
+    group_sizes = pair_sizes[order][first_pair]  # the rows of its own class: the others only come along
 
     shuffled = generator.permutation(len(group_ids))
     sizes, classes = group_sizes[shuffled], group_targets[shuffled]
@@ -192,26 +192,26 @@ def lay_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Gene
     lengths = np.where(outweighs, class_sizes - largest_sizes, class_sizes)
     middles = (np.cumsum(sizes) - sizes / 2 - class_starts[classes]) / np.maximum(lengths, 1)[classes]
 
-    place = np.searchsorted(group_ids, groups[rows])
-    back = np.argsort(shuffled[line])
+    row_group = np.searchsorted(group_ids, groups[rows])
+    line_position = np.argsort(shuffled[line])
     return Lines(
         rows=rows,
-        middles=middles[back][place],
-        classes=classes[back][place],
-        is_largest=is_largest[line][back][place],
-        outweighs=(is_largest[line] & outweighs[classes])[back][place],
+        middles=middles[line_position][row_group],
+        classes=classes[line_position][row_group],
+        is_largest=is_largest[line][line_position][row_group],
+        outweighs=(is_largest[line] & outweighs[classes])[line_position][row_group],
     )
 
 
-def places_on_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def positions_on_lines(targets: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return where on its class's line the middle of each row's group falls, (N,) from 0 to 1; -1 if unused.
 
     A class's largest group is at 1.
     """
     lines = lay_lines(targets, groups, generator)
-    places = np.full(len(targets), -1.0)
-    places[lines.rows] = np.where(lines.is_largest, 1.0, lines.middles)
-    return places
+    positions = np.full(len(targets), -1.0)
+    positions[lines.rows] = np.where(lines.is_largest, 1.0, lines.middles)
+    return positions
 
 
 def check_sides(split: Split) -> None:
@@ -220,10 +220,10 @@ def check_sides(split: Split) -> None:
     Raises:
         SplitError: one has too few.
     """
-    for name, least in (("train", 2), ("validation", 1), ("test", 1)):
-        if len(getattr(split, name)) < least:
+    for side, least_rows in (("train", 2), ("validation", 1), ("test", 1)):
+        if len(getattr(split, side)) < least_rows:
             raise SplitError(
-                f"Expected every side of the split to have rows, but {name} has too few (train {len(split.train)}, "
+                f"Expected every side of the split to have rows, but {side} has too few (train {len(split.train)}, "
                 f"validation {len(split.validation)}, test {len(split.test)}). Rows that share a picture, a text or a "
                 "cell of --group-column stay together; more rows, other shares or --split-column help."
             )

@@ -1,4 +1,4 @@
-"""Which heads of a run are the best, told by the validation rows."""
+"""Which heads of a run are the best, by the validation rows."""
 
 from __future__ import annotations
 

@@ -14,15 +14,16 @@ from heads.experiment.findings.missing_modalities import score_missing
 from heads.experiment.findings.predictions import Predictions
 from heads.experiment.findings.sizes import SizeFinding, compare_sizes
 from heads.experiment.late_fusion import sweep
+from heads.experiment.results import Trained
 from heads.experiment.trained_heads import Roster
 from heads.experiment.weight_sweep import SweepPoint
 from heads.experiment.zero_label import NAMES
 from heads.metrics.answers import Answers
-from heads.metrics.apart import score_apart
 from heads.metrics.differences import interval
 from heads.metrics.mcnemar import mcnemar_test
 from heads.metrics.per_class_changes import tally_classes
-from heads.metrics.registry import measure
+from heads.metrics.placeholder_scores import score_apart
+from heads.metrics.registry import JUDGED, measure
 from heads.metrics.scores import per_class, resampled_scores
 from heads.metrics.verdict import Verdict, judge, warn_of_control
 from heads.modules.guard import GUARD
@@ -40,7 +41,7 @@ class Findings:
     metrics: dict[str, dict]  # head -> scores
     controls: dict[str, dict]
     verdicts: list[Verdict]
-    missing: dict[str, dict[str, dict[str, float]]]  # what is there -> head -> scores
+    missing: dict[str, dict[str, dict[str, float]]]  # modalities present -> head -> scores
     sweep: list[SweepPoint]  # of late fusion's weights, where they were swept on the validation rows
     answers: dict[str, Predictions]  # head -> its answers to the test rows
     n_altered: int  # test rows that were shuffled or lost modalities
@@ -51,61 +52,77 @@ class Findings:
 def find_out(roster: Roster, settings: TrainSettings) -> Findings:
     """Return what the heads and controls come to; here, and nowhere before, the test rows' labels are looked at."""
     problem = roster.problem
-    cards, answers = {}, {}
+    cards, predictions = {}, {}
     for name, trained in (roster.trained | roster.controls).items():
-        sides = trained.answers
-        fitted = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
-        if trained.logit_adjustment is not None:
-            fitted["logit_adjustment"] = trained.logit_adjustment
-        cards[name] = _scorecard(roster, sides) | fitted | _scored_apart(roster, sides["test"])
-        answers[name] = Predictions(
-            sides["test"].predictions, sides["test"].confidences, roster.is_known(name)[roster.split.test]
-        )
-    for modality, sides in roster.by_names.items():
-        name = modality + NAMES
-        cards[name] = _scorecard(roster, sides) | {"best_epoch": 0, "history": [], "fit_s": 0.0}
-        cards[name] |= _scored_apart(roster, sides["test"])
-        is_known = roster.is_known(modality)[roster.split.test]
-        answers[name] = Predictions(sides["test"].predictions, sides["test"].confidences, is_known)
-    controls = [*roster.controls, *(modality + NAMES for modality in roster.by_names)]
-    metrics, control_metrics = ({name: cards[name] for name in own} for own in (roster.trained, controls))
-    targets = {name: own.classes for name, own in answers.items()}
-    verdicts = _compare(roster, targets, metrics, control_metrics, settings)
+        cards[name] = _scorecard(roster, trained.answers, _training_facts(trained))
+        predictions[name] = _test_predictions(roster, name, trained.answers)
+    for modality, answers in roster.by_names.items():
+        cards[modality + NAMES] = _scorecard(roster, answers, {"best_epoch": 0, "history": [], "fit_s": 0.0})
+        predictions[modality + NAMES] = _test_predictions(roster, modality, answers)
+    metrics = {name: cards[name] for name in roster.trained}
+    control_metrics = {name: card for name, card in cards.items() if name not in roster.trained}
+    predicted_classes = {name: of_head.classes for name, of_head in predictions.items()}
+    verdicts = _compare(roster, predicted_classes, metrics, control_metrics, settings)
     missing = {}
-    some = _some_of(roster.split.test, settings.seed)
+    altered_rows = _some_of(roster.split.test, settings.seed)
     if len(roster.vectors.dims) > 1:
         missing = score_missing(
             list(roster.heads.values()),
-            roster.vectors.take(torch.from_numpy(some)),
-            problem.labels.targets[some],
+            roster.vectors.take(torch.from_numpy(altered_rows)),
+            problem.labels.targets[altered_rows],
             generator=generator_of(settings.seed, "missing entries"),
         )
     is_swept = settings.weights == "sweep" and "late" in roster.trained
     swept = roster.whole_answers(roster.singles, "test") if is_swept else None
     points, n_swept = (sweep(swept), len(swept.targets)) if swept else ([], 0)
-    own_answers = {name: answers[name] for name in roster.trained}
-    sizes = compare_sizes(roster)
-    return Findings(metrics, control_metrics, verdicts, missing, points, own_answers, len(some), n_swept, sizes)
+    return Findings(
+        metrics=metrics,
+        controls=control_metrics,
+        verdicts=verdicts,
+        missing=missing,
+        sweep=points,
+        answers={name: predictions[name] for name in roster.trained},
+        n_altered=len(altered_rows),
+        n_swept=n_swept,
+        sizes=compare_sizes(roster),
+    )
 
 
 def _some_of(rows: np.ndarray, seed: int) -> np.ndarray:
-    """Return the rows that are answered many times over, with vectors altered: all, or as many as fit everywhere."""
+    """Return the rows that are answered many times over, with altered vectors: all, or a sample where they are many."""
     if len(rows) <= ALTERED_ROWS:
         return rows
     return np.sort(generator_of(seed, "altered rows").choice(rows, ALTERED_ROWS, replace=False))
 
 
-def _scorecard(roster: Roster, sides: Mapping[str, Answers]) -> dict:
-    """Return the scores on the test rows, with those of the other sides beside them."""
+def _training_facts(trained: Trained) -> dict:
+    """Return how a head got there, in JSON's types."""
+    facts = {"best_epoch": trained.best_epoch, "history": trained.history, "fit_s": trained.elapsed_s}
+    if trained.logit_adjustment is not None:
+        facts["logit_adjustment"] = trained.logit_adjustment
+    return facts
+
+
+def _test_predictions(roster: Roster, name: str, answers: Mapping[str, Answers]) -> Predictions:
+    """Return the predictions for the test rows, of a head or of the classes' names in one modality."""
+    test = answers["test"]
+    return Predictions(test.predictions, test.confidences, roster.is_known(name)[roster.split.test])
+
+
+def _scorecard(roster: Roster, answers: Mapping[str, Answers], training_facts: Mapping[str, object]) -> dict:
+    """Return the scores on the test rows, with those of the other sides of the split and the facts beside them."""
     targets, n_classes = roster.problem.labels.targets, len(roster.problem.labels.classes)
-    by_side = {side: measure(some, targets[getattr(roster.split, side)], n_classes) for side, some in sides.items()}
-    test = targets[roster.split.test]
-    own = by_side.pop("test")
+    by_side = {
+        side: measure(of_side, targets[getattr(roster.split, side)], n_classes) for side, of_side in answers.items()
+    }
+    test_scores = by_side.pop("test")
     return {
-        **own,
-        "train_test_gap": by_side["train"]["accuracy"] - own["accuracy"],
+        **test_scores,
+        "train_test_gap": by_side["train"]["accuracy"] - test_scores["accuracy"],
         **by_side,
-        "classes": per_class(test, sides["test"].predictions, roster.problem.labels.classes),
+        "classes": per_class(targets[roster.split.test], answers["test"].predictions, roster.problem.labels.classes),
+        **training_facts,
+        **_scored_apart(roster, answers["test"]),
     }
 
 
@@ -137,31 +154,37 @@ def _compare(
         n_resamples=settings.n_resamples,
         generator=generator_of(settings.seed, "bootstrap"),
     )
-    values = {}
-    for name, found in [*metrics.items(), *control_metrics.items()]:
-        values[name] = np.array([found["accuracy"], found["macro_f1"]])
+    cards = metrics | control_metrics
+    values = {name: np.array([card[score] for score in JUDGED]) for name, card in cards.items()}
+    for name, card in cards.items():
         low, high = np.clip(interval(values[name], resampled[name]), 0, 1)
-        found["accuracy_interval"] = [float(low[0]), float(high[0])]
-        found["macro_f1_interval"] = [float(low[1]), float(high[1])]
+        card.update({f"{score}_interval": [float(low[n]), float(high[n])] for n, score in enumerate(JUDGED)})
     best = roster.best_single
-    others = [name for name in roster.singles if name != best]
-    some = _some_of(test, settings.seed)
-    seen = roster.vectors.take(torch.from_numpy(some))
+    other_singles = [name for name in roster.singles if name != best]
+    altered_rows = _some_of(test, settings.seed)
+    altered_vectors = roster.vectors.take(torch.from_numpy(altered_rows))
     fusions = [name for name in roster.fusions if not name.endswith(GUARD)]
     generator = generator_of(settings.seed, "shuffles")
     importance = measure_importance(
-        [roster.heads[name] for name in fusions], seen, problem.labels.targets[some], generator=generator
+        [roster.heads[name] for name in fusions],
+        altered_vectors,
+        problem.labels.targets[altered_rows],
+        generator=generator,
     )
     judged = {
         single: judge(
-            fusions, single, others=others if single == best else [], groups=problem.groups[test],
+            fusions, single, others=other_singles if single == best else [], groups=problem.groups[test],
             scores=values, resampled=resampled, targets=targets, margin=settings.margin / 100,
         )
         for single in (best, *control_metrics)
     }  # fmt: skip
     verdicts = []
     for name, verdict, *against in zip(fusions, *judged.values(), strict=True):
-        warnings = {one.single: warning for one in against if (warning := warn_of_control(one))}
+        warnings = {
+            control_verdict.single: warning
+            for control_verdict in against
+            if (warning := warn_of_control(control_verdict))
+        }
         verdicts.append(
             replace(
                 verdict,

@@ -27,7 +27,7 @@ def add_guards(roster: Roster, *, seed: int) -> None:
         started = time.monotonic()
         fusion = deepcopy(heads[name].module)  # late is made of the singles, and no two tensors may be one
         guarded = Guarded(fusion, singles).eval()
-        what = fit_guard(
+        outcome = fit_guard(
             guarded,
             {**validation.log_probabilities, **roster.whole_answers([name], "validation").log_probabilities},
             validation.present,
@@ -37,7 +37,7 @@ def add_guards(roster: Roster, *, seed: int) -> None:
             groups=validation.groups,
             generator=generator_of(seed, "guards"),
         )
-        if what.startswith("single"):
+        if outcome.startswith("single"):
             log.info(
                 "%s%s answers as %s alone does: on the validation rows %s is no better.",
                 name, GUARD, roster.best_single, name,

@@ -38,15 +38,15 @@ def measure_importance(
     """
     modalities = list(vectors.dims)
     shuffled = (shuffle_modality(vectors, name, generator) for name in modalities for _ in range(n_repeats))
-    found: dict[str, list[list[float]]] = {head.name: [] for head in heads}
+    judged_scores: dict[str, list[list[float]]] = {head.name: [] for head in heads}
     for answers in answer_variants(heads, chain([vectors], shuffled)):
         for head in heads:
-            own = scores(targets, answers[head.name], len(head.classes))
-            found[head.name].append([own[name] for name in JUDGED])
+            head_scores = scores(targets, answers[head.name], len(head.classes))
+            judged_scores[head.name].append([head_scores[name] for name in JUDGED])
     drops = {}
     for head in heads:
-        usual, *others = np.array(found[head.name])
-        by_modality = (usual - np.stack(others)).reshape(len(modalities), n_repeats, len(JUDGED))
+        usual, *shuffled_scores = np.array(judged_scores[head.name])
+        by_modality = (usual - np.stack(shuffled_scores)).reshape(len(modalities), n_repeats, len(JUDGED))
         drops[head.name] = {
             modality: {name: Drop.of(by_modality[m, :, n]) for n, name in enumerate(JUDGED)}
             for m, modality in enumerate(modalities)

@@ -1,4 +1,4 @@
-"""Heads asked about the same rows several times: with modalities hidden, or shuffled."""
+"""Answers to variants of the same rows: with modalities hidden, or shuffled."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def answer_variants(heads: Sequence[TrainedHead], variants: Iterable[Vectors]) -
     """Yield each head's answers to each variant, {head: (N,) int64}; the variants are of N rows each."""
     variants = iter(variants)
     at_once = min(ROWS_AT_ONCE, CELLS_AT_ONCE // len(heads[0].classes)) if heads else ROWS_AT_ONCE
-    for first in variants:
-        n_rows = len(next(iter(first.present.values())))
-        several = [first, *islice(variants, max(0, at_once // n_rows - 1))]
-        logs = answer_all(heads, Vectors.joined(several))
+    for first_variant in variants:
+        n_rows = len(next(iter(first_variant.present.values())))
+        several = [first_variant, *islice(variants, max(0, at_once // n_rows - 1))]
+        logs = answer_all(heads, Vectors.concatenate(several))
         answers = {name: answer.argmax(1).numpy().reshape(-1, n_rows) for name, answer in logs.items()}
-        yield from ({name: own[n] for name, own in answers.items()} for n in range(len(several)))
+        yield from ({name: rows[n] for name, rows in answers.items()} for n in range(len(several)))

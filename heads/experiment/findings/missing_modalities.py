@@ -22,36 +22,36 @@ SHARES = (0.1, 0.3, 0.5)  # of the entries, missing at random
 def score_missing(
     heads: Sequence[TrainedHead], vectors: Vectors, targets: np.ndarray, *, generator: np.random.Generator
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the scores of each head when only some modalities are there, {what is there: {head: scores}}.
+    """Return the scores of each head when only some modalities are present, {condition: {head: scores}}.
 
-    What is there is named ``image``, ``image+text`` and so on, every non-empty subset, or ``10% missing``: that share
-    of the entries that there are is hidden at random, the same for all heads, and each row keeps one at least. The
-    heads are trained on what there was; none is trained again.
+    The conditions are ``image``, ``image+text`` and so on, every non-empty subset, and ``10% missing`` and so on: that
+    share of the present entries is hidden at random, the same for all heads, and each row keeps one at least. No head
+    is trained again.
 
     Shape:
         targets: (N,) int64, of the rows of `vectors`
     """
     names = list(vectors.dims)
-    kept = subsets(names)
-    shown = ({name: mask & torch.tensor(name in some) for name, mask in vectors.present.items()} for some in kept)
-    answered = list(answer_variants(heads, map(vectors.seen, shown)))
-    found = dict(zip(map("+".join, kept), answered, strict=True))
+    chosen = subsets(names)
+    masks = ({name: mask & torch.tensor(name in subset) for name, mask in vectors.present.items()} for subset in chosen)
+    answers_by_subset = list(answer_variants(heads, map(vectors.with_present, masks)))
+    by_condition = dict(zip(map("+".join, chosen), answers_by_subset, strict=True))
     # An answer depends on its own row alone: without some entries it is the one of the subset that the row has left.
-    every = {head.name: np.stack([answers[head.name] for answers in answered]) for head in heads}  # (subsets, N) each
-    weights = 2 ** np.arange(len(names))
-    place_of = np.zeros(2 ** len(names), dtype=np.int64)  # of a row that has nothing it is any
-    for place, some in enumerate(kept):
-        place_of[weights @ [name in some for name in names]] = place
+    by_head = {head.name: np.stack([answers[head.name] for answers in answers_by_subset]) for head in heads}  # (S, N)
+    powers = 2 ** np.arange(len(names))  # a subset's code is the sum of its modalities' powers
+    subset_of_code = np.zeros(2 ** len(names), dtype=np.int64)  # a row that has nothing may take any
+    for number, subset in enumerate(chosen):
+        subset_of_code[powers @ [name in subset for name in names]] = number
     for share in SHARES:
-        left = drop_entries(vectors.present, share, generator)
-        places = place_of[sum(weight * left[name].numpy() for weight, name in zip(weights, names, strict=True))]
-        found[f"{100 * share:.0f}% missing"] = {
-            name: answers[places, np.arange(len(targets))] for name, answers in every.items()
+        remaining = drop_entries(vectors.present, share, generator)
+        codes = sum(power * remaining[name].numpy() for power, name in zip(powers, names, strict=True))
+        by_condition[f"{100 * share:.0f}% missing"] = {
+            name: answers[subset_of_code[codes], np.arange(len(targets))] for name, answers in by_head.items()
         }
     n_classes = len(heads[0].classes)
     return {
-        what: {name: scores(targets, own, n_classes) for name, own in answers.items()}
-        for what, answers in found.items()
+        condition: {name: scores(targets, head_answers, n_classes) for name, head_answers in answers.items()}
+        for condition, answers in by_condition.items()
     }
 
 
@@ -75,10 +75,9 @@ def drop_entries(present: Mapping[str, Tensor], share: float, generator: np.rand
         present, output: {modality: (N,) bool}
     """
     names = list(present)
-    there = torch.stack([present[name] for name in names], dim=1).numpy()  # (N, M)
-    rank = np.where(there, generator.random(there.shape), np.inf)
-    may_go = there & (rank > rank.min(axis=1, keepdims=True))  # all of a row but one, drawn at random
-    n_hidden = min(round(share * int(there.sum())), int(may_go.sum()))
-    places = np.flatnonzero(may_go)
-    there.flat[generator.permutation(places)[:n_hidden]] = False
-    return {name: torch.from_numpy(there[:, n].copy()) for n, name in enumerate(names)}
+    mask = torch.stack([present[name] for name in names], dim=1).numpy()  # (N, M)
+    rank = np.where(mask, generator.random(mask.shape), np.inf)
+    may_go = mask & (rank > rank.min(axis=1, keepdims=True))  # all of a row but one, drawn at random
+    n_hidden = min(round(share * int(mask.sum())), int(may_go.sum()))
+    mask.flat[generator.permutation(np.flatnonzero(may_go))[:n_hidden]] = False
+    return {name: torch.from_numpy(mask[:, n].copy()) for n, name in enumerate(names)}

@@ -16,7 +16,7 @@ __all__ = ["SizeFinding", "compare_sizes", "head_in_words"]
 
 BY_HEART = 0.99  # of the training rows
 
-Found = Mapping[str, Any]  # of a head: its scores on each side, its history
+HeadFacts = Mapping[str, Any]  # of a head: its scores on each side, its history
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,21 @@ def compare_sizes(roster: Roster) -> list[SizeFinding]:
     The sentences are about the head that is trained by steps and has the best macro-F1 on the validation rows in the
     size of the run.
     """
-    heads = {size: {name: _found(roster, name, size) for name in own} for size, own in roster.sized.items()}
-    if not heads:
+    if not roster.sized:
         return []
+    facts_by_size = {
+        size: {name: _head_facts(roster, name, size) for name in trained} for size, trained in roster.sized.items()
+    }
     targets = roster.problem.labels.targets[roster.split.train]
     commonest = float(np.bincount(targets).max() / len(targets))
     named = max(
         (name for name in roster.singles + roster.fusions if roster.trained[name].history),
         key=lambda name: roster.scores(name, "validation")["macro_f1"],
     )
-    return [SizeFinding(size, named, _ANSWERS[size](named, own[named], commonest), own) for size, own in heads.items()]
+    return [
+        SizeFinding(size, named, _ANSWERS[size](named, facts[named], commonest), facts)
+        for size, facts in facts_by_size.items()
+    ]
 
 
 def head_in_words(findings: Sequence[SizeFinding]) -> str:
@@ -55,7 +60,7 @@ def head_in_words(findings: Sequence[SizeFinding]) -> str:
     )
 
 
-def _found(roster: Roster, name: str, size: str) -> dict:
+def _head_facts(roster: Roster, name: str, size: str) -> dict:
     trained, labels = roster.sized[size][name], roster.problem.labels
     scores = {
         side: measure(trained.answers[side], labels.targets[getattr(roster.split, side)], len(labels.classes))
@@ -64,46 +69,46 @@ def _found(roster: Roster, name: str, size: str) -> dict:
     return {**scores, "history": trained.history, "best_epoch": trained.best_epoch, "fit_s": trained.elapsed_s}
 
 
-def _whether_it_runs(name: str, found: Found, commonest: float) -> str:
-    losses = [epoch["train_loss"] for epoch in found["history"]]
-    accuracy = found["train"]["accuracy"]
+def _whether_it_runs(name: str, facts: HeadFacts, commonest: float) -> str:
+    losses = [epoch["train_loss"] for epoch in facts["history"]]
+    accuracy = facts["train"]["accuracy"]
     runs = accuracy > commonest and (losses[-1] < losses[0] or len(losses) == 1)
     return (
-        f"small {'runs' if runs else 'does not run'}: in {_epochs(found)} the training loss of {name} went from "
+        f"small {'runs' if runs else 'does not run'}: in {_epochs(facts)} the training loss of {name} went from "
         f"{losses[0]:.2f} to {losses[-1]:.2f}, and {100 * accuracy:.1f} % of the training rows are right, where the "
         f"commonest class is {100 * commonest:.1f} %."
     )
 
 
-def _whether_it_memorises(name: str, found: Found, _commonest: float) -> str:
-    accuracy = found["train"]["accuracy"]
+def _whether_it_memorises(name: str, facts: HeadFacts, _commonest: float) -> str:
+    accuracy = facts["train"]["accuracy"]
     does = accuracy >= BY_HEART
     more = "" if does else " More --hidden-dim or --max-epochs may help, unless labels contradict each other."
     return (
         f"large {'memorises' if does else 'does not memorise'}: {name} has {100 * accuracy:.1f} % of the training rows "
-        f"right after {_epochs(found)}.{more}"
+        f"right after {_epochs(facts)}.{more}"
     )
 
 
-def _whether_it_generalises(name: str, found: Found, commonest: float) -> str:
-    train, test = found["train"]["accuracy"], found["test"]["accuracy"]
+def _whether_it_generalises(name: str, facts: HeadFacts, commonest: float) -> str:
+    train, test = facts["train"]["accuracy"], facts["test"]["accuracy"]
     does = train - test <= GAP
-    what = "generalises" if does else "does not generalise"
+    verdict = "generalises" if does else "does not generalise"
     if test <= commonest:
-        what = f"learns nothing that the commonest class, {100 * commonest:.1f} %, does not say"
+        verdict = f"learns nothing that the commonest class, {100 * commonest:.1f} %, does not say"
     return (
-        f"regularised {what}: {name} has {100 * train:.1f} % of the "
+        f"regularised {verdict}: {name} has {100 * train:.1f} % of the "
         f"training rows and {100 * test:.1f} % of the test rows right, a gap of {100 * (train - test):.1f} points"
         f"{'' if does else f', which is more than {100 * GAP:.0f}'}."
     )
 
 
-def _epochs(found: Found) -> str:
-    n_epochs = len(found["history"])
+def _epochs(facts: HeadFacts) -> str:
+    n_epochs = len(facts["history"])
     return f"{n_epochs} epoch{'s' if n_epochs > 1 else ''}"
 
 
-_ANSWERS: Mapping[str, Callable[[str, Found, float], str]] = {  # to the questions of `heads.settings.SIZES`
+_ANSWERS: Mapping[str, Callable[[str, HeadFacts, float], str]] = {  # to the questions of `heads.settings.SIZES`
     "small": _whether_it_runs,
     "large": _whether_it_memorises,
     "regularised": _whether_it_generalises,

@@ -21,7 +21,7 @@ class Pool(NamedTuple):
     log_loss: float
 
 
-def fit_pool(logits: Tensor, targets: Tensor, *, seen: Tensor, row_weights: Tensor) -> Pool:
+def fit_pool(logits: Tensor, targets: Tensor, *, seen_classes: Tensor, row_weights: Tensor) -> Pool:
     """Return the weights at which the logits, added up, have the least log loss.
 
     The weight of one member alone is one divided by its temperature.
@@ -31,8 +31,8 @@ def fit_pool(logits: Tensor, targets: Tensor, *, seen: Tensor, row_weights: Tens
 
     Shape:
         logits: (n, M, K)
-        targets: (n,) int64, each a class that its row's part has seen
-        seen: (n, K) bool, the classes that are compared
+        targets: (n,) int64, each one of the row's `seen_classes`
+        seen_classes: (n, K) bool, the classes that are compared
         row_weights: (n,) non-negative
     """
     from scipy.optimize import minimize
@@ -40,21 +40,21 @@ def fit_pool(logits: Tensor, targets: Tensor, *, seen: Tensor, row_weights: Tens
     n_rows, n_members, _ = logits.shape
     if not n_rows:
         return Pool(logits.new_full((n_members,), 1 / n_members, dtype=torch.float64), math.inf)
-    answers = torch.where(seen[:, None], logits.double(), 0.0)
+    answers = torch.where(seen_classes[:, None], logits.double(), 0.0)
     share = 1 / (n_rows + 2)
     hits = answers.gather(2, targets[:, None, None].expand(-1, n_members, 1))[:, :, 0]  # (n, M)
-    wished = (1 - share) * hits + share * answers.sum(2) / seen.sum(1, keepdim=True)
+    smoothed = (1 - share) * hits + share * answers.sum(2) / seen_classes.sum(1, keepdim=True)
     counts = row_weights.double() / row_weights.sum()
 
     def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
         weights = torch.from_numpy(point)
-        added = torch.einsum("nmk,m->nk", answers, weights).masked_fill(~seen, -torch.inf)
+        added = torch.einsum("nmk,m->nk", answers, weights).masked_fill(~seen_classes, -torch.inf)
         probabilities = added.softmax(1)
-        slopes = torch.einsum("nk,nmk->nm", probabilities, answers) - wished
-        value = counts @ (added.logsumexp(1) - wished @ weights)
+        slopes = torch.einsum("nk,nmk->nm", probabilities, answers) - smoothed
+        value = counts @ (added.logsumexp(1) - smoothed @ weights)
         return float(value), (counts @ slopes).numpy()
 
     start = np.full(n_members, 1 / n_members)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MOST)] * n_members, tol=1e-9)
-    best = found.x if found.x.sum() >= LEAST else start
+    solution = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MOST)] * n_members, tol=1e-9)
+    best = solution.x if solution.x.sum() >= LEAST else start
     return Pool(torch.from_numpy(best), loss(best)[0])

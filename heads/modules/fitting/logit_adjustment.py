@@ -42,7 +42,7 @@ def fit_strength(log_probabilities: Tensor, targets: np.ndarray, log_shares: Ten
 def shift_logits(module: nn.Module, shifts: Tensor, answer: Callable[[], Tensor]) -> None:
     """Add the shifts to a head's logits, for good: to the bias that it ends in.
 
-    Nothing else of the head changes, so that it is saved, exported and asked as before. `answer` returns the head's
+    Nothing else of the head changes, so that it is saved, exported and called as before. `answer` returns the head's
     log-probabilities for some rows, (n, K), by which the change is tried.
 
     Shape:
@@ -51,17 +51,17 @@ def shift_logits(module: nn.Module, shifts: Tensor, answer: Callable[[], Tensor]
     Raises:
         HeadError: there is no bias whose change does that.
     """
-    wanted = torch.log_softmax(answer() + shifts, dim=1)
+    expected = torch.log_softmax(answer() + shifts, dim=1)
     for name, bias in reversed(list(module.named_parameters())):
         if not name.endswith("bias") or bias.shape != shifts.shape:
             continue
-        before = bias.detach().clone()
+        original = bias.detach().clone()
         with torch.no_grad():
             bias.add_(shifts)
-        if torch.allclose(answer(), wanted, rtol=0, atol=SAME):
+        if torch.allclose(answer(), expected, rtol=0, atol=SAME):
             return
         with torch.no_grad():
-            bias.copy_(before)
+            bias.copy_(original)
     raise HeadError(
         "--logit-adjustment auto: expected a head that ends in a linear layer with a bias, got "
         f"{type(module).__name__}. Give a number, which adjusts in training, or leave the head out."

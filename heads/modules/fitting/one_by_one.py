@@ -45,10 +45,10 @@ class OneByOne:
         self._trained = {name for name, parameter in template.named_parameters() if parameter.requires_grad}
         if not self._trained:
             raise HeadError(f"Expected {name} to have parameters that are trained, but it has none. {self._way_out}")
-        every = {name for name, _ in template.named_parameters(remove_duplicate=False)}
-        if twice := every - {name for name, _ in template.named_parameters()}:
+        all_names = {name for name, _ in template.named_parameters(remove_duplicate=False)}
+        if aliases := all_names - {name for name, _ in template.named_parameters()}:
             raise HeadError(
-                f"Expected {name} to have each parameter under one name, but {', '.join(sorted(twice))} is another "
+                f"Expected {name} to have each parameter under one name, but {', '.join(sorted(aliases))} is another "
                 f"name of one. {self._way_out}"
             )
         self._tensors: dict[str, Tensor] = {}
@@ -92,11 +92,11 @@ class OneByOne:
         zeroed = zero_absent(inputs, present)
         self._n_steps += self._template.training
         answers = []
-        for place, seed in enumerate(self.seeds):
-            state = {name: tensors[place] for name, tensors in tensors_by_head.items()}
+        for number, seed in enumerate(self.seeds):
+            state = {name: tensors[number] for name, tensors in tensors_by_head.items()}
             arguments = (
-                {name: vectors[place].float() for name, vectors in zeroed.items()},
-                {name: mask[place] for name, mask in present.items()},
+                {name: vectors[number].float() for name, vectors in zeroed.items()},
+                {name: mask[number] for name, mask in present.items()},
             )
             with self._seeded(seed, next(iter(present.values())).device), blame(self._name, "answer"):
                 after = dict(state)
@@ -108,11 +108,11 @@ class OneByOne:
         return torch.stack(answers)
 
     def _checked(self, answer: object, *, n_rows: int) -> Tensor:
-        wish = f"Expected {self._name} to answer with a tensor ({n_rows}, {self._n_classes}), but it"
+        expected = f"Expected {self._name} to answer with a tensor ({n_rows}, {self._n_classes}), but it"
         if not isinstance(answer, Tensor):
-            raise HeadError(f"{wish} answers with a {type(answer).__name__}. {self._way_out}")
+            raise HeadError(f"{expected} answers with a {type(answer).__name__}. {self._way_out}")
         if answer.shape != (n_rows, self._n_classes):
-            raise HeadError(f"{wish} is {tuple(answer.shape)}. {self._way_out}")
+            raise HeadError(f"{expected} is {tuple(answer.shape)}. {self._way_out}")
         return answer
 
     @contextmanager

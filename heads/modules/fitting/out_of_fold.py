@@ -18,12 +18,12 @@ HELD_ROWS = 1000  # held out of all folds together are enough to choose a few nu
 
 
 class InnerFold(NamedTuple):
-    """Rows that a part learns from, and rows that it is asked about, (n,) int64 on the CPU."""
+    """Rows that a part learns from, and rows held out that it answers, (n,) int64 on the CPU."""
 
     learned: Tensor
     held: Tensor
 
-    def seen(self, rows: RowsToFit) -> Tensor:
+    def seen_classes(self, rows: RowsToFit) -> Tensor:
         """Return the classes that were learned, for each row held out, (n_held, K) bool."""
         counts = torch.bincount(rows.targets[self.learned], minlength=rows.n_classes)
         return (counts > 0).expand(len(self.held), -1)
@@ -41,10 +41,10 @@ def inner_folds(rows: RowsToFit, *, most_rows: int | None = HELD_ROWS) -> list[I
     generator = np.random.default_rng(rows.seed)
     tested_in = draw_folds(targets, rows.groups.cpu().numpy(), n_folds=N_FOLDS, generator=generator)[train]
     folds: list[InnerFold] = []
-    for fold in range(N_FOLDS):
-        if most_rows is not None and sum(len(one.held) for one in folds) >= most_rows:
+    for number in range(N_FOLDS):
+        if most_rows is not None and sum(len(fold.held) for fold in folds) >= most_rows:
             break
-        learned, held = train[tested_in != fold], train[tested_in == fold]
+        learned, held = train[tested_in != number], train[tested_in == number]
         classes = np.unique(targets[learned])
         held = held[np.isin(targets[held], classes)]
         if len(held) and len(classes) > 1:

@@ -44,13 +44,13 @@ class RowsToFit:
     class_names: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
-    def data(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
-        """Inputs, who has them, and the classes."""
+    def vectors_and_targets(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
+        """Inputs, where they are present, and targets: the first arguments of all that fits heads."""
         return self.inputs, self.present, self.targets
 
     @property
     def sides(self) -> dict[str, Any]:
-        """The number of classes, which rows are for training and which for validation, and how often each counts."""
+        """The keyword arguments of all that fits heads: number of classes, rows of each side, and their weights."""
         return {
             "n_classes": self.n_classes,
             "train": self.train,
@@ -62,7 +62,7 @@ class RowsToFit:
         """Return the same on the CPU, where scikit-learn computes."""
         moved: dict[str, Any] = {name: value.cpu() for name, value in vars(self).items() if isinstance(value, Tensor)}
         moved |= {
-            name: {key: one.cpu() for key, one in getattr(self, name).items()}
+            name: {key: tensor.cpu() for key, tensor in getattr(self, name).items()}
             for name in ("inputs", "present", "class_names")
         }
         return replace(self, **moved)

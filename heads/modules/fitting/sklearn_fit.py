@@ -1,4 +1,4 @@
-"""Fitting a model of scikit-learn's, whose warnings that it did not converge become an answer."""
+"""Fitting a model of scikit-learn's: a warning that it did not converge becomes the result."""
 
 from __future__ import annotations
 

@@ -11,33 +11,33 @@ __all__ = ["USUAL_STRENGTH", "search_strengths"]
 USUAL_STRENGTH = 0.01  # scikit-learn's C: the larger, the less are weights held small
 WORSE = 1.01  # times the least loss: beyond it nothing is tried in that direction
 
-One = TypeVar("One")
+Result = TypeVar("Result")
 
 
 def search_strengths(
-    attempt: Callable[[float], One], strengths: Sequence[float], *, loss_of: Callable[[One], float]
-) -> Iterator[tuple[float, One]]:
-    """Yield each strength that is tried, with what comes of it, in the order in which they are.
+    attempt: Callable[[float], Result], strengths: Sequence[float], *, loss_of: Callable[[Result], float]
+) -> Iterator[tuple[float, Result]]:
+    """Yield each strength that is tried, with the result of its attempt, in the order of the attempts.
 
-    First is the one nearest to the usual, then larger ones until the loss is worse than the least so far; where none of
-    them has a smaller one than the usual, smaller ones likewise. So a solver may go on from where it was.
+    First is the one nearest to the usual, then larger ones until the loss is worse than the least so far; where no
+    larger one has a smaller loss than the usual, smaller ones likewise. So a solver may go on from where it was.
 
     >>> losses = {1e-4: 3.0, 1e-3: 2.0, 0.01: 1.0, 0.1: 1.1, 1.0: 1.3, 10.0: 2.0}
     >>> [strength for strength, _ in search_strengths(losses.get, list(losses), loss_of=float)]
     [0.01, 0.1, 0.001]
     """
     ordered = sorted(strengths)
-    usual = min(range(len(ordered)), key=lambda place: abs(math.log(ordered[place] / USUAL_STRENGTH)))
-    one = attempt(ordered[usual])
-    first = least = loss_of(one)
-    yield ordered[usual], one
-    for others in (ordered[usual + 1 :], ordered[:usual][::-1]):
-        if least < first:
+    usual = min(range(len(ordered)), key=lambda index: abs(math.log(ordered[index] / USUAL_STRENGTH)))
+    result = attempt(ordered[usual])
+    usual_loss = least_loss = loss_of(result)
+    yield ordered[usual], result
+    for direction in (ordered[usual + 1 :], ordered[:usual][::-1]):
+        if least_loss < usual_loss:
             break
-        for strength in others:
-            one = attempt(strength)
-            loss = loss_of(one)
-            yield strength, one
-            if loss > WORSE * least:
+        for strength in direction:
+            result = attempt(strength)
+            loss = loss_of(result)
+            yield strength, result
+            if loss > WORSE * least_loss:
                 break
-            least = min(least, loss)
+            least_loss = min(least_loss, loss)

@@ -36,16 +36,16 @@ def fit_temperature(logits: Tensor, targets: Tensor, weights: Tensor | None = No
 
     if not len(targets) or not logits.isfinite().all():
         raise HeadError(f"A temperature needs rows of finite logits, but got {len(targets)} rows or infinite ones.")
-    away = logits.double()
-    away = away - away.gather(1, targets[:, None])  # (N, K), how far above the own class's
+    margins = logits.double()
+    margins = margins - margins.gather(1, targets[:, None])  # (N, K), how far above the logit of the row's class
 
     def slope(log_temperature: float) -> float:
-        slopes = ((away * math.exp(-log_temperature)).softmax(1) * away).sum(1)  # (N,)
+        slopes = ((margins * math.exp(-log_temperature)).softmax(1) * margins).sum(1)  # (N,)
         return float(slopes.mean() if weights is None else slopes @ weights.to(slopes) / weights.sum())
 
-    least, greatest = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
-    if slope(greatest) >= 0:
+    lowest, highest = math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE)
+    if slope(highest) >= 0:
         return GREATEST_TEMPERATURE
-    if slope(least) <= 0:  # more certainty still does no harm
+    if slope(lowest) <= 0:  # more certainty still does no harm
         return LEAST_TEMPERATURE
-    return math.exp(brentq(slope, least, greatest, xtol=1e-9))
+    return math.exp(brentq(slope, lowest, highest, xtol=1e-9))

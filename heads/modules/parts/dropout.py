@@ -20,9 +20,9 @@ class Dropout(nn.Module):
     """Drop units of the last dimension, at a rate of its own for each head of a stack (arXiv 1207.0580).
 
     A training that must give each head the same numbers alone as in a stack calls `redraw` before each epoch and
-    `advance` before each step: a batch then takes its masks from a table of rows, at a place that is the same for all
-    heads. A row of the data occurs once an epoch and the table is new in each, so its masks are independent. Without a
-    table it is torch's dropout.
+    `advance` before each step: a batch then takes its masks from a table of rows, at a position that is the same for
+    all heads. A row of the data occurs once an epoch and the table is new in each, so its masks are independent.
+    Without a table it is torch's dropout.
 
     Shape:
         inputs, output: (*stack, B, dim)
@@ -34,7 +34,7 @@ class Dropout(nn.Module):
         self.dim = dim
         self.stack = stack
         self._masks: Tensor | None = None  # (*stack, R, dim), 0 or 1 / (1 - rate)
-        self._place = 0.0
+        self._position = 0.0
 
     def redraw(
         self, generators: Sequence[torch.Generator], rates: Sequence[float], *, batch_size: int, like: Tensor
@@ -52,9 +52,9 @@ class Dropout(nn.Module):
         masks = is_kept.to(like.dtype).mul_(to_device(scales, like.device))
         self._masks = masks.reshape(*self.stack, n_rows, self.dim)
 
-    def advance(self, place: float) -> None:
-        """Let the next batch take its masks from a place in the table, from 0 (its start) to 1."""
-        self._place = place
+    def advance(self, position: float) -> None:
+        """Let the next batch take its masks from a position in the table, from 0 (its start) to 1."""
+        self._position = position
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training:
@@ -62,8 +62,8 @@ class Dropout(nn.Module):
         if self._masks is None:
             return F.dropout(inputs, self.rate)
         n_rows = inputs.shape[-2]
-        first = int(self._place * (self._masks.shape[-2] - n_rows))
-        return inputs * self._masks.narrow(-2, first, n_rows)
+        first_row = int(self._position * (self._masks.shape[-2] - n_rows))
+        return inputs * self._masks.narrow(-2, first_row, n_rows)
 
     def _levels(self, generator: torch.Generator, n_rows: int) -> Tensor:
         """Return numbers of one head, (n_rows, dim) uint8."""

@@ -36,16 +36,17 @@ class JointTerm(nn.Module):
         sizes = {name: min(N_COMPONENTS, dims[name]) for name in self.modalities}
         for name, size in sizes.items():
             self.register_buffer(f"components_{name}", torch.eye(size, dims[name]))
-        n_products = sum(sizes[one] * sizes[other] for one, other in self.pairs)
+        n_products = sum(sizes[name] * sizes[partner] for name, partner in self.pairs)
         self.layer = nn.Linear(n_products, n_classes, bias=False)
         nn.init.zeros_(self.layer.weight)
 
     def products(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         """Return the products of components, (B, P)."""
-        known = zero_absent({name: inputs[name] for name in self.modalities}, present)
-        parts = {name: F.linear(known[name], self.get_buffer(f"components_{name}")) for name in self.modalities}
-        every = [parts[one][:, :, None] * parts[other][:, None, :] for one, other in self.pairs]  # (B, C, C)
-        return torch.cat([products.flatten(1) for products in every], dim=1)
+        vectors = zero_absent({name: inputs[name] for name in self.modalities}, present)
+        components = {name: F.linear(vectors[name], self.get_buffer(f"components_{name}")) for name in self.modalities}
+        pairs = [(components[name], components[partner]) for name, partner in self.pairs]
+        products = [first[:, :, None] * second[:, None, :] for first, second in pairs]  # (B, C, C) each
+        return torch.cat([product.flatten(1) for product in products], dim=1)
 
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         has_all = torch.stack([present[name] for name in self.modalities]).all(0)
@@ -62,15 +63,15 @@ def principal_components(vectors: Tensor, n_components: int) -> Tensor:
         output: (n_components, D), at most D of them
     """
     variances, directions = torch.linalg.eigh(vectors.double().T @ vectors.double() / max(1, len(vectors)))  # ascending
-    first = slice(-n_components, None)
-    total = variances[first].sum().clamp_min(torch.finfo(torch.float32).tiny)
-    return (directions.T[first].flip(0) / total.sqrt()).to(vectors.dtype)
+    strongest = slice(-n_components, None)
+    total = variances[strongest].sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return (directions.T[strongest].flip(0) / total.sqrt()).to(vectors.dtype)
 
 
 def fit_offset(
-    features: Tensor, offset: Tensor, targets: Tensor, *, seen: Tensor, row_weights: Tensor, penalty: float
+    features: Tensor, offset: Tensor, targets: Tensor, *, seen_classes: Tensor, row_weights: Tensor, penalty: float
 ) -> Tensor:
-    """Return the weights of features that are added to logits known, (K, P), of least mean log loss with a penalty.
+    """Return the weights of features that are added to given logits, (K, P), of least mean log loss with a penalty.
 
     Minimised is the weighted mean of the losses + penalty / 2 * |W|^2, which is convex, from zero on, by L-BFGS in
     variables in which the Hessian is at most about 1 (a bound of Böhning's, Annals of the Institute of Statistical
@@ -79,8 +80,8 @@ def fit_offset(
     Shape:
         features: (n, P)
         offset: (n, K) logits
-        targets: (n,) int64, each a class that its row's part has seen
-        seen: (n, K) bool, the classes that are compared
+        targets: (n,) int64, each one of the row's `seen_classes`
+        seen_classes: (n, K) bool, the classes that are compared
         row_weights: (n,) non-negative
     """
     from scipy.optimize import minimize
@@ -89,17 +90,17 @@ def fit_offset(
     shares = row_weights.to(features) / row_weights.sum()
     scale = (shares @ features.square() / 2 + penalty).rsqrt()  # (P,)
     matrix, penalties = features * scale, penalty * scale.square()
-    known = offset.to(features).masked_fill(~seen, -torch.inf)
-    wished = F.one_hot(targets, n_classes).to(features)
+    offset_logits = offset.to(features).masked_fill(~seen_classes, -torch.inf)
+    one_hot = F.one_hot(targets, n_classes).to(features)
 
     def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
         weights = torch.from_numpy(point).to(matrix).view(-1, n_classes)  # (P, K)
-        logs = (known + matrix @ weights).log_softmax(1)
-        slopes = matrix.T @ (shares[:, None] * (logs.exp() - wished)) + penalties[:, None] * weights
+        logs = (offset_logits + matrix @ weights).log_softmax(1)
+        slopes = matrix.T @ (shares[:, None] * (logs.exp() - one_hot)) + penalties[:, None] * weights
         of_targets = logs.gather(1, targets[:, None])[:, 0]
         value = penalties.double() @ weights.double().square().sum(1) / 2 - shares.double() @ of_targets.double()
         return float(value), slopes.flatten().double().numpy()
 
     options = {"maxiter": MOST_STEPS, "gtol": LEAST_SLOPE, "ftol": LEAST_GAIN}
-    found = minimize(loss, np.zeros(len(scale) * n_classes), jac=True, method="L-BFGS-B", options=options)
-    return (torch.from_numpy(found.x).to(matrix).view(-1, n_classes) * scale[:, None]).T
+    solution = minimize(loss, np.zeros(len(scale) * n_classes), jac=True, method="L-BFGS-B", options=options)
+    return (torch.from_numpy(solution.x).to(matrix).view(-1, n_classes) * scale[:, None]).T

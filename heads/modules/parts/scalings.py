@@ -32,12 +32,12 @@ class Scaling(Protocol):
     """
 
     def empty(self, dim: int) -> dict[str, Tensor]:
-        """Return what else is kept of the training rows, by name, as it is before there are any."""
+        """Return the extra statistics of training rows, by name, as they are before there are any rows."""
 
     def fit(self, mean: Tensor, blocks: Blocks) -> dict[str, Tensor]:
-        """Return what else is kept, of training rows that can be gone through again."""
+        """Return the extra statistics of training rows, whose `blocks` may be read more than once."""
 
-    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, extra: Mapping[str, Tensor]) -> Tensor:
         """Return the vectors scaled, each by itself."""
 
 
@@ -54,21 +54,21 @@ class _Plain:
 class ZScore(_Plain):
     """Subtract each dimension's mean and divide by its standard deviation."""
 
-    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, kept: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, extra: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         return (vectors - mean) / scale
 
 
 class Raw(_Plain):
     """Leave vectors as they are in the cache."""
 
-    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, kept: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, extra: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         return vectors
 
 
 class OneLength(_Plain):
     """Subtract the mean and bring each row to the length sqrt(D): what is left is a direction."""
 
-    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, kept: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, extra: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         return of_one_length(vectors - mean)
 
 
@@ -96,8 +96,8 @@ class Whitened:
         factors = torch.where(is_kept, size / variances.clamp_min(1e-300).sqrt(), 0.0).sqrt()
         return {"components": factors[:, None] * directions}  # one half of each factor on the way there, one back
 
-    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, kept: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
-        return (vectors - mean) @ kept["components"].T @ kept["components"]
+    def apply(self, vectors: Tensor, mean: Tensor, scale: Tensor, extra: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+        return (vectors - mean) @ extra["components"].T @ extra["components"]
 
 
 def of_one_length(vectors: Tensor) -> Tensor:

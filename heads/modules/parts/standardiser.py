@@ -43,12 +43,12 @@ def concatenate(inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], mod
     return torch.cat(list(zero_absent({name: inputs[name] for name in modalities}, present).values()), dim=-1)
 
 
-def _zero_rows(vectors: Tensor, kept: Tensor) -> Tensor:
+def _zero_rows(vectors: Tensor, mask: Tensor) -> Tensor:
     if vectors.device.type != "cpu" or is_exporting():  # where looking at the mask would wait, or not be possible
-        return torch.where(kept[..., None], vectors, 0.0)
-    if kept.all():  # on the CPU `where` costs as much as a matrix product
+        return torch.where(mask[..., None], vectors, 0.0)
+    if mask.all():  # on the CPU `where` costs as much as a matrix product
         return vectors
-    return vectors.flatten(0, -2).index_fill(0, (~kept).flatten().nonzero()[:, 0], 0.0).reshape(vectors.shape)
+    return vectors.flatten(0, -2).index_fill(0, (~mask).flatten().nonzero()[:, 0], 0.0).reshape(vectors.shape)
 
 
 class Standardise(nn.Module):
@@ -68,7 +68,7 @@ class Standardise(nn.Module):
         super().__init__()
         self.modalities = sorted(dims)
         self.scaling = scaling
-        self._kept = sorted(SCALINGS[scaling].empty(1))  # names of what there is beside means and scales
+        self._extra_names = sorted(SCALINGS[scaling].empty(1))  # beside means and scales
         for modality in self.modalities:
             self.register_buffer(f"mean_{modality}", torch.zeros(dims[modality]))
             self.register_buffer(f"scale_{modality}", torch.ones(dims[modality]))
@@ -98,8 +98,8 @@ class Standardise(nn.Module):
             weights: (N,) float64, how often each row counts; None: once
         """
         for modality, states in (tokens or {}).items():
-            n_seen, mean, scale = _token_statistics(states.take(rows))
-            if n_seen >= 2:
+            n_tokens, mean, scale = _token_statistics(states.take(rows))
+            if n_tokens >= 2:
                 self.get_buffer(f"token_mean_{modality}").copy_(mean)
                 self.get_buffer(f"token_scale_{modality}").copy_(_bounded(scale))
         for modality in self.modalities:
@@ -111,10 +111,12 @@ class Standardise(nn.Module):
             shift = inputs[modality][rows_with[:1]][0].double()
             mean, scale = _moments(blocks, len(rows_with), shift=shift, weights=counts)
             self.get_buffer(f"mean_{modality}").copy_(mean)
-            several = scale.split(list((widths or {}).get(modality, [len(scale)])))
-            self.get_buffer(f"scale_{modality}").copy_(torch.cat([_bounded(one) for one in several]))
-            again = partial(_blocks, inputs[modality], rows_with, weights)
-            for name, tensor in SCALINGS[self.scaling].fit(mean, again).items():
+            encoder_scales = scale.split(list((widths or {}).get(modality, [len(scale)])))
+            self.get_buffer(f"scale_{modality}").copy_(
+                torch.cat([_bounded(encoder_scale) for encoder_scale in encoder_scales])
+            )
+            read_blocks = partial(_blocks, inputs[modality], rows_with, weights)
+            for name, tensor in SCALINGS[self.scaling].fit(mean, read_blocks).items():
                 self.get_buffer(f"{name}_{modality}").copy_(tensor)
         return self
 
@@ -125,11 +127,11 @@ class Standardise(nn.Module):
 
     def _scaled(self, modality: str, vectors: Tensor) -> Tensor:
         mean, scale = self.get_buffer(f"mean_{modality}"), self.get_buffer(f"scale_{modality}")
-        kept = {name: self.get_buffer(f"{name}_{modality}") for name in self._kept}
-        return SCALINGS[self.scaling].apply(vectors, mean, scale, kept)
+        extra = {name: self.get_buffer(f"{name}_{modality}") for name in self._extra_names}
+        return SCALINGS[self.scaling].apply(vectors, mean, scale, extra)
 
     def part(self, modalities: Iterable[str], token_modalities: Iterable[str] = ()) -> Standardise:
-        """Return the standardisation of some of the modalities."""
+        """Return the standardisation of some of the modalities alone."""
         dims = {name: len(self.get_buffer(f"mean_{name}")) for name in modalities}
         token_dims = {name: len(self.get_buffer(f"token_mean_{name}")) for name in token_modalities}
         part = Standardise(dims, token_dims, scaling=self.scaling)
@@ -161,13 +163,13 @@ def _bounded(scale: Tensor) -> Tensor:
 
 def _token_statistics(tokens: ProductTokens) -> tuple[int, Tensor, Tensor]:
     """Return the number, mean and standard deviation of the tokens of all distinct contents, (D,) float64 each."""
-    starts, first = np.unique(tokens.starts[tokens.counts > 0].numpy(), return_index=True)
-    counts = tokens.counts[tokens.counts > 0][torch.from_numpy(first)]
+    starts, first_products = np.unique(tokens.starts[tokens.counts > 0].numpy(), return_index=True)
+    counts = tokens.counts[tokens.counts > 0][torch.from_numpy(first_products)]
     contents = ProductTokens(tokens.values, torch.from_numpy(starts), counts)
-    n_seen = int(counts.sum())
+    n_tokens = int(counts.sum())
     blocks = (contents.take(block).packed().values for block in torch.arange(len(starts)).split(BLOCK_CONTENTS))
     shift = tokens.values[:1].double().sum(0)
-    return n_seen, *_moments(blocks, n_seen, shift=shift)
+    return n_tokens, *_moments(blocks, n_tokens, shift=shift)
 
 
 def _moments(
@@ -180,11 +182,12 @@ def _moments(
     The sums are of what is left without `shift`, a row that is near the mean, so that the squares lose no digits.
     """
     total, squares = torch.zeros_like(shift), torch.zeros_like(shift)
-    start = 0
+    end = 0
     for block in blocks:
         for rows in block.split(SUMMED_ROWS):
+            start, end = end, end + len(rows)
             values = rows.double() - shift  # (n, D)
-            counts = None if weights is None else weights[start : (start := start + len(rows))]
+            counts = None if weights is None else weights[start:end]
             total += values.sum(0) if counts is None else counts @ values
             squares += values.square_().sum(0) if counts is None else counts @ values.square_()
     n_counted = max(n_rows, 1) if weights is None else float(weights.sum())

@@ -14,8 +14,8 @@ from heads.modules.parts.layers import LayerNorm, Linear, as_precise
 
 __all__ = ["MultiHeadAttention", "SplitTokens", "StateTokens"]
 
-FEW_PAIRS = 1024  # of a question and a key
-MASKED = -1e4  # the score of a place that nobody looks at; its exponential is 0
+FEW_PAIRS = 1024  # of a query and a key
+MASKED = -1e4  # the score of a masked key; its exponential is 0
 
 
 class SplitTokens(nn.Module):
@@ -58,8 +58,8 @@ class StateTokens(nn.Module):
     def forward(self, batch: TokenBatch) -> Tensor:
         values, mask = batch
         if self.training and self.n_stacked == 1 and values.device.type == "cpu" and not mask.all():
-            # Padding is not paid for; but a device would be waited for to say how much there is, and where answers are
-            # asked for, no shape may follow from a row's mates.
+            # Padding is not paid for; but a device would have to be waited for, to say how much there is; and in use no
+            # shape may follow from the other rows of a batch.
             n_stack = mask.ndim - 2
             projected = self._project(values[mask].unflatten(0, (1,) * n_stack + (-1,)))  # (*stack, n, H)
             states = projected.new_zeros(*mask.shape, projected.shape[-1])  # (*stack, B, L, H)
@@ -81,7 +81,7 @@ class MultiHeadAttention(nn.Module):
     Shape:
         queries: (*stack, B, Q, H)
         keys: (*stack, B, A, H)
-        is_key: (*stack, B, A) bool; the other places are looked at by nobody
+        is_key: (*stack, B, A) bool; the other positions are masked
         output: (*stack, B, Q, H)
     """
 
@@ -92,18 +92,18 @@ class MultiHeadAttention(nn.Module):
         self.key = Linear(hidden_dim, hidden_dim, bias=False, stack=stack)  # one would shift all scores alike
 
     def forward(self, queries: Tensor, keys: Tensor, is_key: Tensor) -> Tensor:
-        asked, known, told = (
+        query, key, value = (
             layer(tokens).flatten(0, -3).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (n, heads, T, H / heads)
             for layer, tokens in ((self.question, queries), (self.key, keys), (self.value, keys))
         )
         mask = is_key.flatten(0, -2)[:, None, None, :]  # (n, 1, 1, A)
         if self.training and queries.shape[-2] * keys.shape[-2] <= FEW_PAIRS:  # four times the fused kernel's speed
-            scores = (asked * asked.shape[-1] ** -0.5) @ known.mT + MASKED * (~mask).to(asked.dtype)
-            answers = scores.softmax(-1) @ told  # (n, heads, Q, H / heads)
+            scores = (query * query.shape[-1] ** -0.5) @ key.mT + MASKED * (~mask).to(query.dtype)
+            answers = scores.softmax(-1) @ value  # (n, heads, Q, H / heads)
         elif is_exporting():  # what runs an exported graph gives a row without any key numbers of its own, or NaN
             has_key = mask.any(-1, keepdim=True)
-            answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask | ~has_key)
+            answers = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | ~has_key)
             answers = torch.where(has_key, answers, 0.0)
         else:  # which never holds all pairs at once
-            answers = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask)
+            answers = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.output(answers.transpose(1, 2).reshape(queries.shape))

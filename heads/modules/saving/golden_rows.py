@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from heads.data.tokens import ProductTokens
+from heads.errors import HeadError
 from heads.modules.description import HeadDescription
 
-__all__ = ["GOLDEN_TOLERANCE", "N_GOLDEN", "check_golden", "golden_tokens"]
+__all__ = ["GOLDEN_TOLERANCE", "N_GOLDEN", "check_golden", "check_golden_answers", "golden_tokens"]
 
 N_GOLDEN = 8
 GOLDEN_TOLERANCE = 1e-4  # in log-probability, between machines
@@ -40,3 +43,19 @@ def golden_tokens(description: HeadDescription, tensors: Mapping[str, Tensor]) -
     for states in golden.values():
         states.check()  # before anything is allocated on their word
     return golden
+
+
+def check_golden_answers(answers: Tensor, expected: Tensor, *, path: Path) -> None:
+    """Check that a loaded head answers its golden rows as it did when it was saved.
+
+    Shape:
+        answers, expected: (n, K) log-probabilities
+
+    Raises:
+        HeadError: it does not.
+    """
+    if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
+        raise HeadError(
+            f"Expected the head {path} to answer its golden rows as it did when it was saved, but it answers "
+            "otherwise: the file or this installation of PyTorch is damaged."
+        )

@@ -47,9 +47,9 @@ class HeadFile:
             raise ValueError(f"it names {len(self.classes)} classes, where {head.n_classes} distinct ones are expected")
         for modality in head.dims:
             check_plain_name(modality)
-            for what, every in (("encoder", self.encoders), ("spec", self.specs)):
-                if modality not in every:
-                    raise ValueError(f"it has no {what} of {modality}")
+            for field_name, by_modality in (("encoder", self.encoders), ("spec", self.specs)):
+                if modality not in by_modality:
+                    raise ValueError(f"it has no {field_name} of {modality}")
         return head
 
     def encoder_specs(self) -> dict[str, EncoderSpec]:

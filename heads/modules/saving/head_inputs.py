@@ -19,30 +19,32 @@ MOST_SHOWN = 4  # differences of two specs
 def find_encoder(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens: bool) -> str:
     """Return the encoder of a cache that has a spec; `name` is what it was called where the head was trained.
 
-    Of several encoders that are one all are found, and their names are one.
+    Where the spec is that of several joined encoders, each is found, and their joined name is returned.
 
     Raises:
         HeadError: there is none, or it has no tokens though they are needed; the message says what differs.
         MissingEntryError: the cache lacks the modality.
     """
     return joined_name(
-        _find(cache, part, name=one, head=head, needs_tokens=needs_tokens) for one, part in parts_of(spec, name).items()
+        _find(cache, part, name=part_name, head=head, needs_tokens=needs_tokens)
+        for part_name, part in parts_of(spec, name).items()
     )
 
 
 def _find(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens: bool) -> str:
     modality = spec.modality
-    specs = {one: cache.spec(modality, one) for one in cache.encoders(modality)}
-    fitting = [one for one, other in specs.items() if other.fingerprint == spec.fingerprint]
+    specs = {encoder: cache.spec(modality, encoder) for encoder in cache.encoders(modality)}
+    fitting = [encoder for encoder, encoder_spec in specs.items() if encoder_spec.fingerprint == spec.fingerprint]
     if not fitting:
         shown = "; ".join(
-            f"{one} differs in {', '.join(other.differences(spec)[:MOST_SHOWN])}" for one, other in specs.items()
+            f"{encoder} differs in {', '.join(encoder_spec.differences(spec)[:MOST_SHOWN])}"
+            for encoder, encoder_spec in specs.items()
         )
         precision = spec.fields.get("precision")
-        wish = f", --precision {precision} among them" if "precision: " in shown else ""
+        advice = f", --precision {precision} among them" if "precision: " in shown else ""
         raise HeadError(
             f"Expected {cache.path} to have {modality} vectors made as {name} was, which the head {head!r} learned "
-            f"from, but {shown or 'there are none'}. Extract with the same encoder and settings{wish}."
+            f"from, but {shown or 'there are none'}. Extract with the same encoder and settings{advice}."
         )
     if needs_tokens and not cache.has_tokens(modality, fitting[0]):
         raise HeadError(
@@ -53,7 +55,7 @@ def _find(cache: Cache, spec: EncoderSpec, *, name: str, head: str, needs_tokens
 
 
 def without_content(cache: Cache, modalities: Iterable[str]) -> set[str]:
-    """Return the modalities that a cache's catalogue has, and none of its products has a content of; which is told."""
+    """Return the modalities that a cache's catalogue has, and none of its products has a content of; each is logged."""
     empty = {name for name in modalities if name in cache.modalities and "ok" not in cache.status_counts(name)}
     for modality in sorted(empty):
         log.warning("No product of %s has any %s: all are answered without.", cache.path, modality)

@@ -35,7 +35,7 @@ def vectors_for(
         HeadError, MissingEntryError, CacheError: as of `TrainedHead.vectors_of`.
     """
     widest = max(heads, key=lambda head: len(head.description.dims) + len(head.description.token_dims))
-    seen = replace(
+    joint_description = replace(
         widest.description,
         dims={name: dim for head in heads for name, dim in head.description.dims.items()},
         token_dims={name: dim for head in heads for name, dim in head.description.token_dims.items()},
@@ -43,7 +43,7 @@ def vectors_for(
     encoders = {name: encoder for head in heads for name, encoder in head.encoders.items()}
     specs = {name: spec for head in heads for name, spec in head.specs.items()}
     contents = {name: spec for head in heads for name, spec in head.contents.items()}
-    return replace(widest, description=seen, encoders=encoders, specs=specs, contents=contents).vectors_of(
+    return replace(widest, description=joint_description, encoders=encoders, specs=specs, contents=contents).vectors_of(
         cache, is_renamed=is_renamed, without=without, may_lack_columns=may_lack_columns, memory=memory
     )
 
@@ -58,8 +58,8 @@ def answer_all(heads: Iterable[TrainedHead], vectors: Vectors) -> dict[str, Tens
     answered: list[tuple[TrainedHead, Tensor]] = []
 
     def answer(head: TrainedHead) -> Tensor:
-        for other, logs in answered:
-            if _is_same_network(head, other):
+        for answered_head, logs in answered:
+            if _is_same_network(head, answered_head):
                 return logs
         if isinstance(head.module, Ensemble):
             parts = [answer(part) for part in _parts(head, head.module)]
@@ -69,7 +69,7 @@ def answer_all(heads: Iterable[TrainedHead], vectors: Vectors) -> dict[str, Tens
         answered.append((head, logs))
         return logs
 
-    for head in sorted(heads, key=lambda one: isinstance(one.module, Ensemble)):  # who may be a part of others first
+    for head in sorted(heads, key=lambda head: isinstance(head.module, Ensemble)):  # who may be a part of others first
         answers[head.name] = answer(head)
     return {head.name: answers[head.name] for head in heads}
 
@@ -83,16 +83,16 @@ def _parts(head: TrainedHead, ensemble: Ensemble) -> Iterator[TrainedHead]:
         yield replace(head, description=description, module=part, standardise=standardise)
 
 
-def _is_same_network(one: TrainedHead, other: TrainedHead) -> bool:
-    if one.module is other.module:
+def _is_same_network(head: TrainedHead, other_head: TrainedHead) -> bool:
+    if head.module is other_head.module:
         return True
-    if type(one.module) is not type(other.module) or _built(one.description) != _built(other.description):
+    if type(head.module) is not type(other_head.module) or _built(head.description) != _built(other_head.description):
         return False
     return all(
         mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
         for mine, theirs in (
-            (one.module.state_dict(), other.module.state_dict()),
-            (one.standardise.state_dict(), other.standardise.state_dict()),
+            (head.module.state_dict(), other_head.module.state_dict()),
+            (head.standardise.state_dict(), other_head.standardise.state_dict()),
         )
     )
 

@@ -33,7 +33,7 @@ from heads.modules.description import HeadDescription
 from heads.modules.ensemble import as_log_probabilities
 from heads.modules.parts.standardiser import Standardise
 from heads.modules.plugin import shown_error
-from heads.modules.saving.golden_rows import GOLDEN_TOLERANCE, N_GOLDEN, check_golden, golden_tokens
+from heads.modules.saving.golden_rows import N_GOLDEN, check_golden, check_golden_answers, golden_tokens
 from heads.modules.saving.head_file import HEAD_VERSION, read_head_file
 from heads.modules.saving.head_inputs import check_contents, find_encoder, without_content
 from heads.modules.saving.row_blocks import BLOCK_ROWS, RowBlock, row_blocks
@@ -43,7 +43,7 @@ from heads.typed_json import read_plain_file
 
 __all__ = ["TrainedHead", "load_head"]
 
-_NO_HEAD = (  # what comes of files that are none
+_NO_HEAD = (  # what reading raises of files that hold no head
     LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AssertionError, AttributeError, SafetensorError
 )  # fmt: skip
 
@@ -94,8 +94,9 @@ class TrainedHead:
         """
         rows = torch.arange(len(next(iter(present.values())))) if rows is None else rows
         answers = torch.empty(len(rows), len(self.classes))
-        for places, block in self.answer_blocks(inputs, present, tokens, rows=rows, are_standardised=are_standardised):
-            answers[places] = block
+        blocks = self.answer_blocks(inputs, present, tokens, rows=rows, are_standardised=are_standardised)
+        for positions, block in blocks:
+            answers[positions] = block
         return answers
 
     def answer_blocks(
@@ -107,23 +108,24 @@ class TrainedHead:
         rows: Tensor,
         are_standardised: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield what `log_probabilities` returns in blocks: their places among the rows, (b,), and (b, K).
+        """Yield what `log_probabilities` returns in blocks: their positions among the rows, (b,), and (b, K).
 
         Raises:
             HeadError: as there.
         """
-        states = {name: kept.take(rows) for name, kept in self._checked(tokens or {}, present).items()}
+        checked_tokens = self._checked_tokens(tokens or {}, present)
+        states = {name: checked_tokens[name].take(rows) for name in checked_tokens}
 
         @torch.inference_mode()
         def answered(block: RowBlock) -> tuple[Tensor, Tensor]:
-            places, n_missing, lengths = block
+            positions, n_missing, lengths = block
             vectors, mask = (
-                {name: nn.functional.pad(every[name][rows[places]], pad) for name in self.description.dims}
-                for every, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
+                {name: nn.functional.pad(by_modality[name][rows[positions]], pad) for name in self.description.dims}
+                for by_modality, pad in ((inputs, (0, 0, 0, n_missing)), (present, (0, n_missing)))
             )
             arguments: list[Mapping] = [vectors if are_standardised else self.standardise(vectors, mask), mask]
             if states:
-                batches = {name: states[name].take(places).padded(n_missing).batch(lengths[name]) for name in states}
+                batches = {name: states[name].take(positions).padded(n_missing).batch(lengths[name]) for name in states}
                 arguments.append(self.standardise.tokens(batches))
             answer = as_log_probabilities(self.module, self.module(*arguments))  # (BLOCK_ROWS, K)
             if answer.shape[1] != len(self.classes):
@@ -131,7 +133,7 @@ class TrainedHead:
                     f"Expected the head {self.name!r} to answer for each of its {len(self.classes)} classes, but it "
                     f"answers for {answer.shape[1]}. Train it again."
                 )
-            return places, answer[: len(places)]
+            return positions, answer[: len(positions)]
 
         blocks = row_blocks(len(rows), states, block_rows=self.block_rows)
         # Of a class of the user's own nobody knows whether it may be called from several threads.
@@ -141,7 +143,9 @@ class TrainedHead:
         """Return the probability of every class for products of a cache, (N, K) float32."""
         return self.log_probabilities(vectors.inputs, vectors.present, vectors.tokens).exp().numpy()
 
-    def _checked(self, tokens: Mapping[str, ProductTokens], present: Mapping[str, Tensor]) -> dict[str, ProductTokens]:
+    def _checked_tokens(
+        self, tokens: Mapping[str, ProductTokens], present: Mapping[str, Tensor]
+    ) -> dict[str, ProductTokens]:
         """Return the tokens that the head looks at, if they are such as it was trained on."""
         for modality, dim in self.description.token_dims.items():
             token_dim = tokens[modality].dim if modality in tokens else None
@@ -201,8 +205,8 @@ class TrainedHead:
             for modality, dim in self.description.dims.items()
             if modality in without
         ]  # fmt: skip
-        metadata = (metadata_of(cache, one, head=self.name, may_lack_columns=may_lack_columns) for one in columns)
-        return Vectors.together([vectors, *nothing, *metadata])
+        metadata = (metadata_of(cache, fitted, head=self.name, may_lack_columns=may_lack_columns) for fitted in columns)
+        return Vectors.merge([vectors, *nothing, *metadata])
 
     def save(self, folder: Path, *, golden: Vectors, golden_rows: np.ndarray) -> None:
         """Write the head's two files into `folder`, with up to eight golden rows."""
@@ -264,8 +268,8 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
         module = build_empty(description)  # nothing is allocated on the word of the JSON file
         with torch.device("meta"):
             standardise = Standardise(description.dims, description.token_dims, scaling=description.scaling)
-        module.load_state_dict(_below("module.", tensors), assign=True)
-        standardise.load_state_dict(_below("standardise.", tensors), assign=True)
+        module.load_state_dict(_part("module.", tensors), assign=True)
+        standardise.load_state_dict(_part("standardise.", tensors), assign=True)
         head = TrainedHead(
             description=description,
             module=module.eval().requires_grad_(False),
@@ -277,22 +281,18 @@ def load_head(path: str | Path, *, plugins: bool = False) -> TrainedHead:
             contents=contents,
         )
         answers = head.log_probabilities(
-            _below("golden.input.", tensors), _below("golden.present.", tensors), golden_tokens(description, tensors)
+            _part("golden.input.", tensors), _part("golden.present.", tensors), golden_tokens(description, tensors)
         )
-        expected = tensors["golden.output"]
     except FileNotFoundError as error:
         raise HeadError(f"Expected a head to be two files, but {error.filename} is not there.") from error
     except HeadError:
         raise
     except _NO_HEAD as error:
         raise HeadError(f"Expected {path} to be a head of embed-once, but: {shown_error(error)}") from error
-    if answers.shape != expected.shape or not torch.allclose(answers, expected, rtol=0, atol=GOLDEN_TOLERANCE):
-        raise HeadError(
-            f"Expected the head {path} to answer its golden rows as it did when it was saved, but it answers "
-            "otherwise: the file or this installation of PyTorch is damaged."
-        )
+    check_golden_answers(answers, tensors["golden.output"], path=path)
     return head
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _part(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Which contents are the same thing under different bytes: their vectors are equal within rounding, or nearly so."""
+"""Contents that are duplicates under different bytes: their vectors are equal within rounding, or nearly so."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from cache import Cache
 from cache.arrays.row_hashes import first_of_equals, row_hashes
 from heads.data.encoder_sets import dimension, split_name
-from heads.data.splitting.connected import firsts_connected
+from heads.data.splitting.connected_components import first_in_component
 from heads.data.splitting.near_points import near_pairs
 
-__all__ = ["alike_contents", "near_contents"]
+__all__ = ["first_duplicates", "first_near_duplicates"]
 
 BLOCK_ROWS = 4096
 N_PROJECTIONS = 16
-N_INDEXED = 6  # of them, to look for near ones by
+N_INDEXED = 6  # of the projections: near points are looked for by them, then held against all
 ROUNDING = {"fp32": 1e-3}  # the distance of unit vectors of one content, encoded in batches of other shapes
 COARSE_ROUNDING = 1e-2  # of bf16 and fp16
 
 
-def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.ndarray:
+def first_duplicates(cache: Cache, modality: str, encoders: Iterable[str]) -> np.ndarray:
     """Return for each content the first one to which some encoder gives an equal vector, itself where none is before.
 
-    Equal is within rounding; what is alike to the same is alike. The time is that of reading the vectors.
+    Equal is within rounding; two that equal a third are duplicates, too. The time is that of reading the vectors.
 
     Shape:
         output: (U,) int64
@@ -34,29 +34,27 @@ def alike_contents(cache: Cache, modality: str, encoders: Iterable[str]) -> np.n
         precisions = [str(cache.spec(modality, name).fields.get("precision", "fp32")) for name in names]
         rounding = max(ROUNDING.get(precision, COARSE_ROUNDING) for precision in precisions)
         pairs.append(rows[_equal_pairs(cache, modality, names, rows, rounding)])
-    left, right = np.concatenate(pairs).T
-    return firsts_connected(left, right, cache.n_contents(modality))
+    return first_in_component(np.concatenate(pairs), cache.n_contents(modality))
 
 
-def near_contents(
-    cache: Cache, modality: str, encoders: Iterable[str], *, cosine: float, alike: np.ndarray
+def first_near_duplicates(
+    cache: Cache, modality: str, encoders: Iterable[str], *, cosine: float, firsts: np.ndarray
 ) -> np.ndarray:
-    """Return what `alike_contents` did, with those that have vectors of that cosine or a greater one taken together.
+    """Return the same as `first_duplicates`, whose result is `firsts`, where vectors of that cosine or more are equal.
 
     The time is that of a product of every two vectors.
 
     Shape:
-        alike, output: (U,) int64
+        firsts, output: (U,) int64
     """
-    pairs = [np.stack([alike, np.arange(len(alike))], axis=1)]
+    pairs = [np.stack([firsts, np.arange(len(firsts))], axis=1)]
     for names, rows in _compared(cache, modality, encoders):
         pairs.append(rows[_near_pairs(cache, modality, names, rows, cosine)])
-    left, right = np.concatenate(pairs).T
-    return firsts_connected(left, right, len(alike))
+    return first_in_component(np.concatenate(pairs), len(firsts))
 
 
 def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """Yield the encoders whose vectors are compared, several where they are one, and the contents that have such."""
+    """Yield the encoders whose vectors are compared, several where they are joined, and the contents that have them."""
     for encoder in encoders:
         names = split_name(cache, modality, encoder)
         if len(names) == 1 and "depth" in cache.spec(modality, *names).fields:
@@ -68,7 +66,7 @@ def _compared(cache: Cache, modality: str, encoders: Iterable[str]) -> Iterator[
 
 
 def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray, rounding: float) -> np.ndarray:
-    """Return pairs of places among the rows, (P, 2), that connect all vectors which are that near each other.
+    """Return pairs of positions in `rows`, (P, 2), that connect all vectors which are equal within the rounding.
 
     Distances are estimated from random projections (Johnson and Lindenstrauss, 1984): what is equal within rounding
     stays so, and what is not is further apart by orders of magnitude.
@@ -85,22 +83,21 @@ def _equal_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
         hashes[block] = row_hashes(cells[block].T, len(vectors))
     firsts = first_of_equals(cells, hashes)
     is_first = firsts == np.arange(len(points))
-    first, others = np.flatnonzero(is_first), np.flatnonzero(~is_first)
-    same_cell = np.stack([firsts[others], others], axis=1)
-    left, right = near_pairs(points[first, :N_INDEXED], 1.5 * rounding).T
-    is_near = np.linalg.norm(points[first[left]] - points[first[right]], axis=1) <= 1.5 * rounding
-    near = np.stack([left, right], axis=1)[is_near]
-    return np.concatenate([same_cell, first[near]])
+    distinct, repeated = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+    same_cell = np.stack([firsts[repeated], repeated], axis=1)
+    pairs = distinct[near_pairs(points[distinct, :N_INDEXED], 1.5 * rounding)]
+    distances = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    return np.concatenate([same_cell, pairs[distances <= 1.5 * rounding]])
 
 
 def _near_pairs(cache: Cache, modality: str, names: Sequence[str], rows: np.ndarray, cosine: float) -> np.ndarray:
-    """Return the pairs of places among the rows, (P, 2), whose vectors have that cosine or a greater one."""
+    """Return the pairs of positions in `rows`, (P, 2), whose vectors have that cosine or a greater one."""
     blocks = list(_unit_blocks(cache, modality, names, rows))
     pairs = [np.empty((0, 2), dtype=np.int64)]
-    for n, left in enumerate(blocks):
-        for m, right in enumerate(blocks[n:], start=n):
-            first, second = np.nonzero(left @ right.T >= cosine)
-            near = np.stack([first + n * BLOCK_ROWS, second + m * BLOCK_ROWS], axis=1)
+    for n, first_block in enumerate(blocks):
+        for m, second_block in enumerate(blocks[n:], start=n):
+            first_rows, second_rows = np.nonzero(first_block @ second_block.T >= cosine)
+            near = np.stack([first_rows + n * BLOCK_ROWS, second_rows + m * BLOCK_ROWS], axis=1)
             pairs.append(near[near[:, 0] < near[:, 1]])
     return np.concatenate(pairs)
 
@@ -112,10 +109,10 @@ def _unit_blocks(cache: Cache, modality: str, names: Sequence[str], rows: np.nda
     """
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
-        first, end = int(block[0]), int(block[-1]) + 1
+        start_row, end_row = int(block[0]), int(block[-1]) + 1
         units = []
         for name in names:
-            vectors = cache.vector_block(modality, name, first, end)[block - first]
+            vectors = cache.vector_block(modality, name, start_row, end_row)[block - start_row]
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             units.append(vectors / np.where(lengths > 0, lengths, 1))
         yield units[0] if len(units) == 1 else np.concatenate(units, axis=1) / np.float32(len(units) ** 0.5)

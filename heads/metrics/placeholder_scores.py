@@ -12,9 +12,9 @@ __all__ = ["score_apart"]
 def score_apart(
     has_placeholder: np.ndarray, measure: Callable[[np.ndarray], Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
-    """Return the scores on the rows with a placeholder and on the others, {which: scores}; none where all are alike.
+    """Return the scores on the rows with a placeholder and on the others, {which: scores}; none without both.
 
-    A placeholder is a content under many rows of many labels: what a head has right of such rows it has from elsewhere.
+    A placeholder is a content under many rows of many labels: what a head gets right there it has from elsewhere.
 
     >>> score_apart(np.array([True, False, False]), lambda rows: {"last": float(rows[2])})["without"]
     {'n_rows': 2, 'last': 1.0}
