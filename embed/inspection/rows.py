@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from embed.catalogue.columns import ColumnFinder, check_asked
+from embed.catalogue.columns import ColumnFinder, check_column
 from embed.catalogue.pictures.pictured_table import open_pictured
 from embed.catalogue.row_filter import Where, batches_where
 from embed.catalogue.table import Table
@@ -86,9 +86,9 @@ def _find_roles(table: Table, settings: InspectSettings) -> dict[str, str]:
     asked = {f"--{role}-column": getattr(extract, f"{role}_column") for role in ("id", *MODALITIES)}
     for option, name in (asked | {"--label": settings.label}).items():
         if name is not None:
-            check_asked(option, name, table.columns)
+            check_column(option, name, table.columns)
     for name in extract.text_column_names:
-        check_asked("--text-columns", name, table.columns)
+        check_column("--text-columns", name, table.columns)
     finder = ColumnFinder(table, extract)
     roles = {role: finder.find(role) for role in ("id", *MODALITIES)}
     if extract.text_column_names:
