@@ -23,7 +23,7 @@ from embed import CatalogueError, InspectSettings, SettingError, WeightsError, i
 from embed.commands.inspect import inspect as command
 from embed.extraction.estimate import EncoderEstimate, Estimate
 from embed.inspection.page import write_page
-from embed.inspection.recommendations import Finding, find
+from embed.inspection.recommendations import Finding, list_findings
 from embed.inspection.summary import render_summary
 from embed.inspection.terminal import printable, render_text
 from embed.settings import ExtractSettings
@@ -61,7 +61,7 @@ def kinds(inspection):
 
 
 def sentences(inspection):
-    return [finding.text for finding in find(inspection)]
+    return [finding.text for finding in list_findings(inspection)]
 
 
 def test_a_catalogue_is_described(shop):
@@ -262,19 +262,19 @@ def test_catalogue_without_usual_names_is_described_with_hints(tmp_path):
 def test_a_label_of_which_training_would_keep_no_two_classes_is_named(tmp_path, labels, words):
     rows = [{"id": str(n), "text": f"thing {n}", "label": label} for n, label in enumerate(labels)]
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert [finding.is_bad for finding in find(found) if finding.text.startswith(words)] == [True]
+    assert [finding.is_bad for finding in list_findings(found) if finding.text.startswith(words)] == [True]
 
 
 def test_numbers_that_are_one_look_alike(tmp_path):
     rows = [{"id": str(n), "text": f"thing {n}", "label": ["1", "1.0", "01", "2"][n % 4]} for n in range(60)]
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert any("('01' = '1' = '1.0')" in finding.text for finding in find(found))
+    assert any("('01' = '1' = '1.0')" in finding.text for finding in list_findings(found))
 
 
 def test_columns_that_may_be_the_label_are_named(tmp_path):
     rows = [{"id": str(n), "text": f"thing {n}", "Warengruppe": ["mug", "rug"][n % 2]} for n in range(40)]
     found = inspect(write_catalogue(tmp_path, rows), settings=QUICK)
-    assert any("--label names the label. Warengruppe may be one." in finding.text for finding in find(found))
+    assert any("--label names the label. Warengruppe may be one." in finding.text for finding in list_findings(found))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,9 @@ def test_labels_that_are_paths_are_told_with_the_option_that_takes_a_level(tmp_p
 def test_rows_without_a_picture_are_told_where_they_are_many(tmp_path):
     rows = [{"id": str(n), "image": "" if n < 5 else f"{n}.png", "text": "" if n == 0 else "a"} for n in range(20)]
     images = {f"{n}.png": image_bytes((n, 7, 9)) for n in range(5, 20)}
-    texts = [finding.text for finding in find(inspect(write_catalogue(tmp_path, rows, images), settings=QUICK))]
+    texts = [
+        finding.text for finding in list_findings(inspect(write_catalogue(tmp_path, rows, images), settings=QUICK))
+    ]
     assert any(text.startswith("5 of 20 rows name no picture") for text in texts)
     assert not any("no text" in text for text in texts)
 
@@ -415,7 +417,7 @@ def test_the_findings_come_first_and_details_have_the_profiles(shop, monkeypatch
 def test_of_many_findings_the_bad_ones_are_shown_and_the_others_counted(shop, monkeypatch):
     found = inspect(shop, settings=QUICK)
     some = [Finding(f"a finding {n}", is_bad=n < 14) for n in range(20)]
-    monkeypatch.setattr(embed.inspection.summary, "find", lambda _: some)
+    monkeypatch.setattr(embed.inspection.summary, "list_findings", lambda _: some)
     text = render_summary(found)
     assert [f"! a finding {n}" in text for n in range(14)] == [True] * 14
     assert "a finding 14" not in text

@@ -18,7 +18,7 @@ from embed.inspection.cell_kind import kind_of
 from embed.inspection.column_profile import ColumnCounter, is_mojibake
 from embed.inspection.duplicate_counter import Digests
 from embed.inspection.label_profile import profile_label
-from embed.inspection.picture_profile import look_at, profile_pictures
+from embed.inspection.picture_profile import inspect_picture, profile_pictures
 from embed.inspection.sampling import Sample
 from embed.inspection.text_profile import WORDS, TextCounter, find_tokenizer
 
@@ -187,7 +187,7 @@ def test_sample_keeps_few_items_at_a_time():
     taken = []
     for _ in range(50):
         sample.offer(1000, taken.append)
-        assert len(sample._kept) <= 30
+        assert len(sample._drawn) <= 30
     assert len(taken) < 500  # the others were never asked for
 
 
@@ -400,14 +400,14 @@ def test_header_tells_of_numbers_without_a_known_scale(tmp_path, mode):
     Image.new("I;16", (9, 7)).save(tmp_path / "b.tif")
     for deep in (False, True):
         options = {"root": tmp_path.resolve(), "allow_outside": False, "deep": deep}
-        assert look_at(0, "a.tif", **options).status == "unsupported_mode"
-        assert look_at(0, "b.tif", **options).status == "ok"
+        assert inspect_picture(0, "a.tif", **options).status == "unsupported_mode"
+        assert inspect_picture(0, "b.tif", **options).status == "ok"
 
 
 def test_header_alone_is_read_unless_all_is_asked_for(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(image_bytes(size=(9, 7)))
     monkeypatch.setattr("embed.inspection.picture_profile.decode", lambda _: pytest.fail("it was decoded"))
-    found = look_at(0, "a.png", root=tmp_path.resolve(), allow_outside=False, deep=False)
+    found = inspect_picture(0, "a.png", root=tmp_path.resolve(), allow_outside=False, deep=False)
     assert (found.status, found.width, found.height, found.mode, found.format) == ("ok", 9, 7, "RGB", "PNG")
 
 

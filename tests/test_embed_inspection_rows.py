@@ -19,7 +19,7 @@ from embed.catalogue.catalogue import read_catalogue
 from embed.commands.inspect import inspect as command
 from embed.errors import CatalogueError
 from embed.inspection.page import write_page
-from embed.inspection.recommendations import find
+from embed.inspection.recommendations import list_findings
 from embed.inspection.terminal import render_text
 
 ROWS = [
@@ -41,7 +41,7 @@ def look(path, *, deep=False, estimate=False, n_products=24, label=None, **optio
 
 
 def sentences(inspection):
-    return " ".join(finding.text for finding in find(inspection))
+    return " ".join(finding.text for finding in list_findings(inspection))
 
 
 # Which rows, and which text
