@@ -111,8 +111,8 @@ class MetadataFolder:
 
 
 def _path_of(cell: str, folder: Path) -> str:
-    """Return the path of a picture that metadata in a folder names, relative to the catalogue's folder."""
-    if isinstance(cell, PlacedCell) or not cell.strip():
+    """Return the path of a picture that metadata in a folder names, relative to the catalogue's folder; a URL stays."""
+    if isinstance(cell, PlacedCell) or not cell.strip() or "://" in cell:
         return cell
     return (folder / cell.strip()).as_posix()
 
