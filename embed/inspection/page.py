@@ -69,7 +69,7 @@ def write_page(inspection: Inspection, path: Path) -> Path:
 
 
 def _cards(inspection: Inspection) -> list[dict[str, str]]:
-    """Return the cards of all products, whose pictures are read in the table's order: some tables begin anew else."""
+    """Return the cards of all products; pictures are read in the table's order, since some tables cannot go back."""
     products = inspection.products
     reading_order = sorted(range(len(products)), key=lambda index: products[index].row)
     cards = {index: _card(products[index], inspection) for index in reading_order}

@@ -22,7 +22,7 @@ from embed.settings import ExtractSettings
 
 __all__ = ["CsvTable"]
 
-PIECE_ROWS = 1024
+PIECE_ROWS = 1024  # parsed at once
 MAX_CELL = 2**24  # characters; what is longer is taken for a quote that nobody closed
 TOO_LONG = f"has more than {MAX_CELL:,} characters in a cell, or too many in all"
 _MARKUP = re.compile(r"<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
